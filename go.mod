@@ -1,0 +1,3 @@
+module github.com/nexthop-mail/nexthop
+
+go 1.26

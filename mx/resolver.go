@@ -1,0 +1,131 @@
+package mx
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// Resolver asks DNS one question. It is the only way this package, and all of
+// nexthop, sees DNS.
+//
+//   - name is absolute and canonical: lower-case A-labels without a trailing
+//     dot. No search list is ever applied (RFC 5321 section 2.3.5).
+//   - An answer is a fact: records, or the authoritative absence of them. Where
+//     there is no answer (SERVFAIL, REFUSED, timeout, malformed or bogus data)
+//     Resolve returns a *ResolveError and never an Answer that looks like
+//     "no records".
+//   - Aliases that the response carries are followed. A response that ends in
+//     an alias whose target's records it does not carry is answered with status
+//     Aliased; the caller asks again at the last target.
+//   - Resolve ends when ctx ends, and is safe for concurrent use.
+//   - The slices of an Answer may be shared: nobody changes them.
+type Resolver interface {
+	Resolve(ctx context.Context, name string, t Type) (Answer, error)
+}
+
+// Type is a DNS record type by its number in the protocol.
+type Type uint16
+
+// The record types nexthop asks for.
+const (
+	TypeA     Type = 1
+	TypeCNAME Type = 5
+	TypeMX    Type = 15
+	TypeTXT   Type = 16
+	TypeAAAA  Type = 28
+	TypeSRV   Type = 33
+	TypeTLSA  Type = 52
+)
+
+// String is the type's mnemonic, or TYPEn (RFC 3597 section 5).
+func (t Type) String() string {
+	switch t {
+	case TypeA:
+		return "A"
+	case TypeCNAME:
+		return "CNAME"
+	case TypeMX:
+		return "MX"
+	case TypeTXT:
+		return "TXT"
+	case TypeAAAA:
+		return "AAAA"
+	case TypeSRV:
+		return "SRV"
+	case TypeTLSA:
+		return "TLSA"
+	default:
+		return fmt.Sprintf("TYPE%d", uint16(t))
+	}
+}
+
+// Status is what kind of answer DNS gave. The zero value is no answer at all,
+// so that a forgotten status never reads as a fact.
+type Status uint8
+
+// The kinds of answer.
+const (
+	StatusNone Status = iota // no answer; never returned without an error
+	Success                  // at least one record of the type asked for
+	NoData                   // the name exists, without records of this type (RFC 2308 section 2.2)
+	NXDomain                 // the name does not exist (RFC 2308 section 2.1)
+	NotFound                 // NoData or NXDomain, the resolver cannot tell which
+	Aliased                  // the response ended in an alias; ask again at its target
+)
+
+// Answer is what DNS says about one name and type.
+type Answer struct {
+	// Status is never StatusNone in an Answer returned without an error.
+	Status Status
+
+	// Name is the owner of the records: the name asked for, or the last target
+	// of Aliases.
+	Name string
+
+	// Aliases is the chain of CNAMEs from the name asked for to Name, in order;
+	// empty where the name is no alias.
+	Aliases []Alias
+
+	// TTL is how long the answer as a whole may be reused: the least of the
+	// TTLs in the chain and the record set, and for a negative answer RFC 2308
+	// section 5's. Zero is "use once".
+	TTL time.Duration
+
+	// Secure is whether a trusted resolver vouched (DNSSEC) for every step.
+	Secure bool
+
+	// The records, in the order of the response. Only the field of the type
+	// asked for is set.
+	MX    []MX
+	Addrs []netip.Addr // A or AAAA
+	TXT   []string     // character-strings of one record joined without blanks
+	TLSA  []TLSA
+	SRV   []SRV
+}
+
+// Alias is one CNAME of a chain.
+type Alias struct {
+	From, To string
+	Secure   bool
+}
+
+// MX is one mail exchanger record (RFC 1035 section 3.3.9). Host is canonical:
+// lower case, no trailing dot; the root is "".
+type MX struct {
+	Preference uint16
+	Host       string
+}
+
+// TLSA is one DANE record (RFC 6698 section 2.1).
+type TLSA struct {
+	Usage, Selector, MatchingType uint8
+	Data                          []byte
+}
+
+// SRV is one service record (RFC 2782). The root target is "".
+type SRV struct {
+	Priority, Weight, Port uint16
+	Target                 string
+}

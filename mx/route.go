@@ -1,0 +1,133 @@
+package mx
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Route is where mail for one domain goes: next hops in the order to try them,
+// and what was left out and why. It is good for one attempt; the next attempt
+// asks again (RFC 5321 section 4.5.4.1).
+type Route struct {
+	// Domain is the destination in canonical form.
+	Domain string
+
+	// Kind is how the next hops were found.
+	Kind Kind
+
+	// Hosts are the next hops in the order to try them: preference ascending,
+	// equals in random order. Each has at least one address.
+	Hosts []Host
+
+	// LeftOut are the hosts that DNS named and the route does not use, in order
+	// of preference.
+	LeftOut []LeftOut
+
+	// Aliases is the CNAME chain of the domain itself, if it has one.
+	Aliases []Alias
+
+	// TTL is how long the answers behind this route hold; the least of them.
+	TTL time.Duration
+
+	// Secure is whether DNSSEC vouches for the MX set (or its absence).
+	Secure bool
+}
+
+// Kind is how a route was found.
+type Kind uint8
+
+// The kinds of route.
+const (
+	ViaMX        Kind = iota // MX records
+	ViaImplicit              // no MX records: the domain's own address (RFC 5321 section 5.1)
+	ViaLiteral               // an address literal: no DNS at all (RFC 5321 section 4.1.3)
+	ViaSmartHost             // an explicit next hop
+	ViaFallback              // a next hop tried after every MX host failed for now
+)
+
+// String is the kind in the words of the command line: mx, implicit, literal,
+// smarthost, fallback.
+func (k Kind) String() string {
+	switch k {
+	case ViaImplicit:
+		return "implicit"
+	case ViaLiteral:
+		return "literal"
+	case ViaSmartHost:
+		return "smarthost"
+	case ViaFallback:
+		return "fallback"
+	default:
+		return "mx"
+	}
+}
+
+// Host is one next hop.
+type Host struct {
+	// Name is the host as the MX record names it, canonical; an address literal
+	// in brackets where there is no name. Target is Name after its aliases, the
+	// same where it has none.
+	Name, Target string
+
+	// Preference is the MX record's, lower is tried first.
+	Preference uint16
+
+	// Port is the TCP port; 0 is the sender's default.
+	Port uint16
+
+	// Addrs are the addresses in the order to dial them.
+	Addrs []netip.Addr
+
+	// TLS is the level this hop asks for; TLSDefault leaves it to the sender.
+	TLS TLSLevel
+
+	// Secure is whether DNSSEC vouches for the addresses and the whole chain
+	// of aliases to them; NameSecure, for the first step of that chain only
+	// (RFC 7672 section 2.2.2 decides by both).
+	Secure, NameSecure bool
+}
+
+// TLSLevel is how much transport security a next hop must give.
+type TLSLevel uint8
+
+// The levels, each stronger than the one before it.
+const (
+	TLSDefault TLSLevel = iota // as the sender is configured
+	TLSNone                    // never use TLS
+	TLSMay                     // use it where offered, whatever the certificate
+	TLSEncrypt                 // require it, whatever the certificate
+	TLSVerify                  // require it, and the certificate must be the host's
+)
+
+// LeftOut is a host that DNS named and the route does not use.
+type LeftOut struct {
+	Host   Host
+	Reason Reason
+	// Err is the failed lookup, where Reason is LookupFailed.
+	Err error
+}
+
+// Reason is why a host was left out.
+type Reason uint8
+
+// The reasons.
+const (
+	// LookupFailed: no answer about its address for now. The only reason that
+	// passes by itself.
+	LookupFailed Reason = iota
+	// HasNoAddress: DNS firmly says that the host has none.
+	HasNoAddress
+	// IsSelf: it is this host.
+	IsSelf
+	// NotBetter: its preference is not lower than this host's own.
+	NotBetter
+	// NotAName: the record names an IP address or something that is no host name.
+	NotAName
+	// NullAmongOthers: a null MX beside real ones (RFC 7505 section 3).
+	NullAmongOthers
+	// AddressRefused: its addresses are loopback, unspecified, multicast,
+	// link-local, or otherwise not to be dialled.
+	AddressRefused
+	// OverLimit: more hosts than one attempt tries.
+	OverLimit
+)

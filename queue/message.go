@@ -1,0 +1,118 @@
+package queue
+
+import "time"
+
+// Message is one piece of mail: an envelope (From and Recipients, RFC 5321
+// section 2.3.1) and its content. It is a value: whoever fills it in owns it,
+// and nobody nexthop hands it to changes it.
+type Message struct {
+	// ID names the message in events, traces and administration. A queue gives
+	// it at Put; a Sender uses it as it is. Empty is fine for a Sender.
+	ID string
+
+	// From is the reverse-path, a mailbox without angle brackets. Empty is the
+	// null reverse-path of notifications (RFC 5321 section 4.5.5).
+	From string
+
+	// Recipients are the forward-paths, at least one.
+	Recipients []Recipient
+
+	// Content is the header and body, stored once however many recipients
+	// there are.
+	Content Content
+
+	// Key makes Put idempotent: a queue that still knows a message with the
+	// same tenant and key answers ErrDuplicate. Empty is no key.
+	Key string
+
+	// Metadata is the application's own: nexthop stores it, hands it back in
+	// events, and never reads it.
+	Metadata map[string]string
+
+	// Tenant names whose mail this is, for fairness between tenants. Empty is
+	// a tenant like any other.
+	Tenant string
+
+	// Priority orders messages that are due together, higher first, from -9 to
+	// 9 (RFC 6710 section 4.1). Zero is ordinary mail.
+	Priority int
+
+	// Arrived is when the message was accepted; zero is the time of Put.
+	Arrived time.Time
+
+	// NotBefore is the earliest time of the first attempt; zero is at once.
+	NotBefore time.Time
+
+	// Expires is when to give up; zero leaves it to the retry schedule.
+	Expires time.Time
+
+	// TLS is what the message itself asks of the transport.
+	TLS TLSRequirement
+
+	// Guarantee says what to do when nobody knows whether a host took the
+	// message. The zero value is AtLeastOnce.
+	Guarantee Guarantee
+
+	// EnvelopeID is the ENVID parameter, decoded (RFC 3461 section 4.4), and
+	// Return what a failure report should contain (section 4.3).
+	EnvelopeID string
+	Return     Return
+}
+
+// Recipient is one forward-path of a message with its DSN parameters.
+type Recipient struct {
+	// Address is a mailbox without angle brackets, as the sender wrote it. Its
+	// local part is never changed (RFC 5321 section 2.4).
+	Address string
+
+	// Notify says when the sender wants a report (RFC 3461 section 4.1). Zero
+	// is "not said".
+	Notify Notify
+
+	// OriginalType and Original are the ORCPT parameter, decoded (RFC 3461
+	// section 4.2): "rfc822" and an address. Empty is "not given".
+	OriginalType, Original string
+}
+
+// Notify is a set of the occasions on which a report is wanted.
+type Notify uint8
+
+// The occasions of RFC 3461 section 4.1. NotifyNever stands alone.
+const (
+	NotifyNever Notify = 1 << iota
+	NotifySuccess
+	NotifyFailure
+	NotifyDelay
+)
+
+// Return is how much of the message a failure report carries back.
+type Return uint8
+
+// The values of RFC 3461 section 4.3. The zero value leaves it to the reporter.
+const (
+	ReturnUnspecified Return = iota
+	ReturnFull
+	ReturnHeaders
+)
+
+// TLSRequirement is what a message asks of the transport, whatever the
+// destination's own policy says.
+type TLSRequirement uint8
+
+// The requirements a message can carry (RFC 8689). The zero value leaves it to
+// the policy of the destination.
+const (
+	TLSByPolicy TLSRequirement = iota
+	TLSRequired                // REQUIRETLS: verified TLS at every hop, or a bounce
+	TLSOptional                // TLS-Required: No, deliverability before secrecy
+)
+
+// Guarantee is what an unknown outcome means for the next attempt.
+type Guarantee uint8
+
+// The two guarantees. AtLeastOnce may deliver a message twice where a reply
+// was lost; AtMostOnce may leave one undelivered.
+const (
+	AtLeastOnce Guarantee = iota
+	AtMostOnce
+)
