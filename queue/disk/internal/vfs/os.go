@@ -1,0 +1,88 @@
+package vfs
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// OS returns the directory dir of the operating system's file system, which
+// must exist.
+func OS(dir string) FS { return osFS{dir} }
+
+type osFS struct{ dir string }
+
+func (o osFS) path(name string) string { return filepath.Join(o.dir, name) }
+
+func (o osFS) Create(name string) (File, error) {
+	return openOS(o.path(name), os.O_RDWR|os.O_CREATE|os.O_EXCL)
+}
+
+func (o osFS) Open(name string, write bool) (File, error) {
+	if write {
+		return openOS(o.path(name), os.O_RDWR)
+	}
+	return openOS(o.path(name), os.O_RDONLY)
+}
+
+func openOS(path string, flag int) (File, error) {
+	f, err := os.OpenFile(path, flag, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return osFile{f}, nil
+}
+
+func (o osFS) Rename(from, to string) error { return os.Rename(o.path(from), o.path(to)) }
+
+func (o osFS) Remove(name string) error { return os.Remove(o.path(name)) }
+
+func (o osFS) List() ([]Info, error) {
+	entries, err := os.ReadDir(o.dir)
+	if err != nil {
+		return nil, err
+	}
+	var list []Info
+	for _, e := range entries {
+		if !e.Type().IsRegular() {
+			continue
+		}
+		info, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, Info{Name: e.Name(), Size: info.Size()})
+	}
+	slices.SortFunc(list, func(a, b Info) int { return strings.Compare(a.Name, b.Name) })
+	return list, nil
+}
+
+func (o osFS) SyncDir() error { return syncDir(o.dir) }
+
+func (o osFS) Lock(name string) (io.Closer, error) {
+	c, err := lockFile(o.path(name))
+	if err != nil {
+		return nil, fmt.Errorf("lock %s: %w", o.path(name), err)
+	}
+	return c, nil
+}
+
+type osFile struct{ *os.File }
+
+func (f osFile) Sync() error { return syncData(f.File) }
+
+func (f osFile) Size() (int64, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}

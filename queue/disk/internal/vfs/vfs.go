@@ -1,0 +1,71 @@
+// Package vfs is everything the spool asks of a file system: a few files in
+// one directory. The spool reaches the disk through it alone, so that a file
+// system that loses power or fails on purpose runs the same code in process.
+package vfs
+
+import (
+	"errors"
+	"io"
+)
+
+// FS is one flat directory.
+//
+//   - A name holds no separator. Files are made with mode 0600.
+//   - What Create, Rename and Remove did to the directory survives a power cut
+//     only once SyncDir has returned nil.
+//   - Every method is safe for concurrent use.
+type FS interface {
+	// Create makes a file that must not exist and opens it for reading and
+	// writing.
+	Create(name string) (File, error)
+	// Open opens a file for reading, and for writing where write is set.
+	Open(name string, write bool) (File, error)
+	// Rename gives a file another name, replacing what bore it.
+	Rename(from, to string) error
+	// Remove takes a name away. Files open under it stay readable where the
+	// system allows.
+	Remove(name string) error
+	// List returns the files, in the order of their names.
+	List() ([]Info, error)
+	// SyncDir makes creations, renames and removals durable.
+	SyncDir() error
+	// Lock takes the named lock until the closer is closed or the process
+	// ends, or fails with ErrLocked at once.
+	Lock(name string) (io.Closer, error)
+}
+
+// File is an open file. Its methods are safe for concurrent use.
+//
+//   - What WriteAt and Truncate did survives a power cut only once Sync has
+//     returned nil.
+//   - After a Sync that failed nobody knows which of the bytes are on the
+//     disk, whatever ReadAt shows: only writing them again and a Sync that
+//     succeeds settles it.
+type File interface {
+	io.ReaderAt
+	io.WriterAt
+	io.Closer
+	Truncate(size int64) error
+	Sync() error
+	Size() (int64, error)
+}
+
+// Info is one entry of the directory.
+type Info struct {
+	Name string
+	Size int64
+}
+
+// ErrLocked says that somebody else holds the lock.
+var ErrLocked = errors.New("vfs: locked by another process")
+
+// IsFull reports whether err says that there is no space left, or none left
+// for this user.
+func IsFull(err error) bool {
+	for _, full := range fullErrors() {
+		if errors.Is(err, full) {
+			return true
+		}
+	}
+	return false
+}
