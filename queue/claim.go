@@ -1,0 +1,125 @@
+package queue
+
+import "time"
+
+// The values that zero stands for in ClaimOptions.
+const (
+	DefaultMax   = 100
+	DefaultLease = 15 * time.Minute
+)
+
+// ClaimOptions says what a claim is after. The zero value asks for up to
+// DefaultMax deliveries of any destination for DefaultLease.
+type ClaimOptions struct {
+	// Max is how many deliveries to return at most; zero is DefaultMax.
+	Max int
+
+	// Lease is how long the leases last; zero is DefaultLease.
+	Lease time.Duration
+
+	// Destinations restricts the claim to these, in canonical form; empty is
+	// all. Except leaves these out, whatever Destinations says.
+	Destinations, Except []string
+
+	// PerDestination and PerTenant are how many deliveries of one destination
+	// and of one tenant to return at most; zero is no bound. They are what
+	// fairness is made of: who may take so much in a round leaves the rest to
+	// others.
+	PerDestination, PerTenant int
+}
+
+// WithDefaults returns o with the defaults for Max and Lease filled in.
+func (o ClaimOptions) WithDefaults() ClaimOptions {
+	if o.Max <= 0 {
+		o.Max = DefaultMax
+	}
+	if o.Lease <= 0 {
+		o.Lease = DefaultLease
+	}
+	return o
+}
+
+// Claimed is what a claim found.
+type Claimed struct {
+	// Deliveries are leased to the caller, in the order of rule C3.
+	Deliveries []Delivery
+
+	// Unreadable are deliveries that were due and whose record could not be
+	// read. They are leased too, so that they do not come up with every claim,
+	// and they count for Max.
+	Unreadable []Unreadable
+
+	// Next is when a claim with the same options may find more (rule C8). Not
+	// after the time of the claim: there is more already. Zero: nothing waits.
+	Next time.Time
+}
+
+// Delivery is the pending recipients of one message at one destination, leased
+// to whoever claimed it. The caller owns it.
+type Delivery struct {
+	// Lease is the right to settle this delivery. It names the message and the
+	// destination.
+	Lease Lease
+
+	// Message is the message as it was put, with its ID, Arrived filled in, and
+	// two differences: Recipients are the pending ones at this destination, in
+	// the order in which they were put, and Content is nil. Open has it.
+	Message Message
+
+	// States tells what happened to each of Message.Recipients so far.
+	States []State
+
+	// Size is the number of bytes of the content.
+	Size int64
+
+	// Due is since when the delivery has been due.
+	Due time.Time
+
+	// Warned is whether a settlement said that the sender was told of the delay.
+	Warned bool
+
+	// Interrupted is only ever set for a message with AtMostOnce: the delivery
+	// was claimed before and that lease ended without a settlement, so nobody
+	// knows whether the content was sent.
+	Interrupted bool
+}
+
+// State is what happened to one recipient so far.
+type State struct {
+	// Index is the recipient's position among the recipients of the message as
+	// it was put. Settlements name recipients by it.
+	Index int
+
+	// Attempts is how many settlements had a result for the recipient.
+	Attempts int
+
+	// Outcome, Reply and Tried are the last result and when it was settled; all
+	// zero before the first. The outcome is Deferred or Unknown: with any other
+	// the recipient is no longer pending.
+	Outcome Outcome
+	Reply   Reply
+	Tried   time.Time
+}
+
+// Lease is the right to settle one delivery, a message at a destination, until
+// it ends or somebody else claims the delivery.
+type Lease struct {
+	// Message is the message's id, Destination the recipients' domain in
+	// canonical form.
+	Message, Destination string
+
+	// Token is the fencing token: no two leases of a delivery share one. It
+	// means nothing outside the queue that gave it.
+	Token uint64
+
+	// Until is when the lease ends, on the clock of whoever passed the time to
+	// Claim or Extend.
+	Until time.Time
+}
+
+// Unreadable is a delivery that was due and could not be read.
+type Unreadable struct {
+	Lease Lease
+	// Err wraps ErrDamaged, or the error of the read.
+	Err error
+}

@@ -1,0 +1,42 @@
+package queue
+
+import (
+	"context"
+	"time"
+)
+
+// Queue keeps messages until every recipient is settled. The package
+// documentation is its contract, rule by rule; queuetest checks every rule.
+//
+// All methods are safe for concurrent use, by goroutines and, where an
+// implementation says so, by processes. What else a queue can do (list, hold,
+// flush, ...) are interfaces of their own, used through this package's
+// functions: List, Hold, Flush and so on.
+type Queue interface {
+	// Put takes a message and returns the id it is given once nothing can lose
+	// it any more (rules P1 to P8). It does not change m and keeps nothing of
+	// it; m.ID is ignored.
+	//
+	// Errors: *MessageError where the message cannot be taken, ErrDuplicate
+	// (with the id of the message already there), ErrFull, ErrClosed, ctx's
+	// error, or the implementation's own where storage failed.
+	Put(ctx context.Context, now time.Time, m *Message) (id string, err error)
+
+	// Claim leases deliveries that are due and says when to ask again (rules
+	// C1 to C9). It does not wait. Nothing due is an empty Claimed and no error.
+	Claim(ctx context.Context, now time.Time, want ClaimOptions) (Claimed, error)
+
+	// Extend moves the end of a lease to now plus d and returns the lease as it
+	// now stands (rules L1 to L5). Errors: ErrLeaseLost, ErrClosed.
+	Extend(ctx context.Context, now time.Time, l Lease, d time.Duration) (Lease, error)
+
+	// Settle records what became of claimed deliveries (rules S1 to S9). The
+	// result has one element per settlement, in order. An error of Settle itself
+	// means that it is not known of any of them whether it was recorded; settling
+	// again is safe, and answers ErrLeaseLost for those that were.
+	Settle(ctx context.Context, now time.Time, batch []Settlement) ([]Settled, error)
+
+	// Open gives access to a message's content (rules O1 to O3). Errors:
+	// ErrNotFound, ErrDamaged, ErrClosed.
+	Open(ctx context.Context, id string) (Content, error)
+}

@@ -1,0 +1,82 @@
+package queue
+
+import (
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Settlement is what became of one claimed delivery.
+type Settlement struct {
+	// Lease is the delivery's lease as Claim or Extend returned it.
+	Lease Lease
+
+	// Results are the outcomes, at most one per pending recipient. A recipient
+	// without a result stays as it was and is not charged an attempt; no results
+	// at all give the delivery back.
+	Results []Result
+
+	// NotBefore is the next attempt for the recipients that stay; zero is at
+	// once. It means nothing where none stays.
+	NotBefore time.Time
+
+	// Warned records that the sender was told of the delay. It stays recorded.
+	Warned bool
+
+	// Create are messages that come of this settlement, such as bounces: put in
+	// the same step as the settlement is recorded. Keep the Messages as they are
+	// until Settle has returned.
+	Create []*Message
+}
+
+// Result is the outcome of one attempt for one recipient.
+type Result struct {
+	// Recipient is the State.Index of the recipient.
+	Recipient int
+
+	// Outcome ends the recipient where it is Delivered or Failed.
+	Outcome Outcome
+
+	// Reply is what was said; its text is kept up to MaxReplyText bytes.
+	Reply Reply
+}
+
+// Settled is what became of a settlement.
+type Settled struct {
+	// Created are the ids of the messages in Create, in their order. One whose
+	// tenant and key the queue knew already is not put again: its id is the one
+	// of the message that is there.
+	Created []string
+
+	// Err is nil where the settlement was recorded. ErrLeaseLost, a
+	// *MessageError about a message of Create, a
+	// *ResultError, or a failure to store: nothing of the settlement was done.
+	Err error
+}
+
+// ResultError is a settlement that makes no sense: a recipient that is not
+// pending in the delivery, or one named twice.
+type ResultError struct {
+	// Recipient is the index that was given.
+	Recipient int
+}
+
+// Error says which recipient is meant.
+func (e *ResultError) Error() string {
+	return "queue: no pending recipient " + strconv.Itoa(e.Recipient) + " in the delivery"
+}
+
+// MaxReplyText is how many bytes of a reply's text, and of each of its other
+// strings, a queue keeps.
+const MaxReplyText = 2048
+
+// Bounded returns r with its strings cut to MaxReplyText bytes, and copied
+// where they are, so that they do not keep a longer string alive.
+func (r Reply) Bounded() Reply {
+	for _, s := range []*string{&r.Host, &r.Addr, &r.Enhanced, &r.Text} {
+		if len(*s) > MaxReplyText {
+			*s = strings.Clone((*s)[:MaxReplyText])
+		}
+	}
+	return r
+}
