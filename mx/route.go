@@ -20,8 +20,10 @@ type Route struct {
 	Hosts []Host
 
 	// LeftOut are the hosts that DNS named and the route does not use, in order
-	// of preference.
-	LeftOut []LeftOut
+	// of preference; at most 100, so that nobody can make a route huge. Unlisted
+	// is how many more there were.
+	LeftOut  []LeftOut
+	Unlisted int
 
 	// Aliases is the CNAME chain of the domain itself, if it has one.
 	Aliases []Alias
@@ -112,8 +114,8 @@ type Reason uint8
 
 // The reasons.
 const (
-	// LookupFailed: no answer about its address for now. The only reason that
-	// passes by itself.
+	// LookupFailed: no answer about its address for now. It passes by itself,
+	// as OverLimit does when other hosts are drawn.
 	LookupFailed Reason = iota
 	// HasNoAddress: DNS firmly says that the host has none.
 	HasNoAddress
@@ -131,3 +133,29 @@ const (
 	// OverLimit: more hosts than one attempt tries.
 	OverLimit
 )
+
+// String is the reason in a few words that complete "left out: ...".
+func (r Reason) String() string {
+	switch r {
+	case HasNoAddress:
+		return "it has no address"
+	case IsSelf:
+		return "it is this host"
+	case NotBetter:
+		return "it is no better than this host"
+	case NotAName:
+		return "the record names no host"
+	case NullAmongOthers:
+		return "null MX beside others"
+	case AddressRefused:
+		return "its address is not to be dialled"
+	case OverLimit:
+		return "more hosts than one attempt tries"
+	default:
+		return "no answer about its address for now"
+	}
+}
+
+// Permanent is whether asking again within the TTL cannot help this host:
+// everything but LookupFailed and OverLimit.
+func (r Reason) Permanent() bool { return r != LookupFailed && r != OverLimit }

@@ -1,0 +1,203 @@
+package mx
+
+import (
+	"context"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+)
+
+// Cache is a Resolver that remembers the answers of another as long as their TTL
+// says, and no longer. A hit carries the TTL that is left. Any number of callers
+// that ask the same at the same time cost one question; a caller whose context
+// ends leaves the others their answer.
+//
+//   - TTL 0 answers those who were waiting for it, and is then forgotten
+//     (RFC 2181 section 8).
+//   - That a name does not exist is kept for all its types, that it has no
+//     records for the one type (RFC 2308 section 5).
+//   - A failure is kept for its name and type alone, and briefly (RFC 2308
+//     section 7).
+//
+// Set the fields before the first use and leave them alone afterwards; then it
+// is safe for concurrent use. It must not be copied. It has no goroutine that
+// outlives the calls, and the time is package time's.
+type Cache struct {
+	// Resolver is asked for what is not known; required.
+	Resolver Resolver
+
+	// MaxEntries bounds the answers kept; 0 is 65,536. An answer counts once for
+	// every 1,024 bytes of it, so that this bounds the memory too. The one that
+	// was not used for the longest time goes first.
+	MaxEntries int
+
+	// MaxTTL bounds how long an answer is kept, whatever its TTL; 0 is 24 h.
+	MaxTTL time.Duration
+
+	// MaxNegativeTTL bounds how long an absence is kept; 0 is 3 h, and more than
+	// 24 h counts as 24 h (RFC 2308 section 5).
+	MaxNegativeTTL time.Duration
+
+	// FailureTTL is how long a failed question is not asked again; 0 is 1 s
+	// (RFC 9520 section 3.2), negative is not at all, and more than 5 minutes
+	// counts as 5 minutes (RFC 2308 section 7).
+	FailureTTL time.Duration
+
+	flights singleflight.Group
+	mu      sync.Mutex
+	known   entries
+}
+
+// The defaults and bounds of a Cache.
+const (
+	defaultEntries     = 65536
+	entryBytes         = 1024
+	defaultTTL         = 24 * time.Hour
+	defaultNegativeTTL = 3 * time.Hour
+	mostNegativeTTL    = 24 * time.Hour
+	defaultFailureTTL  = time.Second
+	mostFailureTTL     = 5 * time.Minute
+)
+
+// anyType is the type of the entry that says that a name does not exist; no
+// record has it (RFC 6895 section 3.1).
+const anyType Type = 0
+
+// flight is the outcome of one question that several may wait for.
+type flight struct {
+	answer Answer
+	// left is whether the context of the one who asked ended first. It is then
+	// no outcome for the others.
+	left bool
+}
+
+// Resolve answers from what is known, or asks. The error of the Resolver is
+// passed on.
+func (c *Cache) Resolve(ctx context.Context, name string, t Type) (Answer, error) {
+	if a, known, err := c.peek(name, t); known {
+		return a, err
+	}
+	for {
+		f, err := c.join(ctx, name, t)
+		if f.left && ctx.Err() == nil {
+			continue
+		}
+		return f.answer, err
+	}
+}
+
+// join asks, or waits for whoever asks already.
+func (c *Cache) join(ctx context.Context, name string, t Type) (flight, error) {
+	if ctx.Err() != nil {
+		return flight{}, canceled(ctx, name, t)
+	}
+	var asking atomic.Bool
+	done := c.flights.DoChan(strconv.Itoa(int(t))+" "+name, func() (any, error) {
+		asking.Store(true)
+		return c.ask(ctx, name, t)
+	})
+	select {
+	case r := <-done:
+		return r.Val.(flight), r.Err
+	case <-ctx.Done():
+		if asking.Load() {
+			<-done // the question ends with our context
+		}
+		return flight{}, canceled(ctx, name, t)
+	}
+}
+
+func canceled(ctx context.Context, name string, t Type) error {
+	return &ResolveError{Name: name, Type: t, Kind: Canceled, Err: ctx.Err()}
+}
+
+// ask asks the Resolver and keeps what it says.
+func (c *Cache) ask(ctx context.Context, name string, t Type) (any, error) {
+	if a, known, err := c.peek(name, t); known {
+		return flight{answer: a}, err // answered since we looked
+	}
+	a, err := c.Resolver.Resolve(ctx, name, t)
+	if err != nil && ctx.Err() != nil {
+		return flight{left: true}, err
+	}
+	a.TTL = soundTTL(a.TTL)
+	c.keep(name, t, &a, err)
+	return flight{answer: a}, err
+}
+
+// keep stores an outcome for as long as it may be used.
+func (c *Cache) keep(name string, t Type, a *Answer, err error) {
+	k, ttl := key{name, t}, time.Duration(0)
+	switch {
+	case err != nil:
+		ttl = min(orDefault(c.FailureTTL, defaultFailureTTL), mostFailureTTL)
+	case a.Status == Success || a.Status == Aliased:
+		ttl = min(a.TTL, orDefault(c.MaxTTL, defaultTTL))
+	default:
+		ttl = min(a.TTL, orDefault(c.MaxNegativeTTL, defaultNegativeTTL), mostNegativeTTL, orDefault(c.MaxTTL, defaultTTL))
+		if a.Status == NXDomain && len(a.Aliases) == 0 {
+			k.t = anyType
+		}
+	}
+	if ttl <= 0 {
+		return
+	}
+	a.TTL = ttl
+	e := &entry{key: k, answer: *a, err: err, expires: time.Now().Add(ttl), cost: cost(name, a)}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.known.put(e, orDefault(c.MaxEntries, defaultEntries))
+}
+
+// peek is what is known without asking: an answer, with the TTL it has left, or
+// a failure.
+func (c *Cache) peek(name string, t Type) (Answer, bool, error) {
+	now := time.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.known.get(key{name, t}, now)
+	if e == nil {
+		e = c.known.get(key{name, anyType}, now)
+	}
+	if e == nil {
+		return Answer{}, false, nil
+	}
+	if e.err != nil {
+		return Answer{}, true, e.err
+	}
+	a := e.answer
+	a.TTL = e.expires.Sub(now)
+	return a, true, nil
+}
+
+// orDefault is value, or otherwise where it is zero.
+func orDefault[T int | time.Duration](value, otherwise T) T {
+	if value == 0 {
+		return otherwise
+	}
+	return value
+}
+
+// cost is how many entries an answer counts as.
+func cost(name string, a *Answer) int {
+	n := len(name) + len(a.Name) + 24*len(a.Addrs)
+	for _, alias := range a.Aliases {
+		n += len(alias.From) + len(alias.To) + 40
+	}
+	for _, m := range a.MX {
+		n += len(m.Host) + 24
+	}
+	for _, text := range a.TXT {
+		n += len(text) + 16
+	}
+	for _, tlsa := range a.TLSA {
+		n += len(tlsa.Data) + 32
+	}
+	for _, srv := range a.SRV {
+		n += len(srv.Target) + 24
+	}
+	return 1 + n/entryBytes
+}

@@ -1,0 +1,78 @@
+package mx
+
+import "time"
+
+// key is what an entry of a Cache is found by.
+type key struct {
+	name string
+	t    Type
+}
+
+// entry is one outcome a Cache knows, in a ring in the order of use.
+type entry struct {
+	key          key
+	answer       Answer
+	err          error
+	expires      time.Time
+	cost         int
+	newer, older *entry
+}
+
+// entries is a map of bounded cost that forgets what was used least recently.
+// The zero value is empty.
+type entries struct {
+	byKey map[key]*entry
+	ring  entry // ring.older is the newest entry, ring.newer the oldest
+	cost  int
+}
+
+// get is the entry of k while it is good, which makes it the newest.
+func (s *entries) get(k key, now time.Time) *entry {
+	e := s.byKey[k]
+	if e == nil {
+		return nil
+	}
+	s.unlink(e)
+	if !now.Before(e.expires) {
+		s.drop(e)
+		return nil
+	}
+	s.link(e)
+	return e
+}
+
+// put stores e in place of one with its key and drops the oldest ones until the
+// cost is within the limit. An entry that costs more by itself is not stored.
+func (s *entries) put(e *entry, limit int) {
+	if s.byKey == nil {
+		s.byKey = make(map[key]*entry)
+		s.ring.newer, s.ring.older = &s.ring, &s.ring
+	}
+	if old := s.byKey[e.key]; old != nil {
+		s.unlink(old)
+		s.drop(old)
+	}
+	if e.cost > limit {
+		return
+	}
+	s.byKey[e.key] = e
+	s.cost += e.cost
+	s.link(e)
+	for s.cost > limit {
+		oldest := s.ring.newer
+		s.unlink(oldest)
+		s.drop(oldest)
+	}
+}
+
+func (s *entries) drop(e *entry) {
+	delete(s.byKey, e.key)
+	s.cost -= e.cost
+}
+
+func (s *entries) unlink(e *entry) { e.newer.older, e.older.newer = e.older, e.newer }
+
+func (s *entries) link(e *entry) {
+	e.newer, e.older = &s.ring, s.ring.older
+	e.older.newer, s.ring.older = e, e
+}

@@ -1,0 +1,158 @@
+package mx
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Error is why there is no route. Router and Lookup return no other error.
+type Error struct {
+	// Domain is the destination in canonical form, or as it was given where it
+	// has none (Outcome BadDomain).
+	Domain string
+	// Name is the name that decided: the domain, the last alias of it, or the
+	// MX host whose lookup failed.
+	Name string
+	// Outcome tells the cases apart.
+	Outcome Outcome
+	// Enhanced is the enhanced status code (RFC 3463) and Code the SMTP reply
+	// code that goes with it (RFC 7505 section 4.2 asks for 556 and 5.1.10). No
+	// server said them: they are for a bounce, or for a reply of one's own.
+	Enhanced string
+	Code     int
+	// LeftOut are the hosts that DNS named, and why none was of use; at most
+	// 100.
+	LeftOut []LeftOut
+	// Err is the cause, a *ResolveError where a lookup failed. It may be nil.
+	Err error
+}
+
+// Error says which domain, what is wrong, and the cause.
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString(printable(e.Domain))
+	b.WriteString(": ")
+	b.WriteString(e.Outcome.String())
+	if e.Name != "" && e.Name != e.Domain {
+		b.WriteString(" (")
+		b.WriteString(printable(e.Name))
+		b.WriteString(")")
+	}
+	if e.Err != nil {
+		b.WriteString(": ")
+		b.WriteString(e.Err.Error())
+	}
+	return b.String()
+}
+
+// Unwrap is Err.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Temporary is whether asking again later may end differently.
+func (e *Error) Temporary() bool { return e.Outcome.Temporary() }
+
+// Outcome is how the search for a route ended without one. The zero value is
+// temporary, so that nothing unforeseen ever bounces a message.
+type Outcome uint8
+
+// The outcomes.
+const (
+	// DNSTrouble: no answer for now about the MX records, or about the address
+	// of a host that might have been of use. 4.4.3, temporary.
+	DNSTrouble Outcome = iota
+	// BogusAnswer: the same, and the resolver blames DNSSEC. 4.4.3, temporary.
+	BogusAnswer
+	// NoSuchDomain: the domain does not exist. 5.1.2.
+	NoSuchDomain
+	// NoMailHost: the domain has neither MX records nor an address of its own.
+	// 5.1.2.
+	NoMailHost
+	// NullMX: the domain says that it takes no mail (RFC 7505). 5.1.10.
+	NullMX
+	// NoUsableHost: there are MX records, and DNS firmly says that none of their
+	// hosts can be reached: no address, no host name, or an address that is not
+	// to be dialled. 5.4.4.
+	NoUsableHost
+	// MailLoop: the best host is this host itself, so that nobody is left to
+	// send to (RFC 5321 section 5.1). 5.4.6.
+	MailLoop
+	// BadDomain: not a domain and not an address literal; DNS was not asked.
+	// 5.1.2, or 5.1.3 for what looks like a literal.
+	BadDomain
+)
+
+// Temporary is whether asking again later may end differently.
+func (o Outcome) Temporary() bool {
+	switch o {
+	case NoSuchDomain, NoMailHost, NullMX, NoUsableHost, MailLoop, BadDomain:
+		return false
+	default:
+		return true
+	}
+}
+
+// String is the outcome in a few words for people.
+func (o Outcome) String() string {
+	switch o {
+	case BogusAnswer:
+		return "DNS answer fails validation"
+	case NoSuchDomain:
+		return "no such domain"
+	case NoMailHost:
+		return "domain has neither a mail exchanger nor an address"
+	case NullMX:
+		return "domain takes no mail"
+	case NoUsableHost:
+		return "no usable mail exchanger"
+	case MailLoop:
+		return "mail exchangers point back to this host"
+	case BadDomain:
+		return "not a domain name"
+	default:
+		return "no answer from DNS for now"
+	}
+}
+
+// status is the SMTP reply code and the enhanced code of an outcome.
+func (o Outcome) status() (code int, enhanced string) {
+	switch o {
+	case NoSuchDomain, NoMailHost:
+		return 550, "5.1.2"
+	case NullMX:
+		return 556, "5.1.10" // RFC 7505 section 4.2
+	case NoUsableHost:
+		return 550, "5.4.4"
+	case MailLoop:
+		return 554, "5.4.6"
+	case BadDomain:
+		return 553, "5.1.2"
+	default:
+		return 451, "4.4.3"
+	}
+}
+
+// fail is the Error of an outcome, with its codes.
+func fail(o Outcome, domain, name string, cause error) *Error {
+	code, enhanced := o.status()
+	return &Error{Domain: domain, Name: name, Outcome: o, Code: code, Enhanced: enhanced, Err: cause}
+}
+
+// printable is a name for people to read. Names come from strangers: whatever
+// is not printable ASCII is escaped, and the rest of an endless one cut.
+func printable(name string) string {
+	const most = 255
+	cut := len(name) > most
+	if cut {
+		name = name[:most]
+	}
+	for i := 0; i < len(name); i++ {
+		if name[i] <= ' ' || name[i] > '~' {
+			name = fmt.Sprintf("%+q", name)
+			break
+		}
+	}
+	if cut {
+		name += "..."
+	}
+	return name
+}

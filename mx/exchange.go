@@ -1,0 +1,125 @@
+package mx
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// misunderstood is whether the server gives EDNS as its trouble (RFC 6891
+// section 7).
+func (q *query) misunderstood(m *message) bool {
+	return q.edns && (m.rcode == dns.RcodeFormatError || m.rcode == dns.RcodeNotImplemented || m.rcode == dns.RcodeBadVers)
+}
+
+// exchange sends one query over a connection of its own and waits for the
+// response to it, for the Client's timeout at most.
+func (c *Client) exchange(ctx context.Context, network string, s Server, name string, t Type, edns bool) (*query, *message, *failure) {
+	q, err := newQuery(name, t, c.udpSize(), edns)
+	if err != nil {
+		return nil, nil, &failure{Malformed, err}
+	}
+	deadline := time.Now().Add(c.timeout())
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	conn, err := c.dial(ctx, network, s.Addr)
+	if err != nil {
+		return nil, nil, connFailure(err)
+	}
+	defer conn.Close()
+	release := endWith(ctx, conn)
+	defer release()
+	if err := send(conn, network, q.wire); err != nil {
+		return nil, nil, connFailure(err)
+	}
+	m, f := q.await(conn, network, int(c.udpSize()))
+	return q, m, f
+}
+
+func (c *Client) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	if c.Dial != nil {
+		return c.Dial(ctx, network, addr)
+	}
+	var d net.Dialer
+	return d.DialContext(ctx, network, addr)
+}
+
+// endWith ends every wait on conn when ctx ends. release returns once that can
+// no longer happen.
+func endWith(ctx context.Context, conn net.Conn) (release func()) {
+	done := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(done)
+		_ = conn.SetDeadline(time.Unix(1, 0)) // a connection that is closed already waits for nothing
+	})
+	return func() {
+		if !stop() {
+			<-done
+		}
+	}
+}
+
+// connFailure tells a wait that was too long from a server that is not there.
+func connFailure(err error) *failure {
+	var ne net.Error
+	if errors.As(err, &ne) && ne.Timeout() {
+		return &failure{Timeout, nil}
+	}
+	return &failure{Unreachable, err}
+}
+
+// send writes one message; over TCP its length goes before it (RFC 1035
+// section 4.2.2), in the same write.
+func send(conn net.Conn, network string, wire []byte) error {
+	if network == "tcp" {
+		wire = append(binary.BigEndian.AppendUint16(nil, uint16(len(wire))), wire...)
+	}
+	_, err := conn.Write(wire)
+	return err
+}
+
+// await reads until the response to q has come. What is no response to it, or
+// cannot be read, may come from anybody and is passed over.
+func (q *query) await(conn net.Conn, network string, size int) (*message, *failure) {
+	buf := make([]byte, max(size, 4096))
+	var broken error // why the nearest thing to a response was none
+	for {
+		wire, err := receive(conn, network, buf)
+		if err != nil {
+			f := connFailure(err)
+			if broken != nil {
+				f = &failure{Malformed, broken}
+			}
+			return nil, f
+		}
+		m, err := q.parse(wire)
+		if err == nil {
+			return m, nil
+		}
+		if !errors.Is(err, errNotOurs) {
+			broken = err
+		}
+	}
+}
+
+// receive reads one message of at most 64 KiB.
+func receive(conn net.Conn, network string, buf []byte) ([]byte, error) {
+	if network == "udp" {
+		n, err := conn.Read(buf)
+		return buf[:n], err
+	}
+	if _, err := io.ReadFull(conn, buf[:2]); err != nil {
+		return nil, err
+	}
+	n := int(binary.BigEndian.Uint16(buf))
+	if n > len(buf) {
+		buf = make([]byte, n)
+	}
+	_, err := io.ReadFull(conn, buf[:n])
+	return buf[:n], err
+}

@@ -1,0 +1,87 @@
+package mx
+
+import "fmt"
+
+// ResolveError is why a Resolver has no answer. It never means "no records":
+// every one of them is temporary (RFC 5321 section 5.1).
+type ResolveError struct {
+	// Name and Type are the question.
+	Name string
+	Type Type
+	// Server is the DNS server that was asked, host:port; empty where that is
+	// not known.
+	Server string
+	// Kind tells the failures apart.
+	Kind Failure
+	// Err is the cause, such as a *net.OpError or the context's error; it may
+	// be nil.
+	Err error
+}
+
+// Error says what was asked, whom, and what went wrong.
+func (e *ResolveError) Error() string {
+	s := fmt.Sprintf("%v of %s: %v", e.Type, printable(e.Name), e.Kind)
+	if e.Server != "" {
+		s += " from " + e.Server
+	}
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	return s
+}
+
+// Unwrap is Err.
+func (e *ResolveError) Unwrap() error { return e.Err }
+
+// Timeout is whether the server did not answer in time, in the manner of
+// net.Error.
+func (e *ResolveError) Timeout() bool { return e.Kind == Timeout }
+
+// Temporary is always true.
+func (e *ResolveError) Temporary() bool { return true }
+
+// Failure is what kept a Resolver from answering.
+type Failure uint8
+
+// The failures.
+const (
+	NoAnswer    Failure = iota // no answer, for a reason not told apart
+	Timeout                    // the server did not answer in time
+	ServFail                   // the server failed (SERVFAIL)
+	Refused                    // REFUSED, NOTIMP, FORMERR or another code that is no answer
+	Lame                       // a referral to other servers instead of an answer
+	Malformed                  // a response that cannot be read, or whose records cannot
+	Truncated                  // too long for UDP, and TCP did not work
+	Bogus                      // DNSSEC validation failed (RFC 8914 codes 5 to 12)
+	AliasLoop                  // a chain of aliases that ends in itself or is too long
+	Unreachable                // no connection to the server
+	Canceled                   // the context ended first
+)
+
+// String is the failure in a few words.
+func (f Failure) String() string {
+	switch f {
+	case Timeout:
+		return "timeout"
+	case ServFail:
+		return "server failure"
+	case Refused:
+		return "refused"
+	case Lame:
+		return "lame referral"
+	case Malformed:
+		return "malformed response"
+	case Truncated:
+		return "truncated response"
+	case Bogus:
+		return "DNSSEC validation failure"
+	case AliasLoop:
+		return "alias loop or chain too long"
+	case Unreachable:
+		return "server unreachable"
+	case Canceled:
+		return "canceled"
+	default:
+		return "no answer"
+	}
+}
