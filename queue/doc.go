@@ -80,10 +80,11 @@
 // as Unreadable, leased, beside those that can.
 //
 // C8. Claimed.Next is not after the time given where something due was left out
-// because of a bound. Else it is the earliest time at which a delivery that the
-// options admit and that is not on hold becomes due, by its own time, by its
-// destination's or by the end of its lease. It may be earlier than that, but not
-// later. It is zero where there is no such delivery.
+// because of a bound. Else it is after that time, and not later than the first
+// moment at which a delivery that the options admit and that is not on hold
+// becomes due, by its own time, by its destination's or by the end of its lease.
+// It may be earlier, and is zero only where there is no such delivery. An empty
+// queue answers zero.
 //
 // C9. A claim that runs beside others never returns what another holds a lease
 // on.
