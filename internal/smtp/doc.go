@@ -1,0 +1,2 @@
+// Package smtp is the client side of an ESMTP session (RFC 5321).
+package smtp

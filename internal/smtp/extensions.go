@@ -1,0 +1,40 @@
+package smtp
+
+// Extensions is what the newest EHLO reply offers (RFC 5321 section 4.1.1.1).
+// The zero value, also that of a session opened with HELO, offers nothing.
+type Extensions struct {
+	ESMTP               bool // EHLO was taken
+	Pipelining          bool // RFC 2920
+	Chunking            bool // RFC 3030
+	BinaryMIME          bool // RFC 3030
+	EightBitMIME        bool // RFC 6152
+	SMTPUTF8            bool // RFC 6531
+	StartTLS            bool // RFC 3207
+	EnhancedStatusCodes bool // RFC 2034
+	DSN                 bool // RFC 3461
+	RequireTLS          bool // RFC 8689
+	DeliverBy           bool // RFC 2852
+	MTPriority          bool // RFC 6710
+
+	// Size says that SIZE is offered (RFC 1870) and MaxSize is the largest
+	// message; 0 is unknown or unlimited.
+	Size    bool
+	MaxSize int64
+
+	// Auth are the mechanisms of AUTH in capitals (RFC 4954).
+	Auth []string
+
+	// Limits are the server's (RFC 9422).
+	Limits ServerLimits
+
+	// Params are the parameters of every keyword, as received, by keyword in
+	// capitals. Of a keyword that comes twice the first counts.
+	Params map[string]string
+}
+
+// ServerLimits are the limits a server states (RFC 9422). Zero is none.
+type ServerLimits struct {
+	MailMax       int // MAIL commands of a session
+	RcptMax       int // RCPT commands of a transaction
+	RcptDomainMax int // recipient domains of a session
+}

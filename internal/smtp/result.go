@@ -1,0 +1,71 @@
+package smtp
+
+// State is what became of one recipient in one transaction. The zero value is
+// NotTried.
+type State uint8
+
+// The states.
+const (
+	// NotTried: the server has not judged the recipient. Where the Result has
+	// no Err, offer it again, in a new transaction; a limit of the server or a
+	// parameter it did not know stood in the way, and it will not stand there
+	// twice. Where it has one, Err is why.
+	NotTried State = iota
+	// Delivered: the server took the message for it. Reply is that to the
+	// content.
+	Delivered
+	// Refused: Reply is the refusal, 4yz or 5yz, and Stage is what it answers:
+	// MAIL, RCPT, DATA or the content.
+	Refused
+	// Failed: the transaction ended before an answer, and the message was
+	// certainly not taken for it. Result.Err is why.
+	Failed
+	// Unknown: the message was sent to its end and the answer was lost. Nobody
+	// knows whether it was taken (RFC 1047). Result.Err is why.
+	Unknown
+)
+
+var stateNames = [...]string{"not tried", "delivered", "refused", "failed", "unknown"}
+
+// String is the state in a few words.
+func (s State) String() string {
+	if int(s) < len(stateNames) {
+		return stateNames[s]
+	}
+	return "?"
+}
+
+// RcptResult is what became of one recipient.
+type RcptResult struct {
+	State State
+	Stage Stage // what Reply answers, or where the transaction was when it ended
+	Reply Reply // the deciding one; zero where none decided
+}
+
+// Result is what became of one transaction.
+type Result struct {
+	// Rcpts has an entry per recipient, in the order of Transaction.To.
+	Rcpts []RcptResult
+
+	// Mail is the reply to MAIL; zero where there was none.
+	Mail Reply
+
+	// Err is what ended the transaction where no reply that decides did: the
+	// connection, a protocol error, the content, the context. nil where every
+	// recipient has been judged or may be offered again.
+	Err *Error
+
+	// Unknown reports that some recipient's state is Unknown.
+	Unknown bool
+
+	// Stale reports that the session, which had carried mail before, was closed
+	// before it answered anything. The host had most likely given it up before
+	// it saw the transaction, whose recipients are all NotTried: one try on a
+	// new session to the same host is due.
+	//
+	// It is not proof. A server may have taken a message that went along with
+	// the envelope and lost the connection with every answer still unsent; at
+	// least once is kept, not exactly once. With Transaction.Wait no content
+	// was sent and it is proof.
+	Stale bool
+}

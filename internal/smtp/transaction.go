@@ -1,0 +1,73 @@
+package smtp
+
+import (
+	"io"
+
+	"github.com/nexthop-mail/nexthop/internal/address"
+)
+
+// Body is content ready to be sent: lines end in CRLF, and no CR or LF stands
+// alone.
+type Body interface {
+	// Size is the exact number of octets (RFC 1870 section 6: without dot
+	// stuffing and the final dot).
+	Size() int64
+
+	// Bytes is the content where it is in memory; else nil. It is not changed.
+	Bytes() []byte
+
+	// Open returns a reader of the content from its first octet. It is called
+	// at most once per transaction, and only where Bytes is nil.
+	Open() (io.ReadCloser, error)
+}
+
+// Transaction is one message for some recipients: MAIL, RCPT and the content
+// (RFC 5321 section 3.3).
+type Transaction struct {
+	// From is the reverse-path; the zero Mailbox is the null one.
+	From address.Mailbox
+
+	// To are the recipients, at least one.
+	To []Rcpt
+
+	// Body is the content.
+	Body Body
+
+	// EightBit says that the content has octets beyond ASCII (RFC 6152), UTF8
+	// that its header section has some at any depth (RFC 6531), and Binary that
+	// it is not made of lines (RFC 3030 section 3). What a server must offer to
+	// be given the message follows from these and from the addresses.
+	EightBit, UTF8, Binary bool
+
+	// RequireTLS asks for REQUIRETLS (RFC 8689): without it offered, and TLS in
+	// use, the message is Unfit.
+	RequireTLS bool
+
+	// EnvelopeID is ENVID, decoded, and Return is RET, "FULL" or "HDRS" (RFC
+	// 3461). Empty is none. They are not sent where DSN is not offered.
+	EnvelopeID string
+	Return     string
+
+	// Wait makes the content wait for the replies to all RCPT commands, so that
+	// a session lost before them leaves no doubt that nothing was delivered.
+	// It costs a round trip where the content could have gone along.
+	Wait bool
+
+	// Commit, where not nil, is asked just before the octets that would make the
+	// server take the message. An error breaks the transaction off.
+	Commit func() error
+}
+
+// Rcpt is one recipient of a transaction. Its parameters are not sent where DSN
+// is not offered.
+type Rcpt struct {
+	To address.Mailbox
+
+	// Notify is NOTIFY, such as "SUCCESS,FAILURE" (RFC 3461 section 4.1).
+	// Empty is none.
+	Notify string
+
+	// OriginalType and Original are ORCPT, decoded: "rfc822" and an address
+	// (RFC 3461 section 4.2). Empty is none.
+	OriginalType, Original string
+}
