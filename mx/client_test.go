@@ -163,6 +163,8 @@ func TestClientFailures(t *testing.T) {
 		{"MX-5 silence", silent, mx.Timeout},
 		{"MX-5 referral to other servers", answering(t, 0, "authority", "e.test. 60 IN NS ns.e.test."), mx.Lame},
 		{"MX-5 records for a name said not to exist", answering(t, dns.RcodeNameError, "e.test. 60 IN MX 1 m.e.test."), mx.Malformed},
+		{"MX-5 records about another name", answering(t, 0, "f.test. 60 IN MX 1 m.f.test."), mx.Malformed},
+		{"MX-5 records about another name, and none about this one", answering(t, 0, "f.test. 60 IN MX 1 m.f.test.", "authority", soa), mx.Malformed},
 		{"MX-7 alias of itself", answering(t, 0, "e.test. 60 IN CNAME e.test."), mx.AliasLoop},
 		{"MX-7 aliases in a circle", answering(t, 0, "e.test. 60 IN CNAME f.test.", "f.test. 60 IN CNAME e.test."), mx.AliasLoop},
 		{"MX-7 circle further on", answering(t, 0, "e.test. 60 IN CNAME f.test.", "f.test. 60 IN CNAME g.test.", "g.test. 60 IN CNAME f.test."), mx.AliasLoop},

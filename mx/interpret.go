@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,6 +21,7 @@ type failure struct {
 var (
 	errUnreadable  = errors.New("a record of the type asked for cannot be read")
 	errContradicts = errors.New("records for a name that is said not to exist")
+	errStray       = errors.New("the records are about another name")
 	errReferral    = errors.New("the server refers to others instead of answering")
 )
 
@@ -47,6 +49,8 @@ func (q *query) interpret(m *message, trusted bool) (Answer, *failure) {
 	case unreadable:
 		// Some record is there; to say "none" would be a lie.
 		return Answer{}, &failure{Malformed, errUnreadable}
+	case m.strays(&a, q):
+		return Answer{}, &failure{Malformed, errStray}
 	default:
 		f = m.absence(&a, nonexistent)
 	}
@@ -141,6 +145,19 @@ func (m *message) alias(a *Answer, unreadable *bool) (Alias, bool) {
 		return Alias{From: a.Name, To: to, Secure: a.Secure}, true
 	}
 	return Alias{}, false
+}
+
+// strays is whether there are answers, and about names that nobody asked for.
+func (m *message) strays(a *Answer, q *query) bool {
+	for _, r := range m.answer {
+		if r.t != uint16(q.t) && r.t != dns.TypeCNAME {
+			continue
+		}
+		if r.owner != q.name && !slices.ContainsFunc(a.Aliases, func(alias Alias) bool { return alias.To == r.owner }) {
+			return true
+		}
+	}
+	return false
 }
 
 // absence tells apart the ways of having no record (RFC 2308 section 2).
