@@ -1,0 +1,134 @@
+package memory
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+// entry is one message.
+type entry struct {
+	message queue.Message // with all its recipients and without content
+	content queue.Bytes
+	held    bool
+
+	deliveries []*delivery // as put; those that are done with have no states
+	left       int         // those that are not done with
+}
+
+// delivery is the pending recipients of a message at one destination.
+type delivery struct {
+	entry       *entry
+	destination *destination
+	states      []queue.State // of the pending recipients, by Index
+	due         time.Time     // since when it is due, or will be: its place in the order
+	notBefore   time.Time     // zero is due at once
+	warned      bool
+
+	leased      bool // claimed and not settled since
+	interrupted bool // claimed again while leased
+	token       uint64
+	until       time.Time
+
+	in *sorted[*delivery] // the heap it lies in: ready, waiting or none
+	at int
+}
+
+// wake is from when on the delivery may be claimed, as far as it is up to the
+// delivery; zero is at once.
+func (d *delivery) wake() time.Time {
+	if d.leased && d.until.After(d.notBefore) {
+		return d.until
+	}
+	return d.notBefore
+}
+
+// schedule makes the delivery due at a time, or at once where that is zero.
+func (d *delivery) schedule(now, notBefore time.Time) {
+	d.due, d.notBefore = notBefore, notBefore
+	if notBefore.IsZero() {
+		d.due = now
+	}
+}
+
+// before is the order of claims.
+func (d *delivery) before(o *delivery) bool {
+	if p, q := d.entry.message.Priority, o.entry.message.Priority; p != q {
+		return p > q
+	}
+	if !d.due.Equal(o.due) {
+		return d.due.Before(o.due)
+	}
+	if d.entry != o.entry {
+		return d.entry.message.ID < o.entry.message.ID
+	}
+	return d.destination.name < o.destination.name
+}
+
+// add puts a message in the queue and returns its id.
+func (q *Queue) add(now time.Time, f draft) string {
+	now = now.Round(0)
+	m := *f.message
+	m.ID = q.nextID(now)
+	m.Recipients = slices.Clone(m.Recipients)
+	m.Metadata = maps.Clone(m.Metadata)
+	m.Content = nil
+	if m.Arrived.IsZero() {
+		m.Arrived = now
+	}
+	e := &entry{message: m, content: f.content, left: len(f.parts)}
+	q.entries[m.ID] = e
+	q.ids.add(m.ID)
+	if m.Key != "" {
+		q.keys[key{m.Tenant, m.Key}] = e
+	}
+	q.bytes += int64(len(f.content))
+	for _, part := range f.parts {
+		d := &delivery{entry: e, destination: q.destination(part.Destination)}
+		for _, index := range part.Recipients {
+			d.states = append(d.states, queue.State{Index: index})
+		}
+		d.schedule(now, m.NotBefore.Round(0))
+		e.deliveries = append(e.deliveries, d)
+		d.destination.count++
+		d.destination.bytes += int64(len(f.content))
+		q.deliveries[pair{m.ID, part.Destination}] = d
+		q.place(d)
+	}
+	return m.ID
+}
+
+// finish takes a delivery without pending recipients out of the queue, and its
+// message with the last one.
+func (q *Queue) finish(d *delivery) {
+	e := d.entry
+	d.states = nil
+	q.displace(d)
+	q.rank(d.destination, func() {
+		d.destination.count--
+		d.destination.bytes -= int64(len(e.content))
+	})
+	delete(q.deliveries, pair{e.message.ID, d.destination.name})
+	if e.left--; e.left > 0 {
+		return
+	}
+	delete(q.entries, e.message.ID)
+	q.ids.remove(e.message.ID)
+	if e.message.Key != "" {
+		delete(q.keys, key{e.message.Tenant, e.message.Key})
+	}
+	q.bytes -= int64(len(e.content))
+}
+
+// copy is a copy of the entry's message with the recipients of some states.
+func (e *entry) copy(states []queue.State) queue.Message {
+	m := e.message
+	m.Metadata = maps.Clone(m.Metadata)
+	m.Recipients = make([]queue.Recipient, len(states))
+	for i, s := range states {
+		m.Recipients[i] = e.message.Recipients[s.Index]
+	}
+	return m
+}

@@ -1,0 +1,124 @@
+package memory
+
+import "time"
+
+// destination is the deliveries to one domain.
+type destination struct {
+	name      string
+	postponed time.Time // zero where it is not
+
+	count int   // deliveries, wherever they are
+	bytes int64 // the content of their messages
+
+	ready sorted[*delivery]     // those that are due, by the order of claims
+	in    *sorted[*destination] // the heap it lies in: active, asleep or none
+	at    int
+}
+
+func (d *destination) place() *int { return &d.at }
+func (d *delivery) place() *int    { return &d.at }
+
+// newOrder sets up the heaps of an empty queue.
+func (q *Queue) newOrder() {
+	q.waiting.before = func(a, b *delivery) bool { return a.wake().Before(b.wake()) }
+	q.active.before = func(a, b *destination) bool { return a.ready.first().before(b.ready.first()) }
+	q.asleep.before = func(a, b *destination) bool { return a.postponed.Before(b.postponed) }
+}
+
+// destination is the destination of that name, made where it is new.
+func (q *Queue) destination(name string) *destination {
+	d, ok := q.destinations[name]
+	if !ok {
+		d = &destination{name: name}
+		d.ready.before = (*delivery).before
+		q.destinations[name] = d
+	}
+	return d
+}
+
+// place puts a delivery where it belongs: among those that are due if it is due
+// whatever the time, among those that wait for a time, or nowhere while its
+// message is on hold.
+func (q *Queue) place(d *delivery) {
+	switch {
+	case d.entry.held:
+	case d.wake().IsZero():
+		q.ready(d)
+	default:
+		d.in = &q.waiting
+		d.in.add(d)
+	}
+}
+
+// ready puts a delivery among those of its destination that are due.
+func (q *Queue) ready(d *delivery) {
+	d.in = &d.destination.ready
+	q.rank(d.destination, func() { d.in.add(d) })
+}
+
+// displace takes a delivery out of whatever heap it lies in.
+func (q *Queue) displace(d *delivery) {
+	if d.in == nil {
+		return
+	}
+	in := d.in
+	d.in = nil
+	if in == &q.waiting {
+		in.remove(d)
+		return
+	}
+	q.rank(d.destination, func() { in.remove(d) })
+}
+
+// rank makes a change to a destination and then puts it where it belongs: asleep
+// while it is postponed, active while something is due, else nowhere; and out of
+// the queue when nothing is left of it.
+func (q *Queue) rank(d *destination, change func()) {
+	if d.in != nil {
+		d.in.remove(d)
+		d.in = nil
+	}
+	change()
+	switch {
+	case !d.postponed.IsZero():
+		d.in = &q.asleep
+	case !d.ready.empty():
+		d.in = &q.active
+	case d.count == 0:
+		delete(q.destinations, d.name)
+		return
+	default:
+		return
+	}
+	d.in.add(d)
+}
+
+// wakeUp moves what is due by now to where claims look.
+func (q *Queue) wakeUp(now time.Time) {
+	for !q.waiting.empty() && !q.waiting.first().wake().After(now) {
+		d := q.waiting.first()
+		q.displace(d)
+		q.ready(d)
+	}
+	for !q.asleep.empty() && !q.asleep.first().postponed.After(now) {
+		d := q.asleep.first()
+		q.rank(d, func() { d.postponed = time.Time{} })
+	}
+}
+
+// next is the earliest time at which wakeUp may find something; zero is never.
+func (q *Queue) next() time.Time {
+	var next time.Time
+	if len(q.deliveries) == 0 {
+		return next
+	}
+	if !q.waiting.empty() {
+		next = q.waiting.first().wake()
+	}
+	if !q.asleep.empty() {
+		if t := q.asleep.first().postponed; next.IsZero() || t.Before(next) {
+			next = t
+		}
+	}
+	return next
+}

@@ -1,0 +1,107 @@
+package memory
+
+import (
+	"bytes"
+	"context"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+// Put keeps a copy of m in memory. It answers queue.ErrFull where m would exceed
+// MaxMessages or MaxBytes.
+func (q *Queue) Put(ctx context.Context, now time.Time, m *queue.Message) (string, error) {
+	room, err := q.room(ctx)
+	if err != nil {
+		return "", err
+	}
+	d, err := read(ctx, m, room)
+	if err != nil {
+		return "", err
+	}
+	if err := q.begin(ctx); err != nil {
+		return "", err
+	}
+	defer q.mu.Unlock()
+	if e := q.known(m); e != nil {
+		return e.message.ID, queue.ErrDuplicate
+	}
+	if !q.fits(int64(len(d.content))) {
+		return "", queue.ErrFull
+	}
+	return q.add(now, d), nil
+}
+
+// room is how many bytes of content can come in just now.
+func (q *Queue) room(ctx context.Context) (int64, error) {
+	if err := q.begin(ctx); err != nil {
+		return 0, err
+	}
+	defer q.mu.Unlock()
+	if q.maxBytes() < 0 {
+		return -1, nil
+	}
+	return max(0, q.maxBytes()-q.bytes), nil
+}
+
+func (q *Queue) maxBytes() int64 {
+	if q.MaxBytes == 0 {
+		return DefaultMaxBytes
+	}
+	return q.MaxBytes
+}
+
+// fits is whether one more message of that size is within the bounds.
+func (q *Queue) fits(size int64) bool {
+	most := q.MaxMessages
+	if most == 0 {
+		most = DefaultMaxMessages
+	}
+	return (most < 0 || len(q.entries) < most) && (q.maxBytes() < 0 || q.bytes+size <= q.maxBytes())
+}
+
+// known is the message with m's tenant and key.
+func (q *Queue) known(m *queue.Message) *entry {
+	if m.Key == "" {
+		return nil
+	}
+	return q.keys[key{m.Tenant, m.Key}]
+}
+
+// draft is a message read and checked, not yet in the queue.
+type draft struct {
+	message *queue.Message
+	parts   []queue.Part
+	content queue.Bytes
+}
+
+// read checks m and reads its content, at most room bytes of it where room is
+// not negative. It holds no lock: the content may come from this very queue.
+func read(ctx context.Context, m *queue.Message, room int64) (draft, error) {
+	parts, err := queue.Split(m)
+	if err != nil {
+		return draft{}, err
+	}
+	w := &bounded{room: room}
+	if size := m.Content.Size(); size > 0 && (room < 0 || size <= room) && size < 1<<20 {
+		w.Grow(int(size))
+	}
+	if _, err := queue.CopyContent(ctx, w, m.Content); err != nil {
+		return draft{}, err
+	}
+	return draft{m, parts, w.Bytes()}, nil
+}
+
+// bounded is a buffer that is full at some point.
+type bounded struct {
+	bytes.Buffer
+	room int64
+}
+
+// Write hides the Buffer's ReadFrom too, which knows no bound.
+func (b *bounded) Write(p []byte) (int, error) {
+	if b.room >= 0 && int64(b.Len()+len(p)) > b.room {
+		return 0, queue.ErrFull
+	}
+	return b.Buffer.Write(p)
+}

@@ -1,0 +1,112 @@
+package memory
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+// The bounds that zero stands for.
+const (
+	DefaultMaxMessages = 1_000_000
+	DefaultMaxBytes    = 1 << 30
+)
+
+// Queue is a queue in memory. The zero value is an empty queue with the default
+// bounds. It must not be copied, and its fields not changed, after first use.
+type Queue struct {
+	// MaxMessages is how many messages Put lets in; zero is DefaultMaxMessages,
+	// negative is no bound.
+	MaxMessages int
+
+	// MaxBytes is how many bytes of content Put lets in; zero is
+	// DefaultMaxBytes, negative is no bound.
+	MaxBytes int64
+
+	mu           sync.Mutex
+	closed       bool
+	lastID       uint64
+	lastToken    uint64
+	bytes        int64
+	entries      map[string]*entry
+	ids          idList // the keys of entries, in order
+	keys         map[key]*entry
+	deliveries   map[pair]*delivery
+	destinations map[string]*destination
+
+	waiting sorted[*delivery]    // not due before a time
+	active  sorted[*destination] // with deliveries that are due
+	asleep  sorted[*destination] // postponed
+}
+
+// All that Queue can do.
+var (
+	_ queue.Queue     = (*Queue)(nil)
+	_ queue.Lister    = (*Queue)(nil)
+	_ queue.Holder    = (*Queue)(nil)
+	_ queue.Dropper   = (*Queue)(nil)
+	_ queue.Flusher   = (*Queue)(nil)
+	_ queue.Postponer = (*Queue)(nil)
+	_ queue.Surveyor  = (*Queue)(nil)
+)
+
+// key is what tells messages with an idempotency key apart, pair deliveries.
+type (
+	key  struct{ tenant, key string }
+	pair struct{ message, destination string }
+)
+
+// begin takes the lock for a call, unless the call is over before it begins.
+func (q *Queue) begin(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	q.mu.Lock()
+	if q.closed {
+		q.mu.Unlock()
+		return queue.ErrClosed
+	}
+	if q.entries == nil {
+		q.entries = make(map[string]*entry)
+		q.keys = make(map[key]*entry)
+		q.deliveries = make(map[pair]*delivery)
+		q.destinations = make(map[string]*destination)
+		q.newOrder()
+	}
+	return nil
+}
+
+// Close forgets everything.
+func (q *Queue) Close() error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+	q.entries, q.keys, q.deliveries, q.destinations, q.ids = nil, nil, nil, nil, idList{}
+	q.waiting.items, q.active.items, q.asleep.items = nil, nil, nil
+	return nil
+}
+
+// nextID gives the microseconds of now, or one more than the last id where that
+// is not more: greater than any before, and telling when.
+func (q *Queue) nextID(now time.Time) string {
+	q.lastID = max(q.lastID+1, uint64(max(now.UnixMicro(), 0)))
+	id := strconv.FormatUint(q.lastID, 32)
+	return strings.Repeat("0", 13-len(id)) + id
+}
+
+// Open returns a message's content, which is in memory (queue.InMemory).
+func (q *Queue) Open(ctx context.Context, id string) (queue.Content, error) {
+	if err := q.begin(ctx); err != nil {
+		return nil, err
+	}
+	defer q.mu.Unlock()
+	e, ok := q.entries[id]
+	if !ok {
+		return nil, queue.ErrNotFound
+	}
+	return e.content, nil
+}

@@ -1,0 +1,121 @@
+package memory
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+// Extend moves the end of a lease.
+func (q *Queue) Extend(
+	ctx context.Context, now time.Time, l queue.Lease, length time.Duration,
+) (queue.Lease, error) {
+	if err := q.begin(ctx); err != nil {
+		return queue.Lease{}, err
+	}
+	defer q.mu.Unlock()
+	d := q.leased(l)
+	if d == nil {
+		return queue.Lease{}, queue.ErrLeaseLost
+	}
+	q.displace(d)
+	d.until = now.Round(0).Add(length)
+	q.place(d)
+	l.Until = d.until
+	return l, nil
+}
+
+// leased is the delivery that a lease is about, nil where the lease is lost.
+func (q *Queue) leased(l queue.Lease) *delivery {
+	d := q.deliveries[pair{l.Message, l.Destination}]
+	if d == nil || !d.leased || d.token != l.Token {
+		return nil
+	}
+	return d
+}
+
+// Settle records outcomes and puts the messages they create.
+func (q *Queue) Settle(
+	ctx context.Context, now time.Time, batch []queue.Settlement,
+) ([]queue.Settled, error) {
+	drafts := make([][]draft, len(batch))
+	settled := make([]queue.Settled, len(batch))
+	for i := range batch {
+		drafts[i], settled[i].Err = readAll(ctx, batch[i].Create)
+	}
+	if err := q.begin(ctx); err != nil {
+		return nil, err
+	}
+	defer q.mu.Unlock()
+	now = now.Round(0)
+	for i := range batch {
+		if settled[i].Err == nil {
+			settled[i] = q.settle(now, &batch[i], drafts[i])
+		}
+	}
+	return settled, nil
+}
+
+func readAll(ctx context.Context, ms []*queue.Message) ([]draft, error) {
+	var drafts []draft
+	for _, m := range ms {
+		d, err := read(ctx, m, -1)
+		if err != nil {
+			return nil, err
+		}
+		drafts = append(drafts, d)
+	}
+	return drafts, nil
+}
+
+func (q *Queue) settle(now time.Time, s *queue.Settlement, drafts []draft) queue.Settled {
+	d := q.leased(s.Lease)
+	if d == nil {
+		return queue.Settled{Err: queue.ErrLeaseLost}
+	}
+	states, err := apply(d.states, s.Results, now)
+	if err != nil {
+		return queue.Settled{Err: err}
+	}
+	q.displace(d)
+	d.states = states
+	d.leased, d.interrupted = false, false
+	d.warned = d.warned || s.Warned
+	d.schedule(now, s.NotBefore.Round(0))
+	var done queue.Settled
+	for _, f := range drafts {
+		if e := q.known(f.message); e != nil {
+			done.Created = append(done.Created, e.message.ID)
+			continue
+		}
+		done.Created = append(done.Created, q.add(now, f))
+	}
+	if len(states) == 0 {
+		q.finish(d)
+	} else {
+		q.place(d)
+	}
+	return done
+}
+
+// apply returns the states after some results: of those that stay pending.
+func apply(states []queue.State, results []queue.Result, now time.Time) ([]queue.State, error) {
+	after := slices.Clone(states)
+	named := make([]bool, len(states))
+	for _, r := range results {
+		at, pending := slices.BinarySearchFunc(states, r.Recipient,
+			func(s queue.State, index int) int { return s.Index - index })
+		if !pending || named[at] {
+			return nil, &queue.ResultError{Recipient: r.Recipient}
+		}
+		named[at] = true
+		s := &after[at]
+		s.Attempts++
+		s.Outcome, s.Reply, s.Tried = r.Outcome, r.Reply.Bounded(), now
+	}
+	return slices.DeleteFunc(after, func(s queue.State) bool {
+		return s.Outcome == queue.Delivered || s.Outcome == queue.Failed
+	}), nil
+}

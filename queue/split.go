@@ -1,0 +1,64 @@
+package queue
+
+import "github.com/nexthop-mail/nexthop/internal/address"
+
+// Part is the recipients of a message at one destination: a delivery to be.
+type Part struct {
+	// Destination is the recipients' domain in canonical form, as every method
+	// of a queue takes and returns it.
+	Destination string
+
+	// Recipients are positions in Message.Recipients, ascending.
+	Recipients []int
+}
+
+// Split checks m as Check does and groups its recipients by destination, in the
+// order of the first recipient of each. Every queue groups with it, so that all
+// agree on what a delivery is.
+func Split(m *Message) ([]Part, error) {
+	if err := checkFields(m); err != nil {
+		return nil, err
+	}
+	if len(m.Recipients) == 0 {
+		return nil, fieldError("Recipients", "5.1.0", errNone)
+	}
+	var (
+		parts = make([]Part, 0, 1)
+		at    map[address.Domain]int
+	)
+	if len(m.Recipients) > 1 {
+		at = make(map[address.Domain]int)
+	}
+	for i := range m.Recipients {
+		r := &m.Recipients[i]
+		if err := checkRecipient(r, i); err != nil {
+			return nil, err
+		}
+		mailbox, err := address.Parse(r.Address)
+		if err != nil {
+			return nil, addressError("Recipients", i, "5.1.3", err)
+		}
+		domain := mailbox.Domain()
+		part, known := at[domain]
+		if !known {
+			part = len(parts)
+			parts = append(parts, Part{Destination: domain.String()})
+			if at != nil {
+				at[domain] = part
+			}
+		}
+		parts[part].Recipients = append(parts[part].Recipients, i)
+	}
+	return parts, nil
+}
+
+// ParseDestination returns the canonical form of a domain or address literal as
+// a person writes it, to name a destination in a Selection or a list. The error
+// is a *MessageError whose Field is "Destination".
+func ParseDestination(domain string) (string, error) {
+	d, err := address.ParseDomain(domain)
+	if err != nil {
+		return "", addressError("Destination", -1, "5.1.2", err)
+	}
+	return d.String(), nil
+}
