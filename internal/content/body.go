@@ -34,9 +34,9 @@ const maxLine = 998
 
 // Facts are what a server must know or be able to do for the content.
 type Facts struct {
-	// Size is the number of octets in canonical form: CRLF line ends, the last
+	// Octets is their number in canonical form: CRLF line ends, the last
 	// line ended, no dot stuffing, no final dot (RFC 1870 section 5).
-	Size int64
+	Octets int64
 	// EightBit is whether any octet is 0x80 or above (RFC 6152).
 	EightBit bool
 	// UTF8Header is whether such an octet is in a header, of the message or of
@@ -71,6 +71,9 @@ func Prepare(s Source, p Policy) (Body, error) {
 	return fromStream(s, p)
 }
 
+// Size is the exact number of octets in canonical form.
+func (b *Body) Size() int64 { return b.Octets }
+
 // Bytes is the canonical octets, where they are in memory; else nil.
 func (b *Body) Bytes() []byte { return b.data }
 
@@ -87,7 +90,7 @@ func (b *Body) Open() (io.ReadCloser, error) {
 	if err != nil {
 		return nil, unreadable(err)
 	}
-	return &canonicalReader{from: r, left: b.Size}, nil
+	return &canonicalReader{from: r, left: b.Octets}, nil
 }
 
 // Release gives the memory of a Body back; it must not be used afterwards.
@@ -114,7 +117,7 @@ func fromBytes(data []byte, p Policy) (Body, error) {
 		return b, nil
 	}
 	b.pooled = borrow()
-	b.pooled.Grow(int(b.Size))
+	b.pooled.Grow(int(b.Octets))
 	b.data = appendCanonical(b.pooled.AvailableBuffer(), data)
 	return b, nil
 }

@@ -93,8 +93,8 @@ func TestCanonicalForm(t *testing.T) {
 				if err != nil {
 					t.Fatalf("%s: %v", kind, err)
 				}
-				if b.Size != int64(len(want)) {
-					t.Errorf("%s: Size = %d, want %d", kind, b.Size, len(want))
+				if b.Size() != int64(len(want)) {
+					t.Errorf("%s: Size = %d, want %d", kind, b.Size(), len(want))
 				}
 				if got := read(t, &b); got != want {
 					t.Errorf("%s: got %.80q, want %.80q", kind, got, want)
@@ -195,8 +195,8 @@ func TestFalseSources(t *testing.T) {
 			}
 			n, err := io.Copy(io.Discard, r)
 			var e *content.Error
-			if !errors.As(err, &e) || n >= b.Size {
-				t.Errorf("%d of %d octets and error %v", n, b.Size, err)
+			if !errors.As(err, &e) || n >= b.Size() {
+				t.Errorf("%d of %d octets and error %v", n, b.Size(), err)
 			}
 		})
 	}
@@ -248,8 +248,8 @@ func FuzzPrepare(f *testing.F) {
 			if err != nil {
 				continue
 			}
-			if got := read(t, &b); got != want || b.Size != int64(len(want)) {
-				t.Errorf("%q became %q (size %d), want %q", in, got, b.Size, want)
+			if got := read(t, &b); got != want || b.Size() != int64(len(want)) {
+				t.Errorf("%q became %q (size %d), want %q", in, got, b.Size(), want)
 			}
 		}
 	})

@@ -133,9 +133,9 @@ func (s *scanner) end() {
 func (s *scanner) canonical() bool { return s.bare == 0 && !s.open }
 
 func (s *scanner) facts() Facts {
-	f := Facts{Size: s.octets + s.bare, EightBit: s.eightBit}
+	f := Facts{Octets: s.octets + s.bare, EightBit: s.eightBit}
 	if s.open {
-		f.Size += 2
+		f.Octets += 2
 	}
 	return f
 }
