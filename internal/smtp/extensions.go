@@ -3,6 +3,10 @@ package smtp
 // Extensions is what the newest EHLO reply offers (RFC 5321 section 4.1.1.1).
 // The zero value, also that of a session opened with HELO, offers nothing.
 type Extensions struct {
+	// Greeting is the name the server gives itself in the reply, the first
+	// word of its first line (RFC 5321 section 4.1.1.1).
+	Greeting string
+
 	ESMTP               bool // EHLO was taken
 	Pipelining          bool // RFC 2920
 	Chunking            bool // RFC 3030

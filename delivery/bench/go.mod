@@ -1,0 +1,21 @@
+module github.com/nexthop-mail/nexthop/delivery/bench
+
+go 1.26.0
+
+require (
+	github.com/emersion/go-smtp v0.25.1
+	github.com/nexthop-mail/nexthop v0.0.0
+	github.com/wneessen/go-mail v0.8.1
+)
+
+require (
+	github.com/emersion/go-sasl v0.0.0-20241020182733-b788ff22d5a6 // indirect
+	github.com/miekg/dns v1.1.73 // indirect
+	golang.org/x/crypto v0.54.0 // indirect
+	golang.org/x/net v0.57.0 // indirect
+	golang.org/x/sync v0.24.0 // indirect
+	golang.org/x/sys v0.47.0 // indirect
+	golang.org/x/text v0.40.0 // indirect
+)
+
+replace github.com/nexthop-mail/nexthop => ../..

@@ -1,0 +1,148 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/internal/smtp"
+	"github.com/nexthop-mail/nexthop/mx"
+)
+
+// hop is one address of one host under one policy, for one message.
+type hop struct {
+	host   *mx.Host
+	addr   netip.AddrPort
+	policy *TLSPolicy
+	source netip.Addr
+
+	clear      bool // TLS is broken there and not required
+	noChunking bool // BDAT is broken there
+}
+
+func (h *hop) key() sessionKey {
+	k := sessionKey{host: h.host.Name, addr: h.addr, source: h.source, level: h.level()}
+	if k.level >= mx.TLSVerify {
+		k.serverName, k.policy = h.policy.ServerName, h.policy.Key
+	}
+	return k
+}
+
+// level is the policy's, or none where TLS is broken and not required.
+func (h *hop) level() mx.TLSLevel {
+	if h.clear {
+		return mx.TLSNone
+	}
+	return h.policy.Level
+}
+
+// fail makes an Error about this hop.
+func (h *hop) fail(stage Stage, verdict Verdict, enhanced string, cause error) *Error {
+	return &Error{Stage: stage, Host: h.host.Name, Addr: h.addr, Verdict: verdict, Enhanced: enhanced, Err: cause}
+}
+
+// session takes up a kept session or makes one that is ready for mail.
+func (s *Sender) session(ctx context.Context, h *hop, ts traces, fresh bool) (*session, *Error) {
+	if !fresh && s.MaxIdle >= 0 {
+		if kept := s.pool.take(h.key(), time.Now()); kept != nil {
+			kept.traces = ts
+			ts.reused(h.host.Name, h.addr)
+			return kept, nil
+		}
+	}
+	made, err := s.connect(ctx, h, ts)
+	if err != nil {
+		return nil, err
+	}
+	ts.secured(h.host.Name, h.addr, made.protection)
+	return made, nil
+}
+
+// connect dials, reads the greeting, says EHLO, and brings up the TLS that the
+// policy asks for (RFC 5321 sections 3.1 and 3.2, RFC 3207).
+func (s *Sender) connect(ctx context.Context, h *hop, ts traces) (*session, *Error) {
+	ts.connect(h.host.Name, h.addr)
+	conn, err := s.dial(ctx, h.addr, h.source)
+	ts.connected(h.host.Name, h.addr, err)
+	if err != nil {
+		return nil, h.fail(StageConnect, NotNow, "4.4.1", err)
+	}
+	made := &session{key: h.key(), traces: ts, expires: h.policy.Expires}
+	made.Session, err = smtp.New(conn, s.sessionConfig(h, made))
+	if err != nil {
+		conn.Close()
+		return nil, h.fail(StageHello, NotNow, "4.3.5", err)
+	}
+	if err := s.open(ctx, h, made); err != nil {
+		s.pool.end(made)
+		return nil, s.judge(h, err)
+	}
+	return made, nil
+}
+
+// open goes from the greeting to a session that gives what the policy asks.
+func (s *Sender) open(ctx context.Context, h *hop, made *session) error {
+	if err := made.Greet(ctx); err != nil {
+		return err
+	}
+	if err := made.Hello(ctx); err != nil {
+		return err
+	}
+	if err := s.secure(ctx, h, made); err != nil {
+		return err
+	}
+	if s.isSelf(made.Extensions().Greeting) {
+		return errSelf
+	}
+	return nil
+}
+
+// Findings of our own about a session.
+var (
+	errSelf  = errors.New("the host answers with our own name: mail loop")
+	errNoTLS = errors.New("the host does not offer STARTTLS, which is required")
+)
+
+// isSelf reports whether a name a server gives itself is one of ours: a host
+// that is this host under another address (RFC 5321 section 6.3).
+func (s *Sender) isSelf(name string) bool {
+	name = strings.TrimSuffix(name, ".")
+	for _, self := range s.Self {
+		if strings.EqualFold(name, strings.TrimSuffix(self, ".")) {
+			return true
+		}
+	}
+	return false
+}
+
+// secure brings up TLS as far as the level asks. What was achieved is checked
+// here, right before the session may carry mail (RFC 3207 section 4.1).
+func (s *Sender) secure(ctx context.Context, h *hop, made *session) error {
+	made.protection = Protection{Level: mx.TLSNone}
+	level := h.level()
+	if level == mx.TLSNone {
+		return nil
+	}
+	if !made.Extensions().StartTLS {
+		if level >= mx.TLSEncrypt {
+			return errNoTLS
+		}
+		return nil
+	}
+	if err := made.StartTLS(ctx, s.tlsConfig(h.policy)); err != nil {
+		if level == mx.TLSMay && made.Reusable() {
+			return nil // refused, politely: the session goes on in clear
+		}
+		return err
+	}
+	if err := made.Hello(ctx); err != nil {
+		return err
+	}
+	made.protection.Level = mx.TLSEncrypt
+	if level >= mx.TLSVerify {
+		made.protection = Protection{Level: mx.TLSVerify, Source: h.policy.Source}
+	}
+	return nil
+}

@@ -1,0 +1,75 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"hash/fnv"
+	"net"
+	"net/netip"
+	"syscall"
+	"time"
+)
+
+// defaultConnectTimeout bounds one connection attempt.
+const defaultConnectTimeout = 30 * time.Second
+
+// dial connects to one address within the connect timeout.
+func (s *Sender) dial(ctx context.Context, addr netip.AddrPort, source netip.Addr) (net.Conn, error) {
+	timeout := s.ConnectTimeout
+	if timeout <= 0 {
+		timeout = defaultConnectTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	if s.Dial != nil {
+		return s.Dial(ctx, "tcp", addr.String())
+	}
+	var d net.Dialer
+	if source.IsValid() {
+		d.LocalAddr = &net.TCPAddr{IP: source.AsSlice(), Zone: source.Zone()}
+	}
+	return d.DialContext(ctx, "tcp", addr.String())
+}
+
+// sourceFor is the local address to send a message to addr from: one of the
+// pool's of the same family, the same for every attempt at the same message,
+// because greylisting knows a sender by it (RFC 6647; QUE-10). Invalid leaves
+// the choice to the system.
+func (s *Sender) sourceFor(pin string, addr netip.Addr) netip.Addr {
+	var n uint32
+	for _, a := range s.Source {
+		if a.Is4() == addr.Is4() {
+			n++
+		}
+	}
+	if n == 0 {
+		return netip.Addr{}
+	}
+	h := fnv.New32a()
+	h.Write([]byte(pin))
+	k := h.Sum32() % n
+	for _, a := range s.Source {
+		if a.Is4() == addr.Is4() {
+			if k == 0 {
+				return a
+			}
+			k--
+		}
+	}
+	return netip.Addr{}
+}
+
+// oursNotTheirs reports whether dialling failed for want of something on this
+// machine, which says nothing about the address.
+func oursNotTheirs(err error) bool {
+	for _, e := range []error{
+		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM,
+		syscall.EADDRNOTAVAIL, syscall.EADDRINUSE, syscall.EACCES, syscall.EPERM,
+		context.Canceled,
+	} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,105 @@
+package delivery
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+// Error is why a recipient was not delivered, or why an attempt at one host
+// failed. Either the host said so (Code is not zero) or Err is the cause.
+type Error struct {
+	// Stage is how far the attempt had come.
+	Stage Stage
+
+	// Host is the next hop's name and Addr the address connected to; empty and
+	// invalid where the attempt had not come that far.
+	Host string
+	Addr netip.AddrPort
+
+	// Recipient is the address it is about; empty where it is about all.
+	Recipient string
+
+	// Code is the host's reply code, Lines the text of its reply, a line each,
+	// as received but for control characters, which are escaped. Without a
+	// reply Lines is empty, and Code zero but for the 556 of a null MX (RFC 7505
+	// section 4.2).
+	Code  int
+	Lines []string
+
+	// Enhanced is the status code of RFC 3463: the host's where it gave a valid
+	// one, else ours by stage and cause. Never empty.
+	Enhanced string
+
+	// Verdict is what it means.
+	Verdict Verdict
+
+	// Remembered is set where the host was not asked because the same failure
+	// had just happened.
+	Remembered bool
+
+	// Err is the cause where no host replied.
+	Err error
+}
+
+// Temporary reports whether another attempt may succeed.
+func (e *Error) Temporary() bool {
+	return e.Verdict == NotNow || e.Verdict == MaybeTaken
+}
+
+// Replied reports whether the host said so, and not nexthop in its place.
+func (e *Error) Replied() bool { return len(e.Lines) > 0 }
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Error is one line: where, at what stage, and what was said.
+func (e *Error) Error() string {
+	var b strings.Builder
+	if e.Host != "" {
+		b.WriteString(e.Host)
+		if e.Addr.IsValid() {
+			fmt.Fprintf(&b, " (%s)", e.Addr)
+		}
+		b.WriteString(": ")
+	}
+	b.WriteString(e.Stage.String())
+	b.WriteString(": ")
+	b.WriteString(e.Reason())
+	if e.Recipient != "" {
+		fmt.Fprintf(&b, " (%s)", e.Recipient)
+	}
+	if e.Remembered {
+		b.WriteString(" (a moment ago; not asked again)")
+	}
+	return b.String()
+}
+
+// Reason is the reply, or the cause where there was none.
+func (e *Error) Reason() string {
+	switch {
+	case len(e.Lines) > 0:
+		return strconv.Itoa(e.Code) + " " + strings.Join(e.Lines, " ")
+	case e.Err != nil:
+		return e.Err.Error()
+	case e.Code != 0:
+		return strconv.Itoa(e.Code)
+	default:
+		return e.Enhanced
+	}
+}
+
+// Reply is the error in the flat form a queue stores.
+func (e *Error) Reply() queue.Reply {
+	r := queue.Reply{Host: e.Host, Code: e.Code, Enhanced: e.Enhanced, Text: strings.Join(e.Lines, "\n")}
+	if e.Addr.IsValid() {
+		r.Addr = e.Addr.String()
+	}
+	if r.Text == "" && e.Err != nil {
+		r.Text = e.Err.Error()
+	}
+	return r
+}

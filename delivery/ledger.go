@@ -1,0 +1,205 @@
+package delivery
+
+import (
+	"time"
+
+	"github.com/nexthop-mail/nexthop/mx"
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+// ledger keeps what the hosts have said of each recipient of one destination.
+type ledger struct {
+	walk  *walk
+	rcpts []rcpt
+	left  int // recipients still open
+
+	// common are the attempts so far that were about every open recipient. A
+	// recipient shares them until an answer of its own sets it apart, so that
+	// fifty thousand recipients do not keep as many copies.
+	common []Attempt
+}
+
+// entry is what the ledger knows of one recipient.
+type entry struct {
+	settled  bool
+	answered bool // this host has spoken of it: not asked again here
+	failed   bool // a session with this address ended before it had an answer
+	apart    bool // its attempts are its own, no longer the common ones
+	judged   bool
+	decisive Verdict
+	stage    Stage // of the deciding error
+}
+
+func (l *ledger) open(w *walk, rcpts []rcpt) {
+	l.walk, l.rcpts, l.left = w, rcpts, len(rcpts)
+}
+
+// route notes how the next hops were found.
+func (l *ledger) route(kind mx.Kind) {
+	for i := range l.rcpts {
+		l.rcpts[i].report.Route, l.rcpts[i].report.Routed = kind, true
+	}
+}
+
+func (l *ledger) settled() bool { return l.left == 0 }
+
+// atHost and atAddress begin a new host, a new address.
+func (l *ledger) atHost() {
+	for i := range l.rcpts {
+		l.rcpts[i].answered, l.rcpts[i].failed = false, false
+	}
+}
+
+func (l *ledger) atAddress() {
+	for i := range l.rcpts {
+		l.rcpts[i].failed = false
+	}
+}
+
+// batch are the recipients to offer next, at most n.
+func (l *ledger) batch(n int) []*rcpt {
+	batch := make([]*rcpt, 0, min(n, l.left))
+	for i := range l.rcpts {
+		if len(batch) == n {
+			break
+		}
+		if l.rcpts[i].unasked() {
+			batch = append(batch, &l.rcpts[i])
+		}
+	}
+	return batch
+}
+
+func (r *rcpt) unasked() bool { return !r.settled && !r.answered && !r.failed }
+
+// unasked reports whether a recipient is left for another transaction.
+func (l *ledger) unasked() bool {
+	for i := range l.rcpts {
+		if l.rcpts[i].unasked() {
+			return true
+		}
+	}
+	return false
+}
+
+// onward is where the open recipients go from here: to the host's next address
+// if a session ended before the host spoke of one, else to the next host.
+func (l *ledger) onward() step {
+	for i := range l.rcpts {
+		if !l.rcpts[i].settled && !l.rcpts[i].answered {
+			return toNextAddress
+		}
+	}
+	return toNextHost
+}
+
+// record notes what one transaction meant for the recipients it was about.
+func (l *ledger) record(h *hop, sess *session, batch []*rcpt, result *result, began time.Time) {
+	took := time.Since(began)
+	for i, r := range batch {
+		f := &result.findings[i]
+		if !f.tried {
+			continue
+		}
+		a := Attempt{
+			Host: h.host.Name, Addr: h.addr, TLS: sess.protection, Reused: sess.reused,
+			Verdict: f.verdict, Err: f.err, Began: began, Duration: took, Next: f.next(),
+		}
+		r.answered = f.answered
+		r.failed = !f.answered
+		l.note(r, a, f.reply)
+		if f.verdict.Final() {
+			r.settled = true
+			l.left--
+		}
+	}
+}
+
+// note adds an attempt of one recipient's own.
+func (l *ledger) note(r *rcpt, a Attempt, reply queue.Reply) {
+	if !r.apart {
+		r.report.Attempts = l.common[:len(l.common):len(l.common)]
+		r.apart = true
+	}
+	r.report.Attempts = append(r.report.Attempts, a)
+	r.consider(&a, reply)
+	if l.walk.traces.wantsAttempts() {
+		l.walk.traces.attempt(l.walk.domain, []string{r.report.Address}, a)
+	}
+}
+
+// all adds an attempt that is about every open recipient.
+func (l *ledger) all(a Attempt) {
+	a.Duration = time.Since(a.Began)
+	l.common = append(l.common, a)
+	reply := a.Err.Reply()
+	for i := range l.rcpts {
+		r := &l.rcpts[i]
+		if r.settled {
+			continue
+		}
+		if r.apart {
+			r.report.Attempts = append(r.report.Attempts, a)
+		}
+		r.consider(&a, reply)
+	}
+	if l.walk.traces.wantsAttempts() {
+		l.walk.traces.attempt(l.walk.domain, l.openAddresses(), a)
+	}
+}
+
+// consider makes an attempt the deciding one if its verdict outranks the
+// others', or is as good and came further: a reply to RCPT says more than a
+// host that could not be reached.
+func (r *rcpt) consider(a *Attempt, reply queue.Reply) {
+	stage := StageContent
+	if a.Err != nil {
+		stage = a.Err.Stage
+	}
+	if r.judged && !outranks(a.Verdict, r.decisive) &&
+		(outranks(r.decisive, a.Verdict) || stage < r.stage) {
+		return
+	}
+	r.judged, r.decisive, r.stage = true, a.Verdict, stage
+	rep := r.report
+	rep.Outcome = a.Verdict.outcome()
+	rep.Host, rep.Addr, rep.TLS = a.Host, a.Addr, a.TLS
+	rep.Reply, rep.Err = reply, a.Err
+}
+
+// end says why the walk ends for the recipients still open.
+func (l *ledger) end(why Next) {
+	if n := len(l.common); n > 0 {
+		l.common[n-1].Next = why
+	}
+	for i := range l.rcpts {
+		r := &l.rcpts[i]
+		if !r.settled && r.apart {
+			r.report.Attempts[len(r.report.Attempts)-1].Next = why
+		}
+	}
+}
+
+// close gives every recipient that never stood apart the common attempts, and
+// an outcome to one that no host was asked for.
+func (l *ledger) close() {
+	for i := range l.rcpts {
+		r := &l.rcpts[i]
+		if !r.apart {
+			r.report.Attempts = l.common
+		}
+		if !r.judged {
+			r.report.settle(&Error{Stage: StageConnect, Enhanced: "4.4.1", Err: errNoHost}, NotNow)
+		}
+	}
+}
+
+func (l *ledger) openAddresses() []string {
+	list := make([]string, 0, l.left)
+	for i := range l.rcpts {
+		if !l.rcpts[i].settled {
+			list = append(list, l.rcpts[i].report.Address)
+		}
+	}
+	return list
+}

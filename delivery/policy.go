@@ -1,0 +1,90 @@
+package delivery
+
+import (
+	"context"
+	"crypto/tls"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/mx"
+)
+
+// TLSPolicy is what TLS one host must give for one route.
+type TLSPolicy struct {
+	// Level is the least that will do. TLSDefault is TLSMay.
+	Level mx.TLSLevel
+
+	// Source names what asked for it, for reports: "" for configuration, or
+	// such as "dane", "mta-sts".
+	Source string
+
+	// ServerName is sent as SNI and, at TLSVerify, is the name the certificate
+	// must be for. Empty is the host's name as DNS gave it.
+	ServerName string
+
+	// Verify, where not nil, replaces the check of the certificate against the
+	// roots and ServerName. It runs after the handshake and before MAIL.
+	Verify func(tls.ConnectionState) error
+
+	// Key tells apart policies that a session made under one must not serve the
+	// other. It joins host, address and level in the key of kept sessions; it
+	// must differ wherever Verify does.
+	Key string
+
+	// Expires is when the policy must be asked for again; a session is not
+	// reused past it. Zero is never.
+	Expires time.Time
+}
+
+// PolicySource decides the TLS policy of a host. It is asked after the host's
+// addresses are known and before any of them is dialled.
+//
+//   - An error leaves the host out of this attempt as a temporary failure; the
+//     next host is tried. It never leads to less security.
+//   - An answer weaker than the level the host or the Sender is configured
+//     with is raised to that level.
+//   - It may be called concurrently.
+type PolicySource interface {
+	TLSPolicy(ctx context.Context, route *mx.Route, host *mx.Host) (TLSPolicy, error)
+}
+
+// policyFor is the policy of a host: the configured level, raised by what the
+// sender's PolicySource asks.
+func (s *Sender) policyFor(ctx context.Context, route *mx.Route, host *mx.Host) (TLSPolicy, error) {
+	level := host.TLS
+	if level == mx.TLSDefault {
+		level = s.TLS
+	}
+	if level == mx.TLSDefault {
+		level = mx.TLSMay
+	}
+	var p TLSPolicy
+	// TLSNone is an order, not a wish: no policy is asked.
+	if s.Policy != nil && level != mx.TLSNone {
+		var err error
+		if p, err = s.Policy.TLSPolicy(ctx, route, host); err != nil {
+			return TLSPolicy{}, err
+		}
+	}
+	p.Level = max(p.Level, level)
+	if p.ServerName == "" {
+		p.ServerName = host.Name
+	}
+	return p, nil
+}
+
+// tlsConfig is the TLS client configuration for a policy. Only TLSVerify
+// checks the certificate: below it, refusing one would lead to sending in
+// clear, which is worse (RFC 7435 section 3).
+func (s *Sender) tlsConfig(p *TLSPolicy) *tls.Config {
+	var c *tls.Config
+	if s.TLSConfig != nil {
+		c = s.TLSConfig.Clone()
+	} else {
+		c = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	c.ServerName = p.ServerName
+	c.InsecureSkipVerify = p.Level < mx.TLSVerify || p.Verify != nil
+	c.VerifyConnection = p.Verify
+	c.Renegotiation = tls.RenegotiateNever
+	return c
+}

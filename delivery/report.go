@@ -1,0 +1,147 @@
+package delivery
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/mx"
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+// Report is what became of one message in one attempt.
+type Report struct {
+	// Recipients has one entry per recipient of the message, in its order.
+	Recipients []RecipientReport
+}
+
+// RecipientReport is what became of one recipient.
+type RecipientReport struct {
+	// Address is the recipient as the message has it.
+	Address string
+
+	// Outcome is the verdict over all hosts.
+	Outcome queue.Outcome
+
+	// Route is how the next hops were found; meaningful where Routed is true.
+	Route  mx.Kind
+	Routed bool
+
+	// Host and Addr are the host that decided: the one that took the message,
+	// or whose answer makes the outcome. Empty where no host was reached.
+	Host string
+	Addr netip.AddrPort
+
+	// TLS is the protection of the session that decided.
+	TLS Protection
+
+	// Reply is what the deciding host said, or nexthop in its place.
+	Reply queue.Reply
+
+	// Err is nil where the recipient was delivered, else the deciding error.
+	Err *Error
+
+	// Attempts are the steps of the walk in order, the deciding one among them.
+	// Recipients that travelled together share them.
+	Attempts []Attempt
+}
+
+// Attempt is one step of a walk: one address of one host, and how it ended for
+// one recipient.
+type Attempt struct {
+	Host     string
+	Addr     netip.AddrPort
+	TLS      Protection
+	Reused   bool // on a session kept from before
+	Verdict  Verdict
+	Err      *Error // nil where Verdict is Taken
+	Next     Next   // why the walk went on or ended here
+	Began    time.Time
+	Duration time.Duration
+}
+
+// Protection is what a session's TLS is worth.
+type Protection struct {
+	// Level is TLSNone in clear, TLSEncrypt where the peer is not known, and
+	// TLSVerify where its certificate was checked as the policy asks.
+	Level mx.TLSLevel
+	// Source is what asked for the check: "" for configuration, else the
+	// policy's, such as "dane" or "mta-sts".
+	Source string
+}
+
+// String is none, encrypted, verified, or the policy that verified: dane,
+// mta-sts.
+func (p Protection) String() string {
+	switch {
+	case p.Level == mx.TLSVerify && p.Source != "":
+		return p.Source
+	case p.Level == mx.TLSVerify:
+		return "verified"
+	case p.Level == mx.TLSEncrypt:
+		return "encrypted"
+	default:
+		return "none"
+	}
+}
+
+// Next is what a walk did after an attempt, and so why.
+type Next uint8
+
+// The ways a walk goes on or ends.
+const (
+	NextAddress  Next = iota // this address failed: the host's next one, else the next host
+	NextHost                 // the host answered "not now" or "not here": the next host
+	SameHost                 // the host is asked again: a session had gone stale, or its limits want another transaction
+	InClear                  // TLS is broken there and nobody requires it: once more without
+	StopSettled              // taken or refused for good
+	StopUnknown              // may have been taken: nobody else is asked
+	StopHosts                // no host is left
+	StopLimit                // a limit of the attempt is reached
+	StopCanceled             // the caller's context ended
+)
+
+var nextNames = [...]string{
+	"next address", "next host", "same host again", "again without TLS",
+	"settled", "stop: may have been taken", "no host left", "limit of one attempt reached", "canceled",
+}
+
+// String is the step in a few words.
+func (n Next) String() string {
+	if int(n) < len(nextNames) {
+		return nextNames[n]
+	}
+	return "unknown"
+}
+
+// Err is nil where every recipient was delivered. Otherwise it is the *Error of
+// one that was not: a failed one before an unknown, an unknown before a
+// deferred.
+func (r *Report) Err() error {
+	var worst *RecipientReport
+	for i := range r.Recipients {
+		rr := &r.Recipients[i]
+		if rr.Outcome == queue.Delivered {
+			continue
+		}
+		if worst == nil || gravity(rr.Outcome) > gravity(worst.Outcome) {
+			worst = rr
+		}
+	}
+	if worst == nil {
+		return nil
+	}
+	return worst.Err
+}
+
+func gravity(o queue.Outcome) int {
+	switch o {
+	case queue.Failed:
+		return 3
+	case queue.Unknown:
+		return 2
+	case queue.Deferred:
+		return 1
+	default:
+		return 0
+	}
+}

@@ -1,0 +1,228 @@
+package delivery
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/nexthop-mail/nexthop/internal/content"
+	"github.com/nexthop-mail/nexthop/mx"
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+// Sender makes single delivery attempts. Its zero value sends by MX through the
+// system's resolvers with opportunistic TLS. Set the fields before the first
+// use and leave them alone afterwards; then it is safe for concurrent use.
+type Sender struct {
+	// Hello is the name given in EHLO, which should have an address record
+	// (RFC 5321 section 4.1.1.1). Empty is the address literal of each
+	// connection's local end.
+	Hello string
+
+	// Resolver answers DNS questions; nil is the system's resolvers behind a
+	// cache. It is not used where Router is set.
+	Resolver mx.Resolver
+
+	// Router finds the next hops; nil is MX records through Resolver with this
+	// Sender's Self, AllowLoopback and Family.
+	Router Router
+
+	// Self are the names under which this host stands in MX records. They and
+	// everything of equal or higher preference are left out (RFC 5321
+	// section 5.1). None removes nothing: a program that only sends needs none.
+	Self []string
+
+	// AllowLoopback lets MX hosts have loopback addresses. Without it such a
+	// host is never dialled.
+	AllowLoopback bool
+
+	// Family limits the addresses used; the zero value is both.
+	Family mx.Family
+
+	// Port is the TCP port of hosts whose route names none; 0 is 25.
+	Port uint16
+
+	// TLS is the level for hosts whose route names none; TLSDefault is TLSMay.
+	TLS mx.TLSLevel
+
+	// TLSConfig is the base of every TLS configuration (roots, client
+	// certificates, versions); nil is Go's defaults with TLS 1.2 at least.
+	// ServerName and the verification are set per host.
+	TLSConfig *tls.Config
+
+	// Policy decides the TLS a host must give beyond TLS; nil is nobody.
+	Policy PolicySource
+
+	// Content says what is done with content that is not in canonical form.
+	Content ContentPolicy
+
+	// Judge replaces the verdict table; nil is the package's Judge.
+	Judge func(stage Stage, code int, enhanced string) Verdict
+
+	// Dial replaces the TCP dialler; nil is net.Dialer with Source.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+	// Source are local addresses to send from: any number per family, of which
+	// each message uses the same one at every attempt. None leaves it to the
+	// system. Not used with Dial.
+	Source []netip.Addr
+
+	// ConnectTimeout bounds one connection attempt; 0 is 30 s. Timeouts bound
+	// the steps of the dialogue.
+	ConnectTimeout time.Duration
+	Timeouts       Timeouts
+
+	// MaxConnections bounds the connections tried per destination in one
+	// attempt; 0 is 32, and 1 counts as 2 (RFC 5321 section 5.1 wants at least
+	// two addresses tried).
+	MaxConnections int
+
+	// MaxSessions bounds the sessions per destination that reach MAIL in one
+	// attempt, so that a recipient refused for now is not offered to every
+	// host in the world; 0 is 5.
+	MaxSessions int
+
+	// MaxDestinations bounds the destinations of one message that are
+	// attempted at the same time; 0 is 8.
+	MaxDestinations int
+
+	// MaxIdle bounds the sessions kept open between calls; 0 is 64, negative
+	// keeps none. IdleTimeout is how long one is kept unused; 0 is 30 s, short
+	// of the five minutes a server must wait (RFC 5321 section 4.5.3.2.7).
+	MaxIdle     int
+	IdleTimeout time.Duration
+
+	// Trace are hooks called for every message.
+	Trace *Trace
+
+	once   sync.Once
+	router Router
+	broken error // why there is no router
+	memory hostMemory
+	pool   pool
+}
+
+// Router says where mail for a destination goes. It is asked once per attempt
+// and may be called concurrently. An error that is not an *mx.Error, or does not
+// wrap one, is temporary.
+type Router interface {
+	Route(ctx context.Context, from, domain string) (mx.Route, error)
+}
+
+// ByMX is the Router that goes by MX records alone.
+func ByMX(r *mx.Router) Router { return byMX{r} }
+
+type byMX struct{ router *mx.Router }
+
+func (r byMX) Route(ctx context.Context, _, domain string) (mx.Route, error) {
+	return r.router.Route(ctx, domain)
+}
+
+// ContentPolicy says what a Sender does with content that is not canonical mail.
+type ContentPolicy uint8
+
+// The content policies.
+const (
+	// Originate is for programs that send their own mail: bare LF and bare CR
+	// become CRLF, NUL and lines over 998 octets are refused.
+	Originate ContentPolicy = iota
+	// Relay is for mail that came from elsewhere: it is passed on unchanged or
+	// not at all (RFC 5321 section 6.4).
+	Relay
+)
+
+func (p ContentPolicy) policy() content.Policy {
+	if p == Relay {
+		return content.Relay
+	}
+	return content.Origin
+}
+
+// Send makes one attempt to deliver m to all its recipients and reports what
+// became of each. The error is nil exactly when every recipient was delivered;
+// otherwise it is an *Error, the report's Err. The report is never nil.
+//
+// When ctx ends, so does the attempt: what had not reached its final dot was
+// not sent and is deferred; what waits for the reply to it is unknown.
+func (s *Sender) Send(ctx context.Context, m *queue.Message) (*Report, error) {
+	report := &Report{Recipients: make([]RecipientReport, len(m.Recipients))}
+	for i := range m.Recipients {
+		report.Recipients[i].Address = m.Recipients[i].Address
+	}
+	job, err := s.accept(m, report)
+	if err != nil {
+		return report, err
+	}
+	defer job.body.Release()
+	s.deliver(ctx, job)
+	return report, report.Err()
+}
+
+// deliver walks the route of every destination, several at a time.
+func (s *Sender) deliver(ctx context.Context, job *job) {
+	if len(job.groups) == 1 {
+		s.walk(ctx, job, &job.groups[0])
+		job.settleRepeats()
+		return
+	}
+	limit := s.MaxDestinations
+	if limit <= 0 {
+		limit = 8
+	}
+	var eg errgroup.Group
+	eg.SetLimit(limit)
+	for i := range job.groups {
+		eg.Go(func() error {
+			s.walk(ctx, job, &job.groups[i])
+			return nil
+		})
+	}
+	_ = eg.Wait() // no walk returns an error: findings are in the report
+	job.settleRepeats()
+}
+
+// Close ends the kept sessions with QUIT and waits for them, at most as long as
+// the QUIT timeout. A closed Sender still sends; it keeps nothing.
+func (s *Sender) Close() error {
+	s.pool.close()
+	return nil
+}
+
+// route asks the router, the default one where none was given.
+func (s *Sender) route(ctx context.Context, from, domain string) (mx.Route, error) {
+	s.once.Do(s.prepare)
+	if s.broken != nil {
+		return mx.Route{}, s.broken
+	}
+	return s.router.Route(ctx, from, domain)
+}
+
+func (s *Sender) prepare() {
+	if s.Router != nil {
+		s.router = s.Router
+		return
+	}
+	resolver := s.Resolver
+	if resolver == nil {
+		system, err := mx.System()
+		if err != nil {
+			s.broken = errors.Join(errNoResolver, err)
+			return
+		}
+		resolver = &mx.Cache{Resolver: system}
+	}
+	s.router = ByMX(&mx.Router{
+		Resolver:      resolver,
+		Self:          s.Self,
+		AllowLoopback: s.AllowLoopback,
+		Family:        s.Family,
+	})
+}
+
+var errNoResolver = errors.New("no resolver is configured on this system")

@@ -1,0 +1,19 @@
+package delivery
+
+import "time"
+
+// Timeouts bound the steps of a dialogue, each by itself: a long message is
+// never cut off by a limit on the whole. A zero field is its default, which is
+// what RFC 5321 section 4.5.3.2 asks for at least.
+type Timeouts struct {
+	Greeting time.Duration // the banner; default 5 min
+	Hello    time.Duration // EHLO and HELO; default 5 min
+	StartTLS time.Duration // STARTTLS and the handshake; default 5 min
+	Mail     time.Duration // default 5 min
+	Rcpt     time.Duration // each; default 5 min
+	Data     time.Duration // until 354; default 2 min
+	Write    time.Duration // each block of content; default 3 min
+	Final    time.Duration // after the final dot; default 10 min
+	Reset    time.Duration // default 5 min
+	Quit     time.Duration // default 10 s
+}

@@ -1,0 +1,279 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/nexthop-mail/nexthop/internal/smtp"
+	"github.com/nexthop-mail/nexthop/mx"
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+// defaultRecipients is how many recipients one transaction has where the host
+// states no limit: what every server must take (RFC 5321 section 4.5.3.1.8).
+const defaultRecipients = 100
+
+// maxRecipients is how many recipients the host takes in one transaction
+// (RFC 9422 section 4.2).
+func (s *session) maxRecipients() int {
+	if n := s.Extensions().Limits.RcptMax; n > 0 {
+		return min(n, maxBatch)
+	}
+	return defaultRecipients
+}
+
+// maxBatch bounds a transaction whatever a host claims to take.
+const maxBatch = 5000
+
+// finding is what one transaction meant for one recipient.
+type finding struct {
+	tried    bool // false: to be offered again, nothing was decided
+	answered bool // the host has spoken of it, not only the session ended
+	verdict  Verdict
+	err      *Error
+	reply    queue.Reply
+}
+
+// next is how the walk goes on for the recipient.
+func (f *finding) next() Next {
+	switch {
+	case f.verdict == MaybeTaken:
+		return StopUnknown
+	case f.verdict.Final():
+		return StopSettled
+	case f.answered:
+		return NextHost
+	default:
+		return NextAddress
+	}
+}
+
+// result is what one transaction meant.
+type result struct {
+	findings    []finding
+	reachedMail bool
+	stale       bool
+	unknown     bool
+	noChunking  bool // BDAT does not work there: once more, with DATA
+}
+
+// progress reports whether any recipient was settled.
+func (r *result) progress() bool {
+	for i := range r.findings {
+		if r.findings[i].tried && r.findings[i].verdict.Final() {
+			return true
+		}
+	}
+	return false
+}
+
+// transact offers the message to some recipients in one transaction.
+func (s *Sender) transact(ctx context.Context, j *job, h *hop, sess *session, batch []*rcpt) result {
+	tx := j.transaction(batch)
+	res := sess.Send(ctx, tx)
+	out := result{
+		findings:    make([]finding, len(batch)),
+		reachedMail: res.Mail.Code != 0,
+		stale:       res.Stale,
+		unknown:     res.Unknown,
+		noChunking:  res.Err != nil && res.Err.Kind == smtp.ChunkingBroken,
+	}
+	if out.stale || out.noChunking {
+		return out
+	}
+	for i := range res.Rcpts {
+		s.find(&out.findings[i], h, &res, &res.Rcpts[i])
+	}
+	return out
+}
+
+// transaction is the message as one SMTP transaction for a batch of recipients.
+func (j *job) transaction(batch []*rcpt) *smtp.Transaction {
+	m := j.message
+	tx := &smtp.Transaction{
+		From:       j.from,
+		To:         make([]smtp.Rcpt, len(batch)),
+		Body:       &j.body,
+		EightBit:   j.body.EightBit,
+		UTF8:       j.body.UTF8Header,
+		RequireTLS: m.TLS == queue.TLSRequired,
+		EnvelopeID: m.EnvelopeID,
+		Return:     returnParam(m.Return),
+		Wait:       m.Guarantee == queue.AtMostOnce,
+	}
+	for i, r := range batch {
+		given := &m.Recipients[r.index]
+		tx.To[i] = smtp.Rcpt{
+			To: r.mailbox, Notify: notifyParam(given.Notify),
+			OriginalType: given.OriginalType, Original: given.Original,
+		}
+	}
+	return tx
+}
+
+func returnParam(r queue.Return) string {
+	switch r {
+	case queue.ReturnFull:
+		return "FULL"
+	case queue.ReturnHeaders:
+		return "HDRS"
+	default:
+		return ""
+	}
+}
+
+func notifyParam(n queue.Notify) string {
+	switch {
+	case n == 0:
+		return ""
+	case n&queue.NotifyNever != 0:
+		return "NEVER"
+	}
+	var words []string
+	for _, w := range []struct {
+		bit  queue.Notify
+		word string
+	}{{queue.NotifySuccess, "SUCCESS"}, {queue.NotifyFailure, "FAILURE"}, {queue.NotifyDelay, "DELAY"}} {
+		if n&w.bit != 0 {
+			words = append(words, w.word)
+		}
+	}
+	return strings.Join(words, ",")
+}
+
+// find fills in what a transaction meant for one recipient.
+func (s *Sender) find(f *finding, h *hop, res *smtp.Result, r *smtp.RcptResult) {
+	switch r.State {
+	case smtp.Delivered:
+		*f = finding{tried: true, answered: true, verdict: Taken, reply: queue.Reply{
+			Host: h.host.Name, Addr: h.addr.String(), Code: r.Reply.Code, Enhanced: r.Reply.Enhanced, Text: r.Reply.Text,
+		}}
+		return
+	case smtp.Refused:
+		f.err = s.replied(h, stageOf(r.Stage), &r.Reply)
+		f.answered = true
+	case smtp.Unknown:
+		f.err = h.fail(StageContent, MaybeTaken, "4.4.2", res.Err)
+	default:
+		if res.Err == nil {
+			return // a limit stood in the way: another transaction
+		}
+		f.err = s.judge(h, res.Err)
+		f.answered = f.err.Verdict == HostRefuses || f.err.Replied()
+	}
+	f.tried, f.verdict, f.reply = true, f.err.Verdict, f.err.Reply()
+}
+
+// replied is a refusal in a host's own words.
+func (s *Sender) replied(h *hop, stage Stage, r *smtp.Reply) *Error {
+	judge := s.Judge
+	if judge == nil {
+		judge = Judge
+	}
+	e := h.fail(stage, judge(stage, r.Code, r.Enhanced), r.Enhanced, nil)
+	e.Code, e.Lines = r.Code, r.Lines()
+	if e.Enhanced == "" {
+		e.Enhanced = statusFor(stage, r.Code)
+	}
+	if e.Verdict == Taken { // whoever replaced the table: a refusal is none
+		e.Verdict = NotNow
+	}
+	return e
+}
+
+// judge turns an error of a session into one of an attempt: a reply by the
+// verdict table, anything else by its kind.
+func (s *Sender) judge(h *hop, err error) *Error {
+	var se *smtp.Error
+	if !errors.As(err, &se) {
+		return h.own(err)
+	}
+	stage := stageOf(se.Stage)
+	switch se.Kind {
+	case smtp.Replied:
+		return s.replied(h, stage, &se.Reply)
+	case smtp.Unfit:
+		// The host lacks something the message needs: another may have it.
+		return h.fail(stage, HostRefuses, se.Enhanced, se)
+	case smtp.BadTLS, smtp.Security:
+		return h.fail(StageStartTLS, NotNow, "4.7.5", se)
+	case smtp.Local:
+		return h.fail(StageContent, NotNow, "4.3.0", se)
+	case smtp.Protocol:
+		return h.fail(stage, NotNow, "4.5.0", se)
+	default:
+		return h.fail(stage, NotNow, "4.4.2", se)
+	}
+}
+
+// own is what we found wrong with a session ourselves.
+func (h *hop) own(err error) *Error {
+	switch {
+	case errors.Is(err, errSelf):
+		return h.fail(StageHello, HostRefuses, "5.4.6", err)
+	case errors.Is(err, errNoTLS):
+		return h.fail(StageStartTLS, NotNow, "4.7.4", err)
+	default:
+		return h.fail(StageHello, NotNow, "4.4.2", err)
+	}
+}
+
+// stageOf is the attempt's stage for the session's.
+func stageOf(s smtp.Stage) Stage {
+	switch s {
+	case smtp.StageBanner:
+		return StageBanner
+	case smtp.StageHello:
+		return StageHello
+	case smtp.StageStartTLS, smtp.StageHandshake:
+		return StageStartTLS
+	case smtp.StageAuth:
+		return StageAuth
+	case smtp.StageRcpt:
+		return StageRcpt
+	case smtp.StageData:
+		return StageData
+	case smtp.StageContent, smtp.StageFinal:
+		return StageContent
+	default:
+		return StageMail
+	}
+}
+
+// mayGoClear reports whether a failed session is a case for another without
+// TLS: the handshake failed, and nobody requires one (RFC 3207 section 4.1).
+// Octets smuggled in before the handshake are an attack, and no such case.
+func (h *hop) mayGoClear(e *Error) bool {
+	var se *smtp.Error
+	return h.level() == mx.TLSMay && errors.As(e, &se) && se.Kind == smtp.BadTLS
+}
+
+// blamesAddress reports whether the failure speaks against the address, so that
+// the next message should leave it alone for a while.
+func (e *Error) blamesAddress() bool {
+	switch e.Stage {
+	case StageConnect:
+		return !oursNotTheirs(e.Err)
+	case StageBanner, StageHello:
+		return true
+	default:
+		return false
+	}
+}
+
+// sessionConfig is what a session is told.
+func (s *Sender) sessionConfig(h *hop, made *session) *smtp.Config {
+	return &smtp.Config{
+		Hello:      s.Hello,
+		NoChunking: h.noChunking,
+		Timeouts: smtp.Timeouts{
+			Greeting: s.Timeouts.Greeting, Hello: s.Timeouts.Hello, StartTLS: s.Timeouts.StartTLS,
+			Mail: s.Timeouts.Mail, Rcpt: s.Timeouts.Rcpt, Data: s.Timeouts.Data, Write: s.Timeouts.Write,
+			Final: s.Timeouts.Final, Reset: s.Timeouts.Reset, Quit: s.Timeouts.Quit,
+		},
+		Trace: func(l smtp.Line) {
+			made.traces.line(h.host.Name, h.addr, Line{Sent: l.Sent, Text: l.Text})
+		},
+	}
+}

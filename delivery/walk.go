@@ -1,0 +1,318 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/mx"
+)
+
+const (
+	defaultPort           = 25
+	defaultMaxConnections = 32
+	defaultMaxSessions    = 5
+)
+
+// walk is one attempt at one destination: the recipients still open, and what
+// the hosts have said so far.
+type walk struct {
+	sender *Sender
+	job    *job
+	domain string
+	traces traces
+	ledger ledger
+
+	connections int  // tried so far
+	sessions    int  // of those, the ones that reached MAIL
+	probing     bool // every address failed a moment ago
+}
+
+// step is how the walk goes on after a visit to one address.
+type step uint8
+
+const (
+	toNextAddress step = iota
+	toNextHost
+	toEnd
+)
+
+// walk takes the recipients of one destination along its route.
+func (s *Sender) walk(ctx context.Context, job *job, g *group) {
+	w := &walk{sender: s, job: job, domain: g.domain.String(), traces: s.tracesOf(ctx)}
+	w.ledger.open(w, g.rcpts)
+	route, err := s.route(ctx, job.from.String(), w.domain)
+	w.traces.route(w.domain, route, err)
+	if err != nil {
+		w.noRoute(ctx, err)
+		return
+	}
+	w.ledger.route(route.Kind)
+	w.leftOut(&route)
+	w.probing = w.allPenalised(&route)
+	w.hosts(ctx, &route)
+	w.ledger.close()
+}
+
+// hosts goes through the hosts in order of preference.
+func (w *walk) hosts(ctx context.Context, route *mx.Route) {
+	for i := range route.Hosts {
+		if w.host(ctx, route, &route.Hosts[i]) == toEnd || w.ledger.settled() {
+			return
+		}
+	}
+	w.ledger.end(StopHosts)
+}
+
+// host goes through the addresses of one host in the order DNS gave them.
+func (w *walk) host(ctx context.Context, route *mx.Route, host *mx.Host) step {
+	policy, err := w.sender.policyFor(ctx, route, host)
+	if err != nil {
+		w.ledger.all(Attempt{Host: host.Name, Began: time.Now(), Next: NextHost, Err: &Error{
+			Stage: StageStartTLS, Host: host.Name, Enhanced: "4.7.5", Err: err,
+		}})
+		return toNextHost
+	}
+	w.ledger.atHost()
+	for _, ip := range host.Addrs {
+		h := &hop{host: host, addr: w.sender.addrPort(host, ip), policy: &policy}
+		if next := w.address(ctx, h); next != toNextAddress || w.ledger.settled() {
+			return next
+		}
+	}
+	return toNextHost
+}
+
+// address visits one address unless it failed a moment ago.
+func (w *walk) address(ctx context.Context, h *hop) step {
+	w.ledger.atAddress()
+	memory := &w.sender.memory
+	if w.probing {
+		if !memory.probe(h.addr) {
+			return w.remembered(h)
+		}
+		defer memory.dropProbe(h.addr)
+	} else if memory.penalised(h.addr, time.Now()) != nil {
+		return w.remembered(h)
+	}
+	h.source = w.sender.sourceFor(w.job.pin(), h.addr.Addr())
+	noTLS, noChunking := memory.doesNotWork(h.addr, time.Now())
+	h.clear, h.noChunking = noTLS && h.policy.Level == mx.TLSMay, noChunking
+	return w.visit(ctx, h)
+}
+
+// remembered leaves an address out for what it did a moment ago.
+func (w *walk) remembered(h *hop) step {
+	e := w.sender.memory.penalised(h.addr, time.Now())
+	if e == nil {
+		return toNextAddress
+	}
+	again := *e
+	again.Host, again.Remembered, again.Verdict = h.host.Name, true, NotNow
+	w.ledger.all(Attempt{Host: h.host.Name, Addr: h.addr, Began: time.Now(), Err: &again, Next: NextAddress})
+	return toNextAddress
+}
+
+// visit holds sessions with one address: one, but for a second try where a kept
+// session had gone stale, TLS is broken and not required, or the host limits
+// what one session may carry.
+func (w *walk) visit(ctx context.Context, h *hop) step {
+	fresh := false
+	for {
+		began := time.Now()
+		if ctx.Err() != nil {
+			return w.canceled(ctx, h, began)
+		}
+		if w.connections >= w.sender.maxConnections() || w.sessions >= w.sender.maxSessions() {
+			w.ledger.end(StopLimit)
+			return toEnd
+		}
+		w.connections++
+		sess, err := w.sender.session(ctx, h, w.traces, fresh)
+		if err != nil {
+			if next, again := w.noSession(ctx, h, err, began); !again {
+				return next
+			}
+			continue
+		}
+		if sess.reused {
+			w.connections--
+		} else {
+			w.sender.memory.succeed(h.addr)
+		}
+		next, again := w.converse(ctx, h, sess)
+		w.sender.pool.keep(sess, w.sender.MaxIdle, w.sender.IdleTimeout)
+		if !again {
+			return next
+		}
+		fresh = true
+	}
+}
+
+// noSession records that an address gave no session. again asks for another
+// visit at once.
+func (w *walk) noSession(ctx context.Context, h *hop, e *Error, began time.Time) (next step, again bool) {
+	if ctx.Err() != nil {
+		return w.canceled(ctx, h, began), false
+	}
+	a := Attempt{Host: h.host.Name, Addr: h.addr, Verdict: e.Verdict, Err: e, Began: began, Next: NextAddress}
+	if h.mayGoClear(e) {
+		a.Next = InClear
+		w.ledger.all(a)
+		w.sender.memory.breakTLS(h.addr, time.Now())
+		h.clear = true
+		return toNextAddress, true
+	}
+	if e.blamesAddress() {
+		w.sender.memory.fail(h.addr, e, time.Now())
+	}
+	w.ledger.all(a)
+	return toNextAddress, false
+}
+
+// converse offers the open recipients over one session, in as many transactions
+// as the host's limits ask for. again asks for another session with the host.
+func (w *walk) converse(ctx context.Context, h *hop, sess *session) (next step, again bool) {
+	counted := false
+	for {
+		batch := w.ledger.batch(sess.maxRecipients())
+		began := time.Now()
+		result := w.sender.transact(ctx, w.job, h, sess, batch)
+		if result.stale || result.noChunking {
+			// A kept session the host had closed, or one that BDAT broke: the
+			// host is asked again on a new one.
+			if result.noChunking {
+				w.sender.memory.breakChunking(h.addr, time.Now())
+				h.noChunking = true
+			}
+			return toNextAddress, true
+		}
+		if result.reachedMail && !counted {
+			w.sessions++
+			counted = true
+		}
+		w.ledger.record(h, sess, batch, &result, began)
+		switch {
+		case result.unknown:
+			w.ledger.end(StopUnknown)
+			return toEnd, false
+		case ctx.Err() != nil:
+			w.ledger.end(StopCanceled)
+			return toEnd, false
+		case !w.ledger.unasked():
+			return w.ledger.onward(), false
+		case !sess.Reusable():
+			if result.progress() && !sess.reused {
+				// It took what it takes in one session: that is no failure.
+				w.connections--
+				w.sessions--
+			}
+			return toNextAddress, true
+		}
+	}
+}
+
+// canceled records that the caller gave up.
+func (w *walk) canceled(ctx context.Context, h *hop, began time.Time) step {
+	e := h.fail(StageConnect, NotNow, "4.4.7", context.Cause(ctx))
+	w.ledger.all(Attempt{Host: h.host.Name, Addr: h.addr, Err: e, Began: began, Next: StopCanceled})
+	return toEnd
+}
+
+// noRoute settles every recipient with what the router found.
+func (w *walk) noRoute(ctx context.Context, err error) {
+	e, next := routingError(err), StopHosts
+	if ctx.Err() != nil {
+		e.Verdict, next = NotNow, StopCanceled
+	}
+	for _, l := range leftOutOf(err) {
+		w.leftOutHost(&l)
+	}
+	w.ledger.all(Attempt{Err: e, Verdict: e.Verdict, Began: time.Now(), Next: next})
+	w.ledger.close()
+}
+
+// routingError is what a router's error means: a typed finding of package mx as
+// it says itself, anything else temporary.
+func routingError(err error) *Error {
+	e := &Error{Stage: StageDNS, Enhanced: "4.4.3", Err: err}
+	var me *mx.Error
+	if errors.As(err, &me) {
+		e.Enhanced = me.Enhanced
+		if me.Outcome == mx.NullMX {
+			e.Code = me.Code // RFC 7505 section 4.2 wants it used
+		}
+		if !me.Temporary() {
+			e.Verdict = Refused
+		}
+	}
+	return e
+}
+
+// leftOutOf are the hosts that a router's error says it left out.
+func leftOutOf(err error) []mx.LeftOut {
+	var me *mx.Error
+	if errors.As(err, &me) {
+		return me.LeftOut
+	}
+	return nil
+}
+
+// leftOut records the hosts whose addresses could not be looked up: a failure
+// for now, which keeps the others' refusals from being final.
+func (w *walk) leftOut(route *mx.Route) {
+	for i := range route.LeftOut {
+		w.leftOutHost(&route.LeftOut[i])
+	}
+}
+
+func (w *walk) leftOutHost(l *mx.LeftOut) {
+	if l.Reason != mx.LookupFailed {
+		return
+	}
+	w.ledger.all(Attempt{Host: l.Host.Name, Began: time.Now(), Next: NextHost, Err: &Error{
+		Stage: StageDNS, Host: l.Host.Name, Enhanced: "4.4.3", Err: l.Err,
+	}})
+}
+
+// allPenalised reports whether no address of the route is free of a recent
+// failure. Then they are tried all the same, one caller at a time.
+func (w *walk) allPenalised(route *mx.Route) bool {
+	now := time.Now()
+	for i := range route.Hosts {
+		host := &route.Hosts[i]
+		for _, ip := range host.Addrs {
+			if w.sender.memory.penalised(w.sender.addrPort(host, ip), now) == nil {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func (s *Sender) maxConnections() int {
+	if s.MaxConnections <= 0 {
+		return defaultMaxConnections
+	}
+	return max(s.MaxConnections, 2)
+}
+
+func (s *Sender) maxSessions() int {
+	if s.MaxSessions <= 0 {
+		return defaultMaxSessions
+	}
+	return s.MaxSessions
+}
+
+// addrPort is where to dial an address of a host.
+func (s *Sender) addrPort(host *mx.Host, ip netip.Addr) netip.AddrPort {
+	switch {
+	case host.Port != 0:
+		return netip.AddrPortFrom(ip, host.Port)
+	case s.Port != 0:
+		return netip.AddrPortFrom(ip, s.Port)
+	default:
+		return netip.AddrPortFrom(ip, defaultPort)
+	}
+}

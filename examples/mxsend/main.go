@@ -1,0 +1,121 @@
+// Command mxsend sends one message now, without a queue: to the MX hosts of
+// each recipient's domain, in order, falling through when one fails.
+//
+//	mxsend [flags] -f FROM RCPT... < message
+//
+// With -explain it connects to nothing and prints where the mail would go. The
+// exit code is one of sendmail's: 0 all delivered, 75 some deferred, 69 some
+// failed, 68 no such host, 64 usage, 65 bad address or message, 78 bad
+// configuration.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/nexthop-mail/nexthop/delivery"
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+// Exit codes of sysexits.h, as sendmail uses them.
+const (
+	exitOK          = 0
+	exitUsage       = 64
+	exitData        = 65
+	exitNoHost      = 68
+	exitUnavailable = 69
+	exitTempFail    = 75
+	exitConfig      = 78
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// run is main with its surroundings passed in.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	opts, err := parseFlags(args, stderr)
+	if err != nil {
+		return complain(stderr, err)
+	}
+	sender, err := opts.sender(stderr)
+	if err != nil {
+		return complain(stderr, err)
+	}
+	defer sender.Close()
+	if opts.explain {
+		return explain(ctx, sender, opts.recipients, stdout, stderr)
+	}
+	message := opts.message()
+	if err := delivery.CheckEnvelope(message); err != nil {
+		return refuse(opts, message, err, stdout, stderr)
+	}
+	content, err := readMessage(stdin)
+	if err != nil {
+		fmt.Fprintf(stderr, "mxsend: reading the message: %v\n", err)
+		return exitTempFail
+	}
+	defer content.Close()
+	message.Content = content
+	report, err := sender.Send(ctx, message)
+	opts.print(stdout, report)
+	return exitCode(report, err)
+}
+
+// complain prints an error of the command line and gives its exit code.
+func complain(stderr io.Writer, err error) int {
+	var e *cliError
+	if !errors.As(err, &e) {
+		return exitUsage // the flag package has said what is wrong
+	}
+	if e.err != nil {
+		fmt.Fprintf(stderr, "mxsend: %v\n", e.err)
+	}
+	return e.code
+}
+
+// refuse reports an envelope that is not mail: nothing is sent to anybody.
+func refuse(opts *options, m *queue.Message, err error, stdout, stderr io.Writer) int {
+	fmt.Fprintf(stderr, "mxsend: %v\n", err)
+	if opts.json {
+		opts.print(stdout, refusal(m, err))
+	}
+	return exitData
+}
+
+// exitCode is sendmail's code for what became of the recipients.
+func exitCode(report *delivery.Report, err error) int {
+	if err == nil {
+		return exitOK
+	}
+	var failed, noHost, bad int
+	for i := range report.Recipients {
+		r := &report.Recipients[i]
+		switch {
+		case r.Outcome != queue.Failed:
+		case r.Err.Stage == delivery.StageMessage:
+			bad++
+		case r.Err.Stage == delivery.StageDNS:
+			noHost++
+		default:
+			failed++
+		}
+	}
+	switch {
+	case bad > 0:
+		return exitData
+	case noHost == len(report.Recipients):
+		return exitNoHost
+	case failed+noHost > 0:
+		return exitUnavailable
+	default:
+		return exitTempFail
+	}
+}

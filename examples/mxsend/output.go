@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/netip"
+	"strings"
+
+	"github.com/nexthop-mail/nexthop/delivery"
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+// result is one recipient in JSON.
+type result struct {
+	Recipient string    `json:"recipient"`
+	Status    string    `json:"status"`
+	Unknown   bool      `json:"unknown,omitempty"`
+	Route     string    `json:"route"`
+	Host      string    `json:"host"`
+	Addr      string    `json:"addr"`
+	Code      int       `json:"code"`
+	Enhanced  string    `json:"enhanced"`
+	Reply     string    `json:"reply"`
+	TLS       string    `json:"tls"`
+	Attempts  []attempt `json:"attempts"`
+}
+
+type attempt struct {
+	Host      string `json:"host"`
+	Addr      string `json:"addr"`
+	Stage     string `json:"stage"`
+	Code      int    `json:"code"`
+	Enhanced  string `json:"enhanced"`
+	Error     string `json:"error"`
+	Permanent bool   `json:"permanent"`
+	TLS       string `json:"tls"`
+	Next      string `json:"next"`
+}
+
+// print shows what became of every recipient, in the order of the arguments.
+func (o *options) print(w io.Writer, report *delivery.Report) {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	for i := range report.Recipients {
+		r := &report.Recipients[i]
+		if o.json {
+			_ = enc.Encode(resultOf(r)) // standard output that is gone has no reader to tell
+			continue
+		}
+		printForPerson(w, r)
+	}
+}
+
+func resultOf(r *delivery.RecipientReport) result {
+	out := result{
+		Recipient: r.Address,
+		Status:    statusOf(r.Outcome),
+		Unknown:   r.Outcome == queue.Unknown,
+		Route:     r.Route.String(),
+		Host:      r.Host,
+		Addr:      addrString(r.Addr),
+		Code:      r.Reply.Code,
+		Enhanced:  r.Reply.Enhanced,
+		Reply:     r.Reply.Text,
+		TLS:       r.TLS.String(),
+		Attempts:  make([]attempt, len(r.Attempts)),
+	}
+	for i := range r.Attempts {
+		out.Attempts[i] = attemptOf(&r.Attempts[i])
+	}
+	return out
+}
+
+func attemptOf(a *delivery.Attempt) attempt {
+	out := attempt{
+		Host: a.Host, Addr: addrString(a.Addr), Stage: delivery.StageContent.String(),
+		TLS: a.TLS.String(), Next: a.Next.String(),
+	}
+	if e := a.Err; e != nil {
+		out.Stage, out.Code, out.Enhanced, out.Error = e.Stage.String(), e.Code, e.Enhanced, e.Reason()
+		out.Permanent = !e.Temporary()
+	}
+	return out
+}
+
+func statusOf(o queue.Outcome) string {
+	if o == queue.Unknown {
+		return queue.Deferred.String()
+	}
+	return o.String()
+}
+
+func addrString(a netip.AddrPort) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.String()
+}
+
+// printForPerson is a line for the outcome and one for each step before it.
+func printForPerson(w io.Writer, r *delivery.RecipientReport) {
+	steps := r.Attempts
+	if r.Outcome == queue.Delivered && len(steps) > 0 {
+		steps = steps[:len(steps)-1]
+	}
+	for i := range steps {
+		if steps[i].Err != nil {
+			fmt.Fprintf(w, "  %v: %s\n", steps[i].Err, steps[i].Next)
+		}
+	}
+	fmt.Fprintf(w, "%s: %s", r.Address, r.Outcome)
+	if r.Outcome == queue.Delivered {
+		fmt.Fprintf(w, " to %s (%s), TLS %s: %d %s\n", r.Host, addrString(r.Addr), r.TLS, r.Reply.Code, oneLine(r.Reply.Text))
+		return
+	}
+	fmt.Fprintf(w, ": %s [%s]\n", r.Err.Reason(), r.Err.Enhanced)
+}
+
+func oneLine(text string) string { return strings.ReplaceAll(text, "\n", " ") }
+
+// refusal is the report of an envelope that was refused at the door: the bad
+// addresses have failed, the others wait for a better command line.
+func refusal(m *queue.Message, err error) *delivery.Report {
+	report := &delivery.Report{}
+	for _, r := range m.Recipients {
+		one := *m
+		one.Recipients = []queue.Recipient{r}
+		rr := delivery.RecipientReport{
+			Address: r.Address,
+			Reply:   queue.Reply{Enhanced: "4.0.0", Text: "not sent: " + err.Error()},
+		}
+		if bad := delivery.CheckEnvelope(&one); bad != nil {
+			rr.Outcome, rr.Reply.Enhanced, rr.Reply.Text = queue.Failed, "5.1.3", bad.Error()
+		}
+		report.Recipients = append(report.Recipients, rr)
+	}
+	return report
+}
+
+// explain prints the route of every recipient's domain, each once.
+func explain(ctx context.Context, s *delivery.Sender, recipients []string, stdout, stderr io.Writer) int {
+	code, seen := exitOK, map[string]bool{}
+	for _, r := range recipients {
+		domain := r
+		if at := strings.LastIndexByte(r, '@'); at >= 0 {
+			domain = r[at+1:]
+		}
+		if seen[strings.ToLower(domain)] {
+			continue
+		}
+		seen[strings.ToLower(domain)] = true
+		e, err := s.Explain(ctx, domain)
+		fmt.Fprint(stdout, e)
+		if err != nil {
+			code = worse(code, e.Err)
+		}
+	}
+	return code
+}
+
+// worse is the exit code of an explanation: 68 if no domain takes mail for
+// good, 75 as soon as one could not be found out.
+func worse(code int, e *delivery.Error) int {
+	if e.Temporary() || code == exitTempFail {
+		return exitTempFail
+	}
+	return exitNoHost
+}
+
+// dialogue prints every line of every session.
+func dialogue(w io.Writer) *delivery.Trace {
+	return &delivery.Trace{
+		Connect: func(host string, addr netip.AddrPort) {
+			fmt.Fprintf(w, "* connecting to %s (%s)\n", host, addr)
+		},
+		Connected: func(_ string, addr netip.AddrPort, err error) {
+			if err != nil {
+				fmt.Fprintf(w, "* %v\n", err)
+			}
+		},
+		Line: func(_ string, _ netip.AddrPort, l delivery.Line) {
+			mark := "<"
+			if l.Sent {
+				mark = ">"
+			}
+			fmt.Fprintf(w, "%s %s\n", mark, l.Text)
+		},
+	}
+}
