@@ -1,0 +1,170 @@
+package mxtest
+
+import (
+	"context"
+	"errors"
+	"math"
+	"net/netip"
+	"time"
+
+	"github.com/miekg/dns"
+	"github.com/nexthop-mail/nexthop/mx"
+)
+
+var (
+	errNotCanonical = errors.New("mxtest: the name is not canonical")
+	errLoop         = errors.New("mxtest: the aliases go round in a circle")
+)
+
+// defaultTimeout is how long the fake waits for an answer.
+const defaultTimeout = 5 * time.Second
+
+// Resolve answers as a careful client of a trusted validating resolver would,
+// from the records and rules, without any message. It waits where a rule delays
+// the answer or leaves it out. The error is always a *mx.ResolveError.
+func (d *DNS) Resolve(ctx context.Context, name string, t mx.Type) (mx.Answer, error) {
+	fail := func(kind mx.Failure, cause error) (mx.Answer, error) {
+		return mx.Answer{}, &mx.ResolveError{Name: name, Type: t, Kind: kind, Err: cause}
+	}
+	if err := ctx.Err(); err != nil {
+		return fail(mx.Canceled, err)
+	}
+	if !isCanonical(name) {
+		return fail(mx.NoAnswer, errNotCanonical)
+	}
+	a := d.ask(Query{Name: name, Type: t})
+	if a.err != nil {
+		return fail(mx.NoAnswer, a.err)
+	}
+	kind, failed := a.failure()
+	delay, limit := a.delay, d.timeout()
+	if delay > limit || failed && kind == mx.Timeout {
+		kind, failed, delay = mx.Timeout, true, limit
+	}
+	if err := wait(ctx, delay); err != nil {
+		return fail(mx.Canceled, err)
+	}
+	switch {
+	case failed:
+		return fail(kind, nil)
+	case a.loop:
+		return fail(mx.AliasLoop, errLoop)
+	}
+	return a.facts(t), nil
+}
+
+// isCanonical is whether name is as callers owe it to a Resolver.
+func isCanonical(name string) bool {
+	for i := range len(name) {
+		if name[i] >= 0x80 {
+			return false
+		}
+	}
+	return name == canonical(name)
+}
+
+// wait waits, or returns the error of ctx where that ends first.
+func wait(ctx context.Context, delay time.Duration) error {
+	if delay <= 0 {
+		return nil
+	}
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (d *DNS) timeout() time.Duration {
+	if d.Timeout == 0 {
+		return defaultTimeout
+	}
+	return d.Timeout
+}
+
+// failure is what a careful client makes of the fault; failed is false where it
+// gets its answer all the same.
+func (a *answer) failure() (kind mx.Failure, failed bool) {
+	if a.then && a.fault.isNoise() {
+		return 0, false
+	}
+	switch a.fault {
+	case ServFail:
+		return mx.ServFail, true
+	case Refused, FormErr, NotImp:
+		return mx.Refused, true
+	case Bogus:
+		return mx.Bogus, true
+	case Lame:
+		return mx.Lame, true
+	case Timeout, Hangup, WrongID, WrongQuestion, Garbage:
+		return mx.Timeout, true
+	case TruncatedAlways:
+		return mx.Truncated, true
+	case OtherName, Malformed:
+		return mx.Malformed, true
+	default:
+		return 0, false
+	}
+}
+
+// facts is the answer in the terms of package mx.
+func (a *answer) facts(t mx.Type) mx.Answer {
+	made := mx.Answer{
+		Status: a.status, Name: a.name, Aliases: a.aliases, Secure: a.secure, TTL: math.MaxInt64,
+	}
+	for _, rr := range a.chain {
+		made.TTL = min(made.TTL, seconds(rr.Header().Ttl))
+	}
+	for _, rr := range a.records {
+		made.TTL = min(made.TTL, seconds(rr.Header().Ttl))
+		fill(&made, rr)
+	}
+	if made.Status == mx.NXDomain || made.Status == mx.NoData {
+		made.TTL = min(made.TTL, a.negativeTTL())
+	}
+	return made
+}
+
+// negativeTTL is how long an absence holds (RFC 2308 section 5).
+func (a *answer) negativeTTL() time.Duration {
+	if a.soa == nil {
+		return 0
+	}
+	return min(seconds(a.soa.Hdr.Ttl), seconds(a.soa.Minttl))
+}
+
+// seconds is a TTL; with the sign bit set it is zero (RFC 2181 section 8).
+func seconds(ttl uint32) time.Duration {
+	if ttl > math.MaxInt32 {
+		return 0
+	}
+	return time.Duration(ttl) * time.Second
+}
+
+// fill adds the data of a record to an answer.
+func fill(a *mx.Answer, rr dns.RR) {
+	switch rr := rr.(type) {
+	case *dns.A:
+		addr, _ := netip.AddrFromSlice(rr.A)
+		a.Addrs = append(a.Addrs, addr.Unmap())
+	case *dns.AAAA:
+		addr, _ := netip.AddrFromSlice(rr.AAAA)
+		a.Addrs = append(a.Addrs, addr)
+	case *dns.MX:
+		a.MX = append(a.MX, mx.MX{Preference: rr.Preference, Host: canonical(rr.Mx)})
+	case *dns.TXT:
+		a.TXT = append(a.TXT, plainText(rr.Txt))
+	case *dns.TLSA:
+		a.TLSA = append(a.TLSA, mx.TLSA{
+			Usage: rr.Usage, Selector: rr.Selector, MatchingType: rr.MatchingType, Data: hexBytes(rr.Certificate),
+		})
+	case *dns.SRV:
+		a.SRV = append(a.SRV, mx.SRV{
+			Priority: rr.Priority, Weight: rr.Weight, Port: rr.Port, Target: canonical(rr.Target),
+		})
+	}
+}

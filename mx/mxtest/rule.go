@@ -1,0 +1,182 @@
+package mxtest
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/mx"
+)
+
+// Rule is what certain questions meet. The zero value applies to every question
+// and changes nothing.
+//
+// A rule about a name also applies where an answer gets to that name through an
+// alias: an alias of a broken name is broken.
+type Rule struct {
+	// Name is the name asked for; "*.example.com" is every name below
+	// example.com, and empty is every name that is asked for itself.
+	Name string
+
+	// Type is the type asked for; 0 is every type.
+	Type mx.Type
+
+	// Transport is "udp" or "tcp"; empty is both. A rule for one of them is not
+	// for the fake resolver.
+	Transport string
+
+	// Times is how many questions the rule applies to, before the next rule has
+	// its turn; 0 is all.
+	Times int
+
+	// Fault is what goes wrong; 0 is nothing.
+	Fault Fault
+
+	// Delay is how long an answer, or a fault, takes.
+	Delay time.Duration
+
+	// ThenAnswer lets the right answer follow a message that is none: WrongID,
+	// WrongQuestion, Garbage, Malformed.
+	ThenAnswer bool
+
+	// Records, where not empty, are the records of Name in place of all that the
+	// zone has for the types the rule applies to: zone text without the owner,
+	// one record a line ("60 MX 10 mail.example.net.").
+	Records string
+}
+
+// Fault is what goes wrong with a question.
+type Fault uint8
+
+// The faults. Each says what is on the wire; the fake resolver reports what a
+// careful client makes of it, in parentheses.
+const (
+	// None: nothing goes wrong.
+	None Fault = iota
+	// NXDomain: the name does not exist, whatever the zone has.
+	NXDomain
+	// NoData: the name exists, without records of the type asked for.
+	NoData
+	// ServFail: response code SERVFAIL (mx.ServFail).
+	ServFail
+	// Refused: response code REFUSED (mx.Refused).
+	Refused
+	// FormErr: response code FORMERR (mx.Refused).
+	FormErr
+	// NotImp: response code NOTIMP (mx.Refused).
+	NotImp
+	// Bogus: SERVFAIL with the extended error "DNSSEC Bogus" (RFC 8914 code 6)
+	// where the query has EDNS; with the CD bit, the records (mx.Bogus).
+	Bogus
+	// Lame: a referral to other servers and no answer (mx.Lame).
+	Lame
+	// Timeout: no response at all (mx.Timeout).
+	Timeout
+	// Hangup: over TCP the connection is closed without a response, over UDP
+	// there is none (mx.Timeout).
+	Hangup
+	// Truncated: over UDP half of the records and the TC bit; TCP works (the
+	// answer).
+	Truncated
+	// TruncatedAlways: Truncated, and Hangup over TCP (mx.Truncated).
+	TruncatedAlways
+	// AliasOnly: the first alias of a chain without what it leads to (an answer
+	// of status mx.Aliased). Names that are no alias are answered.
+	AliasOnly
+	// OtherName: the question is repeated, but the records are about another
+	// name (mx.Malformed).
+	OtherName
+	// WrongID: the response has another id (mx.Timeout).
+	WrongID
+	// WrongQuestion: the response repeats another question (mx.Timeout).
+	WrongQuestion
+	// Garbage: what comes is no DNS message at all (mx.Timeout).
+	Garbage
+	// Malformed: the response ends inside its first record (mx.Malformed).
+	Malformed
+
+	faults // how many there are
+)
+
+// String is the fault in a few words.
+func (f Fault) String() string {
+	names := [faults]string{
+		"none", "NXDOMAIN", "no data", "SERVFAIL", "REFUSED", "FORMERR", "NOTIMP", "bogus", "lame",
+		"timeout", "hangup", "truncated", "truncated always", "alias only", "other name", "wrong id",
+		"wrong question", "garbage", "malformed",
+	}
+	if f >= faults {
+		return fmt.Sprintf("fault %d", f)
+	}
+	return names[f]
+}
+
+// isNoise is whether the fault is a message that is no answer, after which the
+// right one may still come.
+func (f Fault) isNoise() bool {
+	return f == WrongID || f == WrongQuestion || f == Garbage || f == Malformed
+}
+
+// rule is a Rule in use.
+type rule struct {
+	Rule
+	name    string // Name, canonical
+	below   bool   // Name is "*." and name
+	used    int
+	records *zone // Records as read; nil without
+	err     error
+}
+
+// newRule makes a rule ready for use; err says what is wrong with it.
+func newRule(r Rule) *rule {
+	made := &rule{Rule: r, name: canonical(r.Name)}
+	made.name, made.below = strings.CutPrefix(made.name, "*.")
+	switch {
+	case r.Transport != "" && r.Transport != "udp" && r.Transport != "tcp":
+		made.err = fmt.Errorf("Transport: %q is neither udp nor tcp", r.Transport)
+	case r.Fault >= faults:
+		made.err = fmt.Errorf("Fault: there is no %v", r.Fault)
+	case r.Times < 0:
+		made.err = fmt.Errorf("Times: %d is negative", r.Times)
+	case r.Delay < 0:
+		made.err = fmt.Errorf("Delay: %v is negative", r.Delay)
+	case r.Records != "" && (r.Name == "" || made.below):
+		made.err = errors.New("Records: they need the Name they belong to")
+	case r.Records != "":
+		made.records = readRecords(made.name, r.Records)
+		if made.records.err != nil {
+			made.err = fmt.Errorf("Records: %w", made.records.err)
+		}
+	}
+	return made
+}
+
+// applies is whether r is for the question. asked is whether it is the one that
+// was asked, and not the end of an alias.
+func (r *rule) applies(q question, transport string, asked bool) bool {
+	switch {
+	case r.Times > 0 && r.used >= r.Times:
+		return false
+	case r.Type != 0 && r.Type != q.t:
+		return false
+	case r.Transport != "" && r.Transport != transport:
+		return false
+	case r.below:
+		return strings.HasSuffix(q.name, "."+r.name) || r.name == ""
+	case r.Name == "":
+		return asked
+	}
+	return r.name == q.name
+}
+
+// ruleFor is the first rule that applies, used once more; nil where none does.
+func (d *DNS) ruleFor(q question, transport string, asked bool) *rule {
+	for _, r := range d.rules {
+		if r.applies(q, transport, asked) {
+			r.used++
+			return r
+		}
+	}
+	return nil
+}
