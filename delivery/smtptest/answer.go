@@ -1,0 +1,207 @@
+package smtptest
+
+import (
+	"strings"
+	"time"
+)
+
+// moment is the nth time that a stage is reached.
+type moment struct {
+	at  Stage
+	nth int
+}
+
+// now counts the stage within the connection.
+func (s *session) now(at Stage) moment {
+	s.counts[at]++
+	return moment{at, s.counts[at]}
+}
+
+// cue is the Cue to be taken now, or nil.
+func (s *session) cue(address string, now ...moment) *Cue {
+	for i := range s.host.Script {
+		c := &s.host.Script[i]
+		if !fits(c, now) || !s.meant(c) || c.Address != "" && !strings.EqualFold(c.Address, address) {
+			continue
+		}
+		if s.early[c] || s.use(i) {
+			return c
+		}
+	}
+	return nil
+}
+
+func fits(c *Cue, now []moment) bool {
+	for _, m := range now {
+		if c.At == m.at && (c.Nth == 0 || c.Nth == m.nth) {
+			return true
+		}
+	}
+	return false
+}
+
+// meant reports whether a cue is for this connection.
+func (s *session) meant(c *Cue) bool { return c.Conn == 0 || c.Conn == s.number }
+
+// use counts one use of the ith cue, if it may still be taken.
+func (s *session) use(i int) bool {
+	h := s.host
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.taken == nil {
+		h.taken = make([]int, len(h.Script))
+	}
+	if most := h.Script[i].Times; most > 0 && h.taken[i] >= most {
+		return false
+	}
+	h.taken[i]++
+	return true
+}
+
+// answer gives the reply of a stage: what the script says, else the usual one.
+// ok is whether the command takes effect.
+func (s *session) answer(address, usual string, now moment) (ok bool, err error) {
+	text, err := s.play(address, usual, now)
+	return text != "" && (text[0] == '2' || text[0] == '3'), err
+}
+
+// play is answer for what may stand for several stages, and returns the text
+// that was said.
+func (s *session) play(address, usual string, now ...moment) (text string, err error) {
+	at := now[0].at
+	c := s.cue(address, now...)
+	if c == nil {
+		s.excused = false
+		text = lines(usual)
+		err = s.say(text)
+	} else {
+		text, err = s.perform(c, at, usual)
+	}
+	if err == nil {
+		err = s.sayEarly(at)
+	}
+	return text, err
+}
+
+// perform does what a cue says.
+func (s *session) perform(c *Cue, at Stage, usual string) (string, error) {
+	if c.Delay > 0 {
+		if err := s.pauseAfterFlush(c.Delay); err != nil {
+			return "", err
+		}
+	}
+	text := c.text()
+	if c.usual() {
+		text = lines(usual)
+	}
+	if c.Then == Skip {
+		return "", nil
+	}
+	s.excused = c.Delay > 0 || c.Drip > 0 || c.Raw != "" || c.When != InTurn || !proper(at, text)
+	if c.When == AfterClosed {
+		if err := s.flush(); err != nil {
+			return "", err
+		}
+		s.drain()
+	}
+	if !s.early[c] {
+		if err := s.sayPaced(c, text); err != nil {
+			return text, err
+		}
+	}
+	delete(s.early, c)
+	return text, s.then(c.Then)
+}
+
+func (s *session) sayPaced(c *Cue, text string) error {
+	if c.Drip == 0 || text == "" {
+		return s.say(text)
+	}
+	s.log(false, text)
+	return s.drip(text, c.Drip, func(d time.Duration) error { return pause(s.ctx, d) })
+}
+
+func (s *session) pauseAfterFlush(d time.Duration) error {
+	if err := s.flush(); err != nil {
+		return err
+	}
+	return pause(s.ctx, d)
+}
+
+// then does what follows a reply.
+func (s *session) then(t Then) error {
+	if t == GoOn || t == Skip {
+		return nil
+	}
+	if err := s.flush(); err != nil {
+		return err
+	}
+	switch t {
+	case Stall:
+		s.drain()
+	case StopReading:
+		if c, ok := s.raw.(*Conn); ok {
+			c.in.awaitEnd()
+		} else {
+			<-s.ctx.Done()
+		}
+	case Reset:
+		abort(s.base)
+	default:
+		_ = s.base.Close()
+	}
+	return errOver
+}
+
+// say queues a reply.
+func (s *session) say(text string) error {
+	if text == "" {
+		return nil
+	}
+	s.log(false, text)
+	if strings.HasPrefix(text, "421") && s.said421 == 0 {
+		s.said421 = max(s.flight, 1)
+	}
+	return s.put(text)
+}
+
+// sayEarly gives the replies of cues whose command may come next.
+func (s *session) sayEarly(at Stage) error {
+	for i := range s.host.Script {
+		c := &s.host.Script[i]
+		if c.When != Early || s.early[c] || !at.precedes(c.At) || !s.meant(c) || !s.use(i) {
+			continue
+		}
+		s.early[c] = true
+		if err := s.say(c.text()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// proper reports whether text is one reply that may be given at a stage; after
+// any other, nobody can ask a client for manners.
+func proper(at Stage, text string) bool {
+	if text == "" {
+		return false
+	}
+	var code string
+	rest := strings.TrimSuffix(text, "\r\n")
+	for line := range strings.SplitSeq(rest, "\r\n") {
+		if len(line) < 3 || code != "" && line[:3] != code {
+			return false
+		}
+		code = line[:3]
+	}
+	switch code[0] {
+	case '2':
+		return at != Data
+	case '3':
+		return at == Data || at == Auth || at == AuthReply
+	case '4', '5':
+		return true
+	default:
+		return false
+	}
+}

@@ -1,0 +1,126 @@
+package smtptest
+
+import (
+	"strings"
+	"time"
+)
+
+// Cue makes a Host do something other than the usual at one point of the
+// dialogue. The first fields say when, the others what. A Host takes the first
+// Cue of its Script that fits.
+type Cue struct {
+	// At is the stage.
+	At Stage
+
+	// Address limits a Mail or Rcpt cue to one mailbox, compared without
+	// regard to case. Empty is any; "<>" is the null reverse-path.
+	Address string
+
+	// Nth limits the cue to the nth time, from 1: of RCPT and BDAT commands in
+	// a transaction, of everything else in a connection. 0 is every time.
+	Nth int
+
+	// Conn limits the cue to the nth connection to the Host, from 1. 0 is all.
+	Conn int
+
+	// Times is how often the cue is taken in all before the next one that fits
+	// is; 0 is no limit.
+	Times int
+
+	// After makes a Content cue wait until that many octets have arrived and
+	// more come; Every repeats it each so many octets instead.
+	After, Every int
+
+	// Delay comes before everything else. At Content the Host does not read
+	// meanwhile.
+	Delay time.Duration
+
+	// Reply is one reply or several, a line each, without CRLF. Empty is the
+	// Host's usual reply, or none at all where Then ends the conversation. A
+	// command takes effect where the first reply begins with 2 or 3.
+	Reply string
+
+	// Raw is sent as it is instead of Reply.
+	Raw string
+
+	// Drip is the time between any two octets of the reply; 0 sends it whole.
+	Drip time.Duration
+
+	// When is the moment of the reply; the zero value is once the command has
+	// arrived.
+	When When
+
+	// Then is what the Host does after the reply.
+	Then Then
+}
+
+// When is the moment of a reply.
+type When uint8
+
+// The moments.
+const (
+	InTurn      When = iota
+	Early            // before the command: with the reply to the one before. The command gets no other.
+	AfterClosed      // once the client has closed its side
+)
+
+// Then is how the dialogue goes on.
+type Then uint8
+
+// The ways to go on.
+const (
+	GoOn        Then = iota // as usual
+	Skip                    // as if the command had been lost: no reply, no effect
+	Close                   // close the connection
+	Reset                   // reset the connection (RST)
+	Stall                   // say nothing more, read on, until the client closes
+	StopReading             // say nothing and read nothing more, so that the window fills
+)
+
+// usual reports whether the Host answers as it always does.
+func (c *Cue) usual() bool {
+	return c.Reply == "" && c.Raw == "" && c.Then == GoOn
+}
+
+// text is what goes over the wire.
+func (c *Cue) text() string {
+	if c.Raw != "" || c.Reply == "" {
+		return c.Raw
+	}
+	return lines(c.Reply)
+}
+
+// succeeds reports whether the command takes effect.
+func (c *Cue) succeeds() bool {
+	t := c.text()
+	return t != "" && (t[0] == '2' || t[0] == '3')
+}
+
+// lines ends every line of text with CRLF.
+func lines(text string) string {
+	var b strings.Builder
+	for line := range strings.SplitSeq(strings.TrimSuffix(text, "\n"), "\n") {
+		b.WriteString(strings.TrimSuffix(line, "\r"))
+		b.WriteString("\r\n")
+	}
+	return b.String()
+}
+
+// Lines is a reply of n lines that all say text, such as
+// Lines(250, 100_000, "more").
+func Lines(code, n int, text string) string {
+	var b strings.Builder
+	for i := range n {
+		sep := byte('-')
+		if i == n-1 {
+			sep = ' '
+		}
+		b.WriteByte(byte('0' + code/100%10))
+		b.WriteByte(byte('0' + code/10%10))
+		b.WriteByte(byte('0' + code%10))
+		b.WriteByte(sep)
+		b.WriteString(text)
+		b.WriteByte('\n')
+	}
+	return b.String()
+}

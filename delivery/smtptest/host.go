@@ -1,0 +1,152 @@
+package smtptest
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Host is an SMTP server that does what its fields say, records everything, and
+// holds clients to the standards. The zero value is a polite server without
+// extensions. Fill in the fields before the first connection and leave them
+// alone afterwards; the methods are safe for concurrent use.
+type Host struct {
+	// Name is in the greeting and in the reply to EHLO; empty is
+	// "host.example".
+	Name string
+
+	// Extensions are the lines after the first in the reply to EHLO:
+	// "PIPELINING", "SIZE 1000". The Host does what those it knows ask:
+	// PIPELINING, CHUNKING, BINARYMIME, SIZE, 8BITMIME, SMTPUTF8, DSN,
+	// STARTTLS, AUTH, LIMITS, ENHANCEDSTATUSCODES, REQUIRETLS, DELIVERBY,
+	// MT-PRIORITY, FUTURERELEASE, RRVS. STARTTLS is left out once TLS is on.
+	Extensions []string
+
+	// ExtensionsTLS take the place of Extensions where TLS is on; nil is the
+	// same ones.
+	ExtensionsTLS []string
+
+	// NoEHLO makes the Host one that knows HELO only, and answers 502 to EHLO.
+	NoEHLO bool
+
+	// TLS is the configuration for STARTTLS and ImplicitTLS; nil is a
+	// certificate for Name from Authority.
+	TLS *tls.Config
+
+	// Authority signs the certificate; nil is one of the Host's own that
+	// nobody trusts.
+	Authority *Authority
+
+	// ImplicitTLS begins every connection with the handshake (RFC 8314).
+	ImplicitTLS bool
+
+	// Script is what happens other than the usual.
+	Script []Cue
+
+	// MaxRecipients per transaction are taken, further ones answered 452; 0 is
+	// no limit. MaxMessages per connection are taken, then MAIL is answered
+	// 421. RCPTMAX and MAILMAX of a LIMITS extension do the same.
+	MaxRecipients, MaxMessages int
+
+	// Patience is how long the Host looks whether more comes before it answers
+	// and takes the client to be waiting. It is what makes the count of round
+	// trips, and the rules about talking too early, exact. 0 is one nanosecond
+	// on an in-memory connection, which in a bubble of testing/synctest is
+	// exact already, and no looking on others, where those rules are then
+	// applied only to what has arrived anyway.
+	Patience time.Duration
+
+	// Discard drops contents after counting them, for large ones.
+	Discard bool
+
+	// Capture keeps all octets of each connection, below TLS.
+	Capture bool
+
+	// Allow are rules not to be reported.
+	Allow []Rule
+
+	once     sync.Once
+	tls      *tls.Config
+	tlsError error
+
+	mu         sync.Mutex
+	conns      []*record
+	messages   []Message
+	violations []Violation
+	taken      []int // how often each Cue was taken
+}
+
+// name is Name or its default.
+func (h *Host) name() string {
+	if h.Name == "" {
+		return "host.example"
+	}
+	return h.Name
+}
+
+// Serve answers one connection, and returns when it is over or ctx ends. It
+// closes conn.
+func (h *Host) Serve(ctx context.Context, conn net.Conn) {
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { abort(conn) })
+	defer stop()
+	newSession(ctx, h, conn).run()
+}
+
+// abort resets a connection where it can be reset, so that a client notices at
+// once, and closes it.
+func abort(conn net.Conn) {
+	if l, ok := conn.(interface{ SetLinger(int) error }); ok {
+		_ = l.SetLinger(0)
+	}
+	_ = conn.Close()
+}
+
+// Start listens on a free port of 127.0.0.1 until the test ends, and returns
+// the address to dial. At the end of the test it ends all conversations and
+// waits for them.
+func (h *Host) Start(tb testing.TB) string {
+	tb.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatalf("smtptest: %v", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			serving.Go(func() { h.Serve(ctx, conn) })
+		}
+	})
+	tb.Cleanup(func() {
+		_ = l.Close()
+		cancel()
+		serving.Wait()
+	})
+	return l.Addr().String()
+}
+
+// config is the TLS configuration of the server's side.
+func (h *Host) config() (*tls.Config, error) {
+	h.once.Do(func() {
+		if h.TLS != nil {
+			h.tls = h.TLS
+			return
+		}
+		a := h.Authority
+		if a == nil {
+			if a, h.tlsError = NewAuthority(); h.tlsError != nil {
+				return
+			}
+		}
+		h.tls, h.tlsError = a.ServerConfig(h.name())
+	})
+	return h.tls, h.tlsError
+}

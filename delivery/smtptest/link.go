@@ -1,0 +1,110 @@
+package smtptest
+
+import (
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// Link is the way between the client and one address of a Network. The zero
+// value is a perfect one.
+type Link struct {
+	// Latency is how long a segment takes, one way. Connecting costs a round
+	// trip.
+	Latency time.Duration
+
+	// Loss is the share of segments that are lost, from 0 to 1. As with TCP
+	// nothing stays lost: a lost segment arrives later, after 200 ms for the
+	// first loss and twice as long for each further one. A lost SYN costs a
+	// second, then two, then four.
+	Loss float64
+
+	// Fault is what connecting meets. The zero value is nothing.
+	Fault Fault
+}
+
+// Fault is what goes wrong when a client connects.
+type Fault uint8
+
+// The faults. The errors are those of package net: a *net.OpError around the
+// system's error number.
+const (
+	NoFault       Fault = iota
+	Refused             // ECONNREFUSED
+	Unreachable         // EHOSTUNREACH
+	BlackHole           // no answer: the dial waits for the end of its context
+	ResetOnAccept       // the connection is made and reset at once
+	NoPorts             // EADDRNOTAVAIL: no local port is free
+	NoFiles             // EMFILE: too many open files
+)
+
+const (
+	retransmission    = 200 * time.Millisecond
+	synRetransmission = time.Second
+	mostLosses        = 6 // of one segment, so that Loss 1 ends
+)
+
+// link is a Link in use.
+type link struct {
+	mu   sync.Mutex
+	Link Link
+	cut  bool
+	rng  *rand.Rand
+}
+
+func newLink(l Link, seed uint64) *link {
+	return &link{Link: l, rng: rand.New(rand.NewPCG(seed, 0))}
+}
+
+func (l *link) down() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.cut
+}
+
+func (l *link) setCut(cut bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cut = cut
+}
+
+func (l *link) set(to Link) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.Link = to
+}
+
+func (l *link) get() Link {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.Link
+}
+
+func (l *link) latency() time.Duration { return l.get().Latency }
+
+// arrival is when a segment sent now gets there.
+func (l *link) arrival(now time.Time) time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return now.Add(l.Link.Latency + l.delay(retransmission))
+}
+
+// synDelay is what losses add to the time it takes to connect.
+func (l *link) synDelay() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.delay(synRetransmission)
+}
+
+// delay draws the time lost to retransmissions. The caller holds mu.
+func (l *link) delay(first time.Duration) time.Duration {
+	var d time.Duration
+	for range mostLosses {
+		if l.Link.Loss <= 0 || l.rng.Float64() >= l.Link.Loss {
+			break
+		}
+		d += first
+		first *= 2
+	}
+	return d
+}

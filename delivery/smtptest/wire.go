@@ -1,0 +1,106 @@
+package smtptest
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"time"
+)
+
+// wire reads lines and writes replies. Replies wait until the client has
+// nothing more to say, as a server's do.
+type wire struct {
+	conn     net.Conn
+	in       *bufio.Reader
+	out      bytes.Buffer
+	patience time.Duration
+	flushed  bool // something was said since the last count of round trips
+}
+
+const (
+	maxLine    = 64 << 10 // of a line, kept
+	maxPending = 4 << 10  // of replies, held back
+)
+
+// more looks whether the client has sent more than was read, waiting for as
+// long as the Host's patience lasts. ended is the end of the input.
+func (w *wire) more() (more, ended bool) {
+	if w.in.Buffered() > 0 {
+		return true, false
+	}
+	if w.patience <= 0 {
+		return false, false
+	}
+	_ = w.conn.SetReadDeadline(time.Now().Add(w.patience))
+	_, err := w.in.Peek(1)
+	_ = w.conn.SetReadDeadline(time.Time{})
+	switch {
+	case err == nil:
+		return true, false
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return false, false
+	default:
+		return false, true
+	}
+}
+
+// flush sends the replies that wait.
+func (w *wire) flush() error {
+	if w.out.Len() == 0 {
+		return nil
+	}
+	w.flushed = true
+	_, err := w.conn.Write(w.out.Bytes())
+	w.out.Reset()
+	return err
+}
+
+// put queues text.
+func (w *wire) put(text string) error {
+	w.out.WriteString(text)
+	if w.out.Len() > maxPending {
+		return w.flush()
+	}
+	return nil
+}
+
+// drip sends text octet by octet.
+func (w *wire) drip(text string, every time.Duration, wait func(time.Duration) error) error {
+	if err := w.flush(); err != nil {
+		return err
+	}
+	w.flushed = true
+	for i := range len(text) {
+		if i > 0 {
+			if err := wait(every); err != nil {
+				return err
+			}
+		}
+		if _, err := io.WriteString(w.conn, text[i:i+1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// line reads up to a line feed. Of an endless line the rest is dropped.
+func (w *wire) line() (string, error) {
+	var line []byte
+	for {
+		part, err := w.in.ReadSlice('\n')
+		if room := maxLine - len(line); room > 0 {
+			line = append(line, part[:min(room, len(part))]...)
+		}
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return string(line), err
+		}
+	}
+}
+
+// drain reads until the client closes.
+func (w *wire) drain() {
+	_, _ = io.Copy(io.Discard, w.in)
+}
