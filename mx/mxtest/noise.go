@@ -14,7 +14,7 @@ func (x *exchange) wrong() []byte {
 	case WrongQuestion:
 		m.Question = []dns.Question{{Name: elsewhere, Qtype: x.query.Question[0].Qtype, Qclass: dns.ClassINET}}
 	case OtherName:
-		m.Answer, m.Ns = x.aboutOthers(m.Answer), nil
+		m.Rcode, m.Answer, m.Ns = dns.RcodeSuccess, x.aboutOthers(m.Answer), nil
 	case Garbage:
 		return []byte("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
 	case Malformed:
