@@ -43,7 +43,7 @@ func runRoutes(t *testing.T, tests []routeCase) {
 			if got := describe(route, err); got != test.want {
 				t.Errorf("route is\n\t%s\nwant\n\t%s", got, test.want)
 			}
-			if asked := f.questions(); test.asked != nil && !sameSet(asked, test.asked) {
+			if asked := questions(f); test.asked != nil && !sameSet(asked, test.asked) {
 				t.Errorf("asked %q, want %q", asked, test.asked)
 			}
 		})
