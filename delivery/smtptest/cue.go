@@ -98,6 +98,9 @@ func (c *Cue) succeeds() bool {
 
 // lines ends every line of text with CRLF.
 func lines(text string) string {
+	if text == "" {
+		return ""
+	}
 	var b strings.Builder
 	for line := range strings.SplitSeq(strings.TrimSuffix(text, "\n"), "\n") {
 		b.WriteString(strings.TrimSuffix(line, "\r"))

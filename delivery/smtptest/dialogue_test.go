@@ -3,6 +3,7 @@ package smtptest_test
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"io"
 	"net"
 	"strings"
@@ -14,9 +15,9 @@ import (
 
 // talk plays a dialogue against a host over an in-memory connection. Lines that
 // begin with "C: " are sent, those that begin with "S: " expected; consecutive
-// C lines go out in one write. "C> " sends without CRLF. At the end the client
-// closes.
-func talk(t *testing.T, h *smtptest.Host, dialogue string) {
+// C lines go out in one write. "C> " sends without CRLF. Each of inside is
+// played after a TLS handshake. At the end the client closes.
+func talk(t *testing.T, h *smtptest.Host, dialogue string, inside ...string) {
 	t.Helper()
 	client, server := smtptest.Pipe()
 	var serving sync.WaitGroup
@@ -24,6 +25,13 @@ func talk(t *testing.T, h *smtptest.Host, dialogue string) {
 	defer serving.Wait()
 	defer client.Close()
 	converse(t, client, dialogue)
+	for _, d := range inside {
+		conn := tls.Client(client, &tls.Config{InsecureSkipVerify: true})
+		if err := conn.Handshake(); err != nil {
+			t.Fatal(err)
+		}
+		converse(t, conn, d)
+	}
 }
 
 // converse plays a dialogue on a connection.
@@ -39,6 +47,9 @@ func converse(t *testing.T, conn net.Conn, dialogue string) {
 	}
 	for line := range strings.SplitSeq(strings.TrimSpace(dialogue), "\n") {
 		line = strings.TrimLeft(line, "\t ")
+		if line == "" {
+			continue
+		}
 		if line == "C:" {
 			line += " "
 		}

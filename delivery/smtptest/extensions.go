@@ -58,12 +58,24 @@ func (e extensions) limit(name string) int {
 	return 0
 }
 
-// paramKeywords is the extension that each parameter of MAIL and RCPT needs.
-var paramKeywords = map[string]map[string]string{
-	"MAIL": {
-		"SIZE": "SIZE", "BODY": "8BITMIME", "SMTPUTF8": "SMTPUTF8", "RET": "DSN", "ENVID": "DSN",
-		"AUTH": "AUTH", "REQUIRETLS": "REQUIRETLS", "BY": "DELIVERBY", "HOLDFOR": "FUTURERELEASE",
-		"HOLDUNTIL": "FUTURERELEASE", "MT-PRIORITY": "MT-PRIORITY",
-	},
-	"RCPT": {"NOTIFY": "DSN", "ORCPT": "DSN", "RRVS": "RRVS"},
+// paramKeyword is the extension that a parameter of MAIL or RCPT needs; empty
+// where there is no such parameter.
+func paramKeyword(verb, name, value string) string {
+	switch verb + " " + name {
+	case "MAIL BODY":
+		if strings.EqualFold(value, "BINARYMIME") {
+			return "BINARYMIME"
+		}
+		return "8BITMIME"
+	case "MAIL RET", "MAIL ENVID", "RCPT NOTIFY", "RCPT ORCPT":
+		return "DSN"
+	case "MAIL BY":
+		return "DELIVERBY"
+	case "MAIL HOLDFOR", "MAIL HOLDUNTIL":
+		return "FUTURERELEASE"
+	case "MAIL SIZE", "MAIL SMTPUTF8", "MAIL AUTH", "MAIL REQUIRETLS", "MAIL MT-PRIORITY", "RCPT RRVS":
+		return name
+	default:
+		return ""
+	}
 }

@@ -43,6 +43,12 @@ type Host struct {
 	// ImplicitTLS begins every connection with the handshake (RFC 8314).
 	ImplicitTLS bool
 
+	// Users are the passwords, or tokens, by user name, for the mechanisms of
+	// an AUTH extension: PLAIN, LOGIN, CRAM-MD5, SCRAM-SHA-256,
+	// SCRAM-SHA-256-PLUS, XOAUTH2, OAUTHBEARER. EXTERNAL takes the first DNS
+	// name of the client's certificate for the user.
+	Users map[string]string
+
 	// Script is what happens other than the usual.
 	Script []Cue
 

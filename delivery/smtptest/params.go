@@ -30,11 +30,8 @@ func (s *session) checkParams(c command) bool {
 }
 
 func (s *session) offersParam(verb, name, value string) bool {
-	keyword, known := paramKeywords[verb][name]
-	if name == "BODY" && strings.EqualFold(value, "BINARYMIME") {
-		keyword = "BINARYMIME"
-	}
-	return known && s.extended && s.extensions.has(keyword)
+	keyword := paramKeyword(verb, name, value)
+	return keyword != "" && s.extended && s.extensions.has(keyword)
 }
 
 // validParam looks at the value of a parameter.

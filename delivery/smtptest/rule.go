@@ -1,5 +1,10 @@
 package smtptest
 
+import (
+	"maps"
+	"slices"
+)
+
 // Rule is something the standards ask of an SMTP client. Its value is its name.
 type Rule string
 
@@ -75,73 +80,79 @@ type requirement struct {
 func must(section string) requirement   { return requirement{section: section} }
 func should(section string) requirement { return requirement{section: section, should: true} }
 
-var requirements = map[Rule]requirement{
-	RuleEarlyTalk:        should("RFC 5321 section 4.3.1"),
-	RuleLineEnd:          must("RFC 5321 section 2.3.8"),
-	RuleControl:          must("RFC 5321 section 4.1.2"),
-	RuleNonASCII:         must("RFC 5321 section 2.4"),
-	RuleLongCommand:      must("RFC 5321 section 4.5.3.1.4"),
-	RuleUnknownCommand:   must("RFC 5321 section 4.1.1"),
-	RuleNotOffered:       must("RFC 5321 section 2.2.1"),
-	RuleArgument:         must("RFC 5321 section 4.1.1"),
-	RuleTrailingBlank:    should("RFC 5321 section 4.1.1"),
-	RuleHelloFirst:       must("RFC 5321 section 4.1.4"),
-	RuleHelloName:        must("RFC 5321 section 4.1.1.1"),
-	RuleLocalhost:        should("RFC 5321 section 4.1.1.1"),
-	RuleNestedMail:       must("RFC 5321 section 4.1.4"),
-	RuleSequence:         must("RFC 5321 section 3.3"),
-	RulePipelining:       must("RFC 2920 section 3.1"),
-	RuleGroupEnd:         must("RFC 2920 section 3.1"),
-	RuleCommandAfter421:  must("RFC 5321 section 3.8"),
-	RuleNoQuit:           must("RFC 5321 section 4.1.1.10"),
-	RuleQuitWait:         should("RFC 5321 section 4.1.1.10"),
-	RuleRecipientLimit:   must("RFC 9422 section 4"),
-	RuleMessageLimit:     must("RFC 9422 section 4"),
-	RuleDomainLimit:      must("RFC 9422 section 4"),
-	RulePlaintext:        must("RFC 3207 section 4"),
-	RuleStartTLSAgain:    must("RFC 3207 section 4.2"),
-	RuleHelloAfterTLS:    must("RFC 3207 section 4.2"),
-	RuleTransactionTLS:   must("RFC 3207 section 4"),
-	RuleRequireTLS:       must("RFC 8689 section 2"),
-	RuleAuthClear:        must("RFC 4954 section 4"),
-	RuleAuthAgain:        must("RFC 4954 section 4"),
-	RuleAuthTransaction:  must("RFC 4954 section 4"),
-	RuleAuthMechanism:    must("RFC 4954 section 4"),
-	RuleAuthEncoding:     must("RFC 4954 section 4"),
-	RuleAuthLine:         must("RFC 4954 section 4"),
-	RuleBlankColon:       must("RFC 5321 section 3.3"),
-	RulePath:             must("RFC 5321 section 4.1.2"),
-	RuleSourceRoute:      should("RFC 5321 section 4.1.1.3"),
-	RuleLongLocalPart:    should("RFC 5321 section 4.5.3.1.1"),
-	RuleLongDomain:       should("RFC 5321 section 4.5.3.1.2"),
-	RuleParamNotOffered:  must("RFC 5321 section 4.1.1.11"),
-	RuleParamTwice:       must("RFC 5321 section 4.1.1.11"),
-	RuleParamValue:       must("RFC 5321 section 4.1.2"),
-	RuleUTF8Undeclared:   must("RFC 6531 section 3.4"),
-	RuleUTF8Needless:     should("RFC 6531 section 3.4"),
-	RuleNoRecipients:     should("RFC 5321 section 3.3"),
-	RuleContentUnasked:   must("RFC 5321 section 3.3"),
-	RuleContentRefused:   must("RFC 2920 section 3.1"),
-	RuleContentLineEnd:   must("RFC 5321 section 2.3.8"),
-	RuleContentLine:      must("RFC 5322 section 2.1.1"),
-	RuleContentNUL:       should("RFC 5321 section 4.5.2"),
-	RuleDot:              must("RFC 5321 section 4.5.2"),
-	RuleEightBit:         must("RFC 6152 section 3"),
-	RuleUTF8Header:       must("RFC 6531 section 3.2"),
-	RuleSizeExceeded:     should("RFC 1870 section 6"),
-	RuleOverLimit:        should("RFC 1870 section 6.1"),
-	RuleMixed:            must("RFC 3030 section 2"),
-	RuleBinaryData:       must("RFC 3030 section 3"),
-	RuleChunkSyntax:      must("RFC 3030 section 2"),
-	RuleChunkAfterLast:   must("RFC 3030 section 2"),
-	RuleChunkAfterRefuse: must("RFC 3030 section 2"),
+// requirements is where every rule stands.
+func requirements() map[Rule]requirement {
+	return map[Rule]requirement{
+		RuleEarlyTalk:        should("RFC 5321 section 4.3.1"),
+		RuleLineEnd:          must("RFC 5321 section 2.3.8"),
+		RuleControl:          must("RFC 5321 section 4.1.2"),
+		RuleNonASCII:         must("RFC 5321 section 2.4"),
+		RuleLongCommand:      must("RFC 5321 section 4.5.3.1.4"),
+		RuleUnknownCommand:   must("RFC 5321 section 4.1.1"),
+		RuleNotOffered:       must("RFC 5321 section 2.2.1"),
+		RuleArgument:         must("RFC 5321 section 4.1.1"),
+		RuleTrailingBlank:    should("RFC 5321 section 4.1.1"),
+		RuleHelloFirst:       must("RFC 5321 section 4.1.4"),
+		RuleHelloName:        must("RFC 5321 section 4.1.1.1"),
+		RuleLocalhost:        should("RFC 5321 section 4.1.1.1"),
+		RuleNestedMail:       must("RFC 5321 section 4.1.4"),
+		RuleSequence:         must("RFC 5321 section 3.3"),
+		RulePipelining:       must("RFC 2920 section 3.1"),
+		RuleGroupEnd:         must("RFC 2920 section 3.1"),
+		RuleCommandAfter421:  must("RFC 5321 section 3.8"),
+		RuleNoQuit:           must("RFC 5321 section 4.1.1.10"),
+		RuleQuitWait:         should("RFC 5321 section 4.1.1.10"),
+		RuleRecipientLimit:   must("RFC 9422 section 4"),
+		RuleMessageLimit:     must("RFC 9422 section 4"),
+		RuleDomainLimit:      must("RFC 9422 section 4"),
+		RulePlaintext:        must("RFC 3207 section 4"),
+		RuleStartTLSAgain:    must("RFC 3207 section 4.2"),
+		RuleHelloAfterTLS:    must("RFC 3207 section 4.2"),
+		RuleTransactionTLS:   must("RFC 3207 section 4"),
+		RuleRequireTLS:       must("RFC 8689 section 2"),
+		RuleAuthClear:        must("RFC 4954 section 4"),
+		RuleAuthAgain:        must("RFC 4954 section 4"),
+		RuleAuthTransaction:  must("RFC 4954 section 4"),
+		RuleAuthMechanism:    must("RFC 4954 section 4"),
+		RuleAuthEncoding:     must("RFC 4954 section 4"),
+		RuleAuthLine:         must("RFC 4954 section 4"),
+		RuleBlankColon:       must("RFC 5321 section 3.3"),
+		RulePath:             must("RFC 5321 section 4.1.2"),
+		RuleSourceRoute:      should("RFC 5321 section 4.1.1.3"),
+		RuleLongLocalPart:    should("RFC 5321 section 4.5.3.1.1"),
+		RuleLongDomain:       should("RFC 5321 section 4.5.3.1.2"),
+		RuleParamNotOffered:  must("RFC 5321 section 4.1.1.11"),
+		RuleParamTwice:       must("RFC 5321 section 4.1.1.11"),
+		RuleParamValue:       must("RFC 5321 section 4.1.2"),
+		RuleUTF8Undeclared:   must("RFC 6531 section 3.4"),
+		RuleUTF8Needless:     should("RFC 6531 section 3.4"),
+		RuleNoRecipients:     should("RFC 5321 section 3.3"),
+		RuleContentUnasked:   must("RFC 5321 section 3.3"),
+		RuleContentRefused:   must("RFC 2920 section 3.1"),
+		RuleContentLineEnd:   must("RFC 5321 section 2.3.8"),
+		RuleContentLine:      must("RFC 5322 section 2.1.1"),
+		RuleContentNUL:       should("RFC 5321 section 4.5.2"),
+		RuleDot:              must("RFC 5321 section 4.5.2"),
+		RuleEightBit:         must("RFC 6152 section 3"),
+		RuleUTF8Header:       must("RFC 6531 section 3.2"),
+		RuleSizeExceeded:     should("RFC 1870 section 6"),
+		RuleOverLimit:        should("RFC 1870 section 6.1"),
+		RuleMixed:            must("RFC 3030 section 2"),
+		RuleBinaryData:       must("RFC 3030 section 3"),
+		RuleChunkSyntax:      must("RFC 3030 section 2"),
+		RuleChunkAfterLast:   must("RFC 3030 section 2"),
+		RuleChunkAfterRefuse: must("RFC 3030 section 2"),
+	}
 }
 
+// Rules lists all rules, in no particular order.
+func Rules() []Rule { return slices.Collect(maps.Keys(requirements())) }
+
 // Section is where the rule stands: "RFC 5321 section 2.3.8".
-func (r Rule) Section() string { return requirements[r].section }
+func (r Rule) Section() string { return requirements()[r].section }
 
 // Binding reports whether the rule is a MUST; the others are SHOULDs.
 func (r Rule) Binding() bool {
-	q, ok := requirements[r]
+	q, ok := requirements()[r]
 	return ok && !q.should
 }
