@@ -18,8 +18,8 @@ import (
 type DNS struct {
 	// Zone is zone text in BIND's notation (RFC 1035 section 5): one zone or
 	// several, one after another, each from its $ORIGIN on. Class and TTL may be
-	// left out; without $TTL a TTL is 300. $INCLUDE is not allowed. What all
-	// lines are indented by does not count.
+	// left out; without $TTL a TTL is 300, after $GENERATE 3600. $INCLUDE is not
+	// allowed. What all lines are indented by does not count.
 	Zone string
 
 	// Signed says which names DNSSEC vouches for: a domain and all below it,

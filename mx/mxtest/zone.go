@@ -1,8 +1,10 @@
 package mxtest
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -55,12 +57,14 @@ func readRecords(name, text string) *zone {
 
 func parseZone(text, origin string) *zone {
 	z := &zone{records: make(map[string][]dns.RR), exists: make(map[string]bool)}
-	source := &lineReader{text: text}
+	// Without its end the parser passes over a last line that is not complete.
+	source := &lineReader{text: strings.TrimRight(text, "\n") + "\n"}
 	parser := dns.NewZoneParser(source, dns.Fqdn(origin), "")
 	parser.SetDefaultTTL(defaultTTL)
+	wire := make([]byte, dns.MaxMsgSize)
 	for rr, ok := parser.Next(); ok && z.err == nil; rr, ok = parser.Next() {
-		if _, err := dns.PackRR(rr, make([]byte, dns.MaxMsgSize), 0, nil, false); err != nil {
-			z.err = source.blame(err) // what the parser lets through, such as bad hexadecimal
+		if err := checkData(rr, wire); err != nil {
+			z.err = source.blame(err)
 		}
 		z.add(rr)
 	}
@@ -68,6 +72,29 @@ func parseZone(text, origin string) *zone {
 		z.err = source.blame(err)
 	}
 	return z
+}
+
+var errNoData = errors.New("a record without data")
+
+// checkData refuses what the parser lets through: data that fits no message,
+// such as bad hexadecimal, and none at all. wire is space to try it in.
+func checkData(rr dns.RR, wire []byte) error {
+	if empty, known := dns.TypeToRR[rr.Header().Rrtype]; known {
+		none := empty()
+		*none.Header() = *rr.Header()
+		if reflect.DeepEqual(rr, none) {
+			return errNoData
+		}
+	}
+	end, err := dns.PackRR(rr, wire, 0, nil, false)
+	if err != nil {
+		return err
+	}
+	_, owner, err := dns.UnpackDomainName(wire, 0)
+	if err == nil && end == owner+10 { // type, class, TTL and length only
+		err = errNoData
+	}
+	return err
 }
 
 // add puts a record in, and its owner and all names above it among those that
@@ -217,8 +244,24 @@ func (r *lineReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// blame makes err an error of the line that the last byte read is in.
+// blame makes err an error of the line that the last byte read is in. Where the
+// parser has looked ahead, it is a line before that.
 func (r *lineReader) blame(err error) *SyntaxError {
-	line := strings.Count(r.text[:max(r.read-1, 0)], "\n")
-	return &SyntaxError{Line: line + 1, Text: strings.Split(r.text, "\n")[line], Err: err}
+	lines := strings.Split(r.text, "\n")
+	at := strings.Count(r.text[:max(r.read-1, 0)], "\n")
+	for at > 0 && (strings.TrimSpace(lines[at]) == "" || errors.Is(err, errNoData) && !endsInType(lines[at])) {
+		at--
+	}
+	return &SyntaxError{Line: at + 1, Text: lines[at], Err: err}
+}
+
+// endsInType is whether nothing follows the type of a record.
+func endsInType(line string) bool {
+	line, _, _ = strings.Cut(line, ";")
+	fields := strings.Fields(line)
+	if len(fields) == 0 {
+		return false
+	}
+	_, is := dns.StringToType[strings.ToUpper(fields[len(fields)-1])]
+	return is
 }

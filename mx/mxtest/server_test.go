@@ -1,0 +1,278 @@
+package mxtest_test
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/miekg/dns"
+	"github.com/nexthop-mail/nexthop/mx"
+	"github.com/nexthop-mail/nexthop/mx/mxtest"
+)
+
+func TestServerAnswersOnLoopback(t *testing.T) {
+	for _, listen := range []string{"", "127.0.0.1:0", "127.53.0.1:0", "[::1]:0"} {
+		for _, network := range []string{"udp", "tcp"} {
+			t.Run(network+" on "+listen, func(t *testing.T) {
+				d := &mxtest.DNS{Zone: wireZone}
+				server := start(t, &mxtest.Server{DNS: d, Listen: listen})
+				client := &mx.Client{Servers: []mx.Server{{Addr: server.Addr()}}, TCPOnly: network == "tcp"}
+				got := brief(client.Resolve(t.Context(), "e.test", mx.TypeMX))
+				if want := "10 mx1.e.test., 20 mx2.e.test., 30 mx3.e.test. for 3m20s"; got != want {
+					t.Errorf("answer is %q, want %q", got, want)
+				}
+				q := d.Queries()
+				if len(q) != 1 || q[0].Server != server.Addr() || q[0].Transport != network {
+					t.Fatalf("queries are %+v, want one to %s over %s", q, server.Addr(), network)
+				}
+				if from, err := netip.ParseAddrPort(q[0].Client); err != nil || !from.Addr().IsLoopback() {
+					t.Errorf("the client is %q, want an address", q[0].Client)
+				}
+			})
+		}
+	}
+}
+
+func TestServersShareADNS(t *testing.T) {
+	d := &mxtest.DNS{Zone: wireZone}
+	for range 2 {
+		server := start(t, &mxtest.Server{DNS: d})
+		client := &mx.Client{Servers: []mx.Server{{Addr: server.Addr()}}}
+		if _, err := client.Resolve(t.Context(), "e.test", mx.TypeMX); err != nil {
+			t.Error(err)
+		}
+	}
+	if q := d.Queries(); len(q) != 2 || q[0].Server == q[1].Server {
+		t.Errorf("queries are %+v, want one to each server", q)
+	}
+}
+
+func TestServerWithoutOneTransport(t *testing.T) {
+	t.Run("no TCP", func(t *testing.T) {
+		server := start(t, &mxtest.Server{NoTCP: true})
+		if _, err := net.Dial("tcp", server.Addr()); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("dialling says %v, want refused", err)
+		}
+	})
+	t.Run("no UDP", func(t *testing.T) {
+		server := start(t, &mxtest.Server{NoUDP: true})
+		client := &mx.Client{Servers: []mx.Server{{Addr: server.Addr()}}, TCPOnly: true}
+		if a, err := client.Resolve(t.Context(), "e.test", mx.TypeMX); err != nil || a.Status != mx.NXDomain {
+			t.Errorf("the zero DNS says %+v, %v over TCP", a, err)
+		}
+		client.TCPOnly = false
+		if _, err := client.Resolve(t.Context(), "e.test", mx.TypeMX); err == nil {
+			t.Error("there is an answer over UDP")
+		}
+	})
+	t.Run("neither", func(t *testing.T) {
+		if err := (&mxtest.Server{NoUDP: true, NoTCP: true}).Start(); err == nil {
+			t.Error("a server without transports starts")
+		}
+	})
+}
+
+func TestServerStart(t *testing.T) {
+	t.Run("twice", func(t *testing.T) {
+		server := start(t, &mxtest.Server{})
+		if err := server.Start(); err == nil {
+			t.Error("a second Start succeeds")
+		}
+	})
+	t.Run("address that is taken", func(t *testing.T) {
+		server := start(t, &mxtest.Server{})
+		if err := (&mxtest.Server{Listen: server.Addr()}).Start(); !errors.Is(err, syscall.EADDRINUSE) {
+			t.Errorf("error is %v, want address in use", err)
+		}
+	})
+	t.Run("no address", func(t *testing.T) {
+		if err := (&mxtest.Server{Listen: "nowhere"}).Start(); err == nil {
+			t.Error("a server listens nowhere")
+		}
+	})
+	t.Run("again where another was", func(t *testing.T) {
+		first := start(t, &mxtest.Server{})
+		if err := first.Close(); err != nil {
+			t.Fatal(err)
+		}
+		again := start(t, &mxtest.Server{Listen: first.Addr()})
+		client := &mx.Client{Servers: []mx.Server{{Addr: again.Addr()}}}
+		if _, err := client.Resolve(t.Context(), "e.test", mx.TypeMX); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestServerCloseEndsEverything(t *testing.T) {
+	before := runtime.NumGoroutine()
+	server := &mxtest.Server{DNS: &mxtest.DNS{Rules: []mxtest.Rule{{Delay: time.Hour}}}}
+	if err := server.Close(); err != nil {
+		t.Errorf("closing what was not started: %v", err)
+	}
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	wire, err := query("e.test.", dns.TypeMX, 0).Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, network := range []string{"udp", "tcp", "tcp"} {
+		conn, err := net.Dial(network, server.Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if network == "tcp" {
+			wire = append([]byte{0, byte(len(wire))}, wire...)
+		}
+		if _, err := conn.Write(wire); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for len(server.DNS.Queries()) < 2 { // the delayed answers have begun
+		runtime.Gosched()
+	}
+	for range 2 {
+		if err := server.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	}
+	if after := runtime.NumGoroutine(); after > before {
+		t.Errorf("%d goroutines before, %d after", before, after)
+	}
+}
+
+func TestManyAtOnce(t *testing.T) {
+	d := &mxtest.DNS{Zone: wireZone}
+	server := start(t, &mxtest.Server{DNS: d})
+	client := &mx.Client{Servers: []mx.Server{{Addr: server.Addr()}}}
+	old, changed := "192.0.2.1 for 1m0s", "192.0.2.99 for 5m0s"
+	var group sync.WaitGroup
+	for i := range 8 {
+		group.Go(func() {
+			for range 20 {
+				r := mx.Resolver(d)
+				if i%2 == 0 {
+					r = client
+				}
+				if got := brief(r.Resolve(t.Context(), "mx1.e.test", mx.TypeA)); got != old && got != changed {
+					t.Errorf("answer is %q, want %q or %q", got, old, changed)
+				}
+				if i == 0 {
+					d.SetSigned("e.test", true)
+					if err := d.Set(mxtest.Rule{Name: "mx1.e.test", Type: mx.TypeA, Records: "A 192.0.2.99"}); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		})
+	}
+	group.Wait()
+	if n := d.Count("mx1.e.test", mx.TypeA); n != 160 {
+		t.Errorf("counted %d questions, want 160", n)
+	}
+}
+
+func TestRulesInOrder(t *testing.T) {
+	d := &mxtest.DNS{
+		Zone: wireZone,
+		Rules: []mxtest.Rule{
+			{Name: "e.test", Type: mx.TypeMX, Fault: mxtest.ServFail, Times: 2},
+			{Name: "E.test.", Type: mx.TypeMX, Fault: mxtest.Refused, Times: 1},
+			{Name: "*.e.test", Fault: mxtest.NXDomain},
+			{Name: "f.test", Type: mx.TypeA, Fault: mxtest.Bogus},
+		},
+	}
+	right := "10 mx1.e.test., 20 mx2.e.test., 30 mx3.e.test. for 3m20s"
+	asked := func(name string, typ mx.Type, want ...string) {
+		t.Helper()
+		for i, want := range want {
+			if got := brief(d.Resolve(t.Context(), name, typ)); !strings.Contains(got, want) {
+				t.Errorf("%v of %s, time %d: %q, want %q", typ, name, i+1, got, want)
+			}
+		}
+	}
+	asked("e.test", mx.TypeMX, "server failure", "server failure", "refused", right, right)
+	asked("e.test", mx.TypeA, "no data")
+	asked("mx1.e.test", mx.TypeA, "no such name")
+	asked("deep.mx1.e.test", mx.TypeTXT, "no such name")
+	asked("www.e.test", mx.TypeA, "no such name for 10m0s")
+	asked("f.test", mx.TypeA, "DNSSEC validation failure")
+	asked("f.test", mx.TypeMX, "no such name")
+
+	t.Run("Set comes before the others and replaces its like", func(t *testing.T) {
+		set := func(r mxtest.Rule) {
+			t.Helper()
+			if err := d.Set(r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		set(mxtest.Rule{Name: "www.e.test", Type: mx.TypeA, Fault: mxtest.Lame})
+		asked("www.e.test", mx.TypeA, "lame")
+		set(mxtest.Rule{Name: "www.e.test", Type: mx.TypeA})
+		asked("www.e.test", mx.TypeA, "no such name") // its target still meets its rule
+		set(mxtest.Rule{Name: "mx1.e.test"})
+		asked("www.e.test", mx.TypeA, "192.0.2.1, by mx1.e.test for 1m0s")
+		set(mxtest.Rule{Fault: mxtest.Refused})
+		asked("www.e.test", mx.TypeMX, "refused")
+		set(mxtest.Rule{})
+		asked("f.test", mx.TypeA, "no such name") // a rule for all that changes nothing
+	})
+}
+
+func TestSetZone(t *testing.T) {
+	d := &mxtest.DNS{Zone: wireZone}
+	if err := d.SetZone("e.test. 9 MX 1 other.test."); err != nil {
+		t.Fatal(err)
+	}
+	if got := brief(d.Resolve(t.Context(), "e.test", mx.TypeMX)); got != "1 other.test. for 9s" {
+		t.Errorf("answer is %q, want the new zone's", got)
+	}
+	if err := d.SetZone("e.test. MX"); err == nil {
+		t.Error("a bad zone is taken")
+	}
+	if got := brief(d.Resolve(t.Context(), "e.test", mx.TypeMX)); got != "1 other.test. for 9s" {
+		t.Errorf("after a bad zone the answer is %q, want it unchanged", got)
+	}
+}
+
+func TestFakeWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &mxtest.DNS{
+			Zone: "$ORIGIN e.test.\nalias CNAME slow\nslow A 192.0.2.7",
+			Rules: []mxtest.Rule{
+				{Name: "slow.e.test", Delay: 3 * time.Second},
+				{Name: "alias.e.test", Delay: time.Second},
+				{Name: "never.e.test", Fault: mxtest.Timeout},
+				{Name: "late.e.test", Delay: time.Minute},
+			},
+		}
+		for _, test := range []struct {
+			name string
+			want string
+			wait time.Duration
+		}{
+			{"slow.e.test", "192.0.2.7 for 5m0s", 3 * time.Second},
+			{"alias.e.test", "192.0.2.7, by slow.e.test for 5m0s", 4 * time.Second},
+			{"never.e.test", "error: A of never.e.test: timeout", 5 * time.Second},
+			{"late.e.test", "error: A of late.e.test: timeout", 5 * time.Second},
+		} {
+			began := time.Now()
+			if got := brief(d.Resolve(t.Context(), test.name, mx.TypeA)); got != test.want || time.Since(began) != test.wait {
+				t.Errorf("%s: %q after %v, want %q after %v", test.name, got, time.Since(began), test.want, test.wait)
+			}
+		}
+		began := time.Now()
+		short := &mxtest.DNS{Timeout: time.Millisecond, Rules: []mxtest.Rule{{Fault: mxtest.Garbage}}}
+		if got := brief(short.Resolve(t.Context(), "a.test", mx.TypeA)); !strings.Contains(got, "timeout") || time.Since(began) != time.Millisecond {
+			t.Errorf("%q after %v, want a timeout after 1ms", got, time.Since(began))
+		}
+	})
+}
