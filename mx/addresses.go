@@ -15,7 +15,7 @@ const lookupsAtOnce = 64
 // peeker is a Resolver that can say at once what it knows without asking, so
 // that no goroutine is started for answers that are there.
 type peeker interface {
-	peek(name string, t Type) (a Answer, known bool, err error)
+	peek(name string, t Type, now time.Time) (a *Answer, left time.Duration, err error)
 }
 
 // The two questions about a host, in the order their answers are used.
@@ -29,30 +29,57 @@ const (
 type lookup struct {
 	name       string
 	preference uint16
-	open       [families]bool // still to be asked
-	answer     [families]Answer
-	err        [families]error
 	firstStep  bool // the first alias is secure, whatever comes after it
+	standing   standing
+	found      [families]finding
+}
+
+// finding is the answer to one of the two questions, as far as it matters here.
+type finding struct {
+	open          bool // still to be asked
+	status        Status
+	secure, first bool // DNSSEC vouches for all of it, and for its first step
+	name          string
+	addrs         []netip.Addr
+	ttl           time.Duration
+	err           error
+}
+
+// set makes a finding of an answer.
+func (f *finding) set(a *Answer, ttl time.Duration) {
+	f.open, f.status, f.ttl = false, a.Status, ttl
+	if a.Status != Success {
+		return
+	}
+	f.name, f.addrs = a.Name, a.Addrs
+	f.secure, f.first = a.Secure, a.Secure
+	if len(a.Aliases) > 0 {
+		f.first = a.Aliases[0].Secure
+	}
 }
 
 // lookUp asks for the addresses of all hosts, both families and all hosts in
 // parallel. What the resolver knows already is taken first.
 func (r *Router) lookUp(ctx context.Context, hosts []lookup) {
 	cache, _ := r.Resolver.(peeker)
-	open := 0
+	var now time.Time
+	if cache != nil {
+		now = time.Now()
+	}
+	open := false
 	for i := range hosts {
 		h := &hosts[i]
 		for f := range families {
 			if r.Family == IPv4Only && f == six || r.Family == IPv6Only && f == four {
 				continue
 			}
-			if cache == nil || !h.take(cache, f) {
-				h.open[f] = true
-				open++
+			if cache == nil || !h.take(cache, f, now) {
+				h.found[f].open = true
+				open = true
 			}
 		}
 	}
-	if open > 0 {
+	if open {
 		r.lookUpOpen(ctx, hosts)
 	}
 }
@@ -66,15 +93,16 @@ func question(f int) Type {
 }
 
 // take is whether the cache had the whole answer.
-func (h *lookup) take(cache peeker, f int) bool {
-	a, known, err := cache.peek(h.name, question(f))
-	if !known {
+func (h *lookup) take(cache peeker, f int, now time.Time) bool {
+	a, left, err := cache.peek(h.name, question(f), now)
+	if err != nil {
+		h.found[f].err = err
+		return true
+	}
+	if a == nil || a.Status == Aliased {
 		return false
 	}
-	if err == nil && a.Status == Aliased {
-		return false
-	}
-	h.answer[f], h.err[f] = a, err
+	h.found[f].set(a, left)
 	return true
 }
 
@@ -83,18 +111,21 @@ func (r *Router) lookUpOpen(ctx context.Context, hosts []lookup) {
 	var group errgroup.Group
 	group.SetLimit(lookupsAtOnce)
 	for i := range hosts {
-		h := &hosts[i]
 		for f := range families {
-			if !h.open[f] {
+			found := &hosts[i].found[f]
+			if !found.open {
 				continue
 			}
+			name, t := hosts[i].name, question(f)
 			group.Go(func() error {
-				h.answer[f], h.err[f] = Follow(ctx, r.Resolver, h.name, question(f))
+				a, err := Follow(ctx, r.Resolver, name, t)
+				found.set(&a, a.TTL)
+				found.err = err
 				return nil
 			})
 		}
 	}
-	_ = group.Wait() // the errors are in the lookups
+	_ = group.Wait() // the errors are in the findings
 }
 
 // askFirstSteps finds out whether the first alias of a host is secure where the
@@ -117,13 +148,13 @@ func (r *Router) askFirstSteps(ctx context.Context, hosts []lookup) {
 	_ = group.Wait() // a failed question leaves firstStep false
 }
 
-// set makes addr the answer about h: what a literal says of itself.
-func (h *lookup) set(addr netip.Addr) {
+// give makes addr the answer about h, without DNS.
+func (h *lookup) give(addr netip.Addr) {
 	f := six
 	if addr.Is4() {
 		f = four
 	}
-	h.answer[f] = Answer{Status: Success, Name: h.name, Addrs: []netip.Addr{addr}}
+	h.found[f] = finding{status: Success, name: h.name, addrs: []netip.Addr{addr}}
 }
 
 // uses is whether the Router uses addresses of addr's family.
@@ -131,37 +162,27 @@ func (r *Router) uses(addr netip.Addr) bool {
 	return r.Family == BothFamilies || addr.Is4() == (r.Family == IPv4Only)
 }
 
-// addrs are the addresses of one family, or none.
-func (h *lookup) addrs(f int) []netip.Addr {
-	if h.err[f] != nil || h.answer[f].Status != Success {
-		return nil
-	}
-	return h.answer[f].Addrs
-}
-
 // hasAddress is whether there is any.
-func (h *lookup) hasAddress() bool { return len(h.addrs(six)) > 0 || len(h.addrs(four)) > 0 }
+func (h *lookup) hasAddress() bool { return len(h.found[six].addrs)+len(h.found[four].addrs) > 0 }
 
 // failure is why a question has no answer, nil where all have one.
 func (h *lookup) failure() error {
-	for _, err := range h.err {
-		if err != nil {
-			return err
-		}
+	if err := h.found[six].err; err != nil {
+		return err
 	}
-	return nil
+	return h.found[four].err
 }
 
 // noSuchName is whether DNS says that the name does not exist.
 func (h *lookup) noSuchName() bool {
-	return h.answer[six].Status == NXDomain || h.answer[four].Status == NXDomain
+	return h.found[six].status == NXDomain || h.found[four].status == NXDomain
 }
 
 // target is the name after the aliases.
 func (h *lookup) target() string {
-	for f := range families {
-		if len(h.addrs(f)) > 0 {
-			return h.answer[f].Name
+	for i := range h.found {
+		if len(h.found[i].addrs) > 0 {
+			return h.found[i].name
 		}
 	}
 	return h.name
@@ -169,22 +190,21 @@ func (h *lookup) target() string {
 
 // secure is whether every answer that gave an address is secure throughout.
 func (h *lookup) secure() bool {
-	return h.all(func(a *Answer) bool { return a.Secure })
+	for i := range h.found {
+		if f := &h.found[i]; len(f.addrs) > 0 && !f.secure {
+			return false
+		}
+	}
+	return h.hasAddress()
 }
 
 // nameSecure is whether the first step of every such answer is.
 func (h *lookup) nameSecure() bool {
-	return h.firstStep || h.all(func(a *Answer) bool {
-		if len(a.Aliases) > 0 {
-			return a.Aliases[0].Secure
-		}
-		return a.Secure
-	})
-}
-
-func (h *lookup) all(holds func(*Answer) bool) bool {
-	for f := range families {
-		if len(h.addrs(f)) > 0 && !holds(&h.answer[f]) {
+	if h.firstStep {
+		return true
+	}
+	for i := range h.found {
+		if f := &h.found[i]; len(f.addrs) > 0 && !f.first {
 			return false
 		}
 	}
@@ -194,9 +214,9 @@ func (h *lookup) all(holds func(*Answer) bool) bool {
 // ttl is the least TTL of the answers there are.
 func (h *lookup) ttl() time.Duration {
 	least := maxTTL
-	for f := range families {
-		if h.err[f] == nil && h.answer[f].Status != StatusNone {
-			least = min(least, h.answer[f].TTL)
+	for i := range h.found {
+		if f := &h.found[i]; f.err == nil && f.status != StatusNone {
+			least = min(least, f.ttl)
 		}
 	}
 	return least

@@ -74,15 +74,18 @@ type flight struct {
 	left bool
 }
 
-// Resolve answers from what is known, or asks. The error of the Resolver is
-// passed on.
+// Resolve answers from what is known, or asks. The error is always a
+// *ResolveError: the Resolver's, or what is wrong with an answer of its that
+// breaks the promises of a Resolver.
 func (c *Cache) Resolve(ctx context.Context, name string, t Type) (Answer, error) {
-	if a, known, err := c.peek(name, t); known {
-		return a, err
+	if a, left, err := c.peek(name, t, time.Now()); err != nil {
+		return Answer{}, err
+	} else if a != nil {
+		return with(a, left), nil
 	}
 	for {
 		f, err := c.join(ctx, name, t)
-		if f.left && ctx.Err() == nil {
+		if f.left && ended(ctx) == nil {
 			continue
 		}
 		return f.answer, err
@@ -116,14 +119,15 @@ func canceled(ctx context.Context, name string, t Type) error {
 
 // ask asks the Resolver and keeps what it says.
 func (c *Cache) ask(ctx context.Context, name string, t Type) (any, error) {
-	if a, known, err := c.peek(name, t); known {
-		return flight{answer: a}, err // answered since we looked
+	if a, left, err := c.peek(name, t, time.Now()); err != nil {
+		return flight{}, err // answered since we looked
+	} else if a != nil {
+		return flight{answer: with(a, left)}, nil
 	}
-	a, err := c.Resolver.Resolve(ctx, name, t)
-	if err != nil && ctx.Err() != nil {
+	a, err := ask(ctx, c.Resolver, name, t)
+	if err != nil && ended(ctx) != nil {
 		return flight{left: true}, err
 	}
-	a.TTL = soundTTL(a.TTL)
 	c.keep(name, t, &a, err)
 	return flight{answer: a}, err
 }
@@ -152,25 +156,29 @@ func (c *Cache) keep(name string, t Type, a *Answer, err error) {
 	c.known.put(e, orDefault(c.MaxEntries, defaultEntries))
 }
 
-// peek is what is known without asking: an answer, with the TTL it has left, or
-// a failure.
-func (c *Cache) peek(name string, t Type) (Answer, bool, error) {
-	now := time.Now()
+// peek is what is known without asking: an answer and the TTL it has left, a
+// failure, or neither. The answer is shared; nobody changes it.
+func (c *Cache) peek(name string, t Type, now time.Time) (*Answer, time.Duration, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := c.known.get(key{name, t}, now)
 	if e == nil {
 		e = c.known.get(key{name, anyType}, now)
 	}
-	if e == nil {
-		return Answer{}, false, nil
+	switch {
+	case e == nil:
+		return nil, 0, nil
+	case e.err != nil:
+		return nil, 0, e.err
 	}
-	if e.err != nil {
-		return Answer{}, true, e.err
-	}
-	a := e.answer
-	a.TTL = e.expires.Sub(now)
-	return a, true, nil
+	return &e.answer, e.expires.Sub(now), nil
+}
+
+// with is an answer with the TTL it has left.
+func with(a *Answer, left time.Duration) Answer {
+	b := *a
+	b.TTL = left
+	return b
 }
 
 // orDefault is value, or otherwise where it is zero.

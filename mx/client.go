@@ -111,8 +111,8 @@ func (c *Client) Resolve(ctx context.Context, name string, t Type) (Answer, erro
 				return a, nil
 			}
 			err := &ResolveError{Name: name, Type: t, Server: s.Addr, Kind: f.kind, Err: f.cause}
-			if ctx.Err() != nil {
-				err.Kind, err.Err = Canceled, ctx.Err()
+			if over := ended(ctx); over != nil {
+				err.Kind, err.Err = Canceled, over
 				return Answer{}, err
 			}
 			if f.kind == Bogus || f.kind == AliasLoop {
@@ -179,7 +179,7 @@ func (c *Client) askServer(ctx context.Context, s Server, name string, t Type) (
 			f.kind = Truncated
 		}
 	}
-	if ctx.Err() == nil { // else the time was too short, not the server too slow
+	if ended(ctx) == nil { // else the time was too short, not the server too slow
 		c.note(s.Addr, f)
 	}
 	if f != nil {

@@ -19,7 +19,7 @@ func (s *search) viaMX(ctx context.Context, answer *Answer) error {
 	}
 	// This host is removed among all records, before any limit, so that a limit
 	// never hides it.
-	removeSelf(all, func(c *candidate) bool { return r.isSelfName(s.id, c.host) })
+	removeSelf(all, func(c candidate) bool { return r.isSelfName(s.id, c.host) })
 	hosts := make([]lookup, pick(all, r.maxHosts()))
 	for i := range all {
 		if c := &all[i]; !c.out {
@@ -64,26 +64,23 @@ func isNull(all []candidate) bool {
 
 // judge takes out the candidates whose addresses speak against them.
 func (s *search) judge(all []candidate, hosts []lookup) {
-	r := s.router
-	removeSelf(all, func(c *candidate) bool {
-		return r.standingOf(s.id, s.own, &hosts[c.lookup]) == self
-	})
+	for i := range hosts {
+		hosts[i].standing = s.router.standingOf(s.id, s.own, &hosts[i])
+	}
+	removeSelf(all, func(c candidate) bool { return hosts[c.lookup].standing == self })
 	for i := range all {
 		c := &all[i]
 		if c.out {
 			continue
 		}
-		h := &hosts[c.lookup]
-		switch r.standingOf(s.id, s.own, h) {
-		case usable:
-		case refusedAddrs:
+		switch h := &hosts[c.lookup]; {
+		case h.standing == usable:
+		case h.standing == refusedAddrs:
 			c.leave(AddressRefused)
+		case h.failure() != nil:
+			c.leave(LookupFailed)
 		default:
-			if h.failure() != nil {
-				c.leave(LookupFailed)
-			} else {
-				c.leave(HasNoAddress)
-			}
+			c.leave(HasNoAddress)
 		}
 	}
 }

@@ -148,10 +148,22 @@ func resolveError(ctx context.Context, err error, name string, t Type) error {
 		return re
 	}
 	kind := NoAnswer
-	if ctx.Err() != nil {
+	if ended(ctx) != nil {
 		kind = Canceled
 	}
 	return &ResolveError{Name: name, Type: t, Kind: kind, Err: err}
+}
+
+// ended is why ctx is over, nil while it is not. The deadline of a connection
+// can strike an instant before that of the context it came from.
+func ended(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
+		return context.DeadlineExceeded
+	}
+	return nil
 }
 
 // soundTTL is a TTL as RFC 2181 section 8 reads it.

@@ -58,7 +58,7 @@ func (r *Router) Addresses(ctx context.Context, host string) (Host, error) {
 func (r *Router) give(h *lookup, addrs ...netip.Addr) {
 	for _, addr := range addrs {
 		if r.uses(addr) {
-			h.set(addr)
+			h.give(addr)
 		}
 	}
 }

@@ -80,7 +80,7 @@ func failSyntax(domain string, err error) *Error {
 // section 4.1.3).
 func (r *Router) literal(id *identity, own []netip.Addr, name string, addr netip.Addr) (Route, error) {
 	h := lookup{name: name}
-	h.set(addr)
+	h.give(addr)
 	s := search{router: r, id: id, own: own, route: Route{Domain: name, Kind: ViaLiteral}}
 	if !r.uses(addr) {
 		return Route{}, s.none(NoUsableHost, name, errFamily)

@@ -37,7 +37,7 @@ func (r netResolver) Resolve(ctx context.Context, name string, t Type) (Answer, 
 	switch {
 	case err == nil:
 		err = errNoRecords
-	case ok && de.IsNotFound && ctx.Err() == nil:
+	case ok && de.IsNotFound && ended(ctx) == nil:
 		return Answer{Status: NotFound, Name: name}, nil
 	}
 	return Answer{}, &ResolveError{Name: name, Type: t, Server: serverOf(de), Kind: netFailure(ctx, de), Err: err}
@@ -92,7 +92,7 @@ func serverOf(e *net.DNSError) string {
 // netFailure is net's error as one of ours.
 func netFailure(ctx context.Context, e *net.DNSError) Failure {
 	switch {
-	case ctx.Err() != nil:
+	case ended(ctx) != nil:
 		return Canceled
 	case e == nil:
 		return NoAnswer

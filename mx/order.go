@@ -77,9 +77,12 @@ func dedupe(all []candidate) []candidate {
 // that is this host (RFC 5321 section 5.1); isSelf says which ones are. Hosts
 // left out for another reason keep it, except that over a limit no longer
 // matters.
-func removeSelf(all []candidate, isSelf func(*candidate) bool) {
-	best := slices.IndexFunc(all, func(c candidate) bool { return !c.out && isSelf(&c) })
-	if best < 0 {
+func removeSelf(all []candidate, isSelf func(candidate) bool) {
+	best := 0
+	for best < len(all) && (all[best].out || !isSelf(all[best])) {
+		best++
+	}
+	if best == len(all) {
 		return
 	}
 	level := all[best].preference
@@ -90,7 +93,7 @@ func removeSelf(all []candidate, isSelf func(*candidate) bool) {
 		case c.out && c.reason == OverLimit:
 			c.leave(NotBetter)
 		case c.out:
-		case isSelf(c):
+		case isSelf(*c):
 			c.leave(IsSelf)
 		default:
 			c.leave(NotBetter)
@@ -147,7 +150,7 @@ func levels(all []candidate) int {
 // of them, the families taking turns; then it puts them in the Router's order.
 func (r *Router) choose(addrs []netip.Addr, h *lookup, most int) []netip.Addr {
 	start := len(addrs)
-	lists := [families][]netip.Addr{h.addrs(six), h.addrs(four)}
+	lists := [families][]netip.Addr{h.found[six].addrs, h.found[four].addrs}
 	turn := six
 	if r.Order == PreferIPv4 {
 		turn = four

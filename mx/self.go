@@ -138,7 +138,7 @@ func (r *Router) standingOf(id *identity, own []netip.Addr, h *lookup) standing 
 	}
 	found, onlyNobody := noStanding, true
 	for f := range families {
-		for _, addr := range h.addrs(f) {
+		for _, addr := range h.found[f].addrs {
 			addr = plain(addr)
 			if slices.Contains(own, addr) {
 				return self
