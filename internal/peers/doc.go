@@ -1,0 +1,22 @@
+// Package peers runs real servers for tests: Postfix, Exim, OpenSMTPD, BIND,
+// Unbound and smtp-sink out of Debian's packages, each with the file tree its
+// package expects, on a loopback network of the test binary's own.
+//
+// The packages are not installed, for mail servers conflict with each other and
+// with the machine's own. The setup script downloads and unpacks them into
+// .peers at the root of the repository (make setup). A test package
+//
+//   - calls [Main] from its TestMain, which starts the test binary again in new
+//     mount and network namespaces: all of 127.0.0.0/8 with every port is free
+//     there, and nothing leaves the machine;
+//   - describes a server as a [Server], with its package, its files and its
+//     command, and calls Start. The server sees an overlay of its package and
+//     its files over the machine's own file system, and is gone at the end of
+//     the test.
+//
+// It needs root. A machine without it, or without the packages, fails the tests
+// rather than skipping them.
+//
+// To add a server: name its package in setup.sh, and write a function that
+// returns a Server.
+package peers

@@ -1,0 +1,68 @@
+//go:build linux
+
+package peers_test
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/nexthop-mail/nexthop/internal/peers"
+)
+
+func TestMain(m *testing.M) { os.Exit(peers.Main(m, nil)) }
+
+// TestServersTakeMail speaks to each server by hand, so that a test that fails
+// elsewhere is not the rig's fault.
+func TestServersTakeMail(t *testing.T) {
+	for name, c := range map[string]struct {
+		server *peers.Server
+		dir    string
+	}{
+		"Postfix":   {peers.Postfix("127.0.0.2", "mx1.e.test", "", "", ""), "/var/vmail"},
+		"Exim":      {peers.Exim("127.0.0.3", "mx2.e.test", "", ""), "/var/vmail"},
+		"OpenSMTPD": {peers.OpenSMTPD("127.0.0.4", "mx3.e.test", "", ""), "/var/vmail"},
+		"smtp-sink": {peers.SMTPSink("127.0.0.5"), "/var/sink"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.server.Start(t)
+			dialogue(t, c.server.Listen)
+			peers.Eventually(t, "the message", func() bool {
+				return strings.Contains(c.server.Mail(c.dir), "a word to find")
+			})
+		})
+	}
+}
+
+func dialogue(t *testing.T, addr string) {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	r := bufio.NewReader(conn)
+	expect := func(code string) {
+		t.Helper()
+		for {
+			line, err := r.ReadString('\n')
+			if err != nil || !strings.HasPrefix(line, code) {
+				t.Fatalf("got %q, %v, want %s", line, err, code)
+			}
+			if line[3] != '-' {
+				return
+			}
+		}
+	}
+	expect("220")
+	for _, c := range []struct{ say, code string }{
+		{"EHLO c.test", "250"}, {"MAIL FROM:<a@c.test>", "250"}, {"RCPT TO:<u@e.test>", "250"}, {"DATA", "354"},
+		{"Subject: s\r\n\r\na word to find\r\n.", "250"}, {"QUIT", "221"},
+	} {
+		fmt.Fprintf(conn, "%s\r\n", c.say)
+		expect(c.code)
+	}
+}
