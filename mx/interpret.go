@@ -22,7 +22,6 @@ var (
 	errUnreadable  = errors.New("a record of the type asked for cannot be read")
 	errContradicts = errors.New("records for a name that is said not to exist")
 	errStray       = errors.New("the records are about another name")
-	errOtherName   = errors.New("records of other names only")
 	errReferral    = errors.New("the server refers to others instead of answering")
 )
 
@@ -178,9 +177,6 @@ func (m *message) absence(a *Answer, nonexistent bool) *failure {
 		return nil
 	case m.refers():
 		return &failure{Lame, errReferral}
-	case len(m.answer) > 0:
-		// Nothing vouches for the absence, and the answer is to another question.
-		return &failure{Malformed, errOtherName}
 	default:
 		a.Status = NoData
 	}

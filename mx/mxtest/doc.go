@@ -43,7 +43,7 @@
 // # What goes wrong
 //
 // A [Rule] gives a name, a type, or everything one of the [Fault] values, a
-// delay, or other records, for all queries or the first few. [DNS.Set] adds rules
+// delay, or other records, always or the first few times. [DNS.Set] adds rules
 // while queries come in, and [DNS.SetZone] replaces the records: a test changes
 // what DNS says between two attempts.
 //

@@ -31,11 +31,12 @@ func (x *exchange) wrong() []byte {
 // elsewhere is a name that no test asks about.
 const elsewhere = "elsewhere.invalid."
 
-// aboutOthers is records with the owner elsewhere, and at least one.
+// aboutOthers is records with the owner elsewhere, and an alias of it, so that
+// there is one in any case.
 func (x *exchange) aboutOthers(records []dns.RR) []dns.RR {
-	moved := []dns.RR{&dns.TXT{
-		Hdr: dns.RR_Header{Name: elsewhere, Rrtype: dns.TypeTXT, Class: dns.ClassINET, Ttl: defaultTTL},
-		Txt: []string{"not what you asked for"},
+	moved := []dns.RR{&dns.CNAME{
+		Hdr:    dns.RR_Header{Name: elsewhere, Rrtype: dns.TypeCNAME, Class: dns.ClassINET, Ttl: defaultTTL},
+		Target: "further." + elsewhere,
 	}}
 	for _, rr := range records {
 		copied := dns.Copy(rr)

@@ -26,8 +26,9 @@ type Rule struct {
 	// for the fake resolver.
 	Transport string
 
-	// Times is how many questions the rule applies to, before the next rule has
-	// its turn; 0 is all.
+	// Times is how often the rule applies to one name and type before the next
+	// rule has its turn; 0 is always. Each name and type counts for itself, so
+	// that the order of questions asked in parallel does not matter.
 	Times int
 
 	// Fault is what goes wrong; 0 is nothing.
@@ -123,14 +124,14 @@ type rule struct {
 	Rule
 	name    string // Name, canonical
 	below   bool   // Name is "*." and name
-	used    int
+	used    map[question]int
 	records *zone // Records as read; nil without
 	err     error
 }
 
 // newRule makes a rule ready for use; err says what is wrong with it.
 func newRule(r Rule) *rule {
-	made := &rule{Rule: r, name: canonical(r.Name)}
+	made := &rule{Rule: r, name: canonical(r.Name), used: make(map[question]int)}
 	made.name, made.below = strings.CutPrefix(made.name, "*.")
 	switch {
 	case r.Transport != "" && r.Transport != "udp" && r.Transport != "tcp":
@@ -156,7 +157,7 @@ func newRule(r Rule) *rule {
 // was asked, and not the end of an alias.
 func (r *rule) applies(q question, transport string, asked bool) bool {
 	switch {
-	case r.Times > 0 && r.used >= r.Times:
+	case r.Times > 0 && r.used[q] >= r.Times:
 		return false
 	case r.Type != 0 && r.Type != q.t:
 		return false
@@ -170,11 +171,13 @@ func (r *rule) applies(q question, transport string, asked bool) bool {
 	return r.name == q.name
 }
 
-// ruleFor is the first rule that applies, used once more; nil where none does.
+// ruleFor is the first rule that applies, and counts that; nil where none does.
 func (d *DNS) ruleFor(q question, transport string, asked bool) *rule {
 	for _, r := range d.rules {
 		if r.applies(q, transport, asked) {
-			r.used++
+			if r.Times > 0 {
+				r.used[q]++
+			}
 			return r
 		}
 	}

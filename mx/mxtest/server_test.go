@@ -227,6 +227,19 @@ func TestRulesInOrder(t *testing.T) {
 	})
 }
 
+func TestTimesCountsEachQuestion(t *testing.T) {
+	d := &mxtest.DNS{Zone: wireZone, Rules: []mxtest.Rule{{Fault: mxtest.Refused, Times: 1}}}
+	for _, name := range []string{"mx1.e.test", "e.test"} {
+		for _, typ := range []mx.Type{mx.TypeA, mx.TypeMX} {
+			for i, refused := range []bool{true, false} {
+				if _, err := d.Resolve(t.Context(), name, typ); (err != nil) != refused {
+					t.Errorf("%v of %s, time %d: %v, want refused %v", typ, name, i+1, err, refused)
+				}
+			}
+		}
+	}
+}
+
 func TestSetZone(t *testing.T) {
 	d := &mxtest.DNS{Zone: wireZone}
 	if err := d.SetZone("e.test. 9 MX 1 other.test."); err != nil {
