@@ -92,6 +92,22 @@ func (t Timeouts) withDefaults() Timeouts {
 	return t
 }
 
+// of is the time a reply may take at a stage.
+func (t *Timeouts) of(stage Stage) time.Duration {
+	switch stage {
+	case StageReset:
+		return t.Reset
+	case StageMail:
+		return t.Mail
+	case StageRcpt:
+		return t.Rcpt
+	case StageData:
+		return t.Data
+	default:
+		return t.Final
+	}
+}
+
 func (l Limits) withDefaults() Limits {
 	setDefault(&l.LineKept, 2048)
 	setDefault(&l.LineRead, 64<<10)

@@ -1,10 +1,11 @@
 package smtp
 
 // Extensions is what the newest EHLO reply offers (RFC 5321 section 4.1.1.1).
-// The zero value, also that of a session opened with HELO, offers nothing.
+// A session opened with HELO has a Greeting and is
+// offered nothing.
 type Extensions struct {
-	// Greeting is the name the server gives itself in the reply, the first
-	// word of its first line (RFC 5321 section 4.1.1.1).
+	// Greeting is the name the server gives itself (RFC 5321 section 4.1.1.1),
+	// which proves nothing.
 	Greeting string
 
 	ESMTP               bool // EHLO was taken
@@ -34,11 +35,4 @@ type Extensions struct {
 	// Params are the parameters of every keyword, as received, by keyword in
 	// capitals. Of a keyword that comes twice the first counts.
 	Params map[string]string
-}
-
-// ServerLimits are the limits a server states (RFC 9422). Zero is none.
-type ServerLimits struct {
-	MailMax       int // MAIL commands of a session
-	RcptMax       int // RCPT commands of a transaction
-	RcptDomainMax int // recipient domains of a session
 }

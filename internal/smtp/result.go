@@ -6,10 +6,10 @@ type State uint8
 
 // The states.
 const (
-	// NotTried: the server has not judged the recipient. Where the Result has
+	// NotTried: the server has not judged the recipient. Where it has
 	// no Err, offer it again, in a new transaction; a limit of the server or a
 	// parameter it did not know stood in the way, and it will not stand there
-	// twice. Where it has one, Err is why.
+	// twice. Where it has one, Err is why it was not offered.
 	NotTried State = iota
 	// Delivered: the server took the message for it. Reply is that to the
 	// content.
@@ -18,10 +18,10 @@ const (
 	// MAIL, RCPT, DATA or the content.
 	Refused
 	// Failed: the transaction ended before an answer, and the message was
-	// certainly not taken for it. Result.Err is why.
+	// certainly not taken for it. Err is why.
 	Failed
 	// Unknown: the message was sent to its end and the answer was lost. Nobody
-	// knows whether it was taken (RFC 1047). Result.Err is why.
+	// knows whether it was taken (RFC 1047). Err is why.
 	Unknown
 )
 
@@ -38,8 +38,13 @@ func (s State) String() string {
 // RcptResult is what became of one recipient.
 type RcptResult struct {
 	State State
-	Stage Stage // what Reply answers, or where the transaction was when it ended
+	Stage Stage // what Reply answers
 	Reply Reply // the deciding one; zero where none decided
+
+	// Err is why no reply decided; nil where one did, and where the recipient
+	// is to be offered again. It is Result.Err, but for a recipient that is
+	// Unfit by itself: one whose address needs SMTPUTF8 where that is missing.
+	Err *Error
 }
 
 // Result is what became of one transaction.
@@ -50,9 +55,12 @@ type Result struct {
 	// Mail is the reply to MAIL; zero where there was none.
 	Mail Reply
 
+	// Final is the reply to the content; zero where there was none.
+	Final Reply
+
 	// Err is what ended the transaction where no reply that decides did: the
 	// connection, a protocol error, the content, the context. nil where every
-	// recipient has been judged or may be offered again.
+	// recipient has been judged, or may be offered again.
 	Err *Error
 
 	// Unknown reports that some recipient's state is Unknown.

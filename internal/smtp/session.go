@@ -4,75 +4,305 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/internal/address"
 )
 
 // Session is one SMTP session over one connection, client side. Its methods
 // follow each other as the package comment says. It is for one goroutine at a
 // time.
 type Session struct {
-	conn net.Conn
-}
+	cfg   Config // with its defaults
+	hello string
+	wire  *wire
+	conn  net.Conn // what is spoken through: wire, or TLS over it
+	tls   *tls.Conn
+	rd    reader
 
-var errSoon = errors.New("smtp: in the making")
+	ctx  context.Context // of the operation under way
+	stop func() bool     // ends the watch over ctx
+	cut  chan struct{}   // closed when that watch has struck
+
+	ext       Extensions
+	ready     bool // EHLO or HELO was taken
+	over      bool // nothing more can be said, not even QUIT
+	closing   bool // only QUIT can
+	warm      bool // some MAIL was answered
+	bareMail  bool // the server chokes on optional parameters of MAIL
+	bareRcpt  bool // of RCPT
+	needReset bool // the last transaction was not finished
+	lingering bool // and may have left recipients with the server
+	mails     int  // MAIL commands so far
+	learnt    int  // recipients per transaction, as refusals show
+	domains   []address.Domain
+	vec       [2][]byte // for writev
+	bufs      net.Buffers
+}
 
 // New returns a session over conn, which it owns from now on. Nothing is read
 // or written. The error says what is wrong with cfg.Hello. cfg may be nil.
-func New(conn net.Conn, cfg *Config) (*Session, error) { return &Session{conn: conn}, errSoon }
+func New(conn net.Conn, cfg *Config) (*Session, error) {
+	if cfg == nil {
+		cfg = &Config{}
+	}
+	hello, err := helloName(cfg.Hello, conn)
+	if err != nil {
+		return nil, err
+	}
+	s := &Session{cfg: *cfg, hello: hello}
+	s.cfg.Timeouts = cfg.Timeouts.withDefaults()
+	s.cfg.Limits = cfg.Limits.withDefaults()
+	s.wire = newWire(conn, s.cfg.Timeouts.Write)
+	s.conn = s.wire
+	s.rd = reader{src: s.wire, limits: s.cfg.Limits, lenient: cfg.LenientLF, trace: cfg.Trace}
+	return s, nil
+}
 
 // Greet reads the greeting (RFC 5321 section 4.3.1). The error is an *Error;
 // where it is Replied, the session can still Quit.
-func (s *Session) Greet(ctx context.Context) error { return errSoon }
+func (s *Session) Greet(ctx context.Context) error {
+	if e := s.begin(ctx, StageBanner, 0); e != nil {
+		return e
+	}
+	defer s.end()
+	r, e := s.await(StageBanner, s.cfg.Timeouts.Greeting, form{plain: true})
+	if e != nil {
+		return e
+	}
+	return s.want2(StageBanner, r)
+}
 
 // Hello says EHLO, or HELO where the server does not know EHLO (RFC 5321
 // section 4.1.1.1), and learns what the server offers. What an earlier reply
 // offered is forgotten. The error is an *Error.
-func (s *Session) Hello(ctx context.Context) error { return errSoon }
-
-// StartTLS says STARTTLS and makes the handshake (RFC 3207). Then the session
-// knows nothing of the server: Hello comes next. Below TLS 1.2 there is no
-// session whatever config says, and no renegotiation.
-//
-// The error is an *Error. Where it is Unfit (STARTTLS is not offered, or TLS is
-// in use already) or Replied, the session is as it was, in clear; otherwise it
-// is over.
-func (s *Session) StartTLS(ctx context.Context, config *tls.Config) error { return errSoon }
-
-// Handshake starts TLS at once, before Greet (RFC 8314 section 3). The error is
-// an *Error, after which the session is over.
-func (s *Session) Handshake(ctx context.Context, config *tls.Config) error { return errSoon }
+func (s *Session) Hello(ctx context.Context) error {
+	if e := s.begin(ctx, StageHello, 0); e != nil {
+		return e
+	}
+	defer s.end()
+	s.ext, s.ready = Extensions{}, false
+	r, e := s.say(StageHello, s.cfg.Timeouts.Hello, "EHLO", s.hello)
+	if e != nil {
+		return e
+	}
+	if r.Positive() {
+		s.ext, s.ready = parseExtensions(&r, s.cfg.Limits.Keywords), true
+		return nil
+	}
+	if r.Code == 500 || r.Code == 502 || r.Class() == 5 && slices.Contains(s.cfg.HelloOn, r.Code) {
+		if r, e = s.say(StageHello, s.cfg.Timeouts.Hello, "HELO", s.hello); e != nil {
+			return e
+		}
+	}
+	if e := s.want2(StageHello, r); e != nil {
+		return e
+	}
+	s.ext, s.ready = Extensions{Greeting: firstWord(r.Text)}, true
+	return nil
+}
 
 // Extensions is what the newest EHLO reply offers. Nobody may change it.
-func (s *Session) Extensions() *Extensions { return nil }
+func (s *Session) Extensions() *Extensions { return &s.ext }
 
 // TLS is the state of the TLS connection, nil in clear.
-func (s *Session) TLS() *tls.ConnectionState { return nil }
+func (s *Session) TLS() *tls.ConnectionState {
+	if s.tls == nil {
+		return nil
+	}
+	state := s.tls.ConnectionState()
+	return &state
+}
 
 // MaxRecipients is how many recipients the server takes in one transaction, as
 // far as it is known: by LIMITS, or learnt from its refusals. 0 is no limit
 // known. Send keeps to it by itself.
-func (s *Session) MaxRecipients() int { return 0 }
-
-// Send makes one transaction. What became of each recipient is in the result,
-// always; nothing is judged here, and nothing sent twice.
-//
-// When ctx ends, Send returns at once and the session is over. A message whose
-// last octet was not sent by then was not delivered.
-func (s *Session) Send(ctx context.Context, t *Transaction) Result { return Result{} }
-
-// Check looks, without waiting, whether a session that lies idle is still good:
-// whether the server has closed it or has said something, such as 421. The
-// error is an *Error, after which the session is over.
-func (s *Session) Check() error { return errSoon }
+func (s *Session) MaxRecipients() int {
+	switch l := s.ext.Limits.RcptMax; {
+	case l == 0:
+		return s.learnt
+	case s.learnt == 0:
+		return l
+	default:
+		return min(l, s.learnt)
+	}
+}
 
 // Reusable reports whether the session may carry another transaction: not after
 // 421, a timeout, a protocol error, or as many as LIMITS allows (RFC 5321
 // section 4.1.4, RFC 9422).
-func (s *Session) Reusable() bool { return false }
+func (s *Session) Reusable() bool {
+	most := s.ext.Limits.MailMax
+	return s.ready && !s.over && !s.closing && s.rd.buffered() == 0 && (most == 0 || s.mails < most)
+}
+
+// Check looks, without waiting, whether a session that lies idle is still good:
+// whether the server has closed it or has said something, such as 421. The
+// error is an *Error, after which the session is over.
+func (s *Session) Check() error {
+	if s.over {
+		return &Error{Stage: StageIdle, Kind: Closed, Err: net.ErrClosed}
+	}
+	s.wire.begin(time.Time{})
+	waiting, err := s.rd.poll(s.wire)
+	if err != nil {
+		return s.fail(StageIdle, err)
+	}
+	if !waiting {
+		s.rd.release()
+		return nil
+	}
+	return s.unasked()
+}
+
+// unasked makes of octets that wait without a command having been sent what
+// they are: a 421, or a fault. It does not wait for more of them.
+func (s *Session) unasked() *Error {
+	s.wire.polling = true
+	r, err := s.rd.reply(form{})
+	s.wire.polling = false
+	s.over = true
+	if err == nil && r.Code == 421 {
+		return &Error{Stage: StageIdle, Kind: Replied, Reply: r}
+	}
+	if err == nil || isTimeout(err) {
+		err = errUnsolicited
+	}
+	return s.fail(StageIdle, err)
+}
 
 // Quit says QUIT where that still makes sense, waits a little for the answer,
 // and closes the connection. Its outcome changes nothing.
-func (s *Session) Quit(ctx context.Context) {}
+func (s *Session) Quit(ctx context.Context) {
+	defer s.Close()
+	if s.over || s.begin(ctx, StageQuit, s.cfg.Timeouts.Quit) != nil {
+		return
+	}
+	defer s.end()
+	// The error and the reply make no difference: the connection ends here.
+	_, _ = s.say(StageQuit, s.cfg.Timeouts.Quit, "QUIT", "")
+}
 
 // Close closes the connection without QUIT.
-func (s *Session) Close() error { return s.conn.Close() }
+func (s *Session) Close() error {
+	sound := !s.over
+	s.over, s.ready = true, false
+	s.rd.r = s.rd.w
+	s.rd.release()
+	if s.tls == nil || !sound {
+		return s.wire.Conn.Close()
+	}
+	s.wire.begin(time.Now().Add(grace)) // for the alert that says goodbye
+	return s.tls.Close()
+}
+
+// begin starts an operation, which may take as long as its steps do where most
+// is 0. The context is watched until end.
+func (s *Session) begin(ctx context.Context, stage Stage, most time.Duration) *Error {
+	if s.over {
+		return &Error{Stage: stage, Kind: Closed, Err: net.ErrClosed}
+	}
+	if ctx.Err() != nil {
+		return &Error{Stage: stage, Kind: Canceled, Err: context.Cause(ctx)}
+	}
+	var limit time.Time
+	if most > 0 {
+		limit = time.Now().Add(most)
+	}
+	s.wire.begin(limit)
+	s.ctx = ctx
+	if ctx.Done() != nil {
+		cut := make(chan struct{})
+		s.cut = cut
+		s.stop = context.AfterFunc(ctx, func() {
+			s.wire.cancel()
+			close(cut)
+		})
+	}
+	return nil
+}
+
+// end ends the watch over the context and waits for it to be over.
+func (s *Session) end() {
+	if s.stop != nil && !s.stop() {
+		<-s.cut
+	}
+	s.ctx, s.stop, s.cut = nil, nil, nil
+	s.rd.release()
+}
+
+// fail makes an Error of what ended the session.
+func (s *Session) fail(stage Stage, err error) *Error {
+	s.over = true
+	e := &Error{Stage: stage, Kind: Closed, Err: err}
+	var bad protocolError
+	switch {
+	case s.ctx != nil && s.ctx.Err() != nil:
+		e.Kind, e.Err = Canceled, context.Cause(s.ctx)
+	case errors.As(err, &bad):
+		e.Kind = Protocol
+	case isTimeout(err):
+		e.Kind = Timeout
+	}
+	return e
+}
+
+func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
+
+// await reads the reply to what was sent. A reply of a class that no command
+// has is as good as none.
+func (s *Session) await(stage Stage, timeout time.Duration, f form) (Reply, *Error) {
+	s.wire.readBy(time.Now().Add(timeout))
+	r, err := s.rd.reply(f)
+	if err != nil {
+		return r, s.fail(stage, err)
+	}
+	if r.Code == 421 {
+		s.closing = true
+	}
+	return r, nil
+}
+
+// say sends one command and reads its reply.
+func (s *Session) say(stage Stage, timeout time.Duration, verb, arg string) (Reply, *Error) {
+	if s.rd.buffered() > 0 {
+		return Reply{}, s.unasked()
+	}
+	line, err := appendCommand(make([]byte, 0, 64), verb, arg)
+	if err != nil {
+		return Reply{}, &Error{Stage: stage, Kind: Local, Err: err}
+	}
+	s.traceCommands(line)
+	if _, err := s.conn.Write(line); err != nil {
+		s.wire.hurry()
+		if r, e := s.await(stage, timeout, form{}); e == nil && r.Negative() {
+			s.closing = true
+			return r, nil
+		}
+		return Reply{}, s.fail(stage, err)
+	}
+	return s.await(stage, timeout, form{plain: stage == StageHello})
+}
+
+// want2 makes an Error of a reply that is not 2yz. After a refusal nothing but
+// QUIT makes sense; 3yz is no answer to anything but DATA and AUTH.
+func (s *Session) want2(stage Stage, r Reply) error {
+	switch {
+	case r.Positive():
+		return nil
+	case r.Negative():
+		s.closing = true
+		return &Error{Stage: stage, Kind: Replied, Reply: r}
+	default:
+		return s.senseless(stage, r)
+	}
+}
+
+// senseless is a reply whose class makes no sense where it stands.
+func (s *Session) senseless(stage Stage, r Reply) *Error {
+	return s.fail(stage, fmt.Errorf("%w: %s", errSenseless, r.String()))
+}

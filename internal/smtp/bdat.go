@@ -1,0 +1,147 @@
+package smtp
+
+import "strings"
+
+const (
+	// chunkSize is how long a chunk of content in memory is. A stream's are as
+	// long as the block it is read into.
+	chunkSize = 1 << 20
+	// chunksAhead is how many chunks go out before the reply to the first of
+	// them is waited for, where the server takes commands in groups.
+	chunksAhead = 16
+)
+
+// chunks sends the content by BDAT, octet by octet as it is (RFC 3030 section
+// 2), and reads the replies. Every chunk is at hand in full before its command
+// is sent: content that cannot be read leaves a transaction that RSET ends.
+func (x *exchange) chunks() *Error {
+	s := x.s
+	ahead, size := 1, chunkSize
+	if x.grouped {
+		ahead = chunksAhead
+	}
+	if x.data == nil {
+		size = blockSize
+	}
+	s.needReset, s.lingering = true, true // until the last chunk is answered
+	waiting := 0                          // replies that are due
+	for left := x.t.Body.Size(); ; {
+		n := int(min(left, int64(size)))
+		left -= int64(n)
+		part, e := x.chunk(n, left == 0)
+		if e != nil {
+			return x.drain(waiting, e)
+		}
+		for ; waiting == ahead || waiting > 0 && s.rd.buffered() > 0; waiting-- {
+			if e := x.chunkReply(); e != nil || x.finished {
+				return x.drain(waiting-1, e)
+			}
+		}
+		if e := x.writeChunk(part, left == 0); e != nil || x.finished {
+			return e
+		}
+		if left == 0 {
+			break
+		}
+		waiting++
+	}
+	for ; waiting > 0; waiting-- {
+		if e := x.chunkReply(); e != nil || x.finished {
+			return x.drain(waiting, e)
+		}
+	}
+	return x.chunkVerdict()
+}
+
+// chunk is the next n octets; the last ones only if the caller agrees.
+func (x *exchange) chunk(n int, last bool) ([]byte, *Error) {
+	part, e := x.part(n, last)
+	if e == nil && last {
+		e = x.commit()
+	}
+	return part, e
+}
+
+// writeChunk sends one chunk with its command.
+func (x *exchange) writeChunk(part []byte, last bool) *Error {
+	head := appendChunk(x.env[:0], len(part), last)
+	x.s.traceCommands(head)
+	x.s.traceContent(int64(len(part)))
+	if err := x.s.write(head, part); err != nil {
+		return x.brokenWrite(err)
+	}
+	x.sent = last
+	return nil
+}
+
+// chunkReply reads the reply to a chunk that is not the last. A refusal ends
+// the transaction.
+func (x *exchange) chunkReply() *Error {
+	var r Reply
+	if e := x.answer(StageFinal, &r); e != nil {
+		return e
+	}
+	switch {
+	case r.Positive():
+		return nil
+	case r.Negative():
+		return x.chunkRefused(r)
+	default:
+		return x.s.senseless(StageFinal, r)
+	}
+}
+
+// drain reads the replies still due after e, or after a refusal, so that the
+// session can go on. They change nothing.
+func (x *exchange) drain(due int, e *Error) *Error {
+	var r Reply
+	for ; due > 0 && !x.s.over; due-- {
+		if x.answer(StageFinal, &r) != nil {
+			break
+		}
+	}
+	return e
+}
+
+// chunkVerdict reads the reply to the last chunk.
+func (x *exchange) chunkVerdict() *Error {
+	s := x.s
+	var r Reply
+	if e := x.answer(StageFinal, &r); e != nil {
+		return e
+	}
+	x.land(false)
+	switch {
+	case r.Negative():
+		return x.chunkRefused(r)
+	case !r.Positive(), !x.sent: // yes to what it cannot have got
+		return s.senseless(StageFinal, r)
+	}
+	// A server that takes a message for nobody has its own ideas of what a
+	// transaction is.
+	s.needReset, s.lingering = x.taken == 0, false
+	x.finalReply(Delivered, StageFinal, r)
+	return nil
+}
+
+// chunkRefused settles the transaction with a refusal. RSET must follow (RFC
+// 3030 section 2). Where the server does not know BDAT it may have taken the
+// content for commands, and nothing more is said to it.
+func (x *exchange) chunkRefused(r Reply) *Error {
+	s := x.s
+	s.needReset, s.lingering = true, x.taken > 0
+	if r.Code == 500 || r.Code == 502 || x.taken > 0 && isUnknownCommand(&r) {
+		s.over, x.certain = true, true
+		if x.taken > 0 {
+			return &Error{Stage: StageFinal, Kind: ChunkingBroken, Reply: r}
+		}
+	}
+	x.finalReply(Refused, StageFinal, r)
+	return nil
+}
+
+// isUnknownCommand reports whether a reply to BDAT, with recipients there to
+// take the message, speaks of the command and not of the message.
+func isUnknownCommand(r *Reply) bool {
+	return 500 <= r.Code && r.Code <= 504 && (r.Enhanced == "" || strings.HasPrefix(r.Enhanced, "5.5."))
+}

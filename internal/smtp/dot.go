@@ -1,0 +1,85 @@
+package smtp
+
+import (
+	"bytes"
+	"errors"
+)
+
+var errBareLine = errors.New("CR or LF alone in the content")
+
+// stuffer finds where content needs a dot more (RFC 5321 section 4.5.2). It
+// knows lines by CRLF alone and lets no CR or LF pass that stands by itself, so
+// that nobody can take anything but the end for the end (section 2.3.8). Its
+// zero value is at the start of the content.
+type stuffer struct{ at place }
+
+type place uint8
+
+const (
+	lineStart place = iota
+	inLine
+	afterCR
+)
+
+// next looks at src, which follows what was looked at before. The first n
+// octets can go as they are; where dot is true, a dot goes before the rest,
+// which next is to be given again.
+func (d *stuffer) next(src []byte) (n int, dot bool, err error) {
+	for n < len(src) {
+		switch d.at {
+		case lineStart:
+			d.at = inLine
+			if src[n] == '.' {
+				return n, true, nil
+			}
+		case afterCR:
+			if src[n] != '\n' {
+				return n, false, errBareLine
+			}
+			d.at = lineStart
+			n++
+		default:
+			k, err := d.line(src[n:])
+			n += k
+			if err != nil {
+				return n, false, err
+			}
+		}
+	}
+	return n, false, nil
+}
+
+// line passes over the rest of a line.
+func (d *stuffer) line(src []byte) (n int, err error) {
+	lf := bytes.IndexByte(src, '\n')
+	seg := src
+	if lf >= 0 {
+		seg = src[:lf]
+	}
+	cr := bytes.IndexByte(seg, '\r')
+	switch {
+	case cr < 0 && lf < 0:
+		return len(src), nil
+	case cr < 0, cr < len(seg)-1:
+		return 0, errBareLine
+	case lf < 0:
+		d.at = afterCR
+		return len(src), nil
+	default:
+		d.at = lineStart
+		return lf + 1, nil
+	}
+}
+
+// end is what ends the content: the final dot, on a line of its own (RFC 5321
+// section 4.1.1.4).
+func (d *stuffer) end() (string, error) {
+	switch d.at {
+	case lineStart:
+		return ".\r\n", nil
+	case inLine:
+		return "\r\n.\r\n", nil
+	default:
+		return "", errBareLine
+	}
+}

@@ -1,0 +1,259 @@
+package smtp
+
+import (
+	"bytes"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/nexthop-mail/nexthop/internal/address"
+)
+
+// earlyMost is how long content may be to go along with the envelope: little
+// enough to be a small waste should every recipient be refused, and to be
+// written while the replies come in.
+const earlyMost = 256 << 10
+
+// commandBuffer is room for an envelope of some recipients, and for one TLS
+// record of content behind it.
+const commandBuffer = 16 << 10
+
+var commandBuffers = sync.Pool{New: func() any { return new([commandBuffer]byte) }}
+
+// compose makes the commands, all of them before the first is sent, and decides
+// what goes out together:
+//
+//   - Without PIPELINING each command waits for its reply.
+//   - With it, the envelope is one group, and DATA its last command.
+//   - With CHUNKING, too, the content goes along. Not on a session that has
+//     not answered a MAIL yet, nor where the caller wants to Wait: there the
+//     content comes after the replies, so that a host which hangs up at MAIL
+//     leaves no doubt that it has nothing. Nor where it is long, or where an
+//     unfinished transaction may have left recipients behind.
+func (x *exchange) compose() (e *Error) {
+	s, t := x.s, x.t
+	x.grouped = s.ext.Pipelining
+	x.bdat = s.chunking() && (t.Binary || x.grouped || x.data != nil)
+	x.early = x.grouped && x.bdat && x.data != nil && len(x.data) <= earlyMost &&
+		x.warm && !t.Wait && !s.lingering
+	x.reset = s.needReset
+
+	buf, err := commandBuffers.Get().(*[commandBuffer]byte)[:0], error(nil)
+	if x.reset {
+		buf, err = appendCommand(buf, "RSET", "")
+	}
+	if err == nil {
+		buf, err = s.appendMail(buf, t, x.p)
+	}
+	for i := range t.To {
+		if x.res.Rcpts[i].State == offered && err == nil {
+			buf, err = s.appendRcpt(buf, &t.To[i], x.p)
+		}
+	}
+	switch {
+	case err != nil:
+		return &Error{Stage: StageMail, Kind: Local, Err: err}
+	case x.early:
+		buf = appendChunk(buf, len(x.data), true)
+	case !x.bdat:
+		buf, _ = appendCommand(buf, "DATA", "") // a constant has no bad octet
+	}
+	x.env, x.rest = buf, buf
+	return nil
+}
+
+// appendChunk appends the command before a chunk of content (RFC 3030 section
+// 2).
+func appendChunk(dst []byte, n int, last bool) []byte {
+	dst = append(dst, "BDAT "...)
+	dst = strconv.AppendInt(dst, int64(n), 10)
+	if last {
+		dst = append(dst, " LAST"...)
+	}
+	return append(dst, '\r', '\n')
+}
+
+// step is one command of the envelope: it is sent now unless it went out with
+// its group, and its reply read.
+func (x *exchange) step(stage Stage, r *Reply) *Error {
+	if !x.grouped {
+		i := bytes.IndexByte(x.rest, '\n') + 1
+		x.s.traceCommands(x.rest[:i])
+		_, err := x.s.conn.Write(x.rest[:i])
+		x.rest = x.rest[i:]
+		x.written(err)
+	}
+	return x.answer(stage, r)
+}
+
+// answer reads one reply. Once the server has said 421 nothing more is waited
+// for, unless the content is out: then a reply to it still counts.
+func (x *exchange) answer(stage Stage, r *Reply) (e *Error) {
+	wait := x.s.cfg.Timeouts.of(stage)
+	if x.hung != nil {
+		wait = min(wait, x.s.cfg.Timeouts.Quit)
+	}
+	*r, e = x.s.await(stage, wait, form{utf8: x.p.utf8})
+	switch {
+	case e != nil && x.hung != nil && e.Kind != Canceled:
+		return x.hung
+	case e != nil:
+		return e
+	case r.Code == 421 && stage != StageFinal:
+		if x.hung == nil {
+			x.hung = &Error{Stage: stage, Kind: Replied, Reply: *r}
+		}
+		if !x.early {
+			return x.hung
+		}
+	case stage != StageReset:
+		x.answers++
+	}
+	return nil
+}
+
+// envelope reads the replies to RSET, MAIL and RCPT.
+func (x *exchange) envelope() *Error {
+	if x.reset {
+		if e := x.resetReply(); e != nil {
+			return e
+		}
+	}
+	if e := x.mailReply(); e != nil {
+		return e
+	}
+	if x.refused && !x.grouped {
+		return nil
+	}
+	for i := range x.res.Rcpts {
+		if x.res.Rcpts[i].State == NotTried {
+			continue
+		}
+		if e := x.rcptReply(i); e != nil {
+			return e
+		}
+	}
+	if x.crowded == x.taken {
+		x.s.learnt = x.crowded
+	}
+	return nil
+}
+
+// resetReply reads the reply to RSET. A session that refuses it carries no more
+// mail (RFC 5321 section 4.1.1.5 knows no refusal).
+func (x *exchange) resetReply() *Error {
+	var r Reply
+	if e := x.step(StageReset, &r); e != nil {
+		return e
+	}
+	switch {
+	case r.Positive():
+		x.s.needReset, x.s.lingering = false, false
+		return nil
+	case !r.Negative():
+		return x.s.senseless(StageReset, r)
+	}
+	x.s.closing = true
+	x.hung = &Error{Stage: StageReset, Kind: Replied, Reply: r}
+	if x.early {
+		return nil // what is sent cannot be taken back: its replies count
+	}
+	x.s.over = x.grouped // or the replies to the rest would meet QUIT
+	x.stale = true
+	return x.hung
+}
+
+// mailReply reads the reply to MAIL.
+func (x *exchange) mailReply() *Error {
+	r := &x.res.Mail
+	if e := x.step(StageMail, r); e != nil {
+		return e
+	}
+	if r.Code != 421 {
+		x.s.warm = true
+	}
+	switch {
+	case r.Positive():
+		return nil
+	case !r.Negative():
+		return x.s.senseless(StageMail, *r)
+	}
+	if x.hung != nil && x.hung.Stage == StageReset {
+		// What it refuses is the second MAIL of the transaction it would not end.
+		x.s.over, x.stale = true, true
+		return x.hung
+	}
+	x.refused = true
+	retry := false
+	if r.Code == 555 && x.p.optionalMail(x.t) {
+		x.s.bareMail, retry = true, true
+	}
+	for i := range x.res.Rcpts {
+		switch rr := &x.res.Rcpts[i]; {
+		case rr.State != offered, r.Code == 421:
+		case retry:
+			rr.State = again
+		default:
+			rr.State, rr.Stage, rr.Reply = Refused, StageMail, *r
+		}
+	}
+	return nil
+}
+
+// rcptReply reads the reply to the RCPT of one recipient.
+func (x *exchange) rcptReply(i int) *Error {
+	var r Reply
+	if e := x.step(StageRcpt, &r); e != nil {
+		return e
+	}
+	rr := &x.res.Rcpts[i]
+	switch {
+	case x.refused || r.Code == 421:
+	case r.Positive():
+		x.taken++
+		rr.State = accepted
+	case !r.Negative():
+		return x.s.senseless(StageRcpt, r)
+	case x.taken > 0 && tooMany(&r):
+		if x.crowded < 0 {
+			x.crowded = x.taken
+		}
+		rr.State = NotTried
+	case r.Code == 555 && x.p.optionalRcpt(&x.t.To[i]):
+		x.s.bareRcpt = true
+		rr.State = NotTried
+	default:
+		rr.State, rr.Stage, rr.Reply = Refused, StageRcpt, r
+	}
+	return nil
+}
+
+// tooMany reports whether a refusal of a recipient, after others were taken,
+// means "enough for one transaction" (RFC 5321 section 4.5.3.1.10): its status
+// says so, or it is a 452 or 552 that does not speak of space (RFC 1870
+// section 6.4).
+func tooMany(r *Reply) bool {
+	_, status, _ := strings.Cut(r.Enhanced, ".")
+	switch {
+	case status == "5.3":
+		return true
+	case r.Code != 452 && r.Code != 552:
+		return false
+	}
+	return !slices.Contains([]string{"2.2", "2.3", "3.1", "3.4"}, status)
+}
+
+// admits reports whether a recipient's domain is within RCPTDOMAINMAX, and
+// counts it (RFC 9422 section 4.3).
+func (s *Session) admits(d address.Domain) bool {
+	most := s.ext.Limits.RcptDomainMax
+	if most == 0 || slices.Contains(s.domains, d) {
+		return true
+	}
+	if len(s.domains) == most {
+		return false
+	}
+	s.domains = append(s.domains, d)
+	return true
+}

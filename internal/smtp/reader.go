@@ -1,0 +1,228 @@
+package smtp
+
+import (
+	"bytes"
+	"io"
+	"sync"
+	"time"
+)
+
+const readBuffer = 4096
+
+// readBuffers are lent to readers while there is something to read, so that an
+// idle session holds none.
+var readBuffers = sync.Pool{New: func() any { return new([readBuffer]byte) }}
+
+// protocolError is what is wrong with what a server sent.
+type protocolError string
+
+func (e protocolError) Error() string { return string(e) }
+
+// badLine is a reply line that makes no sense, escaped and cut.
+type badLine struct {
+	why  protocolError
+	line string
+}
+
+func (e *badLine) Error() string { return string(e.why) + ": " + e.line }
+func (e *badLine) Unwrap() error { return e.why }
+
+// shownLine is how much of a bad line its error repeats.
+const shownLine = 80
+
+func badReply(why protocolError, raw []byte) error {
+	return &badLine{why, string(appendEscaped(nil, raw[:min(len(raw), shownLine)], false))}
+}
+
+const (
+	errLineLong    = protocolError("reply line without an end")
+	errLinesMany   = protocolError("reply of too many lines")
+	errReplyBig    = protocolError("reply too big")
+	errTalkative   = protocolError("too much said in one session")
+	errBareLF      = protocolError("reply line that ends in a bare LF")
+	errNoCode      = protocolError("no reply code")
+	errCodeRange   = protocolError("reply code out of range")
+	errCodesDiffer = protocolError("different codes in one reply")
+	errUnsolicited = protocolError("reply without a command")
+	errSenseless   = protocolError("reply that makes no sense here")
+)
+
+// reader reads replies. Between two calls of reply it keeps nothing but octets
+// that came early: no reply depends on the one before.
+type reader struct {
+	src     io.Reader
+	limits  Limits
+	lenient bool
+	trace   func(Line)
+
+	buf   *[readBuffer]byte // nil while empty
+	r, w  int
+	total int64
+
+	long []byte // a line that does not fit buf
+	text []byte
+}
+
+// buffered is how many octets were received and not read.
+func (r *reader) buffered() int { return r.w - r.r }
+
+// release gives back the buffer if nothing is in it.
+func (r *reader) release() {
+	if r.buf != nil && r.r == r.w {
+		readBuffers.Put(r.buf)
+		r.buf, r.r, r.w = nil, 0, 0
+	}
+}
+
+// poll reports whether something has been received, without waiting.
+func (r *reader) poll(w *wire) (bool, error) {
+	if r.buffered() > 0 {
+		return true, nil
+	}
+	w.readBy(time.Time{})
+	w.polling = true
+	err := r.fill()
+	w.polling = false
+	if isTimeout(err) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// fill reads more. It is called when the buffer has room.
+func (r *reader) fill() error {
+	if r.buf == nil {
+		r.buf = readBuffers.Get().(*[readBuffer]byte)
+	}
+	if r.r == r.w {
+		r.r, r.w = 0, 0
+	} else if r.w == readBuffer {
+		r.w = copy(r.buf[:], r.buf[r.r:r.w])
+		r.r = 0
+	}
+	for range 100 {
+		n, err := r.src.Read(r.buf[r.w:])
+		r.w += n
+		r.total += int64(n)
+		switch {
+		case r.total > r.limits.SessionBytes:
+			return errTalkative
+		case n > 0:
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+	return io.ErrNoProgress
+}
+
+// line reads one line and returns what is kept of it, without its end. It is
+// good until the next call.
+func (r *reader) line() ([]byte, error) {
+	r.long = r.long[:0]
+	read, seen := 0, 0
+	for {
+		if i := bytes.IndexByte(r.pending()[seen:], '\n'); i >= 0 {
+			part := r.pending()[:seen+i+1]
+			r.r += len(part)
+			return r.finish(part)
+		}
+		seen = r.buffered()
+		if read+seen > r.limits.LineRead {
+			return nil, errLineLong
+		}
+		if seen == readBuffer {
+			// Keep the last octet back: it may be the CR of the line's end.
+			r.keep(r.pending()[:seen-1])
+			r.r += seen - 1
+			read += seen - 1
+			seen = 1
+		}
+		if err := r.fill(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// pending is what is received and not read.
+func (r *reader) pending() []byte {
+	if r.buf == nil {
+		return nil
+	}
+	return r.buf[r.r:r.w]
+}
+
+func (r *reader) keep(part []byte) {
+	room := max(0, r.limits.LineKept-len(r.long))
+	r.long = append(r.long, part[:min(len(part), room)]...)
+}
+
+// finish takes the end off the last part of a line and joins it to the others.
+func (r *reader) finish(part []byte) ([]byte, error) {
+	part = part[:len(part)-1]
+	switch {
+	case len(part) > 0 && part[len(part)-1] == '\r':
+		part = part[:len(part)-1]
+	case !r.lenient:
+		return nil, errBareLF
+	}
+	if len(r.long) == 0 {
+		return part[:min(len(part), r.limits.LineKept)], nil
+	}
+	r.keep(part)
+	return r.long, nil
+}
+
+// form says how a reply is to be understood.
+type form struct {
+	plain bool // no enhanced codes: greeting, EHLO, HELO (RFC 2034 section 4)
+	utf8  bool // the text may be UTF-8 (RFC 6531 section 3.7.4.1)
+}
+
+// reply reads one reply. Its error is, or wraps, a protocolError or is the
+// transport's.
+func (r *reader) reply(f form) (Reply, error) {
+	var (
+		rep                Reply
+		size, status, upto int // octets so far; where the enhanced code is
+	)
+	r.text = r.text[:0]
+	for lines := 1; ; lines++ {
+		raw, err := r.line()
+		if err != nil {
+			return Reply{}, err
+		}
+		if r.trace != nil {
+			r.trace(Line{Text: string(appendEscaped(nil, raw, false))})
+		}
+		code, last, text, bad := parseLine(raw)
+		if bad == "" && lines > 1 && code != rep.Code {
+			bad = errCodesDiffer
+		}
+		if bad != "" {
+			return Reply{}, badReply(bad, raw)
+		}
+		if lines > 1 {
+			r.text = append(r.text, '\n')
+		}
+		start := len(r.text)
+		r.text = appendEscaped(r.text, text, f.utf8)
+		rep.Code = code
+		if upto == 0 && !f.plain && code/100 != 3 {
+			if n := enhancedCode(code, r.text[start:]); n > 0 {
+				status, upto = start, start+n
+			}
+		}
+		size += len(raw)
+		switch {
+		case last:
+			rep.Text = string(r.text)
+			rep.Enhanced = rep.Text[status:upto]
+			return rep, nil
+		case lines == r.limits.Lines:
+			return Reply{}, errLinesMany
+		case size > r.limits.ReplyBytes:
+			return Reply{}, errReplyBig
+		}
+	}
+}

@@ -1,0 +1,219 @@
+package smtp
+
+import (
+	"context"
+	"io"
+	"net"
+	"time"
+)
+
+// What a recipient is while the transaction goes on: offered, then accepted by
+// RCPT, or to be offered again. None of these leaves Send.
+const (
+	offered State = 0x80 + iota
+	accepted
+	again
+)
+
+// exchange is one transaction under way.
+type exchange struct {
+	s   *Session
+	t   *Transaction
+	res *Result
+	p   params
+
+	data []byte           // the content, where it is in memory
+	src  io.ReadCloser    // the content, where it is not
+	buf  *[blockSize]byte // what is read of it
+
+	env     []byte // the commands of the envelope, and what is left of them to send
+	rest    []byte
+	grouped bool // they go out together (RFC 2920)
+	early   bool // and the content with them
+	bdat    bool // the content goes by BDAT
+	reset   bool // RSET goes first
+
+	flying chan error // answers when a write in the background has ended
+	sent   bool       // the octets that make a message of it all are out
+
+	warm     bool   // the session had carried mail before
+	answers  int    // replies so far, but for 421
+	refused  bool   // MAIL was
+	taken    int    // recipients accepted so far
+	crowded  int    // as many had been when the first was one too many
+	hung     *Error // the server said that it closes, or refused RSET
+	stale    bool   // the session was no good from the start
+	certain  bool   // whatever was sent, it was not taken
+	finished bool   // all is judged
+	blocks   int    // of content written
+}
+
+// Send makes one transaction. What became of each recipient is in the result,
+// always; nothing is judged here, and nothing sent twice.
+//
+// When ctx ends, Send returns at once and the session is over. A message whose
+// last octet was not sent by then was not delivered.
+func (s *Session) Send(ctx context.Context, t *Transaction) Result {
+	res := Result{Rcpts: make([]RcptResult, len(t.To))}
+	x := exchange{s: s, t: t, res: &res, crowded: -1}
+	x.conclude(x.run(ctx))
+	return res
+}
+
+// run makes sure that the transaction can be made, and makes it.
+func (x *exchange) run(ctx context.Context) (e *Error) {
+	s := x.s
+	if e := x.usable(); e != nil {
+		return e
+	}
+	if x.p, e = s.fit(x.t); e != nil {
+		return e
+	}
+	size := time.Duration(x.t.Body.Size()/s.cfg.Limits.MinRate) * time.Second
+	if e := s.begin(ctx, StageMail, s.cfg.Timeouts.Backstop+size); e != nil {
+		return e
+	}
+	defer s.end()
+	defer x.release()
+	if e := x.fetch(); e != nil {
+		return e
+	}
+	if e := x.offer(); e != nil {
+		return e
+	}
+	if e := x.compose(); e != nil {
+		return e
+	}
+	e = x.converse()
+	x.land(e != nil)
+	return e
+}
+
+// usable is why the session cannot carry another transaction, nil if it can.
+func (x *exchange) usable() *Error {
+	s := x.s
+	if s.over {
+		return &Error{Stage: StageMail, Kind: Closed, Err: net.ErrClosed}
+	}
+	x.warm = s.warm
+	if s.rd.buffered() > 0 {
+		s.wire.begin(time.Time{})
+		return s.unasked()
+	}
+	if !s.Reusable() {
+		return &Error{Stage: StageMail, Kind: Exhausted, Err: errUsedUp}
+	}
+	return nil
+}
+
+// offer picks the recipients that this transaction can have.
+func (x *exchange) offer() *Error {
+	var (
+		most  = x.s.MaxRecipients()
+		n     int
+		unfit *Error
+	)
+	for i := range x.t.To {
+		r, to := &x.res.Rcpts[i], x.t.To[i].To
+		switch {
+		case to.NeedsUTF8() && !x.p.utf8:
+			r.Err = &Error{Stage: StageRcpt, Kind: Unfit, Enhanced: "5.6.7", Err: errUTF8Address}
+			unfit = r.Err
+		case (most == 0 || n < most) && x.s.admits(to.Domain()):
+			r.State = offered
+			n++
+		}
+	}
+	switch {
+	case n > 0:
+		return nil
+	case unfit != nil:
+		return unfit
+	default:
+		x.s.closing = true // or it would be tried for ever
+		return &Error{Stage: StageMail, Kind: Exhausted, Err: errUsedUp}
+	}
+}
+
+// converse speaks the transaction: the envelope, then the content.
+func (x *exchange) converse() *Error {
+	s := x.s
+	if x.early {
+		if e := x.commit(); e != nil {
+			return e
+		}
+	}
+	s.mails++
+	if x.grouped {
+		x.launch()
+	}
+	if e := x.envelope(); e != nil {
+		return e
+	}
+	switch {
+	case x.early:
+		return x.chunkVerdict()
+	case x.grouped && !x.bdat:
+		return x.dataReply()
+	case x.taken == 0:
+		s.needReset = s.needReset || !x.refused
+		return nil
+	case x.bdat:
+		return x.chunks()
+	default:
+		return x.dataReply()
+	}
+}
+
+// commit asks the caller for leave to send what makes the message.
+func (x *exchange) commit() *Error {
+	if x.t.Commit == nil {
+		return nil
+	}
+	if err := x.t.Commit(); err != nil {
+		return &Error{Stage: StageContent, Kind: Local, Err: err}
+	}
+	return nil
+}
+
+// judgeAll gives every recipient that the server had accepted the same reply.
+func (x *exchange) judgeAll(state State, stage Stage, r Reply) {
+	for i := range x.res.Rcpts {
+		if rr := &x.res.Rcpts[i]; rr.State == accepted {
+			rr.State, rr.Stage, rr.Reply = state, stage, r
+		}
+	}
+	x.finished = true
+}
+
+// conclude gives a state to every recipient that has none yet. e is what ended
+// the transaction, if anything did.
+func (x *exchange) conclude(e *Error) {
+	if e == nil {
+		e = x.hung
+	}
+	res, open := x.res, Failed
+	if e != nil {
+		lost := e.Kind == Closed || e.Kind == Replied
+		res.Stale = x.stale || x.warm && lost && x.answers == 0
+		switch {
+		case res.Stale, x.env == nil:
+			open = NotTried
+		case x.sent && !x.certain && x.hung == nil:
+			open = Unknown
+		}
+	}
+	for i := range res.Rcpts {
+		switch rr := &res.Rcpts[i]; {
+		case rr.State == offered || rr.State == accepted:
+			*rr = RcptResult{State: open, Err: e}
+			res.Err = e
+			res.Unknown = res.Unknown || open == Unknown
+		case rr.State == again:
+			rr.State = NotTried
+		case rr.State == NotTried && rr.Err == nil && x.env == nil:
+			rr.Err = e
+			res.Err = e
+		}
+	}
+}

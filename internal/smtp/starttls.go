@@ -1,0 +1,95 @@
+package smtp
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"time"
+)
+
+var (
+	errNoStartTLS = errors.New("STARTTLS is not offered")
+	errTLSAlready = errors.New("TLS is in use already")
+	errInjected   = errors.New("octets in clear after the reply to STARTTLS")
+)
+
+// StartTLS says STARTTLS and makes the handshake (RFC 3207). Then the session
+// knows nothing of the server: Hello comes next. Below TLS 1.2 there is no
+// session whatever config says, and no renegotiation.
+//
+// The error is an *Error. Where it is Unfit (STARTTLS is not offered, or TLS is
+// in use already) or Replied, the session is as it was, in clear; otherwise it
+// is over.
+func (s *Session) StartTLS(ctx context.Context, config *tls.Config) error {
+	if e := s.begin(ctx, StageStartTLS, 0); e != nil {
+		return e
+	}
+	defer s.end()
+	switch {
+	case s.tls != nil:
+		return &Error{Stage: StageStartTLS, Kind: Unfit, Err: errTLSAlready}
+	case !s.ext.StartTLS:
+		return &Error{Stage: StageStartTLS, Kind: Unfit, Err: errNoStartTLS}
+	}
+	r, e := s.say(StageStartTLS, s.cfg.Timeouts.StartTLS, "STARTTLS", "")
+	switch {
+	case e != nil:
+		return e
+	case r.Negative():
+		return &Error{Stage: StageStartTLS, Kind: Replied, Reply: r}
+	case !r.Positive():
+		return s.senseless(StageStartTLS, r)
+	}
+	// Whoever put octets behind the reply wants them taken for protected ones
+	// (RFC 3207 section 6): not an accident, and not to be passed over.
+	if s.rd.buffered() > 0 {
+		s.over = true
+		return &Error{Stage: StageStartTLS, Kind: Security, Err: errInjected}
+	}
+	return s.handshake(config)
+}
+
+// Handshake starts TLS at once, before Greet (RFC 8314 section 3). The error is
+// an *Error, after which the session is over.
+func (s *Session) Handshake(ctx context.Context, config *tls.Config) error {
+	if e := s.begin(ctx, StageHandshake, 0); e != nil {
+		return e
+	}
+	defer s.end()
+	if s.tls != nil {
+		return &Error{Stage: StageHandshake, Kind: Unfit, Err: errTLSAlready}
+	}
+	return s.handshake(config)
+}
+
+// handshake puts TLS over the wire and forgets all that was said in clear.
+func (s *Session) handshake(config *tls.Config) error {
+	s.ext, s.ready, s.learnt = Extensions{}, false, 0
+	s.bareMail, s.bareRcpt = false, false
+	s.rd.release()
+	s.wire.readBy(time.Now().Add(s.cfg.Timeouts.StartTLS))
+	conn := tls.Client(s.wire, safe(config))
+	if err := conn.Handshake(); err != nil {
+		e := s.fail(StageHandshake, err)
+		if e.Kind == Closed || e.Kind == Protocol {
+			e.Kind = BadTLS
+		}
+		return e
+	}
+	s.tls, s.conn, s.rd.src = conn, conn, conn
+	return nil
+}
+
+// safe is config with what is not negotiable (RFC 8996, RFC 9325 section 3).
+func safe(config *tls.Config) *tls.Config {
+	if config == nil {
+		config = &tls.Config{}
+	}
+	if config.MinVersion >= tls.VersionTLS12 && config.Renegotiation == tls.RenegotiateNever {
+		return config
+	}
+	c := config.Clone()
+	c.MinVersion = max(c.MinVersion, tls.VersionTLS12)
+	c.Renegotiation = tls.RenegotiateNever
+	return c
+}

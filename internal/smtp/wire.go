@@ -1,0 +1,187 @@
+package smtp
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// wire is the transport itself, below TLS where there is TLS. It knows about
+// time: writing is bounded by progress, reading by the deadline of the reply
+// awaited, both by the limit of the operation under way, and a context that
+// ends cuts everything short.
+type wire struct {
+	net.Conn
+	raw     syscall.RawConn // nil where the transport is no plain socket
+	patient time.Duration   // how long a write may make no progress
+
+	polling bool // reads do not wait; for the reading goroutine only
+
+	mu       sync.Mutex
+	canceled bool
+	limit    time.Time // of the operation under way; zero is none
+}
+
+// pollWait is how long a look at a transport without a file descriptor takes.
+const pollWait = 100 * time.Microsecond
+
+// grace is how long a reply may still take once it is clear that no more can
+// be written.
+const grace = time.Second
+
+func newWire(conn net.Conn, patient time.Duration) *wire {
+	return &wire{Conn: conn, patient: patient, raw: rawConn(conn)}
+}
+
+// begin starts an operation that may take until limit; zero is as long as its
+// steps do.
+func (w *wire) begin(limit time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.canceled, w.limit = false, limit
+}
+
+// cancel makes every read and write fail at once, until the next begin.
+func (w *wire) cancel() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.canceled = true
+	_ = w.Conn.SetDeadline(past())
+}
+
+// hurry leaves reads no more than the grace: nothing can be written any more,
+// but a reply that is there already counts.
+func (w *wire) hurry() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.canceled {
+		return
+	}
+	if end := time.Now().Add(grace); w.limit.IsZero() || end.Before(w.limit) {
+		w.limit = end
+	}
+	_ = w.Conn.SetReadDeadline(w.limit)
+}
+
+// abandonWrite makes the write under way fail: at once where the connection is
+// of no more use, else after the grace.
+func (w *wire) abandonWrite(atOnce bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if atOnce {
+		w.canceled = true
+		_ = w.Conn.SetWriteDeadline(past())
+		return
+	}
+	if end := time.Now().Add(grace); w.limit.IsZero() || end.Before(w.limit) {
+		w.limit = end
+	}
+	_ = w.Conn.SetWriteDeadline(w.bound(w.limit))
+}
+
+// readBy sets the time by which the reply awaited must be complete; zero waits
+// for ever.
+func (w *wire) readBy(t time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_ = w.Conn.SetReadDeadline(w.bound(t))
+}
+
+// bound is t, or what ends the operation before that.
+func (w *wire) bound(t time.Time) time.Time {
+	switch {
+	case w.canceled:
+		return past()
+	case w.limit.IsZero(), !t.IsZero() && t.Before(w.limit):
+		return t
+	default:
+		return w.limit
+	}
+}
+
+// past is a deadline that has gone by.
+func past() time.Time { return time.Unix(1, 0) }
+
+// allowWrite gives the next block its time.
+func (w *wire) allowWrite() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_ = w.Conn.SetWriteDeadline(w.bound(time.Now().Add(w.patient)))
+}
+
+// over reports whether the operation has run out of time altogether.
+func (w *wire) over() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.canceled || (!w.limit.IsZero() && !time.Now().Before(w.limit))
+}
+
+// Write writes all of p. It fails only if some of p was not written: a message
+// whose last octet is in p has then certainly not gone out.
+func (w *wire) Write(p []byte) (int, error) {
+	n := 0
+	for {
+		w.allowWrite()
+		m, err := w.Conn.Write(p[n:])
+		n += m
+		if n == len(p) {
+			return n, nil
+		}
+		if err == nil {
+			err = io.ErrShortWrite
+		}
+		if !w.goOn(m, err) {
+			return n, err
+		}
+	}
+}
+
+// writev writes all the buffers in one call where the transport can do that.
+// Like Write, it fails only if something was not written. It uses up bufs.
+func (w *wire) writev(bufs *net.Buffers) error {
+	for {
+		w.allowWrite()
+		n, err := bufs.WriteTo(w.Conn)
+		if len(*bufs) == 0 {
+			return nil
+		}
+		if err == nil {
+			err = io.ErrShortWrite
+		}
+		if !w.goOn(int(n), err) {
+			return err
+		}
+	}
+}
+
+// goOn reports whether a write that was cut short is to be taken up again: if
+// its time was up, but it had made progress.
+func (w *wire) goOn(n int, err error) bool {
+	return n > 0 && errors.Is(err, os.ErrDeadlineExceeded) && !w.over()
+}
+
+// Read reads what is there, and waits for something unless it is polling.
+func (w *wire) Read(p []byte) (int, error) {
+	switch {
+	case !w.polling:
+		return w.Conn.Read(p)
+	case w.raw != nil:
+		return readNow(w.raw, p)
+	default:
+		w.readBy(time.Now().Add(pollWait))
+		return w.Conn.Read(p)
+	}
+}
+
+// errNothing is the answer of a read that does not wait and finds nothing. TLS
+// takes it for a passing condition, as it should.
+type errNothing struct{}
+
+func (errNothing) Error() string   { return "nothing to read" }
+func (errNothing) Timeout() bool   { return true }
+func (errNothing) Temporary() bool { return true }
+func (errNothing) Unwrap() error   { return os.ErrDeadlineExceeded }
