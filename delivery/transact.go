@@ -154,12 +154,12 @@ func (s *Sender) find(f *finding, h *hop, res *smtp.Result, r *smtp.RcptResult) 
 		f.err = s.replied(h, stageOf(r.Stage), &r.Reply)
 		f.answered = true
 	case smtp.Unknown:
-		f.err = h.fail(StageContent, MaybeTaken, "4.4.2", res.Err)
+		f.err = h.fail(StageContent, MaybeTaken, "4.4.2", r.Err)
 	default:
-		if res.Err == nil {
+		if r.Err == nil {
 			return // a limit stood in the way: another transaction
 		}
-		f.err = s.judge(h, res.Err)
+		f.err = s.judge(h, r.Err)
 		f.answered = f.err.Verdict == HostRefuses || f.err.Replied()
 	}
 	f.tried, f.verdict, f.reply = true, f.err.Verdict, f.err.Reply()
