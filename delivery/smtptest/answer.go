@@ -95,6 +95,7 @@ func (s *session) perform(c *Cue, at Stage, usual string) (string, error) {
 		text = lines(usual)
 	}
 	if c.Then == Skip {
+		s.lost = true
 		return "", nil
 	}
 	s.excused = c.Delay > 0 || c.Drip > 0 || c.Raw != "" || c.When != InTurn || !proper(at, text)

@@ -27,6 +27,7 @@ type session struct {
 	// given in a flight before the present one is known to the client.
 	flight  int
 	excused bool // the last reply excuses a client that just closes
+	lost    bool // a command was skipped: the client waits in vain
 	said421 int  // the flight in which 421 was said; 0 is none
 
 	hello      string
@@ -152,7 +153,7 @@ func (s *session) known(flight int) bool {
 
 // ended looks at how a client closed; rest is a line that was cut off.
 func (s *session) ended(rest string) {
-	if s.ctx.Err() != nil || s.excused || s.said421 > 0 || rest != "" {
+	if s.ctx.Err() != nil || s.excused || s.lost || s.said421 > 0 || rest != "" {
 		return
 	}
 	s.breach(RuleNoQuit, s.lastSaid())

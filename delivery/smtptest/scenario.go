@@ -1,0 +1,257 @@
+package smtptest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/mx/mxtest"
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+// Client is a program that delivers mail, under test by Scenarios.
+type Client interface {
+	// Deliver makes one attempt to deliver m through all the hosts there are,
+	// and returns one outcome per recipient in m's order. It ends when ctx does.
+	Deliver(ctx context.Context, m *queue.Message) []queue.Outcome
+
+	// Close ends the sessions that are still open.
+	Close() error
+}
+
+// Setup is what a Client under test is given.
+type Setup struct {
+	// Internet answers its DNS questions and takes its connections.
+	Internet *Internet
+
+	// Hello is the name to give in EHLO.
+	Hello string
+
+	// Self are the names under which the client itself stands in MX records.
+	Self []string
+}
+
+// Scenario is one thing a program that delivers mail must get right, and the
+// small Internet to show it in. It can be tried once: Scenarios makes new ones.
+type Scenario struct {
+	// Name says what is right.
+	Name string
+
+	// Section is where the standard says so.
+	Section string
+
+	internet Internet
+	self     []string
+	message  queue.Message
+	content  string // as it must arrive; empty where that is not looked at
+	repeat   int    // messages to send, each by a client of its own; 0 is one
+
+	want   []queue.Outcome // of the recipients; nil is all delivered
+	visits []string        // all connections in order; nil where that is not looked at
+	shuns  []string        // hosts never to be dialled
+	judge  func(*Scenario) string
+}
+
+// Failure is the error of a Scenario that a client did not get right.
+type Failure struct {
+	Name, Section string   // of the Scenario
+	Problems      []string // what was seen
+}
+
+// Error names the scenario, the section, and what was seen.
+func (f *Failure) Error() string {
+	return fmt.Sprintf("%s (%s): %s", f.Name, f.Section, strings.Join(f.Problems, "; "))
+}
+
+// Run tries every Scenario as a subtest of its own, each in a bubble of
+// testing/synctest. newClient makes the client under test, several times where
+// a scenario sends many messages.
+func Run(t *testing.T, newClient func(Setup) Client) {
+	for _, s := range Scenarios() {
+		t.Run(s.Name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				if err := s.Try(t.Context(), newClient); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// patience is how long a client may take, in virtual time.
+const patience = 24 * time.Hour
+
+// Try has a client deliver the scenario's mail and judges what came of it. It
+// must run in a bubble of testing/synctest. The error is a *Failure, or says
+// what is wrong with the scenario itself.
+func (s *Scenario) Try(ctx context.Context, newClient func(Setup) Client) error {
+	if err := s.internet.Open(); err != nil {
+		return err
+	}
+	defer s.internet.Close()
+	var problems []string
+	for range max(s.repeat, 1) {
+		problems = append(problems, s.deliver(ctx, newClient)...)
+	}
+	problems = append(problems, s.routeProblems()...)
+	problems = append(problems, s.hostProblems()...)
+	if s.judge != nil {
+		if p := s.judge(s); p != "" {
+			problems = append(problems, p)
+		}
+	}
+	if len(problems) > 0 {
+		return &Failure{Name: s.Name, Section: s.Section, Problems: problems}
+	}
+	return nil
+}
+
+// deliver sends the message once.
+func (s *Scenario) deliver(ctx context.Context, newClient func(Setup) Client) (problems []string) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	client := newClient(Setup{Internet: &s.internet, Hello: "client.example", Self: s.self})
+	m := s.message
+	// A client that does not end when ctx does is torn away from its hosts.
+	stop := context.AfterFunc(ctx, s.internet.Close)
+	got := client.Deliver(ctx, &m)
+	if !stop() {
+		problems = append(problems, fmt.Sprintf("no answer in %v", patience))
+	}
+	want := s.want
+	if want == nil {
+		want = slices.Repeat([]queue.Outcome{queue.Delivered}, len(m.Recipients))
+	}
+	if !slices.Equal(got, want) {
+		problems = append(problems, fmt.Sprintf("outcomes %v, want %v", got, want))
+	}
+	if err := client.Close(); err != nil {
+		problems = append(problems, fmt.Sprintf("Close: %v", err))
+	}
+	synctest.Wait()
+	if n := s.internet.network.Open(); n > 0 {
+		problems = append(problems, fmt.Sprintf("%d connections left open", n))
+	}
+	return problems
+}
+
+// routeProblems looks at who was dialled.
+func (s *Scenario) routeProblems() (problems []string) {
+	got := s.internet.Visits()
+	if s.visits != nil && !slices.Equal(got, s.visits) {
+		problems = append(problems, fmt.Sprintf("dialled %q, want %q", got, s.visits))
+	}
+	for _, name := range s.shuns {
+		if slices.Contains(got, name) {
+			problems = append(problems, fmt.Sprintf("dialled %s", name))
+		}
+	}
+	return problems
+}
+
+// hostProblems looks at what the hosts took, and at the rules that were broken.
+func (s *Scenario) hostProblems() (problems []string) {
+	taken := map[string]int{}
+	for name, h := range s.internet.Hosts {
+		for _, v := range h.Violations() {
+			problems = append(problems, name+": "+v.String())
+		}
+		for _, m := range h.Messages() {
+			for _, r := range m.Recipients {
+				taken[r.Address]++
+			}
+			if s.content != "" && string(m.Content) != s.content {
+				problems = append(problems, fmt.Sprintf("%s took the content %.200q, want %.200q", name, m.Content, s.content))
+			}
+		}
+	}
+	for i, r := range s.message.Recipients {
+		want := 0
+		if s.want == nil || s.want[i] == queue.Delivered {
+			want = max(s.repeat, 1)
+		}
+		if n := taken[r.Address]; n != want {
+			problems = append(problems, fmt.Sprintf("%s was delivered %d times, want %d", r.Address, n, want))
+		}
+	}
+	slices.Sort(problems)
+	return problems
+}
+
+// The parts most scenarios are made of.
+const (
+	someContent = "Subject: x\r\n\r\nhello\r\n"
+
+	// twoHosts is a domain with a primary, a secondary, and an address of its
+	// own that nobody may use.
+	twoHosts = `
+		$ORIGIN example.com.
+		@    MX   10 mx1
+		@    MX   20 mx2
+		@    A    192.0.2.99
+		mx1  A    192.0.2.1
+		mx2  A    192.0.2.2
+	`
+	mx1, mx2 = "mx1.example.com", "mx2.example.com"
+)
+
+// at makes a scenario of twoHosts with one message to bob.
+func at(name, section string, primary, secondary *Host, change ...func(*Scenario)) *Scenario {
+	s := &Scenario{
+		Name: name, Section: section, content: someContent,
+		internet: Internet{Zone: twoHosts, Hosts: map[string]*Host{mx1: primary, mx2: secondary, "example.com": {}}},
+		message:  mail("bob@example.com"),
+		shuns:    []string{"example.com"},
+	}
+	for _, c := range change {
+		c(s)
+	}
+	return s
+}
+
+// mail is a message with the usual content.
+func mail(to ...string) queue.Message {
+	m := queue.Message{From: "alice@sender.example", Content: queue.String(someContent)}
+	for _, a := range to {
+		m.Recipients = append(m.Recipients, queue.Recipient{Address: a})
+	}
+	return m
+}
+
+// The changes.
+
+func to(addresses ...string) func(*Scenario) {
+	return func(s *Scenario) { s.message = mail(addresses...) }
+}
+
+func wants(outcomes ...queue.Outcome) func(*Scenario) {
+	return func(s *Scenario) { s.want = outcomes }
+}
+
+func visits(names ...string) func(*Scenario) {
+	return func(s *Scenario) { s.visits = names }
+}
+
+func faults(rules ...mxtest.Rule) func(*Scenario) {
+	return func(s *Scenario) { s.internet.Rules = rules }
+}
+
+func sends(content queue.Content, arrives string) func(*Scenario) {
+	return func(s *Scenario) { s.message.Content, s.content = content, arrives }
+}
+
+func judged(j func(*Scenario) string) func(*Scenario) {
+	return func(s *Scenario) { s.judge = j }
+}
+
+// says is a host with one line of script.
+func says(at Stage, reply string, extensions ...string) *Host {
+	return &Host{Extensions: extensions, Script: []Cue{{At: at, Reply: reply}}}
+}
+
+// offers is a polite host with extensions.
+func offers(extensions ...string) *Host { return &Host{Extensions: extensions} }
