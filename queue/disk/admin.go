@@ -1,0 +1,161 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/queue"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/index"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
+)
+
+// Hold keeps a message from being claimed.
+func (s *Spool) Hold(ctx context.Context, id string) error { return s.setHeld(ctx, id, true) }
+
+// Release ends a hold.
+func (s *Spool) Release(ctx context.Context, id string) error { return s.setHeld(ctx, id, false) }
+
+func (s *Spool) setHeld(ctx context.Context, id string, held bool) error {
+	return s.change(ctx, id, func(slot index.Slot, number uint64, t *ticket) error {
+		d, h, err := s.readDelivery(slot, number)
+		if err != nil && !errors.Is(err, queue.ErrDamaged) {
+			return err
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if err != nil { // nothing of it can be written again
+			s.index.SetFlag(slot, index.Held, held)
+			return nil
+		}
+		s.unpinLocked(h.segment)
+		if d.Held != held {
+			d.Held = held
+			t.join(s.rewrite(slot, &d))
+		}
+		return nil
+	})
+}
+
+// unpinLocked is unpin where the lock is held: a segment whose delivery has
+// been acquired is not retired, so that no file goes.
+func (s *Spool) unpinLocked(g *segment) { g.pins-- }
+
+// Drop removes a message.
+func (s *Spool) Drop(ctx context.Context, id string) error {
+	return s.change(ctx, id, func(slot index.Slot, _ uint64, t *ticket) error {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		t.join(&ticket{frames: []frame{s.goneFrame(slot)}, apply: func(g *segment, _ []uint32) {
+			s.gone(g, slot)
+		}})
+		return nil
+	})
+}
+
+// change acquires all deliveries of a message, has each of them add to a
+// ticket, and has that saved.
+func (s *Spool) change(
+	ctx context.Context, id string, each func(index.Slot, uint64, *ticket) error,
+) error {
+	if err := s.begin(ctx); err != nil {
+		return err
+	}
+	defer s.end()
+	number, ok := parseID(id)
+	if !ok {
+		return queue.ErrNotFound
+	}
+	s.mu.Lock()
+	slots := s.index.Slots(number)
+	s.mu.Unlock()
+	if err := s.acquire(ctx, slots); err != nil {
+		return err
+	}
+	defer s.release(slots)
+	t := &ticket{durable: true}
+	found := false
+	for _, slot := range slots {
+		s.mu.Lock()
+		is := s.index.Is(slot, number)
+		s.mu.Unlock()
+		if !is {
+			continue
+		}
+		found = true
+		if err := each(slot, number, t); err != nil {
+			return err
+		}
+	}
+	if !found {
+		return queue.ErrNotFound
+	}
+	s.mu.Lock()
+	s.enqueue(t)
+	s.mu.Unlock()
+	return s.wait(t)
+}
+
+// join adds another ticket's frames to the group.
+func (t *ticket) join(other *ticket) {
+	first := len(t.frames)
+	t.frames = append(t.frames, other.frames...)
+	before := t.apply
+	t.apply = func(g *segment, at []uint32) {
+		if before != nil {
+			before(g, at)
+		}
+		other.apply(g, at[first:])
+	}
+}
+
+// Flush makes deliveries due at once.
+func (s *Spool) Flush(ctx context.Context, now time.Time, what queue.Selection) (int, error) {
+	if err := s.begin(ctx); err != nil {
+		return 0, err
+	}
+	defer s.end()
+	r := record.Flush{Since: now.Round(0), Destination: what.Destination}
+	s.mu.Lock()
+	if what.Message != "" {
+		number, ok := parseID(what.Message)
+		if !ok || !s.index.Has(number) {
+			s.mu.Unlock()
+			return 0, queue.ErrNotFound
+		}
+		r.Message = number
+	}
+	f, n := frame{}, 0
+	f.Kind, f.Head = record.KindFlush, r.Append(nil)
+	t := &ticket{frames: []frame{f}, apply: func(g *segment, _ []uint32) {
+		g.flush = true
+		n = s.index.Flush(index.Micros(r.Since), r.Message, r.Destination)
+	}}
+	s.enqueue(t)
+	s.mu.Unlock()
+	err := s.wait(t)
+	return n, err
+}
+
+// Postpone keeps a destination's deliveries back.
+func (s *Spool) Postpone(ctx context.Context, _ time.Time, destination string, until time.Time) error {
+	if err := s.begin(ctx); err != nil {
+		return err
+	}
+	defer s.end()
+	s.mu.Lock()
+	t := s.postpone(destination, until.Round(0))
+	s.enqueue(t)
+	s.mu.Unlock()
+	return s.wait(t)
+}
+
+func (s *Spool) postpone(destination string, until time.Time) *ticket {
+	r := record.Destination{Name: destination, Postponed: until}
+	f := frame{}
+	f.Kind, f.Head = record.KindDestination, r.Append(nil)
+	return &ticket{frames: []frame{f}, apply: func(g *segment, at []uint32) {
+		g.cost += index.SmallCost
+		s.index.Postpone(index.Postponement{Name: destination, Until: until, Record: g.place(at[0])})
+	}}
+}

@@ -1,0 +1,201 @@
+package disk
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"maps"
+	"slices"
+
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/vfs"
+)
+
+// A checkpoint is the index at a place of the log, so that opening reads the
+// log from there on only. It is taken piece by piece while the spool works: a
+// delivery that changes meanwhile may be in it as it was before or after, and
+// reading the log from the place on comes to the same, because every record
+// states the whole of what it is about. No record is needed any less because a
+// checkpoint covers it: one that is lost or damaged costs time and no mail.
+
+// checkpointDue reports whether so much was written since the last checkpoint
+// that reading it would take longer than reading a checkpoint. The lock is held.
+func (s *Spool) checkpointDue() bool {
+	return s.sinceCheckpoint > max(s.segmentSize, 2*s.checkpointSize)
+}
+
+// lastCheckpoint is for Close, where another pays.
+func (s *Spool) lastCheckpoint() error {
+	s.mu.Lock()
+	due := s.failure == nil && !s.byHand && s.sinceCheckpoint > max(s.segmentSize/16, s.checkpointSize/4)
+	s.mu.Unlock()
+	if !due {
+		return nil
+	}
+	return s.takeCheckpoint(context.Background())
+}
+
+// takeCheckpoint writes a checkpoint and deletes those before it. Only one runs
+// at a time, and no segment is retired meanwhile. What it leaves behind where
+// it fails, the next Open deletes.
+func (s *Spool) takeCheckpoint(ctx context.Context) error {
+	s.mu.Lock()
+	number := s.nextCheckpoint
+	s.nextCheckpoint++
+	first := s.beginCheckpoint()
+	s.index.Pin(true)
+	s.mu.Unlock()
+	size, err := s.writeCheckpoint(ctx, number, first)
+	s.mu.Lock()
+	s.index.Pin(false)
+	s.mu.Unlock()
+	if err != nil {
+		_ = s.fs.Remove(fileName(checkpointPrefix, number) + newSuffix)
+		return err
+	}
+	return s.useCheckpoint(number, first, size)
+}
+
+// beginCheckpoint is the piece that must be of one moment. The lock is held.
+func (s *Spool) beginCheckpoint() *record.Table {
+	t := &record.Table{From: s.applied, Next: s.nextMessage}
+	for _, g := range s.segments.list {
+		if g != nil {
+			t.Segments = append(t.Segments, record.SegmentState{
+				Number: g.number, Cost: g.cost, Gone: maps.Clone(g.gone),
+				From: slices.Sorted(maps.Keys(g.from)),
+			})
+		}
+	}
+	return t
+}
+
+// useCheckpoint makes the new file the checkpoint.
+func (s *Spool) useCheckpoint(number uint64, first *record.Table, size int64) error {
+	name := fileName(checkpointPrefix, number)
+	err := s.fs.Rename(name+newSuffix, name)
+	if err != nil {
+		return err
+	}
+	if err := s.fs.SyncDir(); err != nil {
+		return s.fail(err)
+	}
+	s.mu.Lock()
+	s.checkpoint, s.checkpointSize = first.From, size
+	s.mu.Unlock()
+	list, err := s.fs.List()
+	for _, f := range list {
+		if n, ok := numberOf(f.Name, checkpointPrefix); ok && n < number {
+			_ = s.fs.Remove(f.Name)
+		}
+	}
+	return err
+}
+
+// writeCheckpoint writes and saves the file, and then sees to it that the log
+// is saved as far as what is in the file goes.
+func (s *Spool) writeCheckpoint(ctx context.Context, number uint64, first *record.Table) (int64, error) {
+	f, err := s.fs.Create(fileName(checkpointPrefix, number) + newSuffix)
+	if err != nil {
+		return 0, writeError(err)
+	}
+	defer f.Close()
+	w := newTableWriter(f, number)
+	s.mu.Lock()
+	written := s.sinceCheckpoint
+	s.mu.Unlock()
+	if err := s.writeTables(ctx, w, first); err != nil {
+		return 0, writeError(err)
+	}
+	if err := f.Sync(); err != nil {
+		return 0, s.fail(err)
+	}
+	if err := s.save(); err != nil {
+		return 0, err
+	}
+	s.mu.Lock()
+	s.sinceCheckpoint -= written
+	s.mu.Unlock()
+	return w.off, nil
+}
+
+func (s *Spool) writeTables(ctx context.Context, w *tableWriter, first *record.Table) error {
+	if err := w.write(first); err != nil {
+		return err
+	}
+	rows := uint64(0)
+	t := &record.Table{}
+	for n := 0; ; n++ {
+		s.mu.Lock()
+		done := n >= s.index.Chunks()
+		t.Rows = s.index.Rows(t.Rows[:0], n)
+		s.mu.Unlock()
+		if done {
+			break
+		}
+		rows += uint64(len(t.Rows))
+		if err := w.write(t); err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	for next, more := 0, true; more; more = next > 0 {
+		names := &record.Table{}
+		s.mu.Lock()
+		names.Destinations, next = s.index.Destinations(next, 4096)
+		s.mu.Unlock()
+		if err := w.write(names); err != nil {
+			return err
+		}
+	}
+	last := &record.Table{Last: true, Sum: rows}
+	s.mu.Lock()
+	last.Tenants = s.index.Tenants()
+	for h, number := range s.keys.known {
+		last.Keys = append(last.Keys, record.KeyOwner{Hash: h, Message: number})
+	}
+	for _, g := range s.segments.list {
+		if g != nil {
+			last.Slots = append(last.Slots, record.SlotName{Slot: g.slot, Number: g.number})
+		}
+	}
+	s.mu.Unlock()
+	if err := w.write(last); err != nil {
+		return err
+	}
+	return w.flush()
+}
+
+// tableWriter writes the frames of a checkpoint.
+type tableWriter struct {
+	file vfs.File
+	salt uint64
+	off  int64 // of the end of buf
+	buf  []byte
+}
+
+func newTableWriter(f vfs.File, number uint64) *tableWriter {
+	var salt [8]byte
+	_, _ = rand.Read(salt[:])
+	w := &tableWriter{file: f, salt: binary.LittleEndian.Uint64(salt[:]), off: record.HeaderSize}
+	w.buf = record.FileHeader{Kind: record.CheckpointFile, Number: number, Salt: w.salt}.Append(nil)
+	return w
+}
+
+func (w *tableWriter) write(t *record.Table) error {
+	f := record.Frame{Kind: record.KindTable, Flags: record.First | record.Last, Head: t.Append(nil)}
+	w.buf = f.Append(w.buf, w.salt, w.off)
+	w.off += f.Len()
+	if len(w.buf) < writeSize {
+		return nil
+	}
+	return w.flush()
+}
+
+func (w *tableWriter) flush() error {
+	_, err := w.file.WriteAt(w.buf, w.off-int64(len(w.buf)))
+	w.buf = w.buf[:0]
+	return err
+}

@@ -1,0 +1,220 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/queue"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/index"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
+)
+
+// claimed is what a lease keeps in memory of its delivery.
+type claimed struct {
+	record   record.Delivery
+	readable bool
+}
+
+// pick is a delivery that a claim has leased and not read yet.
+type pick struct {
+	slot        index.Slot
+	entry       index.Entry
+	lease       queue.Lease
+	interrupted bool
+}
+
+// Claim leases what is due.
+func (s *Spool) Claim(ctx context.Context, now time.Time, want queue.ClaimOptions) (queue.Claimed, error) {
+	if err := s.begin(ctx); err != nil {
+		return queue.Claimed{}, err
+	}
+	defer s.end()
+	var found queue.Claimed
+	picks, next, err := s.pick(now.Round(0), want.WithDefaults())
+	if err != nil {
+		return found, err
+	}
+	found.Next = next
+	once := atMostOnce(picks)
+	if err := s.acquire(ctx, once); err != nil {
+		s.giveUp(picks)
+		return queue.Claimed{}, err
+	}
+	defer s.release(once)
+	for i := range picks {
+		s.readPick(&picks[i], &found)
+	}
+	if err := s.mark(once); err != nil {
+		s.giveUp(picks)
+		return queue.Claimed{}, err
+	}
+	return found, nil
+}
+
+// atMostOnce returns the deliveries whose claim must be recorded.
+func atMostOnce(picks []pick) (slots []index.Slot) {
+	for i := range picks {
+		if picks[i].entry.Flags&(index.AtMostOnce|index.Claimed) == index.AtMostOnce {
+			slots = append(slots, picks[i].slot)
+		}
+	}
+	return slots
+}
+
+// readPick reads a leased delivery into what the claim returns.
+func (s *Spool) readPick(p *pick, found *queue.Claimed) {
+	d, m, err := s.readBoth(p.slot, p.entry.Message)
+	if errors.Is(err, queue.ErrNotFound) {
+		return // dropped meanwhile
+	}
+	if err != nil {
+		found.Unreadable = append(found.Unreadable, queue.Unreadable{Lease: p.lease, Err: err})
+		return
+	}
+	if s.keep(p, d) {
+		found.Deliveries = append(found.Deliveries, deliveryOf(p, &d, &m))
+	}
+}
+
+// pick leases what the index finds.
+func (s *Spool) pick(now time.Time, want queue.ClaimOptions) ([]pick, time.Time, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failure != nil {
+		return nil, time.Time{}, s.failure
+	}
+	var picks []pick
+	next, _ := s.index.Claim(now, index.Bounds{
+		Max: want.Max, Destinations: want.Destinations, Except: want.Except,
+		PerDestination: want.PerDestination, PerTenant: want.PerTenant,
+	}, func(slot index.Slot) {
+		e := s.index.Get(slot)
+		_, _, _, before := s.index.Leased(slot)
+		s.lastToken++
+		p := pick{slot: slot, entry: e, lease: queue.Lease{
+			Message: formatID(e.Message), Destination: e.Destination,
+			Token: s.lastToken, Until: now.Add(want.Lease),
+		}}
+		p.interrupted = e.Flags&index.AtMostOnce != 0 && (before || e.Flags&index.Claimed != 0)
+		s.index.Lease(slot, p.lease.Token, p.lease.Until, &claimed{})
+		picks = append(picks, p)
+	})
+	return picks, next, nil
+}
+
+// giveUp ends the leases of a claim that failed.
+func (s *Spool) giveUp(picks []pick) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range picks {
+		if s.holds(picks[i].slot, picks[i].entry.Message, picks[i].lease.Token) {
+			s.index.Unlease(picks[i].slot)
+		}
+	}
+}
+
+// holds reports whether a lease is not lost. The lock is held.
+func (s *Spool) holds(slot index.Slot, number, token uint64) bool {
+	if !s.index.Is(slot, number) {
+		return false
+	}
+	have, _, _, leased := s.index.Leased(slot)
+	return leased && have == token
+}
+
+// keep notes the record with its lease, for Open and Settle. It reports false
+// where the lease was lost meanwhile.
+func (s *Spool) keep(p *pick, d record.Delivery) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.holds(p.slot, p.entry.Message, p.lease.Token) {
+		return false
+	}
+	if home := s.segments.list[s.index.Get(p.slot).Home]; home == nil || home.number != d.Home.Segment {
+		return true // moved since it was read; it is read again when needed
+	}
+	s.index.Note(p.slot, &claimed{d, true})
+	return true
+}
+
+// leased is what the lease of a delivery keeps of it, nil where that is
+// nothing. The lock is held.
+func (s *Spool) leased(slot index.Slot) *claimed {
+	_, _, note, ok := s.index.Leased(slot)
+	if c, is := note.(*claimed); ok && is && c.readable {
+		return c
+	}
+	return nil
+}
+
+// mark records that deliveries with AtMostOnce are about to be handed out. They
+// have been acquired.
+func (s *Spool) mark(slots []index.Slot) error {
+	var tickets []*ticket
+	s.mu.Lock()
+	for _, slot := range slots {
+		c := s.leased(slot)
+		if c == nil {
+			continue // unreadable or dropped
+		}
+		d := c.record
+		d.Claimed = true
+		t := s.rewrite(slot, &d)
+		t.durable = true
+		s.enqueue(t)
+		tickets = append(tickets, t)
+	}
+	s.mu.Unlock()
+	var err error
+	for _, t := range tickets {
+		err = errors.Join(err, s.wait(t))
+	}
+	return err
+}
+
+// rewrite makes a ticket that replaces a delivery's record. The delivery must
+// have been acquired. The lock is held.
+func (s *Spool) rewrite(slot index.Slot, d *record.Delivery) *ticket {
+	f := frame{}
+	f.Kind, f.Head = record.KindDelivery, d.Append(nil)
+	e := entryOf(d)
+	return &ticket{frames: []frame{f}, apply: func(g *segment, at []uint32) {
+		e.Home, e.Record = s.index.Get(slot).Home, g.place(at[0])
+		s.index.Set(&e)
+		g.cost += index.DeliveryCost
+	}}
+}
+
+func deliveryOf(p *pick, d *record.Delivery, m *record.Message) queue.Delivery {
+	out := queue.Delivery{
+		Lease: p.lease, Message: m.Envelope, Size: int64(m.Size), Due: d.Due,
+		Warned: d.Warned, Interrupted: p.interrupted,
+		States: make([]queue.State, len(d.Recipients)),
+	}
+	out.Message.ID = p.lease.Message
+	out.Message.Recipients = make([]queue.Recipient, len(d.Recipients))
+	for i := range d.Recipients {
+		out.Message.Recipients[i], out.States[i] = d.Recipients[i].Recipient, d.Recipients[i].State
+	}
+	return out
+}
+
+// Extend moves the end of a lease.
+func (s *Spool) Extend(ctx context.Context, now time.Time, l queue.Lease, d time.Duration) (queue.Lease, error) {
+	if err := s.begin(ctx); err != nil {
+		return queue.Lease{}, err
+	}
+	defer s.end()
+	number, ok := parseID(l.Message)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	slot, found := s.index.Find(number, l.Destination)
+	if !ok || !found || !s.holds(slot, number, l.Token) {
+		return queue.Lease{}, queue.ErrLeaseLost
+	}
+	l.Until = now.Round(0).Add(d)
+	_, _, note, _ := s.index.Leased(slot)
+	s.index.Lease(slot, l.Token, l.Until, note)
+	return l, nil
+}

@@ -1,0 +1,321 @@
+package disk
+
+import (
+	"context"
+	"errors"
+
+	"github.com/nexthop-mail/nexthop/queue"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/index"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
+)
+
+// compaction moves what is needed of one segment to the end of the log.
+type compaction struct {
+	s       *Spool
+	g       *segment
+	ctx     context.Context
+	tickets []*ticket
+	slots   []index.Slot // acquired for the tickets
+	bytes   int64
+}
+
+// compactBatch is how much is moved before it is waited for.
+const compactBatch = 1 << 20
+
+// compact moves what is needed of a segment and retires it. Nothing is deleted
+// before what replaces it is saved.
+func (s *Spool) compact(ctx context.Context, g *segment) error {
+	s.mu.Lock()
+	uncovered := g.flush && g.number >= s.checkpoint.Segment
+	needless := s.needless(g)
+	s.mu.Unlock()
+	if uncovered { // a flush is nowhere else on the disk
+		if err := s.takeCheckpoint(ctx); err != nil {
+			return err
+		}
+	}
+	if !needless {
+		c := &compaction{s: s, g: g, ctx: ctx}
+		err := c.move()
+		if err = errors.Join(err, c.flush()); err != nil {
+			return err
+		}
+	}
+	return s.retire(g)
+}
+
+// retire takes a segment out of use if nothing in it is needed any more: what
+// cannot be read could not be moved.
+func (s *Spool) retire(g *segment) error {
+	if err := s.save(); err != nil { // the ends of its deliveries, first of all
+		return err
+	}
+	s.mu.Lock()
+	delete(g.gone, g.number)
+	r := s.index.Refs(g.slot)
+	if r.Homes+r.Records+r.Destinations > 0 {
+		g.broken = true
+		s.mu.Unlock()
+		return nil
+	}
+	f := frame{}
+	f.Kind, f.Head = record.KindRetired, (&record.Retired{Segment: g.number}).Append(nil)
+	t := &ticket{durable: true, frames: []frame{f}, apply: func(*segment, []uint32) {
+		s.segments.remove(g)
+		g.dead = true
+		g.pins++
+	}}
+	s.enqueue(t)
+	s.mu.Unlock()
+	if err := s.wait(t); err != nil {
+		return err
+	}
+	s.unpin(g)
+	return nil
+}
+
+// move goes through the segment.
+func (c *compaction) move() error {
+	s, g := c.s, c.g
+	s.mu.Lock()
+	for _, p := range s.index.Postponements(g.slot, false) {
+		c.enqueue(s.postpone(p.Name, p.Until))
+	}
+	s.mu.Unlock()
+	if g.file == nil {
+		return nil
+	}
+	scan := record.NewScanner(g.file, g.size, g.salt, record.HeaderSize)
+	for scan.Next() {
+		if err := c.ctx.Err(); err != nil {
+			return err
+		}
+		if err := c.record(uint32(scan.Offset()), scan.Frame()); err != nil {
+			return err
+		}
+		if c.bytes >= compactBatch {
+			if err := c.flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return scan.Err()
+}
+
+func (c *compaction) record(off uint32, f *record.Frame) error {
+	switch f.Kind {
+	case record.KindMessage:
+		m, err := record.ParseMessage(f.Head)
+		if err != nil {
+			return nil // never needed: nothing could be read of it
+		}
+		return c.message(off, &m)
+	case record.KindDelivery:
+		d, err := record.ParseDeliveryState(f.Head)
+		if err != nil || d.Home.Segment == c.g.number {
+			return nil // it goes with its message
+		}
+		return c.delivery(off, &d)
+	case record.KindGone:
+		r, err := record.ParseGone(f.Head)
+		if err != nil || r.Home == c.g.number {
+			return nil
+		}
+		c.gone(&r)
+	}
+	return nil
+}
+
+// delivery moves the record of a delivery whose message lies elsewhere.
+func (c *compaction) delivery(off uint32, old *record.Delivery) error {
+	s := c.s
+	s.mu.Lock()
+	slot, found := s.index.Find(old.ID, old.Destination)
+	current := found && s.index.Get(slot).Record == c.g.place(off)
+	s.mu.Unlock()
+	if !current {
+		return nil
+	}
+	if err := c.acquire([]index.Slot{slot}); err != nil {
+		return err
+	}
+	d, h, err := s.readDelivery(slot, old.ID)
+	if errors.Is(err, queue.ErrNotFound) || errors.Is(err, queue.ErrDamaged) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	s.unpin(h.segment)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.index.Is(slot, old.ID) && s.index.Get(slot).Record == c.g.place(off) {
+		c.enqueue(s.rewrite(slot, &d))
+	}
+	return nil
+}
+
+// gone moves the end of a delivery for as long as its message's segment, which
+// would bring it back, is there.
+func (c *compaction) gone(r *record.Gone) {
+	s := c.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.segments.byNumber[r.Home] == nil {
+		return
+	}
+	f := frame{}
+	f.Kind, f.Head = record.KindGone, r.Append(nil)
+	home := r.Home
+	c.enqueue(&ticket{frames: []frame{f}, apply: func(g *segment, _ []uint32) { g.keepGone(home) }})
+}
+
+// message moves a message with all its deliveries, in one group.
+func (c *compaction) message(off uint32, m *record.Message) error {
+	s := c.s
+	s.mu.Lock()
+	slots := s.index.Slots(m.ID)
+	s.mu.Unlock()
+	if len(slots) == 0 {
+		return nil
+	}
+	if err := c.acquire(slots); err != nil {
+		return err
+	}
+	var live []index.Slot
+	var list []record.Delivery
+	t := &ticket{}
+	for _, slot := range slots {
+		d, h, err := s.readDelivery(slot, m.ID)
+		if errors.Is(err, queue.ErrNotFound) || errors.Is(err, queue.ErrDamaged) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		s.unpin(h.segment)
+		if d.Home != c.g.where(off) {
+			continue
+		}
+		f := frame{}
+		f.Kind, f.Head = record.KindDelivery, d.Append(nil)
+		t.frames = append(t.frames, f)
+		list, live = append(list, d), append(live, slot)
+	}
+	if len(live) == 0 {
+		return nil
+	}
+	for i := range t.frames {
+		t.frames[i].home = len(t.frames) - i
+	}
+	f, err := c.body(off, m)
+	if errors.Is(err, record.ErrDamaged) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	t.frames = append(t.frames, f)
+	t.apply = func(to *segment, at []uint32) { s.moved(c.g, to, at, live, list, f.Len()) }
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.enqueue(t)
+	return nil
+}
+
+// body is the message's record as it will be, with the content.
+func (c *compaction) body(off uint32, m *record.Message) (frame, error) {
+	h, head, rest, err := record.ReadHead(c.g.file, c.g.salt, int64(off), envelopeSize)
+	if err != nil {
+		return frame{}, err
+	}
+	_, _ = head, rest
+	body, err := record.ReadBody(c.g.file, int64(off), h, nil)
+	if err != nil {
+		return frame{}, err
+	}
+	copied := *m
+	copied.Moved = c.g.number
+	f := frame{}
+	f.Kind, f.Head, f.Body, f.BodySum = record.KindMessage, copied.Append(nil), body, h.BodySum
+	return f, nil
+}
+
+// moved puts deliveries at their message's new place.
+func (s *Spool) moved(
+	from, to *segment, at []uint32, slots []index.Slot, list []record.Delivery, bytes int64,
+) {
+	to.from[from.number] = true
+	to.cost += bytes - record.FrameSize + index.MessageCost + int64(len(slots))*index.DeliveryCost
+	for i, slot := range slots {
+		if !s.index.Is(slot, list[i].ID) {
+			continue
+		}
+		s.index.Move(slot, to.slot, to.place(at[i]))
+		if c := s.leased(slot); c != nil {
+			c.record.Home = to.where(at[len(slots)])
+		}
+	}
+}
+
+// enqueue puts a ticket in line that must be saved. The lock is held.
+func (c *compaction) enqueue(t *ticket) {
+	t.durable = true
+	for i := range t.frames {
+		c.bytes += t.frames[i].Len()
+	}
+	c.s.enqueue(t)
+	c.tickets = append(c.tickets, t)
+}
+
+// acquire reserves deliveries until the next flush. It never waits while it has
+// others reserved or tickets in line.
+func (c *compaction) acquire(slots []index.Slot) error {
+	var fresh []index.Slot
+	c.s.mu.Lock()
+	free := true
+	for _, slot := range slots {
+		if !c.mine(slot) {
+			fresh = append(fresh, slot)
+			free = free && !c.s.busy[slot]
+		}
+	}
+	if free {
+		for _, slot := range fresh {
+			c.s.busy[slot] = true
+		}
+		c.slots = append(c.slots, fresh...)
+	}
+	c.s.mu.Unlock()
+	if free {
+		return nil
+	}
+	if err := c.flush(); err != nil {
+		return err
+	}
+	if err := c.s.acquire(c.ctx, slots); err != nil {
+		return err
+	}
+	c.slots = append(c.slots, slots...)
+	return nil
+}
+
+func (c *compaction) mine(slot index.Slot) bool {
+	for _, s := range c.slots {
+		if s == slot {
+			return true
+		}
+	}
+	return false
+}
+
+// flush waits for what was moved so far.
+func (c *compaction) flush() error {
+	var err error
+	for _, t := range c.tickets {
+		err = errors.Join(err, c.s.wait(t))
+	}
+	c.s.release(c.slots)
+	c.tickets, c.slots, c.bytes = nil, nil, 0
+	return err
+}

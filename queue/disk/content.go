@@ -1,0 +1,224 @@
+package disk
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math"
+
+	"github.com/nexthop-mail/nexthop/queue"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/vfs"
+)
+
+// contentWriter keeps what is written to it in memory, until that is large, and
+// from then on in the message's own file.
+type contentWriter struct {
+	s      *Spool
+	number uint64
+	small  bytes.Buffer
+	size   int64
+	large  vfs.File
+	salt   uint64
+	off    int64
+	flags  record.Flags
+}
+
+// blockSize is how much of a content one frame of its file holds.
+const blockSize = 64 << 10
+
+func (w *contentWriter) Write(p []byte) (int, error) {
+	if w.size += int64(len(p)); w.size > math.MaxUint32 {
+		return 0, tooLarge()
+	}
+	w.small.Write(p)
+	if w.large == nil {
+		if int64(w.small.Len()) < w.s.largeFrom {
+			return len(p), nil
+		}
+		if err := w.create(); err != nil {
+			return 0, err
+		}
+	}
+	for w.small.Len() > blockSize {
+		if err := w.block(w.small.Next(blockSize), 0); err != nil {
+			return 0, err
+		}
+	}
+	return len(p), nil
+}
+
+func (w *contentWriter) create() error {
+	f, err := w.s.fs.Create(fileName(contentPrefix, w.number))
+	if err != nil {
+		return err
+	}
+	w.large = f
+	var salt [8]byte
+	_, _ = rand.Read(salt[:])
+	w.salt = binary.LittleEndian.Uint64(salt[:])
+	head := record.FileHeader{Kind: record.ContentFile, Number: w.number, Salt: w.salt}.Append(nil)
+	w.off, w.flags = int64(len(head)), record.First
+	_, err = f.WriteAt(head, 0)
+	return err
+}
+
+func (w *contentWriter) block(p []byte, flags record.Flags) error {
+	f := record.Frame{Kind: record.KindBlock, Flags: w.flags | flags, Body: p, BodySum: record.Sum(p)}
+	w.flags = 0
+	b := f.Append(make([]byte, 0, f.Len()), w.salt, w.off)
+	if _, err := w.large.WriteAt(b, w.off); err != nil {
+		return err
+	}
+	w.off += int64(len(b))
+	return nil
+}
+
+// finish saves the file, if there is one, before the log speaks of it.
+func (w *contentWriter) finish() error {
+	if w.large == nil {
+		return nil
+	}
+	if err := w.block(w.small.Bytes(), record.Last); err != nil {
+		return err
+	}
+	err := w.large.Sync()
+	if err == nil {
+		err = w.s.fs.SyncDir()
+	}
+	if err != nil {
+		return w.s.fail(err)
+	}
+	return w.large.Close()
+}
+
+func (w *contentWriter) close() {
+	if w.large != nil {
+		_ = w.large.Close()
+	}
+}
+
+// Open gives access to a message's content. The content can be opened as often
+// as wanted for as long as the message is in the queue and the spool is open.
+func (s *Spool) Open(ctx context.Context, id string) (queue.Content, error) {
+	if err := s.begin(ctx); err != nil {
+		return nil, err
+	}
+	defer s.end()
+	number, ok := parseID(id)
+	if !ok {
+		return nil, queue.ErrNotFound
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	slots := s.index.Slots(number)
+	if len(slots) == 0 {
+		return nil, queue.ErrNotFound
+	}
+	return &content{s: s, number: number, size: int64(s.index.Get(slots[0]).Size)}, nil
+}
+
+// content is the content of a message in the spool.
+type content struct {
+	s      *Spool
+	number uint64
+	size   int64
+}
+
+func (c *content) Size() int64 { return c.size }
+
+// Open reads a small content as a whole, so that damage shows before the first
+// byte is used, and a large one block by block.
+func (c *content) Open() (io.ReadCloser, error) {
+	if err := c.s.begin(context.Background()); err != nil {
+		return nil, err
+	}
+	defer c.s.end()
+	h, m, err := c.s.openMessage(c.number, true)
+	if err != nil {
+		return nil, err
+	}
+	defer c.s.unpin(h.segment)
+	if m.InFile {
+		return c.s.openLarge(c.number, c.size)
+	}
+	body := h.rest
+	if len(body) >= h.header.BodyLen {
+		body = body[:h.header.BodyLen]
+		if record.Sum(body) != h.header.BodySum {
+			return nil, readError(fmt.Errorf("content of %s: %w", formatID(c.number), record.ErrDamaged))
+		}
+	} else if body, err = record.ReadBody(h.segment.file, int64(h.off), h.header, nil); err != nil {
+		return nil, readError(err)
+	}
+	return smallReader{bytes.NewReader(body)}, nil
+}
+
+// smallReader hides nothing of a bytes.Reader: io.Copy writes it in one piece.
+type smallReader struct{ *bytes.Reader }
+
+func (smallReader) Close() error { return nil }
+
+func (s *Spool) openLarge(number uint64, size int64) (io.ReadCloser, error) {
+	f, err := s.fs.Open(fileName(contentPrefix, number), false)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", queue.ErrDamaged, err)
+	}
+	h, err := record.ReadHeader(f, record.ContentFile)
+	if err == nil && h.Number != number {
+		err = fmt.Errorf("content of another message: %w", record.ErrDamaged)
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, readError(err)
+	}
+	return &largeReader{file: f, salt: h.Salt, off: record.HeaderSize, left: size}, nil
+}
+
+// largeReader reads a content file. No byte leaves it unverified.
+type largeReader struct {
+	file  vfs.File
+	salt  uint64
+	off   int64
+	left  int64  // of the content, after block
+	block []byte // read and not yet handed out
+	buf   []byte
+}
+
+func (r *largeReader) Read(p []byte) (int, error) {
+	if len(r.block) == 0 {
+		if r.left == 0 {
+			return 0, io.EOF
+		}
+		if err := r.next(); err != nil {
+			return 0, readError(err)
+		}
+	}
+	n := copy(p, r.block)
+	r.block = r.block[n:]
+	return n, nil
+}
+
+func (r *largeReader) next() error {
+	h, _, _, err := record.ReadHead(r.file, r.salt, r.off, record.FrameSize)
+	if err != nil {
+		return err
+	}
+	last := h.Flags&record.Last != 0
+	if h.Kind != record.KindBlock || h.BodyLen > blockSize || h.BodyLen == 0 ||
+		int64(h.BodyLen) > r.left || last != (int64(h.BodyLen) == r.left) {
+		return fmt.Errorf("content file at %d: %w", r.off, record.ErrDamaged)
+	}
+	if r.buf, err = record.ReadBody(r.file, r.off, h, r.buf); err != nil {
+		return err
+	}
+	r.block = r.buf
+	r.left -= int64(len(r.block))
+	r.off += h.Len()
+	return nil
+}
+
+func (r *largeReader) Close() error { return r.file.Close() }

@@ -1,0 +1,45 @@
+// Package disk is the queue in a directory: durable, embedded, without a
+// dependency.
+//
+//  1. Open takes the directory's lock and reads the newest checkpoint and the
+//     end of the log.
+//  2. Put appends the message's records to the log: its deliveries, and its
+//     envelope with the content. A content of 256 KiB or more is streamed to a
+//     file of its own and saved there first. All who call Put or Settle at one
+//     time share one write and one fdatasync.
+//  3. Claim picks deliveries in memory, where each costs 40 bytes, and reads
+//     their records.
+//  4. Settle appends what stays of a delivery, or its end. With messages to
+//     create it is saved before it returns; without, within a second.
+//  5. What nobody needs any more is given up with its whole segment. Where much
+//     of the log is useless, the mail that waits in the emptiest segment moves
+//     to the end of the log. From time to time a checkpoint of the index is
+//     taken, so that the next Open has little to read.
+//
+// The directory holds segments of the log ("segment-…"), large contents
+// ("content-…"), one checkpoint ("checkpoint-…") and the lock. The format is in
+// docs/spool-format.md; a checkpoint may be deleted while the spool is closed,
+// and costs the next Open time, nothing else may.
+//
+// # What survives
+//
+// Put, Hold, Release, Drop and a Settle that creates messages survive a power
+// cut once they have returned. Any other settlement, Flush and Postpone survive
+// the death of the process at once and a power cut within a second; until then
+// the delivery comes back as it was. A claim with AtMostOnce is saved before
+// Claim returns.
+//
+// # What goes wrong
+//
+// A write that fails fails the calls it was for, and nothing of theirs is
+// stored: ErrFull where the device is full. Once the device fails to save, or a
+// failed write cannot be undone, every further call answers ErrFailed until the
+// spool is opened again: what such a device shows need not be what it holds, so
+// Open writes it again. Damage to stored bytes answers queue.ErrDamaged for the
+// messages concerned, and the others are not affected. Check names what is
+// damaged; Dump shows the records.
+//
+// A Spool is safe for concurrent use. It has no goroutine of its own: one of the
+// callers who wait writes for the others. Maintenance, and saving what nobody
+// waits for, run for a moment now and then; Close waits for them.
+package disk

@@ -1,0 +1,182 @@
+package index
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"strings"
+	"time"
+)
+
+// destination is what is known of one destination.
+type destination struct {
+	name       string
+	lanes      uint32 // the first of them
+	deliveries int
+	held       int
+	leased     int
+	bytes      int64
+	postponed  int64 // microseconds; MinInt64 is not
+	until      time.Time
+	record     Place // of the postponement, where recorded
+	recorded   bool
+	used       bool
+}
+
+const notPostponed = math.MinInt64
+
+// destinationFor finds or makes the destination of a name.
+func (x *Index) destinationFor(name string) uint32 {
+	if d, known := x.names[name]; known {
+		return d
+	}
+	name = strings.Clone(name)
+	d := destination{name: name, lanes: none, postponed: notPostponed, used: true}
+	n := uint32(len(x.destinations))
+	if free := len(x.freeDestinations); free > 0 {
+		n = x.freeDestinations[free-1]
+		x.freeDestinations = x.freeDestinations[:free-1]
+		x.destinations[n] = d
+	} else {
+		x.destinations = append(x.destinations, d)
+	}
+	x.names[name] = n
+	return n
+}
+
+// forget frees a destination of which there is nothing to know.
+func (x *Index) forget(n uint32) {
+	d := &x.destinations[n]
+	if d.deliveries > 0 || d.recorded || d.postponed != notPostponed || x.pinned {
+		return
+	}
+	delete(x.names, d.name)
+	*d = destination{}
+	x.freeDestinations = append(x.freeDestinations, n)
+}
+
+// tenantFor finds or makes the number of a tenant.
+func (x *Index) tenantFor(name string) uint32 {
+	if t, known := x.tenants[name]; known {
+		return t
+	}
+	name = strings.Clone(name)
+	t := uint32(len(x.tenantNames))
+	x.tenantNames = append(x.tenantNames, name)
+	x.tenants[name] = t
+	return t
+}
+
+// Postponement is a destination that is kept back, and where that is recorded.
+type Postponement struct {
+	Name   string
+	Until  time.Time // zero: not any more
+	Record Place
+}
+
+// Postpone keeps a destination back until a time; zero lifts it. The place of
+// the record replaces the one before.
+func (x *Index) Postpone(p Postponement) {
+	n := x.destinationFor(p.Name)
+	d := &x.destinations[n]
+	if d.recorded {
+		x.refs(d.record.Segment).Destinations--
+	}
+	d.until, d.postponed = p.Until, notPostponed
+	d.record, d.recorded = p.Record, !p.Until.IsZero()
+	if d.recorded {
+		d.postponed = Micros(p.Until)
+		x.refs(p.Record.Segment).Destinations++
+	}
+	x.placeAll(d)
+	x.forget(n)
+}
+
+func (x *Index) placeAll(d *destination) {
+	for l := d.lanes; l != none; l = x.lanes[l].next {
+		x.place(x.lanes[l])
+	}
+}
+
+// Postponed is until when a destination is kept back, or zero.
+func (x *Index) Postponed(name string) time.Time {
+	if n, known := x.names[name]; known {
+		return x.destinations[n].until
+	}
+	return time.Time{}
+}
+
+// Postponements returns those recorded in a segment, or all.
+func (x *Index) Postponements(segment uint16, all bool) []Postponement {
+	var list []Postponement
+	for i := range x.destinations {
+		d := &x.destinations[i]
+		if d.recorded && (all || d.record.Segment == segment) {
+			list = append(list, Postponement{d.name, d.until, d.record})
+		}
+	}
+	return list
+}
+
+// Count is what waits for one destination.
+type Count struct {
+	Name                     string
+	Deliveries, Held, Leased int
+	Bytes                    int64
+	Postponed                time.Time
+	Oldest                   Slot // the delivery of the message with the lowest id
+	destination              uint32
+}
+
+// Survey returns the destinations with deliveries after a name, in order, at
+// most max.
+func (x *Index) Survey(after string, max int) []Count {
+	var list []Count
+	for i := range x.destinations {
+		d := &x.destinations[i]
+		if d.deliveries == 0 || d.name <= after {
+			continue
+		}
+		list = append(list, Count{d.name, d.deliveries, d.held, d.leased, d.bytes, d.until, none, uint32(i)})
+		if len(list) >= 2*max+1024 {
+			list = firstCounts(list, max)
+		}
+	}
+	list = firstCounts(list, max)
+	x.findOldest(list)
+	return list
+}
+
+func firstCounts(list []Count, max int) []Count {
+	slices.SortFunc(list, func(a, b Count) int { return cmp.Compare(a.Name, b.Name) })
+	return list[:min(len(list), max)]
+}
+
+func (x *Index) findOldest(list []Count) {
+	at := make(map[uint32]*Count, len(list))
+	for i := range list {
+		at[list[i].destination] = &list[i]
+	}
+	if len(at) == 0 {
+		return
+	}
+	x.each(func(s Slot, c *chunk, i int) {
+		n := at[x.lanes[c.lane[i]].key.destination]
+		if n != nil && (n.Oldest == none || c.id[i]>>16 < x.message(n.Oldest)) {
+			n.Oldest = s
+		}
+	})
+}
+
+// Micros is a time as the index keeps it: after 1970, and not after 4253.
+func Micros(t time.Time) int64 {
+	const last = 1<<56 - 1
+	sec := t.Unix()
+	if sec < 0 {
+		return 0
+	}
+	if sec > last/1_000_000 {
+		return last
+	}
+	return sec*1_000_000 + int64(t.Nanosecond()/1000)
+}

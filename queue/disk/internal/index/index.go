@@ -1,0 +1,251 @@
+package index
+
+import "math"
+
+// Index is the deliveries of one spool.
+type Index struct {
+	chunks []*chunk
+	free   uint32
+	table  table
+
+	lanes     []*lane
+	freeLanes []uint32
+	laneOfKey map[laneKey]uint32
+	due       laneHeap
+	later     laneHeap
+	now       int64 // the time of the last claim
+
+	destinations     []destination
+	freeDestinations []uint32
+	names            map[string]uint32
+	pinned           bool // numbers of destinations must not be given again
+
+	tenants     map[string]uint32
+	tenantNames []string
+
+	leases   map[Slot]*lease
+	byEnd    leaseHeap
+	segments []Refs
+
+	messages int
+	bytes    int64
+}
+
+// New returns an empty index.
+func New() *Index {
+	x := &Index{
+		free:      none,
+		laneOfKey: map[laneKey]uint32{},
+		names:     map[string]uint32{},
+		tenants:   map[string]uint32{},
+		leases:    map[Slot]*lease{},
+		now:       math.MinInt64,
+	}
+	x.due.less, x.later.less = before, earlier
+	return x
+}
+
+// Entry is what the index knows of a delivery.
+type Entry struct {
+	Message     uint64
+	Destination string
+	Tenant      string
+	Priority    int
+	AtOnce      bool  // due whatever the time
+	Since       int64 // since or from when it is due, in microseconds
+	Home        uint16
+	Record      Place
+	Size        uint32
+	Flags       Flags
+}
+
+// Refs are how many things that are still needed lie in one segment.
+type Refs struct {
+	Homes        int   // deliveries whose message's record is there
+	Records      int   // delivery records
+	Destinations int   // destination records
+	Bytes        int64 // roughly how much that is
+}
+
+// What a record takes beside the content, roughly.
+const (
+	MessageCost  = 300
+	DeliveryCost = 250
+	SmallCost    = 80
+)
+
+// Refs returns what is needed of a segment.
+func (x *Index) Refs(segment uint16) Refs { return *x.refs(segment) }
+
+func (x *Index) refs(segment uint16) *Refs {
+	for int(segment) >= len(x.segments) {
+		x.segments = append(x.segments, Refs{})
+	}
+	return &x.segments[segment]
+}
+
+// MessageBytes is what a message with such a content costs in its segment.
+func MessageBytes(size uint32, f Flags) int64 {
+	if f&InFile != 0 {
+		return MessageCost
+	}
+	return MessageCost + int64(size)
+}
+
+// Len is the number of deliveries, Messages of messages, and Bytes the size of
+// their contents.
+func (x *Index) Len() int { return int(x.table.count) }
+
+// Messages is the number of messages.
+func (x *Index) Messages() int { return x.messages }
+
+// Bytes is the size of all contents.
+func (x *Index) Bytes() int64 { return x.bytes }
+
+// Set adds a delivery, or replaces what is known of it. A lease stays.
+func (x *Index) Set(e *Entry) Slot {
+	if s, known := x.Find(e.Message, e.Destination); known {
+		x.update(s, e)
+		return s
+	}
+	first := !x.Has(e.Message)
+	s := x.alloc()
+	c, i := x.at(s)
+	c.when[i] = uint64(clampSince(e.Since))<<8 | uint64(e.Flags|used)
+	c.id[i] = e.Message<<16 | uint64(e.Home)
+	c.size[i], c.offset[i], c.record[i] = e.Size, e.Record.Offset, e.Record.Segment
+	c.lane[i] = x.laneFor(x.keyOf(e))
+	x.link(s)
+	if first {
+		x.messages++
+		x.bytes += int64(e.Size)
+	}
+	x.count(s, 1)
+	l := x.lanes[c.lane[i]]
+	if e.Flags&Held == 0 {
+		x.push(&l.pile, s)
+		x.place(l)
+	}
+	return s
+}
+
+func clampSince(t int64) int64 { return min(max(t, 0), 1<<56-1) }
+
+func (x *Index) keyOf(e *Entry) laneKey {
+	return laneKey{x.destinationFor(e.Destination), x.tenantFor(e.Tenant), int8(e.Priority), e.AtOnce}
+}
+
+func (x *Index) update(s Slot, e *Entry) {
+	x.unqueue(s)
+	x.count(s, -1)
+	c, i := x.at(s)
+	old := c.lane[i]
+	keep := Flags(c.when[i]) & (leased | used)
+	c.when[i] = uint64(clampSince(e.Since))<<8 | uint64(e.Flags|keep)
+	c.id[i] = e.Message<<16 | uint64(e.Home)
+	c.offset[i], c.record[i] = e.Record.Offset, e.Record.Segment
+	c.lane[i] = x.laneFor(x.keyOf(e))
+	x.leaveLane(old)
+	x.count(s, 1)
+	x.queue(s)
+}
+
+// Move changes where a delivery's records lie.
+func (x *Index) Move(s Slot, home uint16, record Place) {
+	x.count(s, -1)
+	c, i := x.at(s)
+	c.id[i] = c.id[i]&^0xffff | uint64(home)
+	c.offset[i], c.record[i] = record.Offset, record.Segment
+	x.count(s, 1)
+}
+
+// Remove takes a delivery out, its lease too, and reports whether it was the
+// last of its message.
+func (x *Index) Remove(s Slot) (last bool) {
+	x.unqueue(s)
+	x.count(s, -1)
+	if l := x.leases[s]; l != nil {
+		if l.pos >= 0 {
+			x.byEnd.remove(l.pos)
+		}
+		delete(x.leases, s)
+	}
+	c, i := x.at(s)
+	message, size, lane := c.id[i]>>16, c.size[i], c.lane[i]
+	d := x.lanes[lane].key.destination
+	x.unlink(s)
+	x.leaveLane(lane)
+	x.release(s)
+	x.forget(d)
+	last = !x.Has(message)
+	if last {
+		x.messages--
+		x.bytes -= int64(size)
+	}
+	if x.table.count == 0 {
+		x.chunks, x.table, x.free = nil, table{}, none
+	}
+	return last
+}
+
+// count adds a delivery to its segments and destination, or takes it off.
+func (x *Index) count(s Slot, sign int) {
+	c, i := x.at(s)
+	message, home := c.id[i]>>16, uint16(c.id[i])
+	other := x.any(message, func(o Slot, oc *chunk, oi int) bool {
+		return o != s && uint16(oc.id[oi]) == home
+	})
+	h := x.refs(home)
+	h.Homes += sign
+	if !other {
+		h.Bytes += int64(sign) * MessageBytes(c.size[i], Flags(c.when[i]))
+	}
+	r := x.refs(c.record[i])
+	r.Records += sign
+	r.Bytes += int64(sign) * DeliveryCost
+	d := &x.destinations[x.lanes[c.lane[i]].key.destination]
+	d.deliveries += sign
+	d.bytes += int64(sign) * int64(c.size[i])
+	if Flags(c.when[i])&Held != 0 {
+		d.held += sign
+	}
+	if Flags(c.when[i])&leased != 0 {
+		d.leased += sign
+	}
+}
+
+// Get returns what is known of a delivery.
+func (x *Index) Get(s Slot) Entry {
+	c, i := x.at(s)
+	l := x.lanes[c.lane[i]]
+	return Entry{
+		Message:     c.id[i] >> 16,
+		Destination: x.destinations[l.key.destination].name,
+		Tenant:      x.tenantNames[l.key.tenant],
+		Priority:    int(l.key.priority),
+		AtOnce:      l.key.atOnce,
+		Since:       int64(c.when[i] >> 8),
+		Home:        uint16(c.id[i]),
+		Record:      Place{c.record[i], c.offset[i]},
+		Size:        c.size[i],
+		Flags:       Flags(c.when[i]) &^ (leased | used),
+	}
+}
+
+// Is reports whether a slot is taken by a delivery of the message.
+func (x *Index) Is(s Slot, message uint64) bool {
+	if int(s/chunkLen) >= len(x.chunks) {
+		return false
+	}
+	c, i := x.at(s)
+	return Flags(c.when[i])&used != 0 && c.id[i]>>16 == message
+}
+
+// SetFlag changes one of Held and Claimed.
+func (x *Index) SetFlag(s Slot, f Flags, on bool) {
+	x.unqueue(s)
+	x.count(s, -1)
+	x.setFlag(s, f, on)
+	x.count(s, 1)
+	x.queue(s)
+}

@@ -1,0 +1,194 @@
+package index
+
+import "math"
+
+// lane is deliveries that differ in age alone.
+type lane struct {
+	key   laneKey
+	pile  pile   // those neither on hold nor leased
+	total int    // all of them
+	prev  uint32 // the neighbours among the lanes of the destination
+	next  uint32
+	where whichHeap
+	pos   int
+}
+
+type laneKey struct {
+	destination, tenant uint32
+	priority            int8
+	atOnce              bool // due whatever the time
+}
+
+type whichHeap uint8
+
+const (
+	inNone whichHeap = iota
+	inDue
+	inLater
+	inLocal // on the list of a claim in progress
+)
+
+// laneFor finds or makes a lane and counts one delivery more in it.
+func (x *Index) laneFor(k laneKey) uint32 {
+	n, known := x.laneOfKey[k]
+	if !known {
+		l := &lane{key: k, prev: none}
+		if free := len(x.freeLanes); free > 0 {
+			n = x.freeLanes[free-1]
+			x.freeLanes = x.freeLanes[:free-1]
+			x.lanes[n] = l
+		} else {
+			n = uint32(len(x.lanes))
+			x.lanes = append(x.lanes, l)
+		}
+		d := &x.destinations[k.destination]
+		l.next = d.lanes
+		if d.lanes != none {
+			x.lanes[d.lanes].prev = n
+		}
+		d.lanes = n
+		x.laneOfKey[k] = n
+	}
+	x.lanes[n].total++
+	return n
+}
+
+// leaveLane counts one delivery less and gives up a lane without any.
+func (x *Index) leaveLane(n uint32) {
+	l := x.lanes[n]
+	if l.total--; l.total > 0 {
+		return
+	}
+	x.unplace(l)
+	d := &x.destinations[l.key.destination]
+	if l.prev == none {
+		d.lanes = l.next
+	} else {
+		x.lanes[l.prev].next = l.next
+	}
+	if l.next != none {
+		x.lanes[l.next].prev = l.prev
+	}
+	delete(x.laneOfKey, l.key)
+	x.lanes[n] = nil
+	x.freeLanes = append(x.freeLanes, n)
+}
+
+// wake is when the lane's first is due, its destination's postponement
+// included, in microseconds.
+func (x *Index) wake(l *lane) int64 {
+	at := int64(math.MinInt64)
+	if !l.key.atOnce {
+		at = int64(x.since(l.pile.at(0)))
+	}
+	return max(at, x.destinations[l.key.destination].postponed)
+}
+
+// place puts the lane in the heap where it belongs now.
+func (x *Index) place(l *lane) {
+	want := inNone
+	if l.pile.n > 0 {
+		want = inLater
+		if x.wake(l) <= x.now {
+			want = inDue
+		}
+	}
+	if want != l.where {
+		x.unplace(l)
+		if want != inNone {
+			x.heapOf(want).push(x, l, want)
+		}
+		return
+	}
+	if want != inNone {
+		x.heapOf(want).fix(x, l.pos)
+	}
+}
+
+func (x *Index) unplace(l *lane) {
+	if l.where == inDue || l.where == inLater {
+		x.heapOf(l.where).remove(x, l.pos)
+	}
+	l.where = inNone
+}
+
+func (x *Index) heapOf(w whichHeap) *laneHeap {
+	if w == inDue {
+		return &x.due
+	}
+	return &x.later
+}
+
+// laneHeap is a heap of lanes that know their places in it.
+type laneHeap struct {
+	list []*lane
+	less func(x *Index, a, b *lane) bool
+}
+
+// earlier orders the lanes that wait, and those due by the order of claims.
+func earlier(x *Index, a, b *lane) bool { return x.wake(a) < x.wake(b) }
+
+func before(x *Index, a, b *lane) bool {
+	if a.key.priority != b.key.priority {
+		return a.key.priority > b.key.priority
+	}
+	sa, sb := a.pile.at(0), b.pile.at(0)
+	if x.since(sa) != x.since(sb) {
+		return x.since(sa) < x.since(sb)
+	}
+	if x.message(sa) != x.message(sb) {
+		return x.message(sa) < x.message(sb)
+	}
+	return x.destinations[a.key.destination].name < x.destinations[b.key.destination].name
+}
+
+func (h *laneHeap) push(x *Index, l *lane, w whichHeap) {
+	l.where, l.pos = w, len(h.list)
+	h.list = append(h.list, l)
+	h.up(x, l.pos)
+}
+
+func (h *laneHeap) remove(x *Index, i int) {
+	last := len(h.list) - 1
+	h.swap(i, last)
+	h.list[last] = nil
+	h.list = h.list[:last]
+	if i < last {
+		h.fix(x, i)
+	}
+}
+
+func (h *laneHeap) fix(x *Index, i int) {
+	l := h.list[i]
+	h.up(x, i)
+	h.down(x, l.pos)
+}
+
+func (h *laneHeap) up(x *Index, i int) {
+	for i > 0 && h.less(x, h.list[i], h.list[(i-1)/2]) {
+		h.swap(i, (i-1)/2)
+		i = (i - 1) / 2
+	}
+}
+
+func (h *laneHeap) down(x *Index, i int) {
+	for {
+		child := 2*i + 1
+		if child >= len(h.list) {
+			return
+		}
+		if child+1 < len(h.list) && h.less(x, h.list[child+1], h.list[child]) {
+			child++
+		}
+		if !h.less(x, h.list[child], h.list[i]) {
+			return
+		}
+		h.swap(i, child)
+		i = child
+	}
+}
+
+func (h *laneHeap) swap(i, j int) {
+	h.list[i], h.list[j] = h.list[j], h.list[i]
+	h.list[i].pos, h.list[j].pos = i, j
+}

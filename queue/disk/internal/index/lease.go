@@ -1,0 +1,160 @@
+package index
+
+import "time"
+
+// lease is a claimed delivery. One that has ended stays until the delivery is
+// claimed again, settled or dropped.
+type lease struct {
+	slot  Slot
+	token uint64
+	until time.Time
+	pos   int // in the heap by end; -1 once it has ended
+	note  any
+}
+
+// Lease gives a claimed delivery to whoever has the token, until a time. The
+// note is the owner's.
+func (x *Index) Lease(s Slot, token uint64, until time.Time, note any) {
+	x.unqueue(s)
+	l := x.leases[s]
+	if l == nil {
+		l = &lease{slot: s, pos: -1}
+		x.leases[s] = l
+		x.count(s, -1)
+		x.setFlag(s, leased, true)
+		x.count(s, 1)
+	}
+	l.token, l.until, l.note = token, until, note
+	x.byEnd.put(l)
+}
+
+// Leased returns the token, end and note of a delivery's lease; one that has
+// ended counts.
+func (x *Index) Leased(s Slot) (token uint64, until time.Time, note any, ok bool) {
+	l := x.leases[s]
+	if l == nil {
+		return 0, time.Time{}, nil, false
+	}
+	return l.token, l.until, l.note, true
+}
+
+// Note replaces the note of a lease.
+func (x *Index) Note(s Slot, note any) {
+	if l := x.leases[s]; l != nil {
+		l.note = note
+	}
+}
+
+// Unlease ends a delivery's lease for good, if it has one.
+func (x *Index) Unlease(s Slot) {
+	l := x.leases[s]
+	if l == nil {
+		return
+	}
+	x.unqueue(s)
+	if l.pos >= 0 {
+		x.byEnd.remove(l.pos)
+	}
+	delete(x.leases, s)
+	x.count(s, -1)
+	x.setFlag(s, leased, false)
+	x.count(s, 1)
+	x.queue(s)
+}
+
+// expire puts deliveries whose lease has ended back among the claimable.
+func (x *Index) expire(now time.Time) {
+	for len(x.byEnd) > 0 && !x.byEnd[0].until.After(now) {
+		l := x.byEnd[0]
+		x.byEnd.remove(0)
+		x.queue(l.slot)
+	}
+}
+
+// waiting reports whether a delivery stands in its lane's pile.
+func (x *Index) waiting(s Slot) bool {
+	if x.flags(s)&Held != 0 {
+		return false
+	}
+	l := x.leases[s]
+	return l == nil || l.pos < 0
+}
+
+// queue puts a delivery that may be claimed in its lane's pile, and unqueue
+// takes it out.
+func (x *Index) queue(s Slot) {
+	if x.waiting(s) {
+		l := x.laneOf(s)
+		x.push(&l.pile, s)
+		x.place(l)
+	}
+}
+
+func (x *Index) unqueue(s Slot) {
+	if x.waiting(s) {
+		l := x.laneOf(s)
+		x.take(l, s)
+	}
+}
+
+func (x *Index) take(l *lane, s Slot) {
+	x.remove(&l.pile, s)
+	if l.pile.n == 0 {
+		x.unplace(l)
+		return
+	}
+	x.place(l)
+}
+
+// leaseHeap is a heap of leases by their end.
+type leaseHeap []*lease
+
+func (h *leaseHeap) put(l *lease) {
+	if l.pos < 0 {
+		l.pos = len(*h)
+		*h = append(*h, l)
+	}
+	h.fix(l.pos)
+}
+
+func (h *leaseHeap) remove(i int) {
+	list := *h
+	last := len(list) - 1
+	list[i].pos = -1
+	if i < last {
+		list[i] = list[last]
+		list[i].pos = i
+	}
+	list[last] = nil
+	*h = list[:last]
+	if i < last {
+		h.fix(i)
+	}
+}
+
+func (h *leaseHeap) fix(i int) {
+	list := *h
+	for i > 0 && list[i].until.Before(list[(i-1)/2].until) {
+		list.swap(i, (i-1)/2)
+		i = (i - 1) / 2
+	}
+	for {
+		child := 2*i + 1
+		if child >= len(list) {
+			return
+		}
+		if child+1 < len(list) && list[child+1].until.Before(list[child].until) {
+			child++
+		}
+		if !list[child].until.Before(list[i].until) {
+			return
+		}
+		list.swap(i, child)
+		i = child
+	}
+}
+
+func (h leaseHeap) swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].pos, h[j].pos = i, j
+}

@@ -1,0 +1,80 @@
+package index
+
+import "github.com/nexthop-mail/nexthop/queue/disk/internal/record"
+
+// AtOnce is a flag of rows alone; in the index the lane says it.
+const AtOnce Flags = 1 << 7
+
+// Chunks is how many pieces Rows has.
+func (x *Index) Chunks() int { return len(x.chunks) }
+
+// Rows appends the deliveries of a chunk as a checkpoint has them.
+func (x *Index) Rows(list []record.Row, n int) []record.Row {
+	if n >= len(x.chunks) {
+		return list
+	}
+	c := x.chunks[n]
+	for i := range chunkLen {
+		f := Flags(c.when[i])
+		if f&used == 0 {
+			continue
+		}
+		key := x.lanes[c.lane[i]].key
+		f &^= leased | used
+		if key.atOnce {
+			f |= AtOnce
+		}
+		list = append(list, record.Row{
+			Message: c.id[i] >> 16, Since: c.when[i] >> 8,
+			Destination: key.destination, Tenant: key.tenant,
+			Offset: c.offset[i], Size: c.size[i],
+			Home: uint16(c.id[i]), Record: c.record[i],
+			Priority: key.priority, Flags: uint8(f),
+		})
+	}
+	return list
+}
+
+// Pin keeps the numbers of destinations from being given to others, until they
+// are unpinned.
+func (x *Index) Pin(on bool) {
+	x.pinned = on
+	if on {
+		return
+	}
+	for n := range x.destinations {
+		if x.destinations[n].used {
+			x.forget(uint32(n))
+		}
+	}
+}
+
+// Destinations returns the destinations with the numbers from one on, at most
+// max numbers, and where to go on; 0 is the end.
+func (x *Index) Destinations(from, max int) (list []record.DestinationState, next int) {
+	to := min(from+max, len(x.destinations))
+	for n := from; n < to; n++ {
+		d := &x.destinations[n]
+		if !d.used {
+			continue
+		}
+		s := record.DestinationState{Number: uint32(n), Name: d.name}
+		if d.recorded {
+			s.Until, s.Slot, s.Offset = d.until, d.record.Segment, d.record.Offset
+		}
+		list = append(list, s)
+	}
+	if to == len(x.destinations) {
+		to = 0
+	}
+	return list, to
+}
+
+// Tenants returns the names of the tenants by number.
+func (x *Index) Tenants() []record.TenantName {
+	list := make([]record.TenantName, len(x.tenantNames))
+	for n, name := range x.tenantNames {
+		list[n] = record.TenantName{Number: uint32(n), Name: name}
+	}
+	return list
+}

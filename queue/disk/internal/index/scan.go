@@ -1,0 +1,142 @@
+package index
+
+import "slices"
+
+// each calls f with every delivery. It may not change the index.
+func (x *Index) each(f func(s Slot, c *chunk, i int)) {
+	for n, c := range x.chunks {
+		for i := range chunkLen {
+			if Flags(c.when[i])&used != 0 {
+				f(Slot(n*chunkLen+i), c, i)
+			}
+		}
+	}
+}
+
+// List returns the numbers of the messages above after, in order, at most
+// max; with a destination only of those that wait for it.
+func (x *Index) List(after uint64, max int, destination string) []uint64 {
+	d, known := x.names[destination]
+	if destination != "" && !known {
+		return nil
+	}
+	// A bounded selection: what is above the limit need not be kept.
+	limit := uint64(1) << 63
+	var list []uint64
+	x.each(func(_ Slot, c *chunk, i int) {
+		m := c.id[i] >> 16
+		if m <= after || m >= limit {
+			return
+		}
+		if destination != "" && x.lanes[c.lane[i]].key.destination != d {
+			return
+		}
+		list = append(list, m)
+		if len(list) >= 4*max+1024 {
+			slices.Sort(list)
+			list = slices.Compact(list)
+			if len(list) > max {
+				list = list[:max]
+				limit = list[max-1]
+			}
+		}
+	})
+	slices.Sort(list)
+	list = slices.Compact(list)
+	return list[:min(len(list), max)]
+}
+
+// Flush makes deliveries due at once, from a time on the scale of Entry.Since:
+// those of a message, a destination, both, or all. Those with a lease and those
+// on hold are left out. The postponement of their destinations is lifted. It
+// returns how many there were.
+func (x *Index) Flush(since int64, message uint64, destination string) int {
+	n := 0
+	if message != 0 {
+		for _, s := range x.Slots(message) {
+			if e := x.Get(s); destination == "" || e.Destination == destination {
+				n += x.flushOne(s, &e, since)
+			}
+		}
+		return n
+	}
+	for i := range x.destinations {
+		d := &x.destinations[i]
+		if d.deliveries > 0 && (destination == "" || d.name == destination) {
+			n += x.flushDestination(uint32(i), since)
+		}
+	}
+	return n
+}
+
+func (x *Index) flushOne(s Slot, e *Entry, since int64) int {
+	x.Postpone(Postponement{Name: e.Destination})
+	if x.leases[s] != nil || e.Flags&Held != 0 {
+		return 0
+	}
+	e.AtOnce, e.Since = true, since
+	x.update(s, e)
+	return 1
+}
+
+func (x *Index) flushDestination(d uint32, since int64) int {
+	x.Postpone(Postponement{Name: x.destinations[d].name})
+	var lanes []uint32
+	for l := x.destinations[d].lanes; l != none; l = x.lanes[l].next {
+		lanes = append(lanes, l)
+	}
+	n := 0
+	for _, l := range lanes {
+		n += x.flushLane(l, since)
+	}
+	return n
+}
+
+// flushLane moves a lane's pile as a whole to the lane of what is due at once.
+func (x *Index) flushLane(n uint32, since int64) int {
+	from := x.lanes[n]
+	from.total++ // neither lane goes before the end
+	key := from.key
+	key.atOnce = true
+	into := x.laneFor(key)
+	to := x.lanes[into]
+	moved := from.pile
+	from.pile = pile{}
+	flushed := 0
+	for i := range moved.n {
+		s := moved.at(i)
+		if x.leases[s] != nil { // ended, but whoever had it may still settle
+			from.pile.grow(s)
+			continue
+		}
+		c, j := x.at(s)
+		c.when[j] = uint64(clampSince(since))<<8 | c.when[j]&0xff
+		c.lane[j] = into
+		to.pile.grow(s)
+		to.total++
+		from.total--
+		flushed++
+	}
+	for _, l := range []*lane{from, to} {
+		x.heapify(&l.pile)
+		x.unplace(l)
+		x.place(l)
+	}
+	x.leaveLane(n)
+	x.leaveLane(into)
+	return flushed
+}
+
+// AtHome returns the deliveries whose message's record is in a segment.
+func (x *Index) AtHome(segment uint16) []Slot {
+	if x.refs(segment).Homes == 0 {
+		return nil
+	}
+	var list []Slot
+	x.each(func(s Slot, c *chunk, i int) {
+		if uint16(c.id[i]) == segment {
+			list = append(list, s)
+		}
+	})
+	return list
+}

@@ -1,0 +1,176 @@
+package index
+
+import "math/bits"
+
+// table is a linear hash table of slots by message: it grows by one bucket at
+// a time, so that it neither stops for long nor ever needs itself twice.
+// The buckets' chains run through the chunks.
+//
+// The deliveries of a message with very many destinations are spread over
+// several buckets by destination. How many is in the message's number, so that
+// they can be found without a destination too.
+type table struct {
+	pages [][]uint32
+	n     uint32 // buckets
+	round uint32 // the largest power of two not above n
+	count uint32 // slots in it
+}
+
+const (
+	tablePage  = 4096
+	tableLoad  = 2 // slots for each bucket
+	spreadBits = 4
+	spreadMax  = 1<<spreadBits - 1
+)
+
+// Number is the number of the message that is the n-th of the spool and has so
+// many deliveries. Numbers rise with n.
+func Number(n uint64, deliveries int) uint64 {
+	spread := min(bits.Len(uint(deliveries)/8), spreadMax)
+	return n<<spreadBits | uint64(spread)
+}
+
+// Ordinal is the n that Number was given.
+func Ordinal(number uint64) uint64 { return number >> spreadBits }
+
+// spread is over how many buckets a message's deliveries are spread.
+func spread(message uint64) uint32 { return 1 << (message & spreadMax) }
+
+func (t *table) head(b uint32) *uint32 { return &t.pages[b/tablePage][b%tablePage] }
+
+// bucket is the one of a message's buckets with the given number.
+func (t *table) bucket(message uint64, part uint32) uint32 {
+	h := uint32(((message + uint64(part)<<48) * 0x9e3779b97f4a7c15) >> 32)
+	b := h & (2*t.round - 1)
+	if b >= t.n {
+		b = h & (t.round - 1)
+	}
+	return b
+}
+
+func part(message uint64, destination uint32) uint32 {
+	return (destination * 0x9e3779b1) >> 16 & (spread(message) - 1)
+}
+
+func (x *Index) bucketOf(c *chunk, i int) uint32 {
+	message := c.id[i] >> 16
+	return x.table.bucket(message, part(message, x.lanes[c.lane[i]].key.destination))
+}
+
+// addBucket makes an empty bucket.
+func (t *table) addBucket() {
+	if t.n%tablePage == 0 {
+		t.pages = append(t.pages, make([]uint32, tablePage))
+	}
+	*t.head(t.n) = none
+	t.n++
+	if t.n >= 2*t.round {
+		t.round = max(1, 2*t.round)
+	}
+}
+
+func (x *Index) link(s Slot) {
+	t := &x.table
+	if t.n == 0 {
+		t.addBucket()
+	}
+	if t.count >= t.n*tableLoad {
+		x.split()
+	}
+	c, i := x.at(s)
+	h := t.head(x.bucketOf(c, i))
+	c.next[i] = *h
+	*h = uint32(s)
+	t.count++
+}
+
+// split adds a bucket and moves to it what belongs there.
+func (x *Index) split() {
+	t := &x.table
+	from := t.n - t.round
+	rest := *t.head(from)
+	t.addBucket()
+	*t.head(from) = none
+	for rest != none {
+		c, i := x.at(Slot(rest))
+		s := rest
+		rest = c.next[i]
+		h := t.head(x.bucketOf(c, i))
+		c.next[i] = *h
+		*h = s
+	}
+}
+
+func (x *Index) unlink(s Slot) {
+	t := &x.table
+	c, i := x.at(s)
+	p := t.head(x.bucketOf(c, i))
+	for *p != uint32(s) {
+		c, i := x.at(Slot(*p))
+		p = &c.next[i]
+	}
+	*p = c.next[i]
+	t.count--
+}
+
+// chain calls f with the deliveries of a message in one bucket until it says
+// to stop, and reports whether it did.
+func (x *Index) chain(message uint64, part uint32, f func(s Slot, c *chunk, i int) bool) bool {
+	for s := *x.table.head(x.table.bucket(message, part)); s != none; {
+		c, i := x.at(Slot(s))
+		if c.id[i]>>16 == message && f(Slot(s), c, i) {
+			return true
+		}
+		s = c.next[i]
+	}
+	return false
+}
+
+// any reports whether f says yes to a delivery of the message. Two parts may
+// share a bucket, so that f may see a delivery more than once.
+func (x *Index) any(message uint64, f func(s Slot, c *chunk, i int) bool) bool {
+	if x.table.n == 0 {
+		return false
+	}
+	for p := range spread(message) {
+		if x.chain(message, p, f) {
+			return true
+		}
+	}
+	return false
+}
+
+// Slots returns the deliveries of a message.
+func (x *Index) Slots(message uint64) []Slot {
+	if x.table.n == 0 {
+		return nil
+	}
+	var list []Slot
+	for p := range spread(message) {
+		x.chain(message, p, func(s Slot, c *chunk, i int) bool {
+			if part(message, x.lanes[c.lane[i]].key.destination) == p {
+				list = append(list, s)
+			}
+			return false
+		})
+	}
+	return list
+}
+
+// Has reports whether the message has a delivery.
+func (x *Index) Has(message uint64) bool {
+	return x.any(message, func(Slot, *chunk, int) bool { return true })
+}
+
+// Find returns the delivery of a message at a destination.
+func (x *Index) Find(message uint64, destination string) (found Slot, ok bool) {
+	d, known := x.names[destination]
+	if !known || x.table.n == 0 {
+		return 0, false
+	}
+	ok = x.chain(message, part(message, d), func(s Slot, c *chunk, i int) bool {
+		found = s
+		return x.lanes[c.lane[i]].key.destination == d
+	})
+	return found, ok
+}

@@ -1,0 +1,164 @@
+package record
+
+import (
+	"encoding/binary"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+// Place is where a frame begins.
+type Place struct {
+	Segment uint64
+	Offset  uint32
+}
+
+// Delivery is the whole state of one delivery; a later record replaces an
+// earlier one.
+type Delivery struct {
+	ID          uint64 // of the message
+	Destination string
+	Home        Place // of the message's record
+	Due         time.Time
+	AtOnce      bool   // due whatever the time; Due is since when
+	Tenant      string // these are the message's
+	Priority    int
+	Size        uint32
+	InFile      bool
+	AtMostOnce  bool
+
+	Held    bool // the message is on hold
+	Warned  bool // the sender was told of the delay
+	Claimed bool // written before a delivery with AtMostOnce is handed out
+
+	Recipients []Recipient
+}
+
+// Recipient is one pending recipient and what happened to it so far.
+type Recipient struct {
+	queue.Recipient
+	queue.State
+}
+
+const (
+	deliveryAtMostOnce = 1 << iota
+	deliveryHeld
+	deliveryWarned
+	deliveryClaimed
+	deliveryAtOnce
+	deliveryInFile
+)
+
+// placeSize is the length of a Place, which begins the head of a Delivery at a
+// fixed length, so that it can be filled in when the frames' places are known.
+const placeSize = 12
+
+// SetHome fills in the place of the message's record in the head of a Delivery.
+func SetHome(head []byte, home Place) {
+	binary.LittleEndian.PutUint64(head, home.Segment)
+	binary.LittleEndian.PutUint32(head[8:], home.Offset)
+}
+
+// Append appends the head.
+func (d *Delivery) Append(b []byte) []byte {
+	start := len(b)
+	e := encoder(append(b, make([]byte, placeSize)...))
+	SetHome(e[start:], d.Home)
+	e.uint(d.ID)
+	e.string(d.Destination)
+	e.time(d.Due)
+	e.string(d.Tenant)
+	e.int(int64(d.Priority))
+	e.uint(uint64(d.Size))
+	flags := uint64(0)
+	for i, on := range []bool{d.AtMostOnce, d.Held, d.Warned, d.Claimed, d.AtOnce, d.InFile} {
+		if on {
+			flags |= 1 << i
+		}
+	}
+	e.uint(flags)
+	e.uint(uint64(len(d.Recipients)))
+	for i := range d.Recipients {
+		d.Recipients[i].append(&e)
+	}
+	return e
+}
+
+func (r *Recipient) append(e *encoder) {
+	e.string(r.Address)
+	e.uint(uint64(r.Notify))
+	e.string(r.OriginalType)
+	e.string(r.Original)
+	e.uint(uint64(r.Index))
+	e.uint(uint64(r.Attempts))
+	if r.Attempts == 0 {
+		return
+	}
+	e.uint(uint64(r.Outcome))
+	e.string(r.Reply.Host)
+	e.string(r.Reply.Addr)
+	e.int(int64(r.Reply.Code))
+	e.string(r.Reply.Enhanced)
+	e.string(r.Reply.Text)
+	e.time(r.Tried)
+}
+
+// ParseDelivery reads a head. It fails with ErrDamaged.
+func ParseDelivery(b []byte) (Delivery, error) {
+	p, d := parseDelivery(b)
+	if n := d.count(6); n > 0 {
+		p.Recipients = make([]Recipient, n)
+		for i := range p.Recipients {
+			p.Recipients[i].parse(&d)
+		}
+	}
+	return p, d.done()
+}
+
+// ParseDeliveryState reads a head without its recipients. It fails with
+// ErrDamaged.
+func ParseDeliveryState(b []byte) (Delivery, error) {
+	p, d := parseDelivery(b)
+	return p, d.err
+}
+
+func parseDelivery(b []byte) (Delivery, decoder) {
+	var p Delivery
+	d := decoder{b: b}
+	if len(b) < placeSize {
+		d.fail()
+		return p, d
+	}
+	p.Home = Place{binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint32(b[8:])}
+	d.b = b[placeSize:]
+	p.ID = d.uint()
+	p.Destination = d.string()
+	p.Due = d.time()
+	p.Tenant = d.string()
+	p.Priority = int(d.int())
+	p.Size = d.uint32()
+	flags := d.uint()
+	p.AtMostOnce = flags&deliveryAtMostOnce != 0
+	p.Held = flags&deliveryHeld != 0
+	p.Warned = flags&deliveryWarned != 0
+	p.Claimed = flags&deliveryClaimed != 0
+	p.AtOnce = flags&deliveryAtOnce != 0
+	p.InFile = flags&deliveryInFile != 0
+	return p, d
+}
+
+func (r *Recipient) parse(d *decoder) {
+	r.Address = d.string()
+	r.Notify = queue.Notify(d.uint())
+	r.OriginalType, r.Original = d.string(), d.string()
+	r.Index = int(d.uint32())
+	r.Attempts = int(d.uint32())
+	if r.Attempts == 0 {
+		return
+	}
+	r.Outcome = queue.Outcome(d.uint())
+	r.Reply.Host, r.Reply.Addr = d.string(), d.string()
+	r.Reply.Code = int(d.int())
+	r.Reply.Enhanced, r.Reply.Text = d.string(), d.string()
+	r.Tried = d.time()
+}

@@ -1,0 +1,175 @@
+package record
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+)
+
+// FrameSize is the length of a frame's own header. Frames begin at multiples
+// of Align.
+const (
+	FrameSize = 32
+	Align     = 8
+)
+
+// MaxHead is the longest head a frame may have.
+const MaxHead = 64 << 20
+
+// Kind says what a frame's head holds.
+type Kind uint8
+
+// The kinds of record.
+const (
+	KindMessage     Kind = iota + 1 // an envelope; the body is the content
+	KindDelivery                    // the state of one delivery, replacing earlier ones
+	KindGone                        // the end of one delivery
+	KindDestination                 // the state of one destination, replacing earlier ones
+	KindSegments                    // the segments in use; first in every segment
+	KindRetired                     // a segment that is no longer in use
+	KindBlock                       // a piece of a content file
+	KindTable                       // a piece of a checkpoint
+	KindFlush                       // deliveries made due at once
+)
+
+// Flags place a frame in its group.
+type Flags uint8
+
+// A frame on its own carries both.
+const (
+	First Flags = 1 << iota
+	Last
+)
+
+// Frame is one record.
+type Frame struct {
+	Kind  Kind
+	Flags Flags
+	// Mark is the end of what was known to be synced in this file when the
+	// frame was written.
+	Mark    uint32
+	Head    []byte
+	Body    []byte
+	BodySum uint32 // the sum of Body
+}
+
+// Len is the length of the frame in the file, filling included.
+func (f *Frame) Len() int64 { return frameLen(len(f.Head), len(f.Body)) }
+
+func frameLen(head, body int) int64 {
+	return (FrameSize + int64(head) + int64(body) + Align - 1) &^ (Align - 1)
+}
+
+// Append appends the frame as it stands at offset off of the file with the
+// given salt. BodySum must have been set.
+func (f *Frame) Append(b []byte, salt uint64, off int64) []byte {
+	start := len(b)
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(f.Head)))
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(f.Body)))
+	b = binary.LittleEndian.AppendUint32(b, Sum(f.Head))
+	b = binary.LittleEndian.AppendUint32(b, f.BodySum)
+	b = append(b, byte(f.Kind), byte(f.Flags), 0, 0)
+	b = binary.LittleEndian.AppendUint32(b, f.Mark)
+	b = binary.LittleEndian.AppendUint32(b, placeSum(b[start:], salt, off))
+	b = append(b, 0, 0, 0, 0)
+	b = append(b, f.Head...)
+	b = append(b, f.Body...)
+	for int64(len(b)-start)%Align != 0 {
+		b = append(b, 0)
+	}
+	return b
+}
+
+// placeSum is the sum of a frame's header at its place.
+func placeSum(header []byte, salt uint64, off int64) uint32 {
+	var place [40]byte
+	binary.LittleEndian.PutUint64(place[:], salt)
+	binary.LittleEndian.PutUint64(place[8:], uint64(off))
+	copy(place[16:], header[:24])
+	return Sum(place[:])
+}
+
+// FrameHeader is a frame without its bytes.
+type FrameHeader struct {
+	Kind             Kind
+	Flags            Flags
+	Mark             uint32
+	HeadLen, BodyLen int
+	HeadSum, BodySum uint32
+}
+
+// Len is the length of the frame in the file, filling included.
+func (h *FrameHeader) Len() int64 { return frameLen(h.HeadLen, h.BodyLen) }
+
+// ParseFrameHeader reads the header at the beginning of b, which stands at
+// offset off of the file with the given salt. It reports false where there is
+// none.
+func ParseFrameHeader(b []byte, salt uint64, off int64) (FrameHeader, bool) {
+	if len(b) < FrameSize || placeSum(b, salt, off) != binary.LittleEndian.Uint32(b[24:]) {
+		return FrameHeader{}, false
+	}
+	h := FrameHeader{
+		HeadLen: int(binary.LittleEndian.Uint32(b)),
+		BodyLen: int(binary.LittleEndian.Uint32(b[4:])),
+		HeadSum: binary.LittleEndian.Uint32(b[8:]),
+		BodySum: binary.LittleEndian.Uint32(b[12:]),
+		Kind:    Kind(b[16]),
+		Flags:   Flags(b[17]),
+		Mark:    binary.LittleEndian.Uint32(b[20:]),
+	}
+	return h, h.HeadLen <= MaxHead
+}
+
+// ReadHead reads the head of the frame at off, without its body. The hint is
+// how many bytes to read at first; bytes that follow the head within it are
+// returned as rest. It fails with ErrDamaged, or as r does.
+func ReadHead(r io.ReaderAt, salt uint64, off int64, hint int) (h FrameHeader, head, rest []byte, err error) {
+	b, err := readUpTo(r, off, max(hint, FrameSize))
+	if err != nil {
+		return h, nil, nil, err
+	}
+	h, ok := ParseFrameHeader(b, salt, off)
+	if !ok {
+		return h, nil, nil, fmt.Errorf("frame at %d: %w", off, ErrDamaged)
+	}
+	end := FrameSize + h.HeadLen
+	if len(b) < end {
+		if b, err = readUpTo(r, off, end); err != nil {
+			return h, nil, nil, err
+		}
+	}
+	if len(b) < end || Sum(b[FrameSize:end]) != h.HeadSum {
+		return h, nil, nil, fmt.Errorf("frame at %d: %w", off, ErrDamaged)
+	}
+	return h, b[FrameSize:end:end], b[end:], nil
+}
+
+// ReadBody reads the body of the frame at off into b, growing it as needed.
+// It fails with ErrDamaged, or as r does.
+func ReadBody(r io.ReaderAt, off int64, h FrameHeader, b []byte) ([]byte, error) {
+	if cap(b) < h.BodyLen {
+		b = make([]byte, h.BodyLen)
+	}
+	b = b[:h.BodyLen]
+	n, err := r.ReadAt(b, off+FrameSize+int64(h.HeadLen))
+	if n < len(b) {
+		if err != nil && err != io.EOF {
+			return nil, err
+		}
+		return nil, fmt.Errorf("frame at %d ends early: %w", off, ErrDamaged)
+	}
+	if Sum(b) != h.BodySum {
+		return nil, fmt.Errorf("body of the frame at %d: %w", off, ErrDamaged)
+	}
+	return b, nil
+}
+
+// readUpTo reads n bytes at off, fewer only at the end of the file.
+func readUpTo(r io.ReaderAt, off int64, n int) ([]byte, error) {
+	b := make([]byte, n)
+	got, err := r.ReadAt(b, off)
+	if got < n && err != io.EOF {
+		return nil, err
+	}
+	return b[:got], nil
+}

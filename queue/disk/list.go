@@ -1,0 +1,200 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/queue"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/index"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
+)
+
+// List returns a page of messages, oldest first.
+func (s *Spool) List(ctx context.Context, want queue.ListOptions) (queue.Page, error) {
+	if err := s.begin(ctx); err != nil {
+		return queue.Page{}, err
+	}
+	defer s.end()
+	most := want.Max
+	if most <= 0 {
+		most = queue.DefaultMax
+	}
+	s.mu.Lock()
+	numbers := s.index.List(after(want.After), most+1, want.Destination)
+	s.mu.Unlock()
+	var page queue.Page
+	if len(numbers) > most {
+		numbers = numbers[:most]
+		page.Next = formatID(numbers[most-1])
+	}
+	for _, number := range numbers {
+		if err := ctx.Err(); err != nil {
+			return queue.Page{}, err
+		}
+		e, err := s.show(number)
+		switch {
+		case errors.Is(err, queue.ErrNotFound):
+		case err != nil:
+			page.Unreadable = append(page.Unreadable, formatID(number))
+		default:
+			page.Entries = append(page.Entries, e)
+		}
+	}
+	return page, nil
+}
+
+// after is the number of an id, or for what is no id the greatest number whose
+// id is less.
+func after(id string) uint64 {
+	if n, ok := parseID(id); ok {
+		return n
+	}
+	lo, hi := uint64(0), uint64(1)<<48
+	for lo+1 < hi {
+		if mid := (lo + hi) / 2; formatID(mid) <= id {
+			lo = mid
+		} else {
+			hi = mid
+		}
+	}
+	return lo
+}
+
+// Show returns one message.
+func (s *Spool) Show(ctx context.Context, id string) (queue.Entry, error) {
+	if err := s.begin(ctx); err != nil {
+		return queue.Entry{}, err
+	}
+	defer s.end()
+	number, ok := parseID(id)
+	if !ok {
+		return queue.Entry{}, queue.ErrNotFound
+	}
+	return s.show(number)
+}
+
+// show reads all deliveries of a message, and the message with the first.
+func (s *Spool) show(number uint64) (queue.Entry, error) {
+	s.mu.Lock()
+	slots := s.index.Slots(number)
+	s.mu.Unlock()
+	var (
+		shown queue.Entry
+		parts []shownRecipient
+		found bool
+	)
+	for _, slot := range slots {
+		d, err := s.showDelivery(slot, number, &shown, !found)
+		if errors.Is(err, queue.ErrNotFound) {
+			continue // settled meanwhile
+		}
+		if err != nil {
+			return queue.Entry{}, err
+		}
+		found = true
+		parts = append(parts, s.waiting(slot, &d)...)
+		shown.Held = d.Held
+	}
+	if !found {
+		return queue.Entry{}, queue.ErrNotFound
+	}
+	slices.SortFunc(parts, func(a, b shownRecipient) int { return a.waiting.Index - b.waiting.Index })
+	for _, p := range parts {
+		shown.Message.Recipients = append(shown.Message.Recipients, p.recipient)
+		shown.Waiting = append(shown.Waiting, p.waiting)
+	}
+	return shown, nil
+}
+
+type shownRecipient struct {
+	recipient queue.Recipient
+	waiting   queue.Waiting
+}
+
+func (s *Spool) showDelivery(
+	slot index.Slot, number uint64, shown *queue.Entry, first bool,
+) (record.Delivery, error) {
+	if !first {
+		d, h, err := s.readDelivery(slot, number)
+		if err == nil {
+			s.unpin(h.segment)
+		}
+		return d, err
+	}
+	d, m, err := s.readBoth(slot, number)
+	if err != nil {
+		return d, err
+	}
+	shown.Message, shown.Size = m.Envelope, int64(m.Size)
+	shown.Message.ID, shown.Message.Recipients = formatID(number), nil
+	return d, nil
+}
+
+// waiting is where the recipients of a delivery stand.
+func (s *Spool) waiting(slot index.Slot, d *record.Delivery) []shownRecipient {
+	s.mu.Lock()
+	_, _, _, leased := s.index.Leased(slot)
+	next := s.index.Postponed(d.Destination)
+	s.mu.Unlock()
+	if !d.AtOnce && d.Due.After(next) {
+		next = d.Due
+	}
+	list := make([]shownRecipient, len(d.Recipients))
+	for i := range d.Recipients {
+		r := &d.Recipients[i]
+		list[i] = shownRecipient{r.Recipient, queue.Waiting{
+			State: r.State, Destination: d.Destination, Next: next, Leased: leased,
+		}}
+	}
+	return list
+}
+
+// Total counts everything.
+func (s *Spool) Total(ctx context.Context) (queue.Total, error) {
+	if err := s.begin(ctx); err != nil {
+		return queue.Total{}, err
+	}
+	defer s.end()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return queue.Total{Messages: s.index.Messages(), Deliveries: s.index.Len(), Bytes: s.index.Bytes()}, nil
+}
+
+// Survey counts by destination. It goes through the index once, and reads one
+// message for each destination it returns.
+func (s *Spool) Survey(ctx context.Context, after string, most int) ([]queue.Destination, error) {
+	if err := s.begin(ctx); err != nil {
+		return nil, err
+	}
+	defer s.end()
+	if most <= 0 {
+		most = queue.DefaultMax
+	}
+	s.mu.Lock()
+	counts := s.index.Survey(after, most)
+	numbers := make([]uint64, len(counts))
+	for i := range counts {
+		numbers[i] = s.index.Get(counts[i].Oldest).Message
+	}
+	s.mu.Unlock()
+	list := make([]queue.Destination, len(counts))
+	for i, c := range counts {
+		list[i] = queue.Destination{
+			Name: c.Name, Deliveries: c.Deliveries, Held: c.Held, Leased: c.Leased,
+			Bytes: c.Bytes, Oldest: s.arrival(numbers[i]), Postponed: c.Postponed,
+		}
+	}
+	return list, nil
+}
+
+// arrival is when a message arrived, zero where that cannot be read.
+func (s *Spool) arrival(number uint64) time.Time {
+	h, m, err := s.openMessage(number, false)
+	if err != nil {
+		return time.Time{}
+	}
+	s.unpin(h.segment)
+	return m.Envelope.Arrived
+}

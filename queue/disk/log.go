@@ -1,0 +1,236 @@
+package disk
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/queue"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
+)
+
+// write appends the batch to the log, all of it or nothing.
+func (s *Spool) write(b *batch) error {
+	if err := s.failed(); err != nil {
+		return err
+	}
+	if err := s.roll(b.bytes); err != nil {
+		return err
+	}
+	g := s.current
+	if g == nil {
+		return nil // there is nothing to write and nothing was ever written
+	}
+	start := g.size
+	pos, buf := start, s.buffer[:0]
+	for _, t := range b.tickets {
+		t.place(g, pos)
+		for i := range t.frames {
+			f := &t.frames[i].Frame
+			f.Mark = g.saved
+			buf = f.Append(buf, g.salt, pos)
+			pos += f.Len()
+			if len(buf) < writeSize {
+				continue
+			}
+			if err := s.writeAt(g, buf, pos, start); err != nil {
+				return err
+			}
+			buf = buf[:0]
+		}
+	}
+	if err := s.writeAt(g, buf, pos, start); err != nil {
+		return err
+	}
+	if cap(buf) <= 2*writeSize {
+		s.buffer = buf
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g.size = pos
+	s.sinceCheckpoint += pos - start
+	s.sinceMaintenance += pos - start
+	s.unsaved = s.unsaved || pos > start
+	return nil
+}
+
+// place fills in where the frames come to stand.
+func (t *ticket) place(g *segment, pos int64) {
+	t.at = t.at[:0]
+	for i := range t.frames {
+		t.at = append(t.at, uint32(pos))
+		pos += t.frames[i].Len()
+	}
+	for i := range t.frames {
+		if f := &t.frames[i]; f.home > 0 {
+			record.SetHome(f.Head, g.where(t.at[i+f.home]))
+		}
+	}
+}
+
+// writeSize is how much is written at a time.
+const writeSize = 1 << 20
+
+// writeAt writes what ends at an offset. Where that fails it undoes the batch,
+// which began at start: on the disk too, so that a message reported as not
+// stored never turns up later.
+func (s *Spool) writeAt(g *segment, p []byte, end, start int64) error {
+	if len(p) == 0 {
+		return nil
+	}
+	_, err := g.file.WriteAt(p, end-int64(len(p)))
+	if err == nil {
+		return nil
+	}
+	undo := g.file.Truncate(start)
+	if undo == nil {
+		undo = g.file.Sync()
+	}
+	if undo != nil {
+		return s.fail(undo)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g.saved, s.unsaved = uint32(start), false
+	return writeError(err)
+}
+
+// sync saves the log so far, and then deletes the files of contents that
+// nothing on the disk needs any more.
+func (s *Spool) sync() error {
+	g := s.current
+	if g == nil || !s.unsaved {
+		return nil
+	}
+	if err := g.file.Sync(); err != nil {
+		return s.fail(err)
+	}
+	s.mu.Lock()
+	g.saved, s.unsaved = uint32(g.size), false
+	dead := s.deadContents
+	s.deadContents = nil
+	s.mu.Unlock()
+	for _, number := range dead {
+		_ = s.fs.Remove(fileName(contentPrefix, number)) // the next Open tries again
+	}
+	return nil
+}
+
+// roll begins a new segment where there is none or the current one is full.
+func (s *Spool) roll(bytes int64) error {
+	g := s.current
+	if g != nil && (bytes == 0 || !s.rollNow && g.size+bytes <= s.segmentSize) {
+		return nil
+	}
+	if g != nil && s.unsaved {
+		if err := s.sync(); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	if len(s.segments.byNumber) >= maxSegments {
+		s.mu.Unlock()
+		return fmt.Errorf("%w: too many segments", queue.ErrFull)
+	}
+	number := s.nextSegment
+	s.nextSegment++
+	list := record.Segments{Next: s.nextMessage}
+	for _, old := range s.segments.list {
+		if old != nil {
+			list.List = append(list.List, record.Extent{Segment: old.number, Saved: old.saved})
+		}
+	}
+	s.mu.Unlock()
+	g, err := s.createSegment(number, list)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.segments.add(g)
+	s.current, s.rollNow = g, false
+	return nil
+}
+
+func (s *Spool) createSegment(number uint64, list record.Segments) (*segment, error) {
+	g := newSegment(number)
+	var salt [8]byte
+	_, _ = rand.Read(salt[:])
+	g.salt = binary.LittleEndian.Uint64(salt[:])
+	list.List = append(list.List, record.Extent{Segment: number})
+	head := record.FileHeader{Kind: record.SegmentFile, Number: number, Salt: g.salt}.Append(nil)
+	first := record.Frame{Kind: record.KindSegments, Flags: record.First | record.Last, Head: list.Append(nil)}
+	head = first.Append(head, g.salt, record.HeaderSize)
+
+	name := fileName(segmentPrefix, number)
+	f, err := s.fs.Create(name)
+	if err != nil {
+		return nil, writeError(err)
+	}
+	if _, err := f.WriteAt(head, 0); err != nil {
+		_ = f.Close()
+		_ = s.fs.Remove(name)
+		return nil, writeError(err)
+	}
+	err = f.Sync()
+	if err == nil {
+		err = s.fs.SyncDir()
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, s.fail(err)
+	}
+	g.file, g.size, g.saved = f, int64(len(head)), uint32(len(head))
+	return g, nil
+}
+
+// fail remembers that the device failed and returns the error that says so.
+func (s *Spool) fail(cause error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failure == nil {
+		s.failure = failure(cause)
+	}
+	return s.failure
+}
+
+func (s *Spool) failed() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failure
+}
+
+// saveDelay is how long what was written may stay unsaved where nothing else
+// has the log saved. With the time the device needs it is less than a second.
+const saveDelay = 500 * time.Millisecond
+
+// saveSoon sees to it that what is written now is saved within a second. The
+// lock is held.
+func (s *Spool) saveSoon() {
+	if s.saving || s.closed {
+		return
+	}
+	s.saving = true
+	s.background.Add(1)
+	s.saver = time.AfterFunc(saveDelay, func() {
+		defer s.background.Done()
+		s.mu.Lock()
+		s.saving = false
+		s.mu.Unlock()
+		_ = s.save() // a failure shows in every later call
+	})
+}
+
+// save has everything written so far saved.
+func (s *Spool) save() error {
+	s.mu.Lock()
+	if !s.unsaved || s.failure != nil {
+		defer s.mu.Unlock()
+		return s.failure
+	}
+	t := &ticket{durable: true}
+	s.enqueue(t)
+	s.mu.Unlock()
+	return s.wait(t)
+}

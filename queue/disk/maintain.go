@@ -1,0 +1,102 @@
+package disk
+
+import (
+	"context"
+
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/index"
+)
+
+// startMaintenance has checkpoints taken and dead segments deleted when enough
+// was written for that, in a goroutine that ends by itself and that Close waits
+// for. The lock is held.
+func (s *Spool) startMaintenance() {
+	if s.byHand || s.closed || s.maintaining || s.failure != nil ||
+		s.sinceMaintenance < s.segmentSize && !s.checkpointDue() {
+		return
+	}
+	s.maintaining = true
+	s.background.Add(1)
+	go func() {
+		defer s.background.Done()
+		_ = s.maintain(s.stopped) // what failed is tried again; a failed device shows in every call
+		s.mu.Lock()
+		s.maintaining = false
+		s.mu.Unlock()
+	}()
+}
+
+// maintain does what is due now. Only one runs at a time.
+func (s *Spool) maintain(ctx context.Context) error {
+	s.mu.Lock()
+	s.sinceMaintenance = 0
+	due := s.checkpointDue()
+	s.mu.Unlock()
+	if due {
+		if err := s.takeCheckpoint(ctx); err != nil {
+			return err
+		}
+	}
+	tried := map[*segment]bool{}
+	for ctx.Err() == nil {
+		g := s.worst(tried)
+		if g == nil {
+			return nil
+		}
+		tried[g] = true
+		if err := s.compact(ctx, g); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// live is roughly how much of a segment is still needed, and useless how much
+// is not. The lock is held.
+func (s *Spool) live(g *segment) (live, useless int64) {
+	needed := s.index.Refs(g.slot).Bytes
+	for _, n := range g.gone {
+		needed += int64(n) * index.SmallCost
+	}
+	if g.cost <= 0 {
+		return 0, g.size
+	}
+	live = int64(float64(g.size) * min(1, float64(needed)/float64(g.cost)))
+	return live, g.size - live
+}
+
+// worst is the segment that is to be given up next: one of which nothing is
+// needed, or, where more of the log is useless than not, the one with the
+// least in it. Nil where none is.
+func (s *Spool) worst(tried map[*segment]bool) *segment {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var live, useless, least int64
+	var worst *segment
+	for _, g := range s.segments.list {
+		if g == nil {
+			continue
+		}
+		l, u := s.live(g)
+		live, useless = live+l, useless+u
+		if g == s.current || g.broken || tried[g] || len(g.from) > 0 {
+			continue
+		}
+		if s.needless(g) {
+			return g
+		}
+		if worst == nil || l*worst.size < least*g.size {
+			worst, least = g, l
+		}
+	}
+	if useless <= live+s.segmentSize || worst == nil || least > worst.size*7/10 {
+		return nil
+	}
+	return worst
+}
+
+// needless reports whether nothing in a segment is needed any more. The lock is
+// held.
+func (s *Spool) needless(g *segment) bool {
+	r := s.index.Refs(g.slot)
+	return r.Homes == 0 && r.Records == 0 && r.Destinations == 0 && len(g.gone) == 0 && len(g.from) == 0
+}

@@ -1,0 +1,30 @@
+package disk
+
+import "fmt"
+
+// Problem is something in the directory that is not as it was written.
+type Problem struct {
+	// File is the name of the file, Offset where in it; -1 is the whole.
+	File   string
+	Offset int64
+
+	// Messages are the ids of the messages that cannot be delivered for it, as
+	// far as is known.
+	Messages []string
+
+	// Err is what is wrong.
+	Err error
+}
+
+// String is the problem in one line.
+func (p Problem) String() string {
+	s := p.File
+	if p.Offset >= 0 {
+		s = fmt.Sprintf("%s at %d", s, p.Offset)
+	}
+	s = fmt.Sprintf("%s: %v", s, p.Err)
+	if len(p.Messages) > 0 {
+		s = fmt.Sprintf("%s; messages %v", s, p.Messages)
+	}
+	return s
+}

@@ -1,0 +1,227 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"math"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/queue"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/index"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
+)
+
+// draft is a message that has been checked and read and is not in the queue yet.
+type draft struct {
+	message   *queue.Message
+	parts     []queue.Part
+	number    uint64
+	file      uint64 // the number it was given at first, by which its file goes
+	body      []byte // the content, unless it is in a file
+	bodySum   uint32
+	size      uint32
+	inFile    bool
+	keyed     bool
+	key       keyHash
+	reserved  bool // the key is
+	duplicate bool // number is that of the message that has the key
+}
+
+var errTooLarge = errors.New("4 GiB or more")
+
+// Put stores a message. It answers queue.ErrFull where the device has no room
+// or MaxMessages are there. A key is remembered for as long as its message is
+// in the queue.
+func (s *Spool) Put(ctx context.Context, now time.Time, m *queue.Message) (string, error) {
+	if err := s.begin(ctx); err != nil {
+		return "", err
+	}
+	defer s.end()
+	if err := s.enter(); err != nil {
+		return "", err
+	}
+	defer s.leave()
+	d, err := s.read(ctx, m)
+	if err != nil {
+		return "", err
+	}
+	drafts := []*draft{d}
+	if err := s.awaitKeys(ctx, drafts); err != nil {
+		s.abandon(drafts)
+		return "", err
+	}
+	s.reserveKey(d)
+	s.mu.Unlock()
+	if d.duplicate {
+		s.abandon(drafts)
+		return formatID(d.number), queue.ErrDuplicate
+	}
+	t := &ticket{durable: true}
+	s.encode(now, d, t)
+	s.mu.Lock()
+	s.enqueue(t)
+	s.mu.Unlock()
+	err = s.wait(t)
+	s.freeKeys(drafts)
+	if err != nil {
+		s.abandon(drafts)
+		return "", err
+	}
+	return formatID(d.number), nil
+}
+
+// enter counts a message on its way in against MaxMessages.
+func (s *Spool) enter() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failure != nil {
+		return s.failure
+	}
+	if s.maxMessages > 0 && s.index.Messages()+s.entering >= s.maxMessages {
+		return queue.ErrFull
+	}
+	s.entering++
+	return nil
+}
+
+func (s *Spool) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.entering--
+}
+
+// read checks a message, gives it a number and reads its content. It holds
+// nothing meanwhile: the content may come from this very spool.
+func (s *Spool) read(ctx context.Context, m *queue.Message) (*draft, error) {
+	parts, err := queue.Split(m)
+	if err != nil {
+		return nil, err
+	}
+	d := &draft{message: m, parts: parts, keyed: m.Key != ""}
+	if d.keyed {
+		d.key = hashKey(m.Tenant, m.Key)
+	}
+	s.mu.Lock()
+	d.number = index.Number(s.nextMessage, len(parts))
+	s.nextMessage++
+	s.mu.Unlock()
+	d.file = d.number
+	if err := s.readContent(ctx, d); err != nil {
+		s.abandon([]*draft{d})
+		return nil, err
+	}
+	d.bodySum = record.Sum(d.body)
+	return d, nil
+}
+
+// readContent takes a small content into memory and streams a large one into a
+// file.
+func (s *Spool) readContent(ctx context.Context, d *draft) error {
+	c := d.message.Content
+	size := c.Size()
+	if size > math.MaxUint32 {
+		return tooLarge()
+	}
+	if b := queue.BytesOf(c); b != nil && size == int64(len(b)) && size < s.largeFrom {
+		d.body, d.size = b, uint32(size)
+		return nil
+	}
+	w := &contentWriter{s: s, number: d.number}
+	if size > 0 && size < s.largeFrom {
+		w.small.Grow(int(size))
+	}
+	n, err := queue.CopyContent(ctx, w, c)
+	if err == nil {
+		err = w.finish()
+	}
+	d.inFile = w.large != nil
+	if err != nil {
+		w.close()
+		return writeError(err)
+	}
+	d.size = uint32(n)
+	if !d.inFile {
+		d.body = w.small.Bytes()
+	}
+	return nil
+}
+
+func tooLarge() error {
+	return &queue.MessageError{Field: "Content", Index: -1, Enhanced: "5.3.4", Err: errTooLarge}
+}
+
+// abandon deletes the files of drafts that did not become messages.
+func (s *Spool) abandon(drafts []*draft) {
+	for _, d := range drafts {
+		if d.inFile && s.failed() == nil {
+			_ = s.fs.Remove(fileName(contentPrefix, d.file))
+		}
+	}
+}
+
+// encode appends a message's records to a ticket, the deliveries first, so that
+// a claim of the only delivery reads both at once.
+func (s *Spool) encode(now time.Time, d *draft, t *ticket) {
+	m := record.Message{ID: d.number, Envelope: *d.message, Size: d.size, InFile: d.inFile}
+	if m.Envelope.Arrived.IsZero() {
+		m.Envelope.Arrived = now
+	}
+	first := len(t.frames)
+	var list []record.Delivery
+	for i, p := range d.parts {
+		r := record.Delivery{
+			ID: d.number, Destination: p.Destination,
+			Due: m.Envelope.NotBefore, Tenant: m.Envelope.Tenant, Priority: m.Envelope.Priority,
+			Size: d.size, InFile: d.inFile, AtMostOnce: m.Envelope.Guarantee == queue.AtMostOnce,
+		}
+		if r.Due.IsZero() {
+			r.Due, r.AtOnce = now, true
+		}
+		for _, n := range p.Recipients {
+			r.Recipients = append(r.Recipients, record.Recipient{
+				Recipient: d.message.Recipients[n], State: queue.State{Index: n},
+			})
+		}
+		list = append(list, r)
+		f := frame{home: len(d.parts) - i}
+		f.Kind, f.Head = record.KindDelivery, r.Append(nil)
+		t.frames = append(t.frames, f)
+	}
+	f := frame{}
+	f.Kind, f.Head, f.Body, f.BodySum = record.KindMessage, m.Append(nil), d.body, d.bodySum
+	t.frames = append(t.frames, f)
+	before := t.apply
+	t.apply = func(g *segment, at []uint32) {
+		if before != nil {
+			before(g, at)
+		}
+		s.added(g, at[first:], list, d)
+	}
+}
+
+// added puts a message in the index that is now in the log.
+func (s *Spool) added(g *segment, at []uint32, list []record.Delivery, d *draft) {
+	for i := range list {
+		e := entryOf(&list[i])
+		e.Home, e.Record = g.slot, g.place(at[i])
+		s.index.Set(&e)
+	}
+	g.cost += int64(len(list))*index.DeliveryCost + index.MessageCost + int64(len(d.body))
+	if d.keyed {
+		s.rememberKey(d.key, d.number)
+	}
+}
+
+// entryOf is a delivery's record as the index keeps it, without its place.
+func entryOf(r *record.Delivery) index.Entry {
+	e := index.Entry{
+		Message: r.ID, Destination: r.Destination, Tenant: r.Tenant, Priority: r.Priority,
+		AtOnce: r.AtOnce, Since: index.Micros(r.Due), Size: r.Size,
+	}
+	for i, on := range [...]bool{r.Held, r.AtMostOnce, r.Claimed, r.InFile} {
+		if on {
+			e.Flags |= [...]index.Flags{index.Held, index.AtMostOnce, index.Claimed, index.InFile}[i]
+		}
+	}
+	return e
+}

@@ -1,0 +1,346 @@
+package disk
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/index"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/vfs"
+)
+
+// found is what a directory holds.
+type found struct {
+	segments    map[uint64]*segment // with intact headers
+	sizes       map[uint64]int64    // of every segment's file
+	damaged     map[uint64]bool     // whose header is not intact
+	checkpoints []uint64            // newest first
+	contents    []uint64
+	leftovers   []string
+}
+
+// recover reads the directory. With readOnly it changes nothing on the disk.
+//
+//  1. The newest segment says which segments are in use.
+//  2. The newest intact checkpoint gives the index at some place.
+//  3. What was written from there on is read, group by group.
+//  4. The end of the log is written once more and saved: after a sync that
+//     failed, or with a process that died before its sync, what can be read
+//     there need not be on the disk.
+//  5. What nothing speaks of is deleted.
+func (s *Spool) recover(readOnly bool) error {
+	f, err := s.find()
+	if err != nil {
+		return err
+	}
+	u, err := s.inUse(f)
+	if err != nil {
+		return err
+	}
+	from, err := s.restore(f)
+	if err != nil {
+		return err
+	}
+	if err := s.replay(u, from); err != nil {
+		return err
+	}
+	s.purge()
+	s.numbers(f, u)
+	if readOnly {
+		return nil
+	}
+	if err := s.saveTail(u); err != nil {
+		return err
+	}
+	return s.clean(f)
+}
+
+// find lists the directory and opens the segments.
+func (s *Spool) find() (*found, error) {
+	list, err := s.fs.List()
+	if err != nil {
+		return nil, err
+	}
+	f := &found{segments: map[uint64]*segment{}, sizes: map[uint64]int64{}, damaged: map[uint64]bool{}}
+	for _, file := range list {
+		if n, ok := numberOf(file.Name, segmentPrefix); ok {
+			f.sizes[n] = file.Size
+			if err := s.openSegment(f, n, file.Size); err != nil {
+				f.close()
+				return nil, err
+			}
+		} else if n, ok := numberOf(file.Name, checkpointPrefix); ok {
+			f.checkpoints = append(f.checkpoints, n)
+		} else if n, ok := numberOf(file.Name, contentPrefix); ok {
+			f.contents = append(f.contents, n)
+		} else if strings.HasSuffix(file.Name, newSuffix) {
+			f.leftovers = append(f.leftovers, file.Name)
+		}
+	}
+	slices.Reverse(f.checkpoints)
+	return f, nil
+}
+
+func (f *found) close() {
+	for _, g := range f.segments {
+		_ = g.file.Close()
+	}
+}
+
+func (s *Spool) openSegment(f *found, number uint64, size int64) error {
+	file, err := s.fs.Open(fileName(segmentPrefix, number), false)
+	if err != nil {
+		return err
+	}
+	h, err := record.ReadHeader(file, record.SegmentFile)
+	if err == nil && h.Number != number {
+		err = fmt.Errorf("header of another segment: %w", record.ErrDamaged)
+	}
+	if err == nil {
+		g := newSegment(number)
+		g.file, g.salt, g.size = file, h.Salt, size
+		f.segments[number] = g
+		return nil
+	}
+	_ = file.Close()
+	switch {
+	case errors.Is(err, record.ErrNewer):
+		return fmt.Errorf("%w: %s: %w", ErrNewer, fileName(segmentPrefix, number), err)
+	case errors.Is(err, record.ErrDamaged):
+		f.damaged[number] = true
+		return nil
+	}
+	return err
+}
+
+// usage is which segments are in use.
+type usage struct {
+	numbers []uint64 // ascending
+	retired map[uint64]bool
+	next    uint64 // number of a message
+	tails   map[uint64]tail
+}
+
+// tail is where the records of a segment end, and how far there is no gap among
+// those that are not known to have been saved.
+type tail struct{ end, whole int64 }
+
+// inUse asks the newest segment whose list of segments is intact, and adds what
+// is newer than that.
+func (s *Spool) inUse(f *found) (*usage, error) {
+	newest := make([]uint64, 0, len(f.sizes))
+	for n := range f.sizes {
+		newest = append(newest, n)
+	}
+	slices.Sort(newest)
+	slices.Reverse(newest)
+	u := &usage{retired: map[uint64]bool{}, tails: map[uint64]tail{}}
+	saved := map[uint64]uint32{}
+	used := map[uint64]bool{}
+	unborn := true // so far, from the newest down
+	for _, n := range newest {
+		g := f.segments[n]
+		if g == nil {
+			unborn = unborn && f.sizes[n] <= longestUnborn(f)
+			used[n] = !unborn
+			continue
+		}
+		used[n], unborn = true, false
+		list, ok, err := s.survey(g, u)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			continue
+		}
+		u.next = list.Next
+		for _, x := range list.List {
+			used[x.Segment] = true
+			saved[x.Segment] = x.Saved
+		}
+		break
+	}
+	for n, is := range used {
+		if is && !u.retired[n] {
+			u.numbers = append(u.numbers, n)
+		}
+	}
+	slices.Sort(u.numbers)
+	for _, n := range u.numbers {
+		g := f.segments[n]
+		if g == nil {
+			g = newSegment(n)
+			s.problem(fileName(segmentPrefix, n), -1, missing(f, n))
+		}
+		g.saved = max(g.saved, saved[n])
+		if !s.segments.add(g) {
+			return nil, errors.New("disk: too many segments")
+		}
+	}
+	for n, g := range f.segments {
+		if s.segments.byNumber[n] == nil {
+			_ = g.file.Close()
+		}
+	}
+	return u, nil
+}
+
+func missing(f *found, n uint64) error {
+	if f.damaged[n] {
+		return fmt.Errorf("file header: %w", record.ErrDamaged)
+	}
+	return errors.New("the file is missing")
+}
+
+// longestUnborn is how long a file without an intact header may be to have been
+// a segment in the making when the power failed, before anything could be
+// written to it.
+func longestUnborn(f *found) int64 {
+	return int64(record.HeaderSize + record.FrameSize + 64 + 20*len(f.sizes))
+}
+
+// survey reads a segment for what it says of segments, and how much of it is
+// known to have been saved.
+func (s *Spool) survey(g *segment, u *usage) (list record.Segments, ok bool, err error) {
+	scan := record.NewScanner(g.file, g.size, g.salt, record.HeaderSize)
+	end := int64(record.HeaderSize)
+	for scan.Next() {
+		fr := scan.Frame()
+		g.saved = max(g.saved, fr.Mark)
+		end = scan.End()
+		switch fr.Kind {
+		case record.KindSegments:
+			if parsed, bad := record.ParseSegments(fr.Head); bad == nil && scan.Offset() == record.HeaderSize {
+				list, ok = parsed, true
+			}
+		case record.KindRetired:
+			if r, bad := record.ParseRetired(fr.Head); bad == nil {
+				u.retired[r.Segment] = true
+			}
+		}
+	}
+	t := tail{end: end, whole: end}
+	for _, gap := range scan.Gaps() {
+		if gap.From >= int64(g.saved) {
+			t.whole = min(t.whole, gap.From)
+		}
+	}
+	u.tails[g.number] = t
+	return list, ok, scan.Err()
+}
+
+// problem notes damage that does not keep the spool from opening.
+func (s *Spool) problem(file string, off int64, err error) {
+	s.problems = append(s.problems, Problem{File: file, Offset: off, Err: err})
+}
+
+// purge takes deliveries out whose message's segment is not in use any more:
+// whatever was needed of it has been moved, so that they have ended.
+func (s *Spool) purge() {
+	for _, g := range s.ghosts {
+		for _, slot := range s.index.AtHome(g.slot) {
+			s.index.Remove(slot)
+		}
+		if s.index.Refs(g.slot).Records == 0 {
+			s.segments.list[g.slot] = nil
+			continue
+		}
+		g.broken = true // what replaced those records is lost
+		s.problem(fileName(segmentPrefix, g.number), -1, errors.New("the file is missing"))
+	}
+	s.ghosts = nil
+}
+
+// numbers sets what the next message, segment and checkpoint are called.
+func (s *Spool) numbers(f *found, u *usage) {
+	next := max(u.next, s.nextMessage)
+	for _, n := range f.contents {
+		next = max(next, index.Ordinal(n)+1)
+	}
+	if len(s.problems) > 0 {
+		next += 1 << 20 // numbers may have been given that cannot be read any more
+	}
+	s.nextMessage = next
+	for n := range f.sizes {
+		s.nextSegment = max(s.nextSegment, n+1)
+	}
+	for _, n := range u.numbers {
+		s.nextSegment = max(s.nextSegment, n+1)
+	}
+	for n := range u.retired {
+		s.nextSegment = max(s.nextSegment, n+1)
+	}
+	if len(f.checkpoints) > 0 {
+		s.nextCheckpoint = f.checkpoints[0] + 1
+	}
+}
+
+// saveTail cuts off what follows the last record of the newest segment, writes
+// what was not known to be saved once more, and saves it.
+func (s *Spool) saveTail(u *usage) error {
+	if len(u.numbers) == 0 {
+		return nil
+	}
+	g := s.segments.byNumber[u.numbers[len(u.numbers)-1]]
+	s.applied = g.where(uint32(g.size))
+	t, ok := u.tails[g.number]
+	if !ok {
+		return nil
+	}
+	w, err := s.fs.Open(fileName(segmentPrefix, g.number), true)
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	if err := rewrite(w, min(int64(g.saved), t.end), t.end); err != nil {
+		return writeError(err)
+	}
+	if g.size > t.end {
+		if err := w.Truncate(t.end); err != nil {
+			return writeError(err)
+		}
+	}
+	if err := w.Sync(); err != nil {
+		return err
+	}
+	g.size, g.saved = t.end, max(g.saved, uint32(t.whole))
+	s.applied = g.where(uint32(g.size))
+	return nil
+}
+
+// rewrite writes a range of a file as it is.
+func rewrite(f vfs.File, from, to int64) error {
+	buf := make([]byte, writeSize)
+	for from < to {
+		n := min(int64(len(buf)), to-from)
+		if _, err := f.ReadAt(buf[:n], from); err != nil {
+			return err
+		}
+		if _, err := f.WriteAt(buf[:n], from); err != nil {
+			return err
+		}
+		from += n
+	}
+	return nil
+}
+
+// clean deletes what nothing speaks of. Contents stay where there is damage,
+// since what spoke of them may have been lost.
+func (s *Spool) clean(f *found) error {
+	for _, name := range f.leftovers {
+		_ = s.fs.Remove(name)
+	}
+	for n := range f.sizes {
+		if s.segments.byNumber[n] == nil {
+			_ = s.fs.Remove(fileName(segmentPrefix, n))
+		}
+	}
+	for _, n := range f.contents {
+		if !s.index.Has(n) && len(s.problems) == 0 {
+			_ = s.fs.Remove(fileName(contentPrefix, n))
+		}
+	}
+	return s.fs.SyncDir()
+}

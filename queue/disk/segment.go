@@ -1,0 +1,123 @@
+package disk
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/index"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/vfs"
+)
+
+// segment is one file of the log.
+type segment struct {
+	number uint64
+	slot   uint16   // its number in the index
+	file   vfs.File // nil where the file is missing
+	salt   uint64
+	size   int64  // up to the end of the last frame
+	saved  uint32 // how much is known to be on the disk, whole
+	cost   int64  // what was ever written to it, as the index reckons
+	gone   map[uint64]int
+	from   map[uint64]bool // segments of which it holds moved messages
+	flush  bool            // it has a flush that no checkpoint covers
+	broken bool            // a record in it that is needed cannot be read
+	pins   int
+	dead   bool // retired; the file goes with the last pin
+}
+
+func newSegment(number uint64) *segment {
+	return &segment{number: number, gone: map[uint64]int{}, from: map[uint64]bool{}}
+}
+
+// The names of files. Numbers have a fixed length, so that names sort as they do.
+const (
+	segmentPrefix    = "segment-"
+	checkpointPrefix = "checkpoint-"
+	contentPrefix    = "content-"
+	newSuffix        = ".new"
+	lockName         = "lock"
+)
+
+func fileName(prefix string, number uint64) string {
+	return fmt.Sprintf("%s%016x", prefix, number)
+}
+
+// numberOf takes a file's name apart.
+func numberOf(name, prefix string) (uint64, bool) {
+	if len(name) != len(prefix)+16 || name[:len(prefix)] != prefix {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(name[len(prefix):], 16, 64)
+	return n, err == nil && fileName(prefix, n) == name
+}
+
+// segments is the table of segments in use.
+type segments struct {
+	list     []*segment // by slot; nil is free
+	byNumber map[uint64]*segment
+}
+
+// maxSegments is how many slots the index can tell apart.
+const maxSegments = 1 << 16
+
+// add gives a segment a slot. It reports false where there is none left.
+func (t *segments) add(g *segment) bool {
+	for i, old := range t.list {
+		if old == nil {
+			g.slot, t.list[i] = uint16(i), g
+			t.byNumber[g.number] = g
+			return true
+		}
+	}
+	if len(t.list) == maxSegments {
+		return false
+	}
+	g.slot = uint16(len(t.list))
+	t.list = append(t.list, g)
+	t.byNumber[g.number] = g
+	return true
+}
+
+// remove takes a segment out of use: what was kept because of it is not needed
+// any more.
+func (t *segments) remove(g *segment) {
+	t.list[g.slot] = nil
+	delete(t.byNumber, g.number)
+	for _, other := range t.list {
+		if other != nil {
+			delete(other.gone, g.number)
+			delete(other.from, g.number)
+		}
+	}
+}
+
+// place is a record's place as the index has it.
+func (g *segment) place(off uint32) index.Place { return index.Place{Segment: g.slot, Offset: off} }
+
+// where is a record's place as the log has it.
+func (g *segment) where(off uint32) record.Place {
+	return record.Place{Segment: g.number, Offset: off}
+}
+
+// pin keeps a segment's file open until unpin. The lock is held.
+func (s *Spool) pin(g *segment) { g.pins++ }
+
+func (s *Spool) unpin(g *segment) {
+	s.mu.Lock()
+	g.pins--
+	last := g.dead && g.pins == 0
+	s.mu.Unlock()
+	if last {
+		s.discard(g)
+	}
+}
+
+// discard deletes the file of a retired segment. Where that fails, the next
+// Open does it.
+func (s *Spool) discard(g *segment) {
+	if g.file != nil {
+		_ = g.file.Close()
+	}
+	_ = s.fs.Remove(fileName(segmentPrefix, g.number))
+}

@@ -1,0 +1,269 @@
+package disk
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/queue"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/index"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/vfs"
+)
+
+// Options changes how a spool works. The zero value is right for nearly all.
+type Options struct {
+	// SegmentSize is how long a file of the log gets, in bytes; zero is
+	// DefaultSegmentSize. It may change from one Open to the next.
+	SegmentSize int64
+
+	// LargeContent is the size in bytes from which a content gets a file of its
+	// own; zero is DefaultLargeContent.
+	LargeContent int64
+
+	// MaxMessages is how many messages Put lets in before it answers
+	// queue.ErrFull; zero is no bound but the device's.
+	MaxMessages int
+}
+
+// The values that zero stands for in Options.
+const (
+	DefaultSegmentSize  = 64 << 20
+	DefaultLargeContent = 256 << 10
+)
+
+// Spool is a queue in a directory. It is safe for concurrent use by goroutines;
+// no second process can open the directory meanwhile.
+type Spool struct {
+	fs          vfs.FS
+	lock        io.Closer
+	segmentSize int64
+	largeFrom   int64
+	maxMessages int
+	byHand      bool // maintenance runs when it is called, not by itself
+
+	mu       sync.Mutex // never held while reading or writing a file
+	closed   bool
+	calls    int
+	idle     chan struct{} // closed when the last call ends after Close
+	failure  error
+	index    *index.Index
+	segments segments
+	current  *segment // where the log goes on; nil until something is written
+
+	nextSegment    uint64
+	nextCheckpoint uint64
+	nextMessage    uint64
+	lastToken      uint64
+	keys           keyTable
+	busy           map[index.Slot]bool
+	freed          chan struct{} // closed when busy or keys lose an element
+	deadContents   []uint64      // files to delete once the log is saved
+	entering       int           // messages on their way in, for MaxMessages
+
+	queue            []*batch
+	leading          bool // somebody writes the first batch, or is about to
+	buffer           []byte
+	unsaved          bool
+	saving           bool
+	saver            *time.Timer
+	rollNow          bool         // the next write begins a segment
+	applied          record.Place // the index has everything before it
+	checkpoint       record.Place // and the newest checkpoint everything before this
+	checkpointSize   int64
+	sinceCheckpoint  int64      // bytes written to the log
+	sinceMaintenance int64      // bytes written, and those that became useless
+	problems         []Problem  // found by recover
+	ghosts           []*segment // retired ones of which a checkpoint speaks; while opening
+
+	maintaining bool
+	stop        context.CancelFunc // ends maintenance
+	stopped     context.Context
+	background  sync.WaitGroup
+}
+
+// All that Spool can do.
+var (
+	_ queue.Queue     = (*Spool)(nil)
+	_ queue.Lister    = (*Spool)(nil)
+	_ queue.Holder    = (*Spool)(nil)
+	_ queue.Dropper   = (*Spool)(nil)
+	_ queue.Flusher   = (*Spool)(nil)
+	_ queue.Postponer = (*Spool)(nil)
+	_ queue.Surveyor  = (*Spool)(nil)
+	_ io.Closer       = (*Spool)(nil)
+)
+
+// Open opens the spool in a directory, which it makes where there is none. It
+// reads the newest checkpoint and what was written since. Damage does not keep
+// it from opening: what is lost answers queue.ErrDamaged, and Check names it.
+// The caller must call Close.
+//
+// Errors: ErrLocked, ErrNewer, or the file system's.
+func Open(dir string, o Options) (*Spool, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	s, err := open(vfs.OS(dir), o)
+	if err != nil {
+		return nil, fmt.Errorf("disk: open %s: %w", dir, err)
+	}
+	return s, nil
+}
+
+func open(fs vfs.FS, o Options) (*Spool, error) {
+	lock, err := fs.Lock(lockName)
+	if errors.Is(err, vfs.ErrLocked) {
+		return nil, ErrLocked
+	}
+	if err != nil {
+		return nil, err
+	}
+	s := newSpool(fs, o)
+	s.lock = lock
+	if err := s.recover(false); err != nil {
+		s.closeFiles()
+		_ = lock.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func newSpool(fs vfs.FS, o Options) *Spool {
+	s := &Spool{
+		fs:             fs,
+		segmentSize:    o.SegmentSize,
+		largeFrom:      o.LargeContent,
+		maxMessages:    o.MaxMessages,
+		index:          index.New(),
+		segments:       segments{byNumber: map[uint64]*segment{}},
+		keys:           newKeyTable(),
+		busy:           map[index.Slot]bool{},
+		freed:          make(chan struct{}),
+		idle:           make(chan struct{}),
+		nextSegment:    1,
+		nextCheckpoint: 1,
+		nextMessage:    1,
+	}
+	if s.segmentSize <= 0 {
+		s.segmentSize = DefaultSegmentSize
+	}
+	if s.largeFrom <= 0 {
+		s.largeFrom = DefaultLargeContent
+	}
+	var token [8]byte
+	_, _ = rand.Read(token[:]) // so that no token comes twice across a restart
+	s.lastToken = binary.LittleEndian.Uint64(token[:])
+	s.stopped, s.stop = context.WithCancel(context.Background())
+	return s
+}
+
+// begin lets a call in, unless it is over before it begins; end lets it out.
+func (s *Spool) begin(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return queue.ErrClosed
+	}
+	s.calls++
+	return nil
+}
+
+func (s *Spool) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls--
+	if s.closed && s.calls == 0 {
+		close(s.idle)
+	}
+}
+
+// Close waits for the calls under way, saves what is written and gives the
+// directory up. The error is that of saving; nothing is lost by ignoring it
+// that a power cut at this moment would not lose too.
+func (s *Spool) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	if s.calls == 0 {
+		close(s.idle)
+	}
+	if s.saver != nil && s.saver.Stop() {
+		s.saving = false
+		s.background.Done()
+	}
+	s.mu.Unlock()
+	s.stop()
+	<-s.idle
+	s.background.Wait()
+	err := s.save()
+	if err == nil {
+		err = s.lastCheckpoint()
+	}
+	s.closeFiles()
+	return errors.Join(err, s.lock.Close())
+}
+
+func (s *Spool) closeFiles() {
+	for _, g := range s.segments.list {
+		if g != nil && g.file != nil {
+			_ = g.file.Close()
+		}
+	}
+}
+
+// acquire waits until none of a message's deliveries is being changed by
+// another call and reserves them; release gives them back. What may have
+// changed meanwhile must be looked up again. It takes all or waits for all, so
+// that two calls never wait for each other.
+func (s *Spool) acquire(ctx context.Context, slots []index.Slot) error {
+	for {
+		s.mu.Lock()
+		free := true
+		for _, slot := range slots {
+			free = free && !s.busy[slot]
+		}
+		if free {
+			for _, slot := range slots {
+				s.busy[slot] = true
+			}
+			s.mu.Unlock()
+			return nil
+		}
+		freed := s.freed
+		s.mu.Unlock()
+		select {
+		case <-freed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (s *Spool) release(slots []index.Slot) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, slot := range slots {
+		delete(s.busy, slot)
+	}
+	s.notify()
+}
+
+// notify wakes those who wait for something that another call has reserved.
+// The lock is held.
+func (s *Spool) notify() {
+	close(s.freed)
+	s.freed = make(chan struct{})
+}
