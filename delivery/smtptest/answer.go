@@ -77,6 +77,11 @@ func (s *session) play(address, usual string, now ...moment) (text string, err e
 	} else {
 		text, err = s.perform(c, at, usual)
 	}
+	// Who does not know BDAT has taken the octets for commands: with such a host
+	// nobody needs to go on.
+	if now[len(now)-1].at == Chunk && (strings.HasPrefix(text, "500") || strings.HasPrefix(text, "502")) {
+		s.lost = true
+	}
 	if err == nil {
 		err = s.sayEarly(at)
 	}

@@ -81,8 +81,9 @@ func extensionScenarios() []*Scenario {
 		at("a pipelining host gets its mail", "RFC 2920 section 3.1", offers("PIPELINING"), offers(), visits(mx1)),
 		at("a host with everything gets its mail", "RFC 5321 section 2.2",
 			offers("PIPELINING", "CHUNKING", "SIZE 1000000", "8BITMIME", "SMTPUTF8", "DSN", "ENHANCEDSTATUSCODES", "STARTTLS", "LIMITS RCPTMAX=100 MAILMAX=10"), offers(), visits(mx1)),
-		at("a lost reply to a group leads to the next host", "RFC 2920 section 3.1",
-			&Host{Extensions: []string{"PIPELINING"}, Script: []Cue{{At: Rcpt, Then: Skip}}}, offers()),
+		at("replies that do not fit their commands lead to the next host", "RFC 2920 section 3.1",
+			&Host{Extensions: []string{"PIPELINING"}, Script: []Cue{{At: Rcpt, Nth: 1, Then: Skip}}}, offers(),
+			to("a@example.com", "b@example.com"), visits(mx1, mx2)),
 	}
 }
 

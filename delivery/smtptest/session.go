@@ -27,7 +27,7 @@ type session struct {
 	// given in a flight before the present one is known to the client.
 	flight  int
 	excused bool // the last reply excuses a client that just closes
-	lost    bool // a command was skipped: the client waits in vain
+	lost    bool // replies no longer fit commands: nobody can ask for manners
 	said421 int  // the flight in which 421 was said; 0 is none
 
 	hello      string
