@@ -83,7 +83,7 @@ func (s *Sender) transact(ctx context.Context, j *job, h *hop, sess *session, ba
 		return out
 	}
 	for i := range res.Rcpts {
-		s.find(&out.findings[i], h, &res, &res.Rcpts[i])
+		s.find(&out.findings[i], h, &res.Rcpts[i])
 	}
 	return out
 }
@@ -143,7 +143,7 @@ func notifyParam(n queue.Notify) string {
 }
 
 // find fills in what a transaction meant for one recipient.
-func (s *Sender) find(f *finding, h *hop, res *smtp.Result, r *smtp.RcptResult) {
+func (s *Sender) find(f *finding, h *hop, r *smtp.RcptResult) {
 	switch r.State {
 	case smtp.Delivered:
 		*f = finding{tried: true, answered: true, verdict: Taken, reply: queue.Reply{

@@ -20,7 +20,7 @@ func BIND(ip string, zones map[string]string) *Server {
 	return &Server{
 		Package: "bind",
 		Users:   []string{"bind"},
-		Dirs:    map[string]Dir{"/var/cache/bind": {Owner: "bind"}, "/run/named": {Owner: "bind"}},
+		Dirs:    map[string]Dir{"/var/cache/bind": {}, "/run/named": {}},
 		Files:   files,
 		Command: []string{"/usr/sbin/named", "-g", "-n", "1", "-c", "/etc/bind/named.conf"},
 		Listen:  ip + ":53",

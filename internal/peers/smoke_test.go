@@ -6,14 +6,11 @@ import (
 	"bufio"
 	"fmt"
 	"net"
-	"os"
 	"strings"
 	"testing"
 
 	"github.com/nexthop-mail/nexthop/internal/peers"
 )
-
-func TestMain(m *testing.M) { os.Exit(peers.Main(m, nil)) }
 
 // TestServersTakeMail speaks to each server by hand, so that a test that fails
 // elsewhere is not the rig's fault.
