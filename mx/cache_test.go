@@ -221,8 +221,13 @@ func TestCacheCountsLargeAnswers(t *testing.T) {
 		t.Error("a large answer outlived 200 younger ones")
 	}
 	tiny := &mx.Cache{Resolver: behind, MaxEntries: 10}
+	_, _ = tiny.Resolve(t.Context(), "small.test", mx.TypeA)
 	if a, err := tiny.Resolve(t.Context(), "large.test", mx.TypeA); err != nil || len(a.Addrs) != 5001 {
 		t.Errorf("an answer too large to keep is %d addresses, %v", len(a.Addrs), err)
+	}
+	before := behind.count()
+	if _, _ = tiny.Resolve(t.Context(), "small.test", mx.TypeA); behind.count() > before {
+		t.Error("an answer too large to keep drove out another")
 	}
 }
 
@@ -323,6 +328,23 @@ func TestCacheSingleFlight(t *testing.T) {
 			})
 		})
 	}
+	t.Run("who leaves a question that it asked waits for its end", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			ended := false
+			c := &mx.Cache{Resolver: resolverFunc(func(ctx context.Context, _ string, _ mx.Type) (mx.Answer, error) {
+				<-ctx.Done()
+				time.Sleep(time.Second)
+				ended = true
+				return mx.Answer{}, ctx.Err()
+			})}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			_, err := c.Resolve(ctx, "e.test", mx.TypeA)
+			if wantFailure(t, err, mx.Canceled); !ended {
+				t.Error("the question went on without its caller")
+			}
+		})
+	})
 	t.Run("a caller whose context has ended asks nothing", func(t *testing.T) {
 		behind := &counter{answer: always(found(0))}
 		ctx, cancel := context.WithCancel(t.Context())

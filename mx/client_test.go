@@ -142,6 +142,20 @@ func TestClientAnswers(t *testing.T) {
 	}
 }
 
+func TestClientBelievesAnAuthority(t *testing.T) {
+	t.Run("MX-3 an authoritative server that names itself and has no record", func(t *testing.T) {
+		c := clientOf(t, func(x exchange) {
+			m := x.reply(t, 0, "authority", "e.test. 60 IN NS ns.e.test.")
+			m.Authoritative = true
+			x.send(pack(t, m))
+		})
+		a, err := c.Resolve(t.Context(), "e.test", mx.TypeMX)
+		if err != nil || a.Status != mx.NoData || a.TTL != 0 {
+			t.Errorf("answer is %+v, %v; want no data, to be used once", a, err)
+		}
+	})
+}
+
 func TestClientFailures(t *testing.T) {
 	edns := func(code uint16) script {
 		return func(x exchange) {
@@ -151,11 +165,19 @@ func TestClientFailures(t *testing.T) {
 			x.send(pack(t, m))
 		}
 	}
+	cutAbsence := func(rcode int) script {
+		return func(x exchange) {
+			w := pack(t, x.reply(t, rcode, "authority", soa))
+			x.send(w[:len(w)-3])
+		}
+	}
 	tests := []struct {
 		name  string
 		serve script
 		want  mx.Failure
 	}{
+		{"MX-5 no such name, cut short", cutAbsence(dns.RcodeNameError), mx.Malformed},
+		{"MX-5 no such record, cut short", cutAbsence(dns.RcodeSuccess), mx.Malformed},
 		{"MX-5 server failure", answering(t, dns.RcodeServerFailure), mx.ServFail},
 		{"MX-5 refused", answering(t, dns.RcodeRefused), mx.Refused},
 		{"MX-5 not implemented", answering(t, dns.RcodeNotImplemented), mx.Refused},
@@ -246,6 +268,11 @@ func TestClientIgnoresForeignDatagrams(t *testing.T) {
 			m.Question = append(m.Question, m.Question[0])
 			return pack(t, m)
 		},
+		"another opcode": func(x exchange) []byte {
+			m := x.reply(t, 0, "e.test. 60 IN A 203.0.113.9")
+			m.Opcode = dns.OpcodeNotify
+			return pack(t, m)
+		},
 		"a query":       func(x exchange) []byte { return pack(t, x.query) },
 		"empty":         func(exchange) []byte { return []byte{} },
 		"eleven bytes":  func(x exchange) []byte { return good(x)[:11] },
@@ -306,6 +333,21 @@ func TestClientToleratesMalformedRecords(t *testing.T) {
 		c := clientOf(t, func(x exchange) { x.send(withShortData(x, "e.test. 60 IN MX 10 m.e.test.")) })
 		a, err := c.Resolve(t.Context(), "e.test", mx.TypeMX)
 		if err != nil || !reflect.DeepEqual(a.MX, []mx.MX{{Preference: 10, Host: "m.e.test"}}) {
+			t.Fatalf("answer is %+v, %v; want the one good record", a, err)
+		}
+	})
+	t.Run("MX-5 an address of the wrong length is none", func(t *testing.T) {
+		c := clientOf(t, func(x exchange) {
+			m := x.reply(t, 0, "e.test. 60 IN A 192.0.2.1")
+			for _, data := range []string{"20010db8000000000000000000000001", "c00002", "c000020100"} {
+				m.Answer = append(m.Answer, &dns.RFC3597{
+					Hdr: dns.RR_Header{Name: "e.test.", Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 60}, Rdata: data,
+				})
+			}
+			x.send(pack(t, m))
+		})
+		a, err := c.Resolve(t.Context(), "e.test", mx.TypeA)
+		if err != nil || !reflect.DeepEqual(a.Addrs, addrs("192.0.2.1")) {
 			t.Fatalf("answer is %+v, %v; want the one good record", a, err)
 		}
 	})

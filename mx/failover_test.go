@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/miekg/dns"
 	"github.com/nexthop-mail/nexthop/mx"
+	"github.com/nexthop-mail/nexthop/mx/mxtest"
 )
 
 // log notes who was asked, in order.
@@ -144,6 +144,65 @@ func TestClientRemembersTheDead(t *testing.T) {
 		up.Store(true)
 		time.Sleep(30 * time.Second)
 		ask("1")
+	})
+}
+
+func TestClientForgivesTheDead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l log
+		var up atomic.Bool
+		good, bad := answering(t, 0, "e.test. 60 IN A 192.0.2.1"), answering(t, dns.RcodeServerFailure)
+		choose := func(ifUp, ifDown script) script {
+			return func(x exchange) {
+				if up.Load() {
+					ifUp(x)
+				} else {
+					ifDown(x)
+				}
+			}
+		}
+		c := &mx.Client{
+			Servers: []mx.Server{{Addr: first}, {Addr: second}},
+			Dial: dialTo(t, map[string]script{
+				first: l.around("1", choose(good, silent)), second: l.around("2", choose(bad, good)),
+			}),
+		}
+		for i, want := range [][]string{{"1", "2"}, {"2", "1"}, {"1"}} {
+			if _, err := c.Resolve(t.Context(), "e.test", mx.TypeA); err != nil {
+				t.Fatal(err)
+			}
+			if asked := l.take(); !slices.Equal(asked, want) {
+				t.Errorf("question %d: asked %v, want %v", i, asked, want)
+			}
+			up.Store(true)
+		}
+	})
+}
+
+func TestClientBlamesNoServerForImpatience(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l log
+		good := answering(t, 0, "e.test. 60 IN A 192.0.2.1")
+		c := &mx.Client{
+			Servers: []mx.Server{{Addr: first}, {Addr: second}},
+			Dial: dialTo(t, map[string]script{
+				first: l.around("1", func(x exchange) {
+					time.Sleep(time.Second)
+					good(x)
+				}),
+				second: l.around("2", good),
+			}),
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		_, err := c.Resolve(ctx, "e.test", mx.TypeA)
+		wantFailure(t, err, mx.Canceled)
+		if _, err := c.Resolve(t.Context(), "e.test", mx.TypeA); err != nil {
+			t.Fatal(err)
+		}
+		if asked := l.take(); !slices.Equal(asked, []string{"1", "1"}) {
+			t.Errorf("asked %v, want the first server each time", asked)
+		}
 	})
 }
 
@@ -294,33 +353,32 @@ func TestClientEndsWithItsContext(t *testing.T) {
 }
 
 func TestClientOnSockets(t *testing.T) {
-	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
+	server := &mxtest.Server{DNS: &mxtest.DNS{
+		Zone:  "e.test. A 192.0.2.1\nlong.test. A 192.0.2.1\nlong.test. A 192.0.2.2",
+		Rules: []mxtest.Rule{{Name: "long.test", Fault: mxtest.Truncated}},
+	}}
+	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ports := make(chan uint16, 100)
-	server := &dns.Server{PacketConn: conn, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
-		ports <- netip.MustParseAddrPort(w.RemoteAddr().String()).Port()
-		x := exchange{query: q}
-		_ = w.WriteMsg(x.reply(t, 0, "e.test. 60 IN A 192.0.2.1"))
-	})}
-	served := make(chan error, 1)
-	go func() { served <- server.ActivateAndServe() }()
-	defer func() {
-		conn.Close()
-		<-served
-	}()
-	c := &mx.Client{Servers: []mx.Server{{Addr: conn.LocalAddr().String()}}}
-	seen := make(map[uint16]bool)
+	defer server.Close()
+	c := &mx.Client{Servers: []mx.Server{{Addr: server.Addr()}}}
 	for range 30 {
 		if a, err := c.Resolve(t.Context(), "e.test", mx.TypeA); err != nil || len(a.Addrs) != 1 {
 			t.Fatalf("answer %+v, %v", a, err)
 		}
-		seen[<-ports] = true
+	}
+	seen := make(map[string]bool)
+	for _, q := range server.DNS.Queries() {
+		seen[q.Client] = true
 	}
 	if len(seen) < 15 {
 		t.Errorf("%d different source ports in 30 queries", len(seen))
 	}
+	t.Run("MX-35 over TCP where UDP is too small", func(t *testing.T) {
+		if a, err := c.Resolve(t.Context(), "long.test", mx.TypeA); err != nil || len(a.Addrs) != 2 {
+			t.Errorf("answer %+v, %v; want both addresses", a, err)
+		}
+	})
 }
 
 func TestClientOnSocketsRefused(t *testing.T) {

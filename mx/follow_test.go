@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/mx"
@@ -162,6 +163,80 @@ func TestFollowHoldsResolversToTheirWord(t *testing.T) {
 	})
 }
 
+func TestRouteTTL(t *testing.T) {
+	const soa = "test. 300 SOA ns.test. root.test. 1 2 3 4 300\n"
+	tests := []struct {
+		name, zone string
+		router     mx.Router
+		want       time.Duration
+	}{
+		{name: "MX-33 the address is the least", zone: soa + "e.test 300 MX 10 m.test\n m.test 5 A 192.0.2.1\n m.test 60 AAAA 2001:db8::1", want: 5 * time.Second},
+		{name: "MX-33 the MX record is the least", zone: soa + "e.test 5 MX 10 m.test\n m.test 60 A 192.0.2.1", want: 5 * time.Second},
+		{name: "MX-33 the alias of a host is the least", zone: soa + "e.test 300 MX 10 m.test\n m.test 5 CNAME n.test\n n.test 60 A 192.0.2.1", want: 5 * time.Second},
+		{name: "MX-33 the alias of the domain is the least", zone: soa + "e.test 5 CNAME f.test\n f.test 60 MX 10 m.test\n m.test 60 A 192.0.2.1", want: 5 * time.Second},
+		{
+			name: "MX-33 the absence of a better host is the least",
+			zone: "test. 7 SOA ns.test. root.test. 1 2 3 4 7\n e.test 300 MX 10 gone.test\n e.test 300 MX 20 m.test\n m.test 60 A 192.0.2.1", want: 7 * time.Second,
+		},
+		{
+			name: "MX-33 a family that is not asked about does not count", router: mx.Router{Family: mx.IPv4Only},
+			zone: "e.test 300 MX 10 m.test\n m.test 60 A 192.0.2.1", want: time.Minute,
+		},
+		{name: "MX-33 without MX, the address is the least", zone: soa + "e.test 5 A 192.0.2.1", want: 5 * time.Second},
+		{name: "MX-33 without MX, its absence is the least", zone: "test. 7 SOA ns.test. root.test. 1 2 3 4 7\n e.test 60 A 192.0.2.1", want: 7 * time.Second},
+	}
+	for i := range tests {
+		test := &tests[i]
+		t.Run(test.name, func(t *testing.T) {
+			test.router.Resolver = zone(t, test.zone)
+			route, err := test.router.Route(t.Context(), "e.test")
+			if err != nil || route.TTL != test.want {
+				t.Errorf("TTL is %v, %v; want %v", route.TTL, err, test.want)
+			}
+		})
+	}
+}
+
+func TestRouteFromCache(t *testing.T) {
+	t.Run("MX-8, MX-6 aliases are followed from the cache", func(t *testing.T) {
+		dns := zone(t, "e.test CNAME f.test\n f.test MX 10 alias.test\n alias.test CNAME real.test\n real.test A 192.0.2.1\n real.test AAAA 2001:db8::1")
+		r := mx.Router{Resolver: &mx.Cache{Resolver: dns}}
+		for range 2 {
+			route, err := r.Route(t.Context(), "e.test")
+			if got, want := describe(route, err), "mx: 10 alias.test=real.test 2001:db8::1 192.0.2.1"; got != want {
+				t.Errorf("route is %s, want %s", got, want)
+			}
+		}
+		if n := len(dns.Queries()); n != 6 {
+			t.Errorf("asked %v, want each question once", questions(dns))
+		}
+	})
+	t.Run("MX-33, MX-14 the route is found anew within the TTL", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			dns := zone(t, "e.test 60 MX 10 m1.test\n m1.test 3600 A 192.0.2.1\n m2.test 3600 A 192.0.2.2")
+			r := mx.Router{Resolver: &mx.Cache{Resolver: dns}, Family: mx.IPv4Only}
+			look := func(domain, want string) {
+				t.Helper()
+				route, err := r.Route(t.Context(), domain)
+				if got := describe(route, err); got != want {
+					t.Errorf("route is %s, want %s", got, want)
+				}
+			}
+			look("e.test", "mx: 10 m1.test 192.0.2.1")
+			if err := dns.SetZone("e.test 60 MX 10 m2.test\nm2.test 3600 A 192.0.2.2"); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(59 * time.Second)
+			look("E.TEST.", "mx: 10 m1.test 192.0.2.1")
+			if n := dns.Count("e.test", mx.TypeMX); n != 1 {
+				t.Errorf("asked for MX %d times within the TTL, want once", n)
+			}
+			time.Sleep(2 * time.Second)
+			look("e.test", "mx: 10 m2.test 192.0.2.2")
+		})
+	})
+}
+
 func TestRouteSecurity(t *testing.T) {
 	const chain = "e.test MX 10 m.e.test\n m.e.test CNAME n.other.test\n n.other.test A 192.0.2.1\n"
 	const plain = "e.test MX 10 m.e.test\n m.e.test A 192.0.2.1\n m.e.test AAAA 2001:db8::1\n"
@@ -170,7 +245,6 @@ func TestRouteSecurity(t *testing.T) {
 		zone                        string
 		secure                      []string
 		route, nameSecure, wantHost bool
-		asked                       int // CNAME questions
 	}{
 		{name: "MX-36 nothing is secure", zone: plain},
 		{name: "MX-36 all is secure", zone: plain, secure: []string{"test"}, route: true, nameSecure: true, wantHost: true},
@@ -195,6 +269,10 @@ func TestRouteSecurity(t *testing.T) {
 			if route.Secure != test.route || h.Secure != test.wantHost || h.NameSecure != test.nameSecure {
 				t.Errorf("route, host, name secure: %v, %v, %v; want %v, %v, %v",
 					route.Secure, h.Secure, h.NameSecure, test.route, test.wantHost, test.nameSecure)
+			}
+			// Each step came in a response of its own: nothing more is to be asked.
+			if n := f.Count("m.e.test", mx.TypeCNAME) + f.Count("e.test", mx.TypeCNAME); n > 0 {
+				t.Errorf("asked for CNAME records %d times", n)
 			}
 		})
 	}

@@ -35,6 +35,7 @@ func TestAddresses(t *testing.T) {
 		{name: "one family", host: "relay.test", router: mx.Router{Family: mx.IPv4Only}, want: "0 relay.test 192.0.2.1", asked: []string{"A relay.test"}},
 		{name: "family order", host: "relay.test", router: mx.Router{Order: mx.PreferIPv4}, want: "0 relay.test 192.0.2.1 2001:db8::1"},
 		{name: "limit", host: "many.test", want: "0 many.test 192.0.2.1 192.0.2.2 192.0.2.3 192.0.2.4"},
+		{name: "limit of one's own", host: "many.test", router: mx.Router{MaxAddrsPerHost: 2}, want: "0 many.test 192.0.2.1 192.0.2.2"},
 		{name: "MX-28 this host's name and address mean what they say", host: "relay.test", router: mx.Router{Self: []string{"relay.test"}, SelfAddrs: addrs("192.0.2.1")}, want: "0 relay.test 2001:db8::1 192.0.2.1"},
 		{name: "loopback, link-local and private", host: "inside.test", router: mx.Router{RefusePrivate: true}, want: "0 inside.test 10.0.0.1 169.254.0.1 127.0.0.1"},
 		{name: "unspecified and multicast", host: "nobody.test", want: "550 5.4.4 no usable mail exchanger"},
@@ -78,5 +79,22 @@ func TestAddresses(t *testing.T) {
 				t.Errorf("MX-31: asked %q, want no question about MX", asked)
 			}
 		})
+	}
+}
+
+func TestAddressesSecurity(t *testing.T) {
+	for _, test := range []struct {
+		secure           []string
+		host, nameSecure bool
+	}{
+		{nil, false, false}, {[]string{"a.test", "b.test"}, true, true}, {[]string{"a.test"}, false, true}, {[]string{"b.test"}, false, false},
+	} {
+		dns := wideZone(t, "a.test CNAME b.test\n b.test A 192.0.2.1")
+		sign(dns, test.secure)
+		r := mx.Router{Resolver: &mx.Client{Servers: []mx.Server{{Addr: first, TrustAD: true}}, Dial: dns.Dial}}
+		host, err := r.Addresses(t.Context(), "a.test")
+		if err != nil || host.Secure != test.host || host.NameSecure != test.nameSecure {
+			t.Errorf("MX-36 with %v secure: host, name secure are %v, %v, %v; want %v, %v", test.secure, host.Secure, host.NameSecure, err, test.host, test.nameSecure)
+		}
 	}
 }

@@ -108,9 +108,6 @@ func (s *search) viaImplicit(ctx context.Context, noMX *Answer) error {
 	hosts := []lookup{{name: noMX.Name}}
 	h := &hosts[0]
 	s.router.lookUp(ctx, hosts)
-	if s.route.Secure {
-		s.router.askFirstSteps(ctx, hosts)
-	}
 	if !h.hasAddress() && h.failure() == nil {
 		if h.noSuchName() {
 			return fail(NoSuchDomain, s.route.Domain, h.name, nil)

@@ -92,6 +92,12 @@ func TestFromNet(t *testing.T) {
 				t.Errorf("asked for %q", q.Name)
 			}
 		}
+		// What the system's search list holds is not ours to say: an absolute
+		// name is what keeps it out.
+		_, err := r.Resolve(t.Context(), "refused.test", mx.TypeMX)
+		if de, ok := errors.AsType[*net.DNSError](err); !ok || de.Name != "refused.test." {
+			t.Errorf("error is %v, want one about an absolute name", err)
+		}
 	})
 	t.Run("a type it does not know", func(t *testing.T) {
 		if _, err := r.Resolve(t.Context(), "ok.test", mx.TypeTLSA); !errors.Is(err, errors.ErrUnsupported) {

@@ -172,6 +172,19 @@ func TestRouteLimitsHosts(t *testing.T) {
 	})
 }
 
+func TestRouteLimitsHostsThatAreNoBetter(t *testing.T) {
+	t.Run("MX-26 hosts beyond the limit that are no better than this one do not matter", func(t *testing.T) {
+		r := mx.Router{
+			Resolver:  zone(t, "e.test MX 5 gone.test\n"+level(20, 10)),
+			SelfAddrs: addrs("192.0.2.1"), // all of them
+		}
+		route, err := r.Route(t.Context(), "e.test")
+		if got := describe(route, err); !strings.HasPrefix(got, "550 5.4.4") {
+			t.Errorf("got %s, want a permanent error: the only better host has no address", got)
+		}
+	})
+}
+
 func TestRouteAddressOrder(t *testing.T) {
 	const both = "e.test MX 10 a.test\n a.test A 192.0.2.1\n a.test A 192.0.2.2\n a.test A 192.0.2.3\n a.test AAAA 2001:db8::1\n a.test AAAA 2001:db8::2\n a.test AAAA 2001:db8::3"
 	const split = "e.test MX 10 six.test\n e.test MX 20 four.test\n six.test AAAA 2001:db8::1\n four.test A 192.0.2.1"
@@ -183,6 +196,10 @@ func TestRouteAddressOrder(t *testing.T) {
 		{name: "MX-18 families take turns", zone: both, want: "mx: 10 a.test 2001:db8::1 192.0.2.1 2001:db8::2 192.0.2.2"},
 		{name: "MX-18 IPv4 first", router: mx.Router{Order: mx.PreferIPv4}, zone: both, want: "mx: 10 a.test 192.0.2.1 192.0.2.2 2001:db8::1 2001:db8::2"},
 		{name: "MX-18 IPv6 first", router: mx.Router{Order: mx.PreferIPv6}, zone: both, want: "mx: 10 a.test 2001:db8::1 2001:db8::2 192.0.2.1 192.0.2.2"},
+		{
+			name: "MX-18 the family that is first has the odd address", router: mx.Router{Order: mx.PreferIPv4, MaxAddrsPerHost: 3}, zone: both,
+			want: "mx: 10 a.test 192.0.2.1 192.0.2.2 2001:db8::1",
+		},
 		{
 			name: "MX-18 IPv4 first does not cross preferences", router: mx.Router{Order: mx.PreferIPv4}, zone: split,
 			want: "mx: 10 six.test 2001:db8::1, 20 four.test 192.0.2.1",

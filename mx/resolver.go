@@ -19,6 +19,8 @@ import (
 //   - Aliases that the response carries are followed. A response that ends in
 //     an alias whose target's records it does not carry is answered with status
 //     Aliased; the caller asks again at the last target.
+//   - A question of TypeCNAME is not followed: it is answered with Success, the
+//     one alias in Aliases, and its target as Name.
 //   - Resolve ends when ctx ends, and is safe for concurrent use.
 //   - The slices of an Answer may be shared: nobody changes them.
 type Resolver interface {

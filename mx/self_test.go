@@ -67,6 +67,10 @@ func TestRouteWithoutSelfByName(t *testing.T) {
 			want:  "451 4.4.3 no answer from DNS for now; out: 10 a.test (no answer about its address for now), 20 b.test (it is this host), 30 c.test (it is no better than this host)",
 			asked: []string{"MX e.test", "A a.test", "AAAA a.test"},
 		},
+		{
+			name: "MX-26 no MX, and the domain is this host under another name", router: mx.Router{Self: []string{"e.test"}}, zone: "e.test CNAME f.test\n f.test A 192.0.2.9",
+			want: loop + "; out: 0 f.test (it is this host)",
+		},
 		{name: "a sender that gives no name is removed nowhere", zone: "e.test MX 10 b.test" + hosts, want: "mx: 10 b.test 192.0.2.2"},
 	})
 }
@@ -90,6 +94,10 @@ func TestRouteWithoutSelfByAddress(t *testing.T) {
 		{name: "MX-25 written as IPv4 in IPv6", router: mx.Router{SelfAddrs: addrs("::ffff:192.0.2.2")}, zone: set, want: two},
 		{name: "MX-25 address literal as a name", router: mx.Router{Self: []string{"[192.0.2.2]"}}, zone: set, want: two},
 		{name: "MX-25 address of an interface, relaying", router: mx.Router{Relay: true, InterfaceAddrs: onEth0("192.0.2.2")}, zone: set, want: two},
+		{
+			name: "MX-25 interfaces and the outside of a NAT", router: mx.Router{Relay: true, InterfaceAddrs: onEth0("10.0.0.1"), SelfAddrs: addrs("192.0.2.2")},
+			zone: set, want: two,
+		},
 		{
 			name: "address of an interface, not relaying", router: mx.Router{InterfaceAddrs: onEth0("192.0.2.2")}, zone: set,
 			want: "mx: 10 a.test 192.0.2.1, 20 b.test 192.0.2.2, 30 c.test 192.0.2.3",
@@ -122,6 +130,10 @@ func TestRouteWithLoopback(t *testing.T) {
 		{
 			name: "MX-25 localhost is this host whatever DNS says", zone: "e.test MX 10 localhost.\n localhost A 192.0.2.9",
 			want: loop + "; out: 10 localhost (it is this host)", asked: []string{"MX e.test"},
+		},
+		{
+			name: "localhost where allowed", router: mx.Router{AllowLoopback: true}, zone: "e.test MX 10 localhost.\n localhost A 127.0.0.1",
+			want: "mx: 10 localhost 127.0.0.1",
 		},
 		{
 			name: "MX-25 and names below it", zone: "e.test MX 10 mail.localhost.",
