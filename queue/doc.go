@@ -31,7 +31,8 @@
 //
 // P3. Nothing of the message is lost or changed: what was put is what Claim,
 // Open and Show return, byte for byte in strings and content, to the millisecond
-// in times. Arrived is the time of Put where it was zero.
+// in times. Arrived is the time of Put where it was zero. Put does not change the
+// message it is given, and what its owner does to it later changes nothing.
 //
 // P4. A message Check refuses is refused by Put with the same *MessageError.
 //
@@ -179,9 +180,10 @@
 // A4. A dropped message is gone as if its last recipient had been settled. Its
 // leases are lost. Drop is as durable as Put.
 //
-// A5. Flush makes the deliveries it selects due at once, and lifts the
-// postponement of their destinations. Those on hold stay on hold, and those with
-// a lease are left to their settlement. It may be lost as a settlement may.
+// A5. Flush makes the deliveries it selects due at once and lifts the
+// postponement of their destinations. Those due already keep their place, those
+// on hold stay on hold, and those claimed are left to their settlement. A flush
+// may be lost as a settlement may.
 //
 // A6. A postponed destination's deliveries, those put later included, are not
 // claimed before its time. A postponement is replaced by the next and lifted by

@@ -8,8 +8,8 @@ import (
 // Flusher is a queue that can be told to try again now (rule A5).
 type Flusher interface {
 	// Flush makes what the selection names due at once and returns how many
-	// deliveries that was. Errors: ErrNotFound for a message that is not there,
-	// ErrClosed.
+	// deliveries of it are neither on hold nor claimed: that many are now due.
+	// Errors: ErrNotFound for a message that is not there, ErrClosed.
 	Flush(ctx context.Context, now time.Time, what Selection) (int, error)
 }
 

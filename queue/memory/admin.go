@@ -95,9 +95,11 @@ func (q *Queue) flush(now time.Time, d *delivery, what queue.Selection) int {
 	if d.entry.held || d.leased {
 		return 0
 	}
-	q.displace(d)
-	d.schedule(now, time.Time{})
-	q.place(d)
+	if d.notBefore.After(now) {
+		q.displace(d)
+		d.schedule(now, time.Time{})
+		q.place(d)
+	}
 	return 1
 }
 

@@ -1,0 +1,222 @@
+package queuetest_test
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/queue"
+	"github.com/nexthop-mail/nexthop/queue/memory"
+	"github.com/nexthop-mail/nexthop/queue/queuetest"
+)
+
+// hooked is a memory queue some of whose methods are replaced. The replacements
+// get the queue beneath to work with.
+type hooked struct {
+	*memory.Queue
+	put      func(q *memory.Queue, ctx context.Context, now time.Time, m *queue.Message) (string, error)
+	claim    func(q *memory.Queue, ctx context.Context, now time.Time, want queue.ClaimOptions) (queue.Claimed, error)
+	extend   func(q *memory.Queue, ctx context.Context, now time.Time, l queue.Lease, d time.Duration) (queue.Lease, error)
+	settle   func(q *memory.Queue, ctx context.Context, now time.Time, s queue.Settlement) (queue.Settled, error)
+	batch    func(q *memory.Queue, ctx context.Context, now time.Time, batch []queue.Settlement) ([]queue.Settled, error)
+	open     func(q *memory.Queue, ctx context.Context, id string) (queue.Content, error)
+	list     func(q *memory.Queue, ctx context.Context, want queue.ListOptions) (queue.Page, error)
+	show     func(q *memory.Queue, ctx context.Context, id string) (queue.Entry, error)
+	hold     func(q *memory.Queue, ctx context.Context, id string) error
+	drop     func(q *memory.Queue, ctx context.Context, id string) error
+	flush    func(q *memory.Queue, ctx context.Context, now time.Time, what queue.Selection) (int, error)
+	postpone func(q *memory.Queue, ctx context.Context, now time.Time, to string, until time.Time) error
+	survey   func(q *memory.Queue, ctx context.Context, after string, max int) ([]queue.Destination, error)
+	close    func(q *memory.Queue) error
+
+	mu   sync.Mutex // for what a fault remembers
+	lost []string   // messages whose leases a fault has taken away
+}
+
+func (h *hooked) Put(ctx context.Context, now time.Time, m *queue.Message) (string, error) {
+	if h.put != nil {
+		return h.put(h.Queue, ctx, now, m)
+	}
+	return h.Queue.Put(ctx, now, m)
+}
+
+func (h *hooked) Claim(ctx context.Context, now time.Time, want queue.ClaimOptions) (queue.Claimed, error) {
+	if h.claim != nil {
+		return h.claim(h.Queue, ctx, now, want)
+	}
+	return h.Queue.Claim(ctx, now, want)
+}
+
+func (h *hooked) Extend(ctx context.Context, now time.Time, l queue.Lease, d time.Duration) (queue.Lease, error) {
+	if h.extend != nil {
+		return h.extend(h.Queue, ctx, now, l, d)
+	}
+	return h.Queue.Extend(ctx, now, l, d)
+}
+
+// Settle gives the settlements one by one to the hook.
+func (h *hooked) Settle(ctx context.Context, now time.Time, batch []queue.Settlement) ([]queue.Settled, error) {
+	if h.batch != nil {
+		return h.batch(h.Queue, ctx, now, batch)
+	}
+	if h.settle == nil {
+		return h.Queue.Settle(ctx, now, batch)
+	}
+	var all []queue.Settled
+	for _, s := range batch {
+		one, err := h.settle(h.Queue, ctx, now, s)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, one)
+	}
+	return all, nil
+}
+
+func (h *hooked) Open(ctx context.Context, id string) (queue.Content, error) {
+	if h.open != nil {
+		return h.open(h.Queue, ctx, id)
+	}
+	return h.Queue.Open(ctx, id)
+}
+
+func (h *hooked) List(ctx context.Context, want queue.ListOptions) (queue.Page, error) {
+	if h.list != nil {
+		return h.list(h.Queue, ctx, want)
+	}
+	return h.Queue.List(ctx, want)
+}
+
+func (h *hooked) Show(ctx context.Context, id string) (queue.Entry, error) {
+	if h.show != nil {
+		return h.show(h.Queue, ctx, id)
+	}
+	return h.Queue.Show(ctx, id)
+}
+
+func (h *hooked) Hold(ctx context.Context, id string) error {
+	if h.hold != nil {
+		return h.hold(h.Queue, ctx, id)
+	}
+	return h.Queue.Hold(ctx, id)
+}
+
+func (h *hooked) Drop(ctx context.Context, id string) error {
+	if h.drop != nil {
+		return h.drop(h.Queue, ctx, id)
+	}
+	return h.Queue.Drop(ctx, id)
+}
+
+func (h *hooked) Flush(ctx context.Context, now time.Time, what queue.Selection) (int, error) {
+	if h.flush != nil {
+		return h.flush(h.Queue, ctx, now, what)
+	}
+	return h.Queue.Flush(ctx, now, what)
+}
+
+func (h *hooked) Postpone(ctx context.Context, now time.Time, to string, until time.Time) error {
+	if h.postpone != nil {
+		return h.postpone(h.Queue, ctx, now, to, until)
+	}
+	return h.Queue.Postpone(ctx, now, to, until)
+}
+
+func (h *hooked) Survey(ctx context.Context, after string, max int) ([]queue.Destination, error) {
+	if h.survey != nil {
+		return h.survey(h.Queue, ctx, after, max)
+	}
+	return h.Queue.Survey(ctx, after, max)
+}
+
+func (h *hooked) Close() error {
+	if h.close != nil {
+		return h.close(h.Queue)
+	}
+	return h.Queue.Close()
+}
+
+// lost are messages whose leases a fault takes away.
+func (h *hooked) lose(id string) error {
+	h.lost = append(h.lost, id)
+	return nil
+}
+
+func (h *hooked) extendUnlessLost(
+	q *memory.Queue, ctx context.Context, now time.Time, l queue.Lease, d time.Duration,
+) (queue.Lease, error) {
+	if slices.Contains(h.lost, l.Message) {
+		return queue.Lease{}, queue.ErrLeaseLost
+	}
+	return q.Extend(ctx, now, l, d)
+}
+
+func (h *hooked) settleUnlessLost(
+	q *memory.Queue, ctx context.Context, now time.Time, s queue.Settlement,
+) (queue.Settled, error) {
+	if slices.Contains(h.lost, s.Lease.Message) {
+		return queue.Settled{Err: queue.ErrLeaseLost}, nil
+	}
+	return settleOne(q, ctx, now, s)
+}
+
+// settleOne settles one on the queue beneath.
+func settleOne(q *memory.Queue, ctx context.Context, now time.Time, s queue.Settlement) (queue.Settled, error) {
+	got, err := q.Settle(ctx, now, []queue.Settlement{s})
+	if err != nil {
+		return queue.Settled{}, err
+	}
+	return got[0], nil
+}
+
+// broken makes a subject of which every queue is new and hooked the same way.
+func broken(hook func(h *hooked)) queuetest.Subject {
+	open := func(bound int) func() (*queuetest.Instance, error) {
+		return func() (*queuetest.Instance, error) {
+			h := &hooked{Queue: &memory.Queue{MaxMessages: bound}}
+			hook(h)
+			return &queuetest.Instance{Queue: h}, nil
+		}
+	}
+	return queuetest.Subject{Open: open(0), OpenBounded: open(5)}
+}
+
+// rulesBroken runs the kit and returns the numbers of the rules that failed.
+func rulesBroken(t *testing.T, s queuetest.Subject) []string {
+	t.Helper()
+	err := queuetest.Test(s)
+	if err == nil {
+		return nil
+	}
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		t.Fatalf("Test = %v, want failures joined", err)
+	}
+	failed := make(map[string]bool)
+	for _, err := range joined.Unwrap() {
+		var f *queuetest.Failure
+		if !errors.As(err, &f) {
+			t.Fatalf("Test returned %v, want a *Failure", err)
+		}
+		id, _, _ := strings.Cut(f.Rule, ".")
+		if !strings.HasPrefix(f.Case, id+" ") || f.Problem == "" || !strings.Contains(f.Error(), f.Rule) {
+			t.Errorf("the failure %+v does not say which rule was broken and how", f)
+		}
+		failed[id] = true
+	}
+	return slices.Sorted(maps.Keys(failed))
+}
+
+// wantBroken checks which rules a subject breaks.
+func wantBroken(t *testing.T, s queuetest.Subject, rules ...string) {
+	t.Helper()
+	slices.Sort(rules)
+	if got := rulesBroken(t, s); !slices.Equal(got, rules) {
+		t.Errorf("the kit says that the rules %q are broken, want %q", got, rules)
+	}
+}

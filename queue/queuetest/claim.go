@@ -1,0 +1,213 @@
+package queuetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+func claimChecks() []check {
+	return []check{
+		{ruleC1, "a message is due from its not-before time on", 0, notBefore},
+		{ruleC2, "QUE-12 the recipients of a message at one destination are one delivery", 0, grouped},
+		{ruleC3, "by priority, then longest due, then id", 0, order},
+		{ruleC3, "the destinations of one message by name", 0, orderOfDestinations},
+		{ruleC6, "a claim does not wait for mail to become due", 0, nothingDue},
+		{ruleC6, "a claim does not wait for a Put that reads", 0, claimWhileReading},
+		{ruleC7, "a damaged message keeps no other back", needDamage, damagedRecord},
+	}
+}
+
+func notBefore(r *run) {
+	m := r.message()
+	m.NotBefore = r.now.Add(time.Minute)
+	r.put(m)
+	r.none("a minute before its time")
+	r.advance(time.Minute - time.Millisecond)
+	r.none("a millisecond before its time")
+	r.advance(time.Millisecond)
+	if d := r.one(); inMillis(d.Due) != inMillis(m.NotBefore) {
+		r.Errorf("Due is %v, want the not-before time, %v", d.Due, m.NotBefore)
+	}
+}
+
+func grouped(r *run) {
+	m := r.message("a@one.example", "b@two.example", "c@ONE.example.", "d@one.example")
+	r.put(m)
+	want := map[string][]int{"one.example": {0, 2, 3}, "two.example": {1}}
+	for _, d := range r.due() {
+		indexes := want[d.Lease.Destination]
+		delete(want, d.Lease.Destination)
+		if len(d.States) != len(indexes) || len(d.Message.Recipients) != len(indexes) {
+			r.Fatalf("delivery to %s has %d states and %d recipients, want %d",
+				d.Lease.Destination, len(d.States), len(d.Message.Recipients), len(indexes))
+		}
+		for i, index := range indexes {
+			if d.States[i] != (queue.State{Index: index}) {
+				r.Errorf("the state of %s is %+v, want a fresh one of index %d", m.Recipients[index].Address, d.States[i], index)
+			}
+			if d.Message.Recipients[i] != m.Recipients[index] {
+				r.Errorf("recipient %d is %+v, want %+v", i, d.Message.Recipients[i], m.Recipients[index])
+			}
+		}
+	}
+	if len(want) != 0 {
+		r.Errorf("no delivery to %v", want)
+	}
+}
+
+// order puts messages in an order of its own and claims them one by one in the
+// order of the rule.
+func order(r *run) {
+	put := func(priority int, wait time.Duration) string {
+		m := r.message(fmt.Sprintf("a@d%d.example", r.count%3))
+		m.Priority = priority
+		if wait > 0 {
+			m.NotBefore = r.now.Add(wait)
+		}
+		return r.put(m)
+	}
+	late := put(0, 2*time.Minute)
+	soon := put(0, time.Minute)
+	low := put(-1, 0)
+	first := put(0, 0)
+	second := put(0, 0)
+	lateHigh := put(9, 2*time.Minute)
+	r.advance(90 * time.Second)
+	between := put(0, 0)
+	r.advance(30 * time.Second)
+	last := put(0, 0)
+	r.wantOrder([]string{lateHigh, first, second, soon, between, late, last, low})
+}
+
+// wantOrder claims with several bounds and gives everything back in between.
+func (r *run) wantOrder(want []string) {
+	r.Helper()
+	for _, max := range []int{1, 3, len(want)} {
+		var got []string
+		var claimed []queue.Delivery
+		for range (len(want) + max - 1) / max {
+			ds := r.claim(queue.ClaimOptions{Max: max}).Deliveries
+			claimed = append(claimed, ds...)
+			for _, d := range ds {
+				got = append(got, d.Lease.Message)
+			}
+		}
+		if !slices.Equal(got, want) {
+			r.Errorf("claims of %d returned the messages %q, want %q", max, got, want)
+		}
+		// A lease that ends changes nothing of a delivery's place.
+		for _, d := range claimed {
+			_, err := r.q.Extend(r.ctx, r.now, d.Lease, 0)
+			r.check("Extend", err)
+		}
+	}
+}
+
+func orderOfDestinations(r *run) {
+	r.put(r.message("a@c.example", "a@a.example", "a@b.example"))
+	r.put(r.message("a@a.example"))
+	var got []string
+	for _, d := range r.due() {
+		got = append(got, d.Lease.Destination)
+	}
+	if want := []string{"a.example", "b.example", "c.example", "a.example"}; !slices.Equal(got, want) {
+		r.Errorf("Claim returned deliveries to %q, want %q", got, want)
+	}
+}
+
+func nothingDue(r *run) {
+	r.none("in an empty queue")
+	m := r.message()
+	m.NotBefore = r.now.Add(time.Hour)
+	r.put(m)
+	r.none("an hour before anything is due")
+	r.advance(time.Hour)
+	r.one()
+	r.none("with everything leased")
+}
+
+func claimWhileReading(r *run) {
+	r.put(r.message())
+	read, claimed := make(chan struct{}), make(chan struct{})
+	reading := sync.OnceFunc(func() { close(read) })
+	m := r.message()
+	m.Content = &source{size: -1, open: func() (io.Reader, error) {
+		reading()
+		select {
+		case <-claimed:
+		case <-r.ctx.Done():
+		}
+		return strings.NewReader("late"), nil
+	}}
+	put := make(chan error, 1)
+	go func() {
+		_, err := r.q.Put(r.ctx, r.now, m)
+		put <- err
+	}()
+	<-read
+	got := make(chan []queue.Delivery, 1)
+	ctx, cancel := context.WithTimeout(r.ctx, patience/6)
+	defer cancel()
+	go func() {
+		c, _ := r.q.Claim(ctx, r.now, queue.ClaimOptions{})
+		got <- c.Deliveries
+	}()
+	select {
+	case ds := <-got:
+		if len(ds) != 1 {
+			r.Errorf("Claim beside a Put that reads returned %s, want one delivery", describe(ds))
+		}
+		close(claimed)
+	case <-ctx.Done():
+		r.Errorf("Claim waits for a Put that reads its content")
+		close(claimed)
+		<-got
+	}
+	r.check("Put", <-put)
+	r.one()
+}
+
+// damagedRecord damages one message of three. Whether its envelope or its
+// content is hit is not known, so it may come back in either way.
+func damagedRecord(r *run) {
+	before := r.message()
+	bad := r.message()
+	after := r.message()
+	want := map[string]string{r.put(before): textOf(before)}
+	damaged := r.put(bad)
+	want[r.put(after)] = textOf(after)
+	r.check("Damage", r.in.Damage(damaged))
+	got := r.claim(queue.ClaimOptions{})
+	if n := len(got.Deliveries) + len(got.Unreadable); n != 3 {
+		r.Errorf("Claim returned %d deliveries and %d unreadable ones, want 3 together", len(got.Deliveries), len(got.Unreadable))
+	}
+	for _, d := range got.Deliveries {
+		if d.Lease.Message == damaged {
+			continue
+		}
+		if text := r.content(d.Lease.Message); text != want[d.Lease.Message] {
+			r.Errorf("the content of a message beside the damaged one is %q, want %q", text, want[d.Lease.Message])
+		}
+		delete(want, d.Lease.Message)
+	}
+	if len(want) != 0 {
+		r.Errorf("%d messages are missing beside the damaged one", len(want))
+	}
+	for _, u := range got.Unreadable {
+		if u.Lease.Message != damaged || !errors.Is(u.Err, queue.ErrDamaged) {
+			r.Errorf("Unreadable is %s because of %v, want %s because of ErrDamaged", u.Lease.Message, u.Err, damaged)
+		}
+	}
+	again := r.claim(queue.ClaimOptions{})
+	if n := len(again.Deliveries) + len(again.Unreadable); n != 0 {
+		r.Errorf("the next claim returned %d more, want none: all are leased", n)
+	}
+}

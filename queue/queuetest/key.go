@@ -1,0 +1,123 @@
+package queuetest
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+func keyChecks() []check {
+	return []check{
+		{ruleP6, "a second message with the key is not put", 0, duplicate},
+		{ruleP6, "other tenants and other keys are others", 0, noDuplicate},
+		{ruleP6, "of many at once one is put", 0, duplicatesAtOnce},
+		{ruleP6, "a key is known after a restart", needReopen, duplicateAfterReopen},
+	}
+}
+
+func boundChecks() []check {
+	return []check{{ruleP8, "a full queue takes mail again when some has left", needBound, bounded}}
+}
+
+// keyed makes a message with a key.
+func (r *run) keyed(tenant, key string) *queue.Message {
+	m := r.message()
+	m.Tenant, m.Key = tenant, key
+	return m
+}
+
+// wantDuplicate puts a message whose key is known.
+func (r *run) wantDuplicate(m *queue.Message, first string) {
+	r.Helper()
+	if id, err := r.q.Put(r.ctx, r.now, m); !errors.Is(err, queue.ErrDuplicate) || id != first {
+		r.Errorf("Put of a known key = %q, %v, want %q and ErrDuplicate", id, err, first)
+	}
+}
+
+func duplicate(r *run) {
+	first := r.put(r.keyed("tenant", "key"))
+	r.wantDuplicate(r.keyed("tenant", "key"), first)
+	d := r.one()
+	r.wantDuplicate(r.keyed("tenant", "key"), first)
+	r.settle(deferred(d, r.now))
+	r.wantDuplicate(r.keyed("tenant", "key"), first)
+}
+
+func noDuplicate(r *run) {
+	for _, m := range []*queue.Message{
+		r.keyed("tenant", "key"), r.keyed("", "key"), r.keyed("tenant", "KEY"), r.keyed("tenantk", "ey"),
+		r.keyed("tenant", ""), r.keyed("tenant", ""), r.keyed("", ""), r.keyed("", ""),
+	} {
+		r.put(m)
+	}
+	if got := r.due(); len(got) != 8 {
+		r.Errorf("Claim returned %s, want all 8 messages", describe(got))
+	}
+}
+
+func duplicatesAtOnce(r *run) {
+	const many = 16
+	var (
+		group sync.WaitGroup
+		ids   [many]string
+		errs  [many]error
+	)
+	for i := range many {
+		m := r.keyed("", "key")
+		group.Go(func() { ids[i], errs[i] = r.q.Put(r.ctx, r.now, m) })
+	}
+	group.Wait()
+	first := r.one().Lease.Message
+	put := 0
+	for i, err := range errs {
+		if err == nil {
+			put++
+		} else if !errors.Is(err, queue.ErrDuplicate) {
+			r.Errorf("Put = %v, want nil or ErrDuplicate", err)
+		}
+		if ids[i] != first {
+			r.Errorf("Put = %q, %v, the message that is there has the id %q", ids[i], err, first)
+		}
+	}
+	if put != 1 {
+		r.Errorf("%d of %d Puts of one key succeeded, want 1", put, many)
+	}
+}
+
+func duplicateAfterReopen(r *run) {
+	first := r.put(r.keyed("tenant", "key"))
+	r.reopen()
+	r.wantDuplicate(r.keyed("tenant", "key"), first)
+	if r.in.Crash != nil {
+		second := r.put(r.keyed("tenant", "other"))
+		r.crash()
+		r.wantDuplicate(r.keyed("tenant", "key"), first)
+		r.wantDuplicate(r.keyed("tenant", "other"), second)
+	}
+}
+
+func bounded(r *run) {
+	text := queue.String(fmt.Sprintf("%1024d", 0))
+	var err error
+	n := 0
+	for ; n < 1000 && err == nil; n++ {
+		m := r.message()
+		m.Content = text
+		_, err = r.q.Put(r.ctx, r.now, m)
+	}
+	if !errors.Is(err, queue.ErrFull) {
+		r.Fatalf("after %d messages Put = %v, want ErrFull at some point", n, err)
+	}
+	got := r.due()
+	if len(got) != n-1 {
+		r.Errorf("Claim returned %d deliveries, want the %d that were put before the queue was full", len(got), n-1)
+	}
+	for _, d := range got {
+		r.settle(all(d, queue.Delivered))
+	}
+	m := r.message()
+	m.Content = text
+	r.put(m)
+}

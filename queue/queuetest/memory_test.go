@@ -1,0 +1,22 @@
+package queuetest_test
+
+import (
+	"testing"
+
+	"github.com/nexthop-mail/nexthop/queue/memory"
+	"github.com/nexthop-mail/nexthop/queue/queuetest"
+)
+
+// inMemory is the memory queue as a subject.
+func inMemory() queuetest.Subject {
+	return queuetest.Subject{
+		Open: func() (*queuetest.Instance, error) {
+			return &queuetest.Instance{Queue: new(memory.Queue)}, nil
+		},
+		OpenBounded: func() (*queuetest.Instance, error) {
+			return &queuetest.Instance{Queue: &memory.Queue{MaxMessages: 5}}, nil
+		},
+	}
+}
+
+func TestMemory(t *testing.T) { queuetest.Run(t, inMemory()) }
