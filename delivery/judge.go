@@ -30,6 +30,10 @@ func replyRules() []rule {
 		{StageMail, 5, 534, "", NotNow},
 		{StageMail, 5, 535, "", NotNow},
 		{StageMail, 5, 538, "", NotNow},
+		// "Bad sequence of commands" speaks of the session: a command was lost
+		// (RFC 5321 section 4.2.2).
+		{StageRcpt, 5, 503, "", NotNow},
+		{StageData, 5, 503, "", NotNow},
 		// A firm answer about the message or the recipient ends the walk
 		// (RFC 5321 section 5.1; MX-22, SMTP-22, SMTP-23, SMTP-27).
 		{StageMail, 5, 0, "", Refused},

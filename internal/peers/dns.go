@@ -4,7 +4,8 @@ package peers
 
 import "strings"
 
-// BIND is BIND on port 53 of ip, authoritative for the zones given as zone text
+// BIND is BIND on port 53 of ip, which must be an address of an interface (BIND
+// looks for them): 127.0.0.1. It is authoritative for the zones given as zone text
 // by name.
 func BIND(ip string, zones map[string]string) *Server {
 	var conf strings.Builder

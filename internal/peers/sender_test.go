@@ -40,14 +40,15 @@ type peer struct {
 	name, ip string
 	dir      string
 	chunking bool
+	tls      bool
 }
 
 func (w *world) peers() []peer {
 	return []peer{
-		{w.postfix, "postfix.e.test", "127.0.0.2", "/var/vmail", true},
-		{w.exim, "exim.e.test", "127.0.0.3", "/var/vmail", true},
-		{w.opensmtpd, "opensmtpd.e.test", "127.0.0.4", "/var/vmail", false},
-		{w.sink, "sink.e.test", "127.0.0.5", "/var/sink", false},
+		{w.postfix, "postfix.e.test", "127.0.0.2", "/var/vmail", true, true},
+		{w.exim, "exim.e.test", "127.0.0.3", "/var/vmail", true, true},
+		{w.opensmtpd, "opensmtpd.e.test", "127.0.0.4", "/var/vmail", false, false},
+		{w.sink, "sink.e.test", "127.0.0.5", "/var/sink", false, false},
 	}
 }
 
@@ -94,10 +95,12 @@ func TestDialogues(t *testing.T) {
 			s.Router = only{p.name, p.ip}
 			t.Run("SMTP-28, SMTP-29 content arrives as it was", func(t *testing.T) { content(t, s, p) })
 			t.Run("SMTP-42, EXT-7, EXT-13 one connection, as few commands as it allows", func(t *testing.T) { flights(t, w, s, p) })
-			if p.server == w.sink {
-				return // it knows no TLS and everybody
+			if p.tls {
+				t.Run("TLS-5 levels", func(t *testing.T) { levels(t, w, p) })
 			}
-			t.Run("TLS-5 levels", func(t *testing.T) { levels(t, w, p) })
+			if p.server == w.sink {
+				return // it knows everybody
+			}
 			t.Run("SMTP-23 verdicts per recipient", func(t *testing.T) { verdicts(t, s, p) })
 			t.Run("EXT-11 8-bit content", func(t *testing.T) {
 				deliver(t, s, message("Subject: s\r\nMIME-Version: 1.0\r\n\r\ncaf\xc3\xa9 8bit\r\n", "u@e.test"))
@@ -112,6 +115,7 @@ func TestDialogues(t *testing.T) {
 		m.From = "j\u00f6@from.test"
 		deliver(t, s, m)
 		arrived(t, w.postfix, "/var/vmail", "caf\xc3\xa9 utf8")
+		s = w.newSender(t)
 		s.Router = only{"opensmtpd.e.test", "127.0.0.4"}
 		report, _ := s.Send(t.Context(), m)
 		if rr := &report.Recipients[0]; rr.Outcome != queue.Failed || !strings.HasPrefix(rr.Reply.Enhanced, "5.6.") {
@@ -177,8 +181,40 @@ func levels(t *testing.T, w *world, p peer) {
 	}
 }
 
+// TestBrokenTLS is OpenSMTPD with STARTTLS. In Debian 12 its handshake fails, for
+// it was made for an older OpenSSL: a server as they are out there. Where it
+// works one day, the message must travel under TLS.
+func TestBrokenTLS(t *testing.T) {
+	w := &world{}
+	w.newRoot(t)
+	cert, key := w.pem(t, "opensmtpd.e.test")
+	server := peers.OpenSMTPD("127.0.0.4", "opensmtpd.e.test", cert, key)
+	server.Start(t)
+	t.Run("TLS-4 nobody requires it: delivered, in clear only after it failed", func(t *testing.T) {
+		s := w.newSender(t)
+		s.Router = only{"opensmtpd.e.test", "127.0.0.4"}
+		rr := &deliver(t, s, message(text, "u@e.test")).Recipients[0]
+		if rr.TLS.Level == mx.TLSNone && (len(rr.Attempts) != 2 || rr.Attempts[0].Next != delivery.InClear) {
+			t.Errorf("in clear after %+v", rr.Attempts)
+		}
+		arrived(t, server, "/var/vmail", "the last word")
+	})
+	t.Run("TLS-4 it is required: never in clear", func(t *testing.T) {
+		s := w.newSender(t)
+		s.Router, s.TLS = only{"opensmtpd.e.test", "127.0.0.4"}, mx.TLSEncrypt
+		report, err := s.Send(t.Context(), message(text, "u@e.test"))
+		rr := &report.Recipients[0]
+		if err == nil && rr.TLS.Level < mx.TLSEncrypt || err != nil && (rr.Outcome != queue.Deferred || rr.Err.Stage != delivery.StageStartTLS) {
+			t.Errorf("%v, TLS %v: %v", rr.Outcome, rr.TLS, err)
+		}
+		if bytes.Contains(w.written(), []byte("MAIL FROM")) {
+			t.Error("MAIL went in clear")
+		}
+	})
+}
+
 func verdicts(t *testing.T, s *delivery.Sender, p peer) {
-	report, err := s.Send(t.Context(), message(text, "u@e.test", "nobody@e.test", "v@e.test"))
+	report, err := s.Send(t.Context(), message(text, "u@e.test", "stranger@e.test", "v@e.test"))
 	if err == nil {
 		t.Error("no error")
 	}
@@ -188,7 +224,7 @@ func verdicts(t *testing.T, s *delivery.Sender, p peer) {
 		}
 	}
 	if e := report.Recipients[1].Err; e.Stage != delivery.StageRcpt || e.Code != 550 || !e.Replied() {
-		t.Errorf("nobody: %+v", e)
+		t.Errorf("stranger: %+v", e)
 	}
 }
 
@@ -201,7 +237,7 @@ func TestMxsend(t *testing.T) {
 	}
 	run := func(args ...string) (string, int) {
 		t.Helper()
-		cmd := exec.Command(os.Getenv(mxsendPath), append([]string{"-dns", "127.0.0.53:53", "-loopback", "-helo", "from.test"}, args...)...)
+		cmd := exec.Command(os.Getenv(mxsendPath), append([]string{"-dns", "127.0.0.1:53", "-loopback", "-helo", "from.test"}, args...)...)
 		cmd.Stdin = strings.NewReader("Subject: s\n\nby mxsend\n")
 		cmd.Env = append(os.Environ(), "SSL_CERT_FILE="+roots)
 		out, err := cmd.CombinedOutput()
@@ -212,7 +248,7 @@ func TestMxsend(t *testing.T) {
 		return string(out), cmd.ProcessState.ExitCode()
 	}
 	t.Run("delivered, verified, one JSON object a recipient", func(t *testing.T) {
-		out, code := run("-json", "-tls", "verify", "-f", "a@from.test", "u@e.test", "nobody@e.test")
+		out, code := run("-json", "-tls", "verify", "-f", "a@from.test", "u@e.test", "stranger@e.test")
 		lines := strings.Split(strings.TrimSpace(out), "\n")
 		var good, bad struct{ Recipient, Status, Route, Host, TLS string }
 		if code != 69 || len(lines) != 2 ||

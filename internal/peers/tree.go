@@ -104,7 +104,7 @@ func (s *Server) addUsers() (map[string]int, error) {
 		os.WriteFile(s.Path("/etc/passwd"), []byte(passwd), 0o644),
 		os.WriteFile(s.Path("/etc/group"), []byte(group), 0o644),
 		os.WriteFile(s.Path("/etc/hosts"), []byte("127.0.0.1 localhost\n"), 0o644),
-		os.WriteFile(s.Path("/etc/resolv.conf"), []byte("nameserver 127.0.0.53\n"), 0o644),
+		os.WriteFile(s.Path("/etc/resolv.conf"), []byte("nameserver 127.0.0.1\n"), 0o644),
 		os.WriteFile(s.Path("/etc/nsswitch.conf"), []byte("passwd: files\ngroup: files\nhosts: files dns\n"), 0o644),
 	)
 }

@@ -4,8 +4,13 @@ package peers_test
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/pem"
+	"math/big"
 	"net"
 	"net/netip"
 	"os"
@@ -13,6 +18,7 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery"
 	"github.com/nexthop-mail/nexthop/delivery/smtptest"
@@ -45,7 +51,9 @@ const text = "From: a@from.test\r\nTo: u@e.test\r\nSubject: s\r\n\r\n.a line wit
 // world is DNS and the four servers: Postfix before Exim before OpenSMTPD before
 // smtp-sink.
 type world struct {
-	ca                       *smtptest.Authority
+	root                     *x509.Certificate
+	rootKey                  *rsa.PrivateKey
+	roots                    *x509.CertPool
 	bind, sink               *peers.Server
 	postfix, exim, opensmtpd *peers.Server
 	sender                   *delivery.Sender
@@ -58,19 +66,15 @@ const eTest = "@ MX 40 sink\n@ MX 20 exim\n@ MX 10 postfix\n@ MX 30 opensmtpd\n"
 
 func build(t *testing.T) *world {
 	t.Helper()
-	ca, err := smtptest.NewAuthority()
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &world{ca: ca}
+	w := &world{}
+	w.newRoot(t)
 	cert, key := w.pem(t, "postfix.e.test")
 	w.postfix = peers.Postfix("127.0.0.2", "postfix.e.test", cert, key, "")
 	cert, key = w.pem(t, "exim.e.test")
 	w.exim = peers.Exim("127.0.0.3", "exim.e.test", cert, key)
-	cert, key = w.pem(t, "opensmtpd.e.test")
-	w.opensmtpd = peers.OpenSMTPD("127.0.0.4", "opensmtpd.e.test", cert, key)
+	w.opensmtpd = peers.OpenSMTPD("127.0.0.4", "opensmtpd.e.test", "", "")
 	w.sink = peers.SMTPSink("127.0.0.5")
-	w.bind = peers.BIND("127.0.0.53", map[string]string{"e.test": eTest})
+	w.bind = peers.BIND("127.0.0.1", map[string]string{"e.test": eTest})
 	for _, s := range []*peers.Server{w.bind, w.postfix, w.exim, w.opensmtpd, w.sink} {
 		s.Start(t)
 	}
@@ -82,9 +86,9 @@ func build(t *testing.T) *world {
 func (w *world) newSender(t *testing.T) *delivery.Sender {
 	s := &delivery.Sender{
 		Hello:         "from.test",
-		Resolver:      &mx.Client{Servers: []mx.Server{{Addr: "127.0.0.53:53"}}},
+		Resolver:      &mx.Client{Servers: []mx.Server{{Addr: "127.0.0.1:53"}}},
 		AllowLoopback: true,
-		TLSConfig:     w.ca.ClientConfig(),
+		TLSConfig:     &tls.Config{RootCAs: w.roots, MinVersion: tls.VersionTLS12},
 	}
 	s.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := new(net.Dialer).DialContext(ctx, network, address)
@@ -101,26 +105,59 @@ func (w *world) newSender(t *testing.T) *delivery.Sender {
 }
 
 // pem is a certificate of the test's authority, and its key, as servers want
-// them.
+// them. The key is RSA, for OpenSMTPD knows no other.
 func (w *world) pem(t *testing.T, name string) (cert, key string) {
 	t.Helper()
-	c, err := w.ca.Certificate(name)
+	k, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
+	der, err := x509.CreateCertificate(rand.Reader, template(name), w.root, &k.PublicKey, w.rootKey)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, part := range c.Certificate {
-		cert += string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: part}))
+	keyDER, err := x509.MarshalPKCS8PrivateKey(k)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return cert, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})),
+		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}))
+}
+
+func template(name string) *x509.Certificate {
+	return &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()),
+		Subject:      pkix.Name{CommonName: name},
+		DNSNames:     []string{name},
+		NotBefore:    time.Now().Add(-time.Hour),
+		NotAfter:     time.Now().Add(time.Hour),
+	}
+}
+
+// newRoot makes the test's authority.
+func (w *world) newRoot(t *testing.T) {
+	t.Helper()
+	var err error
+	if w.rootKey, err = rsa.GenerateKey(rand.Reader, 2048); err != nil {
+		t.Fatal(err)
+	}
+	w.root = template("nexthop test authority")
+	w.root.IsCA, w.root.BasicConstraintsValid = true, true
+	w.root.KeyUsage = x509.KeyUsageCertSign
+	der, err := x509.CreateCertificate(rand.Reader, w.root, w.root, &w.rootKey.PublicKey, w.rootKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.root, err = x509.ParseCertificate(der); err != nil {
+		t.Fatal(err)
+	}
+	w.roots = x509.NewCertPool()
+	w.roots.AddCert(w.root)
 }
 
 // rootPEM is the authority's own certificate.
 func (w *world) rootPEM() []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: w.ca.Root().Raw})
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: w.root.Raw})
 }
 
 // only is a Router that knows one host.
