@@ -208,7 +208,7 @@ const saveDelay = 500 * time.Millisecond
 // saveSoon sees to it that what is written now is saved within a second. The
 // lock is held.
 func (s *Spool) saveSoon() {
-	if s.saving || s.closed {
+	if s.byHand || s.saving || s.closed {
 		return
 	}
 	s.saving = true

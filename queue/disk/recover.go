@@ -123,8 +123,8 @@ type usage struct {
 	tails   map[uint64]tail
 }
 
-// tail is where the records of a segment end, and how far there is no gap among
-// those that are not known to have been saved.
+// tail is where the last complete group of a segment ends, and how far there are
+// only complete groups.
 type tail struct{ end, whole int64 }
 
 // inUse asks the newest segment whose list of segments is intact, and adds what
@@ -147,11 +147,12 @@ func (s *Spool) inUse(f *found) (*usage, error) {
 			used[n] = !unborn
 			continue
 		}
-		used[n], unborn = true, false
 		list, ok, err := s.survey(g, u)
 		if err != nil {
 			return nil, err
 		}
+		unborn = unborn && !ok && g.size <= longestUnborn(f)
+		used[n] = !unborn
 		if !ok {
 			continue
 		}
@@ -194,7 +195,7 @@ func missing(f *found, n uint64) error {
 	return errors.New("the file is missing")
 }
 
-// longestUnborn is how long a file without an intact header may be to have been
+// longestUnborn is how long a file without an intact beginning may be to have been
 // a segment in the making when the power failed, before anything could be
 // written to it.
 func longestUnborn(f *found) int64 {
@@ -205,26 +206,33 @@ func longestUnborn(f *found) int64 {
 // known to have been saved.
 func (s *Spool) survey(g *segment, u *usage) (list record.Segments, ok bool, err error) {
 	scan := record.NewScanner(g.file, g.size, g.salt, record.HeaderSize)
-	end := int64(record.HeaderSize)
+	t := tail{end: record.HeaderSize, whole: record.HeaderSize}
+	open, next, whole := false, int64(record.HeaderSize), true
 	for scan.Next() {
-		fr := scan.Frame()
-		g.saved = max(g.saved, fr.Mark)
-		end = scan.End()
-		switch fr.Kind {
+		f := scan.Frame()
+		g.saved = max(g.saved, f.Mark)
+		starts := f.Flags&record.First != 0
+		if scan.Offset() != next || starts == open {
+			whole = false // a gap, or half a group
+			open = false
+		}
+		open = starts || open
+		next = scan.End()
+		if open && f.Flags&record.Last != 0 {
+			open, t.end = false, next
+			if whole {
+				t.whole = next
+			}
+		}
+		switch f.Kind {
 		case record.KindSegments:
-			if parsed, bad := record.ParseSegments(fr.Head); bad == nil && scan.Offset() == record.HeaderSize {
+			if parsed, bad := record.ParseSegments(f.Head); bad == nil && scan.Offset() == record.HeaderSize {
 				list, ok = parsed, true
 			}
 		case record.KindRetired:
-			if r, bad := record.ParseRetired(fr.Head); bad == nil {
+			if r, bad := record.ParseRetired(f.Head); bad == nil {
 				u.retired[r.Segment] = true
 			}
-		}
-	}
-	t := tail{end: end, whole: end}
-	for _, gap := range scan.Gaps() {
-		if gap.From >= int64(g.saved) {
-			t.whole = min(t.whole, gap.From)
 		}
 	}
 	u.tails[g.number] = t

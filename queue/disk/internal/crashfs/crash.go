@@ -33,8 +33,16 @@ func (f *FS) Restart() *FS {
 // and open files go.
 func (f *FS) Kill() *FS {
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	f.off = true
+	f.mu.Unlock()
+	return f.Copy()
+}
+
+// Copy is the same disk a second time, as a program that is started now would
+// see it.
+func (f *FS) Copy() *FS {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	g := New(f.rng.Uint64())
 	for name, n := range f.names {
 		g.names[name] = n.clone()

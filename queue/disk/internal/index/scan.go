@@ -47,9 +47,9 @@ func (x *Index) List(after uint64, max int, destination string) []uint64 {
 }
 
 // Flush makes deliveries due at once, from a time on the scale of Entry.Since:
-// those of a message, a destination, both, or all. Those with a lease and those
-// on hold are left out. The postponement of their destinations is lifted. It
-// returns how many there were.
+// those of a message, a destination, both, or all. Those due by then keep their
+// place; those with a lease and those on hold are left out. The postponement of
+// their destinations is lifted. It returns how many there were.
 func (x *Index) Flush(since int64, message uint64, destination string) int {
 	n := 0
 	if message != 0 {
@@ -74,8 +74,10 @@ func (x *Index) flushOne(s Slot, e *Entry, since int64) int {
 	if x.leases[s] != nil || e.Flags&Held != 0 {
 		return 0
 	}
-	e.AtOnce, e.Since = true, since
-	x.update(s, e)
+	if !e.AtOnce && e.Since > since {
+		e.AtOnce, e.Since = true, since
+		x.update(s, e)
+	}
 	return 1
 }
 
@@ -92,9 +94,12 @@ func (x *Index) flushDestination(d uint32, since int64) int {
 	return n
 }
 
-// flushLane moves a lane's pile as a whole to the lane of what is due at once.
+// flushLane moves what is not due of a lane to the lane of what is due at once.
 func (x *Index) flushLane(n uint32, since int64) int {
 	from := x.lanes[n]
+	if from.key.atOnce {
+		return x.unleased(from)
+	}
 	from.total++ // neither lane goes before the end
 	key := from.key
 	key.atOnce = true
@@ -105,17 +110,20 @@ func (x *Index) flushLane(n uint32, since int64) int {
 	flushed := 0
 	for i := range moved.n {
 		s := moved.at(i)
-		if x.leases[s] != nil { // ended, but whoever had it may still settle
+		c, j := x.at(s)
+		expired := x.leases[s] != nil // whoever had the lease may still settle
+		if !expired {
+			flushed++
+		}
+		if expired || int64(c.when[j]>>8) <= since {
 			from.pile.grow(s)
 			continue
 		}
-		c, j := x.at(s)
 		c.when[j] = uint64(clampSince(since))<<8 | c.when[j]&0xff
 		c.lane[j] = into
 		to.pile.grow(s)
 		to.total++
 		from.total--
-		flushed++
 	}
 	for _, l := range []*lane{from, to} {
 		x.heapify(&l.pile)
@@ -125,6 +133,20 @@ func (x *Index) flushLane(n uint32, since int64) int {
 	x.leaveLane(n)
 	x.leaveLane(into)
 	return flushed
+}
+
+// unleased counts the deliveries in a lane's pile that nobody may settle.
+func (x *Index) unleased(l *lane) int {
+	n := l.pile.n
+	if len(x.leases) == 0 {
+		return n
+	}
+	for i := range l.pile.n {
+		if x.leases[l.pile.at(i)] != nil {
+			n--
+		}
+	}
+	return n
 }
 
 // AtHome returns the deliveries whose message's record is in a segment.

@@ -1,0 +1,406 @@
+package disk
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/queue"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/crashfs"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/index"
+)
+
+// life is a spool that is used at random while a model of what it must hold is
+// kept beside it, on a file system that loses power.
+type life struct {
+	rng    *rand.Rand
+	fs     *crashfs.FS
+	o      Options
+	s      *Spool
+	now    time.Time
+	claims []queue.Delivery
+
+	// known is what each delivery may be found to be: the last element is what
+	// it is, the first what it was when the log was last saved, and those in
+	// between what it was meanwhile. An empty string is that it is not there.
+	known    map[deliveryKey][]string
+	content  map[string]string   // of each message
+	postpone map[string][]string // as known, for destinations
+	flight   []flight            // what the call under way may have done
+	serial   int
+	keys     []string
+}
+
+type deliveryKey struct{ id, destination string }
+
+// flight is a message or a settlement that was under way: whole or not at all.
+type flight struct {
+	content      string // of the message that may be there, "" for none
+	destinations int
+	key          deliveryKey // of the delivery settled with it
+	claim        bool        // any delivery may have been marked as claimed
+}
+
+func newLife(seed uint64, o Options) *life {
+	return &life{
+		rng: rand.New(rand.NewPCG(seed, 1)), fs: crashfs.New(seed), o: o,
+		now:   time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
+		known: map[deliveryKey][]string{}, content: map[string]string{}, postpone: map[string][]string{},
+	}
+}
+
+func (l *life) open() error {
+	s, err := openByHand(l.fs, l.o)
+	if err != nil {
+		return err
+	}
+	l.s, l.claims = s, nil
+	return nil
+}
+
+func openByHand(fs *crashfs.FS, o Options) (*Spool, error) {
+	s, err := open(fs, o)
+	if err == nil {
+		s.byHand = true
+	}
+	return s, err
+}
+
+// step does one thing at random. An error is one of the spool's.
+func (l *life) step() error {
+	l.flight = nil
+	l.now = l.now.Add(time.Duration(l.rng.IntN(5000)) * time.Millisecond)
+	switch n := l.rng.IntN(100); {
+	case n < 35:
+		return l.put()
+	case n < 60:
+		return l.claim()
+	case n < 85:
+		return l.settle()
+	case n < 88:
+		return l.hold()
+	case n < 90:
+		return l.drop()
+	case n < 92:
+		return l.flush()
+	case n < 94:
+		return l.postponed()
+	case n < 95:
+		return l.checkpoint()
+	case n < 98:
+		return l.s.maintain(context.Background())
+	default:
+		if err := l.s.save(); err != nil {
+			return err
+		}
+		l.saved()
+		return nil
+	}
+}
+
+// checkpoint saves the log too.
+func (l *life) checkpoint() error {
+	if err := l.s.takeCheckpoint(context.Background()); err != nil {
+		return err
+	}
+	l.saved()
+	return nil
+}
+
+// saved is for when the log has been saved: nothing can be what it was before.
+func (l *life) saved() {
+	for k, v := range l.known {
+		l.known[k] = v[len(v)-1:]
+		if v[len(v)-1] == "" {
+			l.known[k] = []string{""}
+		}
+	}
+	for k, v := range l.postpone {
+		l.postpone[k] = v[len(v)-1:]
+	}
+}
+
+func (l *life) become(k deliveryKey, version string) {
+	l.known[k] = append(l.known[k], version)
+}
+
+func (l *life) message() (*queue.Message, string) {
+	l.serial++
+	size := []int{10, 100, 3000, 6000, 9000}[l.rng.IntN(5)]
+	text := fmt.Sprintf("%d:%s", l.serial, strings.Repeat(fmt.Sprint(l.serial%10), size))
+	m := &queue.Message{From: "a@example.org", Content: queue.String(text), Tenant: fmt.Sprint(l.rng.IntN(2))}
+	if l.rng.IntN(4) == 0 {
+		m.Content = hidden{m.Content}
+	}
+	for i := range 1 + l.rng.IntN(3)*l.rng.IntN(3) {
+		m.Recipients = append(m.Recipients, queue.Recipient{Address: fmt.Sprintf("u%d@d%d.example", i, l.rng.IntN(4))})
+	}
+	if l.rng.IntN(3) == 0 {
+		m.NotBefore = l.now.Add(time.Duration(l.rng.IntN(20)) * time.Second)
+	}
+	if l.rng.IntN(4) == 0 {
+		m.Guarantee = queue.AtMostOnce
+	}
+	m.Priority = l.rng.IntN(3)
+	return m, text
+}
+
+// hidden is content of which nothing is known before it is read.
+type hidden struct{ queue.Content }
+
+func (hidden) Size() int64 { return -1 }
+
+func (l *life) put() error {
+	m, text := l.message()
+	parts, _ := queue.Split(m)
+	l.flight = []flight{{content: text, destinations: len(parts)}}
+	id, err := l.s.Put(context.Background(), l.now, m)
+	if err != nil {
+		return err
+	}
+	l.flight = nil
+	l.saved()
+	l.came(id, m, text)
+	return nil
+}
+
+func (l *life) came(id string, m *queue.Message, text string) {
+	l.content[id] = text
+	parts, _ := queue.Split(m)
+	for _, p := range parts {
+		k := deliveryKey{id, p.Destination}
+		l.known[k] = []string{l.version(k)}
+	}
+}
+
+// version is what the spool says a delivery is now.
+func (l *life) version(k deliveryKey) string {
+	number, _ := parseID(k.id)
+	l.s.mu.Lock()
+	slot, found := l.s.index.Find(number, k.destination)
+	l.s.mu.Unlock()
+	if !found {
+		return ""
+	}
+	v, err := describe(l.s, slot, number)
+	if errors.Is(err, crashfs.ErrPowerCut) {
+		return unseen
+	}
+	if err != nil {
+		return "unreadable: " + err.Error()
+	}
+	return v
+}
+
+// unseen is a version that could not be looked at any more: the power was cut
+// at the end of the very call that made it. It is there.
+const unseen = "?"
+
+func describe(s *Spool, slot index.Slot, number uint64) (string, error) {
+	d, m, err := s.readBoth(slot, number)
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d %s %v %v held=%v warned=%v claimed=%v %s %d:", d.ID, d.Destination, d.AtOnce,
+		d.Due.UnixMicro(), d.Held, d.Warned, d.Claimed, m.Envelope.From, m.Size)
+	for _, r := range d.Recipients {
+		fmt.Fprintf(&b, " %s/%d/%d/%v/%s", r.Address, r.Index, r.Attempts, r.Outcome, r.Reply.Text)
+	}
+	return b.String(), nil
+}
+
+func (l *life) claim() error {
+	l.flight = []flight{{claim: true}}
+	got, err := l.s.Claim(context.Background(), l.now, queue.ClaimOptions{Max: 1 + l.rng.IntN(5), Lease: 10 * time.Second})
+	if err != nil {
+		return err
+	}
+	if len(got.Unreadable) > 0 {
+		return fmt.Errorf("unreadable: %w", got.Unreadable[0].Err)
+	}
+	l.flight = nil
+	once := false
+	for _, d := range got.Deliveries {
+		k := deliveryKey{d.Lease.Message, d.Lease.Destination}
+		if d.Message.Guarantee == queue.AtMostOnce {
+			if v := l.version(k); v != last(l.known[k]) {
+				once = true
+				l.become(k, v)
+			}
+		}
+	}
+	if once {
+		l.saved()
+	}
+	l.claims = append(l.claims, got.Deliveries...)
+	return nil
+}
+
+func last(v []string) string { return v[len(v)-1] }
+
+func (l *life) settle() error {
+	if len(l.claims) == 0 {
+		return nil
+	}
+	i := l.rng.IntN(len(l.claims))
+	d := l.claims[i]
+	l.claims = slices.Delete(l.claims, i, i+1)
+	k := deliveryKey{d.Lease.Message, d.Lease.Destination}
+	b := queue.Settlement{Lease: d.Lease, NotBefore: l.now.Add(time.Duration(l.rng.IntN(9)) * time.Second)}
+	for _, st := range d.States {
+		b.Results = append(b.Results, queue.Result{
+			Recipient: st.Index, Outcome: queue.Outcome(l.rng.IntN(4)),
+			Reply: queue.Reply{Code: 451, Text: fmt.Sprint("try ", st.Attempts)},
+		})
+	}
+	var bounce *queue.Message
+	var text string
+	f := flight{key: k}
+	if l.rng.IntN(3) == 0 {
+		bounce, text = l.message()
+		b.Create = []*queue.Message{bounce}
+		parts, _ := queue.Split(bounce)
+		f.content, f.destinations = text, len(parts)
+	}
+	l.flight = []flight{f}
+	done, err := l.s.Settle(context.Background(), l.now, []queue.Settlement{b})
+	if err == nil {
+		err = done[0].Err
+	}
+	if errors.Is(err, queue.ErrLeaseLost) {
+		l.flight = nil
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	l.flight = nil
+	l.become(k, l.version(k))
+	if bounce != nil {
+		l.saved()
+		l.came(done[0].Created[0], bounce, text)
+	}
+	return nil
+}
+
+// anyID is the id of a message that is there.
+func (l *life) anyID() string {
+	var ids []string
+	for k, v := range l.known {
+		if last(v) != "" {
+			ids = append(ids, k.id)
+		}
+	}
+	if len(ids) == 0 {
+		return ""
+	}
+	slices.Sort(ids)
+	return ids[l.rng.IntN(len(ids))]
+}
+
+// all records what the deliveries of a message have become.
+func (l *life) all(id string) {
+	for k := range l.known {
+		if id == "" || k.id == id {
+			if v := l.version(k); v != last(l.known[k]) {
+				l.become(k, v)
+			}
+		}
+	}
+}
+
+func (l *life) hold() error {
+	id := l.anyID()
+	if id == "" {
+		return nil
+	}
+	do := l.s.Hold
+	if l.rng.IntN(2) == 0 {
+		do = l.s.Release
+	}
+	l.flight = []flight{{key: deliveryKey{id: id}}}
+	if err := do(context.Background(), id); err != nil {
+		return err
+	}
+	l.flight = nil
+	l.all(id)
+	l.saved()
+	return nil
+}
+
+func (l *life) drop() error {
+	id := l.anyID()
+	if id == "" {
+		return nil
+	}
+	l.flight = []flight{{key: deliveryKey{id: id}}}
+	if err := l.s.Drop(context.Background(), id); err != nil {
+		return err
+	}
+	l.flight = nil
+	l.all(id)
+	l.saved()
+	return nil
+}
+
+func (l *life) flush() error {
+	l.flight = []flight{{key: deliveryKey{id: "*"}}}
+	_, err := l.s.Flush(context.Background(), l.now, queue.Selection{Destination: fmt.Sprintf("d%d.example", l.rng.IntN(4))})
+	if err != nil {
+		return err
+	}
+	l.flight = nil
+	l.all("")
+	l.postponements()
+	return nil
+}
+
+func (l *life) postponed() error {
+	name := fmt.Sprintf("d%d.example", l.rng.IntN(4))
+	l.flight = []flight{{key: deliveryKey{id: "*"}}}
+	if err := l.s.Postpone(context.Background(), l.now, name, l.now.Add(5*time.Second)); err != nil {
+		return err
+	}
+	l.flight = nil
+	l.postponements()
+	return nil
+}
+
+func (l *life) postponements() {
+	for n := range 4 {
+		name := fmt.Sprintf("d%d.example", n)
+		l.s.mu.Lock()
+		until := l.s.index.Postponed(name).String()
+		l.s.mu.Unlock()
+		if v := l.postpone[name]; len(v) == 0 {
+			l.postpone[name] = []string{time.Time{}.String(), until}
+		} else if last(v) != until {
+			l.postpone[name] = append(v, until)
+		}
+	}
+}
+
+func readContent(s *Spool, id string) (string, error) {
+	c, err := s.Open(context.Background(), id)
+	if err != nil {
+		return "", err
+	}
+	r, err := c.Open()
+	if err != nil {
+		return "", err
+	}
+	defer r.Close()
+	var b bytes.Buffer
+	_, err = io.Copy(&b, r)
+	return b.String(), err
+}
+
+var _ = maps.Keys[map[string]int]
