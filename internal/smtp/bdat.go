@@ -32,12 +32,12 @@ func (x *exchange) chunks() *Error {
 		if e != nil {
 			return x.drain(waiting, e)
 		}
-		for ; waiting == ahead || waiting > 0 && s.rd.buffered() > 0; waiting-- {
+		for ; waiting == ahead || waiting > 0 && x.replyWaits(); waiting-- {
 			if e := x.chunkReply(); e != nil || x.finished {
 				return x.drain(waiting-1, e)
 			}
 		}
-		if e := x.writeChunk(part, left == 0); e != nil || x.finished {
+		if e := x.writeChunk(part, left == 0, waiting); e != nil || x.finished {
 			return e
 		}
 		if left == 0 {
@@ -63,15 +63,21 @@ func (x *exchange) chunk(n int, last bool) ([]byte, *Error) {
 }
 
 // writeChunk sends one chunk with its command.
-func (x *exchange) writeChunk(part []byte, last bool) *Error {
+func (x *exchange) writeChunk(part []byte, last bool, due int) *Error {
 	head := appendChunk(x.env[:0], len(part), last)
 	x.s.traceCommands(head)
 	x.s.traceContent(int64(len(part)))
 	if err := x.s.write(head, part); err != nil {
-		return x.brokenWrite(err)
+		return x.brokenWrite(err, due)
 	}
 	x.sent = last
 	return nil
+}
+
+// replyWaits reports whether a reply, or the end, can be read without waiting.
+func (x *exchange) replyWaits() bool {
+	waits, err := x.s.rd.poll(x.s.wire)
+	return waits || err != nil
 }
 
 // chunkReply reads the reply to a chunk that is not the last. A refusal ends

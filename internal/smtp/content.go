@@ -187,16 +187,22 @@ func (s *Session) write(head, body []byte) error {
 	return err
 }
 
-// brokenWrite is what a failed write of content means: the reply that the
-// server has sent already, if it is a refusal (RFC 5321 section 4.2.5), else
-// the failure.
-func (x *exchange) brokenWrite(err error) *Error {
+// brokenWrite is what a failed write of content means: the refusal that the
+// server has sent already, behind the replies that were due before it (RFC 5321
+// section 4.2.5), else the failure.
+func (x *exchange) brokenWrite(err error, due int) *Error {
 	s := x.s
 	s.wire.hurry()
-	if r, e := s.await(StageContent, grace, form{utf8: x.p.utf8}); e == nil && r.Negative() {
-		s.over = true
-		x.finalReply(Refused, StageContent, r)
-		return nil
+	for ; due >= 0; due-- {
+		r, e := s.await(StageContent, grace, form{utf8: x.p.utf8})
+		if e != nil || !r.Positive() && !r.Negative() {
+			break
+		}
+		if r.Negative() {
+			s.over = true
+			x.finalReply(Refused, StageContent, r)
+			return nil
+		}
 	}
 	return s.fail(StageContent, err)
 }

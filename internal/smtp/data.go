@@ -183,7 +183,7 @@ func (x *exchange) writeBlock(p []byte) *Error {
 		}
 	}
 	if _, err := x.s.conn.Write(p); err != nil {
-		return x.brokenWrite(err)
+		return x.brokenWrite(err, 0)
 	}
 	return nil
 }

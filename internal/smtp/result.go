@@ -66,14 +66,15 @@ type Result struct {
 	// Unknown reports that some recipient's state is Unknown.
 	Unknown bool
 
-	// Stale reports that the session, which had carried mail before, was closed
-	// before it answered anything. The host had most likely given it up before
-	// it saw the transaction, whose recipients are all NotTried: one try on a
+	// Stale reports that the session, which had carried mail before, was no good
+	// from the start: closed before it answered MAIL, at its limit of recipient
+	// domains, or refusing RSET. All recipients are NotTried, and one try on a
 	// new session to the same host is due.
 	//
-	// It is not proof. A server may have taken a message that went along with
-	// the envelope and lost the connection with every answer still unsent; at
-	// least once is kept, not exactly once. With Transaction.Wait no content
-	// was sent and it is proof.
+	// Where the connection was lost it is not proof that the host has nothing.
+	// It may have taken a message that went along with the envelope and lost
+	// every answer; far more likely, it had given the session up before it saw
+	// any of it. So at least once is kept, not exactly once. With
+	// Transaction.Wait no content had been sent, and it is proof.
 	Stale bool
 }

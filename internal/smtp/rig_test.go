@@ -246,11 +246,11 @@ func modes() map[string][]string {
 	}
 }
 
-// took is how long f takes on the bubble's clock.
+// took is how long f takes on the bubble's clock, to the millisecond.
 func took(f func()) time.Duration {
 	began := time.Now()
 	f()
-	return time.Since(began)
+	return time.Since(began).Round(time.Millisecond)
 }
 
 var _ net.Conn = (*smtptest.Tap)(nil)

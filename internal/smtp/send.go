@@ -130,7 +130,7 @@ func (x *exchange) offer() *Error {
 	case unfit != nil:
 		return unfit
 	default:
-		x.s.closing = true // or it would be tried for ever
+		x.s.closing, x.stale = true, x.warm // or it would be tried for ever
 		return &Error{Stage: StageMail, Kind: Exhausted, Err: errUsedUp}
 	}
 }

@@ -106,11 +106,27 @@ func (w *wire) bound(t time.Time) time.Time {
 // past is a deadline that has gone by.
 func past() time.Time { return time.Unix(1, 0) }
 
-// allowWrite gives the next block its time.
-func (w *wire) allowWrite() {
+// looks is how often, in the time a write may make no progress, it is looked
+// whether it has made some.
+const looks = 18
+
+// stall is how long a write has made no progress.
+type stall struct{ since time.Time }
+
+// allowWrite gives a write its time: a part of the patience, after which
+// another look is due.
+func (w *wire) allowWrite(st *stall) {
+	now := time.Now()
+	if st.since.IsZero() {
+		st.since = now
+	}
+	until := st.since.Add(w.patient)
+	if next := now.Add(w.patient / looks); next.Before(until) {
+		until = next
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	_ = w.Conn.SetWriteDeadline(w.bound(time.Now().Add(w.patient)))
+	_ = w.Conn.SetWriteDeadline(w.bound(until))
 }
 
 // over reports whether the operation has run out of time altogether.
@@ -124,8 +140,9 @@ func (w *wire) over() bool {
 // whose last octet is in p has then certainly not gone out.
 func (w *wire) Write(p []byte) (int, error) {
 	n := 0
+	var st stall
 	for {
-		w.allowWrite()
+		w.allowWrite(&st)
 		m, err := w.Conn.Write(p[n:])
 		n += m
 		if n == len(p) {
@@ -134,7 +151,7 @@ func (w *wire) Write(p []byte) (int, error) {
 		if err == nil {
 			err = io.ErrShortWrite
 		}
-		if !w.goOn(m, err) {
+		if !w.goOn(&st, m, err) {
 			return n, err
 		}
 	}
@@ -143,8 +160,9 @@ func (w *wire) Write(p []byte) (int, error) {
 // writev writes all the buffers in one call where the transport can do that.
 // Like Write, it fails only if something was not written. It uses up bufs.
 func (w *wire) writev(bufs *net.Buffers) error {
+	var st stall
 	for {
-		w.allowWrite()
+		w.allowWrite(&st)
 		n, err := bufs.WriteTo(w.Conn)
 		if len(*bufs) == 0 {
 			return nil
@@ -152,16 +170,23 @@ func (w *wire) writev(bufs *net.Buffers) error {
 		if err == nil {
 			err = io.ErrShortWrite
 		}
-		if !w.goOn(int(n), err) {
+		if !w.goOn(&st, int(n), err) {
 			return err
 		}
 	}
 }
 
 // goOn reports whether a write that was cut short is to be taken up again: if
-// its time was up, but it had made progress.
-func (w *wire) goOn(n int, err error) bool {
-	return n > 0 && errors.Is(err, os.ErrDeadlineExceeded) && !w.over()
+// only its time was up, and it has made progress or may still make some.
+func (w *wire) goOn(st *stall, n int, err error) bool {
+	if !errors.Is(err, os.ErrDeadlineExceeded) || w.over() {
+		return false
+	}
+	if n > 0 {
+		st.since = time.Now()
+		return true
+	}
+	return time.Since(st.since) < w.patient
 }
 
 // Read reads what is there, and waits for something unless it is polling.

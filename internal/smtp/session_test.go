@@ -1,0 +1,239 @@
+package smtp_test
+
+import (
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/delivery/smtptest"
+	"github.com/nexthop-mail/nexthop/internal/smtp"
+)
+
+func TestGreeting(t *testing.T) {
+	slow := []smtptest.Cue{{At: smtptest.Banner, Delay: 3 * time.Second, Reply: "220-a\n220-b\n220 c"}}
+	with(t, "SMTP-1 nothing is sent before the whole greeting", scripted(slow), func(r *rig) {
+		if d := took(func() { r.open() }); d < 3*time.Second {
+			r.t.Errorf("greeted after %v", d)
+		}
+		for _, e := range r.tap.Events() {
+			if e.Written && e.At.Sub(r.host.Connections()[0].Opened) < 3*time.Second {
+				r.t.Error("something was written before the greeting")
+			}
+		}
+		if n := strings.Count(strings.Join(r.host.Commands(), "\n"), "EHLO"); n != 1 {
+			r.t.Errorf("%d EHLO", n)
+		}
+	})
+	for _, greeting := range []string{"521 no mail here", "554 no", "421 later", "450 later"} {
+		with(t, "SMTP-2 after "+greeting+" only QUIT", scripted([]smtptest.Cue{{At: smtptest.Banner, Reply: greeting}}), func(r *rig) {
+			e := wantErr(r.t, r.s.Greet(r.t.Context()), smtp.StageBanner, smtp.Replied)
+			if got := e.Reply.String(); got != greeting {
+				r.t.Errorf("reply %q", got)
+			}
+			r.s.Quit(r.t.Context())
+			r.wantCommands("QUIT")
+		})
+	}
+	for name, raw := range map[string]string{
+		"HTTP":        "HTTP/1.1 400 Bad Request\r\n\r\n",
+		"TLS":         "\x15\x03\x01\x00\x02\x02\x0a",
+		"354":         "354 go on\r\n",
+		"a bare LF":   "220 hello\n",
+		"two letters": "ok\r\n",
+	} {
+		with(t, "SMTP-17 a greeting that is "+name, scripted([]smtptest.Cue{{At: smtptest.Banner, Raw: raw, Then: smtptest.Close}}), func(r *rig) {
+			wantErr(r.t, r.s.Greet(r.t.Context()), smtp.StageBanner, smtp.Protocol)
+			if r.s.Reusable() {
+				r.t.Error("still of use")
+			}
+		})
+	}
+	withConfig(t, "SMTP-30 a bare LF passes where the caller says so", scripted([]smtptest.Cue{{At: smtptest.Banner, Raw: "220-a\n220 hello\n"}}),
+		smtp.Config{LenientLF: true}, func(r *rig) { r.open() })
+}
+
+func TestHello(t *testing.T) {
+	with(t, "SMTP-3 EHLO comes first", offering(), func(r *rig) {
+		r.open()
+		if got := r.host.Commands(); len(got) != 1 || got[0] != "EHLO client.example" {
+			r.t.Errorf("said %q", got)
+		}
+		if x := r.s.Extensions(); !x.ESMTP || x.Greeting != "host.example" {
+			r.t.Errorf("extensions %+v", x)
+		}
+	})
+	for _, c := range []struct {
+		name, reply string
+		then        smtptest.Then
+		helo        bool
+		on          []int
+	}{
+		{"500", "500 what", smtptest.GoOn, true, nil},
+		{"502", "502 not implemented", smtptest.GoOn, true, nil},
+		{"550", "550 no", smtptest.GoOn, false, nil},
+		{"550 where the caller says so", "550 no", smtptest.GoOn, true, []int{501, 550}},
+		{"421", "421 later", smtptest.GoOn, false, []int{421}},
+		{"451", "451 later", smtptest.GoOn, false, nil},
+		{"the end", "", smtptest.Close, false, nil},
+	} {
+		script := []smtptest.Cue{{At: smtptest.Hello, Times: 1, Reply: c.reply, Then: c.then}}
+		withConfig(t, "SMTP-3 HELO after "+c.name, scripted(script), smtp.Config{HelloOn: c.on}, func(r *rig) {
+			r.must(r.s.Greet(r.t.Context()))
+			err := r.s.Hello(r.t.Context())
+			said := strings.Join(r.host.Commands(), "\n")
+			if c.helo != strings.Contains(said, "HELO client.example") {
+				r.t.Errorf("said %q", said)
+			}
+			if c.helo {
+				r.must(err)
+				r.wantStates(r.send(message("u@e.test")), "delivered")
+				return
+			}
+			kind := smtp.Replied
+			if c.reply == "" {
+				kind = smtp.Closed
+			}
+			wantErr(r.t, err, smtp.StageHello, kind)
+		})
+	}
+}
+
+// everything is a transaction that has all parameters there are.
+func everything() *smtp.Transaction {
+	tx := message("u@e.test")
+	tx.EnvelopeID, tx.Return = "Q=1", "HDRS"
+	tx.To[0].Notify, tx.To[0].OriginalType, tx.To[0].Original = "SUCCESS,FAILURE", "rfc822", "JoHn+x@e.test"
+	return tx
+}
+
+func TestParameters(t *testing.T) {
+	bare := []string{"MAIL FROM:<a@x.test>", "RCPT TO:<u@e.test>", "DATA", "[25 octets]", "QUIT"}
+	with(t, "SMTP-4, EXT-2 no parameter that is not offered", offering("HELP"), func(r *rig) {
+		r.open()
+		r.wantStates(r.send(everything()), "delivered")
+		r.s.Quit(r.t.Context())
+		r.wantCommands(bare...)
+	})
+	with(t, "SMTP-4, EXT-2 nothing of ESMTP after HELO", &smtptest.Host{NoEHLO: true, Extensions: []string{"SIZE", "DSN", "PIPELINING"}}, func(r *rig) {
+		r.open()
+		wantErr(r.t, r.s.StartTLS(r.t.Context(), nil), smtp.StageStartTLS, smtp.Unfit)
+		r.wantStates(r.send(everything()), "delivered")
+		r.s.Quit(r.t.Context())
+		r.wantCommands(append([]string{"HELO client.example"}, bare...)...)
+	})
+	with(t, "EXT-1 DSN parameters where they are offered", offering("DSN", "SIZE"), func(r *rig) {
+		r.open()
+		r.wantStates(r.send(everything()), "delivered")
+		r.s.Quit(r.t.Context())
+		r.wantCommands("MAIL FROM:<a@x.test> SIZE=25 RET=HDRS ENVID=Q+3D1",
+			"RCPT TO:<u@e.test> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;JoHn+2Bx@e.test", "DATA", "[25 octets]", "QUIT")
+	})
+	with(t, "SMTP-8 the exact form of the commands", offering("SIZE"), func(r *rig) {
+		r.open()
+		tx := message("u@e.test")
+		tx.Body = body("0123456\r\n")
+		r.wantStates(r.send(tx), "delivered")
+		tx.From = mailbox("")
+		r.wantStates(r.send(tx), "delivered")
+		r.s.Quit(r.t.Context())
+		want := "EHLO client.example\r\n" +
+			"MAIL FROM:<a@x.test> SIZE=9\r\nRCPT TO:<u@e.test>\r\nDATA\r\n0123456\r\n.\r\n" +
+			"MAIL FROM:<> SIZE=9\r\nRCPT TO:<u@e.test>\r\nDATA\r\n0123456\r\n.\r\n" +
+			"QUIT\r\n"
+		if got := string(r.tap.AllWritten()); got != want {
+			r.t.Errorf("wrote %q\nwanted %q", got, want)
+		}
+	})
+	with(t, "SMTP-11 local parts go out as they came in", offering(), func(r *rig) {
+		r.open()
+		r.wantStates(r.send(message("JoHn+T@e.test", `"a b"@e.test`, `"abc"@e.test`)), "delivered", "delivered", "delivered")
+		r.s.Quit(r.t.Context())
+		r.wantCommands("MAIL FROM:<a@x.test>", "RCPT TO:<JoHn+T@e.test>", `RCPT TO:<"a b"@e.test>`, "RCPT TO:<abc@e.test>",
+			"DATA", "[25 octets]", "QUIT")
+	})
+}
+
+// at is a connection whose local end has a certain address.
+type at struct {
+	net.Conn
+	local net.Addr
+}
+
+func (c at) LocalAddr() net.Addr { return c.local }
+
+func TestHelloName(t *testing.T) {
+	v4 := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 5}
+	v6 := &net.TCPAddr{IP: net.ParseIP("2001:db8::1"), Port: 5, Zone: "eth0"}
+	for _, c := range []struct {
+		name, hello string
+		local       net.Addr
+		want        string
+	}{
+		{"SMTP-5 none, on IPv4", "", v4, "[192.0.2.1]"},
+		{"SMTP-5 none, on IPv6", "", v6, "[IPv6:2001:db8::1]"},
+		{"SMTP-5 a literal of the other family", "[198.51.100.7]", v6, "[IPv6:2001:db8::1]"},
+		{"SMTP-5 a literal of the same family, for a host behind NAT", "[198.51.100.7]", v4, "[198.51.100.7]"},
+		{"SMTP-5 none, and no address", "", &net.UnixAddr{Name: "/x"}, ""},
+		{"I18N-4 U-labels go out as A-labels", "Bücher.example", v4, "xn--bcher-kva.example"},
+		{"SMTP-10 CRLF", "a.example\r\nMAIL FROM:<x@y>", v4, ""},
+		{"SMTP-10 a blank and more", "a.example b", v4, ""},
+		{"SMTP-10 NUL", "a\x00.example", v4, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			client, server := smtptest.Pipe()
+			host := offering()
+			done := make(chan struct{})
+			go func() { defer close(done); host.Serve(t.Context(), server) }()
+			defer func() { client.Close(); <-done }()
+			s, err := smtp.New(at{client, c.local}, &smtp.Config{Hello: c.hello})
+			if c.want == "" {
+				if err == nil {
+					t.Error("no error")
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Greet(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Hello(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			s.Quit(t.Context())
+			if got := host.Commands()[0]; got != "EHLO "+c.want {
+				t.Errorf("said %q", got)
+			}
+		})
+	}
+}
+
+func TestQuit(t *testing.T) {
+	refuse := smtptest.Cue{At: smtptest.Rcpt, Reply: "550 no"}
+	with(t, "SMTP-9 QUIT after all was refused, and 221 is waited for", scripted([]smtptest.Cue{
+		refuse, {At: smtptest.Quit, Delay: 2 * time.Second},
+	}), func(r *rig) {
+		r.open()
+		r.wantStates(r.send(message("u@e.test")), "refused rcpt 550")
+		if d := took(func() { r.s.Quit(r.t.Context()) }); d != 2*time.Second {
+			r.t.Errorf("closed after %v", d)
+		}
+	})
+	with(t, "SMTP-9, SMTP-41 a host that does not answer QUIT is left after a while", scripted([]smtptest.Cue{
+		{At: smtptest.Quit, Then: smtptest.Stall},
+	}), func(r *rig) {
+		r.open()
+		if d := took(func() { r.s.Quit(r.t.Context()) }); d != 10*time.Second {
+			r.t.Errorf("closed after %v", d)
+		}
+	})
+	with(t, "SMTP-9 what happens after the 250 changes nothing", scripted([]smtptest.Cue{
+		{At: smtptest.Final, Reply: "250 taken", Then: smtptest.Reset},
+	}), func(r *rig) {
+		r.open()
+		r.wantStates(r.send(message("u@e.test")), "delivered")
+		r.s.Quit(r.t.Context())
+	})
+}
