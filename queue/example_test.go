@@ -1,0 +1,109 @@
+package queue_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/queue"
+	"github.com/nexthop-mail/nexthop/queue/memory"
+)
+
+// Recipients are grouped by destination whatever way their domains are spelt.
+func ExampleSplit() {
+	parts, err := queue.Split(&queue.Message{
+		Recipients: []queue.Recipient{
+			{Address: "a@example.com"}, {Address: "b@example.net"}, {Address: "c@EXAMPLE.com"},
+		},
+		Content: queue.String("Subject: hello\r\n\r\nHello.\r\n"),
+	})
+	for _, p := range parts {
+		fmt.Println(p.Destination, p.Recipients)
+	}
+	fmt.Println(err)
+	// Output:
+	// example.com [0 2]
+	// example.net [1]
+	// <nil>
+}
+
+// What can never be sent is refused at the door, with the status to answer.
+func ExampleCheck() {
+	err := queue.Check(&queue.Message{
+		Recipients: []queue.Recipient{{Address: "a@example.com"}, {Address: "b@example.com>\r\nDATA"}},
+		Content:    queue.String("Subject: hello\r\n\r\nHello.\r\n"),
+	})
+	var refused *queue.MessageError
+	if errors.As(err, &refused) {
+		fmt.Println(refused.Field, refused.Index, refused.Enhanced)
+	}
+	// Output: Recipients 1 5.1.3
+}
+
+// A person's spelling of a domain names a destination once it is canonical.
+func ExampleParseDestination() {
+	fmt.Println(queue.ParseDestination("Bücher.Example."))
+	// Output: xn--bcher-kva.example <nil>
+}
+
+// The list goes page by page, oldest first, and so does every other look at a
+// queue that can be looked at.
+func ExampleList() {
+	ctx := context.Background()
+	now := time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
+	var q queue.Queue = new(memory.Queue)
+	for i := range 5 {
+		_, err := q.Put(ctx, now, &queue.Message{
+			Recipients: []queue.Recipient{{Address: fmt.Sprintf("r%d@example.com", i)}},
+			Content:    queue.String("Subject: hello\r\n\r\nHello.\r\n"),
+		})
+		if err != nil {
+			fmt.Println(err)
+		}
+	}
+	var want queue.ListOptions
+	for want.Max = 2; ; {
+		page, err := queue.List(ctx, q, want)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		for _, e := range page.Entries {
+			fmt.Println(e.Message.Recipients[0].Address)
+		}
+		if want.After = page.Next; page.Next == "" {
+			return
+		}
+	}
+	// Output:
+	// r0@example.com
+	// r1@example.com
+	// r2@example.com
+	// r3@example.com
+	// r4@example.com
+}
+
+// A destination that is down is postponed as a whole: one attempt decides for
+// all the mail that waits for it.
+func ExamplePostpone() {
+	ctx := context.Background()
+	now := time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
+	var q queue.Queue = new(memory.Queue)
+	for range 1000 {
+		_, err := q.Put(ctx, now, &queue.Message{
+			Recipients: []queue.Recipient{{Address: "a@down.example"}},
+			Content:    queue.String("Subject: hello\r\n\r\nHello.\r\n"),
+		})
+		if err != nil {
+			fmt.Println(err)
+		}
+	}
+	err := queue.Postpone(ctx, q, now, "down.example", now.Add(time.Hour))
+	fmt.Println(err)
+	claimed, err := q.Claim(ctx, now, queue.ClaimOptions{})
+	fmt.Println(len(claimed.Deliveries), "due, next in", claimed.Next.Sub(now), err)
+	// Output:
+	// <nil>
+	// 0 due, next in 1h0m0s <nil>
+}

@@ -1,0 +1,110 @@
+package memory_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/queue"
+	"github.com/nexthop-mail/nexthop/queue/memory"
+	"github.com/nexthop-mail/nexthop/queue/queuetest"
+)
+
+func open() (*queuetest.Instance, error) {
+	return &queuetest.Instance{Queue: new(memory.Queue)}, nil
+}
+
+func TestContract(t *testing.T) {
+	queuetest.Run(t, queuetest.Subject{
+		Open: open,
+		OpenBounded: func() (*queuetest.Instance, error) {
+			return &queuetest.Instance{Queue: &memory.Queue{MaxBytes: 10_000}}, nil
+		},
+	})
+}
+
+func TestBounds(t *testing.T) {
+	put := func(t *testing.T, q *memory.Queue, size int) error {
+		t.Helper()
+		_, err := q.Put(t.Context(), time.Unix(0, 0), &queue.Message{
+			Recipients: []queue.Recipient{{Address: "rcpt@example.com"}},
+			Content:    queue.String(fmt.Sprintf("%0*d", size, 0)),
+		})
+		return err
+	}
+	t.Run("messages", func(t *testing.T) {
+		q := &memory.Queue{MaxMessages: 2}
+		for i, want := range []error{nil, nil, queue.ErrFull} {
+			if err := put(t, q, 1); !errors.Is(err, want) {
+				t.Errorf("Put %d = %v, want %v", i, err, want)
+			}
+		}
+	})
+	t.Run("bytes", func(t *testing.T) {
+		q := &memory.Queue{MaxBytes: 100}
+		for _, c := range []struct {
+			size int
+			want error
+		}{{101, queue.ErrFull}, {60, nil}, {41, queue.ErrFull}, {40, nil}, {1, queue.ErrFull}} {
+			if err := put(t, q, c.size); !errors.Is(err, c.want) {
+				t.Errorf("Put of %d bytes = %v, want %v", c.size, err, c.want)
+			}
+		}
+	})
+	t.Run("none", func(t *testing.T) {
+		q := &memory.Queue{MaxMessages: -1, MaxBytes: -1}
+		for range 10 {
+			if err := put(t, q, 1<<20); err != nil {
+				t.Errorf("Put = %v, want nil", err)
+			}
+		}
+	})
+}
+
+// TestManyDestinations keeps the cost of one message with many destinations in
+// check: what is done once per destination must not go through all the others.
+func TestManyDestinations(t *testing.T) {
+	const many = 20_000
+	q := new(memory.Queue)
+	now := time.Unix(0, 0)
+	m := &queue.Message{Content: queue.String("text")}
+	for i := range many {
+		m.Recipients = append(m.Recipients, queue.Recipient{Address: fmt.Sprintf("a@d%d.example", i)})
+	}
+	id, err := q.Put(t.Context(), now, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for {
+		got, err := q.Claim(t.Context(), now, queue.ClaimOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(got.Deliveries) == 0 {
+			break
+		}
+		var batch []queue.Settlement
+		for _, d := range got.Deliveries {
+			batch = append(batch, queue.Settlement{
+				Lease:   d.Lease,
+				Results: []queue.Result{{Recipient: d.States[0].Index, Outcome: queue.Delivered}},
+			})
+		}
+		if _, err := q.Settle(t.Context(), now, batch); err != nil {
+			t.Fatal(err)
+		}
+		n += len(batch)
+	}
+	if n != many {
+		t.Errorf("%d deliveries were claimed, want %d", n, many)
+	}
+	if _, err := q.Open(t.Context(), id); !errors.Is(err, queue.ErrNotFound) {
+		t.Errorf("Open = %v, want ErrNotFound: all are settled", err)
+	}
+}
+
+func BenchmarkQueue(b *testing.B) {
+	queuetest.Bench(b, queuetest.Subject{Open: open})
+}
