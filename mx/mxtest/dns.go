@@ -126,7 +126,7 @@ func (d *DNS) Set(r Rule) error {
 	d.prepare()
 	rules := []*rule{fresh}
 	for _, old := range d.rules {
-		if old.name != fresh.name || old.Type != fresh.Type || old.Transport != fresh.Transport {
+		if !old.like(fresh) {
 			rules = append(rules, old)
 		}
 	}

@@ -15,8 +15,9 @@ import (
 // A rule about a name also applies where an answer gets to that name through an
 // alias: an alias of a broken name is broken.
 type Rule struct {
-	// Name is the name asked for; "*.example.com" is every name below
-	// example.com, and empty is every name that is asked for itself.
+	// Name is the name asked for. "*.example.com" is every name below
+	// example.com, and "*" every name. Empty is every name that is asked for
+	// itself: not those that an alias leads to.
 	Name string
 
 	// Type is the type asked for; 0 is every type.
@@ -132,6 +133,9 @@ type rule struct {
 // newRule makes a rule ready for use; err says what is wrong with it.
 func newRule(r Rule) *rule {
 	made := &rule{Rule: r, name: canonical(r.Name), used: make(map[question]int)}
+	if made.name == "*" {
+		made.name = "*."
+	}
 	made.name, made.below = strings.CutPrefix(made.name, "*.")
 	switch {
 	case r.Transport != "" && r.Transport != "udp" && r.Transport != "tcp":
@@ -169,6 +173,11 @@ func (r *rule) applies(q question, transport string, asked bool) bool {
 		return asked
 	}
 	return r.name == q.name
+}
+
+// like is whether two rules are for the same questions.
+func (r *rule) like(other *rule) bool {
+	return r.name == other.name && r.below == other.below && r.Type == other.Type && r.Transport == other.Transport
 }
 
 // ruleFor is the first rule that applies, and counts that; nil where none does.

@@ -225,6 +225,23 @@ func TestRulesInOrder(t *testing.T) {
 		set(mxtest.Rule{})
 		asked("f.test", mx.TypeA, "no such name") // a rule for all that changes nothing
 	})
+	t.Run("what is alike", func(t *testing.T) {
+		d := &mxtest.DNS{Zone: wireZone, Rules: []mxtest.Rule{{Name: "e.test", Fault: mxtest.Refused}}}
+		for _, other := range []mxtest.Rule{{Name: "*.e.test"}, {Name: "e.test", Transport: "tcp"}, {Name: "e.test", Type: mx.TypeA}} {
+			if err := d.Set(other); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := d.Resolve(t.Context(), "e.test", mx.TypeMX); err == nil {
+				t.Errorf("%+v takes the place of a rule for other questions", other)
+			}
+		}
+		if err := d.Set(mxtest.Rule{Name: "E.test."}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.Resolve(t.Context(), "e.test", mx.TypeMX); err != nil {
+			t.Errorf("%v after the rule has been replaced", err)
+		}
+	})
 }
 
 func TestTimesCountsEachQuestion(t *testing.T) {
@@ -256,6 +273,58 @@ func TestSetZone(t *testing.T) {
 	}
 }
 
+func TestServerDelays(t *testing.T) {
+	const delay = 30 * time.Millisecond
+	server := start(t, &mxtest.Server{DNS: &mxtest.DNS{Zone: wireZone, Rules: []mxtest.Rule{{Delay: delay}}}})
+	for _, tcp := range []bool{false, true} {
+		client := &mx.Client{Servers: []mx.Server{{Addr: server.Addr()}}, TCPOnly: tcp}
+		began := time.Now()
+		if _, err := client.Resolve(t.Context(), "e.test", mx.TypeMX); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took < delay {
+			t.Errorf("TCP %v: the answer took %v, want at least %v", tcp, took, delay)
+		}
+	}
+}
+
+func TestSigned(t *testing.T) {
+	d := &mxtest.DNS{
+		Zone: `
+			a.in.test    CNAME b.out.test.
+			b.out.test   CNAME c.in.test.
+			c.in.test    A     192.0.2.1
+			d.in.test    CNAME c.in.test.
+			e.out.test   CNAME c.in.test.
+			f.in.test    CNAME g.out.test.
+			g.out.test   A     192.0.2.2
+			no.in.test   A     192.0.2.3
+			x.no.in.test A     192.0.2.4`,
+		Signed: map[string]bool{"in.test": true, "NO.in.test.": false},
+	}
+	for name, want := range map[string]bool{
+		"c.in.test": true, "d.in.test": true, "a.in.test": false, "e.out.test": false, "f.in.test": false, "g.out.test": false,
+		"no.in.test": false, "x.no.in.test": false, "absent.in.test": true, "absent.test": false, "in.test": true, "begin.test": false,
+	} {
+		a, err := d.Resolve(t.Context(), name, mx.TypeA)
+		if err != nil || a.Secure != want {
+			t.Errorf("%s is secure: %v, %v; want %v", name, a.Secure, err, want)
+		}
+		for _, alias := range a.Aliases {
+			if alias.Secure != want {
+				t.Errorf("alias %+v of %s: want secure %v, as the answer", alias, name, want)
+			}
+		}
+	}
+	d.SetSigned("g.out.test", true)
+	if a, err := d.Resolve(t.Context(), "f.in.test", mx.TypeA); err != nil || !a.Secure {
+		t.Errorf("signed from now on, and secure is %v, %v", a.Secure, err)
+	}
+	if a, err := d.Resolve(t.Context(), "f.in.test", mx.TypeCNAME); err != nil || !a.Secure || a.Name != "g.out.test" {
+		t.Errorf("the alias by itself is %+v, %v", a, err)
+	}
+}
+
 func TestFakeWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &mxtest.DNS{
@@ -280,6 +349,13 @@ func TestFakeWaits(t *testing.T) {
 			began := time.Now()
 			if got := brief(d.Resolve(t.Context(), test.name, mx.TypeA)); got != test.want || time.Since(began) != test.wait {
 				t.Errorf("%s: %q after %v, want %q after %v", test.name, got, time.Since(began), test.want, test.wait)
+			}
+		}
+		for name, want := range map[string]time.Duration{"": time.Second, "*": 2 * time.Second, "*.e.test": 2 * time.Second} {
+			every := &mxtest.DNS{Zone: wireZone, Rules: []mxtest.Rule{{Name: name, Delay: time.Second}}}
+			began := time.Now()
+			if _, err := every.Resolve(t.Context(), "www.e.test", mx.TypeA); err != nil || time.Since(began) != want {
+				t.Errorf("a rule for %q made an alias take %v, %v; want %v", name, time.Since(began), err, want)
 			}
 		}
 		began := time.Now()

@@ -111,6 +111,21 @@ func TestZoneNotation(t *testing.T) {
 	}
 }
 
+func TestZoneIndentation(t *testing.T) {
+	for name, zone := range map[string]string{
+		"none":             "$ORIGIN e.test.\na A 192.0.2.1\n  A 192.0.2.2",
+		"tabs":             "\n\t\t$ORIGIN e.test.\n\t\ta A 192.0.2.1\n\t\t  A 192.0.2.2\n\t",
+		"first line more":  "\t\t; about a\n\t$ORIGIN e.test.\n\ta A 192.0.2.1\n\t\tA 192.0.2.2",
+		"tabs and blanks":  "\t $ORIGIN e.test.\n\t a A 192.0.2.1\n\t \tA 192.0.2.2",
+		"carriage returns": "\t$ORIGIN e.test.\r\n\r\n\ta A 192.0.2.1\r\n\t A 192.0.2.2\r\n",
+	} {
+		d := &mxtest.DNS{Zone: zone}
+		if got := brief(d.Resolve(t.Context(), "a.e.test", mx.TypeA)); got != "192.0.2.1, 192.0.2.2 for 5m0s" {
+			t.Errorf("%s: the answer is %q", name, got)
+		}
+	}
+}
+
 func TestZoneErrors(t *testing.T) {
 	tests := []struct {
 		name string
