@@ -47,7 +47,7 @@ func (h *hop) fail(stage Stage, verdict Verdict, enhanced string, cause error) *
 func (s *Sender) session(ctx context.Context, h *hop, ts traces, fresh bool) (*session, *Error) {
 	if !fresh && s.MaxIdle >= 0 {
 		if kept := s.pool.take(h.key(), time.Now()); kept != nil {
-			kept.traces = ts
+			kept.follow(h, ts)
 			ts.reused(h.host.Name, h.addr)
 			return kept, nil
 		}
@@ -69,12 +69,13 @@ func (s *Sender) connect(ctx context.Context, h *hop, ts traces) (*session, *Err
 	if err != nil {
 		return nil, h.fail(StageConnect, NotNow, "4.4.1", err)
 	}
-	made := &session{key: h.key(), traces: ts, expires: h.policy.Expires}
-	made.Session, err = smtp.New(conn, s.sessionConfig(h, made))
+	made := &session{key: h.key(), addr: h.addr.String(), expires: h.policy.Expires}
+	made.Session, err = smtp.New(conn, s.sessionConfig(h))
 	if err != nil {
 		conn.Close()
 		return nil, h.fail(StageHello, NotNow, "4.3.5", err)
 	}
+	made.follow(h, ts)
 	if err := s.open(ctx, h, made); err != nil {
 		s.pool.end(made)
 		return nil, s.judge(h, err)

@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"errors"
+	"sync"
 
 	"github.com/nexthop-mail/nexthop/internal/address"
 	"github.com/nexthop-mail/nexthop/internal/content"
@@ -9,20 +10,44 @@ import (
 )
 
 // job is one message on its way: what was parsed at the door, and the report
-// that fills up.
+// that fills up. Jobs are used again, so that a message costs few allocations.
 type job struct {
 	message *queue.Message
 	from    address.Mailbox
 	body    content.Body
 	report  *Report
-	groups  []group
+	walks   []walk // one per destination
 	repeats []repeat
+	alone   [1]walk // where there is one destination
 }
 
-// group is the recipients of a message at one destination.
-type group struct {
-	domain address.Domain
-	rcpts  []rcpt
+// jobs keeps jobs between messages; what they knew is wiped before.
+var jobs = sync.Pool{New: func() any { return new(job) }}
+
+// keptRecipients is how large a job may be to be kept.
+const keptRecipients = 16
+
+func newJob(m *queue.Message, report *Report) *job {
+	j := jobs.Get().(*job)
+	j.message, j.report, j.walks = m, report, j.alone[:0]
+	return j
+}
+
+// release wipes a job that is over.
+func (j *job) release() {
+	j.body.Release()
+	if len(j.report.Recipients) > keptRecipients || len(j.walks) > 1 {
+		return
+	}
+	w := &j.alone[0]
+	kept := walk{ledger: ledger{rcpts: w.ledger.rcpts[:0]}, batch: w.batch[:0], findings: w.findings[:0], to: w.to[:0]}
+	clear(w.ledger.rcpts)
+	clear(w.batch[:cap(w.batch)])
+	clear(w.findings[:cap(w.findings)])
+	clear(w.to[:cap(w.to)])
+	*j = job{}
+	j.alone[0] = kept
+	jobs.Put(j)
 }
 
 // rcpt is one recipient on its way.
@@ -45,23 +70,23 @@ var (
 
 // accept parses the message. What is wrong with a recipient fails that
 // recipient; what is wrong with the rest fails the message, and is returned.
-func (s *Sender) accept(m *queue.Message, report *Report) (*job, error) {
-	j := &job{message: m, report: report}
+func (s *Sender) accept(j *job) error {
+	m := j.message
 	if len(m.Recipients) == 0 {
-		return nil, j.refuse(errNoRecipients, "5.1.0")
+		return j.refuse(errNoRecipients, "5.1.0")
 	}
 	if m.Content == nil {
-		return nil, j.refuse(errNoContent, "5.6.0")
+		return j.refuse(errNoContent, "5.6.0")
 	}
 	var err error
 	if j.from, err = address.ParseReverse(m.From); err != nil {
-		return nil, j.refuse(err, "5.1.7")
+		return j.refuse(err, "5.1.7")
 	}
 	j.group()
 	if j.body, err = content.Prepare(m.Content, s.Content.policy()); err != nil {
-		return nil, j.refuse(err, "5.6.0")
+		return j.refuse(err, "5.6.0")
 	}
-	return j, nil
+	return nil
 }
 
 // refuse settles every recipient with an error about the whole message.
@@ -109,7 +134,7 @@ func (j *job) group() {
 			r.settle(badRecipient(r.Address, err), Refused)
 			continue
 		}
-		g := len(j.groups)
+		at := len(j.walks)
 		if many {
 			key := mailbox.Key()
 			if first, again := seen[key]; again {
@@ -117,17 +142,28 @@ func (j *job) group() {
 				continue
 			}
 			seen[key] = i
-			if at, ok := byDomain[mailbox.Domain()]; ok {
-				g = at
+			if known, ok := byDomain[mailbox.Domain()]; ok {
+				at = known
 			} else {
-				byDomain[mailbox.Domain()] = g
+				byDomain[mailbox.Domain()] = at
 			}
 		}
-		if g == len(j.groups) {
-			j.groups = append(j.groups, group{domain: mailbox.Domain()})
-		}
-		j.groups[g].rcpts = append(j.groups[g].rcpts, rcpt{mailbox: mailbox, index: i, report: r})
+		w := j.destination(at, mailbox.Domain())
+		w.ledger.rcpts = append(w.ledger.rcpts, rcpt{mailbox: mailbox, index: i, report: r})
 	}
+}
+
+// destination is the at-th walk, a new one where at is their number.
+func (j *job) destination(at int, d address.Domain) *walk {
+	if at == len(j.walks) {
+		if at < cap(j.walks) {
+			j.walks = j.walks[:at+1] // with the memory of an earlier message
+		} else {
+			j.walks = append(j.walks, walk{})
+		}
+		j.walks[at].domain = d.String()
+	}
+	return &j.walks[at]
 }
 
 func badRecipient(input string, err error) *Error {

@@ -30,9 +30,7 @@ type entry struct {
 	stage    Stage // of the deciding error
 }
 
-func (l *ledger) open(w *walk, rcpts []rcpt) {
-	l.walk, l.rcpts, l.left = w, rcpts, len(rcpts)
-}
+func (l *ledger) open(w *walk) { l.walk, l.left = w, len(l.rcpts) }
 
 // route notes how the next hops were found.
 func (l *ledger) route(kind mx.Kind) {
@@ -56,9 +54,8 @@ func (l *ledger) atAddress() {
 	}
 }
 
-// batch are the recipients to offer next, at most n.
-func (l *ledger) batch(n int) []*rcpt {
-	batch := make([]*rcpt, 0, min(n, l.left))
+// batch appends the recipients to offer next, at most n.
+func (l *ledger) batch(batch []*rcpt, n int) []*rcpt {
 	for i := range l.rcpts {
 		if len(batch) == n {
 			break
@@ -117,10 +114,10 @@ func (l *ledger) record(h *hop, sess *session, batch []*rcpt, result *result, be
 
 // note adds an attempt of one recipient's own.
 func (l *ledger) note(r *rcpt, a Attempt, reply queue.Reply) {
-	if !r.apart {
+	if !r.apart && len(l.common) > 0 {
 		r.report.Attempts = l.common[:len(l.common):len(l.common)]
-		r.apart = true
 	}
+	r.apart = true
 	r.report.Attempts = append(r.report.Attempts, a)
 	r.consider(&a, reply)
 	if l.walk.traces.wantsAttempts() {

@@ -30,8 +30,9 @@ type session struct {
 	expires    time.Time // its policy's; zero is never
 	reused     bool
 
-	timer  *time.Timer // ends it when idle too long
-	traces traces      // of the call that uses it now
+	timer *time.Timer // ends it when idle too long
+	addr  string      // where it leads
+	below *session    // kept before it, under the same key
 }
 
 const (
@@ -44,7 +45,7 @@ const (
 // in a goroutine of its own, which close waits for; nothing else runs.
 type pool struct {
 	mu     sync.Mutex
-	idle   map[sessionKey][]*session
+	idle   map[sessionKey]stack
 	count  int
 	closed bool
 	ending sync.WaitGroup
@@ -71,37 +72,50 @@ func (p *pool) take(key sessionKey, now time.Time) *session {
 	}
 }
 
+// stack are the kept sessions of one key, the one used last on top.
+type stack struct {
+	top    *session
+	height int
+}
+
 // pop takes the session used last, which the host is least likely to have
 // given up on.
 func (p *pool) pop(key sessionKey) *session {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	list := p.idle[key]
-	if len(list) == 0 {
-		return nil
+	s := p.idle[key].top
+	if s != nil {
+		p.remove(s)
 	}
-	s := list[len(list)-1]
-	p.drop(key, list, len(list)-1)
 	return s
 }
 
-// drop takes the i-th session out of the list of its key.
-func (p *pool) drop(key sessionKey, list []*session, i int) {
-	s := list[i]
-	s.timer.Stop()
-	copy(list[i:], list[i+1:])
-	list[len(list)-1] = nil
-	if len(list) == 1 {
-		delete(p.idle, key)
+// remove takes a session out of its stack; false where it is not there any
+// more.
+func (p *pool) remove(s *session) bool {
+	st := p.idle[s.key]
+	link := &st.top
+	for *link != s {
+		if *link == nil {
+			return false
+		}
+		link = &(*link).below
+	}
+	*link, s.below = s.below, nil
+	st.height--
+	if st.height == 0 {
+		delete(p.idle, s.key)
 	} else {
-		p.idle[key] = list[:len(list)-1]
+		p.idle[s.key] = st
 	}
 	p.count--
+	s.timer.Stop()
+	return true
 }
 
 // keep puts a session back, or ends it where it is of no more use.
 func (p *pool) keep(s *session, maxIdle int, timeout time.Duration) {
-	s.traces = traces{}
+	s.SetTrace(nil)
 	if maxIdle == 0 {
 		maxIdle = defaultMaxIdle
 	}
@@ -116,18 +130,21 @@ func (p *pool) keep(s *session, maxIdle int, timeout time.Duration) {
 func (p *pool) add(s *session, maxIdle int, timeout time.Duration) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed || p.count >= maxIdle || len(p.idle[s.key]) >= maxIdlePerKey {
+	st := p.idle[s.key]
+	if p.closed || p.count >= maxIdle || st.height >= maxIdlePerKey {
 		return false
 	}
 	if p.idle == nil {
-		p.idle = make(map[sessionKey][]*session)
+		p.idle = make(map[sessionKey]stack)
 	}
 	if s.timer == nil {
 		s.timer = time.AfterFunc(timeout, func() { p.expire(s) })
 	} else {
 		s.timer.Reset(timeout)
 	}
-	p.idle[s.key] = append(p.idle[s.key], s)
+	s.below, st.top = st.top, s
+	st.height++
+	p.idle[s.key] = st
 	p.count++
 	return true
 }
@@ -136,16 +153,11 @@ func (p *pool) add(s *session, maxIdle int, timeout time.Duration) bool {
 // the timer and the lock is not in the list any more.
 func (p *pool) expire(s *session) {
 	p.mu.Lock()
-	list := p.idle[s.key]
-	for i := range list {
-		if list[i] == s {
-			p.drop(s.key, list, i)
-			p.mu.Unlock()
-			p.end(s)
-			return
-		}
-	}
+	kept := p.remove(s)
 	p.mu.Unlock()
+	if kept {
+		p.end(s)
+	}
 }
 
 // end says QUIT without holding up the caller.
@@ -157,14 +169,15 @@ func (p *pool) end(s *session) {
 func (p *pool) close() {
 	p.mu.Lock()
 	p.closed = true
-	for key, list := range p.idle {
-		for _, s := range list {
+	for _, st := range p.idle {
+		for st.top != nil {
+			s := st.top
+			st.top, s.below = s.below, nil
 			s.timer.Stop()
 			p.end(s)
 		}
-		delete(p.idle, key)
 	}
-	p.count = 0
+	p.idle, p.count = nil, 0
 	p.mu.Unlock()
 	p.ending.Wait()
 }

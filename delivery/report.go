@@ -14,6 +14,30 @@ type Report struct {
 	Recipients []RecipientReport
 }
 
+// newReport is a report without findings, each recipient with room for the one
+// attempt that most need.
+func newReport(m *queue.Message) *Report {
+	n := len(m.Recipients)
+	var report *Report
+	var attempts []Attempt
+	if n == 1 {
+		one := &struct {
+			report   Report
+			rcpts    [1]RecipientReport
+			attempts [1]Attempt
+		}{}
+		report, attempts = &one.report, one.attempts[:]
+		report.Recipients = one.rcpts[:]
+	} else {
+		report, attempts = &Report{Recipients: make([]RecipientReport, n)}, make([]Attempt, n)
+	}
+	for i := range report.Recipients {
+		r := &report.Recipients[i]
+		r.Address, r.Attempts = m.Recipients[i].Address, attempts[i:i:i+1]
+	}
+	return report
+}
+
 // RecipientReport is what became of one recipient.
 type RecipientReport struct {
 	// Address is the recipient as the message has it.

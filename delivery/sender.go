@@ -151,24 +151,21 @@ func (p ContentPolicy) policy() content.Policy {
 // When ctx ends, so does the attempt: what had not reached its final dot was
 // not sent and is deferred; what waits for the reply to it is unknown.
 func (s *Sender) Send(ctx context.Context, m *queue.Message) (*Report, error) {
-	report := &Report{Recipients: make([]RecipientReport, len(m.Recipients))}
-	for i := range m.Recipients {
-		report.Recipients[i].Address = m.Recipients[i].Address
-	}
-	job, err := s.accept(m, report)
-	if err != nil {
+	report := newReport(m)
+	job := newJob(m, report)
+	defer job.release()
+	if err := s.accept(job); err != nil {
 		return report, err
 	}
-	defer job.body.Release()
 	s.deliver(ctx, job)
 	return report, report.Err()
 }
 
 // deliver walks the route of every destination, several at a time.
 func (s *Sender) deliver(ctx context.Context, job *job) {
-	if len(job.groups) == 1 {
-		s.walk(ctx, job, &job.groups[0])
-		job.settleRepeats()
+	defer job.settleRepeats()
+	if len(job.walks) == 1 {
+		job.walks[0].run(ctx, s, job)
 		return
 	}
 	limit := s.MaxDestinations
@@ -177,14 +174,13 @@ func (s *Sender) deliver(ctx context.Context, job *job) {
 	}
 	var eg errgroup.Group
 	eg.SetLimit(limit)
-	for i := range job.groups {
+	for i := range job.walks {
 		eg.Go(func() error {
-			s.walk(ctx, job, &job.groups[i])
+			job.walks[i].run(ctx, s, job)
 			return nil
 		})
 	}
 	_ = eg.Wait() // no walk returns an error: findings are in the report
-	job.settleRepeats()
 }
 
 // Close ends the kept sessions with QUIT and waits for them, at most as long as

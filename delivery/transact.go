@@ -3,6 +3,7 @@ package delivery
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/nexthop-mail/nexthop/internal/smtp"
@@ -68,12 +69,14 @@ func (r *result) progress() bool {
 	return false
 }
 
-// transact offers the message to some recipients in one transaction.
-func (s *Sender) transact(ctx context.Context, j *job, h *hop, sess *session, batch []*rcpt) result {
-	tx := j.transaction(batch)
-	res := sess.Send(ctx, tx)
+// transact offers the message to the batch in one transaction.
+func (w *walk) transact(ctx context.Context, h *hop, sess *session) result {
+	w.compose()
+	res := sess.Send(ctx, &w.tx)
+	w.findings = slices.Grow(w.findings[:0], len(w.batch))[:len(w.batch)]
+	clear(w.findings)
 	out := result{
-		findings:    make([]finding, len(batch)),
+		findings:    w.findings,
 		reachedMail: res.Mail.Code != 0,
 		stale:       res.Stale,
 		unknown:     res.Unknown,
@@ -83,17 +86,25 @@ func (s *Sender) transact(ctx context.Context, j *job, h *hop, sess *session, ba
 		return out
 	}
 	for i := range res.Rcpts {
-		s.find(&out.findings[i], h, &res.Rcpts[i])
+		w.sender.find(&out.findings[i], h, sess, &res.Rcpts[i])
 	}
 	return out
 }
 
-// transaction is the message as one SMTP transaction for a batch of recipients.
-func (j *job) transaction(batch []*rcpt) *smtp.Transaction {
-	m := j.message
-	tx := &smtp.Transaction{
+// compose is the message as one SMTP transaction for the batch.
+func (w *walk) compose() {
+	j, m := w.job, w.job.message
+	w.to = slices.Grow(w.to[:0], len(w.batch))[:len(w.batch)]
+	for i, r := range w.batch {
+		given := &m.Recipients[r.index]
+		w.to[i] = smtp.Rcpt{
+			To: r.mailbox, Notify: notifyParam(given.Notify),
+			OriginalType: given.OriginalType, Original: given.Original,
+		}
+	}
+	w.tx = smtp.Transaction{
 		From:       j.from,
-		To:         make([]smtp.Rcpt, len(batch)),
+		To:         w.to,
 		Body:       &j.body,
 		EightBit:   j.body.EightBit,
 		UTF8:       j.body.UTF8Header,
@@ -102,14 +113,6 @@ func (j *job) transaction(batch []*rcpt) *smtp.Transaction {
 		Return:     returnParam(m.Return),
 		Wait:       m.Guarantee == queue.AtMostOnce,
 	}
-	for i, r := range batch {
-		given := &m.Recipients[r.index]
-		tx.To[i] = smtp.Rcpt{
-			To: r.mailbox, Notify: notifyParam(given.Notify),
-			OriginalType: given.OriginalType, Original: given.Original,
-		}
-	}
-	return tx
 }
 
 func returnParam(r queue.Return) string {
@@ -143,11 +146,11 @@ func notifyParam(n queue.Notify) string {
 }
 
 // find fills in what a transaction meant for one recipient.
-func (s *Sender) find(f *finding, h *hop, r *smtp.RcptResult) {
+func (s *Sender) find(f *finding, h *hop, sess *session, r *smtp.RcptResult) {
 	switch r.State {
 	case smtp.Delivered:
 		*f = finding{tried: true, answered: true, verdict: Taken, reply: queue.Reply{
-			Host: h.host.Name, Addr: h.addr.String(), Code: r.Reply.Code, Enhanced: r.Reply.Enhanced, Text: r.Reply.Text,
+			Host: h.host.Name, Addr: sess.addr, Code: r.Reply.Code, Enhanced: r.Reply.Enhanced, Text: r.Reply.Text,
 		}}
 		return
 	case smtp.Refused:
@@ -263,7 +266,7 @@ func (e *Error) blamesAddress() bool {
 }
 
 // sessionConfig is what a session is told.
-func (s *Sender) sessionConfig(h *hop, made *session) *smtp.Config {
+func (s *Sender) sessionConfig(h *hop) *smtp.Config {
 	return &smtp.Config{
 		Hello:      s.Hello,
 		NoChunking: h.noChunking,
@@ -272,8 +275,15 @@ func (s *Sender) sessionConfig(h *hop, made *session) *smtp.Config {
 			Mail: s.Timeouts.Mail, Rcpt: s.Timeouts.Rcpt, Data: s.Timeouts.Data, Write: s.Timeouts.Write,
 			Final: s.Timeouts.Final, Reset: s.Timeouts.Reset, Quit: s.Timeouts.Quit,
 		},
-		Trace: func(l smtp.Line) {
-			made.traces.line(h.host.Name, h.addr, Line{Sent: l.Sent, Text: l.Text})
-		},
 	}
+}
+
+// follow makes the session's dialogue known to the call that uses it now.
+func (s *session) follow(h *hop, ts traces) {
+	if !ts.wantsLines() {
+		s.SetTrace(nil)
+		return
+	}
+	host, addr := h.host.Name, h.addr
+	s.SetTrace(func(l smtp.Line) { ts.line(host, addr, Line{Sent: l.Sent, Text: l.Text}) })
 }

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/nexthop-mail/nexthop/internal/smtp"
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
@@ -18,15 +19,24 @@ const (
 // walk is one attempt at one destination: the recipients still open, and what
 // the hosts have said so far.
 type walk struct {
+	domain string
+	ledger ledger
+
 	sender *Sender
 	job    *job
-	domain string
 	traces traces
-	ledger ledger
 
 	connections int  // tried so far
 	sessions    int  // of those, the ones that reached MAIL
 	probing     bool // every address failed a moment ago
+
+	// Where the walk is, and what it works with there.
+	hop      hop
+	policy   TLSPolicy
+	batch    []*rcpt
+	tx       smtp.Transaction
+	to       []smtp.Rcpt
+	findings []finding
 }
 
 // step is how the walk goes on after a visit to one address.
@@ -38,11 +48,11 @@ const (
 	toEnd
 )
 
-// walk takes the recipients of one destination along its route.
-func (s *Sender) walk(ctx context.Context, job *job, g *group) {
-	w := &walk{sender: s, job: job, domain: g.domain.String(), traces: s.tracesOf(ctx)}
-	w.ledger.open(w, g.rcpts)
-	route, err := s.route(ctx, job.from.String(), w.domain)
+// run takes the recipients along the route.
+func (w *walk) run(ctx context.Context, s *Sender, job *job) {
+	w.sender, w.job, w.traces = s, job, s.tracesOf(ctx)
+	w.ledger.open(w)
+	route, err := s.route(ctx, job.message.From, w.domain)
 	w.traces.route(w.domain, route, err)
 	if err != nil {
 		w.noRoute(ctx, err)
@@ -67,8 +77,8 @@ func (w *walk) hosts(ctx context.Context, route *mx.Route) {
 
 // host goes through the addresses of one host in the order DNS gave them.
 func (w *walk) host(ctx context.Context, route *mx.Route, host *mx.Host) step {
-	policy, err := w.sender.policyFor(ctx, route, host)
-	if err != nil {
+	var err error
+	if w.policy, err = w.sender.policyFor(ctx, route, host); err != nil {
 		w.ledger.all(Attempt{Host: host.Name, Began: time.Now(), Next: NextHost, Err: &Error{
 			Stage: StageStartTLS, Host: host.Name, Enhanced: "4.7.5", Err: err,
 		}})
@@ -76,8 +86,8 @@ func (w *walk) host(ctx context.Context, route *mx.Route, host *mx.Host) step {
 	}
 	w.ledger.atHost()
 	for _, ip := range host.Addrs {
-		h := &hop{host: host, addr: w.sender.addrPort(host, ip), policy: &policy}
-		if next := w.address(ctx, h); next != toNextAddress || w.ledger.settled() {
+		w.hop = hop{host: host, addr: w.sender.addrPort(host, ip), policy: &w.policy}
+		if next := w.address(ctx, &w.hop); next != toNextAddress || w.ledger.settled() {
 			return next
 		}
 	}
@@ -176,9 +186,9 @@ func (w *walk) noSession(ctx context.Context, h *hop, e *Error, began time.Time)
 func (w *walk) converse(ctx context.Context, h *hop, sess *session) (next step, again bool) {
 	counted := false
 	for {
-		batch := w.ledger.batch(sess.maxRecipients())
+		w.batch = w.ledger.batch(w.batch[:0], sess.maxRecipients())
 		began := time.Now()
-		result := w.sender.transact(ctx, w.job, h, sess, batch)
+		result := w.transact(ctx, h, sess)
 		if result.stale || result.noChunking {
 			// A kept session the host had closed, or one that BDAT broke: the
 			// host is asked again on a new one.
@@ -192,7 +202,7 @@ func (w *walk) converse(ctx context.Context, h *hop, sess *session) (next step, 
 			w.sessions++
 			counted = true
 		}
-		w.ledger.record(h, sess, batch, &result, began)
+		w.ledger.record(h, sess, w.batch, &result, began)
 		switch {
 		case result.unknown:
 			w.ledger.end(StopUnknown)

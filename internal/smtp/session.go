@@ -106,6 +106,9 @@ func (s *Session) Hello(ctx context.Context) error {
 	return nil
 }
 
+// SetTrace takes the place of Config.Trace from now on; nil is nobody.
+func (s *Session) SetTrace(f func(Line)) { s.cfg.Trace, s.rd.trace = f, f }
+
 // Extensions is what the newest EHLO reply offers. Nobody may change it.
 func (s *Session) Extensions() *Extensions { return &s.ext }
 
