@@ -60,6 +60,16 @@ func (x *exchange) open() *Error {
 		return e
 	}
 	x.data = part
+	return x.shut()
+}
+
+// shut closes the stream, which has been read to its end.
+func (x *exchange) shut() *Error {
+	src := x.src
+	x.src = nil
+	if err := src.Close(); err != nil {
+		return local(err)
+	}
 	return nil
 }
 
@@ -70,23 +80,27 @@ func (x *exchange) read(n int, last bool) ([]byte, *Error) {
 		x.buf = blocks.Get().(*[blockSize]byte)
 	}
 	part := x.buf[:n]
+	return part, x.readInto(part, last)
+}
+
+func (x *exchange) readInto(part []byte, last bool) *Error {
 	if _, err := io.ReadFull(x.src, part); err != nil {
 		if err == io.EOF || err == io.ErrUnexpectedEOF {
 			err = errShort
 		}
-		return nil, local(err)
+		return local(err)
 	}
 	if !last {
-		return part, nil
+		return nil
 	}
 	var one [1]byte
 	switch _, err := io.ReadFull(x.src, one[:]); err {
 	case io.EOF:
-		return part, nil
+		return nil
 	case nil:
-		return nil, local(errLong)
+		return local(errLong)
 	default:
-		return nil, local(err)
+		return local(err)
 	}
 }
 

@@ -42,9 +42,8 @@ func (x *exchange) text() *Error {
 	defer func() { blocks.Put(w.block) }()
 	x.s.traceContent(x.t.Body.Size())
 	for left := x.t.Body.Size(); left > 0; {
-		n := int(min(left, blockSize))
-		left -= int64(n)
-		part, e := x.part(n, left == 0)
+		part, e := x.textPart(left)
+		left -= int64(len(part))
 		if e == nil {
 			e = w.add(part, left == 0)
 		}
@@ -62,12 +61,33 @@ func (x *exchange) text() *Error {
 
 // part is the next n octets of the content.
 func (x *exchange) part(n int, last bool) ([]byte, *Error) {
-	if x.data == nil {
+	if x.src != nil {
 		return x.read(n, last)
 	}
 	part := x.data[:n]
 	x.data = x.data[n:]
 	return part, nil
+}
+
+// textPart is the next part of content that has left octets more. It does not
+// end between CR and LF: no CR goes out before it is known what follows.
+func (x *exchange) textPart(left int64) ([]byte, *Error) {
+	n := int(min(left, blockSize-1))
+	whole := int64(n) == left
+	part, e := x.part(n, whole)
+	if e != nil || whole || part[n-1] != '\r' {
+		return part, e
+	}
+	whole = int64(n+1) == left
+	if x.src == nil {
+		part = part[:n+1]
+		x.data = x.data[1:]
+		return part, nil
+	}
+	if e := x.readInto(x.buf[n:n+1], whole); e != nil {
+		return nil, e
+	}
+	return x.buf[:n+1], nil
 }
 
 // verdict reads the reply to the content.
