@@ -3,10 +3,7 @@ package bench
 import (
 	"bufio"
 	"bytes"
-	"fmt"
-	"io"
 	"net"
-	"strconv"
 	"sync"
 	"sync/atomic"
 )
@@ -117,7 +114,7 @@ func (d *dialogue) command(line []byte) bool {
 		d.say("354 go\r\n")
 		return d.data()
 	case bytes.EqualFold(verb, []byte("BDAT")):
-		return d.bdat(bytes.Fields(line[4:]))
+		return d.bdat(line[4:])
 	case bytes.EqualFold(verb, []byte("QUIT")):
 		d.say("221 bye\r\n")
 		return false
@@ -153,23 +150,19 @@ func (d *dialogue) data() bool {
 	}
 }
 
-func (d *dialogue) bdat(args [][]byte) bool {
-	if len(args) == 0 {
-		d.say("501 how many\r\n")
-		return true
+func (d *dialogue) bdat(args []byte) bool {
+	n, digits := 0, 0
+	for args = bytes.TrimLeft(args, " "); digits < len(args) && '0' <= args[digits] && args[digits] <= '9'; digits++ {
+		n = n*10 + int(args[digits]-'0')
 	}
-	n, err := strconv.Atoi(string(args[0]))
-	if err != nil {
-		d.say("501 how many\r\n")
-		return true
-	}
-	if _, err := io.CopyN(io.Discard, d.r, int64(n)); err != nil {
+	last := bytes.HasPrefix(args[digits:], []byte(" LAST"))
+	if _, err := d.r.Discard(n); err != nil {
 		return false
 	}
 	d.sink.Bytes.Add(int64(n))
-	if len(args) > 1 {
+	if last {
 		d.sink.Messages.Add(1)
 	}
-	fmt.Fprintf(d.w, "250 2.0.0 %d octets\r\n", n)
+	d.say("250 2.0.0 taken\r\n")
 	return true
 }

@@ -204,26 +204,33 @@ func (m Mailbox) Local() string { return m.local }
 // String is the mailbox as it goes between angle brackets where UTF-8 may: the
 // local part with the least quoting (RFC 5321 section 4.1.2), the domain as the
 // sender wrote it. Empty for the null reverse-path.
-func (m Mailbox) String() string {
-	if m.IsNull() {
-		return ""
-	}
-	return m.quoted() + "@" + m.domainOut()
-}
+func (m Mailbox) String() string { return string(m.AppendTo(nil)) }
 
 // ASCII is the mailbox for a server without SMTPUTF8, the domain in A-labels
 // (RFC 6531 section 3.2). It is false where the local part is not ASCII: nobody
 // but the receiving host may rewrite it.
 func (m Mailbox) ASCII() (string, bool) {
+	return string(m.AppendASCII(nil)), ascii(m.local)
+}
+
+// AppendTo appends String.
+func (m Mailbox) AppendTo(dst []byte) []byte {
+	if m.IsNull() {
+		return dst
+	}
+	return append(append(m.appendLocal(dst), '@'), m.domainOut()...)
+}
+
+// AppendASCII appends the first result of ASCII, nothing where the second is
+// false.
+func (m Mailbox) AppendASCII(dst []byte) []byte {
 	switch {
-	case m.IsNull():
-		return "", true
-	case !ascii(m.local):
-		return "", false
+	case m.IsNull() || !ascii(m.local):
+		return dst
 	case ascii(m.written):
-		return m.String(), true
+		return m.AppendTo(dst)
 	default:
-		return m.quoted() + "@" + m.domain.String(), true
+		return append(append(m.appendLocal(dst), '@'), m.domain.String()...)
 	}
 }
 
@@ -254,21 +261,19 @@ func (m Mailbox) domainOut() string {
 	return m.written
 }
 
-// quoted is the local part with quotes where it needs them.
-func (m Mailbox) quoted() string {
+// appendLocal appends the local part with quotes where it needs them.
+func (m Mailbox) appendLocal(dst []byte) []byte {
 	if isDotString(m.local) {
-		return m.local
+		return append(dst, m.local...)
 	}
-	var b strings.Builder
-	b.WriteByte('"')
+	dst = append(dst, '"')
 	for i := 0; i < len(m.local); i++ {
 		if c := m.local[i]; c == '"' || c == '\\' {
-			b.WriteByte('\\')
+			dst = append(dst, '\\')
 		}
-		b.WriteByte(m.local[i])
+		dst = append(dst, m.local[i])
 	}
-	b.WriteByte('"')
-	return b.String()
+	return append(dst, '"')
 }
 
 func ascii(s string) bool {

@@ -51,10 +51,9 @@ func (s *Session) appendMail(dst []byte, t *Transaction, p params) ([]byte, erro
 	start := len(dst)
 	dst = append(dst, "MAIL FROM:<"...)
 	if p.utf8 {
-		dst = append(dst, t.From.String()...)
+		dst = t.From.AppendTo(dst)
 	} else {
-		from, _ := t.From.ASCII() // fit has made sure there is one
-		dst = append(dst, from...)
+		dst = t.From.AppendASCII(dst) // fit has made sure there is one
 	}
 	dst = append(dst, '>')
 	if p.size {
@@ -90,10 +89,9 @@ func (s *Session) appendRcpt(dst []byte, r *Rcpt, p params) ([]byte, error) {
 	start := len(dst)
 	dst = append(dst, "RCPT TO:<"...)
 	if p.utf8 {
-		dst = append(dst, r.To.String()...)
+		dst = r.To.AppendTo(dst)
 	} else {
-		to, _ := r.To.ASCII()
-		dst = append(dst, to...)
+		dst = r.To.AppendASCII(dst)
 	}
 	dst = append(dst, '>')
 	if p.dsnRcpt && r.Notify != "" {

@@ -2,13 +2,12 @@
 
 package smtp
 
-import (
-	"net"
-	"syscall"
-)
+import "net"
 
-// rawConn is nil: here a look at a socket is a read with a short deadline.
-func rawConn(net.Conn) syscall.RawConn { return nil }
+// poller is for sockets that can be looked at; here a look at one is a read with
+// a short deadline.
+type poller struct{}
 
-// readNow is never called where rawConn is nil.
-func readNow(syscall.RawConn, []byte) (int, error) { return 0, errNothing{} }
+func newPoller(net.Conn) *poller { return nil }
+
+func (*poller) read([]byte) (int, error) { return 0, errNothing{} }

@@ -9,29 +9,46 @@ import (
 	"syscall"
 )
 
-// rawConn gives access to a socket itself. A type that wraps one is left alone:
-// what it does with the octets is its own affair.
-func rawConn(conn net.Conn) syscall.RawConn {
-	var raw syscall.RawConn
-	switch c := conn.(type) {
-	case *net.TCPConn:
-		raw, _ = c.SyscallConn()
-	case *net.UnixConn:
-		raw, _ = c.SyscallConn()
-	}
-	return raw
+// poller reads from a socket without waiting: Go's sockets never block. It is
+// made once per connection, for a function made for each read would be an
+// allocation each.
+type poller struct {
+	raw syscall.RawConn
+	f   func(fd uintptr) bool
+	p   []byte
+	n   int
+	err error
 }
 
-// readNow reads from a socket without waiting: Go's sockets never block.
-func readNow(raw syscall.RawConn, p []byte) (n int, err error) {
-	outer := raw.Read(func(fd uintptr) bool {
+// newPoller is nil for what is no plain socket: what a type that wraps one does
+// with the octets is its own affair.
+func newPoller(conn net.Conn) *poller {
+	o := &poller{}
+	switch c := conn.(type) {
+	case *net.TCPConn:
+		o.raw, _ = c.SyscallConn()
+	case *net.UnixConn:
+		o.raw, _ = c.SyscallConn()
+	}
+	if o.raw == nil {
+		return nil
+	}
+	o.f = func(fd uintptr) bool {
 		for {
-			n, err = syscall.Read(int(fd), p)
-			if err != syscall.EINTR {
+			o.n, o.err = syscall.Read(int(fd), o.p)
+			if o.err != syscall.EINTR {
 				return true
 			}
 		}
-	})
+	}
+	return o
+}
+
+func (o *poller) read(p []byte) (int, error) {
+	o.p = p
+	outer := o.raw.Read(o.f)
+	n, err := o.n, o.err
+	o.p, o.err = nil, nil
 	switch {
 	case outer != nil:
 		return 0, outer

@@ -61,7 +61,30 @@ type reader struct {
 
 	long []byte // a line that does not fit buf
 	text []byte
+
+	// The texts of the last replies: most of what a server says it says again
+	// and again, and need not be copied each time.
+	said [4]string
+	next int
 }
+
+// kept is b as a string, one of those kept where it is the same.
+func (r *reader) kept(b []byte) string {
+	for _, s := range r.said {
+		if s == string(b) {
+			return s
+		}
+	}
+	s := string(b)
+	if len(s) <= mostKept {
+		r.said[r.next] = s
+		r.next = (r.next + 1) % len(r.said)
+	}
+	return s
+}
+
+// mostKept is how long a text may be to be kept.
+const mostKept = 128
 
 // buffered is how many octets were received and not read.
 func (r *reader) buffered() int { return r.w - r.r }
@@ -216,7 +239,7 @@ func (r *reader) reply(f form) (Reply, error) {
 		size += len(raw)
 		switch {
 		case last:
-			rep.Text = string(r.text)
+			rep.Text = r.kept(r.text)
 			rep.Enhanced = rep.Text[status:upto]
 			return rep, nil
 		case lines == r.limits.Lines:

@@ -53,11 +53,28 @@ type exchange struct {
 //
 // When ctx ends, Send returns at once and the session is over. A message whose
 // last octet was not sent by then was not delivered.
+//
+// The Result's Rcpts are good until the next Send.
 func (s *Session) Send(ctx context.Context, t *Transaction) Result {
-	res := Result{Rcpts: make([]RcptResult, len(t.To))}
-	x := exchange{s: s, t: t, res: &res, crowded: -1}
-	x.conclude(x.run(ctx))
-	return res
+	s.res = Result{Rcpts: s.rcptResults(len(t.To))}
+	s.x = exchange{s: s, t: t, res: &s.res, crowded: -1}
+	s.x.conclude(s.x.run(ctx))
+	s.x = exchange{}
+	return s.res
+}
+
+// keptRcpts is how many results a session keeps the memory of.
+const keptRcpts = 64
+
+// rcptResults are n empty results, in the memory of the last ones where they
+// were few.
+func (s *Session) rcptResults(n int) []RcptResult {
+	if n > cap(s.res.Rcpts) || cap(s.res.Rcpts) > keptRcpts {
+		return make([]RcptResult, n)
+	}
+	list := s.res.Rcpts[:n]
+	clear(list)
+	return list
 }
 
 // run makes sure that the transaction can be made, and makes it.
@@ -193,6 +210,9 @@ func (x *exchange) conclude(e *Error) {
 		e = x.hung
 	}
 	res, open := x.res, Failed
+	if x.env == nil {
+		res.Err = e // nothing was begun
+	}
 	if e != nil {
 		lost := e.Kind == Closed || e.Kind == Replied
 		res.Stale = x.stale || x.warm && lost && x.answers == 0
@@ -213,7 +233,6 @@ func (x *exchange) conclude(e *Error) {
 			rr.State = NotTried
 		case rr.State == NotTried && rr.Err == nil && x.env == nil:
 			rr.Err = e
-			res.Err = e
 		}
 	}
 }

@@ -40,6 +40,8 @@ type Session struct {
 	mails     int  // MAIL commands so far
 	learnt    int  // recipients per transaction, as refusals show
 	domains   []address.Domain
+	x         exchange // the transaction under way, and its result
+	res       Result
 	vec       [2][]byte // for writev
 	bufs      net.Buffers
 }

@@ -6,7 +6,6 @@ import (
 	"net"
 	"os"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -16,8 +15,8 @@ import (
 // ends cuts everything short.
 type wire struct {
 	net.Conn
-	raw     syscall.RawConn // nil where the transport is no plain socket
-	patient time.Duration   // how long a write may make no progress
+	poller  *poller       // nil where the transport is no plain socket
+	patient time.Duration // how long a write may make no progress
 
 	polling bool // reads do not wait; for the reading goroutine only
 
@@ -34,7 +33,7 @@ const pollWait = 100 * time.Microsecond
 const grace = time.Second
 
 func newWire(conn net.Conn, patient time.Duration) *wire {
-	return &wire{Conn: conn, patient: patient, raw: rawConn(conn)}
+	return &wire{Conn: conn, patient: patient, poller: newPoller(conn)}
 }
 
 // begin starts an operation that may take until limit; zero is as long as its
@@ -194,8 +193,8 @@ func (w *wire) Read(p []byte) (int, error) {
 	switch {
 	case !w.polling:
 		return w.Conn.Read(p)
-	case w.raw != nil:
-		return readNow(w.raw, p)
+	case w.poller != nil:
+		return w.poller.read(p)
 	default:
 		w.readBy(time.Now().Add(pollWait))
 		return w.Conn.Read(p)
