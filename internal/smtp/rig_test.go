@@ -182,7 +182,7 @@ func (r *rig) wantRcpts(rcpts []smtp.RcptResult, want ...string) {
 func wantErr(t *testing.T, err error, stage smtp.Stage, kind smtp.Kind) *smtp.Error {
 	t.Helper()
 	var e *smtp.Error
-	if !errors.As(err, &e) {
+	if !errors.As(err, &e) || e == nil {
 		t.Fatalf("error %v, wanted an *smtp.Error at %v: %v", err, stage, kind)
 	}
 	if e.Stage != stage || e.Kind != kind {
