@@ -1,0 +1,205 @@
+package address_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/nexthop-mail/nexthop/internal/address"
+)
+
+func TestParse(t *testing.T) {
+	cases := []struct{ name, in, out, ascii, local, domain string }{
+		{"plain", "u@e.test", "u@e.test", "u@e.test", "u", "e.test"},
+		{"angle brackets", "<u@e.test>", "u@e.test", "u@e.test", "u", "e.test"},
+		{"SMTP-11 the local part is left alone", "JoHn+T@e.test", "JoHn+T@e.test", "JoHn+T@e.test", "JoHn+T", "e.test"},
+		{"SMTP-11 quotes that are needed stay", `"a b"@e.test`, `"a b"@e.test`, `"a b"@e.test`, "a b", "e.test"},
+		{"SMTP-11 quotes that are not go", `"abc"@e.test`, "abc@e.test", "abc@e.test", "abc", "e.test"},
+		{"SMTP-11 so do needless backslashes", `"a\b\ c"@e.test`, `"ab c"@e.test`, `"ab c"@e.test`, "ab c", "e.test"},
+		{"quotes and backslashes", `"a\"b\\"@e.test`, `"a\"b\\"@e.test`, `"a\"b\\"@e.test`, `a"b\`, "e.test"},
+		{"MX-6 the domain stays as written", "u@E.Test.", "u@E.Test", "u@E.Test", "u", "e.test"},
+		{"MX-11 source route", "<@x.test,@y.test:u@d.test>", "u@d.test", "u@d.test", "u", "d.test"},
+		{"MX-12 literal", "u@[ipv6:2001:DB8::1]", "u@[IPv6:2001:db8::1]", "u@[IPv6:2001:db8::1]", "u", "[IPv6:2001:db8::1]"},
+		{"I18N-7 only the domain is not ASCII", "u@b\u00fccher.test", "u@b\u00fccher.test", "u@xn--bcher-kva.test", "u", "xn--bcher-kva.test"},
+		{"I18N-9 local parts are opaque", "Jo\u0308@e.test", "Jo\u0308@e.test", "", "Jo\u0308", "e.test"},
+		// The domain follows the last unquoted "@" (CVE-2025-14874 and its kin).
+		{"quoted at sign", `"a@evil.test"@e.test`, `"a@evil.test"@e.test`, `"a@evil.test"@e.test`, "a@evil.test", "e.test"},
+		{"quoted angle bracket", `"a> NOTIFY=NEVER <"@e.test`, `"a> NOTIFY=NEVER <"@e.test`, `"a> NOTIFY=NEVER <"@e.test`, "a> NOTIFY=NEVER <", "e.test"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			m, err := address.Parse(c.in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ascii, ok := m.ASCII()
+			if m.String() != c.out || ascii != c.ascii || ok != (c.ascii != "") || m.NeedsUTF8() == ok {
+				t.Errorf("String %q, ASCII %q %t", m.String(), ascii, ok)
+			}
+			if m.Local() != c.local || m.Domain().String() != c.domain || m.IsNull() {
+				t.Errorf("local part %q, domain %q", m.Local(), m.Domain())
+			}
+		})
+	}
+}
+
+func TestKey(t *testing.T) {
+	key := func(s string) address.Mailbox {
+		m, err := address.Parse(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m.Key()
+	}
+	t.Run("SMTP-11, MX-14, I18N-3 one mailbox however it is spelled", func(t *testing.T) {
+		for _, s := range []string{`"u"@b\u00fccher.test`, "u@XN--BCHER-KVA.test.", "<@x.test:u@B\u00dcCHER.TEST>"} {
+			s = strings.ReplaceAll(s, `\u00fc`, "\u00fc")
+			if key(s) != key("u@xn--bcher-kva.test") {
+				t.Errorf("%q is another mailbox", s)
+			}
+		}
+	})
+	t.Run("SMTP-11 two local parts are two mailboxes", func(t *testing.T) {
+		if key("A@e.test") == key("a@e.test") || key(`"a b"@e.test`) == key(`"ab"@e.test`) {
+			t.Error("taken for one")
+		}
+	})
+}
+
+func TestBadMailboxes(t *testing.T) {
+	cases := []struct{ name, in, status string }{
+		{"empty", "", "5.1.3"},
+		{"EXT-29 no domain", "postmaster", "5.1.3"},
+		{"no local part", "@e.test", "5.1.3"},
+		{"empty quoted part", `""@e.test`, "5.1.3"},
+		{"two at signs", "a@b@e.test", "5.1.2"},
+		{"blank", "a b@e.test", "5.1.3"},
+		{"leading dot", ".a@e.test", "5.1.3"},
+		{"two dots", "a..b@e.test", "5.1.3"},
+		{"open quote", `"a@e.test`, "5.1.3"},
+		{"text after the quotes", `"a"b@e.test`, "5.1.3"},
+		{"open bracket", "<a@e.test", "5.1.3"},
+		{"a second bracket", "<a@e.test> <b@e.test>", "5.1.2"},
+		{"comment", "a(c)@e.test", "5.1.3"},
+		{"MX-11 broken source route", "@x.test,y.test:u@d.test", "5.1.3"},
+		{"MX-13 bad domain", "u@a..b", "5.1.2"},
+		{"SMTP-10 CRLF", "a@b\r\nRCPT TO:<x@y>", "5.1.3"},
+		{"SMTP-10 CRLF in quotes (CVE-2026-30227)", "\"a\r\nb\"@e.test", "5.1.3"},
+		{"SMTP-10 a quoted LF", "\"a\\\nb\"@e.test", "5.1.3"},
+		{"SMTP-10 NUL", "a\x00@e.test", "5.1.3"},
+		{"SMTP-10 a parameter behind the path (CVE-2025-59937)", "a@e.test> NOTIFY=NEVER", "5.1.2"},
+		{"I18N-9 backspace", "a\b@e.test", "5.1.3"},
+		{"I18N-9 DEL", "a\x7f@e.test", "5.1.3"},
+		{"I18N-9 C1 control", "a\u0085@e.test", "5.1.3"},
+		{"I18N-9 line separator", "a\u2028@e.test", "5.1.3"},
+		{"I18N-9 not UTF-8", "a\xff@e.test", "5.1.3"},
+		{"SMTP-12 endless", strings.Repeat("a", 1000) + "@e.test", "5.1.3"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			m, err := address.Parse(c.in)
+			var e *address.Error
+			if !errors.As(err, &e) || e.Enhanced != c.status {
+				t.Fatalf("%q, %v, want status %s", m.String(), err, c.status)
+			}
+			if len(e.Input) > 400 || strings.ContainsAny(e.Error(), "\r\n\x00\x7f") {
+				t.Errorf("the error repeats too much: %q", e.Error())
+			}
+		})
+	}
+}
+
+func TestParseReverse(t *testing.T) {
+	for _, in := range []string{"", "<>"} {
+		if m, err := address.ParseReverse(in); err != nil || !m.IsNull() || m.String() != "" {
+			t.Errorf("%q is %q, %v, want the null reverse-path", in, m.String(), err)
+		}
+	}
+	_, err := address.ParseReverse("nonsense")
+	var e *address.Error
+	if !errors.As(err, &e) || e.Enhanced != "5.1.7" {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestCheckLength(t *testing.T) {
+	t.Run("SMTP-12 longer ones pass unless one asks", func(t *testing.T) {
+		for in, ok := range map[string]bool{
+			strings.Repeat("a", 64) + "@e.test": true, strings.Repeat("a", 65) + "@e.test": false,
+			"a@" + strings.Repeat(strings.Repeat("b", 60)+".", 4) + "test": true,
+		} {
+			m, err := address.Parse(in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if (m.CheckLength() == nil) != ok {
+				t.Errorf("%q: %v", in, m.CheckLength())
+			}
+		}
+	})
+}
+
+func TestAllocations(t *testing.T) {
+	if n := testing.AllocsPerRun(100, func() { _, _ = address.Parse("u@e.test") }); n > 0 {
+		t.Errorf("%v allocations to parse an ordinary address", n)
+	}
+	if n := testing.AllocsPerRun(100, func() { _, _ = address.ParseDomain("mail.e.test") }); n > 0 {
+		t.Errorf("%v allocations to parse a canonical domain", n)
+	}
+}
+
+// FuzzParse: whatever is accepted comes out harmless, and means the same when
+// it is read again.
+func FuzzParse(f *testing.F) {
+	for _, s := range []string{
+		"u@e.test", `"a\"b\\@"@e.test`, "<@x.test:u@d.test>", "u@[IPv6:::1]", "j\u00f6@b\u00fccher.test", "a@b\r\nRCPT TO:<c@d>",
+		`"a> SIZE=1"@e.test`, "u@xn--bcher-kva.test.",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, in string) {
+		m, err := address.Parse(in)
+		if err != nil {
+			return
+		}
+		out := m.String()
+		again, err := address.Parse(out)
+		if err != nil || again.Key() != m.Key() || again.String() != out {
+			t.Errorf("%q became %q, and that %q, %v", in, out, again.String(), err)
+		}
+		ascii, ok := m.ASCII()
+		for _, s := range []string{out, ascii} {
+			if !utf8.ValidString(s) {
+				t.Errorf("%q became %q, not UTF-8", in, s)
+			}
+			quoted := false
+			for i, r := range s {
+				if r < 0x20 || r >= 0x7f && r < 0xa0 {
+					t.Errorf("%q became %q, with a control character", in, s)
+				}
+				switch {
+				case r == '"' && (i == 0 || s[i-1] != '\\' || strings.HasSuffix(s[:i], `\\`)):
+					quoted = !quoted
+				case (r == '>' || r == '<' || r == ' ') && !quoted:
+					t.Errorf("%q became %q, which ends the path", in, s)
+				}
+			}
+		}
+		if ok {
+			back, err := address.Parse(ascii)
+			if err != nil || back.Key() != m.Key() {
+				t.Errorf("%q in ASCII is %q, and that %q, %v", in, ascii, back.String(), err)
+			}
+		}
+	})
+}
+
+func BenchmarkParse(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := address.Parse("some.user+tag@mail.example.com"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,99 @@
+package address
+
+import "strings"
+
+// The limits of RFC 1035 section 2.3.4. A name of 255 octets on the wire has at
+// most 253 characters.
+const (
+	maxLabel = 63
+	maxName  = 253
+)
+
+const (
+	tooLongName  = "name longer than 255 octets"
+	tooLongLabel = "label longer than 63 octets"
+)
+
+// canonical is the canonical form of a name, or why it has none. A name that is
+// canonical already comes back as it is. lenient is for hosts, whose names need
+// only be such that DNS can be asked about them.
+func canonical(s string, lenient bool) (name, reason string) {
+	name = strings.TrimSuffix(s, ".")
+	seen, reason := survey(name, lenient)
+	if reason != "" {
+		return "", reason
+	}
+	if seen.capital || seen.beyondASCII {
+		name = lower(name)
+	}
+	if seen.beyondASCII || seen.reserved && !lenient {
+		if name, reason = toASCII(name, lenient); reason != "" {
+			return "", reason
+		}
+	}
+	if len(name) > maxName {
+		return "", tooLongName
+	}
+	return name, checkLabels(name, lenient)
+}
+
+// findings are what in a name calls for more than a look.
+type findings struct {
+	capital     bool
+	beyondASCII bool
+	reserved    bool // two hyphens in a row, as A-labels have
+}
+
+// survey goes through the octets once.
+func survey(s string, lenient bool) (f findings, reason string) {
+	switch {
+	case s == "":
+		return f, "no domain"
+	case len(s) > 4*maxName: // U-labels may have more octets than A-labels
+		return f, tooLongName
+	}
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '.':
+		case c == '-':
+			f.reserved = f.reserved || i > 0 && s[i-1] == '-'
+		case 'A' <= c && c <= 'Z':
+			f.capital = true
+		case c >= 0x80:
+			f.beyondASCII = true
+		case c == '_' && lenient:
+		default:
+			return f, "character that no domain name has"
+		}
+	}
+	return f, ""
+}
+
+// checkLabels checks a canonical name label by label.
+func checkLabels(name string, lenient bool) (reason string) {
+	for more := true; more; {
+		var label string
+		label, name, more = strings.Cut(name, ".")
+		switch {
+		case label == "":
+			return "empty label"
+		case len(label) > maxLabel:
+			return tooLongLabel
+		case !lenient && (label[0] == '-' || label[len(label)-1] == '-'):
+			return "label that begins or ends with a hyphen"
+		case !more && isNumber(label):
+			return "an IP address, or a name that looks like one"
+		}
+	}
+	return ""
+}
+
+// isNumber reports whether a last label is a number, decimal or hexadecimal,
+// which no top-level domain is. Such a name is an IP address without brackets,
+// or something that a resolver would take for one.
+func isNumber(label string) bool {
+	if hex, ok := strings.CutPrefix(label, "0x"); ok {
+		return strings.Trim(hex, "0123456789abcdef") == ""
+	}
+	return strings.Trim(label, "0123456789") == ""
+}
