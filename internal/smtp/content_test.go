@@ -39,8 +39,8 @@ func TestContent(t *testing.T) {
 		"64 KiB to the dot":  strings.Repeat("x", 64<<10-2) + "\r\n.\r\n",
 		"64 KiB and a CR":    strings.Repeat("x", 64<<10-1) + "\r\n.\r\n",
 		"64 KiB of one line": strings.Repeat("x", 64<<10) + "\r\n",
-		"200 KiB of dots":    dotted(200 << 10),
-		"1.3 MiB":            dotted(1_300_000),
+		"70 KiB of dots":     dotted(70 << 10),
+		"400 KiB":            dotted(400 << 10),
 	} {
 		for mode, ext := range modes() {
 			for how, b := range map[string]smtp.Body{"memory": body(text), "a stream": streamOf(text)} {

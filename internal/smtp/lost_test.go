@@ -109,7 +109,7 @@ func TestLost(t *testing.T) {
 			scripted([]smtptest.Cue{{At: smtptest.Content, After: 100_000, Then: smtptest.Reset}}, ext...), func(r *rig) {
 				r.warm()
 				tx := message("u@e.test")
-				tx.Body = make(zeros, 1<<20)
+				tx.Body = body(make(zeros, 1<<20).Bytes())
 				r.wantStates(r.send(tx), "failed")
 			})
 		with(t, "SMTP-19 421 to RSET, "+name, scripted([]smtptest.Cue{

@@ -145,7 +145,7 @@ func TestTLSVersions(t *testing.T) {
 			r.wantStates(r.send(message("u@e.test")), "delivered")
 			r.must(r.s.Check())
 			tx := message("u@e.test")
-			tx.Body = make(zeros, 3<<20)
+			tx.Body = body(make(zeros, 3<<20).Bytes())
 			r.wantStates(r.send(tx), "delivered")
 		})
 	}
