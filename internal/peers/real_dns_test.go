@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
 	"github.com/nexthop-mail/nexthop/internal/peers"
 	"github.com/nexthop-mail/nexthop/mx"
 )

@@ -45,17 +45,17 @@ func TestKitAgreesWithRealServers(t *testing.T) {
 			client := &mx.Client{Servers: []mx.Server{{Addr: server.ip + ":53", TrustAD: true}}}
 			for _, name := range kitNames {
 				for _, typ := range []mx.Type{mx.TypeMX, mx.TypeA, mx.TypeAAAA, mx.TypeTXT, mx.TypeCNAME} {
-					real, realErr := mx.Follow(t.Context(), client, name, typ)
+					actual, realErr := mx.Follow(t.Context(), client, name, typ)
 					fake, fakeErr := mx.Follow(t.Context(), kit, name, typ)
 					if !server.signs {
 						unsigned(&fake)
 					}
-					d := fake.TTL - real.TTL
+					d := fake.TTL - actual.TTL
 					if server.signs && (d > 0 && d < 30*time.Second || typ == mx.TypeCNAME) {
-						fake.TTL = real.TTL // the TTL of an alias made from a DNAME is 0
+						fake.TTL = actual.TTL // the TTL of an alias made from a DNAME is 0
 					}
-					if (realErr != nil) != (fakeErr != nil) || inOrder(real) != inOrder(fake) {
-						t.Errorf("%v of %s: the server says\n%s, %v, the kit\n%s, %v", typ, name, inOrder(real), realErr, inOrder(fake), fakeErr)
+					if (realErr != nil) != (fakeErr != nil) || inOrder(actual) != inOrder(fake) {
+						t.Errorf("%v of %s: the server says\n%s, %v, the kit\n%s, %v", typ, name, inOrder(actual), realErr, inOrder(fake), fakeErr)
 					}
 				}
 			}

@@ -98,12 +98,12 @@ func ask(t *testing.T, r mx.Resolver, name string, typ mx.Type) outcome {
 }
 
 // compare asks two resolvers about all names and types.
-func compare(t *testing.T, what string, fake, real mx.Resolver, zone string, rules []mxtest.Rule) {
+func compare(t *testing.T, what string, fake, other mx.Resolver, zone string, rules []mxtest.Rule) {
 	t.Helper()
 	for _, name := range names {
 		name = strings.Replace(name, "*", "star", 1)
 		for _, typ := range types {
-			want, got := ask(t, fake, name, typ), ask(t, real, name, typ)
+			want, got := ask(t, fake, name, typ), ask(t, other, name, typ)
 			if !reflect.DeepEqual(want, got) {
 				t.Fatalf("%v of %s: the fake says\n%+v, %s\n%+v, with rules\n%+v and zone\n%s", typ, name, want, what, got, rules, zone)
 			}

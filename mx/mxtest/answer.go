@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
 	"github.com/nexthop-mail/nexthop/mx"
 )
 

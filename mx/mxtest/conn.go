@@ -108,7 +108,7 @@ func (c *conn) change() {
 // is lost.
 func (c *conn) Read(p []byte) (int, error) {
 	for {
-		n, err, wake, changed := c.tryRead(p)
+		n, wake, changed, err := c.tryRead(p)
 		if n > 0 || err != nil {
 			return n, err
 		}
@@ -125,24 +125,24 @@ func (c *conn) Read(p []byte) (int, error) {
 
 // tryRead reads what is due. Where that is nothing, it says when to look again
 // (never, where zero) and what closes when something has changed before that.
-func (c *conn) tryRead(p []byte) (n int, err error, wake time.Time, changed <-chan struct{}) {
+func (c *conn) tryRead(p []byte) (n int, wake time.Time, changed <-chan struct{}, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
 	switch {
 	case c.closed:
-		return 0, net.ErrClosed, wake, nil
+		return 0, wake, nil, net.ErrClosed
 	case !c.deadline.IsZero() && !now.Before(c.deadline):
-		return 0, &net.OpError{Op: "read", Net: c.network, Err: os.ErrDeadlineExceeded}, wake, nil
+		return 0, wake, nil, &net.OpError{Op: "read", Net: c.network, Err: os.ErrDeadlineExceeded}
 	case len(c.due) > 0 && !c.due[0].at.After(now):
 		n, err = c.take(p)
-		return n, err, wake, nil
+		return n, wake, nil, err
 	}
 	wake = c.deadline
 	if len(c.due) > 0 && (wake.IsZero() || c.due[0].at.Before(wake)) {
 		wake = c.due[0].at
 	}
-	return 0, nil, wake, c.changed
+	return 0, wake, c.changed, nil
 }
 
 // take reads from the first parcel.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
 	"github.com/nexthop-mail/nexthop/mx"
 	"github.com/nexthop-mail/nexthop/mx/mxtest"
 )
@@ -19,11 +20,11 @@ func TestQueriesAreWrittenDown(t *testing.T) {
 		d := &mxtest.DNS{Zone: wireZone}
 		q := query("E.Test.", dns.TypeMX, 1400)
 		q.AuthenticatedData, q.CheckingDisabled = true, true
-		messages(t, d, "udp", q)
+		_, _ = messages(t, d, "udp", q)
 		q = query("nobody.test.", 99, 0)
 		q.SetEdns0(4096, true)
 		q.RecursionDesired = false
-		messages(t, d, "tcp", q)
+		_, _ = messages(t, d, "tcp", q)
 		if _, err := d.Resolve(t.Context(), "www.e.test", mx.TypeA); err != nil {
 			t.Fatal(err)
 		}

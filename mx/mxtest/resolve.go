@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
@@ -50,7 +51,7 @@ func (d *DNS) Resolve(ctx context.Context, name string, t mx.Type) (mx.Answer, e
 	case a.loop:
 		return fail(mx.AliasLoop, errLoop)
 	}
-	return a.facts(t), nil
+	return a.facts(), nil
 }
 
 // isCanonical is whether name is as callers owe it to a Resolver.
@@ -112,7 +113,7 @@ func (a *answer) failure() (kind mx.Failure, failed bool) {
 }
 
 // facts is the answer in the terms of package mx.
-func (a *answer) facts(t mx.Type) mx.Answer {
+func (a *answer) facts() mx.Answer {
 	made := mx.Answer{
 		Status: a.status, Name: a.name, Aliases: a.aliases, Secure: a.secure, TTL: math.MaxInt64,
 	}

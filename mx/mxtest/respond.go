@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
 	"github.com/nexthop-mail/nexthop/mx"
 )
 

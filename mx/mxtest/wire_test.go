@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
 	"github.com/nexthop-mail/nexthop/mx"
 	"github.com/nexthop-mail/nexthop/mx/mxtest"
 )
@@ -234,8 +235,8 @@ func TestResponseBits(t *testing.T) {
 		check func(*dns.Msg) bool
 	}{
 		{"plain query, no AD, no EDNS", func(q *dns.Msg) { q.Extra = nil }, func(m *dns.Msg) bool { return !m.AuthenticatedData && m.IsEdns0() == nil }},
-		{"MX-36 AD for a query with AD", func(q *dns.Msg) { q.AuthenticatedData = true }, func(m *dns.Msg) bool { return m.AuthenticatedData }},
-		{"MX-36 AD for a query with DO", func(q *dns.Msg) { q.SetEdns0(1232, true) }, func(m *dns.Msg) bool { return m.AuthenticatedData && m.IsEdns0().Do() }},
+		{"AD for a query with AD", func(q *dns.Msg) { q.AuthenticatedData = true }, func(m *dns.Msg) bool { return m.AuthenticatedData }},
+		{"AD for a query with DO", func(q *dns.Msg) { q.SetEdns0(1232, true) }, func(m *dns.Msg) bool { return m.AuthenticatedData && m.IsEdns0().Do() }},
 		{"no AD for a name that is not signed", func(q *dns.Msg) { q.AuthenticatedData, q.Question[0].Name = true, "mx2.e.test." }, func(m *dns.Msg) bool { return !m.AuthenticatedData }},
 		{"bogus for those who check", func(q *dns.Msg) { q.AuthenticatedData, q.Question[0].Name = true, "bad.e.test." }, func(m *dns.Msg) bool { return m.Rcode == dns.RcodeServerFailure }},
 		{"bogus with CD", func(q *dns.Msg) {
