@@ -136,12 +136,12 @@ func TestCancelSocket(t *testing.T) {
 				cue.After = 100_000
 			}
 			s := overTCP(t, abandoned(scripted([]smtptest.Cue{cue}, "PIPELINING")))
-			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-			defer cancel()
 			tx := message("u@e.test")
 			if at == smtptest.Content {
 				tx.Body = body(make(zeros, 30<<20).Bytes())
 			}
+			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+			defer cancel()
 			res := s.Send(ctx, tx)
 			want := smtp.Failed
 			if at == smtptest.Final {
