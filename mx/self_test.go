@@ -233,7 +233,7 @@ func TestRouteKeepsWatchOfInterfaces(t *testing.T) {
 			e, ok := errors.AsType[*mx.Error](err)
 			return ok && e.Outcome == mx.MailLoop
 		}
-		if !isLoop() || !isLoop() || calls != 1 {
+		if first, second := isLoop(), isLoop(); !first || !second || calls != 1 {
 			t.Fatalf("looked at the interfaces %d times, want 1; and the host is this one", calls)
 		}
 		address = "192.0.2.77"

@@ -90,12 +90,6 @@ func (c *Cue) text() string {
 	return lines(c.Reply)
 }
 
-// succeeds reports whether the command takes effect.
-func (c *Cue) succeeds() bool {
-	t := c.text()
-	return t != "" && (t[0] == '2' || t[0] == '3')
-}
-
 // lines ends every line of text with CRLF.
 func lines(text string) string {
 	if text == "" {

@@ -236,10 +236,3 @@ func (h *half) awaitEnd() {
 		h.wake.Wait()
 	}
 }
-
-// leftBehind is how many octets the reader never read, once it has closed.
-func (h *half) leftBehind() (int, bool) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.unread, h.readerDone
-}

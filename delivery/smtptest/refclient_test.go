@@ -2,7 +2,6 @@ package smtptest_test
 
 import (
 	"context"
-	"errors"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -234,5 +233,3 @@ func (r *reference) resolve(ctx context.Context, hosts []host) ([]host, verdict,
 		return nil, refused, false
 	}
 }
-
-var errProtocol = errors.New("the host talks nonsense")

@@ -61,13 +61,13 @@ func notInterrupted(r *run) {
 
 func interruptedByCrash(r *run) {
 	r.put(r.once())
-	d := r.wantInterrupted(false, "the first claim")
+	r.wantInterrupted(false, "the first claim")
 	r.crash()
 	r.advance(time.Minute)
-	d = r.wantInterrupted(true, "after a crash")
+	r.wantInterrupted(true, "after a crash")
 	r.crash()
 	r.advance(time.Minute)
-	d = r.wantInterrupted(true, "after another crash")
+	d := r.wantInterrupted(true, "after another crash")
 	s := deferred(d, r.now)
 	s.Create = []*queue.Message{r.message("bounce@bounce.example")} // so that it is durable
 	r.settle(s)
