@@ -128,7 +128,7 @@ func agree(t *testing.T, seed uint64) {
 }
 
 func TestFakeAgreesWithClient(t *testing.T) {
-	for seed := range uint64(300) {
+	for seed := range uint64(150) {
 		agree(t, seed)
 	}
 }
