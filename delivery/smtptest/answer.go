@@ -103,7 +103,10 @@ func (s *session) perform(c *Cue, at Stage, usual string) (string, error) {
 		s.lost = true
 		return "", nil
 	}
-	s.excused = c.Delay > 0 || c.Drip > 0 || c.Raw != "" || c.When != InTurn || !proper(at, text)
+	// After a reply that is none, or one too many, nobody has to say goodbye; nor
+	// while one is late, or was.
+	s.lost = s.lost || text != "" && (!proper(at, text) || replies(text) > 1)
+	s.excused = c.Delay > 0 || c.Drip > 0 || c.When != InTurn || text == ""
 	if c.When == AfterClosed {
 		if err := s.flush(); err != nil {
 			return "", err
@@ -178,12 +181,23 @@ func (s *session) sayEarly(at Stage) error {
 		if c.When != Early || s.early[c] || !at.precedes(c.At) || !s.meant(c) || !s.use(i) {
 			continue
 		}
-		s.early[c] = true
+		s.early[c], s.lost = true, true
 		if err := s.say(c.text()); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// replies counts the replies in text, by the lines that end one.
+func replies(text string) int {
+	n := 0
+	for line := range strings.SplitSeq(strings.TrimSuffix(text, "\r\n"), "\r\n") {
+		if len(line) < 4 || line[3] != '-' {
+			n++
+		}
+	}
+	return n
 }
 
 // proper reports whether text is one reply that may be given at a stage; after

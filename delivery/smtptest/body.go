@@ -37,19 +37,46 @@ func (b *body) write(p []byte) {
 	if !b.s.host.Discard {
 		b.kept = append(b.kept, p...)
 	}
-	for i, c := range p {
-		b.look(c, p, i)
-		b.tail = c
+	for i := 0; i < len(p); {
+		n := plain(p[i:])
+		if n == 0 {
+			b.look(p, i)
+			n = 1
+		} else {
+			b.text(p, i, n)
+		}
+		i += n
+		b.tail = p[i-1]
 	}
 	b.size += int64(len(p))
 }
 
-// look judges one octet, the ith of p.
-func (b *body) look(c byte, p []byte, i int) {
-	if (b.tail == '\r') != (c == '\n') && !b.tx.binary {
-		if b.tail == '\r' || c == '\n' {
-			b.once(RuleContentLineEnd, around(p, i))
+// plain is how many octets at the start of p are printable ASCII.
+func plain(p []byte) int {
+	for i, c := range p {
+		if c < ' ' || c >= 0x7f {
+			return i
 		}
+	}
+	return len(p)
+}
+
+// text judges n octets of plain text from the ith of p on.
+func (b *body) text(p []byte, i, n int) {
+	if b.tail == '\r' && !b.tx.binary {
+		b.once(RuleContentLineEnd, around(p, i))
+	}
+	b.blank = false
+	if b.line += n; b.line > maxContentLine && !b.tx.binary {
+		b.once(RuleContentLine, fmt.Sprintf("line of more than %d octets", maxContentLine))
+	}
+}
+
+// look judges one octet, the ith of p, that is not plain text.
+func (b *body) look(p []byte, i int) {
+	c := p[i]
+	if (b.tail == '\r') != (c == '\n') && !b.tx.binary {
+		b.once(RuleContentLineEnd, around(p, i))
 	}
 	switch {
 	case c == '\n' && b.tail == '\r':
@@ -71,10 +98,7 @@ func (b *body) look(c byte, p []byte, i int) {
 			b.once(RuleUTF8Header, around(p, i))
 		}
 	}
-	b.blank = false
-	if b.line++; b.line > maxContentLine && !b.tx.binary {
-		b.once(RuleContentLine, fmt.Sprintf("line of more than %d octets", maxContentLine))
-	}
+	b.text(p, i, 1)
 }
 
 // around quotes the neighbourhood of an octet.
@@ -117,8 +141,16 @@ func (s *session) arrive(b *body) error {
 			continue
 		}
 		b.fired[c] = b.size
-		if _, err := s.perform(c, Content, ""); err != nil {
+		text, err := s.perform(c, Content, "")
+		if err != nil {
 			return err
+		}
+		if text != "" {
+			// Nobody asked: it goes out at once, and spoils the count.
+			s.lost = true
+			if err := s.flush(); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
