@@ -1,0 +1,200 @@
+package main
+
+import (
+	"encoding/json"
+	"maps"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/nexthop-mail/nexthop/delivery/smtptest"
+	"github.com/nexthop-mail/nexthop/mx/mxtest"
+)
+
+// zone has one domain per story; every mail host is at 127.0.0.1.
+const zone = `
+$ORIGIN e.test.
+@      MX 10 mx
+mx     A  127.0.0.1
+$ORIGIN null.test.
+@      MX 0 .
+$ORIGIN implicit.test.
+@      A  127.0.0.1
+$ORIGIN loop.test.
+@      MX 10 us.test.
+`
+
+// world is mxsend's surroundings: DNS and one mail host.
+type world struct {
+	dns  *mxtest.Server
+	host *smtptest.Host
+	port string
+}
+
+func build(t *testing.T, host *smtptest.Host) *world {
+	t.Helper()
+	w := &world{host: host, dns: &mxtest.Server{DNS: &mxtest.DNS{Zone: zone, Rules: []mxtest.Rule{
+		{Name: "broken.test", Fault: mxtest.ServFail},
+	}}}}
+	if err := w.dns.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { w.dns.Close() })
+	w.port = strconv.Itoa(int(netip.MustParseAddrPort(host.Start(t)).Port()))
+	return w
+}
+
+// mxsend runs the command with this world's DNS and port.
+func (w *world) mxsend(t *testing.T, stdin string, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	var out, errs strings.Builder
+	args = append([]string{"-dns", w.dns.Addr(), "-port", w.port, "-loopback", "-helo", "us.test"}, args...)
+	code = run(t.Context(), args, strings.NewReader(stdin), &out, &errs)
+	return out.String(), errs.String(), code
+}
+
+const text = "Subject: s\n\nbody\n"
+
+func TestExitCodes(t *testing.T) {
+	host := &smtptest.Host{Extensions: []string{"PIPELINING"}, Script: []smtptest.Cue{
+		{At: smtptest.Rcpt, Address: "no@e.test", Reply: "550 5.1.1 who"},
+		{At: smtptest.Rcpt, Address: "later@e.test", Reply: "450 4.2.0 later"},
+	}}
+	w := build(t, host)
+	for _, c := range []struct {
+		name, stdin string
+		args        []string
+		code        int
+		says        string // on either output
+	}{
+		{"delivered", text, []string{"-f", "a@b.test", "u@e.test"}, 0, "u@e.test: delivered to mx.e.test"},
+		{"null reverse-path", text, []string{"-f", "", "u@e.test"}, 0, "delivered"},
+		{"deferred", text, []string{"-f", "a@b.test", "later@e.test", "u@e.test"}, 75, "450 4.2.0 later"},
+		{"failed and deferred", text, []string{"-f", "a@b.test", "no@e.test", "later@e.test"}, 69, "550 5.1.1 who"},
+		{"no such domain", text, []string{"-f", "a@b.test", "u@nowhere.test"}, 68, "no such domain"},
+		{"takes no mail", text, []string{"-f", "a@b.test", "u@null.test"}, 68, "5.1.10"},
+		{"one of two domains", text, []string{"-f", "a@b.test", "u@null.test", "u@e.test"}, 69, "takes no mail"},
+		{"DNS in trouble", text, []string{"-f", "a@b.test", "u@broken.test"}, 75, "4.4.3"},
+		{"a loop", text, []string{"-f", "a@b.test", "u@loop.test"}, 68, "5.4.6"},
+		{"no -f", text, []string{"u@e.test"}, 64, "-f FROM"},
+		{"no recipients", text, []string{"-f", "a@b.test"}, 64, "no recipients"},
+		{"no such flag", text, []string{"-frobnicate"}, 64, "frobnicate"},
+		{"bad level", text, []string{"-tls", "some", "-f", "", "u@e.test"}, 64, "-tls"},
+		{"both families", text, []string{"-4", "-6", "-f", "", "u@e.test"}, 64, "exclude"},
+		{"bad -source", text, []string{"-source", "here", "-f", "", "u@e.test"}, 64, "-source"},
+		{"bad -port", text, []string{"-port", "70000", "-f", "", "u@e.test"}, 64, "-port"},
+		{"bad address", text, []string{"-f", "a@b.test", "u@e.test", "u@e.test\r\nDATA"}, 65, "control character"},
+		{"bad reverse-path", text, []string{"-f", "nonsense", "u@e.test"}, 65, "no domain"},
+		{"bad message", "a\x00b\n", []string{"-f", "a@b.test", "u@e.test"}, 65, "NUL"},
+		{"smart host", text, []string{"-smarthost", "smtp://x.test", "-f", "", "u@e.test"}, 78, "not yet"},
+		{"DANE", text, []string{"-tls", "dane", "-f", "", "u@e.test"}, 78, "not yet"},
+		{"help", text, []string{"-h"}, 0, "usage"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			before := len(host.Messages())
+			out, errs, code := w.mxsend(t, c.stdin, c.args...)
+			if code != c.code || !strings.Contains(out+errs, c.says) {
+				t.Errorf("exit code %d, want %d, and %q in:\n%s%s", code, c.code, c.says, out, errs)
+			}
+			if (c.code == 64 || c.code == 65 || c.code == 78) && len(host.Messages()) != before {
+				t.Error("a message was sent all the same")
+			}
+		})
+	}
+	host.Check(t)
+}
+
+func TestJSON(t *testing.T) {
+	host := &smtptest.Host{Extensions: []string{"PIPELINING"}, Script: []smtptest.Cue{
+		{At: smtptest.Rcpt, Address: "no@e.test", Reply: "550-5.1.1 no such\n550 5.1.1 user"},
+		{At: smtptest.Final, Nth: 2, Then: smtptest.Close},
+	}}
+	w := build(t, host)
+	out, _, code := w.mxsend(t, text, "-json", "-f", "a@b.test", "no@e.test", "u@e.test", "u@nowhere.test")
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	if code != 69 || len(lines) != 3 {
+		t.Fatalf("exit code %d and %s", code, out)
+	}
+	keys := []string{"addr", "attempts", "code", "enhanced", "host", "recipient", "reply", "route", "status", "tls"}
+	var got []map[string]any
+	for _, l := range lines {
+		var m map[string]any
+		if err := json.Unmarshal([]byte(l), &m); err != nil {
+			t.Fatal(err)
+		}
+		if have := slices.Sorted(maps.Keys(m)); !slices.Equal(have, keys) {
+			t.Errorf("keys %v, want %v", have, keys)
+		}
+		got = append(got, m)
+	}
+	check := func(m map[string]any, want map[string]any) {
+		t.Helper()
+		for k, v := range want {
+			if m[k] != v {
+				t.Errorf("%s: %s is %v, want %v", m["recipient"], k, m[k], v)
+			}
+		}
+	}
+	check(got[0], map[string]any{
+		"recipient": "no@e.test", "status": "failed", "route": "mx", "host": "mx.e.test", "addr": "127.0.0.1:" + w.port,
+		"code": 550.0, "enhanced": "5.1.1", "reply": "5.1.1 no such\n5.1.1 user", "tls": "none",
+	})
+	check(got[1], map[string]any{"recipient": "u@e.test", "status": "delivered", "code": 250.0})
+	check(got[2], map[string]any{"recipient": "u@nowhere.test", "status": "failed", "enhanced": "5.1.2", "host": ""})
+	attempt := got[0]["attempts"].([]any)[0].(map[string]any)
+	check(attempt, map[string]any{"host": "mx.e.test", "stage": "rcpt", "code": 550.0, "permanent": true})
+}
+
+func TestUnknown(t *testing.T) {
+	host := &smtptest.Host{Script: []smtptest.Cue{{At: smtptest.Final, Then: smtptest.Close}}}
+	out, _, code := build(t, host).mxsend(t, text, "-json", "-f", "a@b.test", "u@implicit.test")
+	var m struct {
+		Status, Route string
+		Unknown       bool
+	}
+	if err := json.Unmarshal([]byte(out), &m); err != nil {
+		t.Fatal(err)
+	}
+	if code != 75 || m.Status != "deferred" || !m.Unknown || m.Route != "implicit" {
+		t.Errorf("exit code %d, %+v", code, m)
+	}
+}
+
+func TestExplain(t *testing.T) {
+	host := &smtptest.Host{}
+	w := build(t, host)
+	out, _, code := w.mxsend(t, "", "-explain", "u@e.test", "v@E.TEST", "u@null.test")
+	want := "e.test: mail goes by MX records\n" +
+		"   1. 10    mx.e.test 127.0.0.1; TLS where offered, any certificate (configuration)\n" +
+		"null.test: no route: null.test: domain takes no mail [5.1.10]\n"
+	if out != want || code != 68 {
+		t.Errorf("exit code %d,\n%swant\n%s", code, out, want)
+	}
+	if len(host.Connections()) != 0 {
+		t.Error("it connected")
+	}
+}
+
+func TestDialogue(t *testing.T) {
+	host := &smtptest.Host{Extensions: []string{"PIPELINING"}}
+	_, errs, _ := build(t, host).mxsend(t, text, "-v", "-f", "a@b.test", "u@e.test")
+	for _, want := range []string{"* connecting to mx.e.test", "> EHLO us.test", "> RCPT TO:<u@e.test>", "< 354", "octets of content"} {
+		if !strings.Contains(errs, want) {
+			t.Errorf("no %q in\n%s", want, errs)
+		}
+	}
+	if m := host.Messages(); len(m) != 1 || string(m[0].Content) != "Subject: s\r\n\r\nbody\r\n" {
+		t.Errorf("messages %+v", m)
+	}
+}
+
+func TestLongMessage(t *testing.T) {
+	host := &smtptest.Host{Extensions: []string{"PIPELINING", "CHUNKING"}, Discard: true}
+	long := "Subject: s\n\n" + strings.Repeat(strings.Repeat("x", 99)+"\n", inMemory/100+100)
+	_, errs, code := build(t, host).mxsend(t, long, "-f", "a@b.test", "u@e.test")
+	if m := host.Messages(); code != 0 || len(m) != 1 || m[0].Size != int64(len(long)+strings.Count(long, "\n")) {
+		t.Errorf("exit code %d, %s, messages %+v", code, errs, m)
+	}
+}
