@@ -207,6 +207,21 @@ func TestDoor(t *testing.T) {
 			want(t, &report.Recipients[1], queue.Delivered, "mx1.e.test", "")
 		})
 	})
+	t.Run("a Sender that makes no sense defers, and says everything that is wrong", func(t *testing.T) {
+		bubble(t, zone, servers(script()), func(t *testing.T, r *rig) {
+			r.sender.Hello, r.sender.MaxSessions = "no name", -1
+			report := r.send(t, message("u@e.test"))
+			want(t, &report.Recipients[0], queue.Deferred, "", "4.3.5")
+			for _, field := range []string{"Sender.Hello", "Sender.MaxSessions"} {
+				if err := report.Err(); !strings.Contains(err.Error(), field) {
+					t.Errorf("no %s in %v", field, err)
+				}
+			}
+			if len(r.net.Dials()) != 0 {
+				t.Error("somebody was dialled")
+			}
+		})
+	})
 	t.Run("no recipients", func(t *testing.T) {
 		var s delivery.Sender
 		_, err := s.Send(t.Context(), &queue.Message{Content: queue.String(text)})

@@ -200,6 +200,10 @@ func (s *Sender) route(ctx context.Context, from, domain string) (mx.Route, erro
 }
 
 func (s *Sender) prepare() {
+	if err := s.Validate(); err != nil {
+		s.broken = &configError{err}
+		return
+	}
 	if s.Router != nil {
 		s.router = s.Router
 		return
@@ -208,7 +212,7 @@ func (s *Sender) prepare() {
 	if resolver == nil {
 		system, err := mx.System()
 		if err != nil {
-			s.broken = errors.Join(errNoResolver, err)
+			s.broken = &configError{errors.Join(errNoResolver, err)}
 			return
 		}
 		resolver = &mx.Cache{Resolver: system}

@@ -259,7 +259,8 @@ func (e *Error) blamesAddress() bool {
 	case StageConnect:
 		return !oursNotTheirs(e.Err)
 	case StageBanner, StageHello:
-		return true
+		var se *smtp.Error
+		return e.Replied() || errors.As(e.Err, &se)
 	default:
 		return false
 	}

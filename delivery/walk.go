@@ -248,7 +248,11 @@ func (w *walk) noRoute(ctx context.Context, err error) {
 func routingError(err error) *Error {
 	e := &Error{Stage: StageDNS, Enhanced: "4.4.3", Err: err}
 	var me *mx.Error
-	if errors.As(err, &me) {
+	var ce *configError
+	switch {
+	case errors.As(err, &ce):
+		e.Enhanced = "4.3.5" // RFC 3463 section 3.4: incorrectly configured
+	case errors.As(err, &me):
 		e.Enhanced = me.Enhanced
 		if me.Outcome == mx.NullMX {
 			e.Code = me.Code // RFC 7505 section 4.2 wants it used

@@ -175,6 +175,9 @@ func (o *options) sender(stderr io.Writer) (*delivery.Sender, error) {
 	if o.verbose {
 		s.Trace = dialogue(stderr)
 	}
+	if err := s.Validate(); err != nil {
+		return nil, config("%v", err)
+	}
 	return s, nil
 }
 
