@@ -1,0 +1,107 @@
+package project_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// TestReadme: every complete program in the README compiles, in a module of its
+// own that requires this one as a reader's would.
+func TestReadme(t *testing.T) {
+	programs := 0
+	for _, block := range fences(readText(t, "README.md"), "go") {
+		if !strings.HasPrefix(block, "package main\n") {
+			continue
+		}
+		programs++
+		vet(t, block)
+	}
+	if programs == 0 {
+		t.Error("the README has no complete program")
+	}
+}
+
+// vet type-checks a program and looks for mistakes in it. The requirements and
+// their sums are the repository's, so that nothing is asked of the network.
+func vet(t *testing.T, program string) {
+	t.Helper()
+	dir := t.TempDir()
+	here, err := filepath.Abs(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mod := strings.Replace(readText(t, "go.mod"), "module "+module+"\n", "module example.org/program\n", 1) +
+		"\nrequire " + module + " v0.0.0\n\nreplace " + module + " => " + here + "\n"
+	for name, text := range map[string]string{"main.go": program, "go.mod": mod, "go.sum": readText(t, "go.sum")} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), "go", "vet", ".")
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "GOFLAGS=-mod=mod", "GOPROXY=off", "GOWORK=off")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s\n%s", err, out, program)
+	}
+}
+
+// TestLinks: what the texts link to in the repository is there, and so are the
+// targets of make that they name.
+func TestLinks(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)\s#]+)`)
+	target := regexp.MustCompile("(?m)(?:^|`)make ([a-z]+)")
+	makefile := readText(t, "Makefile")
+	fenced := regexp.MustCompile("(?s)\n```go\n.*?```")
+	found := 0
+	walk(t, func(path, text string) {
+		if filepath.Ext(path) != ".md" {
+			return
+		}
+		for _, m := range link.FindAllStringSubmatch(fenced.ReplaceAllString(text, ""), -1) {
+			if strings.Contains(m[1], "://") {
+				continue
+			}
+			found++
+			if _, err := os.Stat(filepath.Join(root, filepath.Dir(path), m[1])); err != nil {
+				t.Errorf("%s links to %s: %v", path, m[1], err)
+			}
+		}
+		for _, m := range target.FindAllStringSubmatch(text, -1) {
+			if !strings.Contains(makefile, "\n"+m[1]+":") {
+				t.Errorf("%s names the target %s, which the Makefile has not", path, m[1])
+			}
+		}
+	})
+	if found < 10 {
+		t.Errorf("found %d links only", found)
+	}
+}
+
+// fences are the code blocks of a language in a Markdown text.
+func fences(text, language string) []string {
+	var blocks []string
+	for {
+		_, rest, ok := strings.Cut(text, "\n```"+language+"\n")
+		if !ok {
+			return blocks
+		}
+		block, after, ok := strings.Cut(rest, "```")
+		if !ok {
+			return blocks
+		}
+		blocks, text = append(blocks, block), after
+	}
+}
+
+func readText(t *testing.T, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(root, path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
