@@ -63,17 +63,21 @@ func (d Domain) String() string {
 	}
 }
 
-// Unicode is the form for people to read: A-labels as U-labels, but only those
-// that ParseDomain would take as U-labels. Never for the wire or for a key.
+// Unicode is the form for people to read: A-labels as U-labels, where ParseDomain
+// takes those for the same domain. Never for the wire or for a key.
 func (d Domain) Unicode() string {
 	if d.ip.IsValid() || !strings.Contains(d.name, acePrefix) {
 		return d.String()
 	}
-	labels := strings.Split(d.name, ".")
-	for i, l := range labels {
-		labels[i] = readable(l)
+	parts := strings.Split(d.name, ".")
+	for i, l := range parts {
+		parts[i] = readable(l)
 	}
-	return strings.Join(labels, ".")
+	u := strings.Join(parts, ".")
+	if again, reason := canonical(u, false); reason != "" || again != d.name {
+		return d.name
+	}
+	return u
 }
 
 // Literal is the address of an address literal, and false for a name.

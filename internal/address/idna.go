@@ -13,9 +13,9 @@ const acePrefix = "xn--"
 const badLabel = "not a valid internationalised label"
 
 // labels maps nothing, so that what it takes is what was meant: NFC, no leading
-// mark, joiners and writing directions only where they may be. Lengths are
-// checked elsewhere.
-var labels = idna.New(idna.ValidateForRegistration(), idna.VerifyDNSLength(false))
+// mark, joiners and writing directions only where they may be. Lengths and
+// hyphens are checked elsewhere: it counts octets of them, IDNA characters.
+var labels = idna.New(idna.ValidateForRegistration(), idna.VerifyDNSLength(false), idna.CheckHyphens(false))
 
 // toASCII turns the U-labels of a name into A-labels and checks the A-labels,
 // which must be real: punycode that decodes, and encodes to the same again (RFC
@@ -65,7 +65,7 @@ func fromULabel(u string) (a, reason string) {
 // isULabel reports whether a label has nothing that labels lets pass though
 // IDNA2008 does not.
 func isULabel(u string) bool {
-	if hasReservedHyphens(u) {
+	if strings.HasPrefix(u, "-") || strings.HasSuffix(u, "-") || hasReservedHyphens(u) {
 		return false
 	}
 	for _, r := range u {
@@ -76,15 +76,15 @@ func isULabel(u string) bool {
 	return true
 }
 
-// checkALabel checks a label that has the hyphens of an A-label. Symbols, which
-// IDNA2008 leaves out but registries have sold, are no fault of it: the name is
-// in DNS as it stands.
+// checkALabel checks a label that has the hyphens of an A-label. ToASCII decodes
+// it and encodes the result. Symbols, which IDNA2008 leaves out but registries
+// have sold, are no fault of it: the name is in DNS as it stands.
 func checkALabel(a string) (reason string) {
 	if len(a) > maxLabel {
 		return tooLongLabel
 	}
 	again, err := labels.ToASCII(a)
-	if err != nil || again != a {
+	if err != nil || again != a || !strings.HasPrefix(a, acePrefix) {
 		return badLabel
 	}
 	return ""

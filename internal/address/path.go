@@ -158,8 +158,11 @@ func splitQuoted(s string) (local, domain, reason string) {
 
 func afterQuote(local, rest string) (string, string, string) {
 	domain, ok := strings.CutPrefix(rest, "@")
-	if !ok {
+	switch {
+	case !ok:
 		return "", "", "no domain after the quoted part"
+	case local == "":
+		return "", "", "no local part"
 	}
 	return local, domain, ""
 }
