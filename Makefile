@@ -2,7 +2,7 @@
 
 GO            ?= go
 # Every module of the repository, the root first.
-MODULES       := $(patsubst %/go.mod,%,$(shell find . -name go.mod -not -path './.*' | sort))
+MODULES       := . $(patsubst %/go.mod,%,$(shell find . -mindepth 2 -name go.mod -not -path './.*' | sort))
 GOLANGCI_LINT ?= $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 BENCHSTAT     ?= $(GO) run golang.org/x/perf/cmd/benchstat@latest
 FUZZTIME      ?= 30s
