@@ -223,7 +223,16 @@ func verdicts(t *testing.T, s *delivery.Sender, p peer) {
 			t.Errorf("%s: %v, want %v (%v)", rr.Address, rr.Outcome, want, rr.Err)
 		}
 	}
-	if e := report.Recipients[1].Err; e.Stage != delivery.StageRcpt || e.Code != 550 || !e.Replied() {
+	// All refused, with the content on its way already where the server takes
+	// that; and the session is still good.
+	report, _ = s.Send(t.Context(), message(text, "stranger@e.test"))
+	if rr := &report.Recipients[0]; rr.Outcome != queue.Failed || rr.Err.Stage != delivery.StageRcpt || !rr.Attempts[0].Reused {
+		t.Errorf("stranger alone: %v, %v", rr.Outcome, rr.Err)
+	}
+	if rr := &deliver(t, s, message(text, "u@e.test")).Recipients[0]; !rr.Attempts[0].Reused {
+		t.Error("the session was not reused after all recipients were refused")
+	}
+	if e := report.Recipients[0].Err; e.Stage != delivery.StageRcpt || e.Code != 550 || !e.Replied() {
 		t.Errorf("stranger: %+v", e)
 	}
 }
