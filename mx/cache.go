@@ -134,7 +134,8 @@ func (c *Cache) ask(ctx context.Context, name string, t Type) (any, error) {
 
 // keep stores an outcome for as long as it may be used.
 func (c *Cache) keep(name string, t Type, a *Answer, err error) {
-	k, ttl := key{name, t}, time.Duration(0)
+	k := key{name, t}
+	var ttl time.Duration
 	switch {
 	case err != nil:
 		ttl = min(orDefault(c.FailureTTL, defaultFailureTTL), mostFailureTTL)

@@ -82,13 +82,14 @@ func (s *Sink) serve(conn net.Conn) {
 	for {
 		line, err := d.line()
 		if err != nil || !d.command(line) {
-			d.w.Flush()
+			_ = d.w.Flush() // the client may be gone, which ends the session as well
 			return
 		}
 	}
 }
 
-func (d *dialogue) say(reply string) { d.w.WriteString(reply) }
+// say leaves an error to the next Flush, which answers it again.
+func (d *dialogue) say(reply string) { _, _ = d.w.WriteString(reply) }
 
 // line reads a line; before it has to wait for one it sends its replies.
 func (d *dialogue) line() ([]byte, error) {

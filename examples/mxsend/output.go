@@ -140,7 +140,7 @@ func refusal(m *queue.Message, err error) *delivery.Report {
 }
 
 // explain prints the route of every recipient's domain, each once.
-func explain(ctx context.Context, s *delivery.Sender, recipients []string, stdout, stderr io.Writer) int {
+func explain(ctx context.Context, s *delivery.Sender, recipients []string, stdout io.Writer) int {
 	code, seen := exitOK, map[string]bool{}
 	for _, r := range recipients {
 		domain := r
