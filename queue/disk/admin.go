@@ -128,9 +128,12 @@ func (s *Spool) Flush(ctx context.Context, now time.Time, what queue.Selection) 
 	f, n := frame{}, 0
 	f.Kind, f.Head = record.KindFlush, r.Append(nil)
 	t := &ticket{frames: []frame{f}, apply: func(g *segment, _ []uint32) {
-		g.flush = true
+		g.passing = true
 		n = s.index.Flush(index.Micros(r.Since), r.Message, r.Destination)
 	}}
+	for _, name := range s.index.PostponedOf(r.Message, r.Destination) {
+		t.join(s.postpone(name, time.Time{}))
+	}
 	s.enqueue(t)
 	s.mu.Unlock()
 	err := s.wait(t)
@@ -156,6 +159,7 @@ func (s *Spool) postpone(destination string, until time.Time) *ticket {
 	f.Kind, f.Head = record.KindDestination, r.Append(nil)
 	return &ticket{frames: []frame{f}, apply: func(g *segment, at []uint32) {
 		g.cost += index.SmallCost
+		g.passing = true
 		s.index.Postpone(index.Postponement{Name: destination, Until: until, Record: g.place(at[0])})
 	}}
 }

@@ -26,10 +26,10 @@ const compactBatch = 1 << 20
 // before what replaces it is saved.
 func (s *Spool) compact(ctx context.Context, g *segment) error {
 	s.mu.Lock()
-	uncovered := g.flush && g.number >= s.checkpoint.Segment
+	uncovered := g.passing && g.number >= s.checkpoint.Segment
 	needless := s.needless(g)
 	s.mu.Unlock()
-	if uncovered { // a flush is nowhere else on the disk
+	if uncovered { // nowhere else on the disk does it say what was flushed or lifted
 		if err := s.takeCheckpoint(ctx); err != nil {
 			return err
 		}

@@ -1,15 +1,13 @@
 package disk
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/queue"
@@ -78,12 +76,14 @@ func (l *life) step() error {
 	l.flight = nil
 	l.now = l.now.Add(time.Duration(l.rng.IntN(5000)) * time.Millisecond)
 	switch n := l.rng.IntN(100); {
-	case n < 35:
+	case n < 28:
 		return l.put()
-	case n < 60:
+	case n < 45:
 		return l.claim()
-	case n < 85:
+	case n < 80:
 		return l.settle()
+	case n < 85:
+		return l.compact()
 	case n < 88:
 		return l.hold()
 	case n < 90:
@@ -108,6 +108,27 @@ func (l *life) step() error {
 // checkpoint saves the log too.
 func (l *life) checkpoint() error {
 	if err := l.s.takeCheckpoint(context.Background()); err != nil {
+		return err
+	}
+	l.saved()
+	return nil
+}
+
+// compact gives up any segment, whatever is in it.
+func (l *life) compact() error {
+	var list []*segment
+	l.s.mu.Lock()
+	for _, g := range l.s.segments.list {
+		if g != nil && g != l.s.current && len(g.from) == 0 {
+			list = append(list, g)
+		}
+	}
+	l.s.rollNow = l.rng.IntN(4) == 0
+	l.s.mu.Unlock()
+	if len(list) == 0 {
+		return nil
+	}
+	if err := l.s.compact(context.Background(), list[l.rng.IntN(len(list))]); err != nil {
 		return err
 	}
 	l.saved()
@@ -149,6 +170,9 @@ func (l *life) message() (*queue.Message, string) {
 		m.Guarantee = queue.AtMostOnce
 	}
 	m.Priority = l.rng.IntN(3)
+	if l.rng.IntN(4) == 0 {
+		m.Key = fmt.Sprint(l.rng.IntN(20))
+	}
 	return m, text
 }
 
@@ -162,6 +186,9 @@ func (l *life) put() error {
 	parts, _ := queue.Split(m)
 	l.flight = []flight{{content: text, destinations: len(parts)}}
 	id, err := l.s.Put(context.Background(), l.now, m)
+	if errors.Is(err, queue.ErrDuplicate) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -190,7 +217,7 @@ func (l *life) version(k deliveryKey) string {
 		return ""
 	}
 	v, err := describe(l.s, slot, number)
-	if errors.Is(err, crashfs.ErrPowerCut) {
+	if errors.Is(err, crashfs.ErrPowerCut) || errors.Is(err, syscall.EIO) || errors.Is(err, syscall.EMFILE) {
 		return unseen
 	}
 	if err != nil {
@@ -199,8 +226,8 @@ func (l *life) version(k deliveryKey) string {
 	return v
 }
 
-// unseen is a version that could not be looked at any more: the power was cut
-// at the end of the very call that made it. It is there.
+// unseen is a version that could not be looked at: the power was cut at the end
+// of the very call that made it, or reading fails for now. It is there.
 const unseen = "?"
 
 func describe(s *Spool, slot index.Slot, number uint64) (string, error) {
@@ -284,123 +311,12 @@ func (l *life) settle() error {
 	}
 	l.flight = nil
 	l.become(k, l.version(k))
-	if bounce != nil {
+	if bounce == nil {
+		return nil
+	}
+	if _, known := l.content[done[0].Created[0]]; !known {
 		l.saved()
 		l.came(done[0].Created[0], bounce, text)
 	}
 	return nil
 }
-
-// anyID is the id of a message that is there.
-func (l *life) anyID() string {
-	var ids []string
-	for k, v := range l.known {
-		if last(v) != "" {
-			ids = append(ids, k.id)
-		}
-	}
-	if len(ids) == 0 {
-		return ""
-	}
-	slices.Sort(ids)
-	return ids[l.rng.IntN(len(ids))]
-}
-
-// all records what the deliveries of a message have become.
-func (l *life) all(id string) {
-	for k := range l.known {
-		if id == "" || k.id == id {
-			if v := l.version(k); v != last(l.known[k]) {
-				l.become(k, v)
-			}
-		}
-	}
-}
-
-func (l *life) hold() error {
-	id := l.anyID()
-	if id == "" {
-		return nil
-	}
-	do := l.s.Hold
-	if l.rng.IntN(2) == 0 {
-		do = l.s.Release
-	}
-	l.flight = []flight{{key: deliveryKey{id: id}}}
-	if err := do(context.Background(), id); err != nil {
-		return err
-	}
-	l.flight = nil
-	l.all(id)
-	l.saved()
-	return nil
-}
-
-func (l *life) drop() error {
-	id := l.anyID()
-	if id == "" {
-		return nil
-	}
-	l.flight = []flight{{key: deliveryKey{id: id}}}
-	if err := l.s.Drop(context.Background(), id); err != nil {
-		return err
-	}
-	l.flight = nil
-	l.all(id)
-	l.saved()
-	return nil
-}
-
-func (l *life) flush() error {
-	l.flight = []flight{{key: deliveryKey{id: "*"}}}
-	_, err := l.s.Flush(context.Background(), l.now, queue.Selection{Destination: fmt.Sprintf("d%d.example", l.rng.IntN(4))})
-	if err != nil {
-		return err
-	}
-	l.flight = nil
-	l.all("")
-	l.postponements()
-	return nil
-}
-
-func (l *life) postponed() error {
-	name := fmt.Sprintf("d%d.example", l.rng.IntN(4))
-	l.flight = []flight{{key: deliveryKey{id: "*"}}}
-	if err := l.s.Postpone(context.Background(), l.now, name, l.now.Add(5*time.Second)); err != nil {
-		return err
-	}
-	l.flight = nil
-	l.postponements()
-	return nil
-}
-
-func (l *life) postponements() {
-	for n := range 4 {
-		name := fmt.Sprintf("d%d.example", n)
-		l.s.mu.Lock()
-		until := l.s.index.Postponed(name).String()
-		l.s.mu.Unlock()
-		if v := l.postpone[name]; len(v) == 0 {
-			l.postpone[name] = []string{time.Time{}.String(), until}
-		} else if last(v) != until {
-			l.postpone[name] = append(v, until)
-		}
-	}
-}
-
-func readContent(s *Spool, id string) (string, error) {
-	c, err := s.Open(context.Background(), id)
-	if err != nil {
-		return "", err
-	}
-	r, err := c.Open()
-	if err != nil {
-		return "", err
-	}
-	defer r.Close()
-	var b bytes.Buffer
-	_, err = io.Copy(&b, r)
-	return b.String(), err
-}
-
-var _ = maps.Keys[map[string]int]

@@ -251,6 +251,8 @@ func (s *Spool) purge() {
 		for _, slot := range s.index.AtHome(g.slot) {
 			s.index.Remove(slot)
 		}
+	}
+	for _, g := range s.ghosts {
 		if s.index.Refs(g.slot).Records == 0 {
 			s.segments.list[g.slot] = nil
 			continue

@@ -168,6 +168,7 @@ func (r *replayer) destination(f *replayed) error {
 		return err
 	}
 	r.g.cost += index.SmallCost
+	r.g.passing = true
 	r.s.index.Postpone(index.Postponement{Name: d.Name, Until: d.Postponed, Record: r.g.place(uint32(f.off))})
 	return nil
 }
@@ -177,7 +178,7 @@ func (r *replayer) flush(f *replayed) error {
 	if err != nil {
 		return err
 	}
-	r.g.flush = true
+	r.g.passing = true
 	r.s.index.Flush(index.Micros(d.Since), d.Message, d.Destination)
 	return nil
 }

@@ -20,10 +20,12 @@ type segment struct {
 	cost   int64  // what was ever written to it, as the index reckons
 	gone   map[uint64]int
 	from   map[uint64]bool // segments of which it holds moved messages
-	flush  bool            // it has a flush that no checkpoint covers
-	broken bool            // a record in it that is needed cannot be read
-	pins   int
-	dead   bool // retired; the file goes with the last pin
+	// passing is whether it has records that a later one may undo and that are
+	// not moved with it: it is retired only when a checkpoint covers it.
+	passing bool
+	broken  bool // a record in it that is needed cannot be read
+	pins    int
+	dead    bool // retired; the file goes with the last pin
 }
 
 func newSegment(number uint64) *segment {

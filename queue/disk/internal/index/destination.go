@@ -118,6 +118,28 @@ func (x *Index) Postponements(segment uint16, all bool) []Postponement {
 	return list
 }
 
+// PostponedOf returns the postponed destinations of deliveries: those of a
+// message, a destination, both, or all.
+func (x *Index) PostponedOf(message uint64, destination string) []string {
+	var list []string
+	if message != 0 {
+		for _, s := range x.Slots(message) {
+			d := &x.destinations[x.laneOf(s).key.destination]
+			if d.recorded && (destination == "" || d.name == destination) {
+				list = append(list, d.name)
+			}
+		}
+		return list
+	}
+	for i := range x.destinations {
+		d := &x.destinations[i]
+		if d.recorded && d.deliveries > 0 && (destination == "" || d.name == destination) {
+			list = append(list, d.name)
+		}
+	}
+	return list
+}
+
 // Count is what waits for one destination.
 type Count struct {
 	Name                     string

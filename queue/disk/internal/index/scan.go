@@ -48,8 +48,8 @@ func (x *Index) List(after uint64, max int, destination string) []uint64 {
 
 // Flush makes deliveries due at once, from a time on the scale of Entry.Since:
 // those of a message, a destination, both, or all. Those due by then keep their
-// place; those with a lease and those on hold are left out. The postponement of
-// their destinations is lifted. It returns how many there were.
+// place; those with a lease and those on hold are left out. It returns how many
+// there were. The postponement of their destinations stays.
 func (x *Index) Flush(since int64, message uint64, destination string) int {
 	n := 0
 	if message != 0 {
@@ -70,7 +70,6 @@ func (x *Index) Flush(since int64, message uint64, destination string) int {
 }
 
 func (x *Index) flushOne(s Slot, e *Entry, since int64) int {
-	x.Postpone(Postponement{Name: e.Destination})
 	if x.leases[s] != nil || e.Flags&Held != 0 {
 		return 0
 	}
@@ -82,7 +81,6 @@ func (x *Index) flushOne(s Slot, e *Entry, since int64) int {
 }
 
 func (x *Index) flushDestination(d uint32, since int64) int {
-	x.Postpone(Postponement{Name: x.destinations[d].name})
 	var lanes []uint32
 	for l := x.destinations[d].lanes; l != none; l = x.lanes[l].next {
 		lanes = append(lanes, l)

@@ -1,0 +1,124 @@
+package disk
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+// anyID is the id of a message that is there.
+func (l *life) anyID() string {
+	var ids []string
+	for k, v := range l.known {
+		if last(v) != "" {
+			ids = append(ids, k.id)
+		}
+	}
+	if len(ids) == 0 {
+		return ""
+	}
+	slices.Sort(ids)
+	return ids[l.rng.IntN(len(ids))]
+}
+
+// all records what the deliveries of a message have become.
+func (l *life) all(id string) {
+	for k := range l.known {
+		if id == "" || k.id == id {
+			if v := l.version(k); v != last(l.known[k]) {
+				l.become(k, v)
+			}
+		}
+	}
+}
+
+func (l *life) hold() error {
+	id := l.anyID()
+	if id == "" {
+		return nil
+	}
+	do := l.s.Hold
+	if l.rng.IntN(2) == 0 {
+		do = l.s.Release
+	}
+	l.flight = []flight{{key: deliveryKey{id: id}}}
+	if err := do(context.Background(), id); err != nil {
+		return err
+	}
+	l.flight = nil
+	l.all(id)
+	l.saved()
+	return nil
+}
+
+func (l *life) drop() error {
+	id := l.anyID()
+	if id == "" {
+		return nil
+	}
+	l.flight = []flight{{key: deliveryKey{id: id}}}
+	if err := l.s.Drop(context.Background(), id); err != nil {
+		return err
+	}
+	l.flight = nil
+	l.all(id)
+	l.saved()
+	return nil
+}
+
+func (l *life) flush() error {
+	l.flight = []flight{{key: deliveryKey{id: "*"}}}
+	_, err := l.s.Flush(context.Background(), l.now, queue.Selection{Destination: fmt.Sprintf("d%d.example", l.rng.IntN(4))})
+	if err != nil {
+		return err
+	}
+	l.flight = nil
+	l.all("")
+	l.postponements()
+	return nil
+}
+
+func (l *life) postponed() error {
+	name := fmt.Sprintf("d%d.example", l.rng.IntN(4))
+	l.flight = []flight{{key: deliveryKey{id: "*"}}}
+	if err := l.s.Postpone(context.Background(), l.now, name, l.now.Add(5*time.Second)); err != nil {
+		return err
+	}
+	l.flight = nil
+	l.postponements()
+	return nil
+}
+
+func (l *life) postponements() {
+	for n := range 4 {
+		name := fmt.Sprintf("d%d.example", n)
+		l.s.mu.Lock()
+		until := l.s.index.Postponed(name).String()
+		l.s.mu.Unlock()
+		if v := l.postpone[name]; len(v) == 0 {
+			l.postpone[name] = []string{time.Time{}.String(), until}
+		} else if last(v) != until {
+			l.postpone[name] = append(v, until)
+		}
+	}
+}
+
+func readContent(s *Spool, id string) (string, error) {
+	c, err := s.Open(context.Background(), id)
+	if err != nil {
+		return "", err
+	}
+	r, err := c.Open()
+	if err != nil {
+		return "", err
+	}
+	defer r.Close()
+	var b bytes.Buffer
+	_, err = io.Copy(&b, r)
+	return b.String(), err
+}
