@@ -149,8 +149,8 @@ func (s *session) then(t Then) error {
 	case Stall:
 		s.drain()
 	case StopReading:
-		if c, ok := s.raw.(*Conn); ok {
-			c.in.awaitEnd()
+		if s.memory != nil {
+			s.memory.in.awaitEnd()
 		} else {
 			<-s.ctx.Done()
 		}

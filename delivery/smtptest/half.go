@@ -26,7 +26,6 @@ type half struct {
 
 	writerDone bool      // the writing end sent FIN or RST, or was closed
 	readerDone bool      // the reading end was closed
-	unread     int       // octets the reader left behind when it closed
 	deadAt     time.Time // from when on the writer knows that nobody reads
 }
 
@@ -207,13 +206,13 @@ func (h *half) abandon() bool {
 		return false
 	}
 	h.readerDone = true
-	h.unread = h.size
-	if h.unread > 0 {
+	unread := h.size > 0
+	if unread {
 		h.die(h.link.latency())
 	}
 	h.segments, h.size = nil, 0
 	h.wake.Broadcast()
-	return h.unread > 0
+	return unread
 }
 
 // sever makes writing fail, for the other end has reset the connection.
@@ -223,6 +222,17 @@ func (h *half) sever() {
 	if h.deadAt.IsZero() {
 		h.die(h.link.latency())
 	}
+}
+
+// waiting reports, without reading, whether octets or the end have arrived.
+func (h *half) waiting() (data, end bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s, ok := h.arrived()
+	if !ok {
+		return false, h.readerDone
+	}
+	return s.kind == segmentData, s.kind != segmentData
 }
 
 // awaitEnd waits, without reading, until the writing end is done.

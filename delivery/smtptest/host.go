@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -152,7 +154,15 @@ func (h *Host) config() (*tls.Config, error) {
 				return
 			}
 		}
-		h.tls, h.tlsError = a.ServerConfig(h.name())
+		if h.tls, h.tlsError = a.ServerConfig(h.name()); h.tlsError == nil && h.takesCertificates() {
+			h.tls.ClientAuth = tls.RequestClientCert
+		}
 	})
 	return h.tls, h.tlsError
+}
+
+// takesCertificates reports whether clients may log in with a certificate.
+func (h *Host) takesCertificates() bool {
+	offered := parseExtensions(slices.Concat(h.Extensions, h.ExtensionsTLS))["AUTH"]
+	return slices.Contains(strings.Fields(strings.ToUpper(offered)), "EXTERNAL")
 }

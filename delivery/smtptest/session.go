@@ -12,9 +12,7 @@ import (
 // session is one conversation of a Host.
 type session struct {
 	wire
-	ctx    context.Context
 	host   *Host
-	raw    net.Conn // as it came
 	base   net.Conn // below TLS, with the tap
 	tap    *Tap     // nil where nothing is captured
 	rec    *record
@@ -48,7 +46,7 @@ var errOver = errors.New("smtptest: session is over")
 
 func newSession(ctx context.Context, h *Host, conn net.Conn) *session {
 	s := &session{
-		ctx: ctx, host: h, raw: conn, base: conn,
+		wire: wire{ctx: ctx}, host: h, base: conn,
 		counts: map[Stage]int{}, early: map[*Cue]bool{}, domains: map[string]bool{},
 	}
 	if h.Capture {
@@ -58,8 +56,11 @@ func newSession(ctx context.Context, h *Host, conn net.Conn) *session {
 	s.conn = s.base
 	s.in = bufio.NewReader(s.base)
 	s.patience = h.Patience
-	if _, ok := conn.(*Conn); ok && s.patience == 0 {
-		s.patience = time.Nanosecond
+	if c, ok := conn.(*Conn); ok {
+		s.memory = c
+		if s.patience == 0 {
+			s.patience = time.Nanosecond
+		}
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()

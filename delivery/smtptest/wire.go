@@ -3,6 +3,7 @@ package smtptest
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -13,9 +14,11 @@ import (
 // wire reads lines and writes replies. Replies wait until the client has
 // nothing more to say, as a server's do.
 type wire struct {
+	ctx      context.Context
 	conn     net.Conn
 	in       *bufio.Reader
 	out      bytes.Buffer
+	memory   *Conn // what the connection is, if it is one in memory
 	patience time.Duration
 	flushed  bool // something was said since the last count of round trips
 }
@@ -31,10 +34,20 @@ func (w *wire) more() (more, ended bool) {
 	if w.in.Buffered() > 0 {
 		return true, false
 	}
-	if w.patience <= 0 {
+	wait := w.patience
+	if wait <= 0 {
 		return false, false
 	}
-	_ = w.conn.SetReadDeadline(time.Now().Add(w.patience))
+	if w.memory != nil {
+		if data, end := w.memory.in.waiting(); !data && !end {
+			_ = pause(w.ctx, wait)
+		}
+		if data, end := w.memory.in.waiting(); !data {
+			return false, end
+		}
+		wait = tlsRecordTime
+	}
+	_ = w.conn.SetReadDeadline(time.Now().Add(wait))
 	_, err := w.in.Peek(1)
 	_ = w.conn.SetReadDeadline(time.Time{})
 	switch {
@@ -46,6 +59,10 @@ func (w *wire) more() (more, ended bool) {
 		return false, true
 	}
 }
+
+// tlsRecordTime is how long octets that have arrived may turn out to be none of
+// the client's words, but TLS's own.
+const tlsRecordTime = 10 * time.Millisecond
 
 // flush sends the replies that wait.
 func (w *wire) flush() error {
