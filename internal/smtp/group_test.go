@@ -173,3 +173,101 @@ func TestUnsolicited(t *testing.T) {
 		})
 	}
 }
+
+func TestUnsolicitedHello(t *testing.T) {
+	for _, c := range []struct {
+		name, raw string
+		kind      smtp.Kind
+	}{
+		{"421", "220 hello\r\n421 on second thoughts\r\n", smtp.Replied},
+		{"250", "220 hello\r\n250 and hello again\r\n", smtp.Protocol},
+		{"half a line", "220 hello\r\n250", smtp.Protocol},
+	} {
+		host := abandoned(scripted([]smtptest.Cue{{At: smtptest.Banner, Raw: c.raw}}))
+		with(t, "a "+c.name+" before EHLO was said", host, func(r *rig) {
+			r.must(r.s.Greet(r.t.Context()))
+			wantErr(r.t, r.s.Hello(r.t.Context()), smtp.StageIdle, c.kind)
+			if got := r.tap.AllWritten(); len(got) > 0 {
+				r.t.Errorf("wrote %q", got)
+			}
+		})
+	}
+}
+
+func TestReset(t *testing.T) {
+	// A transaction that ends with accepted recipients left: were RSET to fail,
+	// they would get the next message.
+	lingering := func(reset string) *smtptest.Host {
+		return scripted([]smtptest.Cue{
+			{At: smtptest.Final, Nth: 2, Reply: "451 not now"}, {At: smtptest.Rset, Reply: reset},
+		}, "PIPELINING", "CHUNKING")
+	}
+	with(t, "EXT-14 content waits for RSET where recipients may linger", lingering("250 fine"), func(r *rig) {
+		r.warm()
+		r.wantStates(r.send(message("u@e.test")), "refused final 451")
+		n := r.host.RoundTrips()
+		r.wantStates(r.send(message("v@e.test")), "delivered")
+		if d := r.host.RoundTrips() - n; d != 2 {
+			r.t.Errorf("%d round trips", d)
+		}
+	})
+	host := abandoned(lingering("500 what"))
+	host.Allow = append(host.Allow, smtptest.RuleNestedMail)
+	with(t, "SMTP-27 no content follows a RSET that is refused where recipients may linger", host, func(r *rig) {
+		r.warm()
+		r.wantStates(r.send(message("u@e.test")), "refused final 451")
+		res := r.send(message("v@e.test"))
+		r.wantStates(res, "not tried")
+		if !res.Stale || strings.Count(strings.Join(r.commands(), "\n"), "BDAT") != 2 {
+			r.t.Errorf("said %q", r.commands())
+		}
+	})
+	with(t, "RSET is said once", scripted([]smtptest.Cue{{At: smtptest.Rcpt, Address: "bad@e.test", Reply: "550 no"}}, "PIPELINING", "CHUNKING"), func(r *rig) {
+		r.warm()
+		r.wantStates(r.send(message("bad@e.test")), "refused")
+		for range 3 {
+			r.wantStates(r.send(message("u@e.test")), "delivered")
+		}
+		if n := strings.Count(strings.Join(r.commands(), "\n"), "RSET"); n != 1 {
+			r.t.Errorf("%d times RSET", n)
+		}
+	})
+}
+
+func TestTooEarly(t *testing.T) {
+	for name, ext := range modes() {
+		host := abandoned(scripted([]smtptest.Cue{{At: smtptest.Content, After: 10_000, Reply: "250 taken", Then: smtptest.StopReading}}, ext...))
+		with(t, "a yes to content that is not complete is none, "+name, host, func(r *rig) {
+			r.warm()
+			tx := message("u@e.test")
+			tx.Body = body(make(zeros, 250_000).Bytes())
+			res := r.send(tx)
+			r.wantStates(res, "failed")
+			if res.Err.Kind != smtp.Protocol || r.s.Reusable() {
+				r.t.Errorf("error %v", res.Err)
+			}
+		})
+	}
+}
+
+func TestClosing(t *testing.T) {
+	host := abandoned(scripted([]smtptest.Cue{{At: smtptest.Rcpt, Address: "v@e.test", Reply: "421 closing", Then: smtptest.Stall}}, "PIPELINING", "CHUNKING"))
+	with(t, "SMTP-19 a server that says 421 and stays is not waited for", host, func(r *rig) {
+		r.warm()
+		var res smtp.Result
+		d := took(func() { res = r.send(message("u@e.test", "v@e.test")) })
+		r.wantStates(res, "failed", "failed")
+		if d != 10*time.Second || res.Err.Reply.Code != 421 {
+			r.t.Errorf("%v after %v", res.Err, d)
+		}
+	})
+	host = scripted([]smtptest.Cue{{At: smtptest.Rcpt, Address: "v@e.test", Reply: "421 too fast"}}, "PIPELINING", "CHUNKING")
+	with(t, "SMTP-19 a server that says 421 and goes on is believed", host, func(r *rig) {
+		r.warm()
+		res := r.send(message("u@e.test", "v@e.test"))
+		r.wantStates(res, "delivered", "failed")
+		if res.Rcpts[1].Err == nil || res.Rcpts[1].Err.Reply.Code != 421 || r.s.Reusable() {
+			r.t.Errorf("%+v", res.Rcpts[1])
+		}
+	})
+}

@@ -1,7 +1,9 @@
 package smtp_test
 
 import (
+	"fmt"
 	"io"
+	"net"
 	"testing"
 	"time"
 
@@ -191,5 +193,41 @@ func TestCheck(t *testing.T) {
 				r.t.Error("still of use")
 			}
 		})
+	}
+}
+
+// mute is a connection that can be made to fail at writing while nothing ends
+// the reading.
+type mute struct {
+	net.Conn
+	now bool
+}
+
+func (m *mute) Write(p []byte) (int, error) {
+	if m.now {
+		return 0, io.ErrClosedPipe
+	}
+	return m.Conn.Write(p)
+}
+
+func TestMute(t *testing.T) {
+	for name, ext := range modes() {
+		for _, n := range []int{1, 1000} {
+			with(t, fmt.Sprintf("SMTP-20 a connection that cannot be written to, %s, %d recipients", name, n), abandoned(offering(ext...)), func(r *rig) {
+				m := &mute{Conn: r.tap}
+				var err error
+				r.s, err = smtp.New(m, &r.cfg)
+				r.must(err)
+				r.warm()
+				m.now = true
+				var res smtp.Result
+				if d := took(func() { res = r.send(message(recipients(n)...)) }); d > 2*time.Second {
+					r.t.Errorf("took %v", d)
+				}
+				if s := res.Rcpts[0].State; s == smtp.Unknown || s == smtp.Delivered || r.s.Reusable() {
+					r.t.Errorf("%+v", res.Rcpts[0])
+				}
+			})
+		}
 	}
 }

@@ -49,7 +49,8 @@ type RcptResult struct {
 
 // Result is what became of one transaction.
 type Result struct {
-	// Rcpts has an entry per recipient, in the order of Transaction.To.
+	// Rcpts has an entry per recipient, in the order of Transaction.To. It is
+	// good until the session's next Send, which uses its memory again.
 	Rcpts []RcptResult
 
 	// Mail is the reply to MAIL; zero where there was none.

@@ -1,9 +1,8 @@
 package smtp_test
 
 import (
+	"fmt"
 	"testing"
-
-	"github.com/nexthop-mail/nexthop/internal/smtp"
 )
 
 func TestSend(t *testing.T) {
@@ -22,13 +21,38 @@ func TestSend(t *testing.T) {
 			}
 		})
 	}
-	with(t, "one flight on a warm session", offering("PIPELINING", "CHUNKING"), func(r *rig) {
-		r.warm()
-		before := r.host.RoundTrips()
-		r.wantStates(r.send(message("u@e.test")), "delivered")
-		if n := r.host.RoundTrips() - before; n != 1 {
-			r.t.Errorf("%d round trips", n)
-		}
-	})
-	_ = smtp.Delivered
+}
+
+func TestFlights(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		ext   []string
+		warm  bool
+		size  int
+		wait  bool
+		trips int
+	}{
+		{"CHUNKING, warm", []string{"PIPELINING", "CHUNKING"}, true, 1000, false, 1},
+		{"CHUNKING, warm, 256 KiB", []string{"PIPELINING", "CHUNKING"}, true, 256 << 10, false, 1},
+		{"CHUNKING, warm, more", []string{"PIPELINING", "CHUNKING"}, true, 257 << 10, false, 2},
+		{"CHUNKING, warm, at most once", []string{"PIPELINING", "CHUNKING"}, true, 1000, true, 2},
+		{"CHUNKING, new", []string{"PIPELINING", "CHUNKING"}, false, 1000, false, 2},
+		{"PIPELINING alone, warm", []string{"PIPELINING"}, true, 1000, false, 2},
+		{"neither", nil, true, 1000, false, 4},
+	} {
+		with(t, fmt.Sprintf("%s: %d round trips", c.name, c.trips), offering(c.ext...), func(r *rig) {
+			if c.warm {
+				r.warm()
+			} else {
+				r.open()
+			}
+			n := r.host.RoundTrips()
+			tx := message("u@e.test")
+			tx.Body, tx.Wait = body(make(zeros, c.size).Bytes()), c.wait
+			r.wantStates(r.send(tx), "delivered")
+			if d := r.host.RoundTrips() - n; d != c.trips {
+				r.t.Errorf("%d round trips", d)
+			}
+		})
+	}
 }

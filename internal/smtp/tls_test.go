@@ -47,6 +47,21 @@ func TestStartTLS(t *testing.T) {
 			r.t.Errorf("after STARTTLS came %q", after[:20])
 		}
 	})
+	again := scripted([]smtptest.Cue{{At: smtptest.HelloTLS, Reply: "250-h\n250 STARTTLS"}}, "STARTTLS")
+	with(t, "TLS-1 STARTTLS offered again inside TLS is ignored", again, func(r *rig) {
+		r.open()
+		r.must(r.s.StartTLS(r.t.Context(), insecure()))
+		r.must(r.s.Hello(r.t.Context()))
+		if !r.s.Extensions().StartTLS {
+			r.t.Error("it is not offered again: this shows nothing")
+		}
+		wantErr(r.t, r.s.StartTLS(r.t.Context(), insecure()), smtp.StageStartTLS, smtp.Unfit)
+		wantErr(r.t, r.s.Handshake(r.t.Context(), insecure()), smtp.StageHandshake, smtp.Unfit)
+		if n := strings.Count(strings.Join(r.commands(), "\n"), "STARTTLS"); n != 1 {
+			r.t.Errorf("%d times STARTTLS", n)
+		}
+		r.wantStates(r.send(message("u@e.test")), "delivered")
+	})
 	with(t, "TLS-1 not where it is not offered", offering("SIZE"), func(r *rig) {
 		r.open()
 		wantErr(r.t, r.s.StartTLS(r.t.Context(), insecure()), smtp.StageStartTLS, smtp.Unfit)

@@ -337,21 +337,31 @@ func TestReuse(t *testing.T) {
 func TestCommit(t *testing.T) {
 	no := errors.New("the lease has ended")
 	for name, ext := range modes() {
-		with(t, "no message without the caller's leave, "+name, offering(ext...), func(r *rig) {
-			r.warm()
-			tx := message("u@e.test")
-			tx.Commit = func() error { return no }
-			res := r.send(tx)
-			r.wantStates(res, "failed")
-			if e := wantErr(r.t, res.Err, smtp.StageContent, smtp.Local); !errors.Is(e, no) {
-				r.t.Errorf("cause %v", e.Err)
+		for _, size := range []int{1000, 200_000} {
+			for _, wait := range []bool{false, true} {
+				host := abandoned(offering(ext...))
+				with(t, fmt.Sprintf("no message without the caller's leave, %s, %d octets, wait %t", name, size, wait), host, func(r *rig) {
+					r.warm()
+					tx := message("u@e.test")
+					tx.Body, tx.Wait = body(make(zeros, size).Bytes()), wait
+					tx.Commit = func() error { return no }
+					res := r.send(tx)
+					r.wantStates(res, "failed")
+					if e := wantErr(r.t, res.Err, smtp.StageContent, smtp.Local); !errors.Is(e, no) {
+						r.t.Errorf("cause %v", e.Err)
+					}
+					if name == "chunked" {
+						r.wantStates(r.send(message("u@e.test")), "delivered")
+						if n := len(r.host.Received()); n != 2 {
+							r.t.Errorf("%d messages", n)
+						}
+						return
+					}
+					if n := len(r.host.Received()); n != 1 || r.s.Reusable() {
+						r.t.Errorf("%d messages", n)
+					}
+				})
 			}
-			if n := len(r.host.Received()); n != 1 {
-				r.t.Errorf("%d messages", n)
-			}
-			if name == "chunked" && !r.s.Reusable() {
-				r.t.Error("the session was lost for it")
-			}
-		})
+		}
 	}
 }
