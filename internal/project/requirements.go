@@ -12,8 +12,10 @@ import (
 	"strings"
 )
 
-// ID matches the number of a requirement.
-var ID = regexp.MustCompile(`\b(MX|SMTP|TLS|QUE|DSN|EXT|I18N)-([0-9]+)\b`)
+var number = regexp.MustCompile(`\b(MX|SMTP|TLS|QUE|DSN|EXT|I18N)-([0-9]+)\b`)
+
+// IDs are the numbers of requirements in a text, such as "MX-23", in its order.
+func IDs(text string) []string { return number.FindAllString(text, -1) }
 
 // Requirements are the numbers in docs/requirements.md below root, in its order.
 func Requirements(root string) ([]string, error) {
@@ -33,7 +35,7 @@ func NotShown(root string) (map[string]string, error) {
 		if len(cells) < 4 {
 			continue
 		}
-		for _, item := range strings.Split(cells[1], ",") {
+		for item := range strings.SplitSeq(cells[1], ",") {
 			ids, err := expand(strings.TrimSpace(item))
 			if err != nil {
 				return nil, err
@@ -48,7 +50,7 @@ func NotShown(root string) (map[string]string, error) {
 
 // expand is the numbers of "MX-32" or "TLS-12 … TLS-53".
 func expand(item string) ([]string, error) {
-	m := ID.FindAllStringSubmatch(item, -1)
+	m := number.FindAllStringSubmatch(item, -1)
 	switch len(m) {
 	case 0:
 		return nil, nil
@@ -82,7 +84,7 @@ func firstColumn(path string) ([]string, error) {
 	for line := range strings.SplitSeq(string(data), "\n") {
 		cells := strings.Split(line, "|")
 		if len(cells) > 2 {
-			if id := strings.TrimSpace(cells[1]); ID.FindString(id) == id && id != "" {
+			if id := strings.TrimSpace(cells[1]); id != "" && number.FindString(id) == id {
 				ids = append(ids, id)
 			}
 		}

@@ -206,7 +206,7 @@ func TestNumbers(t *testing.T) {
 		if !s.isTest() {
 			continue
 		}
-		for _, id := range project.ID.FindAllString(s.text, -1) {
+		for _, id := range project.IDs(s.text) {
 			if !known[id] {
 				t.Errorf("%s names %s, which is no requirement", s.path, id)
 			}
