@@ -1,6 +1,7 @@
 package address_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"unicode"
@@ -20,7 +21,11 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		m, err := address.Parse(s)
 		if err != nil {
-			checkError(t, err, err.(*address.Error).Enhanced)
+			ae, ok := errors.AsType[*address.Error](err)
+			if !ok {
+				t.Fatalf("Parse(%q): %T, want an *address.Error", s, err)
+			}
+			checkError(t, err, ae.Enhanced)
 			return
 		}
 		out, key := m.String(), m.Key()

@@ -33,7 +33,6 @@ type life struct {
 	postpone map[string][]string // as known, for destinations
 	flight   []flight            // what the call under way may have done
 	serial   int
-	keys     []string
 }
 
 type deliveryKey struct{ id, destination string }
