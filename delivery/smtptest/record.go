@@ -54,8 +54,8 @@ type Connection struct {
 	// for more: the greeting makes one, and so does each flight of commands.
 	RoundTrips int
 
-	// Lines is the dialogue. Content is one line in brackets that gives its
-	// size; secrets of AUTH are in it.
+	// Lines is the dialogue, the first 10,000 lines of it. Content is one line
+	// in brackets that gives its size. What AUTH sends is there as it was sent.
 	Lines []Line
 
 	// Received and Sent are all octets below TLS, where Host.Capture is set.

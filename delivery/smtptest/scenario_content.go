@@ -20,8 +20,8 @@ func contentScenarios() []*Scenario {
 	const dots = "RFC 5321 section 4.5.2"
 	dotted := "Subject: x\r\n\r\n.\r\n..\r\n.a\r\nb.\r\n"
 	long := longContent()
-	plainly := func(name, section string, c queue.Content, arrives string, change ...func(*Scenario)) *Scenario {
-		return at(name, section, offers(), offers(), append([]func(*Scenario){sends(c, arrives), visits(mx1)}, change...)...)
+	plainly := func(name, section string, c queue.Content, arrives string) *Scenario {
+		return at(name, section, offers(), offers(), sends(c, arrives), visits(mx1))
 	}
 	return []*Scenario{
 		plainly("dots at the start of lines are doubled", dots, queue.String(dotted), dotted),

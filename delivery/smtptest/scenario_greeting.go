@@ -27,11 +27,11 @@ func greetingScenarios() []*Scenario {
 		at("a closed connection instead of a greeting leads to the next host", "RFC 5321 section 3.8",
 			&Host{Script: []Cue{{At: Banner, Then: Close}}}, offers(), visits(mx1, mx2)),
 		at("HELO follows where EHLO is not known", "RFC 5321 section 4.1.4", &Host{NoEHLO: true}, offers(), visits(mx1), judged(func(s *Scenario) string {
-			return spoken(s, mx1, "HELO client.example")
+			return spoken(s, "HELO client.example")
 		})),
 		at("HELO does not follow a 4yz to EHLO", "RFC 5321 section 4.1.4", says(Hello, "451 4.3.0 later"), offers(), visits(mx1, mx2)),
 		at("EHLO carries the name that was given", "RFC 5321 section 4.1.1.1", offers(), offers(), judged(func(s *Scenario) string {
-			return spoken(s, mx1, "EHLO client.example")
+			return spoken(s, "EHLO client.example")
 		})),
 		at("extension keywords are known in any case", "RFC 5321 section 4.1.1.1", offers("8bitmime"), offers(),
 			visits(mx1), sends(queue.String(eightBitContent), eightBitContent)),
@@ -51,15 +51,15 @@ func greetingScenarios() []*Scenario {
 
 const eightBitContent = "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\nü\r\n"
 
-// spoken judges that a host was told a line.
-func spoken(s *Scenario, host, line string) string {
-	got := s.internet.Hosts[host].Commands()
+// spoken judges that the primary was told a line.
+func spoken(s *Scenario, line string) string {
+	got := s.internet.Hosts[mx1].Commands()
 	for _, c := range got {
 		if c == line {
 			return ""
 		}
 	}
-	return fmt.Sprintf("%s was told %q, want %q among it", host, got, line)
+	return fmt.Sprintf("%s was told %q, want %q among it", mx1, got, line)
 }
 
 // replyScenarios are about reading replies.

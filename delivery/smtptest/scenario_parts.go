@@ -72,9 +72,7 @@ func judged(j func(*Scenario) string) func(*Scenario) {
 }
 
 // says is a host with one line of script.
-func says(at Stage, reply string, extensions ...string) *Host {
-	return &Host{Extensions: extensions, Script: []Cue{{At: at, Reply: reply}}}
-}
+func says(at Stage, reply string) *Host { return &Host{Script: []Cue{{At: at, Reply: reply}}} }
 
 // offers is a polite host with extensions.
 func offers(extensions ...string) *Host { return &Host{Extensions: extensions} }
