@@ -1,7 +1,6 @@
 package project_test
 
 import (
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -31,6 +30,7 @@ var mayImport = []struct {
 	{"queue/memory", []string{"queue"}, "a queue knows the contract only"},
 	{"queue/disk", []string{"queue", "queue/disk"}, "a queue knows the contract only"},
 	{"queue/queuetest", []string{"queue", "queue/queuetest"}, "the suite knows the contract only"},
+	{"queue/queuetest/modeltest", []string{"queue", "queue/memory", "queue/disk", "queue/queuetest"}, "it compares what users can import"},
 	{"delivery", []string{"mx", "smarthost", "queue", "delivery", "internal"}, "it joins the others"},
 	{"delivery/smtptest", []string{"mx", "mx/mxtest", "smarthost", "queue", "delivery", "delivery/smtptest"},
 		"people's tests use it: public packages only"},
@@ -39,11 +39,13 @@ var mayImport = []struct {
 		"examples show what users can import"},
 }
 
-// TestImports holds every package to the rule. Tests may import public packages
-// and the kits beside it.
+// TestImports holds every package to the rule. Tests of the root module may import
+// the kits and whatever else they are about; those of nested modules are held to
+// what users can import, for Go itself would let them have internal packages.
 func TestImports(t *testing.T) {
+	nested := nestedModules(t)
 	for _, s := range sources(t) {
-		if s.isTest() {
+		if s.isTest() && !slices.ContainsFunc(nested, func(dir string) bool { return within(s.dir(), dir) }) {
 			continue
 		}
 		rule := -1
@@ -77,43 +79,56 @@ func TestImports(t *testing.T) {
 
 func within(path, dir string) bool { return path == dir || strings.HasPrefix(path, dir+"/") }
 
-// TestRequirements is the golden list of what the root module requires: every
-// addition is a decision, recorded in docs/adr.
+// TestRequirements is the golden list of what the root module requires, and so
+// everybody who uses it: every addition is a decision, recorded in docs/adr.
 func TestRequirements(t *testing.T) {
-	want := []string{"github.com/miekg/dns", "golang.org/x/net", "golang.org/x/sync"}
-	data, err := os.ReadFile(filepath.Join(root, "go.mod"))
-	if err != nil {
-		t.Fatal(err)
+	want := []string{
+		"github.com/miekg/dns",
+		"golang.org/x/net",
+		"golang.org/x/sync",
+		"golang.org/x/sys // indirect",
+		"golang.org/x/text // indirect",
 	}
+	line := regexp.MustCompile(`^\s*(?:require )?(\S+\.\S+/\S+) v\S+( // indirect)?$`)
 	var got []string
-	for line := range strings.SplitSeq(string(data), "\n") {
-		m := regexp.MustCompile(`^\s*(?:require )?(\S+\.\S+/\S+) v\S+( // indirect)?$`).FindStringSubmatch(line)
-		if m != nil && m[2] == "" {
-			got = append(got, m[1])
+	for l := range strings.SplitSeq(readText(t, "go.mod"), "\n") {
+		if m := line.FindStringSubmatch(l); m != nil {
+			got = append(got, m[1]+m[2])
 		}
 	}
 	slices.Sort(got)
 	if !slices.Equal(got, want) {
-		t.Errorf("go.mod requires %v, want %v", got, want)
+		t.Errorf("go.mod requires %q, want %q", got, want)
 	}
 }
 
-// TestModules: nested modules really require the root, and replace it.
+// TestModules: nested modules really require the root, and replace it; no
+// workspace hides what they lack.
 func TestModules(t *testing.T) {
-	nested := 0
-	walk(t, func(path, text string) {
+	nested := nestedModules(t)
+	if len(nested) == 0 {
+		t.Error("no nested module found")
+	}
+	for _, dir := range nested {
+		text := readText(t, dir+"/go.mod")
+		if !strings.Contains(text, module+" v") || !strings.Contains(text, "replace "+module+" => ..") {
+			t.Errorf("%s: it needs a require of %s and a local replace", dir, module)
+		}
+	}
+	walk(t, func(path, _ string) {
 		if filepath.Base(path) == "go.work" {
 			t.Errorf("%s: a workspace hides missing requirements", path)
 		}
-		if filepath.Base(path) != "go.mod" || path == "go.mod" {
-			return
-		}
-		nested++
-		if !strings.Contains(text, module+" v") || !strings.Contains(text, "replace "+module+" =>") {
-			t.Errorf("%s: it needs a require of %s and a local replace", path, module)
+	})
+}
+
+// nestedModules are the folders of the modules beside the root.
+func nestedModules(t *testing.T) (dirs []string) {
+	t.Helper()
+	walk(t, func(path, _ string) {
+		if dir, ok := strings.CutSuffix(path, "/go.mod"); ok {
+			dirs = append(dirs, dir)
 		}
 	})
-	if nested == 0 {
-		t.Error("no nested module found")
-	}
+	return dirs
 }

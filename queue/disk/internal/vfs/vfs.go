@@ -47,7 +47,7 @@ type File interface {
 	io.Closer
 	Truncate(size int64) error
 	Sync() error
-	Size() (int64, error)
+	Size() (int64, error) // in bytes, with what is not synced yet
 }
 
 // Info is one entry of the directory.
