@@ -185,6 +185,18 @@ func (s *Spool) createSegment(number uint64, list record.Segments) (*segment, er
 	return g, nil
 }
 
+// markSaved appends a record that says how much of the log is saved, so that
+// damage there is told from what a power cut tore. Nothing needs the record
+// itself.
+func (s *Spool) markSaved() {
+	g := s.current
+	if g == nil {
+		return
+	}
+	f := record.Frame{Kind: record.KindSaved, Flags: record.First | record.Last, Mark: g.saved}
+	_, _ = g.file.WriteAt(f.Append(nil, g.salt, g.size), g.size)
+}
+
 // fail remembers that the device failed and returns the error that says so.
 func (s *Spool) fail(cause error) error {
 	s.mu.Lock()

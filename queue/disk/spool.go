@@ -212,6 +212,9 @@ func (s *Spool) Close() error {
 	if err == nil {
 		err = s.lastCheckpoint()
 	}
+	if err == nil {
+		s.markSaved()
+	}
 	s.closeFiles()
 	return errors.Join(err, s.lock.Close())
 }

@@ -30,6 +30,7 @@ const (
 	KindBlock                       // a piece of a content file
 	KindTable                       // a piece of a checkpoint
 	KindFlush                       // deliveries made due at once
+	KindSaved                       // nothing but its mark; without a head
 )
 
 // Flags place a frame in its group.

@@ -1,0 +1,133 @@
+package disk
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/nexthop-mail/nexthop/queue"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/vfs"
+)
+
+// Check reads everything in a spool's directory and returns what is damaged,
+// and which messages cannot be delivered for it. It changes nothing. What a
+// power cut tore off the end of the log is no damage: nobody was told that it
+// was there.
+//
+// Errors: ErrLocked while the spool is open, ErrNewer, or the file system's.
+func Check(dir string) ([]Problem, error) {
+	if _, err := os.Stat(dir); err != nil {
+		return nil, err
+	}
+	return check(vfs.OS(dir))
+}
+
+func check(fs vfs.FS) ([]Problem, error) {
+	s, lock, err := inspect(fs)
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Close()
+	defer s.closeFiles()
+	c := &checker{s: s, done: map[string]bool{}}
+	c.problems = append(c.problems, s.problems...)
+	c.older()
+	for _, number := range s.index.List(0, s.index.Len(), "") {
+		c.message(number)
+	}
+	return c.problems, nil
+}
+
+// inspect opens a spool for looking at it only.
+func inspect(fs vfs.FS) (*Spool, io.Closer, error) {
+	lock, err := fs.Lock(lockName)
+	if errors.Is(err, vfs.ErrLocked) {
+		return nil, nil, ErrLocked
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	s := newSpool(fs, Options{})
+	if err := s.recover(true); err != nil {
+		s.closeFiles()
+		_ = lock.Close()
+		return nil, nil, err
+	}
+	return s, lock, nil
+}
+
+type checker struct {
+	s        *Spool
+	problems []Problem
+	done     map[string]bool // gaps that are named already
+}
+
+// older looks at the segments that opening did not read, for damage in what no
+// delivery needs any more or yet.
+func (c *checker) older() {
+	for _, p := range c.problems {
+		c.done[fmt.Sprintf("%s@%d", p.File, p.Offset)] = true
+	}
+	for _, g := range c.s.segments.list {
+		if g == nil || g.file == nil {
+			continue
+		}
+		name := fileName(segmentPrefix, g.number)
+		scan := record.NewScanner(g.file, g.size, g.salt, record.HeaderSize)
+		for scan.Next() {
+			g.saved = max(g.saved, scan.Frame().Mark)
+		}
+		if err := scan.Err(); err != nil {
+			c.add(Problem{File: name, Offset: -1, Err: err})
+		}
+		for _, gap := range scan.Gaps() {
+			if gap.From < int64(g.saved) {
+				c.add(Problem{File: name, Offset: gap.From,
+					Err: fmt.Errorf("%d bytes: %w", gap.To-gap.From, record.ErrDamaged)})
+			}
+		}
+	}
+}
+
+func (c *checker) add(p Problem) {
+	at := fmt.Sprintf("%s@%d", p.File, p.Offset)
+	if p.Messages == nil && c.done[at] {
+		return
+	}
+	c.done[at] = true
+	c.problems = append(c.problems, p)
+}
+
+// message reads a message with all its deliveries and its content.
+func (c *checker) message(number uint64) {
+	id := formatID(number)
+	if _, err := c.s.show(number); err != nil {
+		c.add(Problem{File: c.fileOf(number), Offset: -1, Messages: []string{id}, Err: err})
+		return
+	}
+	if err := c.content(number); err != nil {
+		c.add(Problem{File: c.fileOf(number), Offset: -1, Messages: []string{id}, Err: err})
+	}
+}
+
+func (c *checker) content(number uint64) error {
+	slots := c.s.index.Slots(number)
+	r, err := (&content{c.s, number, int64(c.s.index.Get(slots[0]).Size)}).Open()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	n, err := io.Copy(io.Discard, r)
+	if err == nil && n != int64(c.s.index.Get(slots[0]).Size) {
+		err = fmt.Errorf("%w: %d bytes of content", queue.ErrDamaged, n)
+	}
+	return err
+}
+
+// fileOf is the file of a message's record.
+func (c *checker) fileOf(number uint64) string {
+	e := c.s.index.Get(c.s.index.Slots(number)[0])
+	return fileName(segmentPrefix, c.s.segments.list[e.Home].number)
+}

@@ -1,0 +1,138 @@
+package disk
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/vfs"
+)
+
+// Dump writes every record of a spool's directory to w, a line each, in the
+// order of the log: file, offset, length, flags and what it says. Contents are
+// left out. It changes nothing, and shows damage as it comes upon it.
+//
+// Errors: ErrLocked while the spool is open, the file system's, or w's.
+func Dump(dir string, w io.Writer) error {
+	if _, err := os.Stat(dir); err != nil {
+		return err
+	}
+	return dump(vfs.OS(dir), w)
+}
+
+func dump(fs vfs.FS, w io.Writer) error {
+	lock, err := fs.Lock(lockName)
+	if err != nil {
+		return ErrLocked
+	}
+	defer lock.Close()
+	list, err := fs.List()
+	if err != nil {
+		return err
+	}
+	for _, f := range list {
+		for prefix, kind := range map[string]record.FileKind{
+			segmentPrefix: record.SegmentFile, checkpointPrefix: record.CheckpointFile, contentPrefix: record.ContentFile,
+		} {
+			if _, ok := numberOf(f.Name, prefix); !ok {
+				continue
+			}
+			if err := dumpFile(fs, f, kind, w); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func dumpFile(fs vfs.FS, info vfs.Info, kind record.FileKind, w io.Writer) error {
+	f, err := fs.Open(info.Name, false)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	h, err := record.ReadHeader(f, kind)
+	if err != nil {
+		_, err = fmt.Fprintf(w, "%s: %v\n", info.Name, err)
+		return err
+	}
+	if _, err := fmt.Fprintf(w, "%s: number %d, salt %016x, %d bytes\n", info.Name, h.Number, h.Salt, info.Size); err != nil {
+		return err
+	}
+	scan := record.NewScanner(f, info.Size, h.Salt, record.HeaderSize)
+	gaps := 0
+	for {
+		more := scan.Next()
+		for ; gaps < len(scan.Gaps()); gaps++ {
+			g := scan.Gaps()[gaps]
+			if _, err := fmt.Fprintf(w, "%s %d: no record in %d bytes\n", info.Name, g.From, g.To-g.From); err != nil {
+				return err
+			}
+		}
+		if !more {
+			return scan.Err()
+		}
+		fr := scan.Frame()
+		if _, err := fmt.Fprintf(w, "%s %d +%d %s %s\n", info.Name, scan.Offset(),
+			scan.End()-scan.Offset(), flags(fr.Flags), describeRecord(fr)); err != nil {
+			return err
+		}
+	}
+}
+
+func flags(f record.Flags) string {
+	b := []byte("--")
+	if f&record.First != 0 {
+		b[0] = 'f'
+	}
+	if f&record.Last != 0 {
+		b[1] = 'l'
+	}
+	return string(b)
+}
+
+// describeRecord is what a record says, in one line.
+func describeRecord(f *record.Frame) string {
+	var v any
+	var err error
+	name := "unknown"
+	switch f.Kind {
+	case record.KindMessage:
+		name = "message"
+		v, err = record.ParseMessage(f.Head)
+	case record.KindDelivery:
+		name = "delivery"
+		v, err = record.ParseDelivery(f.Head)
+	case record.KindGone:
+		name = "gone"
+		v, err = record.ParseGone(f.Head)
+	case record.KindDestination:
+		name = "destination"
+		v, err = record.ParseDestination(f.Head)
+	case record.KindSegments:
+		name = "segments"
+		v, err = record.ParseSegments(f.Head)
+	case record.KindRetired:
+		name = "retired"
+		v, err = record.ParseRetired(f.Head)
+	case record.KindFlush:
+		name = "flush"
+		v, err = record.ParseFlush(f.Head)
+	case record.KindBlock:
+		return "block"
+	case record.KindSaved:
+		return fmt.Sprintf("saved %d", f.Mark)
+	case record.KindTable:
+		var t *record.Table
+		if t, err = record.ParseTable(f.Head); err == nil {
+			return fmt.Sprintf("table from %v: %d rows, %d destinations, %d segments, last %v",
+				t.From, len(t.Rows), len(t.Destinations), len(t.Slots), t.Last)
+		}
+		name = "table"
+	}
+	if err != nil {
+		return fmt.Sprintf("%s: %v", name, err)
+	}
+	return fmt.Sprintf("%s %+q", name, fmt.Sprintf("%+v", v))
+}
