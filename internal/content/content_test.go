@@ -56,7 +56,7 @@ func read(t *testing.T, b *content.Body) string {
 }
 
 func TestCanonicalForm(t *testing.T) {
-	long := strings.Repeat("0123456789\n", 200_000) // past what is kept in memory
+	long := strings.Repeat("0123456789\n", 100_000) // past what is kept in memory
 	cases := []struct{ name, in string }{
 		{"canonical", "a: b\r\n\r\nbody\r\n"},
 		{"bare LF", "a: b\n\nbody\n"},
@@ -256,12 +256,30 @@ func FuzzPrepare(f *testing.F) {
 }
 
 func BenchmarkPrepare(b *testing.B) {
-	in := memory(strings.Repeat(strings.Repeat("x", 70)+"\r\n", 142))
-	b.SetBytes(int64(len(in)))
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := content.Prepare(in, content.Origin); err != nil {
-			b.Fatal(err)
-		}
+	header := "Received: from a.test (a.test [192.0.2.1])\r\n\tby b.test with ESMTP id 1\r\n\tfor <u@e.test>; " +
+		"Mon, 2 Jan 2006 15:04:05 +0000\r\nFrom: A <a@a.test>\r\nTo: B <b@b.test>\r\nSubject: a subject\r\n" +
+		"Date: Mon, 2 Jan 2006 15:04:05 +0000\r\nMessage-ID: <1@a.test>\r\nMIME-Version: 1.0\r\n" +
+		"Content-Type: text/plain; charset=utf-8\r\n\r\n"
+	crlf := header + strings.Repeat(strings.Repeat("x", 70)+"\r\n", 136)
+	for _, c := range []struct {
+		name string
+		in   content.Source
+	}{
+		{"canonical", memory(crlf)},
+		{"LF", memory(strings.ReplaceAll(crlf, "\r", ""))},
+		{"eight bit", memory(strings.ReplaceAll(crlf, "xxxxx", "x\u00e4\u00f6\u00fc"))},
+		{"stream", stream{[]byte(crlf), int64(len(crlf)), whole}},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			b.SetBytes(int64(len(crlf)))
+			b.ReportAllocs()
+			for b.Loop() {
+				body, err := content.Prepare(c.in, content.Origin)
+				if err != nil {
+					b.Fatal(err)
+				}
+				body.Release()
+			}
+		})
 	}
 }

@@ -1,6 +1,9 @@
 package content
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // Error is why content cannot be sent.
 type Error struct {
@@ -26,7 +29,7 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Err }
 
 // Temporary reports whether the fault is in the reading, not in the content.
-func (e *Error) Temporary() bool { return e.Enhanced[0] == '4' }
+func (e *Error) Temporary() bool { return strings.HasPrefix(e.Enhanced, "4.") }
 
 func unreadable(err error) *Error {
 	return &Error{Reason: "content cannot be read", Enhanced: "4.3.0", Err: err}
@@ -36,5 +39,8 @@ func refused(line int, reason string) *Error {
 	return &Error{Reason: reason, Line: line, Enhanced: "5.6.0"}
 }
 
-// errLength is content that is not as long as was said.
-var errLength = &Error{Reason: "content is not as long as announced", Enhanced: "4.3.0"}
+// Content that is not what it was said to be, or was when it was scanned.
+var (
+	errLength  = &Error{Reason: "content is not as long as announced", Enhanced: "4.3.0"}
+	errChanged = &Error{Reason: "content has changed since it was looked at", Enhanced: "4.3.0"}
+)

@@ -1,140 +1,184 @@
 package content
 
-import "bytes"
-
-// headersHaveUTF8 reports whether a header of a message, or of one of its parts
-// at any depth, has an octet of 0x80 or above. Only servers with SMTPUTF8 may be
-// sent one (RFC 6531 section 3.5).
-func headersHaveUTF8(data []byte) bool {
-	var h headerScanner
-	h.add(data)
-	h.end()
-	return h.found
-}
+import (
+	"bytes"
+	"sync"
+)
 
 const (
-	maxHeaderLine = 1024 // of a line, what is looked at for a boundary
-	maxBoundaries = 64   // of a message; more are not told apart from text
+	// maxField is how much of a header field is kept to be looked at.
+	maxField = 4096
+	// maxDepth is how deep parts within parts are followed.
+	maxDepth = 64
 )
 
 // headerScanner follows the structure of a message line by line, as far as is
 // needed to know which lines are headers: those at its beginning, those after a
 // boundary that was announced, and those at the beginning of an enclosed
-// message. It decodes nothing.
+// message. It decodes nothing. Its input is canonical.
 type headerScanner struct {
-	found bool
+	topOnly bool // only the message's own header is of interest
 
-	line       []byte // what there is of the line so far
-	high       bool   // it has an octet of 0x80 or above
-	body       bool   // not in a header
-	encloses   bool   // the header announced a message
-	field      []byte // of the header, the field so far, folds undone
-	boundaries [][]byte
+	utf8     bool // an octet of 0x80 or above was in a header
+	mime     bool
+	received int
+
+	lost      bool        // parts cannot be told from text any more
+	nested    bool        // beyond the message's own header
+	body      bool        // not in a header
+	encloses  bool        // a message follows this header
+	delimited []multipart // the multiparts we are in, outermost first
+	typed     bool        // the field is a Content-Type
+	field     []byte      // which goes like this so far, folds undone
+	cut       bool        // and something was left out of it
+	line      []byte      // of a line that began in an earlier piece, the beginning
 }
 
+// multipart is what ends with a boundary.
+type multipart struct {
+	boundary []byte
+	digest   bool // its parts are messages unless they say otherwise
+}
+
+// headerScanners hold no state that anybody could see.
+var headerScanners = sync.Pool{New: func() any { return new(headerScanner) }}
+
+func borrowHeaders() *headerScanner {
+	h := headerScanners.Get().(*headerScanner)
+	*h = headerScanner{delimited: h.delimited[:0], field: h.field[:0], line: h.line[:0]}
+	return h
+}
+
+func (h *headerScanner) giveBack() { headerScanners.Put(h) }
+
+// add scans the next piece.
 func (h *headerScanner) add(p []byte) {
-	for len(p) > 0 && !h.found {
+	for len(p) > 0 && !h.done() {
 		lf := bytes.IndexByte(p, '\n')
-		piece := p
-		if lf >= 0 {
-			piece = p[:lf]
-		}
-		if room := maxHeaderLine - len(h.line); room > 0 {
-			h.line = append(h.line, piece[:min(room, len(piece))]...)
-		}
-		h.high = h.high || hasHighBit(piece)
 		if lf < 0 {
+			h.keep(p)
 			return
 		}
-		h.endLine()
+		line := p[:lf]
+		if len(h.line) > 0 {
+			h.keep(line)
+			line = h.line
+		}
+		h.addLine(bytes.TrimSuffix(line, []byte("\r")))
+		h.line = h.line[:0]
 		p = p[lf+1:]
 	}
 }
 
-func (h *headerScanner) end() {
-	if len(h.line) > 0 && !h.found {
-		h.endLine()
-	}
+// done reports whether nothing that follows can tell anything new.
+func (h *headerScanner) done() bool {
+	return h.nested && (h.topOnly || h.utf8 || h.body && len(h.delimited) == 0 && !h.lost)
 }
 
-func (h *headerScanner) endLine() {
-	line := bytes.TrimSuffix(h.line, []byte("\r"))
+// keep remembers the beginning of a line, as much as matters of it.
+func (h *headerScanner) keep(p []byte) {
+	h.utf8 = h.utf8 || (!h.body || h.lost) && hasHighBit(p)
+	if room := maxField - len(h.line); room < len(p) {
+		h.cut = h.cut || !h.body
+		p = p[:max(room, 0)]
+	}
+	h.line = append(h.line, p...)
+}
+
+// tell ends the content and adds what was found.
+func (h *headerScanner) tell(f *Facts) {
+	if len(h.line) > 0 && !h.done() {
+		h.addLine(h.line)
+	}
+	f.MIME, f.Received, f.UTF8Header = h.mime, h.received, h.utf8
+}
+
+// addLine takes a line without its end.
+func (h *headerScanner) addLine(line []byte) {
+	if (!h.body || h.lost) && hasHighBit(line) {
+		h.utf8 = true
+	}
 	switch {
+	case h.isDelimiter(line):
 	case h.body:
-		if h.isBoundary(line) {
-			h.body = false
-		}
-	case len(line) == 0:
+	case len(line) > 0:
+		h.headerLine(line)
+	default: // the end of a header, which that of an enclosed message may follow
 		h.endField()
-		// The header of an enclosed message follows that of its part.
+		h.nested = true
 		h.body, h.encloses = !h.encloses, false
-	case h.isBoundary(line): // a part without a body
-		h.endField()
-		h.encloses = false
-	default:
-		h.found = h.found || h.high
-		h.fieldLine(line)
 	}
-	h.line, h.high = h.line[:0], false
 }
 
-// fieldLine takes a line of a header: a new field, or more of the last one.
-func (h *headerScanner) fieldLine(line []byte) {
+// headerLine takes a line of a header: a new field, or more of the last one.
+func (h *headerScanner) headerLine(line []byte) {
 	if line[0] != ' ' && line[0] != '\t' {
 		h.endField()
+		h.beginField(line)
 	}
-	if len(h.field)+len(line) <= 4*maxHeaderLine {
-		h.field = append(h.field, line...)
-	}
-}
-
-// endField looks whether the field announces parts or a message.
-func (h *headerScanner) endField() {
-	field := h.field
-	h.field = h.field[:0]
-	const name = "content-type:"
-	if len(field) < len(name) || !bytes.EqualFold(field[:len(name)], []byte(name)) {
+	if !h.typed {
 		return
 	}
-	value := bytes.TrimSpace(field[len(name):])
-	lower := bytes.ToLower(value)
-	h.encloses = bytes.HasPrefix(lower, []byte("message/rfc822")) || bytes.HasPrefix(lower, []byte("message/global"))
-	at := bytes.Index(lower, []byte("boundary"))
-	if at < 0 || len(h.boundaries) == maxBoundaries {
-		return
+	if room := maxField - len(h.field); room < len(line) {
+		h.cut = true
+		line = line[:room]
 	}
-	after := bytes.TrimLeft(value[at+len("boundary"):], " \t")
-	if len(after) > 0 && after[0] == '=' {
-		if b := parameter(bytes.TrimLeft(after[1:], " \t")); len(b) > 0 {
-			h.boundaries = append(h.boundaries, bytes.Clone(b))
+	h.field = append(h.field, line...)
+}
+
+// beginField looks at the name of a field.
+func (h *headerScanner) beginField(line []byte) {
+	switch line[0] {
+	case 'C', 'c':
+		h.typed = isNamed(line, "content-type")
+	case 'R', 'r':
+		if !h.nested && isNamed(line, "received") {
+			h.received++
 		}
+	case 'M', 'm':
+		h.mime = h.mime || !h.nested && isNamed(line, "mime-version")
 	}
 }
 
-// parameter is a parameter's value, out of its quotes.
-func parameter(s []byte) []byte {
-	if len(s) > 0 && s[0] == '"' {
-		if end := bytes.IndexByte(s[1:], '"'); end >= 0 {
-			return s[1 : 1+end]
-		}
-		return nil
-	}
-	if end := bytes.IndexAny(s, "; \t("); end >= 0 {
-		return s[:end]
-	}
-	return s
+// isNamed reports whether a field has a name. Blanks may stand before the colon
+// (RFC 5322 section 4.5).
+func isNamed(line []byte, name string) bool {
+	rest, ok := cutFold(line, name)
+	return ok && bytes.HasPrefix(bytes.TrimLeft(rest, " \t"), []byte(":"))
 }
 
-// isBoundary reports whether a line opens a part.
-func (h *headerScanner) isBoundary(line []byte) bool {
+// isDelimiter takes a line that ends a part, and may begin another (RFC 2046
+// section 5.1). The end of an outer multipart is that of those within.
+func (h *headerScanner) isDelimiter(line []byte) bool {
 	if len(line) < 3 || line[0] != '-' || line[1] != '-' {
 		return false
 	}
 	rest := bytes.TrimRight(line[2:], " \t")
-	for _, b := range h.boundaries {
-		if bytes.Equal(rest, b) {
-			return true
+	for i := len(h.delimited) - 1; i >= 0; i-- {
+		m := h.delimited[i]
+		after, ok := bytes.CutPrefix(rest, m.boundary)
+		if !ok || len(after) > 0 && string(after) != "--" {
+			continue
 		}
+		if !h.body {
+			h.endField() // of a part without a body
+		}
+		last := len(after) > 0
+		h.body, h.encloses = last, m.digest && !last
+		if i++; last {
+			i--
+		}
+		h.delimited = h.delimited[:i]
+		return true
 	}
 	return false
+}
+
+// endField looks what a Content-Type says of what follows.
+func (h *headerScanner) endField() {
+	if h.typed {
+		_, value, _ := bytes.Cut(h.field, []byte(":"))
+		h.contentType(value, h.cut)
+	}
+	h.typed, h.field, h.cut = false, h.field[:0], false
 }

@@ -5,8 +5,12 @@ import (
 	"encoding/binary"
 )
 
+// maxLine is the longest line an originator may send, without its CRLF (RFC 5322
+// section 2.1.1).
+const maxLine = 998
+
 // scanner goes through content once, in pieces of any size, and counts what
-// matters of it.
+// matters of it. A bare CR or LF ends a line.
 type scanner struct {
 	octets   int64
 	eightBit bool
@@ -14,6 +18,7 @@ type scanner struct {
 	bareLine int   // the first line with one
 	nulLine  int
 	longLine int
+	longest  int
 
 	lines  int  // line ends so far
 	length int  // of the line so far
@@ -28,25 +33,81 @@ func (s *scanner) add(p []byte) {
 	}
 	s.octets += int64(len(p))
 	s.eightBit = s.eightBit || hasHighBit(p)
-	nul := bytes.IndexByte(p, 0) >= 0
+	if bytes.IndexByte(p, 0) < 0 && s.addRegular(p) {
+		return
+	}
+	s.addAny(p)
+}
+
+// addRegular scans a piece in which every CR is part of a CRLF and no line is too
+// long. For any other it returns false and has done nothing.
+func (s *scanner) addRegular(p []byte) bool {
+	crs := bytes.Count(p, []byte{'\r'}) // those not met yet
+	lines, length, longest, bare, bareLine := s.lines, s.length, s.longest, s.bare, s.bareLine
+	rest := p
+	if s.cr {
+		if p[0] != '\n' {
+			return false
+		}
+		lines, length, rest = lines+1, 0, p[1:]
+	}
+	for {
+		n := bytes.IndexByte(rest, '\n')
+		if n < 0 {
+			break
+		}
+		next := rest[n+1:]
+		lines++
+		if n > 0 && rest[n-1] == '\r' {
+			crs--
+			n--
+		} else if bare++; bareLine == 0 {
+			bareLine = lines
+		}
+		longest = max(longest, length+n)
+		length, rest = 0, next
+	}
+	cr := len(rest) > 0 && rest[len(rest)-1] == '\r'
+	if cr {
+		crs--
+		rest = rest[:len(rest)-1]
+	}
+	length += len(rest)
+	longest = max(longest, length)
+	if crs != 0 || longest > maxLine {
+		return false
+	}
+	s.lines, s.length, s.longest, s.bare, s.bareLine = lines, length, longest, bare, bareLine
+	s.cr, s.open = cr, length > 0 || cr
+	return true
+}
+
+// addAny scans any piece, line by line.
+func (s *scanner) addAny(p []byte) {
 	if s.cr {
 		p = s.afterCR(p)
 	}
 	for len(p) > 0 {
-		lf := bytes.IndexByte(p, '\n')
-		line := p
-		if lf >= 0 {
-			line = p[:lf]
-		}
-		if nul && s.nulLine == 0 && bytes.IndexByte(line, 0) >= 0 {
-			s.nulLine = s.lines + 1
-		}
-		if lf < 0 {
-			s.rest(line)
+		end := bytes.IndexAny(p, "\r\n")
+		if end < 0 {
+			s.text(p)
 			return
 		}
-		s.line(line)
-		p = p[lf+1:]
+		if end > 0 {
+			s.text(p[:end])
+		}
+		switch {
+		case p[end] == '\n':
+			s.bareEnd()
+		case end+1 == len(p):
+			s.cr, s.open = true, true
+		case p[end+1] == '\n':
+			s.endLine()
+			end++
+		default:
+			s.bareEnd()
+		}
+		p = p[end+1:]
 	}
 }
 
@@ -61,50 +122,16 @@ func (s *scanner) afterCR(p []byte) []byte {
 	return p
 }
 
-// line takes a line up to its LF.
-func (s *scanner) line(line []byte) {
-	n := len(line)
-	ended := n > 0 && line[n-1] == '\r'
-	if ended {
-		line = line[:n-1]
-	}
-	s.text(line)
-	if ended {
-		s.endLine()
-	} else {
-		s.bareEnd()
-	}
-}
-
-// rest takes the beginning of a line whose LF is yet to come.
-func (s *scanner) rest(line []byte) {
-	if n := len(line); line[n-1] == '\r' {
-		s.cr = true
-		line = line[:n-1]
-	}
-	s.text(line)
+// text takes octets of a line, none of which ends it.
+func (s *scanner) text(p []byte) {
 	s.open = true
-}
-
-// text takes the octets of a line, in which any CR is bare and ends it.
-func (s *scanner) text(line []byte) {
-	for {
-		cr := bytes.IndexByte(line, '\r')
-		if cr < 0 {
-			break
-		}
-		s.measure(cr)
-		s.bareEnd()
-		line = line[cr+1:]
-	}
-	s.measure(len(line))
-	s.open = s.open || len(line) > 0
-}
-
-func (s *scanner) measure(n int) {
-	s.length += n
+	s.length += len(p)
+	s.longest = max(s.longest, s.length)
 	if s.length > maxLine && s.longLine == 0 {
 		s.longLine = s.lines + 1
+	}
+	if s.nulLine == 0 && bytes.IndexByte(p, 0) >= 0 {
+		s.nulLine = s.lines + 1
 	}
 }
 
@@ -132,37 +159,27 @@ func (s *scanner) end() {
 // canonical reports whether the content can go as it is.
 func (s *scanner) canonical() bool { return s.bare == 0 && !s.open }
 
+// facts are what is known when the end is reached.
 func (s *scanner) facts() Facts {
-	f := Facts{Octets: s.octets + s.bare, EightBit: s.eightBit}
+	f := Facts{Octets: s.octets + s.bare, EightBit: s.eightBit, NUL: s.nulLine > 0, LongestLine: s.longest}
 	if s.open {
-		f.Octets += 2
+		f.Octets += int64(len("\r\n"))
 	}
 	return f
 }
 
-// check holds the content against the policy.
-func (s *scanner) check(p Policy) error {
-	switch {
-	case p == Relay && s.bareLine > 0:
-		return refused(s.bareLine, "a CR or LF that is not part of a CRLF")
-	case p == Origin && s.nulLine > 0:
-		return refused(s.nulLine, "a NUL character")
-	case p == Origin && s.longLine > 0:
-		return refused(s.longLine, "longer than 998 octets")
-	}
-	return nil
-}
-
-// hasHighBit looks at eight octets at a time.
+// hasHighBit looks at many octets at a time.
 func hasHighBit(p []byte) bool {
 	const high = 0x8080808080808080
-	for len(p) >= 32 {
-		q := p[:32]
+	for len(p) >= 64 {
+		q := p[:64]
 		if (binary.LittleEndian.Uint64(q)|binary.LittleEndian.Uint64(q[8:])|
-			binary.LittleEndian.Uint64(q[16:])|binary.LittleEndian.Uint64(q[24:]))&high != 0 {
+			binary.LittleEndian.Uint64(q[16:])|binary.LittleEndian.Uint64(q[24:])|
+			binary.LittleEndian.Uint64(q[32:])|binary.LittleEndian.Uint64(q[40:])|
+			binary.LittleEndian.Uint64(q[48:])|binary.LittleEndian.Uint64(q[56:]))&high != 0 {
 			return true
 		}
-		p = p[32:]
+		p = p[64:]
 	}
 	for _, c := range p {
 		if c >= 0x80 {
