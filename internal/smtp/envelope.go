@@ -78,6 +78,13 @@ func appendChunk(dst []byte, n int, last bool) []byte {
 // its group, and its reply read.
 func (x *exchange) step(stage Stage, r *Reply) *Error {
 	if !x.grouped {
+		if x.s.rd.buffered() > 0 {
+			// A reply that is there before its command would be taken for the
+			// next one's, and every verdict for somebody else's.
+			e := x.s.unasked()
+			e.Stage = stage
+			return e
+		}
 		i := bytes.IndexByte(x.rest, '\n') + 1
 		x.s.traceCommands(x.rest[:i])
 		_, err := x.s.conn.Write(x.rest[:i])

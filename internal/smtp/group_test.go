@@ -222,16 +222,18 @@ func TestReset(t *testing.T) {
 			r.t.Errorf("said %q", r.commands())
 		}
 	})
-	with(t, "RSET is said once", scripted([]smtptest.Cue{{At: smtptest.Rcpt, Address: "bad@e.test", Reply: "550 no"}}, "PIPELINING", "CHUNKING"), func(r *rig) {
-		r.warm()
-		r.wantStates(r.send(message("bad@e.test")), "refused")
-		for range 3 {
-			r.wantStates(r.send(message("u@e.test")), "delivered")
-		}
-		if n := strings.Count(strings.Join(r.commands(), "\n"), "RSET"); n != 1 {
-			r.t.Errorf("%d times RSET", n)
-		}
-	})
+	for name, ext := range modes() {
+		with(t, "RSET is said once, "+name, scripted([]smtptest.Cue{{At: smtptest.Rcpt, Address: "bad@e.test", Reply: "550 no"}}, ext...), func(r *rig) {
+			r.warm()
+			r.wantStates(r.send(message("bad@e.test")), "refused")
+			for range 3 {
+				r.wantStates(r.send(message("u@e.test")), "delivered")
+			}
+			if n := strings.Count(strings.Join(r.commands(), "\n"), "RSET"); n != 1 {
+				r.t.Errorf("%d times RSET", n)
+			}
+		})
+	}
 }
 
 func TestTooEarly(t *testing.T) {

@@ -1,6 +1,7 @@
 package smtp_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -127,6 +128,14 @@ func TestReplyBounds(t *testing.T) {
 			if n := len(r.tap.AllRead()); n > 1<<20 {
 				r.t.Errorf("%d octets read", n)
 			}
+		})
+	}
+	for n, want := range map[int]string{128: "refused rcpt 550", 129: "failed"} {
+		host := scripted([]smtptest.Cue{{At: smtptest.Rcpt, Reply: smtptest.Lines(550, n, "no")}})
+		host.Allow = []smtptest.Rule{smtptest.RuleNoQuit}
+		with(t, fmt.Sprintf("SMTP-18 a reply of %d lines", n), host, func(r *rig) {
+			r.open()
+			r.wantStates(r.send(message("u@e.test")), want)
 		})
 	}
 	host := scripted([]smtptest.Cue{{At: smtptest.Rcpt, Reply: smtptest.Lines(250, 100, "talk")}})
