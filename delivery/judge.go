@@ -32,6 +32,7 @@ func replyRules() []rule {
 		{StageMail, 5, 538, "", NotNow},
 		// "Bad sequence of commands" speaks of the session: a command was lost
 		// (RFC 5321 section 4.2.2).
+		{StageMail, 5, 503, "", NotNow},
 		{StageRcpt, 5, 503, "", NotNow},
 		{StageData, 5, 503, "", NotNow},
 		// A firm answer about the message or the recipient ends the walk

@@ -31,20 +31,20 @@ const stepByStep = `
 5yz              H      H     P        C         H         F    R      R      F    F       F     D
 421              N      N     N        C         N         N    N      N      N    N       N     D
 421-close        N      N     N        C         N         N    N      N      N    N       N     D
-close            N      N     N        C         N         N    N      N      N    N       U     D
-reset            N      N     N        C         N         N    N      N      N    N       U     D
-stall            N      N     N        N         N         N    N      N      N    U       U     D
-stop-reading     N      N     N        N         N         N    N      N      N    N       U     D
-drip             N      N     N        C         N         N    N      N      N    N       U     D
-garbage          N      N     N        N         N         N    N      N      N    N       U     D
+close            N      N     C        C         N         N    N      N      N    N       U     D
+reset            N      N     C        C         N         N    N      N      N    N       U     D
+stall            N      N     C        C         N         N    N      N      N    U       U     D
+stop-reading     N      N     C        C         N         N    N      N      N    N       U     D
+drip             N      N     C        C         N         N    N      N      N    N       U     D
+garbage          N      N     N        C         N         N    N      N      N    N       U     D
 bare-digits      D      D     D        C         D         D    D      D      D    N       D     D
 two-codes        N      N     N        C         N         N    N      N      N    N       U     D
 100000-lines     N      N     N        C         N         N    N      N      N    N       U     D
 10MiB-line       N      N     N        C         N         N    N      N      N    N       U     D
 control          D      D     D        C         D         D    D      D      D    N       D     D
-early            -      N     N        -         D         N    -      -      N    -       N     D
-two-replies      N      N     N        -         N         -    -      N      N    -       D     D
-after-close      N      N     N        N         N         N    N      N      N    -       U     D
+early            -      N     N        -         D         N    N      -      N    -       N     D
+two-replies      N      N     N        -         N         N    N      N      N    -       D     D
+after-close      N      N     C        C         N         N    N      N      N    -       U     D
 `
 
 // The same with PIPELINING, where only early replies differ: what comes before
@@ -117,7 +117,7 @@ two-codes        N
 10MiB-line       N
 control          D
 early            -
-two-replies      -
+two-replies      N
 after-close      N
 `
 

@@ -245,11 +245,23 @@ func stageOf(s smtp.Stage) Stage {
 }
 
 // mayGoClear reports whether a failed session is a case for another without
-// TLS: the handshake failed, and nobody requires one (RFC 3207 section 4.1).
-// Octets smuggled in before the handshake are an attack, and no such case.
+// TLS: it came to grief over STARTTLS or in the handshake, and nobody requires
+// TLS (RFC 3207 section 4.1). A host that answers neither would never get mail
+// otherwise. Octets smuggled in before the handshake are an attack, and a host
+// that says something else at STARTTLS has said it: those are no such cases.
 func (h *hop) mayGoClear(e *Error) bool {
 	var se *smtp.Error
-	return h.level() == mx.TLSMay && errors.As(e, &se) && se.Kind == smtp.BadTLS
+	if h.level() != mx.TLSMay || !errors.As(e, &se) {
+		return false
+	}
+	switch se.Stage {
+	case smtp.StageHandshake:
+		return se.Kind != smtp.Security && se.Kind != smtp.Canceled
+	case smtp.StageStartTLS:
+		return se.Kind == smtp.Closed || se.Kind == smtp.Timeout
+	default:
+		return false
+	}
 }
 
 // blamesAddress reports whether the failure speaks against the address, so that

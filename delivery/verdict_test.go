@@ -88,7 +88,7 @@ func TestJudge(t *testing.T) {
 		t.Run(r.name, func(t *testing.T) {
 			for code := r.codes[0]; code <= r.codes[1]; code++ {
 				want := r.want
-				lost := (r.stage == delivery.StageRcpt || r.stage == delivery.StageData) && code == 503
+				lost := r.stage >= delivery.StageMail && r.stage <= delivery.StageData && code == 503
 				if lost || r.stage == delivery.StageMail && credentials[code] {
 					want = delivery.NotNow
 				}
