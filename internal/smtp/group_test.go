@@ -13,9 +13,9 @@ import (
 func TestGroups(t *testing.T) {
 	with(t, "EXT-7 the envelope is one group, and DATA its last command", offering("PIPELINING"), func(r *rig) {
 		r.open()
-		n := r.host.RoundTrips()
+		n := r.trips()
 		r.wantStates(r.send(message("u@e.test", "v@e.test")), "delivered", "delivered")
-		if d := r.host.RoundTrips() - n; d != 2 {
+		if d := r.trips() - n; d != 2 {
 			r.t.Errorf("%d round trips", d)
 		}
 		var flights []string
@@ -34,9 +34,9 @@ func TestGroups(t *testing.T) {
 	})
 	with(t, "EXT-7 no group without the keyword", offering("CHUNKING", "SIZE"), func(r *rig) {
 		r.warm()
-		n := r.host.RoundTrips()
+		n := r.trips()
 		r.wantStates(r.send(message("u@e.test", "v@e.test")), "delivered", "delivered")
-		if d := r.host.RoundTrips() - n; d != 4 {
+		if d := r.trips() - n; d != 4 {
 			r.t.Errorf("%d round trips", d)
 		}
 	})
@@ -205,9 +205,9 @@ func TestReset(t *testing.T) {
 	with(t, "EXT-14 content waits for RSET where recipients may linger", lingering("250 fine"), func(r *rig) {
 		r.warm()
 		r.wantStates(r.send(message("u@e.test")), "refused final 451")
-		n := r.host.RoundTrips()
+		n := r.trips()
 		r.wantStates(r.send(message("v@e.test")), "delivered")
-		if d := r.host.RoundTrips() - n; d != 2 {
+		if d := r.trips() - n; d != 2 {
 			r.t.Errorf("%d round trips", d)
 		}
 	})

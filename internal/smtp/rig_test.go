@@ -133,6 +133,14 @@ func (r *rig) sendAll(tx *smtp.Transaction) []smtp.RcptResult {
 	return all
 }
 
+// trips are the round trips so far, once the host has found that nothing more
+// is coming.
+func (r *rig) trips() int {
+	<-time.After(time.Millisecond)
+	synctest.Wait()
+	return r.host.RoundTrips()
+}
+
 // commands are what the host heard after EHLO.
 func (r *rig) commands() []string {
 	synctest.Wait()

@@ -46,11 +46,11 @@ func TestFlights(t *testing.T) {
 			} else {
 				r.open()
 			}
-			n := r.host.RoundTrips()
+			n := r.trips()
 			tx := message("u@e.test")
 			tx.Body, tx.Wait = body(make(zeros, c.size).Bytes()), c.wait
 			r.wantStates(r.send(tx), "delivered")
-			if d := r.host.RoundTrips() - n; d != c.trips {
+			if d := r.trips() - n; d != c.trips {
 				r.t.Errorf("%d round trips", d)
 			}
 		})

@@ -120,9 +120,9 @@ func TestStartTLS(t *testing.T) {
 	with(t, "TLS-11 TLS from the start", implicit, func(r *rig) {
 		r.must(r.s.Handshake(r.t.Context(), insecure()))
 		r.warm()
-		n := r.host.RoundTrips()
+		n := r.trips()
 		r.wantStates(r.send(message("u@e.test")), "delivered")
-		if d := r.host.RoundTrips() - n; d != 1 {
+		if d := r.trips() - n; d != 1 {
 			r.t.Errorf("%d round trips", d)
 		}
 		r.must(r.s.Check())

@@ -27,10 +27,10 @@ func TestOrder(t *testing.T) {
 		lag(smtptest.Mail), lag(smtptest.Rcpt), lag(smtptest.Data), lag(smtptest.Final),
 	}), func(r *rig) {
 		r.open()
-		n := r.host.RoundTrips()
+		n := r.trips()
 		d := took(func() { r.wantStates(r.send(message("u@e.test", "v@e.test")), "delivered", "delivered") })
-		if d != time.Second || r.host.RoundTrips()-n != 5 {
-			r.t.Errorf("%v, %d round trips", d, r.host.RoundTrips()-n)
+		if d != time.Second || r.trips()-n != 5 {
+			r.t.Errorf("%v, %d round trips", d, r.trips()-n)
 		}
 	})
 	for name, ext := range modes() {
@@ -55,9 +55,9 @@ func TestOrder(t *testing.T) {
 	}, "PIPELINING", "CHUNKING"), func(r *rig) {
 		r.warm()
 		r.send(message("bad@e.test"))
-		n := r.host.RoundTrips()
+		n := r.trips()
 		r.wantStates(r.send(message("u@e.test")), "delivered")
-		if d := r.host.RoundTrips() - n; d != 1 {
+		if d := r.trips() - n; d != 1 {
 			r.t.Errorf("%d round trips", d)
 		}
 	})
