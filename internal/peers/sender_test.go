@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/nexthop-mail/nexthop/delivery"
+	"github.com/nexthop-mail/nexthop/delivery/smtptest"
 	"github.com/nexthop-mail/nexthop/internal/peers"
 	"github.com/nexthop-mail/nexthop/mx"
 	"github.com/nexthop-mail/nexthop/queue"
@@ -40,15 +41,16 @@ type peer struct {
 	name, ip string
 	dir      string
 	chunking bool
+	trips    int // round trips that a message to one recipient costs on a kept session
 	tls      bool
 }
 
 func (w *world) peers() []peer {
 	return []peer{
-		{w.postfix, "postfix.e.test", "127.0.0.2", "/var/vmail", true, true},
-		{w.exim, "exim.e.test", "127.0.0.3", "/var/vmail", true, true},
-		{w.opensmtpd, "opensmtpd.e.test", "127.0.0.4", "/var/vmail", false, false},
-		{w.sink, "sink.e.test", "127.0.0.5", "/var/sink", false, false},
+		{w.postfix, "postfix.e.test", "127.0.0.2", "/var/vmail", true, 1, true},
+		{w.exim, "exim.e.test", "127.0.0.3", "/var/vmail", true, 1, true},
+		{w.opensmtpd, "opensmtpd.e.test", "127.0.0.4", "/var/vmail", false, 4, false}, // it has no PIPELINING
+		{w.sink, "sink.e.test", "127.0.0.5", "/var/sink", false, 2, false},
 	}
 }
 
@@ -154,12 +156,29 @@ func flights(t *testing.T, w *world, s *delivery.Sender, p peer) {
 		t.Errorf("%d new connections", n)
 	}
 	s.TLS = mx.TLSNone // so that the wire can be read
+	defer func() { s.TLS = mx.TLSDefault }()
 	deliver(t, s, message(text, "u@e.test"))
-	wire := w.written()
+	wire := w.tap.AllWritten()
 	if bytes.Contains(wire, []byte("\r\nBDAT ")) != p.chunking || bytes.Contains(wire, []byte("\r\nDATA\r\n")) == p.chunking {
 		t.Errorf("CHUNKING is offered: %t; the wire was %q", p.chunking, wire)
 	}
-	s.TLS = mx.TLSDefault
+	past := len(w.tap.Events())
+	deliver(t, s, message(text, "u@e.test"))
+	if n := trips(w.tap.Events()[past:]); n != p.trips {
+		t.Errorf("%d round trips, want %d: %q", n, p.trips, w.tap.AllWritten()[len(wire):])
+	}
+}
+
+// trips counts how often something was read after something was written.
+func trips(events []smtptest.Event) (n int) {
+	waiting := false
+	for _, e := range events {
+		if waiting && !e.Written {
+			n++
+		}
+		waiting = e.Written
+	}
+	return n
 }
 
 func levels(t *testing.T, w *world, p peer) {
@@ -207,7 +226,7 @@ func TestBrokenTLS(t *testing.T) {
 		if err == nil && rr.TLS.Level < mx.TLSEncrypt || err != nil && (rr.Outcome != queue.Deferred || rr.Err.Stage != delivery.StageStartTLS) {
 			t.Errorf("%v, TLS %v: %v", rr.Outcome, rr.TLS, err)
 		}
-		if bytes.Contains(w.written(), []byte("MAIL FROM")) {
+		if bytes.Contains(w.tap.AllWritten(), []byte("MAIL FROM")) {
 			t.Error("MAIL went in clear")
 		}
 	})

@@ -58,7 +58,7 @@ type world struct {
 	postfix, exim, opensmtpd *peers.Server
 	sender                   *delivery.Sender
 	dials                    atomic.Int32
-	written                  func() []byte // by the last connection
+	tap                      *smtptest.Tap // of the last connection
 }
 
 const eTest = "@ MX 40 sink\n@ MX 20 exim\n@ MX 10 postfix\n@ MX 30 opensmtpd\n" +
@@ -96,9 +96,8 @@ func (w *world) newSender(t *testing.T) *delivery.Sender {
 			return nil, err
 		}
 		w.dials.Add(1)
-		tap := smtptest.NewTap(conn)
-		w.written = tap.AllWritten
-		return tap, nil
+		w.tap = smtptest.NewTap(conn)
+		return w.tap, nil
 	}
 	t.Cleanup(func() { s.Close() })
 	return s
