@@ -14,7 +14,7 @@ updated=
 fetch() { # folder package...
 	folder=$peers/$1
 	shift
-	if [ -e "$folder/.complete" ]; then
+	if [ "$(cat "$folder/.complete" 2>/dev/null)" = "$*" ]; then
 		return
 	fi
 	if [ "$(id -u)" != 0 ]; then
@@ -23,7 +23,7 @@ fetch() { # folder package...
 	fi
 	if [ -z "$updated" ]; then
 		echo "setup: apt-get update"
-		apt-get update -qq
+		apt-get update -qq -o Acquire::Retries=3
 		updated=1
 	fi
 	echo "setup: downloading $*"
@@ -31,7 +31,7 @@ fetch() { # folder package...
 	mkdir -p "$debs/partial"
 	# What an installation would bring along, whatever is on the machine now.
 	apt-get install -qq -y --download-only --no-install-recommends --reinstall \
-		-o Dir::Cache::Archives="$debs" -o APT::Sandbox::User=root "$@" >/dev/null
+		-o Acquire::Retries=3 -o Dir::Cache::Archives="$debs" -o APT::Sandbox::User=root "$@" >/dev/null
 	rm -rf "$folder"
 	mkdir -p "$folder"
 	for deb in "$debs"/*.deb; do
@@ -46,7 +46,7 @@ fetch() { # folder package...
 			rm -r "${folder:?}/$d"
 		fi
 	done
-	touch "$folder/.complete"
+	echo "$*" >"$folder/.complete"
 }
 
 fetch postfix postfix

@@ -6,6 +6,8 @@ import (
 	"bufio"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -32,6 +34,44 @@ func TestServersTakeMail(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestServersEnd: nothing of a server is left once it was stopped, though Postfix
+// is a dozen processes. Restarted, it has its files still.
+func TestServersEnd(t *testing.T) {
+	server := peers.Postfix("127.0.0.2", "mx1.e.test", "", "", "")
+	server.Start(t)
+	dialogue(t, server.Listen)
+	if n := processes(t, server); n < 3 {
+		t.Errorf("found %d processes of a Postfix that runs", n)
+	}
+	server.Stop()
+	if n := processes(t, server); n != 0 {
+		t.Errorf("%d processes are left", n)
+	}
+	if _, err := net.Dial("tcp", server.Listen); err == nil {
+		t.Error("somebody still listens")
+	}
+	server.Restart(t)
+	dialogue(t, server.Listen)
+	peers.Eventually(t, "both messages", func() bool {
+		return strings.Count(server.Mail("/var/vmail"), "a word to find") == 2
+	})
+}
+
+// processes counts those whose root is a server's.
+func processes(t *testing.T, s *peers.Server) (n int) {
+	t.Helper()
+	all, err := filepath.Glob("/proc/[0-9]*/root")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, link := range all {
+		if root, err := os.Readlink(link); err == nil && root == filepath.Clean(s.Path("/")) {
+			n++
+		}
+	}
+	return n
 }
 
 func dialogue(t *testing.T, addr string) {
