@@ -41,6 +41,8 @@ func groupCases() []groupCase {
 		{name: "EXT-9 every RCPT refused, BDAT, too", extensions: chunking, want: failed, script: []smtptest.Cue{refuseAll}},
 		{name: "SMTP-23, EXT-8 one RCPT refused", extensions: pipelining, want: []queue.Outcome{queue.Failed, queue.Delivered},
 			script: []smtptest.Cue{{At: smtptest.Rcpt, Nth: 1, Reply: "550-5.1.1 no\n550 5.1.1 such user"}}},
+		{name: "EXT-9 MAIL lost", extensions: pipelining, host: mx2, script: []smtptest.Cue{{At: smtptest.Mail, Then: smtptest.Skip}}, took: 2 * time.Minute},
+		{name: "EXT-9 every RCPT lost", extensions: pipelining, host: mx2, script: []smtptest.Cue{{At: smtptest.Rcpt, Then: smtptest.Skip}}, took: 2 * time.Minute},
 		{name: "EXT-9 the first RCPT lost", extensions: pipelining, host: mx2, script: []smtptest.Cue{{At: smtptest.Rcpt, Nth: 1, Then: smtptest.Skip}}},
 		{name: "EXT-9 the last RCPT lost", extensions: pipelining, host: mx2, script: []smtptest.Cue{{At: smtptest.Rcpt, Nth: 2, Then: smtptest.Skip}}},
 		{name: "EXT-9 DATA lost", extensions: pipelining, host: mx2, script: []smtptest.Cue{{At: smtptest.Data, Then: smtptest.Skip}}, took: 2 * time.Minute},

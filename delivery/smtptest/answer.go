@@ -62,8 +62,11 @@ func (s *session) use(i int) bool {
 // ok is whether the command takes effect.
 func (s *session) answer(address, usual string, now moment) (ok bool, err error) {
 	text, err := s.play(address, usual, now)
-	return text != "" && (text[0] == '2' || text[0] == '3'), err
+	return positive(text), err
 }
+
+// positive reports whether a reply lets its command take effect.
+func positive(text string) bool { return text != "" && (text[0] == '2' || text[0] == '3') }
 
 // play is answer for what may stand for several stages, and returns the text
 // that was said.

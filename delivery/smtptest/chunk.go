@@ -69,7 +69,7 @@ func (s *session) checkChunk(c command) string {
 		}
 		return "503 5.5.1 a chunk was refused"
 	case tx.rcpts == 0:
-		s.breach(RuleSequence, detail)
+		s.withoutRcpt(tx, detail)
 		return "503 5.5.1 RCPT first"
 	case len(tx.recipients) == 0:
 		if s.known(tx.rcptFlight) {

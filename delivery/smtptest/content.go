@@ -19,7 +19,7 @@ func (s *session) data() error {
 		s.breach(RuleMixed, "DATA after BDAT")
 		usual = "503 5.5.1 BDAT was used"
 	case tx.rcpts == 0:
-		s.breach(RuleSequence, "DATA without RCPT")
+		s.withoutRcpt(tx, "DATA")
 		usual = "503 5.5.1 RCPT first"
 	case len(tx.recipients) == 0:
 		if s.known(tx.rcptFlight) {
@@ -44,6 +44,14 @@ func (s *session) data() error {
 	}
 	s.tx = tx
 	return s.receive(tx)
+}
+
+// withoutRcpt reports content for which no RCPT has come; one that was skipped
+// did come.
+func (s *session) withoutRcpt(tx *transaction, detail string) {
+	if tx.arrived == 0 {
+		s.breach(RuleSequence, detail+" without RCPT")
+	}
 }
 
 // receive takes content up to the final dot.

@@ -10,7 +10,8 @@ type transaction struct {
 	from       string
 	params     []string
 	recipients []Recipient
-	rcpts      int // RCPT commands, refused ones too
+	arrived    int // RCPT commands
+	rcpts      int // of those the ones that were answered
 	rcptFlight int // of the last RCPT
 
 	utf8, binary, eightBit bool
@@ -146,7 +147,7 @@ func (s *session) rcpt(c command) error {
 		return s.reply(Rcpt, "503 5.5.1 MAIL first")
 	}
 	tx := s.tx
-	tx.rcpts++
+	tx.arrived++
 	tx.rcptFlight = s.flight
 	tx.nonASCII = tx.nonASCII || !isASCII(c.path)
 	usual := "250 2.1.5 ok"
@@ -156,8 +157,11 @@ func (s *session) rcpt(c command) error {
 	if s.overLimits(c) {
 		usual = "452 4.5.3 too many recipients"
 	}
-	ok, err := s.answer(c.path, usual, moment{Rcpt, tx.rcpts})
-	if ok {
+	text, err := s.play(c.path, usual, moment{Rcpt, tx.arrived})
+	if text != "" {
+		tx.rcpts++
+	}
+	if positive(text) {
 		tx.recipients = append(tx.recipients, Recipient{Address: c.path, Params: c.params})
 	}
 	return err
@@ -166,7 +170,7 @@ func (s *session) rcpt(c command) error {
 // overLimits applies MaxRecipients and LIMITS to one more RCPT.
 func (s *session) overLimits(c command) bool {
 	announced := s.limit("RCPTMAX")
-	if announced > 0 && s.tx.rcpts > announced {
+	if announced > 0 && s.tx.arrived > announced {
 		s.breach(RuleRecipientLimit, "RCPT "+c.arg)
 	}
 	if _, domain, ok := cutMailbox(c.path); ok {
