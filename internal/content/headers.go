@@ -78,11 +78,8 @@ func (h *headerScanner) done() bool {
 // keep remembers the beginning of a line, as much as matters of it.
 func (h *headerScanner) keep(p []byte) {
 	h.utf8 = h.utf8 || (!h.body || h.lost) && hasHighBit(p)
-	if room := maxField - len(h.line); room < len(p) {
-		h.cut = h.cut || !h.body
-		p = p[:max(room, 0)]
-	}
-	h.line = append(h.line, p...)
+	room := maxField + 1 - len(h.line) // one more, to see that it is too long
+	h.line = append(h.line, p[:min(room, len(p))]...)
 }
 
 // tell ends the content and adds what was found.
@@ -163,12 +160,11 @@ func (h *headerScanner) isDelimiter(line []byte) bool {
 		if !h.body {
 			h.endField() // of a part without a body
 		}
-		last := len(after) > 0
-		h.body, h.encloses = last, m.digest && !last
-		if i++; last {
-			i--
+		if last := len(after) > 0; last {
+			h.body, h.encloses, h.delimited = true, false, h.delimited[:i]
+		} else {
+			h.body, h.encloses, h.delimited = false, m.digest, h.delimited[:i+1]
 		}
-		h.delimited = h.delimited[:i]
 		return true
 	}
 	return false
