@@ -228,8 +228,9 @@ func results(before []record.Recipient, list []queue.Result, now time.Time) ([]r
 	after := slices.Clone(before)
 	named := make([]bool, len(after))
 	for _, r := range list {
-		at := slices.IndexFunc(after, func(p record.Recipient) bool { return p.Index == r.Recipient })
-		if at < 0 || named[at] {
+		at, pending := slices.BinarySearchFunc(after, r.Recipient,
+			func(p record.Recipient, index int) int { return p.Index - index })
+		if !pending || named[at] {
 			return nil, &queue.ResultError{Recipient: r.Recipient}
 		}
 		named[at] = true

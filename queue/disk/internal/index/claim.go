@@ -29,18 +29,18 @@ func (x *Index) Claim(now time.Time, b Bounds, take func(Slot)) (next time.Time,
 		if l == nil {
 			break
 		}
+		s := l.pile.at(0)
+		if lease := x.leases[s]; lease != nil && lease.until.After(now) {
+			x.take(l, s) // the clock went back behind the lease's end
+			x.byEnd.put(lease)
+			continue
+		}
 		if over := c.over(l); over || picked == b.Max {
 			bounded = true
 			if !over {
 				break
 			}
 			c.setAside(l)
-			continue
-		}
-		s := l.pile.at(0)
-		if lease := x.leases[s]; lease != nil && lease.until.After(now) {
-			x.take(l, s) // the clock went back behind the lease's end
-			x.byEnd.put(lease)
 			continue
 		}
 		destination, tenant := l.key.destination, l.key.tenant
@@ -207,10 +207,7 @@ func (c *claim) earliestLease(i int, end *time.Time) bool {
 		return false
 	}
 	if x.flags(l.slot)&Held == 0 && c.admits(x.laneOf(l.slot).key.destination) {
-		*end = l.until
-		if p := x.destinations[x.laneOf(l.slot).key.destination]; p.postponed != notPostponed && p.until.After(*end) {
-			*end = p.until
-		}
+		*end = l.until // a claim after that tells whether its destination is postponed for longer
 		return true
 	}
 	a := c.earliestLease(2*i+1, end)

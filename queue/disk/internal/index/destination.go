@@ -82,6 +82,10 @@ func (x *Index) Postpone(p Postponement) {
 	if d.recorded {
 		x.refs(d.record.Segment).Destinations--
 	}
+	// Where its lanes stand depends on it, so none may stand anywhere meanwhile.
+	for l := d.lanes; l != none; l = x.lanes[l].next {
+		x.unplace(x.lanes[l])
+	}
 	d.until, d.postponed = p.Until, notPostponed
 	d.record, d.recorded = p.Record, !p.Until.IsZero()
 	if d.recorded {
@@ -118,8 +122,8 @@ func (x *Index) Postponements(segment uint16, all bool) []Postponement {
 	return list
 }
 
-// PostponedOf returns the postponed destinations of deliveries: those of a
-// message, a destination, both, or all.
+// PostponedOf returns the postponed destinations of a message's deliveries, a
+// destination that is postponed, both, or all.
 func (x *Index) PostponedOf(message uint64, destination string) []string {
 	var list []string
 	if message != 0 {
@@ -133,7 +137,7 @@ func (x *Index) PostponedOf(message uint64, destination string) []string {
 	}
 	for i := range x.destinations {
 		d := &x.destinations[i]
-		if d.recorded && d.deliveries > 0 && (destination == "" || d.name == destination) {
+		if d.recorded && (destination == "" || d.name == destination) {
 			list = append(list, d.name)
 		}
 	}

@@ -81,12 +81,16 @@ func (x *Index) flushOne(s Slot, e *Entry, since int64) int {
 }
 
 func (x *Index) flushDestination(d uint32, since int64) int {
-	var lanes []uint32
-	for l := x.destinations[d].lanes; l != none; l = x.lanes[l].next {
-		lanes = append(lanes, l)
-	}
 	n := 0
-	for _, l := range lanes {
+	var later []uint32 // counted after those due at once, which they are moved to
+	for l := x.destinations[d].lanes; l != none; l = x.lanes[l].next {
+		if x.lanes[l].key.atOnce {
+			n += x.unleased(x.lanes[l])
+		} else {
+			later = append(later, l)
+		}
+	}
+	for _, l := range later {
 		n += x.flushLane(l, since)
 	}
 	return n
@@ -95,9 +99,6 @@ func (x *Index) flushDestination(d uint32, since int64) int {
 // flushLane moves what is not due of a lane to the lane of what is due at once.
 func (x *Index) flushLane(n uint32, since int64) int {
 	from := x.lanes[n]
-	if from.key.atOnce {
-		return x.unleased(from)
-	}
 	from.total++ // neither lane goes before the end
 	key := from.key
 	key.atOnce = true
