@@ -322,7 +322,7 @@ func (s *Spool) saveTail(u *usage) error {
 
 // rewrite writes a range of a file as it is.
 func rewrite(f vfs.File, from, to int64) error {
-	buf := make([]byte, writeSize)
+	buf := make([]byte, max(0, min(writeSize, to-from)))
 	for from < to {
 		n := min(int64(len(buf)), to-from)
 		if _, err := f.ReadAt(buf[:n], from); err != nil {

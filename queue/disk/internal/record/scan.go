@@ -111,7 +111,7 @@ func (s *Scanner) load(h FrameHeader) bool {
 // bytes returns up to n bytes at off, valid until the next call.
 func (s *Scanner) bytes(off int64, n int) []byte {
 	if off < s.base || off+int64(n) > s.base+int64(len(s.buf)) {
-		want := max(n, scanBuffer)
+		want := max(n, int(min(scanBuffer, s.size)))
 		if cap(s.buf) < want {
 			s.buf = make([]byte, want)
 		}

@@ -1,0 +1,302 @@
+package disk
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+// scaleJob names the environment variable that makes this test binary a process
+// that is measured: what it has to do, as JSON.
+const scaleJob = "NEXTHOP_DISK_SCALE"
+
+// job is what a measured process does: it fills a spool and dies, or opens one.
+type job struct {
+	Do       string // "fill" or "open"
+	Dir      string
+	Messages int
+	Size     int
+	Attempt  bool // each message is claimed and deferred once
+}
+
+// measured is what a process found.
+type measured struct {
+	Open, Claim, Page time.Duration
+	Peak              int64 // resident, in bytes; 0 where the system does not tell
+	Messages          int
+	Fill              time.Duration
+}
+
+var scaleNow = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func TestManyDeferred(t *testing.T) {
+	if text := os.Getenv(scaleJob); text != "" {
+		var j job
+		if err := json.Unmarshal([]byte(text), &j); err != nil {
+			t.Fatal(err)
+		}
+		j.run(t)
+		return
+	}
+	n := 20_000
+	if long() {
+		n = 1_000_000
+	}
+	dir := t.TempDir()
+	filled := run(t, job{"fill", dir, n, 4 << 10, true})
+	got := run(t, job{"open", dir, n, 0, false})
+	t.Logf("%d messages of 4 KiB, deferred: filled in %v at a peak of %d MiB; opened and first claim in %v, a page of 100 in %v, peak %d MiB, %d MiB on disk",
+		n, filled.Fill, filled.Peak>>20, got.Open+got.Claim, got.Page, got.Peak>>20, dirSize(t, dir)>>20)
+	if got.Messages != n {
+		t.Errorf("%d messages are there, want %d", got.Messages, n)
+	}
+	if got.Open+got.Claim > 3*time.Second || got.Page > 50*time.Millisecond {
+		t.Error("want at most 3s to the first claim, and 50ms for a page")
+	}
+	if max(got.Peak, filled.Peak) > 150<<20 {
+		t.Error("want at most 150 MiB resident")
+	}
+}
+
+// TestTenMillion is the backlog that must fit a machine with 1 GiB.
+func TestTenMillion(t *testing.T) {
+	n := 50_000
+	if long() {
+		n = 10_000_000
+	}
+	dir := t.TempDir()
+	if os.Getenv(scaleJob) != "" {
+		return
+	}
+	filled := run(t, job{"fill", dir, n, 100, false})
+	got := run(t, job{"open", dir, n, 0, false})
+	t.Logf("%d messages of 100 bytes: filled in %v at a peak of %d MiB; opened and first claim in %v, a page in %v, peak %d MiB, %d MiB on disk",
+		n, filled.Fill, filled.Peak>>20, got.Open+got.Claim, got.Page, got.Peak>>20, dirSize(t, dir)>>20)
+	if got.Messages != n {
+		t.Errorf("%d messages are there, want %d", got.Messages, n)
+	}
+	if max(got.Peak, filled.Peak) > 1<<30 {
+		t.Error("want at most 1 GiB resident")
+	}
+}
+
+func run(t *testing.T, j job) measured {
+	t.Helper()
+	text, err := json.Marshal(j)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^TestManyDeferred$", "-test.timeout=2h")
+	cmd.Env = append(os.Environ(), scaleJob+"="+string(text))
+	out, _ := cmd.Output() // the process ends by a kill
+	var m measured
+	line, _, _ := bytes.Cut(out, []byte("\n"))
+	if err := json.Unmarshal(line, &m); err != nil {
+		t.Fatalf("%s: %s: %v", j.Do, out, err)
+	}
+	return m
+}
+
+func (j job) run(t *testing.T) {
+	var m measured
+	if j.Do == "fill" {
+		m.Fill = j.fill(t)
+	} else {
+		m = j.open(t)
+	}
+	m.Peak = peak()
+	line, err := json.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Println(string(line))
+	self, err := os.FindProcess(os.Getpid())
+	if err == nil {
+		err = self.Kill() // as a machine dies: nothing is closed
+	}
+	t.Fatal(err)
+}
+
+func (j job) fill(t *testing.T) time.Duration {
+	s, err := Open(j.Dir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	later := scaleNow.Add(time.Hour)
+	content := queue.Bytes(make([]byte, j.Size))
+	const writers = 64
+	var wg sync.WaitGroup
+	for w := range writers {
+		wg.Go(func() {
+			for i := w; i < j.Messages; i += writers {
+				m := &queue.Message{From: "sender@example.org", Content: content,
+					Recipients: []queue.Recipient{{Address: "someone@d" + strconv.Itoa(i%1000) + ".example"}}}
+				if !j.Attempt {
+					m.NotBefore = later.Add(time.Duration(i) * time.Millisecond)
+				}
+				if _, err := s.Put(context.Background(), scaleNow, m); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for j.Attempt {
+		c, err := s.Claim(context.Background(), scaleNow, queue.ClaimOptions{Max: 1000})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(c.Deliveries) == 0 {
+			break
+		}
+		deferAll(t, s, c.Deliveries, later)
+	}
+	return time.Since(start)
+}
+
+func deferAll(t *testing.T, s *Spool, list []queue.Delivery, later time.Time) {
+	var batch []queue.Settlement
+	for i, d := range list {
+		batch = append(batch, queue.Settlement{Lease: d.Lease, NotBefore: later.Add(time.Duration(i) * time.Millisecond),
+			Results: []queue.Result{{Reply: queue.Reply{Host: "mx.example", Addr: "192.0.2.1", Code: 451, Enhanced: "4.7.1", Text: "try again later"}}}})
+	}
+	done, err := s.Settle(context.Background(), scaleNow, batch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range done {
+		if d.Err != nil {
+			t.Fatal(d.Err)
+		}
+	}
+}
+
+func (j job) open(t *testing.T) (m measured) {
+	ctx := context.Background()
+	start := time.Now()
+	s, err := Open(j.Dir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Open = time.Since(start)
+	start = time.Now()
+	c, err := s.Claim(ctx, scaleNow.Add(10*24*time.Hour), queue.ClaimOptions{Max: 1})
+	if err != nil || len(c.Deliveries) != 1 {
+		t.Fatalf("claimed %d, %v", len(c.Deliveries), err)
+	}
+	m.Claim = time.Since(start)
+	total, err := s.Total(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Messages = total.Messages
+	middle := formatID(uint64(j.Messages/2) << 4)
+	start = time.Now()
+	page, err := s.List(ctx, queue.ListOptions{After: middle, Max: 100})
+	if err != nil || len(page.Entries) != 100 {
+		t.Fatalf("a page of %d, %v", len(page.Entries), err)
+	}
+	m.Page = time.Since(start)
+	return m
+}
+
+// peak is the most memory the process ever had resident.
+func peak() int64 {
+	if runtime.GOOS != "linux" {
+		return 0
+	}
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(status)) {
+		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			kb, _ := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
+			return kb << 10
+		}
+	}
+	return 0
+}
+
+// TestChurn puts and settles many times what stays, and looks at what the
+// directory holds when it has settled down.
+func TestChurn(t *testing.T) {
+	if os.Getenv(scaleJob) != "" {
+		return
+	}
+	n, size, o := 40_000, 4<<10, Options{SegmentSize: 1 << 20}
+	if long() {
+		n, o = 1_000_000, Options{}
+	}
+	dir := t.TempDir()
+	s, err := Open(dir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for w := range 64 {
+		wg.Go(func() {
+			for i := w; i < n; i += 64 {
+				churn(t, s, i, size)
+			}
+		})
+	}
+	wg.Wait()
+	total, err := s.Total(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	live, held := int64(total.Messages)*int64(size), dirSize(t, dir)
+	t.Logf("%d messages put, %d stay with %d MiB, the directory has %d MiB: %.2f times as much",
+		n, total.Messages, live>>20, held>>20, float64(held)/float64(live))
+	if held > 3*live {
+		t.Error("want at most 3 times the live bytes")
+	}
+	if problems, err := Check(dir); err != nil || len(problems) > 0 {
+		t.Errorf("Check = %v, %v", problems, err)
+	}
+}
+
+// churn puts a message and claims another, which is delivered nineteen times
+// out of twenty and else deferred for long.
+func churn(t *testing.T, s *Spool, i, size int) {
+	ctx := context.Background()
+	_, err := s.Put(ctx, scaleNow, &queue.Message{Content: queue.Bytes(make([]byte, size)),
+		Recipients: []queue.Recipient{{Address: "someone@d" + strconv.Itoa(i%100) + ".example"}}})
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	c, err := s.Claim(ctx, scaleNow, queue.ClaimOptions{Max: 1})
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	for _, d := range c.Deliveries {
+		r := queue.Result{Outcome: queue.Delivered}
+		if i%20 == 0 {
+			r.Outcome = queue.Deferred
+		}
+		done, err := s.Settle(ctx, scaleNow, []queue.Settlement{{Lease: d.Lease,
+			NotBefore: scaleNow.Add(time.Hour), Results: []queue.Result{r}}})
+		if err != nil || done[0].Err != nil {
+			t.Error(err, done)
+		}
+	}
+}
