@@ -68,6 +68,7 @@ func TestUnicode(t *testing.T) {
 		{"I18N-3 the same from both spellings", "xn--bcher-kva.test", "bücher.test"},
 		{"I18N-3 the same from the U-label", "bücher.test", "bücher.test"},
 		{"a label that could deceive", "xn--n3h.test", "xn--n3h.test"},
+		{"that and one that could not", "xn--n3h.xn--bcher-kva.test", "xn--n3h.bücher.test"},
 		{"a name against the Bidi rule", "4x4.xn--4dbrk0ce", "4x4.xn--4dbrk0ce"},
 		{"a literal", "[IPv6:::1]", "[IPv6:::1]"},
 	}

@@ -75,6 +75,7 @@ func TestBadMailboxes(t *testing.T) {
 		{"two at signs", "a@b@e.test", "5.1.2"},
 		{"blank", "a b@e.test", "5.1.3"},
 		{"leading dot", ".a@e.test", "5.1.3"},
+		{"trailing dot", "a.@e.test", "5.1.3"},
 		{"two dots", "a..b@e.test", "5.1.3"},
 		{"open quote", `"a@e.test`, "5.1.3"},
 		{"text after the quotes", `"a"b@e.test`, "5.1.3"},
@@ -123,20 +124,32 @@ func TestParseReverse(t *testing.T) {
 }
 
 func TestCheckLength(t *testing.T) {
-	t.Run("SMTP-12 longer ones pass unless one asks", func(t *testing.T) {
-		for in, ok := range map[string]bool{
-			strings.Repeat("a", 64) + "@e.test": true, strings.Repeat("a", 65) + "@e.test": false,
-			"a@" + strings.Repeat(strings.Repeat("b", 60)+".", 4) + "test": true,
-		} {
-			m, err := address.Parse(in)
+	domain := strings.Repeat(strings.Repeat("b", 60)+".", 3) // of 183 octets
+	cases := []struct {
+		name, in string
+		long     bool
+	}{
+		{"a local part of 64", strings.Repeat("a", 64) + "@e.test", false},
+		{"a local part of 65", strings.Repeat("a", 65) + "@e.test", true},
+		{"a local part of 64 octets in 32 characters", strings.Repeat("\u00fc", 32) + "@e.test", false},
+		{"a local part of 66 octets in 33 characters", strings.Repeat("\u00fc", 33) + "@e.test", true},
+		{"a path of 256", strings.Repeat("a", 10) + "@" + domain + strings.Repeat("c", 60), false},
+		{"a path of 257", strings.Repeat("a", 11) + "@" + domain + strings.Repeat("c", 60), true},
+	}
+	for _, c := range cases {
+		t.Run("SMTP-12 "+c.name, func(t *testing.T) {
+			m, err := address.Parse(c.in) // takes them all
 			if err != nil {
 				t.Fatal(err)
 			}
-			if (m.CheckLength() == nil) != ok {
-				t.Errorf("%q: %v", in, m.CheckLength())
+			err = m.CheckLength()
+			if c.long {
+				checkError(t, err, "5.1.3")
+			} else if err != nil {
+				t.Error(err)
 			}
-		}
-	})
+		})
+	}
 }
 
 func TestAllocations(t *testing.T) {

@@ -7,6 +7,13 @@ import (
 	"github.com/nexthop-mail/nexthop/internal/content"
 )
 
+// far makes a message the last part of one that is not held in memory, so that
+// it can come in pieces.
+func far(message string) stream {
+	before := "Content-Type: multipart/mixed; boundary=far\r\n\r\n" + filler + "--far\r\n"
+	return stream{before + message, -1, pieces(int64(len(before)), 1)}
+}
+
 func TestUTF8Header(t *testing.T) {
 	mixed := "Content-Type: multipart/mixed;\r\n\tboundary=\"b 1\"\r\n\r\npreamble\r\n--b 1\r\n"
 	enclosed := "Content-Type: message/rfc822\r\n\r\n"
@@ -77,7 +84,8 @@ func TestUTF8Header(t *testing.T) {
 			for kind, s := range map[string]content.Source{
 				"memory": memory(c.in),
 				"stream": streamOf(c.in),
-				"long":   stream{c.in + "\r\n" + filler, -1, octetsFirst(int64(len(c.in)))},
+				"long":   streamOf(c.in + "\r\n" + filler),
+				"octets": far(c.in),
 			} {
 				b := prepare(t, s, content.Origin|content.AllowLongLines)
 				if b.UTF8Header != c.want || !b.EightBit {

@@ -78,7 +78,7 @@ func (s *scanner) addRegular(p []byte) bool {
 		return false
 	}
 	s.lines, s.length, s.longest, s.bare, s.bareLine = lines, length, longest, bare, bareLine
-	s.cr, s.open = cr, length > 0 || cr
+	s.cr, s.open = cr, length > 0
 	return true
 }
 
@@ -100,7 +100,7 @@ func (s *scanner) addAny(p []byte) {
 		case p[end] == '\n':
 			s.bareEnd()
 		case end+1 == len(p):
-			s.cr, s.open = true, true
+			s.cr = true
 		case p[end+1] == '\n':
 			s.endLine()
 			end++

@@ -5,7 +5,6 @@ import (
 	"io"
 	"strings"
 	"testing"
-	"testing/iotest"
 
 	"github.com/nexthop-mail/nexthop/internal/content"
 )
@@ -37,13 +36,6 @@ func whole(r io.Reader) io.Reader { return r }
 func pieces(skip int64, n int) func(io.Reader) io.Reader {
 	return func(r io.Reader) io.Reader {
 		return io.MultiReader(io.LimitReader(r, skip), pieceReader{r, n})
-	}
-}
-
-// octetsFirst makes a reader yield n octets one by one, then the others.
-func octetsFirst(n int64) func(io.Reader) io.Reader {
-	return func(r io.Reader) io.Reader {
-		return io.MultiReader(iotest.OneByteReader(io.LimitReader(r, n)), r)
 	}
 }
 
