@@ -6,13 +6,14 @@ import (
 )
 
 // File is content in a file, named by its path. The file must stay as it is
-// while the content is in use.
+// while the content is in use: a change between two readings is an error, not a
+// message. Queues keep a copy of their own.
 type File string
 
-// Size is the file's size, -1 where it cannot be found out.
+// Size is the file's size, -1 where that cannot be found out or says nothing.
 func (f File) Size() int64 {
 	info, err := os.Stat(string(f))
-	if err != nil {
+	if err != nil || !info.Mode().IsRegular() {
 		return -1
 	}
 	return info.Size()
