@@ -3,6 +3,7 @@ package disk_test
 import (
 	"context"
 	"fmt"
+	"log"
 	"os"
 	"time"
 
@@ -10,51 +11,50 @@ import (
 	"github.com/nexthop-mail/nexthop/queue/disk"
 )
 
-// What was put is there when the spool is opened again, whatever happened to the
-// process in between.
 func ExampleOpen() {
 	dir, err := os.MkdirTemp("", "spool")
 	if err != nil {
-		fmt.Println(err)
-		return
+		log.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
-	now := time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
-	if err := fill(dir, now); err != nil {
-		fmt.Println(err)
-		return
+	ctx, now := context.Background(), time.Now()
+
+	q, err := disk.Open(dir, disk.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := q.Put(ctx, now, &queue.Message{
+		From:       "alice@example.org",
+		Recipients: []queue.Recipient{{Address: "bob@example.com"}},
+		Content:    queue.String("Subject: hello\r\n\r\nStill here after a power cut.\r\n"),
+	}); err != nil {
+		log.Fatal(err)
+	}
+	if err := q.Close(); err != nil {
+		log.Fatal(err)
 	}
 
-	spool, err := disk.Open(dir, disk.Options{})
+	if q, err = disk.Open(dir, disk.Options{}); err != nil {
+		log.Fatal(err)
+	}
+	defer q.Close()
+	claimed, err := q.Claim(ctx, now, queue.ClaimOptions{})
 	if err != nil {
-		fmt.Println(err)
-		return
+		log.Fatal(err)
 	}
-	defer spool.Close()
-	claimed, err := spool.Claim(context.Background(), now, queue.ClaimOptions{Max: 10, Lease: time.Minute})
 	for _, d := range claimed.Deliveries {
-		fmt.Println(d.Lease.Destination, d.Message.From, d.Message.Recipients[0].Address)
+		fmt.Println(d.Message.Recipients[0].Address, "waits at", d.Lease.Destination)
 	}
-	fmt.Println(len(claimed.Deliveries), "due", err)
-	// Output:
-	// example.com me@example.org one@example.com
-	// 1 due <nil>
+	// Output: bob@example.com waits at example.com
 }
 
-// fill puts a message into the spool in dir.
-func fill(dir string, now time.Time) error {
-	spool, err := disk.Open(dir, disk.Options{})
+func ExampleCheck() {
+	dir, err := os.MkdirTemp("", "spool")
 	if err != nil {
-		return err
+		log.Fatal(err)
 	}
-	_, err = spool.Put(context.Background(), now, &queue.Message{
-		From:       "me@example.org",
-		Recipients: []queue.Recipient{{Address: "one@example.com"}},
-		Content:    queue.String("Subject: hello\r\n\r\nHello.\r\n"),
-	})
-	if err != nil {
-		spool.Close()
-		return err
-	}
-	return spool.Close()
+	defer os.RemoveAll(dir)
+	problems, err := disk.Check(dir)
+	fmt.Println(len(problems), err)
+	// Output: 0 <nil>
 }

@@ -104,6 +104,8 @@ func (x *Index) flushLane(n uint32, since int64) int {
 	key.atOnce = true
 	into := x.laneFor(key)
 	to := x.lanes[into]
+	x.unplace(from) // where they stand depends on their piles
+	x.unplace(to)
 	moved := from.pile
 	from.pile = pile{}
 	flushed := 0
@@ -126,7 +128,6 @@ func (x *Index) flushLane(n uint32, since int64) int {
 	}
 	for _, l := range []*lane{from, to} {
 		x.heapify(&l.pile)
-		x.unplace(l)
 		x.place(l)
 	}
 	x.leaveLane(n)

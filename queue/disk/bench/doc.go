@@ -1,0 +1,10 @@
+// Package bench measures the spool beside stores that could have been used in
+// its place: bbolt, SQLite, one file for each message, and a bare log that
+// knows nothing but to append. Each lives through the same: 64 goroutines put
+// a message of 4 KiB, wait until it is safe, read it back and delete it.
+//
+//	go test -C queue/disk/bench -run XXX -bench . -benchtime 20000x
+//
+// All of them share transactions between those who wait, in the way that suits
+// them, and keep in memory what is due, as the spool does.
+package bench
