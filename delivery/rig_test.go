@@ -49,6 +49,8 @@ func bubble(t *testing.T, zone string, servers map[string]smtptest.Server, f fun
 		defer r.net.Close()
 		defer r.sender.Close()
 		f(t, r)
+		r.sender.Close()
+		pass(50 * time.Millisecond) // for hosts look a moment whether more comes
 		for addr, s := range servers {
 			if h, ok := s.(*smtptest.Host); ok {
 				for _, v := range h.Violations() {

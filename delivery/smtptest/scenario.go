@@ -131,6 +131,8 @@ func (s *Scenario) deliver(ctx context.Context, newClient func(Setup) Client) (p
 	if err := client.Close(); err != nil {
 		problems = append(problems, fmt.Sprintf("Close: %v", err))
 	}
+	// Hosts look a moment whether more comes before they judge what came last.
+	_ = pause(s.internet.network.ctx, 5*tlsRecordTime)
 	synctest.Wait()
 	if n := s.internet.network.Open(); n > 0 {
 		problems = append(problems, fmt.Sprintf("%d connections left open", n))
