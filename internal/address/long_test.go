@@ -35,7 +35,7 @@ func TestLongInputs(t *testing.T) {
 				_, _ = address.ParseDomain(s[strings.LastIndexByte(s, '@')+1:])
 				_, _ = address.ParseHost(s)
 			}
-			if took := time.Since(start); took > 2*time.Second {
+			if took := time.Since(start); took > 20*time.Second {
 				t.Errorf("took %v", took)
 			}
 		})
