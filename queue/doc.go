@@ -180,10 +180,11 @@
 // A4. A dropped message is gone as if its last recipient had been settled. Its
 // leases are lost. Drop is as durable as Put.
 //
-// A5. Flush makes the deliveries it selects due at once and lifts the
-// postponement of their destinations. Those due already keep their place, those
-// on hold stay on hold, and those claimed are left to their settlement. A flush
-// may be lost as a settlement may.
+// A5. Flush makes the deliveries it selects due at once, and lifts the
+// postponement of their destinations, of the destination it names, or of all
+// where it selects everything. Deliveries due already keep their place, those on
+// hold stay on hold, and those claimed are left to their settlement. A flush may
+// be lost as a settlement may.
 //
 // A6. A postponed destination's deliveries, those put later included, are not
 // claimed before its time. A postponement is replaced by the next and lifted by

@@ -79,6 +79,11 @@ func (q *Queue) Flush(ctx context.Context, now time.Time, what queue.Selection) 
 		}
 		return n, nil
 	}
+	for name, d := range q.destinations {
+		if what.Destination == "" || name == what.Destination {
+			q.postpone(d, time.Time{})
+		}
+	}
 	n := 0
 	for _, d := range q.deliveries {
 		n += q.flush(now, d, what)

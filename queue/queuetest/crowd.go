@@ -58,7 +58,7 @@ func claimTogether(r *run) {
 // everythingEnds puts from some goroutines and settles from others, failing and
 // deferring some, until nothing is left, and counts how every recipient ended.
 func everythingEnds(r *run) {
-	const writers, each = 6, 40
+	const writers, each = 4, 20
 	var (
 		group, puts sync.WaitGroup
 		allPut      atomic.Bool
@@ -115,8 +115,8 @@ func everythingEnds(r *run) {
 			r.Errorf("%s ended %d times, want once", address, n)
 		}
 	}
-	// Of forty messages ten each have one, two, three and four recipients.
-	if want := writers * 100; len(ended) != want {
+	// Of twenty messages five each have one, two, three and four recipients.
+	if want := writers * 50; len(ended) != want {
 		r.Errorf("%d recipients ended, want %d", len(ended), want)
 	}
 	r.advance(time.Hour)

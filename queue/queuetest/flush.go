@@ -117,4 +117,10 @@ func flushedWhilePostponed(r *run) {
 	if got := of(r.due(), destinationOf); got["two.example"] != 1 || len(got) != 1 {
 		r.Errorf("after Flush of everything Claim returned %v, want 1 of two.example", got)
 	}
+	for _, what := range []queue.Selection{{Destination: "three.example"}, {}} {
+		r.postpone("three.example", r.now.Add(time.Hour))
+		r.flush(what)
+		r.put(r.message("a@three.example"))
+		r.one()
+	}
 }

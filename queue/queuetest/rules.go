@@ -95,9 +95,10 @@ const (
 		"is left is then on hold. Holds and releases are as durable as Put."
 	ruleA4 = "A4. A dropped message is gone as if its last recipient had been settled. Its leases are lost. " +
 		"Drop is as durable as Put."
-	ruleA5 = "A5. Flush makes the deliveries it selects due at once and lifts the postponement of their " +
-		"destinations. Those due already keep their place, those on hold stay on hold, and those " +
-		"claimed are left to their settlement. A flush may be lost as a settlement may."
+	ruleA5 = "A5. Flush makes the deliveries it selects due at once, and lifts the postponement of their " +
+		"destinations, of the destination it names, or of all where it selects everything. Deliveries " +
+		"due already keep their place, those on hold stay on hold, and those claimed are left to " +
+		"their settlement. A flush may be lost as a settlement may."
 	ruleA6 = "A6. A postponed destination's deliveries, those put later included, are not claimed before its " +
 		"time. A postponement is replaced by the next and lifted by the zero time. It may be lost as " +
 		"a settlement may, and forgotten when its time has passed."

@@ -1,0 +1,208 @@
+package modeltest
+
+import (
+	"errors"
+	"io"
+	"slices"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+// Advance lets time pass.
+func (m *machine) Advance(t *rapid.T) { m.now = m.now.Add(seconds(0, 200).Draw(t, "by")) }
+
+// Back turns the clock back. A postponement whose time had passed may be
+// forgotten or not, so it is lifted first.
+func (m *machine) Back(t *rapid.T) {
+	if rapid.IntRange(0, 3).Draw(t, "seldom") > 0 {
+		t.Skip("not now")
+	}
+	for name, until := range m.postponed {
+		if !until.After(m.now) {
+			m.check(t, "Postpone", queue.Postpone(ctx(), m.q, m.now, name, time.Time{}))
+			delete(m.postponed, name)
+		}
+	}
+	m.now = m.now.Add(-seconds(0, 300).Draw(t, "by"))
+}
+
+func (m *machine) check(t *rapid.T, what string, err error) {
+	if err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+}
+
+// some draws a message that is there, or sometimes the id of none.
+func (m *machine) some(t *rapid.T) (string, *message) {
+	n := rapid.IntRange(0, len(m.messages)).Draw(t, "message")
+	if n == len(m.messages) {
+		return "nosuchmessage", nil
+	}
+	return m.messages[n].ID, m.messages[n]
+}
+
+// wantFound checks the error of an operation on a message.
+func wantFound(t *rapid.T, what string, e *message, err error) bool {
+	if e == nil && !errors.Is(err, queue.ErrNotFound) || e != nil && err != nil {
+		t.Fatalf("%s of a message that is there (%t) = %v", what, e != nil, err)
+	}
+	return e != nil
+}
+
+// Hold holds a message.
+func (m *machine) Hold(t *rapid.T) {
+	if id, e := m.some(t); wantFound(t, "Hold", e, queue.Hold(ctx(), m.q, id)) {
+		e.held = true
+	}
+}
+
+// Release releases a message.
+func (m *machine) Release(t *rapid.T) {
+	if id, e := m.some(t); wantFound(t, "Release", e, queue.Release(ctx(), m.q, id)) {
+		e.held = false
+	}
+}
+
+// Drop drops a message, seldom.
+func (m *machine) Drop(t *rapid.T) {
+	if rapid.IntRange(0, 3).Draw(t, "seldom") > 0 {
+		t.Skip("not now")
+	}
+	if id, e := m.some(t); wantFound(t, "Drop", e, queue.Drop(ctx(), m.q, id)) {
+		m.drop(e)
+	}
+}
+
+// Flush flushes something. A delivery that is claimed and not due, which takes a
+// clock that went back, is avoided: whether the flush reaches it when its lease
+// dies with the process is not said.
+func (m *machine) Flush(t *rapid.T) {
+	if slices.ContainsFunc(m.all(), func(d *delivery) bool { return d.claimed && d.notBefore.After(m.now) }) {
+		t.Skip("not now")
+	}
+	var what queue.Selection
+	var e *message
+	if rapid.Bool().Draw(t, "by message") {
+		what.Message, e = m.some(t)
+	}
+	if rapid.Bool().Draw(t, "by destination") {
+		what.Destination = destination().Draw(t, "destination")
+	}
+	n, err := queue.Flush(ctx(), m.q, m.now, what)
+	if what.Message != "" && !wantFound(t, "Flush", e, err) {
+		return
+	}
+	if want := m.flush(what); err != nil || n != want {
+		t.Fatalf("Flush of %+v = %d, %v, want %d", what, n, err, want)
+	}
+}
+
+// Postpone postpones a destination.
+func (m *machine) Postpone(t *rapid.T) {
+	name, until := destination().Draw(t, "destination"), m.later(t)
+	m.check(t, "Postpone", queue.Postpone(ctx(), m.q, m.now, name, until))
+	if until.IsZero() {
+		delete(m.postponed, name)
+	} else {
+		m.postponed[name] = until
+	}
+}
+
+// Reopen closes the queue and opens it again. Leases end with it.
+func (m *machine) Reopen(t *rapid.T) {
+	if m.reopen == nil {
+		t.Skip("it would forget")
+	}
+	m.check(t, "Close", queue.Close(m.q))
+	q, err := m.reopen()
+	m.check(t, "opening again", err)
+	m.q = q
+	for _, d := range m.all() {
+		if d.claimed && d.message.Guarantee == queue.AtMostOnce {
+			d.interrupted = true
+		}
+		d.claimed = false
+	}
+}
+
+// Read reads the content of a message.
+func (m *machine) Read(t *rapid.T) {
+	id, e := m.some(t)
+	c, err := m.q.Open(ctx(), id)
+	if !wantFound(t, "Open", e, err) {
+		return
+	}
+	rd, err := c.Open()
+	m.check(t, "Open of the content", err)
+	text, err := io.ReadAll(rd)
+	m.check(t, "reading the content", errors.Join(err, rd.Close()))
+	if string(text) != e.content || c.Size() != int64(len(e.content)) {
+		t.Fatalf("the content of %s has %d bytes, said to be %d, want %d", id, len(text), c.Size(), len(e.content))
+	}
+}
+
+// Check compares all that the queue tells of itself, after every operation.
+func (m *machine) Check(t *rapid.T) {
+	total, err := queue.Totals(ctx(), m.q)
+	if want := m.total(); err != nil || total != want {
+		t.Fatalf("Totals = %+v, %v, want %+v", total, err, want)
+	}
+	survey, err := queue.Survey(ctx(), m.q, "", 0)
+	if want := m.survey(); err != nil || !slices.EqualFunc(survey, want, m.sameDestination) {
+		t.Fatalf("Survey = %+v, %v, want %+v", survey, err, want)
+	}
+	at := 0
+	for want := (queue.ListOptions{Max: 7}); ; {
+		page, err := queue.List(ctx(), m.q, want)
+		m.check(t, "List", err)
+		for _, e := range page.Entries {
+			if at == len(m.messages) {
+				t.Fatalf("List has %s, which is not there", e.Message.ID)
+			}
+			m.compareEntry(t, e, m.messages[at])
+			at++
+		}
+		if want.After = page.Next; page.Next == "" {
+			break
+		}
+	}
+	if at < len(m.messages) {
+		t.Fatalf("List has %d messages, want %d", at, len(m.messages))
+	}
+}
+
+// sameDestination compares what a survey says. A postponement whose time has
+// passed may be forgotten.
+func (m *machine) sameDestination(got, want queue.Destination) bool {
+	forgotten := got.Postponed.IsZero() && !want.Postponed.After(m.now)
+	if !got.Oldest.Equal(want.Oldest) || !got.Postponed.Equal(want.Postponed) && !forgotten {
+		return false
+	}
+	got.Oldest, got.Postponed = want.Oldest, want.Postponed
+	return got == want
+}
+
+func (m *machine) compareEntry(t *rapid.T, got queue.Entry, want *message) {
+	if got.Message.ID != want.ID || got.Held != want.held || got.Size != int64(len(want.content)) {
+		t.Fatalf("List has %s, held %t, of %d bytes, want %s, %t, %d",
+			got.Message.ID, got.Held, got.Size, want.ID, want.held, len(want.content))
+	}
+	waiting := m.waiting(want)
+	if len(got.Waiting) != len(waiting) {
+		t.Fatalf("%s has %+v, want %+v", want.ID, got.Waiting, waiting)
+	}
+	var states []queue.State
+	for i, w := range waiting {
+		g := got.Waiting[i]
+		passed := !w.Next.After(m.now) && !g.Next.After(m.now) // where a postponement may be forgotten
+		if !sameStates([]queue.State{g.State}, []queue.State{w.State}) || g.Destination != w.Destination ||
+			g.Leased != w.Leased || !g.Next.Equal(w.Next) && !passed {
+			t.Fatalf("%s: recipient %d is %+v, want %+v", want.ID, i, g, w)
+		}
+		states = append(states, w.State)
+	}
+	m.compareMessage(t, got.Message, want, states)
+}
