@@ -84,7 +84,6 @@ func TestUTF8Header(t *testing.T) {
 			for kind, s := range map[string]content.Source{
 				"memory": memory(c.in),
 				"stream": streamOf(c.in),
-				"long":   streamOf(c.in + "\r\n" + filler),
 				"octets": far(c.in),
 			} {
 				b := prepare(t, s, content.Origin|content.AllowLongLines)
