@@ -3,7 +3,7 @@
 // knows nothing but to append. Each lives through the same: 64 goroutines put
 // a message of 4 KiB, wait until it is safe, read it back and delete it.
 //
-//	go test -C queue/disk/bench -run XXX -bench . -benchtime 20000x
+//	go test -C queue/disk/bench -run '^$' -bench . -benchtime 20000x
 //
 // All of them share transactions between those who wait, in the way that suits
 // them, and keep in memory what is due, as the spool does.
