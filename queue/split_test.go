@@ -113,3 +113,38 @@ func messageTo(rcpts ...string) *queue.Message {
 	}
 	return m
 }
+
+func FuzzSplit(f *testing.F) {
+	f.Add("me@example.org", "a@example.com", "b@EXAMPLE.com", "c@bücher.example")
+	f.Add("", `"a@b"@example.com`, "<a@example.com>", "@relay.example:a@example.com")
+	f.Add("a\r\n@example.com", "a@[192.0.2.1]", "a@[IPv6:2001:db8::1]", "a@xn--bcher-kva.example.")
+	f.Fuzz(func(t *testing.T, from, a, b, c string) {
+		m := messageTo(a, b, c)
+		m.From = from
+		parts, err := queue.Split(m)
+		if err != nil {
+			var e *queue.MessageError
+			if !errors.As(err, &e) || e.Field != "From" && e.Field != "Recipients" || e.Enhanced == "" || parts != nil {
+				t.Fatalf("Split = %v, %v, want parts or a *MessageError about an address", parts, err)
+			}
+			return
+		}
+		seen := make(map[int]bool)
+		names := make(map[string]bool)
+		for _, p := range parts {
+			if again, err := queue.ParseDestination(p.Destination); err != nil || again != p.Destination || names[p.Destination] {
+				t.Fatalf("the destination %q is %q once more, %v, want one canonical form", p.Destination, again, err)
+			}
+			names[p.Destination] = true
+			for _, i := range p.Recipients {
+				if seen[i] || i < 0 || i > 2 {
+					t.Fatalf("Split = %v: recipient %d is there twice or is none", parts, i)
+				}
+				seen[i] = true
+			}
+		}
+		if len(seen) != 3 {
+			t.Fatalf("Split = %v, want all three recipients", parts)
+		}
+	})
+}
