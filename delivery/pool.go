@@ -2,7 +2,9 @@ package delivery
 
 import (
 	"context"
+	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -48,7 +50,7 @@ type pool struct {
 	idle   map[sessionKey]stack
 	count  int
 	closed bool
-	ending sync.WaitGroup
+	ending map[*session]chan struct{} // those being ended, each closed when it is
 }
 
 // take returns a kept session for key that still answers, or nil.
@@ -162,22 +164,50 @@ func (p *pool) expire(s *session) {
 
 // end says QUIT without holding up the caller.
 func (p *pool) end(s *session) {
-	p.ending.Go(func() { s.Quit(context.Background()) })
+	ended := make(chan struct{})
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ending == nil {
+		p.ending = make(map[*session]chan struct{})
+	}
+	p.ending[s] = ended
+	go func() {
+		s.Quit(context.Background())
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		delete(p.ending, s)
+		close(ended)
+	}()
 }
 
-// close ends all kept sessions and waits for every QUIT under way.
+// close ends all kept sessions and waits for every QUIT that is under way by
+// then. Messages may still be sent meanwhile; it does not wait for theirs.
 func (p *pool) close() {
+	for _, s := range p.empty() {
+		p.end(s)
+	}
 	p.mu.Lock()
+	waiting := slices.Collect(maps.Values(p.ending))
+	p.mu.Unlock()
+	for _, ended := range waiting {
+		<-ended
+	}
+}
+
+// empty takes out all kept sessions. No more are kept.
+func (p *pool) empty() []*session {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.closed = true
+	var kept []*session
 	for _, st := range p.idle {
 		for st.top != nil {
 			s := st.top
 			st.top, s.below = s.below, nil
 			s.timer.Stop()
-			p.end(s)
+			kept = append(kept, s)
 		}
 	}
 	p.idle, p.count = nil, 0
-	p.mu.Unlock()
-	p.ending.Wait()
+	return kept
 }
