@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/mx"
@@ -17,6 +18,10 @@ type ledger struct {
 	// recipient shares them until an answer of its own sets it apart, so that
 	// fifty thousand recipients do not keep as many copies.
 	common []Attempt
+
+	// unaskedHosts is set where the walk ended, or began, without some of the hosts:
+	// then no host's refusal for itself is the last word.
+	unaskedHosts bool
 }
 
 // entry is what the ledger knows of one recipient.
@@ -166,6 +171,7 @@ func (r *rcpt) consider(a *Attempt, reply queue.Reply) {
 
 // end says why the walk ends for the recipients still open.
 func (l *ledger) end(why Next) {
+	l.unaskedHosts = l.unaskedHosts || why != StopHosts
 	if n := len(l.common); n > 0 {
 		l.common[n-1].Next = why
 	}
@@ -177,6 +183,32 @@ func (l *ledger) end(why Next) {
 	}
 }
 
+// cut ends the walk before every host was asked. A recipient that only such
+// hosts refused as spoke for themselves is deferred, for the others may take it;
+// and so is one that nobody was asked for.
+func (l *ledger) cut(why Next) {
+	l.end(why)
+	notOffered := &Error{Stage: StageConnect, Enhanced: "4.4.0", Err: fmt.Errorf("%w: %s", errNotOffered, why)}
+	var firm, passing *Error // the last refusal, which many may share, and what becomes of it
+	for i := range l.rcpts {
+		r := &l.rcpts[i]
+		switch {
+		case r.settled:
+			continue
+		case !r.judged:
+			r.report.settle(notOffered, NotNow)
+		case r.decisive == HostRefuses:
+			if r.report.Err != firm {
+				again := *r.report.Err
+				again.Verdict = NotNow
+				firm, passing = r.report.Err, &again
+			}
+			r.report.settle(passing, NotNow)
+		}
+		r.judged, r.decisive = true, NotNow
+	}
+}
+
 // close gives every recipient that never stood apart the common attempts, and
 // an outcome to one that no host was asked for.
 func (l *ledger) close() {
@@ -185,8 +217,14 @@ func (l *ledger) close() {
 		if !r.apart {
 			r.report.Attempts = l.common
 		}
-		if !r.judged {
+		switch {
+		case !r.judged:
 			r.report.settle(&Error{Stage: StageConnect, Enhanced: "4.4.1", Err: errNoHost}, NotNow)
+		case r.decisive == HostRefuses && l.unaskedHosts:
+			// Only where every host refuses is it for good.
+			e := *r.report.Err
+			e.Verdict = NotNow
+			r.report.Err, r.report.Outcome = &e, queue.Deferred
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/internal/smtp"
@@ -72,7 +73,19 @@ func (w *walk) hosts(ctx context.Context, route *mx.Route) {
 			return
 		}
 	}
-	w.ledger.end(StopHosts)
+	if allListed(route) {
+		w.ledger.end(StopHosts)
+		return
+	}
+	w.ledger.cut(StopLimit)
+}
+
+// allListed reports whether a route has all the hosts that may ever be of use,
+// and is not limited to some of them.
+func allListed(route *mx.Route) bool {
+	return route.Unlisted == 0 && !slices.ContainsFunc(route.LeftOut, func(l mx.LeftOut) bool {
+		return l.Reason == mx.OverLimit
+	})
 }
 
 // host goes through the addresses of one host in the order DNS gave them.
@@ -135,7 +148,7 @@ func (w *walk) visit(ctx context.Context, h *hop) step {
 			return w.canceled(ctx, h, began)
 		}
 		if w.connections >= w.sender.maxConnections() || w.sessions >= w.sender.maxSessions() {
-			w.ledger.end(StopLimit)
+			w.ledger.cut(StopLimit)
 			return toEnd
 		}
 		w.connections++
@@ -205,10 +218,10 @@ func (w *walk) converse(ctx context.Context, h *hop, sess *session) (next step, 
 		w.ledger.record(h, sess, w.batch, &result, began)
 		switch {
 		case result.unknown:
-			w.ledger.end(StopUnknown)
+			w.ledger.cut(StopUnknown)
 			return toEnd, false
 		case ctx.Err() != nil:
-			w.ledger.end(StopCanceled)
+			w.ledger.cut(StopCanceled)
 			return toEnd, false
 		case !w.ledger.unasked():
 			return w.ledger.onward(), false
@@ -279,9 +292,13 @@ func (w *walk) leftOut(route *mx.Route) {
 	for i := range route.LeftOut {
 		w.leftOutHost(&route.LeftOut[i])
 	}
+	w.ledger.unaskedHosts = w.ledger.unaskedHosts || route.Unlisted > 0
 }
 
 func (w *walk) leftOutHost(l *mx.LeftOut) {
+	if l.Reason == mx.OverLimit {
+		w.ledger.unaskedHosts = true
+	}
 	if l.Reason != mx.LookupFailed {
 		return
 	}

@@ -1,7 +1,9 @@
 package delivery_test
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -90,6 +92,29 @@ func TestAllRefuse(t *testing.T) {
 		bubble(t, zone, servers(banner("554 no"), banner("421 later"), banner("554 no")), func(t *testing.T, r *rig) {
 			report := r.send(t, message("u@e.test"))
 			want(t, &report.Recipients[0], queue.Deferred, "mx2.e.test", "4.3.2")
+		})
+	})
+	t.Run("SMTP-2 a refusal is not final where a limit left hosts unasked", func(t *testing.T) {
+		bubble(t, zone, servers(banner("554 no"), banner("554 no"), script()), func(t *testing.T, r *rig) {
+			r.sender.MaxConnections = 2
+			report := r.send(t, message("u@e.test"))
+			want(t, &report.Recipients[0], queue.Deferred, "mx2.e.test", "5.3.2")
+			if !report.Recipients[0].Err.Temporary() {
+				t.Errorf("%v is permanent", report.Recipients[0].Err)
+			}
+		})
+		var many strings.Builder
+		hosts := map[string]smtptest.Server{}
+		many.WriteString("$ORIGIN e.test.\n")
+		for i := range 20 {
+			fmt.Fprintf(&many, "@ MX 10 m%d\nm%d A 192.0.2.%d\n", i, i, i+1)
+			hosts[fmt.Sprintf("192.0.2.%d", i+1)] = banner("554 no")
+		}
+		bubble(t, many.String(), hosts, func(t *testing.T, r *rig) {
+			report := r.send(t, message("u@e.test"))
+			if got := report.Recipients[0].Outcome; got != queue.Deferred || len(r.dialled()) != 16 {
+				t.Errorf("%v after %d hosts of 20, want deferred after 16", got, len(r.dialled()))
+			}
 		})
 	})
 	t.Run("SMTP-2 the greeting's class is a knob", func(t *testing.T) {
