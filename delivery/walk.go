@@ -9,6 +9,7 @@ import (
 
 	"github.com/nexthop-mail/nexthop/internal/smtp"
 	"github.com/nexthop-mail/nexthop/mx"
+	"github.com/nexthop-mail/nexthop/queue"
 )
 
 const (
@@ -96,6 +97,11 @@ func (w *walk) host(ctx context.Context, route *mx.Route, host *mx.Host) step {
 			Stage: StageStartTLS, Host: host.Name, Enhanced: "4.7.5", Err: err,
 		}})
 		return toNextHost
+	}
+	if w.job.message.TLS == queue.TLSRequired {
+		// Whoever asks for REQUIRETLS is not served by a peer nobody knows
+		// (RFC 8689 section 4.2.1).
+		w.policy.Level = max(w.policy.Level, mx.TLSVerify)
 	}
 	w.ledger.atHost()
 	for _, ip := range host.Addrs {
