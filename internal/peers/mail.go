@@ -2,11 +2,15 @@
 
 package peers
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // Postfix is a Postfix for e.test on port 25 of ip. It knows u@e.test and
 // v@e.test, whose mail is in /var/vmail, and offers STARTTLS with the PEM
-// certificate and key where they are given. extra are more lines of main.cf.
+// certificate and key where they are given. extra are more lines of main.cf, or
+// others in the place of ours.
 func Postfix(ip, name, cert, key, extra string) *Server {
 	tls := "smtpd_tls_security_level = none\n"
 	if cert != "" {
@@ -20,7 +24,7 @@ func Postfix(ip, name, cert, key, extra string) *Server {
 		Files: map[string]string{
 			"/etc/postfix/tls.pem": cert, "/etc/postfix/tls.key": key,
 			"/etc/postfix/master.cf": ip + ":25" + postfixMaster,
-			"/etc/postfix/main.cf": "compatibility_level = 3.6\nmyhostname = " + name + `
+			"/etc/postfix/main.cf": override("compatibility_level = 3.6\nmyhostname = "+name+`
 inet_interfaces = loopback-only
 inet_protocols = ipv4
 mydestination =
@@ -36,12 +40,26 @@ virtual_minimum_uid = 100
 smtputf8_enable = yes
 alias_maps =
 maillog_file = /var/log/postfix/mail.log
-` + tls + extra + "\n",
+`+tls, extra),
 		},
 		Command: []string{"/usr/lib/postfix/sbin/master", "-i"},
 		Logs:    "/var/log/postfix",
 		Listen:  ip + ":25",
 	}
+}
+
+// override is a configuration of "name = value" lines with those of extra instead
+// of its own of the same name. Postfix takes the last, too, but warns, and its
+// logger, which warns as well before it reads, can wait for itself for ever.
+func override(config, extra string) string {
+	var b strings.Builder
+	for line := range strings.Lines(config) {
+		name, _, _ := strings.Cut(line, "=")
+		if !strings.Contains("\n"+extra, "\n"+name+"=") {
+			b.WriteString(line)
+		}
+	}
+	return b.String() + extra + "\n"
 }
 
 // postfixDirs are the directories that installing Postfix makes.

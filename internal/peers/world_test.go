@@ -82,12 +82,17 @@ func build(t *testing.T) *world {
 	return w
 }
 
+// patience is how long a server may be silent: long for a server on loopback, short
+// for a test that must not hang.
+const patience = 30 * time.Second
+
 // newSender is a Sender that asks BIND and counts its connections.
 func (w *world) newSender(t *testing.T) *delivery.Sender {
 	s := &delivery.Sender{
 		Hello:         "from.test",
 		Resolver:      &mx.Client{Servers: []mx.Server{{Addr: "127.0.0.1:53"}}},
 		AllowLoopback: true,
+		Timeouts:      delivery.Timeouts{Greeting: patience, Hello: patience, Mail: patience, Rcpt: patience, Data: patience, Final: patience},
 		TLSConfig:     &tls.Config{RootCAs: w.roots, MinVersion: tls.VersionTLS12},
 	}
 	s.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
