@@ -38,7 +38,7 @@ func (s *Spool) Put(ctx context.Context, now time.Time, m *queue.Message) (strin
 	}
 	defer s.end()
 	if err := s.enter(); err != nil {
-		return "", err
+		return s.knownWhenFull(m, err)
 	}
 	defer s.leave()
 	d, err := s.read(ctx, m)
@@ -82,6 +82,24 @@ func (s *Spool) enter() error {
 	}
 	s.entering++
 	return nil
+}
+
+// knownWhenFull answers for a message that there is no room for: one that is in
+// the queue needs none.
+func (s *Spool) knownWhenFull(m *queue.Message, full error) (string, error) {
+	if !errors.Is(full, queue.ErrFull) || m.Key == "" || queue.Check(m) != nil {
+		return "", full
+	}
+	h := hashKey(m.Tenant, m.Key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, reserved := s.keys.reserved[h]; reserved {
+		return "", full
+	}
+	if number, known := s.lookUpKey(h); known {
+		return formatID(number), queue.ErrDuplicate
+	}
+	return "", full
 }
 
 func (s *Spool) leave() {

@@ -11,9 +11,9 @@ import (
 // Put keeps a copy of m in memory. It answers queue.ErrFull where m would exceed
 // MaxMessages or MaxBytes.
 func (q *Queue) Put(ctx context.Context, now time.Time, m *queue.Message) (string, error) {
-	room, err := q.room(ctx)
+	room, known, err := q.room(ctx, m)
 	if err != nil {
-		return "", err
+		return known, err
 	}
 	d, err := read(ctx, m, room)
 	if err != nil {
@@ -32,16 +32,20 @@ func (q *Queue) Put(ctx context.Context, now time.Time, m *queue.Message) (strin
 	return q.add(now, d), nil
 }
 
-// room is how many bytes of content can come in just now.
-func (q *Queue) room(ctx context.Context) (int64, error) {
+// room is how many bytes of content can come in just now. A message that is
+// known already is told without reading it, since there may be no room.
+func (q *Queue) room(ctx context.Context, m *queue.Message) (room int64, known string, err error) {
 	if err := q.begin(ctx); err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	defer q.mu.Unlock()
-	if q.maxBytes() < 0 {
-		return -1, nil
+	if e := q.known(m); e != nil && queue.Check(m) == nil {
+		return 0, e.message.ID, queue.ErrDuplicate
 	}
-	return max(0, q.maxBytes()-q.bytes), nil
+	if q.maxBytes() < 0 {
+		return -1, "", nil
+	}
+	return max(0, q.maxBytes()-q.bytes), "", nil
 }
 
 func (q *Queue) maxBytes() int64 {

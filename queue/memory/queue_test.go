@@ -62,6 +62,34 @@ func TestBounds(t *testing.T) {
 	})
 }
 
+// TestListAfterMany lists what is left when many more have left.
+func TestListAfterMany(t *testing.T) {
+	q := new(memory.Queue)
+	var left []string
+	for i := range 5000 {
+		id, err := q.Put(t.Context(), time.Unix(0, 0), &queue.Message{
+			Recipients: []queue.Recipient{{Address: "rcpt@example.com"}}, Content: queue.String("text"),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i%1000 == 500 {
+			left = append(left, id)
+		} else if err := q.Drop(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	page, err := q.List(t.Context(), queue.ListOptions{})
+	if err != nil || page.Next != "" || len(page.Entries) != len(left) {
+		t.Fatalf("List = %d messages, next %q, %v, want %d and no more", len(page.Entries), page.Next, err, len(left))
+	}
+	for i, e := range page.Entries {
+		if e.Message.ID != left[i] {
+			t.Errorf("message %d is %s, want %s", i, e.Message.ID, left[i])
+		}
+	}
+}
+
 // TestManyDestinations keeps the cost of one message with many destinations in
 // check: what is done once per destination must not go through all the others.
 func TestManyDestinations(t *testing.T) {

@@ -78,20 +78,11 @@ func keyedBounce(r *run) {
 }
 
 func bounceOverBound(r *run) {
-	text := queue.String(strings.Repeat("1234567\n", 128))
-	var err error
-	for n := 0; n < 1000 && err == nil; n++ {
-		m := r.message()
-		m.Content = text
-		_, err = r.q.Put(r.ctx, r.now, m)
-	}
-	if !errors.Is(err, queue.ErrFull) {
-		r.Fatalf("Put = %v, want ErrFull at some point", err)
-	}
+	r.fill()
 	s := deferred(r.first(queue.ClaimOptions{}), r.now)
 	for range 3 {
 		m := r.message("a@bounce.example")
-		m.Content = text
+		m.Content = kibibyte()
 		s.Create = append(s.Create, m)
 	}
 	r.settle(s)

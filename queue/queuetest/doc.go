@@ -7,7 +7,9 @@
 //		}})
 //	}
 //
-//	func BenchmarkQueue(b *testing.B) { queuetest.Bench(b, open) }
+//	func BenchmarkQueue(b *testing.B) {
+//		queuetest.Bench(b, queuetest.Subject{Open: open})
+//	}
 //
 // Run makes a subtest of each case; Test returns what fails as errors and needs
 // no testing.T. Each case gets a queue of its own, names the rule it guards and

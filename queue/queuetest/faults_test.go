@@ -105,7 +105,7 @@ func faultsOfPut() []fault {
 				}
 				return id, err
 			})},
-		{"a full queue says nothing", []string{"P8", "S8"}, afterPut(
+		{"a full queue says nothing", []string{"P6", "P8", "S8"}, afterPut(
 			func(m *queue.Message, id string, err error) (string, error) {
 				if errors.Is(err, queue.ErrFull) {
 					return "v", nil

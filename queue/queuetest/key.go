@@ -18,7 +18,10 @@ func keyChecks() []check {
 }
 
 func boundChecks() []check {
-	return []check{{ruleP8, "a full queue takes mail again when some has left", needBound, bounded}}
+	return []check{
+		{ruleP8, "a full queue takes mail again when some has left", needBound, bounded},
+		{ruleP6, "a full queue knows its keys", needBound, duplicateInFull},
+	}
 }
 
 // keyed makes a message with a key.
@@ -98,26 +101,42 @@ func duplicateAfterReopen(r *run) {
 	}
 }
 
-func bounded(r *run) {
-	text := queue.String(fmt.Sprintf("%1024d", 0))
-	var err error
-	n := 0
-	for ; n < 1000 && err == nil; n++ {
+// fill puts messages of 1 KiB until the queue is full and returns how many.
+func (r *run) fill() int {
+	r.Helper()
+	for n := range 1000 {
 		m := r.message()
-		m.Content = text
-		_, err = r.q.Put(r.ctx, r.now, m)
+		m.Content = kibibyte()
+		if _, err := r.q.Put(r.ctx, r.now, m); errors.Is(err, queue.ErrFull) {
+			return n
+		} else if err != nil {
+			r.Fatalf("Put: %v", err)
+		}
 	}
-	if !errors.Is(err, queue.ErrFull) {
-		r.Fatalf("after %d messages Put = %v, want ErrFull at some point", n, err)
-	}
+	r.Fatalf("a thousand messages were put, want ErrFull at some point")
+	return 0
+}
+
+func kibibyte() queue.Content { return queue.String(fmt.Sprintf("%01024d", 0)) }
+
+func bounded(r *run) {
+	n := r.fill()
 	got := r.due()
-	if len(got) != n-1 {
-		r.Errorf("Claim returned %d deliveries, want the %d that were put before the queue was full", len(got), n-1)
+	if len(got) != n {
+		r.Errorf("Claim returned %d deliveries, want the %d that were put before the queue was full", len(got), n)
 	}
 	for _, d := range got {
 		r.settle(all(d, queue.Delivered))
 	}
 	m := r.message()
-	m.Content = text
+	m.Content = kibibyte()
 	r.put(m)
+}
+
+func duplicateInFull(r *run) {
+	m := r.keyed("tenant", "key")
+	m.Content = kibibyte()
+	first := r.put(m)
+	r.fill()
+	r.wantDuplicate(m, first)
 }
