@@ -3,6 +3,8 @@ package disk
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 
 	"github.com/nexthop-mail/nexthop/queue"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/index"
@@ -15,7 +17,7 @@ type compaction struct {
 	g       *segment
 	ctx     context.Context
 	tickets []*ticket
-	slots   []index.Slot // acquired for the tickets
+	slots   map[index.Slot]bool // acquired for the tickets
 	bytes   int64
 }
 
@@ -35,7 +37,7 @@ func (s *Spool) compact(ctx context.Context, g *segment) error {
 		}
 	}
 	if !needless {
-		c := &compaction{s: s, g: g, ctx: ctx}
+		c := &compaction{s: s, g: g, ctx: ctx, slots: map[index.Slot]bool{}}
 		err := c.move()
 		if err = errors.Join(err, c.flush()); err != nil {
 			return err
@@ -170,94 +172,6 @@ func (c *compaction) gone(r *record.Gone) {
 	c.enqueue(&ticket{frames: []frame{f}, apply: func(g *segment, _ []uint32) { g.keepGone(home) }})
 }
 
-// message moves a message with all its deliveries, in one group.
-func (c *compaction) message(off uint32, m *record.Message) error {
-	s := c.s
-	s.mu.Lock()
-	slots := s.index.Slots(m.ID)
-	s.mu.Unlock()
-	if len(slots) == 0 {
-		return nil
-	}
-	if err := c.acquire(slots); err != nil {
-		return err
-	}
-	var live []index.Slot
-	var list []record.Delivery
-	t := &ticket{}
-	for _, slot := range slots {
-		d, h, err := s.readDelivery(slot, m.ID)
-		if errors.Is(err, queue.ErrNotFound) || errors.Is(err, queue.ErrDamaged) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		s.unpin(h.segment)
-		if d.Home != c.g.where(off) {
-			continue
-		}
-		f := frame{}
-		f.Kind, f.Head = record.KindDelivery, d.Append(nil)
-		t.frames = append(t.frames, f)
-		list, live = append(list, d), append(live, slot)
-	}
-	if len(live) == 0 {
-		return nil
-	}
-	for i := range t.frames {
-		t.frames[i].home = len(t.frames) - i
-	}
-	f, err := c.body(off, m)
-	if errors.Is(err, record.ErrDamaged) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	t.frames = append(t.frames, f)
-	t.apply = func(to *segment, at []uint32) { s.moved(c.g, to, at, live, list, f.Len()) }
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c.enqueue(t)
-	return nil
-}
-
-// body is the message's record as it will be, with the content.
-func (c *compaction) body(off uint32, m *record.Message) (frame, error) {
-	h, head, rest, err := record.ReadHead(c.g.file, c.g.salt, int64(off), envelopeSize)
-	if err != nil {
-		return frame{}, err
-	}
-	_, _ = head, rest
-	body, err := record.ReadBody(c.g.file, int64(off), h, nil)
-	if err != nil {
-		return frame{}, err
-	}
-	copied := *m
-	copied.Moved = c.g.number
-	f := frame{}
-	f.Kind, f.Head, f.Body, f.BodySum = record.KindMessage, copied.Append(nil), body, h.BodySum
-	return f, nil
-}
-
-// moved puts deliveries at their message's new place.
-func (s *Spool) moved(
-	from, to *segment, at []uint32, slots []index.Slot, list []record.Delivery, bytes int64,
-) {
-	to.from[from.number] = true
-	to.cost += bytes - record.FrameSize + index.MessageCost + int64(len(slots))*index.DeliveryCost
-	for i, slot := range slots {
-		if !s.index.Is(slot, list[i].ID) {
-			continue
-		}
-		s.index.Move(slot, to.slot, to.place(at[i]))
-		if c := s.leased(slot); c != nil {
-			c.record.Home = to.where(at[len(slots)])
-		}
-	}
-}
-
 // enqueue puts a ticket in line that must be saved. The lock is held.
 func (c *compaction) enqueue(t *ticket) {
 	t.durable = true
@@ -275,16 +189,15 @@ func (c *compaction) acquire(slots []index.Slot) error {
 	c.s.mu.Lock()
 	free := true
 	for _, slot := range slots {
-		if !c.mine(slot) {
+		if !c.slots[slot] {
 			fresh = append(fresh, slot)
 			free = free && !c.s.busy[slot]
 		}
 	}
 	if free {
 		for _, slot := range fresh {
-			c.s.busy[slot] = true
+			c.s.busy[slot], c.slots[slot] = true, true
 		}
-		c.slots = append(c.slots, fresh...)
 	}
 	c.s.mu.Unlock()
 	if free {
@@ -296,17 +209,10 @@ func (c *compaction) acquire(slots []index.Slot) error {
 	if err := c.s.acquire(c.ctx, slots); err != nil {
 		return err
 	}
-	c.slots = append(c.slots, slots...)
-	return nil
-}
-
-func (c *compaction) mine(slot index.Slot) bool {
-	for _, s := range c.slots {
-		if s == slot {
-			return true
-		}
+	for _, slot := range slots {
+		c.slots[slot] = true
 	}
-	return false
+	return nil
 }
 
 // flush waits for what was moved so far.
@@ -315,7 +221,8 @@ func (c *compaction) flush() error {
 	for _, t := range c.tickets {
 		err = errors.Join(err, c.s.wait(t))
 	}
-	c.s.release(c.slots)
-	c.tickets, c.slots, c.bytes = nil, nil, 0
+	c.s.release(slices.Collect(maps.Keys(c.slots)))
+	clear(c.slots)
+	c.tickets, c.bytes = nil, 0
 	return err
 }

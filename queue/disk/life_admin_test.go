@@ -122,3 +122,24 @@ func readContent(s *Spool, id string) (string, error) {
 	_, err = io.Copy(&b, r)
 	return b.String(), err
 }
+
+// compact gives up any segment, whatever is in it.
+func (l *life) compact() error {
+	var list []*segment
+	l.s.mu.Lock()
+	for _, g := range l.s.segments.list {
+		if g != nil && g != l.s.current && len(g.from) == 0 {
+			list = append(list, g)
+		}
+	}
+	l.s.rollNow = l.rng.IntN(4) == 0
+	l.s.mu.Unlock()
+	if len(list) == 0 {
+		return nil
+	}
+	if err := l.s.compact(context.Background(), list[l.rng.IntN(len(list))]); err != nil {
+		return err
+	}
+	l.saved()
+	return nil
+}

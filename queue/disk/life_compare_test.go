@@ -1,0 +1,196 @@
+package disk
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/crashfs"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/index"
+)
+
+// holding is what a spool holds.
+func (l *life) holding(s *Spool) (map[deliveryKey]string, error) {
+	held := map[deliveryKey]string{}
+	for _, number := range s.index.List(0, 1<<30, "") {
+		for _, slot := range s.index.Slots(number) {
+			e := s.index.Get(slot)
+			v, err := describe(s, slot, number)
+			if err != nil {
+				return nil, fmt.Errorf("%s at %s: %w", formatID(number), e.Destination, err)
+			}
+			held[deliveryKey{formatID(number), e.Destination}] = v
+		}
+	}
+	return held, nil
+}
+
+// compare compares the spool with what it may hold, and takes what it holds
+// for what is saved from now on.
+func (l *life) compare() error {
+	if len(l.s.problems) > 0 {
+		return fmt.Errorf("a power cut is no damage: %v", l.s.problems)
+	}
+	held, err := l.holding(l.s)
+	if err != nil {
+		return err
+	}
+	for k, versions := range l.known {
+		have := held[k]
+		if !l.allowed(k, versions, have) {
+			return fmt.Errorf("%v is %q, want one of %q", k, have, versions)
+		}
+		l.known[k] = []string{have}
+	}
+	if err := l.compareNew(held); err != nil {
+		return err
+	}
+	for k := range held {
+		text, err := readContent(l.s, k.id)
+		if err != nil || text != l.content[k.id] {
+			return fmt.Errorf("content of %s: %d bytes, want %d (%w)", k.id, len(text), len(l.content[k.id]), err)
+		}
+	}
+	for name, versions := range l.postpone {
+		until := l.s.index.Postponed(name).String()
+		if !slices.Contains(versions, until) && len(l.flight) == 0 {
+			return fmt.Errorf("%s is postponed until %s, want one of %q", name, until, versions)
+		}
+		l.postpone[name] = []string{until}
+	}
+	return l.accounts()
+}
+
+func (l *life) allowed(k deliveryKey, versions []string, have string) bool {
+	if slices.Contains(versions, have) || have != "" && slices.Contains(versions, unseen) || l.inFlight(k) {
+		return true
+	}
+	claimed := len(l.flight) > 0 && l.flight[0].claim
+	return claimed && slices.Contains(versions, strings.Replace(have, "claimed=true", "claimed=false", 1))
+}
+
+// inFlight reports whether the call under way may have changed a delivery.
+func (l *life) inFlight(k deliveryKey) bool {
+	for _, f := range l.flight {
+		if f.key == k || f.key.destination == "" && (f.key.id == k.id || f.key.id == "*") {
+			return true
+		}
+	}
+	return false
+}
+
+// compareNew looks at messages that nobody was told of: only the one under way
+// may be there, with all its deliveries, and together with its settlement.
+func (l *life) compareNew(held map[deliveryKey]string) error {
+	fresh := map[string][]deliveryKey{}
+	for k := range held {
+		if _, known := l.content[k.id]; !known {
+			fresh[k.id] = append(fresh[k.id], k)
+		}
+	}
+	if len(fresh) > 1 || len(fresh) == 1 && len(l.flight) == 0 {
+		return fmt.Errorf("messages that nobody put: %v", fresh)
+	}
+	for id, keys := range fresh {
+		f := l.flight[0]
+		if len(keys) != f.destinations {
+			return fmt.Errorf("half a message: %v, want %d", keys, f.destinations)
+		}
+		l.content[id] = f.content
+		for _, k := range keys {
+			l.known[k] = []string{held[k]}
+		}
+	}
+	return nil
+}
+
+// accounts checks that the index counts what it holds.
+func (l *life) accounts() error {
+	x := l.s.index
+	var deliveries int
+	var bytes int64
+	messages := x.List(0, 1<<30, "")
+	refs := map[uint16]index.Refs{}
+	for _, number := range messages {
+		slots := x.Slots(number)
+		deliveries += len(slots)
+		for i, slot := range slots {
+			e := x.Get(slot)
+			if i == 0 {
+				bytes += int64(e.Size)
+			}
+			h := refs[e.Home]
+			h.Homes++
+			refs[e.Home] = h
+			r := refs[e.Record.Segment]
+			r.Records++
+			refs[e.Record.Segment] = r
+		}
+	}
+	if x.Len() != deliveries || x.Messages() != len(messages) || x.Bytes() != bytes {
+		return fmt.Errorf("counts %d deliveries of %d messages with %d bytes, has %d of %d with %d",
+			x.Len(), x.Messages(), x.Bytes(), deliveries, len(messages), bytes)
+	}
+	for slot, want := range refs {
+		if got := x.Refs(slot); got.Homes != want.Homes || got.Records != want.Records {
+			return fmt.Errorf("segment slot %d has %+v, want %+v", slot, got, want)
+		}
+	}
+	return nil
+}
+
+// compareWithoutCheckpoint opens a copy of the disk whose checkpoints are gone:
+// what is there must not depend on them. Only a flush may be forgotten, which
+// makes a delivery due later and nothing else.
+func (l *life) compareWithoutCheckpoint() error {
+	want, err := l.holding(l.s)
+	if err != nil {
+		return err
+	}
+	fs := l.fs.Copy()
+	if err := withoutCheckpoints(fs); err != nil {
+		return err
+	}
+	s, err := openByHand(fs, l.o)
+	if err != nil {
+		return fmt.Errorf("open without checkpoint: %w", err)
+	}
+	got, err := l.holding(s)
+	if err != nil {
+		return fmt.Errorf("without checkpoint: %w", err)
+	}
+	for k := range got {
+		if _, known := want[k]; !known {
+			return fmt.Errorf("without checkpoint %v comes back", k)
+		}
+	}
+	for k, v := range want {
+		if withoutDue(got[k]) != withoutDue(v) {
+			return fmt.Errorf("without checkpoint %v is %q, with it %q", k, got[k], v)
+		}
+	}
+	return s.Close()
+}
+
+func withoutCheckpoints(fs *crashfs.FS) error {
+	list, err := fs.List()
+	if err != nil {
+		return err
+	}
+	for _, f := range list {
+		if strings.HasPrefix(f.Name, checkpointPrefix) {
+			if err := fs.Remove(f.Name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func withoutDue(v string) string {
+	f := strings.SplitN(v, " ", 5)
+	if len(f) == 5 {
+		f[2], f[3] = "", ""
+	}
+	return strings.Join(f, " ")
+}

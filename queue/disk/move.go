@@ -1,0 +1,96 @@
+package disk
+
+import (
+	"errors"
+
+	"github.com/nexthop-mail/nexthop/queue"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/index"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
+)
+
+// message moves a message with all its deliveries, in one group.
+func (c *compaction) message(off uint32, m *record.Message) error {
+	s := c.s
+	s.mu.Lock()
+	slots := s.index.Slots(m.ID)
+	s.mu.Unlock()
+	if len(slots) == 0 {
+		return nil
+	}
+	if err := c.acquire(slots); err != nil {
+		return err
+	}
+	var live []index.Slot
+	var list []record.Delivery
+	t := &ticket{}
+	for _, slot := range slots {
+		d, h, err := s.readDelivery(slot, m.ID)
+		if errors.Is(err, queue.ErrNotFound) || errors.Is(err, queue.ErrDamaged) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		s.unpin(h.segment)
+		if d.Home != c.g.where(off) {
+			continue
+		}
+		f := frame{}
+		f.Kind, f.Head = record.KindDelivery, d.Append(nil)
+		t.frames = append(t.frames, f)
+		list, live = append(list, d), append(live, slot)
+	}
+	if len(live) == 0 {
+		return nil
+	}
+	for i := range t.frames {
+		t.frames[i].home = len(t.frames) - i
+	}
+	f, err := c.body(off, m)
+	if errors.Is(err, record.ErrDamaged) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	t.frames = append(t.frames, f)
+	t.apply = func(to *segment, at []uint32) { s.moved(c.g, to, at, live, list, f.Len()) }
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.enqueue(t)
+	return nil
+}
+
+// body is the message's record as it will be, with the content.
+func (c *compaction) body(off uint32, m *record.Message) (frame, error) {
+	h, _, _, err := record.ReadHead(c.g.file, c.g.salt, int64(off), envelopeSize)
+	if err != nil {
+		return frame{}, err
+	}
+	body, err := record.ReadBody(c.g.file, int64(off), h, nil)
+	if err != nil {
+		return frame{}, err
+	}
+	copied := *m
+	copied.Moved = c.g.number
+	f := frame{}
+	f.Kind, f.Head, f.Body, f.BodySum = record.KindMessage, copied.Append(nil), body, h.BodySum
+	return f, nil
+}
+
+// moved puts deliveries at their message's new place.
+func (s *Spool) moved(
+	from, to *segment, at []uint32, slots []index.Slot, list []record.Delivery, bytes int64,
+) {
+	to.from[from.number] = true
+	to.cost += bytes - record.FrameSize + index.MessageCost + int64(len(slots))*index.DeliveryCost
+	for i, slot := range slots {
+		if !s.index.Is(slot, list[i].ID) {
+			continue
+		}
+		s.index.Move(slot, to.slot, to.place(at[i]))
+		if c := s.leased(slot); c != nil {
+			c.record.Home = to.where(at[len(slots)])
+		}
+	}
+}
