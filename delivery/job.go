@@ -66,6 +66,7 @@ var (
 	errNoRecipients = errors.New("the message has no recipients")
 	errNoContent    = errors.New("the message has no content")
 	errNoHost       = errors.New("no host could be asked")
+	errNotOffered   = errors.New("not offered: the attempt ended before")
 )
 
 // accept parses the message. What is wrong with a recipient fails that

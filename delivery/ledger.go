@@ -1,7 +1,6 @@
 package delivery
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/mx"
@@ -183,35 +182,11 @@ func (l *ledger) end(why Next) {
 	}
 }
 
-// cut ends the walk before every host was asked. A recipient that only such
-// hosts refused as spoke for themselves is deferred, for the others may take it;
-// and so is one that nobody was asked for.
-func (l *ledger) cut(why Next) {
-	l.end(why)
-	notOffered := &Error{Stage: StageConnect, Enhanced: "4.4.0", Err: fmt.Errorf("%w: %s", errNotOffered, why)}
-	var firm, passing *Error // the last refusal, which many may share, and what becomes of it
-	for i := range l.rcpts {
-		r := &l.rcpts[i]
-		switch {
-		case r.settled:
-			continue
-		case !r.judged:
-			r.report.settle(notOffered, NotNow)
-		case r.decisive == HostRefuses:
-			if r.report.Err != firm {
-				again := *r.report.Err
-				again.Verdict = NotNow
-				firm, passing = r.report.Err, &again
-			}
-			r.report.settle(passing, NotNow)
-		}
-		r.judged, r.decisive = true, NotNow
-	}
-}
-
 // close gives every recipient that never stood apart the common attempts, and
 // an outcome to one that no host was asked for.
 func (l *ledger) close() {
+	var notAsked *Error
+	var firm, passing *Error // the last refusal, which many may share, and what becomes of it
 	for i := range l.rcpts {
 		r := &l.rcpts[i]
 		if !r.apart {
@@ -219,14 +194,28 @@ func (l *ledger) close() {
 		}
 		switch {
 		case !r.judged:
-			r.report.settle(&Error{Stage: StageConnect, Enhanced: "4.4.1", Err: errNoHost}, NotNow)
+			if notAsked == nil {
+				notAsked = l.notAsked()
+			}
+			r.report.settle(notAsked, NotNow)
 		case r.decisive == HostRefuses && l.unaskedHosts:
 			// Only where every host refuses is it for good.
-			e := *r.report.Err
-			e.Verdict = NotNow
-			r.report.Err, r.report.Outcome = &e, queue.Deferred
+			if r.report.Err != firm {
+				again := *r.report.Err
+				again.Verdict = NotNow
+				firm, passing = r.report.Err, &again
+			}
+			r.report.settle(passing, NotNow)
 		}
 	}
+}
+
+// notAsked is the error of a recipient that no host was asked for.
+func (l *ledger) notAsked() *Error {
+	if l.unaskedHosts {
+		return &Error{Stage: StageConnect, Enhanced: "4.4.0", Err: errNotOffered}
+	}
+	return &Error{Stage: StageConnect, Enhanced: "4.4.1", Err: errNoHost}
 }
 
 func (l *ledger) openAddresses() []string {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/internal/smtp"
@@ -74,19 +73,7 @@ func (w *walk) hosts(ctx context.Context, route *mx.Route) {
 			return
 		}
 	}
-	if allListed(route) {
-		w.ledger.end(StopHosts)
-		return
-	}
-	w.ledger.cut(StopLimit)
-}
-
-// allListed reports whether a route has all the hosts that may ever be of use,
-// and is not limited to some of them.
-func allListed(route *mx.Route) bool {
-	return route.Unlisted == 0 && !slices.ContainsFunc(route.LeftOut, func(l mx.LeftOut) bool {
-		return l.Reason == mx.OverLimit
-	})
+	w.ledger.end(StopHosts)
 }
 
 // host goes through the addresses of one host in the order DNS gave them.
@@ -154,7 +141,7 @@ func (w *walk) visit(ctx context.Context, h *hop) step {
 			return w.canceled(ctx, h, began)
 		}
 		if w.connections >= w.sender.maxConnections() || w.sessions >= w.sender.maxSessions() {
-			w.ledger.cut(StopLimit)
+			w.ledger.end(StopLimit)
 			return toEnd
 		}
 		w.connections++
@@ -224,10 +211,10 @@ func (w *walk) converse(ctx context.Context, h *hop, sess *session) (next step, 
 		w.ledger.record(h, sess, w.batch, &result, began)
 		switch {
 		case result.unknown:
-			w.ledger.cut(StopUnknown)
+			w.ledger.end(StopUnknown)
 			return toEnd, false
 		case ctx.Err() != nil:
-			w.ledger.cut(StopCanceled)
+			w.ledger.end(StopCanceled)
 			return toEnd, false
 		case !w.ledger.unasked():
 			return w.ledger.onward(), false
