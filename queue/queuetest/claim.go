@@ -16,7 +16,7 @@ import (
 func claimChecks() []check {
 	return []check{
 		{ruleC1, "a message is due from its not-before time on", 0, notBefore},
-		{ruleC2, "QUE-12 the recipients of a message at one destination are one delivery", 0, grouped},
+		{ruleC2, "the recipients of a message at one destination are one delivery", 0, grouped},
 		{ruleC3, "by priority, then longest due, then id", 0, order},
 		{ruleC3, "the destinations of one message by name", 0, orderOfDestinations},
 		{ruleC6, "a claim does not wait for mail to become due", 0, nothingDue},

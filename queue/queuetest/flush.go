@@ -14,7 +14,7 @@ func flushChecks() []check {
 		{ruleA5, "what is due keeps its place", needFlush, flushedWhileDue},
 		{ruleA5, "what is leased is left to its settlement", needFlush, flushedWhileLeased},
 		{ruleA5, "what is on hold stays so", needFlush | needHold, flushedWhileHeld},
-		{ruleA5, "QUE-11 it lifts a postponement", needFlush | needPostpone, flushedWhilePostponed},
+		{ruleA5, "it lifts a postponement", needFlush | needPostpone, flushedWhilePostponed},
 	}
 }
 

@@ -10,7 +10,7 @@ func interruptChecks() []check {
 	return []check{
 		{ruleL6, "at most once: a lease that ended is told of", 0, interrupted},
 		{ruleL6, "at least once: nothing is told", 0, notInterrupted},
-		{ruleL6, "QUE-5 at most once: a claim that died with the process is told of", needCrash, interruptedByCrash},
+		{ruleL6, "at most once: a claim that died with the process is told of", needCrash, interruptedByCrash},
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 
 func postponeChecks() []check {
 	return []check{
-		{ruleA6, "QUE-11 a postponed destination's mail waits for one time", needPostpone, postponed},
+		{ruleA6, "a postponed destination's mail waits for one time", needPostpone, postponed},
 		{ruleA6, "it holds for mail put later and for claims by name", needPostpone, postponedLater},
 		{ruleA6, "the next replaces it and the zero time lifts it", needPostpone, postponedAgain},
 		{ruleA6, "the list shows when the mail is due", needPostpone | needList, postponedInList},

@@ -139,7 +139,7 @@ func refusals(r *run) {
 		name string
 		m    *queue.Message
 	}{
-		{"QUE-20 line ends in a recipient", injected},
+		{"line ends in a recipient", injected},
 		{"line ends in the sender", sender},
 		{"a domain of 300 octets", long},
 		{"no recipients", &queue.Message{Content: queue.String("text")}},

@@ -11,7 +11,7 @@ import (
 func shareChecks() []check {
 	return []check{
 		{ruleC4, "at most Max", 0, atMost},
-		{ruleC4, "QUE-13 at most PerDestination of one destination", 0, perDestination},
+		{ruleC4, "at most PerDestination of one destination", 0, perDestination},
 		{ruleC4, "at most PerTenant of one tenant", 0, perTenant},
 		{ruleC4, "all bounds at once", 0, allBounds},
 		{ruleC5, "only the destinations asked for", 0, onlyDestinations},
