@@ -45,7 +45,8 @@ var mayImport = []struct {
 func TestImports(t *testing.T) {
 	nested := nestedModules(t)
 	for _, s := range sources(t) {
-		if s.isTest() && !slices.ContainsFunc(nested, func(dir string) bool { return within(s.dir(), dir) }) {
+		foreign := slices.ContainsFunc(nested, func(dir string) bool { return within(s.dir(), dir) })
+		if s.isTest() && !foreign {
 			continue
 		}
 		rule := -1
@@ -62,6 +63,9 @@ func TestImports(t *testing.T) {
 			to, ours := strings.CutPrefix(path, module+"/")
 			if !ours || to == "internal/address" {
 				continue
+			}
+			if foreign && strings.Contains("/"+to+"/", "/internal/") {
+				t.Errorf("%s imports %s, and may not: a module beside the root is a user of it", s.path, to)
 			}
 			if rule < 0 {
 				t.Errorf("%s imports %s: say in mayImport what it may import", s.path, to)
