@@ -96,23 +96,34 @@ func (l *ledger) onward() step {
 
 // record notes what one transaction meant for the recipients it was about.
 func (l *ledger) record(h *hop, sess *session, batch []*rcpt, result *result, began time.Time) {
-	took := time.Since(began)
 	for i, r := range batch {
-		f := &result.findings[i]
-		if !f.tried {
-			continue
+		if f := &result.findings[i]; f.tried {
+			l.enter(h, sess, r, f, began)
 		}
-		a := Attempt{
-			Host: h.host.Name, Addr: h.addr, TLS: sess.protection, Reused: sess.reused,
-			Verdict: f.verdict, Err: f.err, Began: began, Duration: took, Next: f.next(),
+	}
+}
+
+// share notes for the recipients that were still to be offered what the host
+// would have to repeat for each transaction.
+func (l *ledger) share(h *hop, sess *session, f *finding, began time.Time) {
+	for i := range l.rcpts {
+		if r := &l.rcpts[i]; r.unasked() {
+			l.enter(h, sess, r, f, began)
 		}
-		r.answered = f.answered
-		r.failed = !f.answered
-		l.note(r, a, f.reply)
-		if f.verdict.Final() {
-			r.settled = true
-			l.left--
-		}
+	}
+}
+
+// enter notes a finding for one recipient.
+func (l *ledger) enter(h *hop, sess *session, r *rcpt, f *finding, began time.Time) {
+	r.answered = f.answered
+	r.failed = !f.answered
+	l.note(r, Attempt{
+		Host: h.host.Name, Addr: h.addr, TLS: sess.protection, Reused: sess.reused,
+		Verdict: f.verdict, Err: f.err, Began: began, Duration: time.Since(began), Next: f.next(),
+	}, f.reply)
+	if f.verdict.Final() {
+		r.settled = true
+		l.left--
 	}
 }
 

@@ -57,6 +57,10 @@ type result struct {
 	stale       bool
 	unknown     bool
 	noChunking  bool // BDAT does not work there: once more, with DATA
+
+	// whole is one of findings that is not about the batch: the session ended,
+	// or MAIL was refused. nil where there is none.
+	whole *finding
 }
 
 // progress reports whether any recipient was settled.
@@ -86,7 +90,12 @@ func (w *walk) transact(ctx context.Context, h *hop, sess *session) result {
 		return out
 	}
 	for i := range res.Rcpts {
-		w.sender.find(&out.findings[i], h, sess, &res.Rcpts[i])
+		f, r := &out.findings[i], &res.Rcpts[i]
+		w.sender.find(f, h, sess, r)
+		ended := res.Err != nil && r.Err == res.Err && r.State != smtp.Unknown
+		if ended || r.State == smtp.Refused && r.Stage == smtp.StageMail {
+			out.whole = f
+		}
 	}
 	return out
 }

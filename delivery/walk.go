@@ -190,7 +190,7 @@ func (w *walk) noSession(ctx context.Context, h *hop, e *Error, began time.Time)
 // converse offers the open recipients over one session, in as many transactions
 // as the host's limits ask for. again asks for another session with the host.
 func (w *walk) converse(ctx context.Context, h *hop, sess *session) (next step, again bool) {
-	counted := false
+	counted, took := false, false
 	for {
 		w.batch = w.ledger.batch(w.batch[:0], sess.maxRecipients())
 		began := time.Now()
@@ -202,6 +202,7 @@ func (w *walk) converse(ctx context.Context, h *hop, sess *session) (next step, 
 				w.sender.memory.breakChunking(h.addr, time.Now())
 				h.noChunking = true
 			}
+			w.uncount(sess, took)
 			return toNextAddress, true
 		}
 		if result.reachedMail && !counted {
@@ -218,14 +219,26 @@ func (w *walk) converse(ctx context.Context, h *hop, sess *session) (next step, 
 			return toEnd, false
 		case !w.ledger.unasked():
 			return w.ledger.onward(), false
+		case result.whole != nil && !took:
+			w.ledger.share(h, sess, result.whole, began)
+			return w.ledger.onward(), false
 		case !sess.Reusable():
-			if result.progress() && !sess.reused {
-				// It took what it takes in one session: that is no failure.
-				w.connections--
-				w.sessions--
-			}
+			w.uncount(sess, took || result.progress())
 			return toNextAddress, true
 		}
+		took = took || result.progress()
+	}
+}
+
+// uncount lets a session that settled recipients before it ended not count: it
+// took what it takes in one session, and that is no failure.
+func (w *walk) uncount(sess *session, took bool) {
+	if !took {
+		return
+	}
+	w.sessions--
+	if !sess.reused {
+		w.connections--
 	}
 }
 
