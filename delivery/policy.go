@@ -22,7 +22,8 @@ type TLSPolicy struct {
 	ServerName string
 
 	// Verify, where not nil, replaces the check of the certificate against the
-	// roots and ServerName. It runs after the handshake and before MAIL.
+	// roots and ServerName. It runs in the handshake, at TLSVerify only: the
+	// levels below it take any certificate.
 	Verify func(tls.ConnectionState) error
 
 	// Key tells apart policies that a session made under one must not serve the
@@ -84,7 +85,10 @@ func (s *Sender) tlsConfig(p *TLSPolicy) *tls.Config {
 	}
 	c.ServerName = p.ServerName
 	c.InsecureSkipVerify = p.Level < mx.TLSVerify || p.Verify != nil
-	c.VerifyConnection = p.Verify
+	c.VerifyConnection = nil
+	if p.Level >= mx.TLSVerify {
+		c.VerifyConnection = p.Verify
+	}
 	c.Renegotiation = tls.RenegotiateNever
 	return c
 }

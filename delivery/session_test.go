@@ -188,6 +188,20 @@ func TestPolicy(t *testing.T) {
 			}
 		})
 	})
+	t.Run("TLS-4 a policy's check does not lead to sending in clear", func(t *testing.T) {
+		for _, level := range []mx.TLSLevel{mx.TLSMay, mx.TLSEncrypt} {
+			h := host("mx.m.test")
+			bubble(t, shared, servers(h), func(t *testing.T, r *rig) {
+				r.sender.TLSConfig = ca.ClientConfig()
+				r.sender.Policy = policyFunc(func(*mx.Route, *mx.Host) (delivery.TLSPolicy, error) {
+					return delivery.TLSPolicy{Level: level, Verify: func(tls.ConnectionState) error {
+						return errors.New("not the one")
+					}}, nil
+				})
+				checkTLS(t, &r.send(t, message("u@a.test")).Recipients[0], h, "encrypted")
+			})
+		}
+	})
 	t.Run("a policy's own check decides", func(t *testing.T) {
 		h := host("mx.m.test")
 		bubble(t, shared, servers(h), func(t *testing.T, r *rig) {
