@@ -3,8 +3,10 @@ package delivery
 import (
 	"context"
 	"crypto/tls"
+	"strings"
 	"time"
 
+	"github.com/nexthop-mail/nexthop/internal/address"
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
@@ -18,7 +20,8 @@ type TLSPolicy struct {
 	Source string
 
 	// ServerName is sent as SNI and, at TLSVerify, is the name the certificate
-	// must be for. Empty is the host's name as DNS gave it.
+	// must be for. Empty is the host's name as DNS gave it,
+	// or the address of an address literal, which is not sent as SNI.
 	ServerName string
 
 	// Verify, where not nil, replaces the check of the certificate against the
@@ -68,9 +71,25 @@ func (s *Sender) policyFor(ctx context.Context, route *mx.Route, host *mx.Host) 
 	}
 	p.Level = max(p.Level, level)
 	if p.ServerName == "" {
-		p.ServerName = host.Name
+		p.ServerName = certificateName(host.Name)
 	}
 	return p, nil
+}
+
+// certificateName is what a host's certificate must be for: its name, or the
+// address alone where that is an address literal.
+func certificateName(host string) string {
+	if !strings.HasPrefix(host, "[") {
+		return host
+	}
+	d, err := address.ParseDomain(host)
+	if err != nil {
+		return host
+	}
+	if ip, ok := d.Literal(); ok {
+		return ip.String()
+	}
+	return host
 }
 
 // tlsConfig is the TLS client configuration for a policy. Only TLSVerify

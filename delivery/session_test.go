@@ -118,6 +118,30 @@ func checkTLS(t *testing.T, r *delivery.RecipientReport, host *smtptest.Host, le
 	}
 }
 
+// TestLiteralName is TLS with an address literal: no name is sent, and the
+// certificate is for the address (RFC 6066 section 3).
+func TestLiteralName(t *testing.T) {
+	ca := authority(t)
+	for to, name := range map[string]string{"u@[192.0.2.1]": "192.0.2.1", "u@[IPv6:2001:db8::1]": "2001:db8::1"} {
+		t.Run(to, func(t *testing.T) {
+			host := &smtptest.Host{Extensions: append(full(), "STARTTLS")}
+			var sent []string
+			host.TLS = &tls.Config{GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+				sent = append(sent, hello.ServerName)
+				cert, err := ca.Certificate(name)
+				return &cert, err
+			}}
+			bubble(t, "", map[string]smtptest.Server{name: host}, func(t *testing.T, r *rig) {
+				r.sender.TLS, r.sender.TLSConfig = mx.TLSVerify, ca.ClientConfig()
+				checkTLS(t, &r.send(t, message(to)).Recipients[0], host, "verified")
+				if !slices.Equal(sent, []string{""}) {
+					t.Errorf("names sent: %q, want none", sent)
+				}
+			})
+		})
+	}
+}
+
 // TestRequireTLS is a message that asks for REQUIRETLS: a certificate nobody
 // knows will not do, whatever the Sender is content with otherwise.
 func TestRequireTLS(t *testing.T) {
@@ -137,6 +161,21 @@ func TestRequireTLS(t *testing.T) {
 			})
 		})
 	}
+	t.Run("TLS was broken a moment ago, and others went on in clear", func(t *testing.T) {
+		host := &smtptest.Host{Name: "mx1.e.test", Extensions: append(full(), "STARTTLS", "REQUIRETLS"), Authority: ca,
+			Script: []smtptest.Cue{{At: smtptest.Handshake, Conn: 1, Raw: "\x15\x03\x01\x00\x02\x02\x28", Then: smtptest.Close}}}
+		bubble(t, one, servers(host), func(t *testing.T, r *rig) {
+			r.sender.TLSConfig = ca.ClientConfig()
+			for requirement, tls := range []string{"none", "verified"} {
+				m := message("u@e.test")
+				m.TLS = queue.TLSRequirement(requirement)
+				rr := &r.send(t, m).Recipients[0]
+				if rr.Outcome != queue.Delivered || rr.TLS.String() != tls {
+					t.Errorf("%v, TLS %v (%v), want %s", rr.Outcome, rr.TLS, rr.Err, tls)
+				}
+			}
+		})
+	})
 }
 
 // TestPolicy is the seam where DANE and MTA-STS plug in.
