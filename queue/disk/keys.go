@@ -57,6 +57,7 @@ func (s *Spool) awaitKeys(ctx context.Context, drafts []*draft) error {
 			return nil
 		}
 		freed := s.freed
+		s.awaited = true
 		s.mu.Unlock()
 		select {
 		case <-freed:
@@ -91,6 +92,9 @@ func (s *Spool) anyReserved(drafts []*draft) bool {
 
 // freeKeys gives up what reserveKey reserved.
 func (s *Spool) freeKeys(drafts []*draft) {
+	if len(drafts) == 0 {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, d := range drafts {

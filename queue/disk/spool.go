@@ -64,6 +64,7 @@ type Spool struct {
 	keys           keyTable
 	busy           map[index.Slot]bool
 	freed          chan struct{} // closed when busy or keys lose an element
+	awaited        bool          // somebody waits for that
 	deadContents   []uint64      // files to delete once the log is saved
 	entering       int           // messages on their way in, for MaxMessages
 
@@ -232,6 +233,9 @@ func (s *Spool) closeFiles() {
 // changed meanwhile must be looked up again. It takes all or waits for all, so
 // that two calls never wait for each other.
 func (s *Spool) acquire(ctx context.Context, slots []index.Slot) error {
+	if len(slots) == 0 {
+		return nil
+	}
 	for {
 		s.mu.Lock()
 		free := true
@@ -246,6 +250,7 @@ func (s *Spool) acquire(ctx context.Context, slots []index.Slot) error {
 			return nil
 		}
 		freed := s.freed
+		s.awaited = true
 		s.mu.Unlock()
 		select {
 		case <-freed:
@@ -256,6 +261,9 @@ func (s *Spool) acquire(ctx context.Context, slots []index.Slot) error {
 }
 
 func (s *Spool) release(slots []index.Slot) {
+	if len(slots) == 0 {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, slot := range slots {
@@ -267,6 +275,8 @@ func (s *Spool) release(slots []index.Slot) {
 // notify wakes those who wait for something that another call has reserved.
 // The lock is held.
 func (s *Spool) notify() {
-	close(s.freed)
-	s.freed = make(chan struct{})
+	if s.awaited {
+		close(s.freed)
+		s.freed, s.awaited = make(chan struct{}), false
+	}
 }

@@ -46,8 +46,12 @@ func (x *Index) Claim(now time.Time, b Bounds, take func(Slot)) (next time.Time,
 		destination, tenant := l.key.destination, l.key.tenant
 		take(s)
 		picked++
-		c.byDestination[destination]++
-		c.byTenant[tenant]++
+		if c.byDestination != nil {
+			c.byDestination[destination]++
+		}
+		if c.byTenant != nil {
+			c.byTenant[tenant]++
+		}
 	}
 	c.end()
 	if bounded {
@@ -63,14 +67,22 @@ type claim struct {
 	now           time.Time
 	only          []uint32 // destinations; nil is all
 	except        map[uint32]bool
-	byDestination map[uint32]int
+	byDestination map[uint32]int // nil where there is no bound
 	byTenant      map[uint32]int
 	aside         []*lane
 }
 
 func (x *Index) begin(now time.Time, b Bounds) *claim {
-	c := &claim{x: x, b: b, now: now, except: map[uint32]bool{},
-		byDestination: map[uint32]int{}, byTenant: map[uint32]int{}}
+	c := &claim{x: x, b: b, now: now}
+	if len(b.Except) > 0 {
+		c.except = map[uint32]bool{}
+	}
+	if b.PerDestination > 0 {
+		c.byDestination = map[uint32]int{}
+	}
+	if b.PerTenant > 0 {
+		c.byTenant = map[uint32]int{}
+	}
 	for _, name := range b.Except {
 		if d, known := x.names[name]; known {
 			c.except[d] = true
