@@ -27,7 +27,8 @@ test: TIMEOUT ?= 12m
 test: setup ## run all tests with the race detector, real servers included (12 min at most)
 	@failed=0; for m in $(MODULES); do echo "== $$m"; \
 		$(GO) -C $$m vet -race ./... && $(GO) -C $$m test -race -timeout $(TIMEOUT) $(TESTFLAGS) ./... || failed=1; \
-	done; exit $$failed
+	done; \
+	$(GO) -C delivery/bench test -run Allocations $(TESTFLAGS) . || failed=1; exit $$failed
 
 long: ## run the tests at full sizes, then every fuzz target for 10 minutes; takes hours
 	@NEXTHOP_LONG=1 $(MAKE) test TIMEOUT=6h
@@ -46,7 +47,7 @@ bench: ## compare with other clients and measure ourselves, all in one run
 	@mkdir -p $(OUT)
 	$(GO) -C delivery/bench test -run '^$$' -bench . -count 6 . | tee $(OUT)/bench.txt
 	@$(BENCHSTAT) -col /client $(OUT)/bench.txt
-	$(GO) test -run '^$$' -bench . ./...
+	@for m in $(filter-out ./delivery/bench,$(MODULES)); do $(GO) -C $$m test -run '^$$' -bench . ./... || exit 1; done
 
 cover: setup ## print which requirements the tests show, and how much code they reach
 	@mkdir -p $(OUT)

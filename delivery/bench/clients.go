@@ -104,7 +104,7 @@ func NetSMTP(addr string, content []byte) (Client, error) {
 		}
 		return w.Close()
 	}
-	return Client{"net/smtp", send, c.Quit}, nil
+	return Client{"net-smtp", send, c.Quit}, nil
 }
 
 // Emersion is emersion/go-smtp's client.
