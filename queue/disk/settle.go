@@ -2,6 +2,7 @@ package disk
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -135,12 +136,13 @@ func (c *settling) load() {
 		need := ok && c.s.leased(slot) == nil
 		number, _ := parseID(c.batch[i].Lease.Message)
 		c.s.mu.Unlock()
-		if !need {
+		if !need || c.settled[i].Err != nil {
 			continue
 		}
 		d, h, err := c.s.readDelivery(slot, number)
 		if err != nil {
-			continue // settled as what cannot be read
+			c.settled[i].Err = c.unreadable(i, err)
+			continue
 		}
 		c.s.unpin(h.segment)
 		c.s.mu.Lock()
@@ -149,6 +151,18 @@ func (c *settling) load() {
 		}
 		c.s.mu.Unlock()
 	}
+}
+
+// unreadable is the error of a settlement whose delivery's record cannot be
+// read: none where it only gives the delivery back.
+func (c *settling) unreadable(i int, err error) error {
+	if b := &c.batch[i]; len(b.Results)+len(b.Create) == 0 {
+		return nil
+	}
+	if errors.Is(err, queue.ErrNotFound) {
+		return queue.ErrLeaseLost
+	}
+	return err
 }
 
 // settle puts one settlement in line. The lock is held, and nobody else changes
