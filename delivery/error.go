@@ -69,7 +69,8 @@ func (e *Error) Error() string {
 	b.WriteString(e.Stage.String())
 	b.WriteString(": ")
 	b.WriteString(e.Reason())
-	if e.Recipient != "" {
+	// At the door the cause repeats the address already.
+	if e.Recipient != "" && e.Stage != StageMessage {
 		fmt.Fprintf(&b, " (%s)", e.Recipient)
 	}
 	if e.Remembered {

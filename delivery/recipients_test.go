@@ -199,6 +199,12 @@ func TestDoor(t *testing.T) {
 			})
 		})
 	}
+	t.Run("a bad address is named once, and in one line", func(t *testing.T) {
+		err := delivery.CheckEnvelope(message("a b@e.test"))
+		if got := err.Error(); strings.Count(got, "a b@e.test") != 1 || strings.ContainsAny(got, "\r\n") {
+			t.Errorf("%s", got)
+		}
+	})
 	t.Run("a bad recipient does not hold up a good one", func(t *testing.T) {
 		host := script()
 		bubble(t, zone, servers(host), func(t *testing.T, r *rig) {

@@ -74,7 +74,7 @@ func TestJudge(t *testing.T) {
 		{"SMTP-2 greeting 4yz is for now", delivery.StageBanner, [2]int{400, 499}, delivery.NotNow},
 		{"EHLO 5yz speaks for the host", delivery.StageHello, [2]int{500, 599}, delivery.HostRefuses},
 		{"TLS-4 STARTTLS 5yz is for now", delivery.StageStartTLS, [2]int{500, 599}, delivery.NotNow},
-		{"EXT-20 AUTH 5yz is for now", delivery.StageAuth, [2]int{500, 599}, delivery.NotNow},
+		{"AUTH 5yz is for now", delivery.StageAuth, [2]int{500, 599}, delivery.NotNow},
 		{"SMTP-22 MAIL 5yz is firm", delivery.StageMail, [2]int{500, 599}, delivery.Refused},
 		{"MX-22 RCPT 5yz is firm", delivery.StageRcpt, [2]int{500, 599}, delivery.Refused},
 		{"MX-22 RCPT 4yz is for now", delivery.StageRcpt, [2]int{400, 499}, delivery.NotNow},
