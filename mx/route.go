@@ -1,6 +1,7 @@
 package mx
 
 import (
+	"context"
 	"net/netip"
 	"time"
 )
@@ -33,6 +34,12 @@ type Route struct {
 
 	// Secure is whether DNSSEC vouches for the MX set (or its absence).
 	Secure bool
+
+	// Fallback finds the next hops to turn to in the same attempt once every host
+	// above has failed for now, and for nothing else: not after a refusal that is
+	// final, not after an unknown outcome. Nil is none. It is called at most once
+	// per attempt; what it answers has no Fallback of its own.
+	Fallback func(context.Context) (Route, error)
 }
 
 // Kind is how a route was found.
@@ -80,13 +87,30 @@ type Host struct {
 	// Addrs are the addresses in the order to dial them.
 	Addrs []netip.Addr
 
-	// TLS is the level this hop asks for; TLSDefault leaves it to the sender.
+	// TLS is the level this hop asks for; TLSDefault leaves it to the sender, and
+	// is TLSVerify where there is a Login.
 	TLS TLSLevel
+
+	// ImplicitTLS is whether TLS begins with the connection, without STARTTLS
+	// (RFC 8314 section 3.3).
+	ImplicitTLS bool
+
+	// Login is who to log in as before mail is sent; nil is nobody. Package
+	// smarthost has the logins there are.
+	Login Login
 
 	// Secure is whether DNSSEC vouches for the addresses and the whole chain
 	// of aliases to them; NameSecure, for the first step of that chain only
 	// (RFC 7672 section 2.2.2 decides by both).
 	Secure, NameSecure bool
+}
+
+// Login is a reference to the credentials for a next hop, which this package
+// does not look into. Its values are comparable, as pointers are: a session is
+// kept for the Login it was made with and serves no other.
+type Login interface {
+	// LoginName is who logs in, for reports. It is no secret.
+	LoginName() string
 }
 
 // TLSLevel is how much transport security a next hop must give.
