@@ -16,7 +16,8 @@ type job struct {
 	from    address.Mailbox
 	body    content.Body
 	report  *Report
-	walks   []walk // one per destination
+	commit  func() error // asked before the octets that make a host take it; may be nil
+	walks   []walk       // one per destination
 	repeats []repeat
 	alone   [1]walk // where there is one destination
 }

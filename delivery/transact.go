@@ -121,6 +121,7 @@ func (w *walk) compose() {
 		EnvelopeID: m.EnvelopeID,
 		Return:     returnParam(m.Return),
 		Wait:       m.Guarantee == queue.AtMostOnce,
+		Commit:     j.commit,
 	}
 }
 

@@ -1,0 +1,138 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+// Agent delivers what is in a queue and keeps at it until every recipient is
+// settled: it retries by a schedule, keeps to limits, and tells the sender what
+// could not be delivered.
+//
+//	agent := &delivery.Agent{Queue: q, Sender: &delivery.Sender{Hello: "mail.example.org"}}
+//	go agent.Run(ctx)
+//	id, err := agent.Submit(ctx, &queue.Message{From: ..., Recipients: ..., Content: ...})
+//
+// Set the fields before the first use and leave them alone afterwards; what may
+// change while mail flows is in Settings, by Configure. Then all methods are
+// safe for concurrent use.
+type Agent struct {
+	// Queue holds the mail. Required. Several agents may share one where its
+	// implementation allows that.
+	Queue queue.Queue
+
+	// Sender makes the attempts; nil is the zero Sender. Run ends its kept
+	// sessions when it returns.
+	Sender *Sender
+
+	// Settings are what Configure can replace while mail flows.
+	Settings Settings
+
+	// Reporter is this host's name in reports (RFC 3464 section 2.2.2); empty
+	// is the Sender's Hello.
+	Reporter string
+
+	// Postmaster is the mailbox reports are From; empty is postmaster at
+	// Reporter.
+	Postmaster string
+
+	// Sign answers with the content to queue in place of m's, DKIM-signed for
+	// instance. It is asked at Submit and for reports. An error of it is
+	// Submit's. Nil leaves contents as they are.
+	Sign func(ctx context.Context, m *queue.Message) (queue.Content, error)
+
+	// Events is called for everything that becomes of mail, one call at a time
+	// and in order, after it has been settled. Up to 4,096 events wait for it;
+	// while that many do, no further delivery is begun and Submit waits, so that
+	// none is lost but in a crash. It must not call Submit itself. Nil is nobody.
+	Events func(Event)
+
+	// Panic is told what a hook of the application's panicked with. The delivery
+	// it was called for is deferred, and mail goes on. Nil is nobody.
+	Panic func(v any)
+
+	// Drain is how long deliveries under way may go on after Run's context has
+	// ended; 0 is 30 s.
+	Drain time.Duration
+
+	// MaxHops is how many Received fields a message may have at Submit (RFC
+	// 5321 section 6.3); 0 is 100.
+	MaxHops int
+
+	clock  clock
+	events events
+	wake   signal
+
+	mu       sync.Mutex
+	settings *Settings // in force, with defaults; nil before the first use
+	atWork   *run
+	zero     Sender // where Sender is nil
+}
+
+const defaultDrain = 30 * time.Second
+
+// Errors of Run.
+var (
+	errRunning = errors.New("delivery: the agent is running already")
+	errNoQueue = errors.New("delivery.Agent.Queue: there is none")
+)
+
+// Validate says everything that is wrong with the fields, each problem with the
+// name of its field; nil where they make sense.
+func (a *Agent) Validate() error {
+	var problems []error
+	if a.Queue == nil {
+		problems = append(problems, errNoQueue)
+	}
+	problems = append(problems, a.sender().Validate(), a.Settings.Validate())
+	if a.Drain < 0 {
+		problems = append(problems, fmt.Errorf("delivery.Agent.Drain: %v is negative", a.Drain))
+	}
+	if a.MaxHops < 0 {
+		problems = append(problems, fmt.Errorf("delivery.Agent.MaxHops: %d is negative", a.MaxHops))
+	}
+	return errors.Join(problems...)
+}
+
+func (a *Agent) sender() *Sender {
+	if a.Sender != nil {
+		return a.Sender
+	}
+	return &a.zero
+}
+
+// Wake makes a running agent look at its queue again: somebody else has changed
+// it.
+func (a *Agent) Wake() { a.wake.set() }
+
+// Configure replaces the settings. A running agent goes by them from now on;
+// deliveries under way are not cut short, and connections over a lower limit
+// end as they become free. The error is that of Settings.Validate, and nothing
+// has changed then.
+func (a *Agent) Configure(s Settings) error {
+	if err := s.Validate(); err != nil {
+		return err
+	}
+	s = s.withDefaults()
+	a.mu.Lock()
+	a.settings = &s
+	a.mu.Unlock()
+	a.Wake()
+	return nil
+}
+
+// current are the settings in force. Nobody changes what it points to.
+func (a *Agent) current() *Settings {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.settings == nil {
+		s := a.Settings.withDefaults()
+		a.settings = &s
+	}
+	return a.settings
+}

@@ -1,0 +1,91 @@
+package delivery
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+// conclude makes a settlement of what an attempt found. expired says that there
+// was none: the delivery's time is over.
+func (r *run) conclude(d *queue.Delivery, report *Report, expired bool) outcome {
+	now := r.agent.clock.now()
+	o := outcome{delivery: d, settlement: queue.Settlement{Lease: d.Lease}}
+	next := r.next(d, report, now)
+	for i := range report.Recipients {
+		rr, state := &report.Recipients[i], &d.States[i]
+		result, kind := r.judge(d, rr, expired)
+		result.Recipient = state.Index
+		o.settlement.Results = append(o.settlement.Results, result)
+		e := r.event(d, rr, kind, state.Attempts+1)
+		if result.Outcome == queue.Deferred || result.Outcome == queue.Unknown {
+			e.Next, o.settlement.NotBefore = next, next
+		}
+		o.events = append(o.events, e)
+	}
+	return o
+}
+
+// judge is what a recipient's outcome means for the queue, and what to call it.
+func (r *run) judge(d *queue.Delivery, rr *RecipientReport, expired bool) (queue.Result, EventKind) {
+	result := queue.Result{Outcome: rr.Outcome, Reply: rr.Reply}
+	switch {
+	case expired:
+		result.Outcome = queue.Failed
+		return result, Expired
+	case rr.Outcome == queue.Delivered:
+		return result, Delivered
+	case rr.Outcome == queue.Failed:
+		return result, Failed
+	case rr.Outcome == queue.Unknown && d.Message.Guarantee == queue.AtMostOnce:
+		// Whoever wants it at most once would rather have it not at all than
+		// twice.
+		result.Outcome = queue.Failed
+		return result, Failed
+	case rr.Outcome == queue.Unknown:
+		return result, UnknownOutcome
+	default:
+		return result, Deferred
+	}
+}
+
+// next is when what stays of a delivery is tried again: by the schedule, but no
+// later than it expires.
+func (r *run) next(d *queue.Delivery, report *Report, now time.Time) time.Time {
+	retry := Retry{Destination: d.Lease.Destination, Arrived: d.Message.Arrived, Now: now}
+	for i := range report.Recipients {
+		retry.Attempts = max(retry.Attempts, d.States[i].Attempts+1)
+		if rr := &report.Recipients[i]; rr.Outcome == queue.Deferred || rr.Outcome == queue.Unknown {
+			retry.Outcome, retry.Reply = rr.Outcome, rr.Reply
+		}
+	}
+	next := now.Add(time.Hour) // where the application's schedule panics
+	r.agent.guard(func() { next = r.agent.current().nextAttempt(retry, rand.Float64) })
+	if expiry := r.expiry(d); next.After(expiry) {
+		return expiry
+	}
+	return next
+}
+
+// event is what is told of a recipient's outcome.
+func (r *run) event(d *queue.Delivery, rr *RecipientReport, kind EventKind, attempt int) Event {
+	return Event{
+		Kind: kind, ID: d.Message.ID, From: d.Message.From, Recipient: rr.Address,
+		Destination: d.Lease.Destination, Attempt: attempt, Host: rr.Host, Addr: rr.Addr,
+		Route: rr.Route, TLS: rr.TLS, Code: rr.Reply.Code, Enhanced: rr.Reply.Enhanced,
+		Reply: rr.Reply.Bounded().Text, Tenant: d.Message.Tenant, Metadata: d.Message.Metadata, Err: rr.Err,
+	}
+}
+
+// tell hands on the events of an outcome that the queue has. Where the lease was
+// lost only what really happened is told: somebody else decides about the rest.
+func (a *Agent) tell(o *outcome, s *queue.Settled) {
+	now := time.Now()
+	for i := range o.events {
+		o.events[i].Time = now
+		if s.Err == nil || o.events[i].Kind == Delivered {
+			a.events.add(o.events[i])
+		}
+	}
+}

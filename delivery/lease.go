@@ -1,0 +1,113 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+const (
+	// leaseLength is for how long deliveries are claimed, and extended.
+	leaseLength = queue.DefaultLease
+	// leaseRest is how much of a lease is left when it is extended, and
+	// leaseCheck how often they are looked at.
+	leaseRest  = leaseLength / 2
+	leaseCheck = time.Minute
+	// leaseMargin is how much of a lease must be left for a final dot: the time
+	// the server may take to act on it is not ours to know, the way there is.
+	leaseMargin = 5 * time.Second
+)
+
+// leases are those of all claimed deliveries.
+type leases struct {
+	mu   sync.Mutex
+	held map[leaseKey]*queue.Lease
+}
+
+type leaseKey struct{ message, destination string }
+
+func keyOf(l *queue.Lease) leaseKey { return leaseKey{l.Message, l.Destination} }
+
+func (l *leases) add(lease queue.Lease) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.held == nil {
+		l.held = make(map[leaseKey]*queue.Lease)
+	}
+	l.held[keyOf(&lease)] = &lease
+}
+
+// remove forgets a lease that was settled. A later claim's lease of the same
+// delivery stays.
+func (l *leases) remove(lease *queue.Lease) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if have := l.held[keyOf(lease)]; have != nil && have.Token == lease.Token {
+		delete(l.held, keyOf(lease))
+	}
+}
+
+// valid reports whether a lease still has time left: what is sent under it is
+// nobody else's to send.
+func (l *leases) valid(lease *queue.Lease, now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	have := l.held[keyOf(lease)]
+	return have != nil && have.Token == lease.Token && now.Add(leaseMargin).Before(have.Until)
+}
+
+// ending are the leases that end before a time.
+func (l *leases) ending(before time.Time) (list []queue.Lease) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, lease := range l.held {
+		if lease.Until.Before(before) {
+			list = append(list, *lease)
+		}
+	}
+	return list
+}
+
+// extended notes how long a lease lasts now.
+func (l *leases) extended(lease queue.Lease) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if have := l.held[keyOf(&lease)]; have != nil && have.Token == lease.Token {
+		have.Until = lease.Until
+	}
+}
+
+// run extends leases until ctx ends.
+func (l *leases) run(ctx context.Context, r *run) {
+	tick := time.NewTicker(leaseCheck)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			l.extend(ctx, r)
+		}
+	}
+}
+
+// extend extends what ends soon. A lease that is lost is forgotten, and with it
+// the right to send the final dot; what the queue cannot extend just now is
+// tried again at the next turn.
+func (l *leases) extend(ctx context.Context, r *run) {
+	now := r.agent.clock.now()
+	for _, lease := range l.ending(now.Add(leaseRest)) {
+		longer, err := r.queue.Extend(ctx, r.agent.clock.now(), lease, leaseLength)
+		switch {
+		case err == nil:
+			l.extended(longer)
+		case errors.Is(err, queue.ErrLeaseLost):
+			l.remove(&lease)
+		case ctx.Err() != nil:
+			return
+		}
+	}
+}

@@ -1,0 +1,156 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+// outcome is what became of a delivery, on its way into the queue.
+type outcome struct {
+	delivery   *queue.Delivery
+	settlement queue.Settlement
+	events     []Event
+}
+
+// settler hands outcomes to the queue: all that are ready at once, so that they
+// share what a settlement costs, and none waits for another to become ready.
+type settler struct {
+	mu      sync.Mutex
+	pending []outcome
+	closed  bool
+	more    signal
+	done    chan struct{}
+}
+
+// Times between tries at a queue that fails.
+const (
+	firstPause = 100 * time.Millisecond
+	lastPause  = 10 * time.Second
+
+	// lastTries is for how long a settlement is tried once the agent is to end.
+	lastTries = 10 * time.Second
+)
+
+func newSettler() settler { return settler{done: make(chan struct{})} }
+
+// add takes an outcome and does not wait.
+func (s *settler) add(o outcome) {
+	s.mu.Lock()
+	s.pending = append(s.pending, o)
+	s.mu.Unlock()
+	s.more.set()
+}
+
+// close says that nothing more comes; wait returns when all is settled.
+func (s *settler) close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.more.set()
+}
+
+func (s *settler) wait() { <-s.done }
+
+// take waits for outcomes, and returns none when no more come.
+func (s *settler) take(spare []outcome) []outcome {
+	for {
+		s.mu.Lock()
+		batch, closed := s.pending, s.closed
+		s.pending = spare[:0]
+		s.mu.Unlock()
+		if len(batch) > 0 || closed {
+			return batch
+		}
+		<-s.more.seen()
+	}
+}
+
+// run settles until close.
+func (s *settler) run(r *run) {
+	defer close(s.done)
+	var batch, spare []outcome
+	var list []queue.Settlement
+	for {
+		batch, spare = s.take(spare), batch
+		if len(batch) == 0 {
+			return
+		}
+		list = list[:0]
+		for i := range batch {
+			list = append(list, batch[i].settlement)
+		}
+		s.settle(r, batch, list)
+		clear(list)
+		clear(batch)
+	}
+}
+
+// settle records a batch. While the queue fails, or a settlement in it, it is
+// tried again: settling twice is safe, and the mail is where it was.
+func (s *settler) settle(r *run, batch []outcome, list []queue.Settlement) {
+	var (
+		pause = firstPause
+		end   time.Time
+	)
+	for {
+		result, err := r.queue.Settle(context.WithoutCancel(r.work), r.agent.clock.now(), list)
+		if err == nil {
+			if batch, list = r.recorded(batch, list, result); len(batch) == 0 {
+				return
+			}
+		}
+		if errors.Is(err, queue.ErrClosed) || s.late(&end) {
+			break
+		}
+		<-time.After(pause)
+		pause = min(2*pause, lastPause)
+	}
+	for i := range batch {
+		r.leases.remove(&batch[i].settlement.Lease)
+	}
+}
+
+// recorded tells of what the queue has now, and returns what it could not store.
+func (r *run) recorded(
+	batch []outcome, list []queue.Settlement, result []queue.Settled,
+) ([]outcome, []queue.Settlement) {
+	var left []outcome
+	var again []queue.Settlement
+	for i := range batch {
+		err := result[i].Err
+		var (
+			wrong *queue.ResultError
+			bad   *queue.MessageError
+		)
+		switch {
+		case err == nil, errors.Is(err, queue.ErrLeaseLost), errors.As(err, &wrong):
+			r.leases.remove(&batch[i].settlement.Lease)
+			r.agent.tell(&batch[i], &result[i])
+		case errors.As(err, &bad):
+			// A report that is no message keeps no mail from being settled.
+			batch[i].settlement.Create = nil
+			fallthrough
+		default:
+			left, again = append(left, batch[i]), append(again, batch[i].settlement)
+		}
+	}
+	return left, again
+}
+
+// late reports whether a failing queue has been tried for long enough: never,
+// until the agent is to end.
+func (s *settler) late(end *time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		return false
+	}
+	if end.IsZero() {
+		*end = time.Now().Add(lastTries)
+	}
+	return time.Now().After(*end)
+}
