@@ -79,6 +79,10 @@ const (
 	// BadDomain: not a domain and not an address literal; DNS was not asked.
 	// 5.1.2, or 5.1.3 for what looks like a literal.
 	BadDomain
+	// Misconfigured: a next hop that the operator named cannot be used, for DNS
+	// firmly says that it has no address, or the Router itself makes no sense.
+	// 4.3.5, temporary: the operator's mistake must not bounce mail.
+	Misconfigured
 )
 
 // Temporary is whether asking again later may end differently.
@@ -108,13 +112,16 @@ func (o Outcome) String() string {
 		return "mail exchangers point back to this host"
 	case BadDomain:
 		return "not a domain name"
+	case Misconfigured:
+		return "cannot be used as configured"
 	default:
 		return "no answer from DNS for now"
 	}
 }
 
-// status is the SMTP reply code and the enhanced code of an outcome.
-func (o Outcome) status() (code int, enhanced string) {
+// Status is the SMTP reply code and the enhanced status code (RFC 3463) that go
+// with an outcome.
+func (o Outcome) Status() (code int, enhanced string) {
 	switch o {
 	case NoSuchDomain, NoMailHost:
 		return 550, "5.1.2"
@@ -126,6 +133,8 @@ func (o Outcome) status() (code int, enhanced string) {
 		return 554, "5.4.6"
 	case BadDomain:
 		return 553, "5.1.2"
+	case Misconfigured:
+		return 451, "4.3.5"
 	default:
 		return 451, "4.4.3"
 	}
@@ -133,7 +142,7 @@ func (o Outcome) status() (code int, enhanced string) {
 
 // fail is the Error of an outcome, with its codes.
 func fail(o Outcome, domain, name string, cause error) *Error {
-	code, enhanced := o.status()
+	code, enhanced := o.Status()
 	return &Error{Domain: domain, Name: name, Outcome: o, Code: code, Enhanced: enhanced, Err: cause}
 }
 

@@ -2,6 +2,7 @@ package mx
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"strings"
 
@@ -15,11 +16,12 @@ import (
 //
 // Whoever names a host means it: loopback, link-local and private addresses,
 // and this host's own, are used like any other. The family rules hold, and
-// MaxAddrsPerHost. The error is always an *Error, of outcome DNSTrouble,
-// BogusAnswer, NoUsableHost or BadDomain.
+// MaxAddrsPerHost. The error is always an *Error and always temporary, of outcome
+// DNSTrouble, BogusAnswer or Misconfigured: that a host which the operator named
+// does not exist says nothing about the mail.
 func (r *Router) Addresses(ctx context.Context, host string) (Host, error) {
 	if id := r.identity(); id.err != nil {
-		return Host{}, fail(DNSTrouble, host, "", id.err)
+		return Host{}, fail(Misconfigured, host, "", id.err)
 	}
 	named := Router{
 		Resolver: r.Resolver, AllowLoopback: true, AllowLinkLocal: true,
@@ -27,14 +29,17 @@ func (r *Router) Addresses(ctx context.Context, host string) (Host, error) {
 	}
 	if addr, ok := hostLiteral(host); ok {
 		if !r.uses(addr) {
-			return Host{}, fail(NoUsableHost, host, "", errFamily)
+			return Host{}, fail(Misconfigured, host, "", errFamily)
 		}
 		name := literalName(addr)
+		if named.class(plain(addr)) != reachable {
+			return Host{}, fail(Misconfigured, name, "", errNoAddress)
+		}
 		return Host{Name: name, Target: name, Addrs: []netip.Addr{addr}}, nil
 	}
 	name, err := address.ParseHost(host)
 	if err != nil {
-		return Host{}, failSyntax(host, err)
+		return Host{}, fail(Misconfigured, host, "", err)
 	}
 	hosts := []lookup{{name: name}}
 	h := &hosts[0]
@@ -51,8 +56,10 @@ func (r *Router) Addresses(ctx context.Context, host string) (Host, error) {
 	if err := h.failure(); err != nil {
 		return Host{}, failLookup(h.name, err)
 	}
-	return Host{}, fail(NoUsableHost, h.name, h.target(), nil)
+	return Host{}, fail(Misconfigured, h.name, h.target(), errNoAddress)
 }
+
+var errNoAddress = errors.New("the host has no address that is in use")
 
 // give sets the addresses of h that are of a family in use.
 func (r *Router) give(h *lookup, addrs ...netip.Addr) {

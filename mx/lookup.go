@@ -18,7 +18,7 @@ import (
 func (r *Router) Route(ctx context.Context, domain string) (Route, error) {
 	id := r.identity()
 	if id.err != nil {
-		return Route{}, fail(DNSTrouble, domain, "", id.err)
+		return Route{}, fail(Misconfigured, domain, "", id.err)
 	}
 	own, err := r.ownAddrs(id)
 	if err != nil {

@@ -17,7 +17,8 @@ type Route struct {
 	Kind Kind
 
 	// Hosts are the next hops in the order to try them: preference ascending,
-	// equals in random order. Each has at least one address.
+	// equals in random order; ViaSmartHost and ViaFallback, as the operator has
+	// it. Each has at least one address.
 	Hosts []Host
 
 	// LeftOut are the hosts that DNS named and the route does not use, in order
@@ -98,6 +99,12 @@ type Host struct {
 	// Login is who to log in as before mail is sent; nil is nobody. Package
 	// smarthost has the logins there are.
 	Login Login
+
+	// Identities are the names of which the host's certificate must bear one at
+	// TLSVerify (RFC 9525 calls them reference identifiers); none is Name. The
+	// first that is a DNS name goes into the handshake (SNI). One that begins with
+	// an underscore is an SRV-ID (RFC 4985), such as "_submissions.example.com".
+	Identities []string
 
 	// Secure is whether DNSSEC vouches for the addresses and the whole chain
 	// of aliases to them; NameSecure, for the first step of that chain only

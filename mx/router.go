@@ -117,7 +117,7 @@ const (
 
 // Validate says everything that is wrong with the fields, each problem with the
 // name of its field; nil where they make sense. Route and Addresses fail with
-// the same error, as DNSTrouble: a wrong configuration must not bounce mail.
+// the same error, as Misconfigured: a wrong configuration must not bounce mail.
 func (r *Router) Validate() error {
 	var problems []error
 	if r.Resolver == nil {

@@ -73,6 +73,26 @@ func (r *Router) isSelfName(id *identity, name string) bool {
 	return !r.AllowLoopback && (name == "localhost" || strings.HasSuffix(name, ".localhost"))
 }
 
+// IsSelf is whether a host is this one: by Self, by SelfAddrs, and in the relay
+// role by the addresses of the interfaces. It is for hosts that the operator
+// named; loopback says nothing about those, for a proxy listens there as well. The
+// error is an *Error, where the interfaces cannot be listed or the Router makes no
+// sense.
+func (r *Router) IsSelf(h *Host) (bool, error) {
+	id := r.identity()
+	if id.err != nil {
+		return false, fail(Misconfigured, h.Name, "", id.err)
+	}
+	own, err := r.ownAddrs(id)
+	if err != nil {
+		return false, fail(DNSTrouble, h.Name, "", err)
+	}
+	if slices.Contains(id.names, h.Name) || slices.Contains(id.names, h.Target) {
+		return true, nil
+	}
+	return slices.ContainsFunc(h.Addrs, func(a netip.Addr) bool { return slices.Contains(own, plain(a)) }), nil
+}
+
 // ownAddrs are the plain addresses that are this host's own.
 func (r *Router) ownAddrs(id *identity) ([]netip.Addr, error) {
 	if !r.Relay {

@@ -280,3 +280,39 @@ func TestRouterValidate(t *testing.T) {
 		t.Errorf("a sound router has %v", err)
 	}
 }
+
+// TestIsSelf is about hosts that the operator named.
+func TestIsSelf(t *testing.T) {
+	host := func(name, target string, list ...string) *mx.Host {
+		return &mx.Host{Name: name, Target: target, Addrs: addrs(list...)}
+	}
+	for _, test := range []struct {
+		name   string
+		router mx.Router
+		host   *mx.Host
+		want   bool
+	}{
+		{"somebody else", mx.Router{Self: []string{"us.test"}}, host("relay.test", "relay.test", "192.0.2.1"), false},
+		{"MX-28 by name, in any spelling of ours", mx.Router{Self: []string{"US.test."}}, host("us.test", "us.test", "192.0.2.1"), true},
+		{"MX-28 by an alias of ours", mx.Router{Self: []string{"us.test"}}, host("relay.test", "us.test", "192.0.2.1"), true},
+		{"MX-28 by an address said to be ours", mx.Router{SelfAddrs: addrs("192.0.2.1")}, host("relay.test", "relay.test", "192.0.2.9", "192.0.2.1"), true},
+		{"the interfaces of a sender do not count", mx.Router{InterfaceAddrs: onEth0("192.0.2.1")}, host("relay.test", "relay.test", "192.0.2.1"), false},
+		{"MX-28 the interfaces of a relay do", mx.Router{Relay: true, InterfaceAddrs: onEth0("192.0.2.1")}, host("relay.test", "relay.test", "192.0.2.1"), true},
+		{"loopback may be a proxy", mx.Router{Relay: true, InterfaceAddrs: onEth0("127.0.0.1")}, host("localhost", "localhost", "127.0.0.1"), false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			test.router.Resolver = zone(t, "")
+			if got, err := test.router.IsSelf(test.host); got != test.want || err != nil {
+				t.Errorf("%v, %v; want %v", got, err, test.want)
+			}
+		})
+	}
+	for name, r := range map[string]*mx.Router{
+		"no resolver": {}, "no interfaces": {Resolver: zone(t, ""), Relay: true, InterfaceAddrs: func() ([]net.Addr, error) { return nil, errors.New("broken") }},
+	} {
+		_, err := r.IsSelf(host("relay.test", "relay.test"))
+		if e, ok := errors.AsType[*mx.Error](err); !ok || !e.Temporary() {
+			t.Errorf("%s: %v, want a temporary error", name, err)
+		}
+	}
+}
