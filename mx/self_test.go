@@ -288,17 +288,17 @@ func TestIsSelf(t *testing.T) {
 	}
 	for _, test := range []struct {
 		name   string
-		router mx.Router
+		router *mx.Router
 		host   *mx.Host
 		want   bool
 	}{
-		{"somebody else", mx.Router{Self: []string{"us.test"}}, host("relay.test", "relay.test", "192.0.2.1"), false},
-		{"MX-28 by name, in any spelling of ours", mx.Router{Self: []string{"US.test."}}, host("us.test", "us.test", "192.0.2.1"), true},
-		{"MX-28 by an alias of ours", mx.Router{Self: []string{"us.test"}}, host("relay.test", "us.test", "192.0.2.1"), true},
-		{"MX-28 by an address said to be ours", mx.Router{SelfAddrs: addrs("192.0.2.1")}, host("relay.test", "relay.test", "192.0.2.9", "192.0.2.1"), true},
-		{"the interfaces of a sender do not count", mx.Router{InterfaceAddrs: onEth0("192.0.2.1")}, host("relay.test", "relay.test", "192.0.2.1"), false},
-		{"MX-28 the interfaces of a relay do", mx.Router{Relay: true, InterfaceAddrs: onEth0("192.0.2.1")}, host("relay.test", "relay.test", "192.0.2.1"), true},
-		{"loopback may be a proxy", mx.Router{Relay: true, InterfaceAddrs: onEth0("127.0.0.1")}, host("localhost", "localhost", "127.0.0.1"), false},
+		{"somebody else", &mx.Router{Self: []string{"us.test"}}, host("relay.test", "relay.test", "192.0.2.1"), false},
+		{"MX-28 by name, in any spelling of ours", &mx.Router{Self: []string{"US.test."}}, host("us.test", "us.test", "192.0.2.1"), true},
+		{"MX-28 by an alias of ours", &mx.Router{Self: []string{"us.test"}}, host("relay.test", "us.test", "192.0.2.1"), true},
+		{"MX-28 by an address said to be ours", &mx.Router{SelfAddrs: addrs("192.0.2.1")}, host("relay.test", "relay.test", "192.0.2.9", "192.0.2.1"), true},
+		{"the interfaces of a sender do not count", &mx.Router{InterfaceAddrs: onEth0("192.0.2.1")}, host("relay.test", "relay.test", "192.0.2.1"), false},
+		{"MX-28 the interfaces of a relay do", &mx.Router{Relay: true, InterfaceAddrs: onEth0("192.0.2.1")}, host("relay.test", "relay.test", "192.0.2.1"), true},
+		{"loopback may be a proxy", &mx.Router{Relay: true, InterfaceAddrs: onEth0("127.0.0.1")}, host("localhost", "localhost", "127.0.0.1"), false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			test.router.Resolver = zone(t, "")
