@@ -20,6 +20,9 @@ type hop struct {
 
 	clear      bool // TLS is broken there and not required
 	noChunking bool // BDAT is broken there
+
+	gate *gate  // an agent's limits; nil is none
+	site string // whom its connections count for
 }
 
 func (h *hop) key() sessionKey {
@@ -43,16 +46,31 @@ func (h *hop) fail(stage Stage, verdict Verdict, enhanced string, cause error) *
 	return &Error{Stage: stage, Host: h.host.Name, Addr: h.addr, Verdict: verdict, Enhanced: enhanced, Err: cause}
 }
 
-// session takes up a kept session or makes one that is ready for mail.
-func (s *Sender) session(ctx context.Context, h *hop, ts traces, fresh bool) (*session, *Error) {
-	if !fresh && s.MaxIdle >= 0 {
-		if kept := s.pool.take(h.key(), time.Now()); kept != nil {
-			kept.follow(h, ts)
-			ts.reused(h.host.Name, h.addr)
-			return kept, nil
+// kept takes up a session from before, where there is one that will do.
+func (s *Sender) kept(h *hop, ts traces) *session {
+	if s.MaxIdle < 0 {
+		return nil
+	}
+	kept := s.pool.take(h.key(), h.site, time.Now())
+	if kept != nil {
+		kept.follow(h, ts)
+		ts.reused(h.host.Name, h.addr)
+	}
+	return kept
+}
+
+// fresh makes a session that is ready for mail, once the agent's limits, where
+// there is one, have room for it.
+func (s *Sender) fresh(ctx context.Context, h *hop, ts traces) (*session, *Error) {
+	var place *pass
+	if h.gate != nil {
+		var err error
+		want := pass{gate: h.gate, site: h.site, host: h.host.Name, addr: h.addr.Addr()}
+		if place, err = h.gate.enter(ctx, &s.pool, want); err != nil {
+			return nil, h.fail(StageConnect, NotNow, "4.4.7", err)
 		}
 	}
-	made, err := s.connect(ctx, h, ts)
+	made, err := s.connect(ctx, h, ts, place)
 	if err != nil {
 		return nil, err
 	}
@@ -62,17 +80,21 @@ func (s *Sender) session(ctx context.Context, h *hop, ts traces, fresh bool) (*s
 
 // connect dials, reads the greeting, says EHLO, and brings up the TLS that the
 // policy asks for (RFC 5321 sections 3.1 and 3.2, RFC 3207).
-func (s *Sender) connect(ctx context.Context, h *hop, ts traces) (*session, *Error) {
+func (s *Sender) connect(ctx context.Context, h *hop, ts traces, place *pass) (*session, *Error) {
 	ts.connect(h.host.Name, h.addr)
 	conn, err := s.dial(ctx, h.addr, h.source)
 	ts.connected(h.host.Name, h.addr, err)
 	if err != nil {
+		place.leave()
 		return nil, h.fail(StageConnect, NotNow, "4.4.1", err)
 	}
-	made := &session{key: h.key(), addr: h.addr.String(), expires: h.policy.Expires}
+	made := &session{
+		key: h.key(), addr: h.addr.String(), expires: h.policy.Expires, born: time.Now(), pass: place,
+	}
 	made.Session, err = smtp.New(conn, s.sessionConfig(h))
 	if err != nil {
 		conn.Close()
+		place.leave()
 		return nil, h.fail(StageHello, NotNow, "4.3.5", err)
 	}
 	made.follow(h, ts)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/nexthop-mail/nexthop/internal/address"
 	"github.com/nexthop-mail/nexthop/internal/content"
+	"github.com/nexthop-mail/nexthop/mx"
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
@@ -18,6 +19,12 @@ type job struct {
 	report  *Report
 	commit  func() error // asked before the octets that make a host take it; may be nil
 	walks   []walk       // one per destination
+
+	// What an agent has to say: its limits, and the order among equal hosts.
+	gate   *gate
+	site   string
+	spread func([]mx.Host)
+
 	repeats []repeat
 	alone   [1]walk // where there is one destination
 }

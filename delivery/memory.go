@@ -48,30 +48,42 @@ type penalty struct {
 	probing  bool
 }
 
-// penalised is the failure an address is left alone for, or nil.
-func (m *hostMemory) penalised(addr netip.AddrPort, now time.Time) *Error {
+// penalised reports whether an address is left alone: it failed a moment ago,
+// or somebody is finding out whether it still does.
+func (m *hostMemory) penalised(addr netip.AddrPort, now time.Time) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if p := m.failed[addr]; p != nil && now.Before(p.until) {
+	p := m.failed[addr]
+	return p != nil && (p.probing || now.Before(p.until))
+}
+
+// failure is the last failure of an address, or nil.
+func (m *hostMemory) failure(addr netip.AddrPort) *Error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if p := m.failed[addr]; p != nil {
 		return p.err
 	}
 	return nil
 }
 
-// probe takes the right to try a penalised address; only one caller at a time
-// has it, until the address fails or succeeds or the probe is dropped.
-func (m *hostMemory) probe(addr netip.AddrPort) bool {
+// ask says whether an address may be dialled. One that failed may be again when
+// its time is over, or at once where anyway is set because there is no better
+// one: by one caller only, who has the right to probe it until it fails,
+// succeeds, or the probe is dropped. So a host that takes half a minute to fail
+// costs that once, and not every message that comes meanwhile.
+func (m *hostMemory) ask(addr netip.AddrPort, anyway bool, now time.Time) (ok, probe bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	p := m.failed[addr]
-	if p == nil {
-		return true
-	}
-	if p.probing {
-		return false
+	switch {
+	case p == nil:
+		return true, false
+	case p.probing, now.Before(p.until) && !anyway:
+		return false, false
 	}
 	p.probing = true
-	return true
+	return true, true
 }
 
 // dropProbe gives the right back without a finding.

@@ -3,6 +3,7 @@ package delivery
 import (
 	"context"
 	"maps"
+	"math"
 	"net/netip"
 	"slices"
 	"sync"
@@ -30,11 +31,15 @@ type session struct {
 	key        sessionKey
 	protection Protection
 	expires    time.Time // its policy's; zero is never
+	born       time.Time
+	messages   int   // carried, or tried
+	pass       *pass // its place among an agent's connections; may be nil
 	reused     bool
 
-	timer *time.Timer // ends it when idle too long
-	addr  string      // where it leads
-	below *session    // kept before it, under the same key
+	timer  *time.Timer // ends it when idle too long
+	unused time.Time   // since when
+	addr   string      // where it leads
+	below  *session    // kept before it, under the same key
 }
 
 const (
@@ -53,20 +58,29 @@ type pool struct {
 	ending map[*session]chan struct{} // those being ended, each closed when it is
 }
 
-// take returns a kept session for key that still answers, or nil.
-func (p *pool) take(key sessionKey, now time.Time) *session {
+// spent reports whether a session is too old, or has carried enough, to carry
+// more.
+func (s *session) spent(now time.Time) bool {
+	return !s.expires.IsZero() && !now.Before(s.expires) || s.pass.spent(s.born, s.messages, now)
+}
+
+// take returns a kept session for key that still answers, or nil. site is whom
+// it counts for from now on, with an agent.
+func (p *pool) take(key sessionKey, site string, now time.Time) *session {
 	for {
 		s := p.pop(key)
 		if s == nil {
 			return nil
 		}
-		if !s.expires.IsZero() && !now.Before(s.expires) {
+		s.pass.resume(site)
+		if s.spent(now) {
 			p.end(s)
 			continue
 		}
 		// A 421 or an end of file that waits there is seen before anything is sent.
 		if s.Check() != nil {
 			s.Close()
+			s.pass.leave()
 			continue
 		}
 		s.reused = true
@@ -118,22 +132,28 @@ func (p *pool) remove(s *session) bool {
 // keep puts a session back, or ends it where it is of no more use.
 func (p *pool) keep(s *session, maxIdle int, timeout time.Duration) {
 	s.SetTrace(nil)
-	if maxIdle == 0 {
+	perKey := maxIdlePerKey
+	switch {
+	case maxIdle < 0:
+	case s.pass != nil:
+		maxIdle, perKey = math.MaxInt, math.MaxInt // an agent's limits count kept ones, too
+	case maxIdle == 0:
 		maxIdle = defaultMaxIdle
 	}
 	if timeout <= 0 {
 		timeout = defaultIdleTimeout
 	}
-	if !s.Reusable() || !p.add(s, maxIdle, timeout) {
+	s.messages++
+	if !s.Reusable() || s.spent(time.Now()) || !p.add(s, maxIdle, perKey, timeout) {
 		p.end(s)
 	}
 }
 
-func (p *pool) add(s *session, maxIdle int, timeout time.Duration) bool {
+func (p *pool) add(s *session, maxIdle, perKey int, timeout time.Duration) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	st := p.idle[s.key]
-	if p.closed || p.count >= maxIdle || st.height >= maxIdlePerKey {
+	if p.closed || p.count >= maxIdle || st.height >= perKey {
 		return false
 	}
 	if p.idle == nil {
@@ -148,7 +168,31 @@ func (p *pool) add(s *session, maxIdle int, timeout time.Duration) bool {
 	st.height++
 	p.idle[s.key] = st
 	p.count++
+	s.unused = time.Now()
+	s.pass.rest()
 	return true
+}
+
+// evict ends the kept session that has been unused longest among those whose
+// place is wanted, if there is one.
+func (p *pool) evict(wanted func(*pass) bool) {
+	p.mu.Lock()
+	var oldest *session
+	for _, st := range p.idle {
+		for s := st.top; s != nil; s = s.below {
+			if s.pass != nil && wanted(s.pass) && (oldest == nil || s.unused.Before(oldest.unused)) {
+				oldest = s
+			}
+		}
+	}
+	if oldest != nil {
+		p.remove(oldest)
+	}
+	p.mu.Unlock()
+	if oldest != nil {
+		oldest.pass.resume("")
+		p.end(oldest)
+	}
 }
 
 // expire ends a session nobody took up in time. One that was taken up between
@@ -158,6 +202,7 @@ func (p *pool) expire(s *session) {
 	kept := p.remove(s)
 	p.mu.Unlock()
 	if kept {
+		s.pass.resume("")
 		p.end(s)
 	}
 }
@@ -173,6 +218,7 @@ func (p *pool) end(s *session) {
 	p.ending[s] = ended
 	go func() {
 		s.Quit(context.Background())
+		s.pass.leave()
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		delete(p.ending, s)
@@ -184,6 +230,7 @@ func (p *pool) end(s *session) {
 // then. Messages may still be sent meanwhile; it does not wait for theirs.
 func (p *pool) close() {
 	for _, s := range p.empty() {
+		s.pass.resume("")
 		p.end(s)
 	}
 	p.mu.Lock()

@@ -30,6 +30,7 @@ type walk struct {
 	connections int  // tried so far
 	sessions    int  // of those, the ones that reached MAIL
 	probing     bool // every address failed a moment ago
+	probes      bool // this walk is the one that finds out about the address
 
 	// Where the walk is, and what it works with there.
 	hop      hop
@@ -59,10 +60,18 @@ func (w *walk) run(ctx context.Context, s *Sender, job *job) {
 		w.noRoute(ctx, err)
 		return
 	}
+	w.along(ctx, &route)
+}
+
+// along takes the recipients along a route.
+func (w *walk) along(ctx context.Context, route *mx.Route) {
 	w.ledger.route(route.Kind)
-	w.leftOut(&route)
-	w.probing = w.allPenalised(&route)
-	w.hosts(ctx, &route)
+	w.leftOut(route)
+	w.probing = w.allPenalised(route)
+	if w.job.spread != nil {
+		w.job.spread(route.Hosts)
+	}
+	w.hosts(ctx, route)
 	w.ledger.close()
 }
 
@@ -100,27 +109,38 @@ func (w *walk) host(ctx context.Context, route *mx.Route, host *mx.Host) step {
 	return toNextHost
 }
 
-// address visits one address unless it failed a moment ago.
+// address visits one address.
 func (w *walk) address(ctx context.Context, h *hop) step {
 	w.ledger.atAddress()
 	memory := &w.sender.memory
-	if w.probing {
-		if !memory.probe(h.addr) {
-			return w.remembered(h)
-		}
-		defer memory.dropProbe(h.addr)
-	} else if memory.penalised(h.addr, time.Now()) != nil {
-		return w.remembered(h)
-	}
+	h.gate, h.site = w.job.gate, w.job.site
 	h.source = w.sender.sourceFor(w.job.pin(), h.addr.Addr())
 	noTLS, noChunking := memory.doesNotWork(h.addr, time.Now())
 	h.clear, h.noChunking = noTLS && h.policy.Level == mx.TLSMay, noChunking
+	defer func() {
+		if w.probes {
+			memory.dropProbe(h.addr)
+			w.probes = false
+		}
+	}()
 	return w.visit(ctx, h)
+}
+
+// mayDial reports whether the address is to be connected to: not where it
+// failed a moment ago, and after a while by one caller only, until that one has
+// found how it is now.
+func (w *walk) mayDial(h *hop) bool {
+	if w.probes {
+		return true
+	}
+	var ok bool
+	ok, w.probes = w.sender.memory.ask(h.addr, w.probing, time.Now())
+	return ok
 }
 
 // remembered leaves an address out for what it did a moment ago.
 func (w *walk) remembered(h *hop) step {
-	e := w.sender.memory.penalised(h.addr, time.Now())
+	e := w.sender.memory.failure(h.addr)
 	if e == nil {
 		return toNextAddress
 	}
@@ -144,17 +164,22 @@ func (w *walk) visit(ctx context.Context, h *hop) step {
 			w.ledger.end(StopLimit)
 			return toEnd
 		}
-		w.connections++
-		sess, err := w.sender.session(ctx, h, w.traces, fresh)
-		if err != nil {
-			if next, again := w.noSession(ctx, h, err, began); !again {
-				return next
-			}
-			continue
+		var sess *session
+		if !fresh {
+			sess = w.sender.kept(h, w.traces)
 		}
-		if sess.reused {
-			w.connections--
-		} else {
+		if sess == nil {
+			if !w.mayDial(h) {
+				return w.remembered(h)
+			}
+			w.connections++
+			var err *Error
+			if sess, err = w.sender.fresh(ctx, h, w.traces); err != nil {
+				if next, again := w.noSession(ctx, h, err, began); !again {
+					return next
+				}
+				continue
+			}
 			w.sender.memory.succeed(h.addr)
 		}
 		next, again := w.converse(ctx, h, sess)
@@ -320,7 +345,7 @@ func (w *walk) allPenalised(route *mx.Route) bool {
 	for i := range route.Hosts {
 		host := &route.Hosts[i]
 		for _, ip := range host.Addrs {
-			if w.sender.memory.penalised(w.sender.addrPort(host, ip), now) == nil {
+			if !w.sender.memory.penalised(w.sender.addrPort(host, ip), now) {
 				return false
 			}
 		}

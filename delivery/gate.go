@@ -1,0 +1,197 @@
+package delivery
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/mx"
+)
+
+// gate keeps an agent's connections to its limits: those in use and those kept
+// for the next message. A place for a new one that an unused one takes up is
+// made by ending that one.
+type gate struct {
+	limits func() *Limits
+
+	mu      sync.Mutex
+	total   int
+	sites   map[string]int
+	hosts   map[string]tally
+	addrs   map[netip.Addr]int
+	changed chan struct{} // closed when a connection has ended
+}
+
+// tally is how many connections a host has, and how many of them are kept
+// unused.
+type tally struct{ open, idle int }
+
+// pass is the right to one connection. A nil pass is one nobody counts.
+type pass struct {
+	gate *gate
+	site string
+	host string
+	addr netip.Addr
+}
+
+func newGate(limits func() *Limits) *gate {
+	return &gate{
+		limits: limits,
+		sites:  make(map[string]int), hosts: make(map[string]tally), addrs: make(map[netip.Addr]int),
+		changed: make(chan struct{}),
+	}
+}
+
+// enter waits for the right to a connection. While a limit is reached it ends
+// kept sessions that stand in the way.
+func (g *gate) enter(ctx context.Context, p *pool, want pass) (*pass, error) {
+	for {
+		full, changed := g.try(&want)
+		if full == nil {
+			return &want, nil
+		}
+		p.evict(full)
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-changed:
+		}
+	}
+}
+
+// try takes a place, or says which sessions take up what is missing, and what
+// is closed when one of them has ended.
+func (g *gate) try(want *pass) (full func(*pass) bool, changed <-chan struct{}) {
+	limits := g.limits()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case g.total >= limits.Connections:
+		return func(*pass) bool { return true }, g.changed
+	case g.addrs[want.addr] >= limits.PerAddress:
+		return func(p *pass) bool { return p.addr == want.addr }, g.changed
+	case g.hosts[want.host].open >= limits.PerHost:
+		return func(p *pass) bool { return p.host == want.host }, g.changed
+	case g.sites[want.site] >= limits.PerSite:
+		return func(p *pass) bool { return p.site == want.site }, g.changed
+	}
+	g.count(want, 1)
+	return nil, nil
+}
+
+func (g *gate) count(p *pass, n int) {
+	g.total += n
+	if g.sites[p.site] += n; g.sites[p.site] == 0 {
+		delete(g.sites, p.site)
+	}
+	if g.addrs[p.addr] += n; g.addrs[p.addr] == 0 {
+		delete(g.addrs, p.addr)
+	}
+	g.tally(p.host, n, 0)
+}
+
+func (g *gate) tally(host string, open, idle int) {
+	t := g.hosts[host]
+	t.open += open
+	t.idle += idle
+	if t == (tally{}) {
+		delete(g.hosts, host)
+	} else {
+		g.hosts[host] = t
+	}
+}
+
+// leave gives a connection's place back.
+func (p *pass) leave() {
+	if p == nil {
+		return
+	}
+	p.gate.mu.Lock()
+	defer p.gate.mu.Unlock()
+	p.gate.count(p, -1)
+	close(p.gate.changed)
+	p.gate.changed = make(chan struct{})
+}
+
+// rest and resume say that a connection is kept unused, and that it is taken up
+// again: by the site given, which it counts for from then on.
+func (p *pass) rest() {
+	if p == nil {
+		return
+	}
+	p.gate.mu.Lock()
+	defer p.gate.mu.Unlock()
+	p.gate.tally(p.host, 0, 1)
+}
+
+func (p *pass) resume(site string) {
+	if p == nil {
+		return
+	}
+	g := p.gate
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.tally(p.host, 0, -1)
+	if site == "" || site == p.site {
+		return
+	}
+	if g.sites[p.site]--; g.sites[p.site] == 0 {
+		delete(g.sites, p.site)
+	}
+	p.site = site
+	g.sites[site]++
+}
+
+// spent reports whether a session has carried what one may.
+func (p *pass) spent(born time.Time, messages int, now time.Time) bool {
+	if p == nil {
+		return false
+	}
+	l := p.gate.limits()
+	return now.Sub(born) >= l.ConnectionLife || l.Messages > 0 && messages >= l.Messages
+}
+
+// size is how many connections are open or being opened.
+func (g *gate) size() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.total
+}
+
+// spread puts hosts of equal preference in the order in which they should be
+// tried: those with a session to spare first, because the host that answers
+// fastest has them back first; then those with less than their share; then the
+// rest. Among these the order that was drawn stays, and preference is never
+// touched.
+func (g *gate) spread(hosts []mx.Host, share func(equals []mx.Host) int) {
+	for len(hosts) > 1 {
+		n := 1
+		for n < len(hosts) && hosts[n].Preference == hosts[0].Preference {
+			n++
+		}
+		if n > 1 {
+			g.rank(hosts[:n], share(hosts[:n]))
+		}
+		hosts = hosts[n:]
+	}
+}
+
+func (g *gate) rank(equals []mx.Host, share int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	most := min(share, g.limits().PerHost)
+	place := func(h *mx.Host) int {
+		t := g.hosts[h.Name]
+		switch {
+		case t.open-t.idle >= most:
+			return 2
+		case t.idle > 0:
+			return 0
+		default:
+			return 1
+		}
+	}
+	slices.SortStableFunc(equals, func(a, b mx.Host) int { return place(&a) - place(&b) })
+}
