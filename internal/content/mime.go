@@ -75,7 +75,7 @@ func parameter(s []byte) (value, rest []byte, ok bool) {
 			end = len(s)
 		}
 		value = bytes.TrimRight(s[:end], " \t")
-		return value, s[end:], bytes.IndexAny(value, `"( `+"\t") < 0
+		return value, s[end:], !bytes.ContainsAny(value, `"( `+"\t")
 	}
 	for i := 1; i < len(s); i++ {
 		switch {
