@@ -101,7 +101,7 @@ func ExampleSender_Explain() {
 		backup A   127.0.0.1`}
 	sender := &delivery.Sender{Resolver: dns, TLS: mx.TLSVerify}
 
-	explanation, _ := sender.Explain(context.Background(), "example.com")
+	explanation, _ := sender.Explain(context.Background(), "alice@example.org", "example.com")
 	fmt.Print(explanation)
 	// Output:
 	// example.com: mail goes by MX records

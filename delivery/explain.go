@@ -28,12 +28,13 @@ type PolicyAnswer struct {
 	Err    error
 }
 
-// Explain finds the route for a recipient domain and the TLS policy of every
-// host on it, without connecting. The error is nil where there is a route, else
-// the Explanation's Err. The Explanation is never nil.
-func (s *Sender) Explain(ctx context.Context, domain string) (*Explanation, error) {
+// Explain finds the route for mail from a sender to a recipient domain and the
+// TLS policy of every host on it, without connecting. from is the reverse-path,
+// by which a Router may decide; "" is the null one. The error is nil where there
+// is a route, else the Explanation's Err. The Explanation is never nil.
+func (s *Sender) Explain(ctx context.Context, from, domain string) (*Explanation, error) {
 	e := &Explanation{Domain: domain}
-	route, err := s.route(ctx, "", domain)
+	route, err := s.route(ctx, from, domain)
 	if err != nil {
 		e.Err = routingError(err)
 		e.Route.LeftOut = leftOutOf(err)

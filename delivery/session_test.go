@@ -370,7 +370,7 @@ func TestSelfAnswers(t *testing.T) {
 func TestExplain(t *testing.T) {
 	bubble(t, zone, servers(script()), func(t *testing.T, r *rig) {
 		r.sender.Self = []string{"mx2.e.test"}
-		e, err := r.sender.Explain(t.Context(), "E.test.")
+		e, err := r.sender.Explain(t.Context(), "a@from.test", "E.test.")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -384,9 +384,28 @@ func TestExplain(t *testing.T) {
 		if len(r.net.Dials()) != 0 {
 			t.Error("somebody was dialled")
 		}
-		e, err = r.sender.Explain(t.Context(), "nowhere.test")
+		e, err = r.sender.Explain(t.Context(), "a@from.test", "nowhere.test")
 		if err == nil || !strings.Contains(e.String(), "5.1.2") {
 			t.Errorf("%v, %s", err, e)
 		}
 	})
+	t.Run("the router is told who sends, as it is for a message", func(t *testing.T) {
+		asked := &bySender{}
+		sender := &delivery.Sender{Router: asked}
+		defer sender.Close()
+		_, _ = sender.Explain(t.Context(), "a@from.test", "e.test")
+		_, _ = sender.Send(t.Context(), message("u@e.test"))
+		if !slices.Equal(asked.from, []string{"a@from.test", "a@from.test"}) {
+			t.Errorf("asked about mail from %q", asked.from)
+		}
+	})
+}
+
+// bySender is a router that notes whose mail it is asked about, and has no
+// route for any.
+type bySender struct{ from []string }
+
+func (r *bySender) Route(_ context.Context, from, _ string) (mx.Route, error) {
+	r.from = append(r.from, from)
+	return mx.Route{}, errors.New("no route for now")
 }

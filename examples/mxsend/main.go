@@ -51,7 +51,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 	defer sender.Close()
 	if opts.explain {
-		return explain(ctx, sender, opts.recipients, stdout)
+		return explain(ctx, sender, opts.from, opts.recipients, stdout)
 	}
 	message := opts.message()
 	if err := delivery.CheckEnvelope(message); err != nil {

@@ -140,7 +140,7 @@ func refusal(m *queue.Message, err error) *delivery.Report {
 }
 
 // explain prints the route of every recipient's domain, each once.
-func explain(ctx context.Context, s *delivery.Sender, recipients []string, stdout io.Writer) int {
+func explain(ctx context.Context, s *delivery.Sender, from string, recipients []string, stdout io.Writer) int {
 	code, seen := exitOK, map[string]bool{}
 	for _, r := range recipients {
 		domain := r
@@ -151,7 +151,7 @@ func explain(ctx context.Context, s *delivery.Sender, recipients []string, stdou
 			continue
 		}
 		seen[strings.ToLower(domain)] = true
-		e, err := s.Explain(ctx, domain)
+		e, err := s.Explain(ctx, from, domain)
 		fmt.Fprint(stdout, e)
 		if err != nil {
 			code = worse(code, e.Err)
