@@ -54,11 +54,14 @@ var texts = sync.OnceValues(func() (all []text, err error) {
 		if err != nil {
 			return err
 		}
-		if d.IsDir() {
-			switch rel {
-			case ".git", ".peers", "coverage":
+		switch rel {
+		case ".git", ".peers", "coverage":
+			if d.IsDir() {
 				return filepath.SkipDir
 			}
+			return nil // a work tree beside another has files of these names
+		}
+		if d.IsDir() {
 			return nil
 		}
 		data, err := os.ReadFile(path)
