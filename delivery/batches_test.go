@@ -44,6 +44,48 @@ func TestManyTransactions(t *testing.T) {
 			}
 		})
 	})
+	t.Run("SMTP-27 content refused is said once, and offered no more", func(t *testing.T) {
+		first, second := script(
+			smtptest.Cue{At: smtptest.Rcpt, Nth: 7, Reply: "550 5.1.1 nobody"},
+			smtptest.Cue{At: smtptest.Final, Reply: "554 5.7.1 no such mail here"},
+		), script()
+		bubble(t, zone, servers(first, second), func(t *testing.T, r *rig) {
+			report := r.send(t, message(addresses(n)...))
+			for i := range report.Recipients {
+				status := "5.7.1"
+				if i == 6 {
+					status = "5.1.1"
+				}
+				want(t, &report.Recipients[i], queue.Failed, "mx1.e.test", status)
+			}
+			if m := mails(first); m != 1 || len(second.Connections()) != 0 {
+				t.Errorf("%d MAIL, %d connections to the second host", m, len(second.Connections()))
+			}
+		})
+	})
+	for name, reply := range map[string]string{
+		"a verdict about mailboxes": "552 5.2.2 mailbox full",
+		"a verdict for now":         "451 4.7.1 later",
+	} {
+		t.Run(name+" at the end of the content is theirs only who were in it", func(t *testing.T) {
+			host := script(smtptest.Cue{At: smtptest.Final, Nth: 1, Reply: reply})
+			bubble(t, zone, servers(host), func(t *testing.T, r *rig) {
+				report := r.send(t, message(addresses(n)...))
+				if got := report.Recipients[99].Reply.Text; !strings.Contains(reply, got) {
+					t.Errorf("the last one in it: %q, want %q", got, reply)
+				}
+				want(t, &report.Recipients[100], queue.Delivered, "mx1.e.test", "")
+			})
+		})
+	}
+	t.Run("content that the host has taken for others is offered to the rest", func(t *testing.T) {
+		host := script(smtptest.Cue{At: smtptest.Final, Nth: 2, Reply: "554 5.7.1 no"})
+		bubble(t, zone, servers(host), func(t *testing.T, r *rig) {
+			report := r.send(t, message(addresses(n)...))
+			want(t, &report.Recipients[100], queue.Failed, "mx1.e.test", "5.7.1")
+			want(t, &report.Recipients[200], queue.Delivered, "mx1.e.test", "")
+		})
+	})
 	t.Run("SMTP-19 a host that takes one message a connection takes them all", func(t *testing.T) {
 		host := &smtptest.Host{Extensions: full(), MaxMessages: 1}
 		bubble(t, zone, servers(host), func(t *testing.T, r *rig) {

@@ -50,6 +50,14 @@ func (f *finding) next() Next {
 	}
 }
 
+// refusesContent reports whether the content is refused for good, and not for
+// the sake of the addresses or mailboxes it was sent to just now (RFC 3463
+// sections 3.2 and 3.3).
+func (f *finding) refusesContent() bool {
+	return f.verdict == Refused && f.err.Stage == StageContent &&
+		!strings.HasPrefix(f.err.Enhanced, "5.1.") && !strings.HasPrefix(f.err.Enhanced, "5.2.")
+}
+
 // result is what one transaction meant.
 type result struct {
 	findings    []finding
@@ -61,6 +69,11 @@ type result struct {
 	// whole is one of findings that is not about the batch: the session ended,
 	// or MAIL was refused. nil where there is none.
 	whole *finding
+
+	// content is one of findings that refuses the content for good, whoever it is
+	// for: the host would say so again at the end of each further transaction
+	// (requirement SMTP-27). nil where there is none.
+	content *finding
 }
 
 // progress reports whether any recipient was settled.
@@ -71,6 +84,11 @@ func (r *result) progress() bool {
 		}
 	}
 	return false
+}
+
+// carried reports whether the message was taken for anybody.
+func (r *result) carried() bool {
+	return slices.ContainsFunc(r.findings, func(f finding) bool { return f.verdict == Taken })
 }
 
 // transact offers the message to the batch in one transaction.
@@ -95,6 +113,9 @@ func (w *walk) transact(ctx context.Context, h *hop, sess *session) result {
 		ended := res.Err != nil && r.Err == res.Err && r.State != smtp.Unknown
 		if ended || r.State == smtp.Refused && r.Stage == smtp.StageMail {
 			out.whole = f
+		}
+		if r.State == smtp.Refused && f.refusesContent() {
+			out.content = f
 		}
 	}
 	return out

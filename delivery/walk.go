@@ -215,7 +215,7 @@ func (w *walk) noSession(ctx context.Context, h *hop, e *Error, began time.Time)
 // converse offers the open recipients over one session, in as many transactions
 // as the host's limits ask for. again asks for another session with the host.
 func (w *walk) converse(ctx context.Context, h *hop, sess *session) (next step, again bool) {
-	counted, took := false, false
+	counted, took, carried := false, false, false
 	for {
 		w.batch = w.ledger.batch(w.batch[:0], sess.maxRecipients())
 		began := time.Now()
@@ -247,11 +247,15 @@ func (w *walk) converse(ctx context.Context, h *hop, sess *session) (next step, 
 		case result.whole != nil && !took:
 			w.ledger.share(h, sess, result.whole, began)
 			return w.ledger.onward(), false
+		case result.content != nil && !carried:
+			w.ledger.share(h, sess, result.content, began)
+			return w.ledger.onward(), false
 		case !sess.Reusable():
 			w.uncount(sess, took || result.progress())
 			return toNextAddress, true
 		}
 		took = took || result.progress()
+		carried = carried || result.carried()
 	}
 }
 
