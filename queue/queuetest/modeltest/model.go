@@ -75,16 +75,6 @@ func (m *model) known(tenant, key string) *message {
 	return nil
 }
 
-// find is the message with an id.
-func (m *model) find(id string) *message {
-	for _, e := range m.messages {
-		if e.ID == id {
-			return e
-		}
-	}
-	return nil
-}
-
 // all is every delivery.
 func (m *model) all() []*delivery {
 	var all []*delivery

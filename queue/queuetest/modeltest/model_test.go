@@ -33,10 +33,7 @@ func TestMemory(t *testing.T) {
 func TestDisk(t *testing.T) {
 	o := disk.Options{SegmentSize: 16 << 10, LargeContent: 4 << 10}
 	rapid.Check(t, func(rt *rapid.T) {
-		dir, err := os.MkdirTemp(t.TempDir(), "queue")
-		if err != nil {
-			rt.Fatal(err)
-		}
+		dir := t.TempDir()
 		open := func() (queue.Queue, error) { return disk.Open(dir, o) }
 		q, err := open()
 		if err != nil {
