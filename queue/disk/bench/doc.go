@@ -5,6 +5,8 @@
 //
 //	go test -C queue/disk/bench -run '^$' -bench . -benchtime 20000x
 //
-// All of them share transactions between those who wait, in the way that suits
-// them, and keep in memory what is due, as the spool does.
+// All of them share transactions between those who wait. All but the bare log and
+// the files check the message, keep its envelope and the order in which
+// deliveries are due on the disk, have a backlog of 20,000 messages, and keep in
+// memory what is to be done next, as the spool does.
 package bench

@@ -5,11 +5,11 @@ import (
 	"errors"
 )
 
-// op is a put, or a deletion where data is nil.
+// op is a put, or a deletion where record is nil.
 type op struct {
-	id   uint64
-	data []byte
-	done chan error
+	id          uint64
+	record, due []byte
+	done        chan error
 }
 
 // group hands the operations of all callers to one goroutine, which applies in
@@ -47,10 +47,10 @@ func newGroup(apply func([]op) error) *group {
 	return g
 }
 
-func (g *group) do(id uint64, data []byte) error {
-	done := make(chan error, 1)
-	g.ops <- op{id, data, done}
-	return <-done
+func (g *group) do(o op) error {
+	o.done = make(chan error, 1)
+	g.ops <- o
+	return <-o.done
 }
 
 func (g *group) close() {
