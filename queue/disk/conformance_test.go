@@ -74,7 +74,7 @@ func damage(s *Spool, fs *crashfs.FS, id string) {
 		return
 	}
 	s.unpin(h.segment)
-	m, h, err := s.readMessage(d.Home, number, 0)
+	m, h, err := s.readMessage(d.Home, number, make([]byte, envelopeSize))
 	if err != nil {
 		return
 	}

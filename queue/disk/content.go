@@ -143,6 +143,7 @@ func (c *content) Open() (io.ReadCloser, error) {
 	}
 	defer c.s.unpin(h.segment)
 	if m.InFile {
+		c.s.buffers.put(h.buf)
 		return c.s.openLarge(c.number, c.size)
 	}
 	body := h.rest
@@ -154,13 +155,8 @@ func (c *content) Open() (io.ReadCloser, error) {
 	} else if body, err = record.ReadBody(h.segment.file, int64(h.off), h.header, nil); err != nil {
 		return nil, readError(err)
 	}
-	return smallReader{bytes.NewReader(body)}, nil
+	return &smallReader{s: c.s, buf: h.buf, left: body}, nil
 }
-
-// smallReader hides nothing of a bytes.Reader: io.Copy writes it in one piece.
-type smallReader struct{ *bytes.Reader }
-
-func (smallReader) Close() error { return nil }
 
 func (s *Spool) openLarge(number uint64, size int64) (io.ReadCloser, error) {
 	f, err := s.fs.Open(fileName(contentPrefix, number), false)

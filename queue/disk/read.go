@@ -16,6 +16,7 @@ type handle struct {
 	header  record.FrameHeader
 	head    []byte
 	rest    []byte // of the file, from the end of the head, as far as it was read
+	buf     []byte // both were read into
 }
 
 // How much to read at once where the length is not known: a delivery and its
@@ -27,12 +28,12 @@ const (
 
 // readAt reads a record. It leaves the segment, which is pinned, to the caller,
 // and unpins it where it fails.
-func (s *Spool) readAt(g *segment, off uint32, hint int) (h handle, err error) {
-	h = handle{segment: g, off: off}
+func (s *Spool) readAt(g *segment, off uint32, buf []byte) (h handle, err error) {
+	h = handle{segment: g, off: off, buf: buf}
 	if g.file == nil {
 		err = fmt.Errorf("segment %d is missing: %w", g.number, record.ErrDamaged)
 	} else {
-		h.header, h.head, h.rest, err = record.ReadHead(g.file, g.salt, int64(off), hint)
+		h.header, h.head, h.rest, err = record.ReadHeadInto(buf, g.file, g.salt, int64(off))
 	}
 	if err != nil {
 		s.unpin(g)
@@ -54,7 +55,7 @@ func (s *Spool) readDelivery(slot index.Slot, number uint64) (record.Delivery, h
 	g := s.segments.list[e.Record.Segment]
 	s.pin(g)
 	s.mu.Unlock()
-	h, err := s.readAt(g, e.Record.Offset, readAhead)
+	h, err := s.readAt(g, e.Record.Offset, make([]byte, readAhead))
 	if err != nil {
 		return record.Delivery{}, handle{}, err
 	}
@@ -82,7 +83,7 @@ func amend(d *record.Delivery, e *index.Entry) {
 
 // readMessage reads the record of a delivery's message. The caller unpins the
 // handle's segment.
-func (s *Spool) readMessage(home record.Place, number uint64, hint int) (record.Message, handle, error) {
+func (s *Spool) readMessage(home record.Place, number uint64, buf []byte) (record.Message, handle, error) {
 	s.mu.Lock()
 	g := s.segments.byNumber[home.Segment]
 	if g == nil {
@@ -91,7 +92,7 @@ func (s *Spool) readMessage(home record.Place, number uint64, hint int) (record.
 	}
 	s.pin(g)
 	s.mu.Unlock()
-	h, err := s.readAt(g, home.Offset, hint)
+	h, err := s.readAt(g, home.Offset, buf)
 	if err != nil {
 		return record.Message{}, handle{}, err
 	}
@@ -124,7 +125,7 @@ func (s *Spool) readBoth(slot index.Slot, number uint64) (record.Delivery, recor
 		if ok {
 			return d, m, nil
 		}
-		m, h, err = s.readMessage(d.Home, number, envelopeSize)
+		m, h, err = s.readMessage(d.Home, number, make([]byte, envelopeSize))
 		if err == nil {
 			s.unpin(h.segment)
 			return d, m, nil
@@ -187,7 +188,7 @@ func (s *Spool) openMessage(number uint64, body bool) (handle, record.Message, e
 		if !body {
 			size = 0
 		}
-		m, h, err := s.readMessage(home, number, envelopeSize+size)
+		m, h, err := s.readMessage(home, number, s.buffers.get(envelopeSize+size))
 		if err == nil {
 			return h, m, nil
 		}

@@ -46,6 +46,7 @@ type Spool struct {
 	segmentSize int64
 	largeFrom   int64
 	maxMessages int
+	buffers     buffers
 	byHand      bool // maintenance runs when it is called, not by itself
 
 	mu       sync.Mutex // never held while reading or writing a file

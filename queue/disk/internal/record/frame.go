@@ -125,7 +125,13 @@ func ParseFrameHeader(b []byte, salt uint64, off int64) (FrameHeader, bool) {
 // how many bytes to read at first; bytes that follow the head within it are
 // returned as rest. It fails with ErrDamaged, or as r does.
 func ReadHead(r io.ReaderAt, salt uint64, off int64, hint int) (h FrameHeader, head, rest []byte, err error) {
-	b, err := readUpTo(r, off, max(hint, FrameSize))
+	return ReadHeadInto(make([]byte, max(hint, FrameSize)), r, salt, off)
+}
+
+// ReadHeadInto is ReadHead with a buffer to read into, at least FrameSize bytes
+// long, whose length is the hint.
+func ReadHeadInto(buf []byte, r io.ReaderAt, salt uint64, off int64) (h FrameHeader, head, rest []byte, err error) {
+	b, err := readUpTo(r, off, buf)
 	if err != nil {
 		return h, nil, nil, err
 	}
@@ -135,7 +141,7 @@ func ReadHead(r io.ReaderAt, salt uint64, off int64, hint int) (h FrameHeader, h
 	}
 	end := FrameSize + h.HeadLen
 	if len(b) < end {
-		if b, err = readUpTo(r, off, end); err != nil {
+		if b, err = readUpTo(r, off, make([]byte, end)); err != nil {
 			return h, nil, nil, err
 		}
 	}
@@ -165,11 +171,10 @@ func ReadBody(r io.ReaderAt, off int64, h FrameHeader, b []byte) ([]byte, error)
 	return b, nil
 }
 
-// readUpTo reads n bytes at off, fewer only at the end of the file.
-func readUpTo(r io.ReaderAt, off int64, n int) ([]byte, error) {
-	b := make([]byte, n)
+// readUpTo fills b from off, less only at the end of the file.
+func readUpTo(r io.ReaderAt, off int64, b []byte) ([]byte, error) {
 	got, err := r.ReadAt(b, off)
-	if got < n && err != io.EOF {
+	if got < len(b) && err != io.EOF {
 		return nil, err
 	}
 	return b[:got], nil
