@@ -11,7 +11,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -19,18 +18,8 @@ import (
 	"syscall"
 
 	"github.com/nexthop-mail/nexthop/delivery"
+	"github.com/nexthop-mail/nexthop/examples/internal/cli"
 	"github.com/nexthop-mail/nexthop/queue"
-)
-
-// Exit codes of sysexits.h, as sendmail uses them.
-const (
-	exitOK          = 0
-	exitUsage       = 64
-	exitData        = 65
-	exitNoHost      = 68
-	exitUnavailable = 69
-	exitTempFail    = 75
-	exitConfig      = 78
 )
 
 func main() {
@@ -43,11 +32,11 @@ func main() {
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	opts, err := parseFlags(args, stderr)
 	if err != nil {
-		return complain(stderr, err)
+		return cli.Complain(stderr, "mxsend", err)
 	}
-	sender, err := opts.sender(stderr)
+	sender, err := opts.Sender(false, stderr)
 	if err != nil {
-		return complain(stderr, err)
+		return cli.Complain(stderr, "mxsend", err)
 	}
 	defer sender.Close()
 	if opts.explain {
@@ -60,7 +49,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	content, err := readMessage(stdin)
 	if err != nil {
 		fmt.Fprintf(stderr, "mxsend: reading the message: %v\n", err)
-		return exitTempFail
+		return cli.ExitTempFail
 	}
 	defer content.Close()
 	message.Content = content
@@ -69,31 +58,19 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	return exitCode(report, err)
 }
 
-// complain prints an error of the command line and gives its exit code.
-func complain(stderr io.Writer, err error) int {
-	var e *cliError
-	if !errors.As(err, &e) {
-		return exitUsage // the flag package has said what is wrong
-	}
-	if e.err != nil {
-		fmt.Fprintf(stderr, "mxsend: %v\n", e.err)
-	}
-	return e.code
-}
-
 // refuse reports an envelope that is not mail: nothing is sent to anybody.
 func refuse(opts *options, m *queue.Message, err error, stdout, stderr io.Writer) int {
 	fmt.Fprintf(stderr, "mxsend: %v\n", err)
 	if opts.json {
 		opts.print(stdout, refusal(m, err))
 	}
-	return exitData
+	return cli.ExitData
 }
 
 // exitCode is sendmail's code for what became of the recipients.
 func exitCode(report *delivery.Report, err error) int {
 	if err == nil {
-		return exitOK
+		return cli.ExitOK
 	}
 	var failed, noHost, bad int
 	for i := range report.Recipients {
@@ -110,12 +87,12 @@ func exitCode(report *delivery.Report, err error) int {
 	}
 	switch {
 	case bad > 0:
-		return exitData
+		return cli.ExitData
 	case noHost == len(report.Recipients):
-		return exitNoHost
+		return cli.ExitNoHost
 	case failed+noHost > 0:
-		return exitUnavailable
+		return cli.ExitUnavailable
 	default:
-		return exitTempFail
+		return cli.ExitTempFail
 	}
 }

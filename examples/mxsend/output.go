@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/nexthop-mail/nexthop/delivery"
+	"github.com/nexthop-mail/nexthop/examples/internal/cli"
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
@@ -141,7 +142,7 @@ func refusal(m *queue.Message, err error) *delivery.Report {
 
 // explain prints the route of every recipient's domain, each once.
 func explain(ctx context.Context, s *delivery.Sender, from string, recipients []string, stdout io.Writer) int {
-	code, seen := exitOK, map[string]bool{}
+	code, seen := cli.ExitOK, map[string]bool{}
 	for _, r := range recipients {
 		domain := r
 		if at := strings.LastIndexByte(r, '@'); at >= 0 {
@@ -163,29 +164,8 @@ func explain(ctx context.Context, s *delivery.Sender, from string, recipients []
 // worse is the exit code of an explanation: 68 if no domain takes mail for
 // good, 75 as soon as one could not be found out.
 func worse(code int, e *delivery.Error) int {
-	if e.Temporary() || code == exitTempFail {
-		return exitTempFail
+	if e.Temporary() || code == cli.ExitTempFail {
+		return cli.ExitTempFail
 	}
-	return exitNoHost
-}
-
-// dialogue prints every line of every session.
-func dialogue(w io.Writer) *delivery.Trace {
-	return &delivery.Trace{
-		Connect: func(host string, addr netip.AddrPort) {
-			fmt.Fprintf(w, "* connecting to %s (%s)\n", host, addr)
-		},
-		Connected: func(_ string, addr netip.AddrPort, err error) {
-			if err != nil {
-				fmt.Fprintf(w, "* %v\n", err)
-			}
-		},
-		Line: func(_ string, _ netip.AddrPort, l delivery.Line) {
-			mark := "<"
-			if l.Sent {
-				mark = ">"
-			}
-			fmt.Fprintf(w, "%s %s\n", mark, l.Text)
-		},
-	}
+	return cli.ExitNoHost
 }

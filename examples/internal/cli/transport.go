@@ -1,0 +1,192 @@
+package cli
+
+import (
+	"errors"
+	"flag"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/delivery"
+	"github.com/nexthop-mail/nexthop/mx"
+)
+
+// Transport is the flags that say how mail leaves the machine.
+type Transport struct {
+	DNS            List
+	TrustAD        bool
+	Port           uint
+	Helo           string
+	Self           List
+	TLS            string
+	Source         List
+	Only4, Only6   bool
+	Loopback       bool
+	ConnectTimeout Duration
+	Verbose        bool
+	notYet         List // flags of capabilities that are still to come
+}
+
+// Define adds the flags to a set.
+func (t *Transport) Define(fs *flag.FlagSet) {
+	t.ConnectTimeout = Duration(30 * time.Second)
+	fs.Var(&t.DNS, "dns", "ask the DNS server at `HOST:PORT` (repeatable, in order) instead of the system's resolvers")
+	fs.BoolVar(&t.TrustAD, "trust-ad", false, "believe the AD bit of the resolvers in use")
+	fs.UintVar(&t.Port, "port", 25, "TCP port `N` of MX hosts")
+	fs.StringVar(&t.Helo, "helo", "", "`NAME` given in EHLO (default: the host's name)")
+	fs.Var(&t.Self, "self", "a `NAME` under which this host stands in MX records (repeatable)")
+	fs.StringVar(&t.TLS, "tls", "may", "TLS `LEVEL` for MX hosts: none, may, dane, encrypt, verify")
+	fs.Bool("no-dane", false, "do without DANE")
+	fs.Bool("no-mta-sts", false, "do without MTA-STS")
+	fs.Var(&t.Source, "source", "local `ADDR` to send from (repeatable)")
+	fs.BoolVar(&t.Only4, "4", false, "IPv4 only")
+	fs.BoolVar(&t.Only6, "6", false, "IPv6 only")
+	fs.BoolVar(&t.Loopback, "loopback", false, "loopback addresses are real next hops")
+	fs.Var(&t.ConnectTimeout, "connect-timeout", "time for one connection attempt")
+	fs.BoolVar(&t.Verbose, "v", false, "the SMTP dialogue on standard error, secrets left out")
+	for _, name := range []string{"smarthost", "smarthost-for", "fallback"} {
+		fs.Func(name, "not yet: next hops other than MX", func(string) error {
+			t.notYet = append(t.notYet, "-"+name)
+			return nil
+		})
+	}
+}
+
+// Check finds what the flag package cannot: combinations that make no sense.
+func (t *Transport) Check() error {
+	switch {
+	case t.Only4 && t.Only6:
+		return Usage("-4 and -6 exclude each other")
+	case t.Port == 0 || t.Port > 65535:
+		return Usage("-port %d is no TCP port", t.Port)
+	case t.ConnectTimeout <= 0:
+		return Usage("-connect-timeout must be positive")
+	case len(t.notYet) > 0:
+		return Config("%s: not yet", strings.Join(t.notYet, ", "))
+	}
+	for _, a := range t.Source {
+		if _, err := netip.ParseAddr(a); err != nil {
+			return Usage("-source %q is no IP address", a)
+		}
+	}
+	for _, d := range t.DNS {
+		if _, _, err := net.SplitHostPort(d); err != nil {
+			return Usage("-dns %q is not HOST:PORT", d)
+		}
+	}
+	_, err := t.level()
+	return err
+}
+
+// Sender is the Sender that the flags describe. relay is whether it passes on the
+// mail of others: then the addresses of this machine's interfaces are its own too,
+// and content is passed on as it came or not at all.
+func (t *Transport) Sender(relay bool, stderr io.Writer) (*delivery.Sender, error) {
+	level, err := t.level()
+	if err != nil {
+		return nil, err
+	}
+	resolver, err := t.resolver()
+	if err != nil {
+		return nil, err
+	}
+	s := &delivery.Sender{
+		Hello:          t.Hello(),
+		Port:           uint16(t.Port),
+		TLS:            level,
+		ConnectTimeout: time.Duration(t.ConnectTimeout),
+	}
+	router := t.router(resolver, s.Hello, relay)
+	s.Router, s.Self, s.Family = delivery.ByMX(router), router.Self, router.Family
+	if relay {
+		s.Content = delivery.Relay
+	}
+	for _, a := range t.Source {
+		s.Source = append(s.Source, netip.MustParseAddr(a))
+	}
+	if t.Verbose {
+		s.Trace = dialogue(stderr)
+	}
+	if err := errors.Join(s.Validate(), router.Validate()); err != nil {
+		return nil, Config("%v", err)
+	}
+	return s, nil
+}
+
+func (t *Transport) router(resolver mx.Resolver, hello string, relay bool) *mx.Router {
+	r := &mx.Router{Resolver: resolver, Self: t.Self, AllowLoopback: t.Loopback, Relay: relay}
+	if hello != "" {
+		r.Self = append(r.Self, hello)
+	}
+	switch {
+	case t.Only4:
+		r.Family = mx.IPv4Only
+	case t.Only6:
+		r.Family = mx.IPv6Only
+	}
+	return r
+}
+
+func (t *Transport) level() (mx.TLSLevel, error) {
+	switch t.TLS {
+	case "none":
+		return mx.TLSNone, nil
+	case "may":
+		return mx.TLSMay, nil
+	case "encrypt":
+		return mx.TLSEncrypt, nil
+	case "verify":
+		return mx.TLSVerify, nil
+	case "dane":
+		return 0, Config("-tls dane: not yet")
+	default:
+		return 0, Usage("-tls %q is none of none, may, dane, encrypt, verify", t.TLS)
+	}
+}
+
+// Hello is the EHLO name: as given, else the host's. A host that has no name of its
+// own leaves it to the Sender, which gives the address.
+func (t *Transport) Hello() string {
+	if t.Helo != "" {
+		return t.Helo
+	}
+	name, err := os.Hostname()
+	if err != nil || strings.HasPrefix(name, "localhost") {
+		return ""
+	}
+	return name
+}
+
+// resolver asks the -dns servers, or the system's.
+func (t *Transport) resolver() (mx.Resolver, error) {
+	client, err := t.client()
+	if err != nil {
+		return nil, Config("%v", err)
+	}
+	if t.TrustAD {
+		for i := range client.Servers {
+			client.Servers[i].TrustAD = true
+		}
+	}
+	return &mx.Cache{Resolver: client}, nil
+}
+
+func (t *Transport) client() (*mx.Client, error) {
+	if len(t.DNS) == 0 {
+		return mx.System()
+	}
+	client := &mx.Client{}
+	for _, d := range t.DNS {
+		server := mx.Server{Addr: d}
+		if ap, err := netip.ParseAddrPort(d); err == nil {
+			// The answers of an explicit loopback resolver cannot be changed on
+			// the way.
+			server.TrustAD = ap.Addr().IsLoopback()
+		}
+		client.Servers = append(client.Servers, server)
+	}
+	return client, nil
+}
