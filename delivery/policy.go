@@ -91,23 +91,3 @@ func certificateName(host string) string {
 	}
 	return host
 }
-
-// tlsConfig is the TLS client configuration for a policy. Only TLSVerify
-// checks the certificate: below it, refusing one would lead to sending in
-// clear, which is worse (RFC 7435 section 3).
-func (s *Sender) tlsConfig(p *TLSPolicy) *tls.Config {
-	var c *tls.Config
-	if s.TLSConfig != nil {
-		c = s.TLSConfig.Clone()
-	} else {
-		c = &tls.Config{MinVersion: tls.VersionTLS12}
-	}
-	c.ServerName = p.ServerName
-	c.InsecureSkipVerify = p.Level < mx.TLSVerify || p.Verify != nil
-	c.VerifyConnection = nil
-	if p.Level >= mx.TLSVerify {
-		c.VerifyConnection = p.Verify
-	}
-	c.Renegotiation = tls.RenegotiateNever
-	return c
-}

@@ -53,7 +53,10 @@ type Sender struct {
 
 	// TLSConfig is the base of every TLS configuration (roots, client
 	// certificates, versions); nil is Go's defaults with TLS 1.2 at least.
-	// ServerName and the verification are set per host.
+	// ServerName and the check against the roots are set per host. Its
+	// VerifyPeerCertificate and VerifyConnection are asked whenever TLS is used,
+	// at every level; a host they refuse is left out of the attempt for now and
+	// gets no mail, in clear neither. A host that offers no TLS is not theirs.
 	TLSConfig *tls.Config
 
 	// Policy decides the TLS a host must give beyond TLS; nil is nobody.

@@ -278,11 +278,12 @@ func stageOf(s smtp.Stage) Stage {
 // mayGoClear reports whether a failed session is a case for another without
 // TLS: it came to grief over STARTTLS or in the handshake, and nobody requires
 // TLS (RFC 3207 section 4.1). A host that answers neither would never get mail
-// otherwise. Octets smuggled in before the handshake are an attack, and a host
-// that says something else at STARTTLS has said it: those are no such cases.
+// otherwise. Octets smuggled in before the handshake are an attack, a host that
+// says something else at STARTTLS has said it, and one whose certificate the
+// application refused is not to have the mail: those are no such cases.
 func (h *hop) mayGoClear(e *Error) bool {
 	var se *smtp.Error
-	if h.level() != mx.TLSMay || !errors.As(e, &se) {
+	if h.level() != mx.TLSMay || !errors.As(e, &se) || distrusted(se) {
 		return false
 	}
 	switch se.Stage {

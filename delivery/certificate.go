@@ -1,0 +1,91 @@
+package delivery
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+
+	"github.com/nexthop-mail/nexthop/mx"
+)
+
+// distrust is the error of a check that refused a host's certificate: a finding
+// about who is at the other end, unlike a handshake that came to grief.
+type distrust struct{ cause error }
+
+func (d *distrust) Error() string { return d.cause.Error() }
+func (d *distrust) Unwrap() error { return d.cause }
+
+// distrusted reports whether the error is that of a certificate refused, by a
+// check of the application's, of a policy's or of package tls.
+func distrusted(err error) bool {
+	if _, ok := errors.AsType[*distrust](err); ok {
+		return true
+	}
+	_, ok := errors.AsType[*tls.CertificateVerificationError](err)
+	return ok
+}
+
+// tlsConfig is the TLS client configuration for a policy. Only TLSVerify
+// checks the certificate against the roots and the name: below it, refusing one
+// would lead to sending in clear, which is worse (RFC 7435 section 3). The
+// checks that come with TLSConfig were asked for by name, and hold at every
+// level.
+func (s *Sender) tlsConfig(p *TLSPolicy) *tls.Config {
+	var c *tls.Config
+	if s.TLSConfig != nil {
+		c = s.TLSConfig.Clone()
+	} else {
+		c = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	c.ServerName = p.ServerName
+	c.InsecureSkipVerify = p.Level < mx.TLSVerify || p.Verify != nil
+	c.VerifyPeerCertificate = checkingPeer(c.VerifyPeerCertificate)
+	c.VerifyConnection = checking(c.VerifyConnection)
+	if p.Level >= mx.TLSVerify {
+		c.VerifyConnection = both(c.VerifyConnection, checking(p.Verify))
+	}
+	c.Renegotiation = tls.RenegotiateNever
+	return c
+}
+
+// checking is a check whose error is known as one.
+func checking(check func(tls.ConnectionState) error) func(tls.ConnectionState) error {
+	if check == nil {
+		return nil
+	}
+	return func(state tls.ConnectionState) error {
+		if err := check(state); err != nil {
+			return &distrust{err}
+		}
+		return nil
+	}
+}
+
+// checkingPeer is the same for the older form of check.
+func checkingPeer(check func([][]byte, [][]*x509.Certificate) error) func([][]byte, [][]*x509.Certificate) error {
+	if check == nil {
+		return nil
+	}
+	return func(raw [][]byte, chains [][]*x509.Certificate) error {
+		if err := check(raw, chains); err != nil {
+			return &distrust{err}
+		}
+		return nil
+	}
+}
+
+// both is one check after the other; either may be nil.
+func both(first, second func(tls.ConnectionState) error) func(tls.ConnectionState) error {
+	switch {
+	case first == nil:
+		return second
+	case second == nil:
+		return first
+	}
+	return func(state tls.ConnectionState) error {
+		if err := first(state); err != nil {
+			return err
+		}
+		return second(state)
+	}
+}
