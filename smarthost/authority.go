@@ -1,0 +1,121 @@
+package smarthost
+
+import (
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// net/url is of no use for any of this: it refuses [192.0.2.1], which is how mail
+// writes an address (RFC 5321 section 4.1.3), and repeats passwords in its errors.
+
+// splitPort splits "host:port". The port is empty where there is none.
+func splitPort(s string) (host, port, reason string) {
+	if strings.HasPrefix(s, "[") {
+		end := strings.IndexByte(s, ']')
+		if end < 0 {
+			return "", "", "a bracket without its fellow"
+		}
+		host, s = s[:end+1], s[end+1:]
+		if s == "" {
+			return host, "", ""
+		}
+		if s[0] != ':' {
+			return "", "", "something between the bracket and the port"
+		}
+		s = s[1:]
+	} else {
+		var ok bool
+		if host, s, ok = strings.Cut(s, ":"); !ok {
+			return host, "", ""
+		}
+	}
+	if s == "" {
+		return "", "", "a colon without a port"
+	}
+	if strings.Contains(s, ":") {
+		return "", "", "more than one colon; an IPv6 address stands in brackets"
+	}
+	return host, s, ""
+}
+
+// parsePort reads a port, 1 to 65535. Its errors do not repeat it: in
+// smtp://user:password it is where the password stands.
+func parsePort(s string) (port uint16, reason string) {
+	n, err := strconv.ParseUint(s, 10, 16)
+	if err != nil || n == 0 || !isDigits(s) {
+		return 0, "the port is no number from 1 to 65535"
+	}
+	return uint16(n), ""
+}
+
+// parseUserinfo reads "user:password", each percent-encoded (RFC 3986 section
+// 3.2.1).
+func parseUserinfo(s string) (user, password, reason string) {
+	user, password, ok := strings.Cut(s, ":")
+	if !ok {
+		return "", "", "a user without a password"
+	}
+	if user, reason = unescape(user); reason != "" {
+		return "", "", reason
+	}
+	if password, reason = unescape(password); reason != "" {
+		return "", "", reason
+	}
+	switch {
+	case user == "":
+		return "", "", "no user name"
+	case password == "":
+		return "", "", "no password"
+	}
+	return user, password, ""
+}
+
+// unescape undoes percent-encoding. What comes out is text without control
+// characters, for no mechanism can carry them all.
+func unescape(s string) (text, reason string) {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if c == '%' {
+			if i+2 >= len(s) {
+				return "", "a percent sign in the user name or password that begins no %XX"
+			}
+			n, err := strconv.ParseUint(s[i+1:i+3], 16, 8)
+			if err != nil {
+				return "", "a percent sign in the user name or password that begins no %XX"
+			}
+			c = byte(n)
+			i += 2
+		}
+		if c < ' ' || c == 0x7f {
+			return "", "a control character in the user name or password"
+		}
+		b.WriteByte(c)
+	}
+	if !utf8.ValidString(b.String()) {
+		return "", "a user name or password that is not UTF-8"
+	}
+	return b.String(), ""
+}
+
+// escape is the inverse of unescape; it leaves nothing but what RFC 3986 section 2.3
+// calls unreserved.
+func escape(s string) string {
+	const digits = "0123456789ABCDEF"
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; isUnreserved(c) {
+			b.WriteByte(c)
+		} else {
+			b.WriteByte('%')
+			b.WriteByte(digits[c>>4])
+			b.WriteByte(digits[c&15])
+		}
+	}
+	return b.String()
+}
+
+func isUnreserved(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("-._~", c) >= 0
+}

@@ -1,0 +1,122 @@
+package smarthost
+
+import (
+	"net/netip"
+	"strings"
+
+	"github.com/nexthop-mail/nexthop/internal/address"
+	"github.com/nexthop-mail/nexthop/mx"
+)
+
+// Validate says what is wrong with the host, an *Error; nil where it makes sense.
+func (h Host) Validate() error {
+	if _, err := h.canonical(); err != nil {
+		return err
+	}
+	return nil
+}
+
+// canonical is the host with its names in canonical form.
+func (h Host) canonical() (Host, *Error) {
+	name, reason := canonicalName(h.Name)
+	if reason != "" {
+		return Host{}, malformed(reason)
+	}
+	h.Name = name
+	if reason := h.check(); reason != "" {
+		return Host{}, &Error{Input: name, Reason: reason}
+	}
+	var targets []string
+	for _, t := range h.Targets {
+		target, err := address.ParseHost(t)
+		if err != nil {
+			return Host{}, &Error{Input: name, Reason: "a target that is no host name"}
+		}
+		targets = append(targets, target)
+	}
+	h.Targets = targets
+	return h, nil
+}
+
+// check is why the fields do not fit together, empty where they do.
+func (h *Host) check() string {
+	literal := strings.HasPrefix(h.Name, "[")
+	switch {
+	case h.Lookup > BySRV:
+		return "no such way to look it up"
+	case h.TLS > mx.TLSVerify:
+		return "no such TLS level"
+	case h.Lookup != ByAddress && literal:
+		return "an address has no MX or SRV records"
+	case h.Lookup == BySRV && (h.Port != 0 || h.ImplicitTLS):
+		return "SRV records say which port, and whether TLS begins with the connection"
+	case (h.ImplicitTLS || h.Lookup == BySRV) && (h.TLS == mx.TLSNone || h.TLS == mx.TLSMay):
+		return "TLS is not optional there"
+	case len(h.Targets) > 0 && h.Lookup != BySRV:
+		return "targets belong to SRV records"
+	case h.Login != nil && h.TLS == mx.TLSMay:
+		return "a login needs TLS; tls=none or tls=encrypt is consent to less than its verification"
+	}
+	return ""
+}
+
+// canonicalName is a host name or an address in canonical form, or why it has none.
+// No error of package address is passed on: it repeats its input.
+func canonicalName(s string) (name, reason string) {
+	if s == "" {
+		return "", "no host"
+	}
+	if strings.HasPrefix(s, "[") || strings.Contains(s, ":") {
+		return canonicalAddress(s)
+	}
+	if ip, err := netip.ParseAddr(s); err == nil {
+		return literal(ip)
+	}
+	name, err := address.ParseHost(s)
+	if err != nil {
+		return "", "no host name"
+	}
+	return name, ""
+}
+
+// canonicalAddress reads an address with or without brackets and "IPv6:".
+func canonicalAddress(s string) (name, reason string) {
+	if strings.HasPrefix(s, "[") {
+		if !strings.HasSuffix(s, "]") {
+			return "", "a bracket without its fellow"
+		}
+		s = s[1 : len(s)-1]
+		if tag := len("IPv6:"); len(s) > tag && strings.EqualFold(s[:tag], "IPv6:") {
+			s = s[tag:]
+		}
+	}
+	ip, err := netip.ParseAddr(s)
+	if err != nil || !isZone(ip.Zone()) {
+		return "", "no IP address"
+	}
+	return literal(ip)
+}
+
+// literal is an address as package mx names a host by it.
+func literal(ip netip.Addr) (name, reason string) {
+	ip = ip.Unmap()
+	switch {
+	case ip.IsUnspecified(), ip.IsMulticast():
+		return "", "an address nobody can connect to"
+	case ip.Is4():
+		return "[" + ip.String() + "]", ""
+	default:
+		return "[IPv6:" + ip.String() + "]", ""
+	}
+}
+
+// isZone is whether the zone of an address, if it has one, is the name of an
+// interface.
+func isZone(zone string) bool {
+	for i := 0; i < len(zone); i++ {
+		if c := zone[i]; !isUnreserved(c) {
+			return false
+		}
+	}
+	return true
+}

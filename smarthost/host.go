@@ -1,0 +1,92 @@
+package smarthost
+
+import (
+	"github.com/nexthop-mail/nexthop/mx"
+)
+
+// Host is a smart host: a next hop that is named rather than found.
+type Host struct {
+	// Name is a host name in any spelling or an IP address, in brackets or bare.
+	// Where Lookup is not ByAddress it is a mail domain.
+	Name string
+
+	// Lookup is what DNS is asked about Name; the zero value is its addresses.
+	Lookup Lookup
+
+	// Port is the TCP port; 0 is 25, with ImplicitTLS 465. SRV records have ports
+	// of their own.
+	Port uint16
+
+	// ImplicitTLS is whether TLS begins with the connection (RFC 8314 section
+	// 3.3). SRV records decide it themselves.
+	ImplicitTLS bool
+
+	// TLS is the level the host must give. TLSDefault is TLSVerify where there is
+	// a Login, else TLSEncrypt where there is ImplicitTLS or SRV, else the
+	// sender's own. TLSEncrypt or TLSNone with a Login is consent to send its
+	// secrets to whoever answers.
+	TLS mx.TLSLevel
+
+	// Preference is the host's rank in its list; the zero value keeps its place.
+	Preference Preference
+
+	// Login is who to log in as; nil is nobody.
+	Login *Login
+
+	// Targets are names outside the domain that its SRV records may lead to
+	// although DNSSEC does not vouch for them.
+	Targets []string
+}
+
+// Lookup is what DNS is asked about a smart host.
+type Lookup uint8
+
+// The ways to look up a smart host.
+const (
+	ByAddress Lookup = iota // its addresses, and nothing else
+	ByMX                    // MX records, as for mail to the domain (RFC 5321 section 5.1)
+	BySRV                   // SRV records of message submission (RFC 6186)
+)
+
+// Preference is a rank among the hosts of one list, lower first, equals in random
+// order. The zero value is none.
+type Preference struct{ plus1 uint32 }
+
+// Prefer is the preference n.
+func Prefer(n uint16) Preference { return Preference{uint32(n) + 1} }
+
+// Value is the number, and false where there is none.
+func (p Preference) Value() (uint16, bool) { return uint16(p.plus1 - 1), p.plus1 != 0 }
+
+// The ports of RFC 5321, RFC 8314 and RFC 6409.
+const (
+	portSMTP        = 25
+	portSubmissions = 465
+	portSubmission  = 587
+)
+
+// port is the port to connect to.
+func (h *Host) port() uint16 {
+	switch {
+	case h.Port != 0:
+		return h.Port
+	case h.ImplicitTLS:
+		return portSubmissions
+	default:
+		return portSMTP
+	}
+}
+
+// level is TLS with what its zero value means.
+func (h *Host) level() mx.TLSLevel {
+	switch {
+	case h.TLS != mx.TLSDefault:
+		return h.TLS
+	case h.Login != nil:
+		return mx.TLSVerify
+	case h.ImplicitTLS || h.Lookup == BySRV:
+		return mx.TLSEncrypt
+	default:
+		return mx.TLSDefault
+	}
+}
