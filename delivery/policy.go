@@ -29,6 +29,12 @@ type TLSPolicy struct {
 	// levels below it take any certificate.
 	Verify func(tls.ConnectionState) error
 
+	// Vouched is whether the source knows that the host is one of the domain's,
+	// as an MTA-STS policy that names it does and DANE with its secured MX records
+	// (RFC 8689 section 4.2.1). A message with REQUIRETLS goes to no host of an MX
+	// record without, unless DNSSEC vouches for the route.
+	Vouched bool
+
 	// Key tells apart policies that a session made under one must not serve the
 	// other. It joins host, address and level in the key of kept sessions; it
 	// must differ wherever Verify does.

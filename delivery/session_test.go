@@ -142,42 +142,6 @@ func TestLiteralName(t *testing.T) {
 	}
 }
 
-// TestRequireTLS is a message that asks for REQUIRETLS: a certificate nobody
-// knows will not do, whatever the Sender is content with otherwise.
-func TestRequireTLS(t *testing.T) {
-	ca := authority(t)
-	const one = "$ORIGIN e.test.\n@ MX 10 mx1\nmx1 A 192.0.2.1\n"
-	for name, c := range map[string]struct {
-		ca  *smtptest.Authority
-		tls string
-	}{"known": {ca, "verified"}, "unknown": {nil, ""}} {
-		t.Run(name, func(t *testing.T) {
-			host := &smtptest.Host{Name: "mx1.e.test", Extensions: append(full(), "STARTTLS", "REQUIRETLS"), Authority: c.ca}
-			bubble(t, one, servers(host), func(t *testing.T, r *rig) {
-				r.sender.TLSConfig = ca.ClientConfig()
-				m := message("u@e.test")
-				m.TLS = queue.TLSRequired
-				checkTLS(t, &r.send(t, m).Recipients[0], host, c.tls)
-			})
-		})
-	}
-	t.Run("TLS was broken a moment ago, and others went on in clear", func(t *testing.T) {
-		host := &smtptest.Host{Name: "mx1.e.test", Extensions: append(full(), "STARTTLS", "REQUIRETLS"), Authority: ca,
-			Script: []smtptest.Cue{{At: smtptest.Handshake, Conn: 1, Raw: "\x15\x03\x01\x00\x02\x02\x28", Then: smtptest.Close}}}
-		bubble(t, one, servers(host), func(t *testing.T, r *rig) {
-			r.sender.TLSConfig = ca.ClientConfig()
-			for requirement, tls := range []string{"none", "verified"} {
-				m := message("u@e.test")
-				m.TLS = queue.TLSRequirement(requirement)
-				rr := &r.send(t, m).Recipients[0]
-				if rr.Outcome != queue.Delivered || rr.TLS.String() != tls {
-					t.Errorf("%v, TLS %v (%v), want %s", rr.Outcome, rr.TLS, rr.Err, tls)
-				}
-			}
-		})
-	})
-}
-
 // TestPolicy is the seam where DANE and MTA-STS plug in.
 func TestPolicy(t *testing.T) {
 	ca := authority(t)

@@ -93,7 +93,7 @@ func (r *result) carried() bool {
 
 // transact offers the message to the batch in one transaction.
 func (w *walk) transact(ctx context.Context, h *hop, sess *session) result {
-	w.compose()
+	w.compose(sess)
 	res := sess.Send(ctx, &w.tx)
 	w.findings = slices.Grow(w.findings[:0], len(w.batch))[:len(w.batch)]
 	clear(w.findings)
@@ -122,7 +122,7 @@ func (w *walk) transact(ctx context.Context, h *hop, sess *session) result {
 }
 
 // compose is the message as one SMTP transaction for the batch.
-func (w *walk) compose() {
+func (w *walk) compose(sess *session) {
 	j, m := w.job, w.job.message
 	w.to = slices.Grow(w.to[:0], len(w.batch))[:len(w.batch)]
 	for i, r := range w.batch {
@@ -138,7 +138,7 @@ func (w *walk) compose() {
 		Body:       &j.body,
 		EightBit:   j.body.EightBit,
 		UTF8:       j.body.UTF8Header,
-		RequireTLS: m.TLS == queue.TLSRequired,
+		RequireTLS: w.saysRequireTLS(sess),
 		EnvelopeID: m.EnvelopeID,
 		Return:     returnParam(m.Return),
 		Wait:       m.Guarantee == queue.AtMostOnce,

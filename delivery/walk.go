@@ -8,7 +8,6 @@ import (
 
 	"github.com/nexthop-mail/nexthop/internal/smtp"
 	"github.com/nexthop-mail/nexthop/mx"
-	"github.com/nexthop-mail/nexthop/queue"
 )
 
 const (
@@ -35,6 +34,7 @@ type walk struct {
 	// Where the walk is, and what it works with there.
 	hop      hop
 	policy   TLSPolicy
+	vouched  bool // the host is known to be the domain's
 	batch    []*rcpt
 	tx       smtp.Transaction
 	to       []smtp.Rcpt
@@ -94,10 +94,14 @@ func (w *walk) host(ctx context.Context, route *mx.Route, host *mx.Host) step {
 		}})
 		return toNextHost
 	}
-	if w.job.message.TLS == queue.TLSRequired {
-		// Whoever asks for REQUIRETLS is not served by a peer nobody knows
-		// (RFC 8689 section 4.2.1).
+	w.vouched = vouched(route, &w.policy)
+	if w.job.requiresTLS() {
 		w.policy.Level = max(w.policy.Level, mx.TLSVerify)
+		if !w.vouched {
+			e := notVouched(host)
+			w.ledger.all(Attempt{Host: host.Name, Verdict: e.Verdict, Began: time.Now(), Next: NextHost, Err: e})
+			return toNextHost
+		}
 	}
 	w.ledger.atHost()
 	for _, ip := range host.Addrs {
@@ -196,6 +200,9 @@ func (w *walk) visit(ctx context.Context, h *hop) step {
 func (w *walk) noSession(ctx context.Context, h *hop, e *Error, began time.Time) (next step, again bool) {
 	if ctx.Err() != nil {
 		return w.canceled(ctx, h, began), false
+	}
+	if w.job.requiresTLS() {
+		e.insist()
 	}
 	a := Attempt{Host: h.host.Name, Addr: h.addr, Verdict: e.Verdict, Err: e, Began: began, Next: NextAddress}
 	if h.mayGoClear(e) {

@@ -1,0 +1,49 @@
+package delivery
+
+import (
+	"errors"
+
+	"github.com/nexthop-mail/nexthop/mx"
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+var errNotVouched = errors.New("REQUIRETLS: nobody vouches for the MX records, neither DNSSEC nor a policy")
+
+// requiresTLS reports whether a message with REQUIRETLS may only go where all of
+// RFC 8689 section 4.2.1 is given. A report is to arrive all the same (section 5).
+func (j *job) requiresTLS() bool {
+	return j.message.TLS == queue.TLSRequired && j.message.From != ""
+}
+
+// vouched reports whether a host is known to be the domain's: DNSSEC covers the
+// MX records that name it, or a policy of the domain does, or no MX record led
+// to it (RFC 8689 section 4.2.1 step 2).
+func vouched(route *mx.Route, p *TLSPolicy) bool {
+	return route.Kind != mx.ViaMX || route.Secure || p.Vouched
+}
+
+// notVouched is the error of a host that nobody knows to be the domain's.
+func notVouched(host *mx.Host) *Error {
+	return &Error{
+		Stage: StageStartTLS, Host: host.Name, Verdict: HostRefuses, Enhanced: "5.7.10", Err: errNotVouched,
+	}
+}
+
+// insist makes a host's failure final for the host where the message needs what
+// it showed it does not have: TLS, and a certificate that somebody vouches for
+// (RFC 8689 section 5). Trouble on the way there stays trouble that passes.
+func (e *Error) insist() {
+	if e.Verdict == NotNow && (errors.Is(e.Err, errNoTLS) || distrusted(e.Err)) {
+		e.Verdict, e.Enhanced = HostRefuses, "5.7.10"
+	}
+}
+
+// saysRequireTLS reports whether MAIL is to have the parameter: always for a
+// message that requires it, and for a report where the host gives what it asks.
+func (w *walk) saysRequireTLS(sess *session) bool {
+	if w.job.message.TLS != queue.TLSRequired {
+		return false
+	}
+	return w.job.requiresTLS() ||
+		w.vouched && sess.protection.Level >= mx.TLSVerify && sess.Extensions().RequireTLS
+}
