@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nexthop-mail/nexthop/internal/address"
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
@@ -42,9 +43,18 @@ type Agent struct {
 	Postmaster string
 
 	// Sign answers with the content to queue in place of m's, DKIM-signed for
-	// instance. It is asked at Submit and for reports. An error of it is
-	// Submit's. Nil leaves contents as they are.
+	// instance. It is called at Submit and for the reports the agent makes, with
+	// content that has CRLF line ends, and may be called concurrently. A message
+	// whose signing fails is refused by Submit for now; a report goes out
+	// unsigned, and its event has the error. Nil leaves contents as they are.
 	Sign func(ctx context.Context, m *queue.Message) (queue.Content, error)
+
+	// Bounce is asked before the sender is told of a failure, once for each
+	// recipient whose failure the sender would be told of, with its event: false
+	// leaves the recipient out of the report, so that what is held hostile is not
+	// returned to an address that may be forged (RFC 5321 section 6.2). The event
+	// comes in either case. Nil is yes, and so is a panic.
+	Bounce func(Event) bool
 
 	// Events is called for everything that becomes of mail, one call at a time
 	// and in order, after it has been settled. Up to 4,096 events wait for it;
@@ -52,8 +62,9 @@ type Agent struct {
 	// none is lost but in a crash. It must not call Submit itself. Nil is nobody.
 	Events func(Event)
 
-	// Panic is told what a hook of the application's panicked with. The delivery
-	// it was called for is deferred, and mail goes on. Nil is nobody.
+	// Panic is told what a hook of the application's panicked with, on the
+	// goroutine that panicked and before its stack is gone. The delivery it was
+	// called for is deferred, and mail goes on. Nil is nobody.
 	Panic func(v any)
 
 	// Drain is how long deliveries under way may go on after Run's context has
@@ -63,6 +74,15 @@ type Agent struct {
 	// MaxHops is how many Received fields a message may have at Submit (RFC
 	// 5321 section 6.3); 0 is 100.
 	MaxHops int
+
+	// MaxSize is how many octets of content Submit takes, in the form in which
+	// they are sent; 0 is 50 MiB, negative is no limit.
+	MaxSize int64
+
+	// MaxReturn is up to how many octets a message is returned whole to a sender
+	// who asked for that (RET=FULL, RFC 3461 section 4.3); a longer one is
+	// returned by its header. 0 is 64 KiB, negative returns none whole.
+	MaxReturn int64
 
 	clock  clock
 	events events
@@ -74,7 +94,13 @@ type Agent struct {
 	zero     Sender // where Sender is nil
 }
 
-const defaultDrain = 30 * time.Second
+// The values that zero stands for in an Agent.
+const (
+	defaultDrain     = 30 * time.Second
+	defaultMaxHops   = 100
+	defaultMaxSize   = 50 << 20
+	defaultMaxReturn = 64 << 10
+)
 
 // Errors of Run.
 var (
@@ -90,6 +116,16 @@ func (a *Agent) Validate() error {
 		problems = append(problems, errNoQueue)
 	}
 	problems = append(problems, a.sender().Validate(), a.Settings.Validate())
+	if a.Reporter != "" {
+		if _, err := address.ParseDomain(a.Reporter); err != nil {
+			problems = append(problems, fmt.Errorf("delivery.Agent.Reporter: %w", err))
+		}
+	}
+	if a.Postmaster != "" {
+		if _, err := address.Parse(a.Postmaster); err != nil {
+			problems = append(problems, fmt.Errorf("delivery.Agent.Postmaster: %w", err))
+		}
+	}
 	if a.Drain < 0 {
 		problems = append(problems, fmt.Errorf("delivery.Agent.Drain: %v is negative", a.Drain))
 	}

@@ -24,6 +24,7 @@ func (r *run) conclude(d *queue.Delivery, report *Report, expired bool) outcome 
 		}
 		o.events = append(o.events, e)
 	}
+	r.agent.notices(r.work, now, &o, r.expiry(d))
 	return o
 }
 
@@ -82,6 +83,9 @@ func (r *run) event(d *queue.Delivery, rr *RecipientReport, kind EventKind, atte
 // lost only what really happened is told: somebody else decides about the rest.
 func (a *Agent) tell(o *outcome, s *queue.Settled) {
 	now := time.Now()
+	if s.Err == nil {
+		o.events = append(o.events, o.created(s.Created, now)...)
+	}
 	for i := range o.events {
 		o.events[i].Time = now
 		if s.Err == nil || o.events[i].Kind == Delivered {

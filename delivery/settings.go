@@ -18,6 +18,10 @@ type Settings struct {
 	// 4.5.4.1 wants at least.
 	Expire time.Duration
 
+	// ExpireReport is the same for the reports the agent makes, of which nobody
+	// is told by mail when they cannot be delivered; 0 is Expire.
+	ExpireReport time.Duration
+
 	// Warn is how long after its arrival the sender is told that a message is
 	// delayed, once; 0 is 4 h, negative is never.
 	Warn time.Duration
@@ -61,6 +65,9 @@ func (s *Settings) Validate() error {
 	problems := s.Limits.problems()
 	if s.Expire < 0 {
 		problems = append(problems, fmt.Errorf("delivery.Settings.Expire: %v is negative", s.Expire))
+	}
+	if s.ExpireReport < 0 {
+		problems = append(problems, fmt.Errorf("delivery.Settings.ExpireReport: %v is negative", s.ExpireReport))
 	}
 	if math.IsNaN(s.Jitter) || s.Jitter > 1 {
 		problems = append(problems, fmt.Errorf("delivery.Settings.Jitter: %v is not a part of the delay", s.Jitter))

@@ -14,6 +14,7 @@ type outcome struct {
 	delivery   *queue.Delivery
 	settlement queue.Settlement
 	events     []Event
+	notices    []notice // of settlement.Create
 }
 
 // settler hands outcomes to the queue: all that are ready at once, so that they
@@ -60,9 +61,12 @@ func (s *settler) take(spare []outcome) []outcome {
 	for {
 		s.mu.Lock()
 		batch, closed := s.pending, s.closed
-		s.pending = spare[:0]
+		ready := len(batch) > 0 || closed
+		if ready {
+			s.pending = spare[:0] // once only: what is filled next must not be what is returned
+		}
 		s.mu.Unlock()
-		if len(batch) > 0 || closed {
+		if ready {
 			return batch
 		}
 		<-s.more.seen()
@@ -132,7 +136,9 @@ func (r *run) recorded(
 			r.agent.tell(&batch[i], &result[i])
 		case errors.As(err, &bad):
 			// A report that is no message keeps no mail from being settled.
-			batch[i].settlement.Create = nil
+			if !batch[i].withoutSignature(err) {
+				batch[i].settlement.Create = nil
+			}
 			fallthrough
 		default:
 			left, again = append(left, batch[i]), append(again, batch[i].settlement)

@@ -20,8 +20,8 @@ func appendDate(b []byte, name string, t time.Time) []byte {
 
 // messageFields appends the fields about the message (RFC 3464 section 2.2).
 func (r *reader) messageFields(b []byte) []byte {
-	if id := r.report.EnvelopeID; id != "" {
-		b = appendField(b, "Original-Envelope-Id", printable(oneLine(id)))
+	if id := printable(oneLine(r.report.EnvelopeID)); strings.Trim(id, " ") != "" {
+		b = appendField(b, "Original-Envelope-Id", id)
 	}
 	b = appendField(b, "Reporting-MTA", hostName(r.report.Reporter))
 	return appendDate(b, "Arrival-Date", r.report.Arrived)

@@ -20,6 +20,7 @@ var mayImport = []struct {
 }{
 	{"internal/address", nil, "it is the leaf under everything"},
 	{"internal/content", nil, "content is octets; what carries it is not its business"},
+	{"internal/dsn", []string{"internal/dsn"}, "a report is text; what is reported is not its business"},
 	{"internal/smtp", nil, "the dialogue knows nothing of routes, queues or policies"},
 	{"internal/project", []string{"internal/project"}, "it looks at the repository, not into it"},
 	{"internal/peers", nil, "the rig serves whoever tests"},

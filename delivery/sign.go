@@ -1,0 +1,94 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+var errSignPanic = errors.New("the Sign hook panicked")
+
+// sign asks the Sign hook for the content to queue in place of m's.
+func (a *Agent) sign(ctx context.Context, m *queue.Message) (c queue.Content, err error) {
+	copied := *m // the hook may keep it, and change it
+	if !a.guard(func() {
+		if c, err = a.Sign(ctx, &copied); err == nil && c != nil {
+			if b := queue.BytesOf(c); b != nil {
+				c = queue.Bytes(b)
+			} else {
+				c = signedContent{a, c}
+			}
+		}
+	}) {
+		return nil, errSignPanic
+	}
+	if err == nil && c == nil {
+		err = errNoContent
+	}
+	return c, err
+}
+
+// signReport has a report signed. One that cannot be is sent unsigned: to say
+// nothing would lose mail.
+func (a *Agent) signReport(ctx context.Context, m *queue.Message) *Error {
+	if a.Sign == nil {
+		return nil
+	}
+	c, err := a.sign(ctx, m)
+	if err != nil {
+		return signError(fmt.Errorf("a report is not signed: %w", err))
+	}
+	m.Content = c
+	return nil
+}
+
+// signError is a failure of the Sign hook. It may pass.
+func signError(err error) *Error {
+	return &Error{Stage: StageMessage, Verdict: NotNow, Enhanced: "4.7.0", Err: err}
+}
+
+// signedContent is content whose code is the application's. Its panics are
+// errors: a queue reads it where nothing else would stop them.
+type signedContent struct {
+	agent   *Agent
+	content queue.Content
+}
+
+func (s signedContent) Size() (n int64) {
+	if !s.agent.guard(func() { n = s.content.Size() }) {
+		return -1
+	}
+	return n
+}
+
+func (s signedContent) Open() (r io.ReadCloser, err error) {
+	if !s.agent.guard(func() { r, err = s.content.Open() }) {
+		return nil, errSignPanic
+	}
+	if err != nil {
+		return nil, err
+	}
+	return signedReader{s.agent, r}, nil
+}
+
+type signedReader struct {
+	agent  *Agent
+	reader io.ReadCloser
+}
+
+func (s signedReader) Read(p []byte) (n int, err error) {
+	if !s.agent.guard(func() { n, err = s.reader.Read(p) }) {
+		return 0, errSignPanic
+	}
+	return n, err
+}
+
+func (s signedReader) Close() (err error) {
+	if !s.agent.guard(func() { err = s.reader.Close() }) {
+		return errSignPanic
+	}
+	return err
+}
