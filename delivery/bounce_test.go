@@ -1,6 +1,7 @@
 package delivery_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"github.com/nexthop-mail/nexthop/delivery/smtptest"
 	"github.com/nexthop-mail/nexthop/internal/dsn/dsntest"
 	"github.com/nexthop-mail/nexthop/queue"
+	"github.com/nexthop-mail/nexthop/queue/memory"
 )
 
 // bothZone is the usual world and the sender's domain.
@@ -234,23 +236,28 @@ func TestBounceParameters(t *testing.T) {
 	})
 	t.Run("DSN-13 a report needs TLS where the message did, and has no body", func(t *testing.T) {
 		correspond(t, refuse("550 no"), func(t *testing.T, c *correspondence) {
+			var report bytes.Buffer
+			q := &faultyQueue{Queue: &memory.Queue{}}
+			q.settle = func(batch []queue.Settlement) error {
+				for _, created := range batch[0].Create {
+					_, err := queue.CopyContent(context.Background(), &report, created.Content)
+					return err
+				}
+				return nil
+			}
+			c.agent.Queue = q
 			m := message("u@null.test")
 			m.TLS, m.Priority, m.Return = queue.TLSRequired, -4, queue.ReturnFull
 			c.start()
 			c.submit(m)
-			pass(time.Minute)
-			page, err := queue.List(t.Context(), c.queue, queue.ListOptions{})
-			if err != nil || len(page.Entries) != 1 {
-				t.Fatalf("%+v, %v; want the report, which no host can take", page, err)
+			synctest.Wait()
+			if len(q.created) != 1 {
+				t.Fatalf("%d reports", len(q.created))
 			}
-			if got := page.Entries[0].Message; got.TLS != queue.TLSRequired || got.Priority != -4 {
+			if got := q.created[0]; got.TLS != queue.TLSRequired || got.Priority != -4 {
 				t.Errorf("TLS %v, priority %d", got.TLS, got.Priority)
 			}
-			content, err := c.queue.Open(t.Context(), page.Entries[0].Message.ID)
-			if err != nil {
-				t.Fatal(err)
-			}
-			r, err := dsntest.Read(queue.BytesOf(content))
+			r, err := dsntest.Read(report.Bytes())
 			if err != nil || r.Type != "text/rfc822-headers" {
 				t.Errorf("%v, %v", r, err)
 			}
