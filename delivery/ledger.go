@@ -21,6 +21,8 @@ type ledger struct {
 	// unaskedHosts is set where the walk ended, or began, without some of the hosts:
 	// then no host's refusal for itself is the last word.
 	unaskedHosts bool
+
+	why Next // the walk ended
 }
 
 // entry is what the ledger knows of one recipient.
@@ -181,6 +183,7 @@ func (r *rcpt) consider(a *Attempt, reply queue.Reply) {
 
 // end says why the walk ends for the recipients still open.
 func (l *ledger) end(why Next) {
+	l.why = why
 	l.unaskedHosts = l.unaskedHosts || why != StopHosts
 	if n := len(l.common); n > 0 {
 		l.common[n-1].Next = why

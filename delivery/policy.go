@@ -20,8 +20,8 @@ type TLSPolicy struct {
 	Source string
 
 	// ServerName is sent as SNI and, at TLSVerify, is the name the certificate
-	// must be for. Empty is the host's name as DNS gave it,
-	// or the address of an address literal, which is not sent as SNI.
+	// must be for. Empty is one of the host's Identities, or where it has none its
+	// name, the address alone of an address literal, which is not sent as SNI.
 	ServerName string
 
 	// Verify, where not nil, replaces the check of the certificate against the
@@ -76,9 +76,7 @@ func (s *Sender) policyFor(ctx context.Context, route *mx.Route, host *mx.Host) 
 		}
 	}
 	p.Level = max(p.Level, level)
-	if p.ServerName == "" {
-		p.ServerName = certificateName(host.Name)
-	}
+	s.identify(&p, host)
 	return p, nil
 }
 

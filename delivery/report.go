@@ -122,11 +122,12 @@ const (
 	StopHosts                // no host is left
 	StopLimit                // a limit of the attempt is reached
 	StopCanceled             // the caller's context ended
+	NextFallback             // no host is left but the fallback hosts
 )
 
 var nextNames = [...]string{
 	"next address", "next host", "same host again", "again without TLS",
-	"settled", "stop: may have been taken", "no host left", "limit of one attempt reached", "canceled",
+	"settled", "stop: may have been taken", "no host left", "limit of one attempt reached", "canceled", "fallback host",
 }
 
 // String is the step in a few words.

@@ -113,7 +113,8 @@ type Sender struct {
 
 // Router says where mail for a destination goes. It is asked once per attempt
 // and may be called concurrently. An error that is not an *mx.Error, or does not
-// wrap one, is temporary.
+// wrap one, is temporary. A Router that is a HostObserver, too, learns of hosts that
+// could not be reached.
 type Router interface {
 	Route(ctx context.Context, from, domain string) (mx.Route, error)
 }

@@ -30,6 +30,7 @@ type walk struct {
 	sessions    int  // of those, the ones that reached MAIL
 	probing     bool // every address failed a moment ago
 	probes      bool // this walk is the one that finds out about the address
+	metSelf     bool // a host turned out to be this one
 
 	// Where the walk is, and what it works with there.
 	hop      hop
@@ -63,16 +64,22 @@ func (w *walk) run(ctx context.Context, s *Sender, job *job) {
 	w.along(ctx, &route)
 }
 
-// along takes the recipients along a route.
+// along takes the recipients along a route, and on to its fallback.
 func (w *walk) along(ctx context.Context, route *mx.Route) {
 	w.ledger.route(route.Kind)
+	w.through(ctx, route)
+	w.fallBack(ctx, route)
+	w.ledger.close()
+}
+
+// through takes the recipients through the hosts of a route.
+func (w *walk) through(ctx context.Context, route *mx.Route) {
 	w.leftOut(route)
 	w.probing = w.allPenalised(route)
 	if w.job.spread != nil {
 		w.job.spread(route.Hosts)
 	}
 	w.hosts(ctx, route)
-	w.ledger.close()
 }
 
 // hosts goes through the hosts in order of preference.
@@ -212,6 +219,8 @@ func (w *walk) noSession(ctx context.Context, h *hop, e *Error, began time.Time)
 		h.clear = true
 		return toNextAddress, true
 	}
+	w.metSelf = w.metSelf || e.isSelf()
+	w.tell(h, e)
 	if e.blamesAddress() {
 		w.sender.memory.fail(h.addr, e, time.Now())
 	}

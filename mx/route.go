@@ -17,8 +17,8 @@ type Route struct {
 	Kind Kind
 
 	// Hosts are the next hops in the order to try them: preference ascending,
-	// equals in random order; ViaSmartHost and ViaFallback, as the operator has
-	// it. Each has at least one address.
+	// equals in random order. Each has at least one address. There are none only
+	// where there is a Fallback, and LeftOut says why.
 	Hosts []Host
 
 	// LeftOut are the hosts that DNS named and the route does not use, in order

@@ -22,7 +22,9 @@ type hops struct {
 func (t *Table) via(ctx context.Context, router *mx.Router, kind mx.Kind, domain string, hosts []Host) (mx.Route, error) {
 	found := t.lookUp(ctx, router, hosts)
 	route := mx.Route{Domain: domain, Kind: kind}
+	var places ranking
 	for _, i := range order(hosts, router.Rand) {
+		places.rank(&hosts[i], found[i].hosts)
 		route.Hosts = append(route.Hosts, found[i].hosts...)
 		route.LeftOut = append(route.LeftOut, found[i].leftOut...)
 	}
@@ -65,9 +67,6 @@ func (t *Table) hops(ctx context.Context, router *mx.Router, h *Host) hops {
 	}
 	kept := found.hosts[:0]
 	for _, host := range found.hosts {
-		if n, ok := h.Preference.Value(); ok {
-			host.Preference = n
-		}
 		host.TLS = h.level()
 		if h.Login != nil {
 			host.Login = h.Login

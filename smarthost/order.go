@@ -2,8 +2,11 @@ package smarthost
 
 import (
 	"cmp"
+	"math"
 	"math/rand/v2"
 	"slices"
+
+	"github.com/nexthop-mail/nexthop/mx"
 )
 
 // order is the order in which to try a rule's hosts, as indexes: one without a
@@ -35,4 +38,40 @@ func order(hosts []Host, random func(n int) int) []int {
 		out[place] = ranked[i]
 	}
 	return out
+}
+
+// ranking gives the hosts of a route preferences that say what their order is: equal
+// where they are equals, and ascending otherwise.
+type ranking struct {
+	begun bool
+	last  uint16     // given last
+	drawn Preference // of the smart host that got it, where others may be its equals
+}
+
+// rank gives preferences to the next hops of one smart host, which are in order:
+// their own as far as possible.
+func (r *ranking) rank(h *Host, hops []mx.Host) {
+	if len(hops) == 0 {
+		return
+	}
+	equal := h.Lookup == ByAddress && h.Preference != Preference{} && h.Preference == r.drawn
+	for i := range hops {
+		own := hops[i].Preference
+		if n, ok := h.Preference.Value(); ok && i == 0 {
+			own = n
+		}
+		if !equal {
+			if r.begun && own <= r.last && r.last < math.MaxUint16 {
+				own = r.last + 1
+			}
+			r.last, r.begun = max(own, r.last), true
+		}
+		// The targets of SRV records have an order that was drawn by weight.
+		equal = h.Lookup == ByMX && i+1 < len(hops) && hops[i+1].Preference == hops[i].Preference
+		hops[i].Preference = r.last
+	}
+	r.drawn = Preference{}
+	if h.Lookup == ByAddress {
+		r.drawn = h.Preference
+	}
 }

@@ -3,6 +3,7 @@ package smarthost
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -84,8 +85,8 @@ func (t *Table) Validate() error {
 }
 
 // Route says where mail from a reverse-path to a domain goes, in the steps the
-// package comment lists. The error is always an *mx.Error. Beside a temporary one
-// the route may have a Fallback, which then still holds; it has nothing else.
+// package comment lists. The error is always an *mx.Error. Where MX hosts could not
+// be looked up for now and there is a Fallback, the route has no hosts.
 func (t *Table) Route(ctx context.Context, from, domain string) (mx.Route, error) {
 	router, err := t.prepared()
 	if err != nil {
@@ -101,34 +102,38 @@ func (t *Table) Route(ctx context.Context, from, domain string) (mx.Route, error
 		return t.via(ctx, router, mx.ViaSmartHost, name, rule.hosts)
 	}
 	route, err := router.Route(ctx, domain)
-	if len(c.set.fallback) > 0 && mayFallBack(&route, err) {
-		route.Domain = name
+	if len(c.set.fallback) == 0 || ctx.Err() != nil {
+		return route, err
+	}
+	if err != nil {
+		e, ok := errors.AsType[*mx.Error](err)
+		if !ok || !e.Temporary() || isOneOf(e.LeftOut) {
+			return route, err
+		}
+		route = hostless(name, e)
+	}
+	if !isOneOf(route.LeftOut) && route.Unlisted == 0 {
 		route.Fallback = func(ctx context.Context) (mx.Route, error) {
 			return t.via(ctx, router, mx.ViaFallback, name, c.set.fallback)
 		}
 	}
-	return route, err
+	return route, nil
 }
 
-// mayFallBack is whether a route by MX, or the lack of one for now, leaves room for
-// the fallback hosts: not where this host is one of the domain's own.
-func mayFallBack(route *mx.Route, err error) bool {
-	leftOut, unlisted := route.LeftOut, route.Unlisted
-	if err != nil {
-		e, ok := errors.AsType[*mx.Error](err)
-		if ok && !e.Temporary() {
-			return false
-		}
-		if ok {
-			leftOut = e.LeftOut
-		}
+// isOneOf is whether this host is one of the domain's own, by what was left out.
+func isOneOf(leftOut []mx.LeftOut) bool {
+	return slices.ContainsFunc(leftOut, func(l mx.LeftOut) bool { return l.Reason == mx.IsSelf || l.Reason == mx.NotBetter })
+}
+
+// hostless is a route without hosts for want of answers from DNS.
+func hostless(domain string, e *mx.Error) mx.Route {
+	route := mx.Route{Domain: domain, LeftOut: e.LeftOut}
+	if !slices.ContainsFunc(e.LeftOut, func(l mx.LeftOut) bool { return l.Reason == mx.LookupFailed }) {
+		route.LeftOut = append(slices.Clip(e.LeftOut), mx.LeftOut{
+			Host: mx.Host{Name: domain, Target: domain}, Reason: mx.LookupFailed, Err: e,
+		})
 	}
-	for i := range leftOut {
-		if r := leftOut[i].Reason; r == mx.IsSelf || r == mx.NotBetter {
-			return false
-		}
-	}
-	return unlisted == 0
+	return route
 }
 
 // prepared is the Router, one on the system's resolvers where none was given.

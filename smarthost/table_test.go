@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 
@@ -295,6 +296,35 @@ func TestHostFields(t *testing.T) {
 	}
 }
 
+// TestPreferences: what a route says of preferences is what its order is.
+func TestPreferences(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		hosts []string
+		want  []uint16
+	}{
+		{"their own", []string{"smtp://[192.0.2.1]?pref=10", "smtp://[192.0.2.2]?pref=20", "smtp://[192.0.2.3]?pref=20"}, []uint16{10, 20, 20}},
+		{"none: the order given", []string{"smtp://[192.0.2.1]", "smtp://[192.0.2.2]"}, []uint16{0, 1}},
+		{"those of MX records", []string{"smtp://relay.test?mx=1"}, []uint16{10, 20}},
+		{"one without between equals", []string{"smtp://[192.0.2.1]?pref=10", "smtp://[192.0.2.2]", "smtp://[192.0.2.3]?pref=10"}, []uint16{10, 11, 12}},
+		{"MX records behind another", []string{"smtp://[192.0.2.1]?pref=15", "smtp://relay.test?mx=1"}, []uint16{15, 16, 20}},
+		{"a host left out between equals", []string{"smtp://[192.0.2.1]?pref=3", "smtp://gone.test?pref=3", "smtp://[192.0.2.3]?pref=3"}, []uint16{3, 3}},
+		{"no number above the last", []string{"smtp://[192.0.2.1]?pref=65535", "smtp://[192.0.2.2]"}, []uint16{65535, 65535}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			tab, _ := table(t, smarthost.Rules{Default: hosts(t, c.hosts...)})
+			route, err := tab.Route(t.Context(), "", "e.test")
+			var got []uint16
+			for _, h := range route.Hosts {
+				got = append(got, h.Preference)
+			}
+			if err != nil || !slices.Equal(got, c.want) {
+				t.Errorf("%v, %v; want %v", got, err, c.want)
+			}
+		})
+	}
+}
+
 // TestFallbackRoute is when a route by MX has a fallback.
 func TestFallbackRoute(t *testing.T) {
 	for _, c := range []struct {
@@ -328,6 +358,9 @@ func TestFallbackRoute(t *testing.T) {
 			}
 			if !c.want {
 				return
+			}
+			if err != nil || len(route.Hosts) == 0 && (len(route.LeftOut) == 0 || route.LeftOut[0].Err == nil) {
+				t.Errorf("%+v, %v; want hosts, or why there are none", route, err)
 			}
 			if dns.Count("two.relay.test", mx.TypeA) != 0 {
 				t.Error("the fallback was looked up before it is needed")

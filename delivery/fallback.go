@@ -1,0 +1,89 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/mx"
+)
+
+// HostObserver is a Router that wants to know when one of its hosts gives no
+// session: what it found the host by may have changed. It is told once per failure
+// and may be called concurrently; a failure that is remembered from before is not
+// told again.
+type HostObserver interface {
+	Unreachable(host *mx.Host)
+}
+
+// tell passes a failure on to a Router that wants to know.
+func (w *walk) tell(h *hop, e *Error) {
+	if e.Stage == StageConnect && oursNotTheirs(e.Err) {
+		return
+	}
+	if o, ok := w.sender.router.(HostObserver); ok {
+		o.Unreachable(h.host)
+	}
+}
+
+// fallBack takes those recipients to the fallback hosts whom every host of the
+// route has failed for now (QUE-14), with the attempt's limits anew. It does not
+// where a host turned out to be this one: what loops here would loop by way of
+// another.
+func (w *walk) fallBack(ctx context.Context, route *mx.Route) {
+	if route.Fallback == nil || w.metSelf || ctx.Err() != nil || !w.ledger.fallBack() {
+		return
+	}
+	w.connections, w.sessions = 0, 0
+	began := time.Now()
+	fallback, err := route.Fallback(ctx)
+	w.traces.route(w.domain, fallback, err)
+	if err == nil {
+		w.through(ctx, &fallback)
+		return
+	}
+	for _, l := range leftOutOf(err) {
+		w.leftOutHost(&l)
+	}
+	// Whatever is wrong with a fallback host, the mail was deferred without it.
+	e := routingError(err)
+	e.Verdict = NotNow
+	if firm, ok := strings.CutPrefix(e.Enhanced, "5."); ok {
+		e.Enhanced = "4." + firm
+	}
+	w.ledger.all(Attempt{Err: e, Verdict: NotNow, Began: began, Next: StopHosts})
+}
+
+// fallBack prepares the ledger for the fallback hosts, and reports whether anybody
+// is to go there: the recipients whose outcome so far is "not now". A host's own
+// refusal, where no other host said anything else, stands. Nobody goes after an
+// unknown outcome.
+func (l *ledger) fallBack() bool {
+	if l.why != StopHosts && l.why != StopLimit {
+		return false
+	}
+	going := 0
+	for i := range l.rcpts {
+		r := &l.rcpts[i]
+		switch {
+		case r.settled:
+		case r.judged && r.decisive != NotNow:
+			r.settled = true
+			l.left--
+		default:
+			going++
+			r.report.Route, r.report.Routed = mx.ViaFallback, true
+			if n := len(r.report.Attempts); r.apart && n > 0 {
+				r.report.Attempts[n-1].Next = NextFallback
+			}
+		}
+	}
+	if n := len(l.common); n > 0 && going > 0 {
+		l.common[n-1].Next = NextFallback
+	}
+	return going > 0
+}
+
+// isSelf reports whether a session failed because the host is this one.
+func (e *Error) isSelf() bool { return errors.Is(e.Err, errSelf) }

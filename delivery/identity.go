@@ -1,0 +1,113 @@
+package delivery
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/asn1"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/mx"
+)
+
+// identify completes the policy of a host with the names its certificate may bear,
+// unless the policy has said that itself.
+func (s *Sender) identify(p *TLSPolicy, host *mx.Host) {
+	if p.ServerName != "" {
+		return
+	}
+	names := host.Identities
+	if len(names) == 0 {
+		names = []string{host.Name}
+	}
+	for _, name := range names {
+		if p.ServerName == "" && !isServiceName(name) {
+			p.ServerName = certificateName(name)
+		}
+	}
+	if p.Verify == nil && (len(names) > 1 || isServiceName(names[0])) {
+		p.Verify = s.bearsOneOf(slices.Clone(names))
+		p.Key += "one of " + strings.Join(names, " ")
+	}
+}
+
+// isServiceName tells an SRV-ID from a DNS-ID.
+func isServiceName(name string) bool { return strings.HasPrefix(name, "_") }
+
+var (
+	errNoCertificate = errors.New("the host shows no certificate")
+	errOtherNames    = errors.New("the certificate is for somebody else")
+)
+
+// bearsOneOf checks the chain first and then the names (RFC 9525 section 6). What
+// package tls does by itself is for one name, and knows no SRV-ID.
+func (s *Sender) bearsOneOf(names []string) func(tls.ConnectionState) error {
+	options := x509.VerifyOptions{}
+	now := time.Now
+	if c := s.TLSConfig; c != nil {
+		options.Roots = c.RootCAs
+		if c.Time != nil {
+			now = c.Time
+		}
+	}
+	return func(state tls.ConnectionState) error {
+		if len(state.PeerCertificates) == 0 {
+			return errNoCertificate
+		}
+		leaf, options := state.PeerCertificates[0], options
+		options.CurrentTime = now()
+		options.Intermediates = x509.NewCertPool()
+		for _, c := range state.PeerCertificates[1:] {
+			options.Intermediates.AddCert(c)
+		}
+		if _, err := leaf.Verify(options); err != nil {
+			return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates, Err: err}
+		}
+		for _, name := range names {
+			if isServiceName(name) && slices.ContainsFunc(serviceNames(leaf), func(s string) bool { return strings.EqualFold(s, name) }) ||
+				!isServiceName(name) && leaf.VerifyHostname(certificateName(name)) == nil {
+				return nil
+			}
+		}
+		return errOtherNames
+	}
+}
+
+// otherName is one kind of subject alternative name (RFC 5280 section 4.2.1.6).
+type otherName struct {
+	Type  asn1.ObjectIdentifier
+	Value asn1.RawValue
+}
+
+// serviceNames are the SRV-IDs of a certificate (RFC 4985), such as
+// "_submissions.example.com". Package x509 does not read them.
+func serviceNames(c *x509.Certificate) []string {
+	subjectAltName := asn1.ObjectIdentifier{2, 5, 29, 17}
+	dnsSRV := asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 8, 7}
+	var found []string
+	for _, extension := range c.Extensions {
+		if !extension.Id.Equal(subjectAltName) {
+			continue
+		}
+		var names []asn1.RawValue
+		if rest, err := asn1.Unmarshal(extension.Value, &names); err != nil || len(rest) > 0 {
+			return nil
+		}
+		for _, n := range names {
+			if n.Class != asn1.ClassContextSpecific || n.Tag != 0 {
+				continue
+			}
+			var other otherName
+			var value string
+			if _, err := asn1.UnmarshalWithParams(n.FullBytes, &other, "tag:0"); err != nil || !other.Type.Equal(dnsSRV) {
+				continue
+			}
+			if rest, err := asn1.UnmarshalWithParams(other.Value.Bytes, &value, "ia5"); err == nil && len(rest) == 0 {
+				found = append(found, value)
+			}
+		}
+	}
+	return found
+}
