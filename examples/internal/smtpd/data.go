@@ -1,0 +1,148 @@
+package smtpd
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// What a client has for content: a block in the one time, all of it in the other and
+// a second for each 256 octets.
+const (
+	blockTime = 3 * time.Minute
+	grace     = 10 * time.Minute
+	leastRate = 256
+)
+
+func (s *session) data(ctx context.Context, argument string) {
+	switch {
+	case argument != "":
+		s.refuse(501, "5.5.4", "no argument is allowed")
+		return
+	case s.tx == nil || s.body != nil:
+		s.refuse(503, "5.5.1", "MAIL and RCPT first")
+		return
+	case len(s.tx.Recipients) == 0:
+		s.refuse(554, "5.5.1", "no valid recipients")
+		return
+	}
+	s.say(354, "", "end with a line of a single dot")
+	s.wire.inContent(true)
+	defer s.wire.inContent(false)
+	s.open()
+	if err := s.readLines(); err != nil {
+		s.lost(err)
+		return
+	}
+	s.take(ctx)
+}
+
+// open begins content with our Received field.
+func (s *session) open() {
+	header := s.tx.received(s.server.Name, time.Now())
+	s.body = newSpool(s.server.TempDir, header, s.server.maxSize())
+}
+
+// lost ends a session whose client went away or is too slow.
+func (s *session) lost(err error) {
+	s.farewell(err)
+	s.reset()
+	s.over = true
+}
+
+// readLines reads content up to the line of a single dot, and takes the dots away
+// that the client has added (RFC 5321 section 4.5.2).
+func (s *session) readLines() error {
+	began, lineStart := time.Now(), true
+	for {
+		buffered := s.wire.buffered()
+		i := bytes.IndexByte(buffered, '\n')
+		if i < 0 {
+			if len(buffered) == inBuffer { // a long line: all but what may be half of its end
+				s.part(buffered[:inBuffer-1], lineStart)
+				s.wire.r += inBuffer - 1
+				lineStart = false
+			}
+			if err := s.wire.fill(blockTime); err != nil {
+				return err
+			}
+			if tooSlow(began, s.body.size) {
+				return errTooSlow
+			}
+			continue
+		}
+		l := buffered[:i+1]
+		s.wire.r += i + 1
+		if lineStart && s.isEnd(l) {
+			return nil
+		}
+		s.part(l, lineStart)
+		lineStart = true
+	}
+}
+
+// isEnd is whether a line is the end of the content: a dot, CRLF, and nothing else.
+// A dot with LF alone ends it, too, but then the content is refused and the session
+// over: its sender may take that for the end and wait, and nobody else is to.
+func (s *session) isEnd(l []byte) bool {
+	if string(l) == ".\n" {
+		s.body.fail(errBareEnd)
+		return true
+	}
+	return string(l) == ".\r\n"
+}
+
+// part takes a line, or a part of one that is too long for the buffer.
+func (s *session) part(l []byte, lineStart bool) {
+	if !endsWell(l) {
+		s.body.fail(errBareEnd)
+	}
+	if lineStart && l[0] == '.' {
+		l = l[1:]
+	}
+	s.body.write(l)
+}
+
+// endsWell is whether a line, or a part of one, has CR and LF as a pair at its end
+// or not at all. It has no LF but at its end.
+func endsWell(l []byte) bool {
+	cr, last := bytes.IndexByte(l, '\r'), len(l)-1
+	if l[last] != '\n' {
+		return cr < 0
+	}
+	return last > 0 && cr == last-1
+}
+
+func tooSlow(began time.Time, size int64) bool {
+	return time.Since(began) > grace+time.Duration(size/leastRate)*time.Second
+}
+
+// take hands a whole message over, and answers the client.
+func (s *session) take(ctx context.Context) {
+	r := s.contentReply()
+	if !r.Failed() {
+		r = s.server.Data(ctx, s.tx, s.body.content())
+	}
+	s.wire.reply(r)
+	s.reset()
+}
+
+// contentReply is why content is refused before anybody sees it.
+func (s *session) contentReply() Reply {
+	switch err := s.body.err; {
+	case err == nil:
+		return Reply{}
+	case errors.Is(err, errBareEnd):
+		s.over = true
+		return Reply{554, "5.6.0", "the content has a bare CR or LF"}
+	case errors.Is(err, errTooLarge):
+		return Reply{552, "5.3.4", "a message has at most " + strconv.FormatInt(s.server.maxSize(), 10) + " octets here"}
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
+		return Reply{452, "4.3.1", "no room"}
+	default:
+		return Reply{451, "4.3.0", "the content could not be kept"}
+	}
+}

@@ -1,0 +1,21 @@
+// Package smtpd takes mail in by SMTP (RFC 5321): the server half of the relay. It
+// knows nothing of queues but their nouns; who may send to whom, and where messages
+// go, are two functions its user gives it.
+//
+//  1. Server.Serve accepts connections, as many as it has room for.
+//  2. A session reads commands; MAIL and RCPT make a Transaction, and every
+//     recipient is shown to Server.Rcpt.
+//  3. DATA or BDAT bring the content, behind a Received field of our own. A small
+//     one stays in memory, a large one goes to a file without a name, so that a
+//     client that leaves in the middle, and a process that dies, leave nothing.
+//  4. Server.Data takes the message. What it answers is the reply to the client.
+//
+// It offers PIPELINING, CHUNKING, SIZE, 8BITMIME, SMTPUTF8, DSN and
+// ENHANCEDSTATUSCODES, with a certificate STARTTLS, and REQUIRETLS under TLS. A line ends
+// with CRLF and with nothing else: a bare CR or LF, in a command or in content, ends
+// the session with a refusal, so that no two servers ever disagree on where a
+// message ends.
+//
+// Replies wait in a buffer until the client has nothing more to say, so that a group
+// of pipelined commands is answered in one write.
+package smtpd

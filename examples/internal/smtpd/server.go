@@ -1,0 +1,187 @@
+package smtpd
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+// Server takes mail in. Set the fields before Serve and leave them alone afterwards.
+type Server struct {
+	// Name is this host's name: in the greeting and in Received fields.
+	Name string
+
+	// MaxSize is how many octets a message may have; 0 is 50 MiB. MaxRecipients is
+	// how many recipients; 0 is 1,000 (RFC 5321 section 4.5.3.1.8 wants 100 at least).
+	MaxSize       int64
+	MaxRecipients int
+
+	// MaxConnections are served at one time; 0 is 1,000. MaxPerClient is how many of
+	// one address; 0 is 200.
+	MaxConnections int
+	MaxPerClient   int
+
+	// Idle is how long a client may say nothing; 0 is 5 min (RFC 5321 section
+	// 4.5.3.2.7). Content must arrive at 256 octets a second on the average, after
+	// ten minutes of grace.
+	Idle time.Duration
+
+	// TLS is what STARTTLS is offered with; nil is not at all.
+	TLS *tls.Config
+
+	// TempDir is where large contents wait for Data; empty is the system's.
+	TempDir string
+
+	// Rcpt says whether the recipient is taken; t has what came before it.
+	// destination is the recipient's domain in canonical form. A reply that is no
+	// refusal takes it. Nil takes all.
+	Rcpt func(ctx context.Context, t *Transaction, r *queue.Recipient, destination string) Reply
+
+	// Data takes a message. Its content is gone when Data has returned. Required.
+	Data func(ctx context.Context, t *Transaction, content queue.Content) Reply
+
+	mu       sync.Mutex
+	open     map[*wire]netip.Addr
+	stopping bool
+	sessions sync.WaitGroup
+	begun    atomic.Uint64 // transactions
+	refused  atomic.Uint64 // connections
+}
+
+func (s *Server) maxSize() int64      { return or(s.MaxSize, 50<<20) }
+func (s *Server) maxRecipients() int  { return or(s.MaxRecipients, 1000) }
+func (s *Server) idle() time.Duration { return or(s.Idle, 5*time.Minute) }
+func (s *Server) maxConnections() int { return or(s.MaxConnections, 1000) }
+func (s *Server) maxPerClient() int   { return or(s.MaxPerClient, 200) }
+func or[T int | int64 | time.Duration](value, otherwise T) T {
+	if value == 0 {
+		return otherwise
+	}
+	return value
+}
+
+// Serve accepts connections until ctx ends. It then lets messages that are being
+// received arrive, tells all other clients to come back later (421), and returns when
+// the last is gone, within the time given.
+func (s *Server) Serve(ctx context.Context, l net.Listener, grace time.Duration) error {
+	work, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
+	defer context.AfterFunc(ctx, func() { _ = l.Close() })()
+	err := s.accept(ctx, work, l)
+	_ = l.Close()
+	s.stop()
+	timer := time.AfterFunc(grace, func() { cut(); s.cut() })
+	defer timer.Stop()
+	s.sessions.Wait()
+	return err
+}
+
+func (s *Server) accept(ctx, work context.Context, l net.Listener) error {
+	for pause := time.Duration(0); ; {
+		conn, err := l.Accept()
+		switch {
+		case ctx.Err() != nil:
+			if err == nil {
+				_ = conn.Close()
+			}
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			return err
+		case err != nil: // no file descriptors are left, or such
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			select {
+			case <-ctx.Done():
+			case <-time.After(pause):
+			}
+			continue
+		}
+		pause = 0
+		s.sessions.Go(func() { s.serve(work, conn) })
+	}
+}
+
+// serve is one connection from greeting to end.
+func (s *Server) serve(ctx context.Context, conn net.Conn) {
+	w := newWire(conn)
+	client := clientAddr(conn)
+	if r := s.enter(w, client); r.Failed() {
+		s.refused.Add(1)
+		w.reply(r)
+		_ = w.flush(time.Second)
+		_ = conn.Close()
+		return
+	}
+	defer s.leave(w)
+	session := &session{server: s, wire: w, client: client}
+	session.run(ctx)
+	_ = w.flush(10 * time.Second)
+	_ = w.raw.Close()
+}
+
+// enter lets a connection in if there is room.
+func (s *Server) enter(w *wire, client netip.Addr) Reply {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open == nil {
+		s.open = make(map[*wire]netip.Addr)
+	}
+	same := 0
+	if len(s.open) >= s.maxPerClient() {
+		for _, c := range s.open {
+			if c == client {
+				same++
+			}
+		}
+	}
+	switch {
+	case s.stopping:
+		return Reply{421, "4.3.2", s.Name + " is shutting down"}
+	case len(s.open) >= s.maxConnections(), same >= s.maxPerClient():
+		return Reply{421, "4.7.0", s.Name + " has too many connections"}
+	}
+	s.open[w] = client
+	return Reply{}
+}
+
+func (s *Server) leave(w *wire) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.open, w)
+}
+
+func (s *Server) stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopping = true
+	for w := range s.open {
+		w.stop()
+	}
+}
+
+func (s *Server) cut() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for w := range s.open {
+		_ = w.raw.Close()
+	}
+}
+
+// Stats says how many sessions are open, and how many transactions were begun and
+// connections refused since the start.
+func (s *Server) Stats() (open int, begun, refused uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.open), s.begun.Load(), s.refused.Load()
+}
+
+func clientAddr(conn net.Conn) netip.Addr {
+	ap, _ := netip.ParseAddrPort(conn.RemoteAddr().String())
+	return ap.Addr().Unmap().WithZone("")
+}

@@ -1,0 +1,147 @@
+package smtpd
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"time"
+)
+
+// The errors that end a session.
+var (
+	errLineTooLong = errors.New("a command longer than the limit")
+	errBareEnd     = errors.New("a bare CR or LF")
+	errStopping    = errors.New("the server is shutting down")
+	errTooSlow     = errors.New("the content arrives too slowly")
+)
+
+const (
+	inBuffer = 16 << 10
+	maxLine  = 8 << 10 // of a command: parameters may be long (RFC 3461 section 4)
+)
+
+// wire is a connection with buffers in both directions.
+type wire struct {
+	raw  net.Conn // the connection
+	conn net.Conn // the same, or TLS on it
+	in   []byte   // buffer
+	r, w int      // what of it is still to be read
+	out  []byte   // replies not yet sent
+
+	mu       sync.Mutex
+	stopping bool
+	content  bool // a message is under way: it may be finished
+}
+
+func newWire(conn net.Conn) *wire { return &wire{raw: conn, conn: conn, in: make([]byte, inBuffer)} }
+
+func (w *wire) reply(r Reply) { w.out = r.append(w.out) }
+
+// flush sends what is to be said.
+func (w *wire) flush(timeout time.Duration) error {
+	if len(w.out) == 0 {
+		return nil
+	}
+	_ = w.raw.SetWriteDeadline(time.Now().Add(timeout))
+	_, err := w.conn.Write(w.out)
+	w.out = w.out[:0]
+	return err
+}
+
+// fill reads more. What is to be said is sent first: the client may be waiting for
+// it.
+func (w *wire) fill(timeout time.Duration) error {
+	if err := w.flush(timeout); err != nil {
+		return err
+	}
+	if w.r > 0 {
+		w.w = copy(w.in, w.in[w.r:w.w])
+		w.r = 0
+	}
+	if err := w.ready(timeout); err != nil {
+		return err
+	}
+	n, err := w.conn.Read(w.in[w.w:])
+	w.w += n
+	if n > 0 {
+		return nil
+	}
+	if err == nil {
+		err = io.ErrNoProgress
+	}
+	if w.isStopping() {
+		return errStopping
+	}
+	return err
+}
+
+// ready sets the time for the next read, unless the server is to stop and nothing is
+// under way that could be finished.
+func (w *wire) ready(timeout time.Duration) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.stopping && !w.content {
+		return errStopping
+	}
+	return w.raw.SetReadDeadline(time.Now().Add(timeout))
+}
+
+// stop ends the wait for a command; content is let in to its end.
+func (w *wire) stop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stopping = true
+	if !w.content {
+		_ = w.raw.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+func (w *wire) isStopping() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.stopping && !w.content
+}
+
+// inContent says whether content is being read.
+func (w *wire) inContent(yes bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.content = yes
+}
+
+// line is the next command without its CRLF; it is valid until the next read.
+func (w *wire) line(timeout time.Duration) ([]byte, error) {
+	if w.isStopping() {
+		return nil, errStopping
+	}
+	seen := 0
+	for {
+		if i := bytes.IndexByte(w.in[w.r+seen:w.w], '\n'); i >= 0 {
+			l := w.in[w.r : w.r+seen+i+1]
+			w.r += len(l)
+			return cutEnd(l)
+		}
+		if seen = w.w - w.r; seen > maxLine {
+			return nil, errLineTooLong
+		}
+		if err := w.fill(timeout); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func cutEnd(l []byte) ([]byte, error) {
+	n := len(l)
+	switch {
+	case n > maxLine:
+		return nil, errLineTooLong
+	case n < 2 || bytes.IndexByte(l, '\r') != n-2:
+		return nil, errBareEnd
+	}
+	return l[:n-2], nil
+}
+
+// buffered is what has arrived and is not yet read.
+func (w *wire) buffered() []byte { return w.in[w.r:w.w] }

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"flag"
+	"io"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/delivery"
+	"github.com/nexthop-mail/nexthop/examples/internal/cli"
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+// options are the command line.
+type options struct {
+	cli.Transport
+	listen       string
+	queue        string
+	relayDomains cli.List
+	trust        cli.List
+	retry        string
+	expire, warn cli.Duration
+	concurrency  int
+	maxSize      int64
+	events       string
+	http         string
+	refuseNullMX bool
+	cert, key    string
+}
+
+const (
+	defaultListen = "127.0.0.1:2525"
+	defaultQueue  = "./queue"
+	defaultRetry  = "5m,15m,30m,1h,2h,4h"
+)
+
+func parseFlags(args []string, stderr io.Writer) (*options, error) {
+	o := &options{expire: cli.Duration(5 * 24 * time.Hour), warn: cli.Duration(4 * time.Hour)}
+	fs := flag.NewFlagSet("relay", flag.ContinueOnError)
+	o.Define(fs)
+	fs.StringVar(&o.listen, "listen", defaultListen, "SMTP `ADDR`ess")
+	fs.StringVar(&o.queue, "queue", defaultQueue, "`WHERE` mail waits: memory, a directory, postgres://...")
+	fs.Var(&o.relayDomains, "relay-domain", "accept mail from anyone for this `DOMAIN` (repeatable); .DOMAIN is its subdomains")
+	fs.Var(&o.trust, "trust", "clients that may relay anywhere, as `CIDR` (repeatable; default: loopback)")
+	fs.StringVar(&o.retry, "retry", defaultRetry, "delays between attempts, the last repeats: a `LIST` with commas")
+	fs.Var(&o.expire, "expire", "give up after")
+	fs.Var(&o.warn, "warn", "tell the sender of a delay after; 0 is never")
+	fs.IntVar(&o.concurrency, "concurrency", 20, "connections at most to one site")
+	fs.Int64Var(&o.maxSize, "max-size", 52428800, "largest message accepted, in `BYTES`")
+	fs.StringVar(&o.events, "events", "", "append one JSON object a line to `FILE` (-: standard output; SIGHUP opens it again)")
+	fs.StringVar(&o.http, "http", "", "`ADDR` of /metrics, /healthz and a dashboard")
+	fs.BoolVar(&o.refuseNullMX, "refuse-null-mx", false, "ask DNS at RCPT and refuse domains that take no mail (556 5.1.10)")
+	fs.StringVar(&o.cert, "cert", "", "certificate `FILE` (PEM) to offer STARTTLS with")
+	fs.StringVar(&o.key, "key", "", "key `FILE` (PEM) of -cert")
+	if err := cli.Parse(fs, args, stderr, "relay [flags]\n       relay queue [-queue WHERE] list|show ID|flush [DOMAIN]|hold ID|release ID|drop ID [-json]"); err != nil {
+		return nil, err
+	}
+	if fs.NArg() > 0 {
+		return nil, cli.Usage("what is %q? Flags come first, and the only command is queue", fs.Arg(0))
+	}
+	return o, o.check()
+}
+
+// check finds what the flag package cannot.
+func (o *options) check() error {
+	switch {
+	case o.concurrency <= 0:
+		return cli.Usage("-concurrency must be positive")
+	case o.maxSize <= 0:
+		return cli.Usage("-max-size must be positive")
+	case o.expire <= 0:
+		return cli.Usage("-expire must be positive")
+	case (o.cert == "") != (o.key == ""):
+		return cli.Usage("-cert and -key go together")
+	}
+	if _, err := o.delays(); err != nil {
+		return err
+	}
+	if _, err := o.policy(); err != nil {
+		return err
+	}
+	return o.Check()
+}
+
+// settings are those of the agent.
+func (o *options) settings() (delivery.Settings, error) {
+	delays, err := o.delays()
+	s := delivery.Settings{
+		Schedule: delays, Expire: time.Duration(o.expire), Warn: time.Duration(o.warn),
+		Limits: delivery.Limits{PerSite: o.concurrency},
+	}
+	if s.Warn == 0 {
+		s.Warn = -1
+	}
+	return s, err
+}
+
+func (o *options) delays() (delivery.Delays, error) {
+	var list delivery.Delays
+	for word := range strings.SplitSeq(o.retry, ",") {
+		d, err := cli.ParseDuration(strings.TrimSpace(word))
+		if err != nil || d <= 0 {
+			return nil, cli.Usage("-retry %q: %q is no delay such as 30s, 4h or 1d", o.retry, word)
+		}
+		list = append(list, d)
+	}
+	return list, nil
+}
+
+// policy is who may send to whom.
+func (o *options) policy() (*policy, error) {
+	p := &policy{}
+	for _, d := range o.relayDomains {
+		name, sub := strings.CutPrefix(d, ".")
+		destination, err := queue.ParseDestination(name)
+		if err != nil {
+			return nil, cli.Usage("-relay-domain %q: %v", d, err)
+		}
+		if sub {
+			p.subdomains = append(p.subdomains, "."+destination)
+		} else {
+			p.domains = append(p.domains, destination)
+		}
+	}
+	if len(o.trust) == 0 {
+		p.trusted = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+	}
+	for _, c := range o.trust {
+		prefix, err := parsePrefix(c)
+		if err != nil {
+			return nil, cli.Usage("-trust %q is no CIDR such as 192.0.2.0/24", c)
+		}
+		p.trusted = append(p.trusted, prefix)
+	}
+	return p, nil
+}
+
+// parsePrefix parses a network, or an address as the network of itself.
+func parsePrefix(s string) (netip.Prefix, error) {
+	if a, err := netip.ParseAddr(s); err == nil {
+		return netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen()), nil
+	}
+	return netip.ParsePrefix(s)
+}

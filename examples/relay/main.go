@@ -1,0 +1,35 @@
+// Command relay is a queueing mail relay: SMTP in, a durable queue, MX or smart
+// host out.
+//
+//	relay [flags]
+//	relay queue [-queue WHERE] list|show ID|flush [DOMAIN]|hold ID|release ID|drop ID [-json]
+//
+// It takes mail for anybody from clients it trusts (-trust), and mail for certain
+// domains from everybody (-relay-domain), which is the role of a secondary MX. A
+// message is answered 250 when its queue has it durably.
+//
+// What it does is the library's: policy.go decides who may send to whom, intake.go
+// hands messages to a delivery.Agent, and relay.go puts the parts together.
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is main with its surroundings passed in.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if len(args) > 0 && args[0] == "queue" {
+		return administer(ctx, args[1:], stdout, stderr)
+	}
+	return relay(ctx, args, stdout, stderr)
+}

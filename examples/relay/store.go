@@ -1,0 +1,73 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/examples/internal/cli"
+	"github.com/nexthop-mail/nexthop/queue"
+	"github.com/nexthop-mail/nexthop/queue/disk"
+	"github.com/nexthop-mail/nexthop/queue/memory"
+)
+
+// inMemory is the -queue that forgets.
+const inMemory = "memory"
+
+// holderFile says who has the queue's directory open. It counts only while the
+// directory is locked, so it may be stale.
+const holderFile = "holder"
+
+// openQueue opens the queue that -queue names. dir is its directory, empty where it
+// has none.
+func openQueue(where, what string) (q queue.Queue, dir string, err error) {
+	if where == inMemory {
+		return &memory.Queue{}, "", nil
+	}
+	if err := checkWhere(where); err != nil {
+		return nil, "", err
+	}
+	spool, err := disk.Open(where, disk.Options{})
+	switch {
+	case errors.Is(err, disk.ErrLocked):
+		return nil, "", &cli.Error{Code: cli.ExitTempFail, Err: fmt.Errorf("%w by %s", err, holder(where))}
+	case err != nil:
+		return nil, "", cli.Config("%w", err)
+	}
+	text := fmt.Sprintf("%s, process %d, since %s\n", what, os.Getpid(), time.Now().Format(time.RFC3339))
+	if err := os.WriteFile(filepath.Join(where, holderFile), []byte(text), 0o600); err != nil && !noRoom(err) {
+		return nil, "", errors.Join(cli.Config("%w", err), spool.Close())
+	}
+	return spool, where, nil
+}
+
+// checkWhere finds queues that are not directories.
+func checkWhere(where string) error {
+	if where == "" {
+		return cli.Usage("-queue is empty")
+	}
+	scheme, _, ok := strings.Cut(where, "://")
+	switch {
+	case !ok:
+		return nil
+	case scheme != "postgres" && scheme != "postgresql":
+		return cli.Usage("-queue %s://: no such kind of queue", scheme)
+	}
+	if _, err := url.Parse(where); err != nil {
+		return cli.Usage("-queue: no postgres:// address") // the error would show the password
+	}
+	return cli.Config("-queue %s://: this relay is built without a PostgreSQL queue", scheme)
+}
+
+// holder is who has the queue open.
+func holder(dir string) string {
+	text, err := os.ReadFile(filepath.Join(dir, holderFile))
+	if name := strings.TrimSpace(string(text)); err == nil && name != "" {
+		return name
+	}
+	return "another process"
+}
