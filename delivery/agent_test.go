@@ -15,7 +15,7 @@ func TestAgentDelivers(t *testing.T) {
 	t.Run("QUE-1 at once, and what cannot go at once later", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			host := &smtptest.Host{Extensions: full(), Script: []smtptest.Cue{
-				{At: smtptest.Rcpt, Times: 2, Reply: "451 4.7.1 later"},
+				{At: smtptest.Rcpt, Times: 2, Reply: "450 4.2.1 later"},
 			}}
 			o := newOffice(t, &smtptest.Internet{Zone: zone, Hosts: map[string]*smtptest.Host{"mx1.e.test": host}})
 			o.start()

@@ -1,7 +1,6 @@
 package delivery
 
 import (
-	"math/rand/v2"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/queue"
@@ -54,19 +53,14 @@ func (r *run) judge(d *queue.Delivery, rr *RecipientReport, expired bool) (queue
 // next is when what stays of a delivery is tried again: by the schedule, but no
 // later than it expires.
 func (r *run) next(d *queue.Delivery, report *Report, now time.Time) time.Time {
-	retry := Retry{Destination: d.Lease.Destination, Arrived: d.Message.Arrived, Now: now}
+	retry := Retry{Destination: d.Lease.Destination, Arrived: d.Message.Arrived, Expires: r.expiry(d), Now: now}
 	for i := range report.Recipients {
 		retry.Attempts = max(retry.Attempts, d.States[i].Attempts+1)
 		if rr := &report.Recipients[i]; rr.Outcome == queue.Deferred || rr.Outcome == queue.Unknown {
 			retry.Outcome, retry.Reply = rr.Outcome, rr.Reply
 		}
 	}
-	next := now.Add(time.Hour) // where the application's schedule panics
-	r.agent.guard(func() { next = r.agent.current().nextAttempt(retry, rand.Float64) })
-	if expiry := r.expiry(d); next.After(expiry) {
-		return expiry
-	}
-	return next
+	return r.agent.nextAttempt(retry)
 }
 
 // event is what is told of a recipient's outcome.

@@ -2,14 +2,16 @@ package delivery
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
 // Schedule says how long to wait after an attempt that did not settle every
-// recipient of a delivery. It may be called concurrently. A wait that is not
-// longer than zero makes the delivery due at once.
+// recipient of a delivery. It may be called concurrently. Jitter is added to what
+// it answers; less than 100 ms is taken for 100 ms, so that a mistake does not
+// become a loop; and the last attempt is due when the message expires.
 type Schedule interface {
 	Delay(Retry) time.Duration
 }
@@ -27,17 +29,18 @@ type Retry struct {
 	// Destination is the recipients' domain in canonical form.
 	Destination string
 
-	// Arrived is when the message was accepted, Now when the attempt ended.
-	Arrived, Now time.Time
+	// Arrived is when the message was accepted, Expires when it is given up, and
+	// Now when the attempt ended.
+	Arrived, Expires, Now time.Time
 }
 
 // Delays is a Schedule that sees nothing but the number of attempts: the n-th
 // entry is the wait after the n-th attempt, and the last one repeats.
 type Delays []time.Duration
 
-// DefaultSchedule is what an agent goes by that is given no other. RFC 5321
-// section 4.5.4.1 advises two attempts in the first hour and one every two or
-// three hours after that.
+// DefaultSchedule is what an agent goes by that is given no other. Most trouble
+// is over within the hour, and what is not lasts: RFC 5321 section 4.5.4.1
+// advises two attempts in the first hour and one every two or three hours after.
 //
 //	attempt   wait    after the first attempt
 //	1st       5 m     5 m
@@ -46,9 +49,50 @@ type Delays []time.Duration
 //	4th       1 h     1 h 50 m
 //	5th       2 h     3 h 50 m
 //	6th on    4 h     7 h 50 m, ...
-func DefaultSchedule() Schedule {
-	return Delays{
-		5 * time.Minute, 15 * time.Minute, 30 * time.Minute, time.Hour, 2 * time.Hour, 4 * time.Hour,
+//
+// Who greylists takes a message once some minutes have passed (RFC 6647 section
+// 5). A reply that looks like it is followed up sooner, though not before five
+// minutes:
+//
+//	1st       5 m     5 m
+//	2nd       5 m     10 m
+//	3rd       10 m    20 m
+//	4th       15 m    35 m
+//	5th       30 m    1 h 5 m
+//	6th on    as above
+//
+// Such are the codes 450 and 451 with the status 4.7.0 or 4.7.1, or with 4.2.0 or
+// 4.3.0, which is what they have where the host gives none. Texts are not looked
+// at.
+func DefaultSchedule() Schedule { return byReply{} }
+
+type byReply struct{}
+
+func (byReply) Delay(r Retry) time.Duration {
+	if soon := whereGreylisted(); r.Attempts <= len(soon) && greylisted(&r) {
+		return soon.Delay(r)
+	}
+	return usually().Delay(r)
+}
+
+func usually() Delays {
+	return Delays{5 * time.Minute, 15 * time.Minute, 30 * time.Minute, time.Hour, 2 * time.Hour, 4 * time.Hour}
+}
+
+func whereGreylisted() Delays {
+	return Delays{5 * time.Minute, 5 * time.Minute, 10 * time.Minute, 15 * time.Minute, 30 * time.Minute}
+}
+
+// greylisted goes by codes alone.
+func greylisted(r *Retry) bool {
+	if r.Outcome != queue.Deferred || r.Reply.Code != 450 && r.Reply.Code != 451 {
+		return false
+	}
+	switch r.Reply.Enhanced {
+	case "4.7.0", "4.7.1", "4.2.0", "4.3.0":
+		return true
+	default:
+		return false
 	}
 }
 
@@ -69,12 +113,30 @@ func (d Delays) problems() (list []error) {
 	return list
 }
 
+// leastWait is how soon a delivery is tried again at the earliest.
+const leastWait = 100 * time.Millisecond
+
 // nextAttempt is when to try again: by the schedule, with jitter. rnd answers
 // with a number from 0 up to 1.
 func (s *Settings) nextAttempt(r Retry, rnd func() float64) time.Time {
-	wait := max(s.Schedule.Delay(r), 0)
+	wait := max(s.Schedule.Delay(r), leastWait)
 	if s.Jitter > 0 {
-		wait += time.Duration(float64(wait) * s.Jitter * rnd())
+		wait = max(wait, wait+time.Duration(float64(wait)*s.Jitter*rnd())) // a sum too large is negative
 	}
 	return r.Now.Add(wait)
+}
+
+// nextAttempt is when to try again, but no later than the message expires. Where
+// the application's schedule panics the default one takes its place.
+func (a *Agent) nextAttempt(r Retry) (next time.Time) {
+	settings := a.current()
+	if !a.guard(func() { next = settings.nextAttempt(r, rand.Float64) }) {
+		usual := *settings
+		usual.Schedule = DefaultSchedule()
+		next = usual.nextAttempt(r, rand.Float64)
+	}
+	if next.After(r.Expires) {
+		return r.Expires
+	}
+	return next
 }

@@ -3,41 +3,191 @@ package delivery
 import (
 	"context"
 	"errors"
+	"maps"
 	"time"
 
+	"github.com/nexthop-mail/nexthop/internal/content"
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
 // Submit puts a message into the queue and returns the id it is given once the
 // queue has it for good. A running agent delivers it at once. Before Run and
-// after it the message waits.
+// after it the message waits, and while Events is behind, Submit does.
 //
-// A message that can never be delivered is refused with an *Error whose Verdict
-// is Refused: its envelope or its content is wrong. ErrDuplicate and ErrFull of
-// package queue are returned as they are, the former with the id of the message
-// that is there.
+// What can never be delivered is refused at this door, so that a server can
+// refuse it in its turn, by an *Error that is not temporary (RFC 5321 section
+// 3.6.3):
+//
+//   - an envelope that is none: 5.1.x, and 5.5.4 for its parameters;
+//   - content that the Sender's Content policy refuses, 5.6.0, or that is longer
+//     than MaxSize, 5.3.4;
+//   - content with more than MaxHops Received fields, which loops: 5.4.6;
+//   - a message that has expired, 5.4.7.
+//
+// An *Error that is temporary means that the content cannot be read or signed
+// just now. ErrDuplicate, with the id of the message that is there, ErrFull,
+// ErrClosed, ctx's error and the queue's own are returned as they are.
+//
+// What is queued has the line ends that are sent, CRLF. Long content is never in
+// memory as a whole; it is opened two or three times. m is not changed.
 func (a *Agent) Submit(ctx context.Context, m *queue.Message) (string, error) {
-	if err := CheckEnvelope(m); err != nil {
+	if a.Queue == nil {
+		return "", errNoQueue
+	}
+	now := a.clock.now()
+	parts, err := checkMessage(m, now)
+	if err != nil {
 		return "", err
 	}
 	if err := a.events.wait(ctx); err != nil {
 		return "", err
 	}
-	id, err := a.Queue.Put(ctx, a.clock.now(), m)
-	var bad *queue.MessageError
-	if errors.As(err, &bad) {
-		e := &Error{Stage: StageMessage, Verdict: NotNow, Enhanced: bad.Enhanced, Err: err}
-		if class(int(bad.Enhanced[0]-'0')*100) == "5" {
-			e.Verdict = Refused
-		}
-		return "", e
-	}
+	body, err := a.admit(m.Content)
 	if err != nil {
-		return id, err
+		return "", err
+	}
+	defer body.Release()
+	accepted := *m
+	accepted.Content = prepared{&body}
+	if accepted.Arrived.IsZero() {
+		accepted.Arrived = now
+	}
+	if a.Sign != nil {
+		signed, err := a.signed(ctx, &accepted)
+		if err != nil {
+			return "", err
+		}
+		defer signed.Release()
+		accepted.Content = prepared{&signed}
+	}
+	id, err := a.Queue.Put(ctx, now, &accepted)
+	if err != nil {
+		return id, atDoor(err)
 	}
 	a.Wake()
-	a.events.add(Event{
-		Time: time.Now(), Kind: Queued, ID: id, From: m.From, Tenant: m.Tenant, Metadata: m.Metadata,
-	})
+	a.accepted(id, &accepted, parts)
 	return id, nil
+}
+
+// Errors at the door of an Agent.
+var (
+	errTooLarge = errors.New("the content is longer than is taken here")
+	errLoop     = errors.New("too many Received fields: the message loops")
+	errStale    = errors.New("the message has expired already")
+)
+
+// checkMessage looks at everything but the content.
+func checkMessage(m *queue.Message, now time.Time) ([]queue.Part, error) {
+	if err := CheckEnvelope(m); err != nil {
+		return nil, err
+	}
+	parts, err := queue.Split(m)
+	if err != nil {
+		return nil, atDoor(err)
+	}
+	if !m.Expires.IsZero() && (!m.Expires.After(now) || !m.Expires.After(m.NotBefore)) {
+		return nil, refusal("5.4.7", errStale)
+	}
+	return parts, nil
+}
+
+// admit looks at the content and makes it canonical.
+func (a *Agent) admit(c queue.Content) (content.Body, error) {
+	limit := a.maxSize()
+	body, err := content.Prepare(bounded(c, limit), a.sender().Content.policy())
+	switch {
+	case errors.Is(err, errTooLarge):
+		return body, refusal("5.3.4", errTooLarge)
+	case err != nil:
+		return body, contentRefused(err)
+	case body.Octets > limit:
+		err = refusal("5.3.4", errTooLarge)
+	case body.Received > a.maxHops():
+		err = refusal("5.4.6", errLoop)
+	}
+	if err != nil {
+		body.Release()
+	}
+	return body, err
+}
+
+// signed is the content that the Sign hook answers.
+func (a *Agent) signed(ctx context.Context, m *queue.Message) (content.Body, error) {
+	c, err := a.sign(ctx, m)
+	if err != nil {
+		return content.Body{}, signError(err)
+	}
+	body, err := content.Prepare(c, a.sender().Content.policy())
+	if err != nil {
+		return body, contentRefused(err)
+	}
+	return body, nil
+}
+
+// accepted tells that the queue has a message: once for each recipient.
+func (a *Agent) accepted(id string, m *queue.Message, parts []queue.Part) {
+	if a.Events == nil {
+		return
+	}
+	list := make([]Event, 0, len(m.Recipients))
+	now, metadata := time.Now(), maps.Clone(m.Metadata)
+	for i := range parts {
+		for _, at := range parts[i].Recipients {
+			list = append(list, Event{
+				Time: now, Kind: Queued, ID: id, From: m.From, Recipient: m.Recipients[at].Address,
+				Destination: parts[i].Destination, Next: m.NotBefore, Tenant: m.Tenant, Metadata: metadata,
+			})
+		}
+	}
+	a.events.add(list...)
+}
+
+// atDoor makes an *Error of what a queue says of a message, and leaves every
+// other error as it is.
+func atDoor(err error) error {
+	var bad *queue.MessageError
+	if !errors.As(err, &bad) {
+		return err
+	}
+	e := refusal(bad.Enhanced, err)
+	if bad.Enhanced == "" || bad.Enhanced[0] != '5' {
+		e.Verdict = NotNow
+	}
+	return e
+}
+
+// contentRefused is an error of package content in the same form.
+func contentRefused(err error) *Error {
+	e := refusal("5.6.0", err)
+	var ce *content.Error
+	if errors.As(err, &ce) {
+		e.Enhanced = ce.Enhanced
+		if ce.Temporary() {
+			e.Verdict = NotNow
+		}
+	}
+	return e
+}
+
+func refusal(enhanced string, err error) *Error {
+	return &Error{Stage: StageMessage, Verdict: Refused, Enhanced: enhanced, Err: err}
+}
+
+func (a *Agent) maxHops() int {
+	if a.MaxHops == 0 {
+		return defaultMaxHops
+	}
+	return a.MaxHops
+}
+
+// maxSize is the limit for contents.
+func (a *Agent) maxSize() int64 {
+	switch {
+	case a.MaxSize == 0:
+		return defaultMaxSize
+	case a.MaxSize < 0:
+		return 1<<63 - 1
+	default:
+		return a.MaxSize
+	}
 }
