@@ -25,12 +25,14 @@ func distrusted(err error) bool {
 	return ok
 }
 
-// tlsConfig is the TLS client configuration for a policy. Only TLSVerify
+// tlsConfig is the TLS client configuration for a hop. Only TLSVerify
 // checks the certificate against the roots and the name: below it, refusing one
 // would lead to sending in clear, which is worse (RFC 7435 section 3). The
 // checks that come with TLSConfig were asked for by name, and hold at every
-// level.
-func (s *Sender) tlsConfig(p *TLSPolicy) *tls.Config {
+// level. A certificate of ours is shown where the login has one, and to nobody
+// else (requirement TLS-8).
+func (s *Sender) tlsConfig(h *hop) *tls.Config {
+	p := h.policy
 	var c *tls.Config
 	if s.TLSConfig != nil {
 		c = s.TLSConfig.Clone()
@@ -45,6 +47,13 @@ func (s *Sender) tlsConfig(p *TLSPolicy) *tls.Config {
 		c.VerifyConnection = both(c.VerifyConnection, checking(p.Verify))
 	}
 	c.Renegotiation = tls.RenegotiateNever
+	c.Certificates, c.GetClientCertificate = nil, nil
+	if login, err := loginOf(h.host); err == nil && login != nil && login.Certificate != nil {
+		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			return login.Certificate, nil
+		}
+		c.ClientSessionCache = nil // or a session of one login could be resumed by another
+	}
 	return c
 }
 

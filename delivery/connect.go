@@ -27,6 +27,7 @@ type hop struct {
 
 func (h *hop) key() sessionKey {
 	k := sessionKey{host: h.host.Name, addr: h.addr, source: h.source, level: h.level()}
+	k.login = h.host.Login
 	if k.level >= mx.TLSVerify {
 		k.serverName, k.policy = h.policy.ServerName, h.policy.Key
 	}
@@ -78,8 +79,8 @@ func (s *Sender) fresh(ctx context.Context, h *hop, ts traces) (*session, *Error
 	return made, nil
 }
 
-// connect dials, reads the greeting, says EHLO, and brings up the TLS that the
-// policy asks for (RFC 5321 sections 3.1 and 3.2, RFC 3207).
+// connect dials, reads the greeting, says EHLO, brings up the TLS that the policy
+// asks for, and logs in (RFC 5321 sections 3.1 and 3.2, RFC 3207, RFC 4954).
 func (s *Sender) connect(ctx context.Context, h *hop, ts traces, place *pass) (*session, *Error) {
 	ts.connect(h.host.Name, h.addr)
 	conn, err := s.dial(ctx, h.addr, h.source)
@@ -107,6 +108,13 @@ func (s *Sender) connect(ctx context.Context, h *hop, ts traces, place *pass) (*
 
 // open goes from the greeting to a session that gives what the policy asks.
 func (s *Sender) open(ctx context.Context, h *hop, made *session) error {
+	made.protection = Protection{Level: mx.TLSNone}
+	if h.host.ImplicitTLS {
+		if err := made.Handshake(ctx, s.tlsConfig(h)); err != nil {
+			return err
+		}
+		made.protection = h.protection()
+	}
 	if err := made.Greet(ctx); err != nil {
 		return err
 	}
@@ -119,7 +127,15 @@ func (s *Sender) open(ctx context.Context, h *hop, made *session) error {
 	if s.isSelf(made.Extensions().Greeting) {
 		return errSelf
 	}
-	return nil
+	return s.login(ctx, h, made)
+}
+
+// protection is what TLS that came up as the policy asks is worth.
+func (h *hop) protection() Protection {
+	if h.policy.Level < mx.TLSVerify {
+		return Protection{Level: mx.TLSEncrypt}
+	}
+	return Protection{Level: mx.TLSVerify, Source: h.policy.Source}
 }
 
 // Findings of our own about a session.
@@ -143,9 +159,8 @@ func (s *Sender) isSelf(name string) bool {
 // secure brings up TLS as far as the level asks. What was achieved is checked
 // here, right before the session may carry mail (RFC 3207 section 4.1).
 func (s *Sender) secure(ctx context.Context, h *hop, made *session) error {
-	made.protection = Protection{Level: mx.TLSNone}
 	level := h.level()
-	if level == mx.TLSNone {
+	if level == mx.TLSNone || h.host.ImplicitTLS {
 		return nil
 	}
 	if !made.Extensions().StartTLS {
@@ -154,7 +169,7 @@ func (s *Sender) secure(ctx context.Context, h *hop, made *session) error {
 		}
 		return nil
 	}
-	if err := made.StartTLS(ctx, s.tlsConfig(h.policy)); err != nil {
+	if err := made.StartTLS(ctx, s.tlsConfig(h)); err != nil {
 		if level == mx.TLSMay && made.Reusable() {
 			return nil // refused, politely: the session goes on in clear
 		}
@@ -163,9 +178,6 @@ func (s *Sender) secure(ctx context.Context, h *hop, made *session) error {
 	if err := made.Hello(ctx); err != nil {
 		return err
 	}
-	made.protection.Level = mx.TLSEncrypt
-	if level >= mx.TLSVerify {
-		made.protection = Protection{Level: mx.TLSVerify, Source: h.policy.Source}
-	}
+	made.protection = h.protection()
 	return nil
 }

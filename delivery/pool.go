@@ -14,7 +14,7 @@ import (
 )
 
 // sessionKey says which messages a kept session may serve: same host, address,
-// source and TLS, under the same policy. What one domain's policy made is never
+// source and TLS, under the same policy and login. What one domain's policy made is never
 // used for another's (requirement SMTP-43).
 type sessionKey struct {
 	host       string
@@ -23,6 +23,7 @@ type sessionKey struct {
 	level      mx.TLSLevel
 	serverName string
 	policy     string
+	login      mx.Login // a *smarthost.Login, its certificate with it; or nil
 }
 
 // session is one SMTP session ready for mail, with what the Sender knows of it.

@@ -45,18 +45,19 @@ type Sender struct {
 	// Family limits the addresses used; the zero value is both.
 	Family mx.Family
 
-	// Port is the TCP port of hosts whose route names none; 0 is 25.
+	// Port is the TCP port of hosts whose route names none; 0 is 25. Hosts with
+	// TLS from the start have 465 instead.
 	Port uint16
 
 	// TLS is the level for hosts whose route names none; TLSDefault is TLSMay.
 	TLS mx.TLSLevel
 
-	// TLSConfig is the base of every TLS configuration (roots, client
-	// certificates, versions); nil is Go's defaults with TLS 1.2 at least.
-	// ServerName and the check against the roots are set per host. Its
-	// VerifyPeerCertificate and VerifyConnection are asked whenever TLS is used,
-	// at every level; a host they refuse is left out of the attempt for now and
-	// gets no mail, in clear neither. A host that offers no TLS is not theirs.
+	// TLSConfig is the base of every TLS configuration (roots, versions); nil is
+	// Go's defaults with TLS 1.2 at least. ServerName, the check against the roots
+	// and certificates of ours are set per host. Its VerifyPeerCertificate and
+	// VerifyConnection are asked whenever TLS is used, at every level; a host they
+	// refuse is left out of the attempt for now and gets no mail, in clear neither.
+	// A host that offers no TLS is not theirs.
 	TLSConfig *tls.Config
 
 	// Policy decides the TLS a host must give beyond TLS; nil is nobody.

@@ -26,8 +26,14 @@ func statusFor(stage Stage, code int) string {
 		return "5.5.2"
 	case 502, 503:
 		return "5.5.1"
+	case 432:
+		return "4.7.12"
+	case 534:
+		return "5.7.9"
 	case 535:
 		return "5.7.8"
+	case 538:
+		return "5.7.11"
 	case 551:
 		return "5.1.6" // has moved
 	case 556:

@@ -9,6 +9,7 @@ type Timeouts struct {
 	Greeting time.Duration // the banner; default 5 min
 	Hello    time.Duration // EHLO and HELO; default 5 min
 	StartTLS time.Duration // STARTTLS and the handshake; default 5 min
+	Auth     time.Duration // each step of AUTH; default 5 min
 	Mail     time.Duration // default 5 min
 	Rcpt     time.Duration // each; default 5 min
 	Data     time.Duration // until 354; default 2 min

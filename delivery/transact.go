@@ -232,6 +232,8 @@ func (s *Sender) judge(h *hop, err error) *Error {
 		return h.fail(stage, HostRefuses, se.Enhanced, se)
 	case smtp.BadTLS, smtp.Security:
 		return h.fail(StageStartTLS, NotNow, "4.7.5", se)
+	case smtp.BadAuth:
+		return h.fail(StageAuth, NotNow, "4.7.0", se)
 	case smtp.Local:
 		return h.fail(StageContent, NotNow, "4.3.0", se)
 	case smtp.Protocol:
@@ -246,6 +248,8 @@ func (h *hop) own(err error) *Error {
 	switch {
 	case errors.Is(err, errSelf):
 		return h.fail(StageHello, HostRefuses, "5.4.6", err)
+	case isLoginError(err):
+		return h.fail(StageAuth, NotNow, "4.7.0", err)
 	case errors.Is(err, errNoTLS):
 		return h.fail(StageStartTLS, NotNow, "4.7.4", err)
 	default:
@@ -317,7 +321,7 @@ func (s *Sender) sessionConfig(h *hop) *smtp.Config {
 		NoChunking: h.noChunking,
 		Timeouts: smtp.Timeouts{
 			Greeting: s.Timeouts.Greeting, Hello: s.Timeouts.Hello, StartTLS: s.Timeouts.StartTLS,
-			Mail: s.Timeouts.Mail, Rcpt: s.Timeouts.Rcpt, Data: s.Timeouts.Data, Write: s.Timeouts.Write,
+			Auth: s.Timeouts.Auth, Mail: s.Timeouts.Mail, Rcpt: s.Timeouts.Rcpt, Data: s.Timeouts.Data, Write: s.Timeouts.Write,
 			Final: s.Timeouts.Final, Reset: s.Timeouts.Reset, Quit: s.Timeouts.Quit,
 		},
 	}

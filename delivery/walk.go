@@ -12,6 +12,7 @@ import (
 
 const (
 	defaultPort           = 25
+	submissionsPort       = 465 // RFC 8314 section 3.3
 	defaultMaxConnections = 32
 	defaultMaxSessions    = 5
 )
@@ -96,9 +97,7 @@ func (w *walk) hosts(ctx context.Context, route *mx.Route) {
 func (w *walk) host(ctx context.Context, route *mx.Route, host *mx.Host) step {
 	var err error
 	if w.policy, err = w.sender.policyFor(ctx, route, host); err != nil {
-		w.ledger.all(Attempt{Host: host.Name, Began: time.Now(), Next: NextHost, Err: &Error{
-			Stage: StageStartTLS, Host: host.Name, Enhanced: "4.7.5", Err: err,
-		}})
+		w.ledger.all(Attempt{Host: host.Name, Began: time.Now(), Next: NextHost, Err: noPolicy(host, err)})
 		return toNextHost
 	}
 	w.vouched = vouched(route, &w.policy)
@@ -223,6 +222,12 @@ func (w *walk) noSession(ctx context.Context, h *hop, e *Error, began time.Time)
 	w.tell(h, e)
 	if e.blamesAddress() {
 		w.sender.memory.fail(h.addr, e, time.Now())
+	}
+	if e.LoginRefused() {
+		// The other addresses would refuse it as well, and count that.
+		a.Next = NextHost
+		w.ledger.all(a)
+		return toNextHost, false
 	}
 	w.ledger.all(a)
 	return toNextAddress, false
@@ -392,6 +397,8 @@ func (s *Sender) addrPort(host *mx.Host, ip netip.Addr) netip.AddrPort {
 	switch {
 	case host.Port != 0:
 		return netip.AddrPortFrom(ip, host.Port)
+	case host.ImplicitTLS:
+		return netip.AddrPortFrom(ip, submissionsPort)
 	case s.Port != 0:
 		return netip.AddrPortFrom(ip, s.Port)
 	default:

@@ -53,6 +53,10 @@ func (l *Login) LoginName() string {
 }
 
 // Format writes who logs in and never the secrets, whatever the verb.
-func (l *Login) Format(f fmt.State, _ rune) {
+func (l Login) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "login of %q", l.LoginName())
 }
+
+// MarshalText is what Format writes, so that a login in a log or a file of JSON
+// shows no secret either. Nothing reads it back.
+func (l Login) MarshalText() ([]byte, error) { return fmt.Appendf(nil, "%v", l), nil }

@@ -21,6 +21,7 @@ var mayImport = []struct {
 	{"internal/address", nil, "it is the leaf under everything"},
 	{"internal/content", nil, "content is octets; what carries it is not its business"},
 	{"internal/dsn", []string{"internal/dsn"}, "a report is text; what is reported is not its business"},
+	{"internal/sasl", nil, "who logs in is told by the caller"},
 	{"internal/smtp", nil, "the dialogue knows nothing of routes, queues or policies"},
 	{"internal/project", []string{"internal/project"}, "it looks at the repository, not into it"},
 	{"internal/peers", nil, "the rig serves whoever tests"},
@@ -89,7 +90,10 @@ func within(path, dir string) bool { return path == dir || strings.HasPrefix(pat
 // everybody who uses it: every addition is a decision, recorded in docs/adr.
 func TestRequirements(t *testing.T) {
 	want := []string{
+		"github.com/emersion/go-sasl",
 		"github.com/miekg/dns",
+		"github.com/xdg-go/scram",
+		"github.com/xdg-go/stringprep // indirect",
 		"golang.org/x/net",
 		"golang.org/x/sync",
 		"golang.org/x/sys // indirect",

@@ -70,6 +70,10 @@ func (s *Session) appendMail(dst []byte, t *Transaction, p params) ([]byte, erro
 	if p.requireTLS {
 		dst = append(dst, " REQUIRETLS"...)
 	}
+	if p.auth {
+		dst = append(dst, " AUTH="...)
+		dst = appendSubmitter(dst, t.Submitter)
+	}
 	if p.dsnMail && t.Return != "" {
 		if strings.Contains(t.Return, " ") {
 			return dst[:start], errBlank
@@ -82,6 +86,15 @@ func (s *Session) appendMail(dst []byte, t *Transaction, p params) ([]byte, erro
 		dst = appendXtext(dst, t.EnvelopeID)
 	}
 	return seal(dst, start, p.utf8)
+}
+
+// appendSubmitter appends the parameter AUTH: who submitted the message, or <>
+// where nobody knows (RFC 4954 section 5).
+func appendSubmitter(dst []byte, submitter string) []byte {
+	if submitter == "" {
+		return append(dst, "<>"...)
+	}
+	return appendXtext(dst, submitter)
 }
 
 // appendRcpt appends RCPT (RFC 5321 section 4.1.1.3).

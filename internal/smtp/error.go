@@ -36,11 +36,15 @@ const (
 	// session is over, for the server may have taken content for commands; a
 	// new one needs Config.NoChunking.
 	ChunkingBroken
+	// BadAuth: in AUTH, the server said what the mechanism knows no answer to,
+	// or did not prove what it has to.
+	BadAuth
 )
 
 var kindNames = [...]string{
 	"refused", "timeout", "connection lost", "protocol error", "security violation", "TLS failure",
 	"local failure", "canceled", "not possible here", "session used up", "BDAT does not work",
+	"AUTH does not work",
 }
 
 // String is the kind in a few words.

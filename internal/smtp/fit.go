@@ -8,6 +8,7 @@ type params struct {
 	size       bool
 	utf8       bool
 	requireTLS bool
+	auth       bool
 	body       string // "", "8BITMIME" or "BINARYMIME"
 	dsnMail    bool
 	dsnRcpt    bool
@@ -51,6 +52,7 @@ func (s *Session) fit(t *Transaction) (params, *Error) {
 		size:       x.Size && !s.bareMail,
 		utf8:       x.SMTPUTF8 && t.needsUTF8(),
 		requireTLS: t.RequireTLS,
+		auth:       s.passesSubmitter() && !s.bareMail,
 		dsnMail:    x.DSN && !s.bareMail,
 		dsnRcpt:    x.DSN && !s.bareRcpt,
 	}
@@ -84,7 +86,7 @@ func (s *Session) chunking() bool { return s.ext.Chunking && !s.cfg.NoChunking }
 // optionalMail and optionalRcpt report whether a command had parameters it can
 // do without, should the server not know them (RFC 5321 section 4.1.1.11).
 func (p *params) optionalMail(t *Transaction) bool {
-	return p.size || p.dsnMail && (t.Return != "" || t.EnvelopeID != "")
+	return p.size || p.auth || p.dsnMail && (t.Return != "" || t.EnvelopeID != "")
 }
 
 func (p *params) optionalRcpt(r *Rcpt) bool {

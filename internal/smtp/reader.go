@@ -60,6 +60,10 @@ type reader struct {
 	total int64
 
 	long []byte // a line that does not fit buf
+	most int    // octets of a line that are kept
+
+	secrets secrets // of AUTH
+
 	text []byte
 
 	// The texts of the last replies: most of what a server says it says again
@@ -176,7 +180,7 @@ func (r *reader) pending() []byte {
 }
 
 func (r *reader) keep(part []byte) {
-	room := max(0, r.limits.LineKept-len(r.long))
+	room := max(0, r.most-len(r.long))
 	r.long = append(r.long, part[:min(len(part), room)]...)
 }
 
@@ -190,7 +194,7 @@ func (r *reader) finish(part []byte) ([]byte, error) {
 		return nil, errBareLF
 	}
 	if len(r.long) == 0 {
-		return part[:min(len(part), r.limits.LineKept)], nil
+		return part[:min(len(part), r.most)], nil
 	}
 	r.keep(part)
 	return r.long, nil
@@ -200,6 +204,7 @@ func (r *reader) finish(part []byte) ([]byte, error) {
 type form struct {
 	plain bool // no enhanced codes: greeting, EHLO, HELO (RFC 2034 section 4)
 	utf8  bool // the text may be UTF-8 (RFC 6531 section 3.7.4.1)
+	auth  bool // a challenge may come (RFC 4954 section 4)
 }
 
 // reply reads one reply. Its error is, or wraps, a protocolError or is the
@@ -209,14 +214,18 @@ func (r *reader) reply(f form) (Reply, error) {
 		rep                Reply
 		size, status, upto int // octets so far; where the enhanced code is
 	)
-	r.text = r.text[:0]
+	r.text, r.most = r.text[:0], r.limits.LineKept
+	if f.auth {
+		r.most = max(r.most, maxAuthLine)
+	}
 	for lines := 1; ; lines++ {
 		raw, err := r.line()
 		if err != nil {
 			return Reply{}, err
 		}
+		raw = r.secrets.hide(raw)
 		if r.trace != nil {
-			r.trace(Line{Text: string(appendEscaped(nil, raw, false))})
+			r.trace(Line{Text: string(appendEscaped(nil, shownReply(raw, f), false))})
 		}
 		code, last, text, bad := parseLine(raw)
 		if bad == "" && lines > 1 && code != rep.Code {

@@ -28,22 +28,23 @@ type Session struct {
 	stop func() bool     // ends the watch over ctx
 	cut  chan struct{}   // closed when that watch has struck
 
-	ext       Extensions
-	ready     bool // EHLO or HELO was taken
-	over      bool // nothing more can be said, not even QUIT
-	closing   bool // only QUIT can
-	warm      bool // some MAIL was answered
-	bareMail  bool // the server chokes on optional parameters of MAIL
-	bareRcpt  bool // of RCPT
-	needReset bool // the last transaction was not finished
-	lingering bool // and may have left recipients with the server
-	mails     int  // MAIL commands so far
-	learnt    int  // recipients per transaction, as refusals show
-	domains   []address.Domain
-	x         exchange // the transaction under way, and its result
-	res       Result
-	vec       [2][]byte // for writev
-	bufs      net.Buffers
+	ext           Extensions
+	ready         bool // EHLO or HELO was taken
+	authenticated bool // AUTH succeeded
+	over          bool // nothing more can be said, not even QUIT
+	closing       bool // only QUIT can
+	warm          bool // some MAIL was answered
+	bareMail      bool // the server chokes on optional parameters of MAIL
+	bareRcpt      bool // of RCPT
+	needReset     bool // the last transaction was not finished
+	lingering     bool // and may have left recipients with the server
+	mails         int  // MAIL commands so far
+	learnt        int  // recipients per transaction, as refusals show
+	domains       []address.Domain
+	x             exchange // the transaction under way, and its result
+	res           Result
+	vec           [2][]byte // for writev
+	bufs          net.Buffers
 }
 
 // New returns a session over conn, which it owns from now on. Nothing is read
@@ -282,15 +283,21 @@ func (s *Session) say(stage Stage, timeout time.Duration, verb, arg string) (Rep
 		return Reply{}, &Error{Stage: stage, Kind: Local, Err: err}
 	}
 	s.traceCommands(line)
+	return s.put(stage, timeout, line)
+}
+
+// put sends one line that was traced and reads what answers it.
+func (s *Session) put(stage Stage, timeout time.Duration, line []byte) (Reply, *Error) {
+	f := form{plain: stage == StageHello, auth: stage == StageAuth}
 	if _, err := s.conn.Write(line); err != nil {
 		s.wire.hurry()
-		if r, e := s.await(stage, timeout, form{}); e == nil && r.Negative() {
+		if r, e := s.await(stage, timeout, f); e == nil && r.Negative() {
 			s.closing = true
 			return r, nil
 		}
 		return Reply{}, s.fail(stage, err)
 	}
-	return s.await(stage, timeout, form{plain: stage == StageHello})
+	return s.await(stage, timeout, f)
 }
 
 // want2 makes an Error of a reply that is not 2yz. After a refusal nothing but

@@ -43,6 +43,11 @@ type Transaction struct {
 	// use, the message is Unfit.
 	RequireTLS bool
 
+	// Submitter is who submitted the message, an address or other identity that
+	// was authenticated and may be passed on (RFC 4954 section 5). Empty is
+	// unknown. It goes to a server that Auth has logged in to and nowhere else.
+	Submitter string
+
 	// EnvelopeID is ENVID, decoded, and Return is RET, "FULL" or "HDRS" (RFC
 	// 3461). Empty is none. They are not sent where DSN is not offered.
 	EnvelopeID string

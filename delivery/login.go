@@ -1,0 +1,182 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/nexthop-mail/nexthop/internal/sasl"
+	"github.com/nexthop-mail/nexthop/internal/smtp"
+	"github.com/nexthop-mail/nexthop/mx"
+	"github.com/nexthop-mail/nexthop/smarthost"
+)
+
+// loginError is why nexthop does not log in; the host was not asked.
+type loginError struct{ text string }
+
+func (e *loginError) Error() string { return e.text }
+
+// tokenError is a token source that gave no token.
+type tokenError struct{ err error }
+
+func (e *tokenError) Error() string { return "no token to log in with: " + e.err.Error() }
+func (e *tokenError) Unwrap() error { return e.err }
+
+func isLoginError(err error) bool {
+	var l *loginError
+	var t *tokenError
+	return errors.As(err, &l) || errors.As(err, &t)
+}
+
+// LoginRefused reports whether this host takes no mail from us until something
+// about the login changes: the credentials, the mechanism, the account, the
+// configuration (RFC 4954 section 6; requirement QUE-15). The mail stays good and
+// is never bounced for it, but trying again soon, with this message or another one
+// on the same route, leads to the same answer and perhaps to a locked account.
+// Whoever retries should pause the route and tell an operator.
+//
+// It is so where AUTH was answered 5yz, where the host offers no mechanism that
+// the login can serve, or did not prove who it is, where the TLS level does not
+// fit a login, and where MAIL was answered 530, 534, 535 or 538. It is not so
+// for 454 and 432, nor for a token source that failed: these pass by themselves.
+func (e *Error) LoginRefused() bool {
+	switch e.Stage {
+	case StageMail:
+		return e.Code == 530 || e.Code == 534 || e.Code == 535 || e.Code == 538
+	case StageAuth:
+		var own *loginError
+		var dialogue *smtp.Error
+		return e.Code/100 == 5 || errors.As(e.Err, &own) ||
+			errors.As(e.Err, &dialogue) && dialogue.Kind == smtp.BadAuth
+	default:
+		return false
+	}
+}
+
+// loginOf is the login of a host, nil where there is none. It is an error where
+// the login is of a kind nobody knows.
+func loginOf(host *mx.Host) (*smarthost.Login, error) {
+	switch l := host.Login.(type) {
+	case nil:
+		return nil, nil
+	case *smarthost.Login:
+		if l != nil {
+			return l, nil
+		}
+	}
+	return nil, &loginError{fmt.Sprintf("a login of type %T, not *smarthost.Login", host.Login)}
+}
+
+// login logs in where the hop has a login (RFC 4954). The session has given the
+// TLS that the policy asks for by then; without it, nothing is said.
+func (s *Sender) login(ctx context.Context, h *hop, made *session) error {
+	login, err := loginOf(h.host)
+	if login == nil || err != nil {
+		return err
+	}
+	if made.protection.Level < h.policy.Level {
+		return errNoTLS
+	}
+	a := attemptLogin(h, made, login)
+	offered := made.Extensions().Auth
+	mechanisms := sasl.Choose(&a.login, offered)
+	if len(mechanisms) == 0 {
+		return noMechanism(login, offered)
+	}
+	for _, m := range mechanisms {
+		if err = a.try(ctx, m); err == nil || !wantsOther(err) {
+			return err
+		}
+	}
+	return err
+}
+
+// loginAttempt is one session's attempt to log in.
+type loginAttempt struct {
+	session *session
+	tokens  smarthost.TokenSource
+	login   sasl.Login
+}
+
+func attemptLogin(h *hop, made *session, l *smarthost.Login) *loginAttempt {
+	return &loginAttempt{session: made, tokens: l.Token, login: sasl.Login{
+		User: l.User, Authorize: l.Authorize, Password: l.Password, Mechanism: l.Mechanism,
+		Tokens: l.Token != nil, Certificate: l.Certificate != nil,
+		TLS: made.TLS(), Verified: made.protection.Level >= mx.TLSVerify, Offered: made.Extensions().Auth,
+		Host: h.host.Name, Port: int(h.addr.Port()),
+	}}
+}
+
+// try logs in by one mechanism; with a token that is refused, once more with
+// another one, where the source has another.
+func (a *loginAttempt) try(ctx context.Context, mechanism string) error {
+	if !sasl.Bearer(mechanism) {
+		return a.exchange(ctx, mechanism)
+	}
+	if a.login.Token == "" {
+		if err := a.fetch(ctx, ""); err != nil {
+			return err
+		}
+	}
+	refused := a.login.Token
+	err := a.exchange(ctx, mechanism)
+	if codeOf(err) != 535 || !a.session.Reusable() {
+		return err
+	}
+	if err := a.fetch(ctx, refused); err != nil {
+		return err
+	}
+	if a.login.Token == refused {
+		return err
+	}
+	return a.exchange(ctx, mechanism)
+}
+
+// fetch asks for a token in the place of one that was refused.
+func (a *loginAttempt) fetch(ctx context.Context, refused string) (err error) {
+	if a.login.Token, err = a.tokens.Token(ctx, refused); err != nil {
+		return &tokenError{err}
+	}
+	return nil
+}
+
+func (a *loginAttempt) exchange(ctx context.Context, mechanism string) error {
+	client, err := a.login.Client(mechanism)
+	if err != nil {
+		return &loginError{mechanism + ": " + err.Error()}
+	}
+	return a.session.Auth(ctx, client)
+}
+
+// wantsOther reports whether another mechanism may do: the server says so (534),
+// does not know the one it offers (504), or the login does not fit this one.
+func wantsOther(err error) bool {
+	var own *loginError
+	code := codeOf(err)
+	return code == 534 || code == 504 || errors.As(err, &own)
+}
+
+// codeOf is the code of the reply that an error is, 0 where it is none.
+func codeOf(err error) int {
+	var se *smtp.Error
+	if errors.As(err, &se) && se.Kind == smtp.Replied {
+		return se.Reply.Code
+	}
+	return 0
+}
+
+// listedMechanisms is how many an error repeats of those a host offers.
+const listedMechanisms = 12
+
+func noMechanism(l *smarthost.Login, offered []string) error {
+	switch {
+	case len(offered) == 0:
+		return &loginError{"the host offers no AUTH"}
+	case l.Mechanism != "":
+		return &loginError{fmt.Sprintf("the host does not offer AUTH %s, or the login lacks what it needs", strings.ToUpper(l.Mechanism))}
+	default:
+		return &loginError{"the login serves none of the mechanisms that the host offers: " +
+			strings.Join(offered[:min(len(offered), listedMechanisms)], " ")}
+	}
+}

@@ -1,0 +1,214 @@
+package smtp
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/emersion/go-sasl"
+)
+
+const (
+	// maxAuthLine is how long a challenge or a response may be, with its end
+	// (RFC 4954 section 4).
+	maxAuthLine = 12288
+	// maxCommandLine is how long a command may be, with its end, and so AUTH with
+	// an initial response (RFC 4954 section 4).
+	maxCommandLine = 512
+	// maxChallenges is more than any mechanism has.
+	maxChallenges = 10
+)
+
+var (
+	errNoAuth        = errors.New("AUTH is not offered, or not this mechanism")
+	errAuthAgain     = errors.New("logged in already")
+	errAuthLate      = errors.New("AUTH after MAIL")
+	errChallenge     = errors.New("the challenge is not base64")
+	errChallengeLong = errors.New("the challenge is longer than 12,288 octets")
+	errChallenges    = errors.New("the server does not stop asking")
+	errResponseLong  = errors.New("the response is longer than 12,288 octets")
+)
+
+// Completer is a sasl.Client that says whether the server has proven what the
+// mechanism has it prove.
+type Completer interface {
+	sasl.Client
+	Complete() error
+}
+
+// Confidant is a sasl.Client that says what of it is secret beyond the responses
+// as they are sent, lest a server repeat it.
+type Confidant interface {
+	sasl.Client
+	Secrets() []string
+}
+
+// Auth logs in by the mechanism of client (RFC 4954 section 4), which is for this
+// exchange alone. It comes after the newest Hello and before the first Send.
+// EHLO is not said again after it: no mechanism in use negotiates a security
+// layer (RFC 4954 section 4).
+//
+// What goes out is not part of the trace, and a reply that repeats it is shown
+// without its text.
+//
+// The error is an *Error. Where it is Replied, the server has refused, and Auth
+// may be called again with another client. Where it is Unfit, nothing was said.
+// Where it is BadAuth, the session can still Quit.
+func (s *Session) Auth(ctx context.Context, client sasl.Client) error {
+	if e := s.begin(ctx, StageAuth, 0); e != nil {
+		return e
+	}
+	defer s.end()
+	mechanism, initial, err := client.Start()
+	switch {
+	case err != nil:
+		return &Error{Stage: StageAuth, Kind: BadAuth, Err: err}
+	case s.authenticated:
+		return &Error{Stage: StageAuth, Kind: Unfit, Err: errAuthAgain}
+	case s.mails > 0:
+		return &Error{Stage: StageAuth, Kind: Unfit, Err: errAuthLate}
+	case s.closing || !slices.Contains(s.ext.Auth, mechanism):
+		return &Error{Stage: StageAuth, Kind: Unfit, Err: errNoAuth}
+	}
+	a := &authentication{s: s, client: client}
+	if c, ok := client.(Confidant); ok {
+		s.rd.secrets.keep(c.Secrets()...)
+	}
+	r, e := a.open(mechanism, initial)
+	for n := 1; e == nil && r.Code == 334; n++ {
+		if n > maxChallenges {
+			return a.cancel(errChallenges)
+		}
+		r, e = a.answer(&r)
+	}
+	if e != nil {
+		return e
+	}
+	return a.conclude(r)
+}
+
+// authentication is one exchange under way.
+type authentication struct {
+	s       *Session
+	client  sasl.Client
+	pending []byte // the initial response, where it did not go along
+	held    bool   // there is one
+}
+
+// open says AUTH, with the initial response where there is one that fits.
+func (a *authentication) open(mechanism string, initial []byte) (Reply, *Error) {
+	line, shown := "AUTH "+mechanism, "AUTH "+mechanism
+	if initial != nil {
+		encoded := encode(initial)
+		if len(line)+1+len(encoded)+2 <= maxCommandLine {
+			line, shown = line+" "+encoded, shown+" "+veil(encoded)
+		} else {
+			a.pending, a.held = initial, true
+		}
+		a.s.rd.secrets.keep(encoded)
+	}
+	return a.say(line, shown)
+}
+
+// say sends a line, shown as another one, and reads what answers it.
+func (a *authentication) say(line, shown string) (Reply, *Error) {
+	s := a.s
+	if s.rd.buffered() > 0 {
+		e := s.unasked()
+		e.Stage = StageAuth
+		return Reply{}, e
+	}
+	sealed, err := appendCommand(nil, line, "")
+	if err != nil {
+		return Reply{}, &Error{Stage: StageAuth, Kind: Local, Err: err}
+	}
+	s.traceCommands([]byte(shown))
+	return s.put(StageAuth, s.cfg.Timeouts.Auth, sealed)
+}
+
+// answer answers one challenge.
+func (a *authentication) answer(r *Reply) (Reply, *Error) {
+	challenge, err := decodeChallenge(r.Text)
+	if err != nil {
+		return Reply{}, a.cancel(err)
+	}
+	response := a.pending
+	if a.held {
+		// Whatever the server asks for, it comes first (RFC 4954 section 4).
+		a.pending, a.held = nil, false
+	} else if response, err = a.client.Next(challenge); err != nil {
+		return Reply{}, a.cancel(err)
+	}
+	encoded := base64.StdEncoding.EncodeToString(response)
+	if len(encoded)+2 > maxAuthLine {
+		return Reply{}, a.cancel(errResponseLong)
+	}
+	a.s.rd.secrets.keep(encoded)
+	return a.say(encoded, veil(encoded))
+}
+
+// cancel ends the exchange from our side. Whatever the server makes of that, the
+// session carries no mail.
+func (a *authentication) cancel(cause error) *Error {
+	_, e := a.say("*", "*")
+	a.s.closing = true
+	if e != nil && e.Kind == Canceled {
+		return e
+	}
+	return &Error{Stage: StageAuth, Kind: BadAuth, Err: cause}
+}
+
+// conclude judges the last reply.
+func (a *authentication) conclude(r Reply) error {
+	switch {
+	case r.Negative():
+		return &Error{Stage: StageAuth, Kind: Replied, Reply: r}
+	case !r.Positive():
+		return a.s.senseless(StageAuth, r)
+	}
+	if c, ok := a.client.(Completer); ok {
+		if err := c.Complete(); err != nil {
+			a.s.closing = true
+			return &Error{Stage: StageAuth, Kind: BadAuth, Err: err}
+		}
+	}
+	a.s.authenticated = true
+	return nil
+}
+
+// Authenticated reports whether Auth has succeeded.
+func (s *Session) Authenticated() bool { return s.authenticated }
+
+// passesSubmitter reports whether MAIL has the parameter AUTH: the newest EHLO
+// reply offers AUTH, and the server knows who we are.
+func (s *Session) passesSubmitter() bool {
+	_, offered := s.ext.Params["AUTH"]
+	return offered && s.authenticated
+}
+
+// encode is a response as it is sent with AUTH: "=" is an empty one.
+func encode(response []byte) string {
+	if len(response) == 0 {
+		return "="
+	}
+	return base64.StdEncoding.EncodeToString(response)
+}
+
+// decodeChallenge reads the text of a 334 reply; a line with nothing in it is an
+// empty challenge.
+func decodeChallenge(text string) ([]byte, error) {
+	if len(text)+len("334 \r\n") > maxAuthLine {
+		return nil, errChallengeLong
+	}
+	// The decoder passes over line ends, which join the lines of a reply.
+	if strings.Contains(text, "\n") {
+		return nil, errChallenge
+	}
+	challenge, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return nil, errChallenge
+	}
+	return challenge, nil
+}

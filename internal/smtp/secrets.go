@@ -1,0 +1,74 @@
+package smtp
+
+import (
+	"bytes"
+	"strings"
+)
+
+// secrets is what a session has sent in AUTH and must not show: responses as they
+// were encoded, and what the mechanism calls secret.
+type secrets []string
+
+const (
+	veiled   = "<secret>"
+	withheld = "<text withheld: it repeats what AUTH sent>"
+	asked    = "<challenge>"
+)
+
+// leastSecret is how short a part of a secret may be to be told from the words of
+// a reply.
+const leastSecret = 8
+
+// veil is what a response is shown as. What says nothing is shown as it is.
+func veil(encoded string) string {
+	if encoded == "" || encoded == "=" {
+		return encoded
+	}
+	return veiled
+}
+
+func (l *secrets) keep(list ...string) {
+	for _, s := range list {
+		if s != "" && s != "=" {
+			*l = append(*l, s)
+		}
+	}
+}
+
+// hide is a reply line without what repeats a secret. The whole text goes, since
+// a gap in a sentence that is well known would show what is missing from it.
+func (l secrets) hide(line []byte) []byte {
+	if len(l) == 0 || !l.repeatedIn(line) {
+		return line
+	}
+	code := 0
+	if _, _, _, bad := parseLine(line); bad == "" && len(line) > 4 {
+		code = 4
+	}
+	return append(bytes.Clone(line[:code]), withheld...)
+}
+
+// repeatedIn reports whether text has a secret in it, or a word that is a long
+// part of one, as where a server has folded it.
+func (l secrets) repeatedIn(text []byte) bool {
+	for _, s := range l {
+		if bytes.Contains(text, []byte(s)) {
+			return true
+		}
+		for word := range bytes.FieldsSeq(text) {
+			if word = bytes.Trim(word, `"'<>()[],.:;`); len(word) >= leastSecret && strings.Contains(s, string(word)) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// shownReply is what a reply line is shown as. A challenge is left out: whoever
+// has the trace could try passwords on it.
+func shownReply(line []byte, f form) []byte {
+	if f.auth && bytes.HasPrefix(line, []byte("334")) && len(line) > 4 {
+		return append(bytes.Clone(line[:4]), asked...)
+	}
+	return line
+}
