@@ -3,59 +3,140 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
+	"strconv"
 	"sync"
 
 	"github.com/nexthop-mail/nexthop/delivery/smtptest"
 	"github.com/nexthop-mail/nexthop/mx/mxtest"
 )
 
-// world is the DNS server and the mail servers of the story.
+// The hosts of the story, each at an address of its own.
+const (
+	mailIP  = "127.0.0.2"
+	relayIP = "127.0.0.3"
+	smartIP = "127.0.0.4"
+)
+
+// world is who there is: DNS, two hosts that take mail, and mx2.
 type world struct {
-	dns      mxtest.Server
-	port     uint16 // of every mail server
-	listener net.Listener
-	stop     context.CancelFunc
-	serving  sync.WaitGroup
+	dns         mxtest.Server
+	port        uint16 // of every mail server
+	mail, smart *host
+	mx2         *relay
 }
 
-// build starts DNS and the secondary, and leaves the primary down.
-func build(secondary *smtptest.Host) (*world, error) {
-	w := &world{dns: mxtest.Server{DNS: &mxtest.DNS{Zone: zone}}}
+// build makes a world in which the smart host is down and everybody else is up.
+func build(t *teller, p *plan, dir string) (*world, error) {
+	w := &world{dns: mxtest.Server{DNS: &mxtest.DNS{Zone: p.zone}}}
 	if err := w.dns.Start(); err != nil {
 		return nil, err
 	}
-	l, err := net.Listen("tcp", "127.0.0.3:0")
+	port, err := freePort(mailIP, relayIP, smartIP)
 	if err != nil {
 		return nil, errors.Join(err, w.dns.Close())
 	}
-	addr, err := netip.ParseAddrPort(l.Addr().String())
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("listening: %w", err), l.Close(), w.dns.Close())
+	w.port = port
+	w.mail, w.smart = newHost("mail.example.com", mailIP, port), newHost("smart.example.net", smartIP, port)
+	if err := w.mail.up(); err != nil {
+		return nil, errors.Join(err, w.dns.Close())
 	}
-	var ctx context.Context
-	ctx, w.stop = context.WithCancel(context.Background())
-	w.listener, w.port = l, addr.Port()
-	w.serving.Go(func() { w.accept(ctx, secondary) })
+	if w.mx2, err = newRelay(t, p, w, dir); err != nil {
+		w.mail.down()
+		return nil, errors.Join(err, w.dns.Close())
+	}
 	return w, nil
 }
 
-func (w *world) accept(ctx context.Context, host *smtptest.Host) {
-	for {
-		conn, err := w.listener.Accept()
-		if err != nil {
-			return
-		}
-		w.serving.Go(func() { host.Serve(ctx, conn) })
-	}
+// Close ends everybody and waits for them.
+func (w *world) Close() error {
+	err := w.mx2.Close()
+	w.mail.down()
+	w.smart.down()
+	return errors.Join(err, w.dns.Close())
 }
 
-// Close ends the servers and waits for them.
-func (w *world) Close() error {
-	err := w.listener.Close()
-	w.stop()
-	w.serving.Wait()
-	return errors.Join(err, w.dns.Close())
+// freePort is a port that nobody uses at any of the addresses.
+func freePort(ips ...string) (uint16, error) {
+	var lastErr error
+	for range 20 {
+		port, err := tryPort(ips)
+		if err == nil {
+			return port, nil
+		}
+		lastErr = err
+	}
+	return 0, lastErr
+}
+
+func tryPort(ips []string) (uint16, error) {
+	var port uint16
+	for _, ip := range ips {
+		l, err := net.Listen("tcp", at(ip, port))
+		if err != nil {
+			return 0, err
+		}
+		defer l.Close()
+		addr, err := netip.ParseAddrPort(l.Addr().String())
+		if err != nil {
+			return 0, err
+		}
+		port = addr.Port()
+	}
+	return port, nil
+}
+
+func at(ip string, port uint16) string { return net.JoinHostPort(ip, strconv.Itoa(int(port))) }
+
+// host is a mail server that takes everything, holds its clients to the standards,
+// and can go down and come back.
+type host struct {
+	*smtptest.Host
+	addr    string
+	l       net.Listener
+	stop    context.CancelFunc
+	serving sync.WaitGroup
+}
+
+func newHost(name, ip string, port uint16) *host {
+	return &host{addr: at(ip, port), Host: &smtptest.Host{
+		Name:       name,
+		Extensions: []string{"PIPELINING", "CHUNKING", "8BITMIME", "ENHANCEDSTATUSCODES", "SIZE 10000000"},
+	}}
+}
+
+// up begins to listen, if it does not already.
+func (h *host) up() error {
+	if h.stop != nil {
+		return nil
+	}
+	l, err := net.Listen("tcp", h.addr)
+	if err != nil {
+		return err
+	}
+	var ctx context.Context
+	ctx, h.stop = context.WithCancel(context.Background())
+	h.l = l
+	h.serving.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			h.serving.Go(func() { h.Serve(ctx, conn) })
+		}
+	})
+	return nil
+}
+
+// down closes the port and every connection.
+func (h *host) down() {
+	if h.stop == nil {
+		return
+	}
+	_ = h.l.Close()
+	h.stop()
+	h.serving.Wait()
+	h.stop = nil
 }
