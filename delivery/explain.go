@@ -18,6 +18,9 @@ type Explanation struct {
 	Route mx.Route
 	// Policies are the TLS policies of Route.Hosts, in the same order.
 	Policies []PolicyAnswer
+	// Fallback is what follows once every host of the route has failed for now;
+	// nil where nothing does.
+	Fallback *Explanation
 	// Err is why there is no route; nil where there is one.
 	Err *Error
 }
@@ -35,27 +38,43 @@ type PolicyAnswer struct {
 func (s *Sender) Explain(ctx context.Context, from, domain string) (*Explanation, error) {
 	e := &Explanation{Domain: domain}
 	route, err := s.route(ctx, from, domain)
+	if e.explain(ctx, s, route, err); e.Err != nil {
+		return e, e.Err
+	}
+	if route.Fallback != nil {
+		fallback, err := route.Fallback(ctx)
+		fallback.Kind = mx.ViaFallback
+		e.Fallback = &Explanation{Domain: domain}
+		e.Fallback.explain(ctx, s, fallback, err)
+	}
+	return e, nil
+}
+
+// explain fills in what a router has answered, and the policies of the hosts.
+func (e *Explanation) explain(ctx context.Context, s *Sender, route mx.Route, err error) {
+	e.Route = route
 	if err != nil {
 		e.Err = routingError(err)
 		e.Route.LeftOut = leftOutOf(err)
-		return e, e.Err
+		return
 	}
-	e.Route = route
 	e.Policies = make([]PolicyAnswer, len(route.Hosts))
 	for i := range route.Hosts {
 		p := &e.Policies[i]
 		p.Policy, p.Err = s.policyFor(ctx, &route, &route.Hosts[i])
 	}
-	return e, nil
 }
 
-// String is the explanation for a person, a line per host.
+// String is the explanation for a person, a line per host. It contains no secret.
 func (e *Explanation) String() string {
 	var b strings.Builder
-	if e.Err != nil {
-		fmt.Fprintf(&b, "%s: no route: %s [%s]\n", e.Domain, e.Err.Reason(), e.Err.Enhanced)
-	} else {
+	switch {
+	case e.Err == nil:
 		e.heading(&b)
+	case e.Route.Kind == mx.ViaFallback:
+		fmt.Fprintf(&b, "%s: no fallback: %s [%s]\n", e.Domain, e.Err.Reason(), e.Err.Enhanced)
+	default:
+		fmt.Fprintf(&b, "%s: no route: %s [%s]\n", e.Domain, e.Err.Reason(), e.Err.Enhanced)
 	}
 	for i := range e.Route.Hosts {
 		e.host(&b, i)
@@ -67,6 +86,9 @@ func (e *Explanation) String() string {
 			fmt.Fprintf(&b, ": %v", l.Err)
 		}
 		b.WriteByte('\n')
+	}
+	if e.Fallback != nil {
+		b.WriteString(e.Fallback.String())
 	}
 	return b.String()
 }
@@ -91,7 +113,7 @@ func kindInWords(k mx.Kind) string {
 	case mx.ViaSmartHost:
 		return "mail goes to a smart host"
 	case mx.ViaFallback:
-		return "mail goes to the fallback host"
+		return "once all of these have failed for now, mail goes to the fallback host"
 	default:
 		return "mail goes by MX records"
 	}
@@ -100,6 +122,9 @@ func kindInWords(k mx.Kind) string {
 func (e *Explanation) host(b *strings.Builder, i int) {
 	h, p := &e.Route.Hosts[i], &e.Policies[i]
 	fmt.Fprintf(b, "  %2d. %-5d %s", i+1, h.Preference, h.Name)
+	if h.Port != 0 {
+		fmt.Fprintf(b, ":%d", h.Port)
+	}
 	if h.Target != "" && h.Target != h.Name {
 		fmt.Fprintf(b, " (alias of %s)", h.Target)
 	}
@@ -110,10 +135,18 @@ func (e *Explanation) host(b *strings.Builder, i int) {
 		fmt.Fprintf(b, "; no TLS policy for now: %v\n", p.Err)
 		return
 	}
-	fmt.Fprintf(b, "; TLS %s\n", policyInWords(&p.Policy))
+	b.WriteString("; TLS ")
+	if h.ImplicitTLS {
+		b.WriteString("from the start, ")
+	}
+	b.WriteString(policyInWords(&p.Policy, h))
+	if h.Login != nil {
+		fmt.Fprintf(b, "; login %q", h.Login.LoginName())
+	}
+	b.WriteByte('\n')
 }
 
-func policyInWords(p *TLSPolicy) string {
+func policyInWords(p *TLSPolicy, h *mx.Host) string {
 	source := p.Source
 	if source == "" {
 		source = "configuration"
@@ -124,7 +157,11 @@ func policyInWords(p *TLSPolicy) string {
 	case mx.TLSEncrypt:
 		return "required, any certificate (" + source + ")"
 	case mx.TLSVerify:
-		return "required, certificate for " + p.ServerName + " (" + source + ")"
+		names := p.ServerName
+		if p.Source == "" && len(h.Identities) > 0 {
+			names = strings.Join(h.Identities, " or ")
+		}
+		return "required, certificate for " + names + " (" + source + ")"
 	default:
 		return "where offered, any certificate (" + source + ")"
 	}

@@ -305,6 +305,9 @@ func (w *walk) noRoute(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		e.Verdict, next = NotNow, StopCanceled
 	}
+	if me, ok := errors.AsType[*mx.Error](err); ok && me.Kind != mx.ViaMX {
+		w.ledger.route(me.Kind)
+	}
 	for _, l := range leftOutOf(err) {
 		w.leftOutHost(&l)
 	}

@@ -15,6 +15,9 @@ type Error struct {
 	Name string
 	// Outcome tells the cases apart.
 	Outcome Outcome
+	// Kind is ViaSmartHost or ViaFallback where next hops were not looked for by
+	// MX records; else it is ViaMX and means nothing.
+	Kind Kind
 	// Enhanced is the enhanced status code (RFC 3463) and Code the SMTP reply
 	// code that goes with it (RFC 7505 section 4.2 asks for 556 and 5.1.10). No
 	// server said them: they are for a bounce, or for a reply of one's own.
@@ -113,7 +116,7 @@ func (o Outcome) String() string {
 	case BadDomain:
 		return "not a domain name"
 	case Misconfigured:
-		return "cannot be used as configured"
+		return "cannot be routed as configured"
 	default:
 		return "no answer from DNS for now"
 	}

@@ -29,7 +29,9 @@ func (t *Table) via(ctx context.Context, router *mx.Router, kind mx.Kind, domain
 		route.LeftOut = append(route.LeftOut, found[i].leftOut...)
 	}
 	if len(route.Hosts) == 0 {
-		return mx.Route{}, nowhere(domain, route.LeftOut)
+		e := nowhere(domain, route.LeftOut)
+		e.Kind = kind
+		return mx.Route{}, e
 	}
 	return route, nil
 }
@@ -94,7 +96,11 @@ func (f *hops) leave(host mx.Host, reason mx.Reason, err error) {
 func byAddress(ctx context.Context, router *mx.Router, h *Host) hops {
 	host, err := router.Addresses(ctx, h.Name)
 	if err != nil {
-		return missing(h, err)
+		found := missing(h, err)
+		if self, _ := router.IsSelf(&found.leftOut[0].Host); self {
+			found.leftOut[0].Reason, found.leftOut[0].Err = mx.IsSelf, nil
+		}
+		return found
 	}
 	host.Port, host.ImplicitTLS = h.port(), h.ImplicitTLS
 	return hops{hosts: []mx.Host{host}}
@@ -139,11 +145,10 @@ func nowhere(domain string, leftOut []mx.LeftOut) *mx.Error {
 		if l.Reason == mx.IsSelf || l.Reason == mx.NotBetter {
 			continue
 		}
-		outcome := mx.Misconfigured
+		e = failure(mx.Misconfigured, domain, l.Host.Name, l.Err)
 		if cause, ok := errors.AsType[*mx.Error](l.Err); ok && cause.Temporary() {
-			outcome = cause.Outcome
+			e = failure(cause.Outcome, domain, l.Host.Name, cause.Err)
 		}
-		e = failure(outcome, domain, l.Host.Name, l.Err)
 		break
 	}
 	if e.Name == "" && len(leftOut) > 0 {

@@ -43,7 +43,7 @@ $ORIGIN us.test.
 func table(t *testing.T, r smarthost.Rules, rules ...mxtest.Rule) (*smarthost.Table, *mxtest.DNS) {
 	t.Helper()
 	dns := &mxtest.DNS{Zone: zone, Rules: rules}
-	tab := &smarthost.Table{Router: &mx.Router{Resolver: dns, Self: []string{"us.test"}}}
+	tab := &smarthost.Table{Router: &mx.Router{Resolver: dns, Self: []string{"us.test", "ours.test"}}}
 	if err := tab.Set(r); err != nil {
 		t.Fatal(err)
 	}
@@ -209,11 +209,12 @@ func TestHops(t *testing.T) {
 		{"one without an address", []string{"smtp://none.relay.test", "smtp://relay.test"}, "smarthost relay.test:25[198.51.100.1]", "none.relay.test no answer about its address for now"},
 		{"MX-28 this host among others", []string{"smtp://us.test", "smtp://relay.test"}, "smarthost relay.test:25[198.51.100.1]", "us.test it is this host"},
 		{"all without an answer", []string{"smtp://dead.test", "smtp://none.relay.test"}, "451 4.4.3 z.test: no answer from DNS for now", ""},
-		{"no address is the operator's mistake", []string{"smtp://none.relay.test"}, "451 4.3.5 z.test: cannot be used as configured", ""},
-		{"no such name is", []string{"smtp://gone.test"}, "451 4.3.5 z.test: cannot be used as configured", ""},
-		{"no such domain, by MX", []string{"smtp://gone.test?mx=1"}, "451 4.3.5 z.test: cannot be used as configured", ""},
-		{"a domain that takes no mail, by MX", []string{"smtp://null.e.test?mx=1"}, "451 4.3.5 z.test: cannot be used as configured", ""},
+		{"no address is the operator's mistake", []string{"smtp://none.relay.test"}, "451 4.3.5 z.test: cannot be routed as configured", ""},
+		{"no such name is", []string{"smtp://gone.test"}, "451 4.3.5 z.test: cannot be routed as configured", ""},
+		{"no such domain, by MX", []string{"smtp://gone.test?mx=1"}, "451 4.3.5 z.test: cannot be routed as configured", ""},
+		{"a domain that takes no mail, by MX", []string{"smtp://null.e.test?mx=1"}, "451 4.3.5 z.test: cannot be routed as configured", ""},
 		{"an MX on loopback is not dialled", []string{"smtp://inside.relay.test?mx=1"}, "554 5.4.6 z.test: mail exchangers point back to this host", ""},
+		{"MX-28 this host by a name that has no address", []string{"smtp://[us.test]", "smtp://ours.test"}, "554 5.4.6 z.test: mail exchangers point back to this host", ""},
 		{"MX-28 this host alone is a loop", []string{"smtp://us.test"}, "554 5.4.6 z.test: mail exchangers point back to this host", ""},
 		{"this host and one without an answer", []string{"smtp://us.test", "smtp://dead.test"}, "451 4.4.3 z.test: no answer from DNS for now", ""},
 	} {
@@ -225,7 +226,7 @@ func TestHops(t *testing.T) {
 				if !ok {
 					t.Fatalf("error is a %T", err)
 				}
-				if got := fmt.Sprintf("%d %s %s", e.Code, e.Enhanced, e); !strings.HasPrefix(got, c.want) || len(e.LeftOut) == 0 {
+				if got := fmt.Sprintf("%d %s %s", e.Code, e.Enhanced, e); !strings.HasPrefix(got, c.want) || len(e.LeftOut) == 0 || e.Kind != mx.ViaSmartHost {
 					t.Errorf("%s with %d left out, want %s", got, len(e.LeftOut), c.want)
 				}
 				return

@@ -88,7 +88,6 @@ func TestExitCodes(t *testing.T) {
 		{"bad address", text, []string{"-f", "a@b.test", "u@e.test", "u@e.test\r\nDATA"}, 65, "control character"},
 		{"bad reverse-path", text, []string{"-f", "nonsense", "u@e.test"}, 65, "no domain"},
 		{"bad message", "a\x00b\n", []string{"-f", "a@b.test", "u@e.test"}, 65, "NUL"},
-		{"smart host", text, []string{"-smarthost", "smtp://x.test", "-f", "", "u@e.test"}, 78, "not yet"},
 		{"bad -helo", text, []string{"-helo", "no name", "-f", "", "u@e.test"}, 78, "Hello"},
 		{"DANE", text, []string{"-tls", "dane", "-f", "", "u@e.test"}, 78, "not yet"},
 		{"help", text, []string{"-h"}, 0, "usage"},

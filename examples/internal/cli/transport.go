@@ -12,6 +12,7 @@ import (
 
 	"github.com/nexthop-mail/nexthop/delivery"
 	"github.com/nexthop-mail/nexthop/mx"
+	"github.com/nexthop-mail/nexthop/smarthost"
 )
 
 // Transport is the flags that say how mail leaves the machine.
@@ -27,7 +28,7 @@ type Transport struct {
 	Loopback       bool
 	ConnectTimeout Duration
 	Verbose        bool
-	notYet         List // flags of capabilities that are still to come
+	SmartHosts     SmartHosts
 }
 
 // Define adds the flags to a set.
@@ -47,12 +48,7 @@ func (t *Transport) Define(fs *flag.FlagSet) {
 	fs.BoolVar(&t.Loopback, "loopback", false, "loopback addresses are real next hops")
 	fs.Var(&t.ConnectTimeout, "connect-timeout", "time for one connection attempt")
 	fs.BoolVar(&t.Verbose, "v", false, "the SMTP dialogue on standard error, secrets left out")
-	for _, name := range []string{"smarthost", "smarthost-for", "fallback"} {
-		fs.Func(name, "not yet: next hops other than MX", func(string) error {
-			t.notYet = append(t.notYet, "-"+name)
-			return nil
-		})
-	}
+	t.SmartHosts.define(fs)
 }
 
 // Check finds what the flag package cannot: combinations that make no sense.
@@ -64,8 +60,6 @@ func (t *Transport) Check() error {
 		return Usage("-port %d is no TCP port", t.Port)
 	case t.ConnectTimeout <= 0:
 		return Usage("-connect-timeout must be positive")
-	case len(t.notYet) > 0:
-		return Config("%s: not yet", strings.Join(t.notYet, ", "))
 	}
 	for _, a := range t.Source {
 		if _, err := netip.ParseAddr(a); err != nil {
@@ -77,7 +71,10 @@ func (t *Transport) Check() error {
 			return Usage("-dns %q is not HOST:PORT", d)
 		}
 	}
-	_, err := t.level()
+	if _, err := t.level(); err != nil {
+		return err
+	}
+	_, err := t.SmartHosts.rules()
 	return err
 }
 
@@ -101,6 +98,17 @@ func (t *Transport) Sender(relay bool, stderr io.Writer) (*delivery.Sender, erro
 	}
 	router := t.router(resolver, s.Hello, relay)
 	s.Router, s.Self, s.Family = delivery.ByMX(router), router.Self, router.Family
+	if t.SmartHosts.given() {
+		table := &smarthost.Table{Router: router}
+		rules, err := t.SmartHosts.rules()
+		if err != nil {
+			return nil, err
+		}
+		if err := table.Set(rules); err != nil {
+			return nil, Usage("%v", err)
+		}
+		s.Router = table
+	}
 	if relay {
 		s.Content = delivery.Relay
 	}
