@@ -15,22 +15,6 @@ var (
 	errPanic       = errors.New("a hook of the application panicked")
 )
 
-// deliver makes one attempt at a delivery and says what the queue is to be told.
-func (r *run) deliver(d *queue.Delivery) outcome {
-	now := r.agent.clock.now()
-	switch {
-	case d.Interrupted:
-		return r.conclude(d, r.local(d, MaybeTaken, "4.4.7", errInterrupted), false)
-	case !r.expiry(d).After(now):
-		return r.conclude(d, r.local(d, NotNow, "4.4.7", errExpired), true)
-	}
-	report, given := r.attempt(d)
-	if given {
-		return outcome{delivery: d, settlement: queue.Settlement{Lease: d.Lease}}
-	}
-	return r.conclude(d, report, false)
-}
-
 // expiry is when a delivery is given up.
 func (r *run) expiry(d *queue.Delivery) time.Time {
 	if !d.Message.Expires.IsZero() {
@@ -39,65 +23,46 @@ func (r *run) expiry(d *queue.Delivery) time.Time {
 	return d.Message.Arrived.Add(r.agent.current().Expire)
 }
 
-// attempt sends a delivery. given is true where it is to be given back, because
-// nothing was decided and nothing was wrong with it.
-func (r *run) attempt(d *queue.Delivery) (report *Report, given bool) {
-	committed := false
-	defer func() {
-		if v := recover(); v != nil {
-			r.agent.panicked(v)
-			verdict := NotNow
-			if committed {
-				verdict = MaybeTaken
-			}
-			report, given = r.local(d, verdict, "4.3.0", errPanic), false
-		}
-	}()
-	content, err := r.queue.Open(r.work, d.Message.ID)
-	if err != nil {
-		if errors.Is(err, queue.ErrNotFound) || r.work.Err() != nil {
-			return nil, true
-		}
-		return r.local(d, NotNow, "4.3.0", err), false
-	}
-	m := d.Message
-	m.Content = content
-	report = newReport(&m)
-	job := newJob(&m, report)
-	defer job.release()
-	job.commit = func() error {
-		if !r.leases.valid(&d.Lease, r.agent.clock.now()) {
-			return errLeaseLost
-		}
-		committed = true
-		return nil
-	}
-	if r.sender.accept(job) == nil {
-		r.sender.deliver(r.work, job)
-	}
-	return report, r.undecided(report)
-}
-
-// undecided reports whether an attempt was cut off before any host decided.
-func (r *run) undecided(report *Report) bool {
-	if r.work.Err() == nil {
-		return false
-	}
-	for i := range report.Recipients {
-		rr := &report.Recipients[i]
-		if rr.Outcome != queue.Deferred || rr.Err.Replied() {
-			return false
-		}
-	}
-	return true
+// end settles a delivery that no host was asked about.
+func (r *run) end(d *queue.Delivery, report *Report, expired bool) {
+	r.depart(nil, d)
+	r.settler.add(r.conclude(d, report, expired))
 }
 
 // local is a report of something no host was asked about.
-func (r *run) local(d *queue.Delivery, v Verdict, enhanced string, cause error) *Report {
-	report := newReport(&d.Message)
+func local(m *queue.Message, v Verdict, enhanced string, cause error) *Report {
+	report := newReport(m)
 	e := &Error{Stage: StageMessage, Verdict: v, Enhanced: enhanced, Err: cause}
 	for i := range report.Recipients {
 		report.Recipients[i].settle(e, v)
+	}
+	return report
+}
+
+// expired is the report of a delivery whose time is over: what was said last of
+// each recipient, or that nothing was.
+func (r *run) expired(d *queue.Delivery) *Report {
+	report := local(&d.Message, NotNow, "4.4.7", errExpired)
+	for i := range report.Recipients {
+		if last := &d.States[i]; last.Attempts > 0 {
+			report.Recipients[i].Reply, report.Recipients[i].Host = last.Reply, last.Reply.Host
+		}
+	}
+	return report
+}
+
+// walkless is the report of a delivery that has no route.
+func (r *run) walkless(d *queue.Delivery, err error) *Report {
+	report := newReport(&d.Message)
+	job := newJob(&d.Message, report)
+	defer job.release()
+	job.together = true
+	job.group()
+	if len(job.walks) > 0 {
+		w := &job.walks[0]
+		w.begin(r.work, r.sender, job)
+		w.noRoute(r.work, err)
+		job.settleRepeats()
 	}
 	return report
 }

@@ -8,14 +8,23 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// claimMost is how many deliveries one claim asks for at most.
-const claimMost = 128
+const (
+	// claimMost is how many deliveries one claim asks for at most, and of one
+	// destination; tenantMost, of one tenant.
+	claimMost  = 128
+	tenantMost = 64
 
-// claims takes deliveries from the queue as long as there is room for them and
-// begins each, until ctx ends.
+	// leastAhead is how many deliveries an agent may have claimed at least,
+	// however few connections it may have.
+	leastAhead = 1024
+)
+
+// claims takes deliveries from the queue as long as there is room for them,
+// until ctx ends.
 func (r *run) claims(ctx context.Context) error {
 	pause := firstPause
 	for ctx.Err() == nil {
+		r.release(ctx)
 		want, ok := r.wanted()
 		if !ok {
 			r.rest(ctx, time.Time{})
@@ -33,11 +42,13 @@ func (r *run) claims(ctx context.Context) error {
 			continue
 		}
 		pause = firstPause
-		for i := range found.Deliveries {
-			r.start(&found.Deliveries[i])
-		}
-		if now := r.agent.clock.now(); found.Next.IsZero() || found.Next.After(now) {
-			r.rest(ctx, found.Next)
+		r.take(found.Deliveries)
+		r.report(found.Unreadable)
+		switch now := r.agent.clock.now(); {
+		case found.Next.IsZero() || found.Next.After(now):
+			r.rest(ctx, r.lieDown(found.Next))
+		case len(found.Deliveries)+len(found.Unreadable) == 0:
+			r.rest(ctx, now.Add(firstPause)) // there is more, it says, and gives none
 		}
 	}
 	return nil
@@ -58,47 +69,73 @@ func (r *run) rest(ctx context.Context, until time.Time) {
 	case <-r.agent.wake.seen():
 	case <-r.room.seen():
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.resting = false
 }
+
+// lieDown says until when no claim is needed: what the queue has said, or what
+// was settled since then says.
+func (r *run) lieDown(next time.Time) time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.expecting && (next.IsZero() || r.expected.Before(next)) {
+		next = r.expected
+		if next.IsZero() {
+			next = time.Unix(0, 0) // at once
+		}
+	}
+	r.resting, r.restUntil = true, next
+	return next
+}
+
+// ahead is how many deliveries may be claimed in all: enough for every
+// connection to go on, and no more however long the queue is.
+func (r *run) ahead() int { return max(4*r.limits().Connections, leastAhead) }
 
 // wanted is what to claim, if there is room for anything.
 func (r *run) wanted() (queue.ClaimOptions, bool) {
-	limits := &r.agent.current().Limits
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	want := queue.ClaimOptions{
-		Max: min(limits.Connections-r.count, claimMost), Lease: leaseLength, PerDestination: limits.PerSite,
+		Max: claimMost, Lease: leaseLength, PerDestination: claimMost, PerTenant: tenantMost,
 	}
-	if want.Max <= 0 || !r.agent.events.room() {
+	if r.claimed > r.ahead()-claimMost || !r.agent.events.room() {
+		r.crowded = true
 		return want, false
 	}
-	for destination, n := range r.underway {
-		if n >= limits.PerSite {
-			want.Except = append(want.Except, destination)
+	r.crowded, r.expecting = false, false
+	for _, p := range r.places {
+		if p.site != nil && p.site.full() || p.claimed > maxAhead {
+			want.Except = append(want.Except, p.name)
+			if p.site != nil {
+				p.site.skipped = true
+			}
 		}
 	}
 	return want, true
 }
 
-// start begins a delivery.
-func (r *run) start(d *queue.Delivery) {
-	r.leases.add(d.Lease)
-	r.mu.Lock()
-	r.underway[d.Lease.Destination]++
-	r.count++
-	r.mu.Unlock()
-	r.workers.Go(func() {
-		defer r.finish(d)
-		r.settler.add(r.deliver(d))
-	})
-}
+// maxReported is how many unreadable deliveries are told apart.
+const maxReported = 10_000
 
-// finish makes room for another delivery.
-func (r *run) finish(d *queue.Delivery) {
-	r.mu.Lock()
-	if r.underway[d.Lease.Destination]--; r.underway[d.Lease.Destination] == 0 {
-		delete(r.underway, d.Lease.Destination)
+// report tells of deliveries that cannot be read, each once. They stay leased:
+// they are looked at again when that has ended.
+func (r *run) report(list []queue.Unreadable) {
+	for i := range list {
+		l := &list[i].Lease
+		key := keyOf(l)
+		if r.unreadable[key] {
+			continue
+		}
+		if len(r.unreadable) >= maxReported {
+			clear(r.unreadable)
+		}
+		r.unreadable[key] = true
+		e := &Error{Stage: StageMessage, Verdict: NotNow, Enhanced: "4.3.0", Err: list[i].Err}
+		r.agent.events.add(Event{
+			Time: time.Now(), Kind: Deferred, ID: l.Message, Destination: l.Destination,
+			Enhanced: e.Enhanced, Reply: e.Reason(), Next: l.Until, Err: e,
+		})
 	}
-	r.count--
-	r.mu.Unlock()
-	r.room.set()
 }

@@ -20,10 +20,14 @@ type job struct {
 	commit  func() error // asked before the octets that make a host take it; may be nil
 	walks   []walk       // one per destination
 
-	// What an agent has to say: its limits, and the order among equal hosts.
-	gate   *gate
-	site   string
-	spread func([]mx.Host)
+	// What an agent has to say: whether all destinations go along one route, the
+	// most recipients of a transaction, its other limits, and the order among
+	// equal hosts.
+	together bool
+	most     int
+	gate     *gate
+	site     string
+	spread   func([]mx.Host)
 
 	repeats []repeat
 	alone   [1]walk // where there is one destination
@@ -153,6 +157,8 @@ func (j *job) group() {
 			seen[key] = i
 			if known, ok := byDomain[mailbox.Domain()]; ok {
 				at = known
+			} else if j.together {
+				at = 0
 			} else {
 				byDomain[mailbox.Domain()] = at
 			}

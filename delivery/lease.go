@@ -31,13 +31,24 @@ type leaseKey struct{ message, destination string }
 
 func keyOf(l *queue.Lease) leaseKey { return leaseKey{l.Message, l.Destination} }
 
-func (l *leases) add(lease queue.Lease) {
+func (l *leases) add(list []queue.Delivery) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.held == nil {
 		l.held = make(map[leaseKey]*queue.Lease)
 	}
-	l.held[keyOf(&lease)] = &lease
+	for i := range list {
+		lease := list[i].Lease
+		l.held[keyOf(&lease)] = &lease
+	}
+}
+
+// lost reports whether a lease was lost.
+func (l *leases) lost(lease *queue.Lease) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	have := l.held[keyOf(lease)]
+	return have == nil || have.Token != lease.Token
 }
 
 // remove forgets a lease that was settled. A later claim's lease of the same

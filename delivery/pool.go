@@ -259,10 +259,3 @@ func (p *pool) empty() []*session {
 	p.idle, p.count = nil, 0
 	return kept
 }
-
-// size is how many sessions are kept.
-func (p *pool) size() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.count
-}

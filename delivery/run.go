@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nexthop-mail/nexthop/mx"
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
@@ -19,12 +20,26 @@ type run struct {
 	work    context.Context // of deliveries under way; outlives Run's context by the drain
 	leases  leases
 	settler settler
+	gate    *gate
 	workers sync.WaitGroup
 	room    signal // a delivery ended: there is room for another
 
-	mu       sync.Mutex
-	underway map[string]int // deliveries by destination
-	count    int
+	mu         sync.Mutex
+	draining   bool
+	claimed    int  // deliveries not settled yet
+	crowded    bool // no claim is made because they are so many
+	resting    bool // no claim is made before restUntil; zero: until something happens
+	restUntil  time.Time
+	expecting  bool              // since the last claim deliveries were settled that are due again,
+	expected   time.Time         // the first of them then
+	busy       int               // attempts under way
+	places     map[string]*place // destinations that have claimed deliveries
+	sites      map[string]*site
+	hungry     []*site  // in the order in which they get their turn
+	lifted     []lifted // destinations to be released
+	logins     map[mx.Login]int
+	lastLogin  int
+	unreadable map[leaseKey]bool // reported; of the claims alone
 }
 
 // Run delivers what is in the queue until ctx ends. It then claims nothing more,
@@ -42,9 +57,11 @@ func (a *Agent) Run(ctx context.Context) error {
 	work, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()
 	r := &run{
-		agent: a, queue: a.Queue, sender: a.sender(), work: work,
-		settler: newSettler(), underway: make(map[string]int),
+		agent: a, queue: a.Queue, sender: a.sender(), work: work, settler: newSettler(),
+		places: make(map[string]*place), sites: make(map[string]*site),
+		logins: make(map[mx.Login]int), unreadable: make(map[leaseKey]bool),
 	}
+	r.gate = newGate(r.limits)
 	if err := a.begin(r); err != nil {
 		return err
 	}
@@ -79,7 +96,12 @@ func (r *run) tell(e *Event) {
 	if r.agent.Events != nil {
 		r.agent.guard(func() { r.agent.Events(*e) })
 	}
-	r.room.set()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.crowded && r.agent.events.room() {
+		r.room.set()
+	}
+	r.feed()
 }
 
 func (a *Agent) begin(r *run) error {
@@ -98,8 +120,8 @@ func (a *Agent) end() {
 	a.atWork = nil
 }
 
-// drain lets deliveries under way finish, and cuts them off when that takes too
-// long.
+// drain gives back what has not begun, lets deliveries under way finish, and
+// cuts them off when that takes too long.
 func (r *run) drain(cut context.CancelFunc) {
 	grace := r.agent.Drain
 	if grace == 0 {
@@ -107,5 +129,29 @@ func (r *run) drain(cut context.CancelFunc) {
 	}
 	timer := time.AfterFunc(grace, cut)
 	defer timer.Stop()
+	r.mu.Lock()
+	r.draining = true
+	var left []*shipment
+	for _, s := range r.sites {
+		s.silence()
+		list := s.empty()
+		left = append(left, list...)
+		for _, sh := range list {
+			s.claimed -= len(sh.parts)
+		}
+	}
+	r.mu.Unlock()
+	for _, sh := range left {
+		for i := range sh.parts {
+			r.giveBack(sh.parts[i].delivery)
+		}
+	}
 	r.workers.Wait()
+}
+
+// ending reports whether nothing more is to be begun.
+func (r *run) ending() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.draining
 }

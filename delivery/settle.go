@@ -14,7 +14,9 @@ type outcome struct {
 	delivery   *queue.Delivery
 	settlement queue.Settlement
 	events     []Event
-	notices    []notice // of settlement.Create
+	notices    []notice  // of settlement.Create
+	postpone   bool      // the whole destination until NotBefore, and not the delivery
+	postponed  time.Time // where that was done
 }
 
 // settler hands outcomes to the queue: all that are ready at once, so that they
@@ -83,6 +85,7 @@ func (s *settler) run(r *run) {
 		if len(batch) == 0 {
 			return
 		}
+		r.postpone(batch)
 		list = list[:0]
 		for i := range batch {
 			list = append(list, batch[i].settlement)
@@ -114,7 +117,87 @@ func (s *settler) settle(r *run, batch []outcome, list []queue.Settlement) {
 		pause = min(2*pause, lastPause)
 	}
 	for i := range batch {
-		r.leases.remove(&batch[i].settlement.Lease)
+		r.done(&batch[i].settlement.Lease)
+	}
+}
+
+// postpone keeps back the destinations of what is given back to wait. Where the
+// queue has no such ability each delivery waits by itself.
+func (r *run) postpone(batch []outcome) {
+	var until map[string]time.Time
+	for i := range batch {
+		o := &batch[i]
+		if !o.postpone {
+			continue
+		}
+		if until == nil {
+			until = make(map[string]time.Time)
+		}
+		at, known := until[o.settlement.Lease.Destination]
+		if !known || o.settlement.NotBefore.Before(at) {
+			until[o.settlement.Lease.Destination] = o.settlement.NotBefore
+		}
+	}
+	for destination, at := range until {
+		now := r.agent.clock.now()
+		if queue.Postpone(context.WithoutCancel(r.work), r.queue, now, destination, at) != nil {
+			delete(until, destination)
+		}
+	}
+	for i := range batch {
+		o := &batch[i]
+		if !o.postpone {
+			continue
+		}
+		var done bool
+		if o.postponed, done = until[o.settlement.Lease.Destination]; done {
+			o.settlement.NotBefore = time.Time{}
+		} else {
+			o.postpone = false
+		}
+	}
+}
+
+// again is when a delivery may be claimed again; never where nothing of it is
+// left.
+func (o *outcome) again() (at time.Time, ever bool) {
+	left := len(o.delivery.States) - len(o.settlement.Results)
+	for i := range o.settlement.Results {
+		if k := o.settlement.Results[i].Outcome; k == queue.Deferred || k == queue.Unknown {
+			left++
+		}
+	}
+	if o.postpone {
+		return o.postponed, left > 0
+	}
+	return o.settlement.NotBefore, left > 0
+}
+
+// due notes that a delivery may be claimed from the time given on, so that the
+// claims do not rest longer.
+func (r *run) due(at time.Time, ever bool) {
+	if !ever {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.expecting || at.Before(r.expected) {
+		r.expecting, r.expected = true, at
+	}
+	if r.resting && (r.restUntil.IsZero() || at.Before(r.restUntil)) {
+		r.room.set()
+	}
+}
+
+// done takes a delivery out of those that are claimed.
+func (r *run) done(l *queue.Lease) {
+	r.leases.remove(l)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.claimed--
+	if r.crowded && r.claimed <= r.ahead()-claimMost {
+		r.crowded = false
+		r.room.set()
 	}
 }
 
@@ -132,7 +215,9 @@ func (r *run) recorded(
 		)
 		switch {
 		case err == nil, errors.Is(err, queue.ErrLeaseLost), errors.As(err, &wrong):
-			r.leases.remove(&batch[i].settlement.Lease)
+			r.done(&batch[i].settlement.Lease)
+			r.due(batch[i].again())
+			r.due(time.Time{}, len(batch[i].settlement.Create) > 0)
 			r.agent.tell(&batch[i], &result[i])
 		case errors.As(err, &bad):
 			// A report that is no message keeps no mail from being settled.

@@ -1,9 +1,18 @@
 package delivery
 
+import "time"
+
 // Stats is what an agent is doing just now.
 type Stats struct {
-	// Deliveries are under way.
+	// Deliveries are attempts under way.
 	Deliveries int
+
+	// Claimed are those that were taken from the queue and not settled yet.
+	Claimed int
+
+	// Sites are known, BackedOff are those whose hosts are down, Paused those
+	// that refuse our login.
+	Sites, BackedOff, Paused int
 
 	// Sessions are open: in use and kept for the next message.
 	Sessions int
@@ -22,8 +31,17 @@ func (a *Agent) Stats() Stats {
 		return s
 	}
 	r.mu.Lock()
-	s.Deliveries = r.count
+	s.Deliveries, s.Claimed = r.busy, r.claimed
+	for _, at := range r.sites {
+		s.Sites++
+		if at.closed(time.Now()) && !at.paused {
+			s.BackedOff++
+		}
+		if at.paused {
+			s.Paused++
+		}
+	}
 	r.mu.Unlock()
-	s.Sessions = s.Deliveries + r.sender.pool.size()
+	s.Sessions = r.gate.size()
 	return s
 }

@@ -54,8 +54,7 @@ const (
 
 // run takes the recipients along the route.
 func (w *walk) run(ctx context.Context, s *Sender, job *job) {
-	w.sender, w.job, w.traces = s, job, s.tracesOf(ctx)
-	w.ledger.open(w)
+	w.begin(ctx, s, job)
 	route, err := s.route(ctx, job.message.From, w.domain)
 	w.traces.route(w.domain, route, err)
 	if err != nil {
@@ -63,6 +62,11 @@ func (w *walk) run(ctx context.Context, s *Sender, job *job) {
 		return
 	}
 	w.along(ctx, &route)
+}
+
+func (w *walk) begin(ctx context.Context, s *Sender, job *job) {
+	w.sender, w.job, w.traces = s, job, s.tracesOf(ctx)
+	w.ledger.open(w)
 }
 
 // along takes the recipients along a route, and on to its fallback.
@@ -238,7 +242,7 @@ func (w *walk) noSession(ctx context.Context, h *hop, e *Error, began time.Time)
 func (w *walk) converse(ctx context.Context, h *hop, sess *session) (next step, again bool) {
 	counted, took, carried := false, false, false
 	for {
-		w.batch = w.ledger.batch(w.batch[:0], sess.maxRecipients())
+		w.batch = w.ledger.batch(w.batch[:0], w.most(sess))
 		began := time.Now()
 		result := w.transact(ctx, h, sess)
 		if result.stale || result.noChunking {
@@ -278,6 +282,14 @@ func (w *walk) converse(ctx context.Context, h *hop, sess *session) (next step, 
 		took = took || result.progress()
 		carried = carried || result.carried()
 	}
+}
+
+// most is how many recipients go into one transaction.
+func (w *walk) most(sess *session) int {
+	if n := sess.maxRecipients(); w.job.most == 0 || n < w.job.most {
+		return n
+	}
+	return w.job.most
 }
 
 // uncount lets a session that settled recipients before it ended not count: it
@@ -371,14 +383,21 @@ func (w *walk) leftOutHost(l *mx.LeftOut) {
 func (w *walk) allPenalised(route *mx.Route) bool {
 	now := time.Now()
 	for i := range route.Hosts {
-		host := &route.Hosts[i]
-		for _, ip := range host.Addrs {
-			if !w.sender.memory.penalised(w.sender.addrPort(host, ip), now) {
-				return false
-			}
+		if w.sender.reachable(&route.Hosts[i], now) {
+			return false
 		}
 	}
 	return true
+}
+
+// reachable reports whether some address of a host is not left alone.
+func (s *Sender) reachable(host *mx.Host, now time.Time) bool {
+	for _, ip := range host.Addrs {
+		if !s.memory.penalised(s.addrPort(host, ip), now) {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *Sender) maxConnections() int {

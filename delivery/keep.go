@@ -1,0 +1,128 @@
+package delivery
+
+import (
+	"time"
+
+	"github.com/nexthop-mail/nexthop/mx"
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+// Mail for which its site has no room stays in the queue for so long.
+const (
+	minCrowded = time.Second
+	maxCrowded = 10 * time.Minute
+)
+
+// giveBack returns a delivery to the queue as it was.
+func (r *run) giveBack(d *queue.Delivery) {
+	r.depart(nil, d)
+	r.settler.add(outcome{delivery: d, settlement: queue.Settlement{Lease: d.Lease}})
+}
+
+// keepBack returns a delivery to the queue because its site cannot have it now,
+// and keeps its destination's other mail there too: until the time given, or
+// until the delivery expires or its sender must be told of the delay. single
+// keeps back no more than this delivery: other mail for the destination may go
+// elsewhere.
+func (r *run) keepBack(s *site, d *queue.Delivery, until time.Time, single bool) {
+	now := r.agent.clock.now()
+	until = now.Add(time.Until(until))
+	o := outcome{delivery: d, settlement: queue.Settlement{Lease: d.Lease}, postpone: !single}
+	if r.warnDue(d, now) {
+		r.warn(&o, now)
+	}
+	if at := r.deadline(d); at.Before(until) && at.After(now) {
+		until = at
+	}
+	destination := d.Lease.Destination
+	r.mu.Lock()
+	if known, ok := s.kept[destination]; ok && known.until.After(now) && known.until.Before(until) && !single {
+		until = known.until
+	}
+	if s.kept == nil {
+		s.kept = make(map[string]kept)
+	}
+	if len(s.kept) < maxKept {
+		s.kept[destination] = kept{until, single}
+	}
+	r.mu.Unlock()
+	o.settlement.NotBefore = until
+	r.depart(nil, d)
+	r.settler.add(o)
+}
+
+// deadline is when a delivery must be looked at even if it cannot be sent.
+func (r *run) deadline(d *queue.Delivery) time.Time {
+	at := r.expiry(d)
+	if warn := r.warning(d); !d.Warned && !warn.IsZero() && warn.Before(at) {
+		return warn
+	}
+	return at
+}
+
+// warning is when the sender is to be told of the delay; zero is never.
+func (r *run) warning(d *queue.Delivery) time.Time {
+	warn := r.agent.current().Warn
+	if warn < 0 {
+		return time.Time{}
+	}
+	return d.Message.Arrived.Add(warn)
+}
+
+func (r *run) warnDue(d *queue.Delivery, now time.Time) bool {
+	at := r.warning(d)
+	return !d.Warned && !at.IsZero() && !at.After(now)
+}
+
+// depart takes a delivery out of the counts of its place, and its site where it
+// has come to one.
+func (r *run) depart(s *site, list ...*queue.Delivery) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, d := range list {
+		p := r.places[d.Lease.Destination]
+		if p.claimed--; p.claimed == 0 {
+			delete(r.places, p.name)
+		}
+		if s != nil {
+			s.claimed--
+		}
+	}
+	if s == nil {
+		return
+	}
+	if s.full() {
+		return
+	}
+	if len(s.kept) > 0 && !s.closed(time.Now()) {
+		r.lift(s, max(s.ahead()-s.claimed, 1))
+	}
+	if s.skipped {
+		s.skipped = false
+		r.room.set()
+	}
+}
+
+// dependsOnSender reports whether other mail for the destination may have
+// another route.
+func dependsOnSender(route *mx.Route) bool {
+	return route.Kind == mx.ViaSmartHost || route.Kind == mx.ViaFallback
+}
+
+// warn adds what tells the sender of the delay of a delivery that waits, without
+// charging it an attempt.
+func (r *run) warn(o *outcome, now time.Time) {
+	d := o.delivery
+	for i := range d.States {
+		last := &d.States[i]
+		reply := last.Reply
+		if last.Attempts == 0 {
+			reply = queue.Reply{Enhanced: "4.4.1", Text: errNoHost.Error()}
+		}
+		o.settlement.Results = append(o.settlement.Results, queue.Result{Recipient: last.Index, Reply: reply})
+		o.events = append(o.events, Event{Kind: Deferred})
+	}
+	r.agent.notices(r.work, now, o, r.expiry(d))
+	o.settlement.Results, o.events = nil, nil
+	o.settlement.Warned = true
+}

@@ -1,0 +1,171 @@
+package delivery
+
+import (
+	"context"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/mx"
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+// place is a destination that has claimed deliveries.
+type place struct {
+	name    string
+	claimed int
+	newly   []*queue.Delivery // route not asked for yet
+	routing bool
+	site    *site // where the last one went
+}
+
+// take sends claimed deliveries on their way.
+func (r *run) take(found []queue.Delivery) {
+	r.leases.add(found)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.claimed += len(found)
+	for i := range found {
+		d := &found[i]
+		p := r.places[d.Lease.Destination]
+		if p == nil {
+			p = &place{name: d.Lease.Destination}
+			r.places[p.name] = p
+		}
+		p.claimed++
+		p.newly = append(p.newly, d)
+		if !p.routing {
+			p.routing = true
+			r.workers.Go(func() { r.direct(p) })
+		}
+	}
+}
+
+// direct finds where the deliveries of a place go, one after the other, and
+// hands them to their sites. It is a goroutine of its own, so that a destination
+// whose DNS is slow holds up nobody else.
+func (r *run) direct(p *place) {
+	for {
+		r.mu.Lock()
+		list := p.newly
+		p.newly = nil
+		if len(list) == 0 {
+			p.routing = false
+			r.mu.Unlock()
+			return
+		}
+		r.mu.Unlock()
+		for _, d := range list {
+			r.route(p, d)
+		}
+	}
+}
+
+// route hands a delivery to its site, unless its time is over or it has no
+// route.
+func (r *run) route(p *place, d *queue.Delivery) {
+	now := r.agent.clock.now()
+	switch {
+	case r.ending():
+		r.giveBack(d)
+		return
+	case d.Interrupted:
+		r.end(d, local(&d.Message, MaybeTaken, "4.4.7", errInterrupted), false)
+		return
+	case !r.expiry(d).After(now):
+		r.end(d, r.expired(d), true)
+		return
+	}
+	if s := r.unroutable(p.name); s != nil {
+		r.keepBack(s, d, s.until, false)
+		return
+	}
+	route, err := r.ask(r.work, d)
+	if err != nil {
+		r.noRoute(d, err)
+		return
+	}
+	r.routed(p.name)
+	r.enqueue(part{delivery: d, route: route, asked: time.Now()})
+}
+
+// ask asks the router. A panic in it is an error like any other.
+func (r *run) ask(ctx context.Context, d *queue.Delivery) (route mx.Route, err error) {
+	err = errPanic
+	r.agent.guard(func() { route, err = r.sender.route(ctx, d.Message.From, d.Lease.Destination) })
+	if err != nil {
+		r.sender.tracesOf(ctx).route(d.Lease.Destination, route, err)
+	}
+	return route, err
+}
+
+// enqueue puts a delivery into its site's queue, or keeps it back where the site
+// is left alone or has enough.
+func (r *run) enqueue(p part) {
+	d := p.delivery
+	now := time.Now()
+	r.mu.Lock()
+	s := r.site(r.siteKey(&p.route))
+	if at := r.places[d.Lease.Destination]; at != nil {
+		at.site = s
+	}
+	switch {
+	case r.draining:
+		r.mu.Unlock()
+		r.giveBack(d)
+	case s.closed(now):
+		until := s.until
+		r.mu.Unlock()
+		r.keepBack(s, d, until, dependsOnSender(&p.route))
+	case s.claimed >= s.ahead()+fewAhead:
+		until := s.promise(now)
+		r.mu.Unlock()
+		r.keepBack(s, d, until, false)
+	default:
+		s.push(p)
+		r.dispatch(s)
+		r.mu.Unlock()
+	}
+}
+
+// unroutable is what stands for a destination that has no route just now and is
+// not to be asked about again yet; nil where it is to be asked about.
+func (r *run) unroutable(destination string) *site {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s := r.sites[noRouteKey(destination)]; s != nil && s.closed(time.Now()) {
+		return s
+	}
+	return nil
+}
+
+// noRoute settles a delivery with what the router found. Where that passes, the
+// destination is left alone for a while.
+func (r *run) noRoute(d *queue.Delivery, err error) {
+	destination := d.Lease.Destination
+	began := time.Now()
+	report := r.walkless(d, err)
+	if r.work.Err() != nil {
+		r.giveBack(d)
+		return
+	}
+	if e := report.Recipients[0].Err; e.Temporary() {
+		r.mu.Lock()
+		s := r.site(noRouteKey(destination))
+		failures := s.failures + 1
+		r.mu.Unlock()
+		wait := r.siteDelay(failures, destination, e.Reply(), began)
+		r.mu.Lock()
+		s.fail(began, time.Now(), wait, e.Reply())
+		r.mu.Unlock()
+	}
+	r.end(d, report, false)
+}
+
+// routed notes that a destination has a route again.
+func (r *run) routed(destination string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s := r.sites[noRouteKey(destination)]; s != nil {
+		r.revive(s, time.Now())
+		r.tidy(s)
+	}
+}

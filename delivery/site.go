@@ -1,0 +1,135 @@
+package delivery
+
+import "time"
+
+// site is the destinations that share their hosts, and what an agent knows of
+// them: mail that waits, how many connections they take, how they fared lately.
+// Its fields belong to the run's mutex.
+type site struct {
+	key string
+
+	waiting   fifo                 // shipments, in order
+	byMessage map[string]*shipment // those of waiting, for others of the message to join
+	claimed   int                  // deliveries waiting or under way
+	workers   int
+	hungry    bool // waits for its turn: a limit of the whole agent is reached
+
+	window
+	backoff
+	pacing time.Time   // no message before: a rate, or a site that defers everything
+	alarm  *time.Timer // dispatches the site at that time
+
+	took time.Duration // an attempt, on average
+
+	// kept are destinations whose mail stays in the queue because of the site.
+	// promised is when the last of the mail for which it had no room will have
+	// its turn, as far as can be told.
+	kept     map[string]kept
+	promised time.Time
+	skipped  bool // its destinations were left out of the last claim
+}
+
+// kept is how a destination's mail is kept back: until when, and whether each
+// delivery by itself, which takes a flush to undo.
+type kept struct {
+	until  time.Time
+	single bool
+}
+
+// Bounds of what a site has in memory.
+const (
+	minAhead  = 16  // deliveries claimed for a site that is well
+	maxAhead  = 512 // and for one that is fast
+	fewAhead  = 4   // and for one that is tried, or paced
+	aheadTime = 500 * time.Millisecond
+
+	maxKept = 10_000 // destinations of a site to be released at once
+)
+
+// ahead is how many deliveries the site may have claimed: what it can do in
+// half a second, so that a slow one does not fill the memory that the others
+// need.
+func (s *site) ahead() int {
+	if s.failures > 0 || s.paused || s.pace > 0 {
+		return fewAhead
+	}
+	if s.took == 0 {
+		return claimMost
+	}
+	turns := int(min(max(aheadTime/s.took, 2), 64))
+	return min(max(int(s.size)*turns, minAhead), maxAhead)
+}
+
+// full reports whether no more is to be claimed for the site just now.
+func (s *site) full() bool { return s.claimed >= max(s.ahead()/2, 1) }
+
+// promise is when mail for which the site has no room will have its turn, about.
+func (s *site) promise(now time.Time) time.Time {
+	if s.promised.Before(now) {
+		s.promised = now
+	}
+	s.promised = s.promised.Add(max(s.pace, s.took/time.Duration(s.limit())))
+	return clampTime(s.promised, now.Add(minCrowded), now.Add(maxCrowded))
+}
+
+func clampTime(t, least, most time.Time) time.Time {
+	switch {
+	case t.Before(least):
+		return least
+	case t.After(most):
+		return most
+	default:
+		return t
+	}
+}
+
+// limit is how many attempts may be under way.
+func (s *site) limit() int {
+	if s.failures > 0 || s.paused || s.pace > 0 {
+		return 1
+	}
+	return max(int(s.size), 1)
+}
+
+// timed notes how long an attempt took.
+func (s *site) timed(d time.Duration) {
+	if s.took == 0 {
+		s.took = d
+		return
+	}
+	s.took += (d - s.took) / 8
+}
+
+// worthKeeping reports whether the site has anything that a new one would not
+// have.
+func (s *site) worthKeeping(now time.Time) bool {
+	return s.claimed > 0 || s.workers > 0 || s.hungry || len(s.kept) > 0 ||
+		s.failures > 0 || s.paused || s.pace > 0 || now.Before(s.pacing)
+}
+
+// fifo is a queue of shipments.
+type fifo struct {
+	list []*shipment
+	head int
+}
+
+func (f *fifo) len() int { return len(f.list) - f.head }
+
+func (f *fifo) push(sh *shipment) {
+	if f.head > 32 && f.head > len(f.list)/2 {
+		n := copy(f.list, f.list[f.head:])
+		clear(f.list[n:])
+		f.list, f.head = f.list[:n], 0
+	}
+	f.list = append(f.list, sh)
+}
+
+func (f *fifo) pop() *shipment {
+	if f.len() == 0 {
+		return nil
+	}
+	sh := f.list[f.head]
+	f.list[f.head] = nil
+	f.head++
+	return sh
+}

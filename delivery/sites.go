@@ -1,0 +1,159 @@
+package delivery
+
+import "time"
+
+// maxSites is how many sites without mail are remembered for what they did.
+const maxSites = 20_000
+
+// site is the site of a key, a new one where it is not known. The caller holds
+// r.mu.
+func (r *run) site(key string) *site {
+	s := r.sites[key]
+	if s == nil {
+		if len(r.sites) >= maxSites {
+			r.forgetSites()
+		}
+		s = &site{
+			key: key, byMessage: make(map[string]*shipment), window: newWindow(r.limits().PerSite),
+		}
+		r.sites[key] = s
+	}
+	return s
+}
+
+// forgetSites makes room: of sites without mail, any ones. Each costs one more
+// attempt to be known again.
+func (r *run) forgetSites() {
+	for key, s := range r.sites {
+		if len(r.sites) <= maxSites*3/4 {
+			return
+		}
+		if s.claimed == 0 && s.workers == 0 && !s.hungry {
+			s.silence()
+			delete(r.sites, key)
+		}
+	}
+}
+
+// tidy forgets a site that has no mail and is like any other. The caller holds
+// r.mu.
+func (r *run) tidy(s *site) {
+	if !s.worthKeeping(time.Now()) && r.sites[s.key] == s {
+		s.silence()
+		delete(r.sites, s.key)
+	}
+}
+
+func (s *site) silence() {
+	if s.alarm != nil {
+		s.alarm.Stop()
+	}
+}
+
+func (r *run) limits() *Limits { return &r.agent.current().Limits }
+
+// dispatch begins attempts at a site: as many as its mail, its limits and those
+// of the agent allow. The caller holds r.mu.
+func (r *run) dispatch(s *site) {
+	for {
+		sh := r.turn(s)
+		if sh == nil {
+			return
+		}
+		s.workers++
+		r.busy++
+		r.workers.Go(func() { r.attend(s, sh) })
+	}
+}
+
+// turn is the site's next shipment, if one may begin now beside those that are
+// under way. The caller holds r.mu.
+func (r *run) turn(s *site) *shipment {
+	limits := r.limits()
+	now := time.Now()
+	switch {
+	case s.waiting.len() == 0 || r.draining || s.closed(now):
+		return nil
+	case s.workers >= min(s.limit(), limits.PerSite):
+		return nil
+	case now.Before(s.pacing):
+		r.callAt(s, s.pacing)
+		return nil
+	case r.busy >= limits.Connections, !r.agent.events.room():
+		r.queueUp(s)
+		return nil
+	}
+	if limits.Rate > 0 || s.pace > 0 {
+		wait := s.pace
+		if limits.Rate > 0 {
+			wait = max(wait, time.Duration(float64(time.Second)/limits.Rate))
+		}
+		s.pacing = now.Add(wait)
+	}
+	return s.pop()
+}
+
+// callAt dispatches the site at a later time. The caller holds r.mu.
+func (r *run) callAt(s *site, at time.Time) {
+	wait := time.Until(at)
+	if s.alarm != nil {
+		s.alarm.Reset(wait)
+		return
+	}
+	s.alarm = time.AfterFunc(wait, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.dispatch(s)
+		r.tidy(s)
+	})
+}
+
+// queueUp makes a site wait for its turn, behind those that wait already. The
+// caller holds r.mu.
+func (r *run) queueUp(s *site) {
+	if !s.hungry {
+		s.hungry = true
+		r.hungry = append(r.hungry, s)
+	}
+}
+
+// feed gives the sites that wait their turn, each one after the other. The
+// caller holds r.mu.
+func (r *run) feed() {
+	for n := len(r.hungry); n > 0 && len(r.hungry) > 0; n-- {
+		if r.busy >= r.limits().Connections || !r.agent.events.room() {
+			return
+		}
+		s := r.hungry[0]
+		r.hungry[0] = nil
+		r.hungry = r.hungry[1:]
+		s.hungry = false
+		r.dispatch(s)
+	}
+}
+
+// Turns of a worker before it makes way for a site that waits for one.
+const maxTurns = 16
+
+// attend makes attempts at a site as long as there are any to make.
+func (r *run) attend(s *site, sh *shipment) {
+	for turns := 1; sh != nil; turns++ {
+		r.ship(s, sh)
+		r.mu.Lock()
+		s.workers--
+		r.busy--
+		sh = nil
+		if len(r.hungry) == 0 || turns < maxTurns {
+			if sh = r.turn(s); sh != nil {
+				s.workers++
+				r.busy++
+			}
+		}
+		if sh == nil {
+			r.feed()
+		}
+		r.dispatch(s) // the window may have grown
+		r.tidy(s)
+		r.mu.Unlock()
+	}
+}

@@ -1,0 +1,61 @@
+package delivery
+
+import "time"
+
+// window is how many attempts at a site may be under way: like a congestion
+// window, it grows with what is taken and halves when hosts fail or say
+// "later".
+type window struct {
+	size      float64
+	threshold float64   // up to it the size grows by one with each success
+	shrunk    time.Time // the last time
+	deferrals int       // attempts in a row that nothing came of
+	pace      time.Duration
+}
+
+const (
+	firstWindow = 2 // until something is known of a site
+
+	// manyDeferrals in a row make an agent ask less often.
+	manyDeferrals = 10
+	firstPace     = 50 * time.Millisecond
+	// rcptPace is the longest wait between messages to a site that defers
+	// recipients: they may be greylisted, and their time begins when they were
+	// asked for. slowPace is that for one that defers before.
+	rcptPace = 100 * time.Millisecond
+	slowPace = 25 * time.Second
+)
+
+func newWindow(most int) window {
+	return window{size: min(firstWindow, float64(most)), threshold: float64(most)}
+}
+
+// grow notes a success.
+func (w *window) grow(most int) {
+	w.deferrals, w.pace = 0, 0
+	if w.size < w.threshold {
+		w.size++
+	} else {
+		w.size += 1 / w.size
+	}
+	w.size = min(w.size, float64(most))
+}
+
+// shrink notes that an attempt begun then was too much. Those that were under
+// way together shrink the window once.
+func (w *window) shrink(began, now time.Time) {
+	if began.Before(w.shrunk) {
+		return
+	}
+	w.size = max(w.size/2, 1)
+	w.threshold, w.shrunk = w.size, now
+}
+
+// deferred notes an attempt that nothing came of. After many in a row there is
+// a wait between attempts, of most at the longest.
+func (w *window) deferred(most time.Duration) {
+	w.deferrals++
+	if over := w.deferrals - manyDeferrals; over >= 0 {
+		w.pace = min(firstPace<<min(over, 10), most)
+	}
+}
