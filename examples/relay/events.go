@@ -75,11 +75,14 @@ func (j *journal) write(e *delivery.Event) {
 	if e.ID == "" {
 		l.Place = e.Destination
 	}
-	b, err := json.Marshal(&l)
-	if err != nil {
-		return
-	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	_, _ = j.out.Write(append(b, '\n'))
+	_ = printJSON(j.out, &l)
+}
+
+// printJSON writes an object and a line end in one write.
+func printJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false) // replies have angle brackets
+	return e.Encode(v)
 }

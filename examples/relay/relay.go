@@ -33,7 +33,7 @@ func relay(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		return cli.Complain(stderr, "relay", err)
 	}
-	err = errors.Join(p.run(ctx, stderr), queue.Close(p.queue))
+	err = errors.Join(p.run(ctx, stderr), p.close())
 	if err != nil {
 		return cli.Complain(stderr, "relay", &cli.Error{Code: cli.ExitTempFail, Err: err})
 	}
@@ -47,15 +47,17 @@ type parts struct {
 	agent    *delivery.Agent
 	server   *smtpd.Server
 	listener net.Listener
+	control  net.Listener // for "relay queue"; nil where the queue has no directory
+	web      net.Listener // for -http; nil without it
 	journal  *journal
-	options  *options
+	counts   counts
 	broken   chan error // the queue is of no use any more
 }
 
 // assemble makes the parts, in the order in which they can fail without harm: the
 // queue is the last but the sockets.
 func assemble(o *options, stdout, stderr io.Writer) (*parts, error) {
-	p := &parts{options: o, broken: make(chan error, 1), journal: &journal{path: o.events, out: stdout}}
+	p := &parts{broken: make(chan error, 1), journal: &journal{path: o.events, out: stdout}}
 	sender, err := o.Sender(true, stderr)
 	if err != nil {
 		return nil, err
@@ -78,7 +80,7 @@ func assemble(o *options, stdout, stderr io.Writer) (*parts, error) {
 	if err := p.journal.open(); err != nil {
 		return nil, cli.Config("-events: %w", err)
 	}
-	if p.queue, p.dir, err = openQueue(o.queue, "relay"); err != nil {
+	if p.queue, p.dir, err = openQueue(o.queue, asRelay); err != nil {
 		return nil, err
 	}
 	name := o.Hello()
@@ -87,17 +89,48 @@ func assemble(o *options, stdout, stderr io.Writer) (*parts, error) {
 	}
 	p.agent = &delivery.Agent{
 		Queue: p.queue, Sender: sender, Settings: settings, Reporter: name, Drain: atTheEnd,
-		Events: func(e delivery.Event) { p.journal.write(&e) },
+		Events: func(e delivery.Event) {
+			p.counts.add(e.Kind)
+			p.journal.write(&e)
+		},
 	}
 	in := &intake{agent: p.agent, broken: p.giveUp}
 	p.server = &smtpd.Server{
 		Name: name, MaxSize: o.maxSize, TLS: certificate, TempDir: p.dir,
 		Rcpt: rules.recipient, Data: in.message,
 	}
-	if p.listener, err = net.Listen("tcp", o.listen); err != nil {
-		return nil, errors.Join(cli.Config("-listen: %w", err), queue.Close(p.queue))
+	if err := p.listen(o); err != nil {
+		return nil, errors.Join(err, p.close())
 	}
 	return p, nil
+}
+
+// listen opens the sockets.
+func (p *parts) listen(o *options) (err error) {
+	if p.dir != "" {
+		if p.control, err = listenControl(p.dir); err != nil {
+			return cli.Config("the socket for relay queue: %w", err)
+		}
+	}
+	if o.http != "" {
+		if p.web, err = net.Listen("tcp", o.http); err != nil {
+			return cli.Config("-http: %w", err)
+		}
+	}
+	if p.listener, err = net.Listen("tcp", o.listen); err != nil {
+		return cli.Config("-listen: %w", err)
+	}
+	return nil
+}
+
+// close gives everything back that assemble took.
+func (p *parts) close() error {
+	for _, l := range []net.Listener{p.listener, p.control, p.web} {
+		if l != nil {
+			_ = l.Close()
+		}
+	}
+	return queue.Close(p.queue)
 }
 
 // giveUp ends the relay: what supervises it starts it again, and the queue is then
@@ -124,6 +157,13 @@ func (p *parts) run(ctx context.Context, stderr io.Writer) error {
 		serving = p.server.Serve(ctx, p.listener, atTheEnd)
 	})
 	all.Go(func() { p.reopen(ctx, stderr) })
+	if p.control != nil {
+		all.Go(func() { serveControl(ctx, p.control, p.agent) })
+	}
+	if p.web != nil {
+		all.Go(func() { serveHTTP(ctx, p.web, p.pages()) })
+		fmt.Fprintf(stderr, "http %s\n", p.web.Addr())
+	}
 	fmt.Fprintf(stderr, "listening %s\n", p.listener.Addr())
 	var broken error
 	select {

@@ -22,6 +22,12 @@ const inMemory = "memory"
 // directory is locked, so it may be stale.
 const holderFile = "holder"
 
+// Who opens a queue.
+const (
+	asRelay   = "relay"
+	asCommand = "command relay queue"
+)
+
 // openQueue opens the queue that -queue names. dir is its directory, empty where it
 // has none.
 func openQueue(where, what string) (q queue.Queue, dir string, err error) {
@@ -32,6 +38,11 @@ func openQueue(where, what string) (q queue.Queue, dir string, err error) {
 		return nil, "", err
 	}
 	spool, err := disk.Open(where, disk.Options{})
+	for deadline := time.Now().Add(busyFor); what == asRelay && errors.Is(err, disk.ErrLocked) &&
+		strings.HasPrefix(holder(where), asCommand) && time.Now().Before(deadline); {
+		<-time.After(20 * time.Millisecond) // a command is soon done with it
+		spool, err = disk.Open(where, disk.Options{})
+	}
 	switch {
 	case errors.Is(err, disk.ErrLocked):
 		return nil, "", &cli.Error{Code: cli.ExitTempFail, Err: fmt.Errorf("%w by %s", err, holder(where))}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+// entry is a message of the queue on the outside.
+type entry struct {
+	ID         string      `json:"id"`
+	From       string      `json:"from"`
+	Size       int64       `json:"size"`
+	Queued     time.Time   `json:"queued"`
+	Held       bool        `json:"held"`
+	Recipients []recipient `json:"recipients"`
+}
+
+// recipient is one that waits. Status is queued before the first attempt, sending
+// during one, else what the last came to: deferred or unknown.
+type recipient struct {
+	Address  string    `json:"address"`
+	Status   string    `json:"status"`
+	Attempts int       `json:"attempts"`
+	Next     time.Time `json:"next"` // in the past: due
+	Last     string    `json:"last"` // what was said at the last attempt
+}
+
+func entryOf(e *queue.Entry) entry {
+	out := entry{
+		ID: e.Message.ID, From: e.Message.From, Size: e.Size, Queued: e.Message.Arrived.UTC(), Held: e.Held,
+		Recipients: []recipient{},
+	}
+	for i := range e.Waiting {
+		w := &e.Waiting[i]
+		r := recipient{
+			Address: e.Message.Recipients[i].Address, Status: "queued", Attempts: w.Attempts,
+			Next: w.Next.UTC(), Last: lastReply(w),
+		}
+		if r.Attempts > 0 {
+			r.Status = w.Outcome.String()
+		}
+		if w.Leased {
+			r.Status = "sending"
+		}
+		if r.Next.IsZero() { // at once
+			r.Next = out.Queued
+		}
+		out.Recipients = append(out.Recipients, r)
+	}
+	return out
+}
+
+// lastReply is the reply as a line: host, code, status, text.
+func lastReply(w *queue.Waiting) string {
+	if w.Attempts == 0 {
+		return ""
+	}
+	var words []string
+	if w.Reply.Host != "" {
+		words = append(words, w.Reply.Host+":")
+	}
+	if w.Reply.Code != 0 {
+		words = append(words, strconv.Itoa(w.Reply.Code))
+	}
+	return strings.Join(append(words, w.Reply.Enhanced, strings.ReplaceAll(w.Reply.Text, "\n", " ")), " ")
+}
+
+// print prints a message: an object, a line, or with all there is to say.
+func (o *operation) print(w io.Writer, e *queue.Entry, whole bool) error {
+	out := entryOf(e)
+	if o.JSON {
+		return printJSON(w, out)
+	}
+	held := ""
+	if out.Held {
+		held = " on hold"
+	}
+	_, err := fmt.Fprintf(w, "%s %s %d bytes <%s>%s\n", out.ID, stamp(out.Queued), out.Size, out.From, held)
+	for _, r := range out.Recipients {
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(w, "    %s %s, %d attempts, next %s\n", r.Address, r.Status, r.Attempts, stamp(r.Next))
+		if err == nil && r.Last != "" && whole {
+			_, err = fmt.Fprintf(w, "        %s\n", r.Last)
+		}
+	}
+	return err
+}
+
+func stamp(t time.Time) string { return t.Local().Format(time.DateTime) }
