@@ -1,19 +1,22 @@
 // Package nexthop delivers mail the way the Internet does it: it finds the hosts
 // that take mail for a domain, walks them in order of preference, speaks SMTP
-// with them, and says for every recipient what became of it. It is a library
-// for programs that send mail themselves or pass on that of others. This
-// package is documentation only.
+// with them, keeps what cannot be delivered now, comes back for it, and says for
+// every recipient what became of it. It is a library for programs that send mail
+// themselves or pass on that of others. This package is documentation only.
 //
 // # Packages
 //
 //   - [github.com/nexthop-mail/nexthop/mx] answers where mail for a domain goes:
 //     one question to DNS in, hosts in order out.
 //   - [github.com/nexthop-mail/nexthop/delivery] delivers: its Sender makes one
-//     attempt, now, through the hosts in order, and reports per recipient.
+//     attempt, now, through the hosts in order, and reports per recipient; its
+//     Agent takes from a queue, retries, keeps to limits, and bounces.
 //   - [github.com/nexthop-mail/nexthop/queue] has the nouns that everything
 //     speaks of (Message, Recipient, Content, Outcome), and the contract of a
 //     queue. Package memory below it forgets, package disk is durable, and
 //     package queuetest checks any other.
+//   - [github.com/nexthop-mail/nexthop/smarthost] is next hops other than MX: by
+//     recipient, by sender, or when every MX host is down, with AUTH.
 //   - [github.com/nexthop-mail/nexthop/mx/mxtest] and
 //     [github.com/nexthop-mail/nexthop/delivery/smtptest] are DNS and mail hosts
 //     for tests: names, hosts, latency and faults, in memory or on loopback.
@@ -34,6 +37,19 @@
 // The error is nil exactly when all recipients were delivered. Otherwise it is a
 // *delivery.Error that says whether to try again; the report has every step of
 // the walk. Keep the Sender for further messages: it keeps connections.
+//
+// # Send mail that has to arrive
+//
+// What an Agent has accepted is in its queue until every recipient is settled:
+//
+//	spool, err := disk.Open("spool", disk.Options{})
+//	agent := &delivery.Agent{Queue: spool, Sender: sender}
+//	go agent.Run(ctx)
+//	id, err := agent.Submit(ctx, message)
+//
+// It tries for five days, on a schedule that can be replaced, tells
+// Agent.Events what becomes of each recipient, and reports a failure to the
+// sender in the same step as it is settled.
 //
 // # Look up a route
 //
@@ -72,7 +88,7 @@
 //     next host, and never outranks another host's "not now".
 //   - A recipient that was delivered is not offered again in the same attempt,
 //     and nothing is offered elsewhere once the reply to the content was lost:
-//     that outcome is Unknown, and the application chooses what it means.
+//     that outcome is Unknown, and Message.Guarantee says what it means.
 //   - Content that cannot be read to its end never becomes a message, and an
 //     address never becomes a command.
 //   - What strangers say is bounded in length, in number and in time. Everything
@@ -81,8 +97,6 @@
 //
 // # What is to come
 //
-// Smart hosts and AUTH; the Agent that takes from a queue, retries on a schedule
-// and bounces; DANE and MTA-STS, for which Sender.Policy is the place; a queue
-// on PostgreSQL; a relay. Until the Agent is there, a queue and a Sender are two
-// parts that a program joins by itself.
+// DANE and MTA-STS, for which Sender.Policy is the place, and a queue on
+// PostgreSQL.
 package nexthop

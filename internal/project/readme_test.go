@@ -25,6 +25,29 @@ func TestReadme(t *testing.T) {
 	}
 }
 
+// TestReadmeTests: every test in the README stands in the repository letter for
+// letter, where it is run.
+func TestReadmeTests(t *testing.T) {
+	tests := 0
+	for _, block := range fences(readText(t, "README.md"), "go") {
+		if !strings.HasPrefix(block, "func Test") {
+			continue
+		}
+		tests++
+		name, _, _ := strings.Cut(strings.TrimPrefix(block, "func "), "(")
+		found := false
+		walk(t, func(path, text string) {
+			found = found || strings.HasSuffix(path, "_test.go") && strings.Contains(text, "\n"+block)
+		})
+		if !found {
+			t.Errorf("no file of tests has the README's %s as it stands there", name)
+		}
+	}
+	if tests == 0 {
+		t.Error("the README has no test")
+	}
+}
+
 // vet type-checks a program and looks for mistakes in it. The requirements and
 // their sums are the repository's, so that nothing is asked of the network.
 func vet(t *testing.T, program string) {
