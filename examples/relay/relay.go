@@ -89,6 +89,7 @@ func assemble(o *options, stdout, stderr io.Writer) (*parts, error) {
 	}
 	p.agent = &delivery.Agent{
 		Queue: p.queue, Sender: sender, Settings: settings, Reporter: name, Drain: atTheEnd,
+		MaxSize: o.maxSize + 1024, // with the Received field
 		Events: func(e delivery.Event) {
 			p.counts.add(e.Kind)
 			p.journal.write(&e)
