@@ -162,9 +162,38 @@ func TestFallbackDetails(t *testing.T) {
 				if rr.Outcome != queue.Deferred || rr.Reply.Enhanced[0] != '4' || rr.Route != mx.ViaFallback {
 					t.Errorf("%v %s (%v) by %v, want deferred by the fallback", rr.Outcome, rr.Reply.Enhanced, rr.Err, rr.Route)
 				}
+				for _, a := range rr.Attempts {
+					if name != "that refuses" && !a.Err.Temporary() {
+						t.Errorf("an attempt ended with %v, which is permanent", a.Err)
+					}
+				}
 			})
 		})
 	}
+	t.Run("QUE-14 nobody goes there after an unknown outcome of somebody else's", func(t *testing.T) {
+		first, last := &smtptest.Host{Extensions: []string{"LIMITS RCPTMAX=1"}, MaxRecipients: 1,
+			Script: []smtptest.Cue{{At: smtptest.Final, Then: smtptest.Close}}}, script()
+		bubble(t, fallbackZone, map[string]smtptest.Server{"192.0.2.1": first, "192.0.2.3": last}, func(t *testing.T, r *rig) {
+			byTable(t, r, fallback(t))
+			report := r.send(t, message("a@e.test", "b@e.test"))
+			want(t, &report.Recipients[0], queue.Unknown, "mx1.e.test", "")
+			want(t, &report.Recipients[1], queue.Deferred, "", "")
+			if len(last.Connections()) != 0 {
+				t.Error("the fallback was asked")
+			}
+		})
+	})
+	t.Run("nobody goes there when time ran out at a policy", func(t *testing.T) {
+		last := script()
+		bubble(t, fallbackZone, map[string]smtptest.Server{"192.0.2.3": last}, func(t *testing.T, r *rig) {
+			byTable(t, r, fallback(t))
+			ctx, cancel := context.WithCancel(t.Context())
+			r.sender.Policy = policyFunc(func(*mx.Route, *mx.Host) (delivery.TLSPolicy, error) { cancel(); return delivery.TLSPolicy{}, context.Canceled })
+			if rr := &sendContext(t, ctx, r.sender, message("u@e.test")).Recipients[0]; rr.Route != mx.ViaMX {
+				t.Errorf("%v by %v", rr.Outcome, rr.Route)
+			}
+		})
+	})
 	t.Run("nobody goes there once the caller has given up", func(t *testing.T) {
 		last := script()
 		bubble(t, fallbackZone, map[string]smtptest.Server{"192.0.2.3": last}, func(t *testing.T, r *rig) {

@@ -358,6 +358,9 @@ func TestFallbackRoute(t *testing.T) {
 				t.Fatalf("fallback: %t, want %t (%v)", route.Fallback != nil, c.want, err)
 			}
 			if !c.want {
+				if err == nil && len(route.Hosts) == 0 {
+					t.Error("neither a host, nor a fallback, nor an error")
+				}
 				return
 			}
 			if err != nil || len(route.Hosts) == 0 && (len(route.LeftOut) == 0 || route.LeftOut[0].Err == nil) {
