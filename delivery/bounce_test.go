@@ -36,17 +36,28 @@ type correspondence struct {
 }
 
 // correspond runs f in virtual time with an agent that is not started yet, and
-// hosts that say what the scripts tell.
+// hosts that say what the script tells.
 func correspond(t *testing.T, script []smtptest.Cue, f func(t *testing.T, c *correspondence)) {
 	t.Helper()
+	correspondIn(t, &smtptest.Internet{Zone: bothZone}, script, full(), f)
+}
+
+// correspondIn does so in the given world, with hosts that offer something else.
+func correspondIn(
+	t *testing.T, net *smtptest.Internet, script []smtptest.Cue, offers []string, f func(t *testing.T, c *correspondence),
+) {
+	t.Helper()
+	if offers == nil {
+		offers = full()
+	}
 	synctest.Test(t, func(t *testing.T) {
 		home := &smtptest.Host{Extensions: full()}
-		o := newOffice(t, &smtptest.Internet{Zone: bothZone, Hosts: map[string]*smtptest.Host{
-			"mx1.e.test":     {Extensions: full(), Script: script},
-			"mx.x.test":      {Extensions: full(), Script: script},
+		net.Hosts = map[string]*smtptest.Host{
+			"mx1.e.test":     {Extensions: offers, Script: script},
+			"mx.x.test":      {Extensions: offers, Script: script},
 			"mail.from.test": home,
-		}})
-		f(t, &correspondence{o, home})
+		}
+		f(t, &correspondence{newOffice(t, net), home})
 	})
 }
 

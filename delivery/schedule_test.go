@@ -57,6 +57,17 @@ func TestSchedule(t *testing.T) {
 			}
 		})
 	}
+	t.Run("QUE-10 a host that greylists for five minutes takes the first retry", func(t *testing.T) {
+		correspond(t, []smtptest.Cue{{At: smtptest.Rcpt, Times: 1, Reply: "451 4.7.1 greylisted"}}, func(t *testing.T, c *correspondence) {
+			c.start()
+			c.submit(message("u@e.test"))
+			pass(6 * time.Minute)
+			got := c.of(delivery.Delivered)
+			if len(got) != 1 || got[0].Attempt != 2 || got[0].Time.Sub(c.began) < 5*time.Minute {
+				t.Errorf("delivered %+v", got)
+			}
+		})
+	})
 	t.Run("QUE-7 one that answers nothing makes no loop", func(t *testing.T) {
 		got := waits(t, "450 4.2.1 busy", delivery.Settings{Schedule: nothing{}, Jitter: -1}, 950*time.Millisecond)
 		if len(got) != 9 {

@@ -241,8 +241,8 @@ func TestCheckRoute(t *testing.T) {
 		enhanced  string
 		temporary bool
 	}{
-		{"QUE-20 MX-30 a good domain", "u@e.test", 0, "", false},
-		{"QUE-20 MX-30 one that takes no mail", "u@null.test", 556, "5.1.10", false},
+		{"QUE-20 a good domain", "u@e.test", 0, "", false},
+		{"QUE-20 one that takes no mail", "u@null.test", 556, "5.1.10", false},
 		{"QUE-20 one that does not exist", "u@none.test", 0, "5.1.2", false},
 		{"QUE-20 no address", "u", 0, "5.1.3", false},
 		{"QUE-20 nobody knows", "u@broken.test", 0, "4.4.3", true},
