@@ -1,10 +1,17 @@
 package disk
 
 import (
+	"context"
+	"crypto/rand"
+	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/nexthop-mail/nexthop/queue"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/vfs"
 	"github.com/nexthop-mail/nexthop/queue/queuetest"
 )
@@ -16,39 +23,113 @@ func BenchmarkQueue(b *testing.B) {
 	}})
 }
 
-// BenchmarkDevice appends what 64 Puts of 4 KiB append, in one write and one
-// fdatasync, with nothing around it: what the device gives at best.
-func BenchmarkDevice(b *testing.B) {
-	const writers, size = 64, 4 << 10
-	for _, group := range []int{1, writers} {
-		b.Run(map[int]string{1: "writers=1", writers: "writers=64"}[group], func(b *testing.B) {
-			fs := vfs.OS(b.TempDir())
-			f, err := fs.Create("raw")
-			if err != nil {
+// BenchmarkPutBesideDevice puts messages of 4 KiB from 64 callers and, by turns
+// so that both meet the same weather, appends as many bytes to a file in one
+// write and one fdatasync for each 64 messages: the most that the device gives
+// to 64 who wait.
+func BenchmarkPutBesideDevice(b *testing.B) {
+	const callers, turn, size = 64, 64 * 50, 4 << 10
+	dir := b.TempDir()
+	s, err := Open(filepath.Join(dir, "spool"), Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	raw := &rawLog{fs: vfs.OS(dir)}
+	defer raw.close()
+	m := &queue.Message{From: "sender@example.org", Content: queue.Bytes(noise(size)),
+		Recipients: []queue.Recipient{{Address: "someone@destination.example"}}}
+	var puts, appends time.Duration
+	bytes := int64(0)
+	b.ResetTimer()
+	for done := 0; done < b.N; done += turn {
+		n := min(turn, b.N-done)
+		before := s.logSize()
+		begun := time.Now()
+		putAll(b, s, m, callers, n)
+		puts += time.Since(begun)
+		bytes = (s.logSize() - before) / int64(n)
+		block := noise(int(bytes) * callers)
+		begun = time.Now()
+		for left := n; left > 0; left -= callers {
+			if err := raw.append(block[:int(bytes)*min(left, callers)]); err != nil {
 				b.Fatal(err)
 			}
-			defer f.Close()
-			buf := make([]byte, group*(size+400)) // and what the records take
-			off, done := int64(0), 0
-			for b.Loop() {
-				if done++; done%group != 0 {
-					continue
-				}
-				if _, err := f.WriteAt(buf, off); err != nil {
-					b.Fatal(err)
-				}
-				if err := f.Sync(); err != nil {
-					b.Fatal(err)
-				}
-				if off += int64(len(buf)); off > DefaultSegmentSize {
-					off = 0
-					if err := f.Truncate(0); err != nil {
-						b.Fatal(err)
-					}
+		}
+		appends += time.Since(begun)
+	}
+	b.StopTimer()
+	b.ReportMetric(float64(bytes), "B/msg")
+	b.ReportMetric(float64(b.N)/puts.Seconds(), "puts/s")
+	b.ReportMetric(float64(b.N)/appends.Seconds(), "appends/s")
+	b.ReportMetric(100*appends.Seconds()/puts.Seconds(), "%-of-device")
+}
+
+func putAll(b *testing.B, s *Spool, m *queue.Message, callers, n int) {
+	var group sync.WaitGroup
+	var next atomic.Int64
+	for range callers {
+		group.Go(func() {
+			for next.Add(1) <= int64(n) {
+				if _, err := s.Put(context.Background(), time.Unix(1e9, 0), m); err != nil {
+					b.Error(err)
+					return
 				}
 			}
-			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
 		})
+	}
+	group.Wait()
+}
+
+// logSize is how long all segments are.
+func (s *Spool) logSize() (size int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, g := range s.segments.list {
+		if g != nil {
+			size += g.size
+		}
+	}
+	return size
+}
+
+// noise is bytes that no device can make shorter.
+func noise(n int) []byte {
+	b := make([]byte, n)
+	_, _ = rand.Read(b)
+	return b
+}
+
+// rawLog appends to files that get as long as a spool's.
+type rawLog struct {
+	fs    vfs.FS
+	file  vfs.File
+	size  int64
+	files int
+}
+
+func (r *rawLog) append(p []byte) error {
+	if r.file == nil || r.size+int64(len(p)) > DefaultSegmentSize {
+		r.close()
+		f, err := r.fs.Create(fmt.Sprintf("raw-%d", r.files))
+		if err != nil {
+			return err
+		}
+		r.file, r.size, r.files = f, 0, r.files+1
+		if err := r.fs.SyncDir(); err != nil {
+			return err
+		}
+	}
+	if _, err := r.file.WriteAt(p, r.size); err != nil {
+		return err
+	}
+	r.size += int64(len(p))
+	return r.file.Sync()
+}
+
+func (r *rawLog) close() {
+	if r.file != nil {
+		_ = r.file.Close()
 	}
 }
 

@@ -8,8 +8,9 @@
 //
 // A lane is the deliveries that differ in age alone: one destination, one
 // tenant, one priority, and either due at once or from a time on. The due lanes
-// stand in one heap by the order of claims, the others in another by when they
-// become due.
+// of each tenant stand in a heap by the order of claims, and so do the tenants;
+// the other lanes stand in one by when they become due. A claim so costs what it
+// returns and what its options name, however much waits.
 //
 // Nothing here is safe for concurrent use.
 package index
