@@ -64,7 +64,8 @@ type Agent struct {
 
 	// Panic is told what a hook of the application's panicked with, on the
 	// goroutine that panicked and before its stack is gone. The delivery it was
-	// called for is deferred, and mail goes on. Nil is nobody.
+	// called for is deferred, or goes on as if nothing had been where the hook had
+	// no say in it, as those of a Trace; and mail goes on. Nil is nobody.
 	Panic func(v any)
 
 	// Drain is how long deliveries under way may go on after Run's context has

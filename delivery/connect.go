@@ -3,6 +3,7 @@ package delivery
 import (
 	"context"
 	"errors"
+	"net"
 	"net/netip"
 	"strings"
 	"time"
@@ -82,10 +83,20 @@ func (s *Sender) fresh(ctx context.Context, h *hop, ts traces) (*session, *Error
 // connect dials, reads the greeting, says EHLO, brings up the TLS that the policy
 // asks for, and logs in (RFC 5321 sections 3.1 and 3.2, RFC 3207, RFC 4954).
 func (s *Sender) connect(ctx context.Context, h *hop, ts traces, place *pass) (*session, *Error) {
+	var conn net.Conn
+	settled := false
+	defer func() {
+		if !settled { // a hook of the application's panicked
+			abandon(conn)
+			place.leave()
+		}
+	}()
 	ts.connect(h.host.Name, h.addr)
-	conn, err := s.dial(ctx, h.addr, h.source)
+	var err error
+	conn, err = s.dial(ctx, h.addr, h.source)
 	ts.connected(h.host.Name, h.addr, err)
 	if err != nil {
+		settled = true
 		place.leave()
 		return nil, h.fail(StageConnect, NotNow, "4.4.1", err)
 	}
@@ -94,16 +105,26 @@ func (s *Sender) connect(ctx context.Context, h *hop, ts traces, place *pass) (*
 	}
 	made.Session, err = smtp.New(conn, s.sessionConfig(h))
 	if err != nil {
+		settled = true
 		conn.Close()
 		place.leave()
 		return nil, h.fail(StageHello, NotNow, "4.3.5", err)
 	}
 	made.follow(h, ts)
-	if err := s.open(ctx, h, made); err != nil {
+	err = s.open(ctx, h, made)
+	settled = true
+	if err != nil {
 		s.pool.end(made)
 		return nil, s.judge(h, err)
 	}
 	return made, nil
+}
+
+// abandon closes a connection that nobody will say goodbye on.
+func abandon(conn net.Conn) {
+	if conn != nil {
+		_ = conn.Close()
+	}
 }
 
 // open goes from the greeting to a session that gives what the policy asks.

@@ -54,7 +54,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err := a.Validate(); err != nil {
 		return err
 	}
-	work, cut := context.WithCancel(context.WithoutCancel(ctx))
+	work, cut := context.WithCancel(guarded(context.WithoutCancel(ctx), a.guard))
 	defer cut()
 	r := &run{
 		agent: a, queue: a.Queue, sender: a.sender(), work: work, settler: newSettler(),

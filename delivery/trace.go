@@ -37,7 +37,10 @@ type Line struct {
 	Text string
 }
 
-type traceKey struct{}
+type (
+	traceKey struct{}
+	guardKey struct{}
+)
 
 // WithTrace returns a context under which Senders call t's hooks, after those
 // of the Sender itself.
@@ -45,72 +48,94 @@ func WithTrace(ctx context.Context, t *Trace) context.Context {
 	return context.WithValue(ctx, traceKey{}, t)
 }
 
+// guarded is a context under which hooks are called by a guard, which keeps
+// what they panic with from whoever calls them.
+func guarded(ctx context.Context, guard func(hook func()) bool) context.Context {
+	return context.WithValue(ctx, guardKey{}, guard)
+}
+
 // traces are the hooks that apply to one call.
-type traces [2]*Trace
+type traces struct {
+	list  [2]*Trace
+	guard func(hook func()) bool // nil calls them as they are
+}
 
 func (s *Sender) tracesOf(ctx context.Context) traces {
 	t, _ := ctx.Value(traceKey{}).(*Trace)
-	return traces{s.Trace, t}
+	ts := traces{list: [2]*Trace{s.Trace, t}}
+	if ts.list != [2]*Trace{} {
+		ts.guard, _ = ctx.Value(guardKey{}).(func(hook func()) bool)
+	}
+	return ts
+}
+
+// call calls a hook.
+func (ts traces) call(hook func()) {
+	if ts.guard == nil {
+		hook()
+		return
+	}
+	ts.guard(hook)
 }
 
 func (ts traces) route(domain string, r mx.Route, err error) {
-	for _, t := range ts {
+	for _, t := range ts.list {
 		if t != nil && t.Route != nil {
-			t.Route(domain, r, err)
+			ts.call(func() { t.Route(domain, r, err) })
 		}
 	}
 }
 
 func (ts traces) connect(host string, addr netip.AddrPort) {
-	for _, t := range ts {
+	for _, t := range ts.list {
 		if t != nil && t.Connect != nil {
-			t.Connect(host, addr)
+			ts.call(func() { t.Connect(host, addr) })
 		}
 	}
 }
 
 func (ts traces) connected(host string, addr netip.AddrPort, err error) {
-	for _, t := range ts {
+	for _, t := range ts.list {
 		if t != nil && t.Connected != nil {
-			t.Connected(host, addr, err)
+			ts.call(func() { t.Connected(host, addr, err) })
 		}
 	}
 }
 
 func (ts traces) secured(host string, addr netip.AddrPort, p Protection) {
-	for _, t := range ts {
+	for _, t := range ts.list {
 		if t != nil && t.Secured != nil {
-			t.Secured(host, addr, p)
+			ts.call(func() { t.Secured(host, addr, p) })
 		}
 	}
 }
 
 func (ts traces) reused(host string, addr netip.AddrPort) {
-	for _, t := range ts {
+	for _, t := range ts.list {
 		if t != nil && t.Reused != nil {
-			t.Reused(host, addr)
+			ts.call(func() { t.Reused(host, addr) })
 		}
 	}
 }
 
 func (ts traces) line(host string, addr netip.AddrPort, l Line) {
-	for _, t := range ts {
+	for _, t := range ts.list {
 		if t != nil && t.Line != nil {
-			t.Line(host, addr, l)
+			ts.call(func() { t.Line(host, addr, l) })
 		}
 	}
 }
 
 func (ts traces) attempt(domain string, recipients []string, a Attempt) {
-	for _, t := range ts {
+	for _, t := range ts.list {
 		if t != nil && t.Attempt != nil {
-			t.Attempt(domain, recipients, a)
+			ts.call(func() { t.Attempt(domain, recipients, a) })
 		}
 	}
 }
 
 func (ts traces) wantsAttempts() bool {
-	for _, t := range ts {
+	for _, t := range ts.list {
 		if t != nil && t.Attempt != nil {
 			return true
 		}
@@ -119,7 +144,7 @@ func (ts traces) wantsAttempts() bool {
 }
 
 func (ts traces) wantsLines() bool {
-	for _, t := range ts {
+	for _, t := range ts.list {
 		if t != nil && t.Line != nil {
 			return true
 		}

@@ -196,13 +196,28 @@ func (w *walk) visit(ctx context.Context, h *hop) step {
 			}
 			w.sender.memory.succeed(h.addr)
 		}
-		next, again := w.converse(ctx, h, sess)
-		w.sender.pool.keep(sess, w.sender.MaxIdle, w.sender.IdleTimeout)
+		next, again := w.use(ctx, h, sess)
 		if !again {
 			return next
 		}
 		fresh = true
 	}
+}
+
+// use converses over a session and then keeps it, or ends it where a hook of the
+// application's panicked in the midst of it.
+func (w *walk) use(ctx context.Context, h *hop, sess *session) (next step, again bool) {
+	whole := false
+	defer func() {
+		if !whole {
+			sess.Close()
+			sess.pass.leave()
+		}
+	}()
+	next, again = w.converse(ctx, h, sess)
+	whole = true
+	w.sender.pool.keep(sess, w.sender.MaxIdle, w.sender.IdleTimeout)
+	return next, again
 }
 
 // noSession records that an address gave no session. again asks for another
