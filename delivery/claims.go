@@ -27,7 +27,8 @@ func (r *run) claims(ctx context.Context) error {
 		r.release(ctx)
 		want, ok := r.wanted()
 		if !ok {
-			r.rest(ctx, time.Time{})
+			r.unclog()
+			r.rest(ctx, r.agent.clock.now().Add(stuckAfter))
 			continue
 		}
 		found, err := r.queue.Claim(ctx, r.agent.clock.now(), want)
@@ -46,12 +47,61 @@ func (r *run) claims(ctx context.Context) error {
 		r.report(found.Unreadable)
 		switch now := r.agent.clock.now(); {
 		case found.Next.IsZero() || found.Next.After(now):
+			if len(found.Deliveries) > 0 && len(found.Deliveries) < claimMost/4 && r.loaded() {
+				r.pause(ctx, gather)
+			}
 			r.rest(ctx, r.lieDown(found.Next))
 		case len(found.Deliveries)+len(found.Unreadable) == 0:
 			r.rest(ctx, now.Add(firstPause)) // there is more, it says, and gives none
 		}
 	}
 	return nil
+}
+
+// pause waits for a while, or until ctx ends.
+func (r *run) pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
+
+// gather is how long the claims wait for more to come, where there is plenty to
+// do meanwhile: a claim of many costs little more than a claim of one.
+const gather = time.Millisecond
+
+// loaded reports whether there is plenty to do.
+func (r *run) loaded() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.claimed > 2*r.busy && r.claimed > claimMost/4
+}
+
+// unclog gives back what waits for sites that have come to a halt, so that they
+// do not keep the memory from others.
+func (r *run) unclog() {
+	now := time.Now()
+	var left []part
+	var of []*site
+	r.mu.Lock()
+	for _, s := range r.sites {
+		if !s.stuck(now) {
+			continue
+		}
+		s.took = max(s.took, now.Sub(s.finished))
+		for _, sh := range s.empty() {
+			for i := range sh.parts {
+				left, of = append(left, sh.parts[i]), append(of, s)
+			}
+		}
+	}
+	r.mu.Unlock()
+	for i := range left {
+		r.uncount(of[i])
+		r.keepBack(of[i], left[i].delivery, now.Add(maxCrowded), dependsOnSender(&left[i].route))
+	}
 }
 
 // rest waits for the time given, where there is one, or for a reason to look at
@@ -106,7 +156,7 @@ func (r *run) wanted() (queue.ClaimOptions, bool) {
 	}
 	r.crowded, r.expecting = false, false
 	for _, p := range r.places {
-		if p.site != nil && p.site.full() || p.claimed > maxAhead {
+		if p.site != nil && p.site.full() {
 			want.Except = append(want.Except, p.name)
 			if p.site != nil {
 				p.site.skipped = true

@@ -90,6 +90,7 @@ func (r *run) apply(
 	s *site, l lesson, began, now time.Time, wait time.Duration, why queue.Reply,
 ) (left []*shipment) {
 	most := r.limits().PerSite
+	s.finished = now
 	switch l {
 	case works:
 		s.timed(now.Sub(began))

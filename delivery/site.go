@@ -19,7 +19,8 @@ type site struct {
 	pacing time.Time   // no message before: a rate, or a site that defers everything
 	alarm  *time.Timer // dispatches the site at that time
 
-	took time.Duration // an attempt, on average
+	took     time.Duration // an attempt, on average
+	finished time.Time     // the last one
 
 	// kept are destinations whose mail stays in the queue because of the site.
 	// promised is when the last of the mail for which it had no room will have
@@ -38,9 +39,8 @@ type kept struct {
 
 // Bounds of what a site has in memory.
 const (
-	minAhead  = 16  // deliveries claimed for a site that is well
-	maxAhead  = 512 // and for one that is fast
-	fewAhead  = 4   // and for one that is tried, or paced
+	minAhead  = 16 // deliveries claimed for a site that is well
+	fewAhead  = 4  // and for one that is tried, or paced
 	aheadTime = 500 * time.Millisecond
 
 	maxKept = 10_000 // destinations of a site to be released at once
@@ -56,8 +56,8 @@ func (s *site) ahead() int {
 	if s.took == 0 {
 		return claimMost
 	}
-	turns := int(min(max(aheadTime/s.took, 2), 64))
-	return min(max(int(s.size)*turns, minAhead), maxAhead)
+	turns := int(min(max(aheadTime/s.took, 2), 1000))
+	return max(int(s.size)*turns, minAhead)
 }
 
 // full reports whether no more is to be claimed for the site just now.
@@ -89,6 +89,15 @@ func (s *site) limit() int {
 		return 1
 	}
 	return max(int(s.size), 1)
+}
+
+// stuckAfter is how long nothing may have come of a site that has mail before
+// that mail is taken to be in the others' way.
+const stuckAfter = 2 * time.Second
+
+// stuck reports whether the site holds more than it can do.
+func (s *site) stuck(now time.Time) bool {
+	return s.waiting.len() > fewAhead && s.workers > 0 && now.Sub(s.finished) > stuckAfter
 }
 
 // timed notes how long an attempt took.

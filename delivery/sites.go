@@ -15,6 +15,7 @@ func (r *run) site(key string) *site {
 		}
 		s = &site{
 			key: key, byMessage: make(map[string]*shipment), window: newWindow(r.limits().PerSite),
+			finished: time.Now(),
 		}
 		r.sites[key] = s
 	}
