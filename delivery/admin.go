@@ -7,14 +7,6 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// Flush makes what the selection names due now, and returns how many deliveries
-// that are. The error is that of queue.Flush.
-func (a *Agent) Flush(ctx context.Context, what queue.Selection) (int, error) {
-	n, err := queue.Flush(ctx, a.Queue, a.clock.now(), what)
-	a.Wake()
-	return n, err
-}
-
 // Hold keeps a message from being delivered until it is released. The error is
 // that of queue.Hold.
 func (a *Agent) Hold(ctx context.Context, id string) error {

@@ -159,6 +159,9 @@ func (a *Agent) Configure(s Settings) error {
 	a.mu.Lock()
 	a.settings = &s
 	a.mu.Unlock()
+	if r := a.running(); r != nil {
+		r.reconfigure()
+	}
 	a.Wake()
 	return nil
 }

@@ -66,10 +66,15 @@ func (s *Sender) kept(h *hop, ts traces) *session {
 func (s *Sender) fresh(ctx context.Context, h *hop, ts traces) (*session, *Error) {
 	var place *pass
 	if h.gate != nil {
-		var err error
 		want := pass{gate: h.gate, site: h.site, host: h.host.Name, addr: h.addr.Addr()}
-		if place, err = h.gate.enter(ctx, &s.pool, want); err != nil {
+		var err error
+		var other *session
+		place, other, err = h.gate.enter(ctx, &s.pool, want, func() *session { return s.kept(h, ts) })
+		switch {
+		case err != nil:
 			return nil, h.fail(StageConnect, NotNow, "4.4.7", err)
+		case other != nil:
+			return other, nil
 		}
 	}
 	made, err := s.connect(ctx, h, ts, place)

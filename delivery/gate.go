@@ -21,7 +21,8 @@ type gate struct {
 	sites   map[string]int
 	hosts   map[string]tally
 	addrs   map[netip.Addr]int
-	changed chan struct{} // closed when a connection has ended
+	changed chan struct{} // closed when a connection has ended, or is to spare
+	waiting int           // for that
 }
 
 // tally is how many connections a host has, and how many of them are kept
@@ -44,21 +45,35 @@ func newGate(limits func() *Limits) *gate {
 	}
 }
 
-// enter waits for the right to a connection. While a limit is reached it ends
-// kept sessions that stand in the way.
-func (g *gate) enter(ctx context.Context, p *pool, want pass) (*pass, error) {
+// enter waits for the right to a connection, or for a kept session that will do,
+// which again looks for. While a limit is reached it ends kept sessions that
+// stand in the way.
+func (g *gate) enter(
+	ctx context.Context, p *pool, want pass, again func() *session,
+) (*pass, *session, error) {
+	g.wait(1)
+	defer g.wait(-1)
 	for {
 		full, changed := g.try(&want)
 		if full == nil {
-			return &want, nil
+			return &want, nil, nil
+		}
+		if kept := again(); kept != nil {
+			return nil, kept, nil
 		}
 		p.evict(full)
 		select {
 		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+			return nil, nil, context.Cause(ctx)
 		case <-changed:
 		}
 	}
+}
+
+func (g *gate) wait(n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.waiting += n
 }
 
 // try takes a place, or says which sessions take up what is missing, and what
@@ -111,8 +126,29 @@ func (p *pass) leave() {
 	p.gate.mu.Lock()
 	defer p.gate.mu.Unlock()
 	p.gate.count(p, -1)
-	close(p.gate.changed)
-	p.gate.changed = make(chan struct{})
+	p.gate.announce()
+}
+
+// wake makes those who wait look at the limits again.
+func (g *gate) wake() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.announce()
+}
+
+func (g *gate) announce() {
+	close(g.changed)
+	g.changed = make(chan struct{})
+}
+
+// over reports whether there are more connections than a limit allows, since
+// it has been lowered.
+func (g *gate) over(p *pass) bool {
+	l := g.limits()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.total > l.Connections || g.sites[p.site] > l.PerSite ||
+		g.hosts[p.host].open > l.PerHost || g.addrs[p.addr] > l.PerAddress
 }
 
 // rest and resume say that a connection is kept unused, and that it is taken up
@@ -124,6 +160,9 @@ func (p *pass) rest() {
 	p.gate.mu.Lock()
 	defer p.gate.mu.Unlock()
 	p.gate.tally(p.host, 0, 1)
+	if p.gate.waiting > 0 {
+		p.gate.announce()
+	}
 }
 
 func (p *pass) resume(site string) {
@@ -150,7 +189,7 @@ func (p *pass) spent(born time.Time, messages int, now time.Time) bool {
 		return false
 	}
 	l := p.gate.limits()
-	return now.Sub(born) >= l.ConnectionLife || l.Messages > 0 && messages >= l.Messages
+	return p.gate.over(p) || now.Sub(born) >= l.ConnectionLife || l.Messages > 0 && messages >= l.Messages
 }
 
 // size is how many connections are open or being opened.

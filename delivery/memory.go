@@ -126,6 +126,13 @@ func (m *hostMemory) succeed(addr netip.AddrPort) {
 	delete(m.failed, addr)
 }
 
+// clear forgets the failures of every address.
+func (m *hostMemory) clear() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	clear(m.failed)
+}
+
 // forget makes room: what has run out first, else any one.
 func (m *hostMemory) forget(now time.Time) {
 	for a, p := range m.failed {

@@ -12,7 +12,7 @@ import (
 type place struct {
 	name    string
 	claimed int
-	newly   []*queue.Delivery // route not asked for yet
+	newly   []claimedItem // route not asked for yet
 	routing bool
 	site    *site // where the last one went
 }
@@ -20,18 +20,19 @@ type place struct {
 // take sends claimed deliveries on their way.
 func (r *run) take(found []queue.Delivery) {
 	r.leases.add(found)
+	items := r.flocks(found)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.claimed += len(found)
-	for i := range found {
-		d := &found[i]
+	for _, item := range items {
+		d := item.delivery
 		p := r.places[d.Lease.Destination]
 		if p == nil {
 			p = &place{name: d.Lease.Destination}
 			r.places[p.name] = p
 		}
 		p.claimed++
-		p.newly = append(p.newly, d)
+		p.newly = append(p.newly, item)
 		if !p.routing {
 			p.routing = true
 			r.workers.Go(func() { r.direct(p) })
@@ -53,38 +54,46 @@ func (r *run) direct(p *place) {
 			return
 		}
 		r.mu.Unlock()
-		for _, d := range list {
-			r.route(p, d)
+		for _, item := range list {
+			route, ok := r.route(p, item.delivery)
+			switch {
+			case ok && item.flock != nil:
+				item.flock.add(route)
+			case ok:
+				r.enqueue(route)
+			case item.flock != nil:
+				item.flock.less()
+			}
 		}
 	}
 }
 
-// route hands a delivery to its site, unless its time is over or it has no
-// route.
-func (r *run) route(p *place, d *queue.Delivery) {
+// route finds where a delivery goes. One whose time is over, or that has no
+// route, is settled here, and not ok.
+func (r *run) route(p *place, d *queue.Delivery) (found part, ok bool) {
 	now := r.agent.clock.now()
 	switch {
 	case r.ending():
 		r.giveBack(d)
-		return
+		return part{}, false
 	case d.Interrupted:
 		r.end(d, local(&d.Message, MaybeTaken, "4.4.7", errInterrupted), false)
-		return
+		return part{}, false
 	case !r.expiry(d).After(now):
 		r.end(d, r.expired(d), true)
-		return
+		return part{}, false
 	}
-	if s := r.unroutable(p.name); s != nil {
-		r.keepBack(s, d, s.until, false)
-		return
+	if s, until := r.unroutable(p.name); s != nil {
+		r.keepBack(s, d, until, false)
+		return part{}, false
 	}
 	route, err := r.ask(r.work, d)
 	if err != nil {
 		r.noRoute(d, err)
-		return
+		return part{}, false
 	}
 	r.routed(p.name)
-	r.enqueue(part{delivery: d, route: route, asked: time.Now()})
+	return part{delivery: d, route: route, asked: time.Now()}, true
 }
 
 // ask asks the router. A panic in it is an error like any other.
@@ -97,44 +106,60 @@ func (r *run) ask(ctx context.Context, d *queue.Delivery) (route mx.Route, err e
 	return route, err
 }
 
-// enqueue puts a delivery into its site's queue, or keeps it back where the site
-// is left alone or has enough.
-func (r *run) enqueue(p part) {
-	d := p.delivery
+// enqueue puts deliveries into their sites' queues, or keeps them back where the
+// site is left alone or has enough.
+func (r *run) enqueue(list ...part) {
+	var back []surplus
 	now := time.Now()
 	r.mu.Lock()
-	s := r.site(r.siteKey(&p.route))
-	if at := r.places[d.Lease.Destination]; at != nil {
-		at.site = s
+	for _, p := range list {
+		s := r.site(r.siteKey(&p.route))
+		if at := r.places[p.delivery.Lease.Destination]; at != nil {
+			at.site = s
+		}
+		switch {
+		case r.draining:
+			back = append(back, surplus{part: p})
+		case s.closed(now):
+			back = append(back, surplus{p, s, s.until, dependsOnSender(&p.route)})
+		case s.claimed >= s.ahead()+fewAhead:
+			back = append(back, surplus{p, s, s.promise(now), false})
+		default:
+			s.push(p)
+		}
 	}
-	switch {
-	case r.draining:
-		r.mu.Unlock()
-		r.giveBack(d)
-	case s.closed(now):
-		until := s.until
-		r.mu.Unlock()
-		r.keepBack(s, d, until, dependsOnSender(&p.route))
-	case s.claimed >= s.ahead()+fewAhead:
-		until := s.promise(now)
-		r.mu.Unlock()
-		r.keepBack(s, d, until, false)
-	default:
-		s.push(p)
-		r.dispatch(s)
-		r.mu.Unlock()
+	for i := range list {
+		if at := r.places[list[i].delivery.Lease.Destination]; at != nil && at.site != nil {
+			r.dispatch(at.site)
+		}
 	}
+	r.mu.Unlock()
+	for _, b := range back {
+		if b.site == nil {
+			r.giveBack(b.delivery)
+		} else {
+			r.keepBack(b.site, b.delivery, b.until, b.single)
+		}
+	}
+}
+
+// surplus is a delivery that its site cannot have now.
+type surplus struct {
+	part
+	site   *site
+	until  time.Time
+	single bool
 }
 
 // unroutable is what stands for a destination that has no route just now and is
 // not to be asked about again yet; nil where it is to be asked about.
-func (r *run) unroutable(destination string) *site {
+func (r *run) unroutable(destination string) (*site, time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if s := r.sites[noRouteKey(destination)]; s != nil && s.closed(time.Now()) {
-		return s
+		return s, s.until
 	}
-	return nil
+	return nil, time.Time{}
 }
 
 // noRoute settles a delivery with what the router found. Where that passes, the

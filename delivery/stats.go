@@ -23,9 +23,7 @@ type Stats struct {
 
 // Stats says what the agent is doing just now. Without a Run it does nothing.
 func (a *Agent) Stats() Stats {
-	a.mu.Lock()
-	r := a.atWork
-	a.mu.Unlock()
+	r := a.running()
 	s := Stats{Events: a.events.count()}
 	if r == nil {
 		return s

@@ -194,6 +194,9 @@ func (w *walk) visit(ctx context.Context, h *hop) step {
 				}
 				continue
 			}
+			if sess.reused {
+				w.connections--
+			}
 			w.sender.memory.succeed(h.addr)
 		}
 		next, again := w.use(ctx, h, sess)

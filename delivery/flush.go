@@ -1,0 +1,102 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/mx"
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+// Flush makes what the selection names due now, and returns how many deliveries
+// that are. What a running agent knows against their hosts is forgotten: the
+// back-off of their sites, addresses that failed, logins that were refused. The
+// error is that of queue.Flush.
+func (a *Agent) Flush(ctx context.Context, what queue.Selection) (int, error) {
+	if r := a.running(); r != nil {
+		r.forget(ctx, what)
+	}
+	n, err := queue.Flush(ctx, a.Queue, a.clock.now(), what)
+	a.Wake()
+	return n, err
+}
+
+// forget forgets what is known against the hosts of a selection.
+func (r *run) forget(ctx context.Context, what queue.Selection) {
+	switch {
+	case what.Destination != "":
+		r.forgive(ctx, what.Destination)
+	case what.Message != "":
+		e, err := queue.Show(ctx, r.queue, what.Message)
+		if errors.Is(err, errors.ErrUnsupported) {
+			r.forgiveAll()
+		}
+		for i := range e.Waiting {
+			r.forgive(ctx, e.Waiting[i].Destination)
+		}
+	default:
+		r.forgiveAll()
+	}
+}
+
+// forgive forgets what is known against the hosts of a destination.
+func (r *run) forgive(ctx context.Context, destination string) {
+	var route mx.Route
+	r.agent.guard(func() { route, _ = r.sender.route(ctx, "", destination) })
+	for i := range route.Hosts {
+		for _, ip := range route.Hosts[i].Addrs {
+			r.sender.memory.succeed(r.sender.addrPort(&route.Hosts[i], ip))
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	key := r.siteKey(&route)
+	for _, s := range r.sites {
+		if _, kept := s.kept[destination]; kept || s.key == key || s.key == noRouteKey(destination) {
+			r.absolve(s)
+		}
+	}
+}
+
+func (r *run) forgiveAll() {
+	r.sender.memory.clear()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range r.sites {
+		r.absolve(s)
+	}
+}
+
+// absolve lets a site be tried at once. The caller holds r.mu.
+func (r *run) absolve(s *site) {
+	s.failures, s.until, s.deferrals, s.pace, s.pacing = 0, time.Time{}, 0, 0, time.Time{}
+	s.threshold = float64(r.limits().PerSite)
+	r.lift(s, len(s.kept))
+	r.dispatch(s)
+}
+
+// reconfigure makes a run go by new settings.
+func (r *run) reconfigure() {
+	r.gate.wake()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	most := float64(r.limits().PerSite)
+	for _, s := range r.sites {
+		if s.paused {
+			r.absolve(s)
+		}
+		s.size = min(s.size, most)
+		s.threshold = max(s.threshold, most)
+		s.pacing = time.Time{}
+		r.dispatch(s)
+	}
+	r.feed()
+}
+
+// running is the run at work, nil where there is none.
+func (a *Agent) running() *run {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.atWork
+}
