@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -26,8 +27,9 @@ type Server struct {
 	Owner   map[string]string // owners of files other than root
 	Before  [][]string        // commands to run first
 	Command []string
-	Listen  string // host:port it accepts at once it is up
-	Logs    string // directory of its log files, where it does not print its log
+	Listen  string            // host:port it accepts at once it is up
+	Mounts  map[string]string // folders of the machine's, by the path where the server has them; nil: all its files lie in memory
+	Logs    string            // directory of its log files, where it does not print its log
 
 	root string
 	cmd  *exec.Cmd
@@ -113,6 +115,26 @@ func (s *Server) Log() string {
 		return s.log.String()
 	}
 	return s.log.String() + s.Mail(s.Logs)
+}
+
+// PIDs are the server's processes, those of its children included.
+func (s *Server) PIDs() (pids []int, err error) {
+	links, err := filepath.Glob("/proc/[0-9]*/root")
+	if err != nil {
+		return nil, err
+	}
+	for _, link := range links {
+		root, err := os.Readlink(link)
+		if err != nil || root != filepath.Clean(s.Path("/")) {
+			continue // another's, or gone meanwhile
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(link)))
+		if err != nil {
+			return nil, err
+		}
+		pids = append(pids, pid)
+	}
+	return pids, nil
 }
 
 // Path is where a path of the server's is for the test.

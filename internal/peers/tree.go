@@ -48,6 +48,14 @@ func (s *Server) build(dir string) error {
 			return fmt.Errorf("binding /%s: %w", name, err)
 		}
 	}
+	for path, folder := range s.Mounts {
+		if err := os.MkdirAll(s.Path(path), 0o755); err != nil {
+			return err
+		}
+		if err := syscall.Mount(folder, s.Path(path), "", syscall.MS_BIND, ""); err != nil {
+			return fmt.Errorf("binding %s: %w", folder, err)
+		}
+	}
 	return s.populate()
 }
 
@@ -120,4 +128,21 @@ func packageDir(name string) (string, error) {
 		return "", fmt.Errorf("the package is not unpacked; run make setup: %w", err)
 	}
 	return dir, nil
+}
+
+// Tool is a program of a package, to be run as it is: with the package's
+// libraries, and otherwise the machine's own files.
+func Tool(pkg, program string, args ...string) (*exec.Cmd, error) {
+	dir, err := packageDir(pkg)
+	if err != nil {
+		return nil, err
+	}
+	libraries, err := filepath.Glob(filepath.Join(dir, "usr/lib/*"))
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(filepath.Join(dir, program), args...)
+	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin", "LC_ALL=C", "LD_LIBRARY_PATH=" + strings.Join(libraries, ":")}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	return cmd, nil
 }
