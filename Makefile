@@ -12,10 +12,10 @@ OUT           := coverage
 export PATH := $(PATH):/usr/local/go/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test long lint fuzz bench cover
+.PHONY: help setup test long lint fuzz bench bench-relay cover
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' Makefile
 
 setup: ## download what the tests need: Go modules, and servers from Debian
 	@for m in $(MODULES); do $(GO) -C $$m mod download || exit 1; done
@@ -48,6 +48,10 @@ bench: ## compare with other clients and measure ourselves, all in one run
 	$(GO) -C delivery/bench test -run '^$$' -bench . -count 6 . | tee $(OUT)/bench.txt
 	@$(BENCHSTAT) -col /client $(OUT)/bench.txt
 	@for m in $(filter-out ./delivery/bench,$(MODULES)); do $(GO) -C $$m test -run '^$$' -bench . ./... || exit 1; done
+
+bench-relay: ROUNDS ?= 3
+bench-relay: setup ## compare the relay and the library with Postfix and Exim; fails where a promise is not kept
+	$(GO) test -count 1 -timeout 30m -v -run '^TestComparison$$' ./internal/bench -compare -rounds $(ROUNDS)
 
 cover: setup ## print which requirements the tests show, and how much code they reach
 	@mkdir -p $(OUT)

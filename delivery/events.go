@@ -13,8 +13,6 @@ const maxEvents = 4096
 type events struct {
 	mu      sync.Mutex
 	waiting []Event
-	telling int  // taken from waiting, and not told yet
-	full    bool // there were maxEvents, and more than half of that are left
 	running bool
 	more    signal
 	space   signal
@@ -27,45 +25,27 @@ func (e *events) add(list ...Event) {
 	if over := len(e.waiting) - maxEvents; over > 0 && !e.running {
 		e.waiting = append(e.waiting[:0], e.waiting[over:]...)
 	}
-	e.full = e.full || len(e.waiting)+e.telling >= maxEvents
 	e.mu.Unlock()
 	e.more.set()
 }
 
-// room reports whether more may be begun that makes events. Once there was none
-// it takes half of them told for there to be some again.
+// room reports whether more may be begun that makes events.
 func (e *events) room() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return !e.full || !e.running
+	return len(e.waiting) < maxEvents || !e.running
 }
 
-// take is everything that waits.
 func (e *events) take(spare []Event) []Event {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	list := e.waiting
-	e.waiting, e.telling = spare[:0], len(list)
+	e.waiting = spare[:0]
 	return list
 }
 
-// told counts one event that the hook knows now, and says whether there is room
-// again that was not there before.
-func (e *events) told() (eased bool) {
-	e.mu.Lock()
-	e.telling--
-	eased = e.full && len(e.waiting)+e.telling <= maxEvents/2
-	e.full = e.full && !eased
-	e.mu.Unlock()
-	if eased {
-		e.space.set()
-	}
-	return eased
-}
-
-// run tells events until ctx ends, and then the rest. eased is called when there
-// is room again.
-func (e *events) run(ctx context.Context, tell func(*Event), eased func()) {
+// run tells events until ctx ends, and then the rest.
+func (e *events) run(ctx context.Context, tell func(*Event)) {
 	e.serve(true)
 	defer e.serve(false)
 	var list, spare []Event
@@ -73,14 +53,9 @@ func (e *events) run(ctx context.Context, tell func(*Event), eased func()) {
 		list, spare = e.take(spare), list
 		for i := range list {
 			tell(&list[i])
-			if e.told() {
-				eased()
-			}
 		}
-		if clear(list); cap(list) > 2*maxEvents {
-			list = list[:0:0] // what one large message needed is not kept
-			continue
-		}
+		clear(list)
+		e.space.set()
 		if len(list) > 0 {
 			continue
 		}
@@ -97,9 +72,8 @@ func (e *events) run(ctx context.Context, tell func(*Event), eased func()) {
 
 func (e *events) serve(running bool) {
 	e.mu.Lock()
-	e.running, e.full = running, e.full && running
-	e.mu.Unlock()
-	e.space.set() // while nobody runs, nobody waits
+	defer e.mu.Unlock()
+	e.running = running
 }
 
 // wait returns when there is room.
@@ -119,5 +93,5 @@ func (e *events) wait(ctx context.Context) error {
 func (e *events) count() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return len(e.waiting) + e.telling
+	return len(e.waiting)
 }

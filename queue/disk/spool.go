@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/queue"
@@ -50,12 +49,10 @@ type Spool struct {
 	buffers     buffers
 	byHand      bool // maintenance runs when it is called, not by itself
 
-	calls   atomic.Int64  // under way
-	closing atomic.Bool   // no further call is let in
-	idle    chan struct{} // has an element when a call has ended since then
-
 	mu       sync.Mutex // never held while reading or writing a file
 	closed   bool
+	calls    int
+	idle     chan struct{} // closed when the last call ends after Close
 	failure  error
 	index    *index.Index
 	segments segments
@@ -73,9 +70,7 @@ type Spool struct {
 	entering       int           // messages on their way in, for MaxMessages
 
 	queue            []*batch
-	leading          bool          // somebody writes the first batch, or is about to
-	syncTime         time.Duration // of the last sync; this and expected are the leader's
-	expected         int           // how many tickets the next batch may have
+	leading          bool // somebody writes the first batch, or is about to
 	buffer           []byte
 	unsaved          bool
 	saving           bool
@@ -153,7 +148,7 @@ func newSpool(fs vfs.FS, o Options) *Spool {
 		keys:           newKeyTable(),
 		busy:           map[index.Slot]bool{},
 		freed:          make(chan struct{}),
-		idle:           make(chan struct{}, 1),
+		idle:           make(chan struct{}),
 		nextSegment:    1,
 		nextCheckpoint: 1,
 		nextMessage:    1,
@@ -176,21 +171,21 @@ func (s *Spool) begin(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	s.calls.Add(1)
-	if s.closing.Load() {
-		s.end()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
 		return queue.ErrClosed
 	}
+	s.calls++
 	return nil
 }
 
 func (s *Spool) end() {
-	if s.calls.Add(-1) > 0 || !s.closing.Load() {
-		return
-	}
-	select {
-	case s.idle <- struct{}{}:
-	default: // Close has not looked yet
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls--
+	if s.closed && s.calls == 0 {
+		close(s.idle)
 	}
 }
 
@@ -204,16 +199,16 @@ func (s *Spool) Close() error {
 		return nil
 	}
 	s.closed = true
-	s.closing.Store(true)
+	if s.calls == 0 {
+		close(s.idle)
+	}
 	if s.saver != nil && s.saver.Stop() {
 		s.saving = false
 		s.background.Done()
 	}
 	s.mu.Unlock()
 	s.stop()
-	for s.calls.Load() > 0 {
-		<-s.idle
-	}
+	<-s.idle
 	s.background.Wait()
 	err := s.save()
 	if err == nil {
@@ -244,7 +239,14 @@ func (s *Spool) acquire(ctx context.Context, slots []index.Slot) error {
 	}
 	for {
 		s.mu.Lock()
-		if s.reserve(slots) {
+		free := true
+		for _, slot := range slots {
+			free = free && !s.busy[slot]
+		}
+		if free {
+			for _, slot := range slots {
+				s.busy[slot] = true
+			}
 			s.mu.Unlock()
 			return nil
 		}
@@ -257,19 +259,6 @@ func (s *Spool) acquire(ctx context.Context, slots []index.Slot) error {
 			return ctx.Err()
 		}
 	}
-}
-
-// reserve reserves deliveries if none of them is reserved. The lock is held.
-func (s *Spool) reserve(slots []index.Slot) bool {
-	for _, slot := range slots {
-		if s.busy[slot] {
-			return false
-		}
-	}
-	for _, slot := range slots {
-		s.busy[slot] = true
-	}
-	return true
 }
 
 func (s *Spool) release(slots []index.Slot) {

@@ -1,0 +1,48 @@
+//go:build linux
+
+package bench
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/internal/peers"
+)
+
+// postfixRelay is what makes Postfix a relay for this machine, at its fastest:
+// enough processes for all sessions, no limit on its clients, no pause at the
+// entrance (in_flow_delay), no pace at the exit but the measure's, connections
+// kept on demand.
+const postfixRelay = `mynetworks = 127.0.0.0/8
+smtpd_recipient_restrictions = permit_mynetworks, reject
+virtual_mailbox_domains =
+virtual_mailbox_maps =
+relayhost =
+default_process_limit = 250
+smtpd_client_connection_count_limit = 0
+smtpd_client_connection_rate_limit = 0
+in_flow_delay = 0
+initial_destination_concurrency = %[1]d
+default_destination_concurrency_limit = %[1]d
+smtp_connection_cache_on_demand = yes
+notify_classes =
+smtp_connect_timeout = %[2]ds
+`
+
+func startPostfix(t *testing.T, s settings) *running {
+	t.Helper()
+	timeout := max(s.connectTimeout, time.Second)
+	if s.connectTimeout == 0 {
+		timeout = 30 * time.Second
+	}
+	server := peers.Postfix(strings.TrimSuffix(relayAddr, ":25"), "postfix.relay.test", "", "",
+		fmt.Sprintf(postfixRelay, s.sites(), int(timeout.Seconds())))
+	master := server.Files["/etc/postfix/master.cf"]
+	server.Files["/etc/postfix/master.cf"] = strings.Replace(master, "inet n - n - - smtpd",
+		"inet n - n - "+strconv.Itoa(250)+" smtpd", 1) + "scache unix - - n - 1 scache\n"
+	server.Mounts = map[string]string{"/var/spool/postfix": diskFolder(t)}
+	return startServer(t, server)
+}
