@@ -1,4 +1,5 @@
-// Package peers runs real servers for tests: Postfix, Exim, OpenSMTPD, BIND,
+// Package peers runs real servers for tests: Postfix with Dovecot or Cyrus SASL for
+// its passwords, Exim, OpenSMTPD, BIND,
 // Unbound and smtp-sink out of Debian's packages, each with the file tree its
 // package expects, on a loopback network of the test binary's own.
 //

@@ -52,6 +52,7 @@ fetch() { # folder package...
 fetch postfix postfix
 fetch exim exim4-daemon-light exim4-base
 fetch opensmtpd opensmtpd
+fetch submission postfix dovecot-core libsasl2-modules sasl2-bin
 fetch bind bind9 bind9-utils
 fetch unbound unbound
 echo "setup: the servers are in $peers"
