@@ -188,7 +188,10 @@ func TestFallbackDetails(t *testing.T) {
 		bubble(t, fallbackZone, map[string]smtptest.Server{"192.0.2.3": last}, func(t *testing.T, r *rig) {
 			byTable(t, r, fallback(t))
 			ctx, cancel := context.WithCancel(t.Context())
-			r.sender.Policy = policyFunc(func(*mx.Route, *mx.Host) (delivery.TLSPolicy, error) { cancel(); return delivery.TLSPolicy{}, context.Canceled })
+			r.sender.Policy = policyFunc(func(*mx.Route, *mx.Host) (delivery.TLSPolicy, error) {
+				cancel()
+				return delivery.TLSPolicy{}, context.Canceled
+			})
 			if rr := &sendContext(t, ctx, r.sender, message("u@e.test")).Recipients[0]; rr.Route != mx.ViaMX {
 				t.Errorf("%v by %v", rr.Outcome, rr.Route)
 			}

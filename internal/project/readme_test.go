@@ -48,6 +48,22 @@ func TestReadmeTests(t *testing.T) {
 	}
 }
 
+// TestLadder: the code in ARCHITECTURE.md is code that examples run, so that it
+// compiles and does what it says.
+func TestLadder(t *testing.T) {
+	flat := func(text string) string { return strings.Join(strings.Fields(text), " ") }
+	examples := flat(readText(t, "delivery/ladder_test.go"))
+	blocks := fences(readText(t, "ARCHITECTURE.md"), "go")
+	for _, block := range blocks {
+		if !strings.Contains(examples, flat(block)) {
+			t.Errorf("delivery/ladder_test.go has not what ARCHITECTURE.md shows:\n%s", block)
+		}
+	}
+	if len(blocks) != 3 {
+		t.Errorf("%d blocks of code, want the three rungs of the ladder", len(blocks))
+	}
+}
+
 // vet type-checks a program and looks for mistakes in it. The requirements and
 // their sums are the repository's, so that nothing is asked of the network.
 func vet(t *testing.T, program string) {
