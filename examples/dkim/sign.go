@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"crypto"
+	"io"
+	"strings"
+
+	"github.com/emersion/go-msgauth/dkim"
+
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+// signer makes the Sign hook of a delivery.Agent: DKIM (RFC 6376) with one key.
+// The agent calls it at Submit and for the reports it makes itself, with content
+// whose line ends are what will be sent.
+func signer(domain, selector string, key crypto.Signer) func(context.Context, *queue.Message) (queue.Content, error) {
+	return func(ctx context.Context, m *queue.Message) (queue.Content, error) {
+		s, err := dkim.NewSigner(&dkim.SignOptions{
+			Domain: domain, Selector: selector, Signer: key,
+			HeaderCanonicalization: dkim.CanonicalizationRelaxed,
+			BodyCanonicalization:   dkim.CanonicalizationRelaxed,
+		})
+		if err != nil {
+			return nil, err
+		}
+		// The content is read as a stream, however long it is.
+		if _, err := queue.CopyContent(ctx, s, m.Content); err != nil {
+			_ = s.Close() // ends the signer; the error that counts is the first
+			return nil, err
+		}
+		if err := s.Close(); err != nil {
+			return nil, err
+		}
+		return signed{field: s.Signature(), Content: m.Content}, nil
+	}
+}
+
+// signed is content with a header field before it.
+type signed struct {
+	field string
+	queue.Content
+}
+
+func (s signed) Size() int64 {
+	n := s.Content.Size()
+	if n < 0 {
+		return n
+	}
+	return n + int64(len(s.field))
+}
+
+func (s signed) Open() (io.ReadCloser, error) {
+	r, err := s.Content.Open()
+	if err != nil {
+		return nil, err
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(strings.NewReader(s.field), r), r}, nil
+}
