@@ -127,7 +127,8 @@ func (r *run) policies(route *mx.Route) (list []TLSPolicy, ok bool) {
 // sameProtection reports whether a session made under one policy serves the
 // other.
 func sameProtection(a, b TLSPolicy) bool {
-	return a.Level == b.Level && a.Source == b.Source && a.ServerName == b.ServerName && a.Key == b.Key
+	return a.Level == b.Level && a.Source == b.Source && a.ServerName == b.ServerName && a.Key == b.Key &&
+		a.Vouched == b.Vouched
 }
 
 // attempt sends a group. cut is where the agent broke it off.
