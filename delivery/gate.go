@@ -199,37 +199,40 @@ func (g *gate) size() int {
 	return g.total
 }
 
-// spread puts hosts of equal preference in the order in which they should be
-// tried: those with a session to spare first, because the host that answers
-// fastest has them back first; then those with less than their share; then the
-// rest. Among these the order that was drawn stays, and preference is never
-// touched.
-func (g *gate) spread(hosts []mx.Host, share func(equals []mx.Host) int) {
+// spread puts hosts of equal preference in the order in which a site should try
+// them. As long as connections may be added that is the order that was drawn, so
+// that each host has its part of the mail; but those that have their share of
+// the site's connections come last, so that the slowest host does not have them
+// all. Once nothing may be added, those with a session to spare come first.
+// Preference is never touched.
+func (g *gate) spread(hosts []mx.Host, site string, share func(equals []mx.Host) int) {
 	for len(hosts) > 1 {
 		n := 1
 		for n < len(hosts) && hosts[n].Preference == hosts[0].Preference {
 			n++
 		}
 		if n > 1 {
-			g.rank(hosts[:n], share(hosts[:n]))
+			g.rank(hosts[:n], site, share(hosts[:n]))
 		}
 		hosts = hosts[n:]
 	}
 }
 
-func (g *gate) rank(equals []mx.Host, share int) {
+func (g *gate) rank(equals []mx.Host, site string, share int) {
+	limits := g.limits()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	most := min(share, g.limits().PerHost)
+	most := min(share, limits.PerHost)
+	room := g.total < limits.Connections && g.sites[site] < limits.PerSite
 	place := func(h *mx.Host) int {
 		t := g.hosts[h.Name]
 		switch {
 		case t.open-t.idle >= most:
 			return 2
-		case t.idle > 0:
-			return 0
-		default:
+		case !room && t.idle == 0:
 			return 1
+		default:
+			return 0
 		}
 	}
 	slices.SortStableFunc(equals, func(a, b mx.Host) int { return place(&a) - place(&b) })

@@ -196,7 +196,7 @@ func (r *run) spread(s *site) func([]mx.Host) {
 	size := s.limit()
 	r.mu.Unlock()
 	return func(hosts []mx.Host) {
-		r.gate.spread(hosts, func(equals []mx.Host) int {
+		r.gate.spread(hosts, s.key, func(equals []mx.Host) int {
 			alive := 0
 			for i := range equals {
 				if r.sender.reachable(&equals[i], time.Now()) {
