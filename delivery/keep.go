@@ -106,7 +106,7 @@ func (r *run) depart(s *site, list ...*queue.Delivery) {
 // dependsOnSender reports whether other mail for the destination may have
 // another route.
 func dependsOnSender(route *mx.Route) bool {
-	return route.Kind == mx.ViaSmartHost || route.Kind == mx.ViaFallback
+	return route.BySender || route.Kind == mx.ViaSmartHost || route.Kind == mx.ViaFallback
 }
 
 // warn adds what tells the sender of the delay of a delivery that waits, without

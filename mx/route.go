@@ -36,6 +36,10 @@ type Route struct {
 	// Secure is whether DNSSEC vouches for the MX set (or its absence).
 	Secure bool
 
+	// BySender is whether other mail for the domain may have another route because
+	// of who sends it: then what is learnt of these hosts says nothing about it.
+	BySender bool
+
 	// Fallback finds the next hops to turn to in the same attempt once every host
 	// above has failed for now, and for nothing else: not after a refusal that is
 	// final, not after an unknown outcome. Nil is none. It is called at most once

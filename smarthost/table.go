@@ -36,8 +36,9 @@ type Table struct {
 
 // compiled is a rule set in force, with what it was made of.
 type compiled struct {
-	rules Rules
-	set   *ruleSet
+	rules    Rules
+	set      *ruleSet
+	bySender bool // some rule looks at who sends
 }
 
 // Via is a Table that sends everything through the smart hosts given in a notation
@@ -65,7 +66,8 @@ func (t *Table) Set(r Rules) error {
 	if err != nil {
 		return err
 	}
-	t.rules.Store(&compiled{r, set})
+	bySender := slices.ContainsFunc(r.Special, func(rule Rule) bool { return rule.From != "" })
+	t.rules.Store(&compiled{r, set, bySender})
 	return nil
 }
 
@@ -99,9 +101,12 @@ func (t *Table) Route(ctx context.Context, from, domain string) (mx.Route, error
 	}
 	name := destination.String()
 	if rule := c.set.match(from, name); rule != nil && !rule.byMX {
-		return t.via(ctx, router, mx.ViaSmartHost, name, rule.hosts)
+		route, err := t.via(ctx, router, mx.ViaSmartHost, name, rule.hosts)
+		route.BySender = c.bySender
+		return route, err
 	}
 	route, err := router.Route(ctx, domain)
+	route.BySender = c.bySender
 	if len(c.set.fallback) == 0 || ctx.Err() != nil {
 		return route, err
 	}
