@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery/smtptest"
+	"github.com/nexthop-mail/nexthop/mx"
 	"github.com/nexthop-mail/nexthop/mx/mxtest"
 	"github.com/nexthop-mail/nexthop/queue"
 	"github.com/nexthop-mail/nexthop/smarthost"
@@ -243,6 +244,26 @@ func TestDiscovered(t *testing.T) {
 			}
 			if n := count(); n != 2 {
 				t.Errorf("asked %d times after the failure, want twice", n)
+			}
+		})
+	})
+	t.Run("MX-32, TLS-9, TLS-11 implicit TLS and a login, by the SRV-ID", func(t *testing.T) {
+		cert, err := ca.CertificateFor(srvID(t, "_submissions.e.test", oidDNSSRV))
+		if err != nil {
+			t.Fatal(err)
+		}
+		host := &smtptest.Host{
+			Name: "one.e.test", ImplicitTLS: true, TLS: &tls.Config{Certificates: []tls.Certificate{cert}},
+			ExtensionsTLS: []string{"AUTH PLAIN"}, Users: map[string]string{"user": password},
+		}
+		const zone = "$ORIGIN e.test.\none A 192.0.2.1\n_submissions._tcp SRV 0 1 465 one"
+		bubble(t, zone, map[string]smtptest.Server{"192.0.2.1:465": host}, func(t *testing.T, r *rig) {
+			r.sender.TLSConfig = ca.ClientConfig()
+			byTable(t, r, smarthost.Rules{Default: smart(t, "submission://user:"+password+"@e.test?srv=1")})
+			rr := &r.send(t, message("u@x.test")).Recipients[0]
+			want(t, rr, queue.Delivered, "one.e.test", "")
+			if rr.TLS.Level != mx.TLSVerify {
+				t.Errorf("TLS is %v", rr.TLS)
 			}
 		})
 	})

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -128,4 +129,44 @@ e.test: once all of these have failed for now, mail goes to the fallback host
 	if !strings.HasPrefix(rest, "mail goes by MX records\n  --  0     broken.test: no answer about its address for now: ") || !strings.Contains(rest, "implicit.test:26") {
 		t.Errorf("of a domain without an answer:\n%s", rest)
 	}
+}
+
+// TestLogin: whoever says tls=none sends the password in clear, and still nobody
+// reads it in what is printed.
+func TestLogin(t *testing.T) {
+	host := &smtptest.Host{
+		Extensions: []string{"PIPELINING", "AUTH PLAIN LOGIN"}, Users: map[string]string{"alice": "hunter2/@"},
+		Allow: []smtptest.Rule{smtptest.RuleAuthClear},
+	}
+	w := build(t, host)
+	there := "@127.0.0.1:" + w.port + "?tls=none"
+	for _, c := range []struct {
+		name, url string
+		code      int
+		says      string
+	}{
+		{"plain", "smtp://alice:hunter2%2F%40" + there + "&auth=plain", 0, "> AUTH PLAIN"},
+		{"login", "smtp://alice:hunter2%2F%40" + there + "&auth=login", 0, "> AUTH LOGIN"},
+		{"the wrong one", "smtp://alice:hunter2" + there, 75, "535"},
+		{"to whom it may concern", "smtp://alice:hunter2@127.0.0.1:" + w.port, 75, "STARTTLS"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			out, errs, code := w.mxsend(t, text, "-v", "-json", "-smarthost", c.url, "-f", "a@b.test", "u@nowhere.test")
+			if code != c.code || !strings.Contains(out+errs, c.says) {
+				t.Errorf("exit code %d, want %d, and %q in\n%s%s", code, c.code, c.says, out, errs)
+			}
+			for _, secret := range []string{
+				"hunter2", base64.StdEncoding.EncodeToString([]byte("\x00alice\x00hunter2/@")), base64.StdEncoding.EncodeToString([]byte("hunter2/@")),
+				base64.StdEncoding.EncodeToString([]byte("\x00alice\x00hunter2")),
+			} {
+				if strings.Contains(out+errs, secret) {
+					t.Errorf("%q is printed in\n%s%s", secret, out, errs)
+				}
+			}
+		})
+	}
+	if n := len(host.Messages()); n != 2 {
+		t.Errorf("%d messages, want 2", n)
+	}
+	host.Check(t)
 }
