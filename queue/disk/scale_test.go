@@ -61,8 +61,8 @@ func TestManyDeferred(t *testing.T) {
 	if got.Messages != n {
 		t.Errorf("%d messages are there, want %d", got.Messages, n)
 	}
-	if got.Open+got.Claim > 3*time.Second || got.Page > 50*time.Millisecond {
-		t.Error("want at most 3s to the first claim, and 50ms for a page")
+	if long() && (got.Open+got.Claim > 3*time.Second || got.Page > 50*time.Millisecond) {
+		t.Error("want at most 3s to the first claim, and 50ms for a page, on a machine with nothing else to do")
 	}
 	if max(got.Peak, filled.Peak) > 150<<20 {
 		t.Error("want at most 150 MiB resident")
