@@ -14,8 +14,10 @@
 //     allows, and judges every reply with [Judge]: what it means for the
 //     recipient, and whether another host may be asked;
 //  5. stops when no recipient is open, when nobody knows whether a host took
-//     the message, or when the hosts are used up. [Decide] makes one outcome
-//     per recipient of what all hosts said.
+//     the message, or when the hosts are used up and so are those of the route's
+//     fallback, if it has one: they get the recipients whom every host has
+//     failed for now. [Decide] makes one outcome per recipient of what all
+//     hosts said.
 //
 // [Sender.Send] answers with a [Report]: per recipient the outcome, the host
 // that decided, and every [Attempt] with the reason the walk went on or ended.

@@ -31,7 +31,7 @@ const maxInput = 64 << 10
 // the password. With oauthbearer and xoauth2 the password is a bearer token.
 //
 // Postfix's notation: "[host]:port" and "[host]" by address, "host:port" and "host"
-// by MX records.
+// by MX records, an IP address and localhost by address in either.
 //
 // Sendmail's notation: "esmtp:[host]" by address, "esmtp:host" by MX records; the
 // mailers smtp, smtp8 and relay mean the same. A port may follow, as in Postfix's
@@ -115,7 +115,7 @@ func checkCharacters(s string) string {
 }
 
 // readPlace reads "host", "host:port", "[host]" and "[host]:port". In brackets a
-// host is asked for by address, and an IP address always is.
+// host is asked for by address; an IP address and localhost always are.
 func (h *Host) readPlace(s string) (reason string) {
 	name, port, reason := splitPort(s)
 	if reason != "" {
@@ -134,8 +134,8 @@ func (h *Host) readPlace(s string) (reason string) {
 			name = inner // a name, or an IPv4 address
 		}
 	}
-	if h.Name, reason = canonicalName(name); strings.HasPrefix(h.Name, "[") {
-		h.Lookup = ByAddress
+	if h.Name, reason = canonicalName(name); strings.HasPrefix(h.Name, "[") || h.Name == "localhost" {
+		h.Lookup = ByAddress // neither has MX records
 	}
 	return reason
 }

@@ -62,6 +62,7 @@ func TestParse(t *testing.T) {
 		{"Postfix, an address", "[192.0.2.1]:26", smarthost.Host{Name: "[192.0.2.1]", Port: 26}, "smtp://[192.0.2.1]:26"},
 		{"Postfix, an IPv6 address", "[ipv6:::1]", smarthost.Host{Name: "[IPv6:::1]", Port: 25}, "smtp://[::1]"},
 		{"Postfix, an address without brackets", "192.0.2.1:26", smarthost.Host{Name: "[192.0.2.1]", Port: 26}, "smtp://[192.0.2.1]:26"},
+		{"Postfix, localhost", "localhost:2525", smarthost.Host{Name: "localhost", Port: 2525}, "smtp://localhost:2525"},
 		{"Postfix, a host called relay", "relay:26", smarthost.Host{Name: "relay", Port: 26, Lookup: smarthost.ByMX}, "smtp://relay:26?mx=1"},
 		{"sendmail, by MX", "esmtp:relay.test", smarthost.Host{Name: "relay.test", Port: 25, Lookup: smarthost.ByMX}, "smtp://relay.test?mx=1"},
 		{"sendmail, by address", "ESMTP:[relay.test]", smarthost.Host{Name: "relay.test", Port: 25}, "smtp://relay.test"},

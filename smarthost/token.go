@@ -21,4 +21,7 @@ func (t StaticToken) Token(_ context.Context, refused string) (string, error) {
 // Format writes no secret, whatever the verb.
 func (t StaticToken) Format(f fmt.State, _ rune) { fmt.Fprint(f, "token") }
 
+// MarshalText is what Format writes, for logs and files of JSON.
+func (t StaticToken) MarshalText() ([]byte, error) { return fmt.Appendf(nil, "%v", t), nil }
+
 var errRefusedToken = errors.New("the token was refused, and there is no other")
