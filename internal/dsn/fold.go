@@ -16,14 +16,11 @@ const (
 )
 
 // appendField appends a field, its value folded. A line break in the value stays
-// one, with an indent; its other octets are printable.
+// one, with an indent. No line of it is blank, and its octets are printable.
 func appendField(b []byte, name, value string) []byte {
 	b = append(append(b, name...), ':')
 	column := len(name) + 1
 	for line := range strings.SplitSeq(value, "\n") {
-		if strings.Trim(line, " ") == "" {
-			continue // no line of a field may be blank
-		}
 		if column == 0 {
 			b = append(b, "\r\n"...)
 		}

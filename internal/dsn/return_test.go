@@ -50,8 +50,24 @@ func TestReturned(t *testing.T) {
 			if got.Type != c.kind || returned != c.returned {
 				t.Errorf("returned as %s: %q\nwant %s: %q", got.Type, returned, c.kind, c.returned)
 			}
+			if says := strings.Contains(got.Text, "\r\nYour message is attached."); says != (c.kind == "message/rfc822") {
+				t.Errorf("the text says that the message is attached: %t", says)
+			}
 		})
 	}
+}
+
+func TestBoundaryAtSoftBreak(t *testing.T) {
+	t.Run("DSN-9 encoding makes no line that looks like a boundary", func(t *testing.T) {
+		for n := range 80 {
+			header := "X: \xe9" + strings.Repeat("y", n) + "--TOKEN0\r\n"
+			got := read(t, report(header+"\r\n"))
+			b, err := io.ReadAll(quotedprintable.NewReader(strings.NewReader(got.Returned)))
+			if err != nil || string(b) != header {
+				t.Fatalf("returned %q, %v; want %q", b, err, header)
+			}
+		}
+	})
 }
 
 func TestDamagedOriginal(t *testing.T) {
