@@ -46,7 +46,7 @@ func TestSchedule(t *testing.T) {
 		{"QUE-7 the published one", "450 4.2.1 busy", nil, []time.Duration{5 * m, 15 * m, 30 * m, h, 2 * h, 4 * h, 4 * h, 4 * h}},
 		{"QUE-10 greylisting is followed up", "451 4.7.1 x", nil, []time.Duration{5 * m, 5 * m, 10 * m, 15 * m, 30 * m, 4 * h, 4 * h, 4 * h}},
 		{"QUE-10 greylisting without a status", "451 x", nil, []time.Duration{5 * m, 5 * m, 10 * m, 15 * m, 30 * m, 4 * h, 4 * h, 4 * h}},
-		{"QUE-10 a text makes no difference", "452 4.2.2 greylisted", nil, []time.Duration{5 * m, 15 * m, 30 * m, h, 2 * h, 4 * h, 4 * h, 4 * h}},
+		{"QUE-10 a text makes no difference", "452 4.7.1 greylisted", nil, []time.Duration{5 * m, 15 * m, 30 * m, h, 2 * h, 4 * h, 4 * h, 4 * h}},
 		{"QUE-7 one's own", "450 4.2.1 busy", delivery.Delays{h, 3 * h}, []time.Duration{h, 3 * h, 3 * h, 3 * h, 3 * h}},
 		{"QUE-7 one that panics gives way", "450 4.2.1 busy", panicking{}, []time.Duration{5 * m, 15 * m, 30 * m, h, 2 * h, 4 * h, 4 * h, 4 * h}},
 	} {
