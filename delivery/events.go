@@ -13,6 +13,8 @@ const maxEvents = 4096
 type events struct {
 	mu      sync.Mutex
 	waiting []Event
+	telling int  // taken from waiting, and not told yet
+	full    bool // there were maxEvents, and more than half of that are left
 	running bool
 	more    signal
 	space   signal
@@ -25,27 +27,45 @@ func (e *events) add(list ...Event) {
 	if over := len(e.waiting) - maxEvents; over > 0 && !e.running {
 		e.waiting = append(e.waiting[:0], e.waiting[over:]...)
 	}
+	e.full = e.full || len(e.waiting)+e.telling >= maxEvents
 	e.mu.Unlock()
 	e.more.set()
 }
 
-// room reports whether more may be begun that makes events.
+// room reports whether more may be begun that makes events. Once there was none
+// it takes half of them told for there to be some again.
 func (e *events) room() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return len(e.waiting) < maxEvents || !e.running
+	return !e.full || !e.running
 }
 
+// take is everything that waits.
 func (e *events) take(spare []Event) []Event {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	list := e.waiting
-	e.waiting = spare[:0]
+	e.waiting, e.telling = spare[:0], len(list)
 	return list
 }
 
-// run tells events until ctx ends, and then the rest.
-func (e *events) run(ctx context.Context, tell func(*Event)) {
+// told counts one event that the hook knows now, and says whether there is room
+// again that was not there before.
+func (e *events) told() (eased bool) {
+	e.mu.Lock()
+	e.telling--
+	eased = e.full && len(e.waiting)+e.telling <= maxEvents/2
+	e.full = e.full && !eased
+	e.mu.Unlock()
+	if eased {
+		e.space.set()
+	}
+	return eased
+}
+
+// run tells events until ctx ends, and then the rest. eased is called when there
+// is room again.
+func (e *events) run(ctx context.Context, tell func(*Event), eased func()) {
 	e.serve(true)
 	defer e.serve(false)
 	var list, spare []Event
@@ -53,9 +73,14 @@ func (e *events) run(ctx context.Context, tell func(*Event)) {
 		list, spare = e.take(spare), list
 		for i := range list {
 			tell(&list[i])
+			if e.told() {
+				eased()
+			}
 		}
-		clear(list)
-		e.space.set()
+		if clear(list); cap(list) > 2*maxEvents {
+			list = list[:0:0] // what one large message needed is not kept
+			continue
+		}
 		if len(list) > 0 {
 			continue
 		}
@@ -72,8 +97,9 @@ func (e *events) run(ctx context.Context, tell func(*Event)) {
 
 func (e *events) serve(running bool) {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.running = running
+	e.running, e.full = running, e.full && running
+	e.mu.Unlock()
+	e.space.set() // while nobody runs, nobody waits
 }
 
 // wait returns when there is room.
@@ -93,5 +119,5 @@ func (e *events) wait(ctx context.Context) error {
 func (e *events) count() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return len(e.waiting)
+	return len(e.waiting) + e.telling
 }

@@ -81,7 +81,7 @@ func (r *run) serve() (stop func()) {
 	telling, stopEvents := context.WithCancel(context.WithoutCancel(r.work))
 	parts.Go(func() { r.settler.run(r) })
 	parts.Go(func() { r.leases.run(leasing, r) })
-	parts.Go(func() { r.agent.events.run(telling, r.tell) })
+	parts.Go(func() { r.agent.events.run(telling, r.tell, r.heard) })
 	return func() {
 		r.settler.close()
 		r.settler.wait()
@@ -96,11 +96,13 @@ func (r *run) tell(e *Event) {
 	if r.agent.Events != nil {
 		r.agent.guard(func() { r.agent.Events(*e) })
 	}
+}
+
+// heard lets those go on that waited for events to be told.
+func (r *run) heard() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.crowded && r.agent.events.room() {
-		r.room.set()
-	}
+	r.room.set()
 	r.feed()
 }
 
