@@ -2,6 +2,8 @@ package disk
 
 import (
 	"runtime"
+	"sync/atomic"
+	"time"
 
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
 )
@@ -18,6 +20,15 @@ type ticket struct {
 
 	batch *batch
 	at    []uint32
+
+	oneAt [2]uint32 // at and frames of most
+	room  [2]frame
+}
+
+func newTicket() *ticket {
+	t := new(ticket)
+	t.at, t.frames = t.oneAt[:0], t.room[:0]
+	return t
 }
 
 // frame is a record of a group. Where home is not zero, the record is a
@@ -30,6 +41,7 @@ type frame struct {
 // batch is the tickets that one write and one sync put on the disk.
 type batch struct {
 	tickets []*ticket
+	waiting atomic.Int32 // how many tickets
 	bytes   int64
 	durable bool
 	lead    chan struct{} // whoever takes the one element writes the batch
@@ -67,6 +79,7 @@ func (s *Spool) enqueue(t *ticket) {
 	}
 	b := s.queue[n-1]
 	b.tickets = append(b.tickets, t)
+	b.waiting.Add(1)
 	b.bytes += size
 	b.durable = b.durable || t.durable
 	t.batch = b
@@ -105,7 +118,9 @@ func (s *Spool) commit(b *batch) {
 	close(b.written)
 	b.err = b.failed
 	if b.err == nil && b.durable {
+		begun := time.Now()
 		b.err = s.sync()
+		s.syncTime = time.Since(begun)
 		if b.err == nil {
 			s.apply(b, true)
 		}
@@ -119,30 +134,45 @@ func (s *Spool) commit(b *batch) {
 	if s.unsaved {
 		s.saveSoon()
 	}
-	s.leading = len(s.queue) > 0
+	s.leading, s.expected = len(s.queue) > 0, len(b.tickets)
 	if s.leading {
+		s.expected += len(s.queue[0].tickets)
 		s.queue[0].lead <- struct{}{}
 	}
 	s.startMaintenance()
 }
 
 // gather waits for the others that are about to write, and takes the batch out
-// of line. Those whom the last batch has just woken come a moment later; a
-// batch that does not grow while they get the processor is written.
+// of line. Those whom the last batch has just woken come again in a moment,
+// more often than not, and share this sync if it waits for them. It waits for as
+// many as there were, while they keep coming, and for a part of what a sync
+// takes at most.
 func (s *Spool) gather(b *batch) {
-	for before := 0; ; {
-		s.mu.Lock()
-		n := len(b.tickets)
-		if n <= before || s.queue[0] != b || len(s.queue) > 1 {
-			s.queue = s.queue[1:]
-			s.mu.Unlock()
-			return
+	begun := time.Now()
+	pause, most := min(s.syncTime/16, maxPause), min(s.syncTime/2, maxGather)
+	last, seen := begun, int32(0)
+	for turns := 0; turns < maxTurns; turns++ {
+		n, now := b.waiting.Load(), time.Now()
+		if n > seen {
+			seen, last, turns = n, now, 0
 		}
-		s.mu.Unlock()
-		before = n
+		if int(n) >= s.expected || now.Sub(last) >= pause || now.Sub(begun) >= most {
+			break
+		}
 		runtime.Gosched()
 	}
+	s.mu.Lock()
+	s.queue = s.queue[1:]
+	s.mu.Unlock()
 }
+
+// How long gather waits at most since the last ticket came, in time and in
+// turns, for where the clock stands still, and in all.
+const (
+	maxPause  = 100 * time.Microsecond
+	maxTurns  = 1000
+	maxGather = 2 * time.Millisecond
+)
 
 // apply applies the batch's tickets that had to be saved, or the others.
 func (s *Spool) apply(b *batch, durable bool) {

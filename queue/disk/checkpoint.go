@@ -43,6 +43,7 @@ func (s *Spool) takeCheckpoint(ctx context.Context) error {
 	number := s.nextCheckpoint
 	s.nextCheckpoint++
 	first := s.beginCheckpoint()
+	s.index.Sweep()
 	s.index.Pin(true)
 	s.mu.Unlock()
 	size, err := s.writeCheckpoint(ctx, number, first)

@@ -177,13 +177,16 @@ func (s *Spool) mark(slots []index.Slot) error {
 // have been acquired. The lock is held.
 func (s *Spool) rewrite(slot index.Slot, d *record.Delivery) *ticket {
 	f := frame{}
-	f.Kind, f.Head = record.KindDelivery, d.Append(nil)
+	f.Kind, f.Head = record.KindDelivery, d.Append(make([]byte, 0, headRoom/2))
 	e := entryOf(d)
-	return &ticket{frames: []frame{f}, apply: func(g *segment, at []uint32) {
+	t := newTicket()
+	t.frames = append(t.frames, f)
+	t.apply = func(g *segment, at []uint32) {
 		e.Home, e.Record = s.index.Get(slot).Home, g.place(at[0])
 		s.index.Set(&e)
 		g.cost += index.DeliveryCost
-	}}
+	}
+	return t
 }
 
 func deliveryOf(p *pick, d *record.Delivery, m *record.Message) queue.Delivery {

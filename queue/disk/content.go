@@ -114,11 +114,11 @@ func (s *Spool) Open(ctx context.Context, id string) (queue.Content, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	slots := s.index.Slots(number)
-	if len(slots) == 0 {
+	slot, known := s.index.Some(number)
+	if !known {
 		return nil, queue.ErrNotFound
 	}
-	return &content{s: s, number: number, size: int64(s.index.Get(slots[0]).Size)}, nil
+	return &content{s: s, number: number, size: int64(s.index.Size(slot))}, nil
 }
 
 // content is the content of a message in the spool.

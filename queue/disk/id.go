@@ -1,25 +1,36 @@
 package disk
 
-import (
-	"strconv"
-	"strings"
-)
+import "strings"
 
 // A message's id is its number in base 32, of a fixed length, so that ids sort
 // as strings in the order in which they were given.
-const idLen = 10
+const (
+	idLen  = 10
+	idBits = 5 // of the number, in each digit
+	digits = "0123456789abcdefghijklmnopqrstuv"
+)
 
-// formatID returns the id of a message's number.
+// formatID returns the id of a message's number, which has at most 48 bits.
 func formatID(number uint64) string {
-	id := strconv.FormatUint(number, 32)
-	return strings.Repeat("0", idLen-len(id)) + id
+	var id [idLen]byte
+	for i := idLen - 1; i >= 0; i-- {
+		id[i] = digits[number%(1<<idBits)]
+		number >>= idBits
+	}
+	return string(id[:])
 }
 
 // parseID returns the number of an id; false where no id looks like that.
-func parseID(id string) (uint64, bool) {
+func parseID(id string) (number uint64, ok bool) {
 	if len(id) != idLen {
 		return 0, false
 	}
-	n, err := strconv.ParseUint(id, 32, 48)
-	return n, err == nil && formatID(n) == id
+	for i := range idLen {
+		d := strings.IndexByte(digits, id[i])
+		if d < 0 {
+			return 0, false
+		}
+		number = number<<idBits | uint64(d)
+	}
+	return number, number < 1<<48
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"slices"
 )
 
 // keyHash stands for a tenant and a key. At 128 bits no two meet by chance.
@@ -92,7 +93,7 @@ func (s *Spool) anyReserved(drafts []*draft) bool {
 
 // freeKeys gives up what reserveKey reserved.
 func (s *Spool) freeKeys(drafts []*draft) {
-	if len(drafts) == 0 {
+	if !slices.ContainsFunc(drafts, func(d *draft) bool { return d.reserved }) {
 		return
 	}
 	s.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/crashfs"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/index"
@@ -53,12 +54,25 @@ func (l *life) compare() error {
 	}
 	for name, versions := range l.postpone {
 		until := l.s.index.Postponed(name).String()
-		if !slices.Contains(versions, until) && len(l.flight) == 0 {
+		if !slices.Contains(versions, until) && len(l.flight) == 0 && !l.over(name, until) {
 			return fmt.Errorf("%s is postponed until %s, want one of %q", name, until, versions)
 		}
 		l.postpone[name] = []string{until}
 	}
 	return l.accounts()
+}
+
+// over reports whether a destination's postponement is gone and has passed, so
+// that it may have been forgotten.
+func (l *life) over(name, until string) bool {
+	if until != (time.Time{}).String() {
+		return false
+	}
+	passed := func(version string) bool {
+		t, err := time.Parse("2006-01-02 15:04:05.999999999 -0700 MST", version)
+		return err == nil && !t.After(l.now)
+	}
+	return slices.ContainsFunc(l.postpone[name], passed)
 }
 
 func (l *life) allowed(k deliveryKey, versions []string, have string) bool {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/queue"
@@ -45,39 +46,49 @@ func (s *Spool) Put(ctx context.Context, now time.Time, m *queue.Message) (strin
 	if err != nil {
 		return "", err
 	}
-	drafts := []*draft{d}
-	if err := s.awaitKeys(ctx, drafts); err != nil {
-		s.abandon(drafts)
-		return "", err
-	}
-	s.reserveKey(d)
-	s.mu.Unlock()
-	if d.duplicate {
-		s.abandon(drafts)
-		return formatID(d.number), queue.ErrDuplicate
-	}
-	t := &ticket{durable: true}
-	s.encode(now, d, t)
-	s.mu.Lock()
-	s.enqueue(t)
-	s.mu.Unlock()
-	err = s.wait(t)
-	s.freeKeys(drafts)
-	if err != nil {
-		s.abandon(drafts)
+	if err := s.putDraft(ctx, now, d); err != nil {
+		s.abandon([]*draft{d})
+		if errors.Is(err, queue.ErrDuplicate) {
+			return formatID(d.number), err
+		}
 		return "", err
 	}
 	return formatID(d.number), nil
 }
 
+func (s *Spool) putDraft(ctx context.Context, now time.Time, d *draft) error {
+	if d.keyed {
+		drafts := []*draft{d}
+		if err := s.awaitKeys(ctx, drafts); err != nil {
+			return err
+		}
+		s.reserveKey(d)
+		s.mu.Unlock()
+		if d.duplicate {
+			return queue.ErrDuplicate
+		}
+		defer s.freeKeys(drafts)
+	}
+	t := newTicket()
+	t.durable = true
+	s.encode(now, d, t)
+	s.mu.Lock()
+	s.enqueue(t)
+	s.mu.Unlock()
+	return s.wait(t)
+}
+
 // enter counts a message on its way in against MaxMessages.
 func (s *Spool) enter() error {
+	if s.maxMessages <= 0 {
+		return nil
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.failure != nil {
 		return s.failure
 	}
-	if s.maxMessages > 0 && s.index.Messages()+s.entering >= s.maxMessages {
+	if s.index.Messages()+s.entering >= s.maxMessages {
 		return queue.ErrFull
 	}
 	s.entering++
@@ -103,6 +114,9 @@ func (s *Spool) knownWhenFull(m *queue.Message, full error) (string, error) {
 }
 
 func (s *Spool) leave() {
+	if s.maxMessages <= 0 {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.entering--
@@ -122,7 +136,11 @@ func (s *Spool) read(ctx context.Context, m *queue.Message) (*draft, error) {
 	s.mu.Lock()
 	d.number = index.Number(s.nextMessage, len(parts))
 	s.nextMessage++
+	err = s.failure
 	s.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
 	d.file = d.number
 	if err := s.readContent(ctx, d); err != nil {
 		s.abandon([]*draft{d})
@@ -185,7 +203,9 @@ func (s *Spool) encode(now time.Time, d *draft, t *ticket) {
 		m.Envelope.Arrived = now
 	}
 	first := len(t.frames)
-	var list []record.Delivery
+	t.frames = slices.Grow(t.frames, len(d.parts)+1)
+	list := make([]record.Delivery, 0, len(d.parts))
+	heads := make([]byte, 0, headRoom)
 	for i, p := range d.parts {
 		r := record.Delivery{
 			ID: d.number, Destination: p.Destination,
@@ -195,6 +215,7 @@ func (s *Spool) encode(now time.Time, d *draft, t *ticket) {
 		if r.Due.IsZero() {
 			r.Due, r.AtOnce = now, true
 		}
+		r.Recipients = make([]record.Recipient, 0, len(p.Recipients))
 		for _, n := range p.Recipients {
 			r.Recipients = append(r.Recipients, record.Recipient{
 				Recipient: d.message.Recipients[n], State: queue.State{Index: n},
@@ -202,11 +223,13 @@ func (s *Spool) encode(now time.Time, d *draft, t *ticket) {
 		}
 		list = append(list, r)
 		f := frame{home: len(d.parts) - i}
-		f.Kind, f.Head = record.KindDelivery, r.Append(nil)
+		f.Kind = record.KindDelivery
+		f.Head, heads = split(heads, r.Append(heads))
 		t.frames = append(t.frames, f)
 	}
 	f := frame{}
-	f.Kind, f.Head, f.Body, f.BodySum = record.KindMessage, m.Append(nil), d.body, d.bodySum
+	f.Kind, f.Body, f.BodySum = record.KindMessage, d.body, d.bodySum
+	f.Head, _ = split(heads, m.Append(heads))
 	t.frames = append(t.frames, f)
 	before := t.apply
 	t.apply = func(g *segment, at []uint32) {
@@ -215,6 +238,15 @@ func (s *Spool) encode(now time.Time, d *draft, t *ticket) {
 		}
 		s.added(g, at[first:], list, d)
 	}
+}
+
+// headRoom is what the heads of a message to one recipient fit into, mostly.
+const headRoom = 448
+
+// split returns what was appended, and the room behind it.
+func split(room, appended []byte) (head, rest []byte) {
+	n := len(appended)
+	return appended[len(room):n:n], appended[n:]
 }
 
 // added puts a message in the index that is now in the log.

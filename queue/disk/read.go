@@ -85,13 +85,27 @@ func amend(d *record.Delivery, e *index.Entry) {
 // handle's segment.
 func (s *Spool) readMessage(home record.Place, number uint64, buf []byte) (record.Message, handle, error) {
 	s.mu.Lock()
+	g := s.pinHome(home)
+	s.mu.Unlock()
+	return s.readPinned(g, home, number, buf)
+}
+
+// pinHome pins the segment of a message's record, nil where that is missing.
+// The lock is held.
+func (s *Spool) pinHome(home record.Place) *segment {
 	g := s.segments.byNumber[home.Segment]
+	if g != nil {
+		s.pin(g)
+	}
+	return g
+}
+
+func (s *Spool) readPinned(
+	g *segment, home record.Place, number uint64, buf []byte,
+) (record.Message, handle, error) {
 	if g == nil {
-		s.mu.Unlock()
 		return record.Message{}, handle{}, fmt.Errorf("%w: segment %d is missing", queue.ErrDamaged, home.Segment)
 	}
-	s.pin(g)
-	s.mu.Unlock()
 	h, err := s.readAt(g, home.Offset, buf)
 	if err != nil {
 		return record.Message{}, handle{}, err
@@ -173,6 +187,7 @@ func (s *Spool) openMessage(number uint64, body bool) (handle, record.Message, e
 	for try := 0; ; try++ {
 		s.mu.Lock()
 		slot, home, size, known := s.homeOf(number)
+		g := s.pinHome(home)
 		s.mu.Unlock()
 		if !known {
 			return handle{}, record.Message{}, queue.ErrNotFound
@@ -184,11 +199,14 @@ func (s *Spool) openMessage(number uint64, body bool) (handle, record.Message, e
 			}
 			s.unpin(h.segment)
 			home = d.Home
+			s.mu.Lock()
+			g = s.pinHome(home)
+			s.mu.Unlock()
 		}
 		if !body {
 			size = 0
 		}
-		m, h, err := s.readMessage(home, number, s.buffers.get(envelopeSize+size))
+		m, h, err := s.readPinned(g, home, number, s.buffers.get(envelopeSize+size))
 		if err == nil {
 			return h, m, nil
 		}
@@ -198,21 +216,19 @@ func (s *Spool) openMessage(number uint64, body bool) (handle, record.Message, e
 	}
 }
 
-// homeOf returns a delivery of the message, the place of the message's record
-// where a lease knows it, and the size of the content in it. The lock is held.
+// homeOf returns one delivery of the message, however many it has, the place of
+// the message's record where that delivery's lease knows it, and the size of the content in it. The lock is held.
 func (s *Spool) homeOf(number uint64) (index.Slot, record.Place, int, bool) {
-	slots := s.index.Slots(number)
-	if len(slots) == 0 {
+	slot, known := s.index.Some(number)
+	if !known {
 		return 0, record.Place{}, 0, false
 	}
 	size := 0
-	if e := s.index.Get(slots[0]); e.Flags&index.InFile == 0 {
+	if e := s.index.Get(slot); e.Flags&index.InFile == 0 {
 		size = int(e.Size)
 	}
-	for _, slot := range slots {
-		if l := s.leased(slot); l != nil {
-			return slot, l.record.Home, size, true
-		}
+	if l := s.leased(slot); l != nil {
+		return slot, l.record.Home, size, true
 	}
-	return slots[0], record.Place{}, size, true
+	return slot, record.Place{}, size, true
 }

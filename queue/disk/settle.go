@@ -19,16 +19,13 @@ func (s *Spool) Settle(ctx context.Context, now time.Time, batch []queue.Settlem
 	}
 	defer s.end()
 	c := &settling{s: s, now: now.Round(0), batch: batch,
-		settled: make([]queue.Settled, len(batch)), drafts: make([][]*draft, len(batch)),
-		tickets: make([]*ticket, len(batch))}
+		settled: make([]queue.Settled, len(batch)), tickets: make([]*ticket, len(batch))}
 	c.read(ctx)
-	slots := c.find()
-	if err := s.acquire(ctx, slots); err != nil {
+	if err := c.acquire(ctx); err != nil {
 		c.abandon()
 		return nil, err
 	}
-	defer s.release(slots)
-	c.load()
+	defer s.release(c.slots)
 	for next := 0; next < len(batch); {
 		var err error
 		if next, err = c.round(ctx, next); err != nil {
@@ -46,9 +43,18 @@ type settling struct {
 	now     time.Time
 	batch   []queue.Settlement
 	settled []queue.Settled
-	drafts  [][]*draft
+	drafts  [][]*draft // nil where no settlement creates a message
 	tickets []*ticket
-	done    map[index.Slot]bool
+	slots   []index.Slot        // acquired
+	done    map[index.Slot]bool // nil where there is one settlement
+}
+
+// created are the drafts of one settlement.
+func (c *settling) created(i int) []*draft {
+	if c.drafts == nil {
+		return nil
+	}
+	return c.drafts[i]
 }
 
 // round settles from the given settlement on, up to one that creates a message
@@ -57,14 +63,14 @@ type settling struct {
 func (c *settling) round(ctx context.Context, from int) (int, error) {
 	s := c.s
 	var drafts []*draft
-	for _, list := range c.drafts[from:] {
-		drafts = append(drafts, list...)
+	for i := from; i < len(c.batch); i++ {
+		drafts = append(drafts, c.created(i)...)
 	}
 	if err := s.awaitKeys(ctx, drafts); err != nil {
 		return from, err
 	}
 	to := from
-	for ; to < len(c.batch) && !s.anyReserved(c.drafts[to]); to++ {
+	for ; to < len(c.batch) && !s.anyReserved(c.created(to)); to++ {
 		if c.settled[to].Err == nil {
 			c.settled[to].Err = c.settle(to)
 		}
@@ -90,6 +96,9 @@ func (c *settling) abandon() {
 // is out.
 func (c *settling) read(ctx context.Context) {
 	for i := range c.batch {
+		if len(c.batch[i].Create) > 0 && c.drafts == nil {
+			c.drafts = make([][]*draft, len(c.batch))
+		}
 		for _, m := range c.batch[i].Create {
 			d, err := c.s.read(ctx, m)
 			if err != nil {
@@ -103,17 +112,47 @@ func (c *settling) read(ctx context.Context) {
 	}
 }
 
-// find returns the deliveries that are to be settled.
-func (c *settling) find() []index.Slot {
-	c.s.mu.Lock()
-	defer c.s.mu.Unlock()
-	var slots []index.Slot
-	for i := range c.batch {
-		if slot, ok := c.slot(i); ok && !slices.Contains(slots, slot) {
-			slots = append(slots, slot)
+// acquire acquires the deliveries that are to be settled, and reads what the
+// leases do not have of them.
+func (c *settling) acquire(ctx context.Context) error {
+	s := c.s
+	if len(c.batch) > 1 {
+		c.done = make(map[index.Slot]bool, len(c.batch))
+	}
+	s.mu.Lock()
+	read := c.find()
+	free := s.reserve(c.slots)
+	s.mu.Unlock()
+	if !free {
+		read = false // what the leases had may change until they are free
+		if err := s.acquire(ctx, c.slots); err != nil {
+			return err
 		}
 	}
-	return slots
+	if !read {
+		c.load()
+	}
+	return nil
+}
+
+// find finds the deliveries that are to be settled, and reports whether the
+// leases have all their records. The lock is held.
+func (c *settling) find() (read bool) {
+	read = true
+	c.slots = make([]index.Slot, 0, len(c.batch))
+	for i := range c.batch {
+		slot, ok := c.slot(i)
+		if !ok {
+			continue
+		}
+		c.slots = append(c.slots, slot)
+		read = read && c.s.leased(slot) != nil
+	}
+	if len(c.slots) > 1 {
+		slices.Sort(c.slots)
+		c.slots = slices.Compact(c.slots)
+	}
+	return read
 }
 
 // slot is the delivery of a settlement whose lease is not lost. The lock is
@@ -181,9 +220,6 @@ func (c *settling) settle(i int) error {
 	if note == nil && len(b.Results)+len(b.Create) > 0 {
 		return fmt.Errorf("%w: %s", queue.ErrDamaged, b.Lease.Message)
 	}
-	if c.done == nil {
-		c.done = map[index.Slot]bool{}
-	}
 	if note == nil {
 		c.giveBack(slot, e, b)
 		return nil
@@ -201,7 +237,7 @@ func (c *settling) settle(i int) error {
 		d.Due = c.now
 	}
 	t := s.outcome(slot, &d)
-	for _, f := range c.drafts[i] {
+	for _, f := range c.created(i) {
 		c.create(f)
 		c.settled[i].Created = append(c.settled[i].Created, formatID(f.number))
 		if !f.duplicate {
@@ -209,7 +245,7 @@ func (c *settling) settle(i int) error {
 			t.durable = true
 		}
 	}
-	c.done[slot] = true
+	c.settledNow(slot)
 	c.tickets[i] = t
 	s.enqueue(t)
 	return nil
@@ -234,7 +270,14 @@ func (c *settling) giveBack(slot index.Slot, e index.Entry, b *queue.Settlement)
 	e.Flags &^= index.Claimed
 	c.s.index.Set(&e)
 	c.s.index.Unlease(slot)
-	c.done[slot] = true
+	c.settledNow(slot)
+}
+
+// settledNow loses the lease for the settlements after this one.
+func (c *settling) settledNow(slot index.Slot) {
+	if c.done != nil {
+		c.done[slot] = true
+	}
 }
 
 // results returns the recipients that stay pending after some results.
@@ -261,9 +304,10 @@ func results(before []record.Recipient, list []queue.Result, now time.Time) ([]r
 // end. The lock is held.
 func (s *Spool) outcome(slot index.Slot, d *record.Delivery) *ticket {
 	if len(d.Recipients) == 0 {
-		return &ticket{frames: []frame{s.goneFrame(slot)}, apply: func(g *segment, _ []uint32) {
-			s.gone(g, slot)
-		}}
+		t := newTicket()
+		t.frames = append(t.frames, s.goneFrame(slot))
+		t.apply = func(g *segment, _ []uint32) { s.gone(g, slot) }
+		return t
 	}
 	t := s.rewrite(slot, d)
 	stay := t.apply
@@ -278,7 +322,7 @@ func (s *Spool) goneFrame(slot index.Slot) frame {
 	e := s.index.Get(slot)
 	r := record.Gone{ID: e.Message, Destination: e.Destination, Home: s.segments.list[e.Home].number}
 	f := frame{}
-	f.Kind, f.Head = record.KindGone, r.Append(nil)
+	f.Kind, f.Head = record.KindGone, r.Append(make([]byte, 0, 64))
 	return f
 }
 

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/queue"
@@ -49,10 +50,12 @@ type Spool struct {
 	buffers     buffers
 	byHand      bool // maintenance runs when it is called, not by itself
 
+	calls   atomic.Int64  // under way
+	closing atomic.Bool   // no further call is let in
+	idle    chan struct{} // has an element when a call has ended since then
+
 	mu       sync.Mutex // never held while reading or writing a file
 	closed   bool
-	calls    int
-	idle     chan struct{} // closed when the last call ends after Close
 	failure  error
 	index    *index.Index
 	segments segments
@@ -70,7 +73,9 @@ type Spool struct {
 	entering       int           // messages on their way in, for MaxMessages
 
 	queue            []*batch
-	leading          bool // somebody writes the first batch, or is about to
+	leading          bool          // somebody writes the first batch, or is about to
+	syncTime         time.Duration // of the last sync; this and expected are the leader's
+	expected         int           // how many tickets the next batch may have
 	buffer           []byte
 	unsaved          bool
 	saving           bool
@@ -148,7 +153,7 @@ func newSpool(fs vfs.FS, o Options) *Spool {
 		keys:           newKeyTable(),
 		busy:           map[index.Slot]bool{},
 		freed:          make(chan struct{}),
-		idle:           make(chan struct{}),
+		idle:           make(chan struct{}, 1),
 		nextSegment:    1,
 		nextCheckpoint: 1,
 		nextMessage:    1,
@@ -171,21 +176,21 @@ func (s *Spool) begin(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
+	s.calls.Add(1)
+	if s.closing.Load() {
+		s.end()
 		return queue.ErrClosed
 	}
-	s.calls++
 	return nil
 }
 
 func (s *Spool) end() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.calls--
-	if s.closed && s.calls == 0 {
-		close(s.idle)
+	if s.calls.Add(-1) > 0 || !s.closing.Load() {
+		return
+	}
+	select {
+	case s.idle <- struct{}{}:
+	default: // Close has not looked yet
 	}
 }
 
@@ -199,16 +204,16 @@ func (s *Spool) Close() error {
 		return nil
 	}
 	s.closed = true
-	if s.calls == 0 {
-		close(s.idle)
-	}
+	s.closing.Store(true)
 	if s.saver != nil && s.saver.Stop() {
 		s.saving = false
 		s.background.Done()
 	}
 	s.mu.Unlock()
 	s.stop()
-	<-s.idle
+	for s.calls.Load() > 0 {
+		<-s.idle
+	}
 	s.background.Wait()
 	err := s.save()
 	if err == nil {
@@ -239,14 +244,7 @@ func (s *Spool) acquire(ctx context.Context, slots []index.Slot) error {
 	}
 	for {
 		s.mu.Lock()
-		free := true
-		for _, slot := range slots {
-			free = free && !s.busy[slot]
-		}
-		if free {
-			for _, slot := range slots {
-				s.busy[slot] = true
-			}
+		if s.reserve(slots) {
 			s.mu.Unlock()
 			return nil
 		}
@@ -259,6 +257,19 @@ func (s *Spool) acquire(ctx context.Context, slots []index.Slot) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// reserve reserves deliveries if none of them is reserved. The lock is held.
+func (s *Spool) reserve(slots []index.Slot) bool {
+	for _, slot := range slots {
+		if s.busy[slot] {
+			return false
+		}
+	}
+	for _, slot := range slots {
+		s.busy[slot] = true
+	}
+	return true
 }
 
 func (s *Spool) release(slots []index.Slot) {

@@ -2,7 +2,6 @@ package index
 
 import (
 	"math"
-	"slices"
 	"time"
 )
 
@@ -19,12 +18,13 @@ type Bounds struct {
 func (x *Index) Claim(now time.Time, b Bounds, take func(Slot)) (next time.Time, ok bool) {
 	x.now = Micros(now)
 	x.expire(now)
-	c := x.begin(now, b)
-	for len(c.later()) > 0 && x.wake(c.later()[0]) <= x.now {
-		x.place(c.later()[0])
+	for len(x.later.list) > 0 && x.wake(x.later.list[0]) <= x.now {
+		x.place(x.later.list[0])
 	}
+	c := x.begin(now, b)
 	bounded := false
 	for picked := 0; ; {
+		x.steps++
 		l := c.best()
 		if l == nil {
 			break
@@ -33,24 +33,25 @@ func (x *Index) Claim(now time.Time, b Bounds, take func(Slot)) (next time.Time,
 		if lease := x.leases[s]; lease != nil && lease.until.After(now) {
 			x.take(l, s) // the clock went back behind the lease's end
 			x.byEnd.put(lease)
+			c.moved(l)
 			continue
 		}
-		if over := c.over(l); over || picked == b.Max {
+		if c.stepOver(l) {
 			bounded = true
-			if !over {
-				break
-			}
-			c.setAside(l)
 			continue
 		}
-		destination, tenant := l.key.destination, l.key.tenant
+		if picked == b.Max {
+			bounded = true
+			break
+		}
 		take(s)
+		c.moved(l)
 		picked++
 		if c.byDestination != nil {
-			c.byDestination[destination]++
+			c.byDestination[l.key.destination]++
 		}
 		if c.byTenant != nil {
-			c.byTenant[tenant]++
+			c.byTenant[l.key.tenant]++
 		}
 	}
 	c.end()
@@ -65,50 +66,72 @@ type claim struct {
 	x             *Index
 	b             Bounds
 	now           time.Time
-	only          []uint32 // destinations; nil is all
+	only          map[uint32]bool // destinations; nil is all
+	lanes         []*lane         // a heap of their lanes with something due
 	except        map[uint32]bool
 	byDestination map[uint32]int // nil where there is no bound
 	byTenant      map[uint32]int
 	aside         []*lane
+	tenantsAside  []*tenantHeap
 }
 
 func (x *Index) begin(now time.Time, b Bounds) *claim {
 	c := &claim{x: x, b: b, now: now}
-	if len(b.Except) > 0 {
-		c.except = map[uint32]bool{}
-	}
 	if b.PerDestination > 0 {
 		c.byDestination = map[uint32]int{}
 	}
 	if b.PerTenant > 0 {
 		c.byTenant = map[uint32]int{}
 	}
-	for _, name := range b.Except {
-		if d, known := x.names[name]; known {
-			c.except[d] = true
+	c.except = x.numbers(b.Except)
+	if c.only = x.numbers(b.Destinations); c.only == nil {
+		return c
+	}
+	for d := range c.only {
+		if c.except[d] {
+			delete(c.only, d)
+			continue
+		}
+		for n := x.destinations[d].lanes; n != none; n = x.lanes[n].next {
+			x.steps++
+			if l := x.lanes[n]; c.isDue(l) {
+				c.lanes = append(c.lanes, l)
+			}
 		}
 	}
-	if len(b.Destinations) > 0 {
-		c.only = []uint32{}
-	}
-	for _, name := range b.Destinations {
-		if d, known := x.names[name]; known && !c.except[d] && !slices.Contains(c.only, d) {
-			c.only = append(c.only, d)
-		}
+	for i := len(c.lanes)/2 - 1; i >= 0; i-- {
+		c.down(i)
 	}
 	return c
 }
 
-func (c *claim) later() []*lane { return c.x.later.list }
+// numbers are those of the destinations that are known, nil where there is no
+// name.
+func (x *Index) numbers(names []string) map[uint32]bool {
+	if len(names) == 0 {
+		return nil
+	}
+	set := make(map[uint32]bool, len(names))
+	for _, name := range names {
+		if d, known := x.names[name]; known {
+			set[d] = true
+		}
+	}
+	return set
+}
+
+func (c *claim) isDue(l *lane) bool { return l.pile.n > 0 && c.x.wake(l) <= c.x.now }
 
 // best is the lane whose first delivery comes next in order, nil if none is due.
 func (c *claim) best() *lane {
 	x := c.x
 	if c.only != nil {
-		return c.bestOfOnly()
+		if len(c.lanes) == 0 {
+			return nil
+		}
+		return c.lanes[0]
 	}
-	for len(x.due.list) > 0 {
-		l := x.due.list[0]
+	for l := x.due.first(); l != nil; l = x.due.first() {
 		switch {
 		case c.except[l.key.destination]:
 			c.setAside(l)
@@ -121,30 +144,64 @@ func (c *claim) best() *lane {
 	return nil
 }
 
-func (c *claim) bestOfOnly() *lane {
-	x := c.x
-	var best *lane
-	for _, d := range c.only {
-		for n := x.destinations[d].lanes; n != none; n = x.lanes[n].next {
-			l := x.lanes[n]
-			if l.where == inLocal || l.pile.n == 0 || x.wake(l) > x.now {
-				continue
-			}
-			if best == nil || before(x, l, best) {
-				best = l
-			}
-		}
+// moved restores the order after the best lane's first has been taken.
+func (c *claim) moved(l *lane) {
+	if c.only == nil {
+		return
 	}
-	return best
+	if !c.isDue(l) {
+		c.drop()
+	} else {
+		c.down(0)
+	}
 }
 
-// over reports whether a bound keeps the lane's deliveries out.
-func (c *claim) over(l *lane) bool {
-	return c.b.PerDestination > 0 && c.byDestination[l.key.destination] >= c.b.PerDestination ||
-		c.b.PerTenant > 0 && c.byTenant[l.key.tenant] >= c.b.PerTenant
+// drop takes the best of the lanes of some destinations out.
+func (c *claim) drop() {
+	last := len(c.lanes) - 1
+	c.lanes[0] = c.lanes[last]
+	c.lanes[last] = nil
+	c.lanes = c.lanes[:last]
+	c.down(0)
+}
+
+func (c *claim) down(i int) {
+	for {
+		child := 2*i + 1
+		if child >= len(c.lanes) {
+			return
+		}
+		if child+1 < len(c.lanes) && before(c.x, c.lanes[child+1], c.lanes[child]) {
+			child++
+		}
+		if !before(c.x, c.lanes[child], c.lanes[i]) {
+			return
+		}
+		c.lanes[i], c.lanes[child] = c.lanes[child], c.lanes[i]
+		i = child
+	}
+}
+
+// stepOver leaves the best lane out, and with it its tenant, where a bound says
+// so.
+func (c *claim) stepOver(l *lane) bool {
+	tenant := c.b.PerTenant > 0 && c.byTenant[l.key.tenant] >= c.b.PerTenant
+	if !tenant && (c.b.PerDestination <= 0 || c.byDestination[l.key.destination] < c.b.PerDestination) {
+		return false
+	}
+	switch {
+	case c.only != nil:
+		c.drop()
+	case tenant:
+		c.tenantsAside = append(c.tenantsAside, c.x.due.setAside(c.x, l))
+	default:
+		c.setAside(l)
+	}
+	return true
 }
 
 func (c *claim) setAside(l *lane) {
+	c.x.steps++
 	c.x.unplace(l)
 	l.where = inLocal
 	c.aside = append(c.aside, l)
@@ -155,6 +212,9 @@ func (c *claim) end() {
 		l.where = inNone
 		c.x.place(l)
 	}
+	for _, t := range c.tenantsAside {
+		c.x.due.putBack(c.x, t)
+	}
 }
 
 // next is the earliest time at which something the claim admits becomes due.
@@ -162,7 +222,7 @@ func (c *claim) next() (time.Time, bool) {
 	x := c.x
 	wake, found := int64(math.MaxInt64), false
 	if c.only != nil {
-		for _, d := range c.only {
+		for d := range c.only {
 			for n := x.destinations[d].lanes; n != none; n = x.lanes[n].next {
 				if l := x.lanes[n]; l.pile.n > 0 {
 					wake, found = min(wake, x.wake(l)), true
@@ -180,19 +240,30 @@ func (c *claim) next() (time.Time, bool) {
 		}
 	}
 	var end time.Time
-	if c.earliestLease(0, &end) && (!found || end.Before(t)) {
+	if c.anyLeased() && c.earliestLease(0, &end) && (!found || end.Before(t)) {
 		t, found = end, true
 	}
 	return t, found
 }
 
+// anyLeased reports whether a delivery that the claim admits may be leased.
+func (c *claim) anyLeased() bool {
+	for d := range c.only {
+		if c.x.destinations[d].leased > 0 {
+			return true
+		}
+	}
+	return c.only == nil
+}
+
 func (c *claim) admits(d uint32) bool {
-	return !c.except[d] && (c.only == nil || slices.Contains(c.only, d))
+	return !c.except[d] && (c.only == nil || c.only[d])
 }
 
 // earliestLane looks below those that are not admitted only, since a heap's
 // children are never earlier than it.
 func (c *claim) earliestLane(i int, wake *int64, found *bool) {
+	c.x.steps++
 	list := c.x.later.list
 	if i >= len(list) {
 		return
@@ -211,6 +282,7 @@ func (c *claim) earliestLane(i int, wake *int64, found *bool) {
 
 func (c *claim) earliestLease(i int, end *time.Time) bool {
 	x := c.x
+	x.steps++
 	if i >= len(x.byEnd) {
 		return false
 	}

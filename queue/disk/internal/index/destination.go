@@ -44,6 +44,17 @@ func (x *Index) destinationFor(name string) uint32 {
 	return n
 }
 
+// Sweep forgets the postponements that are over, by the time of the last claim,
+// of destinations that nothing waits for.
+func (x *Index) Sweep() {
+	for i := range x.destinations {
+		d := &x.destinations[i]
+		if d.used && d.recorded && d.deliveries == 0 && d.postponed <= x.now {
+			x.Postpone(Postponement{Name: d.name})
+		}
+	}
+}
+
 // forget frees a destination of which there is nothing to know.
 func (x *Index) forget(n uint32) {
 	d := &x.destinations[n]

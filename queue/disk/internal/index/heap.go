@@ -56,6 +56,7 @@ func (x *Index) push(p *pile, s Slot) {
 func (x *Index) remove(p *pile, s Slot) {
 	i := 0
 	for p.at(i) != s {
+		x.steps++
 		i++
 	}
 	last := p.at(p.n - 1)

@@ -11,7 +11,7 @@ type Index struct {
 	lanes     []*lane
 	freeLanes []uint32
 	laneOfKey map[laneKey]uint32
-	due       laneHeap
+	due       dueHeap
 	later     laneHeap
 	now       int64 // the time of the last claim
 
@@ -29,6 +29,7 @@ type Index struct {
 
 	messages int
 	bytes    int64
+	steps    int // taken along chains and piles to find something
 }
 
 // New returns an empty index.
@@ -41,7 +42,7 @@ func New() *Index {
 		leases:    map[Slot]*lease{},
 		now:       math.MinInt64,
 	}
-	x.due.less, x.later.less = before, earlier
+	x.later.less = earlier
 	return x
 }
 

@@ -95,28 +95,27 @@ func (x *Index) place(l *lane) {
 	}
 	if want != l.where {
 		x.unplace(l)
-		if want != inNone {
-			x.heapOf(want).push(x, l, want)
-		}
-		return
 	}
-	if want != inNone {
-		x.heapOf(want).fix(x, l.pos)
+	switch {
+	case want == inDue && l.where == inDue:
+		x.due.fix(x, l)
+	case want == inDue:
+		x.due.push(x, l)
+	case want == inLater && l.where == inLater:
+		x.later.fix(x, l.pos)
+	case want == inLater:
+		x.later.push(x, l, inLater)
 	}
 }
 
 func (x *Index) unplace(l *lane) {
-	if l.where == inDue || l.where == inLater {
-		x.heapOf(l.where).remove(x, l.pos)
+	switch l.where {
+	case inDue:
+		x.due.remove(x, l)
+	case inLater:
+		x.later.remove(x, l.pos)
 	}
 	l.where = inNone
-}
-
-func (x *Index) heapOf(w whichHeap) *laneHeap {
-	if w == inDue {
-		return &x.due
-	}
-	return &x.later
 }
 
 // laneHeap is a heap of lanes that know their places in it.

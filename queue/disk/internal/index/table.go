@@ -40,12 +40,19 @@ func (t *table) head(b uint32) *uint32 { return &t.pages[b/tablePage][b%tablePag
 
 // bucket is the one of a message's buckets with the given number.
 func (t *table) bucket(message uint64, part uint32) uint32 {
-	h := uint32(((message + uint64(part)<<48) * 0x9e3779b97f4a7c15) >> 32)
+	h := hash(message*0x9e3779b97f4a7c15 + uint64(part)*0xd1b54a32d192ed03)
 	b := h & (2*t.round - 1)
 	if b >= t.n {
 		b = h & (t.round - 1)
 	}
 	return b
+}
+
+// hash spreads its argument over all bits, of which a bucket takes the lowest.
+func hash(v uint64) uint32 {
+	v = (v ^ v>>30) * 0xbf58476d1ce4e5b9
+	v = (v ^ v>>27) * 0x94d049bb133111eb
+	return uint32(v >> 32)
 }
 
 func part(message uint64, destination uint32) uint32 {
@@ -106,6 +113,7 @@ func (x *Index) unlink(s Slot) {
 	c, i := x.at(s)
 	p := t.head(x.bucketOf(c, i))
 	for *p != uint32(s) {
+		x.steps++
 		c, i := x.at(Slot(*p))
 		p = &c.next[i]
 	}
@@ -116,7 +124,9 @@ func (x *Index) unlink(s Slot) {
 // chain calls f with the deliveries of a message in one bucket until it says
 // to stop, and reports whether it did.
 func (x *Index) chain(message uint64, part uint32, f func(s Slot, c *chunk, i int) bool) bool {
+	x.steps++
 	for s := *x.table.head(x.table.bucket(message, part)); s != none; {
+		x.steps++
 		c, i := x.at(Slot(s))
 		if c.id[i]>>16 == message && f(Slot(s), c, i) {
 			return true
@@ -160,6 +170,27 @@ func (x *Index) Slots(message uint64) []Slot {
 // Has reports whether the message has a delivery.
 func (x *Index) Has(message uint64) bool {
 	return x.any(message, func(Slot, *chunk, int) bool { return true })
+}
+
+// Some returns one delivery of the message, a leased one where there is one
+// among the first few.
+func (x *Index) Some(message uint64) (found Slot, ok bool) {
+	seen := 0
+	x.any(message, func(s Slot, c *chunk, i int) bool {
+		held := Flags(c.when[i])&leased != 0
+		if !ok || held {
+			found, ok = s, true
+		}
+		seen++
+		return held || seen == 8
+	})
+	return found, ok
+}
+
+// Size is the size of a delivery's content.
+func (x *Index) Size(s Slot) uint32 {
+	c, i := x.at(s)
+	return c.size[i]
 }
 
 // Find returns the delivery of a message at a destination.

@@ -83,11 +83,7 @@ func (f *Frame) Append(b []byte, salt uint64, off int64) []byte {
 
 // placeSum is the sum of a frame's header at its place.
 func placeSum(header []byte, salt uint64, off int64) uint32 {
-	var place [40]byte
-	binary.LittleEndian.PutUint64(place[:], salt)
-	binary.LittleEndian.PutUint64(place[8:], uint64(off))
-	copy(place[16:], header[:24])
-	return Sum(place[:])
+	return AddSum(addWord(addWord(0, salt), uint64(off)), header[:24])
 }
 
 // FrameHeader is a frame without its bytes.

@@ -102,3 +102,15 @@ func Sum(b []byte) uint32 { return AddSum(0, b) }
 func AddSum(sum uint32, b []byte) uint32 {
 	return crc32.Update(sum, crc32.MakeTable(crc32.Castagnoli), b)
 }
+
+// addWord is AddSum of the eight bytes of v. It goes through them one by one:
+// what is handed to package crc32 is allocated.
+func addWord(sum uint32, v uint64) uint32 {
+	table := crc32.MakeTable(crc32.Castagnoli)
+	sum = ^sum
+	for range 8 {
+		sum = table[byte(sum)^byte(v)] ^ sum>>8
+		v >>= 8
+	}
+	return ^sum
+}

@@ -44,6 +44,9 @@ func (m *Message) Append(b []byte) []byte {
 	e.uint(uint64(v.Guarantee))
 	e.uint(uint64(v.Return))
 	e.uint(uint64(len(v.Metadata)))
+	if len(v.Metadata) == 0 {
+		return e
+	}
 	for _, k := range slices.Sorted(maps.Keys(v.Metadata)) {
 		e.string(k)
 		e.string(v.Metadata[k])
