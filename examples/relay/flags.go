@@ -25,7 +25,7 @@ type options struct {
 	maxSize      int64
 	events       string
 	http         string
-	refuseNullMX bool
+	checkRoutes  bool
 	cert, key    string
 }
 
@@ -50,7 +50,7 @@ func parseFlags(args []string, stderr io.Writer) (*options, error) {
 	fs.Int64Var(&o.maxSize, "max-size", 52428800, "largest message accepted, in `BYTES`")
 	fs.StringVar(&o.events, "events", "", "append one JSON object a line to `FILE` (-: standard output; SIGHUP opens it again)")
 	fs.StringVar(&o.http, "http", "", "`ADDR` of /metrics, /healthz and a dashboard")
-	fs.BoolVar(&o.refuseNullMX, "refuse-null-mx", false, "ask DNS at RCPT and refuse domains that take no mail (556 5.1.10)")
+	fs.BoolVar(&o.checkRoutes, "check-routes", false, "ask DNS at RCPT, and refuse domains that do not exist or take no mail")
 	fs.StringVar(&o.cert, "cert", "", "certificate `FILE` (PEM) to offer STARTTLS with")
 	fs.StringVar(&o.key, "key", "", "key `FILE` (PEM) of -cert")
 	if err := cli.Parse(fs, args, stderr, "relay [flags]\n       relay queue [-queue WHERE] list|show ID|flush [DOMAIN]|hold ID|release ID|drop ID [-json]"); err != nil {

@@ -9,7 +9,6 @@ import (
 
 	"github.com/nexthop-mail/nexthop/delivery"
 	"github.com/nexthop-mail/nexthop/examples/internal/smtpd"
-	"github.com/nexthop-mail/nexthop/mx"
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
@@ -20,17 +19,17 @@ type policy struct {
 	domains    []string // canonical
 	subdomains []string // canonical, behind a dot
 
-	// sender, where not nil, is asked at RCPT whether the domain takes mail at all.
+	// sender, where not nil, is asked at RCPT whether there is a way to the domain.
 	sender *delivery.Sender
 }
 
 // recipient decides on one RCPT.
-func (p *policy) recipient(ctx context.Context, t *smtpd.Transaction, _ *queue.Recipient, destination string) smtpd.Reply {
+func (p *policy) recipient(ctx context.Context, t *smtpd.Transaction, r *queue.Recipient, destination string) smtpd.Reply {
 	if !p.isTrusted(t.Client) && !p.isRelayDomain(destination) {
 		return smtpd.Reply{Code: 550, Enhanced: "5.7.1", Text: "relaying denied"}
 	}
 	if p.sender != nil {
-		return p.takesMail(ctx, t.From, destination)
+		return p.takesMail(ctx, t.From, r.Address)
 	}
 	return smtpd.Reply{}
 }
@@ -44,12 +43,17 @@ func (p *policy) isRelayDomain(destination string) bool {
 		slices.ContainsFunc(p.subdomains, func(d string) bool { return strings.HasSuffix(destination, d) })
 }
 
-// takesMail refuses a domain whose DNS says that it takes no mail (RFC 7505 section
-// 4.1). Anything else is for the queue to find out: a doubt is no reason to refuse.
-func (p *policy) takesMail(ctx context.Context, from, destination string) smtpd.Reply {
-	_, err := p.sender.Router.Route(ctx, from, destination)
-	if e, ok := errors.AsType[*mx.Error](err); ok && e.Outcome == mx.NullMX {
-		return smtpd.Reply{Code: e.Code, Enhanced: e.Enhanced, Text: destination + " takes no mail"}
+// takesMail refuses a domain that does not exist or takes no mail, rather than to
+// bounce to it later. Anything else is for the queue to find out: a doubt is no reason
+// to refuse.
+func (p *policy) takesMail(ctx context.Context, from, to string) smtpd.Reply {
+	e, _ := errors.AsType[*delivery.Error](p.sender.CheckRoute(ctx, from, to))
+	if e == nil || e.Temporary() {
+		return smtpd.Reply{}
 	}
-	return smtpd.Reply{}
+	code := e.Code
+	if code == 0 {
+		code = 550
+	}
+	return smtpd.Reply{Code: code, Enhanced: e.Enhanced, Text: e.Reason()}
 }

@@ -70,7 +70,7 @@ func assemble(o *options, stdout, stderr io.Writer) (*parts, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.refuseNullMX {
+	if o.checkRoutes {
 		rules.sender = sender
 	}
 	settings, err := o.settings()

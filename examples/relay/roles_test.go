@@ -124,7 +124,7 @@ func recipients(h *smtptest.Host) (list []string) {
 // TestRefusals: what the relay itself says no to.
 func TestRefusals(t *testing.T) {
 	w := newWorld(t, zone)
-	r := w.relay("-queue", t.TempDir(), "-max-size", "5000", "-refuse-null-mx")
+	r := w.relay("-queue", t.TempDir(), "-max-size", "5000", "-check-routes")
 	s := r.client("127.0.0.1")
 	for _, c := range []struct {
 		name, to, text string
@@ -132,6 +132,7 @@ func TestRefusals(t *testing.T) {
 		enhanced       string
 	}{
 		{"a null MX", "b@nomail.example", "x", 556, "5.1.10"},
+		{"no such domain", "b@nowhere.invalid", "x", 550, "5.1.2"},
 		{"too many hops", "b@example.com", "x\r\n" + strings.Repeat("received: x\r\n", 101), 554, "5.4.6"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
