@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -199,6 +200,50 @@ func agentSource(b *testing.B, addr netip.AddrPort, domains int) {
 			b.Errorf("%d of %d delivered", delivered.Load(), b.N)
 		}
 	})
+	cancel()
+	if err := <-ended; err != nil {
+		b.Error(err)
+	}
+}
+
+// BenchmarkLoneMessage is how long a message takes from the end of Submit to the
+// sink where there is no other and the session is warm.
+func BenchmarkLoneMessage(b *testing.B) {
+	spool, err := disk.Open(b.TempDir(), disk.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer spool.Close()
+	arrived := make(chan time.Time, 1)
+	sink := &Sink{Pipelining: true, Chunking: true}
+	text, err := sink.Start()
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer sink.Close()
+	agent := &delivery.Agent{
+		Queue: spool, Sender: &delivery.Sender{Hello: "from.test", Router: toSink{netip.MustParseAddrPort(text)}},
+		Events: func(e delivery.Event) {
+			if e.Kind == delivery.Delivered {
+				arrived <- e.Time
+			}
+		},
+	}
+	ctx, cancel := context.WithCancel(b.Context())
+	ended := make(chan error)
+	go func() { ended <- agent.Run(ctx) }()
+	body := queue.Bytes(content())
+	var took []time.Duration
+	for b.Loop() {
+		m := &queue.Message{From: "a@from.test", Content: body, Recipients: []queue.Recipient{{Address: "u@d.test"}}}
+		if _, err := agent.Submit(ctx, m); err != nil {
+			b.Fatal(err)
+		}
+		began := time.Now()
+		took = append(took, (<-arrived).Sub(began))
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2])/1000, "µs-median")
 	cancel()
 	if err := <-ended; err != nil {
 		b.Error(err)
