@@ -126,3 +126,39 @@ spare.e.test. A 192.0.2.3
 		})
 	})
 }
+
+func TestFairMessages(t *testing.T) {
+	t.Run("QUE-13 a message to thousands of destinations does not keep the next one waiting", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			const n = 600
+			host := &smtptest.Host{Extensions: full(), Script: []smtptest.Cue{{At: smtptest.Final, Delay: time.Second}}}
+			o := newOffice(t, &smtptest.Internet{
+				Zone:  domains(n, "mx.test.") + "mx.good.test. A 192.0.2.9\ngood.test. MX 10 mx.good.test.\n",
+				Hosts: map[string]*smtptest.Host{"mx.test": host, "mx.good.test": {Extensions: full()}},
+			})
+			o.agent.Settings.Limits.Recipients = 1
+			var to []string
+			for i := range n {
+				to = append(to, fmt.Sprintf("u@d%d.test", i))
+			}
+			o.submit(message(to...))
+			o.submit(message("u@good.test"))
+			o.start()
+			pass(3 * time.Second)
+			got := o.of(delivery.Delivered)
+			good := 0
+			for _, e := range got {
+				if e.Destination == "good.test" {
+					good++
+				}
+			}
+			if good != 1 {
+				t.Errorf("%d of %d delivered after 3 s, and not the message behind", len(got), n)
+			}
+			pass(24 * time.Hour)
+			if got := len(o.of(delivery.Delivered)); got != n+1 {
+				t.Errorf("%d delivered, want %d", got, n+1)
+			}
+		})
+	})
+}

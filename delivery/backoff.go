@@ -1,7 +1,6 @@
 package delivery
 
 import (
-	"context"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/queue"
@@ -68,42 +67,4 @@ func (r *run) revive(s *site, now time.Time) {
 	s.failures, s.until = 0, time.Time{}
 	s.threshold = float64(r.limits().PerSite)
 	r.lift(s, len(s.kept))
-}
-
-// lift lets up to n destinations that were kept back for a site be claimed. The
-// caller holds r.mu.
-func (r *run) lift(s *site, n int) {
-	for destination, k := range s.kept {
-		if n--; n < 0 {
-			break
-		}
-		delete(s.kept, destination)
-		r.lifted = append(r.lifted, lifted{destination, k.single})
-	}
-	if len(r.lifted) > 0 {
-		r.room.set()
-	}
-}
-
-// lifted is a destination whose mail is no longer to be kept back.
-type lifted struct {
-	destination string
-	single      bool
-}
-
-// release tells the queue of destinations that are no longer to be kept back.
-// What it cannot be told is claimed when its time is over.
-func (r *run) release(ctx context.Context) {
-	r.mu.Lock()
-	list := r.lifted
-	r.lifted = nil
-	r.mu.Unlock()
-	for _, l := range list {
-		now := r.agent.clock.now()
-		if l.single {
-			_, _ = queue.Flush(ctx, r.queue, now, queue.Selection{Destination: l.destination})
-		} else {
-			_ = queue.Postpone(ctx, r.queue, now, l.destination, time.Time{})
-		}
-	}
 }

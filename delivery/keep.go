@@ -44,6 +44,7 @@ func (r *run) keepBack(s *site, d *queue.Delivery, until time.Time, single bool)
 	}
 	if len(s.kept) < maxKept {
 		s.kept[destination] = kept{until, single}
+		o.keeper = s
 	}
 	r.mu.Unlock()
 	o.settlement.NotBefore = until
@@ -94,8 +95,8 @@ func (r *run) depart(s *site, list ...*queue.Delivery) {
 	if s.full() {
 		return
 	}
-	if len(s.kept) > 0 && !s.closed(time.Now()) {
-		r.lift(s, max(s.ahead()-s.claimed, 1))
+	if now := time.Now(); len(s.kept) > 0 && !s.closed(now) {
+		r.refill(s, now)
 	}
 	if s.skipped {
 		s.skipped = false

@@ -121,6 +121,9 @@ func (r *run) apply(
 		s.until = now.Add(pausedFor)
 		left = s.empty()
 	}
+	if s.pace > 0 && s.waiting.len() > fewAhead {
+		left = s.empty() // it would wait here for long
+	}
 	return left
 }
 

@@ -20,10 +20,12 @@ type place struct {
 // take sends claimed deliveries on their way.
 func (r *run) take(found []queue.Delivery) {
 	r.leases.add(found)
-	items := r.flocks(found)
+	r.mu.Lock()
+	r.claimed += len(found)
+	r.mu.Unlock()
+	items := r.flocks(r.share(found))
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.claimed += len(found)
 	for _, item := range items {
 		d := item.delivery
 		p := r.places[d.Lease.Destination]
@@ -117,6 +119,7 @@ func (r *run) enqueue(list ...part) {
 		if at := r.places[p.delivery.Lease.Destination]; at != nil {
 			at.site = s
 		}
+		s.coming = max(s.coming-1, 0)
 		switch {
 		case r.draining:
 			back = append(back, surplus{part: p})

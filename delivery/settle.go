@@ -17,6 +17,7 @@ type outcome struct {
 	notices    []notice  // of settlement.Create
 	postpone   bool      // the whole destination until NotBefore, and not the delivery
 	postponed  time.Time // where that was done
+	keeper     *site     // for which it is kept back; nil where nothing lifts that before its time
 }
 
 // settler hands outcomes to the queue: all that are ready at once, so that they
@@ -121,28 +122,36 @@ func (s *settler) settle(r *run, batch []outcome, list []queue.Settlement) {
 	}
 }
 
+// postponement is until when a destination is kept back, and for whom.
+type postponement struct {
+	until  time.Time
+	keeper *site
+}
+
 // postpone keeps back the destinations of what is given back to wait. Where the
-// queue has no such ability each delivery waits by itself.
+// queue has no such ability each delivery waits by itself; where a destination
+// has been let go again in the meantime nothing waits.
 func (r *run) postpone(batch []outcome) {
-	var until map[string]time.Time
+	var list map[string]postponement
 	for i := range batch {
 		o := &batch[i]
 		if !o.postpone {
 			continue
 		}
-		if until == nil {
-			until = make(map[string]time.Time)
+		if list == nil {
+			list = make(map[string]postponement)
 		}
-		at, known := until[o.settlement.Lease.Destination]
-		if !known || o.settlement.NotBefore.Before(at) {
-			until[o.settlement.Lease.Destination] = o.settlement.NotBefore
+		p, known := list[o.settlement.Lease.Destination]
+		if !known || o.settlement.NotBefore.Before(p.until) {
+			list[o.settlement.Lease.Destination] = postponement{o.settlement.NotBefore, o.keeper}
 		}
 	}
-	for destination, at := range until {
-		now := r.agent.clock.now()
-		if queue.Postpone(context.WithoutCancel(r.work), r.queue, now, destination, at) != nil {
-			delete(until, destination)
+	for destination, p := range list {
+		if !r.postponeOne(destination, &p) {
+			delete(list, destination)
+			continue
 		}
+		list[destination] = p
 	}
 	for i := range batch {
 		o := &batch[i]
@@ -150,12 +159,42 @@ func (r *run) postpone(batch []outcome) {
 			continue
 		}
 		var done bool
-		if o.postponed, done = until[o.settlement.Lease.Destination]; done {
-			o.settlement.NotBefore = time.Time{}
+		var p postponement
+		if p, done = list[o.settlement.Lease.Destination]; done {
+			o.postponed, o.settlement.NotBefore = p.until, time.Time{}
 		} else {
 			o.postpone = false
 		}
 	}
+}
+
+// postponeOne keeps one destination back, unless it has been let go again. It is
+// false where the queue cannot.
+func (r *run) postponeOne(destination string, p *postponement) bool {
+	if !r.keeps(p.keeper, destination) {
+		p.until = time.Time{}
+		return true
+	}
+	ctx := context.WithoutCancel(r.work)
+	if queue.Postpone(ctx, r.queue, r.agent.clock.now(), destination, p.until) != nil {
+		return false
+	}
+	if !r.keeps(p.keeper, destination) {
+		p.until = time.Time{}
+		_ = queue.Postpone(ctx, r.queue, r.agent.clock.now(), destination, p.until)
+	}
+	return true
+}
+
+// keeps reports whether a destination is still kept back for a site.
+func (r *run) keeps(s *site, destination string) bool {
+	if s == nil {
+		return true
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, still := s.kept[destination]
+	return still
 }
 
 // again is when a delivery may be claimed again; never where nothing of it is

@@ -251,8 +251,8 @@ func (r *run) uncount(s *site) {
 func (r *run) retryAt(s *site) time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if soon := time.Now().Add(minCrowded); s.until.Before(soon) {
-		return soon
+	if now := time.Now(); !s.closed(now) {
+		return s.promise(now)
 	}
 	return s.until
 }

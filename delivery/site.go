@@ -27,6 +27,8 @@ type site struct {
 	// its turn, as far as can be told.
 	kept     map[string]kept
 	promised time.Time
+	coming   int // lifted and not claimed yet, about
+	refilled time.Time
 	skipped  bool // its destinations were left out of the last claim
 }
 
@@ -50,7 +52,7 @@ const (
 // half a second, so that a slow one does not fill the memory that the others
 // need.
 func (s *site) ahead() int {
-	if s.failures > 0 || s.paused || s.pace > 0 {
+	if s.slow() {
 		return fewAhead
 	}
 	if s.took == 0 {
@@ -60,6 +62,10 @@ func (s *site) ahead() int {
 	return max(int(s.size)*turns, minAhead)
 }
 
+// slow reports whether attempts are made one at a time: to find out whether the
+// site works again, or because it defers everything.
+func (s *site) slow() bool { return s.failures > 0 || s.paused || s.pace > 0 }
+
 // full reports whether no more is to be claimed for the site just now.
 func (s *site) full() bool { return s.claimed >= max(s.ahead()/2, 1) }
 
@@ -67,6 +73,9 @@ func (s *site) full() bool { return s.claimed >= max(s.ahead()/2, 1) }
 func (s *site) promise(now time.Time) time.Time {
 	if s.promised.Before(now) {
 		s.promised = now
+	}
+	if s.slow() {
+		return now.Add(maxCrowded) // refill sees to it
 	}
 	s.promised = s.promised.Add(max(s.pace, s.took/time.Duration(s.limit())))
 	return clampTime(s.promised, now.Add(minCrowded), now.Add(maxCrowded))
@@ -85,7 +94,7 @@ func clampTime(t, least, most time.Time) time.Time {
 
 // limit is how many attempts may be under way.
 func (s *site) limit() int {
-	if s.failures > 0 || s.paused || s.pace > 0 {
+	if s.slow() {
 		return 1
 	}
 	return max(int(s.size), 1)

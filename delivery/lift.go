@@ -1,0 +1,112 @@
+package delivery
+
+import (
+	"context"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+// lifted is a destination whose mail is no longer to be kept back: all of it, or
+// no more than a few deliveries for the site's next attempts.
+type lifted struct {
+	destination string
+	single      bool
+	site        *site // where no more than few are wanted
+	few         int
+}
+
+// lift lets up to n destinations that were kept back for a site be claimed. The
+// caller holds r.mu.
+func (r *run) lift(s *site, n int) {
+	for destination, k := range s.kept {
+		if n--; n < 0 {
+			break
+		}
+		delete(s.kept, destination)
+		r.lifted = append(r.lifted, lifted{destination: destination, single: k.single})
+	}
+	if len(r.lifted) > 0 {
+		r.room.set()
+	}
+}
+
+// fewKept is of how many destinations at most a few deliveries each are claimed.
+const fewKept = 4
+
+// refill gives a site mail of the destinations that were kept back for it. Where
+// they are few, or the site is slow, it gets as many deliveries as it has room
+// for, and the rest stays where it is; where they are many they are let go, less
+// those that were let go a moment ago and are on their way. The caller holds
+// r.mu.
+func (r *run) refill(s *site, now time.Time) {
+	if now.Sub(s.refilled) > minCrowded {
+		s.coming = 0
+	}
+	n := min(s.ahead()-s.claimed-s.coming, len(s.kept))
+	if n <= 0 {
+		return
+	}
+	s.refilled = now
+	if s.slow() || len(s.kept) <= fewKept {
+		n = min(n, fewKept)
+		room := s.ahead() - s.claimed - s.coming
+		from := len(r.lifted)
+		r.lift(s, n)
+		for i := from; i < len(r.lifted); i++ {
+			r.lifted[i].site, r.lifted[i].few = s, (room+n-1)/n
+			s.coming += r.lifted[i].few
+		}
+		return
+	}
+	s.coming += n
+	r.lift(s, n)
+}
+
+// release tells the queue of destinations that are no longer to be kept back.
+// What it cannot be told is claimed when its time is over.
+func (r *run) release(ctx context.Context) {
+	r.mu.Lock()
+	list := r.lifted
+	r.lifted = nil
+	r.mu.Unlock()
+	for _, l := range list {
+		now := r.agent.clock.now()
+		switch {
+		case l.single:
+			_, _ = queue.Flush(ctx, r.queue, now, queue.Selection{Destination: l.destination})
+		case queue.Postpone(ctx, r.queue, now, l.destination, time.Time{}) == nil && l.site != nil:
+			r.claimFew(ctx, l)
+		}
+	}
+}
+
+// claimFew claims some deliveries of a destination, and keeps the others back.
+func (r *run) claimFew(ctx context.Context, l lifted) {
+	now := r.agent.clock.now()
+	found, err := r.queue.Claim(ctx, now, queue.ClaimOptions{
+		Max: l.few, Lease: leaseLength, Destinations: []string{l.destination},
+	})
+	if err != nil {
+		return
+	}
+	more := !found.Next.IsZero() && !found.Next.After(now)
+	if more {
+		until := now.Add(maxCrowded)
+		if queue.Postpone(ctx, r.queue, now, l.destination, until) != nil {
+			more = false
+		}
+	}
+	s := l.site
+	r.mu.Lock()
+	s.coming = max(s.coming-l.few, 0) + len(found.Deliveries)
+	if more && s.kept != nil {
+		s.kept[l.destination] = kept{until: now.Add(maxCrowded)}
+	}
+	if len(found.Deliveries) == 0 {
+		r.refill(s, time.Now())
+	}
+	r.mu.Unlock()
+	r.take(found.Deliveries)
+	r.report(found.Unreadable)
+}
