@@ -15,8 +15,8 @@ const (
 	asked    = "<challenge>"
 )
 
-// leastSecret is how short a part of a secret may be to be told from the words of
-// a reply.
+// leastSecret is how long a part of a secret is to be told from the words of a
+// reply.
 const leastSecret = 8
 
 // veil is what a response is shown as. What says nothing is shown as it is.
@@ -48,15 +48,15 @@ func (l secrets) hide(line []byte) []byte {
 	return append(bytes.Clone(line[:code]), withheld...)
 }
 
-// repeatedIn reports whether text has a secret in it, or a word that is a long
-// part of one, as where a server has folded it.
+// repeatedIn reports whether text has a secret in it, or a part of one, as where a
+// server has folded it.
 func (l secrets) repeatedIn(text []byte) bool {
 	for _, s := range l {
 		if bytes.Contains(text, []byte(s)) {
 			return true
 		}
-		for word := range bytes.FieldsSeq(text) {
-			if word = bytes.Trim(word, `"'<>()[],.:;`); len(word) >= leastSecret && strings.Contains(s, string(word)) {
+		for i := leastSecret; i <= len(text); i++ {
+			if strings.Contains(s, string(text[i-leastSecret:i])) {
 				return true
 			}
 		}
