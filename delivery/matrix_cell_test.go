@@ -1,6 +1,7 @@
 package delivery_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/nexthop-mail/nexthop/delivery"
 	"github.com/nexthop-mail/nexthop/delivery/smtptest"
+	"github.com/nexthop-mail/nexthop/mx"
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
@@ -27,6 +29,11 @@ func playCell(t *testing.T, stage, fault, want string, extensions []string, warm
 		Hosts: map[string]*smtptest.Host{"mx1.e.test": primary, "mx2.e.test": secondary},
 	}).Start(t)
 	sender := &delivery.Sender{Hello: "from.test", Resolver: in, Dial: in.DialContext, MaxIdle: -1}
+	if stage == "auth" {
+		primary.Extensions = append(slices.Clone(extensions), "AUTH PLAIN")
+		primary.Users, primary.Allow = map[string]string{"user": password}, []smtptest.Rule{smtptest.RuleAuthClear}
+		sender.Router = firstLogsIn{delivery.ByMX(&mx.Router{Resolver: in})}
+	}
 	if warm || stage == "rset" {
 		sender.MaxIdle = 0
 		if _, err := sender.Send(t.Context(), message("first@e.test")); err != nil {
@@ -55,6 +62,18 @@ func playCell(t *testing.T, stage, fault, want string, extensions []string, warm
 		t.Errorf("took %v", took)
 	}
 	checkCell(t, report, []*smtptest.Host{primary, secondary})
+}
+
+// firstLogsIn is a Router whose first host has a login, and consent to use it in
+// clear.
+type firstLogsIn struct{ delivery.Router }
+
+func (f firstLogsIn) Route(ctx context.Context, from, domain string) (mx.Route, error) {
+	route, err := f.Router.Route(ctx, from, domain)
+	if err == nil {
+		route.Hosts[0].Login, route.Hosts[0].TLS = user(), mx.TLSNone
+	}
+	return route, err
 }
 
 // cellCue is a fault at its place in the dialogue.

@@ -121,6 +121,29 @@ two-replies      N
 after-close      N
 `
 
+// AUTH, to a primary with a login. Whatever it says, no mail bounces for it.
+const atAuth = `
+                 auth
+4yz              N
+5yz              N
+421              N
+421-close        N
+close            N
+reset            N
+stall            N
+stop-reading     N
+drip             N
+garbage          N
+bare-digits      D
+two-codes        N
+100000-lines     N
+10MiB-line       N
+control          D
+early            N
+two-replies      N
+after-close      N
+`
+
 // matrixFault makes the cue of a fault; good is the reply the stage is owed.
 func matrixFault(name, good string) smtptest.Cue {
 	code := good[:3]
@@ -180,6 +203,8 @@ func matrixStage(name string) (at smtptest.Stage, nth int, good string) {
 		return smtptest.Handshake, 0, "220 what"
 	case "hello-tls":
 		return smtptest.HelloTLS, 0, "250 mx1.e.test"
+	case "auth":
+		return smtptest.Auth, 0, "235 welcome"
 	case "mail":
 		return smtptest.Mail, 0, "250 ok"
 	case "rcpt-1":
@@ -226,6 +251,7 @@ func TestDialogueMatrix(t *testing.T) {
 		{name: "step by step", grid: stepByStep},
 		{name: "in groups", grid: inGroups, extensions: []string{"PIPELINING"}},
 		{name: "at RSET", grid: atReset},
+		{name: "QUE-15 at AUTH", grid: atAuth},
 		{name: "in one group", grid: inOneGroup, extensions: []string{"PIPELINING", "CHUNKING"}, warm: true},
 	} {
 		cells := matrixCells(m.grid)

@@ -130,7 +130,7 @@ func (a *authentication) say(line, shown string) (Reply, *Error) {
 
 // answer answers one challenge.
 func (a *authentication) answer(r *Reply) (Reply, *Error) {
-	challenge, err := decodeChallenge(r.Text)
+	given, err := decodeChallenge(r.Text)
 	if err != nil {
 		return Reply{}, a.cancel(err)
 	}
@@ -138,7 +138,7 @@ func (a *authentication) answer(r *Reply) (Reply, *Error) {
 	if a.held {
 		// Whatever the server asks for, it comes first (RFC 4954 section 4).
 		a.pending, a.held = nil, false
-	} else if response, err = a.client.Next(challenge); err != nil {
+	} else if response, err = a.client.Next(given); err != nil {
 		return Reply{}, a.cancel(err)
 	}
 	encoded := base64.StdEncoding.EncodeToString(response)

@@ -107,6 +107,15 @@ func TestAuthChallenges(t *testing.T) {
 			r.t.Errorf("%d lines, %v", n, e)
 		}
 	})
+	repeated := base64.StdEncoding.EncodeToString([]byte("a nonce of the client's"))
+	with(t, "a challenge may repeat what was sent", authHost("CRAM-MD5", challenge("334 "+repeated)...), func(r *rig) {
+		r.open()
+		c := &talker{name: "CRAM-MD5", initial: []byte("a nonce of the client's"), responses: [][]byte{nil}}
+		wantErr(r.t, r.s.Auth(r.t.Context(), c), smtp.StageAuth, smtp.Replied)
+		if strings.Join(c.heard, "") != "a nonce of the client's" {
+			r.t.Errorf("heard %q", c.heard)
+		}
+	})
 	with(t, "what the mechanism has no answer to is cancelled", authHost("CRAM-MD5", challenge("334 YWJj")...), func(r *rig) {
 		r.open()
 		c := &talker{name: "CRAM-MD5", err: errors.New("what?")}

@@ -223,16 +223,21 @@ func (r *reader) reply(f form) (Reply, error) {
 		if err != nil {
 			return Reply{}, err
 		}
-		raw = r.secrets.hide(raw)
+		shown := r.secrets.hide(raw)
+		if !f.auth || !isChallenge(raw) {
+			raw = shown
+		} else {
+			shown = asked(raw)
+		}
 		if r.trace != nil {
-			r.trace(Line{Text: string(appendEscaped(nil, shownReply(raw, f), false))})
+			r.trace(Line{Text: string(appendEscaped(nil, shown, false))})
 		}
 		code, last, text, bad := parseLine(raw)
 		if bad == "" && lines > 1 && code != rep.Code {
 			bad = errCodesDiffer
 		}
 		if bad != "" {
-			return Reply{}, badReply(bad, raw)
+			return Reply{}, badReply(bad, shown)
 		}
 		if lines > 1 {
 			r.text = append(r.text, '\n')

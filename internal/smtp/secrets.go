@@ -10,9 +10,9 @@ import (
 type secrets []string
 
 const (
-	veiled   = "<secret>"
-	withheld = "<text withheld: it repeats what AUTH sent>"
-	asked    = "<challenge>"
+	veiled    = "<secret>"
+	withheld  = "<text withheld: it repeats what AUTH sent>"
+	challenge = "<challenge>"
 )
 
 // leastSecret is how long a part of a secret is to be told from the words of a
@@ -64,11 +64,16 @@ func (l secrets) repeatedIn(text []byte) bool {
 	return false
 }
 
-// shownReply is what a reply line is shown as. A challenge is left out: whoever
-// has the trace could try passwords on it.
-func shownReply(line []byte, f form) []byte {
-	if f.auth && bytes.HasPrefix(line, []byte("334")) && len(line) > 4 {
-		return append(bytes.Clone(line[:4]), asked...)
+// isChallenge reports whether a line is part of a 334 reply. It goes to the
+// mechanism as it is: a challenge repeats what was sent for good reason, such as
+// the client's nonce.
+func isChallenge(line []byte) bool { return bytes.HasPrefix(line, []byte("334")) }
+
+// asked is what a challenge is shown as: whoever has the trace could try passwords
+// on it.
+func asked(line []byte) []byte {
+	if len(line) <= 4 {
+		return line
 	}
-	return line
+	return append(bytes.Clone(line[:4]), challenge...)
 }
