@@ -85,8 +85,8 @@ func TestClientCertificate(t *testing.T) {
 		login *smarthost.Login
 		shown int
 	}{
-		"TLS-8 none where the login has none": {user(), 0},
-		"TLS-8 the login's own":               {&smarthost.Login{User: "user", Password: password, Certificate: &ours}, 2},
+		"none where the login has none": {user(), 0},
+		"the login's own":               {&smarthost.Login{User: "user", Password: password, Certificate: &ours}, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			host := submits(ca, "PLAIN")

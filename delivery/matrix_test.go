@@ -251,7 +251,7 @@ func TestDialogueMatrix(t *testing.T) {
 		{name: "step by step", grid: stepByStep},
 		{name: "in groups", grid: inGroups, extensions: []string{"PIPELINING"}},
 		{name: "at RSET", grid: atReset},
-		{name: "QUE-15 at AUTH", grid: atAuth},
+		{name: "EXT-20 at AUTH", grid: atAuth},
 		{name: "in one group", grid: inOneGroup, extensions: []string{"PIPELINING", "CHUNKING"}, warm: true},
 	} {
 		cells := matrixCells(m.grid)
