@@ -124,19 +124,19 @@ func (r *relay) event(e delivery.Event) {
 }
 
 // await waits for an event of one kind, at most as long as the patience lasts.
-func (r *relay) await(ctx context.Context, kind delivery.EventKind, patience time.Duration) (e delivery.Event, ok bool) {
+func (r *relay) await(ctx context.Context, kind delivery.EventKind, patience time.Duration) bool {
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	for {
 		select {
 		case e := <-r.events:
 			if e.Kind == kind {
-				return e, true
+				return true
 			}
 		case <-timer.C:
-			return e, false
+			return false
 		case <-ctx.Done():
-			return e, false
+			return false
 		}
 	}
 }

@@ -107,7 +107,7 @@ func (s *story) primaryDown(ctx context.Context) {
 	s.fellThrough("when it was down, the sender fell through to mx2", r, "mail.example.com", relayName)
 	attempts := 0
 	for range 2 {
-		if _, ok := s.world.mx2.await(ctx, delivery.Deferred, s.plan.patience); ok {
+		if s.world.mx2.await(ctx, delivery.Deferred, s.plan.patience) {
 			attempts++
 		}
 	}
@@ -127,7 +127,7 @@ func (s *story) primaryBack(ctx context.Context) error {
 		}
 		s.say("mail", "is back")
 	}
-	_, delivered := s.world.mx2.await(ctx, delivery.Delivered, s.plan.patience)
+	delivered := s.world.mx2.await(ctx, delivery.Delivered, s.plan.patience)
 	s.add("mx2 handed it on when the primary was back", delivered, "nothing for %v", s.plan.patience)
 	s.has("the primary has it octet for octet, once, below mx2's Received field", s.world.mail, before, text("two"), true)
 	asked, dialled := s.world.mx2.eyes.testimony()
@@ -163,13 +163,13 @@ func (s *story) smartHosts(ctx context.Context) error {
 
 	s.fellThrough("with a smart host down, the sender fell through to the next in its table",
 		s.send(ctx, "three"), "smart.example.net", relayName)
-	_, deferred := s.world.mx2.await(ctx, delivery.Deferred, s.plan.patience)
+	deferred := s.world.mx2.await(ctx, delivery.Deferred, s.plan.patience)
 	s.add("where it waited", deferred, "not deferred")
 	if err := s.world.smart.up(); err != nil {
 		return err
 	}
 	s.say("smart", "is back")
-	_, delivered := s.world.mx2.await(ctx, delivery.Delivered, s.plan.patience)
+	delivered := s.world.mx2.await(ctx, delivery.Delivered, s.plan.patience)
 	s.add("mx2 handed it on when the smart host was back", delivered, "nothing for %v", s.plan.patience)
 	s.has("the smart host has it octet for octet, once, below mx2's Received field", s.world.smart, 0, text("three"), true)
 	s.nobodyElse(before)
