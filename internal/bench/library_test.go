@@ -21,12 +21,19 @@ const libraryMessages = 20_000
 const libraryTime = time.Minute
 
 // compareLibrary sets the library, from Submit to the sink with a durable queue
-// between, beside a bare source that sends the same over kept connections.
+// between, beside two bare sources that send the same
+// over kept connections: one in Go, and smtp-source.
 func compareLibrary(t *testing.T, to *table, _ candidate) {
 	t.Run("nexthop", func(t *testing.T) {
-		used, took := measureLibrary(t, libraryMessages)
+		used, took := measureProgram(t, libraryMessages, "-queue", filepath.Join(diskFolder(t), "queue"), "-dns", dnsAddr,
+			"-submitters", strconv.Itoa(sessions), "-cpuprofile", *profile)
 		to.add("library", "messages/s", nexthop, libraryMessages/took.Seconds(), gate{})
 		to.add("library", "CPU ms/message", nexthop, ms(used)/libraryMessages, gate{over: bare, bound: 2.5})
+	})
+	t.Run("bare", func(t *testing.T) {
+		used, took := measureProgram(t, libraryMessages, "-bare", sinkAddr)
+		to.add("library", "messages/s", bareGo, libraryMessages/took.Seconds(), gate{})
+		to.add("library", "CPU ms/message", bareGo, ms(used)/libraryMessages, gate{})
 	})
 	t.Run("source", func(t *testing.T) {
 		sink := startSink(t)
@@ -45,19 +52,16 @@ func compareLibrary(t *testing.T, to *table, _ candidate) {
 	})
 }
 
-// measureLibrary runs the program that submits messages through the library, and
-// returns its processor time and the time to the last arrival.
-func measureLibrary(t *testing.T, messages int) (used, took time.Duration) {
+// measureProgram runs the program that sends messages, through the library or
+// without it, and returns its processor time and the time to the last arrival.
+func measureProgram(t *testing.T, messages int, args ...string) (used, took time.Duration) {
 	t.Helper()
 	sink := startSink(t)
 	ctx, cancel := context.WithTimeout(t.Context(), libraryTime)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, os.Getenv(submitPath), "-queue", filepath.Join(diskFolder(t), "queue"), "-dns", dnsAddr,
-		"-to", "user@"+oneDomain, "-messages", strconv.Itoa(messages), "-size", strconv.Itoa(size), "-submitters", strconv.Itoa(sessions))
+	args = append(args, "-to", "user@"+oneDomain, "-messages", strconv.Itoa(messages), "-size", strconv.Itoa(size))
+	cmd := exec.CommandContext(ctx, os.Getenv(submitPath), args...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGQUIT) }
-	if *profile != "" {
-		cmd.Args = append(cmd.Args, "-cpuprofile", *profile)
-	}
 	began := time.Now()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)

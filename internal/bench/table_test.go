@@ -87,11 +87,14 @@ func (t *table) add(name, unit, candidate string, figure float64, g gate) {
 	}
 }
 
-// columns are the candidates that the table shows, and the bare source.
-var columns = [...]string{nexthop, postfix, exim, bare}
+// columns are the candidates that the table shows, and the bare sources.
+var columns = [...]string{nexthop, postfix, exim, bareGo, bare}
 
-// bare is smtp-source straight to the sink.
-const bare = "smtp-source"
+// The bare sources, straight to the sink: one in Go, and smtp-source.
+const (
+	bareGo = "bare Go"
+	bare   = "smtp-source"
+)
 
 // write writes the medians as a table in Markdown.
 func (t *table) write(to io.Writer) error {

@@ -35,8 +35,13 @@ func main() {
 	flag.IntVar(&j.messages, "messages", 1000, "how many")
 	flag.IntVar(&j.size, "size", 10<<10, "octets of each")
 	flag.IntVar(&j.submitters, "submitters", 100, "how many are submitted at once")
+	sink := flag.String("bare", "", "send straight to this address instead, without the library")
 	flag.Parse()
-	if err := j.run(context.Background()); err != nil {
+	run := func() error { return j.run(context.Background()) }
+	if *sink != "" {
+		run = func() error { return j.bare(*sink) }
+	}
+	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "submit:", err)
 		os.Exit(1)
 	}
