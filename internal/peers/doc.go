@@ -8,7 +8,7 @@
 // .peers at the root of the repository (make setup). A test package
 //
 //   - calls [Main] from its TestMain, which starts the test binary again in new
-//     mount and network namespaces: all of 127.0.0.0/8 with every port is free
+//     mount, network and process namespaces: all of 127.0.0.0/8 with every port is free
 //     there, and nothing leaves the machine;
 //   - describes a server as a [Server], with its package, its files and its
 //     command, and calls Start. The server sees an overlay of its package and

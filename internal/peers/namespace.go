@@ -16,9 +16,9 @@ import (
 // of its own.
 const inside = "NEXTHOP_PEERS_INSIDE"
 
-// Main runs the tests of m in new mount and network namespaces, and returns the
-// exit code. before, if not nil, runs outside of them first; what it returns is
-// added to the environment.
+// Main runs the tests of m in new mount, network and process namespaces, and
+// returns the exit code. before, if not nil, runs outside of them first; what it
+// returns is added to the environment.
 func Main(m *testing.M, before func() ([]string, error)) int {
 	if os.Getenv(inside) != "" {
 		if err := enter(); err != nil {
@@ -50,7 +50,7 @@ func again(before func() ([]string, error)) (int, error) {
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Env = os.Stdin, os.Stdout, os.Stderr, env
 	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET,
+		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWPID,
 		Pdeathsig:  syscall.SIGKILL,
 	}
 	err := cmd.Run()
@@ -64,10 +64,14 @@ func again(before func() ([]string, error)) (int, error) {
 	return 0, nil
 }
 
-// enter makes the new namespaces usable: mounts stay inside, and loopback is up.
+// enter makes the new namespaces usable: mounts stay inside, /proc shows the
+// processes inside, which all end with this one, and loopback is up.
 func enter() error {
 	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("making mounts private: %w", err)
+	}
+	if err := syscall.Mount("proc", "/proc", "proc", 0, ""); err != nil {
+		return fmt.Errorf("mounting /proc: %w", err)
 	}
 	return loopbackUp()
 }
