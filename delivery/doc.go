@@ -39,8 +39,24 @@
 // delivered, so that a program which sends one message to one recipient needs
 // no more than the error.
 //
+// # An agent
+//
+// An [Agent] delivers what is in a queue (package queue) and keeps at it:
+//
+//  1. [Agent.Submit] puts a message there, or refuses what can never go;
+//  2. [Agent.Run] claims what is due, a bounded number ahead, and sends what
+//     leads to the same hosts over the same connections, within [Limits];
+//  3. every outcome is settled in the queue, with the next attempt by the
+//     [Schedule] and the report that a failure causes, in one step;
+//  4. then the Events hook is told.
+//
+// A site, which is all destinations with the same hosts, whose hosts are down
+// costs one attempt each time the schedule allows one, however many messages
+// wait for it. Waiting is charged to no message.
+//
 // # Concurrency
 //
 // A Sender is safe for concurrent use once its fields are set. It keeps
-// sessions open between calls; Close ends them.
+// sessions open between calls; Close ends them. So is an Agent; Run ends every
+// goroutine and every connection it has begun.
 package delivery
