@@ -39,6 +39,7 @@ func TestContent(t *testing.T) {
 		"dots":                       ".\r\n..\r\n.x\r\n\r\n.\r\n",
 		"a line longer than buffers": "X: " + strings.Repeat("y", 3*inBuffer+1) + "\r\nnext\r\n",
 		"a dot begins a long line":   "." + strings.Repeat("y", 3*inBuffer+1) + "\r\n.\r\n",
+		"a long line of dots":        "y" + strings.Repeat(".", 3*inBuffer) + "\r\n",
 		"10 KiB":                     strings.Repeat(line, 142),
 		"what goes to a file":        strings.Repeat(line, inMemory/72+10),
 		"octets":                     "\x00\xff\x80\r\n",
