@@ -52,9 +52,16 @@ func join(first, next Answer) Answer {
 	return next
 }
 
-// ask asks once, and holds the answer to what Resolver promises.
-func ask(ctx context.Context, r Resolver, name string, t Type) (Answer, error) {
-	a, err := r.Resolve(ctx, name, t)
+// ask asks once, and holds the answer to what Resolver promises. A Resolver that
+// panics has not answered: it is called by goroutines in which nobody else could
+// keep that from ending the program.
+func ask(ctx context.Context, r Resolver, name string, t Type) (a Answer, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			a, err = checked(ctx, Answer{}, fmt.Errorf("the resolver panicked: %v", v), name, t)
+		}
+	}()
+	a, err = r.Resolve(ctx, name, t)
 	return checked(ctx, a, err, name, t)
 }
 
