@@ -228,9 +228,6 @@ func (l *life) claim() error {
 	if err != nil {
 		return err
 	}
-	if len(got.Unreadable) > 0 {
-		return fmt.Errorf("unreadable: %w", got.Unreadable[0].Err)
-	}
 	l.flight = nil
 	once := false
 	for _, d := range got.Deliveries {
@@ -246,6 +243,9 @@ func (l *life) claim() error {
 		l.saved()
 	}
 	l.claims = append(l.claims, got.Deliveries...)
+	if len(got.Unreadable) > 0 { // the others were handed out all the same
+		return fmt.Errorf("unreadable: %w", got.Unreadable[0].Err)
+	}
 	return nil
 }
 
