@@ -33,8 +33,8 @@ func (r *run) claims(ctx context.Context) error {
 		}
 		found, err := r.queue.Claim(ctx, r.agent.clock.now(), want)
 		switch {
-		case ctx.Err() != nil && err != nil:
-			return nil
+		case err != nil && ctx.Err() != nil:
+			continue // to the end
 		case errors.Is(err, queue.ErrClosed):
 			return err
 		case err != nil:

@@ -28,22 +28,22 @@ func verdictOf(report *Report) (l lesson) {
 	return l
 }
 
-func (rr *RecipientReport) lesson() lesson {
-	e := rr.Err
+func (r *RecipientReport) lesson() lesson {
+	e := r.Err
 	switch {
-	case rr.Outcome == queue.Delivered:
+	case r.Outcome == queue.Delivered:
 		return works
 	case e == nil, e.Stage == StageMessage:
 		return nothing
-	case rr.Outcome == queue.Unknown:
+	case r.Outcome == queue.Unknown:
 		return later
 	case e.Remembered:
 		return remembered
 	case e.LoginRefused():
 		return refusedLogin
-	case rr.Outcome == queue.Failed && e.Replied() && e.Stage >= StageMail:
+	case r.Outcome == queue.Failed && e.Replied() && e.Stage >= StageMail:
 		return works
-	case rr.Outcome == queue.Failed:
+	case r.Outcome == queue.Failed:
 		return nothing
 	case e.Stage < StageMail:
 		return down

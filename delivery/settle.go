@@ -107,7 +107,7 @@ func (s *settler) settle(r *run, batch []outcome, list []queue.Settlement) {
 	for {
 		result, err := r.queue.Settle(context.WithoutCancel(r.work), r.agent.clock.now(), list)
 		if err == nil {
-			if batch, list = r.recorded(batch, list, result); len(batch) == 0 {
+			if batch, list = r.recorded(batch, result); len(batch) == 0 {
 				return
 			}
 		}
@@ -241,11 +241,7 @@ func (r *run) done(l *queue.Lease) {
 }
 
 // recorded tells of what the queue has now, and returns what it could not store.
-func (r *run) recorded(
-	batch []outcome, list []queue.Settlement, result []queue.Settled,
-) ([]outcome, []queue.Settlement) {
-	var left []outcome
-	var again []queue.Settlement
+func (r *run) recorded(batch []outcome, result []queue.Settled) (left []outcome, again []queue.Settlement) {
 	for i := range batch {
 		err := result[i].Err
 		var (
