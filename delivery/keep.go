@@ -27,10 +27,14 @@ func (r *run) giveBack(d *queue.Delivery) {
 func (r *run) keepBack(s *site, d *queue.Delivery, until time.Time, single bool) {
 	now := r.agent.clock.now()
 	until = now.Add(time.Until(until))
-	o := outcome{delivery: d, settlement: queue.Settlement{Lease: d.Lease}, postpone: !single}
+	o := outcome{delivery: d, settlement: queue.Settlement{Lease: d.Lease}}
 	if r.warnDue(d, now) {
+		// It waits by itself from here on: those behind it may have the same to be
+		// told, and are looked at for that before anything holds them back.
 		r.warn(&o, now)
+		single = true
 	}
+	o.postpone = !single
 	if at := r.deadline(d); at.Before(until) && at.After(now) {
 		until = at
 	}
@@ -43,7 +47,7 @@ func (r *run) keepBack(s *site, d *queue.Delivery, until time.Time, single bool)
 		s.kept = make(map[string]kept)
 	}
 	if len(s.kept) < maxKept {
-		s.kept[destination] = kept{until, single}
+		s.kept[destination] = kept{until, single || s.kept[destination].single}
 		o.keeper = s
 	}
 	r.mu.Unlock()

@@ -203,10 +203,14 @@ func replies(text string) int {
 	return n
 }
 
+// longestReply is how much of a reply a client need read: far more than the 512
+// octets of a line that RFC 5321 section 4.5.3.1.5 has.
+const longestReply = 64 << 10
+
 // proper reports whether text is one reply that may be given at a stage; after
 // any other, nobody can ask a client for manners.
 func proper(at Stage, text string) bool {
-	if text == "" {
+	if text == "" || len(text) > longestReply {
 		return false
 	}
 	var code string
