@@ -24,7 +24,7 @@ func appendField(b []byte, name, value string) []byte {
 		if column == 0 {
 			b = append(b, "\r\n"...)
 		}
-		b, _ = appendWords(b, line, column, " ")
+		b = appendWords(b, line, column, " ")
 		column = 0
 	}
 	return append(b, "\r\n"...)
@@ -32,7 +32,7 @@ func appendField(b []byte, name, value string) []byte {
 
 // appendWords appends text, folded where it gets long. A line that it begins
 // starts with the indent, which has a space at least.
-func appendWords(b []byte, text string, column int, indent string) ([]byte, int) {
+func appendWords(b []byte, text string, column int, indent string) []byte {
 	gap := 1
 	for word := range strings.SplitSeq(text, " ") {
 		if word == "" {
@@ -54,7 +54,7 @@ func appendWords(b []byte, text string, column int, indent string) ([]byte, int)
 			gap = 1
 		}
 	}
-	return b, column
+	return b
 }
 
 // printable is text in printable ASCII: all else as \x{E9}, but for line breaks

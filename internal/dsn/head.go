@@ -79,7 +79,7 @@ func (r *reader) text(b []byte) []byte {
 // textAbout appends the text about one recipient. What is not ours is indented,
 // so that no line of it can look like a boundary.
 func textAbout(b []byte, r *Recipient) []byte {
-	b, _ = appendWords(append(b, "\r\n"...), "<"+printable(oneLine(r.Address))+">", 0, "  ")
+	b = appendWords(append(b, "\r\n"...), "<"+printable(oneLine(r.Address))+">", 0, "  ")
 	b = append(b, "\r\n"...)
 	reason := "no reason is known"
 	switch {
@@ -92,7 +92,7 @@ func textAbout(b []byte, r *Recipient) []byte {
 	}
 	for line := range strings.SplitSeq(reason, "\n") {
 		if strings.Trim(line, " ") != "" {
-			b, _ = appendWords(b, line, 0, "    ")
+			b = appendWords(b, line, 0, "    ")
 			b = append(b, "\r\n"...)
 		}
 	}
