@@ -67,7 +67,10 @@ func run(ctx context.Context, out io.Writer) error {
 	ctx, stop := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- agent.Run(ctx) }()
-	defer func() { stop(); <-ended }()
+	defer func() {
+		stop()
+		_ = <-ended // nil: it was told to stop
+	}()
 
 	_, err = agent.Submit(ctx, &queue.Message{
 		From:       "me@example.org",

@@ -35,7 +35,7 @@ func listenControl(dir string) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(private)
+	defer func() { _ = os.RemoveAll(private) }()
 	var l net.Listener
 	err = shortPath(filepath.Join(private, controlSocket), func(path string) (err error) {
 		l, err = net.Listen("unix", path)
@@ -69,7 +69,7 @@ func shortPath(path string, use func(string) error) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(links)
+	defer func() { _ = os.RemoveAll(links) }()
 	link := filepath.Join(links, "q")
 	if err := os.Symlink(dir, link); err != nil {
 		return err

@@ -140,7 +140,7 @@ func checkPages(t *testing.T, base string) {
 		}
 		body, err := io.ReadAll(response.Body)
 		response.Body.Close()
-		if err != nil || response.StatusCode != 200 || !strings.Contains(string(body), want) {
+		if err != nil || response.StatusCode != http.StatusOK || !strings.Contains(string(body), want) {
 			t.Errorf("%s: %s %v, want %q in\n%s", page, response.Status, err, want, body)
 		}
 	}

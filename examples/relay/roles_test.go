@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"net"
 	"slices"
 	"strings"
@@ -144,8 +145,8 @@ func TestRefusals(t *testing.T) {
 	}
 	t.Run("too large", func(t *testing.T) {
 		report, err := submit(t, s, strings.Repeat("12345678\r\n", 300), "b@example.com")
-		e, _ := err.(*delivery.Error)
-		if e == nil || !strings.HasPrefix(e.Enhanced, "5.3.4") {
+		e, ok := errors.AsType[*delivery.Error](err)
+		if !ok || !strings.HasPrefix(e.Enhanced, "5.3.4") {
 			t.Errorf("%+v, %v, want 5.3.4", report.Recipients[0].Reply, err)
 		}
 	})

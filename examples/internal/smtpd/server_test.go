@@ -59,8 +59,7 @@ func TestLeft(t *testing.T) {
 // everybody else to come back later.
 func TestStop(t *testing.T) {
 	taking, release := make(chan struct{}), make(chan struct{})
-	r := &rig{}
-	r = start(t, &Server{Data: func(ctx context.Context, tx *Transaction, c queue.Content) Reply {
+	r := start(t, &Server{Data: func(ctx context.Context, tx *Transaction, c queue.Content) Reply {
 		close(taking)
 		<-release
 		return Reply{250, "2.0.0", "taken"}
