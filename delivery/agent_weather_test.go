@@ -2,6 +2,7 @@ package delivery_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,75 +11,98 @@ import (
 	"github.com/nexthop-mail/nexthop/delivery/smtptest"
 )
 
-// TestWeather: links that are slow and lose a fifth of what is sent, and
-// networks that are cut and healed while mail flows. Everything arrives, at the
-// best host that can be reached, and twice only where an outcome was unknown.
-func TestWeather(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		// A host that is cut off in a dialogue does not see its end.
-		first := &smtptest.Host{Extensions: full(), Allow: []smtptest.Rule{smtptest.RuleNoQuit, smtptest.RuleQuitWait}}
-		second := &smtptest.Host{Extensions: full(), Allow: []smtptest.Rule{smtptest.RuleNoQuit, smtptest.RuleQuitWait}}
-		o := newOffice(t, &smtptest.Internet{
-			Zone: "e.test. MX 10 mx1.e.test.\ne.test. MX 20 mx2.e.test.\n" +
-				"mx1.e.test. A 192.0.2.1\nmx2.e.test. A 198.51.100.1",
-			Hosts: map[string]*smtptest.Host{"mx1.e.test": first, "mx2.e.test": second},
-		})
-		for _, host := range []string{"mx1.e.test", "mx2.e.test"} {
-			if err := o.net.SetLink(host, smtptest.Link{Latency: 100 * time.Millisecond, Loss: 0.2}); err != nil {
-				t.Fatal(err)
-			}
-		}
-		o.start()
-		sent := 0
-		phase := func(name string, cut, heal []string, lasts time.Duration, want ...int) {
-			if err := o.net.Cut(cut...); err != nil {
-				t.Fatal(err)
-			}
-			if err := o.net.Heal(heal...); err != nil {
-				t.Fatal(err)
-			}
-			before := [2]int{len(first.Messages()), len(second.Messages())}
-			for range 20 {
-				sent++
-				o.submit(message(fmt.Sprintf("u%d@e.test", sent)))
-				<-time.After(50 * time.Millisecond) // some are under way when the next phase begins
-			}
-			<-time.After(lasts)
-			got := [2]int{len(first.Messages()) - before[0], len(second.Messages()) - before[1]}
-			if (got[0] > 0) != (want[0] > 0) && want[0] >= 0 || (got[1] > 0) != (want[1] > 0) && want[1] >= 0 {
-				t.Errorf("%s: %d arrived at the first host and %d at the second", name, got[0], got[1])
-			}
-		}
-		const some, either = 1, -1
-		phase("fair", nil, nil, 0, some, 0)
-		phase("the first network is cut", []string{"192.0.2.0/24"}, nil, time.Hour, 0, some)
-		phase("both are", []string{"198.51.100.0/24"}, nil, 24*time.Hour, 0, 0)
-		phase("all is healed", nil, []string{"192.0.2.0/24", "198.51.100.0/24"}, 24*time.Hour, either, either)
-		// While one connection finds out how the first host is, others pass it over.
-		phase("fair again", nil, nil, time.Hour, some, either)
+// many is an internet of n domains, each with a host of its own.
+func many(n int) (*smtptest.Internet, []*smtptest.Host) {
+	var zone strings.Builder
+	hosts, list := make(map[string]*smtptest.Host), make([]*smtptest.Host, n)
+	zone.WriteString("$TTL 3600\n")
+	for i := range n {
+		name := fmt.Sprintf("mx.d%d.test", i)
+		fmt.Fprintf(&zone, "d%d.test. MX 10 %s.\n%s. A 198.51.100.%d\n", i, name, name, i+1)
+		list[i] = &smtptest.Host{Extensions: full()}
+		hosts[name] = list[i]
+	}
+	return &smtptest.Internet{Zone: zone.String(), Hosts: hosts}, list
+}
 
-		if n := o.left(); n != 0 {
-			t.Errorf("%d deliveries are left", n)
-		}
-		copies := map[string]int{}
-		for _, h := range []*smtptest.Host{first, second} {
-			for _, m := range h.Messages() {
-				for _, to := range m.To() {
-					copies[to]++
+// TestOutages are hosts that go and come back.
+func TestOutages(t *testing.T) {
+	t.Run("QUE-7 QUE-11 all destinations are down for a day, and back at once", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			const domains, each = 40, 30
+			net, hosts := many(domains)
+			o := newOffice(t, net)
+			o.start()
+			for i := range domains {
+				o.net.Cut(fmt.Sprintf("mx.d%d.test", i))
+			}
+			for i := range domains * each {
+				o.submit(message(fmt.Sprintf("u%d@d%d.test", i, i%domains)))
+			}
+			pass(24 * time.Hour)
+			// The schedule has ten attempts in a day: one message's, not thirty's.
+			dials := len(o.net.Network().Dials())
+			if dials > 15*domains {
+				t.Errorf("%d connections tried to %d hosts that were down for a day", dials, domains)
+			}
+			for i := range domains {
+				o.net.Heal(fmt.Sprintf("mx.d%d.test", i))
+			}
+			pass(5 * time.Hour)
+			for i, h := range hosts {
+				if n := len(h.Messages()); n != each {
+					t.Errorf("host %d has %d messages, want %d", i, n, each)
+				}
+				// One is tried with before the others come, twenty at a time.
+				if n := len(h.Connections()); n > 25 {
+					t.Errorf("host %d saw %d connections for %d messages", i, n, each)
 				}
 			}
-		}
-		doubles := 0
-		for i := 1; i <= sent; i++ {
-			n := copies[fmt.Sprintf("u%d@e.test", i)]
-			if n == 0 {
-				t.Errorf("u%d@e.test has nothing", i)
+			if n := o.left(); n != 0 {
+				t.Errorf("%d deliveries are left", n)
 			}
-			doubles += max(n-1, 0)
-		}
-		if unknown := len(o.of(delivery.UnknownOutcome)); doubles > unknown {
-			t.Errorf("%d second copies, and %d unknown outcomes", doubles, unknown)
-		}
-		o.net.Check(t)
+		})
+	})
+	t.Run("QUE-11 a host that flaps gets everything, once", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			net, hosts := many(2)
+			o := newOffice(t, net)
+			o.start()
+			const n = 12 * 60
+			for i := range n {
+				switch i % 20 {
+				case 0:
+					o.net.Cut("mx.d0.test")
+				case 10:
+					o.net.Heal("mx.d0.test")
+				}
+				o.submit(message(fmt.Sprintf("u%d@d0.test", i)))
+				o.submit(message(fmt.Sprintf("u%d@d1.test", i)))
+				pass(time.Minute)
+				if got := len(hosts[1].Messages()); got != i+1 {
+					t.Fatalf("the host that does not flap has %d messages, want %d", got, i+1)
+				}
+			}
+			o.net.Heal("mx.d0.test")
+			pass(5 * time.Hour)
+			taken := map[string]int{}
+			for _, m := range hosts[0].Messages() {
+				taken[m.To()[0]]++
+			}
+			unknown := len(o.of(delivery.UnknownOutcome))
+			if more := len(hosts[0].Messages()) - len(taken); len(taken) != n || more > unknown {
+				t.Errorf("%d messages arrived, want %d; %d of them again, where %d outcomes were unknown",
+					len(taken), n, more, unknown)
+			}
+			dials := 0
+			for _, d := range o.net.Network().Dials() {
+				if d.Addr.String() == "198.51.100.1:25" {
+					dials++
+				}
+			}
+			if dials > n {
+				t.Errorf("%d connections were tried to the host that flaps, for %d messages", dials, n)
+			}
+		})
 	})
 }
