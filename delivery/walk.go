@@ -2,7 +2,6 @@ package delivery
 
 import (
 	"context"
-	"errors"
 	"net/netip"
 	"time"
 
@@ -327,73 +326,6 @@ func (w *walk) canceled(ctx context.Context, h *hop, began time.Time) step {
 	e := h.fail(StageConnect, NotNow, "4.4.7", context.Cause(ctx))
 	w.ledger.all(Attempt{Host: h.host.Name, Addr: h.addr, Err: e, Began: began, Next: StopCanceled})
 	return toEnd
-}
-
-// noRoute settles every recipient with what the router found.
-func (w *walk) noRoute(ctx context.Context, err error) {
-	e, next := routingError(err), StopHosts
-	if ctx.Err() != nil {
-		e.Verdict, next = NotNow, StopCanceled
-	}
-	if me, ok := errors.AsType[*mx.Error](err); ok && me.Kind != mx.ViaMX {
-		w.ledger.route(me.Kind)
-	}
-	for _, l := range leftOutOf(err) {
-		w.leftOutHost(&l)
-	}
-	w.ledger.all(Attempt{Err: e, Verdict: e.Verdict, Began: time.Now(), Next: next})
-	w.ledger.close()
-}
-
-// routingError is what a router's error means: a typed finding of package mx as
-// it says itself, anything else temporary.
-func routingError(err error) *Error {
-	e := &Error{Stage: StageDNS, Enhanced: "4.4.3", Err: err}
-	var me *mx.Error
-	var ce *configError
-	switch {
-	case errors.As(err, &ce):
-		e.Enhanced = "4.3.5" // RFC 3463 section 3.4: incorrectly configured
-	case errors.As(err, &me):
-		e.Enhanced = me.Enhanced
-		if me.Outcome == mx.NullMX {
-			e.Code = me.Code // RFC 7505 section 4.2 wants it used
-		}
-		if !me.Temporary() {
-			e.Verdict = Refused
-		}
-	}
-	return e
-}
-
-// leftOutOf are the hosts that a router's error says it left out.
-func leftOutOf(err error) []mx.LeftOut {
-	var me *mx.Error
-	if errors.As(err, &me) {
-		return me.LeftOut
-	}
-	return nil
-}
-
-// leftOut records the hosts whose addresses could not be looked up: a failure
-// for now, which keeps the others' refusals from being final.
-func (w *walk) leftOut(route *mx.Route) {
-	for i := range route.LeftOut {
-		w.leftOutHost(&route.LeftOut[i])
-	}
-	w.ledger.unaskedHosts = w.ledger.unaskedHosts || route.Unlisted > 0
-}
-
-func (w *walk) leftOutHost(l *mx.LeftOut) {
-	if l.Reason == mx.OverLimit {
-		w.ledger.unaskedHosts = true
-	}
-	if l.Reason != mx.LookupFailed {
-		return
-	}
-	w.ledger.all(Attempt{Host: l.Host.Name, Began: time.Now(), Next: NextHost, Err: &Error{
-		Stage: StageDNS, Host: l.Host.Name, Enhanced: "4.4.3", Err: l.Err,
-	}})
 }
 
 // allPenalised reports whether no address of the route is free of a recent
