@@ -68,7 +68,7 @@ func (f *FS) Copy() *FS {
 }
 
 func (n *inode) clone() *inode {
-	return &inode{bytes.Clone(n.seen), bytes.Clone(n.durable), append([]change(nil), n.pending...)}
+	return &inode{bytes.Clone(n.seen), bytes.Clone(n.durable), slices.Clone(n.pending), n.saved}
 }
 
 // Flip inverts bits of one byte of a file, on the disk and in what is seen.

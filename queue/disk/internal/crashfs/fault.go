@@ -35,6 +35,14 @@ func (f *FS) Inject(in Injector) {
 	f.inject = in
 }
 
+// Meanwhile has every further Sync of a file call do while the device is busy with
+// it. Others can use the file system then; do may do so too.
+func (f *FS) Meanwhile(do func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.meanwhile = do
+}
+
 // FailNth returns an injector that fails the n-th operation of kind op, the
 // first being 1, and where all is set every one after it.
 func FailNth(op Op, n int, all bool, err error) Injector {

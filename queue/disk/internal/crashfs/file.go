@@ -11,6 +11,7 @@ type inode struct {
 	seen    []byte
 	durable []byte
 	pending []change
+	saved   int // how many changes are not pending any more
 }
 
 // change is a write, or a truncation where data is nil.
@@ -110,22 +111,38 @@ func (f *file) Truncate(size int64) error {
 	return nil
 }
 
+// Sync saves what was written before it began. Others go on meanwhile, and what
+// they write is for the next Sync.
 func (f *file) Sync() error {
 	err := f.begin(OpSync)
+	n, meanwhile := f.inode, f.fs.meanwhile
+	until := n.saved + len(n.pending)
+	f.fs.mu.Unlock()
+	if err == nil {
+		meanwhile()
+	}
+	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
-	n := f.inode
+	if f.fs.off {
+		return ErrPowerCut
+	}
 	if err != nil {
-		if !f.fs.off {
-			n.durable = f.fs.survivors(n)
-			n.pending = nil
-		}
+		n.durable = f.fs.survivors(n)
+		n.save(len(n.pending))
 		return err
 	}
-	for _, c := range n.pending {
+	count := max(0, until-n.saved) // another Sync may have saved some
+	for _, c := range n.pending[:count] {
 		n.durable = c.apply(n.durable)
 	}
-	n.pending = nil
+	n.save(count)
 	return nil
+}
+
+// save takes changes off those that the next Sync would save.
+func (n *inode) save(count int) {
+	n.saved += count
+	n.pending = append([]change(nil), n.pending[count:]...)
 }
 
 func (f *file) Size() (int64, error) {

@@ -8,6 +8,8 @@
 //     nothing was written.
 //   - Of what was done to the directory since the last SyncDir, any part may
 //     be lost, each operation for itself.
+//   - A Sync saves what was written before it began; of what is written while it
+//     runs, any part may be lost.
 //   - A Sync that fails leaves a random part of the bytes on the disk and
 //     forgets the rest: reads still show them, a later Sync does not save them.
 package crashfs
@@ -18,6 +20,7 @@ import (
 	"io"
 	"io/fs"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -34,9 +37,12 @@ type FS struct {
 	pending []dirOp           // since the last SyncDir, in order
 	locked  map[string]bool
 	inject  Injector
-	writes  int // operations that change something, so far
-	cutAt   int // the power is cut before this one; 0 is never
-	off     bool
+
+	meanwhile func() // called while a Sync is under way
+
+	writes int // operations that change something, so far
+	cutAt  int // the power is cut before this one; 0 is never
+	off    bool
 }
 
 var _ vfs.FS = (*FS)(nil)
@@ -51,6 +57,8 @@ func New(seed uint64) *FS {
 		names:   map[string]*inode{},
 		durable: map[string]*inode{},
 		locked:  map[string]bool{},
+
+		meanwhile: runtime.Gosched,
 	}
 }
 

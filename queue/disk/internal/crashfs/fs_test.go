@@ -61,6 +61,24 @@ func TestPowerCut(t *testing.T) {
 			must(t, f.SyncDir())
 			must(t, f.Rename("b", "a"))
 		}, []string{"old", "new"}},
+		{"bytes written while a sync runs are for the next", func(t *testing.T, f *crashfs.FS) {
+			h := create(t, f, "a")
+			must(t, f.SyncDir())
+			write(t, h, old, 0)
+			f.Meanwhile(func() { write(t, h, fresh, 0) })
+			must(t, h.Sync())
+		}, []string{"old", "new", "torn"}},
+		{"and the next saves them", func(t *testing.T, f *crashfs.FS) {
+			h := create(t, f, "a")
+			must(t, f.SyncDir())
+			write(t, h, old, 0)
+			f.Meanwhile(func() {
+				f.Meanwhile(func() {})
+				write(t, h, fresh, 0)
+				must(t, h.Sync()) // saves both before the first has ended
+			})
+			must(t, h.Sync())
+		}, []string{"new"}},
 		{"a failed sync is not mended by the next", func(t *testing.T, f *crashfs.FS) {
 			h := create(t, f, "a")
 			write(t, h, old, 0)
