@@ -91,7 +91,7 @@ func (s *Spool) change(
 		return queue.ErrNotFound
 	}
 	s.mu.Lock()
-	s.enqueue(t)
+	s.line.enqueue(t)
 	s.mu.Unlock()
 	return s.wait(t)
 }
@@ -134,9 +134,11 @@ func (s *Spool) Flush(ctx context.Context, now time.Time, what queue.Selection) 
 	for _, name := range s.index.PostponedOf(r.Message, r.Destination) {
 		t.join(s.postpone(name, time.Time{}))
 	}
-	s.enqueue(t)
+	s.line.enqueue(t)
 	s.mu.Unlock()
 	err := s.wait(t)
+	s.mu.Lock() // n is counted with the lock held
+	defer s.mu.Unlock()
 	return n, err
 }
 
@@ -148,7 +150,7 @@ func (s *Spool) Postpone(ctx context.Context, _ time.Time, destination string, u
 	defer s.end()
 	s.mu.Lock()
 	t := s.postpone(destination, until.Round(0))
-	s.enqueue(t)
+	s.line.enqueue(t)
 	s.mu.Unlock()
 	return s.wait(t)
 }

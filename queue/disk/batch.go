@@ -1,8 +1,6 @@
 package disk
 
 import (
-	"runtime"
-	"sync/atomic"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
@@ -19,14 +17,16 @@ type ticket struct {
 	apply func(g *segment, at []uint32)
 
 	batch *batch
+	draft *draft // to be used again once the ticket is done, if that went well
 	at    []uint32
 
 	oneAt [2]uint32 // at and frames of most
 	room  [2]frame
 }
 
-func newTicket() *ticket {
-	t := new(ticket)
+func newTicket() *ticket { return new(ticket).init() }
+
+func (t *ticket) init() *ticket {
 	t.at, t.frames = t.oneAt[:0], t.room[:0]
 	return t
 }
@@ -41,143 +41,74 @@ type frame struct {
 // batch is the tickets that one write and one sync put on the disk.
 type batch struct {
 	tickets []*ticket
-	waiting atomic.Int32 // how many tickets
 	bytes   int64
 	durable bool
-	lead    chan struct{} // whoever takes the one element writes the batch
 	written chan struct{} // closed when what need not be saved is done
-	done    chan struct{} // closed when everything is
+	done    chan struct{} // closed when everything is; whoever takes its one element writes the batch
 	failed  error         // of the write; valid once written
 	err     error         // of the write or the sync; valid once done
 }
 
-// maxBatch is how much goes into one write at most, unless one group is longer.
-const maxBatch = 8 << 20
-
-// enqueue puts a ticket in line. The lock is held; the caller then calls wait.
-func (s *Spool) enqueue(t *ticket) {
-	size := int64(0)
-	for i := range t.frames {
-		f := &t.frames[i].Frame
-		f.Flags = 0
-		if i == 0 {
-			f.Flags |= record.First
-		}
-		if i == len(t.frames)-1 {
-			f.Flags |= record.Last
-		}
-		size += f.Len()
-	}
-	n := len(s.queue)
-	if n == 0 || s.queue[n-1].bytes+size > maxBatch && len(s.queue[n-1].tickets) > 0 {
-		s.queue = append(s.queue, &batch{
-			lead:    make(chan struct{}, 1),
-			written: make(chan struct{}),
-			done:    make(chan struct{}),
-		})
-		n++
-	}
-	b := s.queue[n-1]
-	b.tickets = append(b.tickets, t)
-	b.waiting.Add(1)
-	b.bytes += size
-	b.durable = b.durable || t.durable
-	t.batch = b
-	if !s.leading {
-		s.leading = true
-		s.queue[0].lead <- struct{}{}
-	}
-}
-
 // wait returns when the ticket is done. One of those who wait for a batch
 // writes it for all of them, so that the spool needs no goroutine of its own.
-func (s *Spool) wait(t *ticket) error {
-	b := t.batch
-	end := b.written
-	if t.durable {
-		end = b.done
+func (s *Spool) wait(t *ticket) error { return s.await(t.batch, t.durable) }
+
+// await is wait for who cannot ask the ticket any more.
+func (s *Spool) await(b *batch, durable bool) error {
+	if !durable {
+		select {
+		case _, lead := <-b.done:
+			if lead {
+				s.commit(b)
+			}
+		case <-b.written:
+		}
+		return b.failed
 	}
-	select {
-	case <-b.lead:
+	if _, lead := <-b.done; lead {
 		s.commit(b)
-	case <-end:
 	}
-	if t.durable {
-		return b.err
-	}
-	return b.failed
+	return b.err
 }
 
-// commit writes the first batch in line and hands the lead on.
+// commit writes the first batch in line and hands the lead on. Whoever waits is
+// woken before the index has what was written, so that they prepare what they
+// write next meanwhile: the lock is held until it has.
 func (s *Spool) commit(b *batch) {
-	s.gather(b)
+	s.line.leave()
 	b.failed = s.write(b)
-	if b.failed == nil {
-		s.apply(b, false)
-	}
+	s.mu.Lock()
 	close(b.written)
+	s.apply(b, false)
+	s.mu.Unlock()
 	b.err = b.failed
+	took := time.Duration(0)
 	if b.err == nil && b.durable {
 		begun := time.Now()
 		b.err = s.sync()
-		s.syncTime = time.Since(begun)
-		if b.err == nil {
-			s.apply(b, true)
-		}
+		took = time.Since(begun)
 	}
-	close(b.done)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	close(b.done)
+	s.line.next(b, took)
+	s.apply(b, true)
+	s.recycle(b)
 	if b.err == nil && s.current != nil {
 		s.applied = s.current.where(uint32(s.current.size))
 	}
 	if s.unsaved {
 		s.saveSoon()
 	}
-	s.leading, s.expected = len(s.queue) > 0, len(b.tickets)
-	if s.leading {
-		s.expected += len(s.queue[0].tickets)
-		s.queue[0].lead <- struct{}{}
-	}
 	s.startMaintenance()
 }
 
-// gather waits for the others that are about to write, and takes the batch out
-// of line. Those whom the last batch has just woken come again in a moment,
-// more often than not, and share this sync if it waits for them. It waits for as
-// many as there were, while they keep coming, and for a part of what a sync
-// takes at most.
-func (s *Spool) gather(b *batch) {
-	begun := time.Now()
-	pause, most := min(s.syncTime/16, maxPause), min(s.syncTime/2, maxGather)
-	last, seen := begun, int32(0)
-	for turns := 0; turns < maxTurns; turns++ {
-		n, now := b.waiting.Load(), time.Now()
-		if n > seen {
-			seen, last, turns = n, now, 0
-		}
-		if int(n) >= s.expected || now.Sub(last) >= pause || now.Sub(begun) >= most {
-			break
-		}
-		runtime.Gosched()
-	}
-	s.mu.Lock()
-	s.queue = s.queue[1:]
-	s.mu.Unlock()
-}
-
-// How long gather waits at most since the last ticket came, in time and in
-// turns, for where the clock stands still, and in all.
-const (
-	maxPause  = 100 * time.Microsecond
-	maxTurns  = 1000
-	maxGather = 2 * time.Millisecond
-)
-
-// apply applies the batch's tickets that had to be saved, or the others.
+// apply applies the batch's tickets that had to be saved, or the others, unless
+// that failed. The lock is held.
 func (s *Spool) apply(b *batch, durable bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	if b.failed != nil || durable && b.err != nil {
+		return
+	}
 	for _, t := range b.tickets {
 		if t.durable == durable && t.apply != nil {
 			t.apply(s.current, t.at)

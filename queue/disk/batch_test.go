@@ -62,9 +62,9 @@ func TestSharedSync(t *testing.T) {
 
 // inLine is how many groups of records wait to be written.
 func inLine(s *Spool) (n int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, b := range s.queue {
+	s.line.mu.Lock()
+	defer s.line.mu.Unlock()
+	for _, b := range s.line.batches {
 		n += len(b.tickets)
 	}
 	return n

@@ -28,7 +28,7 @@ func BenchmarkQueue(b *testing.B) {
 // write and one fdatasync for each 64 messages: the most that the device gives
 // to 64 who wait.
 func BenchmarkPutBesideDevice(b *testing.B) {
-	const callers, turn, size = 64, 64 * 50, 4 << 10
+	const callers, turn, size = 64, 64 * 200, 4 << 10
 	dir := b.TempDir()
 	s, err := Open(filepath.Join(dir, "spool"), Options{})
 	if err != nil {

@@ -19,9 +19,11 @@ import (
 // checkpoint covers it: one that is lost or damaged costs time and no mail.
 
 // checkpointDue reports whether so much was written since the last checkpoint
-// that reading it would take longer than reading a checkpoint. The lock is held.
+// that reading it takes about as long as reading a checkpoint. Of the log only
+// the heads are parsed, so that as many bytes of it take less time. The lock is
+// held.
 func (s *Spool) checkpointDue() bool {
-	return s.sinceCheckpoint > max(s.segmentSize, 2*s.checkpointSize)
+	return s.sinceCheckpoint > 4*max(s.segmentSize, s.checkpointSize)
 }
 
 // lastCheckpoint is for Close, where another pays.
@@ -59,7 +61,7 @@ func (s *Spool) takeCheckpoint(ctx context.Context) error {
 
 // beginCheckpoint is the piece that must be of one moment. The lock is held.
 func (s *Spool) beginCheckpoint() *record.Table {
-	t := &record.Table{From: s.applied, Next: s.nextMessage}
+	t := &record.Table{From: s.applied, Next: s.nextMessage.Load()}
 	for _, g := range s.segments.list {
 		if g != nil {
 			t.Segments = append(t.Segments, record.SegmentState{

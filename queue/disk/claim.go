@@ -162,7 +162,7 @@ func (s *Spool) mark(slots []index.Slot) error {
 		d.Claimed = true
 		t := s.rewrite(slot, &d)
 		t.durable = true
-		s.enqueue(t)
+		s.line.enqueue(t)
 		tickets = append(tickets, t)
 	}
 	s.mu.Unlock()

@@ -67,7 +67,7 @@ func (s *Spool) retire(g *segment) error {
 		g.dead = true
 		g.pins++
 	}}
-	s.enqueue(t)
+	s.line.enqueue(t)
 	s.mu.Unlock()
 	if err := s.wait(t); err != nil {
 		return err
@@ -178,7 +178,7 @@ func (c *compaction) enqueue(t *ticket) {
 	for i := range t.frames {
 		c.bytes += t.frames[i].Len()
 	}
-	c.s.enqueue(t)
+	c.s.line.enqueue(t)
 	c.tickets = append(c.tickets, t)
 }
 

@@ -135,7 +135,7 @@ func (s *Spool) roll(bytes int64) error {
 	}
 	number := s.nextSegment
 	s.nextSegment++
-	list := record.Segments{Next: s.nextMessage}
+	list := record.Segments{Next: s.nextMessage.Load()}
 	for _, old := range s.segments.list {
 		if old != nil {
 			list.List = append(list.List, record.Extent{Segment: old.number, Saved: old.saved})
@@ -203,6 +203,7 @@ func (s *Spool) fail(cause error) error {
 	defer s.mu.Unlock()
 	if s.failure == nil {
 		s.failure = failure(cause)
+		s.failing.Store(true)
 	}
 	return s.failure
 }
@@ -242,7 +243,7 @@ func (s *Spool) save() error {
 		return s.failure
 	}
 	t := &ticket{durable: true}
-	s.enqueue(t)
+	s.line.enqueue(t)
 	s.mu.Unlock()
 	return s.wait(t)
 }

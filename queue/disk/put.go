@@ -26,6 +26,12 @@ type draft struct {
 	key       keyHash
 	reserved  bool // the key is
 	duplicate bool // number is that of the message that has the key
+
+	// What most messages need to be encoded, in one piece with the rest.
+	ticket     ticket
+	delivery   [1]record.Delivery
+	recipients [1]record.Recipient
+	heads      [headRoom]byte
 }
 
 var errTooLarge = errors.New("4 GiB or more")
@@ -46,6 +52,7 @@ func (s *Spool) Put(ctx context.Context, now time.Time, m *queue.Message) (strin
 	if err != nil {
 		return "", err
 	}
+	id := formatID(d.number) // d is not ours any more once that went well
 	if err := s.putDraft(ctx, now, d); err != nil {
 		s.abandon([]*draft{d})
 		if errors.Is(err, queue.ErrDuplicate) {
@@ -53,7 +60,7 @@ func (s *Spool) Put(ctx context.Context, now time.Time, m *queue.Message) (strin
 		}
 		return "", err
 	}
-	return formatID(d.number), nil
+	return id, nil
 }
 
 func (s *Spool) putDraft(ctx context.Context, now time.Time, d *draft) error {
@@ -69,13 +76,27 @@ func (s *Spool) putDraft(ctx context.Context, now time.Time, d *draft) error {
 		}
 		defer s.freeKeys(drafts)
 	}
-	t := newTicket()
+	t := d.ticket.init()
 	t.durable = true
+	if !d.keyed {
+		t.draft = d
+	}
 	s.encode(now, d, t)
-	s.mu.Lock()
-	s.enqueue(t)
-	s.mu.Unlock()
-	return s.wait(t)
+	return s.await(s.line.enqueue(t), true)
+}
+
+// recycle keeps the drafts of what was put for others to come: they are most of
+// what Put would leave to the garbage collector.
+func (s *Spool) recycle(b *batch) {
+	if b.err != nil {
+		return
+	}
+	for _, t := range b.tickets {
+		if d := t.draft; d != nil {
+			*d = draft{}
+			s.drafts.Put(d)
+		}
+	}
 }
 
 // enter counts a message on its way in against MaxMessages.
@@ -129,18 +150,18 @@ func (s *Spool) read(ctx context.Context, m *queue.Message) (*draft, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &draft{message: m, parts: parts, keyed: m.Key != ""}
+	if s.failing.Load() {
+		return nil, s.failed()
+	}
+	d, _ := s.drafts.Get().(*draft)
+	if d == nil {
+		d = new(draft)
+	}
+	d.message, d.parts, d.keyed = m, parts, m.Key != ""
 	if d.keyed {
 		d.key = hashKey(m.Tenant, m.Key)
 	}
-	s.mu.Lock()
-	d.number = index.Number(s.nextMessage, len(parts))
-	s.nextMessage++
-	err = s.failure
-	s.mu.Unlock()
-	if err != nil {
-		return nil, err
-	}
+	d.number = index.Number(s.nextMessage.Add(1)-1, len(parts))
 	d.file = d.number
 	if err := s.readContent(ctx, d); err != nil {
 		s.abandon([]*draft{d})
@@ -204,24 +225,26 @@ func (s *Spool) encode(now time.Time, d *draft, t *ticket) {
 	}
 	first := len(t.frames)
 	t.frames = slices.Grow(t.frames, len(d.parts)+1)
-	list := make([]record.Delivery, 0, len(d.parts))
-	heads := make([]byte, 0, headRoom)
+	list := slices.Grow(d.delivery[:0], len(d.parts))
+	recipients := slices.Grow(d.recipients[:0], len(d.message.Recipients))
+	heads := d.heads[:0]
 	for i, p := range d.parts {
-		r := record.Delivery{
+		list = append(list, record.Delivery{
 			ID: d.number, Destination: p.Destination,
 			Due: m.Envelope.NotBefore, Tenant: m.Envelope.Tenant, Priority: m.Envelope.Priority,
 			Size: d.size, InFile: d.inFile, AtMostOnce: m.Envelope.Guarantee == queue.AtMostOnce,
-		}
+		})
+		r := &list[i]
 		if r.Due.IsZero() {
 			r.Due, r.AtOnce = now, true
 		}
-		r.Recipients = make([]record.Recipient, 0, len(p.Recipients))
+		from := len(recipients)
 		for _, n := range p.Recipients {
-			r.Recipients = append(r.Recipients, record.Recipient{
+			recipients = append(recipients, record.Recipient{
 				Recipient: d.message.Recipients[n], State: queue.State{Index: n},
 			})
 		}
-		list = append(list, r)
+		r.Recipients = recipients[from:len(recipients):len(recipients)]
 		f := frame{home: len(d.parts) - i}
 		f.Kind = record.KindDelivery
 		f.Head, heads = split(heads, r.Append(heads))
@@ -251,11 +274,14 @@ func split(room, appended []byte) (head, rest []byte) {
 
 // added puts a message in the index that is now in the log.
 func (s *Spool) added(g *segment, at []uint32, list []record.Delivery, d *draft) {
+	var room [1]index.Entry
+	entries := room[:0]
 	for i := range list {
 		e := entryOf(&list[i])
 		e.Home, e.Record = g.slot, g.place(at[i])
-		s.index.Set(&e)
+		entries = append(entries, e)
 	}
+	s.index.Add(entries)
 	g.cost += int64(len(list))*index.DeliveryCost + index.MessageCost + int64(len(d.body))
 	if d.keyed {
 		s.rememberKey(d.key, d.number)

@@ -262,16 +262,22 @@ func (s *Spool) purge() {
 	s.ghosts = nil
 }
 
+// atLeast has the next message called no less than number. Only recover and what
+// it calls use it.
+func (s *Spool) atLeast(number uint64) {
+	s.nextMessage.Store(max(s.nextMessage.Load(), number))
+}
+
 // numbers sets what the next message, segment and checkpoint are called.
 func (s *Spool) numbers(f *found, u *usage) {
-	next := max(u.next, s.nextMessage)
+	next := max(u.next, s.nextMessage.Load())
 	for _, n := range f.contents {
 		next = max(next, index.Ordinal(n)+1)
 	}
 	if len(s.problems) > 0 {
 		next += 1 << 20 // numbers may have been given that cannot be read any more
 	}
-	s.nextMessage = next
+	s.nextMessage.Store(next)
 	for n := range f.sizes {
 		s.nextSegment = max(s.nextSegment, n+1)
 	}

@@ -117,7 +117,7 @@ func (r *replayer) message(f *replayed) error {
 	if err != nil {
 		return err
 	}
-	r.s.nextMessage = max(r.s.nextMessage, index.Ordinal(m.ID)+1)
+	r.s.atLeast(index.Ordinal(m.ID) + 1)
 	r.g.cost += index.MessageCost + f.size - record.FrameSize - int64(len(f.head))
 	if m.Moved != 0 && r.s.segments.byNumber[m.Moved] != nil {
 		r.g.from[m.Moved] = true
@@ -144,7 +144,7 @@ func (r *replayer) delivery(f *replayed, newOnly bool) error {
 	e := entryOf(&d)
 	e.Home, e.Record = home.slot, r.g.place(uint32(f.off))
 	r.s.index.Set(&e)
-	r.s.nextMessage = max(r.s.nextMessage, index.Ordinal(d.ID)+1)
+	r.s.atLeast(index.Ordinal(d.ID) + 1)
 	return nil
 }
 

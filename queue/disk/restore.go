@@ -68,7 +68,7 @@ func (s *Spool) restoreFrom(name string, number uint64) (record.Place, error) {
 		return record.Place{}, err
 	}
 	s.checkpoint, s.checkpointSize = l.first.From, size
-	s.nextMessage = max(s.nextMessage, l.first.Next)
+	s.atLeast(l.first.Next)
 	return l.first.From, nil
 }
 

@@ -247,7 +247,7 @@ func (c *settling) settle(i int) error {
 	}
 	c.settledNow(slot)
 	c.tickets[i] = t
-	s.enqueue(t)
+	s.line.enqueue(t)
 	return nil
 }
 

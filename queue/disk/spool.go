@@ -48,7 +48,12 @@ type Spool struct {
 	largeFrom   int64
 	maxMessages int
 	buffers     buffers
+	drafts      sync.Pool
 	byHand      bool // maintenance runs when it is called, not by itself
+
+	nextMessage atomic.Uint64 // its number
+	failing     atomic.Bool   // failure is set
+	line        line          // what is to be written
 
 	calls   atomic.Int64  // under way
 	closing atomic.Bool   // no further call is let in
@@ -63,7 +68,6 @@ type Spool struct {
 
 	nextSegment    uint64
 	nextCheckpoint uint64
-	nextMessage    uint64
 	lastToken      uint64
 	keys           keyTable
 	busy           map[index.Slot]bool
@@ -72,10 +76,6 @@ type Spool struct {
 	deadContents   []uint64      // files to delete once the log is saved
 	entering       int           // messages on their way in, for MaxMessages
 
-	queue            []*batch
-	leading          bool          // somebody writes the first batch, or is about to
-	syncTime         time.Duration // of the last sync; this and expected are the leader's
-	expected         int           // how many tickets the next batch may have
 	buffer           []byte
 	unsaved          bool
 	saving           bool
@@ -156,8 +156,8 @@ func newSpool(fs vfs.FS, o Options) *Spool {
 		idle:           make(chan struct{}, 1),
 		nextSegment:    1,
 		nextCheckpoint: 1,
-		nextMessage:    1,
 	}
+	s.nextMessage.Store(1)
 	if s.segmentSize <= 0 {
 		s.segmentSize = DefaultSegmentSize
 	}

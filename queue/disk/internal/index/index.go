@@ -109,7 +109,18 @@ func (x *Index) Set(e *Entry) Slot {
 		x.update(s, e)
 		return s
 	}
-	first := !x.Has(e.Message)
+	return x.add(e, !x.Has(e.Message))
+}
+
+// Add adds the deliveries of a message of which none is known.
+func (x *Index) Add(list []Entry) {
+	for i := range list {
+		x.add(&list[i], i == 0)
+	}
+}
+
+// add adds a delivery that is not known, the first of its message or another.
+func (x *Index) add(e *Entry, first bool) Slot {
 	s := x.alloc()
 	c, i := x.at(s)
 	c.when[i] = uint64(clampSince(e.Since))<<8 | uint64(e.Flags|used)
@@ -120,8 +131,10 @@ func (x *Index) Set(e *Entry) Slot {
 	if first {
 		x.messages++
 		x.bytes += int64(e.Size)
+		x.tally(s, 1, false)
+	} else {
+		x.count(s, 1)
 	}
-	x.count(s, 1)
 	l := x.lanes[c.lane[i]]
 	if e.Flags&Held == 0 {
 		x.push(&l.pile, s)
@@ -196,7 +209,14 @@ func (x *Index) count(s Slot, sign int) {
 	other := x.any(message, func(o Slot, oc *chunk, oi int) bool {
 		return o != s && uint16(oc.id[oi]) == home
 	})
-	h := x.refs(home)
+	x.tally(s, sign, other)
+}
+
+// tally is count for who knows whether another delivery of the message has its
+// home in the same segment.
+func (x *Index) tally(s Slot, sign int, other bool) {
+	c, i := x.at(s)
+	h := x.refs(uint16(c.id[i]))
 	h.Homes += sign
 	if !other {
 		h.Bytes += int64(sign) * MessageBytes(c.size[i], Flags(c.when[i]))
