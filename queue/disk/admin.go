@@ -31,7 +31,7 @@ func (s *Spool) setHeld(ctx context.Context, id string, held bool) error {
 		s.unpinLocked(h.segment)
 		if d.Held != held {
 			d.Held = held
-			t.join(s.rewrite(slot, &d))
+			t.join(s.rewrite(slot, &d, false))
 		}
 		return nil
 	})
@@ -134,11 +134,7 @@ func (s *Spool) Flush(ctx context.Context, now time.Time, what queue.Selection) 
 	for _, name := range s.index.PostponedOf(r.Message, r.Destination) {
 		t.join(s.postpone(name, time.Time{}))
 	}
-	s.line.enqueue(t)
-	s.mu.Unlock()
-	err := s.wait(t)
-	s.mu.Lock() // n is counted with the lock held
-	defer s.mu.Unlock()
+	err := s.pass(t)
 	return n, err
 }
 
@@ -149,10 +145,20 @@ func (s *Spool) Postpone(ctx context.Context, _ time.Time, destination string, u
 	}
 	defer s.end()
 	s.mu.Lock()
-	t := s.postpone(destination, until.Round(0))
+	return s.pass(s.postpone(destination, until.Round(0)))
+}
+
+// pass writes a ticket that a later one may undo, and returns when the index has
+// it. The lock is held and given up.
+func (s *Spool) pass(t *ticket) error {
 	s.line.enqueue(t)
+	s.passing++
 	s.mu.Unlock()
-	return s.wait(t)
+	err := s.wait(t)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.passing--
+	return err
 }
 
 func (s *Spool) postpone(destination string, until time.Time) *ticket {

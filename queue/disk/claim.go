@@ -160,7 +160,7 @@ func (s *Spool) mark(slots []index.Slot) error {
 		}
 		d := c.record
 		d.Claimed = true
-		t := s.rewrite(slot, &d)
+		t := s.rewrite(slot, &d, false)
 		t.durable = true
 		s.line.enqueue(t)
 		tickets = append(tickets, t)
@@ -174,15 +174,20 @@ func (s *Spool) mark(slots []index.Slot) error {
 }
 
 // rewrite makes a ticket that replaces a delivery's record. The delivery must
-// have been acquired. The lock is held.
-func (s *Spool) rewrite(slot index.Slot, d *record.Delivery) *ticket {
+// have been acquired. When it is due changes only where it is rescheduled: a
+// Flush may come in between. The lock is held.
+func (s *Spool) rewrite(slot index.Slot, d *record.Delivery, rescheduled bool) *ticket {
 	f := frame{}
 	f.Kind, f.Head = record.KindDelivery, d.Append(make([]byte, 0, headRoom/2))
 	e := entryOf(d)
 	t := newTicket()
 	t.frames = append(t.frames, f)
 	t.apply = func(g *segment, at []uint32) {
-		e.Home, e.Record = s.index.Get(slot).Home, g.place(at[0])
+		now := s.index.Get(slot)
+		e.Home, e.Record = now.Home, g.place(at[0])
+		if !rescheduled {
+			e.AtOnce, e.Since = now.AtOnce, now.Since
+		}
 		s.index.Set(&e)
 		g.cost += index.DeliveryCost
 	}

@@ -78,12 +78,10 @@ func (s *Spool) retire(g *segment) error {
 
 // move goes through the segment.
 func (c *compaction) move() error {
-	s, g := c.s, c.g
-	s.mu.Lock()
-	for _, p := range s.index.Postponements(g.slot, false) {
-		c.enqueue(s.postpone(p.Name, p.Until))
+	g := c.g
+	if err := c.postponements(); err != nil {
+		return err
 	}
-	s.mu.Unlock()
 	if g.file == nil {
 		return nil
 	}
@@ -102,6 +100,32 @@ func (c *compaction) move() error {
 		}
 	}
 	return scan.Err()
+}
+
+// postponements moves those that are recorded in the segment. None may be in line
+// meanwhile that the index does not have yet, and what comes later must be applied
+// later: they are not saved before retire saves the log.
+func (c *compaction) postponements() error {
+	s := c.s
+	for {
+		s.mu.Lock()
+		if s.passing == 0 {
+			break
+		}
+		t := &ticket{durable: true}
+		s.line.enqueue(t)
+		s.mu.Unlock()
+		if err := s.wait(t); err != nil {
+			return err
+		}
+	}
+	defer s.mu.Unlock()
+	for _, p := range s.index.Postponements(c.g.slot, false) {
+		t := s.postpone(p.Name, p.Until)
+		s.line.enqueue(t)
+		c.tickets = append(c.tickets, t)
+	}
+	return nil
 }
 
 func (c *compaction) record(off uint32, f *record.Frame) error {
@@ -152,7 +176,7 @@ func (c *compaction) delivery(off uint32, old *record.Delivery) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.index.Is(slot, old.ID) && s.index.Get(slot).Record == c.g.place(off) {
-		c.enqueue(s.rewrite(slot, &d))
+		c.enqueue(s.rewrite(slot, &d, false))
 	}
 	return nil
 }

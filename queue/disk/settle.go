@@ -309,7 +309,7 @@ func (s *Spool) outcome(slot index.Slot, d *record.Delivery) *ticket {
 		t.apply = func(g *segment, _ []uint32) { s.gone(g, slot) }
 		return t
 	}
-	t := s.rewrite(slot, d)
+	t := s.rewrite(slot, d, true)
 	stay := t.apply
 	t.apply = func(g *segment, at []uint32) {
 		stay(g, at)

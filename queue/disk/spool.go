@@ -75,6 +75,7 @@ type Spool struct {
 	awaited        bool          // somebody waits for that
 	deadContents   []uint64      // files to delete once the log is saved
 	entering       int           // messages on their way in, for MaxMessages
+	passing        int           // calls of Flush and Postpone that are being written
 
 	buffer           []byte
 	unsaved          bool
