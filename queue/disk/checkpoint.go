@@ -18,10 +18,13 @@ import (
 // states the whole of what it is about. No record is needed any less because a
 // checkpoint covers it: one that is lost or damaged costs time and no mail.
 
+// replayCost is what a record of the log takes to be read and put in the index,
+// in bytes of contents, which are only summed, that take as long.
+const replayCost = 512
+
 // checkpointDue reports whether so much was written since the last checkpoint
-// that reading it takes about as long as reading a checkpoint. Of the log only
-// the heads are parsed, so that as many bytes of it take less time. The lock is
-// held.
+// that reading it takes about as long as reading a checkpoint, of which each byte
+// counts. The lock is held.
 func (s *Spool) checkpointDue() bool {
 	return s.sinceCheckpoint > 4*max(s.segmentSize, s.checkpointSize)
 }

@@ -23,9 +23,10 @@ func (s *Spool) write(b *batch) error {
 		return nil // there is nothing to write and nothing was ever written
 	}
 	start := g.size
-	pos, buf := start, s.buffer[:0]
+	pos, buf, records := start, s.buffer[:0], 0
 	for _, t := range b.tickets {
 		t.place(g, pos)
+		records += len(t.frames)
 		for i := range t.frames {
 			f := &t.frames[i].Frame
 			f.Mark = g.saved
@@ -49,7 +50,7 @@ func (s *Spool) write(b *batch) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	g.size = pos
-	s.sinceCheckpoint += pos - start
+	s.sinceCheckpoint += pos - start + int64(records)*replayCost
 	s.sinceMaintenance += pos - start
 	s.unsaved = s.unsaved || pos > start
 	return nil

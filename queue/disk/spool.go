@@ -85,7 +85,7 @@ type Spool struct {
 	applied          record.Place // the index has everything before it
 	checkpoint       record.Place // and the newest checkpoint everything before this
 	checkpointSize   int64
-	sinceCheckpoint  int64      // bytes written to the log
+	sinceCheckpoint  int64      // bytes written to the log, and what its records cost to replay
 	sinceMaintenance int64      // bytes written, and those that became useless
 	problems         []Problem  // found by recover
 	ghosts           []*segment // retired ones of which a checkpoint speaks; while opening
