@@ -56,17 +56,17 @@ func TestSmartHosts(t *testing.T) {
 	t.Run("both are up", func(t *testing.T) {
 		want(t, send(t, "word-both", both), "one.e.test", "word-both", mx.ViaSmartHost)
 	})
-	t.Run("the first is killed", func(t *testing.T) {
+	t.Run("MX-22 the first is killed", func(t *testing.T) {
 		servers["one.e.test"].Stop()
 		want(t, send(t, "word-second", both), "two.e.test", "word-second", mx.ViaSmartHost)
 	})
 	t.Run("both are killed", func(t *testing.T) {
 		servers["two.e.test"].Stop()
-		if rr := send(t, "word-none", both); rr.Outcome != queue.Deferred || len(rr.Attempts) != 2 {
-			t.Errorf("%v after %d attempts", rr.Outcome, len(rr.Attempts))
+		if rr := send(t, "word-none", both); rr.Outcome != queue.Deferred || len(rr.Attempts) != 2 || rr.Err.Stage != delivery.StageConnect {
+			t.Errorf("%v after %d attempts, %v, want both connections refused", rr.Outcome, len(rr.Attempts), rr.Err)
 		}
 	})
-	t.Run("the first is back", func(t *testing.T) {
+	t.Run("the first is back, the second is dead", func(t *testing.T) {
 		servers["one.e.test"].Restart(t)
 		want(t, send(t, "word-first", both), "one.e.test", "word-first", mx.ViaSmartHost)
 	})
