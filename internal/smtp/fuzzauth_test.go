@@ -22,12 +22,7 @@ func FuzzAuth(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, said []byte) {
-		b := &babbler{pieces: [][]byte{[]byte("220 h\r\n"), []byte("250-h\r\n250 AUTH X\r\n")}}
-		for piece := range bytes.SplitSeq(said, []byte("|")) {
-			if len(piece) > 0 {
-				b.pieces = append(b.pieces, slices.Clone(piece))
-			}
-		}
+		b := babble(slices.Concat([]byte("220 h\r\n|250-h\r\n250 AUTH X\r\n|"), said))
 		s, err := smtp.New(b, &smtp.Config{Hello: "client.example"})
 		if err != nil {
 			t.Fatal(err)

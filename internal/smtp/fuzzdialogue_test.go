@@ -22,6 +22,17 @@ type babbler struct {
 	by     time.Time
 }
 
+// babble is a babbler with the pieces between the bars.
+func babble(said []byte) *babbler {
+	b := &babbler{}
+	for piece := range bytes.SplitSeq(said, []byte("|")) {
+		if len(piece) > 0 {
+			b.pieces = append(b.pieces, slices.Clone(piece))
+		}
+	}
+	return b
+}
+
 func (b *babbler) Read(p []byte) (int, error) {
 	if time.Until(b.by) < time.Second && !b.by.IsZero() {
 		return 0, os.ErrDeadlineExceeded
@@ -63,12 +74,7 @@ func FuzzDialogue(f *testing.F) {
 	allowed := []string{"EHLO client.example", "HELO client.example", "STARTTLS", "RSET", "MAIL FROM:<a@x.test>", "MAIL FROM:<a@x.test> SIZE=7",
 		"RCPT TO:<u@e.test>", "RCPT TO:<v@e.test>", "RCPT TO:<u@e.test> NOTIFY=NEVER", "DATA", "BDAT 7 LAST", "QUIT", ".", "words", ""}
 	f.Fuzz(func(t *testing.T, said []byte) {
-		b := &babbler{}
-		for piece := range bytes.SplitSeq(said, []byte("|")) {
-			if len(piece) > 0 {
-				b.pieces = append(b.pieces, slices.Clone(piece))
-			}
-		}
+		b := babble(said)
 		s, err := smtp.New(b, &smtp.Config{Hello: "client.example"})
 		if err != nil {
 			t.Fatal(err)
