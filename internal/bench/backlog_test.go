@@ -75,7 +75,7 @@ func fill(t *testing.T, dir string, messages int) {
 			t.Error(err)
 		}
 	}()
-	text := queue.Bytes(content(4 << 10))
+	text := queue.Bytes(Content(4 << 10))
 	put := func(n int) error {
 		m := &queue.Message{From: "sender@from.test", Content: text,
 			Recipients: []queue.Recipient{{Address: "user@" + domain(n%domains)}}}

@@ -50,22 +50,11 @@ func dialSource(addr string, size int) (*source, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &source{conn, bufio.NewReader(conn), append(content(size), ".\r\n"...)}
+	s := &source{conn, bufio.NewReader(conn), append(Content(size), ".\r\n"...)}
 	if err := s.expect('2'); err != nil {
 		return nil, err
 	}
 	return s, s.say("EHLO source.test\r\n", '2')
-}
-
-// content is a message of about a size.
-func content(size int) []byte {
-	var b bytes.Buffer
-	b.WriteString("From: sender@from.test\r\nSubject: a message\r\n\r\n")
-	line := append(bytes.Repeat([]byte("x"), 78), '\r', '\n')
-	for b.Len() < size {
-		b.Write(line)
-	}
-	return b.Bytes()
 }
 
 // send injects one message and returns when the final dot was answered.

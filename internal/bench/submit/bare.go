@@ -6,6 +6,8 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+
+	"github.com/nexthop-mail/nexthop/internal/bench"
 )
 
 // bareConnections is how many connections a bare source keeps: as many as an agent
@@ -18,7 +20,7 @@ func (j *job) bare(addr string) error {
 	var next atomic.Int64
 	var sending sync.WaitGroup
 	failures := make(chan error, bareConnections)
-	text := append(content(j.size), ".\r\n"...)
+	text := append(bench.Content(j.size), ".\r\n"...)
 	for range bareConnections {
 		sending.Go(func() {
 			conn, err := net.Dial("tcp", addr)

@@ -4,7 +4,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -15,6 +14,7 @@ import (
 	"sync/atomic"
 
 	"github.com/nexthop-mail/nexthop/delivery"
+	"github.com/nexthop-mail/nexthop/internal/bench"
 	"github.com/nexthop-mail/nexthop/mx"
 	"github.com/nexthop-mail/nexthop/queue"
 	"github.com/nexthop-mail/nexthop/queue/disk"
@@ -102,7 +102,7 @@ func (j *job) submit(ctx context.Context, agent *delivery.Agent, end context.Can
 	m := &queue.Message{
 		From:       "sender@from.test",
 		Recipients: []queue.Recipient{{Address: j.to}},
-		Content:    queue.Bytes(content(j.size)),
+		Content:    queue.Bytes(bench.Content(j.size)),
 	}
 	var next atomic.Int64
 	var submitting sync.WaitGroup
@@ -117,15 +117,4 @@ func (j *job) submit(ctx context.Context, agent *delivery.Agent, end context.Can
 		})
 	}
 	submitting.Wait()
-}
-
-// content is a message of about a size.
-func content(size int) []byte {
-	var b bytes.Buffer
-	b.WriteString("From: sender@from.test\r\nSubject: a message\r\n\r\n")
-	line := append(bytes.Repeat([]byte("x"), 78), '\r', '\n')
-	for b.Len() < size {
-		b.Write(line)
-	}
-	return b.Bytes()
 }
