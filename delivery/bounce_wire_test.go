@@ -112,7 +112,7 @@ func TestReportsOfOthers(t *testing.T) {
 				c.start()
 				c.submit(m)
 				pass(time.Hour)
-				if got := c.reports(); len(got) != 0 || len(c.of(delivery.Failed)) != 1 || c.left() != 0 {
+				if got := c.reports(); len(got) != 0 || len(c.of(delivery.Bounced)) != 0 || len(c.of(delivery.Failed)) != 1 || c.left() != 0 {
 					t.Errorf("%d reports, %d left, events %+v, want a failure and no report", len(got), c.left(), c.events)
 				}
 			})
