@@ -33,6 +33,9 @@ func TestClosedSession(t *testing.T) {
 				}
 				o.start()
 				pass(time.Hour)
+				if got := len(o.net.Hosts["mx1.e.test"].Connections()); got != 2+c.charged {
+					t.Errorf("%d connections, want one after the one that was closed, and one for whoever comes again", got)
+				}
 				late, done := o.of(delivery.Deferred), o.of(delivery.Delivered)
 				if len(late) != c.charged || len(done) != n {
 					t.Errorf("%d attempts charged and %d messages delivered, want %d and %d", len(late), len(done), c.charged, n)
