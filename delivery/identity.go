@@ -100,12 +100,13 @@ func serviceNames(c *x509.Certificate) []string {
 				continue
 			}
 			var other otherName
-			var value string
+			var value asn1.RawValue
 			if _, err := asn1.UnmarshalWithParams(n.FullBytes, &other, "tag:0"); err != nil || !other.Type.Equal(dnsSRV) {
 				continue
 			}
-			if rest, err := asn1.UnmarshalWithParams(other.Value.Bytes, &value, "ia5"); err == nil && len(rest) == 0 {
-				found = append(found, value)
+			rest, err := asn1.Unmarshal(other.Value.Bytes, &value)
+			if err == nil && len(rest) == 0 && value.Class == asn1.ClassUniversal && value.Tag == asn1.TagIA5String {
+				found = append(found, string(value.Bytes)) // no other kind of string is an SRVName
 			}
 		}
 	}
