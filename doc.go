@@ -43,9 +43,16 @@
 // What an Agent has accepted is in its queue until every recipient is settled:
 //
 //	spool, err := disk.Open("spool", disk.Options{})
+//	if err != nil {
+//		return err
+//	}
+//	defer spool.Close()
 //	agent := &delivery.Agent{Queue: spool, Sender: sender}
-//	go agent.Run(ctx)
+//	ended := make(chan error, 1)
+//	go func() { ended <- agent.Run(ctx) }()
 //	id, err := agent.Submit(ctx, message)
+//	// ... and when ctx is over:
+//	return <-ended // Run drains first; close the queue after it
 //
 // It tries for five days, on a schedule that can be replaced, tells
 // Agent.Events what becomes of each recipient, and reports a failure to the

@@ -16,8 +16,12 @@ import (
 // could not be delivered.
 //
 //	agent := &delivery.Agent{Queue: q, Sender: &delivery.Sender{Hello: "mail.example.org"}}
-//	go agent.Run(ctx)
+//	ended := make(chan error, 1)
+//	go func() { ended <- agent.Run(ctx) }()
 //	id, err := agent.Submit(ctx, &queue.Message{From: ..., Recipients: ..., Content: ...})
+//
+// Close the queue only when Run has returned. What waits in it, [queue.List] and
+// [queue.Show] tell.
 //
 // Set the fields before the first use and leave them alone afterwards; what may
 // change while mail flows is in Settings, by Configure. Then all methods are
@@ -59,7 +63,8 @@ type Agent struct {
 	// Events is called for everything that becomes of mail, one call at a time
 	// and in order, after it has been settled. Up to 4,096 events wait for it;
 	// while that many do, no further delivery is begun and Submit waits, so that
-	// none is lost but in a crash. It must not call Submit itself. Nil is nobody.
+	// none is lost but in a crash. It must not call Submit itself, which may wait
+	// for it. Nil is nobody.
 	Events func(Event)
 
 	// Panic is told what a hook of the application's panicked with, on the
