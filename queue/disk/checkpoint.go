@@ -180,6 +180,7 @@ type tableWriter struct {
 	salt uint64
 	off  int64 // of the end of buf
 	buf  []byte
+	head []byte // of the last frame, whose room the next one uses
 }
 
 func newTableWriter(f vfs.File, number uint64) *tableWriter {
@@ -191,7 +192,8 @@ func newTableWriter(f vfs.File, number uint64) *tableWriter {
 }
 
 func (w *tableWriter) write(t *record.Table) error {
-	f := record.Frame{Kind: record.KindTable, Flags: record.First | record.Last, Head: t.Append(nil)}
+	w.head = t.Append(w.head[:0])
+	f := record.Frame{Kind: record.KindTable, Flags: record.First | record.Last, Head: w.head}
 	w.buf = f.Append(w.buf, w.salt, w.off)
 	w.off += f.Len()
 	if len(w.buf) < writeSize {
