@@ -31,6 +31,25 @@ func (r *run) lift(s *site, n int) {
 	}
 }
 
+// leave takes a delivery out of a site that its destination no longer leads to.
+// What was kept back there, or left out of a claim, for want of room at the site
+// is to be claimed: it goes elsewhere too, and no end of an attempt here would
+// let it go.
+func (r *run) leave(s *site, destination string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s.claimed--
+	if k, ok := s.kept[destination]; ok {
+		delete(s.kept, destination)
+		r.lifted = append(r.lifted, lifted{destination: destination, single: k.single})
+		r.room.set()
+	}
+	if s.skipped && !s.full() {
+		s.skipped = false
+		r.room.set()
+	}
+}
+
 // fewKept is of how many destinations at most a few deliveries each are claimed.
 const fewKept = 4
 

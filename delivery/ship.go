@@ -55,9 +55,7 @@ func (r *run) refresh(s *site, sh *shipment) bool {
 		if err == nil && r.sameSite(s, &route) {
 			return false
 		}
-		r.mu.Lock()
-		s.claimed--
-		r.mu.Unlock()
+		r.leave(s, p.delivery.Lease.Destination)
 		if err != nil {
 			r.noRoute(p.delivery, err)
 		} else {
