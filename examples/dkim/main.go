@@ -69,7 +69,7 @@ func run(ctx context.Context, out io.Writer) error {
 	go func() { ended <- agent.Run(ctx) }()
 	defer func() {
 		stop()
-		_ = <-ended // nil: it was told to stop
+		<-ended // nil: it was told to stop
 	}()
 
 	_, err = agent.Submit(ctx, &queue.Message{
