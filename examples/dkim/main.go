@@ -11,6 +11,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -37,7 +38,7 @@ example.org.       MX 10 mail.example.org.
 mail.example.org.  A  192.0.2.2
 `
 
-func run(ctx context.Context, out io.Writer) error {
+func run(ctx context.Context, out io.Writer) (err error) {
 	public, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		return err
@@ -69,7 +70,7 @@ func run(ctx context.Context, out io.Writer) error {
 	go func() { ended <- agent.Run(ctx) }()
 	defer func() {
 		stop()
-		<-ended // nil: it was told to stop
+		err = errors.Join(err, <-ended)
 	}()
 
 	_, err = agent.Submit(ctx, &queue.Message{
