@@ -12,7 +12,7 @@ OUT           := coverage
 export PATH := $(PATH):/usr/local/go/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test long lint fuzz bench bench-relay cover
+.PHONY: help setup test long lint fuzz bench bench-relay cover mutate
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' Makefile
@@ -58,3 +58,8 @@ cover: setup ## print which requirements the tests show, and how much code they 
 	@$(GO) test -json -coverprofile=$(OUT)/profile.txt -coverpkg=./... ./... > $(OUT)/tests.json || true
 	@for m in $(filter-out .,$(MODULES)); do $(GO) -C $$m test -json ./... >> $(OUT)/tests.json || true; done
 	@$(GO) run ./internal/project/cover -profile $(OUT)/profile.txt $(OUT)/tests.json
+
+# MUTATE is the packages to break, MUTATE_TESTS the directories of the tests that must
+# notice, with commas; without it, the packages' own.
+mutate: ## break MUTATE in one place at a time, and print what no test notices
+	@$(GO) run ./internal/project/mutate -accepted docs/survivors.txt $(if $(MUTATE_TESTS),-tests $(MUTATE_TESTS)) $(MUTATE)

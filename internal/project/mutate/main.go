@@ -1,0 +1,151 @@
+// Command mutate breaks packages of this repository in one place at a time and
+// prints which of the breaks no test notices.
+//
+//		mutate [-C DIR] [-tests DIR,...] [-files REGEXP] [-accepted FILE] PACKAGE...
+//
+//	 1. [load] reads the packages and [find] lists the mutants: conditions that are
+//	    always true or never, operands of && and || that do not count, comparisons
+//	    that are off by one, statements that are not executed, cases that are
+//	    skipped, plus in place of minus.
+//	 2. [instrument] writes all of them into one copy of the sources, each behind a
+//	    number, so that everything is compiled once (go test -overlay).
+//	 3. [suite.measure] runs every test alone to learn how long it takes and which
+//	    mutants it reaches.
+//	 4. [suite.kill] runs, for each mutant, the tests that reach it, the fastest
+//	    first, until one fails.
+//
+// A survivor is a mutant no test notices, one that no test reaches among them.
+// The file of accepted survivors has a line for each that may stay, with the
+// reason; mutate exits with 1 if there is another one, or a line of the file that
+// is no survivor any more.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// options are what the command line asks for.
+type options struct {
+	dir      string         // where the go command runs: the root of a module
+	packages []string       // the packages that are broken, as the go command names them
+	tests    []string       // the packages whose tests run
+	files    *regexp.Regexp // the files that are broken; if nil, all
+	accepted string         // the file of accepted survivors; if empty, there are none
+	slowest  time.Duration  // tests that take longer do not run
+	workers  int            // mutants tried at once
+	keep     string         // where the instrumented sources and test binaries go
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "mutate:", err)
+		os.Exit(1)
+	}
+}
+
+// errSurvivors is the error of a run with survivors that nobody has accepted.
+var errSurvivors = errors.New("there are survivors without a reason, or reasons without a survivor")
+
+func run(ctx context.Context, args []string, w io.Writer) error {
+	o, err := parse(args)
+	if err != nil {
+		return err
+	}
+	if o.keep == "" {
+		if o.keep, err = os.MkdirTemp("", "mutate"); err != nil {
+			return err
+		}
+		defer os.RemoveAll(o.keep)
+	}
+	loaded, err := load(ctx, o)
+	if err != nil {
+		return err
+	}
+	var mutants []*mutant
+	for _, p := range loaded {
+		mutants = append(mutants, find(p, o.files, len(mutants))...)
+	}
+	if err := nameFiles(mutants); err != nil {
+		return err
+	}
+	overlay, err := instrument(o.keep, loaded, mutants)
+	if err != nil {
+		return err
+	}
+	s := &suite{options: o, overlay: overlay, mutants: mutants, out: w}
+	if err := s.build(ctx); err != nil {
+		return err
+	}
+	if err := s.measure(ctx); err != nil {
+		return err
+	}
+	if err := s.kill(ctx); err != nil {
+		return err
+	}
+	return report(w, mutants, o.accepted)
+}
+
+// nameFiles names the files of mutants as a reader of the report knows them.
+func nameFiles(mutants []*mutant) error {
+	here, err := os.Getwd()
+	if err != nil {
+		return err
+	}
+	for _, m := range mutants {
+		name, err := filepath.Rel(here, m.source)
+		if err != nil {
+			return err
+		}
+		m.file = filepath.ToSlash(name)
+	}
+	return nil
+}
+
+func parse(args []string) (options, error) {
+	flags := flag.NewFlagSet("mutate", flag.ContinueOnError)
+	dir := flags.String("C", ".", "the module to work in")
+	tests := flags.String("tests", "", "directories of the test packages, with commas; default: the packages that are broken")
+	files := flags.String("files", "", "break only files whose name matches this")
+	accepted := flags.String("accepted", "", "the file of accepted survivors")
+	slowest := flags.Duration("slowest", 10*time.Second, "leave out tests that take longer")
+	workers := flags.Int("workers", 2, "mutants tried at once")
+	keep := flags.String("keep", "", "keep sources and test binaries here")
+	if err := flags.Parse(args); err != nil {
+		return options{}, err
+	}
+	if flags.NArg() == 0 {
+		return options{}, errors.New("no package to break")
+	}
+	o := options{dir: *dir, packages: flags.Args(), tests: flags.Args(), accepted: *accepted, slowest: *slowest, workers: *workers}
+	if *tests != "" {
+		o.tests = strings.Split(*tests, ",")
+	}
+	if *files != "" {
+		matched, err := regexp.Compile(*files)
+		if err != nil {
+			return options{}, err
+		}
+		o.files = matched
+	}
+	if *keep != "" {
+		absolute, err := filepath.Abs(*keep)
+		if err != nil {
+			return options{}, err
+		}
+		o.keep = absolute
+		return o, os.MkdirAll(o.keep, 0o700)
+	}
+	return o, nil
+}

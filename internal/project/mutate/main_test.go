@@ -1,0 +1,125 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// broken is a package of which the tests notice some breaks and miss others.
+var broken = map[string]string{
+	"go.mod": "module example.org/broken\n\ngo 1.26\n",
+	"broken.go": `package broken
+
+// Small reports whether n is small: its tests leave the bound itself out.
+func Small(n int) bool {
+	if n < 0 || n == -7 {
+		return false
+	}
+	return n < 10
+}
+
+// Sum adds, and counts the calls; nobody looks at the count.
+func (c *Counter) Sum(a, b int) int {
+	c.calls++
+	switch a {
+	case 1:
+		b += 0
+	}
+	return a + b
+}
+
+// Counter counts.
+type Counter struct{ calls int }
+
+// Unused is called by no test.
+func Unused(a bool) bool { return !a && true == a }
+`,
+	"broken_test.go": `package broken
+
+import "testing"
+
+func TestSmall(t *testing.T) {
+	for n, want := range map[int]bool{-1: false, 0: true, 5: true, 20: false} {
+		if Small(n) != want {
+			t.Errorf("Small(%d) is not %v", n, want)
+		}
+	}
+}
+
+func TestSum(t *testing.T) {
+	if n := new(Counter).Sum(1, 2); n != 3 {
+		t.Errorf("1 + 2 is %d", n)
+	}
+}
+`,
+}
+
+// TestMutate breaks a package in every place, and wants exactly the survivors that
+// its tests cannot notice.
+func TestMutate(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range broken {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Chdir(dir)
+	survivors := []string{
+		"broken.go:5: Small: n == -7 → false (survived)",
+		"broken.go:8: Small: n < 10 → <= (survived)",
+		"broken.go:13: Counter.Sum: c.calls++ → left out (survived)",
+		"broken.go:15: Counter.Sum: case 1 → skipped (survived)",
+		"broken.go:16: Counter.Sum: b += 0 → left out (survived)",
+		"broken.go:25: Unused: !a && true == a → true (reached by no test)",
+		"broken.go:25: Unused: !a && true == a → false (reached by no test)",
+		"broken.go:25: Unused: !a → true (reached by no test)",
+		"broken.go:25: Unused: true == a → true (reached by no test)",
+	}
+	var out bytes.Buffer
+	if err := run(t.Context(), []string{"."}, &out); err != errSurvivors {
+		t.Fatalf("the error is %v, want %v\n%s", err, errSurvivors, out.Bytes())
+	}
+	var got []string
+	for line := range strings.Lines(out.String()) {
+		if strings.HasPrefix(line, "broken.go:") {
+			got = append(got, strings.TrimSuffix(line, "\n"))
+		}
+	}
+	slices.Sort(got)
+	slices.Sort(survivors)
+	if !slices.Equal(got, survivors) {
+		t.Errorf("the survivors are\n%s\nwant\n%s\nin all:\n%s", strings.Join(got, "\n"), strings.Join(survivors, "\n"), out.Bytes())
+	}
+
+	t.Run("accepted survivors need a reason and must survive", func(t *testing.T) {
+		var text strings.Builder
+		for _, s := range survivors {
+			name := strings.TrimSuffix(strings.TrimSuffix(s, " (survived)"), " (reached by no test)")
+			at, rest, _ := strings.Cut(name, ": ")
+			file, _, _ := strings.Cut(at, ":")
+			text.WriteString("# one of them\n" + file + " " + rest + "\n\tit changes nothing\n")
+		}
+		accept := func(text string) (string, error) {
+			if err := os.WriteFile("accepted", []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			var out bytes.Buffer
+			err := run(t.Context(), []string{"-accepted", "accepted", "."}, &out)
+			return out.String(), err
+		}
+		if out, err := accept(text.String()); err != nil {
+			t.Errorf("all survivors are accepted, and the error is %v\n%s", err, out)
+		}
+		out, err := accept(text.String() + "broken.go Small: n < 10 → true\n\ta test notices it\n")
+		if err != errSurvivors || !strings.Contains(out, "has a reason and is no survivor: broken.go Small: n < 10 → true") {
+			t.Errorf("a reason without a survivor: %v\n%s", err, out)
+		}
+		if _, err := accept("broken.go Small: n < 10 → <=\n"); err == nil || err == errSurvivors {
+			t.Errorf("a survivor without a reason in the file: %v", err)
+		}
+	})
+}

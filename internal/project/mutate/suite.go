@@ -1,0 +1,184 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// suite is the tests, and what they have found.
+type suite struct {
+	options
+	overlay  string
+	mutants  []*mutant
+	binaries []*binary
+	out      io.Writer
+}
+
+// binary is the tests of one package, compiled with all mutants.
+type binary struct {
+	path, dir string
+}
+
+// build compiles the tests.
+func (s *suite) build(ctx context.Context) error {
+	for i, p := range s.tests {
+		b := &binary{path: filepath.Join(s.keep, fmt.Sprintf("%d.test", i)), dir: filepath.Join(s.dir, p)}
+		command := exec.CommandContext(ctx, "go", "test", "-c", "-vet=off", "-overlay", s.overlay, "-o", b.path, p)
+		command.Dir = s.dir
+		if out, err := command.CombinedOutput(); err != nil {
+			return fmt.Errorf("compiling the tests of %s: %w\n%s", p, err, out)
+		}
+		if _, err := os.Stat(b.path); err == nil { // a package without tests makes none
+			s.binaries = append(s.binaries, b)
+		}
+	}
+	return nil
+}
+
+// measure runs each test alone, without a mutant, and notes what it reaches.
+func (s *suite) measure(ctx context.Context) error {
+	var count int
+	for _, b := range s.binaries {
+		command := exec.CommandContext(ctx, b.path, "-test.list", ".")
+		command.Dir = b.dir
+		out, err := command.Output()
+		if err != nil {
+			return fmt.Errorf("listing tests: %w", err)
+		}
+		for _, name := range strings.Fields(string(out)) {
+			if strings.HasPrefix(name, "Benchmark") {
+				continue
+			}
+			if err := s.reach(ctx, &test{binary: b, name: name}); err != nil {
+				return err
+			}
+			count++
+		}
+	}
+	fmt.Fprintf(s.out, "%d mutants, %d tests\n", len(s.mutants), count)
+	return nil
+}
+
+// reach runs one test, and notes which mutants it comes by.
+func (s *suite) reach(ctx context.Context, t *test) error {
+	log := filepath.Join(s.keep, "reached")
+	if err := os.WriteFile(log, nil, 0o600); err != nil {
+		return err
+	}
+	began := time.Now()
+	passed, _, out := run1(ctx, t.binary, []string{t.name}, s.slowest, "NEXTHOP_MUTANT_LOG="+log)
+	t.takes = time.Since(began)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if !passed {
+		fmt.Fprintf(s.out, "left out, for it fails or takes longer than %v: %s\n%s", s.slowest, t.name, last(out, 3))
+		return nil
+	}
+	reached, err := os.Open(log)
+	if err != nil {
+		return err
+	}
+	defer reached.Close()
+	for lines := bufio.NewScanner(reached); lines.Scan(); {
+		n, err := strconv.Atoi(lines.Text())
+		if err != nil || n < 1 || n > len(s.mutants) {
+			return fmt.Errorf("no number of a mutant: %q", lines.Text())
+		}
+		m := s.mutants[n-1]
+		if !slices.Contains(m.tests, t) {
+			m.tests = append(m.tests, t)
+		}
+	}
+	return nil
+}
+
+// kill tries the mutants.
+func (s *suite) kill(ctx context.Context) error {
+	work := make(chan *mutant)
+	var wait sync.WaitGroup
+	for range s.workers {
+		wait.Go(func() {
+			for m := range work {
+				s.try(ctx, m)
+			}
+		})
+	}
+	for _, m := range s.mutants {
+		if ctx.Err() == nil {
+			work <- m
+		}
+	}
+	close(work)
+	wait.Wait()
+	return ctx.Err()
+}
+
+// together is for how long tests run in one process before a failure among them is
+// looked for.
+const together = time.Second
+
+// try runs the tests that reach m, the fastest first, until one fails.
+func (s *suite) try(ctx context.Context, m *mutant) {
+	if len(m.tests) == 0 {
+		m.outcome = unreached
+		return
+	}
+	slices.SortFunc(m.tests, func(a, b *test) int { return int(a.takes - b.takes) })
+	m.outcome = survived
+	for rest := m.tests; len(rest) > 0 && m.outcome == survived && ctx.Err() == nil; {
+		n, names, takes := 0, []string(nil), time.Duration(0)
+		for n < len(rest) && rest[n].binary == rest[0].binary && (n == 0 || takes+rest[n].takes <= together) {
+			names, takes = append(names, rest[n].name), takes+rest[n].takes
+			n++
+		}
+		passed, late, out := run1(ctx, rest[0].binary, names, 10*time.Second+5*takes, "NEXTHOP_MUTANT="+strconv.Itoa(m.number))
+		switch {
+		case late:
+			m.outcome, m.by = hung, strings.Join(names, ", ")
+		case !passed:
+			m.outcome, m.by = killed, failedIn(out)
+		}
+		rest = rest[n:]
+	}
+}
+
+// run1 runs tests of one binary in a process of their own. It reports whether they
+// passed, and whether they were ended because they took too long.
+func run1(ctx context.Context, b *binary, names []string, limit time.Duration, env string) (passed, late bool, out []byte) {
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	command := exec.CommandContext(limited, b.path, "-test.failfast", "-test.run", "^("+strings.Join(names, "|")+")$")
+	command.Dir, command.WaitDelay = b.dir, time.Second
+	command.Env = append(os.Environ(), env)
+	out, err := command.CombinedOutput()
+	return err == nil, limited.Err() != nil && ctx.Err() == nil, out
+}
+
+// failedIn returns the name of the first test that failed.
+func failedIn(out []byte) string {
+	for line := range bytes.Lines(out) {
+		if name, ok := strings.CutPrefix(string(line), "--- FAIL: "); ok {
+			name, _, _ = strings.Cut(name, " ")
+			return name
+		}
+	}
+	return "a crash"
+}
+
+// last returns the last n lines of out.
+func last(out []byte, n int) string {
+	lines := strings.SplitAfter(strings.TrimRight(string(out), "\n")+"\n", "\n")
+	return strings.Join(lines[max(0, len(lines)-1-n):], "")
+}

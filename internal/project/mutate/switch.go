@@ -1,0 +1,74 @@
+package main
+
+// switchSource is the file that is added to each package that is broken: it knows
+// which mutant is active. Its names begin with zz so that they are nobody else's.
+const switchSource = `package mutated
+
+import (
+	"cmp"
+	"os"
+	"strconv"
+	"sync"
+)
+
+var (
+	zzActive, _ = strconv.Atoi(os.Getenv("NEXTHOP_MUTANT"))
+	zzLog       = os.Getenv("NEXTHOP_MUTANT_LOG")
+	zzSeen      sync.Map
+)
+
+// zzOn reports whether the mutant of that number is active, and logs that it was reached.
+func zzOn(number int) bool {
+	if zzLog != "" {
+		if _, seen := zzSeen.LoadOrStore(number, true); !seen {
+			if f, err := os.OpenFile(zzLog, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600); err == nil {
+				f.WriteString(strconv.Itoa(number) + "\n")
+				f.Close()
+			}
+		}
+	}
+	return zzActive == number
+}
+
+func zzTrue[T ~bool](number int, is T) T {
+	if zzOn(number) {
+		return true
+	}
+	return is
+}
+func zzFalse[T ~bool](number int, is T) T {
+	if zzOn(number) {
+		return false
+	}
+	return is
+}
+func zzNot[T ~bool](number int, is T) T {
+	if zzOn(number) {
+		return !is
+	}
+	return is
+}
+
+func zzLess[T cmp.Ordered](number int, a, b T) bool         { return a < b || zzOn(number) && a == b }
+func zzLessEqual[T cmp.Ordered](number int, a, b T) bool    { return a < b || !zzOn(number) && a == b }
+func zzGreater[T cmp.Ordered](number int, a, b T) bool      { return a > b || zzOn(number) && a == b }
+func zzGreaterEqual[T cmp.Ordered](number int, a, b T) bool { return a > b || !zzOn(number) && a == b }
+
+type zzNumber interface {
+	~int | ~int8 | ~int16 | ~int32 | ~int64 | ~uint | ~uint8 | ~uint16 | ~uint32 | ~uint64 | ~uintptr | ~float32 | ~float64
+}
+
+func zzAdd[T zzNumber](number int, a, b T) T {
+	if zzOn(number) {
+		return a - b
+	}
+	return a + b
+}
+
+func zzSub[T zzNumber](number int, a, b T) T {
+	if zzOn(number) {
+		return a + b
+	}
+	return a - b
+}
+`
