@@ -123,7 +123,7 @@ func (a *Agent) Validate() error {
 	}
 	problems = append(problems, a.sender().Validate(), a.Settings.Validate())
 	if a.Reporter != "" {
-		if _, err := address.ParseDomain(a.Reporter); err != nil {
+		if _, err := address.ParseHello(a.Reporter); err != nil {
 			problems = append(problems, fmt.Errorf("delivery.Agent.Reporter: %w", err))
 		}
 	}

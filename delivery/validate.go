@@ -18,7 +18,7 @@ func (s *Sender) Validate() error {
 		problems = append(problems, fmt.Errorf("delivery.Sender."+field+": "+format, args...))
 	}
 	if s.Hello != "" {
-		if _, err := address.ParseDomain(s.Hello); err != nil {
+		if _, err := address.ParseHello(s.Hello); err != nil {
 			wrong("Hello", "%w", err)
 		}
 	}

@@ -204,12 +204,25 @@ func addrs(texts ...string) []netip.Addr {
 	return as
 }
 
+// TestRouteOddDomains: whether a domain exists that no host may be called is for DNS
+// to say.
+func TestRouteOddDomains(t *testing.T) {
+	var tests []routeCase
+	for _, domain := range []string{"my_host.example.com", "web_01.internal", "_a-.test", "-a.test"} {
+		tests = append(tests, routeCase{
+			name: "MX-13 DNS knows " + domain, domain: domain, zone: domain + " MX 5 m1.test\n m1.test A 192.0.2.1",
+			want: "mx: 5 m1.test 192.0.2.1", asked: []string{"MX " + domain, "A m1.test", "AAAA m1.test"},
+		})
+	}
+	runRoutes(t, tests)
+}
+
 func TestRouteBadDomains(t *testing.T) {
 	var tests []routeCase
 	for name, domain := range map[string]string{
 		"empty": "", "dot": ".", "empty label": "a..b", "long label": strings.Repeat("a", 64) + ".test",
 		"long name": strings.Repeat("abcdefg.", 32) + "test", "space": "a b.test", "control": "a\r\nb.test",
-		"leading dot": ".test", "hyphen": "-a.test", "address": "192.0.2.1", "bad A-label": "xn--\u00e9.test",
+		"leading dot": ".test", "address": "192.0.2.1", "bad A-label": "xn--\u00e9.test",
 	} {
 		if domain == "" {
 			continue // "" stands for the usual domain in the table

@@ -189,13 +189,14 @@ func validLocal(s string) bool {
 	return true
 }
 
-// validDomain is a domain or an address literal by its looks.
+// validDomain is a domain or an address literal by its looks. Domains that get mail
+// may have underscores, and hyphens anywhere.
 func validDomain(s string) bool {
 	if strings.HasPrefix(s, "[") {
 		return validLiteral(s)
 	}
 	for label := range strings.SplitSeq(s, ".") {
-		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+		if label == "" || len(label) > 63 {
 			return false
 		}
 		for i := range len(label) {

@@ -17,6 +17,7 @@ import (
 const zone = `
 $ORIGIN e.test.
 @      MX 10 mx
+my_host MX 10 mx
 mx     A  127.0.0.1
 $ORIGIN null.test.
 @      MX 0 .
@@ -71,6 +72,9 @@ func TestExitCodes(t *testing.T) {
 	}{
 		{"delivered", text, []string{"-f", "a@b.test", "u@e.test"}, 0, "u@e.test: delivered to mx.e.test"},
 		{"null reverse-path", text, []string{"-f", "", "u@e.test"}, 0, "delivered"},
+		{"dots where none may be", text, []string{"-f", ".abc@e.test", "try..this..0511@e.test", "<abc.@e.test>"}, 0, "try..this..0511@e.test: delivered to mx.e.test"},
+		{"an underscore in a domain", text, []string{"-f", "bob@my_host.e.test", "bob@my_host.e.test"}, 0, "delivered to mx.e.test"},
+		{"an underscore in a domain DNS does not know", text, []string{"-f", "", "root@web_01.nowhere.test"}, 68, "no such domain"},
 		{"deferred", text, []string{"-f", "a@b.test", "later@e.test", "u@e.test"}, 75, "450 4.2.0 later"},
 		{"failed and deferred", text, []string{"-f", "a@b.test", "no@e.test", "later@e.test"}, 69, "550 5.1.1 who"},
 		{"no such domain", text, []string{"-f", "a@b.test", "u@nowhere.test"}, 68, "no such domain"},

@@ -19,6 +19,10 @@ type Domain struct {
 // once they are in lower case; A-labels must be real ones. A literal whose IPv6
 // address stands for an IPv4 one is equal to that one's.
 //
+// DNS has domains that get mail though no host may be called so (RFC 1123 section
+// 2.1): underscores, and hyphens at the ends of a label. They are taken, and DNS
+// says whether they exist.
+//
 // The error is an *Error: 5.1.2 about a name, 5.1.3 about a literal.
 func ParseDomain(s string) (Domain, error) {
 	d, enhanced, reason := parseDomain(s)
@@ -33,21 +37,35 @@ func parseDomain(s string) (d Domain, enhanced, reason string) {
 		d.ip, reason = parseLiteral(s)
 		return d, badMailbox, reason
 	}
-	d.name, reason = canonical(s, false)
+	d.name, reason = canonical(s, forDomain)
 	return d, badDomain, reason
 }
 
 // ParseHost takes a host name found in DNS data or in a configuration and
 // returns its canonical form: A-labels in lower case without a trailing dot.
-// What DNS data have and a mail domain must not is let pass: underscores,
-// hyphens at the ends of a label, and "xn--" before anything. An IP address is
-// no name (RFC 5321 section 5.1). The error is an *Error.
+// What ParseDomain lets pass is let pass here, and "xn--" before anything, too.
+// An IP address is no name (RFC 5321 section 5.1). The error is an *Error.
 func ParseHost(s string) (string, error) {
-	name, reason := canonical(s, true)
+	name, reason := canonical(s, forHost)
 	if reason != "" {
 		return "", bad(s, badDomain, reason)
 	}
 	return name, nil
+}
+
+// ParseHello takes what this host calls itself, in EHLO and in reports: what
+// ParseDomain takes, but a name must be one of letters, digits and hyphens, as the
+// grammar has it (RFC 5321 section 4.1.2). Hosts refuse clients for less. The error
+// is an *Error.
+func ParseHello(s string) (Domain, error) {
+	d, err := ParseDomain(s)
+	if err != nil || d.ip.IsValid() {
+		return d, err
+	}
+	if _, reason := canonical(s, forHello); reason != "" {
+		return Domain{}, bad(s, badDomain, reason)
+	}
+	return d, nil
 }
 
 // String is the canonical ASCII form: "example.com", "[192.0.2.1]",
@@ -74,7 +92,7 @@ func (d Domain) Unicode() string {
 		parts[i] = readable(l)
 	}
 	u := strings.Join(parts, ".")
-	if again, reason := canonical(u, false); reason != "" || again != d.name {
+	if again, reason := canonical(u, forDomain); reason != "" || again != d.name {
 		return d.name
 	}
 	return u

@@ -25,6 +25,13 @@ func TestParseDomain(t *testing.T) {
 		{"I18N-1 a U-label", "bücher.test", "xn--bcher-kva.test"},
 		{"I18N-1 an A-label with capitals", "XN--Bcher-KVA.test", "xn--bcher-kva.test"},
 		{"I18N-3 a U-label with capitals", "BÜCHER.Test.", "xn--bcher-kva.test"},
+		{"MX-13 an underscore", "my_host.example.com", "my_host.example.com"},
+		{"MX-13 underscores first, last and alone", "_a._.b_.Test", "_a._.b_.test"},
+		{"MX-13 a hyphen first", "-a.test", "-a.test"},
+		{"MX-13 a hyphen last", "a-.b-", "a-.b-"},
+		{"MX-13 a label of digits", "123.456.test", "123.456.test"},
+		{"I18N-1 an underscore beside a U-label", "web_01.bücher.test", "web_01.xn--bcher-kva.test"},
+		{"I18N-2 an underscore beside a label from right to left", "web_01.ישראל", "web_01.xn--4dbrk0ce"},
 		{"an IPv4 literal", "[192.0.2.1]", "[192.0.2.1]"},
 		{"an IPv6 literal", "[IPv6:2001:db8::1]", "[IPv6:2001:db8::1]"},
 		{"an IPv6 literal in other words", "[ipv6:2001:DB8:0:0:0:0:0:1]", "[IPv6:2001:db8::1]"},
@@ -57,9 +64,8 @@ func TestParseDomainRefuses(t *testing.T) {
 		{"MX-13 a U-label whose A-label has more than 63", strings.Repeat("ü", 60) + ".test", "5.1.2"},
 		{"MX-13 a name of 256 octets", name254, "5.1.2"},
 		{"MX-13 a very long name", strings.Repeat("a.", 5000) + "b", "5.1.2"},
-		{"MX-13 an underscore", "a_b.test", "5.1.2"},
-		{"MX-13 a hyphen first", "-a.test", "5.1.2"},
-		{"MX-13 a hyphen last", "a.b-", "5.1.2"},
+		{"I18N-2 an underscore in a U-label", "a_ü.test", "5.1.2"},
+		{"I18N-2 a hyphen first in a U-label", "-ü.test", "5.1.2"},
 		{"a blank", "a b.test", "5.1.2"},
 		{"a second @", "a@b.test", "5.1.2"},
 		{"a port", "a.test:25", "5.1.2"},
@@ -136,6 +142,36 @@ func TestNoDomain(t *testing.T) {
 	var d address.Domain
 	if !d.IsZero() || d.String() != "" || d.Unicode() != "" {
 		t.Errorf("the zero Domain is %q, IsZero %t", d, d.IsZero())
+	}
+}
+
+// TestParseHello: what this host calls itself goes by the grammar, for there it is
+// read by hosts that go by it.
+func TestParseHello(t *testing.T) {
+	for in, want := range map[string]string{
+		"Mail.Example.COM.":  "mail.example.com",
+		"bücher.test":        "xn--bcher-kva.test",
+		"[192.0.2.1]":        "[192.0.2.1]",
+		"[ipv6:2001:DB8::1]": "[IPv6:2001:db8::1]",
+		"my_host":            "",
+		"app_1.internal":     "",
+		"-a.test":            "",
+		"a-.test":            "",
+		"a_b.bücher.test":    "",
+		"192.0.2.1":          "",
+		"a b":                "",
+		"ab--c.test":         "",
+		"":                   "",
+	} {
+		t.Run("MX-13 "+in, func(t *testing.T) {
+			d, err := address.ParseHello(in)
+			if d.String() != want {
+				t.Errorf("ParseHello(%q) = %q, %v, want %q", in, d, err, want)
+			}
+			if want == "" {
+				checkError(t, err, "5.1.2")
+			}
+		})
 	}
 }
 

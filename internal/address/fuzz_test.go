@@ -14,7 +14,7 @@ import (
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{
 		"u@e.test", "<u@e.test>", `"a b"@e.test`, `"a@b\">"@[192.0.2.1]`, "<@x.test,@y.test:u@d.test>",
-		"jo\u0308@bücher.test", "u@[IPv6:::ffff:192.0.2.1]", "a@b\r\nDATA", "u@XN--Bcher-KVA.test.", `"\\\""@a`,
+		"jo\u0308@bücher.test", "u@[IPv6:::ffff:192.0.2.1]", "a@b\r\nDATA", "..a..@a_b.-c-.test", "u@XN--Bcher-KVA.test.", `"\\\""@a`,
 	} {
 		f.Add(s)
 	}

@@ -20,14 +20,15 @@ var labels = idna.New(idna.ValidateForRegistration(), idna.VerifyDNSLength(false
 // toASCII turns the U-labels of a name into A-labels and checks the A-labels,
 // which must be real: punycode that decodes, and encodes to the same again (RFC
 // 5891 section 5.3).
-func toASCII(name string, lenient bool) (ascii, reason string) {
+func toASCII(name string, u use) (ascii, reason string) {
 	if !utf8.ValidString(name) {
 		return "", "not UTF-8"
 	}
 	// With one label written from right to left, all are subject to the rule for
-	// such names (RFC 5893 section 2).
-	if !lenient && !isASCII(name) {
-		if _, err := labels.ToASCII(name); err != nil {
+	// such names (RFC 5893 section 2). It does not know underscores, which stand
+	// in labels that are ASCII.
+	if u != forHost && !isASCII(name) {
+		if _, err := labels.ToASCII(strings.ReplaceAll(name, "_", "x")); err != nil {
 			return "", badLabel
 		}
 	}
@@ -36,7 +37,7 @@ func toASCII(name string, lenient bool) (ascii, reason string) {
 		switch {
 		case !isASCII(l):
 			parts[i], reason = fromULabel(l)
-		case !lenient && hasReservedHyphens(l):
+		case u != forHost && hasReservedHyphens(l):
 			reason = checkALabel(l)
 		}
 		if reason != "" {

@@ -104,16 +104,17 @@ func appendLocal(dst []byte, local string) []byte {
 
 // isDotString reports whether a local part needs no quotes.
 func isDotString(s string) bool {
-	dot := true
+	return isAtoms(s) && s != "" && s[0] != '.' && s[len(s)-1] != '.' && !strings.Contains(s, "..")
+}
+
+// isAtoms reports whether a local part is of atoms and dots, wherever these stand.
+func isAtoms(s string) bool {
 	for i := 0; i < len(s); i++ {
-		switch c := s[i]; {
-		case c == '.' && dot, c != '.' && !isAtext(c):
+		if c := s[i]; c != '.' && !isAtext(c) {
 			return false
-		default:
-			dot = c == '.'
 		}
 	}
-	return !dot
+	return true
 }
 
 // isAtext is RFC 5322's atext, widened by RFC 6531 section 3.3 to all beyond

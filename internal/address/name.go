@@ -14,27 +14,35 @@ const (
 	tooLongLabel = "label longer than 63 octets"
 )
 
+// use is what a name is for, and so what it may have: the later, the less.
+type use uint8
+
+const (
+	forHost   use = iota // found in DNS: whatever DNS can be asked about
+	forDomain            // written behind "@": the same, but A-labels must be real ones
+	forHello             // said by this host of itself: letters, digits and hyphens
+)
+
 // canonical is the canonical form of a name, or why it has none. A name that is
-// canonical already comes back as it is. lenient is for hosts, whose names need
-// only be such that DNS can be asked about them.
-func canonical(s string, lenient bool) (name, reason string) {
+// canonical already comes back as it is.
+func canonical(s string, u use) (name, reason string) {
 	name = strings.TrimSuffix(s, ".")
-	seen, reason := survey(name, lenient)
+	seen, reason := survey(name, u)
 	if reason != "" {
 		return "", reason
 	}
 	if seen.capital || seen.beyondASCII {
 		name = lower(name)
 	}
-	if seen.beyondASCII || seen.reserved && !lenient {
-		if name, reason = toASCII(name, lenient); reason != "" {
+	if seen.beyondASCII || seen.reserved && u != forHost {
+		if name, reason = toASCII(name, u); reason != "" {
 			return "", reason
 		}
 	}
 	if len(name) > maxName {
 		return "", tooLongName
 	}
-	return name, checkLabels(name, lenient)
+	return name, checkLabels(name, u)
 }
 
 // findings are what in a name calls for more than a look.
@@ -45,7 +53,7 @@ type findings struct {
 }
 
 // survey goes through the octets once.
-func survey(s string, lenient bool) (f findings, reason string) {
+func survey(s string, u use) (f findings, reason string) {
 	switch {
 	case s == "":
 		return f, "no domain"
@@ -61,7 +69,7 @@ func survey(s string, lenient bool) (f findings, reason string) {
 			f.capital = true
 		case c >= 0x80:
 			f.beyondASCII = true
-		case c == '_' && lenient:
+		case c == '_' && u != forHello:
 		default:
 			return f, "character that no domain name has"
 		}
@@ -70,7 +78,7 @@ func survey(s string, lenient bool) (f findings, reason string) {
 }
 
 // checkLabels checks a canonical name label by label.
-func checkLabels(name string, lenient bool) (reason string) {
+func checkLabels(name string, u use) (reason string) {
 	for more := true; more; {
 		var label string
 		label, name, more = strings.Cut(name, ".")
@@ -79,7 +87,7 @@ func checkLabels(name string, lenient bool) (reason string) {
 			return "empty label"
 		case len(label) > maxLabel:
 			return tooLongLabel
-		case !lenient && (label[0] == '-' || label[len(label)-1] == '-'):
+		case u == forHello && (label[0] == '-' || label[len(label)-1] == '-'):
 			return "label that begins or ends with a hyphen"
 		case !more && isNumber(label):
 			return "an IP address, or a name that looks like one"

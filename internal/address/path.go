@@ -10,7 +10,9 @@ const maxInput = 998
 
 // Parse takes a forward-path: "local@domain", with or without angle brackets.
 // The local part is a dot-string or a quoted string, the domain is all that
-// follows its "@" (RFC 5321 section 4.1.2). A source route before it is dropped
+// follows its "@" (RFC 5321 section 4.1.2). Dots may also stand where the grammar
+// has none, first, last and in a row: there are mailboxes called so, which a
+// command names in quotes. A source route before the local part is dropped
 // (section 3.6.1). A name without a domain is refused, "postmaster" too, and so
 // is any control character, anywhere.
 //
@@ -108,7 +110,7 @@ func dropRoute(s string) (rest, reason string) {
 		if !ok {
 			return "", "not a source route"
 		}
-		if _, reason := canonical(name, false); reason != "" {
+		if _, reason := canonical(name, forDomain); reason != "" {
 			return "", "not a source route"
 		}
 	}
@@ -126,7 +128,7 @@ func split(s string) (local, domain, reason string) {
 		return "", "", "no domain"
 	case local == "":
 		return "", "", "no local part"
-	case !isDotString(local):
+	case !isAtoms(local):
 		return "", "", "local part that needs quotes"
 	}
 	return local, domain, ""

@@ -137,7 +137,7 @@ func helloName(hello string, conn net.Conn) (string, error) {
 		}
 		return literal(local), nil
 	}
-	d, err := address.ParseDomain(hello)
+	d, err := address.ParseHello(hello)
 	if err != nil {
 		return "", fmt.Errorf("smtp: Config.Hello: %w", err)
 	}
