@@ -7,7 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -108,14 +108,14 @@ var (
 	_ io.Closer       = (*Spool)(nil)
 )
 
-// Open opens the spool in a directory, which it makes where there is none. It
-// reads the newest checkpoint and what was written since. Damage does not keep
-// it from opening: what is lost answers queue.ErrDamaged, and Check names it.
-// The caller must call Close.
+// Open opens the spool in a directory, which it makes, with those above it, if
+// there is none. It reads the newest checkpoint and what was written since.
+// Damage does not keep it from opening: what is lost answers queue.ErrDamaged,
+// and Check names it. The caller must call Close.
 //
 // Errors: ErrLocked, ErrNewer, or the file system's.
 func Open(dir string, o Options) (*Spool, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := vfs.MakeDir(vfs.OSTree(), filepath.Clean(dir)); err != nil {
 		return nil, err
 	}
 	s, err := open(vfs.OS(dir), o)

@@ -18,10 +18,11 @@ func (f *FS) Restart() *FS {
 	defer f.mu.Unlock()
 	f.off = true
 	g := New(f.rng.Uint64())
+	g.device = f.device
 	dir := f.directory()
 	for _, name := range slices.Sorted(maps.Keys(dir)) { // in order: one seed, one outcome
-		image := f.survivors(dir[name])
-		g.names[name] = &inode{seen: image, durable: bytes.Clone(image)}
+		image := f.survivors(dir[name], true)
+		g.names[name] = &inode{seen: image, durable: bytes.Clone(image), bad: dir[name].bad}
 	}
 	for name, n := range g.names {
 		g.durable[name] = n
@@ -44,6 +45,7 @@ func (f *FS) Copy() *FS {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	g := New(f.rng.Uint64())
+	g.device = f.device
 	for name, n := range f.names {
 		g.names[name] = n.clone()
 	}
@@ -65,10 +67,6 @@ func (f *FS) Copy() *FS {
 		g.pending = append(g.pending, op)
 	}
 	return g
-}
-
-func (n *inode) clone() *inode {
-	return &inode{bytes.Clone(n.seen), bytes.Clone(n.durable), slices.Clone(n.pending), n.saved}
 }
 
 // Flip inverts bits of one byte of a file, on the disk and in what is seen.
@@ -117,8 +115,9 @@ func (f *FS) chances() func() bool {
 	}
 }
 
-// survivors draws what of n's unsaved changes reached the disk.
-func (f *FS) survivors(n *inode) []byte {
+// survivors draws what of n's unsaved changes reached the disk, at a power cut or
+// at a sync that failed.
+func (f *FS) survivors(n *inode, cut bool) []byte {
 	image := bytes.Clone(n.durable)
 	keep := f.chances()
 	rubbish := f.rng.IntN(4) == 0
@@ -141,6 +140,9 @@ func (f *FS) survivors(n *inode) []byte {
 				continue
 			}
 			if f.rng.IntN(16) == 0 { // torn within the sector
+				if cut {
+					f.shear(image, piece.off)
+				}
 				piece.data = piece.data[:f.rng.IntN(len(piece.data))]
 			}
 			if len(piece.data) > 0 {
@@ -149,6 +151,20 @@ func (f *FS) survivors(n *inode) []byte {
 		}
 	}
 	return image
+}
+
+// shear makes rubbish of some of the block in which a write was torn.
+func (f *FS) shear(image []byte, off int64) {
+	if f.device.Shears <= 0 {
+		return
+	}
+	from := off - off%f.device.Shears
+	to := min(from+f.device.Shears, int64(len(image)))
+	for ; from < to; from += sector {
+		if f.rng.IntN(2) == 0 {
+			fill(f.rng, image[from:min(from+sector, to)])
+		}
+	}
 }
 
 // pieces cuts a write where the disk's sectors do.

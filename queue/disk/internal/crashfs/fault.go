@@ -16,12 +16,13 @@ const (
 	OpOpen
 	OpSize
 	OpList
+	OpLock
 )
 
 // String is the kind's name.
 func (o Op) String() string {
 	return [...]string{"write", "truncate", "sync", "create", "rename", "remove", "syncdir",
-		"read", "open", "size", "list"}[o]
+		"read", "open", "size", "list", "lock"}[o]
 }
 
 // Injector is asked before each operation; an error is the operation's answer.
@@ -75,13 +76,14 @@ func (f *FS) Writes() int {
 
 // before counts an operation and answers what must go wrong with it.
 func (f *FS) before(op Op, name string) error {
+	f.cutting = false
 	if f.off {
 		return ErrPowerCut
 	}
 	if op <= OpSyncDir {
 		f.writes++
 		if f.writes == f.cutAt {
-			f.off = true
+			f.off, f.cutting = true, true
 			return ErrPowerCut
 		}
 	}

@@ -1,8 +1,11 @@
 package crashfs
 
 import (
+	"bytes"
 	"io"
 	"io/fs"
+	"slices"
+	"syscall"
 )
 
 // inode is a file: what the program sees, what the disk holds, and the changes
@@ -12,6 +15,33 @@ type inode struct {
 	durable []byte
 	pending []change
 	saved   int // how many changes are not pending any more
+	bad     []extent
+}
+
+// extent is a range of a file.
+type extent struct{ from, to int64 }
+
+// Spoil makes a range of a file unreadable for good, as a bad sector is: whatever
+// is written there, a read of any of it fails with EIO.
+func (f *FS) Spoil(name string, from, to int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := f.names[name]
+	n.bad = append(n.bad, extent{from, to})
+}
+
+// readable is how many of size bytes at off can be read before the first bad one.
+func (n *inode) readable(off int64, size int) int {
+	for _, b := range n.bad {
+		if off < b.to && off+int64(size) > b.from {
+			size = int(max(0, b.from-off))
+		}
+	}
+	return size
+}
+
+func (n *inode) clone() *inode {
+	return &inode{bytes.Clone(n.seen), bytes.Clone(n.durable), slices.Clone(n.pending), n.saved, slices.Clone(n.bad)}
 }
 
 // change is a write, or a truncation where data is nil.
@@ -69,13 +99,19 @@ func (f *file) begin(op Op) error {
 func (f *file) ReadAt(p []byte, off int64) (int, error) {
 	err := f.begin(OpRead)
 	defer f.fs.mu.Unlock()
-	if err != nil {
+	if f.fs.off || f.closed {
 		return 0, err
 	}
-	if off >= int64(len(f.inode.seen)) {
+	if err == nil && off >= int64(len(f.inode.seen)) {
 		return 0, io.EOF
 	}
-	n := copy(p, f.inode.seen[off:])
+	n := copy(p, f.inode.seen[min(off, int64(len(f.inode.seen))):])
+	if err != nil { // some of it may have been read
+		return f.fs.rng.IntN(n + 1), err
+	}
+	if ok := f.inode.readable(off, n); ok < n {
+		return ok, pathError("read", f.name, syscall.EIO)
+	}
 	if n < len(p) {
 		return n, io.EOF
 	}
@@ -88,12 +124,20 @@ func (f *file) WriteAt(p []byte, off int64) (int, error) {
 	if !f.write {
 		return 0, pathError("write", f.name, fs.ErrPermission)
 	}
-	n := len(p)
-	if err != nil {
-		if f.fs.rng.IntN(2) == 0 {
+	if f.closed || f.fs.off && !f.fs.cutting {
+		return 0, err
+	}
+	n := f.fs.fits(f.inode, off, len(p))
+	if n < len(p) && err == nil {
+		err = pathError("write", f.name, syscall.ENOSPC)
+	}
+	if err != nil { // none of it was done, some, or all that there was room for
+		switch f.fs.rng.IntN(3) {
+		case 0:
 			return 0, err
+		case 1:
+			n = f.fs.rng.IntN(n + 1)
 		}
-		n = f.fs.rng.IntN(len(p) + 1) // a write that fails may have done some of it
 	}
 	if n > 0 {
 		f.inode.change(change{off, append([]byte(nil), p[:n]...)})
@@ -126,8 +170,11 @@ func (f *file) Sync() error {
 	if f.fs.off {
 		return ErrPowerCut
 	}
+	if err == nil && f.fs.device.AtSync && f.fs.free() < 0 {
+		err = pathError("sync", f.name, syscall.ENOSPC)
+	}
 	if err != nil {
-		n.durable = f.fs.survivors(n)
+		n.durable = f.fs.survivors(n, false)
 		n.save(len(n.pending))
 		return err
 	}
@@ -154,6 +201,13 @@ func (f *file) Size() (int64, error) {
 func (f *file) Close() error {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
+	if f.closed {
+		return pathError("close", f.name, fs.ErrClosed)
+	}
 	f.closed = true
+	f.fs.descriptors--
+	if f.fs.open[f.inode]--; f.fs.open[f.inode] == 0 {
+		delete(f.fs.open, f.inode)
+	}
 	return nil
 }

@@ -12,6 +12,13 @@
 //     runs, any part may be lost.
 //   - A Sync that fails leaves a random part of the bytes on the disk and
 //     forgets the rest: reads still show them, a later Sync does not save them.
+//   - A write that fails has done nothing, some of it or all, and a read that
+//     fails may have returned some bytes.
+//
+// A Device adds what depends on the machine: how much room there is and when a
+// lack of it shows, how many files may be open, whether an open one can be
+// removed, and whether a power cut harms what was saved in the same block.
+// Spoil makes sectors unreadable for good. A Tree loses directories.
 package crashfs
 
 import (
@@ -24,6 +31,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/vfs"
 )
@@ -37,12 +45,18 @@ type FS struct {
 	pending []dirOp           // since the last SyncDir, in order
 	locked  map[string]bool
 	inject  Injector
+	device  Device
+	open    map[*inode]int // how often each file is open
+
+	descriptors int // in use
 
 	meanwhile func() // called while a Sync is under way
 
 	writes int // operations that change something, so far
 	cutAt  int // the power is cut before this one; 0 is never
 	off    bool
+
+	cutting bool // the operation under way is the one at which the power is cut
 }
 
 var _ vfs.FS = (*FS)(nil)
@@ -57,6 +71,7 @@ func New(seed uint64) *FS {
 		names:   map[string]*inode{},
 		durable: map[string]*inode{},
 		locked:  map[string]bool{},
+		open:    map[*inode]int{},
 
 		meanwhile: runtime.Gosched,
 	}
@@ -97,9 +112,21 @@ func (f *FS) Create(name string) (vfs.File, error) {
 	if f.names[name] != nil {
 		return nil, pathError("create", name, fs.ErrExist)
 	}
+	if err := f.descriptor(OpCreate, name); err != nil {
+		return nil, err
+	}
+	if f.free() < NameSize {
+		return nil, pathError("create", name, syscall.ENOSPC)
+	}
 	n := &inode{}
 	f.change(dirOp{kind: OpCreate, name: name, inode: n})
-	return &file{fs: f, name: name, inode: n, write: true}, nil
+	return f.openInode(name, n, true), nil
+}
+
+func (f *FS) openInode(name string, n *inode, write bool) *file {
+	f.open[n]++
+	f.descriptors++
+	return &file{fs: f, name: name, inode: n, write: write}
 }
 
 // Open implements vfs.FS.
@@ -113,7 +140,10 @@ func (f *FS) Open(name string, write bool) (vfs.File, error) {
 	if n == nil {
 		return nil, pathError("open", name, fs.ErrNotExist)
 	}
-	return &file{fs: f, name: name, inode: n, write: write}, nil
+	if err := f.descriptor(OpOpen, name); err != nil {
+		return nil, err
+	}
+	return f.openInode(name, n, write), nil
 }
 
 // Rename implements vfs.FS.
@@ -126,6 +156,11 @@ func (f *FS) Rename(from, to string) error {
 	n := f.names[from]
 	if n == nil {
 		return pathError("rename", from, fs.ErrNotExist)
+	}
+	for _, name := range []string{from, to} {
+		if err := f.kept(OpRename, name); err != nil {
+			return err
+		}
 	}
 	f.change(dirOp{kind: OpRename, name: from, to: to, inode: n})
 	return nil
@@ -141,6 +176,9 @@ func (f *FS) Remove(name string) error {
 	if f.names[name] == nil {
 		return pathError("remove", name, fs.ErrNotExist)
 	}
+	if err := f.kept(OpRemove, name); err != nil {
+		return err
+	}
 	f.change(dirOp{kind: OpRemove, name: name})
 	return nil
 }
@@ -150,6 +188,9 @@ func (f *FS) List() ([]vfs.Info, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err := f.before(OpList, ""); err != nil {
+		return nil, err
+	}
+	if err := f.descriptor(OpList, ""); err != nil {
 		return nil, err
 	}
 	var list []vfs.Info
@@ -178,17 +219,22 @@ func (f *FS) SyncDir() error {
 func (f *FS) Lock(name string) (io.Closer, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.off {
-		return nil, ErrPowerCut
+	if err := f.before(OpLock, name); err != nil {
+		return nil, err
+	}
+	if err := f.descriptor(OpLock, name); err != nil {
+		return nil, err
 	}
 	if f.locked[name] {
 		return nil, fmt.Errorf("lock %s: %w", name, vfs.ErrLocked)
 	}
 	f.locked[name] = true
+	f.descriptors++
 	return unlock(func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		delete(f.locked, name)
+		f.descriptors--
 	}), nil
 }
 
