@@ -1,11 +1,14 @@
 package delivery
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
 	"strings"
 
+	"github.com/nexthop-mail/nexthop/delivery/internal/session"
+	"github.com/nexthop-mail/nexthop/internal/smtp"
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
@@ -103,4 +106,28 @@ func (e *Error) Reply() queue.Reply {
 		r.Text = e.Err.Error()
 	}
 	return r
+}
+
+// LoginRefused reports whether this host takes no mail from us until something
+// about the login changes: the credentials, the mechanism, the account, the
+// configuration (RFC 4954 section 6; requirement QUE-15). The mail stays good and
+// is never bounced for it, but trying again soon, with this message or another one
+// on the same route, leads to the same answer and perhaps to a locked account.
+// Whoever retries should pause the route and tell an operator.
+//
+// It is so where AUTH was answered 5yz, where the host offers no mechanism that
+// the login can serve, or did not prove who it is, where the TLS level does not
+// fit a login, and where MAIL was answered 530, 534, 535 or 538. It is not so
+// for 454 and 432, nor for a token source that failed: these pass by themselves.
+func (e *Error) LoginRefused() bool {
+	switch e.Stage {
+	case StageMail:
+		return e.Code == 530 || e.Code == 534 || e.Code == 535 || e.Code == 538
+	case StageAuth:
+		var dialogue *smtp.Error
+		return e.Code/100 == 5 || session.IsOwnLogin(e.Err) ||
+			errors.As(e.Err, &dialogue) && dialogue.Kind == smtp.BadAuth
+	default:
+		return false
+	}
 }

@@ -61,7 +61,8 @@ func (e *Explanation) explain(ctx context.Context, s *Sender, route mx.Route, er
 	e.Policies = make([]PolicyAnswer, len(route.Hosts))
 	for i := range route.Hosts {
 		p := &e.Policies[i]
-		p.Policy, p.Err = s.policyFor(ctx, &route, &route.Hosts[i])
+		policy, err := s.sessions.PolicyFor(ctx, &route, &route.Hosts[i])
+		p.Policy, p.Err = TLSPolicy(policy), err
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nexthop-mail/nexthop/delivery/internal/session"
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
@@ -18,12 +19,12 @@ type HostObserver interface {
 }
 
 // tell passes a failure on to a Router that wants to know.
-func (w *walk) tell(h *hop, e *Error) {
-	if e.Stage == StageConnect && oursNotTheirs(e.Err) {
+func (w *walk) tell(h *session.Hop, e *Error) {
+	if e.Stage == StageConnect && session.Ours(e.Err) {
 		return
 	}
 	if o, ok := w.sender.router.(HostObserver); ok {
-		o.Unreachable(h.host)
+		o.Unreachable(h.Host)
 	}
 }
 
@@ -86,4 +87,4 @@ func (l *ledger) fallBack() bool {
 }
 
 // isSelf reports whether a session failed because the host is this one.
-func (e *Error) isSelf() bool { return errors.Is(e.Err, errSelf) }
+func (e *Error) isSelf() bool { return errors.Is(e.Err, session.ErrSelf) }

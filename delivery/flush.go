@@ -46,7 +46,7 @@ func (r *run) forgive(ctx context.Context, destination string) {
 	r.agent.guard(func() { route, _ = r.sender.route(ctx, "", destination) })
 	for i := range route.Hosts {
 		for _, ip := range route.Hosts[i].Addrs {
-			r.sender.memory.succeed(r.sender.addrPort(&route.Hosts[i], ip))
+			r.sender.sessions.Memory.Succeed(r.sender.sessions.AddrPort(&route.Hosts[i], ip))
 		}
 	}
 	r.mu.Lock()
@@ -60,7 +60,7 @@ func (r *run) forgive(ctx context.Context, destination string) {
 }
 
 func (r *run) forgiveAll() {
-	r.sender.memory.clear()
+	r.sender.sessions.Memory.Clear()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, s := range r.sites {
@@ -78,7 +78,7 @@ func (r *run) absolve(s *site) {
 
 // reconfigure makes a run go by new settings.
 func (r *run) reconfigure() {
-	r.gate.wake()
+	r.gate.Wake()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	most := float64(r.limits().PerSite)

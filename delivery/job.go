@@ -4,6 +4,7 @@ import (
 	"errors"
 	"sync"
 
+	"github.com/nexthop-mail/nexthop/delivery/internal/session"
 	"github.com/nexthop-mail/nexthop/internal/address"
 	"github.com/nexthop-mail/nexthop/internal/content"
 	"github.com/nexthop-mail/nexthop/mx"
@@ -25,7 +26,7 @@ type job struct {
 	// equal hosts.
 	together bool
 	most     int
-	gate     *gate
+	gate     *session.Gate
 	site     string
 	spread   func([]mx.Host)
 

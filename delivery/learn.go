@@ -3,6 +3,7 @@ package delivery
 import (
 	"time"
 
+	"github.com/nexthop-mail/nexthop/delivery/internal/session"
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
@@ -114,7 +115,7 @@ func (r *run) apply(
 		}
 	case remembered:
 		if !s.closed(now) {
-			s.until = now.Add(penaltyFor(1))
+			s.until = now.Add(session.LeftAlone(1))
 		}
 		left = s.empty()
 	case refusedLogin:

@@ -3,6 +3,7 @@ package delivery
 import (
 	"time"
 
+	"github.com/nexthop-mail/nexthop/delivery/internal/session"
 	"github.com/nexthop-mail/nexthop/mx"
 	"github.com/nexthop-mail/nexthop/queue"
 )
@@ -97,7 +98,7 @@ func (l *ledger) onward() step {
 }
 
 // record notes what one transaction meant for the recipients it was about.
-func (l *ledger) record(h *hop, sess *session, batch []*rcpt, result *result, began time.Time) {
+func (l *ledger) record(h *session.Hop, sess *session.Session, batch []*rcpt, result *result, began time.Time) {
 	for i, r := range batch {
 		if f := &result.findings[i]; f.tried {
 			l.enter(h, sess, r, f, began)
@@ -107,7 +108,7 @@ func (l *ledger) record(h *hop, sess *session, batch []*rcpt, result *result, be
 
 // share notes for the recipients that were still to be offered what the host
 // would have to repeat for each transaction.
-func (l *ledger) share(h *hop, sess *session, f *finding, began time.Time) {
+func (l *ledger) share(h *session.Hop, sess *session.Session, f *finding, began time.Time) {
 	for i := range l.rcpts {
 		if r := &l.rcpts[i]; r.unasked() {
 			l.enter(h, sess, r, f, began)
@@ -116,11 +117,11 @@ func (l *ledger) share(h *hop, sess *session, f *finding, began time.Time) {
 }
 
 // enter notes a finding for one recipient.
-func (l *ledger) enter(h *hop, sess *session, r *rcpt, f *finding, began time.Time) {
+func (l *ledger) enter(h *session.Hop, sess *session.Session, r *rcpt, f *finding, began time.Time) {
 	r.answered = f.answered
 	r.failed = !f.answered
 	l.note(r, Attempt{
-		Host: h.host.Name, Addr: h.addr, TLS: sess.protection, Reused: sess.reused,
+		Host: h.Host.Name, Addr: h.Addr, TLS: Protection(sess.Protection), Reused: sess.Reused,
 		Verdict: f.verdict, Err: f.err, Began: began, Duration: time.Since(began), Next: f.next(),
 	}, f.reply)
 	if f.verdict.Final() {

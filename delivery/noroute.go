@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/nexthop-mail/nexthop/delivery/internal/session"
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
@@ -29,7 +30,7 @@ func (w *walk) noRoute(ctx context.Context, err error) {
 func routingError(err error) *Error {
 	e := &Error{Stage: StageDNS, Enhanced: "4.4.3", Err: err}
 	var me *mx.Error
-	var ce *configError
+	var ce *session.ConfigError
 	switch {
 	case errors.As(err, &ce):
 		e.Enhanced = "4.3.5" // RFC 3463 section 3.4: incorrectly configured
@@ -73,4 +74,17 @@ func (w *walk) leftOutHost(l *mx.LeftOut) {
 	w.ledger.all(Attempt{Host: l.Host.Name, Began: time.Now(), Next: NextHost, Err: &Error{
 		Stage: StageDNS, Host: l.Host.Name, Enhanced: "4.4.3", Err: l.Err,
 	}})
+}
+
+// noPolicy is the error of a host that has no policy to be connected under.
+func noPolicy(host *mx.Host, err error) *Error {
+	e := &Error{Stage: StageStartTLS, Host: host.Name, Enhanced: "4.7.5", Err: err}
+	var ce *session.ConfigError
+	switch {
+	case session.IsLogin(err):
+		e.Stage, e.Enhanced = StageAuth, "4.3.5"
+	case errors.As(err, &ce):
+		e.Enhanced = "4.3.5"
+	}
+	return e
 }

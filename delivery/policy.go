@@ -3,11 +3,8 @@ package delivery
 import (
 	"context"
 	"crypto/tls"
-	"errors"
-	"strings"
 	"time"
 
-	"github.com/nexthop-mail/nexthop/internal/address"
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
@@ -56,85 +53,4 @@ type TLSPolicy struct {
 //   - It may be called concurrently.
 type PolicySource interface {
 	TLSPolicy(ctx context.Context, route *mx.Route, host *mx.Host) (TLSPolicy, error)
-}
-
-// policyFor is the policy of a host: the configured level, raised by what the
-// sender's PolicySource asks.
-func (s *Sender) policyFor(ctx context.Context, route *mx.Route, host *mx.Host) (TLSPolicy, error) {
-	level, err := s.levelFor(host)
-	if err != nil {
-		return TLSPolicy{}, err
-	}
-	var p TLSPolicy
-	// TLSNone is an order, not a wish: no policy is asked.
-	if s.Policy != nil && level != mx.TLSNone {
-		if p, err = s.Policy.TLSPolicy(ctx, route, host); err != nil {
-			return TLSPolicy{}, err
-		}
-	}
-	p.Level = max(p.Level, level)
-	s.identify(&p, host)
-	return p, nil
-}
-
-// Levels that make no sense. None of these is a reason to bounce mail.
-var (
-	errLoginMay = &loginError{"a login at TLS level may: secrets would go to whoever leaves out STARTTLS; none or encrypt says so by name"}
-	errImplicit = &configError{errors.New("TLS level none, and TLS from the start")}
-)
-
-// levelFor is the level that is configured for a host: its own, else the
-// Sender's, which a host with a login or with TLS from the start raises.
-func (s *Sender) levelFor(host *mx.Host) (mx.TLSLevel, error) {
-	if _, err := loginOf(host); err != nil {
-		return 0, err
-	}
-	level := host.TLS
-	switch {
-	case host.Login != nil && level == mx.TLSMay:
-		return 0, errLoginMay
-	case host.ImplicitTLS && level == mx.TLSNone:
-		return 0, errImplicit
-	case host.Login != nil && level == mx.TLSDefault:
-		return mx.TLSVerify, nil // RFC 8314 section 5.2
-	case level == mx.TLSDefault:
-		level = s.TLS
-	}
-	switch {
-	case host.ImplicitTLS:
-		return max(level, mx.TLSEncrypt), nil
-	case level == mx.TLSDefault:
-		return mx.TLSMay, nil
-	default:
-		return level, nil
-	}
-}
-
-// noPolicy is the error of a host that has no policy to be connected under.
-func noPolicy(host *mx.Host, err error) *Error {
-	e := &Error{Stage: StageStartTLS, Host: host.Name, Enhanced: "4.7.5", Err: err}
-	var ce *configError
-	switch {
-	case isLoginError(err):
-		e.Stage, e.Enhanced = StageAuth, "4.3.5"
-	case errors.As(err, &ce):
-		e.Enhanced = "4.3.5"
-	}
-	return e
-}
-
-// certificateName is what a host's certificate must be for: its name, or the
-// address alone where that is an address literal.
-func certificateName(host string) string {
-	if !strings.HasPrefix(host, "[") {
-		return host
-	}
-	d, err := address.ParseDomain(host)
-	if err != nil {
-		return host
-	}
-	if ip, ok := d.Literal(); ok {
-		return ip.String()
-	}
-	return host
 }

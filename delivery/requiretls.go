@@ -3,6 +3,7 @@ package delivery
 import (
 	"errors"
 
+	"github.com/nexthop-mail/nexthop/delivery/internal/session"
 	"github.com/nexthop-mail/nexthop/mx"
 	"github.com/nexthop-mail/nexthop/queue"
 )
@@ -18,7 +19,7 @@ func (j *job) requiresTLS() bool {
 // vouched reports whether a host is known to be the domain's: DNSSEC covers the
 // MX records that name it, or a policy of the domain does, or no MX record led
 // to it (RFC 8689 section 4.2.1 step 2).
-func vouched(route *mx.Route, p *TLSPolicy) bool {
+func vouched(route *mx.Route, p *session.Policy) bool {
 	return route.Kind != mx.ViaMX || route.Secure || p.Vouched
 }
 
@@ -33,17 +34,17 @@ func notVouched(host *mx.Host) *Error {
 // it showed it does not have: TLS, and a certificate that somebody vouches for
 // (RFC 8689 section 5). Trouble on the way there stays trouble that passes.
 func (e *Error) insist() {
-	if e.Verdict == NotNow && (errors.Is(e.Err, errNoTLS) || distrusted(e.Err)) {
+	if e.Verdict == NotNow && (errors.Is(e.Err, session.ErrNoTLS) || session.Distrusted(e.Err)) {
 		e.Verdict, e.Enhanced = HostRefuses, "5.7.10"
 	}
 }
 
 // saysRequireTLS reports whether MAIL is to have the parameter: always for a
 // message that requires it, and for a report where the host gives what it asks.
-func (w *walk) saysRequireTLS(sess *session) bool {
+func (w *walk) saysRequireTLS(sess *session.Session) bool {
 	if w.job.message.TLS != queue.TLSRequired {
 		return false
 	}
 	return w.job.requiresTLS() ||
-		w.vouched && sess.protection.Level >= mx.TLSVerify && sess.Extensions().RequireTLS
+		w.vouched && sess.Protection.Level >= mx.TLSVerify && sess.Extensions().RequireTLS
 }

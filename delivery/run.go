@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nexthop-mail/nexthop/delivery/internal/session"
 	"github.com/nexthop-mail/nexthop/mx"
 	"github.com/nexthop-mail/nexthop/queue"
 )
@@ -20,7 +21,7 @@ type run struct {
 	work    context.Context // of deliveries under way; outlives Run's context by the drain
 	leases  leases
 	settler settler
-	gate    *gate
+	gate    *session.Gate
 	workers sync.WaitGroup
 	room    signal // a delivery ended: there is room for another
 
@@ -61,7 +62,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		places: make(map[string]*place), sites: make(map[string]*site),
 		logins: make(map[mx.Login]int), unreadable: make(map[leaseKey]bool),
 	}
-	r.gate = newGate(r.limits)
+	r.gate = session.NewGate(r.connectionLimits)
 	if err := a.begin(r); err != nil {
 		return err
 	}

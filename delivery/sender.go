@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/nexthop-mail/nexthop/delivery/internal/session"
 	"github.com/nexthop-mail/nexthop/internal/content"
 	"github.com/nexthop-mail/nexthop/mx"
 	"github.com/nexthop-mail/nexthop/queue"
@@ -105,11 +106,10 @@ type Sender struct {
 	// Trace are hooks called for every message.
 	Trace *Trace
 
-	once   sync.Once
-	router Router
-	broken error // why there is no router
-	memory hostMemory
-	pool   pool
+	once     sync.Once
+	router   Router
+	broken   error // why there is no router
+	sessions session.Pool
 }
 
 // Router says where mail for a destination goes. It is asked once per attempt
@@ -191,7 +191,7 @@ func (s *Sender) deliver(ctx context.Context, job *job) {
 // Close ends the kept sessions with QUIT and waits for them, at most as long as
 // the QUIT timeout. A closed Sender still sends; it keeps nothing.
 func (s *Sender) Close() error {
-	s.pool.close()
+	s.sessions.Close()
 	return nil
 }
 
@@ -205,8 +205,9 @@ func (s *Sender) route(ctx context.Context, from, domain string) (mx.Route, erro
 }
 
 func (s *Sender) prepare() {
+	s.sessions.Config = s.sessionConfig()
 	if err := s.Validate(); err != nil {
-		s.broken = &configError{err}
+		s.broken = &session.ConfigError{Err: err}
 		return
 	}
 	if s.Router != nil {
@@ -217,7 +218,7 @@ func (s *Sender) prepare() {
 	if resolver == nil {
 		system, err := mx.System()
 		if err != nil {
-			s.broken = &configError{errors.Join(errNoResolver, err)}
+			s.broken = &session.ConfigError{Err: errors.Join(errNoResolver, err)}
 			return
 		}
 		resolver = &mx.Cache{Resolver: system}
@@ -231,3 +232,19 @@ func (s *Sender) prepare() {
 }
 
 var errNoResolver = errors.New("no resolver is configured on this system")
+
+// sessionConfig is how the Sender's sessions are made and kept.
+func (s *Sender) sessionConfig() session.Config {
+	c := session.Config{
+		Hello: s.Hello, Self: s.Self, Port: s.Port, TLS: s.TLS, TLSConfig: s.TLSConfig,
+		Dial: s.Dial, Source: s.Source, ConnectTimeout: s.ConnectTimeout, Timeouts: s.Timeouts.dialogue(),
+		MaxIdle: s.MaxIdle, IdleTimeout: s.IdleTimeout,
+	}
+	if s.Policy != nil {
+		c.Policy = func(ctx context.Context, route *mx.Route, host *mx.Host) (session.Policy, error) {
+			p, err := s.Policy.TLSPolicy(ctx, route, host)
+			return session.Policy(p), err
+		}
+	}
+	return c
+}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/nexthop-mail/nexthop/delivery/internal/session"
 	"github.com/nexthop-mail/nexthop/mx"
 	"github.com/nexthop-mail/nexthop/queue"
 )
@@ -81,7 +82,7 @@ func (r *run) group(sh *shipment) *shipment {
 		*group, sh.parts = *sh, nil
 		return group
 	}
-	var first []TLSPolicy
+	var first []session.Policy
 	sh.parts = slices.DeleteFunc(sh.parts, func(p part) bool {
 		policies, ok := r.policies(&p.route)
 		switch {
@@ -98,7 +99,7 @@ func (r *run) group(sh *shipment) *shipment {
 
 // policies are what the hosts of a route must give, in an order of their own.
 // Not ok where somebody cannot say.
-func (r *run) policies(route *mx.Route) (list []TLSPolicy, ok bool) {
+func (r *run) policies(route *mx.Route) (list []session.Policy, ok bool) {
 	hosts := slices.Clone(route.Hosts)
 	slices.SortStableFunc(hosts, func(a, b mx.Host) int {
 		switch {
@@ -111,9 +112,9 @@ func (r *run) policies(route *mx.Route) (list []TLSPolicy, ok bool) {
 		}
 	})
 	for i := range hosts {
-		var p TLSPolicy
+		var p session.Policy
 		err := errPanic
-		r.agent.guard(func() { p, err = r.sender.policyFor(r.work, route, &hosts[i]) })
+		r.agent.guard(func() { p, err = r.sender.sessions.PolicyFor(r.work, route, &hosts[i]) })
 		if err != nil {
 			return nil, false
 		}
@@ -124,10 +125,7 @@ func (r *run) policies(route *mx.Route) (list []TLSPolicy, ok bool) {
 
 // sameProtection reports whether a session made under one policy serves the
 // other.
-func sameProtection(a, b TLSPolicy) bool {
-	return a.Level == b.Level && a.Source == b.Source && a.ServerName == b.ServerName && a.Key == b.Key &&
-		a.Vouched == b.Vouched
-}
+func sameProtection(a, b session.Policy) bool { return a.Serves(&b) }
 
 // attempt sends a group. cut is where the agent broke it off.
 func (r *run) attempt(s *site, group *shipment) (report *Report, cut bool) {
@@ -194,10 +192,10 @@ func (r *run) spread(s *site) func([]mx.Host) {
 	size := s.limit()
 	r.mu.Unlock()
 	return func(hosts []mx.Host) {
-		r.gate.spread(hosts, s.key, func(equals []mx.Host) int {
+		r.gate.Spread(hosts, s.key, func(equals []mx.Host) int {
 			alive := 0
 			for i := range equals {
-				if r.sender.reachable(&equals[i], time.Now()) {
+				if r.sender.sessions.Reachable(&equals[i], time.Now()) {
 					alive++
 				}
 			}

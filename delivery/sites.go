@@ -1,6 +1,10 @@
 package delivery
 
-import "time"
+import (
+	"time"
+
+	"github.com/nexthop-mail/nexthop/delivery/internal/session"
+)
 
 // maxSites is how many sites without mail are remembered for what they did.
 const maxSites = 20_000
@@ -52,6 +56,15 @@ func (s *site) silence() {
 }
 
 func (r *run) limits() *Limits { return &r.agent.current().Limits }
+
+// connectionLimits are those of the limits that connections are counted against.
+func (r *run) connectionLimits() session.Limits {
+	l := r.limits()
+	return session.Limits{
+		Connections: l.Connections, PerSite: l.PerSite, PerHost: l.PerHost, PerAddress: l.PerAddress,
+		Messages: l.Messages, ConnectionLife: l.ConnectionLife,
+	}
+}
 
 // dispatch begins attempts at a site: as many as its mail, its limits and those
 // of the agent allow. The caller holds r.mu.

@@ -40,6 +40,6 @@ func (a *Agent) Stats() Stats {
 		}
 	}
 	r.mu.Unlock()
-	s.Sessions = r.gate.size()
+	s.Sessions = r.gate.Size()
 	return s
 }

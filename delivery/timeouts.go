@@ -1,6 +1,10 @@
 package delivery
 
-import "time"
+import (
+	"time"
+
+	"github.com/nexthop-mail/nexthop/internal/smtp"
+)
 
 // Timeouts bound the steps of a dialogue, each by itself: a long message is
 // never cut off by a limit on the whole. A zero field is its default, which is
@@ -17,4 +21,13 @@ type Timeouts struct {
 	Final    time.Duration // after the final dot; default 10 min
 	Reset    time.Duration // default 5 min
 	Quit     time.Duration // default 10 s
+}
+
+// dialogue is the timeouts as package smtp has them.
+func (t Timeouts) dialogue() smtp.Timeouts {
+	return smtp.Timeouts{
+		Greeting: t.Greeting, Hello: t.Hello, StartTLS: t.StartTLS,
+		Auth: t.Auth, Mail: t.Mail, Rcpt: t.Rcpt, Data: t.Data, Write: t.Write,
+		Final: t.Final, Reset: t.Reset, Quit: t.Quit,
+	}
 }

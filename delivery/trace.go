@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/netip"
 
+	"github.com/nexthop-mail/nexthop/delivery/internal/session"
+	"github.com/nexthop-mail/nexthop/internal/smtp"
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
@@ -54,7 +56,8 @@ func guarded(ctx context.Context, guard func(hook func()) bool) context.Context 
 	return context.WithValue(ctx, guardKey{}, guard)
 }
 
-// traces are the hooks that apply to one call.
+// traces are the hooks that apply to one call: what is told of its sessions, and
+// of its steps.
 type traces struct {
 	list  [2]*Trace
 	guard func(hook func()) bool // nil calls them as they are
@@ -70,7 +73,7 @@ func (s *Sender) tracesOf(ctx context.Context) traces {
 }
 
 // call calls a hook.
-func (ts traces) call(hook func()) {
+func (ts *traces) call(hook func()) {
 	if ts.guard == nil {
 		hook()
 		return
@@ -78,7 +81,7 @@ func (ts traces) call(hook func()) {
 	ts.guard(hook)
 }
 
-func (ts traces) route(domain string, r mx.Route, err error) {
+func (ts *traces) route(domain string, r mx.Route, err error) {
 	for _, t := range ts.list {
 		if t != nil && t.Route != nil {
 			ts.call(func() { t.Route(domain, r, err) })
@@ -86,7 +89,7 @@ func (ts traces) route(domain string, r mx.Route, err error) {
 	}
 }
 
-func (ts traces) connect(host string, addr netip.AddrPort) {
+func (ts *traces) Connect(host string, addr netip.AddrPort) {
 	for _, t := range ts.list {
 		if t != nil && t.Connect != nil {
 			ts.call(func() { t.Connect(host, addr) })
@@ -94,7 +97,7 @@ func (ts traces) connect(host string, addr netip.AddrPort) {
 	}
 }
 
-func (ts traces) connected(host string, addr netip.AddrPort, err error) {
+func (ts *traces) Connected(host string, addr netip.AddrPort, err error) {
 	for _, t := range ts.list {
 		if t != nil && t.Connected != nil {
 			ts.call(func() { t.Connected(host, addr, err) })
@@ -102,15 +105,15 @@ func (ts traces) connected(host string, addr netip.AddrPort, err error) {
 	}
 }
 
-func (ts traces) secured(host string, addr netip.AddrPort, p Protection) {
+func (ts *traces) Secured(host string, addr netip.AddrPort, p session.Protection) {
 	for _, t := range ts.list {
 		if t != nil && t.Secured != nil {
-			ts.call(func() { t.Secured(host, addr, p) })
+			ts.call(func() { t.Secured(host, addr, Protection(p)) })
 		}
 	}
 }
 
-func (ts traces) reused(host string, addr netip.AddrPort) {
+func (ts *traces) Reused(host string, addr netip.AddrPort) {
 	for _, t := range ts.list {
 		if t != nil && t.Reused != nil {
 			ts.call(func() { t.Reused(host, addr) })
@@ -118,7 +121,7 @@ func (ts traces) reused(host string, addr netip.AddrPort) {
 	}
 }
 
-func (ts traces) line(host string, addr netip.AddrPort, l Line) {
+func (ts *traces) line(host string, addr netip.AddrPort, l Line) {
 	for _, t := range ts.list {
 		if t != nil && t.Line != nil {
 			ts.call(func() { t.Line(host, addr, l) })
@@ -126,7 +129,7 @@ func (ts traces) line(host string, addr netip.AddrPort, l Line) {
 	}
 }
 
-func (ts traces) attempt(domain string, recipients []string, a Attempt) {
+func (ts *traces) attempt(domain string, recipients []string, a Attempt) {
 	for _, t := range ts.list {
 		if t != nil && t.Attempt != nil {
 			ts.call(func() { t.Attempt(domain, recipients, a) })
@@ -134,7 +137,7 @@ func (ts traces) attempt(domain string, recipients []string, a Attempt) {
 	}
 }
 
-func (ts traces) wantsAttempts() bool {
+func (ts *traces) wantsAttempts() bool {
 	for _, t := range ts.list {
 		if t != nil && t.Attempt != nil {
 			return true
@@ -143,7 +146,16 @@ func (ts traces) wantsAttempts() bool {
 	return false
 }
 
-func (ts traces) wantsLines() bool {
+// Lines is what the lines of a dialogue are told to.
+func (ts *traces) Lines(host string, addr netip.AddrPort) func(smtp.Line) {
+	if !ts.wantsLines() {
+		return nil
+	}
+	own := *ts // a session that is ended speaks longer than the call lasts
+	return func(l smtp.Line) { own.line(host, addr, Line{Sent: l.Sent, Text: l.Text}) }
+}
+
+func (ts *traces) wantsLines() bool {
 	for _, t := range ts.list {
 		if t != nil && t.Line != nil {
 			return true

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/nexthop-mail/nexthop/delivery/internal/session"
 	"github.com/nexthop-mail/nexthop/internal/smtp"
 	"github.com/nexthop-mail/nexthop/mx"
 	"github.com/nexthop-mail/nexthop/queue"
@@ -15,9 +16,9 @@ import (
 // states no limit: what every server must take (RFC 5321 section 4.5.3.1.8).
 const defaultRecipients = 100
 
-// maxRecipients is how many recipients the host takes in one transaction
+// maxRecipients is how many recipients a host takes in one transaction
 // (RFC 9422 section 4.2).
-func (s *session) maxRecipients() int {
+func maxRecipients(s *session.Session) int {
 	if n := s.Extensions().Limits.RcptMax; n > 0 {
 		return min(n, maxBatch)
 	}
@@ -92,7 +93,7 @@ func (r *result) carried() bool {
 }
 
 // transact offers the message to the batch in one transaction.
-func (w *walk) transact(ctx context.Context, h *hop, sess *session) result {
+func (w *walk) transact(ctx context.Context, h *session.Hop, sess *session.Session) result {
 	w.compose(sess)
 	res := sess.Send(ctx, &w.tx)
 	w.findings = slices.Grow(w.findings[:0], len(w.batch))[:len(w.batch)]
@@ -122,7 +123,7 @@ func (w *walk) transact(ctx context.Context, h *hop, sess *session) result {
 }
 
 // compose is the message as one SMTP transaction for the batch.
-func (w *walk) compose(sess *session) {
+func (w *walk) compose(sess *session.Session) {
 	j, m := w.job, w.job.message
 	w.to = slices.Grow(w.to[:0], len(w.batch))[:len(w.batch)]
 	for i, r := range w.batch {
@@ -177,18 +178,18 @@ func notifyParam(n queue.Notify) string {
 }
 
 // find fills in what a transaction meant for one recipient.
-func (s *Sender) find(f *finding, h *hop, sess *session, r *smtp.RcptResult) {
+func (s *Sender) find(f *finding, h *session.Hop, sess *session.Session, r *smtp.RcptResult) {
 	switch r.State {
 	case smtp.Delivered:
 		*f = finding{tried: true, answered: true, verdict: Taken, reply: queue.Reply{
-			Host: h.host.Name, Addr: sess.addr, Code: r.Reply.Code, Enhanced: r.Reply.Enhanced, Text: r.Reply.Text,
+			Host: h.Host.Name, Addr: sess.Addr, Code: r.Reply.Code, Enhanced: r.Reply.Enhanced, Text: r.Reply.Text,
 		}}
 		return
 	case smtp.Refused:
 		f.err = s.replied(h, stageOf(r.Stage), &r.Reply)
 		f.answered = true
 	case smtp.Unknown:
-		f.err = h.fail(StageContent, MaybeTaken, "4.4.2", r.Err)
+		f.err = fail(h, StageContent, MaybeTaken, "4.4.2", r.Err)
 	default:
 		if r.Err == nil {
 			return // a limit stood in the way: another transaction
@@ -200,12 +201,12 @@ func (s *Sender) find(f *finding, h *hop, sess *session, r *smtp.RcptResult) {
 }
 
 // replied is a refusal in a host's own words.
-func (s *Sender) replied(h *hop, stage Stage, r *smtp.Reply) *Error {
+func (s *Sender) replied(h *session.Hop, stage Stage, r *smtp.Reply) *Error {
 	judge := s.Judge
 	if judge == nil {
 		judge = Judge
 	}
-	e := h.fail(stage, judge(stage, r.Code, r.Enhanced), r.Enhanced, nil)
+	e := fail(h, stage, judge(stage, r.Code, r.Enhanced), r.Enhanced, nil)
 	e.Code, e.Lines = r.Code, r.Lines()
 	if e.Enhanced == "" {
 		e.Enhanced = statusFor(stage, r.Code)
@@ -218,10 +219,13 @@ func (s *Sender) replied(h *hop, stage Stage, r *smtp.Reply) *Error {
 
 // judge turns an error of a session into one of an attempt: a reply by the
 // verdict table, anything else by its kind.
-func (s *Sender) judge(h *hop, err error) *Error {
+func (s *Sender) judge(h *session.Hop, err error) *Error {
+	if none, ok := errors.AsType[*session.Error](err); ok {
+		return noDialogue(h, none)
+	}
 	var se *smtp.Error
 	if !errors.As(err, &se) {
-		return h.own(err)
+		return own(h, err)
 	}
 	stage := stageOf(se.Stage)
 	switch se.Kind {
@@ -229,31 +233,48 @@ func (s *Sender) judge(h *hop, err error) *Error {
 		return s.replied(h, stage, &se.Reply)
 	case smtp.Unfit:
 		// The host lacks something the message needs: another may have it.
-		return h.fail(stage, HostRefuses, se.Enhanced, se)
+		return fail(h, stage, HostRefuses, se.Enhanced, se)
 	case smtp.BadTLS, smtp.Security:
-		return h.fail(StageStartTLS, NotNow, "4.7.5", se)
+		return fail(h, StageStartTLS, NotNow, "4.7.5", se)
 	case smtp.BadAuth:
-		return h.fail(StageAuth, NotNow, "4.7.0", se)
+		return fail(h, StageAuth, NotNow, "4.7.0", se)
 	case smtp.Local:
-		return h.fail(StageContent, NotNow, "4.3.0", se)
+		return fail(h, StageContent, NotNow, "4.3.0", se)
 	case smtp.Protocol:
-		return h.fail(stage, NotNow, "4.5.0", se)
+		return fail(h, stage, NotNow, "4.5.0", se)
 	default:
-		return h.fail(stage, NotNow, "4.4.2", se)
+		return fail(h, stage, NotNow, "4.4.2", se)
 	}
 }
 
-// own is what we found wrong with a session ourselves.
-func (h *hop) own(err error) *Error {
-	switch {
-	case errors.Is(err, errSelf):
-		return h.fail(StageHello, HostRefuses, "5.4.6", err)
-	case isLoginError(err):
-		return h.fail(StageAuth, NotNow, "4.7.0", err)
-	case errors.Is(err, errNoTLS):
-		return h.fail(StageStartTLS, NotNow, "4.7.4", err)
+// noDialogue is why there was none with a host.
+func noDialogue(h *session.Hop, e *session.Error) *Error {
+	switch e.Step {
+	case session.Waiting:
+		return fail(h, StageConnect, NotNow, "4.4.7", e.Err)
+	case session.Dialling:
+		return fail(h, StageConnect, NotNow, "4.4.1", e.Err)
 	default:
-		return h.fail(StageHello, NotNow, "4.4.2", err)
+		return fail(h, StageHello, NotNow, "4.3.5", e.Err)
+	}
+}
+
+// fail makes an Error about a hop.
+func fail(h *session.Hop, stage Stage, verdict Verdict, enhanced string, cause error) *Error {
+	return &Error{Stage: stage, Host: h.Host.Name, Addr: h.Addr, Verdict: verdict, Enhanced: enhanced, Err: cause}
+}
+
+// own is what we found wrong with a session ourselves.
+func own(h *session.Hop, err error) *Error {
+	switch {
+	case errors.Is(err, session.ErrSelf):
+		return fail(h, StageHello, HostRefuses, "5.4.6", err)
+	case session.IsLogin(err):
+		return fail(h, StageAuth, NotNow, "4.7.0", err)
+	case errors.Is(err, session.ErrNoTLS):
+		return fail(h, StageStartTLS, NotNow, "4.7.4", err)
+	default:
+		return fail(h, StageHello, NotNow, "4.4.2", err)
 	}
 }
 
@@ -285,9 +306,9 @@ func stageOf(s smtp.Stage) Stage {
 // otherwise. Octets smuggled in before the handshake are an attack, a host that
 // says something else at STARTTLS has said it, and one whose certificate the
 // application refused is not to have the mail: those are no such cases.
-func (h *hop) mayGoClear(e *Error) bool {
+func mayGoClear(h *session.Hop, e *Error) bool {
 	var se *smtp.Error
-	if h.level() != mx.TLSMay || !errors.As(e, &se) || distrusted(se) {
+	if h.Level() != mx.TLSMay || !errors.As(e, &se) || session.Distrusted(se) {
 		return false
 	}
 	switch se.Stage {
@@ -305,34 +326,11 @@ func (h *hop) mayGoClear(e *Error) bool {
 func (e *Error) blamesAddress() bool {
 	switch e.Stage {
 	case StageConnect:
-		return !oursNotTheirs(e.Err)
+		return !session.Ours(e.Err)
 	case StageBanner, StageHello:
 		var se *smtp.Error
 		return e.Replied() || errors.As(e.Err, &se)
 	default:
 		return false
 	}
-}
-
-// sessionConfig is what a session is told.
-func (s *Sender) sessionConfig(h *hop) *smtp.Config {
-	return &smtp.Config{
-		Hello:      s.Hello,
-		NoChunking: h.noChunking,
-		Timeouts: smtp.Timeouts{
-			Greeting: s.Timeouts.Greeting, Hello: s.Timeouts.Hello, StartTLS: s.Timeouts.StartTLS,
-			Auth: s.Timeouts.Auth, Mail: s.Timeouts.Mail, Rcpt: s.Timeouts.Rcpt, Data: s.Timeouts.Data, Write: s.Timeouts.Write,
-			Final: s.Timeouts.Final, Reset: s.Timeouts.Reset, Quit: s.Timeouts.Quit,
-		},
-	}
-}
-
-// follow makes the session's dialogue known to the call that uses it now.
-func (s *session) follow(h *hop, ts traces) {
-	if !ts.wantsLines() {
-		s.SetTrace(nil)
-		return
-	}
-	host, addr := h.host.Name, h.addr
-	s.SetTrace(func(l smtp.Line) { ts.line(host, addr, Line{Sent: l.Sent, Text: l.Text}) })
 }

@@ -53,9 +53,3 @@ func (s *Sender) Validate() error {
 	}
 	return errors.Join(problems...)
 }
-
-// configError is a Sender that cannot send to anybody.
-type configError struct{ err error }
-
-func (e *configError) Error() string { return e.err.Error() }
-func (e *configError) Unwrap() error { return e.err }

@@ -2,16 +2,15 @@ package delivery
 
 import (
 	"context"
-	"net/netip"
+	"errors"
 	"time"
 
+	"github.com/nexthop-mail/nexthop/delivery/internal/session"
 	"github.com/nexthop-mail/nexthop/internal/smtp"
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
 const (
-	defaultPort           = 25
-	submissionsPort       = 465 // RFC 8314 section 3.3
 	defaultMaxConnections = 32
 	defaultMaxSessions    = 5
 )
@@ -33,8 +32,8 @@ type walk struct {
 	metSelf     bool // a host turned out to be this one
 
 	// Where the walk is, and what it works with there.
-	hop      hop
-	policy   TLSPolicy
+	hop      session.Hop
+	policy   session.Policy
 	vouched  bool // the host is known to be the domain's
 	batch    []*rcpt
 	tx       smtp.Transaction
@@ -99,7 +98,7 @@ func (w *walk) hosts(ctx context.Context, route *mx.Route) {
 // host goes through the addresses of one host in the order DNS gave them.
 func (w *walk) host(ctx context.Context, route *mx.Route, host *mx.Host) step {
 	var err error
-	if w.policy, err = w.sender.policyFor(ctx, route, host); err != nil {
+	if w.policy, err = w.sender.sessions.PolicyFor(ctx, route, host); err != nil {
 		w.ledger.all(Attempt{Host: host.Name, Began: time.Now(), Next: NextHost, Err: noPolicy(host, err)})
 		return toNextHost
 	}
@@ -114,7 +113,7 @@ func (w *walk) host(ctx context.Context, route *mx.Route, host *mx.Host) step {
 	}
 	w.ledger.atHost()
 	for _, ip := range host.Addrs {
-		w.hop = hop{host: host, addr: w.sender.addrPort(host, ip), policy: &w.policy}
+		w.hop = session.Hop{Host: host, Addr: w.sender.sessions.AddrPort(host, ip), Policy: &w.policy}
 		if next := w.address(ctx, &w.hop); next != toNextAddress || w.ledger.settled() {
 			return next
 		}
@@ -123,16 +122,16 @@ func (w *walk) host(ctx context.Context, route *mx.Route, host *mx.Host) step {
 }
 
 // address visits one address.
-func (w *walk) address(ctx context.Context, h *hop) step {
+func (w *walk) address(ctx context.Context, h *session.Hop) step {
 	w.ledger.atAddress()
-	memory := &w.sender.memory
-	h.gate, h.site = w.job.gate, w.job.site
-	h.source = w.sender.sourceFor(w.job.pin(), h.addr.Addr())
-	noTLS, noChunking := memory.doesNotWork(h.addr, time.Now())
-	h.clear, h.noChunking = noTLS && h.policy.Level == mx.TLSMay, noChunking
+	memory := &w.sender.sessions.Memory
+	h.Gate, h.Site = w.job.gate, w.job.site
+	h.Source = w.sender.sessions.SourceFor(w.job.pin(), h.Addr.Addr())
+	noTLS, noChunking := memory.Broken(h.Addr, time.Now())
+	h.Clear, h.NoChunking = noTLS && h.Policy.Level == mx.TLSMay, noChunking
 	defer func() {
 		if w.probes {
-			memory.dropProbe(h.addr)
+			memory.DropProbe(h.Addr)
 			w.probes = false
 		}
 	}()
@@ -142,31 +141,31 @@ func (w *walk) address(ctx context.Context, h *hop) step {
 // mayDial reports whether the address is to be connected to: not where it
 // failed a moment ago, and after a while by one caller only, until that one has
 // found how it is now.
-func (w *walk) mayDial(h *hop) bool {
+func (w *walk) mayDial(h *session.Hop) bool {
 	if w.probes {
 		return true
 	}
 	var ok bool
-	ok, w.probes = w.sender.memory.ask(h.addr, w.probing, time.Now())
+	ok, w.probes = w.sender.sessions.Memory.Ask(h.Addr, w.probing, time.Now())
 	return ok
 }
 
 // remembered leaves an address out for what it did a moment ago.
-func (w *walk) remembered(h *hop) step {
-	e := w.sender.memory.failure(h.addr)
-	if e == nil {
+func (w *walk) remembered(h *session.Hop) step {
+	e, ok := errors.AsType[*Error](w.sender.sessions.Memory.Failure(h.Addr))
+	if !ok {
 		return toNextAddress
 	}
 	again := *e
-	again.Host, again.Remembered, again.Verdict = h.host.Name, true, NotNow
-	w.ledger.all(Attempt{Host: h.host.Name, Addr: h.addr, Began: time.Now(), Err: &again, Next: NextAddress})
+	again.Host, again.Remembered, again.Verdict = h.Host.Name, true, NotNow
+	w.ledger.all(Attempt{Host: h.Host.Name, Addr: h.Addr, Began: time.Now(), Err: &again, Next: NextAddress})
 	return toNextAddress
 }
 
 // visit holds sessions with one address: one, but for a second try where a kept
 // session had gone stale, TLS is broken and not required, or the host limits
 // what one session may carry.
-func (w *walk) visit(ctx context.Context, h *hop) step {
+func (w *walk) visit(ctx context.Context, h *session.Hop) step {
 	fresh := false
 	for {
 		began := time.Now()
@@ -177,26 +176,26 @@ func (w *walk) visit(ctx context.Context, h *hop) step {
 			w.ledger.end(StopLimit)
 			return toEnd
 		}
-		var sess *session
+		var sess *session.Session
 		if !fresh {
-			sess = w.sender.kept(h, w.traces)
+			sess = w.sender.sessions.Kept(h, &w.traces)
 		}
 		if sess == nil {
 			if !w.mayDial(h) {
 				return w.remembered(h)
 			}
 			w.connections++
-			var err *Error
-			if sess, err = w.sender.fresh(ctx, h, w.traces); err != nil {
-				if next, again := w.noSession(ctx, h, err, began); !again {
+			var err error
+			if sess, err = w.sender.sessions.Fresh(ctx, h, &w.traces); err != nil {
+				if next, again := w.noSession(ctx, h, w.sender.judge(h, err), began); !again {
 					return next
 				}
 				continue
 			}
-			if sess.reused {
+			if sess.Reused {
 				w.connections--
 			}
-			w.sender.memory.succeed(h.addr)
+			w.sender.sessions.Memory.Succeed(h.Addr)
 		}
 		next, again := w.use(ctx, h, sess)
 		if !again {
@@ -208,41 +207,40 @@ func (w *walk) visit(ctx context.Context, h *hop) step {
 
 // use converses over a session and then keeps it, or ends it where a hook of the
 // application's panicked in the midst of it.
-func (w *walk) use(ctx context.Context, h *hop, sess *session) (next step, again bool) {
+func (w *walk) use(ctx context.Context, h *session.Hop, sess *session.Session) (next step, again bool) {
 	whole := false
 	defer func() {
 		if !whole {
-			sess.Close()
-			sess.pass.leave()
+			w.sender.sessions.Abandon(sess)
 		}
 	}()
 	next, again = w.converse(ctx, h, sess)
 	whole = true
-	w.sender.pool.keep(sess, w.sender.MaxIdle, w.sender.IdleTimeout)
+	w.sender.sessions.Keep(sess)
 	return next, again
 }
 
 // noSession records that an address gave no session. again asks for another
 // visit at once.
-func (w *walk) noSession(ctx context.Context, h *hop, e *Error, began time.Time) (next step, again bool) {
+func (w *walk) noSession(ctx context.Context, h *session.Hop, e *Error, began time.Time) (next step, again bool) {
 	if ctx.Err() != nil {
 		return w.canceled(ctx, h, began), false
 	}
 	if w.job.requiresTLS() {
 		e.insist()
 	}
-	a := Attempt{Host: h.host.Name, Addr: h.addr, Verdict: e.Verdict, Err: e, Began: began, Next: NextAddress}
-	if h.mayGoClear(e) {
+	a := Attempt{Host: h.Host.Name, Addr: h.Addr, Verdict: e.Verdict, Err: e, Began: began, Next: NextAddress}
+	if mayGoClear(h, e) {
 		a.Next = InClear
 		w.ledger.all(a)
-		w.sender.memory.breakTLS(h.addr, time.Now())
-		h.clear = true
+		w.sender.sessions.Memory.BreakTLS(h.Addr, time.Now())
+		h.Clear = true
 		return toNextAddress, true
 	}
 	w.metSelf = w.metSelf || e.isSelf()
 	w.tell(h, e)
 	if e.blamesAddress() {
-		w.sender.memory.fail(h.addr, e, time.Now())
+		w.sender.sessions.Memory.Fail(h.Addr, e, time.Now())
 	}
 	if e.LoginRefused() {
 		// The other addresses would refuse it as well, and count that.
@@ -256,7 +254,7 @@ func (w *walk) noSession(ctx context.Context, h *hop, e *Error, began time.Time)
 
 // converse offers the open recipients over one session, in as many transactions
 // as the host's limits ask for. again asks for another session with the host.
-func (w *walk) converse(ctx context.Context, h *hop, sess *session) (next step, again bool) {
+func (w *walk) converse(ctx context.Context, h *session.Hop, sess *session.Session) (next step, again bool) {
 	counted, took, carried := false, false, false
 	for {
 		w.batch = w.ledger.batch(w.batch[:0], w.most(sess))
@@ -266,8 +264,8 @@ func (w *walk) converse(ctx context.Context, h *hop, sess *session) (next step, 
 			// A kept session the host had closed, or one that BDAT broke: the
 			// host is asked again on a new one.
 			if result.noChunking {
-				w.sender.memory.breakChunking(h.addr, time.Now())
-				h.noChunking = true
+				w.sender.sessions.Memory.BreakChunking(h.Addr, time.Now())
+				h.NoChunking = true
 			}
 			w.uncount(sess, took)
 			return toNextAddress, true
@@ -302,8 +300,8 @@ func (w *walk) converse(ctx context.Context, h *hop, sess *session) (next step, 
 }
 
 // most is how many recipients go into one transaction.
-func (w *walk) most(sess *session) int {
-	if n := sess.maxRecipients(); w.job.most == 0 || n < w.job.most {
+func (w *walk) most(sess *session.Session) int {
+	if n := maxRecipients(sess); w.job.most == 0 || n < w.job.most {
 		return n
 	}
 	return w.job.most
@@ -311,20 +309,20 @@ func (w *walk) most(sess *session) int {
 
 // uncount lets a session that settled recipients before it ended not count: it
 // took what it takes in one session, and that is no failure.
-func (w *walk) uncount(sess *session, took bool) {
+func (w *walk) uncount(sess *session.Session, took bool) {
 	if !took {
 		return
 	}
 	w.sessions--
-	if !sess.reused {
+	if !sess.Reused {
 		w.connections--
 	}
 }
 
 // canceled records that the caller gave up.
-func (w *walk) canceled(ctx context.Context, h *hop, began time.Time) step {
-	e := h.fail(StageConnect, NotNow, "4.4.7", context.Cause(ctx))
-	w.ledger.all(Attempt{Host: h.host.Name, Addr: h.addr, Err: e, Began: began, Next: StopCanceled})
+func (w *walk) canceled(ctx context.Context, h *session.Hop, began time.Time) step {
+	e := fail(h, StageConnect, NotNow, "4.4.7", context.Cause(ctx))
+	w.ledger.all(Attempt{Host: h.Host.Name, Addr: h.Addr, Err: e, Began: began, Next: StopCanceled})
 	return toEnd
 }
 
@@ -333,21 +331,11 @@ func (w *walk) canceled(ctx context.Context, h *hop, began time.Time) step {
 func (w *walk) allPenalised(route *mx.Route) bool {
 	now := time.Now()
 	for i := range route.Hosts {
-		if w.sender.reachable(&route.Hosts[i], now) {
+		if w.sender.sessions.Reachable(&route.Hosts[i], now) {
 			return false
 		}
 	}
 	return true
-}
-
-// reachable reports whether some address of a host is not left alone.
-func (s *Sender) reachable(host *mx.Host, now time.Time) bool {
-	for _, ip := range host.Addrs {
-		if !s.memory.penalised(s.addrPort(host, ip), now) {
-			return true
-		}
-	}
-	return false
 }
 
 func (s *Sender) maxConnections() int {
@@ -362,18 +350,4 @@ func (s *Sender) maxSessions() int {
 		return defaultMaxSessions
 	}
 	return s.MaxSessions
-}
-
-// addrPort is where to dial an address of a host.
-func (s *Sender) addrPort(host *mx.Host, ip netip.Addr) netip.AddrPort {
-	switch {
-	case host.Port != 0:
-		return netip.AddrPortFrom(ip, host.Port)
-	case host.ImplicitTLS:
-		return netip.AddrPortFrom(ip, submissionsPort)
-	case s.Port != 0:
-		return netip.AddrPortFrom(ip, s.Port)
-	default:
-		return netip.AddrPortFrom(ip, defaultPort)
-	}
 }

@@ -1,4 +1,4 @@
-package delivery
+package session
 
 import (
 	"context"
@@ -10,11 +10,20 @@ import (
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
-// gate keeps an agent's connections to its limits: those in use and those kept
+// Limits are what a Gate counts connections against: in total, to one site, to
+// one host and to one address; and how much a connection may carry, in messages
+// where that is limited, and for how long.
+type Limits struct {
+	Connections, PerSite, PerHost, PerAddress int
+	Messages                                  int
+	ConnectionLife                            time.Duration
+}
+
+// Gate keeps an agent's connections to its limits: those in use and those kept
 // for the next message. A place for a new one that an unused one takes up is
 // made by ending that one.
-type gate struct {
-	limits func() *Limits
+type Gate struct {
+	limits func() Limits
 
 	mu      sync.Mutex
 	total   int
@@ -31,14 +40,16 @@ type tally struct{ open, idle int }
 
 // pass is the right to one connection. A nil pass is one nobody counts.
 type pass struct {
-	gate *gate
+	gate *Gate
 	site string
 	host string
 	addr netip.Addr
 }
 
-func newGate(limits func() *Limits) *gate {
-	return &gate{
+// NewGate returns a gate that asks for the limits whenever they matter, so that
+// they may change meanwhile.
+func NewGate(limits func() Limits) *Gate {
+	return &Gate{
 		limits: limits,
 		sites:  make(map[string]int), hosts: make(map[string]tally), addrs: make(map[netip.Addr]int),
 		changed: make(chan struct{}),
@@ -48,9 +59,9 @@ func newGate(limits func() *Limits) *gate {
 // enter waits for the right to a connection, or for a kept session that will do,
 // which again looks for. While a limit is reached it ends kept sessions that
 // stand in the way.
-func (g *gate) enter(
-	ctx context.Context, p *pool, want pass, again func() *session,
-) (*pass, *session, error) {
+func (g *Gate) enter(
+	ctx context.Context, kept *idle, want pass, again func() *Session,
+) (*pass, *Session, error) {
 	g.wait(1)
 	defer g.wait(-1)
 	for {
@@ -58,10 +69,10 @@ func (g *gate) enter(
 		if full == nil {
 			return &want, nil, nil
 		}
-		if kept := again(); kept != nil {
-			return nil, kept, nil
+		if other := again(); other != nil {
+			return nil, other, nil
 		}
-		p.evict(full)
+		kept.evict(full)
 		select {
 		case <-ctx.Done():
 			return nil, nil, context.Cause(ctx)
@@ -70,7 +81,7 @@ func (g *gate) enter(
 	}
 }
 
-func (g *gate) wait(n int) {
+func (g *Gate) wait(n int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.waiting += n
@@ -78,7 +89,7 @@ func (g *gate) wait(n int) {
 
 // try takes a place, or says which sessions take up what is missing, and what
 // is closed when one of them has ended.
-func (g *gate) try(want *pass) (full func(*pass) bool, changed <-chan struct{}) {
+func (g *Gate) try(want *pass) (full func(*pass) bool, changed <-chan struct{}) {
 	limits := g.limits()
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -96,7 +107,7 @@ func (g *gate) try(want *pass) (full func(*pass) bool, changed <-chan struct{}) 
 	return nil, nil
 }
 
-func (g *gate) count(p *pass, n int) {
+func (g *Gate) count(p *pass, n int) {
 	g.total += n
 	if g.sites[p.site] += n; g.sites[p.site] == 0 {
 		delete(g.sites, p.site)
@@ -107,7 +118,7 @@ func (g *gate) count(p *pass, n int) {
 	g.tally(p.host, n, 0)
 }
 
-func (g *gate) tally(host string, open, idle int) {
+func (g *Gate) tally(host string, open, idle int) {
 	t := g.hosts[host]
 	t.open += open
 	t.idle += idle
@@ -129,21 +140,21 @@ func (p *pass) leave() {
 	p.gate.announce()
 }
 
-// wake makes those who wait look at the limits again.
-func (g *gate) wake() {
+// Wake makes those who wait look at the limits again.
+func (g *Gate) Wake() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.announce()
 }
 
-func (g *gate) announce() {
+func (g *Gate) announce() {
 	close(g.changed)
 	g.changed = make(chan struct{})
 }
 
 // over reports whether there are more connections than a limit allows, since
 // it has been lowered.
-func (g *gate) over(p *pass) bool {
+func (g *Gate) over(p *pass) bool {
 	l := g.limits()
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -192,20 +203,20 @@ func (p *pass) spent(born time.Time, messages int, now time.Time) bool {
 	return p.gate.over(p) || now.Sub(born) >= l.ConnectionLife || l.Messages > 0 && messages >= l.Messages
 }
 
-// size is how many connections are open or being opened.
-func (g *gate) size() int {
+// Size is how many connections are open or being opened.
+func (g *Gate) Size() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.total
 }
 
-// spread puts hosts of equal preference in the order in which a site should try
+// Spread puts hosts of equal preference in the order in which a site should try
 // them. As long as connections may be added that is the order that was drawn, so
 // that each host has its part of the mail; but those that have their share of
 // the site's connections come last, so that the slowest host does not have them
 // all. Once nothing may be added, those with a session to spare come first.
 // Preference is never touched.
-func (g *gate) spread(hosts []mx.Host, site string, share func(equals []mx.Host) int) {
+func (g *Gate) Spread(hosts []mx.Host, site string, share func(equals []mx.Host) int) {
 	for len(hosts) > 1 {
 		n := 1
 		for n < len(hosts) && hosts[n].Preference == hosts[0].Preference {
@@ -218,7 +229,7 @@ func (g *gate) spread(hosts []mx.Host, site string, share func(equals []mx.Host)
 	}
 }
 
-func (g *gate) rank(equals []mx.Host, site string, share int) {
+func (g *Gate) rank(equals []mx.Host, site string, share int) {
 	limits := g.limits()
 	g.mu.Lock()
 	defer g.mu.Unlock()

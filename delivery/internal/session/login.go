@@ -1,4 +1,4 @@
-package delivery
+package session
 
 import (
 	"context"
@@ -23,35 +23,19 @@ type tokenError struct{ err error }
 func (e *tokenError) Error() string { return "no token to log in with: " + e.err.Error() }
 func (e *tokenError) Unwrap() error { return e.err }
 
-func isLoginError(err error) bool {
+// IsLogin reports whether an error is a login that nexthop did not try: one that
+// does not fit, or has no token just now.
+func IsLogin(err error) bool {
 	var l *loginError
 	var t *tokenError
 	return errors.As(err, &l) || errors.As(err, &t)
 }
 
-// LoginRefused reports whether this host takes no mail from us until something
-// about the login changes: the credentials, the mechanism, the account, the
-// configuration (RFC 4954 section 6; requirement QUE-15). The mail stays good and
-// is never bounced for it, but trying again soon, with this message or another one
-// on the same route, leads to the same answer and perhaps to a locked account.
-// Whoever retries should pause the route and tell an operator.
-//
-// It is so where AUTH was answered 5yz, where the host offers no mechanism that
-// the login can serve, or did not prove who it is, where the TLS level does not
-// fit a login, and where MAIL was answered 530, 534, 535 or 538. It is not so
-// for 454 and 432, nor for a token source that failed: these pass by themselves.
-func (e *Error) LoginRefused() bool {
-	switch e.Stage {
-	case StageMail:
-		return e.Code == 530 || e.Code == 534 || e.Code == 535 || e.Code == 538
-	case StageAuth:
-		var own *loginError
-		var dialogue *smtp.Error
-		return e.Code/100 == 5 || errors.As(e.Err, &own) ||
-			errors.As(e.Err, &dialogue) && dialogue.Kind == smtp.BadAuth
-	default:
-		return false
-	}
+// IsOwnLogin reports whether nexthop does not log in for a reason that lasts: the
+// login does not fit the host, or what the host offers.
+func IsOwnLogin(err error) bool {
+	_, ok := errors.AsType[*loginError](err)
+	return ok
 }
 
 // loginOf is the login of a host, nil where there is none. It is an error where
@@ -70,13 +54,13 @@ func loginOf(host *mx.Host) (*smarthost.Login, error) {
 
 // login logs in where the hop has a login (RFC 4954). The session has given the
 // TLS that the policy asks for by then; without it, nothing is said.
-func (s *Sender) login(ctx context.Context, h *hop, made *session) error {
-	login, err := loginOf(h.host)
+func (c *Config) login(ctx context.Context, h *Hop, made *Session) error {
+	login, err := loginOf(h.Host)
 	if login == nil || err != nil {
 		return err
 	}
-	if made.protection.Level < h.policy.Level {
-		return errNoTLS
+	if made.Protection.Level < h.Policy.Level {
+		return ErrNoTLS
 	}
 	a := attemptLogin(h, made, login)
 	offered := made.Extensions().Auth
@@ -94,17 +78,17 @@ func (s *Sender) login(ctx context.Context, h *hop, made *session) error {
 
 // loginAttempt is one session's attempt to log in.
 type loginAttempt struct {
-	session *session
+	session *Session
 	tokens  smarthost.TokenSource
 	login   sasl.Login
 }
 
-func attemptLogin(h *hop, made *session, l *smarthost.Login) *loginAttempt {
+func attemptLogin(h *Hop, made *Session, l *smarthost.Login) *loginAttempt {
 	return &loginAttempt{session: made, tokens: l.Token, login: sasl.Login{
 		User: l.User, Authorize: l.Authorize, Password: l.Password, Mechanism: l.Mechanism,
 		Tokens: l.Token != nil, Certificate: l.Certificate != nil,
-		TLS: made.TLS(), Verified: made.protection.Level >= mx.TLSVerify, Offered: made.Extensions().Auth,
-		Host: h.host.Name, Port: int(h.addr.Port()),
+		TLS: made.TLS(), Verified: made.Protection.Level >= mx.TLSVerify, Offered: made.Extensions().Auth,
+		Host: h.Host.Name, Port: int(h.Addr.Port()),
 	}}
 }
 

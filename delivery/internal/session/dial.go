@@ -1,4 +1,4 @@
-package delivery
+package session
 
 import (
 	"context"
@@ -7,22 +7,18 @@ import (
 	"net"
 	"net/netip"
 	"syscall"
-	"time"
 )
 
-// defaultConnectTimeout bounds one connection attempt.
-const defaultConnectTimeout = 30 * time.Second
-
 // dial connects to one address within the connect timeout.
-func (s *Sender) dial(ctx context.Context, addr netip.AddrPort, source netip.Addr) (net.Conn, error) {
-	timeout := s.ConnectTimeout
+func (c *Config) dial(ctx context.Context, addr netip.AddrPort, source netip.Addr) (net.Conn, error) {
+	timeout := c.ConnectTimeout
 	if timeout <= 0 {
 		timeout = defaultConnectTimeout
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	if s.Dial != nil {
-		return s.Dial(ctx, "tcp", addr.String())
+	if c.Dial != nil {
+		return c.Dial(ctx, "tcp", addr.String())
 	}
 	var d net.Dialer
 	if source.IsValid() {
@@ -31,13 +27,13 @@ func (s *Sender) dial(ctx context.Context, addr netip.AddrPort, source netip.Add
 	return d.DialContext(ctx, "tcp", addr.String())
 }
 
-// sourceFor is the local address to send a message to addr from: one of the
+// SourceFor is the local address to send a message to addr from: one of the
 // pool's of the same family, the same for every attempt at the same message,
 // because greylisting knows a sender by it (RFC 6647; QUE-10). Invalid leaves
 // the choice to the system.
-func (s *Sender) sourceFor(pin string, addr netip.Addr) netip.Addr {
+func (c *Config) SourceFor(pin string, addr netip.Addr) netip.Addr {
 	var n uint32
-	for _, a := range s.Source {
+	for _, a := range c.Source {
 		if a.Is4() == addr.Is4() {
 			n++
 		}
@@ -48,7 +44,7 @@ func (s *Sender) sourceFor(pin string, addr netip.Addr) netip.Addr {
 	h := fnv.New32a()
 	h.Write([]byte(pin))
 	k := h.Sum32() % n
-	for _, a := range s.Source {
+	for _, a := range c.Source {
 		if a.Is4() == addr.Is4() {
 			if k == 0 {
 				return a
@@ -59,9 +55,9 @@ func (s *Sender) sourceFor(pin string, addr netip.Addr) netip.Addr {
 	return netip.Addr{}
 }
 
-// oursNotTheirs reports whether dialling failed for want of something on this
+// Ours reports whether dialling failed for want of something on this
 // machine, which says nothing about the address.
-func oursNotTheirs(err error) bool {
+func Ours(err error) bool {
 	for _, e := range []error{
 		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM,
 		syscall.EADDRNOTAVAIL, syscall.EADDRINUSE, syscall.EACCES, syscall.EPERM,

@@ -1,4 +1,4 @@
-package delivery
+package session
 
 import (
 	"crypto/tls"
@@ -15,9 +15,9 @@ type distrust struct{ cause error }
 func (d *distrust) Error() string { return d.cause.Error() }
 func (d *distrust) Unwrap() error { return d.cause }
 
-// distrusted reports whether the error is that of a certificate refused, by a
+// Distrusted reports whether the error is that of a certificate refused, by a
 // check of the application's, of a policy's or of package tls.
-func distrusted(err error) bool {
+func Distrusted(err error) bool {
 	if _, ok := errors.AsType[*distrust](err); ok {
 		return true
 	}
@@ -31,30 +31,30 @@ func distrusted(err error) bool {
 // checks that come with TLSConfig were asked for by name, and hold at every
 // level. A certificate of ours is shown where the login has one, and to nobody
 // else (requirement TLS-8).
-func (s *Sender) tlsConfig(h *hop) *tls.Config {
-	p := h.policy
-	var c *tls.Config
-	if s.TLSConfig != nil {
-		c = s.TLSConfig.Clone()
+func (c *Config) tlsConfig(h *Hop) *tls.Config {
+	p := h.Policy
+	var t *tls.Config
+	if c.TLSConfig != nil {
+		t = c.TLSConfig.Clone()
 	} else {
-		c = &tls.Config{MinVersion: tls.VersionTLS12}
+		t = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
-	c.ServerName = p.ServerName
-	c.InsecureSkipVerify = p.Level < mx.TLSVerify || p.Verify != nil
-	c.VerifyPeerCertificate = checkingPeer(c.VerifyPeerCertificate)
-	c.VerifyConnection = checking(c.VerifyConnection)
+	t.ServerName = p.ServerName
+	t.InsecureSkipVerify = p.Level < mx.TLSVerify || p.Verify != nil
+	t.VerifyPeerCertificate = checkingPeer(t.VerifyPeerCertificate)
+	t.VerifyConnection = checking(t.VerifyConnection)
 	if p.Level >= mx.TLSVerify {
-		c.VerifyConnection = both(c.VerifyConnection, checking(p.Verify))
+		t.VerifyConnection = both(t.VerifyConnection, checking(p.Verify))
 	}
-	c.Renegotiation = tls.RenegotiateNever
-	c.Certificates, c.GetClientCertificate = nil, nil
-	if login, err := loginOf(h.host); err == nil && login != nil && login.Certificate != nil {
-		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	t.Renegotiation = tls.RenegotiateNever
+	t.Certificates, t.GetClientCertificate = nil, nil
+	if login, err := loginOf(h.Host); err == nil && login != nil && login.Certificate != nil {
+		t.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			return login.Certificate, nil
 		}
-		c.ClientSessionCache = nil // or a session of one login could be resumed by another
+		t.ClientSessionCache = nil // or a session of one login could be resumed by another
 	}
-	return c
+	return t
 }
 
 // checking is a check whose error is known as one.

@@ -1,4 +1,4 @@
-package delivery
+package session
 
 import (
 	"crypto/tls"
@@ -14,7 +14,7 @@ import (
 
 // identify completes the policy of a host with the names its certificate may bear,
 // unless the policy has said that itself.
-func (s *Sender) identify(p *TLSPolicy, host *mx.Host) {
+func (c *Config) identify(p *Policy, host *mx.Host) {
 	if p.ServerName != "" {
 		return
 	}
@@ -28,7 +28,7 @@ func (s *Sender) identify(p *TLSPolicy, host *mx.Host) {
 		}
 	}
 	if p.Verify == nil && (len(names) > 1 || isServiceName(names[0])) {
-		p.Verify = s.bearsOneOf(slices.Clone(names))
+		p.Verify = c.bearsOneOf(slices.Clone(names))
 		p.Key += "one of " + strings.Join(names, " ")
 	}
 }
@@ -43,13 +43,13 @@ var (
 
 // bearsOneOf checks the chain first and then the names (RFC 9525 section 6). What
 // package tls does by itself is for one name, and knows no SRV-ID.
-func (s *Sender) bearsOneOf(names []string) func(tls.ConnectionState) error {
+func (c *Config) bearsOneOf(names []string) func(tls.ConnectionState) error {
 	options := x509.VerifyOptions{}
 	now := time.Now
-	if c := s.TLSConfig; c != nil {
-		options.Roots = c.RootCAs
-		if c.Time != nil {
-			now = c.Time
+	if t := c.TLSConfig; t != nil {
+		options.Roots = t.RootCAs
+		if t.Time != nil {
+			now = t.Time
 		}
 	}
 	return func(state tls.ConnectionState) error {
@@ -59,8 +59,8 @@ func (s *Sender) bearsOneOf(names []string) func(tls.ConnectionState) error {
 		leaf, options := state.PeerCertificates[0], options
 		options.CurrentTime = now()
 		options.Intermediates = x509.NewCertPool()
-		for _, c := range state.PeerCertificates[1:] {
-			options.Intermediates.AddCert(c)
+		for _, i := range state.PeerCertificates[1:] {
+			options.Intermediates.AddCert(i)
 		}
 		if _, err := leaf.Verify(options); err != nil {
 			return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates, Err: err}

@@ -1,4 +1,4 @@
-package delivery
+package session
 
 import (
 	"crypto/x509"

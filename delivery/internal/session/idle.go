@@ -1,4 +1,4 @@
-package delivery
+package session
 
 import (
 	"context"
@@ -13,10 +13,10 @@ import (
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
-// sessionKey says which messages a kept session may serve: same host, address,
+// key says which messages a kept session may serve: same host, address,
 // source and TLS, under the same policy and login. What one domain's policy made is never
 // used for another's (requirement SMTP-43).
-type sessionKey struct {
+type key struct {
 	host       string
 	addr       netip.AddrPort
 	source     netip.Addr
@@ -26,21 +26,25 @@ type sessionKey struct {
 	login      mx.Login // a *smarthost.Login, its certificate with it; or nil
 }
 
-// session is one SMTP session ready for mail, with what the Sender knows of it.
-type session struct {
+// Session is one SMTP session ready for mail, with what is known of it.
+type Session struct {
 	*smtp.Session
-	key        sessionKey
-	protection Protection
-	expires    time.Time // its policy's; zero is never
-	born       time.Time
-	messages   int   // carried, or tried
-	pass       *pass // its place among an agent's connections; may be nil
-	reused     bool
+
+	// Protection is what its TLS is worth, Addr where it leads, and Reused whether
+	// it was kept from before.
+	Protection Protection
+	Addr       string
+	Reused     bool
+
+	key      key
+	expires  time.Time // its policy's; zero is never
+	born     time.Time
+	messages int   // carried, or tried
+	pass     *pass // its place among an agent's connections; may be nil
 
 	timer  *time.Timer // ends it when idle too long
 	unused time.Time   // since when
-	addr   string      // where it leads
-	below  *session    // kept before it, under the same key
+	below  *Session    // kept before it, under the same key
 }
 
 const (
@@ -49,27 +53,27 @@ const (
 	maxIdlePerKey      = 8
 )
 
-// pool keeps sessions between calls. Its zero value is ready. It ends a session
+// idle keeps sessions between calls. Its zero value is ready. It ends a session
 // in a goroutine of its own, which close waits for; nothing else runs.
-type pool struct {
+type idle struct {
 	mu     sync.Mutex
-	idle   map[sessionKey]stack
+	stacks map[key]stack
 	count  int
 	closed bool
-	ending map[*session]chan struct{} // those being ended, each closed when it is
+	ending map[*Session]chan struct{} // those being ended, each closed when it is
 }
 
 // spent reports whether a session is too old, or has carried enough, to carry
 // more.
-func (s *session) spent(now time.Time) bool {
+func (s *Session) spent(now time.Time) bool {
 	return !s.expires.IsZero() && !now.Before(s.expires) || s.pass.spent(s.born, s.messages, now)
 }
 
-// take returns a kept session for key that still answers, or nil. site is whom
+// take returns a kept session for a key that still answers, or nil. site is whom
 // it counts for from now on, with an agent.
-func (p *pool) take(key sessionKey, site string, now time.Time) *session {
+func (p *idle) take(k key, site string, now time.Time) *Session {
 	for {
-		s := p.pop(key)
+		s := p.pop(k)
 		if s == nil {
 			return nil
 		}
@@ -84,23 +88,23 @@ func (p *pool) take(key sessionKey, site string, now time.Time) *session {
 			s.pass.leave()
 			continue
 		}
-		s.reused = true
+		s.Reused = true
 		return s
 	}
 }
 
 // stack are the kept sessions of one key, the one used last on top.
 type stack struct {
-	top    *session
+	top    *Session
 	height int
 }
 
 // pop takes the session used last, which the host is least likely to have
 // given up on.
-func (p *pool) pop(key sessionKey) *session {
+func (p *idle) pop(k key) *Session {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := p.idle[key].top
+	s := p.stacks[k].top
 	if s != nil {
 		p.remove(s)
 	}
@@ -109,8 +113,8 @@ func (p *pool) pop(key sessionKey) *session {
 
 // remove takes a session out of its stack; false where it is not there any
 // more.
-func (p *pool) remove(s *session) bool {
-	st := p.idle[s.key]
+func (p *idle) remove(s *Session) bool {
+	st := p.stacks[s.key]
 	link := &st.top
 	for *link != s {
 		if *link == nil {
@@ -121,9 +125,9 @@ func (p *pool) remove(s *session) bool {
 	*link, s.below = s.below, nil
 	st.height--
 	if st.height == 0 {
-		delete(p.idle, s.key)
+		delete(p.stacks, s.key)
 	} else {
-		p.idle[s.key] = st
+		p.stacks[s.key] = st
 	}
 	p.count--
 	s.timer.Stop()
@@ -131,7 +135,7 @@ func (p *pool) remove(s *session) bool {
 }
 
 // keep puts a session back, or ends it where it is of no more use.
-func (p *pool) keep(s *session, maxIdle int, timeout time.Duration) {
+func (p *idle) keep(s *Session, maxIdle int, timeout time.Duration) {
 	s.SetTrace(nil)
 	perKey := maxIdlePerKey
 	switch {
@@ -150,15 +154,15 @@ func (p *pool) keep(s *session, maxIdle int, timeout time.Duration) {
 	}
 }
 
-func (p *pool) add(s *session, maxIdle, perKey int, timeout time.Duration) bool {
+func (p *idle) add(s *Session, maxIdle, perKey int, timeout time.Duration) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	st := p.idle[s.key]
+	st := p.stacks[s.key]
 	if p.closed || p.count >= maxIdle || st.height >= perKey {
 		return false
 	}
-	if p.idle == nil {
-		p.idle = make(map[sessionKey]stack)
+	if p.stacks == nil {
+		p.stacks = make(map[key]stack)
 	}
 	if s.timer == nil {
 		s.timer = time.AfterFunc(timeout, func() { p.expire(s) })
@@ -167,7 +171,7 @@ func (p *pool) add(s *session, maxIdle, perKey int, timeout time.Duration) bool 
 	}
 	s.below, st.top = st.top, s
 	st.height++
-	p.idle[s.key] = st
+	p.stacks[s.key] = st
 	p.count++
 	s.unused = time.Now()
 	s.pass.rest()
@@ -176,10 +180,10 @@ func (p *pool) add(s *session, maxIdle, perKey int, timeout time.Duration) bool 
 
 // evict ends the kept session that has been unused longest among those whose
 // place is wanted, if there is one.
-func (p *pool) evict(wanted func(*pass) bool) {
+func (p *idle) evict(wanted func(*pass) bool) {
 	p.mu.Lock()
-	var oldest *session
-	for _, st := range p.idle {
+	var oldest *Session
+	for _, st := range p.stacks {
 		for s := st.top; s != nil; s = s.below {
 			if s.pass != nil && wanted(s.pass) && (oldest == nil || s.unused.Before(oldest.unused)) {
 				oldest = s
@@ -198,7 +202,7 @@ func (p *pool) evict(wanted func(*pass) bool) {
 
 // expire ends a session nobody took up in time. One that was taken up between
 // the timer and the lock is not in the list any more.
-func (p *pool) expire(s *session) {
+func (p *idle) expire(s *Session) {
 	p.mu.Lock()
 	kept := p.remove(s)
 	p.mu.Unlock()
@@ -209,12 +213,12 @@ func (p *pool) expire(s *session) {
 }
 
 // end says QUIT without holding up the caller.
-func (p *pool) end(s *session) {
+func (p *idle) end(s *Session) {
 	ended := make(chan struct{})
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ending == nil {
-		p.ending = make(map[*session]chan struct{})
+		p.ending = make(map[*Session]chan struct{})
 	}
 	p.ending[s] = ended
 	go func() {
@@ -229,7 +233,7 @@ func (p *pool) end(s *session) {
 
 // close ends all kept sessions and waits for every QUIT that is under way by
 // then. Messages may still be sent meanwhile; it does not wait for theirs.
-func (p *pool) close() {
+func (p *idle) close() {
 	for _, s := range p.empty() {
 		s.pass.resume("")
 		p.end(s)
@@ -243,12 +247,12 @@ func (p *pool) close() {
 }
 
 // empty takes out all kept sessions. No more are kept.
-func (p *pool) empty() []*session {
+func (p *idle) empty() []*Session {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.closed = true
-	var kept []*session
-	for _, st := range p.idle {
+	var kept []*Session
+	for _, st := range p.stacks {
 		for st.top != nil {
 			s := st.top
 			st.top, s.below = s.below, nil
@@ -256,6 +260,6 @@ func (p *pool) empty() []*session {
 			kept = append(kept, s)
 		}
 	}
-	p.idle, p.count = nil, 0
+	p.stacks, p.count = nil, 0
 	return kept
 }

@@ -1,4 +1,4 @@
-package delivery
+package session
 
 import (
 	"net/netip"
@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// An address that failed is left alone for a while, longer each time it fails
-// again. The times are short: they spare the next message the wait for a dead
+// LeftAlone is for how long an address is left alone that failed so many times
+// in a row. The times are short: they spare the next message the wait for a dead
 // host's timeout, they do not decide when mail is retried.
 //
 //	failure   left alone for
@@ -16,7 +16,7 @@ import (
 //	3rd        1 m
 //	4th        2 m
 //	5th on     5 m
-func penaltyFor(failures int) time.Duration {
+func LeftAlone(failures int) time.Duration {
 	table := [...]time.Duration{15 * time.Second, 30 * time.Second, time.Minute, 2 * time.Minute, 5 * time.Minute}
 	return table[min(failures, len(table))-1]
 }
@@ -29,9 +29,8 @@ const brokenFor = time.Hour
 // then any.
 const maxRemembered = 4096
 
-// hostMemory is what a Sender remembers of addresses (MX-23). Its zero value is
-// ready.
-type hostMemory struct {
+// Memory is what is remembered of addresses (MX-23). Its zero value is ready.
+type Memory struct {
 	mu       sync.Mutex
 	failed   map[netip.AddrPort]*penalty
 	tls      broken
@@ -44,21 +43,22 @@ type broken map[netip.AddrPort]time.Time
 type penalty struct {
 	failures int
 	until    time.Time
-	err      *Error
+	err      error
 	probing  bool
 }
 
-// penalised reports whether an address is left alone: it failed a moment ago,
+// Penalised reports whether an address is left alone: it failed a moment ago,
 // or somebody is finding out whether it still does.
-func (m *hostMemory) penalised(addr netip.AddrPort, now time.Time) bool {
+func (m *Memory) Penalised(addr netip.AddrPort, now time.Time) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	p := m.failed[addr]
 	return p != nil && (p.probing || now.Before(p.until))
 }
 
-// failure is the last failure of an address, or nil.
-func (m *hostMemory) failure(addr netip.AddrPort) *Error {
+// Failure is the last failure of an address, as Fail was told; nil where there
+// is none.
+func (m *Memory) Failure(addr netip.AddrPort) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if p := m.failed[addr]; p != nil {
@@ -67,12 +67,12 @@ func (m *hostMemory) failure(addr netip.AddrPort) *Error {
 	return nil
 }
 
-// ask says whether an address may be dialled. One that failed may be again when
+// Ask says whether an address may be dialled. One that failed may be again when
 // its time is over, or at once where anyway is set because there is no better
 // one: by one caller only, who has the right to probe it until it fails,
 // succeeds, or the probe is dropped. So a host that takes half a minute to fail
 // costs that once, and not every message that comes meanwhile.
-func (m *hostMemory) ask(addr netip.AddrPort, anyway bool, now time.Time) (ok, probe bool) {
+func (m *Memory) Ask(addr netip.AddrPort, anyway bool, now time.Time) (ok, probe bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	p := m.failed[addr]
@@ -86,8 +86,8 @@ func (m *hostMemory) ask(addr netip.AddrPort, anyway bool, now time.Time) (ok, p
 	return true, true
 }
 
-// dropProbe gives the right back without a finding.
-func (m *hostMemory) dropProbe(addr netip.AddrPort) {
+// DropProbe gives the right back without a finding.
+func (m *Memory) DropProbe(addr netip.AddrPort) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if p := m.failed[addr]; p != nil {
@@ -95,8 +95,8 @@ func (m *hostMemory) dropProbe(addr netip.AddrPort) {
 	}
 }
 
-// fail remembers a failure of the address itself.
-func (m *hostMemory) fail(addr netip.AddrPort, err *Error, now time.Time) {
+// Fail remembers a failure of the address itself.
+func (m *Memory) Fail(addr netip.AddrPort, failure error, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	p := m.failed[addr]
@@ -114,27 +114,27 @@ func (m *hostMemory) fail(addr netip.AddrPort, err *Error, now time.Time) {
 	// the table together.
 	if p.probing || !now.Before(p.until) {
 		p.failures++
-		p.until = now.Add(penaltyFor(p.failures))
+		p.until = now.Add(LeftAlone(p.failures))
 	}
-	p.err, p.probing = err, false
+	p.err, p.probing = failure, false
 }
 
-// succeed forgets the failures of an address.
-func (m *hostMemory) succeed(addr netip.AddrPort) {
+// Succeed forgets the failures of an address.
+func (m *Memory) Succeed(addr netip.AddrPort) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.failed, addr)
 }
 
-// clear forgets the failures of every address.
-func (m *hostMemory) clear() {
+// Clear forgets the failures of every address.
+func (m *Memory) Clear() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	clear(m.failed)
 }
 
 // forget makes room: what has run out first, else any one.
-func (m *hostMemory) forget(now time.Time) {
+func (m *Memory) forget(now time.Time) {
 	for a, p := range m.failed {
 		if now.After(p.until) && !p.probing {
 			delete(m.failed, a)
@@ -162,21 +162,22 @@ func (b broken) has(addr netip.AddrPort, now time.Time) bool {
 	return found && now.Before(until)
 }
 
-// breakTLS and breakChunking remember what does not work at an address.
-func (m *hostMemory) breakTLS(addr netip.AddrPort, now time.Time) {
+// BreakTLS remembers that TLS does not work at an address.
+func (m *Memory) BreakTLS(addr netip.AddrPort, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.tls.add(addr, now)
 }
 
-func (m *hostMemory) breakChunking(addr netip.AddrPort, now time.Time) {
+// BreakChunking remembers that BDAT does not work at an address.
+func (m *Memory) BreakChunking(addr netip.AddrPort, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.chunking.add(addr, now)
 }
 
-// doesNotWork is what is known not to work at an address.
-func (m *hostMemory) doesNotWork(addr netip.AddrPort, now time.Time) (tls, chunking bool) {
+// Broken is what is known not to work at an address.
+func (m *Memory) Broken(addr netip.AddrPort, now time.Time) (tls, chunking bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.tls.has(addr, now), m.chunking.has(addr, now)

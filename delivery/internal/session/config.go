@@ -1,0 +1,70 @@
+package session
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/internal/smtp"
+	"github.com/nexthop-mail/nexthop/mx"
+)
+
+// Config is how a Pool makes sessions and how long it keeps them. Zero fields are
+// their defaults.
+type Config struct {
+	// Hello is the name given in EHLO, and Self are the names of this host: one
+	// that greets with any of them is not sent to.
+	Hello string
+	Self  []string
+
+	// Port and TLS are those of hosts that name none; 25 and TLSMay by default.
+	Port uint16
+	TLS  mx.TLSLevel
+
+	// TLSConfig is the base of every TLS configuration.
+	TLSConfig *tls.Config
+
+	// Policy answers with the TLS that a host must give beyond TLS; nil is nobody.
+	Policy func(ctx context.Context, route *mx.Route, host *mx.Host) (Policy, error)
+
+	// Dial connects; nil is a net.Dialer, from one of Source where there are any.
+	Dial   func(ctx context.Context, network, address string) (net.Conn, error)
+	Source []netip.Addr
+
+	// ConnectTimeout bounds one connection attempt, 30 s by default, and Timeouts
+	// the steps of the dialogue.
+	ConnectTimeout time.Duration
+	Timeouts       smtp.Timeouts
+
+	// MaxIdle is how many sessions are kept, 64 by default and none if negative,
+	// and IdleTimeout how long one is kept unused, 30 s by default.
+	MaxIdle     int
+	IdleTimeout time.Duration
+}
+
+const (
+	defaultPort           = 25
+	submissionsPort       = 465 // RFC 8314 section 3.3
+	defaultConnectTimeout = 30 * time.Second
+)
+
+// AddrPort is where to dial an address of a host.
+func (c *Config) AddrPort(host *mx.Host, ip netip.Addr) netip.AddrPort {
+	switch {
+	case host.Port != 0:
+		return netip.AddrPortFrom(ip, host.Port)
+	case host.ImplicitTLS:
+		return netip.AddrPortFrom(ip, submissionsPort)
+	case c.Port != 0:
+		return netip.AddrPortFrom(ip, c.Port)
+	default:
+		return netip.AddrPortFrom(ip, defaultPort)
+	}
+}
+
+// smtpConfig is what a session with a hop is told.
+func (c *Config) smtpConfig(h *Hop) *smtp.Config {
+	return &smtp.Config{Hello: c.Hello, NoChunking: h.NoChunking, Timeouts: c.Timeouts}
+}

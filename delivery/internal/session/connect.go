@@ -1,0 +1,120 @@
+package session
+
+import (
+	"context"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/internal/smtp"
+	"github.com/nexthop-mail/nexthop/mx"
+)
+
+// connect dials, reads the greeting, says EHLO, brings up the TLS that the policy
+// asks for, and logs in (RFC 5321 sections 3.1 and 3.2, RFC 3207, RFC 4954).
+func (p *Pool) connect(ctx context.Context, h *Hop, o Observer, place *pass) (*Session, error) {
+	var conn net.Conn
+	settled := false
+	defer func() {
+		if !settled { // a hook of the application's panicked
+			abandon(conn)
+			place.leave()
+		}
+	}()
+	o.Connect(h.Host.Name, h.Addr)
+	var err error
+	conn, err = p.dial(ctx, h.Addr, h.Source)
+	o.Connected(h.Host.Name, h.Addr, err)
+	if err != nil {
+		settled = true
+		place.leave()
+		return nil, &Error{Dialling, err}
+	}
+	made := &Session{
+		key: h.key(), Addr: h.Addr.String(), expires: h.Policy.Expires, born: time.Now(), pass: place,
+	}
+	made.Session, err = smtp.New(conn, p.smtpConfig(h))
+	if err != nil {
+		settled = true
+		conn.Close()
+		place.leave()
+		return nil, &Error{Starting, err}
+	}
+	made.follow(h, o)
+	err = p.open(ctx, h, made)
+	settled = true
+	if err != nil {
+		p.idle.end(made)
+		return nil, err
+	}
+	return made, nil
+}
+
+// abandon closes a connection that nobody will say goodbye on.
+func abandon(conn net.Conn) {
+	if conn != nil {
+		_ = conn.Close()
+	}
+}
+
+// open goes from the greeting to a session that gives what the policy asks.
+func (p *Pool) open(ctx context.Context, h *Hop, made *Session) error {
+	made.Protection = Protection{Level: mx.TLSNone}
+	if h.Host.ImplicitTLS {
+		if err := made.Handshake(ctx, p.tlsConfig(h)); err != nil {
+			return err
+		}
+		made.Protection = h.protection()
+	}
+	if err := made.Greet(ctx); err != nil {
+		return err
+	}
+	if err := made.Hello(ctx); err != nil {
+		return err
+	}
+	if err := p.secure(ctx, h, made); err != nil {
+		return err
+	}
+	if p.isSelf(made.Extensions().Greeting) {
+		return ErrSelf
+	}
+	return p.login(ctx, h, made)
+}
+
+// isSelf reports whether a name a server gives itself is one of ours: a host
+// that is this host under another address (RFC 5321 section 6.3).
+func (p *Pool) isSelf(name string) bool {
+	name = strings.TrimSuffix(name, ".")
+	for _, self := range p.Self {
+		if strings.EqualFold(name, strings.TrimSuffix(self, ".")) {
+			return true
+		}
+	}
+	return false
+}
+
+// secure brings up TLS as far as the level asks. What was achieved is checked
+// here, right before the session may carry mail (RFC 3207 section 4.1).
+func (p *Pool) secure(ctx context.Context, h *Hop, made *Session) error {
+	level := h.Level()
+	if level == mx.TLSNone || h.Host.ImplicitTLS {
+		return nil
+	}
+	if !made.Extensions().StartTLS {
+		if level >= mx.TLSEncrypt {
+			return ErrNoTLS
+		}
+		return nil
+	}
+	if err := made.StartTLS(ctx, p.tlsConfig(h)); err != nil {
+		if level == mx.TLSMay && made.Reusable() {
+			return nil // refused, politely: the session goes on in clear
+		}
+		return err
+	}
+	if err := made.Hello(ctx); err != nil {
+		return err
+	}
+	made.Protection = h.protection()
+	return nil
+}

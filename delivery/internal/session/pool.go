@@ -1,0 +1,84 @@
+package session
+
+import (
+	"context"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/mx"
+)
+
+// Pool makes sessions and keeps them between messages. Set Config before the first
+// use; its zero value is ready.
+type Pool struct {
+	Config
+
+	// Memory is what is remembered of the addresses.
+	Memory Memory
+
+	idle idle
+}
+
+// Kept takes up a session from before, nil where there is none that will do.
+func (p *Pool) Kept(h *Hop, o Observer) *Session {
+	if p.MaxIdle < 0 {
+		return nil
+	}
+	kept := p.idle.take(h.key(), h.Site, time.Now())
+	if kept != nil {
+		kept.follow(h, o)
+		o.Reused(h.Host.Name, h.Addr)
+	}
+	return kept
+}
+
+// Fresh makes a session that is ready for mail, once the hop's gate, where it has
+// one, has room for it. It may be a kept one all the same, if one becomes free
+// meanwhile.
+func (p *Pool) Fresh(ctx context.Context, h *Hop, o Observer) (*Session, error) {
+	var place *pass
+	if h.Gate != nil {
+		want := pass{gate: h.Gate, site: h.Site, host: h.Host.Name, addr: h.Addr.Addr()}
+		var err error
+		var other *Session
+		place, other, err = h.Gate.enter(ctx, &p.idle, want, func() *Session { return p.Kept(h, o) })
+		switch {
+		case err != nil:
+			return nil, &Error{Waiting, err}
+		case other != nil:
+			return other, nil
+		}
+	}
+	made, err := p.connect(ctx, h, o, place)
+	if err != nil {
+		return nil, err
+	}
+	o.Secured(h.Host.Name, h.Addr, made.Protection)
+	return made, nil
+}
+
+// Keep takes a session back that has carried a message, or tried to. One that is
+// of no more use is ended.
+func (p *Pool) Keep(s *Session) { p.idle.keep(s, p.MaxIdle, p.IdleTimeout) }
+
+// Abandon closes a session that was left in the middle of a dialogue.
+func (p *Pool) Abandon(s *Session) {
+	s.Close()
+	s.pass.leave()
+}
+
+// Close ends the kept sessions with QUIT and waits for them, at most as long as
+// the QUIT timeout. A closed pool keeps nothing more.
+func (p *Pool) Close() { p.idle.close() }
+
+// Reachable reports whether some address of a host is not left alone.
+func (p *Pool) Reachable(host *mx.Host, now time.Time) bool {
+	for _, ip := range host.Addrs {
+		if !p.Memory.Penalised(p.AddrPort(host, ip), now) {
+			return true
+		}
+	}
+	return false
+}
+
+// follow makes the session's dialogue known to the call that uses it now.
+func (s *Session) follow(h *Hop, o Observer) { s.SetTrace(o.Lines(h.Host.Name, h.Addr)) }
