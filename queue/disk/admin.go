@@ -3,6 +3,7 @@ package disk
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/queue"
@@ -125,6 +126,10 @@ func (s *Spool) Flush(ctx context.Context, now time.Time, what queue.Selection) 
 		}
 		r.Message = number
 	}
+	if len(what.Destination) > maxName { // nothing waits for it
+		s.mu.Unlock()
+		return 0, nil
+	}
 	f, n := frame{}, 0
 	f.Kind, f.Head = record.KindFlush, r.Append(nil)
 	t := &ticket{frames: []frame{f}, apply: func(g *segment, _ []uint32) {
@@ -144,6 +149,9 @@ func (s *Spool) Postpone(ctx context.Context, _ time.Time, destination string, u
 		return err
 	}
 	defer s.end()
+	if len(destination) > maxName {
+		return fmt.Errorf("disk: postpone: a destination of %d bytes", len(destination))
+	}
 	s.mu.Lock()
 	return s.pass(s.postpone(destination, until.Round(0)))
 }

@@ -126,7 +126,7 @@ func (s *Spool) writeCheckpoint(ctx context.Context, number uint64, first *recor
 }
 
 func (s *Spool) writeTables(ctx context.Context, w *tableWriter, first *record.Table) error {
-	if err := w.write(first); err != nil {
+	if err := writePieces(w, first); err != nil {
 		return err
 	}
 	rows := uint64(0)
@@ -168,10 +168,49 @@ func (s *Spool) writeTables(ctx context.Context, w *tableWriter, first *record.T
 		}
 	}
 	s.mu.Unlock()
-	if err := w.write(last); err != nil {
+	if err := writePieces(w, last); err != nil {
 		return err
 	}
 	return w.flush()
+}
+
+// pieceLen is about how many entries of a list one piece of a checkpoint has, so
+// that none is longer than can be read.
+const pieceLen = 1 << 15
+
+// writePieces writes a table in pieces: the first has what must stand in the
+// first of a checkpoint, the last what must stand in the last.
+func writePieces(w *tableWriter, t *record.Table) error {
+	piece := &record.Table{From: t.From, Next: t.Next}
+	entries := 0
+	next := func(n int) error {
+		if entries += n; entries < pieceLen {
+			return nil
+		}
+		err := w.write(piece)
+		*piece, entries = record.Table{}, 0
+		return err
+	}
+	for _, g := range t.Segments {
+		piece.Segments = append(piece.Segments, g)
+		if err := next(1 + len(g.Gone) + len(g.From)); err != nil {
+			return err
+		}
+	}
+	for _, n := range t.Tenants {
+		piece.Tenants = append(piece.Tenants, n)
+		if err := next(1); err != nil {
+			return err
+		}
+	}
+	for _, k := range t.Keys {
+		piece.Keys = append(piece.Keys, k)
+		if err := next(1); err != nil {
+			return err
+		}
+	}
+	piece.Slots, piece.Last, piece.Sum = t.Slots, t.Last, t.Sum
+	return w.write(piece)
 }
 
 // tableWriter writes the frames of a checkpoint.

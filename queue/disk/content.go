@@ -25,6 +25,7 @@ type contentWriter struct {
 	salt   uint64
 	off    int64
 	flags  record.Flags
+	buf    []byte // of the last block, whose room the next one uses
 }
 
 // blockSize is how much of a content one frame of its file holds.
@@ -34,21 +35,44 @@ func (w *contentWriter) Write(p []byte) (int, error) {
 	if w.size += int64(len(p)); w.size > math.MaxUint32 {
 		return 0, tooLarge()
 	}
-	w.small.Write(p)
 	if w.large == nil {
-		if int64(w.small.Len()) < w.s.largeFrom {
-			return len(p), nil
+		if w.size < w.s.largeFrom {
+			return w.small.Write(p)
 		}
 		if err := w.create(); err != nil {
 			return 0, err
 		}
 	}
-	for w.small.Len() > blockSize {
+	return w.stream(p)
+}
+
+// stream writes blocks, and keeps what is no whole one, or may be the last.
+func (w *contentWriter) stream(p []byte) (int, error) {
+	n := len(p)
+	for w.small.Len() > blockSize { // only when the file was begun
 		if err := w.block(w.small.Next(blockSize), 0); err != nil {
 			return 0, err
 		}
 	}
-	return len(p), nil
+	if have := w.small.Len(); have > 0 {
+		most := min(len(p), blockSize-have)
+		w.small.Write(p[:most])
+		if p = p[most:]; len(p) == 0 {
+			return n, nil
+		}
+		if err := w.block(w.small.Bytes(), 0); err != nil {
+			return 0, err
+		}
+		w.small.Reset()
+	}
+	for len(p) > blockSize {
+		if err := w.block(p[:blockSize], 0); err != nil {
+			return 0, err
+		}
+		p = p[blockSize:]
+	}
+	w.small.Write(p)
+	return n, nil
 }
 
 func (w *contentWriter) create() error {
@@ -69,11 +93,11 @@ func (w *contentWriter) create() error {
 func (w *contentWriter) block(p []byte, flags record.Flags) error {
 	f := record.Frame{Kind: record.KindBlock, Flags: w.flags | flags, Body: p, BodySum: record.Sum(p)}
 	w.flags = 0
-	b := f.Append(make([]byte, 0, f.Len()), w.salt, w.off)
-	if _, err := w.large.WriteAt(b, w.off); err != nil {
+	w.buf = f.Append(w.buf[:0], w.salt, w.off)
+	if _, err := w.large.WriteAt(w.buf, w.off); err != nil {
 		return err
 	}
-	w.off += int64(len(b))
+	w.off += int64(len(w.buf))
 	return nil
 }
 

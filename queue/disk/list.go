@@ -22,6 +22,7 @@ func (s *Spool) List(ctx context.Context, want queue.ListOptions) (queue.Page, e
 		most = queue.DefaultMax
 	}
 	s.mu.Lock()
+	most = min(most, s.index.Messages()) // there are no more, and most+1 is a number
 	numbers := s.index.List(after(want.After), most+1, want.Destination)
 	s.mu.Unlock()
 	var page queue.Page

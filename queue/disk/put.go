@@ -3,6 +3,7 @@ package disk
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -21,6 +22,7 @@ type draft struct {
 	body      []byte // the content, unless it is in a file
 	bodySum   uint32
 	size      uint32
+	bytes     int64 // of its records, at most
 	inFile    bool
 	keyed     bool
 	key       keyHash
@@ -33,8 +35,6 @@ type draft struct {
 	recipients [1]record.Recipient
 	heads      [headRoom]byte
 }
-
-var errTooLarge = errors.New("4 GiB or more")
 
 // Put stores a message. It answers queue.ErrFull where the device has no room
 // or MaxMessages are there. A key is remembered for as long as its message is
@@ -161,9 +161,17 @@ func (s *Spool) read(ctx context.Context, m *queue.Message) (*draft, error) {
 	if d.keyed {
 		d.key = hashKey(m.Tenant, m.Key)
 	}
-	d.number = index.Number(s.nextMessage.Add(1)-1, len(parts))
+	ordinal := s.nextMessage.Add(1) - 1
+	if ordinal >= s.limits.next {
+		return nil, fmt.Errorf("%w: there is no number left", queue.ErrFull)
+	}
+	d.number = index.Number(ordinal, len(parts))
 	d.file = d.number
-	if err := s.readContent(ctx, d); err != nil {
+	err = s.readContent(ctx, d)
+	if err == nil {
+		d.bytes, err = s.limits.checkRoom(m, parts, int64(len(d.body)))
+	}
+	if err != nil {
 		s.abandon([]*draft{d})
 		return nil, err
 	}
@@ -201,10 +209,6 @@ func (s *Spool) readContent(ctx context.Context, d *draft) error {
 		d.body = w.small.Bytes()
 	}
 	return nil
-}
-
-func tooLarge() error {
-	return &queue.MessageError{Field: "Content", Index: -1, Enhanced: "5.3.4", Err: errTooLarge}
 }
 
 // abandon deletes the files of drafts that did not become messages.

@@ -136,6 +136,9 @@ func (l *loader) rows() error {
 	for _, n := range l.last.Slots {
 		g := s.segments.byNumber[n.Number]
 		if g == nil { // retired since
+			if len(s.segments.list) == maxSegments {
+				return fmt.Errorf("too many segments: %w", record.ErrDamaged)
+			}
 			g = newSegment(n.Number)
 			s.segments.list = append(s.segments.list, g)
 			g.slot = uint16(len(s.segments.list) - 1)
@@ -143,18 +146,18 @@ func (l *loader) rows() error {
 		}
 		l.slots[n.Slot] = g
 	}
-	for i := range l.first.Segments {
-		l.segment(&l.first.Segments[i])
-	}
 	for _, d := range l.destinations {
 		if g := l.slots[d.Slot]; !d.Until.IsZero() && g != nil {
 			s.index.Postpone(index.Postponement{Name: d.Name, Until: d.Until, Record: g.place(d.Offset)})
 		}
 	}
-	for _, k := range l.last.Keys {
-		s.keys.known[k.Hash] = k.Message
-	}
 	return l.each(func(t *record.Table) error {
+		for i := range t.Segments {
+			l.segment(&t.Segments[i])
+		}
+		for _, k := range t.Keys {
+			s.keys.known[k.Hash] = k.Message
+		}
 		for i := range t.Rows {
 			if err := l.row(&t.Rows[i]); err != nil {
 				return err

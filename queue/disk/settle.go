@@ -99,15 +99,21 @@ func (c *settling) read(ctx context.Context) {
 		if len(c.batch[i].Create) > 0 && c.drafts == nil {
 			c.drafts = make([][]*draft, len(c.batch))
 		}
+		bytes := int64(0)
 		for _, m := range c.batch[i].Create {
 			d, err := c.s.read(ctx, m)
+			if err == nil {
+				c.drafts[i] = append(c.drafts[i], d)
+				if bytes += d.bytes; bytes > c.s.limits.group {
+					err = tooMany(-1)
+				}
+			}
 			if err != nil {
 				c.settled[i].Err = err
 				c.s.abandon(c.drafts[i])
 				c.drafts[i] = nil
 				break
 			}
-			c.drafts[i] = append(c.drafts[i], d)
 		}
 	}
 }
@@ -230,6 +236,7 @@ func (c *settling) settle(i int) error {
 	if d.Recipients, err = results(d.Recipients, b.Results, c.now); err != nil {
 		return err
 	}
+	s.limits.fitReplies(d.Recipients)
 	d.Claimed = false
 	d.Warned = d.Warned || b.Warned
 	d.Due, d.AtOnce = b.NotBefore.Round(0), b.NotBefore.IsZero()

@@ -20,12 +20,13 @@ import (
 
 // Options changes how a spool works. The zero value is right for nearly all.
 type Options struct {
-	// SegmentSize is how long a file of the log gets, in bytes; zero is
-	// DefaultSegmentSize. It may change from one Open to the next.
+	// SegmentSize is how long a file of the log gets, in bytes, at most
+	// MaxSegmentSize; zero is DefaultSegmentSize. It may change from one Open to
+	// the next.
 	SegmentSize int64
 
 	// LargeContent is the size in bytes from which a content gets a file of its
-	// own; zero is DefaultLargeContent.
+	// own, at most MaxLargeContent; zero is DefaultLargeContent.
 	LargeContent int64
 
 	// MaxMessages is how many messages Put lets in before it answers
@@ -47,6 +48,7 @@ type Spool struct {
 	segmentSize int64
 	largeFrom   int64
 	maxMessages int
+	limits      limits
 	buffers     buffers
 	drafts      sync.Pool
 	byHand      bool // maintenance runs when it is called, not by itself
@@ -113,7 +115,8 @@ var (
 // Damage does not keep it from opening: what is lost answers queue.ErrDamaged,
 // and Check names it. The caller must call Close.
 //
-// Errors: ErrLocked, ErrNewer, or the file system's.
+// Errors: ErrLocked, ErrNewer, that of an option out of bounds, or the file
+// system's.
 func Open(dir string, o Options) (*Spool, error) {
 	if err := vfs.MakeDir(vfs.OSTree(), filepath.Clean(dir)); err != nil {
 		return nil, err
@@ -126,6 +129,9 @@ func Open(dir string, o Options) (*Spool, error) {
 }
 
 func open(fs vfs.FS, o Options) (*Spool, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
 	lock, err := fs.Lock(lockName)
 	if errors.Is(err, vfs.ErrLocked) {
 		return nil, ErrLocked
@@ -149,6 +155,7 @@ func newSpool(fs vfs.FS, o Options) *Spool {
 		segmentSize:    o.SegmentSize,
 		largeFrom:      o.LargeContent,
 		maxMessages:    o.MaxMessages,
+		limits:         defaultLimits(),
 		index:          index.New(),
 		segments:       segments{byNumber: map[uint64]*segment{}},
 		keys:           newKeyTable(),
@@ -159,10 +166,10 @@ func newSpool(fs vfs.FS, o Options) *Spool {
 		nextCheckpoint: 1,
 	}
 	s.nextMessage.Store(1)
-	if s.segmentSize <= 0 {
+	if s.segmentSize == 0 {
 		s.segmentSize = DefaultSegmentSize
 	}
-	if s.largeFrom <= 0 {
+	if s.largeFrom == 0 {
 		s.largeFrom = DefaultLargeContent
 	}
 	var token [8]byte

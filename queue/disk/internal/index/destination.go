@@ -169,6 +169,7 @@ type Count struct {
 // most max.
 func (x *Index) Survey(after string, max int) []Count {
 	var list []Count
+	max = min(max, len(x.destinations))
 	for i := range x.destinations {
 		d := &x.destinations[i]
 		if d.deliveries == 0 || d.name <= after {

@@ -20,6 +20,7 @@ func (x *Index) List(after uint64, max int, destination string) []uint64 {
 	if destination != "" && !known {
 		return nil
 	}
+	max = min(max, x.messages)
 	// A bounded selection: what is above the limit need not be kept.
 	limit := uint64(1) << 63
 	var list []uint64
