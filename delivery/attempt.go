@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/nexthop-mail/nexthop/delivery/internal/attempt"
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
@@ -54,15 +55,12 @@ func (r *run) expired(d *queue.Delivery) *Report {
 // walkless is the report of a delivery that has no route.
 func (r *run) walkless(d *queue.Delivery, err error) *Report {
 	report := newReport(&d.Message)
-	job := newJob(&d.Message, report)
-	defer job.release()
-	job.together = true
-	job.group()
-	if len(job.walks) > 0 {
-		w := &job.walks[0]
-		w.begin(r.work, r.sender, job)
-		w.noRoute(r.work, err)
-		job.settleRepeats()
+	job := r.sender.job(r.work, &d.Message, &attempt.Options{Together: true})
+	defer job.Release()
+	job.Group()
+	if walks := job.Walks(); len(walks) > 0 {
+		walks[0].NoRoute(r.work, err)
 	}
+	new(results).report(report, job.Results())
 	return report
 }

@@ -1,14 +1,11 @@
 package delivery
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
 	"strings"
 
-	"github.com/nexthop-mail/nexthop/delivery/internal/session"
-	"github.com/nexthop-mail/nexthop/internal/smtp"
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
@@ -98,14 +95,8 @@ func (e *Error) Reason() string {
 
 // Reply is the error in the flat form a queue stores.
 func (e *Error) Reply() queue.Reply {
-	r := queue.Reply{Host: e.Host, Code: e.Code, Enhanced: e.Enhanced, Text: strings.Join(e.Lines, "\n")}
-	if e.Addr.IsValid() {
-		r.Addr = e.Addr.String()
-	}
-	if r.Text == "" && e.Err != nil {
-		r.Text = e.Err.Error()
-	}
-	return r
+	f := e.failure()
+	return f.Reply()
 }
 
 // LoginRefused reports whether this host takes no mail from us until something
@@ -120,14 +111,37 @@ func (e *Error) Reply() queue.Reply {
 // fit a login, and where MAIL was answered 530, 534, 535 or 538. It is not so
 // for 454 and 432, nor for a token source that failed: these pass by themselves.
 func (e *Error) LoginRefused() bool {
-	switch e.Stage {
-	case StageMail:
-		return e.Code == 530 || e.Code == 534 || e.Code == 535 || e.Code == 538
-	case StageAuth:
-		var dialogue *smtp.Error
-		return e.Code/100 == 5 || session.IsOwnLogin(e.Err) ||
-			errors.As(e.Err, &dialogue) && dialogue.Kind == smtp.BadAuth
-	default:
-		return false
+	f := e.failure()
+	return f.LoginRefused()
+}
+
+// Stage is the point of an attempt at which something happened.
+type Stage uint8
+
+// The stages, in the order an attempt passes through them.
+const (
+	StageMessage  Stage = iota // at the door: an address or the content is not mail
+	StageDNS                   // finding the route or an address
+	StageConnect               // the TCP connection
+	StageBanner                // the greeting
+	StageHello                 // EHLO or HELO
+	StageStartTLS              // STARTTLS, the handshake, the TLS policy
+	StageAuth                  // AUTH
+	StageMail                  // MAIL FROM
+	StageRcpt                  // RCPT TO
+	StageData                  // DATA, until the server is ready for the content
+	StageContent               // the content, the final dot or last chunk, and its reply
+)
+
+var stageNames = [...]string{
+	"message", "dns", "connect", "banner", "ehlo", "starttls", "auth", "mail", "rcpt", "data", "content",
+}
+
+// String is the stage in one word: message, dns, connect, banner, ehlo,
+// starttls, auth, mail, rcpt, data, content.
+func (s Stage) String() string {
+	if int(s) < len(stageNames) {
+		return stageNames[s]
 	}
+	return "unknown"
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/nexthop-mail/nexthop/delivery/internal/attempt"
+	"github.com/nexthop-mail/nexthop/internal/address"
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
@@ -54,8 +56,8 @@ func (s *Sender) Explain(ctx context.Context, from, domain string) (*Explanation
 func (e *Explanation) explain(ctx context.Context, s *Sender, route mx.Route, err error) {
 	e.Route = route
 	if err != nil {
-		e.Err = routingError(err)
-		e.Route.LeftOut = leftOutOf(err)
+		e.Err = newError(attempt.RoutingFailure(err))
+		e.Route.LeftOut = attempt.LeftOutOf(err)
 		return
 	}
 	e.Policies = make([]PolicyAnswer, len(route.Hosts))
@@ -166,4 +168,24 @@ func policyInWords(p *TLSPolicy, h *mx.Host) string {
 	default:
 		return "where offered, any certificate (" + source + ")"
 	}
+}
+
+// CheckRoute says whether there is a route for mail from a reverse-path to an
+// address, without connecting to anybody. A server that asks at RCPT can refuse
+// what would bounce: a domain that does not exist, or takes no mail (556 and
+// 5.1.10, RFC 7505 section 4.1).
+//
+// Nil where there is one, else an *Error. Where that is temporary nobody knows,
+// and the address should be taken.
+func (s *Sender) CheckRoute(ctx context.Context, from, to string) error {
+	mailbox, err := address.Parse(to)
+	if err != nil {
+		return newError(attempt.BadRecipient(to, err))
+	}
+	if _, err := s.route(ctx, from, mailbox.Domain().String()); err != nil {
+		e := newError(attempt.RoutingFailure(err))
+		e.Recipient = mailbox.String()
+		return e
+	}
+	return nil
 }

@@ -3,6 +3,7 @@ package delivery
 import (
 	"time"
 
+	"github.com/nexthop-mail/nexthop/delivery/internal/attempt"
 	"github.com/nexthop-mail/nexthop/mx"
 	"github.com/nexthop-mail/nexthop/queue"
 )
@@ -122,7 +123,7 @@ func (r *run) warn(o *outcome, now time.Time) {
 		last := &d.States[i]
 		reply := last.Reply
 		if last.Attempts == 0 {
-			reply = queue.Reply{Enhanced: "4.4.1", Text: errNoHost.Error()}
+			reply = queue.Reply{Enhanced: "4.4.1", Text: attempt.ErrNoHost.Error()}
 		}
 		o.settlement.Results = append(o.settlement.Results, queue.Result{Recipient: last.Index, Reply: reply})
 		o.events = append(o.events, Event{Kind: Deferred})

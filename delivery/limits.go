@@ -3,6 +3,8 @@ package delivery
 import (
 	"fmt"
 	"time"
+
+	"github.com/nexthop-mail/nexthop/delivery/internal/attempt"
 )
 
 // Limits bound what an agent asks of receivers and of its own machine. A zero
@@ -53,7 +55,7 @@ func (l Limits) withDefaults() Limits {
 	set(&l.PerSite, defaultPerSite)
 	set(&l.PerHost, l.PerSite)
 	set(&l.PerAddress, l.PerSite)
-	set(&l.Recipients, defaultRecipients)
+	set(&l.Recipients, attempt.DefaultRecipients)
 	if l.ConnectionLife == 0 {
 		l.ConnectionLife = defaultConnectionLife
 	}

@@ -103,8 +103,7 @@ func (r *run) ask(ctx context.Context, d *queue.Delivery) (route mx.Route, err e
 	err = errPanic
 	r.agent.guard(func() { route, err = r.sender.route(ctx, d.Message.From, d.Lease.Destination) })
 	if err != nil {
-		traces := r.sender.tracesOf(ctx)
-		traces.route(d.Lease.Destination, route, err)
+		r.sender.tracesOf(ctx).Route(d.Lease.Destination, route, err)
 	}
 	return route, err
 }

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/nexthop-mail/nexthop/delivery/internal/attempt"
 	"github.com/nexthop-mail/nexthop/mx"
 	"github.com/nexthop-mail/nexthop/queue"
 )
@@ -136,6 +137,11 @@ func (n Next) String() string {
 		return nextNames[n]
 	}
 	return "unknown"
+}
+
+// settle records an outcome that no host was asked for.
+func (r *RecipientReport) settle(e *Error, v Verdict) {
+	r.Err, r.Outcome, r.Reply = e, attempt.Decide(attempt.Verdict(v)), e.Reply()
 }
 
 // Err is nil where every recipient was delivered. Otherwise it is the *Error of

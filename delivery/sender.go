@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/nexthop-mail/nexthop/delivery/internal/attempt"
 	"github.com/nexthop-mail/nexthop/delivery/internal/session"
 	"github.com/nexthop-mail/nexthop/internal/content"
 	"github.com/nexthop-mail/nexthop/mx"
@@ -110,6 +111,8 @@ type Sender struct {
 	router   Router
 	broken   error // why there is no router
 	sessions session.Pool
+	attempts attempt.Config
+	untraced traces // of calls that no hook is told of
 }
 
 // Router says where mail for a destination goes. It is asked once per attempt
@@ -118,6 +121,14 @@ type Sender struct {
 // could not be reached.
 type Router interface {
 	Route(ctx context.Context, from, domain string) (mx.Route, error)
+}
+
+// HostObserver is a Router that wants to know when one of its hosts gives no
+// session: what it found the host by may have changed. It is told once per failure
+// and may be called concurrently; a failure that is remembered from before is not
+// told again.
+type HostObserver interface {
+	Unreachable(host *mx.Host)
 }
 
 // ByMX is the Router that goes by MX records alone.
@@ -157,20 +168,29 @@ func (p ContentPolicy) policy() content.Policy {
 // not sent and is deferred; what waits for the reply to it is unknown.
 func (s *Sender) Send(ctx context.Context, m *queue.Message) (*Report, error) {
 	report := newReport(m)
-	job := newJob(m, report)
-	defer job.release()
-	if err := s.accept(job); err != nil {
-		return report, err
+	job := s.job(ctx, m, &attempt.Options{})
+	defer job.Release()
+	found := new(results)
+	if refused := job.Accept(); refused != nil {
+		found.report(report, job.Results())
+		return report, found.error(refused)
 	}
-	s.deliver(ctx, job)
+	s.deliver(ctx, m, job)
+	found.report(report, job.Results())
 	return report, report.Err()
 }
 
+// job begins one attempt at a message.
+func (s *Sender) job(ctx context.Context, m *queue.Message, options *attempt.Options) *attempt.Job {
+	s.once.Do(s.prepare)
+	return s.attempts.Job(m, s.tracesOf(ctx), options)
+}
+
 // deliver walks the route of every destination, several at a time.
-func (s *Sender) deliver(ctx context.Context, job *job) {
-	defer job.settleRepeats()
-	if len(job.walks) == 1 {
-		job.walks[0].run(ctx, s, job)
+func (s *Sender) deliver(ctx context.Context, m *queue.Message, job *attempt.Job) {
+	walks := job.Walks()
+	if len(walks) == 1 {
+		s.walk(ctx, m, &walks[0])
 		return
 	}
 	limit := s.MaxDestinations
@@ -179,13 +199,24 @@ func (s *Sender) deliver(ctx context.Context, job *job) {
 	}
 	var eg errgroup.Group
 	eg.SetLimit(limit)
-	for i := range job.walks {
+	for i := range walks {
 		eg.Go(func() error {
-			job.walks[i].run(ctx, s, job)
+			s.walk(ctx, m, &walks[i])
 			return nil
 		})
 	}
 	_ = eg.Wait() // no walk returns an error: findings are in the report
+}
+
+// walk takes the recipients of a destination along its route.
+func (s *Sender) walk(ctx context.Context, m *queue.Message, w *attempt.Walk) {
+	route, err := s.route(ctx, m.From, w.Domain())
+	s.tracesOf(ctx).Route(w.Domain(), route, err)
+	if err != nil {
+		w.NoRoute(ctx, err)
+		return
+	}
+	w.Along(ctx, &route)
 }
 
 // Close ends the kept sessions with QUIT and waits for them, at most as long as
@@ -206,6 +237,15 @@ func (s *Sender) route(ctx context.Context, from, domain string) (mx.Route, erro
 
 func (s *Sender) prepare() {
 	s.sessions.Config = s.sessionConfig()
+	s.attempts = s.attemptConfig()
+	s.chooseRouter()
+	if o, ok := s.router.(HostObserver); ok {
+		s.attempts.Unreachable = o.Unreachable
+	}
+}
+
+// chooseRouter makes the router of the fields, or says why there is none.
+func (s *Sender) chooseRouter() {
 	if err := s.Validate(); err != nil {
 		s.broken = &session.ConfigError{Err: err}
 		return
@@ -244,6 +284,20 @@ func (s *Sender) sessionConfig() session.Config {
 		c.Policy = func(ctx context.Context, route *mx.Route, host *mx.Host) (session.Policy, error) {
 			p, err := s.Policy.TLSPolicy(ctx, route, host)
 			return session.Policy(p), err
+		}
+	}
+	return c
+}
+
+// attemptConfig is what the Sender's attempts have in common.
+func (s *Sender) attemptConfig() attempt.Config {
+	c := attempt.Config{
+		Sessions: &s.sessions, Content: s.Content.policy(),
+		MaxConnections: s.MaxConnections, MaxSessions: s.MaxSessions,
+	}
+	if s.Judge != nil {
+		c.Judge = func(stage attempt.Stage, code int, enhanced string) attempt.Verdict {
+			return attempt.Verdict(s.Judge(Stage(stage), code, enhanced))
 		}
 	}
 	return c

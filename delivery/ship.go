@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/nexthop-mail/nexthop/delivery/internal/attempt"
 	"github.com/nexthop-mail/nexthop/delivery/internal/session"
 	"github.com/nexthop-mail/nexthop/mx"
 	"github.com/nexthop-mail/nexthop/queue"
@@ -147,27 +148,26 @@ func (r *run) attempt(s *site, group *shipment) (report *Report, cut bool) {
 		return local(&m, NotNow, "4.3.0", err), r.work.Err() != nil
 	}
 	report = newReport(&m)
-	job := newJob(&m, report)
-	defer job.release()
-	job.together, job.gate, job.site, job.spread = true, r.gate, s.key, r.spread(s)
-	job.most = r.limits().Recipients
-	job.commit = func() error {
-		if err := r.mayCommit(group); err != nil {
-			return err
-		}
-		committed = true
-		return nil
-	}
-	if r.sender.accept(job) == nil && len(job.walks) > 0 {
+	job := r.sender.job(r.work, &m, &attempt.Options{
+		Together: true, Gate: r.gate, Site: s.key, Spread: r.spread(s), Recipients: r.limits().Recipients,
+		Commit: func() error {
+			if err := r.mayCommit(group); err != nil {
+				return err
+			}
+			committed = true
+			return nil
+		},
+	})
+	defer job.Release()
+	if refused := job.Accept(); refused == nil && len(job.Walks()) > 0 {
 		size := time.Duration(first.Size/slowest) * time.Second
 		ctx, stop := context.WithTimeout(r.work, backstop+size)
 		defer stop()
-		w := &job.walks[0]
-		w.begin(ctx, r.sender, job)
-		w.traces.route(w.domain, group.parts[0].route, nil)
-		w.along(ctx, &group.parts[0].route)
-		job.settleRepeats()
+		w := &job.Walks()[0]
+		r.sender.tracesOf(ctx).Route(w.Domain(), group.parts[0].route, nil)
+		w.Along(ctx, &group.parts[0].route)
 	}
+	new(results).report(report, job.Results())
 	return report, r.work.Err() != nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/nexthop-mail/nexthop/delivery/internal/attempt"
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
@@ -26,7 +27,7 @@ func (a *Agent) sign(ctx context.Context, m *queue.Message) (c queue.Content, er
 		return nil, errSignPanic
 	}
 	if err == nil && c == nil {
-		err = errNoContent
+		err = attempt.ErrNoContent
 	}
 	return c, err
 }

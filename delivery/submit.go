@@ -6,6 +6,7 @@ import (
 	"maps"
 	"time"
 
+	"github.com/nexthop-mail/nexthop/delivery/internal/attempt"
 	"github.com/nexthop-mail/nexthop/internal/content"
 	"github.com/nexthop-mail/nexthop/queue"
 )
@@ -190,4 +191,14 @@ func (a *Agent) maxSize() int64 {
 	default:
 		return a.MaxSize
 	}
+}
+
+// CheckEnvelope says whether a message's reverse-path and recipients are
+// addresses mail can be sent to, without asking anybody. Nil if all are, else an
+// *Error about the first that is not.
+func CheckEnvelope(m *queue.Message) error {
+	if f := attempt.CheckEnvelope(m); f != nil {
+		return newError(f)
+	}
+	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 
+	"github.com/nexthop-mail/nexthop/delivery/internal/attempt"
 	"github.com/nexthop-mail/nexthop/delivery/internal/session"
 	"github.com/nexthop-mail/nexthop/internal/smtp"
 	"github.com/nexthop-mail/nexthop/mx"
@@ -56,19 +57,20 @@ func guarded(ctx context.Context, guard func(hook func()) bool) context.Context 
 	return context.WithValue(ctx, guardKey{}, guard)
 }
 
-// traces are the hooks that apply to one call: what is told of its sessions, and
-// of its steps.
+// traces are the hooks that apply to one call.
 type traces struct {
 	list  [2]*Trace
 	guard func(hook func()) bool // nil calls them as they are
 }
 
-func (s *Sender) tracesOf(ctx context.Context) traces {
+func (s *Sender) tracesOf(ctx context.Context) *traces {
 	t, _ := ctx.Value(traceKey{}).(*Trace)
-	ts := traces{list: [2]*Trace{s.Trace, t}}
-	if ts.list != [2]*Trace{} {
-		ts.guard, _ = ctx.Value(guardKey{}).(func(hook func()) bool)
+	list := [2]*Trace{s.Trace, t}
+	if list == [2]*Trace{} {
+		return &s.untraced
 	}
+	ts := &traces{list: list}
+	ts.guard, _ = ctx.Value(guardKey{}).(func(hook func()) bool)
 	return ts
 }
 
@@ -81,7 +83,8 @@ func (ts *traces) call(hook func()) {
 	ts.guard(hook)
 }
 
-func (ts *traces) route(domain string, r mx.Route, err error) {
+// Route tells that a route is known, or is not.
+func (ts *traces) Route(domain string, r mx.Route, err error) {
 	for _, t := range ts.list {
 		if t != nil && t.Route != nil {
 			ts.call(func() { t.Route(domain, r, err) })
@@ -89,6 +92,7 @@ func (ts *traces) route(domain string, r mx.Route, err error) {
 	}
 }
 
+// Connect tells that an address is dialled.
 func (ts *traces) Connect(host string, addr netip.AddrPort) {
 	for _, t := range ts.list {
 		if t != nil && t.Connect != nil {
@@ -97,6 +101,7 @@ func (ts *traces) Connect(host string, addr netip.AddrPort) {
 	}
 }
 
+// Connected tells what came of it.
 func (ts *traces) Connected(host string, addr netip.AddrPort, err error) {
 	for _, t := range ts.list {
 		if t != nil && t.Connected != nil {
@@ -105,6 +110,7 @@ func (ts *traces) Connected(host string, addr netip.AddrPort, err error) {
 	}
 }
 
+// Secured tells that a session is ready.
 func (ts *traces) Secured(host string, addr netip.AddrPort, p session.Protection) {
 	for _, t := range ts.list {
 		if t != nil && t.Secured != nil {
@@ -113,6 +119,7 @@ func (ts *traces) Secured(host string, addr netip.AddrPort, p session.Protection
 	}
 }
 
+// Reused tells that one from before is used again.
 func (ts *traces) Reused(host string, addr netip.AddrPort) {
 	for _, t := range ts.list {
 		if t != nil && t.Reused != nil {
@@ -129,7 +136,9 @@ func (ts *traces) line(host string, addr netip.AddrPort, l Line) {
 	}
 }
 
-func (ts *traces) attempt(domain string, recipients []string, a Attempt) {
+// Attempt tells of a step that ended.
+func (ts *traces) Attempt(domain string, recipients []string, step attempt.Attempt) {
+	a := new(results).attempt(&step)
 	for _, t := range ts.list {
 		if t != nil && t.Attempt != nil {
 			ts.call(func() { t.Attempt(domain, recipients, a) })
@@ -137,7 +146,8 @@ func (ts *traces) attempt(domain string, recipients []string, a Attempt) {
 	}
 }
 
-func (ts *traces) wantsAttempts() bool {
+// WantsAttempts reports whether a hook is to be told of them.
+func (ts *traces) WantsAttempts() bool {
 	for _, t := range ts.list {
 		if t != nil && t.Attempt != nil {
 			return true

@@ -1,6 +1,9 @@
 package delivery
 
-import "github.com/nexthop-mail/nexthop/queue"
+import (
+	"github.com/nexthop-mail/nexthop/delivery/internal/attempt"
+	"github.com/nexthop-mail/nexthop/queue"
+)
 
 // Verdict is what one attempt at one host means for one recipient. The zero
 // value is a temporary failure: what is not understood is tried again.
@@ -51,46 +54,16 @@ func (v Verdict) Final() bool { return v >= Refused }
 // so that a host's own permanent failure counts only if every host fails that
 // way. No verdict at all is a deferral.
 func Decide(verdicts ...Verdict) queue.Outcome {
-	if len(verdicts) == 0 {
-		return queue.Deferred
+	list := make([]attempt.Verdict, len(verdicts))
+	for i, v := range verdicts {
+		list[i] = attempt.Verdict(v)
 	}
-	decisive := verdicts[0]
-	for _, v := range verdicts[1:] {
-		if outranks(v, decisive) {
-			decisive = v
-		}
-	}
-	return decisive.outcome()
+	return attempt.Decide(list...)
 }
 
-// outranks reports whether a decides over b. The order is that of the
-// constants but for the lowest two, which change places.
-func outranks(a, b Verdict) bool { return a.rank() > b.rank() }
-
-func (v Verdict) rank() uint8 {
-	switch v {
-	case HostRefuses:
-		return 0
-	case Refused:
-		return 2
-	case MaybeTaken:
-		return 3
-	case Taken:
-		return 4
-	default:
-		return 1
-	}
-}
-
-func (v Verdict) outcome() queue.Outcome {
-	switch v {
-	case HostRefuses, Refused:
-		return queue.Failed
-	case MaybeTaken:
-		return queue.Unknown
-	case Taken:
-		return queue.Delivered
-	default:
-		return queue.Deferred
-	}
+// Judge says what a host's reply at a stage means: the table every Sender goes
+// by unless it is given its own. enhanced is the status code of the reply, or
+// empty. A reply that makes no sense at its stage is NotNow.
+func Judge(stage Stage, code int, enhanced string) Verdict {
+	return Verdict(attempt.Judge(attempt.Stage(stage), code, enhanced))
 }

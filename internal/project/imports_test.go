@@ -35,6 +35,8 @@ var mayImport = []struct {
 	{"queue/queuetest", []string{"queue", "queue/queuetest"}, "the suite knows the contract only"},
 	{"queue/queuetest/modeltest", []string{"queue", "queue/memory", "queue/disk", "queue/queuetest"}, "it compares what users can import"},
 	{"delivery", []string{"mx", "smarthost", "queue", "delivery", "internal"}, "it joins the others"},
+	{"delivery/internal/attempt", []string{"mx", "queue", "delivery/internal/session", "internal/content", "internal/smtp"},
+		"one walk is the same whoever asks for it, and when"},
 	{"delivery/internal/session", []string{"mx", "smarthost", "internal/sasl", "internal/smtp"},
 		"how a connection comes to be is the same whatever is sent over it"},
 	{"delivery/smtptest", []string{"mx", "mx/mxtest", "smarthost", "queue", "delivery", "delivery/smtptest"},

@@ -43,7 +43,7 @@ type broken map[netip.AddrPort]time.Time
 type penalty struct {
 	failures int
 	until    time.Time
-	err      error
+	failure  any
 	probing  bool
 }
 
@@ -58,11 +58,11 @@ func (m *Memory) Penalised(addr netip.AddrPort, now time.Time) bool {
 
 // Failure is the last failure of an address, as Fail was told; nil where there
 // is none.
-func (m *Memory) Failure(addr netip.AddrPort) error {
+func (m *Memory) Failure(addr netip.AddrPort) any {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if p := m.failed[addr]; p != nil {
-		return p.err
+		return p.failure
 	}
 	return nil
 }
@@ -95,8 +95,9 @@ func (m *Memory) DropProbe(addr netip.AddrPort) {
 	}
 }
 
-// Fail remembers a failure of the address itself.
-func (m *Memory) Fail(addr netip.AddrPort, failure error, now time.Time) {
+// Fail remembers a failure of the address itself, in whatever form the caller
+// wants to have it back.
+func (m *Memory) Fail(addr netip.AddrPort, failure any, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	p := m.failed[addr]
@@ -116,7 +117,7 @@ func (m *Memory) Fail(addr netip.AddrPort, failure error, now time.Time) {
 		p.failures++
 		p.until = now.Add(LeftAlone(p.failures))
 	}
-	p.err, p.probing = failure, false
+	p.failure, p.probing = failure, false
 }
 
 // Succeed forgets the failures of an address.

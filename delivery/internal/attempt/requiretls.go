@@ -1,4 +1,4 @@
-package delivery
+package attempt
 
 import (
 	"errors"
@@ -12,7 +12,7 @@ var errNotVouched = errors.New("REQUIRETLS: nobody vouches for the MX records, n
 
 // requiresTLS reports whether a message with REQUIRETLS may only go where all of
 // RFC 8689 section 4.2.1 is given. A report is to arrive all the same (section 5).
-func (j *job) requiresTLS() bool {
+func (j *Job) requiresTLS() bool {
 	return j.message.TLS == queue.TLSRequired && j.message.From != ""
 }
 
@@ -24,8 +24,8 @@ func vouched(route *mx.Route, p *session.Policy) bool {
 }
 
 // notVouched is the error of a host that nobody knows to be the domain's.
-func notVouched(host *mx.Host) *Error {
-	return &Error{
+func notVouched(host *mx.Host) *Failure {
+	return &Failure{
 		Stage: StageStartTLS, Host: host.Name, Verdict: HostRefuses, Enhanced: "5.7.10", Err: errNotVouched,
 	}
 }
@@ -33,7 +33,7 @@ func notVouched(host *mx.Host) *Error {
 // insist makes a host's failure final for the host where the message needs what
 // it showed it does not have: TLS, and a certificate that somebody vouches for
 // (RFC 8689 section 5). Trouble on the way there stays trouble that passes.
-func (e *Error) insist() {
+func (e *Failure) insist() {
 	if e.Verdict == NotNow && (errors.Is(e.Err, session.ErrNoTLS) || session.Distrusted(e.Err)) {
 		e.Verdict, e.Enhanced = HostRefuses, "5.7.10"
 	}
@@ -41,7 +41,7 @@ func (e *Error) insist() {
 
 // saysRequireTLS reports whether MAIL is to have the parameter: always for a
 // message that requires it, and for a report where the host gives what it asks.
-func (w *walk) saysRequireTLS(sess *session.Session) bool {
+func (w *Walk) saysRequireTLS(sess *session.Session) bool {
 	if w.job.message.TLS != queue.TLSRequired {
 		return false
 	}

@@ -1,8 +1,7 @@
-package delivery
+package attempt
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"time"
 
@@ -10,21 +9,13 @@ import (
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
-// HostObserver is a Router that wants to know when one of its hosts gives no
-// session: what it found the host by may have changed. It is told once per failure
-// and may be called concurrently; a failure that is remembered from before is not
-// told again.
-type HostObserver interface {
-	Unreachable(host *mx.Host)
-}
-
-// tell passes a failure on to a Router that wants to know.
-func (w *walk) tell(h *session.Hop, e *Error) {
+// tell passes a failure on to whoever wants to know.
+func (w *Walk) tell(h *session.Hop, e *Failure) {
 	if e.Stage == StageConnect && session.Ours(e.Err) {
 		return
 	}
-	if o, ok := w.sender.router.(HostObserver); ok {
-		o.Unreachable(h.Host)
+	if told := w.job.config.Unreachable; told != nil {
+		told(h.Host)
 	}
 }
 
@@ -32,23 +23,23 @@ func (w *walk) tell(h *session.Hop, e *Error) {
 // route has failed for now (QUE-14), with the attempt's limits anew. It does not
 // where a host turned out to be this one: what loops here would loop by way of
 // another.
-func (w *walk) fallBack(ctx context.Context, route *mx.Route) {
+func (w *Walk) fallBack(ctx context.Context, route *mx.Route) {
 	if route.Fallback == nil || w.metSelf || ctx.Err() != nil || !w.ledger.fallBack() {
 		return
 	}
-	w.connections, w.sessions = 0, 0
+	w.connections, w.reached = 0, 0
 	began := time.Now()
 	fallback, err := route.Fallback(ctx)
-	w.traces.route(w.domain, fallback, err)
+	w.job.observer.Route(w.domain, fallback, err)
 	if err == nil {
 		w.through(ctx, &fallback)
 		return
 	}
-	for _, l := range leftOutOf(err) {
+	for _, l := range LeftOutOf(err) {
 		w.leftOutHost(&l)
 	}
 	// Whatever is wrong with a fallback host, the mail was deferred without it.
-	e := routingError(err)
+	e := RoutingFailure(err)
 	e.Verdict = NotNow
 	if firm, ok := strings.CutPrefix(e.Enhanced, "5."); ok {
 		e.Enhanced = "4." + firm
@@ -74,9 +65,9 @@ func (l *ledger) fallBack() bool {
 			l.left--
 		default:
 			going++
-			r.report.Route, r.report.Routed = mx.ViaFallback, true
-			if n := len(r.report.Attempts); r.apart && n > 0 {
-				r.report.Attempts[n-1].Next = NextFallback
+			r.result.Route, r.result.Routed = mx.ViaFallback, true
+			if n := len(r.result.Attempts); r.apart && n > 0 {
+				r.result.Attempts[n-1].Next = NextFallback
 			}
 		}
 	}
@@ -85,6 +76,3 @@ func (l *ledger) fallBack() bool {
 	}
 	return going > 0
 }
-
-// isSelf reports whether a session failed because the host is this one.
-func (e *Error) isSelf() bool { return errors.Is(e.Err, session.ErrSelf) }

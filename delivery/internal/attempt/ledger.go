@@ -1,4 +1,4 @@
-package delivery
+package attempt
 
 import (
 	"time"
@@ -10,7 +10,7 @@ import (
 
 // ledger keeps what the hosts have said of each recipient of one destination.
 type ledger struct {
-	walk  *walk
+	walk  *Walk
 	rcpts []rcpt
 	left  int // recipients still open
 
@@ -37,12 +37,12 @@ type entry struct {
 	stage    Stage // of the deciding error
 }
 
-func (l *ledger) open(w *walk) { l.walk, l.left = w, len(l.rcpts) }
+func (l *ledger) open(w *Walk) { l.walk, l.left = w, len(l.rcpts) }
 
 // route notes how the next hops were found.
 func (l *ledger) route(kind mx.Kind) {
 	for i := range l.rcpts {
-		l.rcpts[i].report.Route, l.rcpts[i].report.Routed = kind, true
+		l.rcpts[i].result.Route, l.rcpts[i].result.Routed = kind, true
 	}
 }
 
@@ -121,7 +121,7 @@ func (l *ledger) enter(h *session.Hop, sess *session.Session, r *rcpt, f *findin
 	r.answered = f.answered
 	r.failed = !f.answered
 	l.note(r, Attempt{
-		Host: h.Host.Name, Addr: h.Addr, TLS: Protection(sess.Protection), Reused: sess.Reused,
+		Host: h.Host.Name, Addr: h.Addr, TLS: sess.Protection, Reused: sess.Reused,
 		Verdict: f.verdict, Err: f.err, Began: began, Duration: time.Since(began), Next: f.next(),
 	}, f.reply)
 	if f.verdict.Final() {
@@ -133,13 +133,13 @@ func (l *ledger) enter(h *session.Hop, sess *session.Session, r *rcpt, f *findin
 // note adds an attempt of one recipient's own.
 func (l *ledger) note(r *rcpt, a Attempt, reply queue.Reply) {
 	if !r.apart && len(l.common) > 0 {
-		r.report.Attempts = l.common[:len(l.common):len(l.common)]
+		r.result.Attempts = l.common[:len(l.common):len(l.common)]
 	}
 	r.apart = true
-	r.report.Attempts = append(r.report.Attempts, a)
+	r.result.Attempts = append(r.result.Attempts, a)
 	r.consider(&a, reply)
-	if l.walk.traces.wantsAttempts() {
-		l.walk.traces.attempt(l.walk.domain, []string{r.report.Address}, a)
+	if l.walk.job.observer.WantsAttempts() {
+		l.walk.job.observer.Attempt(l.walk.domain, []string{r.result.Address}, a)
 	}
 }
 
@@ -154,12 +154,12 @@ func (l *ledger) all(a Attempt) {
 			continue
 		}
 		if r.apart {
-			r.report.Attempts = append(r.report.Attempts, a)
+			r.result.Attempts = append(r.result.Attempts, a)
 		}
 		r.consider(&a, reply)
 	}
-	if l.walk.traces.wantsAttempts() {
-		l.walk.traces.attempt(l.walk.domain, l.openAddresses(), a)
+	if l.walk.job.observer.WantsAttempts() {
+		l.walk.job.observer.Attempt(l.walk.domain, l.openAddresses(), a)
 	}
 }
 
@@ -176,10 +176,10 @@ func (r *rcpt) consider(a *Attempt, reply queue.Reply) {
 		return
 	}
 	r.judged, r.decisive, r.stage = true, a.Verdict, stage
-	rep := r.report
-	rep.Outcome = a.Verdict.outcome()
-	rep.Host, rep.Addr, rep.TLS = a.Host, a.Addr, a.TLS
-	rep.Reply, rep.Err = reply, a.Err
+	res := r.result
+	res.Outcome = a.Verdict.outcome()
+	res.Host, res.Addr, res.TLS = a.Host, a.Addr, a.TLS
+	res.Reply, res.Err = reply, a.Err
 }
 
 // end says why the walk ends for the recipients still open.
@@ -192,7 +192,7 @@ func (l *ledger) end(why Next) {
 	for i := range l.rcpts {
 		r := &l.rcpts[i]
 		if !r.settled && r.apart {
-			r.report.Attempts[len(r.report.Attempts)-1].Next = why
+			r.result.Attempts[len(r.result.Attempts)-1].Next = why
 		}
 	}
 }
@@ -200,44 +200,44 @@ func (l *ledger) end(why Next) {
 // close gives every recipient that never stood apart the common attempts, and
 // an outcome to one that no host was asked for.
 func (l *ledger) close() {
-	var notAsked *Error
-	var firm, passing *Error // the last refusal, which many may share, and what becomes of it
+	var notAsked *Failure
+	var firm, passing *Failure // the last refusal, which many may share, and what becomes of it
 	for i := range l.rcpts {
 		r := &l.rcpts[i]
 		if !r.apart {
-			r.report.Attempts = l.common
+			r.result.Attempts, r.result.Shared = l.common, true
 		}
 		switch {
 		case !r.judged:
 			if notAsked == nil {
 				notAsked = l.notAsked()
 			}
-			r.report.settle(notAsked, NotNow)
+			r.result.settle(notAsked, NotNow)
 		case r.decisive == HostRefuses && l.unaskedHosts:
 			// Only where every host refuses is it for good.
-			if r.report.Err != firm {
-				again := *r.report.Err
+			if r.result.Err != firm {
+				again := *r.result.Err
 				again.Verdict = NotNow
-				firm, passing = r.report.Err, &again
+				firm, passing = r.result.Err, &again
 			}
-			r.report.settle(passing, NotNow)
+			r.result.settle(passing, NotNow)
 		}
 	}
 }
 
 // notAsked is the error of a recipient that no host was asked for.
-func (l *ledger) notAsked() *Error {
+func (l *ledger) notAsked() *Failure {
 	if l.unaskedHosts {
-		return &Error{Stage: StageConnect, Enhanced: "4.4.0", Err: errNotOffered}
+		return &Failure{Stage: StageConnect, Enhanced: "4.4.0", Err: errNotOffered}
 	}
-	return &Error{Stage: StageConnect, Enhanced: "4.4.1", Err: errNoHost}
+	return &Failure{Stage: StageConnect, Enhanced: "4.4.1", Err: ErrNoHost}
 }
 
 func (l *ledger) openAddresses() []string {
 	list := make([]string, 0, l.left)
 	for i := range l.rcpts {
 		if !l.rcpts[i].settled {
-			list = append(list, l.rcpts[i].report.Address)
+			list = append(list, l.rcpts[i].result.Address)
 		}
 	}
 	return list

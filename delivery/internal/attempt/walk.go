@@ -1,8 +1,7 @@
-package delivery
+package attempt
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery/internal/session"
@@ -10,23 +9,16 @@ import (
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
-const (
-	defaultMaxConnections = 32
-	defaultMaxSessions    = 5
-)
-
-// walk is one attempt at one destination: the recipients still open, and what
+// Walk is one attempt at one destination: the recipients still open, and what
 // the hosts have said so far.
-type walk struct {
+type Walk struct {
 	domain string
 	ledger ledger
 
-	sender *Sender
-	job    *job
-	traces traces
+	job *Job
 
 	connections int  // tried so far
-	sessions    int  // of those, the ones that reached MAIL
+	reached     int  // of those, the ones that reached MAIL
 	probing     bool // every address failed a moment ago
 	probes      bool // this walk is the one that finds out about the address
 	metSelf     bool // a host turned out to be this one
@@ -50,25 +42,15 @@ const (
 	toEnd
 )
 
-// run takes the recipients along the route.
-func (w *walk) run(ctx context.Context, s *Sender, job *job) {
-	w.begin(ctx, s, job)
-	route, err := s.route(ctx, job.message.From, w.domain)
-	w.traces.route(w.domain, route, err)
-	if err != nil {
-		w.noRoute(ctx, err)
-		return
-	}
-	w.along(ctx, &route)
-}
+// Domain is the destination.
+func (w *Walk) Domain() string { return w.domain }
 
-func (w *walk) begin(ctx context.Context, s *Sender, job *job) {
-	w.sender, w.job, w.traces = s, job, s.tracesOf(ctx)
+// sessions are where the walk has its sessions from.
+func (w *Walk) sessions() *session.Pool { return w.job.config.Sessions }
+
+// Along takes the recipients along a route, and on to its fallback.
+func (w *Walk) Along(ctx context.Context, route *mx.Route) {
 	w.ledger.open(w)
-}
-
-// along takes the recipients along a route, and on to its fallback.
-func (w *walk) along(ctx context.Context, route *mx.Route) {
 	w.ledger.route(route.Kind)
 	w.through(ctx, route)
 	w.fallBack(ctx, route)
@@ -76,17 +58,17 @@ func (w *walk) along(ctx context.Context, route *mx.Route) {
 }
 
 // through takes the recipients through the hosts of a route.
-func (w *walk) through(ctx context.Context, route *mx.Route) {
+func (w *Walk) through(ctx context.Context, route *mx.Route) {
 	w.leftOut(route)
 	w.probing = w.allPenalised(route)
-	if w.job.spread != nil {
-		w.job.spread(route.Hosts)
+	if w.job.Spread != nil {
+		w.job.Spread(route.Hosts)
 	}
 	w.hosts(ctx, route)
 }
 
 // hosts goes through the hosts in order of preference.
-func (w *walk) hosts(ctx context.Context, route *mx.Route) {
+func (w *Walk) hosts(ctx context.Context, route *mx.Route) {
 	for i := range route.Hosts {
 		if w.host(ctx, route, &route.Hosts[i]) == toEnd || w.ledger.settled() {
 			return
@@ -96,9 +78,9 @@ func (w *walk) hosts(ctx context.Context, route *mx.Route) {
 }
 
 // host goes through the addresses of one host in the order DNS gave them.
-func (w *walk) host(ctx context.Context, route *mx.Route, host *mx.Host) step {
+func (w *Walk) host(ctx context.Context, route *mx.Route, host *mx.Host) step {
 	var err error
-	if w.policy, err = w.sender.sessions.PolicyFor(ctx, route, host); err != nil {
+	if w.policy, err = w.sessions().PolicyFor(ctx, route, host); err != nil {
 		w.ledger.all(Attempt{Host: host.Name, Began: time.Now(), Next: NextHost, Err: noPolicy(host, err)})
 		return toNextHost
 	}
@@ -113,7 +95,7 @@ func (w *walk) host(ctx context.Context, route *mx.Route, host *mx.Host) step {
 	}
 	w.ledger.atHost()
 	for _, ip := range host.Addrs {
-		w.hop = session.Hop{Host: host, Addr: w.sender.sessions.AddrPort(host, ip), Policy: &w.policy}
+		w.hop = session.Hop{Host: host, Addr: w.sessions().AddrPort(host, ip), Policy: &w.policy}
 		if next := w.address(ctx, &w.hop); next != toNextAddress || w.ledger.settled() {
 			return next
 		}
@@ -122,11 +104,11 @@ func (w *walk) host(ctx context.Context, route *mx.Route, host *mx.Host) step {
 }
 
 // address visits one address.
-func (w *walk) address(ctx context.Context, h *session.Hop) step {
+func (w *Walk) address(ctx context.Context, h *session.Hop) step {
 	w.ledger.atAddress()
-	memory := &w.sender.sessions.Memory
-	h.Gate, h.Site = w.job.gate, w.job.site
-	h.Source = w.sender.sessions.SourceFor(w.job.pin(), h.Addr.Addr())
+	memory := &w.sessions().Memory
+	h.Gate, h.Site = w.job.Gate, w.job.Site
+	h.Source = w.sessions().SourceFor(w.job.pin(), h.Addr.Addr())
 	noTLS, noChunking := memory.Broken(h.Addr, time.Now())
 	h.Clear, h.NoChunking = noTLS && h.Policy.Level == mx.TLSMay, noChunking
 	defer func() {
@@ -141,18 +123,18 @@ func (w *walk) address(ctx context.Context, h *session.Hop) step {
 // mayDial reports whether the address is to be connected to: not where it
 // failed a moment ago, and after a while by one caller only, until that one has
 // found how it is now.
-func (w *walk) mayDial(h *session.Hop) bool {
+func (w *Walk) mayDial(h *session.Hop) bool {
 	if w.probes {
 		return true
 	}
 	var ok bool
-	ok, w.probes = w.sender.sessions.Memory.Ask(h.Addr, w.probing, time.Now())
+	ok, w.probes = w.sessions().Memory.Ask(h.Addr, w.probing, time.Now())
 	return ok
 }
 
 // remembered leaves an address out for what it did a moment ago.
-func (w *walk) remembered(h *session.Hop) step {
-	e, ok := errors.AsType[*Error](w.sender.sessions.Memory.Failure(h.Addr))
+func (w *Walk) remembered(h *session.Hop) step {
+	e, ok := w.sessions().Memory.Failure(h.Addr).(*Failure)
 	if !ok {
 		return toNextAddress
 	}
@@ -165,20 +147,20 @@ func (w *walk) remembered(h *session.Hop) step {
 // visit holds sessions with one address: one, but for a second try where a kept
 // session had gone stale, TLS is broken and not required, or the host limits
 // what one session may carry.
-func (w *walk) visit(ctx context.Context, h *session.Hop) step {
+func (w *Walk) visit(ctx context.Context, h *session.Hop) step {
 	fresh := false
 	for {
 		began := time.Now()
 		if ctx.Err() != nil {
 			return w.canceled(ctx, h, began)
 		}
-		if w.connections >= w.sender.maxConnections() || w.sessions >= w.sender.maxSessions() {
+		if w.connections >= w.job.config.maxConnections() || w.reached >= w.job.config.maxSessions() {
 			w.ledger.end(StopLimit)
 			return toEnd
 		}
 		var sess *session.Session
 		if !fresh {
-			sess = w.sender.sessions.Kept(h, &w.traces)
+			sess = w.sessions().Kept(h, w.job.observer)
 		}
 		if sess == nil {
 			if !w.mayDial(h) {
@@ -186,8 +168,8 @@ func (w *walk) visit(ctx context.Context, h *session.Hop) step {
 			}
 			w.connections++
 			var err error
-			if sess, err = w.sender.sessions.Fresh(ctx, h, &w.traces); err != nil {
-				if next, again := w.noSession(ctx, h, w.sender.judge(h, err), began); !again {
+			if sess, err = w.sessions().Fresh(ctx, h, w.job.observer); err != nil {
+				if next, again := w.noSession(ctx, h, w.job.config.judge(h, err), began); !again {
 					return next
 				}
 				continue
@@ -195,7 +177,7 @@ func (w *walk) visit(ctx context.Context, h *session.Hop) step {
 			if sess.Reused {
 				w.connections--
 			}
-			w.sender.sessions.Memory.Succeed(h.Addr)
+			w.sessions().Memory.Succeed(h.Addr)
 		}
 		next, again := w.use(ctx, h, sess)
 		if !again {
@@ -207,22 +189,22 @@ func (w *walk) visit(ctx context.Context, h *session.Hop) step {
 
 // use converses over a session and then keeps it, or ends it where a hook of the
 // application's panicked in the midst of it.
-func (w *walk) use(ctx context.Context, h *session.Hop, sess *session.Session) (next step, again bool) {
+func (w *Walk) use(ctx context.Context, h *session.Hop, sess *session.Session) (next step, again bool) {
 	whole := false
 	defer func() {
 		if !whole {
-			w.sender.sessions.Abandon(sess)
+			w.sessions().Abandon(sess)
 		}
 	}()
 	next, again = w.converse(ctx, h, sess)
 	whole = true
-	w.sender.sessions.Keep(sess)
+	w.sessions().Keep(sess)
 	return next, again
 }
 
 // noSession records that an address gave no session. again asks for another
 // visit at once.
-func (w *walk) noSession(ctx context.Context, h *session.Hop, e *Error, began time.Time) (next step, again bool) {
+func (w *Walk) noSession(ctx context.Context, h *session.Hop, e *Failure, began time.Time) (next step, again bool) {
 	if ctx.Err() != nil {
 		return w.canceled(ctx, h, began), false
 	}
@@ -233,14 +215,14 @@ func (w *walk) noSession(ctx context.Context, h *session.Hop, e *Error, began ti
 	if mayGoClear(h, e) {
 		a.Next = InClear
 		w.ledger.all(a)
-		w.sender.sessions.Memory.BreakTLS(h.Addr, time.Now())
+		w.sessions().Memory.BreakTLS(h.Addr, time.Now())
 		h.Clear = true
 		return toNextAddress, true
 	}
 	w.metSelf = w.metSelf || e.isSelf()
 	w.tell(h, e)
 	if e.blamesAddress() {
-		w.sender.sessions.Memory.Fail(h.Addr, e, time.Now())
+		w.sessions().Memory.Fail(h.Addr, e, time.Now())
 	}
 	if e.LoginRefused() {
 		// The other addresses would refuse it as well, and count that.
@@ -254,7 +236,7 @@ func (w *walk) noSession(ctx context.Context, h *session.Hop, e *Error, began ti
 
 // converse offers the open recipients over one session, in as many transactions
 // as the host's limits ask for. again asks for another session with the host.
-func (w *walk) converse(ctx context.Context, h *session.Hop, sess *session.Session) (next step, again bool) {
+func (w *Walk) converse(ctx context.Context, h *session.Hop, sess *session.Session) (next step, again bool) {
 	counted, took, carried := false, false, false
 	for {
 		w.batch = w.ledger.batch(w.batch[:0], w.most(sess))
@@ -264,14 +246,14 @@ func (w *walk) converse(ctx context.Context, h *session.Hop, sess *session.Sessi
 			// A kept session the host had closed, or one that BDAT broke: the
 			// host is asked again on a new one.
 			if result.noChunking {
-				w.sender.sessions.Memory.BreakChunking(h.Addr, time.Now())
+				w.sessions().Memory.BreakChunking(h.Addr, time.Now())
 				h.NoChunking = true
 			}
 			w.uncount(sess, took)
 			return toNextAddress, true
 		}
 		if result.reachedMail && !counted {
-			w.sessions++
+			w.reached++
 			counted = true
 		}
 		w.ledger.record(h, sess, w.batch, &result, began)
@@ -300,27 +282,27 @@ func (w *walk) converse(ctx context.Context, h *session.Hop, sess *session.Sessi
 }
 
 // most is how many recipients go into one transaction.
-func (w *walk) most(sess *session.Session) int {
-	if n := maxRecipients(sess); w.job.most == 0 || n < w.job.most {
+func (w *Walk) most(sess *session.Session) int {
+	if n := maxRecipients(sess); w.job.Recipients == 0 || n < w.job.Recipients {
 		return n
 	}
-	return w.job.most
+	return w.job.Recipients
 }
 
 // uncount lets a session that settled recipients before it ended not count: it
 // took what it takes in one session, and that is no failure.
-func (w *walk) uncount(sess *session.Session, took bool) {
+func (w *Walk) uncount(sess *session.Session, took bool) {
 	if !took {
 		return
 	}
-	w.sessions--
+	w.reached--
 	if !sess.Reused {
 		w.connections--
 	}
 }
 
 // canceled records that the caller gave up.
-func (w *walk) canceled(ctx context.Context, h *session.Hop, began time.Time) step {
+func (w *Walk) canceled(ctx context.Context, h *session.Hop, began time.Time) step {
 	e := fail(h, StageConnect, NotNow, "4.4.7", context.Cause(ctx))
 	w.ledger.all(Attempt{Host: h.Host.Name, Addr: h.Addr, Err: e, Began: began, Next: StopCanceled})
 	return toEnd
@@ -328,26 +310,12 @@ func (w *walk) canceled(ctx context.Context, h *session.Hop, began time.Time) st
 
 // allPenalised reports whether no address of the route is free of a recent
 // failure. Then they are tried all the same, one caller at a time.
-func (w *walk) allPenalised(route *mx.Route) bool {
+func (w *Walk) allPenalised(route *mx.Route) bool {
 	now := time.Now()
 	for i := range route.Hosts {
-		if w.sender.sessions.Reachable(&route.Hosts[i], now) {
+		if w.sessions().Reachable(&route.Hosts[i], now) {
 			return false
 		}
 	}
 	return true
-}
-
-func (s *Sender) maxConnections() int {
-	if s.MaxConnections <= 0 {
-		return defaultMaxConnections
-	}
-	return max(s.MaxConnections, 2)
-}
-
-func (s *Sender) maxSessions() int {
-	if s.MaxSessions <= 0 {
-		return defaultMaxSessions
-	}
-	return s.MaxSessions
 }

@@ -1,4 +1,4 @@
-package delivery
+package attempt
 
 import "strings"
 
@@ -45,9 +45,8 @@ func replyRules() []rule {
 	}
 }
 
-// Judge says what a host's reply at a stage means: the table every Sender goes
-// by unless it is given its own. enhanced is the status code of the reply, or
-// empty. A reply that makes no sense at its stage is NotNow.
+// Judge says what a host's reply at a stage means by the table. enhanced is the
+// status code of the reply, or empty. A reply that makes no sense at its stage is NotNow.
 func Judge(stage Stage, code int, enhanced string) Verdict {
 	for _, r := range replyRules() {
 		if r.stage == stage && r.class == code/100 && (r.code == 0 || r.code == code) &&

@@ -1,4 +1,4 @@
-package delivery
+package attempt
 
 import (
 	"context"
@@ -9,26 +9,27 @@ import (
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
-// noRoute settles every recipient with what the router found.
-func (w *walk) noRoute(ctx context.Context, err error) {
-	e, next := routingError(err), StopHosts
+// NoRoute settles every recipient with what the router found.
+func (w *Walk) NoRoute(ctx context.Context, err error) {
+	w.ledger.open(w)
+	e, next := RoutingFailure(err), StopHosts
 	if ctx.Err() != nil {
 		e.Verdict, next = NotNow, StopCanceled
 	}
 	if me, ok := errors.AsType[*mx.Error](err); ok && me.Kind != mx.ViaMX {
 		w.ledger.route(me.Kind)
 	}
-	for _, l := range leftOutOf(err) {
+	for _, l := range LeftOutOf(err) {
 		w.leftOutHost(&l)
 	}
 	w.ledger.all(Attempt{Err: e, Verdict: e.Verdict, Began: time.Now(), Next: next})
 	w.ledger.close()
 }
 
-// routingError is what a router's error means: a typed finding of package mx as
+// RoutingFailure is what a router's error means: a typed finding of package mx as
 // it says itself, anything else temporary.
-func routingError(err error) *Error {
-	e := &Error{Stage: StageDNS, Enhanced: "4.4.3", Err: err}
+func RoutingFailure(err error) *Failure {
+	e := &Failure{Stage: StageDNS, Enhanced: "4.4.3", Err: err}
 	var me *mx.Error
 	var ce *session.ConfigError
 	switch {
@@ -46,8 +47,8 @@ func routingError(err error) *Error {
 	return e
 }
 
-// leftOutOf are the hosts that a router's error says it left out.
-func leftOutOf(err error) []mx.LeftOut {
+// LeftOutOf are the hosts that a router's error says it left out.
+func LeftOutOf(err error) []mx.LeftOut {
 	var me *mx.Error
 	if errors.As(err, &me) {
 		return me.LeftOut
@@ -57,28 +58,28 @@ func leftOutOf(err error) []mx.LeftOut {
 
 // leftOut records the hosts whose addresses could not be looked up: a failure
 // for now, which keeps the others' refusals from being final.
-func (w *walk) leftOut(route *mx.Route) {
+func (w *Walk) leftOut(route *mx.Route) {
 	for i := range route.LeftOut {
 		w.leftOutHost(&route.LeftOut[i])
 	}
 	w.ledger.unaskedHosts = w.ledger.unaskedHosts || route.Unlisted > 0
 }
 
-func (w *walk) leftOutHost(l *mx.LeftOut) {
+func (w *Walk) leftOutHost(l *mx.LeftOut) {
 	if l.Reason == mx.OverLimit {
 		w.ledger.unaskedHosts = true
 	}
 	if l.Reason != mx.LookupFailed {
 		return
 	}
-	w.ledger.all(Attempt{Host: l.Host.Name, Began: time.Now(), Next: NextHost, Err: &Error{
+	w.ledger.all(Attempt{Host: l.Host.Name, Began: time.Now(), Next: NextHost, Err: &Failure{
 		Stage: StageDNS, Host: l.Host.Name, Enhanced: "4.4.3", Err: l.Err,
 	}})
 }
 
-// noPolicy is the error of a host that has no policy to be connected under.
-func noPolicy(host *mx.Host, err error) *Error {
-	e := &Error{Stage: StageStartTLS, Host: host.Name, Enhanced: "4.7.5", Err: err}
+// noPolicy is the failure of a host that has no policy to be connected under.
+func noPolicy(host *mx.Host, err error) *Failure {
+	e := &Failure{Stage: StageStartTLS, Host: host.Name, Enhanced: "4.7.5", Err: err}
 	var ce *session.ConfigError
 	switch {
 	case session.IsLogin(err):

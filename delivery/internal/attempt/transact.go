@@ -1,4 +1,4 @@
-package delivery
+package attempt
 
 import (
 	"context"
@@ -12,9 +12,9 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// defaultRecipients is how many recipients one transaction has where the host
+// DefaultRecipients is how many recipients one transaction has where the host
 // states no limit: what every server must take (RFC 5321 section 4.5.3.1.8).
-const defaultRecipients = 100
+const DefaultRecipients = 100
 
 // maxRecipients is how many recipients a host takes in one transaction
 // (RFC 9422 section 4.2).
@@ -22,7 +22,7 @@ func maxRecipients(s *session.Session) int {
 	if n := s.Extensions().Limits.RcptMax; n > 0 {
 		return min(n, maxBatch)
 	}
-	return defaultRecipients
+	return DefaultRecipients
 }
 
 // maxBatch bounds a transaction whatever a host claims to take.
@@ -33,7 +33,7 @@ type finding struct {
 	tried    bool // false: to be offered again, nothing was decided
 	answered bool // the host has spoken of it, not only the session ended
 	verdict  Verdict
-	err      *Error
+	err      *Failure
 	reply    queue.Reply
 }
 
@@ -93,7 +93,7 @@ func (r *result) carried() bool {
 }
 
 // transact offers the message to the batch in one transaction.
-func (w *walk) transact(ctx context.Context, h *session.Hop, sess *session.Session) result {
+func (w *Walk) transact(ctx context.Context, h *session.Hop, sess *session.Session) result {
 	w.compose(sess)
 	res := sess.Send(ctx, &w.tx)
 	w.findings = slices.Grow(w.findings[:0], len(w.batch))[:len(w.batch)]
@@ -110,7 +110,7 @@ func (w *walk) transact(ctx context.Context, h *session.Hop, sess *session.Sessi
 	}
 	for i := range res.Rcpts {
 		f, r := &out.findings[i], &res.Rcpts[i]
-		w.sender.find(f, h, sess, r)
+		w.job.config.find(f, h, sess, r)
 		ended := res.Err != nil && r.Err == res.Err && r.State != smtp.Unknown
 		if ended || r.State == smtp.Refused && r.Stage == smtp.StageMail {
 			out.whole = f
@@ -123,7 +123,7 @@ func (w *walk) transact(ctx context.Context, h *session.Hop, sess *session.Sessi
 }
 
 // compose is the message as one SMTP transaction for the batch.
-func (w *walk) compose(sess *session.Session) {
+func (w *Walk) compose(sess *session.Session) {
 	j, m := w.job, w.job.message
 	w.to = slices.Grow(w.to[:0], len(w.batch))[:len(w.batch)]
 	for i, r := range w.batch {
@@ -143,7 +143,7 @@ func (w *walk) compose(sess *session.Session) {
 		EnvelopeID: m.EnvelopeID,
 		Return:     returnParam(m.Return),
 		Wait:       m.Guarantee == queue.AtMostOnce,
-		Commit:     j.commit,
+		Commit:     j.Commit,
 	}
 }
 
@@ -178,7 +178,7 @@ func notifyParam(n queue.Notify) string {
 }
 
 // find fills in what a transaction meant for one recipient.
-func (s *Sender) find(f *finding, h *session.Hop, sess *session.Session, r *smtp.RcptResult) {
+func (c *Config) find(f *finding, h *session.Hop, sess *session.Session, r *smtp.RcptResult) {
 	switch r.State {
 	case smtp.Delivered:
 		*f = finding{tried: true, answered: true, verdict: Taken, reply: queue.Reply{
@@ -186,7 +186,7 @@ func (s *Sender) find(f *finding, h *session.Hop, sess *session.Session, r *smtp
 		}}
 		return
 	case smtp.Refused:
-		f.err = s.replied(h, stageOf(r.Stage), &r.Reply)
+		f.err = c.replied(h, stageOf(r.Stage), &r.Reply)
 		f.answered = true
 	case smtp.Unknown:
 		f.err = fail(h, StageContent, MaybeTaken, "4.4.2", r.Err)
@@ -194,15 +194,15 @@ func (s *Sender) find(f *finding, h *session.Hop, sess *session.Session, r *smtp
 		if r.Err == nil {
 			return // a limit stood in the way: another transaction
 		}
-		f.err = s.judge(h, r.Err)
+		f.err = c.judge(h, r.Err)
 		f.answered = f.err.Verdict == HostRefuses || f.err.Replied()
 	}
 	f.tried, f.verdict, f.reply = true, f.err.Verdict, f.err.Reply()
 }
 
 // replied is a refusal in a host's own words.
-func (s *Sender) replied(h *session.Hop, stage Stage, r *smtp.Reply) *Error {
-	judge := s.Judge
+func (c *Config) replied(h *session.Hop, stage Stage, r *smtp.Reply) *Failure {
+	judge := c.Judge
 	if judge == nil {
 		judge = Judge
 	}
@@ -219,7 +219,7 @@ func (s *Sender) replied(h *session.Hop, stage Stage, r *smtp.Reply) *Error {
 
 // judge turns an error of a session into one of an attempt: a reply by the
 // verdict table, anything else by its kind.
-func (s *Sender) judge(h *session.Hop, err error) *Error {
+func (c *Config) judge(h *session.Hop, err error) *Failure {
 	if none, ok := errors.AsType[*session.Error](err); ok {
 		return noDialogue(h, none)
 	}
@@ -230,7 +230,7 @@ func (s *Sender) judge(h *session.Hop, err error) *Error {
 	stage := stageOf(se.Stage)
 	switch se.Kind {
 	case smtp.Replied:
-		return s.replied(h, stage, &se.Reply)
+		return c.replied(h, stage, &se.Reply)
 	case smtp.Unfit:
 		// The host lacks something the message needs: another may have it.
 		return fail(h, stage, HostRefuses, se.Enhanced, se)
@@ -248,7 +248,7 @@ func (s *Sender) judge(h *session.Hop, err error) *Error {
 }
 
 // noDialogue is why there was none with a host.
-func noDialogue(h *session.Hop, e *session.Error) *Error {
+func noDialogue(h *session.Hop, e *session.Error) *Failure {
 	switch e.Step {
 	case session.Waiting:
 		return fail(h, StageConnect, NotNow, "4.4.7", e.Err)
@@ -259,13 +259,8 @@ func noDialogue(h *session.Hop, e *session.Error) *Error {
 	}
 }
 
-// fail makes an Error about a hop.
-func fail(h *session.Hop, stage Stage, verdict Verdict, enhanced string, cause error) *Error {
-	return &Error{Stage: stage, Host: h.Host.Name, Addr: h.Addr, Verdict: verdict, Enhanced: enhanced, Err: cause}
-}
-
 // own is what we found wrong with a session ourselves.
-func own(h *session.Hop, err error) *Error {
+func own(h *session.Hop, err error) *Failure {
 	switch {
 	case errors.Is(err, session.ErrSelf):
 		return fail(h, StageHello, HostRefuses, "5.4.6", err)
@@ -306,9 +301,9 @@ func stageOf(s smtp.Stage) Stage {
 // otherwise. Octets smuggled in before the handshake are an attack, a host that
 // says something else at STARTTLS has said it, and one whose certificate the
 // application refused is not to have the mail: those are no such cases.
-func mayGoClear(h *session.Hop, e *Error) bool {
+func mayGoClear(h *session.Hop, e *Failure) bool {
 	var se *smtp.Error
-	if h.Level() != mx.TLSMay || !errors.As(e, &se) || session.Distrusted(se) {
+	if h.Level() != mx.TLSMay || !errors.As(e.Err, &se) || session.Distrusted(se) {
 		return false
 	}
 	switch se.Stage {
@@ -316,20 +311,6 @@ func mayGoClear(h *session.Hop, e *Error) bool {
 		return se.Kind != smtp.Security && se.Kind != smtp.Canceled
 	case smtp.StageStartTLS:
 		return se.Kind == smtp.Closed || se.Kind == smtp.Timeout
-	default:
-		return false
-	}
-}
-
-// blamesAddress reports whether the failure speaks against the address, so that
-// the next message should leave it alone for a while.
-func (e *Error) blamesAddress() bool {
-	switch e.Stage {
-	case StageConnect:
-		return !session.Ours(e.Err)
-	case StageBanner, StageHello:
-		var se *smtp.Error
-		return e.Replied() || errors.As(e.Err, &se)
 	default:
 		return false
 	}

@@ -1,0 +1,46 @@
+package attempt
+
+import (
+	"github.com/nexthop-mail/nexthop/delivery/internal/session"
+	"github.com/nexthop-mail/nexthop/internal/content"
+	"github.com/nexthop-mail/nexthop/mx"
+)
+
+// Config is what the attempts of one sender have in common.
+type Config struct {
+	// Sessions are where sessions come from.
+	Sessions *session.Pool
+
+	// Content is what is done with content that is not canonical.
+	Content content.Policy
+
+	// Judge replaces the verdict table; nil is the function of that name.
+	Judge func(stage Stage, code int, enhanced string) Verdict
+
+	// Unreachable is told of a host that gave no session; nil is nobody.
+	Unreachable func(*mx.Host)
+
+	// MaxConnections bounds the connections tried in one walk, 32 by default and 2
+	// at least, and MaxSessions the sessions that reach MAIL, 5 by default.
+	MaxConnections int
+	MaxSessions    int
+}
+
+const (
+	defaultMaxConnections = 32
+	defaultMaxSessions    = 5
+)
+
+func (c *Config) maxConnections() int {
+	if c.MaxConnections <= 0 {
+		return defaultMaxConnections
+	}
+	return max(c.MaxConnections, 2)
+}
+
+func (c *Config) maxSessions() int {
+	if c.MaxSessions <= 0 {
+		return defaultMaxSessions
+	}
+	return c.MaxSessions
+}

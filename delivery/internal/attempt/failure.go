@@ -1,0 +1,79 @@
+package attempt
+
+import (
+	"errors"
+	"net/netip"
+	"strings"
+
+	"github.com/nexthop-mail/nexthop/delivery/internal/session"
+	"github.com/nexthop-mail/nexthop/internal/smtp"
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+// Failure is why a recipient was not delivered, or why an attempt at one host
+// failed: Code and Lines are the host's reply, or Err is the cause. Package
+// delivery tells its users of it as an Error.
+type Failure struct {
+	Stage      Stage
+	Host       string
+	Addr       netip.AddrPort
+	Recipient  string // where it is about one
+	Code       int
+	Lines      []string
+	Enhanced   string // never empty
+	Verdict    Verdict
+	Remembered bool // not asked: the same had just happened
+	Err        error
+}
+
+// fail makes a Failure about a hop.
+func fail(h *session.Hop, stage Stage, verdict Verdict, enhanced string, cause error) *Failure {
+	return &Failure{Stage: stage, Host: h.Host.Name, Addr: h.Addr, Verdict: verdict, Enhanced: enhanced, Err: cause}
+}
+
+// Replied reports whether the host said so, and not nexthop in its place.
+func (f *Failure) Replied() bool { return len(f.Lines) > 0 }
+
+// Reply is the failure in the flat form a queue stores.
+func (f *Failure) Reply() queue.Reply {
+	r := queue.Reply{Host: f.Host, Code: f.Code, Enhanced: f.Enhanced, Text: strings.Join(f.Lines, "\n")}
+	if f.Addr.IsValid() {
+		r.Addr = f.Addr.String()
+	}
+	if r.Text == "" && f.Err != nil {
+		r.Text = f.Err.Error()
+	}
+	return r
+}
+
+// LoginRefused reports whether the host takes no mail from us until something
+// about the login changes (RFC 4954 section 6; QUE-15).
+func (f *Failure) LoginRefused() bool {
+	switch f.Stage {
+	case StageMail:
+		return f.Code == 530 || f.Code == 534 || f.Code == 535 || f.Code == 538
+	case StageAuth:
+		var dialogue *smtp.Error
+		return f.Code/100 == 5 || session.IsOwnLogin(f.Err) ||
+			errors.As(f.Err, &dialogue) && dialogue.Kind == smtp.BadAuth
+	default:
+		return false
+	}
+}
+
+// isSelf reports whether a session failed because the host is this one.
+func (f *Failure) isSelf() bool { return errors.Is(f.Err, session.ErrSelf) }
+
+// blamesAddress reports whether the failure speaks against the address, so that
+// the next message should leave it alone for a while.
+func (f *Failure) blamesAddress() bool {
+	switch f.Stage {
+	case StageConnect:
+		return !session.Ours(f.Err)
+	case StageBanner, StageHello:
+		var se *smtp.Error
+		return f.Replied() || errors.As(f.Err, &se)
+	default:
+		return false
+	}
+}

@@ -1,0 +1,64 @@
+package attempt
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/delivery/internal/session"
+	"github.com/nexthop-mail/nexthop/mx"
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+// Result is what became of one recipient.
+type Result struct {
+	Address string // as the message has it
+	Outcome queue.Outcome
+
+	// Route is how the next hops were found, if Routed.
+	Route  mx.Kind
+	Routed bool
+
+	// What decided: the host, the protection of its session, what was said there,
+	// and why the recipient was not delivered; nil where it was.
+	Host  string
+	Addr  netip.AddrPort
+	TLS   session.Protection
+	Reply queue.Reply
+	Err   *Failure
+
+	// Attempts are the steps of the walk in order. Shared is set where they are one
+	// list with those of other recipients.
+	Attempts []Attempt
+	Shared   bool
+}
+
+// settle records an outcome that no host was asked for.
+func (r *Result) settle(f *Failure, v Verdict) {
+	r.Err, r.Outcome, r.Reply = f, v.outcome(), f.Reply()
+}
+
+// Attempt is one step of a walk: one address of one host, and how it ended for
+// one recipient.
+type Attempt struct {
+	Host     string
+	Addr     netip.AddrPort
+	TLS      session.Protection
+	Reused   bool // on a session kept from before
+	Verdict  Verdict
+	Err      *Failure // nil where Verdict is Taken
+	Next     Next     // why the walk went on or ended here
+	Began    time.Time
+	Duration time.Duration
+}
+
+// Observer is told what happens in the course of a walk, and of its sessions.
+type Observer interface {
+	session.Observer
+
+	// Route is called when a route is known, or is not.
+	Route(domain string, route mx.Route, err error)
+	// WantsAttempts reports whether Attempt is to be called.
+	WantsAttempts() bool
+	// Attempt is called for each step that ended, with the recipients it was about.
+	Attempt(domain string, recipients []string, a Attempt)
+}
