@@ -1,9 +1,11 @@
 package delivery
 
 import (
+	"slices"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery/internal/attempt"
+	"github.com/nexthop-mail/nexthop/delivery/internal/reports"
 	"github.com/nexthop-mail/nexthop/mx"
 	"github.com/nexthop-mail/nexthop/queue"
 )
@@ -126,9 +128,11 @@ func (r *run) warn(o *outcome, now time.Time) {
 			reply = queue.Reply{Enhanced: "4.4.1", Text: attempt.ErrNoHost.Error()}
 		}
 		o.settlement.Results = append(o.settlement.Results, queue.Result{Recipient: last.Index, Reply: reply})
-		o.events = append(o.events, Event{Kind: Deferred})
 	}
-	r.agent.notices(r.work, now, o, r.expiry(d))
-	o.settlement.Results, o.events = nil, nil
+	if r.agent.isLate(now, d) {
+		fates := slices.Repeat([]reports.Fate{reports.Delayed}, len(d.States))
+		r.agent.write(r.work, now, o, fates, r.expiry(d))
+	}
+	o.settlement.Results = nil
 	o.settlement.Warned = true
 }

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nexthop-mail/nexthop/delivery/internal/reports"
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
@@ -14,10 +15,10 @@ type outcome struct {
 	delivery   *queue.Delivery
 	settlement queue.Settlement
 	events     []Event
-	notices    []notice  // of settlement.Create
-	postpone   bool      // the whole destination until NotBefore, and not the delivery
-	postponed  time.Time // where that was done
-	keeper     *site     // for which it is kept back; nil where nothing lifts that before its time
+	notices    []reports.Notice // of settlement.Create
+	postpone   bool             // the whole destination until NotBefore, and not the delivery
+	postponed  time.Time        // where that was done
+	keeper     *site            // for which it is kept back; nil where nothing lifts that before its time
 }
 
 // settler hands outcomes to the queue: all that are ready at once, so that they

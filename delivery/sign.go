@@ -3,7 +3,6 @@ package delivery
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 
 	"github.com/nexthop-mail/nexthop/delivery/internal/attempt"
@@ -30,20 +29,6 @@ func (a *Agent) sign(ctx context.Context, m *queue.Message) (c queue.Content, er
 		err = attempt.ErrNoContent
 	}
 	return c, err
-}
-
-// signReport has a report signed. One that cannot be is sent unsigned: to say
-// nothing would lose mail.
-func (a *Agent) signReport(ctx context.Context, m *queue.Message) *Error {
-	if a.Sign == nil {
-		return nil
-	}
-	c, err := a.sign(ctx, m)
-	if err != nil {
-		return signError(fmt.Errorf("a report is not signed: %w", err))
-	}
-	m.Content = c
-	return nil
 }
 
 // signError is a failure of the Sign hook. It may pass.

@@ -37,6 +37,7 @@ var mayImport = []struct {
 	{"delivery", []string{"mx", "smarthost", "queue", "delivery", "internal"}, "it joins the others"},
 	{"delivery/internal/attempt", []string{"mx", "queue", "delivery/internal/session", "internal/content", "internal/smtp"},
 		"one walk is the same whoever asks for it, and when"},
+	{"delivery/internal/reports", []string{"queue", "internal/dsn"}, "whom a failure is told does not depend on how it came about"},
 	{"delivery/internal/session", []string{"mx", "smarthost", "internal/sasl", "internal/smtp"},
 		"how a connection comes to be is the same whatever is sent over it"},
 	{"delivery/smtptest", []string{"mx", "mx/mxtest", "smarthost", "queue", "delivery", "delivery/smtptest"},

@@ -1,0 +1,86 @@
+package reports
+
+import (
+	"context"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/internal/address"
+	"github.com/nexthop-mail/nexthop/internal/dsn"
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+// Fate is what became of a recipient, as far as a report may have to tell.
+type Fate uint8
+
+// The fates.
+const (
+	Untold  Fate = iota // nothing to tell
+	Failed              // refused for good
+	Expired             // not delivered in time
+	Delayed             // to be tried again, for so long that the sender is to know
+)
+
+// Subject is a settlement that reports may be about.
+type Subject struct {
+	Delivery *queue.Delivery
+	Results  []queue.Result // one per recipient, as are Fates
+	Fates    []Fate
+
+	// MayTell is asked before a recipient's failure is told of; nil is yes.
+	MayTell func(recipient int) bool
+
+	// Expiry is when the delivery is given up, and Now the time.
+	Expiry, Now time.Time
+}
+
+// Notice is a report to a message's sender, to be created with the settlement it
+// is about.
+type Notice struct {
+	Delay   bool // else of failure
+	Message *queue.Message
+
+	// Unsigned is why it is not signed, where it should be.
+	Unsigned error
+
+	plain queue.Content // what it says, unsigned
+}
+
+// Unsign makes the message what it was before it was signed, and reports whether
+// there was anything to change.
+func (n *Notice) Unsign() bool {
+	if n.Message.Content == n.plain {
+		return false
+	}
+	n.Message.Content = n.plain
+	return true
+}
+
+// Write makes the reports that a settlement causes: one about all recipients that
+// failed, one about those that are delayed, where the sender is entitled to them.
+func (w *Writer) Write(ctx context.Context, s *Subject) (list []Notice) {
+	to, err := address.ParseReverse(s.Delivery.Message.From)
+	if err != nil || to.IsNull() {
+		return nil
+	}
+	var failed, delayed []int
+	for i, fate := range s.Fates {
+		notify := s.Delivery.Message.Recipients[i].Notify
+		switch fate {
+		case Failed, Expired:
+			if (notify == 0 || notify&queue.NotifyFailure != 0) && (s.MayTell == nil || s.MayTell(i)) {
+				failed = append(failed, i)
+			}
+		case Delayed:
+			if notify == 0 || notify&queue.NotifyDelay != 0 {
+				delayed = append(delayed, i)
+			}
+		}
+	}
+	if len(failed) > 0 {
+		list = append(list, w.notice(ctx, s, to, dsn.Failed, failed))
+	}
+	if len(delayed) > 0 {
+		list = append(list, w.notice(ctx, s, to, dsn.Delayed, delayed))
+	}
+	return list
+}
