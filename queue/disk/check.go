@@ -75,14 +75,16 @@ func (c *checker) older() {
 			continue
 		}
 		name := fileName(segmentPrefix, g.number)
-		scan := record.NewScanner(g.file, g.size, g.salt, record.HeaderSize)
-		for scan.Next() {
-			g.saved = max(g.saved, scan.Frame().Mark)
+		groups := g.groups(record.HeaderSize)
+		for groups.Next() {
+			for _, f := range groups.Frames() {
+				g.saved = max(g.saved, f.Mark)
+			}
 		}
-		if err := scan.Err(); err != nil {
+		if err := groups.Err(); err != nil {
 			c.add(Problem{File: name, Offset: -1, Err: err})
 		}
-		for _, gap := range scan.Gaps() {
+		for _, gap := range groups.Gaps() {
 			if gap.From < int64(g.saved) {
 				c.add(Problem{File: name, Offset: gap.From,
 					Err: fmt.Errorf("%d bytes: %w", gap.To-gap.From, record.ErrDamaged)})

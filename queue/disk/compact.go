@@ -85,21 +85,23 @@ func (c *compaction) move() error {
 	if g.file == nil {
 		return nil
 	}
-	scan := record.NewScanner(g.file, g.size, g.salt, record.HeaderSize)
-	for scan.Next() {
-		if err := c.ctx.Err(); err != nil {
-			return err
-		}
-		if err := c.record(uint32(scan.Offset()), scan.Frame()); err != nil {
-			return err
-		}
-		if c.bytes >= compactBatch {
-			if err := c.flush(); err != nil {
+	groups := g.groups(record.HeaderSize)
+	for groups.Next() {
+		for _, f := range groups.Frames() {
+			if err := c.ctx.Err(); err != nil {
 				return err
+			}
+			if err := c.record(&f, groups.Whole()); err != nil {
+				return err
+			}
+			if c.bytes >= compactBatch {
+				if err := c.flush(); err != nil {
+					return err
+				}
 			}
 		}
 	}
-	return scan.Err()
+	return groups.Err()
 }
 
 // postponements moves those that are recorded in the segment. None may be in line
@@ -128,7 +130,10 @@ func (c *compaction) postponements() error {
 	return nil
 }
 
-func (c *compaction) record(off uint32, f *record.Frame) error {
+// record moves a record if it is needed. The index knows that of messages and
+// deliveries; the end of a delivery counts if its group is whole.
+func (c *compaction) record(f *record.Located, whole bool) error {
+	off := uint32(f.From)
 	switch f.Kind {
 	case record.KindMessage:
 		m, err := record.ParseMessage(f.Head)
@@ -144,7 +149,7 @@ func (c *compaction) record(off uint32, f *record.Frame) error {
 		return c.delivery(off, &d)
 	case record.KindGone:
 		r, err := record.ParseGone(f.Head)
-		if err != nil || r.Home == c.g.number {
+		if err != nil || r.Home == c.g.number || !whole {
 			return nil
 		}
 		c.gone(&r)

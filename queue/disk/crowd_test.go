@@ -1,122 +1,169 @@
 package disk
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"strings"
+	"os"
+	"strconv"
 	"sync"
+	"syscall"
 	"testing"
-	"time"
 
 	"github.com/nexthop-mail/nexthop/queue"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/crashfs"
 )
 
-// TestPowerCutInACrowd has many goroutines use a spool at once, with its own
-// maintenance, when the power fails.
-func TestPowerCutInACrowd(t *testing.T) {
-	seeds := uint64(100)
+// TestCrowd has several owners of messages use every method of one spool at
+// once, beside its own maintenance and with a clock that steps both ways, until
+// the machine or the program ends; then they compare, and go on for several
+// generations. Each seed is on another kind of device.
+//
+// NEXTHOP_CROWD is how many seeds are run, NEXTHOP_CROWD_FIRST the first.
+func TestCrowd(t *testing.T) {
+	seeds := number("NEXTHOP_CROWD", 240)
 	if long() {
-		seeds = 3000
+		seeds = number("NEXTHOP_CROWD", 20_000)
 	}
-	for seed := range seeds {
-		if err := crowd(seed); err != nil {
-			t.Fatalf("seed %d: %v", seed, err)
+	first := number("NEXTHOP_CROWD_FIRST", 0)
+	for seed := first; seed < first+seeds; seed++ {
+		trouble := troubles[seed%uint64(len(troubles))]
+		c := newCrowd(seed, trouble)
+		if err := c.run(); err != nil {
+			t.Errorf("seed %d (%s): %v", seed, trouble.name, err)
 		}
 	}
 }
 
-// told is what the goroutines of a crowd were told.
-type told struct {
-	mu      sync.Mutex
-	content map[string]string // of what was put
-	settled map[string]bool   // and a later Put of the same goroutine was answered
-	perhaps map[string]bool   // settlements that may or may not be on the disk
+func number(env string, otherwise uint64) uint64 {
+	if n, err := strconv.ParseUint(os.Getenv(env), 10, 64); err == nil {
+		return n
+	}
+	return otherwise
 }
 
-func crowd(seed uint64) error {
-	rng := rand.New(rand.NewPCG(seed, 3))
-	fs := crashfs.New(seed)
-	s, err := open(fs, small())
-	if err != nil {
-		return err
+// trouble is what goes wrong on a device beside power cuts.
+type trouble struct {
+	name   string
+	ops    []crashfs.Op // fail now and then
+	cause  error        // with this
+	device func(rng *rand.Rand) crashfs.Device
+}
+
+var troubles = []trouble{
+	{name: "power cuts alone"},
+	{name: "no room to write now and then", ops: []crashfs.Op{crashfs.OpWrite}, cause: syscall.ENOSPC},
+	{name: "no room for files now and then", ops: []crashfs.Op{crashfs.OpCreate}, cause: syscall.ENOSPC},
+	{name: "no room for either", ops: []crashfs.Op{crashfs.OpWrite, crashfs.OpCreate}, cause: syscall.EDQUOT},
+	{name: "a small device", cause: syscall.ENOSPC, device: func(rng *rand.Rand) crashfs.Device {
+		return crashfs.Device{Room: 40<<10 + rng.Int64N(160<<10)}
+	}},
+	{name: "no room at a sync", ops: []crashfs.Op{crashfs.OpSync}, cause: syscall.ENOSPC},
+	{name: "no descriptors now and then", cause: syscall.EMFILE,
+		ops: []crashfs.Op{crashfs.OpCreate, crashfs.OpOpen, crashfs.OpList}},
+	{name: "a device that fails to sync", ops: []crashfs.Op{crashfs.OpSync}, cause: syscall.EIO},
+	{name: "a directory that fails to sync", ops: []crashfs.Op{crashfs.OpSyncDir}, cause: syscall.EIO},
+	{name: "writes that fail", ops: []crashfs.Op{crashfs.OpWrite}, cause: syscall.EIO},
+	{name: "reads that fail", ops: []crashfs.Op{crashfs.OpRead}, cause: syscall.EIO},
+	{name: "removals that fail", ops: []crashfs.Op{crashfs.OpRemove}, cause: syscall.EROFS},
+	{name: "open files that cannot be removed", device: func(*rand.Rand) crashfs.Device {
+		return crashfs.Device{KeepsOpen: true}
+	}},
+}
+
+// crowd is the owners and the device.
+type crowd struct {
+	rng     *rand.Rand
+	fs      *crashfs.FS
+	trouble trouble
+	owners  []*owner
+}
+
+func newCrowd(seed uint64, tr trouble) *crowd {
+	c := &crowd{rng: rand.New(rand.NewPCG(seed, 9)), fs: crashfs.New(seed), trouble: tr}
+	if tr.device != nil {
+		c.fs.SetDevice(tr.device(c.rng))
 	}
-	fs.CutAt(fs.Writes() + 1 + rng.IntN(300))
-	all := &told{content: map[string]string{}, settled: map[string]bool{}, perhaps: map[string]bool{}}
-	errs := make([]error, 8)
-	var wg sync.WaitGroup
-	for w := range errs {
-		wg.Go(func() { errs[w] = all.use(s, fmt.Sprint(w)) })
+	for i := range 6 {
+		c.owners = append(c.owners, newOwner(fmt.Sprint("o", i), rand.New(rand.NewPCG(seed, uint64(i))), tr.cause))
 	}
-	wg.Wait()
-	for _, err := range errs {
-		if !errors.Is(err, crashfs.ErrPowerCut) {
-			return err
-		}
-	}
-	_ = s.Close()
-	fs = fs.Restart()
-	if s, err = open(fs, small()); err != nil {
-		return err
-	}
-	defer s.Close()
-	if len(s.problems) > 0 {
-		return fmt.Errorf("a power cut is no damage: %v", s.problems)
-	}
-	for id, want := range all.content {
-		text, err := readContent(s, id)
-		gone := errors.Is(err, queue.ErrNotFound)
-		switch {
-		case all.settled[id] && !gone:
-			return fmt.Errorf("%s was settled, saved, and is there: %v", id, err)
-		case gone && (all.settled[id] || all.perhaps[id]):
-		case err != nil || text != want:
-			return fmt.Errorf("%s was put and is not there as it was: %d bytes, %w", id, len(text), err)
+	return c
+}
+
+func (c *crowd) run() error {
+	for generation := range 4 {
+		if err := c.generation(); err != nil {
+			return fmt.Errorf("generation %d: %w", generation, err)
 		}
 	}
 	return nil
 }
 
-// use puts, claims and settles until the power fails.
-func (all *told) use(s *Spool, name string) error {
-	ctx, now := context.Background(), time.Unix(1e9, 0)
-	var before []string // settled since the last Put
-	for n := 0; ; n++ {
-		text := strings.Repeat(fmt.Sprint(name, "-", n, "\n"), []int{1, 100, 1000}[n%3])
-		id, err := s.Put(ctx, now, &queue.Message{Content: queue.String(text),
-			Recipients: []queue.Recipient{{Address: "a@d" + name + ".example"}}})
-		if err != nil {
-			return err
-		}
-		all.mu.Lock()
-		all.content[id] = text
-		for _, id := range before {
-			all.settled[id] = true
-		}
-		all.mu.Unlock()
-		before = before[:0]
-		c, err := s.Claim(ctx, now, queue.ClaimOptions{Max: n % 3})
-		if err != nil {
-			return err
-		}
-		var batch []queue.Settlement
-		all.mu.Lock()
-		for _, d := range c.Deliveries {
-			all.perhaps[d.Lease.Message] = true
-			batch = append(batch, queue.Settlement{Lease: d.Lease, Results: []queue.Result{{Outcome: queue.Delivered}}})
-		}
-		all.mu.Unlock()
-		done, err := s.Settle(ctx, now, batch)
-		if err != nil {
-			return err
-		}
-		for i, d := range done {
-			if d.Err != nil {
-				return d.Err
-			}
-			before = append(before, batch[i].Lease.Message)
+func (c *crowd) generation() error {
+	s, err := open(c.fs, Options{SegmentSize: 16 << 10, LargeContent: 2 << 10})
+	if err != nil {
+		return fmt.Errorf("open: %w", err)
+	}
+	if len(s.problems) > 0 {
+		return fmt.Errorf("a power cut is no damage: %v", s.problems)
+	}
+	for _, w := range c.owners {
+		if err := w.compare(s); err != nil {
+			return fmt.Errorf("%s: %w", w.name, err)
 		}
 	}
+	c.fs.CutAt(c.fs.Writes() + 20 + c.rng.IntN(600))
+	c.inject()
+	errs := make([]error, len(c.owners))
+	var group sync.WaitGroup
+	for i, w := range c.owners {
+		group.Go(func() {
+			for n := 0; n < 300 && errs[i] == nil; n++ {
+				errs[i] = w.step(s)
+			}
+		})
+	}
+	group.Wait()
+	for i, err := range errs {
+		if err != nil && !errors.Is(err, crashfs.ErrPowerCut) && !errors.Is(err, ErrFailed) {
+			return fmt.Errorf("%s: %w", c.owners[i].name, err)
+		}
+	}
+	if c.rng.IntN(4) == 0 { // the program ends, and the machine does not
+		c.fs = c.fs.Kill()
+		_ = s.Close()
+		return nil
+	}
+	_ = s.Close()
+	c.fs = c.fs.Restart()
+	return nil
 }
+
+// inject has some operations fail, each kind once in so many.
+func (c *crowd) inject() {
+	if len(c.trouble.ops) == 0 {
+		return
+	}
+	op, every, n := c.trouble.ops[c.rng.IntN(len(c.trouble.ops))], 3+c.rng.IntN(30), 0
+	c.fs.Inject(func(o crashfs.Op, _ string) error {
+		if o != op {
+			return nil
+		}
+		if n++; n%every == 0 {
+			return c.trouble.cause
+		}
+		return nil
+	})
+}
+
+// refused reports whether an error says that nothing of a call was done, for the
+// trouble there is.
+func (w *owner) refused(err error) bool {
+	switch {
+	case err == nil, errors.Is(err, crashfs.ErrPowerCut), errors.Is(err, ErrFailed):
+		return false
+	}
+	return w.cause != nil && errors.Is(err, w.cause) || vfsFull(w.cause) && errors.Is(err, queue.ErrFull)
+}
+
+func vfsFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }

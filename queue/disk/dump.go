@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -60,24 +61,46 @@ func dumpFile(fs vfs.FS, info vfs.Info, kind record.FileKind, w io.Writer) error
 	if _, err := fmt.Fprintf(w, "%s: number %d, salt %016x, %d bytes\n", info.Name, h.Number, h.Salt, info.Size); err != nil {
 		return err
 	}
-	scan := record.NewScanner(f, info.Size, h.Salt, record.HeaderSize)
-	gaps := 0
-	for {
-		more := scan.Next()
-		for ; gaps < len(scan.Gaps()); gaps++ {
-			g := scan.Gaps()[gaps]
-			if _, err := fmt.Fprintf(w, "%s %d: no record in %d bytes\n", info.Name, g.From, g.To-g.From); err != nil {
-				return err
-			}
-		}
-		if !more {
-			return scan.Err()
-		}
-		fr := scan.Frame()
-		if _, err := fmt.Fprintf(w, "%s %d +%d %s %s\n", info.Name, scan.Offset(),
-			scan.End()-scan.Offset(), flags(fr.Flags), describeRecord(fr)); err != nil {
-			return err
-		}
+	d := &dumper{w: w, name: info.Name}
+	groups := record.NewGroups(f, info.Size, h.Salt, record.HeaderSize)
+	for groups.Next() {
+		d.gaps(groups.Gaps(), groups.From())
+		d.group(groups)
+	}
+	d.gaps(groups.Gaps(), info.Size)
+	return errors.Join(d.err, groups.Err())
+}
+
+// dumper writes the lines of one file.
+type dumper struct {
+	w     io.Writer
+	name  string
+	shown int // gaps so far
+	err   error
+}
+
+func (d *dumper) line(off int64, format string, args ...any) {
+	if d.err == nil {
+		_, d.err = fmt.Fprintf(d.w, "%s %d%s\n", d.name, off, fmt.Sprintf(format, args...))
+	}
+}
+
+// gaps shows those before an offset that were not shown yet.
+func (d *dumper) gaps(list []record.Gap, before int64) {
+	for ; d.shown < len(list) && list[d.shown].From < before; d.shown++ {
+		g := list[d.shown]
+		d.line(g.From, ": no record in %d bytes", g.To-g.From)
+	}
+}
+
+// group shows the frames of a group, and of one that is not whole that it is not.
+func (d *dumper) group(groups *record.Groups) {
+	part := ""
+	if !groups.Whole() {
+		part = " (part of a group)"
+	}
+	for _, f := range groups.Frames() {
+		d.line(f.From, " +%d %s %s%s", f.To-f.From, flags(f.Flags), describeRecord(&f.Frame), part)
 	}
 }
 

@@ -146,19 +146,24 @@ func (s *Spool) inUse(f *found) (*usage, error) {
 			used[n] = !unborn
 			continue
 		}
-		list, ok, err := s.survey(g, u)
+		list, ok, alone, err := s.survey(g, u)
 		if err != nil {
 			return nil, err
 		}
-		unborn = unborn && !ok && g.size <= longestUnborn(f)
+		unborn = unborn && alone && g.size <= longestUnborn(f)
 		used[n] = !unborn
 		if !ok {
 			continue
 		}
-		u.next = list.Next
+		u.next = max(u.next, list.Next)
+		for _, x := range list.List {
+			saved[x.Segment] = max(saved[x.Segment], x.Saved)
+		}
+		if unborn {
+			continue
+		}
 		for _, x := range list.List {
 			used[x.Segment] = true
-			saved[x.Segment] = x.Saved
 		}
 		break
 	}
@@ -194,48 +199,49 @@ func missing(f *found, n uint64) error {
 	return errors.New("the file is missing")
 }
 
-// longestUnborn is how long a file without an intact beginning may be to have been
-// a segment in the making when the power failed, before anything could be
-// written to it.
+// longestUnborn is how long a file without a record may be to have been a segment
+// in the making, before anything could be written to it: when the power failed, or
+// when there was no room for it and its removal was lost. Such a segment does not
+// count, whether its list is there or not: the log went on in the one before.
 func longestUnborn(f *found) int64 {
 	return int64(record.HeaderSize + record.FrameSize + 64 + 20*len(f.sizes))
 }
 
 // survey reads a segment for what it says of segments, and how much of it is
-// known to have been saved.
-func (s *Spool) survey(g *segment, u *usage) (list record.Segments, ok bool, err error) {
-	scan := record.NewScanner(g.file, g.size, g.salt, record.HeaderSize)
+// known to have been saved. It is alone if there is nothing in it but its list.
+func (s *Spool) survey(g *segment, u *usage) (list record.Segments, ok, alone bool, err error) {
+	groups := g.groups(record.HeaderSize)
 	t := tail{end: record.HeaderSize, whole: record.HeaderSize}
-	open, next, whole := false, int64(record.HeaderSize), true
-	for scan.Next() {
-		f := scan.Frame()
-		g.saved = max(g.saved, f.Mark)
-		starts := f.Flags&record.First != 0
-		if scan.Offset() != next || starts == open {
-			whole = false // a gap, or half a group
-			open = false
+	sound := true // so far
+	alone = true
+	for groups.Next() {
+		sound = sound && groups.Whole() && groups.From() == t.end
+		for _, f := range groups.Frames() {
+			g.saved = max(g.saved, f.Mark)
+			alone = alone && f.From == record.HeaderSize && f.Kind == record.KindSegments
 		}
-		open = starts || open
-		next = scan.End()
-		if open && f.Flags&record.Last != 0 {
-			open, t.end = false, next
-			if whole {
-				t.whole = next
-			}
+		if !groups.Whole() {
+			continue
 		}
-		switch f.Kind {
-		case record.KindSegments:
-			if parsed, bad := record.ParseSegments(f.Head); bad == nil && scan.Offset() == record.HeaderSize {
-				list, ok = parsed, true
-			}
-		case record.KindRetired:
-			if r, bad := record.ParseRetired(f.Head); bad == nil {
-				u.retired[r.Segment] = true
+		t.end = groups.To()
+		if sound {
+			t.whole = t.end
+		}
+		for _, f := range groups.Frames() {
+			switch f.Kind {
+			case record.KindSegments:
+				if parsed, bad := record.ParseSegments(f.Head); bad == nil && f.From == record.HeaderSize {
+					list, ok = parsed, true
+				}
+			case record.KindRetired:
+				if r, bad := record.ParseRetired(f.Head); bad == nil {
+					u.retired[r.Segment] = true
+				}
 			}
 		}
 	}
 	u.tails[g.number] = t
-	return list, ok, scan.Err()
+	return list, ok, alone, groups.Err()
 }
 
 // problem notes damage that does not keep the spool from opening.

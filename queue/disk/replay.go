@@ -2,7 +2,6 @@ package disk
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/index"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
@@ -27,75 +26,48 @@ func (s *Spool) replay(u *usage, from record.Place) error {
 	return nil
 }
 
+// groups reads the groups of a segment from a place on where one begins. Whatever
+// goes through a segment does so by it.
+func (g *segment) groups(from int64) *record.Groups {
+	return record.NewGroups(g.file, g.size, g.salt, from)
+}
+
 // replayer applies the groups of one segment to the index.
 type replayer struct {
-	s     *Spool
-	g     *segment
-	group []replayed
-	next  int64 // where the next frame of the group must begin
+	s *Spool
+	g *segment
 }
 
-type replayed struct {
-	off  int64
-	kind record.Kind
-	size int64
-	head []byte
-}
-
+// run applies complete groups. One that is not complete and was never saved never
+// happened. One that was saved is damaged: the deliveries in it that were new
+// stay, so that somebody learns of them, and nothing else of it counts.
 func (r *replayer) run(off int64) error {
 	if r.g.file == nil {
 		return nil
 	}
-	scan := record.NewScanner(r.g.file, r.g.size, r.g.salt, off)
-	for scan.Next() {
-		f := scan.Frame()
-		if f.Flags&record.First != 0 || len(r.group) > 0 && scan.Offset() != r.next {
-			r.broken()
-		}
-		r.group = append(r.group, replayed{scan.Offset(), f.Kind, scan.End() - scan.Offset(), slices.Clone(f.Head)})
-		r.next = scan.End()
-		first := len(r.group) > 1 || f.Flags&record.First != 0
-		if !first {
-			r.broken() // the beginning of its group is not there
-			continue
-		}
-		if f.Flags&record.Last != 0 {
-			r.whole()
+	groups := r.g.groups(off)
+	for groups.Next() {
+		for _, f := range groups.Frames() {
+			switch {
+			case groups.Whole():
+				r.apply(&f, false)
+			case f.Kind == record.KindDelivery && f.To <= int64(r.g.saved):
+				r.apply(&f, true)
+			}
 		}
 	}
-	r.broken()
-	for _, gap := range scan.Gaps() {
+	for _, gap := range groups.Gaps() {
 		if gap.From < int64(r.g.saved) {
 			r.s.problem(fileName(segmentPrefix, r.g.number), gap.From,
 				fmt.Errorf("%d bytes: %w", gap.To-gap.From, record.ErrDamaged))
 		}
 	}
-	return scan.Err()
+	return groups.Err()
 }
 
-// whole applies a complete group.
-func (r *replayer) whole() {
-	for i := range r.group {
-		r.apply(&r.group[i], false)
-	}
-	r.group = r.group[:0]
-}
-
-// broken deals with what is left of a group. One that was never saved never
-// happened. One that was saved is damaged: the deliveries in it that were new
-// stay, so that somebody learns of them, and nothing else of it counts.
-func (r *replayer) broken() {
-	for i := range r.group {
-		if f := &r.group[i]; f.off+f.size <= int64(r.g.saved) && f.kind == record.KindDelivery {
-			r.apply(f, true)
-		}
-	}
-	r.group = r.group[:0]
-}
-
-func (r *replayer) apply(f *replayed, newOnly bool) {
+func (r *replayer) apply(f *record.Located, newOnly bool) {
 	var err error
-	switch f.kind {
+	switch f.Kind {
 	case record.KindMessage:
 		err = r.message(f)
 	case record.KindDelivery:
@@ -108,17 +80,17 @@ func (r *replayer) apply(f *replayed, newOnly bool) {
 		err = r.flush(f)
 	}
 	if err != nil {
-		r.s.problem(fileName(segmentPrefix, r.g.number), f.off, err)
+		r.s.problem(fileName(segmentPrefix, r.g.number), f.From, err)
 	}
 }
 
-func (r *replayer) message(f *replayed) error {
-	m, err := record.ParseMessage(f.head)
+func (r *replayer) message(f *record.Located) error {
+	m, err := record.ParseMessage(f.Head)
 	if err != nil {
 		return err
 	}
 	r.s.atLeast(index.Ordinal(m.ID) + 1)
-	r.g.cost += index.MessageCost + f.size - record.FrameSize - int64(len(f.head))
+	r.g.cost += index.MessageCost + f.To - f.From - record.FrameSize - int64(len(f.Head))
 	if m.Moved != 0 && r.s.segments.byNumber[m.Moved] != nil {
 		r.g.from[m.Moved] = true
 	}
@@ -128,8 +100,8 @@ func (r *replayer) message(f *replayed) error {
 	return nil
 }
 
-func (r *replayer) delivery(f *replayed, newOnly bool) error {
-	d, err := record.ParseDeliveryState(f.head)
+func (r *replayer) delivery(f *record.Located, newOnly bool) error {
+	d, err := record.ParseDeliveryState(f.Head)
 	if err != nil {
 		return err
 	}
@@ -142,14 +114,14 @@ func (r *replayer) delivery(f *replayed, newOnly bool) error {
 		return nil
 	}
 	e := entryOf(&d)
-	e.Home, e.Record = home.slot, r.g.place(uint32(f.off))
+	e.Home, e.Record = home.slot, r.g.place(uint32(f.From))
 	r.s.index.Set(&e)
 	r.s.atLeast(index.Ordinal(d.ID) + 1)
 	return nil
 }
 
-func (r *replayer) gone(f *replayed) error {
-	d, err := record.ParseGone(f.head)
+func (r *replayer) gone(f *record.Located) error {
+	d, err := record.ParseGone(f.Head)
 	if err != nil {
 		return err
 	}
@@ -162,19 +134,19 @@ func (r *replayer) gone(f *replayed) error {
 	return nil
 }
 
-func (r *replayer) destination(f *replayed) error {
-	d, err := record.ParseDestination(f.head)
+func (r *replayer) destination(f *record.Located) error {
+	d, err := record.ParseDestination(f.Head)
 	if err != nil {
 		return err
 	}
 	r.g.cost += index.SmallCost
 	r.g.passing = true
-	r.s.index.Postpone(index.Postponement{Name: d.Name, Until: d.Postponed, Record: r.g.place(uint32(f.off))})
+	r.s.index.Postpone(index.Postponement{Name: d.Name, Until: d.Postponed, Record: r.g.place(uint32(f.From))})
 	return nil
 }
 
-func (r *replayer) flush(f *replayed) error {
-	d, err := record.ParseFlush(f.head)
+func (r *replayer) flush(f *record.Located) error {
+	d, err := record.ParseFlush(f.Head)
 	if err != nil {
 		return err
 	}

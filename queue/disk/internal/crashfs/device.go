@@ -59,17 +59,22 @@ func (f *FS) Used() int64 {
 // used is Used where the lock is held.
 func (f *FS) used() int64 {
 	n := int64(len(f.names)) * NameSize
-	named := map[*inode]bool{}
-	for _, i := range f.names {
+	for i := range f.files() {
 		n += int64(len(i.seen))
-		named[i] = true
-	}
-	for i := range f.open {
-		if !named[i] {
-			n += int64(len(i.seen))
-		}
 	}
 	return n
+}
+
+// files are those that have a name or are open.
+func (f *FS) files() map[*inode]bool {
+	list := map[*inode]bool{}
+	for _, i := range f.names {
+		list[i] = true
+	}
+	for i := range f.open {
+		list[i] = true
+	}
+	return list
 }
 
 // free is how much room there is.
@@ -78,6 +83,36 @@ func (f *FS) free() int64 {
 		return 1 << 62
 	}
 	return f.device.Room - f.used()
+}
+
+// take uses so much of the room. What was given up but not saved yet is saved
+// first if the device has to use its room again, as file systems do.
+func (f *FS) take(n int64) {
+	if f.device.Room <= 0 {
+		return
+	}
+	given := int64(0)
+	files := f.files()
+	for name, i := range f.durable {
+		if f.names[name] == nil {
+			given += NameSize
+		}
+		if !files[i] {
+			given += int64(len(i.durable))
+		}
+	}
+	for i := range files {
+		given += max(0, int64(len(i.durable)-len(i.seen)))
+	}
+	if f.free()-given >= n {
+		return
+	}
+	f.saveNames()
+	for i := range files {
+		if len(i.durable) > len(i.seen) {
+			i.durable = i.durable[:len(i.seen)]
+		}
+	}
 }
 
 // fits is how many of n bytes at off can be written.
@@ -90,9 +125,13 @@ func (f *FS) fits(i *inode, off int64, n int) int {
 		have = min(off, have)
 	}
 	need := off + int64(n) - have
-	if free := f.free(); need > free {
-		n -= int(min(int64(n), need-max(0, free)))
+	if need <= 0 {
+		return n
 	}
+	if free := max(0, f.free()); need > free {
+		n -= int(min(int64(n), need-free))
+	}
+	f.take(max(0, off+int64(n)-have))
 	return n
 }
 

@@ -89,6 +89,26 @@ func TestRoomAfterAPowerCut(t *testing.T) {
 	}
 }
 
+// TestRoomIsUsedOnce has the room of a removed file used again before the removal
+// was synced: no power cut brings back both.
+func TestRoomIsUsedOnce(t *testing.T) {
+	for seed := range uint64(100) {
+		f := on(seed, crashfs.Device{Room: 1000})
+		a := create(t, f, "a")
+		write(t, a, make([]byte, 800), 0)
+		must(t, a.Sync())
+		must(t, a.Close())
+		must(t, f.SyncDir())
+		must(t, f.Remove("a"))
+		b := create(t, f, "b")
+		write(t, b, make([]byte, 800), 0)
+		must(t, b.Sync())
+		if used := f.Restart().Used(); used > 1000 {
+			t.Fatalf("seed %d: %d bytes on a device of 1000", seed, used)
+		}
+	}
+}
+
 func TestFullAtSync(t *testing.T) {
 	f := on(1, crashfs.Device{Room: 1000, AtSync: true})
 	h := create(t, f, "a")

@@ -118,6 +118,7 @@ func (f *FS) Create(name string) (vfs.File, error) {
 	if f.free() < NameSize {
 		return nil, pathError("create", name, syscall.ENOSPC)
 	}
+	f.take(NameSize)
 	n := &inode{}
 	f.change(dirOp{kind: OpCreate, name: name, inode: n})
 	return f.openInode(name, n, true), nil
@@ -208,11 +209,15 @@ func (f *FS) SyncDir() error {
 	if err := f.before(OpSyncDir, ""); err != nil {
 		return err
 	}
+	f.saveNames()
+	return nil
+}
+
+func (f *FS) saveNames() {
 	for _, op := range f.pending {
 		op.apply(f.durable)
 	}
 	f.pending = nil
-	return nil
 }
 
 // Lock implements vfs.FS.
