@@ -181,3 +181,38 @@ func (a *Agent) current() *Settings {
 	}
 	return a.settings
 }
+
+// guard calls a hook of the application's. One that panics is reported to Panic
+// and costs nothing else; ok is false then.
+func (a *Agent) guard(hook func()) (ok bool) {
+	defer func() {
+		if v := recover(); v != nil {
+			a.panicked(v)
+		}
+	}()
+	hook()
+	return true
+}
+
+// panicked tells the application of a panic in one of its hooks.
+func (a *Agent) panicked(v any) {
+	if a.Panic == nil {
+		return
+	}
+	defer func() { _ = recover() }() // the hook about panics may not panic either
+	a.Panic(v)
+}
+
+// clock tells a queue the time: the wall clock's when it was first asked, and
+// from there on by the monotonic clock, so that a wall clock which is set
+// neither makes all mail due at once nor expires it (QUE-9). Its zero value is
+// ready.
+type clock struct {
+	once  sync.Once
+	start time.Time
+}
+
+func (c *clock) now() time.Time {
+	c.once.Do(func() { c.start = time.Now() })
+	return c.start.Add(time.Since(c.start))
+}

@@ -27,7 +27,7 @@ func (r *run) claims(ctx context.Context) error {
 		r.release(ctx)
 		want, ok := r.wanted()
 		if !ok {
-			r.unclog()
+			r.parkStuck()
 			r.rest(ctx, r.agent.clock.now().Add(stuckAfter))
 			continue
 		}
@@ -50,7 +50,7 @@ func (r *run) claims(ctx context.Context) error {
 			if len(found.Deliveries) > 0 && len(found.Deliveries) < claimMost/4 && r.loaded() {
 				r.pause(ctx, gather)
 			}
-			r.rest(ctx, r.lieDown(found.Next))
+			r.rest(ctx, r.restTime(found.Next))
 		case len(found.Deliveries)+len(found.Unreadable) == 0:
 			r.rest(ctx, now.Add(firstPause)) // there is more, it says, and gives none
 		}
@@ -79,9 +79,9 @@ func (r *run) loaded() bool {
 	return r.claimed > 2*r.busy && r.claimed > claimMost/4
 }
 
-// unclog gives back what waits for sites that have come to a halt, so that they
+// parkStuck gives back what waits for sites that have come to a halt, so that they
 // do not keep the memory from others.
-func (r *run) unclog() {
+func (r *run) parkStuck() {
 	now := time.Now()
 	var left []part
 	var of []*site
@@ -124,9 +124,9 @@ func (r *run) rest(ctx context.Context, until time.Time) {
 	r.resting = false
 }
 
-// lieDown says until when no claim is needed: what the queue has said, or what
+// restTime says until when no claim is needed: what the queue has said, or what
 // was settled since then says.
-func (r *run) lieDown(next time.Time) time.Time {
+func (r *run) restTime(next time.Time) time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.expecting && (next.IsZero() || r.expected.Before(next)) {
@@ -188,4 +188,34 @@ func (r *run) report(list []queue.Unreadable) {
 			Enhanced: e.Enhanced, Reply: e.Reason(), Next: l.Until, Err: e,
 		})
 	}
+}
+
+const (
+	// messageMost is how many destinations of one message a full claim may have.
+	messageMost = claimMost / 2
+	// messageWait is for how long the others then make way for mail behind them.
+	messageWait = 250 * time.Millisecond
+)
+
+// share gives back what one message has too much of in a claim that had no room
+// for more, so that a message to thousands of destinations does not keep those
+// behind it waiting. It returns the rest.
+func (r *run) share(found []queue.Delivery) []queue.Delivery {
+	if len(found) < claimMost {
+		return found
+	}
+	number := make(map[string]int)
+	kept := found[:0:0]
+	now := r.agent.clock.now()
+	for i := range found {
+		d := &found[i]
+		if number[d.Message.ID]++; number[d.Message.ID] <= messageMost {
+			kept = append(kept, *d)
+			continue
+		}
+		r.settler.add(outcome{delivery: d, settlement: queue.Settlement{
+			Lease: d.Lease, NotBefore: now.Add(messageWait),
+		}})
+	}
+	return kept
 }

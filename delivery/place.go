@@ -23,7 +23,7 @@ func (r *run) take(found []queue.Delivery) {
 	r.mu.Lock()
 	r.claimed += len(found)
 	r.mu.Unlock()
-	items := r.flocks(r.share(found))
+	items := r.coalesce(r.share(found))
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, item := range items {
@@ -59,12 +59,12 @@ func (r *run) direct(p *place) {
 		for _, item := range list {
 			route, ok := r.route(p, item.delivery)
 			switch {
-			case ok && item.flock != nil:
-				item.flock.add(route)
+			case ok && item.group != nil:
+				item.group.add(route)
 			case ok:
 				r.enqueue(route)
-			case item.flock != nil:
-				item.flock.less()
+			case item.group != nil:
+				item.group.less()
 			}
 		}
 	}
@@ -126,7 +126,7 @@ func (r *run) enqueue(list ...part) {
 		case s.closed(now):
 			back = append(back, surplus{p, s, s.until, dependsOnSender(&p.route)})
 		case s.claimed >= s.ahead()+fewAhead:
-			back = append(back, surplus{p, s, s.promise(now), false})
+			back = append(back, surplus{p, s, s.parkedUntil(now), false})
 		default:
 			s.push(p)
 		}

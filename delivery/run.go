@@ -36,7 +36,7 @@ type run struct {
 	busy       int               // attempts under way
 	places     map[string]*place // destinations that have claimed deliveries
 	sites      map[string]*site
-	hungry     []*site  // in the order in which they get their turn
+	eligible   []*site  // in the order in which they get their turn
 	lifted     []lifted // destinations to be released
 	logins     map[mx.Login]int
 	lastLogin  int
@@ -157,4 +157,24 @@ func (r *run) ending() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.draining
+}
+
+// signal says that something has changed, once, to the one who waits for it: a
+// second set before it was seen adds nothing. Its zero value is ready.
+type signal struct {
+	once sync.Once
+	c    chan struct{}
+}
+
+// seen is the channel that has a value while the signal is set.
+func (s *signal) seen() chan struct{} {
+	s.once.Do(func() { s.c = make(chan struct{}, 1) })
+	return s.c
+}
+
+func (s *signal) set() {
+	select {
+	case s.seen() <- struct{}{}:
+	default:
+	}
 }

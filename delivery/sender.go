@@ -3,7 +3,6 @@ package delivery
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"net"
 	"net/netip"
 	"sync"
@@ -115,31 +114,6 @@ type Sender struct {
 	untraced traces // of calls that no hook is told of
 }
 
-// Router says where mail for a destination goes. It is asked once per attempt
-// and may be called concurrently. An error that is not an *mx.Error, or does not
-// wrap one, is temporary. A Router that is a HostObserver, too, learns of hosts that
-// could not be reached.
-type Router interface {
-	Route(ctx context.Context, from, domain string) (mx.Route, error)
-}
-
-// HostObserver is a Router that wants to know when one of its hosts gives no
-// session: what it found the host by may have changed. It is told once per failure
-// and may be called concurrently; a failure that is remembered from before is not
-// told again.
-type HostObserver interface {
-	Unreachable(host *mx.Host)
-}
-
-// ByMX is the Router that goes by MX records alone.
-func ByMX(r *mx.Router) Router { return byMX{r} }
-
-type byMX struct{ router *mx.Router }
-
-func (r byMX) Route(ctx context.Context, _, domain string) (mx.Route, error) {
-	return r.router.Route(ctx, domain)
-}
-
 // ContentPolicy says what a Sender does with content that is not canonical mail.
 type ContentPolicy uint8
 
@@ -158,6 +132,23 @@ func (p ContentPolicy) policy() content.Policy {
 		return content.Relay
 	}
 	return content.Origin
+}
+
+// Timeouts bound the steps of a dialogue, each by itself: a long message is
+// never cut off by a limit on the whole. A zero field is its default, which is
+// what RFC 5321 section 4.5.3.2 asks for at least.
+type Timeouts struct {
+	Greeting time.Duration // the banner; default 5 min
+	Hello    time.Duration // EHLO and HELO; default 5 min
+	StartTLS time.Duration // STARTTLS and the handshake; default 5 min
+	Auth     time.Duration // each step of AUTH; default 5 min
+	Mail     time.Duration // default 5 min
+	Rcpt     time.Duration // each; default 5 min
+	Data     time.Duration // until 354; default 2 min
+	Write    time.Duration // each block of content; default 3 min
+	Final    time.Duration // after the final dot; default 10 min
+	Reset    time.Duration // default 5 min
+	Quit     time.Duration // default 10 s
 }
 
 // Send makes one attempt to deliver m to all its recipients and reports what
@@ -224,81 +215,4 @@ func (s *Sender) walk(ctx context.Context, m *queue.Message, w *attempt.Walk) {
 func (s *Sender) Close() error {
 	s.sessions.Close()
 	return nil
-}
-
-// route asks the router, the default one where none was given.
-func (s *Sender) route(ctx context.Context, from, domain string) (mx.Route, error) {
-	s.once.Do(s.prepare)
-	if s.broken != nil {
-		return mx.Route{}, s.broken
-	}
-	return s.router.Route(ctx, from, domain)
-}
-
-func (s *Sender) prepare() {
-	s.sessions.Config = s.sessionConfig()
-	s.attempts = s.attemptConfig()
-	s.chooseRouter()
-	if o, ok := s.router.(HostObserver); ok {
-		s.attempts.Unreachable = o.Unreachable
-	}
-}
-
-// chooseRouter makes the router of the fields, or says why there is none.
-func (s *Sender) chooseRouter() {
-	if err := s.Validate(); err != nil {
-		s.broken = &session.ConfigError{Err: err}
-		return
-	}
-	if s.Router != nil {
-		s.router = s.Router
-		return
-	}
-	resolver := s.Resolver
-	if resolver == nil {
-		system, err := mx.System()
-		if err != nil {
-			s.broken = &session.ConfigError{Err: errors.Join(errNoResolver, err)}
-			return
-		}
-		resolver = &mx.Cache{Resolver: system}
-	}
-	s.router = ByMX(&mx.Router{
-		Resolver:      resolver,
-		Self:          s.Self,
-		AllowLoopback: s.AllowLoopback,
-		Family:        s.Family,
-	})
-}
-
-var errNoResolver = errors.New("no resolver is configured on this system")
-
-// sessionConfig is how the Sender's sessions are made and kept.
-func (s *Sender) sessionConfig() session.Config {
-	c := session.Config{
-		Hello: s.Hello, Self: s.Self, Port: s.Port, TLS: s.TLS, TLSConfig: s.TLSConfig,
-		Dial: s.Dial, Source: s.Source, ConnectTimeout: s.ConnectTimeout, Timeouts: s.Timeouts.dialogue(),
-		MaxIdle: s.MaxIdle, IdleTimeout: s.IdleTimeout,
-	}
-	if s.Policy != nil {
-		c.Policy = func(ctx context.Context, route *mx.Route, host *mx.Host) (session.Policy, error) {
-			p, err := s.Policy.TLSPolicy(ctx, route, host)
-			return session.Policy(p), err
-		}
-	}
-	return c
-}
-
-// attemptConfig is what the Sender's attempts have in common.
-func (s *Sender) attemptConfig() attempt.Config {
-	c := attempt.Config{
-		Sessions: &s.sessions, Content: s.Content.policy(),
-		MaxConnections: s.MaxConnections, MaxSessions: s.MaxSessions,
-	}
-	if s.Judge != nil {
-		c.Judge = func(stage attempt.Stage, code int, enhanced string) attempt.Verdict {
-			return attempt.Verdict(s.Judge(Stage(stage), code, enhanced))
-		}
-	}
-	return c
 }

@@ -248,7 +248,7 @@ func (r *run) retryAt(s *site) time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if now := time.Now(); !s.closed(now) {
-		return s.promise(now)
+		return s.parkedUntil(now)
 	}
 	return s.until
 }

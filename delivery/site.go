@@ -1,6 +1,13 @@
 package delivery
 
-import "time"
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/mx"
+)
 
 // site is the destinations that share their hosts, and what an agent knows of
 // them: mail that waits, how many connections they take, how they fared lately.
@@ -12,7 +19,7 @@ type site struct {
 	byMessage map[string]*shipment // those of waiting, for others of the message to join
 	claimed   int                  // deliveries waiting or under way
 	workers   int
-	hungry    bool // waits for its turn: a limit of the whole agent is reached
+	eligible  bool // waits for its turn: a limit of the whole agent is reached
 
 	window
 	backoff
@@ -23,10 +30,10 @@ type site struct {
 	finished time.Time     // the last one
 
 	// kept are destinations whose mail stays in the queue because of the site.
-	// promised is when the last of the mail for which it had no room will have
+	// parked is when the last of the mail for which it had no room will have
 	// its turn, as far as can be told.
 	kept     map[string]kept
-	promised time.Time
+	parked   time.Time
 	coming   int // lifted and not claimed yet, about
 	refilled time.Time
 	skipped  bool // its destinations were left out of the last claim
@@ -69,16 +76,17 @@ func (s *site) slow() bool { return s.failures > 0 || s.paused || s.pace > 0 }
 // full reports whether no more is to be claimed for the site just now.
 func (s *site) full() bool { return s.claimed >= max(s.ahead()/2, 1) }
 
-// promise is when mail for which the site has no room will have its turn, about.
-func (s *site) promise(now time.Time) time.Time {
-	if s.promised.Before(now) {
-		s.promised = now
+// parkedUntil is when mail for which the site has no room will have its turn,
+// about: it stays in the queue until then.
+func (s *site) parkedUntil(now time.Time) time.Time {
+	if s.parked.Before(now) {
+		s.parked = now
 	}
 	if s.slow() {
 		return now.Add(maxCrowded) // refill sees to it
 	}
-	s.promised = s.promised.Add(max(s.pace, s.took/time.Duration(s.limit())))
-	return clampTime(s.promised, now.Add(minCrowded), now.Add(maxCrowded))
+	s.parked = s.parked.Add(max(s.pace, s.took/time.Duration(s.limit())))
+	return clampTime(s.parked, now.Add(minCrowded), now.Add(maxCrowded))
 }
 
 func clampTime(t, least, most time.Time) time.Time {
@@ -121,7 +129,7 @@ func (s *site) timed(d time.Duration) {
 // worthKeeping reports whether the site has anything that a new one would not
 // have.
 func (s *site) worthKeeping(now time.Time) bool {
-	return s.claimed > 0 || s.workers > 0 || s.hungry || len(s.kept) > 0 ||
+	return s.claimed > 0 || s.workers > 0 || s.eligible || len(s.kept) > 0 ||
 		s.failures > 0 || s.paused || s.pace > 0 || now.Before(s.pacing)
 }
 
@@ -151,3 +159,71 @@ func (f *fifo) pop() *shipment {
 	f.head++
 	return sh
 }
+
+// siteKey names the site that a route leads to: its hosts in order of
+// preference with their ports, TLS and logins. Routes with the same hosts have
+// the same key, in whatever order equals were drawn and whatever numbers the
+// preferences are. The caller holds r.mu.
+func (r *run) siteKey(route *mx.Route) string {
+	if len(route.Hosts) == 1 {
+		return r.hostKey(&route.Hosts[0])
+	}
+	keys := make([]string, len(route.Hosts))
+	for i := range route.Hosts {
+		keys[i] = r.hostKey(&route.Hosts[i])
+	}
+	for from := 0; from < len(keys); {
+		to := from + 1
+		for to < len(keys) && route.Hosts[to].Preference == route.Hosts[from].Preference {
+			to++
+		}
+		slices.Sort(keys[from:to])
+		keys[to-1] += ";"
+		from = to
+	}
+	return strings.Join(keys, ",")
+}
+
+func (r *run) hostKey(h *mx.Host) string {
+	if h.Port == 0 && h.TLS == mx.TLSDefault && !h.ImplicitTLS && h.Login == nil && len(h.Identities) == 0 {
+		return h.Name
+	}
+	b := make([]byte, 0, len(h.Name)+16)
+	b = append(b, h.Name...)
+	b = append(b, ':')
+	b = strconv.AppendUint(b, uint64(h.Port), 10)
+	b = append(b, '/')
+	b = strconv.AppendUint(b, uint64(h.TLS), 10)
+	if h.ImplicitTLS {
+		b = append(b, 'i')
+	}
+	for _, name := range h.Identities {
+		b = append(append(b, '='), name...)
+	}
+	if h.Login != nil {
+		b = append(b, '@')
+		b = strconv.AppendInt(b, int64(r.login(h.Login)), 10)
+	}
+	return string(b)
+}
+
+// maxLogins is how many logins are told apart before the numbers begin anew.
+const maxLogins = 10_000
+
+// login numbers logins, so that a key holds nothing secret.
+func (r *run) login(l mx.Login) int {
+	n, known := r.logins[l]
+	if !known {
+		if len(r.logins) >= maxLogins {
+			clear(r.logins)
+		}
+		r.lastLogin++
+		n = r.lastLogin
+		r.logins[l] = n
+	}
+	return n
+}
+
+// noRouteKey names what stands for a destination as long as nobody can say
+// where its mail goes. No host is called so.
+func noRouteKey(destination string) string { return "? " + destination }

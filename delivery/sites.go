@@ -33,7 +33,7 @@ func (r *run) forgetSites() {
 		if len(r.sites) <= maxSites*3/4 {
 			return
 		}
-		if s.claimed == 0 && s.workers == 0 && !s.hungry {
+		if s.claimed == 0 && s.workers == 0 && !s.eligible {
 			s.silence()
 			delete(r.sites, key)
 		}
@@ -125,23 +125,23 @@ func (r *run) callAt(s *site, at time.Time) {
 // queueUp makes a site wait for its turn, behind those that wait already. The
 // caller holds r.mu.
 func (r *run) queueUp(s *site) {
-	if !s.hungry {
-		s.hungry = true
-		r.hungry = append(r.hungry, s)
+	if !s.eligible {
+		s.eligible = true
+		r.eligible = append(r.eligible, s)
 	}
 }
 
 // feed gives the sites that wait their turn, each one after the other. The
 // caller holds r.mu.
 func (r *run) feed() {
-	for n := len(r.hungry); n > 0 && len(r.hungry) > 0; n-- {
+	for n := len(r.eligible); n > 0 && len(r.eligible) > 0; n-- {
 		if r.busy >= r.limits().Connections || !r.agent.events.room() {
 			return
 		}
-		s := r.hungry[0]
-		r.hungry[0] = nil
-		r.hungry = r.hungry[1:]
-		s.hungry = false
+		s := r.eligible[0]
+		r.eligible[0] = nil
+		r.eligible = r.eligible[1:]
+		s.eligible = false
 		r.dispatch(s)
 	}
 }
@@ -157,7 +157,7 @@ func (r *run) attend(s *site, sh *shipment) {
 		s.workers--
 		r.busy--
 		sh = nil
-		if len(r.hungry) == 0 || turns < maxTurns {
+		if len(r.eligible) == 0 || turns < maxTurns {
 			if sh = r.turn(s); sh != nil {
 				s.workers++
 				r.busy++

@@ -1,0 +1,59 @@
+package delivery
+
+import (
+	"context"
+
+	"github.com/nexthop-mail/nexthop/delivery/internal/attempt"
+	"github.com/nexthop-mail/nexthop/delivery/internal/session"
+	"github.com/nexthop-mail/nexthop/internal/smtp"
+	"github.com/nexthop-mail/nexthop/mx"
+)
+
+// prepare makes of the fields what a Sender works with, once.
+func (s *Sender) prepare() {
+	s.sessions.Config = s.sessionConfig()
+	s.attempts = s.attemptConfig()
+	s.chooseRouter()
+	if o, ok := s.router.(HostObserver); ok {
+		s.attempts.Unreachable = o.Unreachable
+	}
+}
+
+// sessionConfig is how the Sender's sessions are made and kept.
+func (s *Sender) sessionConfig() session.Config {
+	c := session.Config{
+		Hello: s.Hello, Self: s.Self, Port: s.Port, TLS: s.TLS, TLSConfig: s.TLSConfig,
+		Dial: s.Dial, Source: s.Source, ConnectTimeout: s.ConnectTimeout, Timeouts: s.Timeouts.dialogue(),
+		MaxIdle: s.MaxIdle, IdleTimeout: s.IdleTimeout,
+	}
+	if s.Policy != nil {
+		c.Policy = func(ctx context.Context, route *mx.Route, host *mx.Host) (session.Policy, error) {
+			p, err := s.Policy.TLSPolicy(ctx, route, host)
+			return session.Policy(p), err
+		}
+	}
+	return c
+}
+
+// dialogue is the timeouts as package smtp has them.
+func (t Timeouts) dialogue() smtp.Timeouts {
+	return smtp.Timeouts{
+		Greeting: t.Greeting, Hello: t.Hello, StartTLS: t.StartTLS,
+		Auth: t.Auth, Mail: t.Mail, Rcpt: t.Rcpt, Data: t.Data, Write: t.Write,
+		Final: t.Final, Reset: t.Reset, Quit: t.Quit,
+	}
+}
+
+// attemptConfig is what the Sender's attempts have in common.
+func (s *Sender) attemptConfig() attempt.Config {
+	c := attempt.Config{
+		Sessions: &s.sessions, Content: s.Content.policy(),
+		MaxConnections: s.MaxConnections, MaxSessions: s.MaxSessions,
+	}
+	if s.Judge != nil {
+		c.Judge = func(stage attempt.Stage, code int, enhanced string) attempt.Verdict {
+			return attempt.Verdict(s.Judge(Stage(stage), code, enhanced))
+		}
+	}
+	return c
+}
