@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
+	"io/fs"
 	"maps"
 	"slices"
 
@@ -29,10 +31,22 @@ func (s *Spool) checkpointDue() bool {
 	return s.sinceCheckpoint > 4*max(s.segmentSize, s.checkpointSize)
 }
 
-// lastCheckpoint is for Close, where another pays.
-func (s *Spool) lastCheckpoint() error {
+// lastMaintenance is for Close: a merger that is due, so that programs that run
+// for a moment only do not leave a segment each, and a checkpoint, if it pays.
+func (s *Spool) lastMaintenance() error {
+	if s.byHand || s.failed() != nil {
+		return nil
+	}
 	s.mu.Lock()
-	due := s.failure == nil && !s.byHand && s.sinceCheckpoint > max(s.segmentSize/16, s.checkpointSize/4)
+	due := s.mergeDue
+	s.mu.Unlock()
+	if due {
+		if err := s.merge(context.Background()); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	due = s.sinceCheckpoint > max(s.segmentSize/16, s.checkpointSize/4)
 	s.mu.Unlock()
 	if !due {
 		return nil
@@ -89,19 +103,20 @@ func (s *Spool) useCheckpoint(number uint64, first *record.Table, size int64) er
 	s.mu.Lock()
 	s.checkpoint, s.checkpointSize = first.From, size
 	s.mu.Unlock()
-	list, err := s.fs.List()
-	for _, f := range list {
-		if n, ok := numberOf(f.Name, checkpointPrefix); ok && n < number {
-			_ = s.fs.Remove(f.Name)
-		}
-	}
-	return err
+	s.checkpoints = slices.DeleteFunc(s.checkpoints, func(old uint64) bool {
+		err := s.fs.Remove(fileName(checkpointPrefix, old))
+		return err == nil || errors.Is(err, fs.ErrNotExist)
+	})
+	s.checkpoints = append(s.checkpoints, number)
+	return nil
 }
 
 // writeCheckpoint writes and saves the file, and then sees to it that the log
 // is saved as far as what is in the file goes.
 func (s *Spool) writeCheckpoint(ctx context.Context, number uint64, first *record.Table) (int64, error) {
-	f, err := s.fs.Create(fileName(checkpointPrefix, number) + newSuffix)
+	f, err := s.files.another(func() (vfs.File, error) {
+		return s.fs.Create(fileName(checkpointPrefix, number) + newSuffix)
+	})
 	if err != nil {
 		return 0, writeError(err)
 	}

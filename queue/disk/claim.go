@@ -8,6 +8,7 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/index"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/vfs"
 )
 
 // claimed is what a lease keeps in memory of its delivery.
@@ -42,8 +43,9 @@ func (s *Spool) Claim(ctx context.Context, now time.Time, want queue.ClaimOption
 		return queue.Claimed{}, err
 	}
 	defer s.release(once)
-	for i := range picks {
-		s.readPick(&picks[i], &found)
+	if err := s.readPicks(now, picks, &found); err != nil {
+		s.giveUp(picks)
+		return queue.Claimed{}, err
 	}
 	if err := s.mark(once); err != nil {
 		s.giveUp(picks)
@@ -62,19 +64,30 @@ func atMostOnce(picks []pick) (slots []index.Slot) {
 	return slots
 }
 
-// readPick reads a leased delivery into what the claim returns.
-func (s *Spool) readPick(p *pick, found *queue.Claimed) {
-	d, m, err := s.readBoth(p.slot, p.entry.Message)
-	if errors.Is(err, queue.ErrNotFound) {
-		return // dropped meanwhile
+// readPicks reads leased deliveries into what the claim returns. Those for which
+// there is no descriptor are due again at once; the error says so where there is
+// none that could be read.
+func (s *Spool) readPicks(now time.Time, picks []pick, found *queue.Claimed) error {
+	var exhausted error
+	for i := range picks {
+		p := &picks[i]
+		d, m, err := s.readBoth(p.slot, p.entry.Message)
+		switch {
+		case errors.Is(err, queue.ErrNotFound): // dropped meanwhile
+		case vfs.IsExhausted(err):
+			s.giveUp(picks[i : i+1])
+			exhausted = err
+		case err != nil:
+			found.Unreadable = append(found.Unreadable, queue.Unreadable{Lease: p.lease, Err: err})
+		case s.keep(p, d):
+			found.Deliveries = append(found.Deliveries, deliveryOf(p, &d, &m))
+		}
 	}
-	if err != nil {
-		found.Unreadable = append(found.Unreadable, queue.Unreadable{Lease: p.lease, Err: err})
-		return
+	if exhausted != nil && len(found.Deliveries)+len(found.Unreadable) > 0 {
+		found.Next = now // for the others
+		return nil
 	}
-	if s.keep(p, d) {
-		found.Deliveries = append(found.Deliveries, deliveryOf(p, &d, &m))
-	}
+	return exhausted
 }
 
 // pick leases what the index finds.

@@ -5,8 +5,10 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 
 	"github.com/nexthop-mail/nexthop/queue"
@@ -76,7 +78,9 @@ func (w *contentWriter) stream(p []byte) (int, error) {
 }
 
 func (w *contentWriter) create() error {
-	f, err := w.s.fs.Create(fileName(contentPrefix, w.number))
+	f, err := w.s.files.another(func() (vfs.File, error) {
+		return w.s.fs.Create(fileName(contentPrefix, w.number))
+	})
 	if err != nil {
 		return err
 	}
@@ -183,9 +187,19 @@ func (c *content) Open() (io.ReadCloser, error) {
 }
 
 func (s *Spool) openLarge(number uint64, size int64) (io.ReadCloser, error) {
-	f, err := s.fs.Open(fileName(contentPrefix, number), false)
-	if err != nil {
+	f, err := s.files.another(func() (vfs.File, error) {
+		return s.fs.Open(fileName(contentPrefix, number), false)
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if !s.index.Has(number) { // it has left meanwhile
+			return nil, queue.ErrNotFound
+		}
 		return nil, fmt.Errorf("%w: %w", queue.ErrDamaged, err)
+	}
+	if err != nil {
+		return nil, err
 	}
 	h, err := record.ReadHeader(f, record.ContentFile)
 	if err == nil && h.Number != number {

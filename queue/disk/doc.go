@@ -39,6 +39,10 @@
 // messages concerned, and the others are not affected. Check names what is
 // damaged; Dump shows the records.
 //
+// A process without descriptors fails the calls that need one, with the system's
+// error; nothing is lost, and the spool goes on when there are some again. How many
+// it needs does not grow with the queue: see Options.OpenSegments.
+//
 // A Spool is safe for concurrent use. It has no goroutine of its own: one of the
 // callers who wait writes for the others. Maintenance, and saving what nobody
 // waits for, run for a moment now and then; Close waits for them.

@@ -13,6 +13,7 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/crashfs"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/index"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/vfs"
 )
 
 // life is a spool that is used at random while a model of what it must hold is
@@ -62,7 +63,7 @@ func (l *life) open() error {
 	return nil
 }
 
-func openByHand(fs *crashfs.FS, o Options) (*Spool, error) {
+func openByHand(fs vfs.FS, o Options) (*Spool, error) {
 	s, err := open(fs, o)
 	if err == nil {
 		s.byHand = true

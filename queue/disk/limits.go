@@ -3,6 +3,7 @@ package disk
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/nexthop-mail/nexthop/queue"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
@@ -16,6 +17,9 @@ const (
 	// MaxLargeContent is the greatest Options.LargeContent: what is less is read
 	// and written in one piece.
 	MaxLargeContent = 256 << 20
+
+	// MinOpenSegments is the least Options.OpenSegments other than zero.
+	MinOpenSegments = 4
 )
 
 // Places in a segment have 32 bits. A group of records is not split, so that a
@@ -43,14 +47,15 @@ var (
 func (o Options) check() error {
 	var list []error
 	for _, v := range []struct {
-		name      string
-		value, to int64
+		name            string
+		value, from, to int64
 	}{
-		{"SegmentSize", o.SegmentSize, MaxSegmentSize},
-		{"LargeContent", o.LargeContent, MaxLargeContent},
+		{"SegmentSize", o.SegmentSize, 1, MaxSegmentSize},
+		{"LargeContent", o.LargeContent, 1, MaxLargeContent},
+		{"OpenSegments", int64(o.OpenSegments), MinOpenSegments, math.MaxInt32},
 	} {
-		if v.value < 0 || v.value > v.to {
-			list = append(list, fmt.Errorf("Options.%s: %d is not from 0 to %d", v.name, v.value, v.to))
+		if v.value != 0 && (v.value < v.from || v.value > v.to) {
+			list = append(list, fmt.Errorf("Options.%s: %d is not from %d to %d", v.name, v.value, v.from, v.to))
 		}
 	}
 	return errors.Join(list...)

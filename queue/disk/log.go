@@ -8,6 +8,7 @@ import (
 
 	"github.com/nexthop-mail/nexthop/queue"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/vfs"
 )
 
 // write appends the batch to the log, all of it or nothing.
@@ -143,14 +144,22 @@ func (s *Spool) roll(bytes int64) error {
 		}
 	}
 	s.mu.Unlock()
+	old := g
 	g, err := s.createSegment(number, list)
+	if vfs.IsExhausted(err) && old != nil && old.size+bytes <= 2*maxGroup {
+		return nil // the old one will do, until there is a descriptor for another
+	}
 	if err != nil {
 		return err
+	}
+	if old != nil {
+		old.file.release()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.segments.add(g)
 	s.current, s.rollNow = g, false
+	s.mergeDue = len(s.crowd()) > 0
 	return nil
 }
 
@@ -165,7 +174,7 @@ func (s *Spool) createSegment(number uint64, list record.Segments) (*segment, er
 	head = first.Append(head, g.salt, record.HeaderSize)
 
 	name := fileName(segmentPrefix, number)
-	f, err := s.fs.Create(name)
+	f, err := s.files.create(name)
 	if err != nil {
 		return nil, writeError(err)
 	}

@@ -1,7 +1,10 @@
 package disk
 
 import (
+	"cmp"
 	"context"
+	"math/bits"
+	"slices"
 
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/index"
 )
@@ -11,7 +14,7 @@ import (
 // for. The lock is held.
 func (s *Spool) startMaintenance() {
 	if s.byHand || s.closed || s.maintaining || s.failure != nil ||
-		s.sinceMaintenance < s.segmentSize && !s.checkpointDue() {
+		s.sinceMaintenance < s.segmentSize && !s.checkpointDue() && !s.mergeDue {
 		return
 	}
 	s.maintaining = true
@@ -40,7 +43,7 @@ func (s *Spool) maintain(ctx context.Context) error {
 	for ctx.Err() == nil {
 		g := s.worst(tried)
 		if g == nil {
-			return nil
+			return s.merge(ctx)
 		}
 		tried[g] = true
 		if err := s.compact(ctx, g); err != nil {
@@ -48,6 +51,48 @@ func (s *Spool) maintain(ctx context.Context) error {
 		}
 	}
 	return ctx.Err()
+}
+
+// merge moves what is in segments of which there are too many.
+func (s *Spool) merge(ctx context.Context) error {
+	s.mu.Lock()
+	list := s.crowd()
+	s.mergeDue = false
+	s.mu.Unlock()
+	for _, g := range list {
+		if err := s.compact(ctx, g); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// maxAlike is how many small segments of about the same size there may be. Each
+// opening begins a segment, however little is written to it. Those that are merged
+// come to lie in one of another size, so that what is in them moves as often as
+// the logarithm of their number says.
+const maxAlike = 8
+
+// crowd returns the small segments of which there are too many of about the same
+// size. The lock is held.
+func (s *Spool) crowd() (list []*segment) {
+	if len(s.segments.byNumber) <= maxAlike {
+		return nil
+	}
+	alike := map[int][]*segment{}
+	for _, g := range s.segments.list {
+		if g != nil && g != s.current && !g.broken && len(g.from) == 0 && g.size < s.segmentSize/2 {
+			size := bits.Len64(uint64(g.size)>>10) / 2
+			alike[size] = append(alike[size], g)
+		}
+	}
+	for _, of := range alike {
+		if len(of) >= maxAlike {
+			list = append(list, of...)
+		}
+	}
+	slices.SortFunc(list, func(a, b *segment) int { return cmp.Compare(a.number, b.number) })
+	return list
 }
 
 // live is roughly how much of a segment is still needed, and useless how much

@@ -89,10 +89,7 @@ func (f *found) close() {
 }
 
 func (s *Spool) openSegment(f *found, number uint64, size int64) error {
-	file, err := s.fs.Open(fileName(segmentPrefix, number), false)
-	if err != nil {
-		return err
-	}
+	file := s.files.file(fileName(segmentPrefix, number))
 	h, err := record.ReadHeader(file, record.SegmentFile)
 	if err == nil && h.Number != number {
 		err = fmt.Errorf("header of another segment: %w", record.ErrDamaged)
@@ -296,4 +293,5 @@ func (s *Spool) numbers(f *found, u *usage) {
 	if len(f.checkpoints) > 0 {
 		s.nextCheckpoint = f.checkpoints[0] + 1
 	}
+	s.checkpoints = f.checkpoints
 }

@@ -44,7 +44,7 @@ func (s *Spool) forget() {
 }
 
 func (s *Spool) restoreFrom(name string, number uint64) (record.Place, error) {
-	file, err := s.fs.Open(name, false)
+	file, err := s.files.another(func() (vfs.File, error) { return s.fs.Open(name, false) })
 	if err != nil {
 		return record.Place{}, err
 	}

@@ -6,14 +6,13 @@ import (
 
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/index"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
-	"github.com/nexthop-mail/nexthop/queue/disk/internal/vfs"
 )
 
 // segment is one file of the log.
 type segment struct {
 	number uint64
 	slot   uint16   // its number in the index
-	file   vfs.File // nil where the file is missing
+	file   *logFile // nil where the file is missing
 	salt   uint64
 	size   int64  // up to the end of the last frame
 	saved  uint32 // how much is known to be on the disk, whole

@@ -29,6 +29,13 @@ type Options struct {
 	// own, at most MaxLargeContent; zero is DefaultLargeContent.
 	LargeContent int64
 
+	// OpenSegments is how many files of the log are open at a time, at least
+	// MinOpenSegments; zero is DefaultOpenSegments. Beside them the spool needs a
+	// descriptor for its directory and one for the lock, one for each content that
+	// is in a file of its own while it is read or written, and one while a
+	// checkpoint is written.
+	OpenSegments int
+
 	// MaxMessages is how many messages Put lets in before it answers
 	// queue.ErrFull; zero is no bound but the device's.
 	MaxMessages int
@@ -38,6 +45,7 @@ type Options struct {
 const (
 	DefaultSegmentSize  = 64 << 20
 	DefaultLargeContent = 256 << 10
+	DefaultOpenSegments = 32
 )
 
 // Spool is a queue in a directory. It is safe for concurrent use by goroutines;
@@ -45,6 +53,7 @@ const (
 type Spool struct {
 	fs          vfs.FS
 	lock        io.Closer
+	files       *files
 	segmentSize int64
 	largeFrom   int64
 	maxMessages int
@@ -86,12 +95,14 @@ type Spool struct {
 	rollNow          bool         // the next write begins a segment
 	applied          record.Place // the index has everything before it
 	checkpoint       record.Place // and the newest checkpoint everything before this
+	checkpoints      []uint64     // whose files are there; while only one takes any
 	checkpointSize   int64
 	sinceCheckpoint  int64      // bytes written to the log, and what its records cost to replay
 	sinceMaintenance int64      // bytes written, and those that became useless
 	problems         []Problem  // found by recover
 	ghosts           []*segment // retired ones of which a checkpoint speaks; while opening
 
+	mergeDue    bool // there are many small segments
 	maintaining bool
 	stop        context.CancelFunc // ends maintenance
 	stopped     context.Context
@@ -165,6 +176,10 @@ func newSpool(fs vfs.FS, o Options) *Spool {
 		nextSegment:    1,
 		nextCheckpoint: 1,
 	}
+	if o.OpenSegments == 0 {
+		o.OpenSegments = DefaultOpenSegments
+	}
+	s.files = newFiles(fs, o.OpenSegments)
 	s.nextMessage.Store(1)
 	if s.segmentSize == 0 {
 		s.segmentSize = DefaultSegmentSize
@@ -225,7 +240,7 @@ func (s *Spool) Close() error {
 	s.background.Wait()
 	err := s.save()
 	if err == nil {
-		err = s.lastCheckpoint()
+		err = s.lastMaintenance()
 	}
 	if err == nil {
 		s.markSaved()

@@ -16,7 +16,9 @@ func (s *Spool) saveTail(u *usage) error {
 	if !ok {
 		return nil
 	}
-	w, err := s.fs.Open(fileName(segmentPrefix, g.number), true)
+	w, err := s.files.another(func() (vfs.File, error) {
+		return s.fs.Open(fileName(segmentPrefix, g.number), true)
+	})
 	if err != nil {
 		return err
 	}

@@ -9,21 +9,25 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 )
 
 // OS returns the directory dir of the operating system's file system, which
 // must exist.
-func OS(dir string) FS { return osFS{dir} }
+func OS(dir string) FS { return &osFS{dir: dir} }
 
-type osFS struct{ dir string }
+type osFS struct {
+	dir    string
+	handle atomic.Pointer[os.File] // of the directory, while the lock is held
+}
 
-func (o osFS) path(name string) string { return filepath.Join(o.dir, name) }
+func (o *osFS) path(name string) string { return filepath.Join(o.dir, name) }
 
-func (o osFS) Create(name string) (File, error) {
+func (o *osFS) Create(name string) (File, error) {
 	return openOS(o.path(name), os.O_RDWR|os.O_CREATE|os.O_EXCL)
 }
 
-func (o osFS) Open(name string, write bool) (File, error) {
+func (o *osFS) Open(name string, write bool) (File, error) {
 	if write {
 		return openOS(o.path(name), os.O_RDWR)
 	}
@@ -38,11 +42,11 @@ func openOS(path string, flag int) (File, error) {
 	return osFile{f}, nil
 }
 
-func (o osFS) Rename(from, to string) error { return os.Rename(o.path(from), o.path(to)) }
+func (o *osFS) Rename(from, to string) error { return os.Rename(o.path(from), o.path(to)) }
 
-func (o osFS) Remove(name string) error { return os.Remove(o.path(name)) }
+func (o *osFS) Remove(name string) error { return os.Remove(o.path(name)) }
 
-func (o osFS) List() ([]Info, error) {
+func (o *osFS) List() ([]Info, error) {
 	entries, err := os.ReadDir(o.dir)
 	if err != nil {
 		return nil, err
@@ -65,14 +69,38 @@ func (o osFS) List() ([]Info, error) {
 	return list, nil
 }
 
-func (o osFS) SyncDir() error { return syncDir(o.dir) }
+func (o *osFS) SyncDir() error {
+	if d := o.handle.Load(); d != nil {
+		return d.Sync()
+	}
+	return syncDir(o.dir)
+}
 
-func (o osFS) Lock(name string) (io.Closer, error) {
+func (o *osFS) Lock(name string) (io.Closer, error) {
 	c, err := lockFile(o.path(name))
 	if err != nil {
 		return nil, fmt.Errorf("lock %s: %w", o.path(name), err)
 	}
-	return c, nil
+	d, err := openDir(o.dir)
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	o.handle.Store(d)
+	return &lock{c, o}, nil
+}
+
+// lock is the lock with what is kept open for as long as it is held.
+type lock struct {
+	io.Closer
+	fs *osFS
+}
+
+func (l *lock) Close() error {
+	err := l.Closer.Close()
+	if d := l.fs.handle.Swap(nil); d != nil {
+		_ = d.Close()
+	}
+	return err
 }
 
 type osFile struct{ *os.File }

@@ -11,6 +11,8 @@ import (
 
 func fullErrors() []error { return []error{syscall.ENOSPC, syscall.EDQUOT} }
 
+func exhaustedErrors() []error { return []error{syscall.EMFILE, syscall.ENFILE} }
+
 // lockFile takes flock, which ends with the process and is not shared with
 // another open of the same file, not even in this process.
 func lockFile(path string) (io.Closer, error) {
@@ -28,8 +30,10 @@ func lockFile(path string) (io.Closer, error) {
 	return f, nil
 }
 
+func openDir(dir string) (*os.File, error) { return os.Open(dir) }
+
 func syncDir(dir string) error {
-	d, err := os.Open(dir)
+	d, err := openDir(dir)
 	if err != nil {
 		return err
 	}

@@ -8,12 +8,15 @@ import (
 )
 
 const (
+	errTooManyOpenFiles = syscall.Errno(4)
 	errSharingViolation = syscall.Errno(32)
 	errHandleDiskFull   = syscall.Errno(39)
 	errDiskFull         = syscall.Errno(112)
 )
 
 func fullErrors() []error { return []error{errDiskFull, errHandleDiskFull} }
+
+func exhaustedErrors() []error { return []error{errTooManyOpenFiles} }
 
 // lockFile opens the file without sharing it: the next to open it fails for as
 // long as this handle lives, and the system closes it with the process.
@@ -33,6 +36,9 @@ func lockFile(path string) (io.Closer, error) {
 	}
 	return os.NewFile(uintptr(h), path), nil
 }
+
+// openDir opens nothing: syncDir needs nothing.
+func openDir(string) (*os.File, error) { return nil, nil }
 
 // syncDir does nothing: NTFS logs changes of a directory by itself, and
 // Windows has no call that flushes one.

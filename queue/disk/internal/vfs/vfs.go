@@ -6,6 +6,7 @@ package vfs
 import (
 	"errors"
 	"io"
+	"slices"
 )
 
 // FS is one flat directory.
@@ -30,7 +31,8 @@ type FS interface {
 	// SyncDir makes creations, renames and removals durable.
 	SyncDir() error
 	// Lock takes the named lock until the closer is closed or the process
-	// ends, or fails with ErrLocked at once.
+	// ends, or fails with ErrLocked at once. For as long as it is held, SyncDir
+	// needs no descriptor.
 	Lock(name string) (io.Closer, error)
 }
 
@@ -59,13 +61,14 @@ type Info struct {
 // ErrLocked says that somebody else holds the lock.
 var ErrLocked = errors.New("vfs: locked by another process")
 
+// IsExhausted reports whether err says that the process or the system has no
+// descriptor left. It passes when others are closed.
+func IsExhausted(err error) bool { return isAny(err, exhaustedErrors()) }
+
 // IsFull reports whether err says that there is no space left, or none left
 // for this user.
-func IsFull(err error) bool {
-	for _, full := range fullErrors() {
-		if errors.Is(err, full) {
-			return true
-		}
-	}
-	return false
+func IsFull(err error) bool { return isAny(err, fullErrors()) }
+
+func isAny(err error, list []error) bool {
+	return slices.ContainsFunc(list, func(e error) bool { return errors.Is(err, e) })
 }

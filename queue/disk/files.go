@@ -1,0 +1,246 @@
+package disk
+
+import (
+	"io/fs"
+	"slices"
+	"sync"
+
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/vfs"
+)
+
+// files are the files of the log that are open. Each is opened when it is needed
+// and stays open until another needs its descriptor: the one used longest ago
+// gives its up. The one that is written to keeps its own.
+type files struct {
+	fs   vfs.FS
+	most int
+
+	mu    sync.Mutex
+	idle  sync.Cond // a descriptor may be had
+	open  []*logFile
+	taken int // descriptors, of open files and of those that are being opened
+	uses  uint64
+}
+
+func newFiles(fs vfs.FS, most int) *files {
+	f := &files{fs: fs, most: most}
+	f.idle.L = &f.mu
+	return f
+}
+
+// logFile is the file of one segment, open or not. Its methods are safe for
+// concurrent use.
+type logFile struct {
+	files  *files
+	name   string
+	file   vfs.File // nil if it is not open
+	kept   bool     // it does not give its descriptor up
+	users  int
+	used   uint64 // when it was, in uses of all files
+	closed bool
+}
+
+var _ vfs.File = (*logFile)(nil)
+
+// file is a file that is there, to be read.
+func (p *files) file(name string) *logFile { return &logFile{files: p, name: name} }
+
+// create makes a file that keeps its descriptor until release.
+func (p *files) create(name string) (*logFile, error) {
+	file, err := p.descriptor(func() (vfs.File, error) { return p.fs.Create(name) })
+	if err != nil {
+		return nil, err
+	}
+	f := &logFile{files: p, name: name, file: file, kept: true}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.open = append(p.open, f)
+	return f, nil
+}
+
+// descriptor opens something when there is a descriptor for it: others that are
+// not in use give theirs up, by the bound or because the system has none left.
+func (p *files) descriptor(open func() (vfs.File, error)) (vfs.File, error) {
+	p.mu.Lock()
+	for p.taken >= p.most {
+		if old := p.giveUp(); old != nil {
+			p.mu.Unlock()
+			_ = old.Close()
+			p.mu.Lock()
+			continue
+		}
+		p.idle.Wait()
+	}
+	p.taken++
+	p.mu.Unlock()
+	file, err := p.another(open)
+	if err != nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.taken--
+		p.idle.Signal()
+	}
+	return file, err
+}
+
+// another opens something that is not bounded: if the system has no descriptor
+// left, one that is not in use is given up for it.
+func (p *files) another(open func() (vfs.File, error)) (vfs.File, error) {
+	for {
+		file, err := open()
+		if err == nil || !vfs.IsExhausted(err) {
+			return file, err
+		}
+		p.mu.Lock()
+		old := p.giveUp()
+		p.mu.Unlock()
+		if old == nil {
+			return nil, err
+		}
+		_ = old.Close()
+	}
+}
+
+// giveUp takes the descriptor of the file used longest ago, nil where all are in
+// use. The lock is held.
+func (p *files) giveUp() vfs.File {
+	at := -1
+	for i, f := range p.open {
+		if f.users == 0 && !f.kept && (at < 0 || f.used < p.open[at].used) {
+			at = i
+		}
+	}
+	if at < 0 {
+		return nil
+	}
+	f := p.open[at]
+	return p.take(f)
+}
+
+// take takes a file's descriptor. The lock is held.
+func (p *files) take(f *logFile) vfs.File {
+	if i := slices.Index(p.open, f); i >= 0 {
+		p.open = slices.Delete(p.open, i, i+1)
+	}
+	file := f.file
+	f.file = nil
+	p.taken--
+	return file
+}
+
+// begin opens the file if it is not open, and keeps it so until end.
+func (f *logFile) begin() (vfs.File, error) {
+	p := f.files
+	for {
+		p.mu.Lock()
+		if f.closed {
+			p.mu.Unlock()
+			return nil, &fs.PathError{Op: "use", Path: f.name, Err: fs.ErrClosed}
+		}
+		if f.file != nil {
+			f.users++
+			p.uses++
+			f.used = p.uses
+			file := f.file
+			p.mu.Unlock()
+			return file, nil
+		}
+		p.mu.Unlock()
+		file, err := p.descriptor(func() (vfs.File, error) { return p.fs.Open(f.name, false) })
+		if err != nil {
+			return nil, err
+		}
+		p.mu.Lock()
+		extra := f.file != nil || f.closed // somebody else was faster
+		if extra {
+			p.taken--
+			p.idle.Signal()
+		} else {
+			f.file = file
+			p.open = append(p.open, f)
+		}
+		p.mu.Unlock()
+		if extra {
+			_ = file.Close()
+		}
+	}
+}
+
+func (f *logFile) end() {
+	p := f.files
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if f.users--; f.users == 0 {
+		p.idle.Signal()
+	}
+}
+
+// release has a file that was created give its descriptor up like any other.
+func (f *logFile) release() {
+	f.files.mu.Lock()
+	defer f.files.mu.Unlock()
+	f.kept = false
+	f.files.idle.Signal()
+}
+
+func (f *logFile) ReadAt(b []byte, off int64) (int, error) {
+	file, err := f.begin()
+	if err != nil {
+		return 0, err
+	}
+	defer f.end()
+	return file.ReadAt(b, off)
+}
+
+func (f *logFile) WriteAt(b []byte, off int64) (int, error) {
+	file, err := f.begin()
+	if err != nil {
+		return 0, err
+	}
+	defer f.end()
+	return file.WriteAt(b, off)
+}
+
+func (f *logFile) Truncate(size int64) error {
+	file, err := f.begin()
+	if err != nil {
+		return err
+	}
+	defer f.end()
+	return file.Truncate(size)
+}
+
+func (f *logFile) Sync() error {
+	file, err := f.begin()
+	if err != nil {
+		return err
+	}
+	defer f.end()
+	return file.Sync()
+}
+
+func (f *logFile) Size() (int64, error) {
+	file, err := f.begin()
+	if err != nil {
+		return 0, err
+	}
+	defer f.end()
+	return file.Size()
+}
+
+// Close gives the descriptor up for good. Nobody may use the file any more.
+func (f *logFile) Close() error {
+	p := f.files
+	p.mu.Lock()
+	f.closed = true
+	var file vfs.File
+	if f.file != nil {
+		file = p.take(f)
+		p.idle.Signal()
+	}
+	p.mu.Unlock()
+	if file == nil {
+		return nil
+	}
+	return file.Close()
+}
