@@ -26,6 +26,7 @@ type options struct {
 	events       string
 	http         string
 	checkRoutes  bool
+	postmaster   string
 	cert, key    string
 }
 
@@ -51,6 +52,7 @@ func parseFlags(args []string, stderr io.Writer) (*options, error) {
 	fs.StringVar(&o.events, "events", "", "append one JSON object a line to `FILE` (-: standard output; SIGHUP opens it again)")
 	fs.StringVar(&o.http, "http", "", "`ADDR` of /metrics, /healthz and a dashboard")
 	fs.BoolVar(&o.checkRoutes, "check-routes", false, "ask DNS at RCPT, and refuse domains that do not exist or take no mail")
+	fs.StringVar(&o.postmaster, "postmaster", "", "`ADDRESS` that mail for the postmaster of this host goes to (default: postmaster of the first -relay-domain, else of this host)")
 	fs.StringVar(&o.cert, "cert", "", "certificate `FILE` (PEM) to offer STARTTLS with")
 	fs.StringVar(&o.key, "key", "", "key `FILE` (PEM) of -cert")
 	if err := cli.Parse(fs, args, stderr, "relay [flags]\n       relay queue [-queue WHERE] list|show ID|flush [DOMAIN]|hold ID|release ID|drop ID [-json]"); err != nil {
@@ -80,7 +82,25 @@ func (o *options) check() error {
 	if _, err := o.policy(); err != nil {
 		return err
 	}
+	if err := queue.Check(&queue.Message{
+		Recipients: []queue.Recipient{{Address: o.postmasterAt("localhost")}}, Content: queue.String(""),
+	}); err != nil {
+		return cli.Usage("-postmaster: %v", err)
+	}
 	return o.Check()
+}
+
+// postmasterAt is where mail for the postmaster of this host goes; host is its name.
+func (o *options) postmasterAt(host string) string {
+	if o.postmaster != "" {
+		return o.postmaster
+	}
+	for _, d := range o.relayDomains {
+		if !strings.HasPrefix(d, ".") {
+			return "postmaster@" + d
+		}
+	}
+	return "postmaster@" + host
 }
 
 // settings are those of the agent.

@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery"
 	"github.com/nexthop-mail/nexthop/examples/internal/smtpd"
@@ -14,17 +16,48 @@ import (
 
 // intake hands received messages to the agent.
 type intake struct {
-	agent  *delivery.Agent
-	broken func(error) // told that the queue is of no use any more
+	agent      *delivery.Agent
+	sender     *delivery.Sender
+	postmaster string
+	broken     func(error) // told that the queue is of no use any more
 }
 
 // message takes a message: the answer is 250 only when the queue has it for good.
 func (i *intake) message(ctx context.Context, t *smtpd.Transaction, content queue.Content) smtpd.Reply {
-	id, err := i.agent.Submit(ctx, t.Message(content))
+	m := t.Message(content)
+	id, err := i.keepForPostmaster(ctx, m)
+	if err == nil && len(m.Recipients) > 0 {
+		id, err = i.agent.Submit(ctx, m)
+	}
 	if errors.Is(err, disk.ErrFailed) {
 		i.broken(err)
 	}
 	return answer(id, err)
+}
+
+// keepForPostmaster takes the postmaster from the recipients where there is no way to
+// him: nobody has said where he reads mail, and this host has no mailboxes. Such mail is
+// not sent back to those who have something to tell him; it is held in the queue, for
+// whoever looks into that ("relay queue list", and release once there is a way).
+func (i *intake) keepForPostmaster(ctx context.Context, m *queue.Message) (id string, err error) {
+	isHis := func(r queue.Recipient) bool { return r.Address == i.postmaster }
+	at := slices.IndexFunc(m.Recipients, isHis)
+	if at < 0 {
+		return "", nil
+	}
+	e, _ := errors.AsType[*delivery.Error](i.sender.CheckRoute(ctx, m.From, i.postmaster))
+	if e == nil || e.Temporary() {
+		return "", nil
+	}
+	kept := *m
+	kept.Recipients = []queue.Recipient{m.Recipients[at]}
+	kept.NotBefore = time.Now().Add(time.Hour) // not before it is held
+	if id, err = i.agent.Submit(ctx, &kept); err != nil {
+		return "", err
+	}
+	m.Recipients = slices.DeleteFunc(slices.Clone(m.Recipients), isHis)
+	_ = i.agent.Hold(ctx, id) // else it is tried after an hour, and its sender told
+	return id, nil
 }
 
 // answer is the reply to a message that was submitted.

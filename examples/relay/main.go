@@ -8,6 +8,15 @@
 // domains from everybody (-relay-domain), which is the role of a secondary MX. A
 // message is answered 250 when its queue has it durably.
 //
+// Mail for its postmaster is taken from everybody, and goes to -postmaster, else to the
+// postmaster of the first -relay-domain, else of this host; where there is no way to
+// that, it is held in the queue.
+//
+// What a client can make it hold in memory is bounded: a session has 128 KiB of buffers,
+// 256 KiB of envelope and 256 KiB of content; one client that is not trusted has 200
+// sessions, and 8 MiB of envelopes and contents in them; all such clients have 32 MiB of
+// these, all clients 64 MiB in a thousand sessions, which is 189 MiB with their buffers.
+//
 // What it does is the library's: policy.go decides who may send to whom, intake.go
 // hands messages to a delivery.Agent, and relay.go puts the parts together.
 package main

@@ -25,7 +25,7 @@ type policy struct {
 
 // recipient decides on one RCPT.
 func (p *policy) recipient(ctx context.Context, t *smtpd.Transaction, r *queue.Recipient, destination string) smtpd.Reply {
-	if !p.isTrusted(t.Client) && !p.isRelayDomain(destination) {
+	if !t.Trusted && !p.isRelayDomain(destination) {
 		return smtpd.Reply{Code: 550, Enhanced: "5.7.1", Text: "relaying denied"}
 	}
 	if p.sender != nil {

@@ -95,9 +95,10 @@ func assemble(o *options, stdout, stderr io.Writer) (*parts, error) {
 			p.journal.write(&e)
 		},
 	}
-	in := &intake{agent: p.agent, broken: p.giveUp}
+	in := &intake{agent: p.agent, sender: sender, postmaster: o.postmasterAt(name), broken: p.giveUp}
 	p.server = &smtpd.Server{
 		Name: name, MaxSize: o.maxSize, TLS: certificate, TempDir: p.dir,
+		Trusted: rules.isTrusted, Names: o.Self, Postmaster: in.postmaster,
 		Rcpt: rules.recipient, Data: in.message,
 	}
 	if err := p.listen(o); err != nil {

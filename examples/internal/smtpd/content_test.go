@@ -2,7 +2,6 @@ package smtpd
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"regexp"
 	"strings"
@@ -58,7 +57,7 @@ func TestContent(t *testing.T) {
 					continue
 				}
 				c := r.begin(t)
-				go func() { _, _ = io.WriteString(c, chunks(content, n)) }() // a failure is a reply that does not come
+				go c.write(chunks(content, n))
 				for range len(strings.Split(chunks(content, n), "BDAT ")) - 2 {
 					c.want("250 2.0.0 go on")
 				}
@@ -101,7 +100,7 @@ func TestSmuggling(t *testing.T) {
 				c := r.begin(t)
 				text := "text" + end + "text\r\n"
 				before := len(r.all())
-				go func() { _, _ = c.Write([]byte(chunks(text, n))) }()
+				go c.write(chunks(text, n))
 				reply := "250 2.0.0 go on"
 				for strings.HasPrefix(reply, "250 2.0.0 go on") {
 					reply = c.reply()
@@ -144,6 +143,39 @@ func TestTooLarge(t *testing.T) {
 	if n := len(r.all()); n != 1 {
 		t.Errorf("%d messages, want 1", n)
 	}
+}
+
+// TestMixed: a transaction whose content has begun to come by BDAT takes no DATA and
+// no further recipient (RFC 3030 section 2), and goes on as if nothing had been said.
+func TestMixed(t *testing.T) {
+	for name, between := range map[string][]string{
+		"EXT-13 DATA after BDAT":           {"DATA\r\n", "503 5.5.1"},
+		"EXT-13 RCPT after BDAT":           {"RCPT TO:<late@example.com>\r\n", "503 5.5.1"},
+		"EXT-13 MAIL after BDAT":           {"MAIL FROM:<evil@example.org>\r\n", "503 5.5.1"},
+		"EXT-13 DATA after an empty chunk": {"BDAT 0\r\nDATA\r\n", "250", "503 5.5.1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := start(t, &Server{})
+			c := r.begin(t)
+			c.say("BDAT 3\r\na\r\n" + between[0] + "BDAT 3 LAST\r\nb\r\n")
+			c.want(append(append([]string{"250 2.0.0 go on"}, between[1:]...), "250 2.0.0 taken")...)
+			m := r.all()
+			if len(m) != 1 || len(m[0].Recipients) != 1 || cut(t, m[0].content) != "a\r\nb\r\n" {
+				t.Errorf("%+v", m)
+			}
+		})
+	}
+	t.Run("EXT-13 RSET ends it", func(t *testing.T) {
+		r := start(t, &Server{})
+		c := r.begin(t)
+		c.say("BDAT 3\r\na\r\nRSET\r\nDATA\r\n" + envelope[len("EHLO me\r\n"):] + "DATA\r\n")
+		c.want("250", "250", "503", "250", "250", "354")
+		c.say("b\r\n.\r\n")
+		c.want("250")
+		if m := r.all(); len(m) != 1 || cut(t, m[0].content) != "b\r\n" {
+			t.Errorf("%+v", m)
+		}
+	})
 }
 
 // TestReceived looks at the trace field.

@@ -43,7 +43,7 @@ func (s *session) data(ctx context.Context, argument string) {
 // open begins content with our Received field.
 func (s *session) open() {
 	header := s.tx.received(s.server.Name, time.Now())
-	s.body = newSpool(s.server.TempDir, header, s.server.maxSize())
+	s.body = newSpool(s.server.TempDir, s.holder, header, s.server.maxSize())
 }
 
 // lost ends a session whose client went away or is too slow.
@@ -127,6 +127,9 @@ func (s *session) take(ctx context.Context) {
 		r = s.server.Data(ctx, s.tx, s.body.content())
 	}
 	s.wire.reply(r)
+	if !r.Failed() {
+		s.mistakes, s.rejected, s.idle = 0, 0, 0
+	}
 	s.reset()
 }
 

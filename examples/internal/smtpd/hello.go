@@ -29,25 +29,31 @@ func (s *session) helo(name string) {
 }
 
 // greet notes who the client says it is, and forgets a transaction (RFC 5321 section
-// 4.1.4).
+// 4.1.4). What a trusted client says is taken whatever it is, nothing included.
 func (s *session) greet(name string, extended bool) bool {
-	if !isHelloName(name) {
+	if !s.trusted && !isHelloName(name) {
 		s.refuse(501, "5.5.4", "a domain or an address literal is required")
 		return false
 	}
 	s.reset()
-	s.hello, s.extended = name, extended
+	s.begun, s.hello, s.extended = true, strings.Clone(name[:min(len(name), maxHello)]), extended
 	return true
 }
 
-// isHelloName lets in what stands in a Received field without harm: a name is not
-// refused for not being one (RFC 5321 section 4.1.4).
+const maxHello = 255
+
+// isHelloName lets in what comes near a name or a literal: one is not refused for not
+// being one (RFC 5321 section 4.1.4).
 func isHelloName(name string) bool {
 	for _, c := range []byte(name) {
-		letter := c|0x20 >= 'a' && c|0x20 <= 'z' || c >= '0' && c <= '9' || c >= 0x80
-		if !letter && !strings.ContainsRune("-._[]:", rune(c)) {
+		if !isPlain(c) && c < 0x80 {
 			return false
 		}
 	}
-	return name != "" && len(name) <= 255
+	return name != "" && len(name) <= maxHello
+}
+
+// isPlain reports whether an octet can stand in a name of our Received field.
+func isPlain(c byte) bool {
+	return isLetter(rune(c)) || c >= '0' && c <= '9' || strings.IndexByte("-._[]:", c) >= 0
 }

@@ -11,26 +11,24 @@ import (
 
 func (s *session) mail(argument string) {
 	switch {
-	case s.hello == "":
+	case !s.begun:
 		s.refuse(503, "5.5.1", "EHLO first")
 		return
 	case s.tx != nil:
 		s.refuse(503, "5.5.1", "one transaction at a time")
 		return
 	}
-	path, parameters, err := cutPath(argument, "FROM:")
+	path, parameters, err := cutPath(argument, "FROM", s.trusted)
 	if err != nil {
 		s.refuse(501, "5.5.4", err.Error())
 		return
 	}
 	t := &Transaction{
-		Client: s.client, Hello: s.hello, Secure: s.secure, Extended: s.extended, From: path,
+		Client: s.client, Trusted: s.trusted, Hello: s.hello, Secure: s.secure, Extended: s.extended, From: strings.Clone(path),
 	}
-	for _, p := range parameters {
-		if r := t.mailParameter(p); r.Failed() {
-			s.refuse(r.Code, r.Enhanced, r.Text)
-			return
-		}
+	if r := t.mailParameters(parameters); r.Failed() {
+		s.refuse(r.Code, r.Enhanced, r.Text)
+		return
 	}
 	if r := s.reversePath(t); r.Failed() {
 		s.refuse(r.Code, r.Enhanced, r.Text)
@@ -59,37 +57,66 @@ func (s *session) reversePath(t *Transaction) Reply {
 }
 
 func (s *session) rcpt(ctx context.Context, argument string) {
-	if s.tx == nil || s.body != nil {
+	switch {
+	case s.tx == nil || s.body != nil:
 		s.refuse(503, "5.5.1", "MAIL first")
 		return
+	case len(s.tx.Recipients) >= s.server.maxRecipients(), s.envelope >= maxEnvelope:
+		s.say(452, "4.5.3", "enough recipients: send to those, then to the others")
+		return
+	case s.rejected >= maxRejected && !s.trusted:
+		s.enoughRejected()
+		return
 	}
-	path, parameters, err := cutPath(argument, "TO:")
+	path, parameters, err := cutPath(argument, "TO", s.trusted)
 	if err != nil {
-		s.refuse(501, "5.5.4", err.Error())
+		s.reject(Reply{501, "5.5.4", err.Error()})
 		return
 	}
-	rcpt := queue.Recipient{Address: path}
-	for _, p := range parameters {
-		if r := recipientParameter(&rcpt, p); r.Failed() {
-			s.refuse(r.Code, r.Enhanced, r.Text)
-			return
-		}
-	}
-	if r := s.recipient(ctx, &rcpt); r.Failed() {
-		s.refuse(r.Code, r.Enhanced, r.Text)
+	rcpt := queue.Recipient{Address: strings.Clone(path)}
+	if r := recipientParameters(&rcpt, parameters); r.Failed() {
+		s.reject(r)
 		return
 	}
+	destination, r := s.recipient(ctx, &rcpt)
+	if r.Failed() {
+		s.reject(r)
+		return
+	}
+	cost := int64(recipientCost + len(rcpt.Address) + len(rcpt.OriginalType) + len(rcpt.Original))
+	if !s.holder.hold(cost) {
+		s.say(452, "4.3.1", "no room for more recipients of this client now")
+		return
+	}
+	s.envelope += cost
 	s.tx.Recipients = append(s.tx.Recipients, rcpt)
+	s.tx.destination = destination
 	s.say(250, "2.1.5", "ok")
 }
 
-// recipient looks at what RCPT said, and asks the server's user about it.
-func (s *session) recipient(ctx context.Context, rcpt *queue.Recipient) Reply {
-	if len(s.tx.Recipients) >= s.server.maxRecipients() {
-		return Reply{452, "4.5.3", "too many recipients"}
+// reject refuses a recipient. That is no mistake that could end the session: others
+// may have been taken, and are to get the message.
+func (s *session) reject(r Reply) {
+	s.rejected++
+	s.wire.reply(r)
+}
+
+// enoughRejected answers a stranger who goes on naming recipients though so many were
+// refused that he seems to be guessing. Nobody is asked about them any more.
+func (s *session) enoughRejected() {
+	if len(s.tx.Recipients) > 0 {
+		s.say(452, "4.5.3", "too many recipients were refused: send to those that were taken")
+		return
 	}
-	if strings.EqualFold(rcpt.Address, "postmaster") {
-		rcpt.Address = "postmaster@" + s.server.Name // RFC 5321 section 4.5.1
+	s.say(421, "4.7.0", "too many recipients were refused")
+	s.over = true
+}
+
+// recipient looks at what RCPT said, and asks the server's user about it.
+func (s *session) recipient(ctx context.Context, rcpt *queue.Recipient) (destination string, r Reply) {
+	postmaster := s.server.isPostmaster(rcpt.Address, s.wire)
+	if postmaster {
+		rcpt.Address = s.server.postmaster()
 	}
 	parts, err := queue.Split(&queue.Message{
 		Recipients: []queue.Recipient{*rcpt}, Content: queue.String(""),
@@ -99,15 +126,18 @@ func (s *session) recipient(ctx context.Context, rcpt *queue.Recipient) Reply {
 		if bad, ok := errors.AsType[*queue.MessageError](err); ok {
 			enhanced, err = bad.Enhanced, bad.Err
 		}
-		return Reply{553, enhanced, "no address mail can be sent to: " + err.Error()}
+		return "", Reply{553, enhanced, "no address mail can be sent to: " + err.Error()}
 	}
-	if !isASCII(rcpt.Address) && !s.tx.UTF8 {
-		return Reply{553, "5.6.7", "an address beyond ASCII needs SMTPUTF8"}
+	destination = parts[0].Destination
+	switch {
+	case postmaster:
+		return destination, Reply{}
+	case !isASCII(rcpt.Address) && !s.tx.UTF8:
+		return "", Reply{553, "5.6.7", "an address beyond ASCII needs SMTPUTF8"}
+	case s.server.Rcpt == nil:
+		return destination, Reply{}
 	}
-	if s.server.Rcpt == nil {
-		return Reply{}
-	}
-	return s.server.Rcpt(ctx, s.tx, rcpt, parts[0].Destination)
+	return destination, s.server.Rcpt(ctx, s.tx, rcpt, destination)
 }
 
 func cause(e *queue.MessageError) string {

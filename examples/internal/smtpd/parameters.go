@@ -1,6 +1,7 @@
 package smtpd
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -12,21 +13,58 @@ var (
 	notOffered = Reply{555, "5.5.4", "a parameter that is not offered"}
 )
 
-// mailParameter takes one parameter of MAIL (RFC 5321 section 4.1.1.11).
-func (t *Transaction) mailParameter(p string) Reply {
-	name, value, given := strings.Cut(p, "=")
-	switch name = strings.ToUpper(name); name {
+var twice = Reply{501, "5.5.4", "a parameter is given twice"}
+
+// mailParameters takes the parameters of MAIL.
+func (t *Transaction) mailParameters(list []string) Reply {
+	return each(list, t.mailParameter)
+}
+
+// recipientParameters takes the parameters of RCPT.
+func recipientParameters(r *queue.Recipient, list []string) Reply {
+	return each(list, func(name, value string, given bool) Reply { return recipientParameter(r, name, value) })
+}
+
+// each takes parameters one by one, each once (RFC 5321 section 4.1.1.11).
+func each(list []string, take func(name, value string, given bool) Reply) Reply {
+	var seen [8]string
+	for i, p := range list {
+		name, value, given := strings.Cut(p, "=")
+		name = strings.ToUpper(name)
+		if i >= len(seen) {
+			return notOffered // there are not so many
+		}
+		if slices.Contains(seen[:i], name) {
+			return twice
+		}
+		seen[i] = name
+		if r := take(name, value, given); r.Failed() {
+			return r
+		}
+	}
+	return Reply{}
+}
+
+// mailParameter takes one parameter of MAIL. SIZE and BODY are hints, which are found
+// out anyway: of trusted clients they may be anything.
+func (t *Transaction) mailParameter(name, value string, given bool) Reply {
+	switch name {
 	case "SIZE":
 		n, err := strconv.ParseInt(value, 10, 64)
-		if err != nil || n < 0 || len(value) > 20 {
+		if bad := err != nil || n < 0 || len(value) > 20; !bad {
+			t.Size = n
+		} else if !t.Trusted {
 			return badValue
 		}
-		t.Size = n
 	case "BODY":
 		switch strings.ToUpper(value) {
 		case "7BIT", "8BITMIME":
-		default:
+		case "BINARYMIME": // has lines of its own, which no hint makes ours
 			return badValue
+		default:
+			if !t.Trusted {
+				return badValue
+			}
 		}
 	case "SMTPUTF8", "REQUIRETLS":
 		if given || name == "REQUIRETLS" && !t.Secure {
@@ -48,7 +86,7 @@ func (t *Transaction) mailParameter(p string) Reply {
 		if !ok || id == "" || len(id) > 100 || !isPrintable(id) { // RFC 3461 section 4.4
 			return badValue
 		}
-		t.EnvelopeID = id
+		t.EnvelopeID = strings.Clone(id)
 	case "AUTH":
 		// RFC 4954 section 5: nobody here is trusted to say so, and it may be ignored.
 	default:
@@ -58,24 +96,20 @@ func (t *Transaction) mailParameter(p string) Reply {
 }
 
 // recipientParameter takes one parameter of RCPT (RFC 3461 section 4).
-func recipientParameter(r *queue.Recipient, p string) Reply {
-	name, value, _ := strings.Cut(p, "=")
-	switch strings.ToUpper(name) {
+func recipientParameter(r *queue.Recipient, name, value string) Reply {
+	switch name {
 	case "NOTIFY":
 		n, ok := parseNotify(value)
-		if !ok || r.Notify != 0 {
+		if !ok {
 			return badValue
 		}
 		r.Notify = n
 	case "ORCPT":
-		kind, address, ok := strings.Cut(value, ";")
-		if ok {
-			address, ok = decodeXtext(address)
-		}
-		if !ok || kind == "" || address == "" || len(value) > 500 || !isPrintable(address) {
+		kind, address, ok := decodeOriginal(value)
+		if !ok {
 			return badValue
 		}
-		r.OriginalType, r.Original = kind, address
+		r.OriginalType, r.Original = strings.Clone(kind), strings.Clone(address)
 	default:
 		return notOffered
 	}
@@ -101,39 +135,4 @@ func parseNotify(value string) (queue.Notify, bool) {
 		n |= bit
 	}
 	return n, true
-}
-
-// decodeXtext decodes the xtext of RFC 3461 section 4: "+2B" is a plus sign.
-func decodeXtext(s string) (string, bool) {
-	if !strings.Contains(s, "+") {
-		return s, !strings.Contains(s, "=")
-	}
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		switch {
-		case s[i] == '=':
-			return "", false
-		case s[i] != '+':
-			b.WriteByte(s[i])
-		case i+2 >= len(s):
-			return "", false
-		default:
-			n, err := strconv.ParseUint(s[i+1:i+3], 16, 8)
-			if err != nil || strings.ContainsAny(s[i+1:i+3], "abcdef") {
-				return "", false
-			}
-			b.WriteByte(byte(n))
-			i += 2
-		}
-	}
-	return b.String(), true
-}
-
-func isPrintable(s string) bool {
-	for i := range len(s) {
-		if s[i] < ' ' || s[i] == 0x7f {
-			return false
-		}
-	}
-	return true
 }

@@ -13,17 +13,33 @@ var (
 // cutPath takes the argument of MAIL or RCPT apart: keyword, path, parameters. A
 // source route is dropped (RFC 5321 section 4.1.1.3). That the path is an address is
 // for others to say.
-func cutPath(argument, keyword string) (path string, parameters []string, err error) {
+//
+// Devices and scripts leave out the brackets, or put blanks where none belong. A
+// lenient reading lets them: what it finds is the same whoever reads it.
+func cutPath(argument, keyword string, lenient bool) (path string, parameters []string, err error) {
 	if len(argument) < len(keyword) || !strings.EqualFold(argument[:len(keyword)], keyword) {
 		return "", nil, errPath
 	}
-	rest := strings.TrimLeft(argument[len(keyword):], " ") // many clients leave a blank here
+	rest := argument[len(keyword):]
+	if lenient {
+		rest = strings.TrimLeft(rest, blanks)
+	}
+	if rest, err = cutColon(rest); err != nil {
+		return "", nil, err
+	}
 	end := closingBracket(rest)
-	if end < 0 {
+	switch {
+	case end > 0:
+		path, rest = rest[1:end], rest[end+1:]
+	case lenient && rest != "" && rest[0] != '<':
+		end = endOfBarePath(rest)
+		path, rest = rest[:end], rest[end:]
+	default:
 		return "", nil, errPath
 	}
-	path, rest = rest[1:end], rest[end+1:]
-	if rest != "" && rest[0] != ' ' {
+	if lenient {
+		path = strings.Trim(path, blanks)
+	} else if rest != "" && !strings.ContainsAny(rest[:1], blanks) {
 		return "", nil, errParameters
 	}
 	if strings.HasPrefix(path, "@") {
@@ -31,7 +47,35 @@ func cutPath(argument, keyword string) (path string, parameters []string, err er
 			path = after
 		}
 	}
-	return path, strings.Fields(rest), nil
+	return path, strings.FieldsFunc(rest, func(r rune) bool { return r == ' ' || r == '\t' }), nil
+}
+
+const blanks = " \t"
+
+// cutColon drops the colon and blanks behind it, which many clients leave there.
+func cutColon(s string) (string, error) {
+	rest, ok := strings.CutPrefix(s, ":")
+	if !ok {
+		return "", errPath
+	}
+	return strings.TrimLeft(rest, blanks), nil
+}
+
+// endOfBarePath is where a path without brackets ends: at the first blank that is not
+// in quotes. A bracket belongs to no such path, so what is left with one is no address.
+func endOfBarePath(s string) int {
+	quoted := false
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case !quoted && (c == ' ' || c == '\t'):
+			return i
+		}
+	}
+	return len(s)
 }
 
 // closingBracket is where the path that begins s ends; -1 where it does not. In a

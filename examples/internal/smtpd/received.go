@@ -1,8 +1,12 @@
 package smtpd
 
 import (
+	"net/netip"
 	"strconv"
+	"strings"
 	"time"
+
+	"github.com/nexthop-mail/nexthop/queue"
 )
 
 // receptionID is unique among the messages of this host: microseconds and a count.
@@ -13,22 +17,73 @@ func (s *Server) receptionID() string {
 
 // received is the trace field that every relay adds (RFC 5321 section 4.4). The
 // recipient stands in it only where there is one, so that nobody learns of another.
+// All of it is ASCII: what comes from others must not make 7-bit mail need more than
+// that (RFC 6531 section 3.7.3 lets UTF-8 be, and no host needs it).
 func (t *Transaction) received(host string, now time.Time) []byte {
 	b := make([]byte, 0, 256)
-	b = append(append(b, "Received: from "...), t.Hello...)
-	b = append(b, " (["...)
-	if t.Client.Is6() {
-		b = append(b, "IPv6:"...)
-	}
-	b = append(t.Client.AppendTo(b), "])\r\n\tby "...)
-	b = append(append(b, host...), " with "...)
+	b = append(append(b, "Received: from "...), t.helloName()...)
+	b = append(b, " ("...)
+	b = append(append(b, addressLiteral(t.Client)...), ")\r\n\tby "...)
+	b = append(append(b, asciiName(host)...), " with "...)
 	b = append(append(b, t.protocol()...), " id "...)
 	b = append(b, t.ID...)
-	if len(t.Recipients) == 1 {
-		b = append(append(append(b, "\r\n\tfor <"...), t.Recipients[0].Address...), '>')
+	if path := t.onlyRecipient(); path != "" {
+		b = append(append(append(b, "\r\n\tfor <"...), path...), '>')
 	}
 	b = append(b, ";\r\n\t"...)
 	return append(now.AppendFormat(b, time.RFC1123Z), "\r\n"...)
+}
+
+// helloName is what the client calls itself, as far as it is fit to be written: a name
+// beyond ASCII in A-labels, anything else with "?" for what does not belong there, and
+// the client's address where nothing is left.
+func (t *Transaction) helloName() string {
+	name := asciiName(t.Hello)
+	if strings.Trim(name, "?") == "" {
+		return addressLiteral(t.Client)
+	}
+	return name
+}
+
+func asciiName(name string) string {
+	if !isASCII(name) {
+		if d, err := queue.ParseDestination(name); err == nil {
+			return d
+		}
+	}
+	b := []byte(name)
+	for i, c := range b {
+		if !isPlain(c) {
+			b[i] = '?'
+		}
+	}
+	return string(b)
+}
+
+func addressLiteral(a netip.Addr) string {
+	if a.Is6() {
+		return "[IPv6:" + a.String() + "]"
+	}
+	return "[" + a.String() + "]"
+}
+
+// onlyRecipient is the path of a single recipient in ASCII; empty where there are
+// several, where the path has no such form, or where the line would get too long.
+func (t *Transaction) onlyRecipient() string {
+	if len(t.Recipients) != 1 {
+		return ""
+	}
+	path := t.Recipients[0].Address
+	local := path[:max(strings.LastIndexByte(path, '@'), 0)]
+	switch {
+	case len(path) > 256 || !isASCII(local):
+		return ""
+	case !strings.HasPrefix(local, `"`) && (strings.HasPrefix(local, ".") || strings.HasSuffix(local, ".") || strings.Contains(local, "..")):
+		return `"` + local + `"@` + t.destination
+	case !isASCII(path):
+		return local + "@" + t.destination
+	}
+	return path
 }
 
 // protocol is the name from the registry of RFC 3848 and RFC 6531.

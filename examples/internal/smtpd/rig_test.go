@@ -99,6 +99,10 @@ func (c *client) say(text string) {
 	}
 }
 
+// write sends text that is longer than what the connection holds: a failure is a reply
+// that does not come.
+func (c *client) write(text string) { _, _ = io.WriteString(c, text) }
+
 // reply is the next reply, its lines joined by "|"; "" at the end of the connection.
 func (c *client) reply() string {
 	var lines []string

@@ -24,9 +24,15 @@ type Server struct {
 	MaxRecipients int
 
 	// MaxConnections are served at one time; 0 is 1,000. MaxPerClient is how many of
-	// one address; 0 is 200.
+	// one client, that is an IPv4 address or an IPv6 network of 64 bits; 0 is 200.
 	MaxConnections int
 	MaxPerClient   int
+
+	// MaxMemory is how many octets of envelopes and contents are in memory at one
+	// time; 0 is 64 MiB. A client that is not trusted has an eighth of it, all of
+	// them together a half. What has no room there goes to TempDir or is refused for
+	// now.
+	MaxMemory int64
 
 	// Idle is how long a client may say nothing; 0 is 5 min (RFC 5321 section
 	// 4.5.3.2.7). Content must arrive at 256 octets a second on the average, after
@@ -39,6 +45,18 @@ type Server struct {
 	// TempDir is where large contents wait for Data; empty is the system's.
 	TempDir string
 
+	// Trusted says whose clients are known to mean well: what they say may be odd,
+	// and is not counted. Nil is nobody's.
+	Trusted func(client netip.Addr) bool
+
+	// Names are further names of this host. Postmaster is where mail goes that is for
+	// the postmaster of this host: "postmaster" without a domain, or with Name, one
+	// of Names, or the address of this host that the client is connected to. It is
+	// taken from anybody (RFC 5321 section 4.5.1), and Rcpt is not asked. Empty is
+	// postmaster@Name.
+	Names      []string
+	Postmaster string
+
 	// Rcpt says whether the recipient is taken; t has what came before it.
 	// destination is the recipient's domain in canonical form. A reply that is no
 	// refusal takes it. Nil takes all.
@@ -47,8 +65,9 @@ type Server struct {
 	// Data takes a message. Its content is gone when Data has returned. Required.
 	Data func(ctx context.Context, t *Transaction, content queue.Content) Reply
 
+	ledger   ledger
 	mu       sync.Mutex
-	open     map[*wire]netip.Addr
+	open     map[*wire]struct{}
 	stopping bool
 	sessions sync.WaitGroup
 	begun    atomic.Uint64 // transactions
@@ -60,6 +79,11 @@ func (s *Server) maxRecipients() int  { return or(s.MaxRecipients, 1000) }
 func (s *Server) idle() time.Duration { return or(s.Idle, 5*time.Minute) }
 func (s *Server) maxConnections() int { return or(s.MaxConnections, 1000) }
 func (s *Server) maxPerClient() int   { return or(s.MaxPerClient, 200) }
+func (s *Server) maxMemory() int64    { return or(s.MaxMemory, 64<<20) }
+func (s *Server) trusts(client netip.Addr) bool {
+	return s.Trusted != nil && s.Trusted(client)
+}
+
 func or[T int | int64 | time.Duration](value, otherwise T) T {
 	if value == 0 {
 		return otherwise
@@ -110,50 +134,46 @@ func (s *Server) accept(ctx, work context.Context, l net.Listener) error {
 // serve is one connection from greeting to end.
 func (s *Server) serve(ctx context.Context, conn net.Conn) {
 	w := newWire(conn)
-	client := clientAddr(conn)
-	if r := s.enter(w, client); r.Failed() {
+	client := plainAddr(conn.RemoteAddr())
+	trusted := s.trusts(client)
+	h, refusal := s.enter(w, client, trusted)
+	if h == nil {
 		s.refused.Add(1)
-		w.reply(r)
+		w.reply(refusal)
 		_ = w.flush(time.Second)
 		_ = conn.Close()
 		return
 	}
-	defer s.leave(w)
-	session := &session{server: s, wire: w, client: client}
+	defer s.leave(w, h)
+	session := &session{server: s, wire: w, holder: h, client: client, trusted: trusted}
 	session.run(ctx)
 	_ = w.flush(10 * time.Second)
 	_ = w.raw.Close()
 }
 
 // enter lets a connection in if there is room.
-func (s *Server) enter(w *wire, client netip.Addr) Reply {
+func (s *Server) enter(w *wire, client netip.Addr, trusted bool) (*holder, Reply) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.stopping {
+		return nil, Reply{421, "4.3.2", s.Name + " is shutting down"}
+	}
+	h := s.ledger.enter(clientKey(client, trusted), trusted, s.maxMemory(), s.maxPerClient(), s.maxConnections())
+	if h == nil {
+		return nil, Reply{421, "4.7.0", s.Name + " has too many connections"}
+	}
 	if s.open == nil {
-		s.open = make(map[*wire]netip.Addr)
+		s.open = make(map[*wire]struct{})
 	}
-	same := 0
-	if len(s.open) >= s.maxPerClient() {
-		for _, c := range s.open {
-			if c == client {
-				same++
-			}
-		}
-	}
-	switch {
-	case s.stopping:
-		return Reply{421, "4.3.2", s.Name + " is shutting down"}
-	case len(s.open) >= s.maxConnections(), same >= s.maxPerClient():
-		return Reply{421, "4.7.0", s.Name + " has too many connections"}
-	}
-	s.open[w] = client
-	return Reply{}
+	s.open[w] = struct{}{}
+	return h, Reply{}
 }
 
-func (s *Server) leave(w *wire) {
+func (s *Server) leave(w *wire, h *holder) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	delete(s.open, w)
+	s.mu.Unlock()
+	h.leave()
 }
 
 func (s *Server) stop() {
@@ -181,7 +201,7 @@ func (s *Server) Stats() (open int, begun, refused uint64) {
 	return len(s.open), s.begun.Load(), s.refused.Load()
 }
 
-func clientAddr(conn net.Conn) netip.Addr {
-	ap, _ := netip.ParseAddrPort(conn.RemoteAddr().String())
+func plainAddr(a net.Addr) netip.Addr {
+	ap, _ := netip.ParseAddrPort(a.String())
 	return ap.Addr().Unmap().WithZone("")
 }

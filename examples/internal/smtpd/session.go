@@ -9,20 +9,31 @@ import (
 	"strings"
 )
 
-const maxMistakes = 20 // commands refused in a session before it is ended
+// What is let pass between two messages before a session is ended.
+const (
+	maxMistakes = 20   // commands that were wrong
+	maxRejected = 100  // recipients of a stranger that were refused
+	maxIdle     = 1000 // commands of a stranger that led to nothing
+)
 
 // session is the dialogue on one connection.
 type session struct {
 	server   *Server
 	wire     *wire
+	holder   *holder
 	client   netip.Addr
-	hello    string // as the client calls itself; empty before EHLO
+	trusted  bool
+	begun    bool   // EHLO or HELO was said
+	hello    string // as the client calls itself
 	extended bool   // EHLO, not HELO
 	secure   bool
 	tx       *Transaction // nil outside a mail transaction
+	envelope int64        // octets held for it
 	body     *spool       // content that has arrived by BDAT
 	halfEnd  bool         // and ends with a CR so far
 	mistakes int
+	rejected int
+	idle     int
 	over     bool
 }
 
@@ -35,10 +46,12 @@ func (s *session) run(ctx context.Context) {
 			s.farewell(err)
 			return
 		}
-		verb, argument, _ := strings.Cut(string(line), " ")
-		s.command(ctx, strings.ToUpper(verb), strings.TrimSpace(argument))
-		if s.mistakes > maxMistakes {
-			s.say(421, "4.7.0", "too many errors")
+		if !s.command(ctx, string(line)) {
+			s.farewell(errOther)
+			return
+		}
+		if s.mistakes > maxMistakes || s.idle > maxIdle && !s.trusted {
+			s.say(421, "4.7.0", "too many errors, or commands that lead nowhere")
 			return
 		}
 	}
@@ -53,17 +66,34 @@ func (s *session) farewell(err error) {
 		s.say(421, "4.4.2", "timeout")
 	case errors.Is(err, errBareEnd):
 		s.say(521, "5.5.2", "a line must end with CRLF")
+	case errors.Is(err, errOther):
+		s.say(521, "5.5.2", "this is no mail")
 	case errors.Is(err, errLineTooLong):
 		s.say(500, "5.5.2", "line too long")
 	}
 }
 
-func (s *session) command(ctx context.Context, verb, argument string) {
+// command does what a line asks for. It is false where the line is another
+// protocol's.
+func (s *session) command(ctx context.Context, line string) bool {
+	word, argument := line, ""
+	if i := strings.IndexAny(line, " \t"); i >= 0 {
+		word, argument = line[:i], strings.Trim(line[i:], " \t")
+	}
+	verb := strings.ToUpper(word)
+	known := s.mailCommand(ctx, verb, argument) || s.otherCommand(verb, argument)
+	if isOther(verb, line, known, s.begun) {
+		return false
+	}
+	if !known {
+		s.refuse(500, "5.5.2", "command not known")
+	}
+	return true
+}
+
+// mailCommand does a command of which mail consists.
+func (s *session) mailCommand(ctx context.Context, verb, argument string) (known bool) {
 	switch verb {
-	case "EHLO":
-		s.ehlo(argument)
-	case "HELO":
-		s.helo(argument)
 	case "MAIL":
 		s.mail(argument)
 	case "RCPT":
@@ -72,6 +102,19 @@ func (s *session) command(ctx context.Context, verb, argument string) {
 		s.data(ctx, argument)
 	case "BDAT":
 		s.bdat(ctx, argument)
+	default:
+		return false
+	}
+	return true
+}
+
+// otherCommand does a command that mail does without.
+func (s *session) otherCommand(verb, argument string) (known bool) {
+	switch verb {
+	case "EHLO":
+		s.ehlo(argument)
+	case "HELO":
+		s.helo(argument)
 	case "STARTTLS":
 		s.startTLS(argument)
 	case "RSET":
@@ -87,8 +130,10 @@ func (s *session) command(ctx context.Context, verb, argument string) {
 		s.say(221, "2.0.0", "bye")
 		s.over = true
 	default:
-		s.refuse(500, "5.5.2", "command not known")
+		return false
 	}
+	s.idle++
+	return true
 }
 
 func (s *session) say(code int, enhanced, text string) { s.wire.reply(Reply{code, enhanced, text}) }
@@ -102,6 +147,8 @@ func (s *session) refuse(code int, enhanced, text string) {
 // reset forgets the transaction.
 func (s *session) reset() {
 	s.tx = nil
+	s.holder.release(s.envelope)
+	s.envelope = 0
 	if s.body != nil {
 		s.body.discard()
 		s.body, s.halfEnd = nil, false
@@ -133,6 +180,6 @@ func (s *session) startTLS(argument string) {
 		return
 	}
 	s.wire.conn, s.secure = conn, true
-	s.hello = ""
+	s.begun, s.hello = false, ""
 	s.reset()
 }

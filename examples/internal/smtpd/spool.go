@@ -9,30 +9,36 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// inMemory is up to where content is kept in memory.
-const inMemory = 256 << 10
+const (
+	inMemory    = 256 << 10 // up to where content is kept in memory
+	firstBuffer = 32 << 10  // what it begins with
+)
 
 var (
 	errTooLarge = errors.New("the message is too large")
-	buffers     = sync.Pool{New: func() any { return new(make([]byte, 0, 32<<10)) }}
+	buffers     = sync.Pool{New: func() any { return new(make([]byte, 0, firstBuffer)) }}
 )
 
 // spool is content on its way in. After its first error it takes what comes and keeps
 // nothing.
 type spool struct {
 	dir    string
-	room   int64 // how much more may come
-	buffer *[]byte
+	holder *holder
+	room   int64   // how much more may come
+	buffer *[]byte // nil where there is no room for one, or not any more
 	file   *os.File
 	size   int64
 	err    error
 }
 
 // newSpool begins with a header field of our own, which does not count for the room.
-func newSpool(dir string, header []byte, room int64) *spool {
-	p := &spool{dir: dir, room: room, buffer: buffers.Get().(*[]byte)}
-	*p.buffer = append((*p.buffer)[:0], header...)
-	p.size = int64(len(header))
+func newSpool(dir string, h *holder, header []byte, room int64) *spool {
+	p := &spool{dir: dir, holder: h, room: room}
+	if h.hold(firstBuffer) {
+		p.buffer = buffers.Get().(*[]byte)
+		*p.buffer = (*p.buffer)[:0]
+	}
+	p.keep(header)
 	return p
 }
 
@@ -41,11 +47,15 @@ func (p *spool) write(b []byte) {
 	if p.room < 0 {
 		p.fail(errTooLarge)
 	}
-	if p.err != nil {
-		return
+	if p.err == nil {
+		p.keep(b)
 	}
+}
+
+// keep adds to what is there, in memory if it fits.
+func (p *spool) keep(b []byte) {
 	p.size += int64(len(b))
-	if p.file == nil && p.size <= inMemory {
+	if p.fits(len(b)) {
 		*p.buffer = append(*p.buffer, b...)
 		return
 	}
@@ -59,6 +69,22 @@ func (p *spool) write(b []byte) {
 	}
 }
 
+// fits makes room for n octets more in memory.
+func (p *spool) fits(n int) bool {
+	if p.buffer == nil {
+		return false
+	}
+	b := *p.buffer
+	if need := len(b) + n; need > cap(b) {
+		wider := min(max(2*cap(b), need), inMemory)
+		if need > inMemory || !p.holder.hold(int64(wider-cap(b))) {
+			return false
+		}
+		*p.buffer = append(make([]byte, 0, wider), b...)
+	}
+	return true
+}
+
 // spill goes on in a file, which loses its name at once: it goes with the process.
 func (p *spool) spill() {
 	f, err := os.CreateTemp(p.dir, "incoming-")
@@ -68,9 +94,25 @@ func (p *spool) spill() {
 	}
 	_ = os.Remove(f.Name()) // where the system refuses, discard does it
 	p.file = f
+	if p.buffer == nil {
+		return
+	}
 	if _, err := f.Write(*p.buffer); err != nil {
 		p.fail(err)
 	}
+	p.dropBuffer()
+}
+
+// dropBuffer gives the memory back.
+func (p *spool) dropBuffer() {
+	if p.buffer == nil {
+		return
+	}
+	p.holder.release(int64(cap(*p.buffer)))
+	if cap(*p.buffer) == firstBuffer {
+		buffers.Put(p.buffer)
+	}
+	p.buffer = nil
 }
 
 // fail notes the first error.
@@ -93,11 +135,9 @@ func (p *spool) discard() {
 	if p.file != nil {
 		_ = p.file.Close()
 		_ = os.Remove(p.file.Name())
+		p.file = nil
 	}
-	if cap(*p.buffer) <= 64<<10 {
-		buffers.Put(p.buffer)
-	}
-	p.file, p.buffer = nil, new([]byte)
+	p.dropBuffer()
 }
 
 // spooled is content in a file that is open.

@@ -8,9 +8,11 @@ import (
 
 // Transaction is an envelope as the client gave it, and who the client is.
 type Transaction struct {
-	// Client is its address, Hello the name in its EHLO.
-	Client netip.Addr
-	Hello  string
+	// Client is its address, Trusted what Server.Trusted says of it, and Hello the
+	// name in its EHLO, which may be any text.
+	Client  netip.Addr
+	Trusted bool
+	Hello   string
 
 	// Secure is whether TLS was on, Extended whether the client said EHLO.
 	Secure, Extended bool
@@ -31,6 +33,8 @@ type Transaction struct {
 	RequireTLS bool
 	EnvelopeID string
 	Return     queue.Return
+
+	destination string // of the last recipient, in canonical form
 }
 
 // Message is the transaction as a message for a queue.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -13,13 +14,15 @@ import (
 var (
 	errLineTooLong = errors.New("a command longer than the limit")
 	errBareEnd     = errors.New("a bare CR or LF")
+	errOther       = errors.New("another protocol")
 	errStopping    = errors.New("the server is shutting down")
 	errTooSlow     = errors.New("the content arrives too slowly")
 )
 
 const (
-	inBuffer = 16 << 10
-	maxLine  = 8 << 10 // of a command: parameters may be long (RFC 3461 section 4)
+	inBuffer  = 16 << 10
+	outBuffer = 16 << 10 // of replies that wait for more commands
+	maxLine   = 8 << 10  // of a command: parameters may be long (RFC 3461 section 4)
 )
 
 // wire is a connection with buffers in both directions.
@@ -36,6 +39,9 @@ type wire struct {
 }
 
 func newWire(conn net.Conn) *wire { return &wire{raw: conn, conn: conn, in: make([]byte, inBuffer)} }
+
+// local is the address of this host that the client is connected to.
+func (w *wire) local() netip.Addr { return plainAddr(w.raw.LocalAddr()) }
 
 func (w *wire) reply(r Reply) { w.out = r.append(w.out) }
 
@@ -116,8 +122,16 @@ func (w *wire) line(timeout time.Duration) ([]byte, error) {
 	if w.isStopping() {
 		return nil, errStopping
 	}
+	if len(w.out) > outBuffer {
+		if err := w.flush(timeout); err != nil {
+			return nil, err
+		}
+	}
 	seen := 0
 	for {
+		if w.r < w.w && !mayBegin(w.in[w.r]) {
+			return nil, errOther
+		}
 		if i := bytes.IndexByte(w.in[w.r+seen:w.w], '\n'); i >= 0 {
 			l := w.in[w.r : w.r+seen+i+1]
 			w.r += len(l)

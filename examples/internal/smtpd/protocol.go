@@ -1,0 +1,65 @@
+package smtpd
+
+import (
+	"slices"
+	"strings"
+)
+
+// What is plainly no mail client is not waited through: a browser that was led to
+// this port sends what a stranger wrote from inside the network, and any of its lines
+// could be a command (a body with EHLO, MAIL, RCPT and DATA is mail).
+//
+//   - A command begins with a letter. TLS, RDP, databases and most others begin with
+//     another octet, which is seen before the line has ended.
+//   - A verb has letters, digits and hyphens. The line of a header field, a lone dot
+//     or an octet beyond ASCII is what a client says that thinks it is somewhere else.
+//   - A session begins with a word of SMTP. "GET", "SSH-2.0", "USER" and "a001" do not
+//     become mail later.
+//   - A request line ("OPTIONS * HTTP/1.1", "REGISTER sip:x SIP/2.0") is one at any
+//     time.
+//
+// A client that talks before the greeting is none of these: scripts and devices do,
+// and what they say is judged like anything else.
+
+// isOther reports whether a line is another protocol's. known is whether its verb is a
+// command here, begun whether the client has said EHLO or HELO.
+func isOther(verb, line string, known, begun bool) bool {
+	switch {
+	case verb == "", known:
+		return false
+	case strings.ContainsFunc(verb, func(r rune) bool { return !isLetter(r) && !(r >= '0' && r <= '9') && r != '-' }):
+		return true
+	case isRequest(verb, line):
+		return true
+	default:
+		return !begun && !isWord(verb)
+	}
+}
+
+// mayBegin reports whether a command, or an empty line, may begin with an octet. A
+// blank is a mistake like others.
+func mayBegin(c byte) bool {
+	return isLetter(rune(c)) || strings.IndexByte("\r\n \t", c) >= 0
+}
+
+func isLetter(r rune) bool { return r|0x20 >= 'a' && r|0x20 <= 'z' }
+
+// isRequest reports whether a line asks for something as HTTP does, and what was made
+// in its likeness: a method, a target, the protocol and its version. HTTP/0.9 has no
+// version.
+func isRequest(verb, line string) bool {
+	if slices.Contains([]string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PRI", "PROXY"}, verb) {
+		return true
+	}
+	words := strings.Fields(line)
+	name, version, ok := strings.Cut(words[len(words)-1], "/")
+	return len(words) > 2 && ok && name != "" && version != "" && version[0] >= '0' && version[0] <= '9' &&
+		!strings.ContainsFunc(name, func(r rune) bool { return !isLetter(r) })
+}
+
+// isWord reports whether a verb is one of SMTP's that is no command here: one of an
+// extension, or a private one (RFC 5321 section 4.1.5).
+func isWord(verb string) bool {
+	return strings.HasPrefix(verb, "X") ||
+		slices.Contains([]string{"AUTH", "EXPN", "ETRN", "ATRN", "TURN", "SEND", "SOML", "SAML", "BURL"}, verb)
+}
