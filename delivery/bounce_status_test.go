@@ -49,8 +49,8 @@ $ORIGIN broken.test.
 		{name: "a header that needs SMTPUTF8", to: "u@x.test", status: "5.6.9", offers: []string{"8BITMIME"}, change: func(m *queue.Message) {
 			m.Content = queue.String(wide)
 		}},
-		{name: "a body that would have to be converted", to: "u@x.test", status: "5.6.3", offers: []string{"PIPELINING"}, change: func(m *queue.Message) {
-			m.Content = queue.String("MIME-Version: 1.0\r\n\r\nj\u00f6\r\n")
+		{name: "a body that would have to be converted, and is signed", to: "u@x.test", status: "5.6.3", offers: []string{"PIPELINING"}, change: func(m *queue.Message) {
+			m.Content = queue.String("DKIM-Signature: v=1\r\nMIME-Version: 1.0\r\n\r\nj\u00f6\r\n")
 		}},
 		{name: "no TLS where it is required", to: "u@e.test", status: "4.7.", configure: func(o *correspondence) {
 			o.agent.Sender.TLS = mx.TLSEncrypt

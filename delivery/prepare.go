@@ -47,7 +47,7 @@ func (t Timeouts) dialogue() smtp.Timeouts {
 // attemptConfig is what the Sender's attempts have in common.
 func (s *Sender) attemptConfig() attempt.Config {
 	c := attempt.Config{
-		Sessions: &s.sessions, Content: s.Content.policy(),
+		Sessions: &s.sessions, Content: s.Content.policy(), Convert: s.Convert.conversion(),
 		MaxConnections: s.MaxConnections, MaxSessions: s.MaxSessions,
 	}
 	if s.Judge != nil {

@@ -67,6 +67,11 @@ type Sender struct {
 	// Content says what is done with content that is not in canonical form.
 	Content ContentPolicy
 
+	// Convert says which 8-bit content is encoded as quoted-printable or base64 for
+	// hosts without 8BITMIME. Content that is not goes to another host of the route,
+	// or fails with the status 5.6.3.
+	Convert Conversion
+
 	// Judge replaces the verdict table; nil is the package's Judge.
 	Judge func(stage Stage, code int, enhanced string) Verdict
 
@@ -149,6 +154,35 @@ type Timeouts struct {
 	Final    time.Duration // after the final dot; default 10 min
 	Reset    time.Duration // default 5 min
 	Quit     time.Duration // default 10 s
+}
+
+// Conversion says which 8-bit content a Sender encodes for hosts that take 7 bits
+// only (RFC 6152 section 3). What is decoded at the other end is the same; the
+// structure of the message and everything that is 7-bit stay octet for octet.
+// Content is never converted if it has 8-bit octets in a header, beside the parts of
+// a multipart, or in a part that is signed, encrypted, or may not be encoded.
+type Conversion uint8
+
+// The conversions.
+const (
+	// ConvertUnsigned is every message but those with a DKIM-Signature or ARC-Seal
+	// field, whose signatures it would break.
+	ConvertUnsigned Conversion = iota
+	// ConvertSigned is those, too.
+	ConvertSigned
+	// ConvertNothing is none.
+	ConvertNothing
+)
+
+func (c Conversion) conversion() content.Conversion {
+	switch c {
+	case ConvertSigned:
+		return content.ConvertSigned
+	case ConvertNothing:
+		return content.ConvertNothing
+	default:
+		return content.ConvertUnsigned
+	}
 }
 
 // Send makes one attempt to deliver m to all its recipients and reports what

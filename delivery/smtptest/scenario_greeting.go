@@ -49,7 +49,8 @@ func greetingScenarios() []*Scenario {
 	}
 }
 
-const eightBitContent = "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\nü\r\n"
+// eightBitContent is signed, so that a client does not convert it.
+const eightBitContent = "DKIM-Signature: v=1; d=sender.example\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\nü\r\n"
 
 // spoken judges that the primary was told a line.
 func spoken(s *Scenario, line string) string {

@@ -1,6 +1,9 @@
 package smtp
 
-import "errors"
+import (
+	"cmp"
+	"errors"
+)
 
 // params are the parameters a transaction may and must use with a server. None
 // is there unless the newest EHLO reply offers it (RFC 5321 section 4.1.1.11).
@@ -40,7 +43,7 @@ func (s *Session) fit(t *Transaction) (params, *Error) {
 	case t.Binary && !(x.BinaryMIME && s.chunking()): // RFC 3030 section 3
 		return unfit("5.6.1", errBinary)
 	case t.EightBit && !t.Binary && !x.EightBitMIME: // RFC 6152 section 3
-		return unfit("5.6.3", errEightBit)
+		return unfit("5.6.3", cmp.Or(t.NotConverted, errEightBit))
 	case t.UTF8 && !x.SMTPUTF8: // RFC 6531 section 3.5
 		return unfit("5.6.9", errUTF8Header)
 	case t.From.NeedsUTF8() && !x.SMTPUTF8:

@@ -39,6 +39,10 @@ type Transaction struct {
 	// be given the message follows from these and from the addresses.
 	EightBit, UTF8, Binary bool
 
+	// NotConverted is why content with EightBit set has no form for a server that
+	// takes 7 bits only; nil says no more than that it has none.
+	NotConverted error
+
 	// RequireTLS asks for REQUIRETLS (RFC 8689): without it offered, and TLS in
 	// use, the message is Unfit.
 	RequireTLS bool

@@ -14,6 +14,9 @@ type Config struct {
 	// Content is what is done with content that is not canonical.
 	Content content.Policy
 
+	// Convert says which 8-bit content is encoded for hosts that take 7 bits only.
+	Convert content.Conversion
+
 	// Judge replaces the verdict table; nil is the function of that name.
 	Judge func(stage Stage, code int, enhanced string) Verdict
 

@@ -22,6 +22,7 @@ type Job struct {
 	message *queue.Message
 	from    address.Mailbox
 	body    content.Body
+	seven   sevenBit
 	walks   []Walk // one per destination
 
 	results []Result  // one per recipient of the message
@@ -83,6 +84,7 @@ func (j *Job) Results() []Result {
 
 // Release wipes a job that is over.
 func (j *Job) Release() {
+	j.seven.body.Release()
 	j.body.Release()
 	if len(j.results) > keptRecipients || len(j.walks) > 1 {
 		return

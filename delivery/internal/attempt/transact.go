@@ -133,17 +133,19 @@ func (w *Walk) compose(sess *session.Session) {
 			OriginalType: given.OriginalType, Original: given.Original,
 		}
 	}
+	body, notConverted := j.bodyFor(sess)
 	w.tx = smtp.Transaction{
-		From:       j.from,
-		To:         w.to,
-		Body:       &j.body,
-		EightBit:   j.body.EightBit,
-		UTF8:       j.body.UTF8Header,
-		RequireTLS: w.saysRequireTLS(sess),
-		EnvelopeID: m.EnvelopeID,
-		Return:     returnParam(m.Return),
-		Wait:       m.Guarantee == queue.AtMostOnce,
-		Commit:     j.Commit,
+		From:         j.from,
+		To:           w.to,
+		Body:         body,
+		EightBit:     body.EightBit,
+		NotConverted: notConverted,
+		UTF8:         body.UTF8Header,
+		RequireTLS:   w.saysRequireTLS(sess),
+		EnvelopeID:   m.EnvelopeID,
+		Return:       returnParam(m.Return),
+		Wait:         m.Guarantee == queue.AtMostOnce,
+		Commit:       j.Commit,
 	}
 }
 
