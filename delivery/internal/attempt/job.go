@@ -8,6 +8,7 @@ import (
 	"github.com/nexthop-mail/nexthop/delivery/internal/session"
 	"github.com/nexthop-mail/nexthop/internal/address"
 	"github.com/nexthop-mail/nexthop/internal/content"
+	"github.com/nexthop-mail/nexthop/internal/smtp"
 	"github.com/nexthop-mail/nexthop/mx"
 	"github.com/nexthop-mail/nexthop/queue"
 )
@@ -102,13 +103,35 @@ func (j *Job) Release() {
 	jobs.Put(j)
 }
 
-// rcpt is one recipient on its way.
-type rcpt struct {
-	mailbox address.Mailbox
-	index   int // in the message
-	result  *Result
-	entry
+// Walk is one attempt at one destination: the recipients still open, and what
+// the hosts have said so far.
+type Walk struct {
+	domain string
+	ledger ledger
+
+	job *Job
+
+	connections int  // tried so far
+	reached     int  // of those, the ones that reached MAIL
+	probing     bool // every address failed a moment ago
+	probes      bool // this walk is the one that finds out about the address
+	metSelf     bool // a host turned out to be this one
+
+	// Where the walk is, and what it works with there.
+	hop      session.Hop
+	policy   session.Policy
+	vouched  bool // the host is known to be the domain's
+	batch    []*rcpt
+	tx       smtp.Transaction
+	to       []smtp.Rcpt
+	findings []finding
 }
+
+// Domain is the destination.
+func (w *Walk) Domain() string { return w.domain }
+
+// sessions are where the walk has its sessions from.
+func (w *Walk) sessions() *session.Pool { return w.job.config.Sessions }
 
 // repeat is a recipient the message names twice: offered once, reported twice.
 type repeat struct{ first, again int }
@@ -117,8 +140,6 @@ type repeat struct{ first, again int }
 var (
 	errNoRecipients = errors.New("the message has no recipients")
 	ErrNoContent    = errors.New("the message has no content")
-	ErrNoHost       = errors.New("no host could be asked")
-	errNotOffered   = errors.New("not offered: the attempt ended before")
 )
 
 // Accept parses the message. What is wrong with a recipient fails that

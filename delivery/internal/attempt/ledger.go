@@ -1,18 +1,21 @@
 package attempt
 
 import (
+	"errors"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery/internal/session"
+	"github.com/nexthop-mail/nexthop/internal/address"
 	"github.com/nexthop-mail/nexthop/mx"
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
 // ledger keeps what the hosts have said of each recipient of one destination.
 type ledger struct {
-	walk  *Walk
-	rcpts []rcpt
-	left  int // recipients still open
+	domain   string
+	observer Observer
+	rcpts    []rcpt
+	left     int // recipients still open
 
 	// common are the attempts so far that were about every open recipient. A
 	// recipient shares them until an answer of its own sets it apart, so that
@@ -26,6 +29,14 @@ type ledger struct {
 	why Next // the walk ended
 }
 
+// rcpt is one recipient on its way.
+type rcpt struct {
+	mailbox address.Mailbox
+	index   int // in the message
+	result  *Result
+	entry
+}
+
 // entry is what the ledger knows of one recipient.
 type entry struct {
 	settled  bool
@@ -37,7 +48,16 @@ type entry struct {
 	stage    Stage // of the deciding error
 }
 
-func (l *ledger) open(w *Walk) { l.walk, l.left = w, len(l.rcpts) }
+// Errors of recipients that no host was asked for.
+var (
+	// ErrNoHost is that there was none that could be asked.
+	ErrNoHost     = errors.New("no host could be asked")
+	errNotOffered = errors.New("not offered: the attempt ended before")
+)
+
+func (l *ledger) open(domain string, o Observer) {
+	l.domain, l.observer, l.left = domain, o, len(l.rcpts)
+}
 
 // route notes how the next hops were found.
 func (l *ledger) route(kind mx.Kind) {
@@ -138,8 +158,8 @@ func (l *ledger) note(r *rcpt, a Attempt, reply queue.Reply) {
 	r.apart = true
 	r.result.Attempts = append(r.result.Attempts, a)
 	r.consider(&a, reply)
-	if l.walk.job.observer.WantsAttempts() {
-		l.walk.job.observer.Attempt(l.walk.domain, []string{r.result.Address}, a)
+	if l.observer.WantsAttempts() {
+		l.observer.Attempt(l.domain, []string{r.result.Address}, a)
 	}
 }
 
@@ -158,8 +178,8 @@ func (l *ledger) all(a Attempt) {
 		}
 		r.consider(&a, reply)
 	}
-	if l.walk.job.observer.WantsAttempts() {
-		l.walk.job.observer.Attempt(l.walk.domain, l.openAddresses(), a)
+	if l.observer.WantsAttempts() {
+		l.observer.Attempt(l.domain, l.openAddresses(), a)
 	}
 }
 
@@ -241,4 +261,34 @@ func (l *ledger) openAddresses() []string {
 		}
 	}
 	return list
+}
+
+// fallBack prepares the ledger for the fallback hosts, and reports whether anybody
+// is to go there: the recipients whose outcome so far is "not now". A host's own
+// refusal, where no other host said anything else, stands. Nobody goes after an
+// unknown outcome.
+func (l *ledger) fallBack() bool {
+	if l.why != StopHosts && l.why != StopLimit {
+		return false
+	}
+	going := 0
+	for i := range l.rcpts {
+		r := &l.rcpts[i]
+		switch {
+		case r.settled:
+		case r.judged && r.decisive != NotNow:
+			r.settled = true
+			l.left--
+		default:
+			going++
+			r.result.Route, r.result.Routed = mx.ViaFallback, true
+			if n := len(r.result.Attempts); r.apart && n > 0 {
+				r.result.Attempts[n-1].Next = NextFallback
+			}
+		}
+	}
+	if n := len(l.common); n > 0 && going > 0 {
+		l.common[n-1].Next = NextFallback
+	}
+	return going > 0
 }

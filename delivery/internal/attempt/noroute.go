@@ -11,7 +11,7 @@ import (
 
 // NoRoute settles every recipient with what the router found.
 func (w *Walk) NoRoute(ctx context.Context, err error) {
-	w.ledger.open(w)
+	w.ledger.open(w.domain, w.job.observer)
 	e, next := RoutingFailure(err), StopHosts
 	if ctx.Err() != nil {
 		e.Verdict, next = NotNow, StopCanceled

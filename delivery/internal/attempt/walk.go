@@ -5,57 +5,8 @@ import (
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery/internal/session"
-	"github.com/nexthop-mail/nexthop/internal/smtp"
 	"github.com/nexthop-mail/nexthop/mx"
 )
-
-// Walk is one attempt at one destination: the recipients still open, and what
-// the hosts have said so far.
-type Walk struct {
-	domain string
-	ledger ledger
-
-	job *Job
-
-	connections int  // tried so far
-	reached     int  // of those, the ones that reached MAIL
-	probing     bool // every address failed a moment ago
-	probes      bool // this walk is the one that finds out about the address
-	metSelf     bool // a host turned out to be this one
-
-	// Where the walk is, and what it works with there.
-	hop      session.Hop
-	policy   session.Policy
-	vouched  bool // the host is known to be the domain's
-	batch    []*rcpt
-	tx       smtp.Transaction
-	to       []smtp.Rcpt
-	findings []finding
-}
-
-// step is how the walk goes on after a visit to one address.
-type step uint8
-
-const (
-	toNextAddress step = iota
-	toNextHost
-	toEnd
-)
-
-// Domain is the destination.
-func (w *Walk) Domain() string { return w.domain }
-
-// sessions are where the walk has its sessions from.
-func (w *Walk) sessions() *session.Pool { return w.job.config.Sessions }
-
-// Along takes the recipients along a route, and on to its fallback.
-func (w *Walk) Along(ctx context.Context, route *mx.Route) {
-	w.ledger.open(w)
-	w.ledger.route(route.Kind)
-	w.through(ctx, route)
-	w.fallBack(ctx, route)
-	w.ledger.close()
-}
 
 // through takes the recipients through the hosts of a route.
 func (w *Walk) through(ctx context.Context, route *mx.Route) {
@@ -318,4 +269,14 @@ func (w *Walk) allPenalised(route *mx.Route) bool {
 		}
 	}
 	return true
+}
+
+// tell passes a failure on to whoever wants to know.
+func (w *Walk) tell(h *session.Hop, e *Failure) {
+	if e.Stage == StageConnect && session.Ours(e.Err) {
+		return
+	}
+	if told := w.job.config.Unreachable; told != nil {
+		told(h.Host)
+	}
 }

@@ -1,11 +1,8 @@
 package reports
 
 import (
-	"context"
 	"time"
 
-	"github.com/nexthop-mail/nexthop/internal/address"
-	"github.com/nexthop-mail/nexthop/internal/dsn"
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
@@ -53,34 +50,4 @@ func (n *Notice) Unsign() bool {
 	}
 	n.Message.Content = n.plain
 	return true
-}
-
-// Write makes the reports that a settlement causes: one about all recipients that
-// failed, one about those that are delayed, where the sender is entitled to them.
-func (w *Writer) Write(ctx context.Context, s *Subject) (list []Notice) {
-	to, err := address.ParseReverse(s.Delivery.Message.From)
-	if err != nil || to.IsNull() {
-		return nil
-	}
-	var failed, delayed []int
-	for i, fate := range s.Fates {
-		notify := s.Delivery.Message.Recipients[i].Notify
-		switch fate {
-		case Failed, Expired:
-			if (notify == 0 || notify&queue.NotifyFailure != 0) && (s.MayTell == nil || s.MayTell(i)) {
-				failed = append(failed, i)
-			}
-		case Delayed:
-			if notify == 0 || notify&queue.NotifyDelay != 0 {
-				delayed = append(delayed, i)
-			}
-		}
-	}
-	if len(failed) > 0 {
-		list = append(list, w.notice(ctx, s, to, dsn.Failed, failed))
-	}
-	if len(delayed) > 0 {
-		list = append(list, w.notice(ctx, s, to, dsn.Delayed, delayed))
-	}
-	return list
 }

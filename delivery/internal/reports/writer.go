@@ -38,6 +38,36 @@ type Writer struct {
 	Sign func(ctx context.Context, m *queue.Message) (queue.Content, error)
 }
 
+// Write makes the reports that a settlement causes: one about all recipients that
+// failed, one about those that are delayed, where the sender is entitled to them.
+func (w *Writer) Write(ctx context.Context, s *Subject) (list []Notice) {
+	to, err := address.ParseReverse(s.Delivery.Message.From)
+	if err != nil || to.IsNull() {
+		return nil
+	}
+	var failed, delayed []int
+	for i, fate := range s.Fates {
+		notify := s.Delivery.Message.Recipients[i].Notify
+		switch fate {
+		case Failed, Expired:
+			if (notify == 0 || notify&queue.NotifyFailure != 0) && (s.MayTell == nil || s.MayTell(i)) {
+				failed = append(failed, i)
+			}
+		case Delayed:
+			if notify == 0 || notify&queue.NotifyDelay != 0 {
+				delayed = append(delayed, i)
+			}
+		}
+	}
+	if len(failed) > 0 {
+		list = append(list, w.notice(ctx, s, to, dsn.Failed, failed))
+	}
+	if len(delayed) > 0 {
+		list = append(list, w.notice(ctx, s, to, dsn.Delayed, delayed))
+	}
+	return list
+}
+
 // notice is one report.
 func (w *Writer) notice(ctx context.Context, s *Subject, to address.Mailbox, action dsn.Action, about []int) Notice {
 	m := &s.Delivery.Message

@@ -10,6 +10,57 @@ import (
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
+// Fresh makes a session that is ready for mail, once the hop's gate, where it has
+// one, has room for it. It may be a kept one all the same, if one becomes free
+// meanwhile.
+func (p *Pool) Fresh(ctx context.Context, h *Hop, o Observer) (*Session, error) {
+	var place *pass
+	if h.Gate != nil {
+		want := pass{gate: h.Gate, site: h.Site, host: h.Host.Name, addr: h.Addr.Addr()}
+		var err error
+		var other *Session
+		place, other, err = p.enter(ctx, h, want, func() *Session { return p.Kept(h, o) })
+		switch {
+		case err != nil:
+			return nil, &Error{Waiting, err}
+		case other != nil:
+			return other, nil
+		}
+	}
+	made, err := p.connect(ctx, h, o, place)
+	if err != nil {
+		return nil, err
+	}
+	o.Secured(h.Host.Name, h.Addr, made.Protection)
+	return made, nil
+}
+
+// enter waits at the hop's gate for the right to a connection, or for a kept
+// session that will do, which again looks for. While a limit is reached it ends kept sessions that
+// stand in the way.
+func (p *Pool) enter(
+	ctx context.Context, h *Hop, want pass, again func() *Session,
+) (*pass, *Session, error) {
+	g := h.Gate
+	g.wait(1)
+	defer g.wait(-1)
+	for {
+		full, changed := g.try(&want)
+		if full == nil {
+			return &want, nil, nil
+		}
+		if other := again(); other != nil {
+			return nil, other, nil
+		}
+		p.idle.evict(full)
+		select {
+		case <-ctx.Done():
+			return nil, nil, context.Cause(ctx)
+		case <-changed:
+		}
+	}
+}
+
 // connect dials, reads the greeting, says EHLO, brings up the TLS that the policy
 // asks for, and logs in (RFC 5321 sections 3.1 and 3.2, RFC 3207, RFC 4954).
 func (p *Pool) connect(ctx context.Context, h *Hop, o Observer, place *pass) (*Session, error) {

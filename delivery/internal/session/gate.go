@@ -1,7 +1,6 @@
 package session
 
 import (
-	"context"
 	"net/netip"
 	"slices"
 	"sync"
@@ -56,31 +55,7 @@ func NewGate(limits func() Limits) *Gate {
 	}
 }
 
-// enter waits for the right to a connection, or for a kept session that will do,
-// which again looks for. While a limit is reached it ends kept sessions that
-// stand in the way.
-func (g *Gate) enter(
-	ctx context.Context, kept *idle, want pass, again func() *Session,
-) (*pass, *Session, error) {
-	g.wait(1)
-	defer g.wait(-1)
-	for {
-		full, changed := g.try(&want)
-		if full == nil {
-			return &want, nil, nil
-		}
-		if other := again(); other != nil {
-			return nil, other, nil
-		}
-		kept.evict(full)
-		select {
-		case <-ctx.Done():
-			return nil, nil, context.Cause(ctx)
-		case <-changed:
-		}
-	}
-}
-
+// wait counts those who wait for a connection to end, or to be to spare.
 func (g *Gate) wait(n int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

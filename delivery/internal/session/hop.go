@@ -46,14 +46,6 @@ func (h *Hop) protection() Protection {
 	return Protection{Level: mx.TLSVerify, Source: h.Policy.Source}
 }
 
-// Protection is what a session's TLS is worth: the level that was reached, and who
-// asked for the check of the certificate where there was one; "" is the
-// configuration.
-type Protection struct {
-	Level  mx.TLSLevel
-	Source string
-}
-
 // Observer is told how sessions with a host come to be.
 type Observer interface {
 	// Connect is called before an address is dialled.
@@ -68,3 +60,6 @@ type Observer interface {
 	// It may still be called when the session has been given back.
 	Lines(host string, addr netip.AddrPort) func(smtp.Line)
 }
+
+// follow makes the session's dialogue known to the call that uses it now.
+func (s *Session) follow(h *Hop, o Observer) { s.SetTrace(o.Lines(h.Host.Name, h.Addr)) }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nexthop-mail/nexthop/internal/address"
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
@@ -111,4 +112,20 @@ func serviceNames(c *x509.Certificate) []string {
 		}
 	}
 	return found
+}
+
+// certificateName is what a host's certificate must be for: its name, or the
+// address alone where that is an address literal.
+func certificateName(host string) string {
+	if !strings.HasPrefix(host, "[") {
+		return host
+	}
+	d, err := address.ParseDomain(host)
+	if err != nil {
+		return host
+	}
+	if ip, ok := d.Literal(); ok {
+		return ip.String()
+	}
+	return host
 }

@@ -1,13 +1,9 @@
 package session
 
 import (
-	"context"
 	"crypto/tls"
-	"errors"
-	"strings"
 	"time"
 
-	"github.com/nexthop-mail/nexthop/internal/address"
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
@@ -28,70 +24,10 @@ func (p *Policy) Serves(o *Policy) bool {
 		p.Vouched == o.Vouched
 }
 
-// PolicyFor is the policy of a host: the configured level, raised by what Policy
-// asks.
-func (c *Config) PolicyFor(ctx context.Context, route *mx.Route, host *mx.Host) (Policy, error) {
-	level, err := c.levelFor(host)
-	if err != nil {
-		return Policy{}, err
-	}
-	var p Policy
-	// TLSNone is an order, not a wish: no policy is asked.
-	if c.Policy != nil && level != mx.TLSNone {
-		if p, err = c.Policy(ctx, route, host); err != nil {
-			return Policy{}, err
-		}
-	}
-	p.Level = max(p.Level, level)
-	c.identify(&p, host)
-	return p, nil
-}
-
-// Levels that make no sense. None of these is a reason to bounce mail.
-var (
-	errLoginMay = &loginError{"a login at TLS level may: secrets would go to whoever leaves out STARTTLS; none or encrypt says so by name"}
-	errImplicit = &ConfigError{errors.New("TLS level none, and TLS from the start")}
-)
-
-// levelFor is the level that is configured for a host: its own, else the
-// Config's, which a host with a login or with TLS from the start raises.
-func (c *Config) levelFor(host *mx.Host) (mx.TLSLevel, error) {
-	if _, err := loginOf(host); err != nil {
-		return 0, err
-	}
-	level := host.TLS
-	switch {
-	case host.Login != nil && level == mx.TLSMay:
-		return 0, errLoginMay
-	case host.ImplicitTLS && level == mx.TLSNone:
-		return 0, errImplicit
-	case host.Login != nil && level == mx.TLSDefault:
-		return mx.TLSVerify, nil // RFC 8314 section 5.2
-	case level == mx.TLSDefault:
-		level = c.TLS
-	}
-	switch {
-	case host.ImplicitTLS:
-		return max(level, mx.TLSEncrypt), nil
-	case level == mx.TLSDefault:
-		return mx.TLSMay, nil
-	default:
-		return level, nil
-	}
-}
-
-// certificateName is what a host's certificate must be for: its name, or the
-// address alone where that is an address literal.
-func certificateName(host string) string {
-	if !strings.HasPrefix(host, "[") {
-		return host
-	}
-	d, err := address.ParseDomain(host)
-	if err != nil {
-		return host
-	}
-	if ip, ok := d.Literal(); ok {
-		return ip.String()
-	}
-	return host
+// Protection is what a session's TLS is worth: the level that was reached, and who
+// asked for the check of the certificate where there was one; "" is the
+// configuration.
+type Protection struct {
+	Level  mx.TLSLevel
+	Source string
 }

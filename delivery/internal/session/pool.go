@@ -1,7 +1,6 @@
 package session
 
 import (
-	"context"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/mx"
@@ -31,31 +30,6 @@ func (p *Pool) Kept(h *Hop, o Observer) *Session {
 	return kept
 }
 
-// Fresh makes a session that is ready for mail, once the hop's gate, where it has
-// one, has room for it. It may be a kept one all the same, if one becomes free
-// meanwhile.
-func (p *Pool) Fresh(ctx context.Context, h *Hop, o Observer) (*Session, error) {
-	var place *pass
-	if h.Gate != nil {
-		want := pass{gate: h.Gate, site: h.Site, host: h.Host.Name, addr: h.Addr.Addr()}
-		var err error
-		var other *Session
-		place, other, err = h.Gate.enter(ctx, &p.idle, want, func() *Session { return p.Kept(h, o) })
-		switch {
-		case err != nil:
-			return nil, &Error{Waiting, err}
-		case other != nil:
-			return other, nil
-		}
-	}
-	made, err := p.connect(ctx, h, o, place)
-	if err != nil {
-		return nil, err
-	}
-	o.Secured(h.Host.Name, h.Addr, made.Protection)
-	return made, nil
-}
-
 // Keep takes a session back that has carried a message, or tried to. One that is
 // of no more use is ended.
 func (p *Pool) Keep(s *Session) { p.idle.keep(s, p.MaxIdle, p.IdleTimeout) }
@@ -79,6 +53,3 @@ func (p *Pool) Reachable(host *mx.Host, now time.Time) bool {
 	}
 	return false
 }
-
-// follow makes the session's dialogue known to the call that uses it now.
-func (s *Session) follow(h *Hop, o Observer) { s.SetTrace(o.Lines(h.Host.Name, h.Addr)) }

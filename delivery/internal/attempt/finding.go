@@ -1,0 +1,81 @@
+package attempt
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+// step is how the walk goes on after a visit to one address.
+type step uint8
+
+const (
+	toNextAddress step = iota
+	toNextHost
+	toEnd
+)
+
+// finding is what one transaction meant for one recipient.
+type finding struct {
+	tried    bool // false: to be offered again, nothing was decided
+	answered bool // the host has spoken of it, not only the session ended
+	verdict  Verdict
+	err      *Failure
+	reply    queue.Reply
+}
+
+// next is how the walk goes on for the recipient.
+func (f *finding) next() Next {
+	switch {
+	case f.verdict == MaybeTaken:
+		return StopUnknown
+	case f.verdict.Final():
+		return StopSettled
+	case f.answered:
+		return NextHost
+	default:
+		return NextAddress
+	}
+}
+
+// refusesContent reports whether the content is refused for good, and not for
+// the sake of the addresses or mailboxes it was sent to just now (RFC 3463
+// sections 3.2 and 3.3).
+func (f *finding) refusesContent() bool {
+	return f.verdict == Refused && f.err.Stage == StageContent &&
+		!strings.HasPrefix(f.err.Enhanced, "5.1.") && !strings.HasPrefix(f.err.Enhanced, "5.2.")
+}
+
+// result is what one transaction meant.
+type result struct {
+	findings    []finding
+	reachedMail bool
+	stale       bool
+	unknown     bool
+	noChunking  bool // BDAT does not work there: once more, with DATA
+
+	// whole is one of findings that is not about the batch: the session ended,
+	// or MAIL was refused. nil where there is none.
+	whole *finding
+
+	// content is one of findings that refuses the content for good, whoever it is
+	// for: the host would say so again at the end of each further transaction
+	// (requirement SMTP-27). nil where there is none.
+	content *finding
+}
+
+// progress reports whether any recipient was settled.
+func (r *result) progress() bool {
+	for i := range r.findings {
+		if r.findings[i].tried && r.findings[i].verdict.Final() {
+			return true
+		}
+	}
+	return false
+}
+
+// carried reports whether the message was taken for anybody.
+func (r *result) carried() bool {
+	return slices.ContainsFunc(r.findings, func(f finding) bool { return f.verdict == Taken })
+}
