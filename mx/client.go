@@ -6,28 +6,47 @@ import (
 	"fmt"
 	"net"
 	"slices"
-	"sync"
 	"time"
 )
 
 // Client is a Resolver that asks recursive DNS servers: over UDP with EDNS0, over
-// TCP where the answer is truncated. Each query has a random id and a socket, so
-// a random port, of its own. Datagrams that are not the answer are ignored until
-// the time is up. Set the fields before the first use and leave them alone
-// afterwards; then it is safe for concurrent use. It keeps no connection open
-// and starts no goroutine that outlives a call.
+// TCP if the answer is truncated, and in other ways if a server, or the path to it,
+// shows that it cannot do that. Each query has a random id and a socket, so a random
+// port, of its own. Datagrams that are not the answer are ignored until the time is
+// up. Set the fields before the first use and leave them alone afterwards; then it is
+// safe for concurrent use. It keeps no connection open and starts no goroutine that
+// outlives a call.
+//
+// A question takes at most Attempts times twice the Timeout for each server, and
+// four queries each time. What a server does without is remembered for ten minutes
+// to an hour, of 64 servers at most; inability.go has the table.
 //
 // It does not cache; see Cache.
 type Client struct {
-	// Servers are asked in order until one answers; required.
+	// Servers are asked in order until one answers; required unless there is a
+	// File.
 	Servers []Server
 
-	// Timeout is how long one server is given for one query; 0 is 5 s.
+	// File is a file in the form of resolv.conf(5). It gives the Servers, the
+	// Timeout and the Attempts if the fields do not, and may ask for Rotate and
+	// TCPOnly. While questions come it is looked at every 3 seconds, and read
+	// again if it has changed; if it cannot be read any more, or names no
+	// server, what it said before stays in force. Empty is no file.
+	File string
+
+	// TrustAD is whether the AD bit of every server is believed; see
+	// Server.TrustAD.
+	TrustAD bool
+
+	// Timeout is how long a Client waits for one response; 0 is 5 s.
 	Timeout time.Duration
 
 	// Attempts is how often a server that does not answer is asked; 0 is 2.
 	// Servers that refuse are asked once.
 	Attempts int
+
+	// Rotate asks another server first each time.
+	Rotate bool
 
 	// UDPSize is the largest response asked for over UDP, at least 512; 0 is
 	// 1232, which no network fragments.
@@ -41,8 +60,11 @@ type Client struct {
 	// datagram, and so is each read.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
-	mu   sync.Mutex
-	dead map[string]time.Time // servers that did not answer, and until when they come last
+	// Trace are hooks; nil is none.
+	Trace *Trace
+
+	habits habits
+	conf   confFile
 }
 
 // Server is one DNS server.
@@ -57,21 +79,19 @@ type Server struct {
 	TrustAD bool
 }
 
-// The defaults of a Client, and how long a server that did not answer is asked
-// after all others.
+// The defaults of a Client.
 const (
 	defaultQueryTimeout  = 5 * time.Second
 	defaultQueryAttempts = 2
 	defaultUDPSize       = 1232
-	deadFor              = 30 * time.Second
 )
 
 // Validate says everything that is wrong with the fields, each problem with the
 // name of its field; nil where they make sense.
 func (c *Client) Validate() error {
 	var problems []error
-	if len(c.Servers) == 0 {
-		problems = append(problems, errors.New("mx.Client.Servers: at least one is required"))
+	if len(c.Servers) == 0 && c.File == "" {
+		problems = append(problems, errors.New("mx.Client.Servers: at least one is required where there is no File"))
 	}
 	for i, s := range c.Servers {
 		if _, _, err := net.SplitHostPort(s.Addr); err != nil {
@@ -101,16 +121,43 @@ func (c *Client) Resolve(ctx context.Context, name string, t Type) (Answer, erro
 	if err := c.Validate(); err != nil {
 		return Answer{}, &ResolveError{Name: name, Type: t, Err: err}
 	}
-	servers := c.inOrder()
-	var worst *ResolveError
-	for range c.attempts() {
-		servers = slices.DeleteFunc(servers, func(s Server) bool { return s.Addr == "" })
-		for i, s := range servers {
-			a, f := c.askServer(ctx, s, name, t)
+	set, err := c.settings()
+	if err != nil {
+		return Answer{}, &ResolveError{Name: name, Type: t, Err: err}
+	}
+	a, re := c.resolve(ctx, set, name, t)
+	if re == nil {
+		return a, nil
+	}
+	// The servers may have changed while it asked.
+	if again, err := c.settings(); err == nil && re.NoServer() && !slices.Equal(again.servers, set.servers) {
+		if a, re = c.resolve(ctx, again, name, t); re == nil {
+			return a, nil
+		}
+	}
+	return Answer{}, re
+}
+
+// resolve asks the servers of set.
+func (c *Client) resolve(ctx context.Context, set *settings, name string, t Type) (Answer, *ResolveError) {
+	servers := c.habits.inOrder(set.servers, set.rotate, time.Now())
+	turns := make([]turn, len(servers))
+	for i, s := range servers {
+		s.TrustAD = s.TrustAD || c.TrustAD
+		turns[i] = turn{client: c, server: s, name: name, t: t, timeout: set.timeout, tcpOnly: set.tcpOnly}
+	}
+	worst := &ResolveError{Name: name, Type: t}
+	for range set.attempts {
+		for i := range turns {
+			u := &turns[i]
+			if u.over {
+				continue
+			}
+			a, f := u.run(ctx)
 			if f == nil {
 				return a, nil
 			}
-			err := &ResolveError{Name: name, Type: t, Server: s.Addr, Kind: f.kind, Err: f.cause}
+			err := &ResolveError{Name: name, Type: t, Server: u.server.Addr, Kind: f.kind, Err: f.cause}
 			if over := ended(ctx); over != nil {
 				err.Kind, err.Err = Canceled, over
 				return Answer{}, err
@@ -118,11 +165,8 @@ func (c *Client) Resolve(ctx context.Context, name string, t Type) (Answer, erro
 			if f.kind == Bogus || f.kind == AliasLoop {
 				return Answer{}, err
 			}
-			if worst == nil || closeness(err.Kind) > closeness(worst.Kind) {
+			if c := closeness(err.Kind) - closeness(worst.Kind); worst.Server == "" || c > 0 || c == 0 && worst.Server == err.Server {
 				worst = err
-			}
-			if f.kind != Timeout && f.kind != Unreachable {
-				servers[i].Addr = "" // it has said what it has to say
 			}
 		}
 	}
@@ -132,7 +176,7 @@ func (c *Client) Resolve(ctx context.Context, name string, t Type) (Answer, erro
 // known is whether the Client reads records of type t.
 func known(t Type) bool {
 	switch t {
-	case TypeA, TypeAAAA, TypeCNAME, TypeMX, TypeTXT, TypeTLSA, TypeSRV:
+	case TypeA, TypeAAAA, TypeCNAME, TypeMX, TypeNS, TypeTXT, TypeTLSA, TypeSRV:
 		return true
 	}
 	return false
@@ -156,82 +200,6 @@ func closeness(f Failure) int {
 	default:
 		return 0
 	}
-}
-
-// askServer asks one server: without EDNS where it does not know that, over TCP
-// where the answer is truncated.
-func (c *Client) askServer(ctx context.Context, s Server, name string, t Type) (Answer, *failure) {
-	network := "udp"
-	if c.TCPOnly {
-		network = "tcp"
-	}
-	q, m, f := c.exchange(ctx, network, s, name, t, true)
-	if f == nil && q.misunderstood(m) {
-		q, m, f = c.exchange(ctx, network, s, name, t, false)
-	}
-	if f == nil && m.flags&flagTC != 0 {
-		// A truncated answer is discarded, never used in part (RFC 2181
-		// section 9).
-		q, m, f = c.exchange(ctx, "tcp", s, name, t, q.edns)
-		if f == nil && m.flags&flagTC != 0 {
-			f = &failure{kind: Truncated}
-		} else if f != nil {
-			f.kind = Truncated
-		}
-	}
-	if ended(ctx) == nil { // else the time was too short, not the server too slow
-		c.note(s.Addr, f)
-	}
-	if f != nil {
-		return Answer{}, f
-	}
-	return q.interpret(m, s.TrustAD)
-}
-
-// note remembers whether a server answers.
-func (c *Client) note(addr string, f *failure) {
-	answers := f == nil || f.kind != Timeout && f.kind != Unreachable
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if answers {
-		delete(c.dead, addr)
-		return
-	}
-	if c.dead == nil {
-		c.dead = make(map[string]time.Time)
-	}
-	c.dead[addr] = time.Now().Add(deadFor)
-}
-
-// inOrder is the servers in their order, those that lately did not answer last.
-func (c *Client) inOrder() []Server {
-	servers := make([]Server, 0, len(c.Servers))
-	var last []Server
-	now := time.Now()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, s := range c.Servers {
-		if until, dead := c.dead[s.Addr]; dead && now.Before(until) {
-			last = append(last, s)
-		} else {
-			servers = append(servers, s)
-		}
-	}
-	return append(servers, last...)
-}
-
-func (c *Client) timeout() time.Duration {
-	if c.Timeout == 0 {
-		return defaultQueryTimeout
-	}
-	return c.Timeout
-}
-
-func (c *Client) attempts() int {
-	if c.Attempts == 0 {
-		return defaultQueryAttempts
-	}
-	return c.Attempts
 }
 
 func (c *Client) udpSize() uint16 {

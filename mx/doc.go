@@ -54,9 +54,12 @@
 //
 // # DNS
 //
-// [Resolver] is one method. [Client] is the real one, on UDP with EDNS0 and TCP;
-// [System] makes one from /etc/resolv.conf. [Cache] remembers the answers of any
-// other, true to their TTLs. [FromNet] adapts a *net.Resolver, which knows less.
+// [Resolver] is one method. [Client] is the real one, on UDP with EDNS0 and TCP, and
+// without what a server or the path to it cannot do (docs/dns.md has the table);
+// [System] makes one from /etc/resolv.conf, which is read again when it changes.
+// [Cache] remembers the answers of any other, true to their TTLs. [FromNet] adapts a
+// *net.Resolver, which knows less. [Probe] says whether DNS works at all. [Trace] has
+// hooks for what people should know.
 //
 // An [Answer] says whether DNSSEC vouches for it. A Client believes that of a
 // server whose [Server].TrustAD is set, and of no other.

@@ -7,25 +7,20 @@ import (
 	"io"
 	"net"
 	"time"
-
-	"github.com/miekg/dns"
 )
 
-// misunderstood is whether the server gives EDNS as its trouble (RFC 6891
-// section 7).
-func (q *query) misunderstood(m *message) bool {
-	return q.edns && (m.rcode == dns.RcodeFormatError || m.rcode == dns.RcodeNotImplemented || m.rcode == dns.RcodeBadVers)
-}
+// stragglersFor is how long a Client waits for a better response once one has come
+// that cannot be read: anybody may have sent that.
+const stragglersFor = time.Second
 
 // exchange sends one query over a connection of its own and waits for the
-// response to it, for the Client's timeout at most.
-func (c *Client) exchange(ctx context.Context, network string, s Server, name string, t Type, edns bool) (*query, *message, *failure) {
-	q, err := newQuery(name, t, c.udpSize(), edns)
+// response to it, for limit at most. size is what EDNS offers; 0 does without.
+func (c *Client) exchange(ctx context.Context, limit time.Duration, network string, s Server, name string, t Type, size uint16) (*query, *message, *failure) {
+	q, err := newQuery(name, t, size)
 	if err != nil {
 		return nil, nil, &failure{Malformed, err}
 	}
-	deadline := time.Now().Add(c.timeout())
-	ctx, cancel := context.WithDeadline(ctx, deadline)
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	conn, err := c.dial(ctx, network, s.Addr)
 	if err != nil {
@@ -37,7 +32,7 @@ func (c *Client) exchange(ctx context.Context, network string, s Server, name st
 	if err := send(conn, network, q.wire); err != nil {
 		return nil, nil, connFailure(err)
 	}
-	m, f := q.await(conn, network, int(c.udpSize()))
+	m, f := q.await(conn, network)
 	return q, m, f
 }
 
@@ -85,8 +80,8 @@ func send(conn net.Conn, network string, wire []byte) error {
 
 // await reads until the response to q has come. What is no response to it, or
 // cannot be read, may come from anybody and is passed over.
-func (q *query) await(conn net.Conn, network string, size int) (*message, *failure) {
-	buf := make([]byte, max(size, 4096))
+func (q *query) await(conn net.Conn, network string) (*message, *failure) {
+	buf := make([]byte, wideSize)
 	var broken error // why the nearest thing to a response was none
 	for {
 		wire, err := receive(conn, network, buf)
@@ -101,9 +96,17 @@ func (q *query) await(conn net.Conn, network string, size int) (*message, *failu
 		if err == nil {
 			return m, nil
 		}
-		if !errors.Is(err, errNotOurs) {
-			broken = err
+		if errors.Is(err, errNotOurs) {
+			continue
 		}
+		if network == "tcp" {
+			return nil, &failure{Malformed, err} // nobody else can have sent it
+		}
+		if broken == nil {
+			stop := time.AfterFunc(stragglersFor, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+			defer stop.Stop()
+		}
+		broken = err
 	}
 }
 

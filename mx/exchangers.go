@@ -14,28 +14,67 @@ func (s *search) viaMX(ctx context.Context, answer *Answer) error {
 	r := s.router
 	var few [8]candidate
 	all := r.arrange(s.candidates(few[:0], answer.MX))
-	if isNull(all) {
+	if answer.Unreadable > 0 {
+		s.unreadable = &ResolveError{
+			Name: answer.Name, Type: TypeMX, Kind: Malformed,
+			Err: fmt.Errorf("of %d records, %d cannot be read", answer.Unreadable+len(answer.MX), answer.Unreadable),
+		}
+	}
+	if isNull(all) && s.unreadable == nil {
 		return fail(NullMX, s.route.Domain, answer.Name, nil)
 	}
 	// This host is removed among all records, before any limit, so that a limit
 	// never hides it.
 	removeSelf(all, func(c candidate) bool { return r.isSelfName(s.id, c.host) })
-	hosts := make([]lookup, pick(all, r.maxHosts()))
+	picked := pick(all, r.maxHosts())
+	hosts := make([]lookup, picked+s.suspects(all, picked))
 	for i := range all {
-		if c := &all[i]; !c.out {
+		if c := &all[i]; c.looked {
 			hosts[c.lookup].name, hosts[c.lookup].preference = c.host, c.preference
 		}
 	}
 	r.lookUp(ctx, hosts)
 	if s.route.Secure {
-		r.askFirstSteps(ctx, hosts)
+		r.askFirstSteps(ctx, hosts[:picked])
 	}
 	s.judge(all, hosts)
 	s.assemble(all, hosts)
+	if s.unreadable != nil {
+		host := Host{Name: s.route.Domain, Target: s.route.Domain}
+		s.leaveOut(LeftOut{Host: host, Reason: BadRecord, Err: s.unreadable})
+	}
 	if len(s.route.Hosts) > 0 {
 		return nil
 	}
 	return s.nobody(all, hosts)
+}
+
+// mostSuspects bounds the hosts beyond the limit of a route that are looked up to
+// find this one. Of a larger set, what is not found here the greeting tells.
+const mostSuspects = 64
+
+// suspects gives places among the lookups, from the one given on, to the hosts over
+// the limit that may be this one, and says how many they are: if this host is known
+// by address, those at a preference that the route uses. A limit must not hide it.
+func (s *search) suspects(all []candidate, from int) int {
+	if len(s.own) == 0 {
+		return 0
+	}
+	worst := -1
+	for i := range all {
+		if all[i].looked {
+			worst = int(all[i].preference)
+		}
+	}
+	n := 0
+	for i := range all {
+		c := &all[i]
+		if c.out && c.reason == OverLimit && int(c.preference) <= worst && n < mostSuspects {
+			c.looked, c.lookup = true, from+n
+			n++
+		}
+	}
+	return n
 }
 
 // candidates are the records of the set as candidates, what cannot be a host
@@ -67,7 +106,7 @@ func (s *search) judge(all []candidate, hosts []lookup) {
 	for i := range hosts {
 		hosts[i].standing = s.router.standingOf(s.id, s.own, &hosts[i])
 	}
-	removeSelf(all, func(c candidate) bool { return hosts[c.lookup].standing == self })
+	removeSelf(all, func(c candidate) bool { return c.looked && hosts[c.lookup].standing == self })
 	for i := range all {
 		c := &all[i]
 		if c.out {
@@ -137,6 +176,9 @@ func (s *search) leftOut(c *candidate, hosts []lookup) LeftOut {
 // nobody is why there is no host: this host is the best there is (RFC 5321
 // section 5.1), or those better than it are of no use, for now or at all.
 func (s *search) nobody(all []candidate, hosts []lookup) *Error {
+	if s.unreadable != nil {
+		return s.none(DNSTrouble, s.unreadable.Name, s.unreadable)
+	}
 	unasked, tried := 0, false
 	for i := range all {
 		c := &all[i]

@@ -84,6 +84,19 @@ var dnsFaults = []struct {
 	{"garbage before the answer", mxtest.Rule{Fault: mxtest.Garbage, ThenAnswer: true}, true},
 	{"malformed record", mxtest.Rule{Fault: mxtest.Malformed}, false},
 	{"malformed record before the answer", mxtest.Rule{Fault: mxtest.Malformed, ThenAnswer: true}, true},
+	{"FORMERR in a bare header", mxtest.Rule{Fault: mxtest.BareFormErr}, false},
+	{"BADVERS", mxtest.Rule{Fault: mxtest.BadVers}, false},
+	{"reset", mxtest.Rule{Fault: mxtest.Reset}, false},
+	{"response that is cut", mxtest.Rule{Fault: mxtest.Cut}, false},
+	{"empty response of a server that does not recurse", mxtest.Rule{Fault: mxtest.NotServed}, false},
+	{"OPT among the answers", mxtest.Rule{Fault: mxtest.Misplaced}, true},
+	{"records that are not counted", mxtest.Rule{Fault: mxtest.Uncounted}, false},
+	{"records and no such name", mxtest.Rule{Fault: mxtest.Contradicts}, false},
+	{"records of another type", mxtest.Rule{Fault: mxtest.OtherType}, false},
+	{"records of another class", mxtest.Rule{Fault: mxtest.OtherClass}, false},
+	{"records in another section", mxtest.Rule{Fault: mxtest.OtherSection}, false},
+	{"another opcode", mxtest.Rule{Fault: mxtest.OtherOpcode}, false},
+	{"another opcode before the answer", mxtest.Rule{Fault: mxtest.OtherOpcode, ThenAnswer: true}, true},
 }
 
 // faultPlaces are the questions of a route that may meet a fault, and what

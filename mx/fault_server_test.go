@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -113,8 +114,15 @@ func TestDNSTruncationOverSockets(t *testing.T) {
 			t.Errorf("queries are %+v, want the second over TCP", q[:2])
 		}
 	})
-	t.Run("MX-35 TCP refused", func(t *testing.T) {
+	t.Run("MX-35 TCP refused, and room enough over UDP", func(t *testing.T) {
 		dns := &mxtest.DNS{Zone: sixty}
+		route, err := overSockets(serve(t, &mxtest.Server{DNS: dns, NoTCP: true})).Route(t.Context(), "e.test")
+		if got := len(route.Hosts) + len(route.LeftOut); err != nil || got != 60 {
+			t.Errorf("the route knows of %d hosts, want all 60; %v", got, err)
+		}
+	})
+	t.Run("MX-35 TCP refused, and too much for UDP", func(t *testing.T) {
+		dns := &mxtest.DNS{Zone: strings.ReplaceAll(sixty, "1-60", "1-200")}
 		_, err := overSockets(serve(t, &mxtest.Server{DNS: dns, NoTCP: true})).Route(t.Context(), "e.test")
 		if got := describe(mx.Route{}, err); got != noAnswer {
 			t.Errorf("route is %s, want %s", got, noAnswer)

@@ -118,6 +118,8 @@ func empty(a Answer, t Type) bool {
 		return len(a.Addrs) == 0
 	case TypeMX:
 		return len(a.MX) == 0
+	case TypeNS:
+		return len(a.NS) == 0
 	case TypeTXT:
 		return len(a.TXT) == 0
 	case TypeTLSA:

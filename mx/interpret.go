@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"strings"
 	"time"
 
@@ -21,39 +20,45 @@ type failure struct {
 var (
 	errUnreadable  = errors.New("a record of the type asked for cannot be read")
 	errContradicts = errors.New("records for a name that is said not to exist")
-	errStray       = errors.New("the records are about another name")
+	errStray       = errors.New("the records are about another name or of another type")
 	errReferral    = errors.New("the server refers to others instead of answering")
+	errNotServed   = errors.New("the server neither recurses nor speaks for the name")
 )
 
 // interpret is what a complete response says about the question. trusted is
-// whether its AD bit is believed (RFC 6840 section 5.8).
+// whether its AD bit is believed (RFC 6840 section 5.8). Records are believed if
+// none of them may have been lost on the way, an absence only if nothing in the
+// message speaks against it (sound.go).
 func (q *query) interpret(m *message, trusted bool) (Answer, *failure) {
 	if f := m.refusal(); f != nil {
 		return Answer{}, f
 	}
+	if m.hasMisplacedOPT() {
+		return Answer{}, &failure{Malformed, errMisplaced}
+	}
 	a := Answer{Name: q.name, Secure: trusted && m.flags&flagAD != 0, TTL: maxTTL}
-	unreadable, f := m.walk(&a, q.t)
+	broken, f := m.walk(&a, q.t)
 	if f != nil {
 		return Answer{}, f
 	}
-	if q.t == TypeCNAME && len(a.Aliases) > 0 {
+	nonexistent := m.rcode == dns.RcodeNameError
+	switch present := q.t == TypeCNAME && len(a.Aliases) > 0 || q.t != TypeCNAME && !empty(a, q.t); {
+	case present && nonexistent:
+		return Answer{}, &failure{Malformed, errContradicts}
+	case present:
+		if err := m.missesRecords(&a, q.t); err != nil {
+			return Answer{}, &failure{Malformed, err}
+		}
 		a.Status = Success
 		return a, nil
-	}
-	nonexistent := m.rcode == dns.RcodeNameError
-	switch {
-	case !empty(a, q.t) && q.t != TypeCNAME && nonexistent:
-		return Answer{}, &failure{Malformed, errContradicts}
-	case !empty(a, q.t) && q.t != TypeCNAME:
-		a.Status = Success
-	case unreadable:
+	case broken || a.Unreadable > 0:
 		// Some record is there; to say "none" would be a lie.
 		return Answer{}, &failure{Malformed, errUnreadable}
-	case m.strays(&a, q):
-		return Answer{}, &failure{Malformed, errStray}
-	default:
-		f = m.absence(&a, nonexistent)
 	}
+	if err := m.deniesAbsence(&a, q, nonexistent); err != nil {
+		return Answer{}, &failure{Malformed, err}
+	}
+	f = m.absence(&a, nonexistent)
 	return a, f
 }
 
@@ -90,31 +95,31 @@ func extendedError(code uint16) error {
 }
 
 // walk follows the aliases inside the answer section from a.Name and collects
-// the records at their end. Only records on that chain count. unreadable is
-// whether one that matters could not be read.
-func (m *message) walk(a *Answer, t Type) (unreadable bool, f *failure) {
+// the records at their end. Only records on that chain count. broken is whether
+// an alias on it cannot be read.
+func (m *message) walk(a *Answer, t Type) (broken bool, f *failure) {
 	for asked := a.Name; ; {
-		if m.collect(a, t, &unreadable); !empty(*a, t) && t != TypeCNAME {
-			return unreadable, nil
+		if m.collect(a, t); !empty(*a, t) && t != TypeCNAME {
+			return broken, nil
 		}
-		alias, ok := m.alias(a, &unreadable)
+		alias, ok := m.alias(a, &broken)
 		if !ok {
-			return unreadable, nil
+			return broken, nil
 		}
 		a.Aliases = append(a.Aliases, alias)
 		a.Name = alias.To
 		if t == TypeCNAME {
-			return unreadable, nil
+			return broken, nil
 		}
 		if err := checkChain(*a, asked, t); err != nil {
 			re, _ := errors.AsType[*ResolveError](err)
-			return unreadable, &failure{re.Kind, re.Err}
+			return broken, &failure{re.Kind, re.Err}
 		}
 	}
 }
 
 // collect adds the records of type t at a.Name and lowers the TTL to theirs.
-func (m *message) collect(a *Answer, t Type, unreadable *bool) {
+func (m *message) collect(a *Answer, t Type) {
 	if t == TypeCNAME {
 		return
 	}
@@ -123,22 +128,22 @@ func (m *message) collect(a *Answer, t Type, unreadable *bool) {
 			continue
 		}
 		if !m.add(a, r) {
-			*unreadable = true
+			a.Unreadable++
 			continue
 		}
 		a.TTL = min(a.TTL, seconds(r.ttl))
 	}
 }
 
-// alias is the CNAME at a.Name.
-func (m *message) alias(a *Answer, unreadable *bool) (Alias, bool) {
+// alias is the CNAME at a.Name; broken is set if there is one that cannot be read.
+func (m *message) alias(a *Answer, broken *bool) (Alias, bool) {
 	for _, r := range m.answer {
 		if r.t != dns.TypeCNAME || r.class != dns.ClassINET || r.owner != a.Name {
 			continue
 		}
 		to, ok := m.name(r.start, r.end)
 		if !ok || to == "" {
-			*unreadable = true
+			*broken = true
 			continue
 		}
 		a.TTL = min(a.TTL, seconds(r.ttl))
@@ -147,24 +152,11 @@ func (m *message) alias(a *Answer, unreadable *bool) (Alias, bool) {
 	return Alias{}, false
 }
 
-// strays is whether there are answers, and about names that nobody asked for.
-func (m *message) strays(a *Answer, q *query) bool {
-	for _, r := range m.answer {
-		if r.t != uint16(q.t) && r.t != dns.TypeCNAME {
-			continue
-		}
-		if r.owner != q.name && !slices.ContainsFunc(a.Aliases, func(alias Alias) bool { return alias.To == r.owner }) {
-			return true
-		}
-	}
-	return false
-}
-
-// absence tells apart the ways of having no record (RFC 2308 section 2).
+// absence tells apart the ways of having no record (RFC 2308 section 2). Its
+// types of NXDOMAIN are all believed. Of NODATA, so is the one without an SOA
+// record (type 3): forwarders and containers' resolvers send it. Without one it
+// must come from a server that recurses or speaks for the name; it is used once.
 func (m *message) absence(a *Answer, nonexistent bool) *failure {
-	if m.cut {
-		return &failure{Malformed, errCut}
-	}
 	soa, hasSOA := m.negativeTTL(a.Name)
 	switch {
 	case nonexistent:
@@ -177,6 +169,8 @@ func (m *message) absence(a *Answer, nonexistent bool) *failure {
 		return nil
 	case m.refers():
 		return &failure{Lame, errReferral}
+	case m.flags&(flagAA|flagRA) == 0 && !m.edns:
+		return &failure{Lame, errNotServed}
 	default:
 		a.Status = NoData
 	}
@@ -196,6 +190,12 @@ func (m *message) negativeTTL(name string) (time.Duration, bool) {
 		return min(seconds(r.ttl), seconds(minimum)), true
 	}
 	return 0, false
+}
+
+// hasSOA is whether somebody speaks for the absence of name.
+func (m *message) hasSOA(name string) bool {
+	_, has := m.negativeTTL(name)
+	return has
 }
 
 // refers is whether the response names other servers and speaks for none.

@@ -99,6 +99,8 @@ type search struct {
 	id     *identity
 	own    []netip.Addr // plain addresses of this host
 	route  Route
+
+	unreadable *ResolveError // some MX records cannot be read
 }
 
 // viaImplicit makes the domain its own and only mail exchanger, preference 0

@@ -79,7 +79,7 @@ func dedupe(all []candidate) []candidate {
 // matters.
 func removeSelf(all []candidate, isSelf func(candidate) bool) {
 	best := 0
-	for best < len(all) && (all[best].out || !isSelf(all[best])) {
+	for best < len(all) && (all[best].out && all[best].reason != OverLimit || !isSelf(all[best])) {
 		best++
 	}
 	if best == len(all) {
@@ -90,8 +90,10 @@ func removeSelf(all []candidate, isSelf func(candidate) bool) {
 		c := &all[i]
 		switch {
 		case c.preference < level:
-		case c.out && c.reason == OverLimit:
+		case c.out && c.reason == OverLimit && !isSelf(*c):
 			c.leave(NotBetter)
+		case c.out && c.reason == OverLimit:
+			c.leave(IsSelf)
 		case c.out:
 		case isSelf(*c):
 			c.leave(IsSelf)

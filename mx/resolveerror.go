@@ -40,6 +40,10 @@ func (e *ResolveError) Timeout() bool { return e.Kind == Timeout }
 // Temporary is always true.
 func (e *ResolveError) Temporary() bool { return true }
 
+// NoServer is whether no server answered at all, with an error neither. That may be
+// this machine's own trouble; Probe tells.
+func (e *ResolveError) NoServer() bool { return e.Kind == Timeout || e.Kind == Unreachable }
+
 // Failure is what kept a Resolver from answering.
 type Failure uint8
 

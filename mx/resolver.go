@@ -33,6 +33,7 @@ type Type uint16
 // The record types nexthop asks for.
 const (
 	TypeA     Type = 1
+	TypeNS    Type = 2
 	TypeCNAME Type = 5
 	TypeMX    Type = 15
 	TypeTXT   Type = 16
@@ -46,6 +47,8 @@ func (t Type) String() string {
 	switch t {
 	case TypeA:
 		return "A"
+	case TypeNS:
+		return "NS"
 	case TypeCNAME:
 		return "CNAME"
 	case TypeMX:
@@ -101,10 +104,16 @@ type Answer struct {
 	// The records, in the order of the response. Only the field of the type
 	// asked for is set.
 	MX    []MX
+	NS    []string     // names of servers; the root's are what Probe asks for
 	Addrs []netip.Addr // A or AAAA
 	TXT   []string     // character-strings of one record joined without blanks
 	TLSA  []TLSA
 	SRV   []SRV
+
+	// Unreadable is how many more records of the type asked for the response
+	// had, whose data cannot be read. They are there: an answer without them is
+	// not complete.
+	Unreadable int
 }
 
 // Alias is one CNAME of a chain.

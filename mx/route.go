@@ -140,7 +140,7 @@ const (
 type LeftOut struct {
 	Host   Host
 	Reason Reason
-	// Err is the failed lookup, where Reason is LookupFailed.
+	// Err is the failed lookup, where Reason is LookupFailed or BadRecord.
 	Err error
 }
 
@@ -167,6 +167,9 @@ const (
 	AddressRefused
 	// OverLimit: more hosts than one attempt tries.
 	OverLimit
+	// BadRecord: a record that cannot be read, so that nobody knows its host. The
+	// name is the domain's. It may be better for the next attempt.
+	BadRecord
 )
 
 // String is the reason in a few words that complete "left out: ...".
@@ -186,11 +189,13 @@ func (r Reason) String() string {
 		return "its address is not to be dialled"
 	case OverLimit:
 		return "more hosts than one attempt tries"
+	case BadRecord:
+		return "a record cannot be read"
 	default:
 		return "no answer about its address for now"
 	}
 }
 
 // Permanent is whether asking again within the TTL cannot help this host:
-// everything but LookupFailed and OverLimit.
-func (r Reason) Permanent() bool { return r != LookupFailed && r != OverLimit }
+// everything but LookupFailed, OverLimit and BadRecord.
+func (r Reason) Permanent() bool { return r != LookupFailed && r != OverLimit && r != BadRecord }

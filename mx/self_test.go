@@ -2,6 +2,7 @@ package mx_test
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"strings"
@@ -188,6 +189,55 @@ func TestRouteWithLoopback(t *testing.T) {
 		},
 	}...)
 	runRoutes(t, tests)
+}
+
+// TestSelfBeyondTheLimit: where a preference has more hosts than a route takes, this
+// host is found among all of them.
+func TestSelfBeyondTheLimit(t *testing.T) {
+	set := func(n int) string {
+		var b strings.Builder
+		b.WriteString("e.test MX 20 worse.test\n worse.test A 198.51.100.250\n e.test MX 5 best.test\n best.test A 198.51.100.251\n")
+		for i := range n {
+			fmt.Fprintf(&b, "e.test MX 10 h%d.test\n h%d.test A 198.51.100.%d\n", i, i, i+1)
+		}
+		return b.String()
+	}
+	const want = "mx: 5 best.test 198.51.100.251"
+	for name, r := range map[string]*mx.Router{
+		"an address outside a NAT": {SelfAddrs: addrs("198.51.100.7")},
+		"an address literal":       {Self: []string{"[198.51.100.7]"}},
+		"an interface":             {Relay: true, InterfaceAddrs: onEth0("198.51.100.7")},
+	} {
+		t.Run("MX-24, MX-25 known by "+name, func(t *testing.T) {
+			r.Resolver = zone(t, set(40))
+			for range 50 { // in any order of the equals
+				route, err := r.Route(t.Context(), "e.test")
+				if got, _, _ := strings.Cut(describe(route, err), ";"); got != want {
+					t.Fatalf("route is %s, want %s", got, want)
+				}
+			}
+		})
+	}
+	t.Run("the lookups are bounded", func(t *testing.T) {
+		dns := zone(t, set(200))
+		r := &mx.Router{Resolver: dns, SelfAddrs: addrs("192.0.2.1")}
+		if _, err := r.Route(t.Context(), "e.test"); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(dns.Queries()); n > 1+2*(16+64) {
+			t.Errorf("%d questions", n)
+		}
+	})
+	t.Run("a host that knows no address of its own asks no more than before", func(t *testing.T) {
+		dns := zone(t, set(40))
+		route, err := (&mx.Router{Resolver: dns}).Route(t.Context(), "e.test")
+		if err != nil || len(route.Hosts) != 16 {
+			t.Fatalf("%d hosts, %v", len(route.Hosts), err)
+		}
+		if n := len(dns.Queries()); n != 1+2*16 {
+			t.Errorf("%d questions, want those of the route", n)
+		}
+	})
 }
 
 func TestPermits(t *testing.T) {

@@ -80,6 +80,9 @@ func (x exchange) reply(t testing.TB, rcode int, records ...string) *dns.Msg {
 	m.SetRcode(x.query, rcode)
 	m.RecursionAvailable = true
 	m.Compress = true
+	if x.query.IsEdns0() != nil {
+		m.SetEdns0(1232, false) // RFC 6891 section 7
+	}
 	section := &m.Answer
 	for _, text := range records {
 		if text == "authority" {

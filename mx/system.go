@@ -1,81 +1,96 @@
 package mx
 
 import (
-	"bytes"
+	"errors"
 	"fmt"
-	"io"
-	"net"
 	"os"
-	"slices"
-	"strings"
 	"time"
-
-	"github.com/miekg/dns"
 )
 
-// resolvConf is where the system says which DNS servers it uses.
-const resolvConf = "/etc/resolv.conf"
+// systemResolvConf is where the system says which DNS servers it uses.
+const systemResolvConf = "/etc/resolv.conf"
 
-// The bounds of resolv.conf(5), and the most that is read of the file.
-const (
-	mostServers     = 3
-	mostTimeout     = 30 * time.Second
-	mostAttempts    = 5
-	mostConfigBytes = 64 << 10
-)
-
-// System is a Client for the servers of /etc/resolv.conf, with its timeout and
-// attempts. The AD bit of the servers is believed where the file has "options
-// trust-ad". "search", "domain" and "ndots" play no part: a mail domain is never
-// completed (RFC 5321 section 2.3.5). The file is read once.
+// System is a Client for the servers of /etc/resolv.conf, with its options, and
+// those of the environment variable RES_OPTIONS. The file is read again when it
+// changes. The AD bit of the servers is believed if it has "options trust-ad".
+// "search", "domain" and LOCALDOMAIN play no part: a mail domain is never completed
+// (RFC 5321 section 2.3.5); a HostLookup goes by them.
 //
 // The error wraps the one of opening the file; where there is none, as on
 // Windows, FromNet may serve.
 func System() (*Client, error) {
-	file, err := os.Open(resolvConf)
-	if err != nil {
+	c := &Client{File: systemResolvConf}
+	if _, err := c.settings(); err != nil {
 		return nil, fmt.Errorf("DNS servers of this system: %w", err)
 	}
-	defer file.Close()
-	c, err := readResolvConf(file)
-	if err != nil {
-		return nil, fmt.Errorf("DNS servers of this system: %s: %w", resolvConf, err)
-	}
 	return c, nil
 }
 
-// readResolvConf makes a Client of a file in resolv.conf(5)'s form. Without a
-// server in it, that is one on this machine.
-func readResolvConf(r io.Reader) (*Client, error) {
-	text, err := io.ReadAll(io.LimitReader(r, mostConfigBytes))
-	if err != nil {
-		return nil, err
-	}
-	conf, err := dns.ClientConfigFromReader(bytes.NewReader(text))
-	if err != nil {
-		return nil, err
-	}
-	if len(conf.Servers) == 0 {
-		conf.Servers = []string{"127.0.0.1", "::1"}
-	}
-	trust := hasOption(string(text), "trust-ad")
-	c := &Client{
-		Timeout:  min(time.Duration(min(conf.Timeout, 3600))*time.Second, mostTimeout),
-		Attempts: min(conf.Attempts, mostAttempts),
-	}
-	for _, host := range conf.Servers[:min(len(conf.Servers), mostServers)] {
-		c.Servers = append(c.Servers, Server{Addr: net.JoinHostPort(host, conf.Port), TrustAD: trust})
-	}
-	return c, nil
+// settings are what a Client goes by for one question.
+type settings struct {
+	servers  []Server
+	timeout  time.Duration
+	attempts int
+	rotate   bool
+	tcpOnly  bool
 }
 
-// hasOption is whether an "options" line has the word.
-func hasOption(text, word string) bool {
-	for line := range strings.Lines(text) {
-		fields := strings.Fields(line)
-		if len(fields) > 1 && fields[0] == "options" && slices.Contains(fields[1:], word) {
-			return true
+// settings are the fields, and what the file says where they say nothing.
+func (c *Client) settings() (*settings, error) {
+	s := &settings{servers: c.Servers, timeout: c.Timeout, attempts: c.Attempts, rotate: c.Rotate, tcpOnly: c.TCPOnly}
+	if c.File != "" {
+		conf, err := c.conf.get(c.File, c.Trace)
+		if err != nil {
+			return nil, err
 		}
+		if len(s.servers) == 0 {
+			s.servers = conf.servers
+		}
+		if s.timeout == 0 {
+			s.timeout = conf.timeout
+		}
+		if s.attempts == 0 {
+			s.attempts = conf.attempts
+		}
+		s.rotate, s.tcpOnly = s.rotate || conf.rotate, s.tcpOnly || conf.tcpOnly
 	}
-	return false
+	if s.timeout == 0 {
+		s.timeout = defaultQueryTimeout
+	}
+	if s.attempts == 0 {
+		s.attempts = defaultQueryAttempts
+	}
+	return s, nil
+}
+
+// confFile is a resolv.conf that is read again when it changes.
+type confFile struct{ file watched[resolvConf] }
+
+var errNoServers = errors.New("it names no server any more")
+
+// get is what the file says now.
+func (f *confFile) get(path string, trace *Trace) (*resolvConf, error) {
+	known := f.file.current()
+	if known != nil && known.noReload {
+		return known, nil
+	}
+	parse := func(text []byte) (*resolvConf, error) {
+		conf := parseResolvConf(string(text), machine{os.Getenv, os.Hostname})
+		if known != nil && !conf.named {
+			// A file that is being written, or a network that is going down.
+			return nil, errNoServers
+		}
+		return conf, nil
+	}
+	conf, err := f.file.look(path, mostConfigBytes, parse, func(conf *resolvConf, err error) {
+		var ignored []string
+		if conf != nil {
+			ignored = conf.ignored
+		}
+		trace.read(path, ignored, err)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return conf, nil
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -20,12 +21,13 @@ type query struct {
 
 // newQuery packs a question with a random id: recursion desired; AD set, so that
 // a validating resolver says whether it validated (RFC 6840 section 5.7); CD
-// clear, so that it does validate (RFC 4035 section 3.2.2).
-func newQuery(name string, t Type, size uint16, edns bool) (*query, error) {
+// clear, so that it does validate (RFC 4035 section 3.2.2). size is what EDNS
+// offers, 0 is a query without it.
+func newQuery(name string, t Type, size uint16) (*query, error) {
 	m := new(dns.Msg)
 	m.SetQuestion(dns.Fqdn(name), uint16(t))
 	m.AuthenticatedData = true
-	if edns {
+	if size > 0 {
 		m.SetEdns0(size, false)
 	}
 	wire, err := m.Pack()
@@ -36,7 +38,7 @@ func newQuery(name string, t Type, size uint16, edns bool) (*query, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &query{name: canonicalOwner(asked), t: t, id: m.Id, wire: wire, edns: edns}, nil
+	return &query{name: canonicalOwner(asked), t: t, id: m.Id, wire: wire, edns: size > 0}, nil
 }
 
 // canonicalOwner is a name from the wire in lower case without its final dot.
@@ -51,6 +53,7 @@ const (
 	flagQR    = 1 << 15
 	flagAA    = 1 << 10
 	flagTC    = 1 << 9
+	flagRA    = 1 << 7
 	flagAD    = 1 << 5
 	maskOp    = 0xf << 11
 	maskRcode = 0xf
@@ -66,14 +69,20 @@ type record struct {
 
 // message is a response with its sections told apart.
 type message struct {
-	wire      []byte
-	flags     uint16
-	rcode     int
-	answer    []record
-	authority []record
-	// cut is whether the authority section ends before its records do; such a
-	// message still has all its answers, but says nothing about their absence.
-	cut      bool
+	wire       []byte
+	flags      uint16
+	rcode      int
+	answer     []record
+	authority  []record
+	additional []record
+	// cut is whether the message ends before the authority or the additional
+	// section does; such a message still has all its answers, but says nothing
+	// about their absence.
+	cut bool
+	// tail is whether something follows the last record that the header counts.
+	// Zeros are no record, and so no tail.
+	tail     bool
+	edns     bool     // it has an OPT record
 	extended []uint16 // extended error codes (RFC 8914)
 }
 
@@ -93,6 +102,9 @@ func (q *query) parse(wire []byte) (*message, error) {
 	if m.flags&flagQR == 0 || m.flags&maskOp != 0 {
 		return nil, errNotOurs
 	}
+	if m.isRefusal() && len(wire) == headerLen {
+		return m, nil // whatever its counts say: it may have those of the query
+	}
 	off, err := q.matchQuestion(m)
 	if err != nil {
 		return nil, err
@@ -100,18 +112,35 @@ func (q *query) parse(wire []byte) (*message, error) {
 	if m.flags&flagTC != 0 {
 		return m, nil // discarded anyway (RFC 2181 section 9)
 	}
+	err = m.sections(off)
+	if m.isRefusal() {
+		err = nil // the code is all that matters
+	}
+	return m, err
+}
+
+// isRefusal is whether the response code says that there is no answer.
+func (m *message) isRefusal() bool {
+	return m.rcode != dns.RcodeSuccess && m.rcode != dns.RcodeNameError
+}
+
+// sections reads the records from off on. Without a whole answer section there
+// is no message.
+func (m *message) sections(off int) (err error) {
 	if m.answer, off, err = m.section(off, 6); err != nil {
-		return nil, err
+		return err
 	}
 	if m.authority, off, err = m.section(off, 8); err != nil {
 		m.cut = true
-		return m, nil
+		return nil
 	}
-	additional, _, err := m.section(off, 10)
-	if err == nil {
-		m.readOPT(additional)
+	if m.additional, off, err = m.section(off, 10); err != nil {
+		m.cut = true
+		return nil
 	}
-	return m, nil
+	m.tail = slices.ContainsFunc(m.wire[off:], func(b byte) bool { return b != 0 })
+	m.readOPT(m.additional)
+	return nil
 }
 
 // matchQuestion is the offset after the question, which must be the one asked.
@@ -119,13 +148,16 @@ func (q *query) parse(wire []byte) (*message, error) {
 func (q *query) matchQuestion(m *message) (int, error) {
 	switch binary.BigEndian.Uint16(m.wire[4:]) {
 	case 0:
-		if m.rcode == dns.RcodeSuccess || m.rcode == dns.RcodeNameError {
+		if !m.isRefusal() {
 			return 0, errNotOurs
 		}
 		return headerLen, nil
 	case 1:
 		name, off, err := dns.UnpackDomainName(m.wire, headerLen)
-		if err != nil || len(m.wire) < off+4 || canonicalOwner(name) != q.name {
+		if err != nil || len(m.wire) < off+4 {
+			return 0, errCut
+		}
+		if canonicalOwner(name) != q.name {
 			return 0, errNotOurs
 		}
 		if binary.BigEndian.Uint16(m.wire[off:]) != uint16(q.t) || binary.BigEndian.Uint16(m.wire[off+2:]) != dns.ClassINET {
@@ -173,6 +205,7 @@ func (m *message) readOPT(additional []record) {
 		if r.t != dns.TypeOPT {
 			continue
 		}
+		m.edns = true
 		m.rcode |= int(r.ttl>>24) << 4
 		for data := m.wire[r.start:r.end]; len(data) >= 4; {
 			code, n := binary.BigEndian.Uint16(data), int(binary.BigEndian.Uint16(data[2:]))
@@ -215,6 +248,12 @@ func (m *message) add(a *Answer, r record) bool {
 			return false
 		}
 		a.MX = append(a.MX, MX{Preference: binary.BigEndian.Uint16(data), Host: host})
+	case TypeNS:
+		host, ok := m.name(r.start, r.end)
+		if !ok {
+			return false
+		}
+		a.NS = append(a.NS, host)
 	case TypeTXT:
 		text, ok := joinStrings(data)
 		if !ok {

@@ -1,6 +1,7 @@
 package mxtest_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -65,9 +66,9 @@ func randomRules(r *rand.Rand) []mxtest.Rule {
 		rule := mxtest.Rule{
 			Name:       pick(r, append([]string{"", "*.z.test"}, names...)),
 			Type:       pick(r, append([]mx.Type{0}, types...)),
-			Fault:      mxtest.Fault(r.IntN(int(mxtest.Malformed) + 1)),
+			Fault:      mxtest.Fault(r.IntN(int(mxtest.OtherOpcode) + 1)),
 			ThenAnswer: r.IntN(2) == 0,
-			Delay:      pick(r, []time.Duration{0, 0, time.Second, 10 * time.Second}),
+			Delay:      pick(r, []time.Duration{0, 0, time.Second / 2, 10 * time.Second}),
 		}
 		if rule.Name != "" && !strings.HasPrefix(rule.Name, "*") && r.IntN(4) == 0 {
 			rule.Records = "7 MX 7 seven.test.\n8 A 192.0.2.8"
@@ -94,6 +95,9 @@ func ask(t *testing.T, r mx.Resolver, name string, typ mx.Type) outcome {
 	if !ok {
 		t.Fatalf("%v of %s: error %v (%T) is no *mx.ResolveError", typ, name, err, err)
 	}
+	if re.Kind == mx.AliasLoop {
+		re.Kind = mx.Malformed // either is said of a message that has both faults
+	}
 	return outcome{Kind: re.Kind, Failed: true}
 }
 
@@ -111,6 +115,15 @@ func compare(t *testing.T, what string, fake, other mx.Resolver, zone string, ru
 	}
 }
 
+// forgetful asks each question by a Client of its own: what one has learnt of a
+// server changes what it makes of the next fault.
+type forgetful struct{ dns *mxtest.DNS }
+
+func (f forgetful) Resolve(ctx context.Context, name string, typ mx.Type) (mx.Answer, error) {
+	client := &mx.Client{Servers: []mx.Server{{Addr: "192.0.2.53:53", TrustAD: true}}, Attempts: 1, Dial: f.dns.Dial}
+	return client.Resolve(ctx, name, typ)
+}
+
 func agree(t *testing.T, seed uint64) {
 	synctest.Test(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 0))
@@ -122,13 +135,12 @@ func agree(t *testing.T, seed uint64) {
 		if err := fake.Validate(); err != nil {
 			t.Fatalf("%v in\n%s", err, zone)
 		}
-		client := &mx.Client{Servers: []mx.Server{{Addr: "192.0.2.53:53", TrustAD: true}}, Attempts: 1, Dial: wire.Dial}
-		compare(t, "the client", fake, client, zone, rules)
+		compare(t, "the client", fake, forgetful{wire}, zone, rules)
 	})
 }
 
 func TestFakeAgreesWithClient(t *testing.T) {
-	for seed := range uint64(150) {
+	for seed := range uint64(600) {
 		agree(t, seed)
 	}
 }

@@ -12,6 +12,7 @@ import (
 // answer is what a question meets: the facts, and what goes wrong on the way.
 type answer struct {
 	status  mx.Status
+	asked   string     // the name asked for
 	name    string     // owner of the records, or of their absence
 	aliases []mx.Alias // from the name asked for to name
 	chain   []dns.RR   // the records that make the aliases
@@ -20,10 +21,12 @@ type answer struct {
 	secure  bool       // every step is signed
 	loop    bool       // name has been on the way before
 
-	fault Fault
-	then  bool // the right answer follows
-	delay time.Duration
-	err   error // the DNS cannot answer anything
+	fault    Fault
+	then     bool // the right answer follows
+	ignorant bool // the server knows no EDNS
+	over     int  // the fault is one of larger responses
+	delay    time.Duration
+	err      error // the DNS cannot answer anything
 }
 
 // ask notes the question and finds what it meets.
@@ -35,10 +38,10 @@ func (d *DNS) ask(asked Query) *answer {
 	}
 	q := question{asked.Name, asked.Type}
 	d.note(asked, q)
-	a := &answer{name: q.name, secure: true}
-	r := d.ruleFor(q, asked.Transport, true)
+	a := &answer{asked: q.name, name: q.name, secure: true}
+	r := d.ruleFor(q, &asked, true)
 	for d.step(a, q.t, r) {
-		r = d.ruleFor(question{a.name, q.t}, asked.Transport, false)
+		r = d.ruleFor(question{a.name, q.t}, &asked, false)
 	}
 	for i := range a.aliases {
 		// One AD bit speaks for a response as a whole.
@@ -65,7 +68,8 @@ func (d *DNS) step(a *answer, t mx.Type, r *rule) bool {
 			aliasOnly = true
 		default:
 			if a.fault == None {
-				a.fault, a.then = r.Fault, r.ThenAnswer
+				a.fault, a.then, a.over = r.Fault, r.ThenAnswer, r.Over
+				a.ignorant = r.EDNS == WithEDNS
 			}
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -45,6 +46,7 @@ type parcel struct {
 	at   time.Time
 	data []byte
 	end  bool
+	err  error // instead of data
 }
 
 // Write takes a query, or over TCP any part of one.
@@ -94,8 +96,20 @@ func (c *conn) deliver(r response) {
 	if r.hangup && c.network == "tcp" {
 		c.due = append(c.due, parcel{at: at, end: true})
 	}
+	if r.reset {
+		err := &net.OpError{Op: "read", Net: c.network, Err: os.NewSyscallError("read", c.resetError())}
+		c.due = append(c.due, parcel{at: at, err: err})
+	}
 	slices.SortStableFunc(c.due, func(a, b parcel) int { return a.at.Compare(b.at) })
 	c.change()
+}
+
+// resetError is what a reset looks like.
+func (c *conn) resetError() error {
+	if c.network == "udp" {
+		return syscall.ECONNREFUSED // by ICMP
+	}
+	return syscall.ECONNRESET
 }
 
 // change wakes those who wait.
@@ -148,6 +162,9 @@ func (c *conn) tryRead(p []byte) (n int, wake time.Time, changed <-chan struct{}
 // take reads from the first parcel.
 func (c *conn) take(p []byte) (int, error) {
 	first := &c.due[0]
+	if first.err != nil {
+		return 0, first.err
+	}
 	if first.end {
 		return 0, io.EOF
 	}

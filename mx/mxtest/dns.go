@@ -113,8 +113,8 @@ func (d *DNS) SetSigned(name string, is bool) {
 	d.signed[canonical(name)] = is
 }
 
-// Set puts r before all other rules and drops those with the same Name, Type and
-// Transport. A rule with nothing else set ends those: the zone answers again.
+// Set puts r before all other rules and drops those with the same Name, Type,
+// Transport, EDNS and Over. A rule with nothing else set ends those: the zone answers again.
 // A rule that makes no sense is returned as an error, and changes nothing.
 func (d *DNS) Set(r Rule) error {
 	fresh := newRule(r)

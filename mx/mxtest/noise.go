@@ -1,8 +1,6 @@
 package mxtest
 
-import (
-	"github.com/miekg/dns"
-)
+import "github.com/miekg/dns"
 
 // wrong is the message that a fault sends in place of the right one, or before
 // it; nil for faults that send none.
@@ -19,8 +17,10 @@ func (x *exchange) wrong() []byte {
 		return []byte("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
 	case Malformed:
 		return x.cutRecord()
+	case OtherOpcode:
+		m.Opcode = dns.OpcodeNotify
 	default:
-		return nil
+		return x.unsound(m)
 	}
 	if messages := x.sized(m); messages != nil {
 		return messages[0]

@@ -48,7 +48,7 @@ func (d *DNS) Resolve(ctx context.Context, name string, t mx.Type) (mx.Answer, e
 	switch {
 	case failed:
 		return fail(kind, nil)
-	case a.loop:
+	case a.loop && a.fault != Empty:
 		return fail(mx.AliasLoop, errLoop)
 	}
 	return a.facts(), nil
@@ -95,18 +95,24 @@ func (a *answer) failure() (kind mx.Failure, failed bool) {
 	switch a.fault {
 	case ServFail:
 		return mx.ServFail, true
-	case Refused, FormErr, NotImp:
+	case Refused, FormErr, NotImp, BadVers, BareFormErr:
 		return mx.Refused, true
 	case Bogus:
 		return mx.Bogus, true
-	case Lame:
+	case Lame, NotServed:
 		return mx.Lame, true
-	case Timeout, Hangup, WrongID, WrongQuestion, Garbage:
+	case Timeout, Hangup, WrongID, WrongQuestion, Garbage, OtherOpcode:
 		return mx.Timeout, true
+	case Reset:
+		return mx.Unreachable, true
 	case TruncatedAlways:
 		return mx.Truncated, true
-	case OtherName, Malformed:
+	case LastLost:
+		return mx.Malformed, !a.losesQuietly()
+	case OtherName, Malformed, Cut, Uncounted, Contradicts, OtherType, OtherClass, OtherSection:
 		return mx.Malformed, true
+	case LastBroken:
+		return mx.Malformed, len(a.chain)+len(a.records) > 0 && len(a.records) < 2
 	default:
 		return 0, false
 	}
@@ -114,6 +120,49 @@ func (a *answer) failure() (kind mx.Failure, failed bool) {
 
 // facts is the answer in the terms of package mx.
 func (a *answer) facts() mx.Answer {
+	switch a.fault {
+	case Empty:
+		return mx.Answer{Status: mx.NoData, Name: a.asked}
+	case NoSOA:
+		if a.soa = nil; a.status == mx.NoData && len(a.aliases) > 0 {
+			a.status = mx.Aliased // nobody speaks for its end
+		}
+	case LastBroken:
+		return a.withoutLast()
+	case LastLost:
+		made := a.withoutLast()
+		made.Unreadable = 0
+		return made
+	}
+	return a.known()
+}
+
+// losesQuietly is whether one of the records may be missing and nobody notices: a
+// host has one address less.
+func (a *answer) losesQuietly() bool {
+	if len(a.records) < 2 {
+		return false
+	}
+	switch typeOf(a.records[0]) {
+	case mx.TypeMX, mx.TypeSRV, mx.TypeTLSA:
+		return false
+	}
+	return true
+}
+
+// withoutLast is the answer with a last record that cannot be read.
+func (a *answer) withoutLast() mx.Answer {
+	if len(a.records) == 0 {
+		return a.known()
+	}
+	a.records = a.records[:len(a.records)-1]
+	made := a.known()
+	made.Unreadable = 1
+	return made
+}
+
+// known is what the records say.
+func (a *answer) known() mx.Answer {
 	made := mx.Answer{
 		Status: a.status, Name: a.name, Aliases: a.aliases, Secure: a.secure, TTL: math.MaxInt64,
 	}

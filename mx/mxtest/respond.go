@@ -13,6 +13,7 @@ type response struct {
 	delay    time.Duration
 	messages [][]byte
 	hangup   bool // close the connection instead
+	reset    bool // reset it
 }
 
 // respond is the response to a query off the wire. transport, server and client
@@ -51,6 +52,11 @@ type exchange struct {
 
 // respond is what the fault makes of the answer.
 func (x *exchange) respond() response {
+	if x.answer.over > 0 {
+		if right := x.sized(x.right()); len(right) > 0 && len(right[0]) <= x.answer.over {
+			return response{messages: right}
+		}
+	}
 	switch x.answer.fault {
 	case ServFail:
 		return response{messages: packed(x.code(dns.RcodeServerFailure))}
@@ -66,21 +72,27 @@ func (x *exchange) respond() response {
 		}
 	case Lame:
 		return response{messages: packed(x.referral())}
+	case BadVers:
+		return response{messages: packed(x.badVersion())}
 	case Timeout:
 		return response{}
 	case Hangup:
 		return response{hangup: true}
+	case Reset:
+		return response{reset: true}
 	case Truncated, TruncatedAlways:
-		if x.asked.Transport == "udp" {
+		switch {
+		case len(x.answer.chain)+len(x.answer.records) == 0 && x.answer.fault == Truncated:
+			// There is nothing to leave out.
+		case x.asked.Transport == "udp":
 			return response{messages: packed(x.truncated())}
-		}
-		if x.answer.fault == TruncatedAlways {
+		case x.answer.fault == TruncatedAlways:
 			return response{hangup: true}
 		}
 	}
 	r := response{messages: x.sized(x.right())}
 	if wrong := x.wrong(); wrong != nil {
-		if !x.answer.then {
+		if !x.answer.then || !x.answer.fault.isNoise() {
 			r.messages = nil
 		}
 		r.messages = append([][]byte{wrong}, r.messages...)
@@ -109,7 +121,7 @@ func (x *exchange) code(rcode int) *dns.Msg {
 	m := new(dns.Msg).SetRcode(x.query, rcode)
 	m.RecursionAvailable = true
 	m.Compress = true
-	if x.asked.UDPSize > 0 {
+	if x.asked.UDPSize > 0 && !(x.answer.ignorant && rcode <= 0xf) {
 		m.SetEdns0(dns.DefaultMsgSize, x.asked.DO)
 	}
 	return m
@@ -123,6 +135,14 @@ func (x *exchange) failure(rcode int, extended uint16, text string) *dns.Msg {
 		opt.Option = append(opt.Option, &dns.EDNS0_EDE{InfoCode: extended, ExtraText: text})
 	}
 	return m
+}
+
+// badVersion is BADVERS where there is EDNS to say so (RFC 6891 section 6.1.3).
+func (x *exchange) badVersion() *dns.Msg {
+	if x.asked.UDPSize == 0 {
+		return x.code(dns.RcodeFormatError)
+	}
+	return x.code(dns.RcodeBadVers)
 }
 
 // referral is a response of a server that does not recurse and was asked about a

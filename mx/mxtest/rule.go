@@ -27,6 +27,17 @@ type Rule struct {
 	// for the fake resolver.
 	Transport string
 
+	// EDNS limits the rule to queries with EDNS or without; the zero value is
+	// both. A rule for one of them is not for the fake resolver. A fault of
+	// queries with EDNS is that of a server which does not know it: its
+	// responses have none, except BADVERS.
+	EDNS EDNS
+
+	// Over limits the rule to questions whose right response has more octets
+	// than that over UDP: a path that does not carry them. It is not for the fake
+	// resolver, nor for TCP.
+	Over int
+
 	// Times is how often the rule applies to one name and type before the next
 	// rule has its turn; 0 is always. Each name and type counts for itself, so
 	// that the order of questions asked in parallel does not matter.
@@ -39,7 +50,7 @@ type Rule struct {
 	Delay time.Duration
 
 	// ThenAnswer lets the right answer follow a message that is none: WrongID,
-	// WrongQuestion, Garbage, Malformed.
+	// WrongQuestion, OtherOpcode, Garbage, Malformed.
 	ThenAnswer bool
 
 	// Records, where not empty, are the records of Name in place of all that the
@@ -47,6 +58,16 @@ type Rule struct {
 	// one record a line ("60 MX 10 mail.example.net.").
 	Records string
 }
+
+// EDNS is whether a query has an OPT record (RFC 6891).
+type EDNS uint8
+
+// The kinds of query.
+const (
+	AnyEDNS EDNS = iota
+	WithEDNS
+	WithoutEDNS
+)
 
 // Fault is what goes wrong with a question.
 type Fault uint8
@@ -78,8 +99,8 @@ const (
 	// Hangup: over TCP the connection is closed without a response, over UDP
 	// there is none (mx.Timeout).
 	Hangup
-	// Truncated: over UDP half of the records and the TC bit; TCP works (the
-	// answer).
+	// Truncated: over UDP half of the records, if there are any, and the TC bit;
+	// TCP works (the answer).
 	Truncated
 	// TruncatedAlways: Truncated, and Hangup over TCP (mx.Truncated).
 	TruncatedAlways
@@ -97,6 +118,50 @@ const (
 	Garbage
 	// Malformed: the response ends inside its first record (mx.Malformed).
 	Malformed
+	// BadVers: response code BADVERS to EDNS, FORMERR without it (mx.Refused).
+	BadVers
+	// BareFormErr: FORMERR in a header alone, which counts the sections of the
+	// query (mx.Refused).
+	BareFormErr
+	// Reset: the connection is reset; over UDP, nobody listens (mx.Unreachable).
+	// A Server does so over TCP, and sends nothing over UDP.
+	Reset
+	// Cut: the response ends in the middle of what it should be, without TC
+	// (mx.Malformed).
+	Cut
+	// Empty: no record, no SOA record, no EDNS, though all is well otherwise (no
+	// data, to be used once).
+	Empty
+	// NoSOA: the absence of records without an SOA record (the answer, to be used
+	// once).
+	NoSOA
+	// NotServed: Empty from a server that neither recurses nor speaks for the name
+	// (mx.Lame).
+	NotServed
+	// Misplaced: the response is appended to the query, whose OPT record becomes
+	// an answer, and the last answer an additional record; without EDNS all is
+	// well (the answer).
+	Misplaced
+	// Uncounted: the records follow the question, and none is counted
+	// (mx.Malformed).
+	Uncounted
+	// LastLost: the last of the records is not counted, and follows the others
+	// (mx.Malformed; of addresses and texts, the others).
+	LastLost
+	// LastBroken: the data of the last record is one octet (the others, and one
+	// that cannot be read; mx.Malformed where there are none).
+	LastBroken
+	// Contradicts: the records, and that the name does not exist (mx.Malformed).
+	Contradicts
+	// OtherType: a record of another type in place of those asked for
+	// (mx.Malformed).
+	OtherType
+	// OtherClass: the records are of another class (mx.Malformed).
+	OtherClass
+	// OtherSection: the records stand in the authority section (mx.Malformed).
+	OtherSection
+	// OtherOpcode: the response is one to another operation (mx.Timeout).
+	OtherOpcode
 
 	faults // how many there are
 )
@@ -106,7 +171,9 @@ func (f Fault) String() string {
 	names := [faults]string{
 		"none", "NXDOMAIN", "no data", "SERVFAIL", "REFUSED", "FORMERR", "NOTIMP", "bogus", "lame",
 		"timeout", "hangup", "truncated", "truncated always", "alias only", "other name", "wrong id",
-		"wrong question", "garbage", "malformed",
+		"wrong question", "garbage", "malformed", "BADVERS", "bare FORMERR", "reset", "cut", "empty", "no SOA",
+		"not served", "misplaced", "uncounted", "last record lost", "last record broken", "contradicts",
+		"other type", "other class", "other section", "other opcode",
 	}
 	if f >= faults {
 		return fmt.Sprintf("fault %d", f)
@@ -117,7 +184,7 @@ func (f Fault) String() string {
 // isNoise is whether the fault is a message that is no answer, after which the
 // right one may still come.
 func (f Fault) isNoise() bool {
-	return f == WrongID || f == WrongQuestion || f == Garbage || f == Malformed
+	return f == WrongID || f == WrongQuestion || f == Garbage || f == Malformed || f == OtherOpcode
 }
 
 // rule is a Rule in use.
@@ -142,6 +209,10 @@ func newRule(r Rule) *rule {
 		made.err = fmt.Errorf("Transport: %q is neither udp nor tcp", r.Transport)
 	case r.Fault >= faults:
 		made.err = fmt.Errorf("Fault: there is no %v", r.Fault)
+	case r.EDNS > WithoutEDNS:
+		made.err = fmt.Errorf("EDNS: %d is no kind of query", r.EDNS)
+	case r.Over < 0:
+		made.err = fmt.Errorf("Over: %d is negative", r.Over)
 	case r.Times < 0:
 		made.err = fmt.Errorf("Times: %d is negative", r.Times)
 	case r.Delay < 0:
@@ -157,15 +228,19 @@ func newRule(r Rule) *rule {
 	return made
 }
 
-// applies is whether r is for the question. asked is whether it is the one that
-// was asked, and not the end of an alias.
-func (r *rule) applies(q question, transport string, asked bool) bool {
+// applies is whether r is for the question q, which is asked by x or, where asked is
+// false, the end of an alias that x led to.
+func (r *rule) applies(q question, x *Query, asked bool) bool {
 	switch {
+	case r.EDNS != AnyEDNS && (x.Transport == "" || (r.EDNS == WithEDNS) != (x.UDPSize > 0)):
+		return false
+	case r.Over > 0 && x.Transport != "udp":
+		return false
 	case r.Times > 0 && r.used[q] >= r.Times:
 		return false
 	case r.Type != 0 && r.Type != q.t:
 		return false
-	case r.Transport != "" && r.Transport != transport:
+	case r.Transport != "" && r.Transport != x.Transport:
 		return false
 	case r.below:
 		return strings.HasSuffix(q.name, "."+r.name) || r.name == ""
@@ -177,13 +252,14 @@ func (r *rule) applies(q question, transport string, asked bool) bool {
 
 // like is whether two rules are for the same questions.
 func (r *rule) like(other *rule) bool {
-	return r.name == other.name && r.below == other.below && r.Type == other.Type && r.Transport == other.Transport
+	return r.name == other.name && r.below == other.below && r.Type == other.Type && r.Transport == other.Transport &&
+		r.EDNS == other.EDNS && r.Over == other.Over
 }
 
 // ruleFor is the first rule that applies, and counts that; nil where none does.
-func (d *DNS) ruleFor(q question, transport string, asked bool) *rule {
+func (d *DNS) ruleFor(q question, x *Query, asked bool) *rule {
 	for _, r := range d.rules {
-		if r.applies(q, transport, asked) {
+		if r.applies(q, x, asked) {
 			if r.Times > 0 {
 				r.used[q]++
 			}

@@ -113,6 +113,12 @@ func (s *Server) serveConn(conn net.Conn) {
 		if r.delay > 0 && !s.sleep(r.delay) || r.hangup {
 			return
 		}
+		if r.reset {
+			if tcp, ok := conn.(*net.TCPConn); ok {
+				_ = tcp.SetLinger(0) // closing it is then a reset
+			}
+			return
+		}
 		for _, wire := range r.messages {
 			if _, err := conn.Write(framed(wire)); err != nil {
 				return

@@ -68,9 +68,14 @@ func TestServerWithoutOneTransport(t *testing.T) {
 		if a, err := client.Resolve(t.Context(), "e.test", mx.TypeMX); err != nil || a.Status != mx.NXDomain {
 			t.Errorf("the zero DNS says %+v, %v over TCP", a, err)
 		}
+		for _, q := range server.DNS.Queries() {
+			if q.Transport != "tcp" {
+				t.Errorf("query %+v came over UDP", q)
+			}
+		}
 		client.TCPOnly = false
-		if _, err := client.Resolve(t.Context(), "e.test", mx.TypeMX); err == nil {
-			t.Error("there is an answer over UDP")
+		if a, err := client.Resolve(t.Context(), "e.test", mx.TypeMX); err != nil || a.Status != mx.NXDomain {
+			t.Errorf("a client that begins with UDP gets %+v, %v", a, err)
 		}
 	})
 	t.Run("neither", func(t *testing.T) {

@@ -69,7 +69,7 @@ func (w *Walk) leftOutHost(l *mx.LeftOut) {
 	if l.Reason == mx.OverLimit {
 		w.ledger.unaskedHosts = true
 	}
-	if l.Reason != mx.LookupFailed {
+	if l.Reason != mx.LookupFailed && l.Reason != mx.BadRecord {
 		return
 	}
 	w.ledger.all(Attempt{Host: l.Host.Name, Began: time.Now(), Next: NextHost, Err: &Failure{

@@ -174,11 +174,7 @@ func (t *Transport) resolver() (mx.Resolver, error) {
 	if err != nil {
 		return nil, Config("%v", err)
 	}
-	if t.TrustAD {
-		for i := range client.Servers {
-			client.Servers[i].TrustAD = true
-		}
-	}
+	client.TrustAD = t.TrustAD
 	return &mx.Cache{Resolver: client}, nil
 }
 

@@ -1,0 +1,111 @@
+package mx
+
+import (
+	"errors"
+	"reflect"
+	"slices"
+
+	"github.com/miekg/dns"
+)
+
+// What makes a message that can be read unfit to be believed. Servers and
+// middleboxes that build a response out of the query leave parts of it where they
+// were: the OPT record becomes an answer, and an answer becomes an additional
+// record, or follows the last record that is counted. What is left looks like the
+// absence of records, or like a set with fewer of them.
+var (
+	errMisplaced = errors.New("records stand in a section where they do not belong")
+	errTail      = errors.New("the message has more than its header counts")
+)
+
+// hasMisplacedOPT is whether an OPT record stands outside of the additional
+// section (RFC 6891 section 6.1.1). The sections are then not what they seem.
+func (m *message) hasMisplacedOPT() bool {
+	isOPT := func(r record) bool { return r.t == dns.TypeOPT }
+	return slices.ContainsFunc(m.answer, isOPT) || slices.ContainsFunc(m.authority, isOPT)
+}
+
+// missesRecords is why the records collected in a are not the whole set of type
+// t, nil if nothing says so. It matters for the types of which each record counts:
+// without one of its MX records the mail of a domain goes to the wrong host.
+func (m *message) missesRecords(a *Answer, t Type) error {
+	if t != TypeMX && t != TypeSRV && t != TypeTLSA {
+		return nil
+	}
+	if m.tail {
+		return errTail
+	}
+	for _, section := range [][]record{m.authority, m.additional} {
+		for _, r := range section {
+			if r.t != uint16(t) || r.class != dns.ClassINET || r.owner != a.Name {
+				continue
+			}
+			var other Answer
+			if !m.add(&other, r) || !a.includes(&other) {
+				return errMisplaced
+			}
+		}
+	}
+	return nil
+}
+
+// includes is whether a has the one record of b.
+func (a *Answer) includes(b *Answer) bool {
+	for _, record := range b.MX {
+		return slices.Contains(a.MX, record)
+	}
+	for _, record := range b.SRV {
+		return slices.Contains(a.SRV, record)
+	}
+	return slices.ContainsFunc(a.TLSA, func(t TLSA) bool { return reflect.DeepEqual(t, b.TLSA[0]) })
+}
+
+// deniesAbsence is why a message that has no record of the type asked for at a.Name
+// does not mean that there is none, nil if nothing in it speaks against that.
+func (m *message) deniesAbsence(a *Answer, q *query, nonexistent bool) error {
+	switch {
+	case m.cut:
+		return errCut
+	case m.tail:
+		return errTail
+	case slices.ContainsFunc(m.answer, func(r record) bool { return !a.explains(r, q) }):
+		return errStray
+	}
+	for _, section := range [][]record{m.authority, m.additional} {
+		for _, r := range section {
+			if r.owner != a.Name || r.class != dns.ClassINET {
+				continue
+			}
+			if r.t == uint16(q.t) && q.t != TypeNS {
+				return errMisplaced
+			}
+			if nonexistent && !isAboutAbsence(r.t) {
+				return errContradicts
+			}
+		}
+	}
+	return nil
+}
+
+// explains is whether a record of the answer section belongs to the aliases that
+// lead to a.Name, or to their proofs.
+func (a *Answer) explains(r record, q *query) bool {
+	switch r.t {
+	case dns.TypeDNAME, dns.TypeRRSIG, dns.TypeNSEC, dns.TypeNSEC3:
+		return true
+	case dns.TypeCNAME:
+		return r.class == dns.ClassINET && (r.owner == q.name && len(a.Aliases) > 0 ||
+			slices.ContainsFunc(a.Aliases, func(alias Alias) bool { return alias.To == r.owner }))
+	}
+	return false
+}
+
+// isAboutAbsence is whether records of a type may stand at a name that does not
+// exist: filters send an SOA record of their own making.
+func isAboutAbsence(t uint16) bool {
+	switch t {
+	case dns.TypeSOA, dns.TypeNS, dns.TypeOPT, dns.TypeRRSIG, dns.TypeNSEC, dns.TypeNSEC3:
+		return true
+	}
+	return false
+}
