@@ -18,7 +18,9 @@ import (
 //   - TTL 0 answers those who were waiting for it, and is then forgotten
 //     (RFC 2181 section 8).
 //   - That a name does not exist is kept for all its types, that it has no
-//     records for the one type (RFC 2308 section 5).
+//     records for the one type (RFC 2308 section 5). Servers that say so because
+//     they do not know a type (RFC 4074 section 4.2) are not believed beyond it:
+//     a record of another type that is known speaks against them.
 //   - A failure is kept for its name and type alone, and briefly (RFC 2308
 //     section 7).
 //
@@ -144,16 +146,17 @@ func (c *Cache) keep(name string, t Type, a *Answer, err error) {
 	default:
 		ttl = min(a.TTL, orDefault(c.MaxNegativeTTL, defaultNegativeTTL), mostNegativeTTL, orDefault(c.MaxTTL, defaultTTL))
 		if a.Status == NXDomain && len(a.Aliases) == 0 {
-			k.t = anyType
+			k.t = anyType // unless the name is known to exist: reconcile
 		}
 	}
 	if ttl <= 0 {
 		return
 	}
 	a.TTL = ttl
-	e := &entry{key: k, answer: *a, err: err, expires: time.Now().Add(ttl), cost: cost(name, a)}
+	e := &entry{key: k, asked: t, answer: *a, err: err, expires: time.Now().Add(ttl), cost: cost(name, a)}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.known.reconcile(e)
 	c.known.put(e, orDefault(c.MaxEntries, defaultEntries))
 }
 
@@ -198,6 +201,9 @@ func cost(name string, a *Answer) int {
 	}
 	for _, m := range a.MX {
 		n += len(m.Host) + 24
+	}
+	for _, ns := range a.NS {
+		n += len(ns) + 16
 	}
 	for _, text := range a.TXT {
 		n += len(text) + 16

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nexthop-mail/nexthop/mx"
+	"github.com/nexthop-mail/nexthop/mx/mxtest"
 )
 
 // resolverFunc is a Resolver made of a function.
@@ -377,4 +378,43 @@ func TestCacheIsSafeForConcurrentUse(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// TestCacheOfContradictions: a server that denies a name because it does not know a
+// type (RFC 4074 section 4.2) does not hide the records of another.
+func TestCacheOfContradictions(t *testing.T) {
+	for name, order := range map[string][]mx.Type{
+		"denied first": {mx.TypeAAAA, mx.TypeA}, "found first": {mx.TypeA, mx.TypeAAAA},
+	} {
+		t.Run("MX-34, MX-20 "+name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				dns := &mxtest.DNS{
+					Zone:  "$ORIGIN e.test.\n@ 900 SOA ns root 1 2 3 4 900\nm 60 A 192.0.2.1\n",
+					Rules: []mxtest.Rule{{Name: "m.e.test", Type: mx.TypeAAAA, Fault: mxtest.NXDomain}},
+				}
+				cache := &mx.Cache{Resolver: dns}
+				var wait sync.WaitGroup
+				for _, typ := range order { // at the same time, as a route asks
+					if err := dns.Set(mxtest.Rule{Name: "m.e.test", Type: order[1], Delay: time.Second, Fault: map[bool]mxtest.Fault{true: mxtest.NXDomain}[order[1] == mx.TypeAAAA]}); err != nil {
+						t.Fatal(err)
+					}
+					wait.Go(func() {
+						if _, err := cache.Resolve(t.Context(), "m.e.test", typ); err != nil {
+							t.Error(err)
+						}
+					})
+				}
+				wait.Wait()
+				time.Sleep(2 * time.Minute) // past the TTL of the address
+				a, err := cache.Resolve(t.Context(), "m.e.test", mx.TypeA)
+				if err != nil || len(a.Addrs) != 1 {
+					t.Errorf("answer is %+v, %v; want the address", a, err)
+				}
+				dns.Forget()
+				if a, err := cache.Resolve(t.Context(), "m.e.test", mx.TypeAAAA); err != nil || a.Status != mx.NXDomain || len(dns.Queries()) != 0 {
+					t.Errorf("answer is %+v, %v; want what is remembered of the other type", a, err)
+				}
+			})
+		})
+	}
 }

@@ -11,6 +11,7 @@ type key struct {
 // entry is one outcome a Cache knows, in a ring in the order of use.
 type entry struct {
 	key          key
+	asked        Type // the type that was asked for
 	answer       Answer
 	err          error
 	expires      time.Time
@@ -63,6 +64,34 @@ func (s *entries) put(e *entry, limit int) {
 		s.unlink(oldest)
 		s.drop(oldest)
 	}
+}
+
+// reconcile settles what e has against what is known of its name, which either
+// exists or does not: records outlive the claim that there is no such name, which
+// is then kept for the type that it was made about.
+func (s *entries) reconcile(e *entry) {
+	switch {
+	case e.err != nil:
+	case e.key.t == anyType:
+		for _, t := range [...]Type{TypeA, TypeAAAA, TypeMX, TypeTXT, TypeTLSA, TypeSRV, TypeNS, TypeCNAME} {
+			if known := s.byKey[key{e.key.name, t}]; t != e.asked && known.exists() {
+				e.key.t = e.asked
+				return
+			}
+		}
+	case e.exists():
+		if claim := s.byKey[key{e.key.name, anyType}]; claim != nil {
+			s.unlink(claim)
+			s.drop(claim)
+			claim.key.t = claim.asked
+			s.put(claim, s.cost+claim.cost)
+		}
+	}
+}
+
+// exists is whether e is records of its name.
+func (e *entry) exists() bool {
+	return e != nil && e.err == nil && (e.answer.Status == Success || e.answer.Status == Aliased)
 }
 
 func (s *entries) drop(e *entry) {
