@@ -393,16 +393,21 @@ func TestCacheOfContradictions(t *testing.T) {
 					Rules: []mxtest.Rule{{Name: "m.e.test", Type: mx.TypeAAAA, Fault: mxtest.NXDomain}},
 				}
 				cache := &mx.Cache{Resolver: dns}
+				late := mxtest.Rule{Name: "m.e.test", Type: order[1], Delay: time.Second}
+				if order[1] == mx.TypeAAAA {
+					late.Fault = mxtest.NXDomain
+				}
+				if err := dns.Set(late); err != nil {
+					t.Fatal(err)
+				}
 				var wait sync.WaitGroup
-				for _, typ := range order { // at the same time, as a route asks
-					if err := dns.Set(mxtest.Rule{Name: "m.e.test", Type: order[1], Delay: time.Second, Fault: map[bool]mxtest.Fault{true: mxtest.NXDomain}[order[1] == mx.TypeAAAA]}); err != nil {
-						t.Fatal(err)
-					}
+				for _, typ := range []mx.Type{order[1], order[0]} { // both are asked before one has answered
 					wait.Go(func() {
 						if _, err := cache.Resolve(t.Context(), "m.e.test", typ); err != nil {
 							t.Error(err)
 						}
 					})
+					synctest.Wait()
 				}
 				wait.Wait()
 				time.Sleep(2 * time.Minute) // past the TTL of the address
