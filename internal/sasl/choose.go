@@ -34,6 +34,11 @@ func Known(mechanism string) bool {
 // Bearer reports whether a mechanism goes by a token.
 func Bearer(mechanism string) bool { return mechanism == OAuthBearer || mechanism == XOAuth2 }
 
+// HandsOver reports whether a mechanism gives the server the secret itself.
+func HandsOver(mechanism string) bool {
+	return mechanism == Plain || mechanism == LoginMechanism || Bearer(mechanism)
+}
+
 // Choose lists the mechanisms among those offered that the login can serve, the
 // strongest first; only the one it wants where it wants one.
 func Choose(l *Login, offered []string) []string {

@@ -42,6 +42,7 @@ func (l *Login) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "login of %q", l.Us
 type Client struct {
 	inner    gosasl.Client
 	secrets  []string
+	proves   bool         // the initial response does
 	complete func() error // nil where the server proves nothing
 }
 
@@ -50,18 +51,18 @@ type Client struct {
 func (l *Login) Client(mechanism string) (*Client, error) {
 	switch mechanism {
 	case External:
-		return &Client{inner: gosasl.NewExternalClient(l.Authorize)}, nil
+		return &Client{inner: gosasl.NewExternalClient(l.Authorize), proves: true}, nil
 	case ScramSHA256Plus, ScramSHA256:
 		return l.scram(mechanism == ScramSHA256Plus)
 	case OAuthBearer:
 		opt := &gosasl.OAuthBearerOptions{Username: l.identity(), Token: l.Token, Host: l.Host, Port: l.Port}
-		return &Client{inner: &bearer{gosasl.NewOAuthBearerClient(opt)}, secrets: []string{l.Token}}, nil
+		return &Client{inner: &bearer{gosasl.NewOAuthBearerClient(opt)}, secrets: []string{l.Token}, proves: true}, nil
 	case XOAuth2:
-		return &Client{inner: &xoauth2{user: l.User, token: l.Token}, secrets: []string{l.Token}}, nil
+		return &Client{inner: &xoauth2{user: l.User, token: l.Token}, secrets: []string{l.Token}, proves: true}, nil
 	case Plain:
-		return &Client{inner: gosasl.NewPlainClient(l.Authorize, l.User, l.Password), secrets: []string{l.Password}}, nil
+		return &Client{inner: gosasl.NewPlainClient(l.Authorize, l.User, l.Password), secrets: []string{l.Password}, proves: true}, nil
 	case LoginMechanism:
-		return &Client{inner: gosasl.NewLoginClient(l.User, l.Password), secrets: []string{l.Password}}, nil
+		return &Client{inner: &loginClient{user: l.User, password: l.Password}, secrets: []string{l.Password}}, nil
 	case CramMD5:
 		return &Client{inner: &cramMD5{user: l.User, password: l.Password}, secrets: []string{l.Password}}, nil
 	default:
@@ -83,6 +84,10 @@ func (c *Client) Start() (mechanism string, initial []byte, err error) { return 
 
 // Next answers a challenge. An error ends the exchange.
 func (c *Client) Next(challenge []byte) ([]byte, error) { return c.inner.Next(challenge) }
+
+// Proves reports whether the initial response says anything that a server may
+// refuse for what it says: all do but a bare user name.
+func (c *Client) Proves() bool { return c.proves }
 
 // Complete is an error where the server says that all is well, and has not
 // proven what the mechanism has it prove.

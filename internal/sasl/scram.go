@@ -51,7 +51,7 @@ func (l *Login) scram(plus bool) (*Client, error) {
 	default:
 		c.conversation = client.NewConversation()
 	}
-	return &Client{inner: c, secrets: []string{l.Password}, complete: c.complete}, nil
+	return &Client{inner: c, secrets: []string{l.Password}, proves: true, complete: c.complete}, nil
 }
 
 // channelBinding is tls-exporter with TLS 1.3 (RFC 9266 section 2). Before that
