@@ -59,9 +59,40 @@ func (r *RecipientReport) lesson() lesson {
 	}
 }
 
+// takesWithout is how long a host is known to take mail from us without the login
+// that it asks for now.
+const takesWithout = time.Hour
+
+// lessonOf is what a report tells of a site. A host that asks for a login at RCPT or
+// after it may mean one recipient: where it took mail from us lately it is left to
+// the schedule, so that one recipient does not hold up a whole provider's.
+func (r *run) lessonOf(s *site, report *Report) lesson {
+	l := verdictOf(report)
+	if l != refusedLogin || !atRecipients(report) {
+		return l
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !s.alive.IsZero() && time.Since(s.alive) < takesWithout {
+		return later
+	}
+	return l
+}
+
+// atRecipients reports whether every refusal of a login answers RCPT or what comes
+// after it.
+func atRecipients(report *Report) bool {
+	for i := range report.Recipients {
+		if e := report.Recipients[i].Err; e != nil && e.LoginRefused() && e.Stage < StageRcpt {
+			return false
+		}
+	}
+	return true
+}
+
 // learn lets a site's limits and back-off follow from an attempt.
 func (r *run) learn(s *site, group *shipment, report *Report, began time.Time) {
-	l := verdictOf(report)
+	l := r.lessonOf(s, report)
 	now := time.Now()
 	var why queue.Reply
 	var wait time.Duration

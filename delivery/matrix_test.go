@@ -29,22 +29,22 @@ const stepByStep = `
                  banner hello starttls handshake hello-tls mail rcpt-1 rcpt-2 data content final quit
 4yz              N      N     P        C         N         N    M      M      N    N       N     D
 5yz              H      H     P        C         H         F    R      R      F    F       F     D
-421              N      N     N        C         N         N    N      N      N    N       N     D
-421-close        N      N     N        C         N         N    N      N      N    N       N     D
-close            N      N     C        C         N         N    N      N      N    N       U     D
-reset            N      N     C        C         N         N    N      N      N    N       U     D
-stall            N      N     C        C         N         N    N      N      N    U       U     D
-stop-reading     N      N     C        C         N         N    N      N      N    N       U     D
+421              N      N     C        C         N         N    N      N      N    N       N     D
+421-close        N      N     C        C         N         N    N      N      N    N       N     D
+close            N      N     C        C         C         N    N      N      N    N       U     D
+reset            N      N     C        C         C         N    N      N      N    N       U     D
+stall            N      N     C        C         C         N    N      N      N    U       U     D
+stop-reading     N      N     C        C         C         N    N      N      N    N       U     D
 drip             N      N     C        C         N         N    N      N      N    N       U     D
-garbage          N      N     N        C         N         N    N      N      N    N       U     D
+garbage          N      N     C        C         N         N    N      N      N    N       U     D
 bare-digits      D      D     D        C         D         D    D      D      D    N       D     D
-two-codes        N      N     N        C         N         N    N      N      N    N       U     D
-100000-lines     N      N     N        C         N         N    N      N      N    N       U     D
-10MiB-line       N      N     N        C         N         N    N      N      N    N       U     D
+two-codes        N      N     C        C         N         N    N      N      N    N       U     D
+100000-lines     N      N     C        C         N         N    N      N      N    N       U     D
+10MiB-line       N      N     C        C         N         N    N      N      N    N       U     D
 control          D      D     D        C         D         D    D      D      D    N       D     D
 early            -      N     N        -         D         N    N      -      N    -       N     D
 two-replies      N      N     N        -         N         N    N      N      N    -       D     D
-after-close      N      N     C        C         N         N    N      N      N    -       U     D
+after-close      N      N     C        C         C         N    N      N      N    -       U     D
 `
 
 // The same with PIPELINING, where only early replies differ: what comes before

@@ -82,6 +82,12 @@ type Attempt struct {
 	Next     Next   // why the walk went on or ended here
 	Began    time.Time
 	Duration time.Duration
+
+	// Without is what was left out of the dialogue because it is known not to work
+	// at the address, or may not: such as "CHUNKING" or "PIPELINING, SIZE". Doubted
+	// is what may have been the cause of this failure; it is left out at once where
+	// Next is SameHost or InClear, else when mail goes to the address again.
+	Without, Doubted string
 }
 
 // Protection is what a session's TLS is worth.
@@ -124,11 +130,13 @@ const (
 	StopLimit                // a limit of the attempt is reached
 	StopCanceled             // the caller's context ended
 	NextFallback             // no host is left but the fallback hosts
+	StopSelf                 // a host is this one: those that are no better than it are not asked
 )
 
 var nextNames = [...]string{
 	"next address", "next host", "same host again", "again without TLS",
 	"settled", "stop: may have been taken", "no host left", "limit of one attempt reached", "canceled", "fallback host",
+	"stop: the host is this one",
 }
 
 // String is the step in a few words.

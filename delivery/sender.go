@@ -8,10 +8,13 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/nexthop-mail/nexthop/delivery/internal/attempt"
 	"github.com/nexthop-mail/nexthop/delivery/internal/session"
 	"github.com/nexthop-mail/nexthop/internal/content"
 	"github.com/nexthop-mail/nexthop/mx"
+	"github.com/nexthop-mail/nexthop/queue"
 )
 
 // Sender makes single delivery attempts. Its zero value sends by MX through the
@@ -151,6 +154,32 @@ type Timeouts struct {
 	Final    time.Duration // after the final dot; default 10 min
 	Reset    time.Duration // default 5 min
 	Quit     time.Duration // default 10 s
+
+	// Backstop ends a transaction that takes longer than all of its steps may by
+	// the times above, the content at 256 octets a second, and this together. So
+	// nothing that is in time by itself is cut off, and content that trickles is.
+	// Default 4 h.
+	Backstop time.Duration
+}
+
+// AtMost is t with no wait for a reply longer than d. Those that are shorter by
+// themselves stay, and so do Write and Backstop, which are no such waits.
+func (t Timeouts) AtMost(d time.Duration) Timeouts {
+	full := t.dialogue().WithDefaults()
+	limit := func(field *time.Duration, usual time.Duration) {
+		*field = min(usual, d)
+	}
+	limit(&t.Greeting, full.Greeting)
+	limit(&t.Hello, full.Hello)
+	limit(&t.StartTLS, full.StartTLS)
+	limit(&t.Auth, full.Auth)
+	limit(&t.Mail, full.Mail)
+	limit(&t.Rcpt, full.Rcpt)
+	limit(&t.Data, full.Data)
+	limit(&t.Final, full.Final)
+	limit(&t.Reset, full.Reset)
+	limit(&t.Quit, full.Quit)
+	return t
 }
 
 // Conversion says which 8-bit content a Sender encodes for hosts that take 7 bits
@@ -180,4 +209,70 @@ func (c Conversion) conversion() content.Conversion {
 	default:
 		return content.ConvertUnsigned
 	}
+}
+
+// Send makes one attempt to deliver m to all its recipients and reports what
+// became of each. The error is nil exactly when every recipient was delivered;
+// otherwise it is an *Error, the report's Err. The report is never nil.
+//
+// When ctx ends, so does the attempt: what had not reached its final dot was
+// not sent and is deferred; what waits for the reply to it is unknown.
+func (s *Sender) Send(ctx context.Context, m *queue.Message) (*Report, error) {
+	report := newReport(m)
+	job := s.job(ctx, m, &attempt.Options{})
+	defer job.Release()
+	found := new(results)
+	if refused := job.Accept(); refused != nil {
+		found.report(report, job.Results())
+		return report, found.error(refused)
+	}
+	s.deliver(ctx, m, job)
+	found.report(report, job.Results())
+	return report, report.Err()
+}
+
+// job begins one attempt at a message.
+func (s *Sender) job(ctx context.Context, m *queue.Message, options *attempt.Options) *attempt.Job {
+	s.once.Do(s.prepare)
+	return s.attempts.Job(m, s.tracesOf(ctx), options)
+}
+
+// deliver walks the route of every destination, several at a time.
+func (s *Sender) deliver(ctx context.Context, m *queue.Message, job *attempt.Job) {
+	walks := job.Walks()
+	if len(walks) == 1 {
+		s.walk(ctx, m, &walks[0])
+		return
+	}
+	limit := s.MaxDestinations
+	if limit <= 0 {
+		limit = 8
+	}
+	var eg errgroup.Group
+	eg.SetLimit(limit)
+	for i := range walks {
+		eg.Go(func() error {
+			s.walk(ctx, m, &walks[i])
+			return nil
+		})
+	}
+	_ = eg.Wait() // no walk returns an error: findings are in the report
+}
+
+// walk takes the recipients of a destination along its route.
+func (s *Sender) walk(ctx context.Context, m *queue.Message, w *attempt.Walk) {
+	route, err := s.route(ctx, m.From, w.Domain())
+	s.tracesOf(ctx).Route(w.Domain(), route, err)
+	if err != nil {
+		w.NoRoute(ctx, err)
+		return
+	}
+	w.Along(ctx, &route)
+}
+
+// Close ends the kept sessions with QUIT and waits for them, at most as long as
+// the QUIT timeout. A closed Sender still sends; it keeps nothing.
+func (s *Sender) Close() error {
+	s.sessions.Close()
+	return nil
 }

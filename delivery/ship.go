@@ -11,15 +11,8 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-const (
-	// freshRoute is how old a route may be that an attempt goes by.
-	freshRoute = 2 * time.Second
-
-	// An attempt without progress is over when a whole transaction would be:
-	// after backstop, and the time the content takes at slowest octets a second.
-	backstop = 4 * time.Hour
-	slowest  = 256
-)
+// freshRoute is how old a route may be that an attempt goes by.
+const freshRoute = 2 * time.Second
 
 // ship makes one attempt at a shipment, and settles or gives back every delivery
 // of it.
@@ -160,12 +153,9 @@ func (r *run) attempt(s *site, group *shipment) (report *Report, cut bool) {
 	})
 	defer job.Release()
 	if refused := job.Accept(); refused == nil && len(job.Walks()) > 0 {
-		size := time.Duration(first.Size/slowest) * time.Second
-		ctx, stop := context.WithTimeout(r.work, backstop+size)
-		defer stop()
 		w := &job.Walks()[0]
-		r.sender.tracesOf(ctx).Route(w.Domain(), group.parts[0].route, nil)
-		w.Along(ctx, &group.parts[0].route)
+		r.sender.tracesOf(r.work).Route(w.Domain(), group.parts[0].route, nil)
+		w.Along(r.work, &group.parts[0].route)
 	}
 	new(results).report(report, job.Results())
 	return report, r.work.Err() != nil
@@ -208,7 +198,7 @@ func (r *run) spread(s *site) func([]mx.Host) {
 // attempt decided nothing and nothing was wrong with it.
 func (r *run) land(s *site, p *part, report *Report, cut bool) {
 	d := p.delivery
-	why := verdictOf(report)
+	why := r.lessonOf(s, report)
 	switch {
 	case why == remembered && !cut:
 		r.uncount(s)

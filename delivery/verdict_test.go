@@ -89,7 +89,7 @@ func TestJudge(t *testing.T) {
 			for code := r.codes[0]; code <= r.codes[1]; code++ {
 				want := r.want
 				lost := r.stage >= delivery.StageMail && r.stage <= delivery.StageData && code == 503
-				if lost || r.stage == delivery.StageMail && credentials[code] {
+				if lost || credentials[code] {
 					want = delivery.NotNow
 				}
 				if got := delivery.Judge(r.stage, code, ""); got != want {
@@ -97,6 +97,24 @@ func TestJudge(t *testing.T) {
 				}
 			}
 		})
+	}
+	for stage := delivery.StageBanner; stage <= delivery.StageContent; stage++ {
+		for _, status := range []string{"5.7.8", "5.7.9", "5.7.10", "5.7.11"} {
+			t.Run("QUE-15 550 "+status+" is about the login, at "+stage.String(), func(t *testing.T) {
+				if got := delivery.Judge(stage, 550, status); got != delivery.NotNow {
+					t.Error(got)
+				}
+				e := &delivery.Error{Stage: stage, Code: 550, Lines: []string{status + " no"}, Enhanced: status}
+				if !e.LoginRefused() {
+					t.Error("not known for one")
+				}
+			})
+		}
+	}
+	for _, status := range []string{"5.7.1", "5.7.13", "5.7.80", "5.1.1"} {
+		if got := delivery.Judge(delivery.StageRcpt, 550, status); got != delivery.Refused {
+			t.Errorf("550 %s is %v", status, got)
+		}
 	}
 	t.Run("nothing but a 2yz after the content is success", func(t *testing.T) {
 		for stage := delivery.StageMessage; stage <= delivery.StageContent; stage++ {

@@ -45,6 +45,14 @@ type Confidant interface {
 	Secrets() []string
 }
 
+// Prover is a sasl.Client that says whether its initial response proves something
+// already, so that a refusal may be about that proof. One that does not say so is
+// taken to.
+type Prover interface {
+	sasl.Client
+	Proves() bool
+}
+
 // Auth logs in by the mechanism of client (RFC 4954 section 4), which is for this
 // exchange alone. It comes after the newest Hello and before the first Send.
 // EHLO is not said again after it: no mechanism in use negotiates a security
@@ -53,9 +61,13 @@ type Confidant interface {
 // What goes out is not part of the trace, and a reply that repeats it is shown
 // without its text.
 //
+// An initial response that the server may have choked on is held back, and AUTH
+// said once more.
+//
 // The error is an *Error. Where it is Replied, the server has refused, and Auth
 // may be called again with another client. Where it is Unfit, nothing was said.
-// Where it is BadAuth, the session can still Quit.
+// Where it is BadAuth, the session can still Quit. Its Doubt has the mechanism
+// where that may not work, but not where the server failed to prove something.
 func (s *Session) Auth(ctx context.Context, client sasl.Client) error {
 	if e := s.begin(ctx, StageAuth, 0); e != nil {
 		return e
@@ -72,7 +84,7 @@ func (s *Session) Auth(ctx context.Context, client sasl.Client) error {
 	case s.closing || !slices.Contains(s.ext.Auth, mechanism):
 		return &Error{Stage: StageAuth, Kind: Unfit, Err: errNoAuth}
 	}
-	a := &authentication{s: s, client: client}
+	a := &authentication{s: s, client: client, option: Mechanism(mechanism)}
 	if c, ok := client.(Confidant); ok {
 		s.rd.secrets.keep(c.Secrets()...)
 	}
@@ -83,33 +95,76 @@ func (s *Session) Auth(ctx context.Context, client sasl.Client) error {
 		}
 		r, e = a.answer(&r)
 	}
-	if e != nil {
-		return e
+	if e == nil {
+		e = a.conclude(r)
 	}
-	return a.conclude(r)
+	if e == nil {
+		return nil
+	}
+	if form, ok := e.form(); (ok || e.Kind == BadAuth) && e.Stage == StageAuth {
+		if e.Kind == BadAuth {
+			form = Loses
+		}
+		e.Doubt.add(doubt(a.option, form))
+	}
+	return e
 }
 
 // authentication is one exchange under way.
 type authentication struct {
 	s       *Session
 	client  sasl.Client
+	option  Option // the mechanism, and the initial response where it went along and nothing else did
 	pending []byte // the initial response, where it did not go along
 	held    bool   // there is one
 }
 
-// open says AUTH, with the initial response where there is one that fits.
+// open says AUTH, with the initial response where there is one that fits, and
+// without it where the server refuses that.
 func (a *authentication) open(mechanism string, initial []byte) (Reply, *Error) {
-	line, shown := "AUTH "+mechanism, "AUTH "+mechanism
-	if initial != nil {
-		encoded := encode(initial)
-		if len(line)+1+len(encoded)+2 <= maxCommandLine {
-			line, shown = line+" "+encoded, shown+" "+veil(encoded)
-		} else {
-			a.pending, a.held = initial, true
-		}
-		a.s.rd.secrets.keep(encoded)
+	line := "AUTH " + mechanism
+	if initial == nil {
+		return a.say(line, line)
 	}
-	return a.say(line, shown)
+	s := a.s
+	encoded := encode(initial)
+	s.rd.secrets.keep(encoded)
+	if s.without&OptInitial == 0 && len(line)+1+len(encoded)+2 <= maxCommandLine {
+		a.option |= OptInitial
+		r, e := a.say(line+" "+encoded, line+" "+veil(encoded))
+		switch {
+		case e != nil:
+			return r, e
+		case r.Code == 334:
+			a.option &^= OptInitial
+			return r, nil
+		case !a.initialRefused(&r) || s.closing:
+			return r, nil
+		}
+		s.without |= OptInitial
+		s.refused |= OptInitial
+	}
+	a.option &^= OptInitial
+	a.pending, a.held = initial, true
+	r, e := a.say(line, line)
+	if e == nil && r.Code == 334 {
+		s.lacks |= s.refused & OptInitial
+	}
+	return r, e
+}
+
+// initialRefused reports whether a refusal may be about the initial response:
+// about the form of the command, or about anything where nothing was proven yet.
+func (a *authentication) initialRefused(r *Reply) bool {
+	switch {
+	case r.Class() != 5, r.Code == 504, r.Code == 530, r.Code == 534, r.Code == 538:
+		return false
+	case r.Code == 535, r.Code == 525, strings.HasPrefix(r.Enhanced, "5.7."):
+		p, ok := a.client.(Prover)
+		return ok && !p.Proves()
+	default:
+		return true
+	}
 }
 
 // say sends a line, shown as another one, and reads what answers it.
@@ -134,6 +189,7 @@ func (a *authentication) answer(r *Reply) (Reply, *Error) {
 	if err != nil {
 		return Reply{}, a.cancel(err)
 	}
+	a.option &^= OptInitial
 	response := a.pending
 	if a.held {
 		// Whatever the server asks for, it comes first (RFC 4954 section 4).
@@ -161,7 +217,7 @@ func (a *authentication) cancel(cause error) *Error {
 }
 
 // conclude judges the last reply.
-func (a *authentication) conclude(r Reply) error {
+func (a *authentication) conclude(r Reply) *Error {
 	switch {
 	case r.Negative():
 		return &Error{Stage: StageAuth, Kind: Replied, Reply: r}
@@ -171,6 +227,7 @@ func (a *authentication) conclude(r Reply) error {
 	if c, ok := a.client.(Completer); ok {
 		if err := c.Complete(); err != nil {
 			a.s.closing = true
+			a.option = 0 // whoever it is, it gets nothing that says more
 			return &Error{Stage: StageAuth, Kind: BadAuth, Err: err}
 		}
 	}
@@ -180,13 +237,6 @@ func (a *authentication) conclude(r Reply) error {
 
 // Authenticated reports whether Auth has succeeded.
 func (s *Session) Authenticated() bool { return s.authenticated }
-
-// passesSubmitter reports whether MAIL has the parameter AUTH: the newest EHLO
-// reply offers AUTH, and the server knows who we are.
-func (s *Session) passesSubmitter() bool {
-	_, offered := s.ext.Params["AUTH"]
-	return offered && s.authenticated
-}
 
 // encode is a response as it is sent with AUTH: "=" is an empty one.
 func encode(response []byte) string {

@@ -16,6 +16,9 @@ const (
 // is sent: content that cannot be read leaves a transaction that RSET ends.
 func (x *exchange) chunks() *Error {
 	s := x.s
+	if e := x.landed(); e != nil {
+		return e
+	}
 	ahead, size := 1, chunkSize
 	if x.grouped {
 		ahead = chunksAhead
@@ -138,16 +141,30 @@ func (x *exchange) chunkRefused(r Reply) *Error {
 	s.needReset, s.lingering = true, x.taken > 0
 	if r.Code == 500 || r.Code == 502 || x.taken > 0 && isUnknownCommand(&r) {
 		s.over, x.certain = true, true
-		if x.taken > 0 {
-			return &Error{Stage: StageFinal, Kind: ChunkingBroken, Reply: r}
+		switch {
+		case x.hung != nil: // it had refused to begin anew, and this is for that
+			return x.hung
+		case x.taken > 0:
+			return &Error{Stage: StageFinal, Kind: Incapable, Reply: r, Doubt: doubt(OptChunking, Refuses)}
 		}
+	}
+	if x.taken > 0 && r.Class() == 4 {
+		x.res.Doubt.add(doubt(OptChunking, r.form()))
 	}
 	x.finalReply(Refused, StageFinal, r)
 	return nil
 }
 
-// isUnknownCommand reports whether a reply to BDAT, with recipients there to
-// take the message, speaks of the command and not of the message.
+// isUnknownCommand reports whether a refusal of BDAT, with recipients there to
+// take the message, speaks of the command and not of the message: its status is
+// about the protocol (RFC 3463 section 3.6), or it has none and its code is.
 func isUnknownCommand(r *Reply) bool {
-	return 500 <= r.Code && r.Code <= 504 && (r.Enhanced == "" || strings.HasPrefix(r.Enhanced, "5.5."))
+	switch {
+	case r.Class() != 5, r.Enhanced == "5.5.3": // too many recipients
+		return false
+	case r.Enhanced == "":
+		return 500 <= r.Code && r.Code <= 504
+	default:
+		return strings.HasPrefix(r.Enhanced, "5.5.")
+	}
 }

@@ -81,7 +81,7 @@ func TestChunks(t *testing.T) {
 			r.t.Errorf("said %q", got)
 		}
 	})
-	withConfig(t, "EXT-13 no BDAT where the caller knows better", offering("PIPELINING", "CHUNKING"), smtp.Config{NoChunking: true}, func(r *rig) {
+	withConfig(t, "EXT-13 no BDAT where the caller knows better", offering("PIPELINING", "CHUNKING"), smtp.Config{Without: smtp.OptChunking}, func(r *rig) {
 		r.warm()
 		r.wantStates(r.send(message("u@e.test")), "delivered")
 		if got := r.bdats(); len(got) > 0 {
@@ -110,7 +110,7 @@ func TestChunks(t *testing.T) {
 				}
 				res := r.send(message("u@e.test", "v@e.test"))
 				r.wantStates(res, "failed", "failed")
-				if e := wantErr(r.t, res.Err, smtp.StageFinal, smtp.ChunkingBroken); e.Reply.String() != reply {
+				if e := wantErr(r.t, res.Err, smtp.StageFinal, smtp.Incapable); e.Reply.String() != reply {
 					r.t.Errorf("reply %+v", e.Reply)
 				}
 				if r.s.Reusable() {
@@ -159,7 +159,7 @@ func TestEightBit(t *testing.T) {
 	}
 	host := offering("8BITMIME", "CHUNKING", "BINARYMIME")
 	host.Allow = []smtptest.Rule{smtptest.RuleContentLineEnd, smtptest.RuleContentNUL}
-	withConfig(t, "EXT-15 binary content where BDAT is broken", host, smtp.Config{NoChunking: true}, func(r *rig) {
+	withConfig(t, "EXT-15 binary content where BDAT is broken", host, smtp.Config{Without: smtp.OptChunking}, func(r *rig) {
 		r.open()
 		r.check(binary(message("u@e.test")), "", "5.6.1")
 	})

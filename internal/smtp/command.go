@@ -56,7 +56,7 @@ func (s *Session) appendMail(dst []byte, t *Transaction, p params) ([]byte, erro
 		dst = t.From.AppendASCII(dst) // fit has made sure there is one
 	}
 	dst = append(dst, '>')
-	if p.size {
+	if p.has(OptSize) {
 		dst = append(dst, " SIZE="...)
 		dst = strconv.AppendInt(dst, t.Body.Size(), 10)
 	}
@@ -70,18 +70,18 @@ func (s *Session) appendMail(dst []byte, t *Transaction, p params) ([]byte, erro
 	if p.requireTLS {
 		dst = append(dst, " REQUIRETLS"...)
 	}
-	if p.auth {
+	if p.has(OptSubmitter) {
 		dst = append(dst, " AUTH="...)
 		dst = appendSubmitter(dst, t.Submitter)
 	}
-	if p.dsnMail && t.Return != "" {
+	if p.has(OptReturn) && t.Return != "" {
 		if strings.Contains(t.Return, " ") {
 			return dst[:start], errBlank
 		}
 		dst = append(dst, " RET="...)
 		dst = append(dst, t.Return...)
 	}
-	if p.dsnMail && t.EnvelopeID != "" {
+	if p.has(OptEnvelope) && t.EnvelopeID != "" {
 		dst = append(dst, " ENVID="...)
 		dst = appendXtext(dst, t.EnvelopeID)
 	}
@@ -107,14 +107,14 @@ func (s *Session) appendRcpt(dst []byte, r *Rcpt, p params) ([]byte, error) {
 		dst = r.To.AppendASCII(dst)
 	}
 	dst = append(dst, '>')
-	if p.dsnRcpt && r.Notify != "" {
+	if p.has(OptNotify) && r.Notify != "" {
 		if strings.Contains(r.Notify, " ") {
 			return dst[:start], errBlank
 		}
 		dst = append(dst, " NOTIFY="...)
 		dst = append(dst, r.Notify...)
 	}
-	if p.dsnRcpt && r.OriginalType != "" {
+	if p.has(OptOriginal) && r.OriginalType != "" {
 		if strings.ContainsAny(r.OriginalType, " ;") {
 			return dst[:start], errBlank
 		}

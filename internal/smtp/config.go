@@ -19,20 +19,11 @@ type Config struct {
 	// address family than the connection's.
 	Hello string
 
-	// HelloOn are replies to EHLO, beyond 500 and 502, that lead to HELO; such
-	// as 501, 504 and 550.
-	HelloOn []int
-
-	// NoChunking makes the session use DATA even where CHUNKING is offered:
-	// for a host whose BDAT is known not to work (see ChunkingBroken).
-	NoChunking bool
-
-	// LenientLF takes a bare LF for the end of a reply line, as some broken
-	// servers send it. It says nothing about what is sent.
-	LenientLF bool
+	// Without are the options that the session does without from the start,
+	// because they are known not to work with the server (see Doubt).
+	Without Option
 
 	Timeouts Timeouts
-	Limits   Limits
 
 	// Trace is called for every line of the dialogue, in order, from within
 	// the session's methods. nil is nobody.
@@ -55,19 +46,11 @@ type Timeouts struct {
 	Final    time.Duration // after the final dot or a chunk; 10 min
 	Reset    time.Duration // 5 min
 	Quit     time.Duration // 10 s
-	Backstop time.Duration // a whole transaction, beside its size at Limits.MinRate; 4 h
-}
 
-// Limits bound what a server may make the session read or wait for. A zero field
-// takes the default stated with it.
-type Limits struct {
-	LineKept     int   // octets of a reply line that are kept; 2,048
-	LineRead     int   // octets of a reply line that are read before giving up; 64 KiB
-	Lines        int   // lines of one reply; 128
-	ReplyBytes   int   // octets of one reply; 256 KiB
-	SessionBytes int64 // octets of all replies of a session; 64 MiB
-	Keywords     int   // EHLO keywords that are looked at; 64
-	MinRate      int64 // octets a second below which content is given up; 256
+	// Backstop is how long a transaction may take beyond what its commands and
+	// its content may: the time of each reply, and the size at 256 octets a
+	// second. 4 h.
+	Backstop time.Duration
 }
 
 // Line is one line of the dialogue.
@@ -79,7 +62,8 @@ type Line struct {
 	Text string
 }
 
-func (t Timeouts) withDefaults() Timeouts {
+// WithDefaults is t with the defaults in place of zeros.
+func (t Timeouts) WithDefaults() Timeouts {
 	long := 5 * time.Minute
 	for _, d := range []*time.Duration{&t.Greeting, &t.Hello, &t.StartTLS, &t.Auth, &t.Mail, &t.Rcpt, &t.Reset} {
 		setDefault(d, long)
@@ -108,18 +92,7 @@ func (t *Timeouts) of(stage Stage) time.Duration {
 	}
 }
 
-func (l Limits) withDefaults() Limits {
-	setDefault(&l.LineKept, 2048)
-	setDefault(&l.LineRead, 64<<10)
-	setDefault(&l.Lines, 128)
-	setDefault(&l.ReplyBytes, 256<<10)
-	setDefault(&l.SessionBytes, 64<<20)
-	setDefault(&l.Keywords, 64)
-	setDefault(&l.MinRate, 256)
-	return l
-}
-
-func setDefault[T ~int | ~int64](v *T, d T) {
+func setDefault(v *time.Duration, d time.Duration) {
 	if *v <= 0 {
 		*v = d
 	}

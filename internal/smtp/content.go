@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"time"
 )
 
 // blockSize is how much content is written at a time, and how much of a stream
@@ -165,6 +166,36 @@ func (x *exchange) land(broken bool) {
 		x.written(<-x.flying)
 	}
 	x.flying = nil
+}
+
+// landed makes sure that every command of the group is on the wire before any
+// content is, and that no reply is there which answers none: it would be taken for
+// the next one's. The replies being there, the commands should be, too; a server
+// that has answered them without reading them gets the grace.
+func (x *exchange) landed() *Error {
+	s := x.s
+	if x.flying != nil {
+		timer := time.NewTimer(grace)
+		defer timer.Stop()
+		var err error
+		select {
+		case err = <-x.flying:
+		case <-timer.C:
+			s.wire.abandonWrite(true)
+			<-x.flying
+			err = errUnsolicited
+		}
+		x.flying = nil
+		if x.written(err); err != nil {
+			return s.fail(StageData, err)
+		}
+	}
+	if s.rd.buffered() > 0 && x.bdat {
+		e := s.unasked()
+		e.Stage = StageData
+		return e
+	}
+	return nil
 }
 
 // written notes how a write ended. One that failed leaves the session to what

@@ -13,6 +13,9 @@ func (x *exchange) dataReply() *Error {
 	case r.Class() == 3:
 		return x.text()
 	case r.Negative():
+		if x.grouped && x.taken > 0 && r.blamesOrder() {
+			x.res.Doubt.add(doubt(OptPipelining, Refuses))
+		}
 		s.needReset, s.lingering = !x.refused, x.taken > 0
 		x.judgeAll(Refused, StageData, r)
 		return nil
@@ -27,6 +30,9 @@ func (x *exchange) dataReply() *Error {
 func (x *exchange) loneDot() *Error {
 	s := x.s
 	s.needReset = true
+	if e := x.landed(); e != nil {
+		return e
+	}
 	s.traceCommands([]byte(".\r\n"))
 	if _, err := s.conn.Write([]byte(".\r\n")); err != nil {
 		return s.fail(StageContent, err)
@@ -38,6 +44,9 @@ func (x *exchange) loneDot() *Error {
 // text sends the content as DATA has it, and reads the reply. Whatever goes
 // wrong on our side, the connection is closed without the final dot.
 func (x *exchange) text() *Error {
+	if e := x.landed(); e != nil {
+		return e
+	}
 	w := textWriter{x: x, block: blocks.Get().(*[blockSize]byte)}
 	defer func() { blocks.Put(w.block) }()
 	x.s.traceContent(x.t.Body.Size())

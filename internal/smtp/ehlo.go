@@ -6,42 +6,55 @@ import (
 	"strings"
 )
 
-// parseExtensions reads a reply to EHLO. The first line is the server's name
-// and greeting, whatever it looks like (RFC 5321 section 4.1.1.1). A line that
-// is no keyword line is passed over, and so is what comes after maxKeywords.
-func parseExtensions(r *Reply, maxKeywords int) Extensions {
-	first, rest, more := strings.Cut(r.Text, "\n")
-	x := Extensions{ESMTP: true, Greeting: firstWord(first)}
-	for more {
+const (
+	// maxKeywords is how many keyword lines of a reply to EHLO are looked at.
+	maxKeywords = 64
+	// maxMechanisms is how many mechanisms of AUTH are.
+	maxMechanisms = 32
+	// maxName is how long the name may be that a server gives itself.
+	maxName = 255
+)
+
+// parseExtensions reads the text of a reply to EHLO. The first line is the
+// server's name and greeting, whatever it looks like (RFC 5321 section 4.1.1.1). A
+// line that is no keyword line is passed over, and so is what comes after
+// maxKeywords. What is kept does not keep the text alive.
+func parseExtensions(text string) Extensions {
+	first, rest, more := strings.Cut(text, "\n")
+	x := Extensions{ESMTP: true, Greeting: greetingOf(first)}
+	for n := 0; more && n < maxKeywords; {
 		var line string
 		line, rest, more = strings.Cut(rest, "\n")
-		keyword, params, _ := strings.Cut(strings.TrimRight(line, " "), " ")
-		if !isKeyword(keyword) {
-			continue
-		}
-		if len(x.Params) == maxKeywords {
-			break
-		}
-		if x.Params == nil {
-			x.Params = make(map[string]string)
-		}
-		keyword = strings.ToUpper(keyword)
-		if _, again := x.Params[keyword]; !again {
-			x.Params[keyword] = params
-			x.learn(keyword, params)
+		keyword, params := cutKeyword(strings.TrimRight(line, " "))
+		if isKeyword(keyword) {
+			x.learn(strings.ToUpper(keyword), params, strings.HasPrefix(line[len(keyword):], "="))
+			n++
 		}
 	}
 	return x
 }
 
-func firstWord(s string) string {
-	word, _, _ := strings.Cut(s, " ")
-	return word
+// cutKeyword is a line's keyword and parameters. Old servers write "AUTH=PLAIN"
+// (before RFC 2554), and some write every keyword like that.
+func cutKeyword(line string) (keyword, params string) {
+	i := strings.IndexAny(line, " =")
+	if i < 0 {
+		return line, ""
+	}
+	return line[:i], line[i+1:]
 }
 
-// learn takes in one keyword. Parameters that are not defined for it are
-// ignored (RFC 6531 section 3.1 says so for SMTPUTF8).
-func (x *Extensions) learn(keyword, params string) {
+// greetingOf is the name at the start of a greeting.
+func greetingOf(s string) string {
+	word, _, _ := strings.Cut(s, " ")
+	return strings.Clone(word[:min(len(word), maxName)])
+}
+
+// learn takes in one keyword. Parameters that are not defined for it are ignored
+// (RFC 6531 section 3.1 says so for SMTPUTF8). Of a keyword that comes twice the
+// first counts; but what AUTH lists in several lines, old is one that begins with
+// "AUTH=", adds up.
+func (x *Extensions) learn(keyword, params string, old bool) {
 	switch keyword {
 	case "PIPELINING":
 		x.Pipelining = true
@@ -66,16 +79,20 @@ func (x *Extensions) learn(keyword, params string) {
 	case "MT-PRIORITY":
 		x.MTPriority = true
 	case "SIZE":
-		x.Size, x.MaxSize = true, parseSize(params)
+		if !x.Size {
+			x.Size, x.MaxSize = true, parseSize(params)
+		}
 	case "AUTH":
-		x.Auth = parseMechanisms(params)
+		x.AuthParameter = x.AuthParameter || !old
+		x.Auth = addMechanisms(x.Auth, params)
 	case "LIMITS":
-		x.Limits = parseLimits(params)
+		if !x.limited {
+			x.limited, x.Limits = true, parseLimits(params)
+		}
 	}
 }
 
-// isKeyword holds a word against ehlo-keyword (RFC 5321 section 4.1.1.1). What
-// is not one, such as the "AUTH=LOGIN" of old servers, is nothing to us.
+// isKeyword holds a word against ehlo-keyword (RFC 5321 section 4.1.1.1).
 func isKeyword(s string) bool {
 	if s == "" || len(s) > 64 || s[0] == '-' {
 		return false
@@ -102,12 +119,11 @@ func parseSize(params string) int64 {
 	return n
 }
 
-// parseMechanisms are the names of AUTH (RFC 4422 section 3.1), each once.
-func parseMechanisms(params string) []string {
-	var list []string
+// addMechanisms adds the names that AUTH lists (RFC 4422 section 3.1), each once.
+func addMechanisms(list []string, params string) []string {
 	for m := range strings.FieldsSeq(strings.ToUpper(params)) {
-		if len(m) <= 20 && !slices.Contains(list, m) {
-			list = append(list, m)
+		if len(m) <= 20 && len(list) < maxMechanisms && !slices.Contains(list, m) {
+			list = append(list, strings.Clone(m))
 		}
 	}
 	return list

@@ -33,7 +33,7 @@ var commandBuffers = sync.Pool{New: func() any { return new([commandBuffer]byte)
 //     unfinished transaction may have left recipients behind.
 func (x *exchange) compose() (e *Error) {
 	s, t := x.s, x.t
-	x.grouped = s.ext.Pipelining
+	x.grouped = x.p.has(OptPipelining)
 	x.bdat = s.chunking() && (t.Binary || x.grouped || x.data != nil)
 	x.early = x.grouped && x.bdat && x.data != nil && len(x.data) <= earlyMost &&
 		x.warm && !t.Wait && !s.lingering
@@ -97,13 +97,14 @@ func (x *exchange) step(stage Stage, r *Reply) *Error {
 // answer reads one reply. Once the server has said 421 nothing more is waited
 // for, unless the content is out: then a reply to it still counts.
 func (x *exchange) answer(stage Stage, r *Reply) (e *Error) {
-	wait := x.s.cfg.Timeouts.of(stage)
-	if x.hung != nil {
+	wait, hung := x.s.cfg.Timeouts.of(stage), x.hung != nil
+	if hung {
 		wait = min(wait, x.s.cfg.Timeouts.Quit)
 	}
 	*r, e = x.s.await(stage, wait, form{utf8: x.p.utf8})
 	switch {
 	case e != nil && x.hung != nil && e.Kind != Canceled:
+		x.goesOn = x.goesOn || e.Kind != Closed
 		return x.hung
 	case e != nil:
 		return e
@@ -117,6 +118,7 @@ func (x *exchange) answer(stage Stage, r *Reply) (e *Error) {
 	case stage != StageReset:
 		x.answers++
 	}
+	x.goesOn = x.goesOn || hung
 	return nil
 }
 
@@ -182,6 +184,7 @@ func (x *exchange) mailReply() *Error {
 	}
 	switch {
 	case r.Positive():
+		x.proven(mailOptions)
 		return nil
 	case !r.Negative():
 		return x.s.senseless(StageMail, *r)
@@ -193,8 +196,9 @@ func (x *exchange) mailReply() *Error {
 	}
 	x.refused = true
 	retry := false
-	if r.Code == 555 && x.p.optionalMail(x.t) {
-		x.s.bareMail, retry = true, true
+	if said := x.p.saidAtMail(x.t); r.blames(StageMail) {
+		retry = said != 0 && r.Class() == 5
+		x.doubt(mailOptions, said, r)
 	}
 	for i := range x.res.Rcpts {
 		switch rr := &x.res.Rcpts[i]; {
@@ -214,11 +218,19 @@ func (x *exchange) rcptReply(i int) *Error {
 	if e := x.step(StageRcpt, &r); e != nil {
 		return e
 	}
-	rr := &x.res.Rcpts[i]
+	rr, said := &x.res.Rcpts[i], x.p.saidAtRcpt(&x.t.To[i])
+	if !x.refused && x.grouped && r.blamesOrder() {
+		x.res.Doubt.add(doubt(OptPipelining, Refuses))
+	}
 	switch {
-	case x.refused || r.Code == 421:
+	case x.refused:
+	case r.Code == 421:
+		rr.State = hungOn
 	case r.Positive():
 		x.taken++
+		if to := &x.t.To[i]; to.Notify != "" || to.OriginalType != "" {
+			x.proven(rcptOptions)
+		}
 		rr.State = accepted
 	case !r.Negative():
 		return x.s.senseless(StageRcpt, r)
@@ -227,13 +239,39 @@ func (x *exchange) rcptReply(i int) *Error {
 			x.crowded = x.taken
 		}
 		rr.State = NotTried
-	case r.Code == 555 && x.p.optionalRcpt(&x.t.To[i]):
-		x.s.bareRcpt = true
+	case said != 0 && r.Class() == 5 && r.blames(StageRcpt):
+		x.doubt(rcptOptions, said, &r)
 		rr.State = NotTried
 	default:
+		if r.blames(StageRcpt) {
+			x.doubt(rcptOptions, said, &r)
+		}
 		rr.State, rr.Stage, rr.Reply = Refused, StageRcpt, r
 	}
 	return nil
+}
+
+// doubt draws the consequence of a refusal that may be about options which a
+// command had: the session does without all of their kind if it goes on, else the
+// next attempt does without those that were said.
+func (x *exchange) doubt(kind, said Option, r *Reply) {
+	switch {
+	case said == 0:
+	case r.Class() == 5:
+		x.s.trial |= kind
+		x.s.refused |= said
+	default:
+		x.res.Doubt.add(doubt(said, r.form()))
+	}
+}
+
+// proven notes that a command was taken without what was refused before. The
+// session goes without that from now on.
+func (x *exchange) proven(kind Option) {
+	if x.onTrial&kind != 0 {
+		x.s.lacks |= x.s.refused & kind
+		x.s.without |= x.s.refused & kind
+	}
 }
 
 // tooMany reports whether a refusal of a recipient, after others were taken,

@@ -32,10 +32,9 @@ const (
 	Unfit
 	// Exhausted: the session may carry no more mail.
 	Exhausted
-	// ChunkingBroken: the server offered CHUNKING and does not know BDAT. The
-	// session is over, for the server may have taken content for commands; a
-	// new one needs Config.NoChunking.
-	ChunkingBroken
+	// Incapable: the server offered what it cannot do, and the session is over.
+	// Doubt.Now says what a new session is to go without.
+	Incapable
 	// BadAuth: in AUTH, the server said what the mechanism knows no answer to,
 	// or did not prove what it has to.
 	BadAuth
@@ -43,7 +42,7 @@ const (
 
 var kindNames = [...]string{
 	"refused", "timeout", "connection lost", "protocol error", "security violation", "TLS failure",
-	"local failure", "canceled", "not possible here", "session used up", "BDAT does not work",
+	"local failure", "canceled", "not possible here", "session used up", "offered and does not work",
 	"AUTH does not work",
 }
 
@@ -61,7 +60,7 @@ type Error struct {
 	Stage Stage
 	Kind  Kind
 
-	// Reply is the server's, where Kind is Replied or ChunkingBroken.
+	// Reply is the server's, where Kind is Replied or Incapable.
 	Reply Reply
 
 	// Enhanced is the status code (RFC 3463) for an Unfit message; else empty.
@@ -69,6 +68,10 @@ type Error struct {
 
 	// Err is the cause where the server did not reply.
 	Err error
+
+	// Doubt is what may have been the cause among what the session could have
+	// done without.
+	Doubt Doubt
 }
 
 // maxErrorText bounds what a cause adds to an error's text: some repeat all the

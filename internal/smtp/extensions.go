@@ -26,13 +26,12 @@ type Extensions struct {
 	Size    bool
 	MaxSize int64
 
-	// Auth are the mechanisms of AUTH in capitals (RFC 4954).
-	Auth []string
+	// Auth are the mechanisms of AUTH in capitals (RFC 4954), and AuthParameter
+	// says that it is RFC 4954 that is offered, which has a parameter of MAIL.
+	Auth          []string
+	AuthParameter bool
 
 	// Limits are the server's (RFC 9422).
-	Limits ServerLimits
-
-	// Params are the parameters of every keyword, as received, by keyword in
-	// capitals. Of a keyword that comes twice the first counts.
-	Params map[string]string
+	Limits  ServerLimits
+	limited bool // they were stated
 }

@@ -8,14 +8,14 @@ import (
 // params are the parameters a transaction may and must use with a server. None
 // is there unless the newest EHLO reply offers it (RFC 5321 section 4.1.1.11).
 type params struct {
-	size       bool
 	utf8       bool
 	requireTLS bool
-	auth       bool
 	body       string // "", "8BITMIME" or "BINARYMIME"
-	dsnMail    bool
-	dsnRcpt    bool
+	options    Option // the others, which the server can be spared
 }
+
+// has reports whether an option may be used.
+func (p *params) has(o Option) bool { return p.options&o != 0 }
 
 var (
 	errNoRecipients = errors.New("no recipients")
@@ -26,6 +26,7 @@ var (
 	errUTF8Address  = errors.New("the address needs SMTPUTF8, which the server lacks")
 	errRequireTLS   = errors.New("the message needs REQUIRETLS, which the server lacks")
 	errUsedUp       = errors.New("the session may carry no more")
+	errInClear      = errors.New("TLS is required and not in use")
 )
 
 // fit finds the parameters for a transaction, or why the server cannot be given
@@ -48,16 +49,15 @@ func (s *Session) fit(t *Transaction) (params, *Error) {
 		return unfit("5.6.9", errUTF8Header)
 	case t.From.NeedsUTF8() && !x.SMTPUTF8:
 		return unfit("5.6.7", errUTF8Address)
+	case t.Encrypted && s.tls == nil:
+		return unfit("4.7.4", errInClear)
 	case t.RequireTLS && !(x.RequireTLS && s.tls != nil): // RFC 8689 section 4.1
 		return unfit("5.7.30", errRequireTLS)
 	}
 	p := params{
-		size:       x.Size && !s.bareMail,
 		utf8:       x.SMTPUTF8 && t.needsUTF8(),
 		requireTLS: t.RequireTLS,
-		auth:       s.passesSubmitter() && !s.bareMail,
-		dsnMail:    x.DSN && !s.bareMail,
-		dsnRcpt:    x.DSN && !s.bareRcpt,
+		options:    s.offered() &^ (s.without | s.trial),
 	}
 	switch {
 	case t.Binary:
@@ -83,15 +83,47 @@ func (t *Transaction) needsUTF8() bool {
 	return false
 }
 
-// chunking reports whether BDAT may be used.
-func (s *Session) chunking() bool { return s.ext.Chunking && !s.cfg.NoChunking }
-
-// optionalMail and optionalRcpt report whether a command had parameters it can
-// do without, should the server not know them (RFC 5321 section 4.1.1.11).
-func (p *params) optionalMail(t *Transaction) bool {
-	return p.size || p.auth || p.dsnMail && (t.Return != "" || t.EnvelopeID != "")
+// offered are the options of a transaction that the newest EHLO reply offers.
+func (s *Session) offered() (o Option) {
+	x := &s.ext
+	for _, has := range [...]struct {
+		it     bool
+		option Option
+	}{
+		{x.Pipelining, OptPipelining},
+		{x.Chunking, OptChunking},
+		{x.Size, OptSize},
+		{x.DSN, OptReturn | OptEnvelope | rcptOptions},
+		{x.AuthParameter && s.authenticated, OptSubmitter}, // RFC 4954 section 5
+	} {
+		if has.it {
+			o |= has.option
+		}
+	}
+	return o
 }
 
-func (p *params) optionalRcpt(r *Rcpt) bool {
-	return p.dsnRcpt && (r.Notify != "" || r.OriginalType != "")
+// chunking reports whether BDAT may be used.
+func (s *Session) chunking() bool { return s.ext.Chunking && s.without&OptChunking == 0 }
+
+// saidAtMail and saidAtRcpt are the options that a command of the transaction had.
+func (p *params) saidAtMail(t *Transaction) Option {
+	said := p.options & (OptSize | OptSubmitter)
+	if t.Return != "" {
+		said |= p.options & OptReturn
+	}
+	if t.EnvelopeID != "" {
+		said |= p.options & OptEnvelope
+	}
+	return said
+}
+
+func (p *params) saidAtRcpt(r *Rcpt) (said Option) {
+	if r.Notify != "" {
+		said |= p.options & OptNotify
+	}
+	if r.OriginalType != "" {
+		said |= p.options & OptOriginal
+	}
+	return said
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"sync"
 	"time"
+	"unicode/utf8"
 )
 
 const readBuffer = 4096
@@ -47,12 +48,38 @@ const (
 	errSenseless   = protocolError("reply that makes no sense here")
 )
 
+// limits bound what a server may make the session read.
+type limits struct {
+	lineKept     int   // octets of a reply line that are kept
+	lineRead     int   // octets of a reply line that are read before giving up
+	lines        int   // lines of one reply
+	replyBytes   int   // octets of one reply
+	sessionBytes int64 // octets of all replies of a session
+}
+
+func usualLimits() limits {
+	return limits{lineKept: 2048, lineRead: 64 << 10, lines: 128, replyBytes: 256 << 10, sessionBytes: 64 << 20}
+}
+
+const (
+	// maxText is how much of a reply's text is kept, once it is escaped. Whoever
+	// remembers a reply remembers no more.
+	maxText = 2048
+	// maxHelloText is the same for a reply to EHLO while its keywords are read:
+	// 64 of the longest lines that a server may send.
+	maxHelloText = 64 * 512
+	// maxBuffer is how large a buffer for text may be that is kept for the next
+	// reply.
+	maxBuffer = 4096
+)
+
 // reader reads replies. Between two calls of reply it keeps nothing but octets
 // that came early: no reply depends on the one before.
 type reader struct {
 	src     io.Reader
-	limits  Limits
-	lenient bool
+	limits  limits
+	lenient bool // a bare LF ends a line, as it ended the first one
+	begun   bool // a line was read
 	trace   func(Line)
 
 	buf   *[readBuffer]byte // nil while empty
@@ -61,6 +88,7 @@ type reader struct {
 
 	long []byte // a line that does not fit buf
 	most int    // octets of a line that are kept
+	cut  bool   // it was longer
 
 	secrets secrets // of AUTH
 
@@ -93,8 +121,14 @@ const mostKept = 128
 // buffered is how many octets were received and not read.
 func (r *reader) buffered() int { return r.w - r.r }
 
-// release gives back the buffer if nothing is in it.
+// release gives back the buffer if nothing is in it, and what a long reply took.
 func (r *reader) release() {
+	if cap(r.text) > maxBuffer {
+		r.text = nil
+	}
+	if cap(r.long) > maxBuffer {
+		r.long = nil
+	}
 	if r.buf != nil && r.r == r.w {
 		readBuffers.Put(r.buf)
 		r.buf, r.r, r.w = nil, 0, 0
@@ -132,7 +166,7 @@ func (r *reader) fill() error {
 		r.w += n
 		r.total += int64(n)
 		switch {
-		case r.total > r.limits.SessionBytes:
+		case r.total > r.limits.sessionBytes:
 			return errTalkative
 		case n > 0:
 			return nil
@@ -146,7 +180,7 @@ func (r *reader) fill() error {
 // line reads one line and returns what is kept of it, without its end. It is
 // good until the next call.
 func (r *reader) line() ([]byte, error) {
-	r.long = r.long[:0]
+	r.long, r.cut = r.long[:0], false
 	read, seen := 0, 0
 	for {
 		if i := bytes.IndexByte(r.pending()[seen:], '\n'); i >= 0 {
@@ -155,7 +189,7 @@ func (r *reader) line() ([]byte, error) {
 			return r.finish(part)
 		}
 		seen = r.buffered()
-		if read+seen > r.limits.LineRead {
+		if read+seen > r.limits.lineRead {
 			return nil, errLineLong
 		}
 		if seen == readBuffer {
@@ -180,21 +214,35 @@ func (r *reader) pending() []byte {
 }
 
 func (r *reader) keep(part []byte) {
-	room := max(0, r.most-len(r.long))
-	r.long = append(r.long, part[:min(len(part), room)]...)
+	if r.cut {
+		return
+	}
+	if room := r.most - len(r.long); len(part) > room {
+		part, r.cut = wholeRunes(part[:room]), true
+	}
+	r.long = append(r.long, part...)
 }
 
 // finish takes the end off the last part of a line and joins it to the others.
 func (r *reader) finish(part []byte) ([]byte, error) {
 	part = part[:len(part)-1]
+	cr := len(part) > 0 && part[len(part)-1] == '\r'
+	if !r.begun {
+		// Some servers end every line like that. One that does only now and then
+		// repeats what somebody else wrote, who must not write replies.
+		r.begun, r.lenient = true, !cr
+	}
 	switch {
-	case len(part) > 0 && part[len(part)-1] == '\r':
+	case cr:
 		part = part[:len(part)-1]
 	case !r.lenient:
 		return nil, errBareLF
 	}
 	if len(r.long) == 0 {
-		return part[:min(len(part), r.most)], nil
+		if len(part) > r.most {
+			part = wholeRunes(part[:r.most])
+		}
+		return part, nil
 	}
 	r.keep(part)
 	return r.long, nil
@@ -203,6 +251,7 @@ func (r *reader) finish(part []byte) ([]byte, error) {
 // form says how a reply is to be understood.
 type form struct {
 	plain bool // no enhanced codes: greeting, EHLO, HELO (RFC 2034 section 4)
+	hello bool // keywords may come, which are read before the text is cut
 	utf8  bool // the text may be UTF-8 (RFC 6531 section 3.7.4.1)
 	auth  bool // a challenge may come (RFC 4954 section 4)
 }
@@ -211,12 +260,16 @@ type form struct {
 // transport's.
 func (r *reader) reply(f form) (Reply, error) {
 	var (
-		rep                Reply
-		size, status, upto int // octets so far; where the enhanced code is
+		rep          Reply
+		status, upto int // where the enhanced code is
 	)
-	r.text, r.most = r.text[:0], r.limits.LineKept
-	if f.auth {
-		r.most = max(r.most, maxAuthLine)
+	r.text, r.most = r.text[:0], r.limits.lineKept
+	began, most := r.total-int64(r.buffered()), maxText
+	switch {
+	case f.auth:
+		r.most, most = maxAuthLine, maxAuthLine
+	case f.hello:
+		most = maxHelloText
 	}
 	for lines := 1; ; lines++ {
 		raw, err := r.line()
@@ -239,27 +292,55 @@ func (r *reader) reply(f form) (Reply, error) {
 		if bad != "" {
 			return Reply{}, badReply(bad, shown)
 		}
-		if lines > 1 {
+		if lines > 1 && len(r.text) < most {
 			r.text = append(r.text, '\n')
 		}
 		start := len(r.text)
 		r.text = appendEscaped(r.text, text, f.utf8)
 		rep.Code = code
 		if upto == 0 && !f.plain && code/100 != 3 {
-			if n := enhancedCode(code, r.text[start:]); n > 0 {
+			if n := enhancedCode(code, r.text[start:]); n > 0 && start+n <= maxText {
 				status, upto = start, start+n
 			}
 		}
-		size += len(raw)
+		if len(r.text) > most {
+			r.text = cutText(r.text, most)
+		}
 		switch {
 		case last:
+			if f.auth && code/100 != 3 && len(r.text) > maxText {
+				r.text = cutText(r.text, maxText)
+			}
 			rep.Text = r.kept(r.text)
 			rep.Enhanced = rep.Text[status:upto]
 			return rep, nil
-		case lines == r.limits.Lines:
+		case lines == r.limits.lines:
 			return Reply{}, errLinesMany
-		case size > r.limits.ReplyBytes:
+		case r.total-int64(r.buffered())-began > int64(r.limits.replyBytes):
 			return Reply{}, errReplyBig
 		}
 	}
+}
+
+// cutText cuts escaped text to at most n octets, and takes no escape or character
+// apart.
+func cutText(text []byte, n int) []byte {
+	text = text[:n]
+	if i := bytes.LastIndexByte(text[max(0, n-3):], '\\'); i >= 0 {
+		text = text[:max(0, n-3)+i]
+	}
+	return wholeRunes(text)
+}
+
+// wholeRunes is text without the beginning of a character at its end.
+func wholeRunes(text []byte) []byte {
+	for i := len(text) - 1; i >= max(0, len(text)-utf8.UTFMax); i-- {
+		if utf8.RuneStart(text[i]) {
+			if !utf8.FullRune(text[i:]) {
+				return text[:i]
+			}
+			break
+		}
+	}
+	return text
 }

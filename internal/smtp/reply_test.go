@@ -119,8 +119,7 @@ func TestReplyBounds(t *testing.T) {
 	} {
 		host := scripted([]smtptest.Cue{{At: smtptest.Rcpt, Raw: raw}})
 		host.Allow = []smtptest.Rule{smtptest.RuleNoQuit}
-		cfg := smtp.Config{Limits: smtp.Limits{ReplyBytes: 200_000}}
-		withConfig(t, "SMTP-18 "+name+" are given up", host, cfg, func(r *rig) {
+		with(t, "SMTP-18 "+name+" are given up", host, func(r *rig) {
 			r.open()
 			res := r.send(message("u@e.test"))
 			r.wantStates(res, "failed")
@@ -140,8 +139,9 @@ func TestReplyBounds(t *testing.T) {
 	}
 	host := scripted([]smtptest.Cue{{At: smtptest.Rcpt, Reply: smtptest.Lines(250, 100, "talk")}})
 	host.Allow = []smtptest.Rule{smtptest.RuleNoQuit}
-	withConfig(t, "SMTP-18 a session in which too much is said", host, smtp.Config{Limits: smtp.Limits{SessionBytes: 2000}}, func(r *rig) {
+	with(t, "SMTP-18 a session in which too much is said", host, func(r *rig) {
 		r.open()
+		r.s.LimitOctets(2000)
 		res := r.send(message("u@e.test", "v@e.test", "w@e.test"))
 		wantErr(r.t, res.Err, smtp.StageRcpt, smtp.Protocol)
 	})

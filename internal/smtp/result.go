@@ -67,15 +67,20 @@ type Result struct {
 	// Unknown reports that some recipient's state is Unknown.
 	Unknown bool
 
+	// Doubt is what may have been the cause of what went wrong, among what the
+	// session could have done without. Where it has Now, Err is Incapable.
+	Doubt Doubt
+
 	// Stale reports that the session, which had carried mail before, was no good
 	// from the start: closed before it answered MAIL, at its limit of recipient
 	// domains, or refusing RSET. All recipients are NotTried, and one try on a
 	// new session to the same host is due.
 	//
-	// Where the connection was lost it is not proof that the host has nothing.
-	// It may have taken a message that went along with the envelope and lost
-	// every answer; far more likely, it had given the session up before it saw
-	// any of it. So at least once is kept, not exactly once. With
-	// Transaction.Wait no content had been sent, and it is proof.
-	Stale bool
+	// Where MaybeSent is set it is no proof that the host has nothing: the content
+	// went along with the envelope, and the host may have taken it and lost every
+	// answer. Far more likely, it had given the session up before it saw any of it.
+	// That host may be given the message again, but nobody else: at least once is
+	// kept, and that two hosts have it is not risked for this.
+	Stale     bool
+	MaybeSent bool
 }

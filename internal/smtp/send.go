@@ -13,6 +13,7 @@ const (
 	offered State = 0x80 + iota
 	accepted
 	again
+	hungOn // RCPT was answered 421
 )
 
 // exchange is one transaction under way.
@@ -21,6 +22,8 @@ type exchange struct {
 	t   *Transaction
 	res *Result
 	p   params
+
+	onTrial Option // what is left out because it was refused just now
 
 	data []byte           // the content, where it is in memory
 	src  io.ReadCloser    // the content, where it is not
@@ -42,6 +45,7 @@ type exchange struct {
 	taken    int    // recipients accepted so far
 	crowded  int    // as many had been when the first was one too many
 	hung     *Error // the server said that it closes, or refused RSET
+	goesOn   bool   // and answered more all the same, or did not close
 	stale    bool   // the session was no good from the start
 	certain  bool   // whatever was sent, it was not taken
 	finished bool   // all is judged
@@ -86,12 +90,13 @@ func (x *exchange) run(ctx context.Context) (e *Error) {
 	if x.p, e = s.fit(x.t); e != nil {
 		return e
 	}
-	size := time.Duration(x.t.Body.Size()/s.cfg.Limits.MinRate) * time.Second
-	if e := s.begin(ctx, StageMail, s.cfg.Timeouts.Backstop+size); e != nil {
+	if e := s.begin(ctx, StageMail, x.backstop()); e != nil {
 		return e
 	}
 	defer s.end()
 	defer x.release()
+	x.onTrial = s.trial
+	s.trial = 0
 	if e := x.fetch(); e != nil {
 		return e
 	}
@@ -104,6 +109,23 @@ func (x *exchange) run(ctx context.Context) (e *Error) {
 	e = x.converse()
 	x.land(e != nil)
 	return e
+}
+
+// minRate is the octets a second below which content is given up.
+const minRate = 256
+
+// backstop is how long the transaction may take as a whole: what each of its
+// commands may, and its content, and more. So no wait that is legal by itself
+// comes to its end by it (RFC 5321 section 4.5.3.2), and content that trickles
+// does.
+func (x *exchange) backstop() time.Duration {
+	t, size := &x.s.cfg.Timeouts, x.t.Body.Size()
+	chunks := int64(1)
+	if x.s.chunking() {
+		chunks += size / blockSize
+	}
+	return t.Backstop + t.Reset + t.Mail + t.Data + time.Duration(len(x.t.To))*t.Rcpt +
+		time.Duration(chunks)*t.Final + time.Duration(size/minRate)*time.Second
 }
 
 // usable is why the session cannot carry another transaction, nil if it can.
@@ -219,20 +241,62 @@ func (x *exchange) conclude(e *Error) {
 		switch {
 		case res.Stale, x.env == nil:
 			open = NotTried
-		case x.sent && !x.certain && x.hung == nil:
+			res.MaybeSent = x.early && x.mayBeTaken()
+		case x.sent && x.mayBeTaken():
 			open = Unknown
 		}
+		if form, ok := e.form(); ok && !res.Stale && x.env != nil && e.Stage != StageReset {
+			e.Doubt.add(doubt(x.suspects(e.Stage), form))
+		}
+		res.Doubt.add(e.Doubt)
 	}
+	x.s.refused &^= x.onTrial // it has been shown by now, or was not the cause
 	for i := range res.Rcpts {
 		switch rr := &res.Rcpts[i]; {
-		case rr.State == offered || rr.State == accepted:
-			*rr = RcptResult{State: open, Err: e}
+		case rr.State == offered, rr.State == accepted, rr.State == hungOn:
+			state := open
+			if open == Unknown && rr.State == hungOn {
+				state = Failed
+			}
+			*rr = RcptResult{State: state, Err: e}
 			res.Err = e
-			res.Unknown = res.Unknown || open == Unknown
+			res.Unknown = res.Unknown || state == Unknown
 		case rr.State == again:
 			rr.State = NotTried
 		case rr.State == NotTried && rr.Err == nil && x.env == nil:
 			rr.Err = e
 		}
 	}
+}
+
+// mayBeTaken reports whether the message, once it is out, may have been taken
+// though no answer says so. It was not where MAIL or BDAT was refused, and where
+// the server said that it closes and did so without another word (RFC 5321 section
+// 3.8). One that answers more after 421, or stays, may have read on.
+func (x *exchange) mayBeTaken() bool {
+	return !x.certain && !x.refused && (x.hung == nil || x.goesOn)
+}
+
+// suspects are the options in use that may be to blame for what happened at a
+// stage.
+func (x *exchange) suspects(stage Stage) (used Option) {
+	switch stage {
+	case StageMail:
+		used = x.p.saidAtMail(x.t)
+	case StageRcpt:
+		for i := range x.t.To {
+			used |= x.p.saidAtRcpt(&x.t.To[i])
+		}
+	case StageContent, StageFinal:
+		if x.bdat {
+			used = OptChunking
+		}
+	}
+	if x.early {
+		used |= OptChunking
+	}
+	if x.early || x.grouped && stage <= StageData {
+		used |= OptPipelining
+	}
+	return used
 }

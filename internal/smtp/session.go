@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/internal/address"
@@ -29,17 +28,20 @@ type Session struct {
 	cut  chan struct{}   // closed when that watch has struck
 
 	ext           Extensions
-	ready         bool // EHLO or HELO was taken
-	authenticated bool // AUTH succeeded
-	over          bool // nothing more can be said, not even QUIT
-	closing       bool // only QUIT can
-	warm          bool // some MAIL was answered
-	bareMail      bool // the server chokes on optional parameters of MAIL
-	bareRcpt      bool // of RCPT
-	needReset     bool // the last transaction was not finished
-	lingering     bool // and may have left recipients with the server
-	mails         int  // MAIL commands so far
-	learnt        int  // recipients per transaction, as refusals show
+	ready         bool   // EHLO or HELO was taken
+	authenticated bool   // AUTH succeeded
+	over          bool   // nothing more can be said, not even QUIT
+	closing       bool   // only QUIT can
+	warm          bool   // some MAIL was answered
+	without       Option // what the session does without
+	refused       Option // what the server refused just now
+	trial         Option // what is left out for it in the next transaction
+	lacks         Option // what the server was shown to lack: it refused that, and took the same without
+	silent        int64  // what had been read when TLS came up: until more is, TLS may not work
+	needReset     bool   // the last transaction was not finished
+	lingering     bool   // and may have left recipients with the server
+	mails         int    // MAIL commands so far
+	learnt        int    // recipients per transaction, as refusals show
 	domains       []address.Domain
 	x             exchange // the transaction under way, and its result
 	res           Result
@@ -57,12 +59,11 @@ func New(conn net.Conn, cfg *Config) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Session{cfg: *cfg, hello: hello}
-	s.cfg.Timeouts = cfg.Timeouts.withDefaults()
-	s.cfg.Limits = cfg.Limits.withDefaults()
+	s := &Session{cfg: *cfg, hello: hello, without: cfg.Without}
+	s.cfg.Timeouts = cfg.Timeouts.WithDefaults()
 	s.wire = newWire(conn, s.cfg.Timeouts.Write)
 	s.conn = s.wire
-	s.rd = reader{src: s.wire, limits: s.cfg.Limits, lenient: cfg.LenientLF, trace: cfg.Trace}
+	s.rd = reader{src: s.wire, limits: usualLimits(), trace: cfg.Trace}
 	return s, nil
 }
 
@@ -77,36 +78,90 @@ func (s *Session) Greet(ctx context.Context) error {
 	if e != nil {
 		return e
 	}
-	return s.want2(StageBanner, r)
+	if e := s.want2(StageBanner, r); e != nil {
+		return e
+	}
+	return nil
 }
 
-// Hello says EHLO, or HELO where the server does not know EHLO (RFC 5321
-// section 4.1.1.1), and learns what the server offers. What an earlier reply
-// offered is forgotten. The error is an *Error.
+// Hello says EHLO, or HELO where the server does not take EHLO (RFC 5321 section
+// 4.1.1.1), and learns what the server offers. Without OptEHLO it is the other way
+// round. What an earlier reply offered is forgotten. The error is an *Error.
 func (s *Session) Hello(ctx context.Context) error {
 	if e := s.begin(ctx, StageHello, 0); e != nil {
 		return e
 	}
 	defer s.end()
 	s.ext, s.ready = Extensions{}, false
-	r, e := s.say(StageHello, s.cfg.Timeouts.Hello, "EHLO", s.hello)
+	first, second := "EHLO", "HELO"
+	if s.without&OptEHLO != 0 {
+		first, second = second, first
+	}
+	r, e := s.greet(first)
+	if e == nil && r.Class() == 5 && !s.closing {
+		r, e = s.greet(second)
+	}
+	if e == nil {
+		e = s.want2(StageHello, r)
+	}
 	if e != nil {
+		e.Doubt = s.doubtHello(e)
 		return e
 	}
-	if r.Positive() {
-		s.ext, s.ready = parseExtensions(&r, s.cfg.Limits.Keywords), true
-		return nil
-	}
-	if r.Code == 500 || r.Code == 502 || r.Class() == 5 && slices.Contains(s.cfg.HelloOn, r.Code) {
-		if r, e = s.say(StageHello, s.cfg.Timeouts.Hello, "HELO", s.hello); e != nil {
-			return e
-		}
-	}
-	if e := s.want2(StageHello, r); e != nil {
-		return e
-	}
-	s.ext, s.ready = Extensions{Greeting: firstWord(r.Text)}, true
 	return nil
+}
+
+// greet says EHLO or HELO, and takes in what the server offers.
+func (s *Session) greet(verb string) (Reply, *Error) {
+	r, e := s.say(StageHello, s.cfg.Timeouts.Hello, verb, s.hello)
+	if e != nil || !r.Positive() {
+		return r, e
+	}
+	s.ready = true
+	if verb == "EHLO" {
+		s.ext = parseExtensions(r.Text)
+	} else {
+		s.ext = Extensions{Greeting: greetingOf(r.Text)}
+	}
+	return r, nil
+}
+
+// doubtHello is what may be wrong where EHLO came to grief: TLS, where the server
+// has said nothing in it so far, else EHLO.
+func (s *Session) doubtHello(e *Error) Doubt {
+	form, ok := e.form()
+	switch {
+	case !ok, e.Stage != StageHello:
+		return Doubt{}
+	case s.tls != nil && s.silent >= 0 && s.rd.total == s.silent:
+		return doubt(OptTLS, form)
+	case s.without&OptEHLO != 0:
+		return Doubt{}
+	default:
+		return doubt(OptEHLO, form)
+	}
+}
+
+// Without is what the session does without: what it was told to, and what it has
+// found out.
+func (s *Session) Without() Option { return s.without }
+
+// DoWithout makes the session do without more, from the next command on.
+func (s *Session) DoWithout(o Option) { s.without |= o }
+
+// Lacks is what the server was shown not to be able to do: it refused that, and
+// took the same without.
+func (s *Session) Lacks() Option { return s.lacks }
+
+// Encrypted reports whether TLS is in use.
+func (s *Session) Encrypted() bool { return s.tls != nil }
+
+// Rest lets go of what the last transaction leaves in memory, for a session that
+// is kept for the next one.
+func (s *Session) Rest() {
+	clear(s.res.Rcpts)
+	s.res = Result{Rcpts: s.res.Rcpts[:0]}
+	s.rd.release()
 }
 
 // SetTrace takes the place of Config.Trace from now on; nil is nobody.
@@ -288,7 +343,7 @@ func (s *Session) say(stage Stage, timeout time.Duration, verb, arg string) (Rep
 
 // put sends one line that was traced and reads what answers it.
 func (s *Session) put(stage Stage, timeout time.Duration, line []byte) (Reply, *Error) {
-	f := form{plain: stage == StageHello, auth: stage == StageAuth}
+	f := form{plain: stage == StageHello, hello: stage == StageHello, auth: stage == StageAuth}
 	if _, err := s.conn.Write(line); err != nil {
 		s.wire.hurry()
 		if r, e := s.await(stage, timeout, f); e == nil && r.Negative() {
@@ -302,7 +357,7 @@ func (s *Session) put(stage Stage, timeout time.Duration, line []byte) (Reply, *
 
 // want2 makes an Error of a reply that is not 2yz. After a refusal nothing but
 // QUIT makes sense; 3yz is no answer to anything but DATA and AUTH.
-func (s *Session) want2(stage Stage, r Reply) error {
+func (s *Session) want2(stage Stage, r Reply) *Error {
 	switch {
 	case r.Positive():
 		return nil

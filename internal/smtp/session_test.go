@@ -1,6 +1,7 @@
 package smtp_test
 
 import (
+	"errors"
 	"net"
 	"strings"
 	"testing"
@@ -36,11 +37,11 @@ func TestGreeting(t *testing.T) {
 		})
 	}
 	for name, raw := range map[string]string{
-		"HTTP":        "HTTP/1.1 400 Bad Request\r\n\r\n",
-		"TLS":         "\x15\x03\x01\x00\x02\x02\x0a",
-		"354":         "354 go on\r\n",
-		"a bare LF":   "220 hello\n",
-		"two letters": "ok\r\n",
+		"HTTP":                  "HTTP/1.1 400 Bad Request\r\n\r\n",
+		"TLS":                   "\x15\x03\x01\x00\x02\x02\x0a",
+		"354":                   "354 go on\r\n",
+		"a bare LF behind CRLF": "220-hello\r\n220 hello\n",
+		"two letters":           "ok\r\n",
 	} {
 		with(t, "SMTP-17 a greeting that is "+name, scripted([]smtptest.Cue{{At: smtptest.Banner, Raw: raw, Then: smtptest.Close}}), func(r *rig) {
 			wantErr(r.t, r.s.Greet(r.t.Context()), smtp.StageBanner, smtp.Protocol)
@@ -49,8 +50,12 @@ func TestGreeting(t *testing.T) {
 			}
 		})
 	}
-	withConfig(t, "SMTP-30 a bare LF passes where the caller says so", scripted([]smtptest.Cue{{At: smtptest.Banner, Raw: "220-a\n220 hello\n"}}),
-		smtp.Config{LenientLF: true}, func(r *rig) { r.open() })
+	with(t, "SMTP-30 a server that ends every line with a bare LF is understood", scripted([]smtptest.Cue{
+		{At: smtptest.Banner, Raw: "220-a\n220 hello\n"}, {At: smtptest.Rcpt, Raw: "250 ok\n"}, {At: smtptest.Final, Raw: "250 taken\n"},
+	}), func(r *rig) {
+		r.open()
+		r.wantStates(r.send(message("u@e.test")), "delivered")
+	})
 }
 
 func TestHello(t *testing.T) {
@@ -64,21 +69,27 @@ func TestHello(t *testing.T) {
 		}
 	})
 	for _, c := range []struct {
-		name, reply string
-		then        smtptest.Then
-		helo        bool
-		on          []int
+		name  string
+		cue   smtptest.Cue
+		helo  bool
+		doubt smtp.Doubt
 	}{
-		{"500", "500 what", smtptest.GoOn, true, nil},
-		{"502", "502 not implemented", smtptest.GoOn, true, nil},
-		{"550", "550 no", smtptest.GoOn, false, nil},
-		{"550 where the caller says so", "550 no", smtptest.GoOn, true, []int{501, 550}},
-		{"421", "421 later", smtptest.GoOn, false, []int{421}},
-		{"451", "451 later", smtptest.GoOn, false, nil},
-		{"the end", "", smtptest.Close, false, nil},
+		{"500", smtptest.Cue{Reply: "500 what"}, true, smtp.Doubt{}},
+		{"502", smtptest.Cue{Reply: "502 not implemented"}, true, smtp.Doubt{}},
+		{"501", smtptest.Cue{Reply: "501 5.5.4 your name"}, true, smtp.Doubt{}},
+		{"504", smtptest.Cue{Reply: "504 no"}, true, smtp.Doubt{}},
+		{"550", smtptest.Cue{Reply: "550 no"}, true, smtp.Doubt{}},
+		{"554", smtptest.Cue{Reply: "554 no"}, true, smtp.Doubt{}},
+		{"421", smtptest.Cue{Reply: "421 later"}, false, smtp.Doubt{Next: smtp.OptEHLO, Brief: smtp.OptEHLO}},
+		{"421 and the end", smtptest.Cue{Reply: "421 later", Then: smtptest.Close}, false, smtp.Doubt{Next: smtp.OptEHLO, Brief: smtp.OptEHLO}},
+		{"451", smtptest.Cue{Reply: "451 later"}, false, smtp.Doubt{Next: smtp.OptEHLO, Brief: smtp.OptEHLO}},
+		{"the end", smtptest.Cue{Then: smtptest.Close}, false, smtp.Doubt{Next: smtp.OptEHLO}},
+		{"a reset", smtptest.Cue{Then: smtptest.Reset}, false, smtp.Doubt{Next: smtp.OptEHLO}},
+		{"silence", smtptest.Cue{Then: smtptest.Stall}, false, smtp.Doubt{Next: smtp.OptEHLO}},
+		{"nonsense", smtptest.Cue{Raw: "EHLO EHLO\r\n"}, false, smtp.Doubt{Next: smtp.OptEHLO}},
 	} {
-		script := []smtptest.Cue{{At: smtptest.Hello, Times: 1, Reply: c.reply, Then: c.then}}
-		withConfig(t, "SMTP-3 HELO after "+c.name, scripted(script), smtp.Config{HelloOn: c.on}, func(r *rig) {
+		c.cue.At, c.cue.Times = smtptest.Hello, 1
+		with(t, "SMTP-3 after "+c.name+" to EHLO", abandoned(scripted([]smtptest.Cue{c.cue})), func(r *rig) {
 			r.must(r.s.Greet(r.t.Context()))
 			err := r.s.Hello(r.t.Context())
 			said := strings.Join(r.host.Commands(), "\n")
@@ -90,13 +101,26 @@ func TestHello(t *testing.T) {
 				r.wantStates(r.send(message("u@e.test")), "delivered")
 				return
 			}
-			kind := smtp.Replied
-			if c.reply == "" {
-				kind = smtp.Closed
+			var e *smtp.Error
+			if !errors.As(err, &e) || e.Stage != smtp.StageHello || e.Doubt != c.doubt {
+				r.t.Errorf("%+v, wanted doubt %+v", err, c.doubt)
 			}
-			wantErr(r.t, err, smtp.StageHello, kind)
 		})
 	}
+	helo := smtp.Config{Without: smtp.OptEHLO}
+	withConfig(t, "SMTP-3 HELO first, where EHLO is known not to work", &smtptest.Host{}, helo, func(r *rig) {
+		r.open()
+		r.wantStates(r.send(message("u@e.test")), "delivered")
+		if got := r.host.Commands()[0]; got != "HELO client.example" {
+			r.t.Errorf("said %q", got)
+		}
+	})
+	withConfig(t, "SMTP-3 and EHLO where HELO is refused", scripted([]smtptest.Cue{{At: smtptest.Hello, Nth: 1, Reply: "500 only EHLO here"}}), helo, func(r *rig) {
+		r.open()
+		if x := r.s.Extensions(); !x.ESMTP {
+			r.t.Errorf("said %q", r.host.Commands())
+		}
+	})
 }
 
 // everything is a transaction that has all parameters there are.

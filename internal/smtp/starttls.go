@@ -19,7 +19,8 @@ var (
 //
 // The error is an *Error. Where it is Unfit (STARTTLS is not offered, or TLS is
 // in use already) or Replied, the session is as it was, in clear; otherwise it
-// is over.
+// is over. Its Doubt has OptTLS where TLS itself may not work: not after octets in
+// clear behind the reply, or ahead of STARTTLS.
 func (s *Session) StartTLS(ctx context.Context, config *tls.Config) error {
 	if e := s.begin(ctx, StageStartTLS, 0); e != nil {
 		return e
@@ -34,11 +35,11 @@ func (s *Session) StartTLS(ctx context.Context, config *tls.Config) error {
 	r, e := s.say(StageStartTLS, s.cfg.Timeouts.StartTLS, "STARTTLS", "")
 	switch {
 	case e != nil:
-		return e
+		return s.doubtTLS(e)
 	case r.Negative():
-		return &Error{Stage: StageStartTLS, Kind: Replied, Reply: r}
+		return s.doubtTLS(&Error{Stage: StageStartTLS, Kind: Replied, Reply: r})
 	case !r.Positive():
-		return s.senseless(StageStartTLS, r)
+		return s.doubtTLS(s.senseless(StageStartTLS, r))
 	}
 	// Whoever put octets behind the reply wants them taken for protected ones
 	// (RFC 3207 section 6): not an accident, and not to be passed over.
@@ -46,7 +47,18 @@ func (s *Session) StartTLS(ctx context.Context, config *tls.Config) error {
 		s.over = true
 		return &Error{Stage: StageStartTLS, Kind: Security, Err: errInjected}
 	}
-	return s.handshake(config)
+	if e := s.handshake(config); e != nil {
+		return s.doubtTLS(e)
+	}
+	return nil
+}
+
+// doubtTLS is an error of STARTTLS or the handshake with what may be wrong there.
+func (s *Session) doubtTLS(e *Error) *Error {
+	if form, ok := e.form(); ok && (e.Stage == StageStartTLS || e.Stage == StageHandshake) {
+		e.Doubt = doubt(OptTLS, form)
+	}
+	return e
 }
 
 // Handshake starts TLS at once, before Greet (RFC 8314 section 3). The error is
@@ -59,13 +71,17 @@ func (s *Session) Handshake(ctx context.Context, config *tls.Config) error {
 	if s.tls != nil {
 		return &Error{Stage: StageHandshake, Kind: Unfit, Err: errTLSAlready}
 	}
-	return s.handshake(config)
+	if e := s.handshake(config); e != nil {
+		return e
+	}
+	s.silent = -1 // TLS from the start is not what a session can do without
+	return nil
 }
 
 // handshake puts TLS over the wire and forgets all that was said in clear.
-func (s *Session) handshake(config *tls.Config) error {
+func (s *Session) handshake(config *tls.Config) *Error {
 	s.ext, s.ready, s.learnt = Extensions{}, false, 0
-	s.bareMail, s.bareRcpt = false, false
+	s.without, s.refused, s.trial, s.lacks = s.cfg.Without, 0, 0, 0
 	s.rd.release()
 	s.wire.readBy(time.Now().Add(s.cfg.Timeouts.StartTLS))
 	conn := tls.Client(s.wire, safe(config))
@@ -76,7 +92,7 @@ func (s *Session) handshake(config *tls.Config) error {
 		}
 		return e
 	}
-	s.tls, s.conn, s.rd.src = conn, conn, conn
+	s.tls, s.conn, s.rd.src, s.silent = conn, conn, conn, s.rd.total
 	return nil
 }
 

@@ -47,6 +47,10 @@ type Transaction struct {
 	// use, the message is Unfit.
 	RequireTLS bool
 
+	// Encrypted makes the message Unfit for a session in clear, whatever has been
+	// found out before.
+	Encrypted bool
+
 	// Submitter is who submitted the message, an address or other identity that
 	// was authenticated and may be passed on (RFC 4954 section 5). Empty is
 	// unknown. It goes to a server that Auth has logged in to and nowhere else.

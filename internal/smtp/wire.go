@@ -18,6 +18,8 @@ type wire struct {
 	poller  *poller       // nil where the transport is no plain socket
 	patient time.Duration // how long a write may make no progress
 
+	blunt bool // a deadline that strikes ends the connection
+
 	polling bool // reads do not wait; for the reading goroutine only
 
 	mu       sync.Mutex
@@ -33,7 +35,11 @@ const pollWait = 100 * time.Microsecond
 const grace = time.Second
 
 func newWire(conn net.Conn, patient time.Duration) *wire {
-	return &wire{Conn: conn, patient: patient, poller: newPoller(conn)}
+	w := &wire{Conn: conn, patient: patient, poller: newPoller(conn)}
+	if conn.SetDeadline(time.Time{}) != nil {
+		w.Conn, w.poller, w.blunt = &unbounded{Conn: conn}, nil, true
+	}
+	return w
 }
 
 // begin starts an operation that may take until limit; zero is as long as its
@@ -120,7 +126,7 @@ func (w *wire) allowWrite(st *stall) {
 		st.since = now
 	}
 	until := st.since.Add(w.patient)
-	if next := now.Add(w.patient / looks); next.Before(until) {
+	if next := now.Add(w.patient / looks); next.Before(until) && !w.blunt {
 		until = next
 	}
 	w.mu.Lock()
@@ -195,6 +201,8 @@ func (w *wire) Read(p []byte) (int, error) {
 		return w.Conn.Read(p)
 	case w.poller != nil:
 		return w.poller.read(p)
+	case w.blunt:
+		return 0, errNothing{} // a look would be the end of it
 	default:
 		w.readBy(time.Now().Add(pollWait))
 		return w.Conn.Read(p)

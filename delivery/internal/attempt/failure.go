@@ -49,16 +49,27 @@ func (f *Failure) Reply() queue.Reply {
 // LoginRefused reports whether the host takes no mail from us until something
 // about the login changes (RFC 4954 section 6; QUE-15).
 func (f *Failure) LoginRefused() bool {
-	switch f.Stage {
-	case StageMail:
-		return f.Code == 530 || f.Code == 534 || f.Code == 535 || f.Code == 538
-	case StageAuth:
+	if f.Stage == StageAuth {
 		var dialogue *smtp.Error
 		return f.Code/100 == 5 || session.IsOwnLogin(f.Err) ||
 			errors.As(f.Err, &dialogue) && dialogue.Kind == smtp.BadAuth
-	default:
-		return false
 	}
+	return f.Replied() && aboutLogin(f.Code, f.Enhanced)
+}
+
+// aboutLogin reports whether a refusal asks for a login or refuses one, whatever
+// command it answers. TLS that is asked for before a login counts as well: nothing
+// is taken before that changes.
+func aboutLogin(code int, enhanced string) bool {
+	switch code {
+	case 530, 534, 535, 538:
+		return true
+	}
+	switch enhanced {
+	case "5.7.8", "5.7.9", "5.7.10", "5.7.11":
+		return code/100 == 5
+	}
+	return false
 }
 
 // isSelf reports whether a session failed because the host is this one.

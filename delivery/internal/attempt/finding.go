@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/nexthop-mail/nexthop/internal/smtp"
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
@@ -23,6 +24,7 @@ type finding struct {
 	verdict  Verdict
 	err      *Failure
 	reply    queue.Reply
+	doubted  smtp.Option // what the next attempt leaves out for it
 }
 
 // next is how the walk goes on for the recipient.
@@ -53,7 +55,16 @@ type result struct {
 	reachedMail bool
 	stale       bool
 	unknown     bool
-	noChunking  bool // BDAT does not work there: once more, with DATA
+
+	// doubt is what may have been the cause of a failure, and instead is the failure
+	// where a new session is to go without Doubt.Now at once.
+	doubt   smtp.Doubt
+	instead *Failure
+	failed  bool // the dialogue broke off
+
+	// lost is why a session was lost that may have carried the message, though it
+	// had been given up most likely; nil where it cannot have.
+	lost *Failure
 
 	// whole is one of findings that is not about the batch: the session ended,
 	// or MAIL was refused. nil where there is none.

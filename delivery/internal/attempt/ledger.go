@@ -45,7 +45,8 @@ type entry struct {
 	apart    bool // its attempts are its own, no longer the common ones
 	judged   bool
 	decisive Verdict
-	stage    Stage // of the deciding error
+	stage    Stage    // of the deciding error
+	lost     *Failure // why nobody knows whether this host has the message already
 }
 
 // Errors of recipients that no host was asked for.
@@ -136,6 +137,35 @@ func (l *ledger) share(h *session.Hop, sess *session.Session, f *finding, began 
 	}
 }
 
+// mayHave notes that recipients were in a transaction that was lost without a word
+// and may have been carried out all the same.
+func (l *ledger) mayHave(batch []*rcpt, lost *Failure) {
+	for _, r := range batch {
+		r.lost = lost
+	}
+}
+
+// settleLost leaves the recipients unknown whom the host has not settled since, and
+// reports whether there are any: nobody else is asked then.
+func (l *ledger) settleLost() bool {
+	found := false
+	for i := range l.rcpts {
+		r := &l.rcpts[i]
+		if r.lost == nil || r.settled {
+			continue
+		}
+		found, r.settled = true, true
+		l.left--
+		l.note(r, Attempt{
+			Host: r.lost.Host, Addr: r.lost.Addr, Reused: true, Verdict: MaybeTaken, Err: r.lost, Began: time.Now(), Next: StopUnknown,
+		}, r.lost.Reply())
+	}
+	if found {
+		l.end(StopUnknown)
+	}
+	return found
+}
+
 // enter notes a finding for one recipient.
 func (l *ledger) enter(h *session.Hop, sess *session.Session, r *rcpt, f *finding, began time.Time) {
 	r.answered = f.answered
@@ -143,6 +173,7 @@ func (l *ledger) enter(h *session.Hop, sess *session.Session, r *rcpt, f *findin
 	l.note(r, Attempt{
 		Host: h.Host.Name, Addr: h.Addr, TLS: sess.Protection, Reused: sess.Reused,
 		Verdict: f.verdict, Err: f.err, Began: began, Duration: time.Since(began), Next: f.next(),
+		Without: h.Without, Doubted: f.doubted,
 	}, f.reply)
 	if f.verdict.Final() {
 		r.settled = true

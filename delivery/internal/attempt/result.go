@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery/internal/session"
+	"github.com/nexthop-mail/nexthop/internal/smtp"
 	"github.com/nexthop-mail/nexthop/mx"
 	"github.com/nexthop-mail/nexthop/queue"
 )
@@ -49,6 +50,9 @@ type Attempt struct {
 	Next     Next     // why the walk went on or ended here
 	Began    time.Time
 	Duration time.Duration
+
+	Without smtp.Option // what was left out, since it does not work there or may not
+	Doubted smtp.Option // what may have been the cause: left out next time
 }
 
 // Observer is told what happens in the course of a walk, and of its sessions.

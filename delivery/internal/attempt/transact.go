@@ -39,14 +39,25 @@ func (w *Walk) transact(ctx context.Context, h *session.Hop, sess *session.Sessi
 		reachedMail: res.Mail.Code != 0,
 		stale:       res.Stale,
 		unknown:     res.Unknown,
-		noChunking:  res.Err != nil && res.Err.Kind == smtp.ChunkingBroken,
+		doubt:       res.Doubt,
+		failed:      res.Err != nil && res.Err.Kind != smtp.Unfit && res.Err.Kind != smtp.Local && res.Err.Kind != smtp.Exhausted,
 	}
-	if out.stale || out.noChunking {
+	switch {
+	case out.stale && res.MaybeSent:
+		out.lost = fail(h, StageContent, MaybeTaken, "4.4.2", res.Err)
+		return out
+	case out.stale:
+		return out
+	case res.Err != nil && res.Err.Kind == smtp.Incapable:
+		out.instead = w.job.config.judge(h, res.Err)
 		return out
 	}
 	for i := range res.Rcpts {
 		f, r := &out.findings[i], &res.Rcpts[i]
 		w.job.config.find(f, h, sess, r)
+		if f.err != nil {
+			f.doubted = res.Doubt.Next
+		}
 		ended := res.Err != nil && r.Err == res.Err && r.State != smtp.Unknown
 		if ended || r.State == smtp.Refused && r.Stage == smtp.StageMail {
 			out.whole = f
@@ -80,6 +91,7 @@ func (w *Walk) compose(sess *session.Session) {
 		RequireTLS:   w.saysRequireTLS(sess),
 		EnvelopeID:   m.EnvelopeID,
 		Return:       returnParam(m.Return),
+		Encrypted:    w.policy.Level >= mx.TLSEncrypt,
 		Wait:         m.Guarantee == queue.AtMostOnce,
 		Commit:       j.Commit,
 	}
@@ -149,7 +161,7 @@ func (c *Config) replied(h *session.Hop, stage Stage, r *smtp.Reply) *Failure {
 	if e.Enhanced == "" {
 		e.Enhanced = statusFor(stage, r.Code)
 	}
-	if e.Verdict == Taken { // whoever replaced the table: a refusal is none
+	if e.Verdict > Refused { // whoever replaced the table: a refusal is no delivery
 		e.Verdict = NotNow
 	}
 	return e
@@ -170,6 +182,9 @@ func (c *Config) judge(h *session.Hop, err error) *Failure {
 	case smtp.Replied:
 		return c.replied(h, stage, &se.Reply)
 	case smtp.Unfit:
+		if strings.HasPrefix(se.Enhanced, "4.") {
+			return fail(h, StageStartTLS, NotNow, se.Enhanced, se)
+		}
 		// The host lacks something the message needs: another may have it.
 		return fail(h, stage, HostRefuses, se.Enhanced, se)
 	case smtp.BadTLS, smtp.Security:
@@ -178,7 +193,7 @@ func (c *Config) judge(h *session.Hop, err error) *Failure {
 		return fail(h, StageAuth, NotNow, "4.7.0", se)
 	case smtp.Local:
 		return fail(h, StageContent, NotNow, "4.3.0", se)
-	case smtp.Protocol:
+	case smtp.Protocol, smtp.Incapable:
 		return fail(h, stage, NotNow, "4.5.0", se)
 	default:
 		return fail(h, stage, NotNow, "4.4.2", se)
@@ -230,26 +245,5 @@ func stageOf(s smtp.Stage) Stage {
 		return StageContent
 	default:
 		return StageMail
-	}
-}
-
-// mayGoClear reports whether a failed session is a case for another without
-// TLS: it came to grief over STARTTLS or in the handshake, and nobody requires
-// TLS (RFC 3207 section 4.1). A host that answers neither would never get mail
-// otherwise. Octets smuggled in before the handshake are an attack, a host that
-// says something else at STARTTLS has said it, and one whose certificate the
-// application refused is not to have the mail: those are no such cases.
-func mayGoClear(h *session.Hop, e *Failure) bool {
-	var se *smtp.Error
-	if h.Level() != mx.TLSMay || !errors.As(e.Err, &se) || session.Distrusted(se) {
-		return false
-	}
-	switch se.Stage {
-	case smtp.StageHandshake:
-		return se.Kind != smtp.Security && se.Kind != smtp.Canceled
-	case smtp.StageStartTLS:
-		return se.Kind == smtp.Closed || se.Kind == smtp.Timeout
-	default:
-		return false
 	}
 }

@@ -51,6 +51,7 @@ const (
 	StopLimit                // a limit of the attempt is reached
 	StopCanceled             // the caller's context ended
 	NextFallback             // no host is left but the fallback hosts
+	StopSelf                 // a host is this one: those that are no better than it are not asked
 )
 
 // Decide makes one outcome of the verdicts of all hosts that were asked for one

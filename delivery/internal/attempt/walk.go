@@ -2,9 +2,11 @@ package attempt
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery/internal/session"
+	"github.com/nexthop-mail/nexthop/internal/smtp"
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
@@ -18,18 +20,34 @@ func (w *Walk) through(ctx context.Context, route *mx.Route) {
 	w.hosts(ctx, route)
 }
 
-// hosts goes through the hosts in order of preference.
+// hosts goes through the hosts in order of preference. Where one turns out to be
+// this host none that is as good or worse follows, as none would had DNS said so
+// (RFC 5321 section 5.1; MX-24, MX-27). Smart hosts were named one by one, and
+// order is all that their preference says.
 func (w *Walk) hosts(ctx context.Context, route *mx.Route) {
 	for i := range route.Hosts {
 		if w.host(ctx, route, &route.Hosts[i]) == toEnd || w.ledger.settled() {
+			return
+		}
+		if w.metSelf && route.Kind == mx.ViaMX && i+1 < len(route.Hosts) {
+			w.ledger.end(StopSelf)
 			return
 		}
 	}
 	w.ledger.end(StopHosts)
 }
 
-// host goes through the addresses of one host in the order DNS gave them.
+// host asks one host. A message that it may have taken goes to no other.
 func (w *Walk) host(ctx context.Context, route *mx.Route, host *mx.Host) step {
+	next := w.addresses(ctx, route, host)
+	if w.ledger.settleLost() {
+		return toEnd
+	}
+	return next
+}
+
+// addresses goes through the addresses of one host in the order DNS gave them.
+func (w *Walk) addresses(ctx context.Context, route *mx.Route, host *mx.Host) step {
 	var err error
 	if w.policy, err = w.sessions().PolicyFor(ctx, route, host); err != nil {
 		w.ledger.all(Attempt{Host: host.Name, Began: time.Now(), Next: NextHost, Err: noPolicy(host, err)})
@@ -60,8 +78,7 @@ func (w *Walk) address(ctx context.Context, h *session.Hop) step {
 	memory := &w.sessions().Memory
 	h.Gate, h.Site = w.job.Gate, w.job.Site
 	h.Source = w.sessions().SourceFor(w.job.pin(), h.Addr.Addr())
-	noTLS, noChunking := memory.Broken(h.Addr, time.Now())
-	h.Clear, h.NoChunking = noTLS && h.Policy.Level == mx.TLSMay, noChunking
+	h.Without = w.without(h)
 	defer func() {
 		if w.probes {
 			memory.DropProbe(h.Addr)
@@ -120,7 +137,7 @@ func (w *Walk) visit(ctx context.Context, h *session.Hop) step {
 			w.connections++
 			var err error
 			if sess, err = w.sessions().Fresh(ctx, h, w.job.observer); err != nil {
-				if next, again := w.noSession(ctx, h, w.job.config.judge(h, err), began); !again {
+				if next, again := w.noSession(ctx, h, err, began); !again {
 					return next
 				}
 				continue
@@ -155,20 +172,25 @@ func (w *Walk) use(ctx context.Context, h *session.Hop, sess *session.Session) (
 
 // noSession records that an address gave no session. again asks for another
 // visit at once.
-func (w *Walk) noSession(ctx context.Context, h *session.Hop, e *Failure, began time.Time) (next step, again bool) {
+func (w *Walk) noSession(ctx context.Context, h *session.Hop, err error, began time.Time) (next step, again bool) {
 	if ctx.Err() != nil {
 		return w.canceled(ctx, h, began), false
 	}
+	e := w.job.config.judge(h, err)
 	if w.job.requiresTLS() {
 		e.insist()
 	}
 	a := Attempt{Host: h.Host.Name, Addr: h.Addr, Verdict: e.Verdict, Err: e, Began: began, Next: NextAddress}
-	if mayGoClear(h, e) {
-		a.Next = InClear
-		w.ledger.all(a)
-		w.sessions().Memory.BreakTLS(h.Addr, time.Now())
-		h.Clear = true
-		return toNextAddress, true
+	a.Without = h.Without
+	if se, ok := errors.AsType[*smtp.Error](err); ok {
+		now := w.spare(h, se)
+		w.noted(h, se, now)
+		if a.Doubted = se.Doubt.Next | now; now != 0 {
+			a.Next = InClear
+			w.ledger.all(a)
+			h.Without |= now
+			return toNextAddress, true
+		}
 	}
 	w.metSelf = w.metSelf || e.isSelf()
 	w.tell(h, e)
@@ -193,13 +215,22 @@ func (w *Walk) converse(ctx context.Context, h *session.Hop, sess *session.Sessi
 		w.batch = w.ledger.batch(w.batch[:0], w.most(sess))
 		began := time.Now()
 		result := w.transact(ctx, h, sess)
-		if result.stale || result.noChunking {
-			// A kept session the host had closed, or one that BDAT broke: the
-			// host is asked again on a new one.
-			if result.noChunking {
-				w.sessions().Memory.BreakChunking(h.Addr, time.Now())
-				h.NoChunking = true
-			}
+		w.learn(h, sess, &result)
+		if result.lost != nil {
+			w.ledger.mayHave(w.batch, result.lost)
+		}
+		if result.instead != nil {
+			now := result.doubt.Now
+			w.ledger.all(Attempt{
+				Host: h.Host.Name, Addr: h.Addr, TLS: sess.Protection, Reused: sess.Reused, Err: result.instead,
+				Began: began, Next: SameHost, Without: h.Without, Doubted: now,
+			})
+			w.sessions().Memory.Lacks(h.Addr, now, time.Now())
+			h.Without |= now
+		}
+		if result.stale || result.instead != nil {
+			// A kept session the host had closed, or one that broke over what the
+			// host cannot do: it is asked again on a new one.
 			w.uncount(sess, took)
 			return toNextAddress, true
 		}

@@ -66,5 +66,5 @@ func (c *Config) AddrPort(host *mx.Host, ip netip.Addr) netip.AddrPort {
 
 // smtpConfig is what a session with a hop is told.
 func (c *Config) smtpConfig(h *Hop) *smtp.Config {
-	return &smtp.Config{Hello: c.Hello, NoChunking: h.NoChunking, Timeouts: c.Timeouts}
+	return &smtp.Config{Hello: c.Hello, Without: h.Without, Timeouts: c.Timeouts}
 }

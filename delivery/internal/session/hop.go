@@ -14,24 +14,38 @@ type Hop struct {
 	Policy *Policy
 	Source netip.Addr // the local address to send from; invalid leaves it to the system
 
-	Clear      bool // TLS is broken there and not required
-	NoChunking bool // BDAT is broken there
+	// Without are the options that are left out there, because they do not work or
+	// may not: see Memory.Without.
+	Without smtp.Option
 
 	Gate *Gate  // limits to keep to; nil is none
 	Site string // whom its connections count for
 }
 
-// Level is the policy's, or none where TLS is broken and not required.
+// Level is the policy's, or none where TLS is left out and not required.
 func (h *Hop) Level() mx.TLSLevel {
-	if h.Clear {
+	if h.Without&smtp.OptTLS != 0 && h.Policy.Level == mx.TLSMay {
 		return mx.TLSNone
 	}
 	return h.Policy.Level
 }
 
+// Spare takes what may not be left out there away from a set of options: TLS where
+// it is required, and EHLO where it is, where there is a login, or where what is
+// to be sent needs an extension.
+func (h *Hop) Spare(o smtp.Option, extensions bool) smtp.Option {
+	if h.Policy.Level != mx.TLSMay {
+		o &^= smtp.OptTLS
+	}
+	if h.Policy.Level > mx.TLSMay || h.Host.Login != nil || extensions {
+		o &^= smtp.OptEHLO
+	}
+	return o
+}
+
 func (h *Hop) key() key {
 	k := key{host: h.Host.Name, addr: h.Addr, source: h.Source, level: h.Level()}
-	k.login = h.Host.Login
+	k.login, k.helo = h.Host.Login, h.Without&smtp.OptEHLO != 0
 	if k.level >= mx.TLSVerify {
 		k.serverName, k.policy = h.Policy.ServerName, h.Policy.Key
 	}

@@ -93,6 +93,7 @@ func (p *idle) remove(s *Session) bool {
 // keep puts a session back, or ends it where it is of no more use.
 func (p *idle) keep(s *Session, maxIdle int, timeout time.Duration) {
 	s.SetTrace(nil)
+	s.Rest()
 	perKey := maxIdlePerKey
 	switch {
 	case maxIdle < 0:

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/nexthop-mail/nexthop/internal/sasl"
 	"github.com/nexthop-mail/nexthop/internal/smtp"
@@ -54,7 +56,7 @@ func loginOf(host *mx.Host) (*smarthost.Login, error) {
 
 // login logs in where the hop has a login (RFC 4954). The session has given the
 // TLS that the policy asks for by then; without it, nothing is said.
-func (c *Config) login(ctx context.Context, h *Hop, made *Session) error {
+func (p *Pool) login(ctx context.Context, h *Hop, made *Session) error {
 	login, err := loginOf(h.Host)
 	if login == nil || err != nil {
 		return err
@@ -64,16 +66,41 @@ func (c *Config) login(ctx context.Context, h *Hop, made *Session) error {
 	}
 	a := attemptLogin(h, made, login)
 	offered := made.Extensions().Auth
-	mechanisms := sasl.Choose(&a.login, offered)
+	mechanisms := inOrder(sasl.Choose(&a.login, offered), h.Without, made.Encrypted())
 	if len(mechanisms) == 0 {
 		return noMechanism(login, offered)
 	}
-	for _, m := range mechanisms {
-		if err = a.try(ctx, m); err == nil || !wantsOther(err) {
-			return err
+	refused := smtp.Option(0)
+	for i, m := range mechanisms {
+		tried := a.try(ctx, m)
+		if tried == nil {
+			if refused |= made.Lacks(); refused != 0 {
+				p.Memory.Lacks(h.Addr, refused, time.Now())
+			}
+			return nil
 		}
+		if codeOf(err) != 535 { // which says more than that a mechanism is not known
+			err = tried
+		}
+		if i+1 == len(mechanisms) || !made.Reusable() || !wantsOther(tried, m, mechanisms[i+1], made.Encrypted()) {
+			break
+		}
+		refused |= smtp.Mechanism(m)
 	}
 	return err
+}
+
+// inOrder are the mechanisms without those that do not work, or may not; all of
+// them where there is no other. In clear none that keeps the secret is left out:
+// what is left might be one that hands it over to whoever listens.
+func inOrder(mechanisms []string, without smtp.Option, encrypted bool) []string {
+	left := slices.DeleteFunc(slices.Clone(mechanisms), func(m string) bool {
+		return without&smtp.Mechanism(m) != 0 && (encrypted || sasl.HandsOver(m))
+	})
+	if len(left) == 0 {
+		return mechanisms
+	}
+	return left
 }
 
 // loginAttempt is one session's attempt to log in.
@@ -133,12 +160,23 @@ func (a *loginAttempt) exchange(ctx context.Context, mechanism string) error {
 	return a.session.Auth(ctx, client)
 }
 
-// wantsOther reports whether another mechanism may do: the server says so (534),
-// does not know the one it offers (504), or the login does not fit this one.
-func wantsOther(err error) bool {
-	var own *loginError
-	code := codeOf(err)
-	return code == 534 || code == 504 || errors.As(err, &own)
+// wantsOther reports whether another mechanism may do after one was refused: if
+// the login does not fit it, or the server refuses it for good. Where it is the
+// proof that is refused, one that hands the secret over may do after one that only
+// proves that it is known, since servers offer those without what they need for
+// them. Not in clear, and not more than that: failures lock accounts.
+func wantsOther(err error, mechanism, next string, encrypted bool) bool {
+	if IsOwnLogin(err) {
+		return true
+	}
+	switch code := codeOf(err); code {
+	case 530: // TLS first
+		return false
+	case 535, 525:
+		return encrypted && !sasl.HandsOver(mechanism) && sasl.HandsOver(next)
+	default:
+		return code/100 == 5
+	}
 }
 
 // codeOf is the code of the reply that an error is, 0 where it is none.

@@ -21,24 +21,16 @@ func LeftAlone(failures int) time.Duration {
 	return table[min(failures, len(table))-1]
 }
 
-// brokenFor is how long an address is known not to be able to do TLS, where
-// nobody requires it, or BDAT.
-const brokenFor = time.Hour
-
 // maxRemembered bounds the memory; past it the entries that have run out go,
 // then any.
 const maxRemembered = 4096
 
 // Memory is what is remembered of addresses (MX-23). Its zero value is ready.
 type Memory struct {
-	mu       sync.Mutex
-	failed   map[netip.AddrPort]*penalty
-	tls      broken
-	chunking broken
+	mu     sync.Mutex
+	failed map[netip.AddrPort]*penalty
+	lacks  map[netip.AddrPort]lack
 }
-
-// broken are addresses at which something does not work, each until a time.
-type broken map[netip.AddrPort]time.Time
 
 type penalty struct {
 	failures int
@@ -147,39 +139,4 @@ func (m *Memory) forget(now time.Time) {
 		}
 		delete(m.failed, a)
 	}
-}
-
-// add remembers an address. Too many to remember are forgotten all at once: each
-// costs one more failure to be found again.
-func (b *broken) add(addr netip.AddrPort, now time.Time) {
-	if *b == nil || len(*b) >= maxRemembered {
-		*b = make(broken)
-	}
-	(*b)[addr] = now.Add(brokenFor)
-}
-
-func (b broken) has(addr netip.AddrPort, now time.Time) bool {
-	until, found := b[addr]
-	return found && now.Before(until)
-}
-
-// BreakTLS remembers that TLS does not work at an address.
-func (m *Memory) BreakTLS(addr netip.AddrPort, now time.Time) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.tls.add(addr, now)
-}
-
-// BreakChunking remembers that BDAT does not work at an address.
-func (m *Memory) BreakChunking(addr netip.AddrPort, now time.Time) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.chunking.add(addr, now)
-}
-
-// Broken is what is known not to work at an address.
-func (m *Memory) Broken(addr netip.AddrPort, now time.Time) (tls, chunking bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.tls.has(addr, now), m.chunking.has(addr, now)
 }

@@ -24,6 +24,7 @@ func (p *Pool) Kept(h *Hop, o Observer) *Session {
 	}
 	kept := p.idle.take(h.key(), h.Site, time.Now())
 	if kept != nil {
+		kept.DoWithout(h.Without)
 		kept.follow(h, o)
 		o.Reused(h.Host.Name, h.Addr)
 	}

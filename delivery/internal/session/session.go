@@ -19,6 +19,7 @@ type key struct {
 	serverName string
 	policy     string
 	login      mx.Login // a *smarthost.Login, its certificate with it; or nil
+	helo       bool     // it was opened without EHLO
 }
 
 // Session is one SMTP session ready for mail, with what is known of it.

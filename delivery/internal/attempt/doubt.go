@@ -1,0 +1,83 @@
+package attempt
+
+import (
+	"time"
+
+	"github.com/nexthop-mail/nexthop/delivery/internal/session"
+	"github.com/nexthop-mail/nexthop/internal/smtp"
+)
+
+// What a peer cannot do is recognised by package smtp, whose table says what to do
+// without. This is what follows here: a new session at once, or an address that is
+// remembered, so that the next attempt leaves something out. Either way it is the
+// address that is remembered: another message, another domain there fares the same.
+
+// spare is what may be left out of what an error has called into doubt.
+func (w *Walk) spare(h *session.Hop, e *smtp.Error) smtp.Option {
+	if session.Distrusted(e) { // the application's own check is not to be got round
+		return 0
+	}
+	return h.Spare(e.Doubt.Now, w.needsExtensions()) &^ h.Without
+}
+
+// needsExtensions reports whether the message cannot go to a host that knows no
+// extensions.
+func (w *Walk) needsExtensions() bool {
+	j := w.job
+	if j.body.EightBit || j.body.UTF8Header || j.requiresTLS() || j.from.NeedsUTF8() {
+		return true
+	}
+	for i := range w.ledger.rcpts {
+		if w.ledger.rcpts[i].mailbox.NeedsUTF8() {
+			return true
+		}
+	}
+	return false
+}
+
+// without is what is left out at an address from the start.
+func (w *Walk) without(h *session.Hop) smtp.Option {
+	o := w.sessions().Memory.Without(h.Addr, time.Now())
+	if o == 0 {
+		return 0
+	}
+	return h.Spare(o, w.needsExtensions())
+}
+
+// opening are the options whose turn comes before MAIL.
+const opening = smtp.OptEHLO | smtp.OptTLS | smtp.OptInitial | smtp.OptExternal | smtp.OptScramPlus | smtp.OptScram |
+	smtp.OptOAuthBearer | smtp.OptXOAuth2 | smtp.OptPlain | smtp.OptLogin | smtp.OptCramMD5
+
+// noted remembers what a session that did not come about says of the address, with
+// what is left out of the next one at once.
+func (w *Walk) noted(h *session.Hop, e *smtp.Error, atOnce smtp.Option) {
+	memory, now := &w.sessions().Memory, time.Now()
+	if lasting := atOnce &^ e.Doubt.Brief; lasting != 0 {
+		memory.Lacks(h.Addr, lasting, now)
+	}
+	if h.Without&opening != 0 && e.Stage > smtp.StageBanner {
+		memory.Acquit(h.Addr, h.Without&opening, now)
+	}
+	if e.Doubt.Next != 0 {
+		memory.Suspect(h.Addr, e.Doubt, now)
+	}
+}
+
+// learn remembers what a transaction says of the address.
+func (w *Walk) learn(h *session.Hop, sess *session.Session, r *result) {
+	memory, now := &w.sessions().Memory, time.Now()
+	switch {
+	case h.Without == 0, r.stale:
+	case r.failed:
+		memory.Acquit(h.Addr, h.Without, now)
+	default:
+		memory.Confirm(h.Addr, h.Without, now)
+	}
+	if r.doubt.Next != 0 {
+		memory.Suspect(h.Addr, r.doubt, now)
+	}
+	if lacks := sess.Lacks() &^ h.Without; lacks != 0 {
+		memory.Lacks(h.Addr, lacks, now)
+		h.Without |= lacks
+	}
+}
