@@ -27,6 +27,7 @@ type Transport struct {
 	Only4, Only6   bool
 	Loopback       bool
 	ConnectTimeout Duration
+	Timeout        Duration // zero is the RFC's times
 	Verbose        bool
 	SmartHosts     SmartHosts
 }
@@ -47,6 +48,7 @@ func (t *Transport) Define(fs *flag.FlagSet) {
 	fs.BoolVar(&t.Only6, "6", false, "IPv6 only")
 	fs.BoolVar(&t.Loopback, "loopback", false, "loopback addresses are real next hops")
 	fs.Var(&t.ConnectTimeout, "connect-timeout", "time for one connection attempt")
+	fs.Var(&t.Timeout, "timeout", "the longest wait for any one reply of a host, and for a DNS answer (default: what the RFCs ask for)")
 	fs.BoolVar(&t.Verbose, "v", false, "the SMTP dialogue on standard error, secrets left out")
 	t.SmartHosts.define(fs)
 }
@@ -95,6 +97,9 @@ func (t *Transport) Sender(relay bool, stderr io.Writer) (*delivery.Sender, erro
 		Port:           uint16(t.Port),
 		TLS:            level,
 		ConnectTimeout: time.Duration(t.ConnectTimeout),
+	}
+	if t.Timeout > 0 {
+		s.Timeouts = s.Timeouts.AtMost(time.Duration(t.Timeout))
 	}
 	router := t.router(resolver, s.Hello, relay)
 	s.Router, s.Self, s.Family = delivery.ByMX(router), router.Self, router.Family
@@ -168,6 +173,9 @@ func (t *Transport) Hello() string {
 	return name
 }
 
+// usualQuery is how long a DNS server is given for one query.
+const usualQuery = 5 * time.Second
+
 // resolver asks the -dns servers, or the system's.
 func (t *Transport) resolver() (mx.Resolver, error) {
 	client, err := t.client()
@@ -175,6 +183,9 @@ func (t *Transport) resolver() (mx.Resolver, error) {
 		return nil, Config("%v", err)
 	}
 	client.TrustAD = t.TrustAD
+	if d := time.Duration(t.Timeout); d > 0 && (client.Timeout == 0 || d < client.Timeout) {
+		client.Timeout = min(d, usualQuery)
+	}
 	return &mx.Cache{Resolver: client}, nil
 }
 
