@@ -47,7 +47,7 @@ $ORIGIN broken.test.
 		{name: "too large for the host", to: "u@x.test", status: "5.3.4", offers: []string{"SIZE 10"}},
 		{name: "an address that needs SMTPUTF8", to: "j\u00f6@x.test", status: "5.6.7", offers: []string{"8BITMIME"}},
 		{name: "a header that needs SMTPUTF8", to: "u@x.test", status: "5.6.9", offers: []string{"8BITMIME"}, change: func(m *queue.Message) {
-			m.Content = queue.String(wide)
+			m.Content, m.UTF8 = queue.String(wide), true
 		}},
 		{name: "a body that would have to be converted, and is signed", to: "u@x.test", status: "5.6.3", offers: []string{"PIPELINING"}, change: func(m *queue.Message) {
 			m.Content = queue.String("DKIM-Signature: v=1\r\nMIME-Version: 1.0\r\n\r\nj\u00f6\r\n")

@@ -51,6 +51,7 @@ func (a *Agent) Submit(ctx context.Context, m *queue.Message) (string, error) {
 	defer body.Release()
 	accepted := *m
 	accepted.Content = prepared{&body}
+	accepted.UTF8 = attempt.IsUTF8(m) // of all recipients: one destination may have none of those that say so
 	if accepted.Arrived.IsZero() {
 		accepted.Arrived = now
 	}

@@ -49,6 +49,13 @@ type Message struct {
 	// TLS is what the message itself asks of the transport.
 	TLS TLSRequirement
 
+	// UTF8 declares the message to be internationalized mail, as SMTPUTF8 at MAIL
+	// does (RFC 6531 section 3.4): octets beyond ASCII in a header are UTF-8 then,
+	// and hosts without SMTPUTF8 are not given it. An address beyond ASCII declares
+	// it, too. Without either such octets are an old custom of unknown meaning, and
+	// go to any host that takes 8-bit content.
+	UTF8 bool
+
 	// Guarantee says what to do when nobody knows whether a host took the
 	// message. The zero value is AtLeastOnce.
 	Guarantee Guarantee

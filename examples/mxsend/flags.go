@@ -15,6 +15,7 @@ type options struct {
 	explain    bool
 	from       string
 	fromGiven  bool
+	utf8       bool
 	recipients []string
 }
 
@@ -25,6 +26,7 @@ func parseFlags(args []string, stderr io.Writer) (*options, error) {
 	fs.BoolVar(&o.json, "json", false, "one JSON object per recipient on standard output")
 	fs.BoolVar(&o.explain, "explain", false, "connect to nothing, print the route")
 	fs.StringVar(&o.from, "f", "", "the reverse-path `FROM`; \"\" is the null one")
+	fs.BoolVar(&o.utf8, "smtputf8", false, "the message is internationalized mail (RFC 6531): UTF-8 in its header goes to hosts with SMTPUTF8 alone; an address beyond ASCII says so, too")
 	if err := cli.Parse(fs, args, stderr, "mxsend [flags] -f FROM RCPT... < message"); err != nil {
 		return nil, err
 	}
@@ -45,7 +47,7 @@ func (o *options) check() error {
 }
 
 func (o *options) message() *queue.Message {
-	m := &queue.Message{From: o.from}
+	m := &queue.Message{From: o.from, UTF8: o.utf8}
 	for _, r := range o.recipients {
 		m.Recipients = append(m.Recipients, queue.Recipient{Address: r})
 	}

@@ -110,6 +110,41 @@ func TestExitCodes(t *testing.T) {
 	host.Check(t)
 }
 
+// TestOldHeaders: 8-bit octets in a header that nobody calls UTF-8 are passed on as
+// they are; who calls them so has them go to hosts with SMTPUTF8.
+func TestOldHeaders(t *testing.T) {
+	for _, c := range []struct {
+		name, stdin string
+		args        []string
+		extensions  []string
+		code        int
+		params      []string
+	}{
+		{"I18N-6 undeclared", "Subject: Gr\xfc\xdfe\n\nbody\n", nil, []string{"8BITMIME"}, 0, []string{"BODY=8BITMIME"}},
+		{"I18N-6 undeclared UTF-8", "Subject: Gr\xc3\xbc\xc3\x9fe\n\nbody\n", nil, []string{"8BITMIME", "SMTPUTF8"}, 0, []string{"BODY=8BITMIME"}},
+		{"I18N-6 declared, to a host without", "Subject: Gr\xc3\xbc\xc3\x9fe\n\nbody\n", []string{"-smtputf8"}, []string{"8BITMIME"}, 69, nil},
+		{"I18N-5 declared, to a host with it", "Subject: Gr\xc3\xbc\xc3\x9fe\n\nbody\n", []string{"-smtputf8"}, []string{"8BITMIME", "SMTPUTF8"}, 0, []string{"BODY=8BITMIME", "SMTPUTF8"}},
+		{"I18N-5 declared, and ASCII", text, []string{"-smtputf8"}, []string{"8BITMIME", "SMTPUTF8"}, 0, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			host := &smtptest.Host{Extensions: c.extensions, Allow: []smtptest.Rule{smtptest.RuleUTF8Header}}
+			w := build(t, host)
+			out, errs, code := w.mxsend(t, c.stdin, append(c.args, "-f", "a@b.test", "u@e.test")...)
+			if code != c.code {
+				t.Fatalf("exit code %d, want %d:\n%s%s", code, c.code, out, errs)
+			}
+			if got := host.Messages(); code == 0 {
+				if len(got) != 1 || !slices.Equal(got[0].Params, c.params) || string(got[0].Content) != strings.ReplaceAll(c.stdin, "\n", "\r\n") {
+					t.Errorf("sent %+v, want %v", got, c.params)
+				}
+			} else if len(got) != 0 {
+				t.Errorf("sent all the same: %+v", got)
+			}
+			host.Check(t)
+		})
+	}
+}
+
 func TestJSON(t *testing.T) {
 	host := &smtptest.Host{Extensions: []string{"PIPELINING"}, Script: []smtptest.Cue{
 		{At: smtptest.Rcpt, Address: "no@e.test", Reply: "550-5.1.1 no such\n550 5.1.1 user"},

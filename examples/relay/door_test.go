@@ -78,6 +78,53 @@ func TestWhatTrustedClientsSay(t *testing.T) {
 	com.Check(t)
 }
 
+// TestOldHeaders: mail that came without SMTPUTF8 goes on without, whatever octets its
+// header has; mail that came with it needs it where its header does.
+func TestOldHeaders(t *testing.T) {
+	w := newWorld(t, zone)
+	old := &smtptest.Host{Name: "mail.example.com", Extensions: []string{"PIPELINING", "8BITMIME"}, Allow: []smtptest.Rule{smtptest.RuleUTF8Header}}
+	full := modern("mail.two.example")
+	full.Allow = old.Allow
+	w.start("127.0.0.2", old)
+	w.start("127.0.0.5", full)
+	contents := []string{
+		"Subject: Gr\xfc\xdfe\r\n\r\nlatin1\r\n",
+		"\xef\xbb\xbfFrom: alice@example.org\r\nSubject: bom\r\n\r\nbody\r\n",
+		"X-Spam-Report: * 0.1 COST price of \xa3 10\r\nSubject: spam\r\n\r\nbody\r\n",
+		"MIME-Version: 1.0\r\nContent-Type: message/rfc822\r\n\r\nSubject: \xc3\xbc\r\n\r\nbody\r\n",
+	}
+	r := w.relay("-queue", t.TempDir())
+	for _, c := range contents {
+		said := "EHLO m\xfcller-pc\r\nMAIL FROM:<alice@example.org> BODY=8BITMIME\r\nRCPT TO:<bob@example.com>\r\nRCPT TO:<bob@two.example>\r\nDATA\r\n" + c + ".\r\nQUIT\r\n"
+		if got := r.talk("127.0.0.1", said); !strings.Contains(got, "queued as") {
+			t.Errorf("%q", got)
+		}
+	}
+	eventually(t, "all are passed on", func() bool { return len(old.Messages()) == len(contents) && len(full.Messages()) == len(contents) })
+	for _, h := range []*smtptest.Host{old, full} {
+		for _, m := range h.Messages() {
+			_, below, _ := strings.Cut(string(m.Content), " +0000\r\n")
+			if !slices.Contains(contents, below) || !slices.Contains(m.Params, "BODY=8BITMIME") || slices.Contains(m.Params, "SMTPUTF8") {
+				t.Errorf("%s has %q of %q", h.Name, m.Params, m.Content)
+			}
+		}
+	}
+	declared := "EHLO x\r\nMAIL FROM:<> SMTPUTF8\r\nRCPT TO:<bob@example.com>\r\nRCPT TO:<bob@two.example>\r\nDATA\r\nSubject: Gr\xc3\xbc\xc3\x9fe\r\n\r\n.\r\nQUIT\r\n"
+	if got := r.talk("127.0.0.1", declared); !strings.Contains(got, "queued as") {
+		t.Errorf("%q", got)
+	}
+	eventually(t, "the declared one is where it may be", func() bool { return len(full.Messages()) == len(contents)+1 })
+	if m := full.Messages()[len(contents)]; !slices.Contains(m.Params, "SMTPUTF8") {
+		t.Errorf("it went with %q", m.Params)
+	}
+	r.stop()
+	if n := len(old.Messages()); n != len(contents) {
+		t.Errorf("%d messages where there is no SMTPUTF8", n)
+	}
+	old.Check(t)
+	full.Check(t)
+}
+
 // TestPostmaster: a stranger's mail for the postmaster is taken, and is where he can
 // read it: at the address of -postmaster, at the first relay domain, or in the queue.
 func TestPostmaster(t *testing.T) {

@@ -67,7 +67,9 @@ virtual_mailbox_maps = inline:{ { u@e.test = u }, { v@e.test = v }, { u@ascii.e.
 		}
 	})
 	t.Run("I18N-8, QUE-16 the first host has no SMTPUTF8, the second has", func(t *testing.T) {
-		rr := &deliver(t, w.newSender(t), message("Subject: caf\xc3\xa9\r\n\r\nby the second\r\n", "u@ascii.e.test")).Recipients[0]
+		m := message("Subject: caf\xc3\xa9\r\n\r\nby the second\r\n", "u@ascii.e.test")
+		m.UTF8 = true
+		rr := &deliver(t, w.newSender(t), m).Recipients[0]
 		if rr.Host != "postfix.e.test" || len(rr.Attempts) != 2 || rr.Attempts[0].Host != "opensmtpd.e.test" {
 			t.Errorf("by %s after %+v", rr.Host, rr.Attempts)
 		}

@@ -34,7 +34,7 @@ type Transaction struct {
 	Body Body
 
 	// EightBit says that the content has octets beyond ASCII (RFC 6152), UTF8
-	// that its header section has some at any depth (RFC 6531), and Binary that
+	// that it needs SMTPUTF8 (RFC 6531), whatever its addresses do, and Binary that
 	// it is not made of lines (RFC 3030 section 3). What a server must offer to
 	// be given the message follows from these and from the addresses.
 	EightBit, UTF8, Binary bool

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/nexthop-mail/nexthop/delivery/internal/session"
 	"github.com/nexthop-mail/nexthop/internal/address"
@@ -22,6 +23,7 @@ type Job struct {
 
 	message *queue.Message
 	from    address.Mailbox
+	utf8    bool // it is internationalized mail
 	body    content.Body
 	seven   sevenBit
 	walks   []Walk // one per destination
@@ -156,6 +158,7 @@ func (j *Job) Accept() *Failure {
 	if j.from, err = address.ParseReverse(m.From); err != nil {
 		return j.refuse(err, "5.1.7")
 	}
+	j.utf8 = IsUTF8(m)
 	j.Group()
 	if j.body, err = content.Prepare(m.Content, j.config.Content); err != nil {
 		return j.refuse(err, "5.6.0")
@@ -274,6 +277,25 @@ func CheckEnvelope(m *queue.Message) *Failure {
 		}
 	}
 	return nil
+}
+
+// IsUTF8 reports whether a message is internationalized mail: its submitter has said
+// so, or named an address beyond ASCII (RFC 6531 section 3.4). What octets a header has
+// does not make it so: mail has had some for longer than there is SMTPUTF8.
+func IsUTF8(m *queue.Message) bool {
+	if m.UTF8 || !isASCII(m.From) {
+		return true
+	}
+	return slices.ContainsFunc(m.Recipients, func(r queue.Recipient) bool { return !isASCII(r.Address) })
+}
+
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }
 
 // pin is what a message keeps over its attempts, so that each is made from the

@@ -87,7 +87,7 @@ func (w *Walk) compose(sess *session.Session) {
 		Body:         body,
 		EightBit:     body.EightBit,
 		NotConverted: notConverted,
-		UTF8:         body.UTF8Header,
+		UTF8:         j.utf8 && body.UTF8Header,
 		RequireTLS:   w.saysRequireTLS(sess),
 		EnvelopeID:   m.EnvelopeID,
 		Return:       returnParam(m.Return),

@@ -41,7 +41,7 @@ type Transaction struct {
 func (t *Transaction) Message(content queue.Content) *queue.Message {
 	m := &queue.Message{
 		From: t.From, Recipients: t.Recipients, Content: content,
-		EnvelopeID: t.EnvelopeID, Return: t.Return,
+		EnvelopeID: t.EnvelopeID, Return: t.Return, UTF8: t.UTF8,
 	}
 	if t.RequireTLS {
 		m.TLS = queue.TLSRequired

@@ -18,7 +18,11 @@ type Message struct {
 	Moved    uint64        // the segment this copy was moved from; 0 is none
 }
 
-const messageInFile = 1
+// The flags of a message.
+const (
+	messageInFile = 1
+	messageUTF8   = 2
+)
 
 // Append appends the head.
 func (m *Message) Append(b []byte) []byte {
@@ -28,6 +32,9 @@ func (m *Message) Append(b []byte) []byte {
 		flags |= messageInFile
 	}
 	v := &m.Envelope
+	if v.UTF8 {
+		flags |= messageUTF8
+	}
 	e.uint(m.ID)
 	e.uint(flags)
 	e.uint(uint64(m.Size))
@@ -60,7 +67,8 @@ func ParseMessage(b []byte) (Message, error) {
 	var m Message
 	v := &m.Envelope
 	m.ID = d.uint()
-	m.InFile = d.uint()&messageInFile != 0
+	flags := d.uint()
+	m.InFile, v.UTF8 = flags&messageInFile != 0, flags&messageUTF8 != 0
 	m.Size = d.uint32()
 	m.Moved = d.uint()
 	v.From, v.Key, v.Tenant, v.EnvelopeID = d.string(), d.string(), d.string(), d.string()
