@@ -12,7 +12,7 @@ OUT           := coverage
 export PATH := $(PATH):/usr/local/go/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test long lint fuzz bench bench-relay cover mutate
+.PHONY: help setup test long lint fuzz bench bench-relay cover drawing mutate
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' Makefile
@@ -63,3 +63,6 @@ cover: setup ## print which requirements the tests show, and how much code they 
 # notice, with commas; without it, the packages' own.
 mutate: ## break MUTATE in one place at a time, and print what no test notices
 	@$(GO) run ./internal/project/mutate -accepted docs/survivors.txt $(if $(MUTATE_TESTS),-tests $(MUTATE_TESTS)) $(MUTATE)
+
+drawing: ## show which files of delivery use which, and which uses run back up
+	@$(GO) run ./internal/project/drawing

@@ -75,3 +75,40 @@ func (a *Agent) Stats() Stats {
 	s.Sessions = r.gate.Size()
 	return s
 }
+
+// Configure replaces the settings. A running agent goes by them from now on;
+// deliveries under way are not cut short, and connections over a lower limit
+// end as they become free. The error is that of Settings.Validate, and nothing
+// has changed then.
+func (a *Agent) Configure(s Settings) error {
+	if err := s.Validate(); err != nil {
+		return err
+	}
+	s = s.withDefaults()
+	a.mu.Lock()
+	a.settings = &s
+	a.mu.Unlock()
+	if r := a.running(); r != nil {
+		r.reconfigure()
+	}
+	a.Wake()
+	return nil
+}
+
+// reconfigure makes a run go by new settings.
+func (r *run) reconfigure() {
+	r.gate.Wake()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	most := float64(r.limits().PerSite)
+	for _, s := range r.sites {
+		if s.paused {
+			r.absolve(s)
+		}
+		s.size = min(s.size, most)
+		s.threshold = max(s.threshold, most)
+		s.pacing = time.Time{}
+		r.dispatch(s)
+	}
+	r.feed()
+}

@@ -152,25 +152,6 @@ func (a *Agent) sender() *Sender {
 // it.
 func (a *Agent) Wake() { a.wake.set() }
 
-// Configure replaces the settings. A running agent goes by them from now on;
-// deliveries under way are not cut short, and connections over a lower limit
-// end as they become free. The error is that of Settings.Validate, and nothing
-// has changed then.
-func (a *Agent) Configure(s Settings) error {
-	if err := s.Validate(); err != nil {
-		return err
-	}
-	s = s.withDefaults()
-	a.mu.Lock()
-	a.settings = &s
-	a.mu.Unlock()
-	if r := a.running(); r != nil {
-		r.reconfigure()
-	}
-	a.Wake()
-	return nil
-}
-
 // current are the settings in force. Nobody changes what it points to.
 func (a *Agent) current() *Settings {
 	a.mu.Lock()

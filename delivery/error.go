@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/nexthop-mail/nexthop/delivery/internal/attempt"
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
@@ -116,33 +117,10 @@ func (e *Error) LoginRefused() bool {
 	return f.LoginRefused()
 }
 
-// Stage is the point of an attempt at which something happened.
-type Stage uint8
-
-// The stages, in the order an attempt passes through them.
-const (
-	StageMessage  Stage = iota // at the door: an address or the content is not mail
-	StageDNS                   // finding the route or an address
-	StageConnect               // the TCP connection
-	StageBanner                // the greeting
-	StageHello                 // EHLO or HELO
-	StageStartTLS              // STARTTLS, the handshake, the TLS policy
-	StageAuth                  // AUTH
-	StageMail                  // MAIL FROM
-	StageRcpt                  // RCPT TO
-	StageData                  // DATA, until the server is ready for the content
-	StageContent               // the content, the final dot or last chunk, and its reply
-)
-
-var stageNames = [...]string{
-	"message", "dns", "connect", "banner", "ehlo", "starttls", "auth", "mail", "rcpt", "data", "content",
-}
-
-// String is the stage in one word: message, dns, connect, banner, ehlo,
-// starttls, auth, mail, rcpt, data, content.
-func (s Stage) String() string {
-	if int(s) < len(stageNames) {
-		return stageNames[s]
+// failure is the error as package attempt has it.
+func (e *Error) failure() attempt.Failure {
+	return attempt.Failure{
+		Stage: attempt.Stage(e.Stage), Host: e.Host, Addr: e.Addr, Recipient: e.Recipient, Code: e.Code, Lines: e.Lines,
+		Enhanced: e.Enhanced, Verdict: attempt.Verdict(e.Verdict), Remembered: e.Remembered, Err: e.Err,
 	}
-	return "unknown"
 }

@@ -75,28 +75,3 @@ func (r *run) absolve(s *site) {
 	r.lift(s, len(s.kept))
 	r.dispatch(s)
 }
-
-// reconfigure makes a run go by new settings.
-func (r *run) reconfigure() {
-	r.gate.Wake()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	most := float64(r.limits().PerSite)
-	for _, s := range r.sites {
-		if s.paused {
-			r.absolve(s)
-		}
-		s.size = min(s.size, most)
-		s.threshold = max(s.threshold, most)
-		s.pacing = time.Time{}
-		r.dispatch(s)
-	}
-	r.feed()
-}
-
-// running is the run at work, nil where there is none.
-func (a *Agent) running() *run {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.atWork
-}

@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"context"
+	"errors"
 
 	"github.com/nexthop-mail/nexthop/delivery/internal/attempt"
 	"github.com/nexthop-mail/nexthop/delivery/internal/session"
@@ -18,6 +19,44 @@ func (s *Sender) prepare() {
 		s.attempts.Unreachable = o.Unreachable
 	}
 }
+
+// route asks the router, the default one where none was given.
+func (s *Sender) route(ctx context.Context, from, domain string) (mx.Route, error) {
+	s.once.Do(s.prepare)
+	if s.broken != nil {
+		return mx.Route{}, s.broken
+	}
+	return s.router.Route(ctx, from, domain)
+}
+
+// chooseRouter makes the router of the fields, or says why there is none.
+func (s *Sender) chooseRouter() {
+	if err := s.Validate(); err != nil {
+		s.broken = &session.ConfigError{Err: err}
+		return
+	}
+	if s.Router != nil {
+		s.router = s.Router
+		return
+	}
+	resolver := s.Resolver
+	if resolver == nil {
+		system, err := mx.System()
+		if err != nil {
+			s.broken = &session.ConfigError{Err: errors.Join(errNoResolver, err)}
+			return
+		}
+		resolver = &mx.Cache{Resolver: system}
+	}
+	s.router = ByMX(&mx.Router{
+		Resolver:      resolver,
+		Self:          s.Self,
+		AllowLoopback: s.AllowLoopback,
+		Family:        s.Family,
+	})
+}
+
+var errNoResolver = errors.New("no resolver is configured on this system")
 
 // sessionConfig is how the Sender's sessions are made and kept.
 func (s *Sender) sessionConfig() session.Config {

@@ -1,8 +1,6 @@
 package delivery
 
-import (
-	"github.com/nexthop-mail/nexthop/delivery/internal/attempt"
-)
+import "github.com/nexthop-mail/nexthop/delivery/internal/attempt"
 
 // newError is a failure as the package's users see it.
 func newError(f *attempt.Failure) *Error {
@@ -12,14 +10,6 @@ func newError(f *attempt.Failure) *Error {
 	return &Error{
 		Stage: Stage(f.Stage), Host: f.Host, Addr: f.Addr, Recipient: f.Recipient, Code: f.Code, Lines: f.Lines,
 		Enhanced: f.Enhanced, Verdict: Verdict(f.Verdict), Remembered: f.Remembered, Err: f.Err,
-	}
-}
-
-// failure is the error as package attempt has it.
-func (e *Error) failure() attempt.Failure {
-	return attempt.Failure{
-		Stage: attempt.Stage(e.Stage), Host: e.Host, Addr: e.Addr, Recipient: e.Recipient, Code: e.Code, Lines: e.Lines,
-		Enhanced: e.Enhanced, Verdict: attempt.Verdict(e.Verdict), Remembered: e.Remembered, Err: e.Err,
 	}
 }
 

@@ -2,7 +2,6 @@ package delivery
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/queue"
@@ -111,32 +110,4 @@ func (d Delays) problems() (list []error) {
 		}
 	}
 	return list
-}
-
-// leastWait is how soon a delivery is tried again at the earliest.
-const leastWait = 100 * time.Millisecond
-
-// nextAttempt is when to try again: by the schedule, with jitter. rnd answers
-// with a number from 0 up to 1.
-func (s *Settings) nextAttempt(r Retry, rnd func() float64) time.Time {
-	wait := max(s.Schedule.Delay(r), leastWait)
-	if s.Jitter > 0 {
-		wait = max(wait, wait+time.Duration(float64(wait)*s.Jitter*rnd())) // a sum too large is negative
-	}
-	return r.Now.Add(wait)
-}
-
-// nextAttempt is when to try again, but no later than the message expires. Where
-// the application's schedule panics the default one takes its place.
-func (a *Agent) nextAttempt(r Retry) (next time.Time) {
-	settings := a.current()
-	if !a.guard(func() { next = settings.nextAttempt(r, rand.Float64) }) {
-		usual := *settings
-		usual.Schedule = DefaultSchedule()
-		next = usual.nextAttempt(r, rand.Float64)
-	}
-	if next.After(r.Expires) {
-		return r.Expires
-	}
-	return next
 }

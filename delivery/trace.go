@@ -63,17 +63,6 @@ type traces struct {
 	guard func(hook func()) bool // nil calls them as they are
 }
 
-func (s *Sender) tracesOf(ctx context.Context) *traces {
-	t, _ := ctx.Value(traceKey{}).(*Trace)
-	list := [2]*Trace{s.Trace, t}
-	if list == [2]*Trace{} {
-		return &s.untraced
-	}
-	ts := &traces{list: list}
-	ts.guard, _ = ctx.Value(guardKey{}).(func(hook func()) bool)
-	return ts
-}
-
 // call calls a hook.
 func (ts *traces) call(hook func()) {
 	if ts.guard == nil {

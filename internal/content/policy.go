@@ -9,7 +9,8 @@ const (
 	// no server may be sent it, and some take it for the end of a line (RFC
 	// 5321 section 2.3.8).
 	NormaliseLines Policy = 1 << iota
-	// AllowNUL lets NUL pass (RFC 5321 section 4.5.2 leaves room for doubt).
+	// AllowNUL lets NUL pass (RFC 5321 section 4.5.2 leaves room for doubt), but in a
+	// line that would be a single dot without it.
 	AllowNUL
 	// AllowLongLines lets lines of more than 998 octets pass, which no server
 	// need take (RFC 5321 section 4.5.3.1.6).
@@ -31,6 +32,8 @@ func (p Policy) check(s *scanner) error {
 		return refused(s.bareLine, "a CR or LF that is not part of a CRLF")
 	case p&AllowNUL == 0 && s.nulLine > 0:
 		return refused(s.nulLine, "a NUL character")
+	case s.dotLine > 0:
+		return refused(s.dotLine, "NUL characters before a dot, which may end the content")
 	case p&AllowLongLines == 0 && s.longLine > 0:
 		return refused(s.longLine, "longer than 998 octets")
 	}

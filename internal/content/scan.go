@@ -17,6 +17,7 @@ type scanner struct {
 	bare     int64 // CRs and LFs that are not part of a CRLF
 	bareLine int   // the first line with one
 	nulLine  int
+	dotLine  int // the first line of a dot and NULs, a NUL first
 	longLine int
 	longest  int
 
@@ -24,6 +25,37 @@ type scanner struct {
 	length int  // of the line so far
 	cr     bool // the last octet was a CR
 	open   bool // the last line has no end
+	veil   veil // of the line so far
+}
+
+// veil is how near a line is to being a dot that NULs hide. Dots at the beginning of
+// a line are doubled, and this one is not at the beginning; a server that leaves NULs
+// out would take it for the end of the content.
+type veil uint8
+
+const (
+	unveiled  veil = iota // it has something else, or nothing
+	veiledNUL             // NULs
+	veiledDot             // NULs, and one dot among or behind them
+)
+
+// add goes on with the next octets of a line, of which the first is at its beginning
+// if begins is true.
+func (v veil) add(p []byte, begins bool) veil {
+	if v == unveiled && !(begins && p[0] == 0) {
+		return unveiled
+	}
+	for _, c := range p {
+		switch {
+		case c == 0:
+			v = max(v, veiledNUL)
+		case c == '.' && v == veiledNUL:
+			v = veiledDot
+		default:
+			return unveiled
+		}
+	}
+	return v
 }
 
 // add scans the next piece.
@@ -33,7 +65,7 @@ func (s *scanner) add(p []byte) {
 	}
 	s.octets += int64(len(p))
 	s.eightBit = s.eightBit || hasHighBit(p)
-	if bytes.IndexByte(p, 0) < 0 && s.addRegular(p) {
+	if s.veil == unveiled && bytes.IndexByte(p, 0) < 0 && s.addRegular(p) {
 		return
 	}
 	s.addAny(p)
@@ -125,6 +157,7 @@ func (s *scanner) afterCR(p []byte) []byte {
 // text takes octets of a line, none of which ends it.
 func (s *scanner) text(p []byte) {
 	s.open = true
+	s.veil = s.veil.add(p, s.length == 0)
 	s.length += len(p)
 	s.longest = max(s.longest, s.length)
 	if s.length > maxLine && s.longLine == 0 {
@@ -137,6 +170,7 @@ func (s *scanner) text(p []byte) {
 
 func (s *scanner) endLine() {
 	s.lines++
+	s.endVeil()
 	s.length, s.open = 0, false
 }
 
@@ -148,11 +182,23 @@ func (s *scanner) bareEnd() {
 	s.endLine()
 }
 
+func (s *scanner) endVeil() {
+	if s.veil == veiledDot && s.dotLine == 0 {
+		s.dotLine = s.lines
+	}
+	s.veil = unveiled
+}
+
 // end is the end of the content.
 func (s *scanner) end() {
 	if s.cr {
 		s.cr = false
 		s.bareEnd()
+	}
+	if s.open {
+		s.lines++
+		s.endVeil()
+		s.lines--
 	}
 }
 

@@ -11,13 +11,34 @@ import (
 
 const module = "github.com/nexthop-mail/nexthop"
 
-// mayImport is the import rule: what each package may know of the others. "..."
-// is all public packages; internal/address is a leaf that all may import.
-var mayImport = []struct {
+// importRule is what the packages of one folder may import of ours.
+type importRule struct {
 	dir     string // and everything below it, unless a longer entry says otherwise
 	imports []string
 	why     string
-}{
+}
+
+// allows reports whether a package may be imported. A folder that stands in its own
+// list is meant with everything below it, and so is "internal".
+func (r *importRule) allows(to string) bool {
+	return slices.ContainsFunc(r.imports, func(dir string) bool {
+		return to == dir || (dir == "internal" || dir == r.dir) && within(to, dir)
+	})
+}
+
+// ruleOf is the rule for a folder, nil if there is none.
+func ruleOf(dir string) (rule *importRule) {
+	for i := range mayImport {
+		if r := &mayImport[i]; within(dir, r.dir) && (rule == nil || len(r.dir) > len(rule.dir)) {
+			rule = r
+		}
+	}
+	return rule
+}
+
+// mayImport is the import rule: what each package may know of the others. "..."
+// is all public packages; internal/address is a leaf that all may import.
+var mayImport = []importRule{
 	{"internal/address", nil, "it is the leaf under everything"},
 	{"internal/content", nil, "content is octets; what carries it is not its business"},
 	{"internal/dsn", []string{"internal/dsn"}, "a report is text; what is reported is not its business"},
@@ -35,6 +56,7 @@ var mayImport = []struct {
 	{"queue/queuetest", []string{"queue", "queue/queuetest"}, "the suite knows the contract only"},
 	{"queue/queuetest/modeltest", []string{"queue", "queue/memory", "queue/disk", "queue/queuetest"}, "it compares what users can import"},
 	{"delivery", []string{"mx", "smarthost", "queue", "delivery", "internal"}, "it joins the others"},
+	{"delivery/internal", nil, "a package inside delivery has a rule of its own"},
 	{"delivery/internal/attempt", []string{"mx", "queue", "delivery/internal/session", "internal/content", "internal/smtp"},
 		"one walk is the same whoever asks for it, and when"},
 	{"delivery/internal/reports", []string{"queue", "internal/dsn"}, "whom a failure is told does not depend on how it came about"},
@@ -57,12 +79,7 @@ func TestImports(t *testing.T) {
 		if s.isTest() && !foreign {
 			continue
 		}
-		rule := -1
-		for i, r := range mayImport {
-			if within(s.dir(), r.dir) && (rule < 0 || len(r.dir) > len(mayImport[rule].dir)) {
-				rule = i
-			}
-		}
+		rule := ruleOf(s.dir())
 		for _, spec := range s.file.Imports {
 			path, err := strconv.Unquote(spec.Path.Value)
 			if err != nil {
@@ -76,16 +93,46 @@ func TestImports(t *testing.T) {
 			if foreign && !own && strings.Contains("/"+to+"/", "/internal/") {
 				t.Errorf("%s imports %s, and may not: a module beside the root is a user of it", s.path, to)
 			}
-			if rule < 0 {
+			if rule == nil {
 				t.Errorf("%s imports %s: say in mayImport what it may import", s.path, to)
 				continue
 			}
-			r := mayImport[rule]
-			if !slices.ContainsFunc(r.imports, func(dir string) bool {
-				return to == dir || dir == "internal" && within(to, dir) || dir == r.dir && within(to, dir)
-			}) {
-				t.Errorf("%s imports %s, and may not: %s", s.path, to, r.why)
+			if !rule.allows(to) {
+				t.Errorf("%s imports %s, and may not: %s", s.path, to, rule.why)
 			}
+		}
+	}
+}
+
+// TestImportsCatch holds the rule to what it is for: each package inside delivery
+// can be read without those that use it, and nobody but delivery knows them.
+func TestImportsCatch(t *testing.T) {
+	for _, c := range []struct {
+		from, to string
+		allowed  bool
+	}{
+		{"delivery", "delivery/internal/attempt", true},
+		{"delivery", "delivery/internal/session", true},
+		{"delivery", "delivery/internal/reports", true},
+		{"delivery", "queue/disk", false},
+		{"delivery/internal/attempt", "delivery/internal/session", true},
+		{"delivery/internal/attempt", "delivery", false},
+		{"delivery/internal/attempt", "delivery/internal/reports", false},
+		{"delivery/internal/attempt", "smarthost", false},
+		{"delivery/internal/session", "delivery", false},
+		{"delivery/internal/session", "delivery/internal/attempt", false},
+		{"delivery/internal/session", "queue", false},
+		{"delivery/internal/reports", "delivery/internal/attempt", false},
+		{"delivery/internal/reports", "internal/smtp", false},
+		{"delivery/internal/reports", "internal/dsn", true},
+		{"delivery/internal/another", "queue", false},
+		{"delivery/smtptest", "delivery/internal/session", false},
+		{"delivery/bench", "delivery/internal/session", false},
+		{"examples/relay", "delivery/internal/reports", false},
+		{"smarthost", "delivery/internal/session", false},
+	} {
+		if got := ruleOf(c.from).allows(c.to); got != c.allowed {
+			t.Errorf("%s may import %s: %v, want %v", c.from, c.to, got, c.allowed)
 		}
 	}
 }

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestDrawing draws a module in which a file of one package uses one above it.
+func TestDrawing(t *testing.T) {
+	root := t.TempDir()
+	for name, text := range map[string]string{
+		"go.mod": "module a.test\n\ngo 1.26\n",
+		"a/doc.go": `// Package a is the top.
+package a`,
+		"a/top.go": `package a
+
+import "a.test/a/inner"
+
+type top struct{ inner.T }
+
+func (t *top) run() { t.T.Do(); t.help() }`,
+		"a/help.go": `package a
+
+import "strings"
+
+func (t *top) help() { strings.ToUpper("x"); helped() }`,
+		"a/helped.go": "package a\n\nfunc helped() {}",
+		"a/inner/t.go": `package inner
+
+// T is used.
+type T struct{}
+
+// Do does.
+func (T) Do() { u() }`,
+		"a/inner/u.go":      "package inner\n\nfunc u() {}",
+		"a/inner/u_test.go": "package inner\n\nvar _ = T{}",
+	} {
+		path := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var b strings.Builder
+	if err := run([]string{"-root", root, "./a/..."}, &b); err != nil {
+		t.Fatal(err)
+	}
+	want := strings.Join([]string{
+		"  4  a/help.go",
+		"  3  a/top.go  1 back up: a/help.go",
+		"  2  a/inner/t.go",
+		"  1  a/doc.go",
+		"  1  a/helped.go",
+		"  1  a/inner/u.go",
+		"6 files on 4 storeys, 5 uses, 1 of them back up",
+		"",
+	}, "\n")
+	if b.String() != want {
+		t.Errorf("drawn:\n%s\nwant:\n%s", &b, want)
+	}
+}
+
+// TestDrawingFails: what does not compile is not drawn.
+func TestDrawingFails(t *testing.T) {
+	root := t.TempDir()
+	for name, text := range map[string]string{"go.mod": "module a.test\n", "a.go": "package a\n\nvar x y\n"} {
+		if err := os.WriteFile(filepath.Join(root, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := run([]string{"-root", root, "."}, new(strings.Builder)); err == nil {
+		t.Error("no error")
+	}
+}
+
+func TestDraw(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		uses  string // "ab" is a that uses b
+		files string
+		back  int
+	}{
+		{"nothing", "", "", 0},
+		{"a chain", "ca ab", "abc", 0},
+		{"two users of one", "ac bc", "abc", 0},
+		{"a pair", "ab ba", "ab", 1},
+		{"a ring", "ab bc cd da", "abcd", 1},
+		{"a ring with a shortcut", "ab bc cd da ac bd", "abcd", 1},
+		{"two rings, one above the other", "ab ba cd dc bc", "abcd", 2},
+		{"a file in two rings", "ab ba bc cb", "abc", 2},
+		{"one above a ring and one below", "xa ab bc ca by", "abcxy", 1},
+		{"all use each other", "ab ac ba bc ca cb", "abc", 3},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			g := make(graph)
+			for _, use := range strings.Fields(c.uses) {
+				for _, file := range strings.Split(use, "") {
+					if g[file] == nil {
+						g[file] = make(map[string]bool)
+					}
+				}
+				g[use[:1]][use[1:]] = true
+			}
+			d := draw(g)
+			back := 0
+			for file, up := range d.back {
+				back += len(up)
+				for _, used := range up {
+					if slices.Index(d.order, used) > slices.Index(d.order, file) {
+						t.Errorf("%s is below %s in %q", used, file, d.order)
+					}
+				}
+			}
+			if back != c.back {
+				t.Errorf("%d uses run back up in %q, want %d", back, d.order, c.back)
+			}
+			sorted := slices.Sorted(slices.Values(d.order))
+			if got := strings.Join(sorted, ""); got != c.files {
+				t.Errorf("drawn are %q, want %q", got, c.files)
+			}
+			for file, used := range g {
+				for u := range used {
+					if !slices.Contains(d.back[file], u) && d.storey[file] <= d.storey[u] {
+						t.Errorf("%s on storey %d uses %s on %d", file, d.storey[file], u, d.storey[u])
+					}
+				}
+			}
+		})
+	}
+}
