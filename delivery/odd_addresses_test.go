@@ -2,7 +2,10 @@ package delivery_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery/smtptest"
 	"github.com/nexthop-mail/nexthop/queue"
@@ -53,4 +56,35 @@ func TestOddAddresses(t *testing.T) {
 			}
 		})
 	})
+}
+
+// TestOddAddressesQueued: the same through a queue, and back as a report.
+func TestOddAddressesQueued(t *testing.T) {
+	for _, c := range oddAddresses() {
+		t.Run("SMTP-11, MX-13 "+c[0], func(t *testing.T) {
+			host := &smtptest.Host{Extensions: full()}
+			synctest.Test(t, func(t *testing.T) {
+				o := newOffice(t, &smtptest.Internet{
+					Zone:  "$ORIGIN e.test.\n@ MX 10 mx1\nmy_host MX 10 mx1\n_web_01 MX 10 mx1\n-b- MX 10 mx1\n123 MX 10 mx1\nmx1 A 192.0.2.1\n",
+					Hosts: map[string]*smtptest.Host{"mx1.e.test": host},
+				}).start()
+				m := message(c[0], "u@nowhere.test")
+				m.From = c[0]
+				o.submit(m)
+				pass(time.Minute)
+				o.stop()
+				from := make(map[string]bool)
+				for _, m := range host.Messages() {
+					from[m.From] = true
+					if !slices.Equal(m.To(), []string{c[1]}) || m.From == "" && !strings.Contains(string(m.Content), "\r\nTo: <"+c[1]+">\r\n") {
+						t.Errorf("to %q: %s", m.To(), m.Content)
+					}
+				}
+				if len(from) != 2 || !from[""] || !from[c[1]] {
+					t.Errorf("sent from %v, want a message from %s and a report", from, c[1])
+				}
+				host.Check(t)
+			})
+		})
+	}
 }

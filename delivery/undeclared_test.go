@@ -1,6 +1,7 @@
 package delivery_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -77,13 +78,13 @@ func TestUndeclaredHeaders(t *testing.T) {
 				got := host.Messages()
 				if c.want != "" {
 					if len(got) != 0 {
-						t.Errorf("sent: %+v", got)
+						t.Errorf("sent: %q", got[0].Content)
 					}
 					return
 				}
 				if len(got) != 1 || string(got[0].Content) != content ||
 					!slices.Contains(got[0].Params, "BODY=8BITMIME") || slices.Contains(got[0].Params, "SMTPUTF8") != c.smtputf8 {
-					t.Errorf("sent %+v", got)
+					t.Errorf("sent %d times, want once and as it is: %.500q", len(got), fmt.Sprint(got))
 				}
 			}
 			t.Run(c.name+": "+what+", by a Sender", func(t *testing.T) {
@@ -152,7 +153,7 @@ func TestDeclaredForAll(t *testing.T) {
 				pass(time.Minute)
 				got := host.Messages()
 				if len(got) != c.sent || c.sent == 1 && !slices.Contains(got[0].Params, "SMTPUTF8") {
-					t.Errorf("sent %+v", got)
+					t.Errorf("sent %d times, want once and as it is: %.500q", len(got), fmt.Sprint(got))
 				}
 			})
 		})
@@ -171,7 +172,7 @@ func TestUndeclaredReturned(t *testing.T) {
 				})
 				pass(time.Minute)
 				if got := host.Messages(); len(got) != 1 || !strings.Contains(string(got[0].Content), "multipart/report") {
-					t.Errorf("reports: %+v", got)
+					t.Errorf("%d reports", len(got))
 				}
 			})
 		})

@@ -128,7 +128,7 @@ func (s *session) take(ctx context.Context) {
 	}
 	s.wire.reply(r)
 	if !r.Failed() {
-		s.mistakes, s.rejected, s.idle = 0, 0, 0
+		s.mistakes, s.rejected, s.idle, s.since = 0, 0, 0, time.Now()
 	}
 	s.reset()
 }

@@ -25,7 +25,8 @@
 // buffers for each of its sessions, 200 at most; 256 KiB of envelope and 256 KiB of
 // content for each; and of the 64 MiB which envelopes and contents have in all, 8 MiB
 // for one stranger (an IPv4 address, or an IPv6 network of 64 bits) and 32 MiB for all
-// of them. A stranger so costs 33 MiB at most, and a thousand sessions 189 MiB.
+// of them. A stranger so costs 33 MiB at most, and a thousand sessions 189 MiB. A quarter of the
+// thousand is for trusted clients, and a stranger who sends nothing for an hour has to go.
 //
 // Replies wait in a buffer until the client has nothing more to say, so that a group
 // of pipelined commands is answered in one write.

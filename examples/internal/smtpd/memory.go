@@ -30,6 +30,7 @@ type ledger struct {
 	strangers int64
 	holders   map[netip.Addr]*holder
 	sessions  int
+	strange   int // sessions of strangers
 }
 
 // holder is one client with all its sessions.
@@ -52,13 +53,14 @@ func clientKey(client netip.Addr, trusted bool) netip.Addr {
 	return client
 }
 
-// enter counts a session; nil where there are too many.
+// enter counts a session; nil where there are too many. A quarter is for clients that
+// are trusted.
 func (l *ledger) enter(key netip.Addr, trusted bool, most int64, perClient, total int) *holder {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.most = most
 	h := l.holders[key]
-	if l.sessions >= total || h != nil && h.sessions >= perClient {
+	if l.sessions >= total || !trusted && l.strange >= total-total/4 || h != nil && h.sessions >= perClient {
 		return nil
 	}
 	if h == nil {
@@ -70,6 +72,9 @@ func (l *ledger) enter(key netip.Addr, trusted bool, most int64, perClient, tota
 	}
 	h.sessions++
 	l.sessions++
+	if !trusted {
+		l.strange++
+	}
 	return h
 }
 
@@ -79,6 +84,9 @@ func (h *holder) leave() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.sessions--
+	if !h.trusted {
+		l.strange--
+	}
 	if h.sessions--; h.sessions == 0 {
 		delete(l.holders, h.key)
 	}

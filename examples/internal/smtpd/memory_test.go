@@ -160,6 +160,31 @@ func TestShares(t *testing.T) {
 	}
 }
 
+// TestRoomForTrusted: strangers leave a quarter of the sessions to clients that are
+// trusted.
+func TestRoomForTrusted(t *testing.T) {
+	l := &ledger{}
+	enter := func(a string, trusted bool) *holder {
+		return l.enter(netip.MustParseAddr(a), trusted, 800, 10, 8)
+	}
+	var strangers []*holder
+	for i := range 6 {
+		if h := enter(fmt.Sprintf("192.0.2.%d", i), false); h != nil {
+			strangers = append(strangers, h)
+		}
+	}
+	if len(strangers) != 6 || enter("192.0.2.7", false) != nil {
+		t.Errorf("%d strangers are let in, or more than 6", len(strangers))
+	}
+	if enter("198.51.100.1", true) == nil || enter("198.51.100.1", true) == nil || enter("198.51.100.2", true) != nil {
+		t.Error("two sessions are for trusted clients")
+	}
+	strangers[0].leave()
+	if enter("192.0.2.7", false) == nil {
+		t.Error("who leaves makes room")
+	}
+}
+
 // TestNoRoom: a client without room for its content is served from a file, and one
 // without room for recipients told to come later; what was taken is kept.
 func TestNoRoom(t *testing.T) {

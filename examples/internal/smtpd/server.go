@@ -23,7 +23,8 @@ type Server struct {
 	MaxSize       int64
 	MaxRecipients int
 
-	// MaxConnections are served at one time; 0 is 1,000. MaxPerClient is how many of
+	// MaxConnections are served at one time; 0 is 1,000. A quarter is kept for clients
+	// that are trusted. MaxPerClient is how many of
 	// one client, that is an IPv4 address or an IPv6 network of 64 bits; 0 is 200.
 	MaxConnections int
 	MaxPerClient   int

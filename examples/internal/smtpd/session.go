@@ -7,13 +7,15 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"time"
 )
 
 // What is let pass between two messages before a session is ended.
 const (
-	maxMistakes = 20   // commands that were wrong
-	maxRejected = 100  // recipients of a stranger that were refused
-	maxIdle     = 1000 // commands of a stranger that led to nothing
+	maxMistakes = 20        // commands that were wrong
+	maxRejected = 100       // recipients of a stranger that were refused
+	maxIdle     = 1000      // commands of a stranger that led to nothing
+	maxWait     = time.Hour // of a stranger
 )
 
 // session is the dialogue on one connection.
@@ -34,11 +36,13 @@ type session struct {
 	mistakes int
 	rejected int
 	idle     int
+	since    time.Time // the last message was taken
 	over     bool
 }
 
 func (s *session) run(ctx context.Context) {
 	defer s.reset()
+	s.since = time.Now()
 	s.say(220, "", s.server.Name+" ESMTP")
 	for !s.over {
 		line, err := s.wire.line(s.server.idle())
@@ -52,6 +56,10 @@ func (s *session) run(ctx context.Context) {
 		}
 		if s.mistakes > maxMistakes || s.idle > maxIdle && !s.trusted {
 			s.say(421, "4.7.0", "too many errors, or commands that lead nowhere")
+			return
+		}
+		if !s.trusted && time.Since(s.since) > maxWait {
+			s.say(421, "4.4.2", "too long without a message")
 			return
 		}
 	}

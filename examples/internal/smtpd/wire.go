@@ -117,7 +117,8 @@ func (w *wire) inContent(yes bool) {
 	w.content = yes
 }
 
-// line is the next command without its CRLF; it is valid until the next read.
+// line is the next command without its CRLF; it is valid until the next read. All of
+// it must come within the time given.
 func (w *wire) line(timeout time.Duration) ([]byte, error) {
 	if w.isStopping() {
 		return nil, errStopping
@@ -127,7 +128,7 @@ func (w *wire) line(timeout time.Duration) ([]byte, error) {
 			return nil, err
 		}
 	}
-	seen := 0
+	seen, until := 0, time.Now().Add(timeout)
 	for {
 		if w.r < w.w && !mayBegin(w.in[w.r]) {
 			return nil, errOther
@@ -140,7 +141,7 @@ func (w *wire) line(timeout time.Duration) ([]byte, error) {
 		if seen = w.w - w.r; seen > maxLine {
 			return nil, errLineTooLong
 		}
-		if err := w.fill(timeout); err != nil {
+		if err := w.fill(time.Until(until)); err != nil {
 			return nil, err
 		}
 	}

@@ -1,0 +1,72 @@
+package smtpd
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestPatience: how long a client may take over a command, and a stranger over nothing.
+func TestPatience(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		trusted func(netip.Addr) bool
+		every   time.Duration
+		said    string
+		want    string
+		after   time.Duration // at least, and not much more
+	}{
+		{"a command that drips", everybody, time.Minute, "NOOP NOOP NOOP", "421 4.4.2", 5 * time.Minute},
+		{"a command that never begins", everybody, time.Hour, "", "421 4.4.2", 5 * time.Minute},
+		{"a stranger with nothing to send", nil, 4 * time.Minute, strings.Repeat("NOOP\r\n", 30), "421 4.4.2", time.Hour},
+		{"a stranger with an envelope and nothing to send", nil, 4 * time.Minute, envelope + strings.Repeat("RCPT TO:<c@example.com>\r\n", 30), "421 4.4.2", time.Hour},
+		{"a trusted client with nothing to send", everybody, 4 * time.Minute, strings.Repeat("NOOP\r\n", 30), "", 2 * time.Hour},
+		{"a stranger who sends", nil, 4 * time.Minute, "EHLO me\r\n" + strings.Repeat("MAIL FROM:<>\r\nRCPT TO:<b@example.com>\r\nBDAT 0 LAST\r\n", 15), "", 3 * time.Hour},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := &rig{Server: &Server{Name: "relay.example", TempDir: t.TempDir(), Trusted: c.trusted}}
+				r.Data = r.take
+				ours, theirs := net.Pipe()
+				began := time.Now()
+				go r.serve(t.Context(), theirs)
+				var writing sync.WaitGroup
+				defer writing.Wait()
+				writing.Go(func() { // a line, or an octet where there is no line, at a time
+					for rest := c.said; rest != ""; {
+						n := strings.Index(rest, "\n") + 1
+						if n == 0 {
+							n = 1
+						}
+						if _, err := io.WriteString(ours, rest[:n]); err != nil {
+							return
+						}
+						rest = rest[n:]
+						<-time.After(c.every)
+					}
+					if c.want == "" {
+						_, _ = io.WriteString(ours, "QUIT\r\n")
+					}
+				})
+				last := ""
+				for lines := bufio.NewScanner(ours); lines.Scan(); {
+					last = lines.Text()
+				}
+				want := c.want
+				if want == "" {
+					want = "221"
+				}
+				if took := time.Since(began); !strings.HasPrefix(last, want) || took < c.after || took > c.after+10*time.Minute {
+					t.Errorf("the last reply is %q after %v, want %s after %v", last, took, want, c.after)
+				}
+				ours.Close()
+			})
+		})
+	}
+}
