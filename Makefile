@@ -17,7 +17,7 @@ export PATH := $(PATH):/usr/local/go/bin
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' Makefile
 
-setup: ## download what the tests need: Go modules, and servers from Debian
+setup: ## download what the tests need: Go modules, and servers from Debian and npm
 	@for m in $(MODULES); do $(GO) -C $$m mod download || exit 1; done
 	@internal/peers/setup.sh
 

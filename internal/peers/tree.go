@@ -5,6 +5,7 @@ package peers
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,10 +21,6 @@ const firstID = 6100
 // build makes the server's file tree: its package and its files over the
 // machine's own. All of it lies in memory and goes with the namespace.
 func (s *Server) build(dir string) error {
-	pkg, err := packageDir(s.Package)
-	if err != nil {
-		return err
-	}
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "mode=0755"); err != nil {
 		return fmt.Errorf("mounting tmpfs: %w", err)
 	}
@@ -33,12 +30,20 @@ func (s *Server) build(dir string) error {
 			return err
 		}
 	}
-	// An overlay's layers must not lie in one another: the package, which lies
-	// in the machine's file system, is copied out of it.
-	if out, err := exec.Command("cp", "-a", pkg, sub("pkg")).CombinedOutput(); err != nil {
-		return fmt.Errorf("copying the package: %w: %s", err, out)
+	layers := "/"
+	if s.Package != "" {
+		pkg, err := packageDir(s.Package)
+		if err != nil {
+			return err
+		}
+		// An overlay's layers must not lie in one another: the package, which lies
+		// in the machine's file system, is copied out of it.
+		if out, err := exec.Command("cp", "-a", pkg, sub("pkg")).CombinedOutput(); err != nil {
+			return fmt.Errorf("copying the package: %w: %s", err, out)
+		}
+		layers = sub("pkg") + ":/"
 	}
-	options := "lowerdir=" + sub("pkg") + ":/,upperdir=" + sub("up") + ",workdir=" + sub("work")
+	options := "lowerdir=" + layers + ",upperdir=" + sub("up") + ",workdir=" + sub("work")
 	s.root = sub("root")
 	if err := syscall.Mount("overlay", s.root, "overlay", 0, options); err != nil {
 		return fmt.Errorf("mounting the overlay: %w", err)
@@ -49,6 +54,12 @@ func (s *Server) build(dir string) error {
 		}
 	}
 	for path, folder := range s.Mounts {
+		if !filepath.IsAbs(folder) {
+			var err error
+			if folder, err = packageDir(folder); err != nil {
+				return err
+			}
+		}
 		if err := os.MkdirAll(s.Path(path), 0o755); err != nil {
 			return err
 		}
@@ -78,7 +89,12 @@ func (s *Server) populate() error {
 			return err
 		}
 	}
-	for path, text := range s.Files {
+	files, err := s.recipe()
+	if err != nil {
+		return err
+	}
+	maps.Copy(files, s.Files)
+	for path, text := range files {
 		if err := os.MkdirAll(filepath.Dir(s.Path(path)), 0o755); err != nil {
 			return err
 		}
@@ -94,6 +110,28 @@ func (s *Server) populate() error {
 		}
 	}
 	return nil
+}
+
+// recipe reads the files of the server's recipe, by path.
+func (s *Server) recipe() (map[string]string, error) {
+	files := make(map[string]string)
+	if s.Recipe == "" {
+		return files, nil
+	}
+	here, err := folder()
+	if err != nil {
+		return nil, err
+	}
+	words := strings.NewReplacer(s.Words...)
+	dir := filepath.Join(here, "recipes", s.Recipe)
+	return files, filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		files[strings.TrimPrefix(path, dir)] = words.Replace(string(text))
+		return err
+	})
 }
 
 // addUsers makes passwd and group files with the server's users.
@@ -119,15 +157,24 @@ func (s *Server) addUsers() (map[string]int, error) {
 
 // packageDir is where setup.sh has unpacked a package.
 func packageDir(name string) (string, error) {
-	_, file, _, ok := runtime.Caller(0)
-	if !ok {
-		return "", errors.New("no source path to find .peers by")
+	here, err := folder()
+	if err != nil {
+		return "", err
 	}
-	dir := filepath.Join(filepath.Dir(file), "..", "..", ".peers", name)
+	dir := filepath.Join(here, "..", "..", ".peers", name)
 	if _, err := os.Stat(filepath.Join(dir, ".complete")); err != nil {
 		return "", fmt.Errorf("the package is not unpacked; run make setup: %w", err)
 	}
 	return dir, nil
+}
+
+// folder is where the source of this package is.
+func folder() (string, error) {
+	_, file, _, ok := runtime.Caller(0)
+	if !ok {
+		return "", errors.New("no source path to find recipes and .peers by")
+	}
+	return filepath.Dir(file), nil
 }
 
 // Tool is a program of a package, to be run as it is: with the package's

@@ -27,8 +27,11 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// mxsendPath is where TestMain puts the path of the mxsend it has built.
-const mxsendPath = "NEXTHOP_MXSEND"
+// Where TestMain puts what it has built: the path of mxsend, and the folder of gosmtp.
+const (
+	mxsendPath = "NEXTHOP_MXSEND"
+	goSMTPPath = "NEXTHOP_GOSMTP"
+)
 
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "nexthop")
@@ -36,11 +39,14 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	code := peers.Main(m, func() ([]string, error) {
-		path := filepath.Join(dir, "mxsend")
-		build := exec.Command("go", "build", "-o", path, "./mxsend")
-		build.Dir = filepath.Join("..", "..", "examples")
-		build.Stderr = os.Stderr
-		return []string{mxsendPath + "=" + path}, build.Run()
+		for folder, pkg := range map[string]string{filepath.Join("..", "..", "examples"): "./mxsend", "gosmtp": "."} {
+			build := exec.Command("go", "build", "-o", dir+"/", pkg)
+			build.Dir, build.Stderr = folder, os.Stderr
+			if err := build.Run(); err != nil {
+				return nil, err
+			}
+		}
+		return []string{mxsendPath + "=" + filepath.Join(dir, "mxsend"), goSMTPPath + "=" + dir}, nil
 	})
 	os.RemoveAll(dir)
 	os.Exit(code)
