@@ -155,8 +155,8 @@ func flights(t *testing.T, w *world, s *delivery.Sender, p peer) {
 	if n := w.dials.Load() - before; n != 0 {
 		t.Errorf("%d new connections", n)
 	}
-	s.TLS = mx.TLSNone // so that the wire can be read
-	defer func() { s.TLS = mx.TLSDefault }()
+	s = w.newSender(t)
+	s.Router, s.TLS = only{p.name, p.ip}, mx.TLSNone // so that the wire can be read
 	deliver(t, s, message(text, "u@e.test"))
 	wire := w.tap.AllWritten()
 	if bytes.Contains(wire, []byte("\r\nBDAT ")) != p.chunking || bytes.Contains(wire, []byte("\r\nDATA\r\n")) == p.chunking {
