@@ -148,13 +148,14 @@ func (r *Router) askFirstSteps(ctx context.Context, hosts []lookup) {
 	_ = group.Wait() // a failed question leaves firstStep false
 }
 
-// give makes addr the answer about h, without DNS.
-func (h *lookup) give(addr netip.Addr) {
+// add makes addr one of the answers about h, without DNS.
+func (h *lookup) add(addr netip.Addr) {
 	f := six
 	if addr.Is4() {
 		f = four
 	}
-	h.found[f] = finding{status: Success, name: h.name, addrs: []netip.Addr{addr}}
+	found := &h.found[f]
+	found.status, found.name, found.addrs = Success, h.name, append(found.addrs, addr)
 }
 
 // uses is whether the Router uses addresses of addr's family.

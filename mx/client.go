@@ -41,6 +41,9 @@ type Client struct {
 	// Timeout is how long a Client waits for one response; 0 is 5 s.
 	Timeout time.Duration
 
+	// MaxTimeout bounds the Timeout, whatever the File says; 0 is no bound.
+	MaxTimeout time.Duration
+
 	// Attempts is how often a server that does not answer is asked; 0 is 2.
 	// Servers that refuse are asked once.
 	Attempts int
@@ -100,6 +103,9 @@ func (c *Client) Validate() error {
 	}
 	if c.Timeout < 0 {
 		problems = append(problems, fmt.Errorf("mx.Client.Timeout: %v is negative", c.Timeout))
+	}
+	if c.MaxTimeout < 0 {
+		problems = append(problems, fmt.Errorf("mx.Client.MaxTimeout: %v is negative", c.MaxTimeout))
 	}
 	if c.Attempts < 0 {
 		problems = append(problems, fmt.Errorf("mx.Client.Attempts: %d is negative", c.Attempts))

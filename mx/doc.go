@@ -50,7 +50,10 @@
 // A route is good for one attempt to deliver: the next asks again, within the
 // TTLs a Cache keeps.
 //
-// [Router.Addresses] is steps 7 and 9 for a host that the operator named.
+// [Router.Addresses] is steps 7 and 9 for a host that the operator named, which is
+// looked for where other programs on this machine look ([HostLookup]): in the hosts
+// file, then in DNS, and a name without a dot by the search list. [Router.DNSAddresses]
+// is the same for a host that DNS has named: DNS alone.
 //
 // # DNS
 //

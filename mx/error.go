@@ -86,6 +86,9 @@ const (
 	// firmly says that it has no address, or the Router itself makes no sense.
 	// 4.3.5, temporary: the operator's mistake must not bounce mail.
 	Misconfigured
+	// MaybeNoSuchDomain: the domain does not exist, and Router.DeferNoSuchDomain
+	// wants that to be asked again. 4.1.2, temporary.
+	MaybeNoSuchDomain
 )
 
 // Temporary is whether asking again later may end differently.
@@ -117,6 +120,8 @@ func (o Outcome) String() string {
 		return "not a domain name"
 	case Misconfigured:
 		return "cannot be routed as configured"
+	case MaybeNoSuchDomain:
+		return "no such domain for now"
 	default:
 		return "no answer from DNS for now"
 	}
@@ -138,6 +143,8 @@ func (o Outcome) Status() (code int, enhanced string) {
 		return 553, "5.1.2"
 	case Misconfigured:
 		return 451, "4.3.5"
+	case MaybeNoSuchDomain:
+		return 450, "4.1.2"
 	default:
 		return 451, "4.4.3"
 	}

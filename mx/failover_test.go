@@ -221,11 +221,11 @@ func TestClientWithoutServers(t *testing.T) {
 }
 
 func TestClientValidate(t *testing.T) {
-	c := &mx.Client{Servers: []mx.Server{{Addr: "192.0.2.1"}}, Timeout: -1, Attempts: -1, UDPSize: 100}
+	c := &mx.Client{Servers: []mx.Server{{Addr: "192.0.2.1"}}, Timeout: -1, MaxTimeout: -1, Attempts: -1, UDPSize: 100}
 	err := c.Validate()
 	problems, ok := err.(interface{ Unwrap() []error })
-	if !ok || len(problems.Unwrap()) != 4 {
-		t.Errorf("problems are %v, want one for each of four fields", err)
+	if !ok || len(problems.Unwrap()) != 5 {
+		t.Errorf("problems are %v, want one for each of five fields", err)
 	}
 	if err := clientOf(t, silent).Validate(); err != nil {
 		t.Errorf("a sound client has %v", err)

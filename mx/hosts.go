@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/nexthop-mail/nexthop/internal/address"
@@ -12,18 +13,35 @@ import (
 // Addresses is the host form of a next hop, for smart hosts: the addresses of
 // host and no question about MX records (RFC 7672 section 2.2.2). host is a name
 // in any spelling, or an address with or without brackets. "localhost" is this
-// machine without asking DNS (RFC 6761 section 6.3).
+// machine without asking anybody (RFC 6761 section 6.3). Other names are looked for
+// as other programs on this machine do: in the hosts file and in DNS, as HostLookup
+// has it.
 //
 // Whoever names a host means it: loopback, link-local and private addresses,
 // and this host's own, are used like any other. The family rules hold, and
 // MaxAddrsPerHost. The error is always an *Error and always temporary, of outcome
 // DNSTrouble, BogusAnswer or Misconfigured: that a host which the operator named
-// does not exist says nothing about the mail.
+// does not exist says nothing about the mail. If it was looked for in vain, the error
+// wraps a *HostNotFound.
 func (r *Router) Addresses(ctx context.Context, host string) (Host, error) {
+	l := r.HostLookup
+	if l == nil {
+		l = &r.hostLookup
+	}
+	return r.addresses(ctx, host, l)
+}
+
+// DNSAddresses is Addresses for a host that DNS has named, in an SRV record or the
+// like: neither the hosts file nor the search list plays a part.
+func (r *Router) DNSAddresses(ctx context.Context, host string) (Host, error) {
+	return r.addresses(ctx, host, &HostLookup{DNSOnly: true})
+}
+
+func (r *Router) addresses(ctx context.Context, host string, l *HostLookup) (Host, error) {
 	if id := r.identity(); id.err != nil {
 		return Host{}, fail(Misconfigured, host, "", id.err)
 	}
-	named := Router{
+	named := &Router{
 		Resolver: r.Resolver, AllowLoopback: true, AllowLinkLocal: true,
 		Family: r.Family, Order: r.Order, MaxAddrsPerHost: r.MaxAddrsPerHost,
 	}
@@ -41,33 +59,63 @@ func (r *Router) Addresses(ctx context.Context, host string) (Host, error) {
 	if err != nil {
 		return Host{}, fail(Misconfigured, host, "", err)
 	}
-	hosts := []lookup{{name: name}}
-	h := &hosts[0]
 	if name == "localhost" {
-		named.give(h, netip.IPv6Loopback(), netip.AddrFrom4([4]byte{127, 0, 0, 1}))
-	} else {
-		named.lookUp(ctx, hosts)
-		named.askFirstSteps(ctx, hosts)
+		return named.given(name, []netip.Addr{netip.IPv6Loopback(), netip.AddrFrom4([4]byte{127, 0, 0, 1})}, &HostNotFound{Host: name})
 	}
-	addrs := named.choose(nil, h, named.maxAddrsPerHost())
-	if len(addrs) > 0 {
-		return h.host(addrs), nil
-	}
-	if err := h.failure(); err != nil {
-		return Host{}, failLookup(h.name, err)
-	}
-	return Host{}, fail(Misconfigured, h.name, h.target(), errNoAddress)
+	return named.find(ctx, l, name, strings.HasSuffix(host, "."))
 }
 
 var errNoAddress = errors.New("the host has no address that is in use")
 
-// give sets the addresses of h that are of a family in use.
-func (r *Router) give(h *lookup, addrs ...netip.Addr) {
-	for _, addr := range addrs {
-		if r.uses(addr) {
-			h.give(addr)
+// find looks for a host where l says. r uses whatever an operator may mean.
+func (r *Router) find(ctx context.Context, l *HostLookup, name string, absolute bool) (Host, error) {
+	missing := &HostNotFound{Host: name}
+	names := []string{name}
+	if !l.DNSOnly {
+		addrs, place := l.inFile(name)
+		if slices.ContainsFunc(addrs, r.uses) {
+			missing.Looked = []string{"of no use in " + l.file()}
+			return r.given(name, addrs, missing)
+		}
+		missing.Looked = append(missing.Looked, place)
+		var note string
+		if names, note = l.candidates(name, absolute); note != "" {
+			missing.Looked = append(missing.Looked, note)
 		}
 	}
+	for _, full := range names {
+		hosts := []lookup{{name: full}}
+		h := &hosts[0]
+		r.lookUp(ctx, hosts)
+		r.askFirstSteps(ctx, hosts)
+		if addrs := r.choose(nil, h, r.maxAddrsPerHost()); len(addrs) > 0 {
+			host := h.host(addrs)
+			if full != name {
+				// Nobody vouches for what the name was completed by.
+				host.Name, host.Secure, host.NameSecure = name, false, false
+			}
+			return host, nil
+		}
+		if err := h.failure(); err != nil {
+			return Host{}, failLookup(name, err)
+		}
+		missing.Looked = append(missing.Looked, "no address of "+printable(full)+" in DNS")
+	}
+	return Host{}, fail(Misconfigured, name, "", missing)
+}
+
+// given is a host whose addresses are known without DNS.
+func (r *Router) given(name string, addrs []netip.Addr, missing *HostNotFound) (Host, error) {
+	h := lookup{name: name}
+	for _, addr := range addrs {
+		if r.uses(addr) {
+			h.add(addr)
+		}
+	}
+	if chosen := r.choose(nil, &h, r.maxAddrsPerHost()); len(chosen) > 0 {
+		return h.host(chosen), nil
+	}
+	return Host{}, fail(Misconfigured, name, "", missing)
 }
 
 // hostLiteral is host as an address, in the forms that smart hosts are written:

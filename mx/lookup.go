@@ -44,7 +44,7 @@ func (r *Router) Route(ctx context.Context, domain string) (Route, error) {
 	case Success:
 		err = s.viaMX(ctx, &answer)
 	case NXDomain:
-		err = fail(NoSuchDomain, name, answer.Name, nil)
+		err = fail(r.noSuchDomain(), name, answer.Name, nil)
 	default: // NoData, NotFound
 		err = s.viaImplicit(ctx, &answer)
 	}
@@ -80,7 +80,7 @@ func failSyntax(domain string, err error) *Error {
 // section 4.1.3).
 func (r *Router) literal(id *identity, own []netip.Addr, name string, addr netip.Addr) (Route, error) {
 	h := lookup{name: name}
-	h.give(addr)
+	h.add(addr)
 	s := search{router: r, id: id, own: own, route: Route{Domain: name, Kind: ViaLiteral}}
 	if !r.uses(addr) {
 		return Route{}, s.none(NoUsableHost, name, errFamily)
@@ -112,7 +112,7 @@ func (s *search) viaImplicit(ctx context.Context, noMX *Answer) error {
 	s.router.lookUp(ctx, hosts)
 	if !h.hasAddress() && h.failure() == nil {
 		if h.noSuchName() {
-			return fail(NoSuchDomain, s.route.Domain, h.name, nil)
+			return fail(s.router.noSuchDomain(), s.route.Domain, h.name, nil)
 		}
 		return fail(NoMailHost, s.route.Domain, h.name, nil)
 	}

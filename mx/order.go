@@ -175,8 +175,8 @@ func (r *Router) choose(addrs []netip.Addr, h *lookup, most int) []netip.Addr {
 // and the list after it.
 func (r *Router) next(list, taken []netip.Addr) (netip.Addr, []netip.Addr) {
 	for i, addr := range list {
-		addr = plain(addr)
-		if r.class(addr) == reachable && !slices.Contains(taken, addr) {
+		addr = addr.Unmap() // with its zone, which the hosts file may give
+		if r.class(plain(addr)) == reachable && !slices.Contains(taken, addr) {
 			return addr, list[i+1:]
 		}
 	}

@@ -223,3 +223,15 @@ func lookupError(t *testing.T, domain string) error {
 	}
 	return err
 }
+
+// TestDeferNoSuchDomain: a name that does not exist may be wanted to be asked again.
+func TestDeferNoSuchDomain(t *testing.T) {
+	const later = "450 4.1.2 no such domain for now"
+	runRoutes(t, []routeCase{
+		{name: "MX-4 a domain that does not exist", router: mx.Router{DeferNoSuchDomain: true}, zone: "other.test A 192.0.2.1", want: later, asked: []string{"MX e.test"}},
+		{name: "MX-7 an alias of a domain that does not exist", router: mx.Router{DeferNoSuchDomain: true}, zone: "e.test CNAME gone.test", want: later},
+		{name: "MX-29 null MX is what the domain itself says", router: mx.Router{DeferNoSuchDomain: true}, zone: "e.test MX 0 .", want: "556 5.1.10 domain takes no mail"},
+		{name: "MX-21 hosts that do not exist", router: mx.Router{DeferNoSuchDomain: true}, zone: "e.test MX 10 gone.test", want: "550 5.4.4 no usable mail exchanger; out: 10 gone.test (it has no address)"},
+		{name: "MX-4 by default it is final", zone: "other.test A 192.0.2.1", want: "550 5.1.2 no such domain"},
+	})
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -43,6 +44,11 @@ type Router struct {
 	// net.InterfaceAddrs. It is asked again when a minute has passed.
 	InterfaceAddrs func() ([]net.Addr, error)
 
+	// SelfPorts are the TCP ports at which this host takes mail; none is 25. A
+	// host that the operator named is this one at these ports alone (IsSelf): at
+	// another there may be another server on the same machine.
+	SelfPorts []uint16
+
 	// AllowLoopback makes loopback addresses real next hops. Without it a host
 	// with nothing but loopback, unspecified or multicast addresses is this
 	// host or nobody: it counts as Self. Unspecified and multicast addresses
@@ -62,6 +68,15 @@ type Router struct {
 	// Order is the order of the two families inside one host, never across
 	// hosts (RFC 5321 section 5.1); zero alternates.
 	Order FamilyOrder
+
+	// DeferNoSuchDomain makes it temporary that a domain does not exist
+	// (MaybeNoSuchDomain): for those who would rather wait than bounce mail while
+	// a delegation is broken or a name just registered.
+	DeferNoSuchDomain bool
+
+	// HostLookup is where Addresses looks for a host; nil is the hosts file of
+	// this machine, and DNS with its search list.
+	HostLookup *HostLookup
 
 	// Rand is a uniform random number in [0, n), for the order among hosts of
 	// one preference; nil is math/rand/v2. It must be safe for concurrent use.
@@ -83,6 +98,7 @@ type Router struct {
 	once       sync.Once
 	prepared   identity
 	interfaces atomic.Pointer[interfaceAddrs]
+	hostLookup HostLookup // where HostLookup is nil
 }
 
 // The limits that hold where the Router gives none, and the reach of the lists
@@ -137,6 +153,9 @@ func (r *Router) Validate() error {
 	if r.Order > PreferIPv6 {
 		problems = append(problems, fmt.Errorf("mx.Router.Order: %d is no order", r.Order))
 	}
+	if slices.Contains(r.SelfPorts, 0) {
+		problems = append(problems, errors.New("mx.Router.SelfPorts: 0 is no port"))
+	}
 	for i, a := range r.SelfAddrs {
 		if !a.IsValid() {
 			problems = append(problems, fmt.Errorf("mx.Router.SelfAddrs[%d]: not an address", i))
@@ -144,6 +163,14 @@ func (r *Router) Validate() error {
 	}
 	_, err := canonicalSelf(r.Self)
 	return errors.Join(append(problems, err)...)
+}
+
+// noSuchDomain is the outcome where a domain does not exist.
+func (r *Router) noSuchDomain() Outcome {
+	if r.DeferNoSuchDomain {
+		return MaybeNoSuchDomain
+	}
+	return NoSuchDomain
 }
 
 // limit is a limit as it counts.

@@ -74,14 +74,18 @@ func (r *Router) isSelfName(id *identity, name string) bool {
 }
 
 // IsSelf is whether a host is this one: by Self, by SelfAddrs, and in the relay
-// role by the addresses of the interfaces. It is for hosts that the operator
-// named; loopback says nothing about those, for a proxy listens there as well. The
-// error is an *Error, where the interfaces cannot be listed or the Router makes no
+// role by the addresses of the interfaces; and by its port, which must be one of
+// SelfPorts, or not set. It is for hosts that the operator named; loopback says
+// nothing about those, for a proxy listens there as well, and neither does another
+// port. What is this host all the same shows by its greeting. The error is an *Error, where the interfaces cannot be listed or the Router makes no
 // sense.
 func (r *Router) IsSelf(h *Host) (bool, error) {
 	id := r.identity()
 	if id.err != nil {
 		return false, fail(Misconfigured, h.Name, "", id.err)
+	}
+	if !r.IsSelfPort(h.Port) {
+		return false, nil
 	}
 	own, err := r.ownAddrs(id)
 	if err != nil {
@@ -91,6 +95,15 @@ func (r *Router) IsSelf(h *Host) (bool, error) {
 		return true, nil
 	}
 	return slices.ContainsFunc(h.Addrs, func(a netip.Addr) bool { return slices.Contains(own, plain(a)) }), nil
+}
+
+// IsSelfPort is whether this host may be the one that answers at a TCP port of its
+// own addresses; 0 is a port that is not known.
+func (r *Router) IsSelfPort(port uint16) bool {
+	if len(r.SelfPorts) == 0 {
+		return port == 0 || port == 25
+	}
+	return port == 0 || slices.Contains(r.SelfPorts, port)
 }
 
 // ownAddrs are the plain addresses that are this host's own.

@@ -310,11 +310,11 @@ func TestRouteWithUnknownInterfaces(t *testing.T) {
 
 func TestRouterValidate(t *testing.T) {
 	r := &mx.Router{
-		Self: []string{"ok.test", "a..b"}, SelfAddrs: append(addrs("192.0.2.1"), netip.Addr{}), Family: 9, Order: 9,
+		Self: []string{"ok.test", "a..b"}, SelfAddrs: append(addrs("192.0.2.1"), netip.Addr{}), Family: 9, Order: 9, SelfPorts: []uint16{0},
 		MaxHosts: -1, MaxAddrsPerHost: -1, MaxAddrs: -1,
 	}
 	err := r.Validate()
-	for _, field := range []string{"Resolver", "Self[1]", "SelfAddrs[1]", "Family", "Order", "MaxHosts", "MaxAddrsPerHost", "MaxAddrs"} {
+	for _, field := range []string{"Resolver", "Self[1]", "SelfAddrs[1]", "SelfPorts", "Family", "Order", "MaxHosts", "MaxAddrsPerHost", "MaxAddrs"} {
 		if err == nil || !strings.Contains(err.Error(), "mx.Router."+field+":") {
 			t.Errorf("nothing about %s in %v", field, err)
 		}
@@ -336,6 +336,10 @@ func TestIsSelf(t *testing.T) {
 	host := func(name, target string, list ...string) *mx.Host {
 		return &mx.Host{Name: name, Target: target, Addrs: addrs(list...)}
 	}
+	at := func(port uint16, h *mx.Host) *mx.Host {
+		h.Port = port
+		return h
+	}
 	for _, test := range []struct {
 		name   string
 		router *mx.Router
@@ -348,6 +352,12 @@ func TestIsSelf(t *testing.T) {
 		{"MX-28 by an address said to be ours", &mx.Router{SelfAddrs: addrs("192.0.2.1")}, host("relay.test", "relay.test", "192.0.2.9", "192.0.2.1"), true},
 		{"the interfaces of a sender do not count", &mx.Router{InterfaceAddrs: onEth0("192.0.2.1")}, host("relay.test", "relay.test", "192.0.2.1"), false},
 		{"MX-28 the interfaces of a relay do", &mx.Router{Relay: true, InterfaceAddrs: onEth0("192.0.2.1")}, host("relay.test", "relay.test", "192.0.2.1"), true},
+		{"MX-28 another port of an interface is another server", &mx.Router{Relay: true, InterfaceAddrs: onEth0("192.0.2.1")}, at(10026, host("relay.test", "relay.test", "192.0.2.1")), false},
+		{"MX-28 another port of ours by name", &mx.Router{Self: []string{"us.test"}}, at(10026, host("us.test", "us.test", "192.0.2.1")), false},
+		{"MX-28 another port of an address said to be ours", &mx.Router{SelfAddrs: addrs("192.0.2.1")}, at(587, host("relay.test", "relay.test", "192.0.2.1")), false},
+		{"MX-28 port 25", &mx.Router{SelfAddrs: addrs("192.0.2.1")}, at(25, host("relay.test", "relay.test", "192.0.2.1")), true},
+		{"MX-28 a port of our own", &mx.Router{SelfAddrs: addrs("192.0.2.1"), SelfPorts: []uint16{2525, 587}}, at(587, host("relay.test", "relay.test", "192.0.2.1")), true},
+		{"MX-28 port 25 where we are elsewhere", &mx.Router{SelfAddrs: addrs("192.0.2.1"), SelfPorts: []uint16{2525}}, at(25, host("relay.test", "relay.test", "192.0.2.1")), false},
 		{"loopback may be a proxy", &mx.Router{Relay: true, InterfaceAddrs: onEth0("127.0.0.1")}, host("localhost", "localhost", "127.0.0.1"), false},
 	} {
 		t.Run(test.name, func(t *testing.T) {

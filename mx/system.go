@@ -60,6 +60,9 @@ func (c *Client) settings() (*settings, error) {
 	if s.attempts == 0 {
 		s.attempts = defaultQueryAttempts
 	}
+	if c.MaxTimeout > 0 {
+		s.timeout = min(s.timeout, c.MaxTimeout)
+	}
 	return s, nil
 }
 

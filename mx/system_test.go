@@ -244,7 +244,17 @@ func TestResolvConfOptions(t *testing.T) {
 		if wantFailure(t, err, mx.Timeout); time.Since(began) != 6*time.Second {
 			t.Errorf("it took %v, want three times 2 s", time.Since(began))
 		}
-		client.Timeout, client.Attempts = time.Second, 1
+		client.MaxTimeout = time.Minute
+		began = time.Now()
+		if _, err := client.Resolve(t.Context(), "e.test", mx.TypeA); err == nil || time.Since(began) != 6*time.Second {
+			t.Errorf("it took %v, want the file's time where that is shorter", time.Since(began))
+		}
+		client.MaxTimeout = time.Second / 2
+		began = time.Now()
+		if _, err := client.Resolve(t.Context(), "e.test", mx.TypeA); err == nil || time.Since(began) != 3*time.Second/2 {
+			t.Errorf("it took %v, want three times the half second", time.Since(began))
+		}
+		client.MaxTimeout, client.Timeout, client.Attempts = 0, time.Second, 1
 		began = time.Now()
 		if _, err := client.Resolve(t.Context(), "e.test", mx.TypeA); err == nil || time.Since(began) != time.Second {
 			t.Errorf("it took %v, want the field's second", time.Since(began))

@@ -53,8 +53,11 @@
 //     in the list; the others share the remaining places, the lowest first and
 //     equals at random, afresh for each message.
 //  3. Each is looked up as its [Lookup] says: by address, by MX records, or by SRV
-//     records.
-//  4. This host is left out, by name and by address (mx.Router.IsSelf). Own-host
+//     records. By address it is found where other programs on this machine find it,
+//     in the hosts file and with the search list for a name without a dot
+//     (mx.HostLookup); what MX and SRV records name is looked for in DNS alone.
+//  4. This host is left out, by name and by address, at the ports where it takes mail
+//     (mx.Router.IsSelf): another server on this machine may be a next hop. Own-host
 //     removal for the recipient's domain is not asked about: whoever names a smart
 //     host means it. Where no other host remains it is a mail loop.
 //  5. What cannot be looked up is left out, for now: that a smart host has no

@@ -97,6 +97,7 @@ func byAddress(ctx context.Context, router *mx.Router, h *Host) hops {
 	host, err := router.Addresses(ctx, h.Name)
 	if err != nil {
 		found := missing(h, err)
+		found.leftOut[0].Host.Port = h.port()
 		if self, _ := router.IsSelf(&found.leftOut[0].Host); self {
 			found.leftOut[0].Reason, found.leftOut[0].Err = mx.IsSelf, nil
 		}
@@ -111,7 +112,12 @@ func byAddress(ctx context.Context, router *mx.Router, h *Host) hops {
 func byMX(ctx context.Context, router *mx.Router, h *Host) hops {
 	route, err := router.Route(ctx, h.Name)
 	if err != nil {
-		return missing(h, err)
+		found := missing(h, err)
+		if found.leftOut[0].Reason == mx.IsSelf && !router.IsSelfPort(h.port()) {
+			// Another server on this machine: it can be named by its address.
+			found.leftOut[0].Reason, found.leftOut[0].Err = mx.LookupFailed, err
+		}
+		return found
 	}
 	found := hops{hosts: route.Hosts, leftOut: route.LeftOut}
 	for i := range found.hosts {

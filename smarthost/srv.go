@@ -53,7 +53,7 @@ func (t *Table) bySRV(ctx context.Context, router *mx.Router, h *Host) hops {
 // target asks for the addresses of a target. Unlike an address that the operator
 // wrote, one that DNS led to must be one that may be dialled.
 func (f *hops) target(ctx context.Context, router *mx.Router, host mx.Host, identities []string) {
-	known, err := router.Addresses(ctx, host.Name)
+	known, err := router.DNSAddresses(ctx, host.Name)
 	if err != nil {
 		f.leave(host, mx.LookupFailed, err)
 		return

@@ -112,7 +112,7 @@ func (t *Table) Route(ctx context.Context, from, domain string) (mx.Route, error
 	}
 	if err != nil {
 		e, ok := errors.AsType[*mx.Error](err)
-		if !ok || !e.Temporary() || isOneOf(e.LeftOut) {
+		if !ok || !e.Temporary() || e.Outcome == mx.MaybeNoSuchDomain || isOneOf(e.LeftOut) {
 			return route, err
 		}
 		route = hostless(name, e)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -264,6 +266,106 @@ func TestHops(t *testing.T) {
 			t.Errorf("%v, want a loop", err)
 		}
 	})
+}
+
+// TestSmartHostsOnThisMachine: another server at another port of this machine's own
+// address is no loop, and what is one by MX records alone is no reason to bounce.
+func TestSmartHostsOnThisMachine(t *testing.T) {
+	for _, c := range []struct {
+		name, host string
+		ports      []uint16
+		want       string
+	}{
+		{"MX-28 by name, at another port", "smtp://us.test:10026", nil, "smarthost us.test:10026[198.51.100.1]"},
+		{"MX-28 by address, at another port", "smtp://[198.51.100.1]:10026", nil, "smarthost [198.51.100.1]:10026[198.51.100.1]"},
+		{"MX-28 a submission server beside us", "submission://us.test", nil, "smarthost us.test:587[198.51.100.1]"},
+		{"MX-28 port 25 where we listen elsewhere", "smtp://us.test", []uint16{2525}, "smarthost us.test:25[198.51.100.1]"},
+		{"MX-28 our own port", "smtp://us.test:2525", []uint16{2525}, "554 5.4.6 z.test: mail exchangers point back to this host (us.test)"},
+		{"MX-28 port 25 where nothing else is said", "smtp://us.test", nil, "554 5.4.6 z.test: mail exchangers point back to this host (us.test)"},
+		{"MX-28 by MX, at another port", "smtp://by.test:10026?mx=1", nil, "451 4.3.5 z.test: cannot be routed as configured (by.test): by.test: mail exchangers point back to this host (us.test)"},
+		{"MX-28 by MX, at our own", "smtp://by.test?mx=1", nil, "554 5.4.6 z.test: mail exchangers point back to this host (by.test)"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dns := &mxtest.DNS{Zone: "us.test. A 198.51.100.1\nby.test. MX 10 us.test.\n"}
+			tab := &smarthost.Table{Router: &mx.Router{
+				Resolver: dns, Relay: true, Self: []string{"relay.test"}, SelfPorts: c.ports,
+				InterfaceAddrs: func() ([]net.Addr, error) {
+					return []net.Addr{&net.IPNet{IP: net.ParseIP("198.51.100.1"), Mask: net.CIDRMask(24, 32)}}, nil
+				},
+			}}
+			if err := tab.Set(smarthost.Rules{Default: hosts(t, c.host)}); err != nil {
+				t.Fatal(err)
+			}
+			route, err := tab.Route(t.Context(), "", "z.test")
+			got := describe(route)
+			if e, ok := errors.AsType[*mx.Error](err); ok {
+				got = fmt.Sprintf("%d %s %s", e.Code, e.Enhanced, e)
+			}
+			if got != c.want {
+				t.Errorf("route is\n\t%s\nwant\n\t%s", got, c.want)
+			}
+		})
+	}
+}
+
+// TestSmartHostsAsTheMachineFindsThem: an operator's names are looked for in the hosts
+// file and completed, and those that DNS gives in exchange are not.
+func TestSmartHostsAsTheMachineFindsThem(t *testing.T) {
+	dir := t.TempDir()
+	lookup := &mx.HostLookup{HostsFile: filepath.Join(dir, "hosts"), ResolvConf: filepath.Join(dir, "resolv.conf")}
+	for path, text := range map[string]string{
+		lookup.HostsFile: "10.0.0.5 mailrelay\n192.0.2.66 srv.by.test in.by.test z.test\n", lookup.ResolvConf: "search default.svc.test\n",
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const zone = `
+		mailhog.default.svc.test. A 10.0.0.6
+		by.test.     MX 10 in.by.test.
+		in.by.test.  A  198.51.100.1
+		srv.by.test. A  198.51.100.2
+		_submissions._tcp.by.test. SRV 1 1 465 srv.by.test.
+		z.default.svc.test. A 192.0.2.66
+		z.test. A 198.51.100.3`
+	for _, c := range []struct{ name, host, to, want string }{
+		{"a name in the hosts file alone", "smtp://mailrelay:2525?tls=none", "z.test", "smarthost mailrelay:2525[10.0.0.5]"},
+		{"a name of the search list", "smtp://mailhog", "z.test", "smarthost mailhog:25[10.0.0.6]"},
+		{"a name nowhere", "smtp://gone", "z.test", "451 4.3.5 z.test: cannot be routed as configured (gone): the host has no address that is in use: not in HOSTS, no address of gone.default.svc.test in DNS, no address of gone in DNS"},
+		{"what MX records name", "smtp://by.test?mx=1", "z.test", "smarthost in.by.test:25[198.51.100.1]"},
+		{"what SRV records name", "submission://by.test?srv=1", "z.test", "smarthost srv.by.test:465[198.51.100.2]"},
+		{"MX-1 what a recipient names", "", "z", "550 5.1.2 z: no such domain"},
+		{"MX-1 what a recipient names, in the hosts file", "", "z.test", "implicit z.test:0[198.51.100.3]"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			tab := &smarthost.Table{Router: &mx.Router{Resolver: &mxtest.DNS{Zone: zone}, HostLookup: lookup}}
+			if c.host != "" {
+				if err := tab.Set(smarthost.Rules{Default: hosts(t, c.host)}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			route, err := tab.Route(t.Context(), "", c.to)
+			got := describe(route)
+			if e, ok := errors.AsType[*mx.Error](err); ok {
+				got = strings.ReplaceAll(fmt.Sprintf("%d %s %s", e.Code, e.Enhanced, e), lookup.HostsFile, "HOSTS")
+			}
+			if got != c.want {
+				t.Errorf("route is\n\t%s\nwant\n\t%s", got, c.want)
+			}
+		})
+	}
+}
+
+// TestFallbackIsNotForDomainsThatDoNotExist: a domain that may come to exist waits.
+func TestFallbackIsNotForDomainsThatDoNotExist(t *testing.T) {
+	tab := &smarthost.Table{Router: &mx.Router{Resolver: &mxtest.DNS{}, DeferNoSuchDomain: true}}
+	if err := tab.Set(smarthost.Rules{Fallback: hosts(t, "smtp://[192.0.2.1]")}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := tab.Route(t.Context(), "", "z.test")
+	if e, ok := errors.AsType[*mx.Error](err); !ok || e.Outcome != mx.MaybeNoSuchDomain || !e.Temporary() {
+		t.Errorf("error is %v", err)
+	}
 }
 
 // TestHostFields is what a route says of a host beyond its addresses.
