@@ -19,11 +19,12 @@ const systemResolvConf = "/etc/resolv.conf"
 // The error wraps the one of opening the file; where there is none, as on
 // Windows, FromNet may serve.
 func System() (*Client, error) {
-	c := &Client{File: systemResolvConf}
-	if _, err := c.settings(); err != nil {
+	// Another one reads the file now, so that the first question of the caller's
+	// tells its Trace.
+	if _, err := (&Client{File: systemResolvConf}).settings(); err != nil {
 		return nil, fmt.Errorf("DNS servers of this system: %w", err)
 	}
-	return c, nil
+	return &Client{File: systemResolvConf}, nil
 }
 
 // settings are what a Client goes by for one question.

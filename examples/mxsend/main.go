@@ -34,7 +34,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if err != nil {
 		return cli.Complain(stderr, "mxsend", err)
 	}
-	sender, err := opts.Sender(false, stderr)
+	sender, err := opts.Sender(cli.Role{}, stderr)
 	if err != nil {
 		return cli.Complain(stderr, "mxsend", err)
 	}

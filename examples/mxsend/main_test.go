@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery/smtptest"
 	"github.com/nexthop-mail/nexthop/mx/mxtest"
@@ -25,6 +26,8 @@ $ORIGIN implicit.test.
 @      A  127.0.0.1
 $ORIGIN loop.test.
 @      MX 10 us.test.
+$ORIGIN inside.test.
+@      A 10.1.2.3
 `
 
 // world is mxsend's surroundings: DNS and one mail host.
@@ -38,6 +41,7 @@ func build(t *testing.T, host *smtptest.Host) *world {
 	t.Helper()
 	w := &world{host: host, dns: &mxtest.Server{DNS: &mxtest.DNS{Zone: zone, Rules: []mxtest.Rule{
 		{Name: "broken.test", Fault: mxtest.ServFail},
+		{Name: "silent.test", Fault: mxtest.Timeout},
 	}}}}
 	if err := w.dns.Start(); err != nil {
 		t.Fatal(err)
@@ -78,6 +82,9 @@ func TestExitCodes(t *testing.T) {
 		{"deferred", text, []string{"-f", "a@b.test", "later@e.test", "u@e.test"}, 75, "450 4.2.0 later"},
 		{"failed and deferred", text, []string{"-f", "a@b.test", "no@e.test", "later@e.test"}, 69, "550 5.1.1 who"},
 		{"no such domain", text, []string{"-f", "a@b.test", "u@nowhere.test"}, 68, "no such domain"},
+		{"no such domain, to be asked for again", text, []string{"-defer-nxdomain", "-f", "a@b.test", "u@nowhere.test"}, 75, "no such domain for now"},
+		{"an address in a private network", text, []string{"-refuse-private", "-f", "a@b.test", "u@inside.test"}, 68, "5.4.4"},
+		{"DNS that does not answer", text, []string{"-timeout", "50ms", "-f", "a@b.test", "u@silent.test"}, 75, "4.4.3"},
 		{"takes no mail", text, []string{"-f", "a@b.test", "u@null.test"}, 68, "5.1.10"},
 		{"one of two domains", text, []string{"-f", "a@b.test", "u@null.test", "u@e.test"}, 69, "takes no mail"},
 		{"DNS in trouble", text, []string{"-f", "a@b.test", "u@broken.test"}, 75, "4.4.3"},
@@ -97,8 +104,11 @@ func TestExitCodes(t *testing.T) {
 		{"help", text, []string{"-h"}, 0, "usage"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			before := len(host.Messages())
+			before, began := len(host.Messages()), time.Now()
 			out, errs, code := w.mxsend(t, c.stdin, c.args...)
+			if took := time.Since(began); slices.Contains(c.args, "-timeout") && took > 4*time.Second {
+				t.Errorf("it took %v, want what -timeout says, a few times", took)
+			}
 			if code != c.code || !strings.Contains(out+errs, c.says) {
 				t.Errorf("exit code %d, want %d, and %q in:\n%s%s", code, c.code, c.says, out, errs)
 			}

@@ -3,6 +3,7 @@ package main
 import (
 	"flag"
 	"io"
+	"net"
 	"net/netip"
 	"strings"
 	"time"
@@ -101,6 +102,20 @@ func (o *options) postmasterAt(host string) string {
 		}
 	}
 	return "postmaster@" + host
+}
+
+// ports are those at which the relay takes mail: none where the system chooses one, or
+// where -listen is wrong, which shows when it is opened.
+func (o *options) ports() []uint16 {
+	_, text, err := net.SplitHostPort(o.listen)
+	if err != nil {
+		return nil
+	}
+	port, err := net.LookupPort("tcp", text)
+	if err != nil || port == 0 {
+		return nil
+	}
+	return []uint16{uint16(port)}
 }
 
 // settings are those of the agent.

@@ -58,7 +58,7 @@ type parts struct {
 // queue is the last but the sockets.
 func assemble(o *options, stdout, stderr io.Writer) (*parts, error) {
 	p := &parts{broken: make(chan error, 1), journal: &journal{path: o.events, out: stdout}}
-	sender, err := o.Sender(true, stderr)
+	sender, err := o.Sender(cli.Role{Relay: true, Ports: o.ports()}, stderr)
 	if err != nil {
 		return nil, err
 	}

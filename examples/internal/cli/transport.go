@@ -26,6 +26,8 @@ type Transport struct {
 	Source         List
 	Only4, Only6   bool
 	Loopback       bool
+	RefusePrivate  bool
+	DeferNXDomain  bool
 	ConnectTimeout Duration
 	Timeout        Duration // zero is the RFC's times
 	Verbose        bool
@@ -39,7 +41,7 @@ func (t *Transport) Define(fs *flag.FlagSet) {
 	fs.BoolVar(&t.TrustAD, "trust-ad", false, "believe the AD bit of the resolvers in use")
 	fs.UintVar(&t.Port, "port", 25, "TCP port `N` of MX hosts")
 	fs.StringVar(&t.Helo, "helo", "", "`NAME` given in EHLO (default: the host's name)")
-	fs.Var(&t.Self, "self", "a `NAME` under which this host stands in MX records (repeatable)")
+	fs.Var(&t.Self, "self", "a `NAME` under which this host stands in MX records, or an address in brackets, such as the outside of a NAT (repeatable)")
 	fs.StringVar(&t.TLS, "tls", "may", "TLS `LEVEL` for MX hosts: none, may, dane, encrypt, verify")
 	fs.Bool("no-dane", false, "do without DANE")
 	fs.Bool("no-mta-sts", false, "do without MTA-STS")
@@ -47,6 +49,8 @@ func (t *Transport) Define(fs *flag.FlagSet) {
 	fs.BoolVar(&t.Only4, "4", false, "IPv4 only")
 	fs.BoolVar(&t.Only6, "6", false, "IPv6 only")
 	fs.BoolVar(&t.Loopback, "loopback", false, "loopback addresses are real next hops")
+	fs.BoolVar(&t.RefusePrivate, "refuse-private", false, "MX hosts with addresses in private networks are left out")
+	fs.BoolVar(&t.DeferNXDomain, "defer-nxdomain", false, "mail to domains that do not exist waits, as it does where DNS fails")
 	fs.Var(&t.ConnectTimeout, "connect-timeout", "time for one connection attempt")
 	fs.Var(&t.Timeout, "timeout", "the longest wait for any one reply of a host, and for a DNS answer (default: what the RFCs ask for)")
 	fs.BoolVar(&t.Verbose, "v", false, "the SMTP dialogue on standard error, secrets left out")
@@ -80,15 +84,24 @@ func (t *Transport) Check() error {
 	return err
 }
 
-// Sender is the Sender that the flags describe. relay is whether it passes on the
-// mail of others: then the addresses of this machine's interfaces are its own too,
-// and content is passed on as it came or not at all.
-func (t *Transport) Sender(relay bool, stderr io.Writer) (*delivery.Sender, error) {
+// Role is what a program does with the mail it sends.
+type Role struct {
+	// Relay is whether it passes on the mail of others: then the addresses of this
+	// machine's interfaces are its own too, and content is passed on as it came or
+	// not at all.
+	Relay bool
+	// Ports are those at which it takes mail.
+	Ports []uint16
+}
+
+// Sender is the Sender that the flags describe.
+func (t *Transport) Sender(role Role, stderr io.Writer) (*delivery.Sender, error) {
 	level, err := t.level()
 	if err != nil {
 		return nil, err
 	}
-	resolver, err := t.resolver()
+	notes := t.notes(role, stderr)
+	resolver, err := t.resolver(notes)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +114,8 @@ func (t *Transport) Sender(relay bool, stderr io.Writer) (*delivery.Sender, erro
 	if t.Timeout > 0 {
 		s.Timeouts = s.Timeouts.AtMost(time.Duration(t.Timeout))
 	}
-	router := t.router(resolver, s.Hello, relay)
+	router := t.router(resolver, s.Hello, role)
+	router.HostLookup = &mx.HostLookup{Trace: notes}
 	s.Router, s.Self, s.Family = delivery.ByMX(router), router.Self, router.Family
 	if t.SmartHosts.given() {
 		table := &smarthost.Table{Router: router}
@@ -114,7 +128,7 @@ func (t *Transport) Sender(relay bool, stderr io.Writer) (*delivery.Sender, erro
 		}
 		s.Router = table
 	}
-	if relay {
+	if role.Relay {
 		s.Content = delivery.Relay
 	}
 	for _, a := range t.Source {
@@ -129,8 +143,11 @@ func (t *Transport) Sender(relay bool, stderr io.Writer) (*delivery.Sender, erro
 	return s, nil
 }
 
-func (t *Transport) router(resolver mx.Resolver, hello string, relay bool) *mx.Router {
-	r := &mx.Router{Resolver: resolver, Self: t.Self, AllowLoopback: t.Loopback, Relay: relay}
+func (t *Transport) router(resolver mx.Resolver, hello string, role Role) *mx.Router {
+	r := &mx.Router{
+		Resolver: resolver, Self: t.Self, Relay: role.Relay, SelfPorts: role.Ports,
+		AllowLoopback: t.Loopback, RefusePrivate: t.RefusePrivate, DeferNoSuchDomain: t.DeferNXDomain,
+	}
 	if hello != "" {
 		r.Self = append(r.Self, hello)
 	}
@@ -173,19 +190,13 @@ func (t *Transport) Hello() string {
 	return name
 }
 
-// usualQuery is how long a DNS server is given for one query.
-const usualQuery = 5 * time.Second
-
 // resolver asks the -dns servers, or the system's.
-func (t *Transport) resolver() (mx.Resolver, error) {
+func (t *Transport) resolver(notes *mx.Trace) (mx.Resolver, error) {
 	client, err := t.client()
 	if err != nil {
 		return nil, Config("%v", err)
 	}
-	client.TrustAD = t.TrustAD
-	if d := time.Duration(t.Timeout); d > 0 && (client.Timeout == 0 || d < client.Timeout) {
-		client.Timeout = min(d, usualQuery)
-	}
+	client.TrustAD, client.Trace, client.MaxTimeout = t.TrustAD, notes, time.Duration(t.Timeout)
 	return &mx.Cache{Resolver: client}, nil
 }
 
