@@ -112,6 +112,31 @@ func TestSmuggling(t *testing.T) {
 			}
 		})
 	}
+	t.Run("whose sender waits for the reply", func(t *testing.T) {
+		for _, end := range []string{"\r\n.\n", "\n.\n"} {
+			r := start(t, &Server{})
+			c := r.begin(t)
+			c.say("DATA\r\ntext" + end)
+			c.want("354", "554 5.6.0", "")
+			if n := len(r.all()); n != 0 {
+				t.Errorf("%q: %d messages", end, n)
+			}
+		}
+	})
+	t.Run("half of one at the end of the last chunk", func(t *testing.T) {
+		for _, said := range []string{"BDAT 5 LAST\r\ntext\r", "BDAT 5\r\ntext\rBDAT 0 LAST\r\n", "BDAT 4\r\ntextBDAT 1 LAST\r\n\r"} {
+			r := start(t, &Server{})
+			c := r.begin(t)
+			c.say(said)
+			got := c.reply()
+			for strings.HasPrefix(got, "250 2.0.0 go on") {
+				got = c.reply()
+			}
+			if !strings.HasPrefix(got, "554 5.6.0") || c.reply() != "" || len(r.all()) != 0 {
+				t.Errorf("%q is answered %q, %d messages", said, got, len(r.all()))
+			}
+		}
+	})
 	t.Run("in commands", func(t *testing.T) {
 		for _, command := range []string{"NOOP\n", "NOOP\rNOOP\r\n", "NOOP\r\r\n", "\n"} {
 			r := start(t, &Server{})

@@ -36,7 +36,7 @@ func decodeUTF8Address(s string) (string, bool) {
 		}
 		digits, rest, ok := strings.Cut(strings.TrimPrefix(after, "x{"), "}")
 		n, err := strconv.ParseUint(digits, 16, 32)
-		if !ok || err != nil || !strings.HasPrefix(after, "x{") || len(digits) < 2 || len(digits) > 6 || !utf8.ValidRune(rune(n)) {
+		if !ok || err != nil || !strings.HasPrefix(after, "x{") || len(digits) > 6 || !utf8.ValidRune(rune(n)) {
 			return "", false
 		}
 		b.WriteRune(rune(n))
