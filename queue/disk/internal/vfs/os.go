@@ -24,7 +24,14 @@ type osFS struct {
 func (o *osFS) path(name string) string { return filepath.Join(o.dir, name) }
 
 func (o *osFS) Create(name string) (File, error) {
-	return openOS(o.path(name), os.O_RDWR|os.O_CREATE|os.O_EXCL)
+	f, err := os.OpenFile(o.path(name), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := giveToOwner(f, o.dir); err != nil {
+		return nil, errors.Join(err, f.Close(), o.Remove(name))
+	}
+	return osFile{f}, nil
 }
 
 func (o *osFS) Open(name string, write bool) (File, error) {
@@ -35,7 +42,7 @@ func (o *osFS) Open(name string, write bool) (File, error) {
 }
 
 func openOS(path string, flag int) (File, error) {
-	f, err := os.OpenFile(path, flag, 0o600)
+	f, err := os.OpenFile(path, flag, 0)
 	if err != nil {
 		return nil, err
 	}
