@@ -23,9 +23,13 @@ import (
 )
 
 func main() {
+	cli.IgnoreBrokenPipes()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	stderr := cli.NewOutput(os.Stderr)
+	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, stderr)
+	cli.Flush(stderr)
+	os.Exit(code)
 }
 
 // run is main with its surroundings passed in.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery"
+	"github.com/nexthop-mail/nexthop/examples/internal/cli"
 )
 
 // journal writes events, an object a line.
@@ -24,7 +25,11 @@ func (j *journal) open() error {
 	if j.path == "" || j.path == "-" {
 		return nil
 	}
-	f, err := os.OpenFile(j.path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o640)
+	mode := os.O_CREATE | os.O_WRONLY | os.O_APPEND
+	if info, err := os.Stat(j.path); err == nil && info.Mode()&os.ModeNamedPipe != 0 {
+		mode = os.O_RDWR // which waits for no reader
+	}
+	f, err := os.OpenFile(j.path, mode, 0o640)
 	if err != nil {
 		return err
 	}
@@ -33,7 +38,7 @@ func (j *journal) open() error {
 	if j.file != nil {
 		_ = j.file.Close()
 	}
-	j.file, j.out = f, f
+	j.file, j.out = f, cli.NewOutput(f)
 	return nil
 }
 

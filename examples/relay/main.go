@@ -27,9 +27,12 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/nexthop-mail/nexthop/examples/internal/cli"
 )
 
 func main() {
+	cli.IgnoreBrokenPipes()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))

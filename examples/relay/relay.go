@@ -2,15 +2,11 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"os"
-	"os/signal"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery"
@@ -29,11 +25,13 @@ func relay(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		return cli.Complain(stderr, "relay", err)
 	}
-	p, err := assemble(opts, stdout, stderr)
+	p, err := assemble(opts, stdout, cli.NewOutput(stderr))
 	if err != nil {
 		return cli.Complain(stderr, "relay", err)
 	}
-	err = errors.Join(p.run(ctx, stderr), p.close())
+	err = errors.Join(p.run(ctx), p.close())
+	cli.Flush(p.journal.out)
+	cli.Flush(p.log)
 	if err != nil {
 		return cli.Complain(stderr, "relay", &cli.Error{Code: cli.ExitTempFail, Err: err})
 	}
@@ -50,21 +48,24 @@ type parts struct {
 	control  net.Listener // for "relay queue"; nil where the queue has no directory
 	web      net.Listener // for -http; nil without it
 	journal  *journal
+	log      io.Writer
+	keys     *keyPair // nil without -cert
 	counts   counts
+	options  *options
+	settings delivery.Settings
 	broken   chan error // the queue is of no use any more
 }
 
 // assemble makes the parts, in the order in which they can fail without harm: the
 // queue is the last but the sockets.
 func assemble(o *options, stdout, stderr io.Writer) (*parts, error) {
-	p := &parts{broken: make(chan error, 1), journal: &journal{path: o.events, out: stdout}}
+	p := &parts{options: o, broken: make(chan error, 1), log: stderr, journal: &journal{path: o.events, out: cli.NewOutput(stdout)}}
 	sender, err := o.Sender(cli.Role{Relay: true, Ports: o.ports()}, stderr)
 	if err != nil {
 		return nil, err
 	}
-	certificate, err := o.certificate()
-	if err != nil {
-		return nil, err
+	if p.keys, err = newKeyPair(o.cert, o.key); err != nil {
+		return nil, cli.Config("-cert, -key: %w", err)
 	}
 	rules, err := o.policy()
 	if err != nil {
@@ -73,8 +74,7 @@ func assemble(o *options, stdout, stderr io.Writer) (*parts, error) {
 	if o.checkRoutes {
 		rules.sender = sender
 	}
-	settings, err := o.settings()
-	if err != nil {
+	if p.settings, err = o.settings(); err != nil {
 		return nil, err
 	}
 	if err := p.journal.open(); err != nil {
@@ -88,7 +88,7 @@ func assemble(o *options, stdout, stderr io.Writer) (*parts, error) {
 		name = "localhost"
 	}
 	p.agent = &delivery.Agent{
-		Queue: p.queue, Sender: sender, Settings: settings, Reporter: name, Drain: atTheEnd,
+		Queue: p.queue, Sender: sender, Settings: p.settings, Reporter: name, Drain: atTheEnd,
 		MaxSize: o.maxSize + 1024, // with the Received field
 		Events: func(e delivery.Event) {
 			p.counts.add(e.Kind)
@@ -97,7 +97,7 @@ func assemble(o *options, stdout, stderr io.Writer) (*parts, error) {
 	}
 	in := &intake{agent: p.agent, sender: sender, postmaster: o.postmasterAt(name), broken: p.giveUp}
 	p.server = &smtpd.Server{
-		Name: name, MaxSize: o.maxSize, TLS: certificate, TempDir: p.dir,
+		Name: name, MaxSize: o.maxSize, TLS: p.keys.config(), TempDir: p.dir,
 		Trusted: rules.isTrusted, Names: o.Self, Postmaster: in.postmaster,
 		Rcpt: rules.recipient, Data: in.message,
 	}
@@ -145,7 +145,7 @@ func (p *parts) giveUp(err error) {
 }
 
 // run takes mail in and sends it out until ctx ends or the queue breaks.
-func (p *parts) run(ctx context.Context, stderr io.Writer) error {
+func (p *parts) run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	var all sync.WaitGroup
@@ -158,15 +158,15 @@ func (p *parts) run(ctx context.Context, stderr io.Writer) error {
 		defer stop()
 		serving = p.server.Serve(ctx, p.listener, atTheEnd)
 	})
-	all.Go(func() { p.reopen(ctx, stderr) })
+	all.Go(func() { p.followFiles(ctx) })
 	if p.control != nil {
 		all.Go(func() { serveControl(ctx, p.control, p.agent) })
 	}
 	if p.web != nil {
 		all.Go(func() { serveHTTP(ctx, p.web, p.pages()) })
-		fmt.Fprintf(stderr, "http %s\n", p.web.Addr())
+		fmt.Fprintf(p.log, "http %s\n", p.web.Addr())
 	}
-	fmt.Fprintf(stderr, "listening %s\n", p.listener.Addr())
+	fmt.Fprintf(p.log, "listening %s\n", p.listener.Addr())
 	var broken error
 	select {
 	case <-ctx.Done():
@@ -175,32 +175,4 @@ func (p *parts) run(ctx context.Context, stderr io.Writer) error {
 	}
 	all.Wait()
 	return errors.Join(serving, delivering, broken)
-}
-
-// reopen opens the events' file again at SIGHUP.
-func (p *parts) reopen(ctx context.Context, stderr io.Writer) {
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-hup:
-			if err := p.journal.open(); err != nil {
-				fmt.Fprintf(stderr, "relay: -events: %v\n", err)
-			}
-		}
-	}
-}
-
-func (o *options) certificate() (*tls.Config, error) {
-	if o.cert == "" {
-		return nil, nil
-	}
-	c, err := tls.LoadX509KeyPair(o.cert, o.key)
-	if err != nil {
-		return nil, cli.Config("-cert, -key: %w", err)
-	}
-	return &tls.Config{Certificates: []tls.Certificate{c}}, nil
 }

@@ -28,6 +28,7 @@ const soon = 60 * time.Second
 
 // TestMain builds the program once, with the race detector as its tests are.
 func TestMain(m *testing.M) {
+	becomeCalled()
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "relay-test-")
 		if err != nil {
@@ -40,8 +41,11 @@ func TestMain(m *testing.M) {
 			fmt.Fprintf(os.Stderr, "%v\n%s", err, out)
 			return 1
 		}
-		if err := os.Setenv("RELAY_BINARY", binary); err != nil {
-			return 1
+		// A program with the race detector sleeps a second before it ends otherwise.
+		for name, value := range map[string]string{"RELAY_BINARY": binary, "GORACE": "atexit_sleep_ms=0"} {
+			if err := os.Setenv(name, value); err != nil {
+				return 1
+			}
 		}
 		return m.Run()
 	}())
@@ -124,7 +128,9 @@ func (w *world) relay(args ...string) *process {
 func (p *process) launch(c *exec.Cmd) {
 	p.t.Helper()
 	p.Cmd = c
-	p.Stdout = &p.out
+	if p.Stdout == nil {
+		p.Stdout = &p.out
+	}
 	pipe, err := p.StderrPipe()
 	if err != nil {
 		p.t.Fatal(err)

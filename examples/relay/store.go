@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -50,10 +51,19 @@ func openQueue(where, what string) (q queue.Queue, dir string, err error) {
 		return nil, "", cli.Config("%w", err)
 	}
 	text := fmt.Sprintf("%s, process %d, since %s\n", what, os.Getpid(), time.Now().Format(time.RFC3339))
-	if err := os.WriteFile(filepath.Join(where, holderFile), []byte(text), 0o600); err != nil && !noRoom(err) {
+	if err := writeHolder(where, text); err != nil && !noRoom(err) {
 		return nil, "", errors.Join(cli.Config("%w", err), spool.Close())
 	}
 	return spool, where, nil
+}
+
+// writeHolder makes the file anew: one of another user's could not be written to.
+func writeHolder(dir, text string) error {
+	file := filepath.Join(dir, holderFile)
+	if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return os.WriteFile(file, []byte(text), 0o600)
 }
 
 // checkWhere finds queues that are not directories.

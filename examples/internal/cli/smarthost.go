@@ -24,6 +24,22 @@ func (s *SmartHosts) define(fs *flag.FlagSet) {
 
 func (s *SmartHosts) given() bool { return len(s.Default)+len(s.For)+len(s.Fallback) > 0 }
 
+// Files are the files that the flags name.
+func (s *SmartHosts) Files() []string {
+	var files []string
+	for _, list := range []List{s.Default, s.For, s.Fallback} {
+		for _, notation := range list {
+			if domain, rest, ok := strings.Cut(notation, "="); ok && !strings.HasPrefix(domain, "@") && strings.HasPrefix(rest, "@") {
+				notation = rest // of -smarthost-for
+			}
+			if file, ok := strings.CutPrefix(notation, "@"); ok {
+				files = append(files, file)
+			}
+		}
+	}
+	return files
+}
+
 // rules is what the flags amount to. What makes no sense is an error of usage; what
 // cannot work, a file that is not there or a mechanism nobody knows, of
 // configuration.

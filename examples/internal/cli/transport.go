@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery"
@@ -32,6 +31,8 @@ type Transport struct {
 	Timeout        Duration // zero is the RFC's times
 	Verbose        bool
 	SmartHosts     SmartHosts
+
+	table *smarthost.Table // of the Sender; nil where there are no smart hosts
 }
 
 // Define adds the flags to a set.
@@ -126,7 +127,7 @@ func (t *Transport) Sender(role Role, stderr io.Writer) (*delivery.Sender, error
 		if err := table.Set(rules); err != nil {
 			return nil, Usage("%v", err)
 		}
-		s.Router = table
+		s.Router, t.table = table, table
 	}
 	if role.Relay {
 		s.Content = delivery.Relay
@@ -141,6 +142,19 @@ func (t *Transport) Sender(role Role, stderr io.Writer) (*delivery.Sender, error
 		return nil, Config("%v", err)
 	}
 	return s, nil
+}
+
+// Reload reads the files of smart hosts again, for the Sender that was made. If they
+// make no sense any more the rules stay as they are.
+func (t *Transport) Reload() error {
+	if t.table == nil {
+		return nil
+	}
+	rules, err := t.SmartHosts.rules()
+	if err != nil {
+		return err
+	}
+	return t.table.Set(rules)
 }
 
 func (t *Transport) router(resolver mx.Resolver, hello string, role Role) *mx.Router {
@@ -177,17 +191,17 @@ func (t *Transport) level() (mx.TLSLevel, error) {
 	}
 }
 
-// Hello is the EHLO name: as given, else the host's. A host that has no name of its
-// own leaves it to the Sender, which gives the address.
+// Hello is the EHLO name: as given, else the host's, if it is one. Otherwise it is
+// left to the Sender, which gives the address.
 func (t *Transport) Hello() string {
 	if t.Helo != "" {
 		return t.Helo
 	}
 	name, err := os.Hostname()
-	if err != nil || strings.HasPrefix(name, "localhost") {
+	if err != nil {
 		return ""
 	}
-	return name
+	return helloName(name)
 }
 
 // resolver asks the -dns servers, or the system's.

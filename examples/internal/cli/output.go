@@ -1,0 +1,130 @@
+package cli
+
+import (
+	"io"
+	"io/fs"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// IgnoreBrokenPipes makes a write to a pipe that nobody reads any more an error: it
+// would end the program otherwise.
+func IgnoreBrokenPipes() { signal.Ignore(syscall.SIGPIPE) }
+
+// Output is standard output or standard error for lines that mail does not wait for.
+// What goes to a file is written at once; a pipe or a terminal may have a reader that
+// has stopped to read, so what goes there waits in memory, 1 MiB at most. When that is
+// full, a write waits for the reader once, for patience, and is dropped with all that
+// follow until the reader goes on.
+type Output struct {
+	out io.Writer
+
+	mu      sync.Mutex
+	waiting [][]byte
+	size    int
+	writing bool
+	stalled bool
+	moved   chan struct{} // closed when something was written
+}
+
+const (
+	mostWaiting = 1 << 20
+	patience    = time.Second
+)
+
+// NewOutput returns an Output for a file, or w itself if it needs none.
+func NewOutput(w io.Writer) io.Writer {
+	f, ok := w.(*os.File)
+	if !ok {
+		return w
+	}
+	info, err := f.Stat()
+	if err == nil && info.Mode()&(fs.ModeNamedPipe|fs.ModeCharDevice|fs.ModeSocket) == 0 {
+		return w
+	}
+	return &Output{out: w, moved: make(chan struct{})}
+}
+
+// Write takes p, or drops it. There is no error: nobody could do anything about it.
+func (o *Output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	if o.size+len(p) > mostWaiting && !o.stalled {
+		o.wait(len(p))
+	}
+	defer o.mu.Unlock()
+	if o.size+len(p) > mostWaiting {
+		o.stalled = true
+		return len(p), nil
+	}
+	o.waiting = append(o.waiting, append([]byte(nil), p...))
+	o.size += len(p)
+	if !o.writing {
+		o.writing = true
+		go o.write()
+	}
+	return len(p), nil
+}
+
+// wait waits until there is room for n octets, but not for long. The lock is held
+// before and after.
+func (o *Output) wait(n int) {
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	for o.size+n > mostWaiting {
+		moved := o.moved
+		o.mu.Unlock()
+		select {
+		case <-moved:
+			o.mu.Lock()
+		case <-timer.C:
+			o.mu.Lock()
+			return
+		}
+	}
+}
+
+// write writes what waits. It is a goroutine that ends when nothing does; one whose
+// reader has stopped ends with the program.
+func (o *Output) write() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for len(o.waiting) > 0 {
+		p := o.waiting[0]
+		o.waiting[0] = nil
+		o.waiting = o.waiting[1:]
+		o.mu.Unlock()
+		_, _ = o.out.Write(p)
+		o.mu.Lock()
+		o.size -= len(p)
+		o.stalled = false
+		close(o.moved)
+		o.moved = make(chan struct{})
+	}
+	o.writing = false
+}
+
+// Flush waits until what was written to w before, an Output, has been taken, but not
+// for long.
+func Flush(w io.Writer) {
+	if o, ok := w.(*Output); ok {
+		o.flush()
+	}
+}
+
+func (o *Output) flush() {
+	deadline := time.Now().Add(patience)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for o.writing && time.Now().Before(deadline) {
+		moved := o.moved
+		o.mu.Unlock()
+		select {
+		case <-moved:
+		case <-time.After(time.Until(deadline)):
+		}
+		o.mu.Lock()
+	}
+}

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"os"
+	"os/signal"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/examples/internal/cli"
+)
+
+// followFiles reads files again that have changed, and all of them at SIGHUP: smart
+// hosts and their secrets, the certificate and its key. At SIGHUP the events' file is
+// opened again, too. A file that has become wrong leaves what was there in force.
+func (p *parts) followFiles(ctx context.Context) {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	tick := time.NewTicker(cli.Often)
+	defer tick.Stop()
+	hosts := &cli.Watch{Files: p.options.SmartHosts.Files()}
+	keys := &cli.Watch{Files: p.keys.files()}
+	hosts.Changed()
+	keys.Changed()
+	for {
+		asked := false
+		select {
+		case <-ctx.Done():
+			return
+		case <-hup:
+			asked = true
+			p.complain("-events", p.journal.open())
+		case <-tick.C:
+		}
+		if hosts.Changed() || asked {
+			p.complain("the smart hosts in use stay so", p.readSmartHosts())
+		}
+		if keys.Changed() || asked {
+			p.complain("-cert, -key: the certificate in use stays so", p.keys.read())
+		}
+	}
+}
+
+// readSmartHosts reads smart hosts again, and has those tried again that refused the
+// secret of before.
+func (p *parts) readSmartHosts() error {
+	if err := p.options.Reload(); err != nil {
+		return err
+	}
+	return p.agent.Configure(p.settings)
+}
+
+func (p *parts) complain(about string, err error) {
+	if err != nil {
+		fmt.Fprintf(p.log, "relay: %s: %v\n", about, err)
+	}
+}
+
+// keyPair is a certificate with its key that can be read again while it is in use. A
+// nil one is none.
+type keyPair struct {
+	certFile, keyFile string
+	current           atomic.Pointer[tls.Certificate]
+}
+
+func newKeyPair(certFile, keyFile string) (*keyPair, error) {
+	if certFile == "" {
+		return nil, nil
+	}
+	k := &keyPair{certFile: certFile, keyFile: keyFile}
+	return k, k.read()
+}
+
+// read reads the files. An error, one of them being renewed before the other among
+// them, changes nothing.
+func (k *keyPair) read() error {
+	if k == nil {
+		return nil
+	}
+	c, err := tls.LoadX509KeyPair(k.certFile, k.keyFile)
+	if err == nil {
+		k.current.Store(&c)
+	}
+	return err
+}
+
+func (k *keyPair) files() []string {
+	if k == nil {
+		return nil
+	}
+	return []string{k.certFile, k.keyFile}
+}
+
+func (k *keyPair) config() *tls.Config {
+	if k == nil {
+		return nil
+	}
+	return &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return k.current.Load(), nil }}
+}
