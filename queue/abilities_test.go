@@ -25,7 +25,7 @@ func calls(ctx context.Context, q queue.Queue, id string) map[string]error {
 		"List": list, "Show": show, "Flush": flush, "Totals": totals, "Survey": survey,
 		"Hold":     queue.Hold(ctx, q, id),
 		"Release":  queue.Release(ctx, q, id),
-		"Postpone": queue.Postpone(ctx, q, time.Time{}, "example.com", time.Time{}),
+		"Postpone": queue.Postpone(ctx, q, time.Time{}, queue.Postponement{Destination: "example.com"}),
 		"Drop":     queue.Drop(ctx, q, id),
 	}
 }

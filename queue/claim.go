@@ -2,6 +2,12 @@ package queue
 
 import "time"
 
+// PriorityStep is for how much longer a delivery counts as having been due for
+// each step of its message's priority (rule C3): mail of priority 1 comes before
+// ordinary mail that became due up to 10 minutes earlier, and after what has
+// waited for longer. From the lowest priority to the highest it is 3 hours.
+const PriorityStep = 10 * time.Minute
+
 // The values that zero stands for in ClaimOptions.
 const (
 	DefaultMax   = 100
@@ -26,6 +32,10 @@ type ClaimOptions struct {
 	// fairness is made of: who may take so much in a round leaves the rest to
 	// others.
 	PerDestination, PerTenant int
+
+	// Owner is who claims: postponements of that owner bind the claim beside
+	// everybody's (rule A8). Empty is nobody in particular.
+	Owner string
 }
 
 // WithDefaults returns o with the defaults for Max and Lease filled in.
@@ -52,6 +62,10 @@ type Claimed struct {
 	// Next is when a claim with the same options may find more (rule C8). Not
 	// after the time of the claim: there is more already. Zero: nothing waits.
 	Next time.Time
+
+	// Seen is what Wait is told, so that nothing that came after this claim is
+	// missed. It means nothing where the queue is no Waiter.
+	Seen uint64
 }
 
 // Delivery is the pending recipients of one message at one destination, leased
@@ -72,15 +86,16 @@ type Delivery struct {
 	// Size is the number of bytes of the content.
 	Size int64
 
-	// Due is since when the delivery has been due.
+	// Due is since when the delivery has been due: exactly the not-before time it
+	// was given, unless the queue has a clock of its own (rule X1).
 	Due time.Time
 
 	// Warned is whether a settlement said that the sender was told of the delay.
 	Warned bool
 
 	// Interrupted is only ever set for a message with AtMostOnce: the delivery
-	// was claimed before and that lease ended without a settlement, so nobody
-	// knows whether the content was sent.
+	// was marked as about to be sent, and that lease ended without a settlement, so
+	// nobody knows whether the content was sent.
 	Interrupted bool
 }
 
@@ -115,6 +130,16 @@ type Lease struct {
 	// Until is when the lease ends, on the clock of whoever passed the time to
 	// Claim or Extend.
 	Until time.Time
+}
+
+// Extended is what became of a lease that was to be extended.
+type Extended struct {
+	// Lease is the lease as it stands now.
+	Lease Lease
+
+	// Err is nil where it was extended; else ErrLeaseLost, or what kept the queue
+	// from it.
+	Err error
 }
 
 // Unreadable is a delivery that was due and could not be read.

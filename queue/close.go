@@ -8,7 +8,7 @@ import (
 
 // Close closes q if it can be closed (rule X3); else it does nothing.
 func Close(q Queue) error {
-	if c, ok := q.(io.Closer); ok {
+	if c, ok := As[io.Closer](q); ok {
 		return c.Close()
 	}
 	return nil

@@ -9,7 +9,8 @@
 //     one destination.
 //  2. Claim hands out deliveries that are due, each with a lease.
 //  3. Open gives the content, an attempt is made, Extend keeps the lease while
-//     it lasts.
+//     it lasts. Where the message may be sent at most once, Mark records that it
+//     is about to be.
 //  4. Settle records what became of each recipient: the delivered and the failed
 //     are done with, the others wait for the next attempt. Bounces enter the
 //     queue in the same step.
@@ -18,6 +19,10 @@
 // Package memory is the reference and forgets everything when the program ends;
 // package disk is durable and embedded. Package queuetest checks an
 // implementation against every rule below and measures it.
+//
+// Several claimers may work on one queue: agents of one process, or of several
+// where an implementation says so. Some rules ask less of a queue that several
+// processes share; they say so.
 //
 // # Put
 //
@@ -62,14 +67,18 @@
 // C2. A delivery has all pending recipients of its message at its destination,
 // with their states, and no other recipient.
 //
-// C3. Deliveries come in this order: higher priority first, then the one that
-// has been due longer, then the lower id, then the lesser destination. A
-// delivery has been due since its not-before time, or since the Put, settlement
-// or flush that made it due at once.
+// C3. Deliveries come in the order in which they became due, where every step of
+// priority counts as having been due for PriorityStep longer; then the lower id,
+// then the lesser destination. A delivery has been due since its not-before time,
+// or since the Put, settlement or flush that made it due at once. A queue that
+// several processes share keeps this order within one tenant and destination, and
+// serves tenants and destinations in turn, so that none is passed over for ever.
 //
 // C4. Claim returns at most Max deliveries, PerDestination of one destination
 // and PerTenant of one tenant: it goes through what is due in order, leaves out
 // what would exceed a bound, and takes the rest.
+// A shared queue may also leave out what another caller has in hand, and stop
+// short of Max; it exceeds no bound.
 //
 // C5. Claim returns only deliveries to Destinations, where there are any, and
 // none to Except.
@@ -81,11 +90,13 @@
 // as Unreadable, leased, beside those that can.
 //
 // C8. Claimed.Next is not after the time given where something due was left out
-// because of a bound. Else it is after that time, and not later than the first
-// moment at which a delivery that the options admit and that is not on hold
-// becomes due, by its own time, by its destination's or by the end of its lease.
-// It may be earlier, and is zero only where there is no such delivery. An empty
-// queue answers zero.
+// because of a bound, and may be so wherever a shared queue may have left
+// something out. Else it is after that time, and not later than the first moment
+// at which a delivery that the options admit and that is not on hold becomes due,
+// by its own time, by its destination's or by the end of its lease. It may be
+// earlier, and is zero only where there is no such delivery. An empty queue
+// answers zero, unless other processes can put into it and it is no Waiter: then
+// it answers when to look again.
 //
 // C9. A claim that runs beside others never returns what another holds a lease
 // on.
@@ -103,13 +114,16 @@
 //
 // L4. No two leases of one delivery have the same token, across any restart.
 //
-// L5. Extend sets the end of a lease to the time given plus the duration, be
-// that later or earlier.
+// L5. Extend sets the end of each lease to the time given plus the duration, be
+// that later or earlier. One that is lost stops no other.
 //
-// L6. A delivery of a message with AtMostOnce comes back with Interrupted set
-// after a lease that ended, or died with the process, without a settlement. For
-// that such a claim is as durable as Put before Claim returns. A settlement
-// clears it. For any other message Interrupted is never set.
+// L6. Mark records that the deliveries of some leases are about to be sent, where
+// their messages are AtMostOnce. It marks all of them or, with ErrLeaseLost, none,
+// and is as durable as Put when it returns without an error; with any other error
+// it may be either. A marked delivery that is claimed again without having been
+// settled, its lease having ended or died with the process, has Interrupted set.
+// A settlement clears the mark. Without a mark, and for any other message,
+// Interrupted is never set.
 //
 // # Settle
 //
@@ -131,7 +145,8 @@
 // creates a message Put would refuse, changes nothing.
 //
 // S6. The settlements of one batch are independent of each other: one that fails
-// stops no other. Each sees what those before it in the batch did.
+// stops no other. Where two have the same lease the first counts, and where two
+// create a message of the same tenant and key it is put once.
 //
 // S7. A settlement that creates messages is as durable as Put when Settle
 // returns. A durable queue may lose any other settlement to a crash within a
@@ -147,7 +162,8 @@
 // queue needs: a bounce may quote what it is about.
 //
 // S10. When the last recipient of a message is settled, the message is gone:
-// Open and Show answer ErrNotFound and its room is free.
+// Open and Show answer ErrNotFound, and its room is free, in a shared queue within
+// a minute.
 //
 // # Open
 //
@@ -180,25 +196,53 @@
 // A4. A dropped message is gone as if its last recipient had been settled. Its
 // leases are lost. Drop is as durable as Put.
 //
-// A5. Flush makes the deliveries it selects due at once, and lifts the
-// postponement of their destinations, of the destination it names, or of all
+// A5. Flush makes the deliveries it selects due at once, and lifts everybody's
+// postponement of their destinations, of the destinations it names, or of all
 // where it selects everything. Deliveries due already keep their place, those on
-// hold stay on hold, and those claimed are left to their settlement. A flush may
-// be lost as a settlement may.
+// hold stay on hold, and those claimed are left to their settlement. A shared
+// queue may do it in pieces, so that what is put meanwhile may be flushed or not,
+// and answer -1 for their number. A flush may be lost as a settlement may.
 //
 // A6. A postponed destination's deliveries, those put later included, are not
-// claimed before its time. A postponement is replaced by the next and lifted by
-// the zero time. It may be lost as a settlement may, and forgotten when its time
-// has passed.
+// claimed before its time. A postponement is replaced by the next of the same
+// owner and lifted by the zero time. Everybody's is shown with its reason. It may
+// be lost as a settlement may, and forgotten when its time has passed.
 //
-// A7. Total and Survey count exactly what is there. A destination is in the
+// A7. Total and Survey count exactly what is there while nothing else is under
+// way; those of a shared queue may be a minute behind. A destination is in the
 // survey while it has deliveries.
+//
+// A8. A postponement with an owner binds the claims of that owner and nobody
+// else's. It neither replaces nor lifts that of another owner or of everybody,
+// no Flush lifts it and nothing shows it. It is not stored, and ends with the
+// process. Where it names no destination and the zero time, all of that owner's
+// are lifted.
+//
+// # Several claimers
+//
+// The first of these is optional, the others are for queues that can be opened
+// more than once at a time.
+//
+// W1. Wait returns when mail may have become due that the claim it is told of did
+// not foresee: after a Put, a settlement that leaves or creates something, a
+// Release, a Flush and the lifting of a postponement, whoever did it. What came
+// after the claim and before Wait counts. It may return for less, but not again and
+// again while nothing happens.
+//
+// W2. All handles of a queue show the same mail: what one puts, settles, holds,
+// flushes or postpones for everybody is so for the others. What one has leased no
+// other is given.
+//
+// W3. Of a handle that died nothing stays but what it stored and its leases, which
+// end in their time. Closing one handle leaves the others at work.
 //
 // # Time, errors and the end
 //
 // X1. A queue never reads a clock to decide anything: now is given with each
 // call, and it may go back and forth. A queue that shares its storage with other
-// machines may turn the times given into offsets on a clock of its own.
+// machines may go by a clock of its own: it takes a time it is given as so long
+// after the now of that call, and gives it back likewise, so that no time but a
+// message's own and a state's Tried need be exact to more than a millisecond.
 //
 // X2. A context that has ended before a call makes it fail with the context's
 // error, and nothing is done. One that ends meanwhile may do the same.
@@ -208,4 +252,8 @@
 //
 // X4. A durable queue that is closed or crashes, and is opened again, holds what
 // the other rules promise. Leases may have ended with it.
+//
+// X5. A queue that has failed for good answers every call with an error that
+// wraps ErrFailed, until it is opened again. It then holds what the other rules
+// promise.
 package queue

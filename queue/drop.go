@@ -12,7 +12,7 @@ type Dropper interface {
 // Drop removes a message from q without a bounce. It answers
 // errors.ErrUnsupported for a queue that is no Dropper.
 func Drop(ctx context.Context, q Queue, id string) error {
-	if d, ok := q.(Dropper); ok {
+	if d, ok := As[Dropper](q); ok {
 		return d.Drop(ctx, id)
 	}
 	return unsupported("drop")

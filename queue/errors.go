@@ -14,8 +14,8 @@ var (
 	// the lease was given. What the caller wanted was not done.
 	ErrLeaseLost = errors.New("queue: lease lost")
 
-	// ErrDuplicate: the queue has a message of the same tenant and key. Put
-	// returns that message's id beside it.
+	// ErrDuplicate: the queue has, or had not long ago, a message of the same
+	// tenant and key. Put returns that message's id beside it.
 	ErrDuplicate = errors.New("queue: duplicate key")
 
 	// ErrClosed: the queue was closed.
@@ -28,6 +28,10 @@ var (
 	// ErrDamaged: what the queue stored of this message cannot be read back.
 	// Other messages are not affected.
 	ErrDamaged = errors.New("queue: damaged record")
+
+	// ErrFailed: the queue has failed for good, and answers nothing else until it
+	// is opened again (rule X5).
+	ErrFailed = errors.New("queue: failed")
 )
 
 // MessageError is why a message was refused at the door. Nothing was stored.

@@ -99,7 +99,9 @@ func ExamplePostpone() {
 			fmt.Println(err)
 		}
 	}
-	err := queue.Postpone(ctx, q, now, "down.example", now.Add(time.Hour))
+	err := queue.Postpone(ctx, q, now, queue.Postponement{
+		Destination: "down.example", Until: now.Add(time.Hour), Reason: "connection refused",
+	})
 	fmt.Println(err)
 	claimed, err := q.Claim(ctx, now, queue.ClaimOptions{})
 	fmt.Println(len(claimed.Deliveries), "due, next in", claimed.Next.Sub(now), err)

@@ -16,7 +16,7 @@ type Holder interface {
 // Hold keeps a message of q from being claimed. It answers
 // errors.ErrUnsupported for a queue that is no Holder.
 func Hold(ctx context.Context, q Queue, id string) error {
-	if h, ok := q.(Holder); ok {
+	if h, ok := As[Holder](q); ok {
 		return h.Hold(ctx, id)
 	}
 	return unsupported("hold")
@@ -25,7 +25,7 @@ func Hold(ctx context.Context, q Queue, id string) error {
 // Release ends the hold on a message of q. It answers errors.ErrUnsupported for
 // a queue that is no Holder.
 func Release(ctx context.Context, q Queue, id string) error {
-	if h, ok := q.(Holder); ok {
+	if h, ok := As[Holder](q); ok {
 		return h.Release(ctx, id)
 	}
 	return unsupported("release")

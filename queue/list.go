@@ -70,6 +70,11 @@ type Waiting struct {
 	// postponement included; zero is at once. A hold is not in it.
 	Next time.Time
 
+	// Postponed is until when the destination is postponed for everybody, and
+	// Reason why; zero where it is not.
+	Postponed time.Time
+	Reason    string
+
 	// Leased is whether the delivery was claimed and not yet settled.
 	Leased bool
 }
@@ -77,7 +82,7 @@ type Waiting struct {
 // List returns one page of q's messages, oldest first. It answers
 // errors.ErrUnsupported for a queue that is no Lister.
 func List(ctx context.Context, q Queue, want ListOptions) (Page, error) {
-	if l, ok := q.(Lister); ok {
+	if l, ok := As[Lister](q); ok {
 		return l.List(ctx, want)
 	}
 	return Page{}, unsupported("list")
@@ -86,7 +91,7 @@ func List(ctx context.Context, q Queue, want ListOptions) (Page, error) {
 // Show returns one of q's messages. It answers errors.ErrUnsupported for a
 // queue that is no Lister.
 func Show(ctx context.Context, q Queue, id string) (Entry, error) {
-	if l, ok := q.(Lister); ok {
+	if l, ok := As[Lister](q); ok {
 		return l.Show(ctx, id)
 	}
 	return Entry{}, unsupported("show")

@@ -22,7 +22,7 @@ type Message struct {
 	Content Content
 
 	// Key makes Put idempotent: a queue that still knows a message with the
-	// same tenant and key answers ErrDuplicate. Empty is no key.
+	// same tenant and key answers ErrDuplicate (rule P6). Empty is no key.
 	Key string
 
 	// Metadata is the application's own: nexthop stores it, hands it back in
@@ -33,8 +33,9 @@ type Message struct {
 	// a tenant like any other.
 	Tenant string
 
-	// Priority orders messages that are due together, higher first, from -9 to
-	// 9 (RFC 6710 section 4.1). Zero is ordinary mail.
+	// Priority orders messages that are due, higher first, from -9 to 9 (RFC
+	// 6710 section 4.1). Zero is ordinary mail. Mail that has waited makes up for
+	// its priority (PriorityStep), so that none is passed over for ever.
 	Priority int
 
 	// Arrived is when the message was accepted; zero is the time of Put.

@@ -2,24 +2,52 @@ package queue
 
 import (
 	"context"
+	"strings"
 	"time"
 )
 
 // Postponer is a queue that keeps all mail for a destination back, so that a
-// destination that is down costs one probe however many messages wait for it
-// (rule A6).
+// destination that is down costs one probe however many messages wait for it, and
+// one for which a claimer has no room costs it nothing (rules A6 and A8).
 type Postponer interface {
-	// Postpone keeps every delivery to the destination, in canonical form, from
-	// being claimed before until. It replaces an earlier postponement; the zero
-	// time lifts it. Errors: ErrClosed.
-	Postpone(ctx context.Context, now time.Time, destination string, until time.Time) error
+	// Postpone does what each of the list says, in order. Errors: ErrClosed.
+	Postpone(ctx context.Context, now time.Time, list ...Postponement) error
 }
 
-// Postpone keeps q's mail for a destination back until a time. It answers
+// Postponement keeps every delivery to one destination from being claimed for
+// some time.
+type Postponement struct {
+	// Destination is the destination in canonical form.
+	Destination string
+
+	// Until is when the deliveries may be claimed again; zero is now: it lifts
+	// what the same owner has postponed before.
+	Until time.Time
+
+	// Owner is whose it is. Empty is everybody's: it binds every claim and is
+	// stored, and says what is known of the destination. Any other binds the claims
+	// with the same ClaimOptions.Owner alone and is not stored: it says what that
+	// claimer has no room for.
+	Owner string
+
+	// Reason is why, for those who ask; up to MaxReplyText bytes of it are kept.
+	Reason string
+}
+
+// Bounded returns p with its reason cut to MaxReplyText bytes, and copied where it
+// is, so that it does not keep a longer string alive.
+func (p Postponement) Bounded() Postponement {
+	if len(p.Reason) > MaxReplyText {
+		p.Reason = strings.Clone(p.Reason[:MaxReplyText])
+	}
+	return p
+}
+
+// Postpone keeps q's mail for some destinations back. It answers
 // errors.ErrUnsupported for a queue that is no Postponer.
-func Postpone(ctx context.Context, q Queue, now time.Time, destination string, until time.Time) error {
-	if p, ok := q.(Postponer); ok {
-		return p.Postpone(ctx, now, destination, until)
+func Postpone(ctx context.Context, q Queue, now time.Time, list ...Postponement) error {
+	if p, ok := As[Postponer](q); ok {
+		return p.Postpone(ctx, now, list...)
 	}
 	return unsupported("postpone")
 }

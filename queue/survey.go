@@ -41,14 +41,16 @@ type Destination struct {
 	// Oldest is the arrival of the message with the lowest id.
 	Oldest time.Time
 
-	// Postponed is until when the destination is postponed; zero where it is not.
+	// Postponed is until when the destination is postponed for everybody, and
+	// Reason why; zero where it is not.
 	Postponed time.Time
+	Reason    string
 }
 
 // Totals counts what q holds. It answers errors.ErrUnsupported for a queue that
 // is no Surveyor.
 func Totals(ctx context.Context, q Queue) (Total, error) {
-	if s, ok := q.(Surveyor); ok {
+	if s, ok := As[Surveyor](q); ok {
 		return s.Total(ctx)
 	}
 	return Total{}, unsupported("total")
@@ -58,7 +60,7 @@ func Totals(ctx context.Context, q Queue) (Total, error) {
 // names, at most max (zero is DefaultMax). It answers errors.ErrUnsupported for
 // a queue that is no Surveyor.
 func Survey(ctx context.Context, q Queue, after string, max int) ([]Destination, error) {
-	if s, ok := q.(Surveyor); ok {
+	if s, ok := As[Surveyor](q); ok {
 		return s.Survey(ctx, after, max)
 	}
 	return nil, unsupported("survey")

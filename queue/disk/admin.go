@@ -33,6 +33,7 @@ func (s *Spool) setHeld(ctx context.Context, id string, held bool) error {
 		if d.Held != held {
 			d.Held = held
 			t.join(s.rewrite(slot, &d, false))
+			t.changes = !held
 		}
 		return nil
 	})
@@ -111,49 +112,134 @@ func (t *ticket) join(other *ticket) {
 }
 
 // Flush makes deliveries due at once.
-func (s *Spool) Flush(ctx context.Context, now time.Time, what queue.Selection) (int, error) {
+func (s *Spool) Flush(ctx context.Context, now time.Time, what ...queue.Selection) (int, error) {
 	if err := s.begin(ctx); err != nil {
 		return 0, err
 	}
 	defer s.end()
-	r := record.Flush{Since: now.Round(0), Destination: what.Destination}
+	var list []record.Flush
 	s.mu.Lock()
-	if what.Message != "" {
-		number, ok := parseID(what.Message)
-		if !ok || !s.index.Has(number) {
-			s.mu.Unlock()
-			return 0, queue.ErrNotFound
+	for i := range what {
+		r := record.Flush{Since: now.Round(0), Destination: what[i].Destination}
+		if what[i].Message != "" {
+			number, ok := parseID(what[i].Message)
+			if !ok || !s.index.Has(number) {
+				s.mu.Unlock()
+				return 0, queue.ErrNotFound
+			}
+			r.Message = number
 		}
-		r.Message = number
+		if len(r.Destination) <= maxName { // else nothing waits for it
+			list = append(list, r)
+		}
 	}
-	if len(what.Destination) > maxName { // nothing waits for it
-		s.mu.Unlock()
-		return 0, nil
-	}
-	f, n := frame{}, 0
-	f.Kind, f.Head = record.KindFlush, r.Append(nil)
-	t := &ticket{frames: []frame{f}, apply: func(g *segment, _ []uint32) {
-		g.passing = true
-		n = s.index.Flush(index.Micros(r.Since), r.Message, r.Destination)
-	}}
-	for _, name := range s.index.PostponedOf(r.Message, r.Destination) {
-		t.join(s.postpone(name, time.Time{}))
+	list = s.distinct(list)
+	s.index.At(now)
+	n := 0
+	t := &ticket{changes: true}
+	lifted := map[string]bool{}
+	for i := range list {
+		t.join(s.flush(&list[i], &n))
+		for _, name := range s.index.PostponedOf(list[i].Message, list[i].Destination) {
+			if !lifted[name] {
+				lifted[name] = true
+				t.join(s.postpone(queue.Postponement{Destination: name}))
+			}
+		}
 	}
 	err := s.pass(t)
 	return n, err
 }
 
-// Postpone keeps a destination's deliveries back.
-func (s *Spool) Postpone(ctx context.Context, _ time.Time, destination string, until time.Time) error {
+// distinct splits selections so that no delivery is named twice. The lock is held.
+func (s *Spool) distinct(list []record.Flush) []record.Flush {
+	if len(list) < 2 {
+		return list
+	}
+	type names struct {
+		message     uint64
+		destination string
+	}
+	var (
+		split []record.Flush
+		known = map[names]bool{}
+	)
+	add := func(r record.Flush) {
+		if n := (names{r.Message, r.Destination}); !known[n] {
+			known[n] = true
+			split = append(split, r)
+		}
+	}
+	for _, r := range list { // those that name most come first
+		if r.Message == 0 && r.Destination == "" {
+			return []record.Flush{r}
+		}
+		if r.Message == 0 {
+			add(r)
+		}
+	}
+	for _, r := range list {
+		if r.Message == 0 {
+			continue
+		}
+		for _, slot := range s.index.Slots(r.Message) {
+			name := s.index.Get(slot).Destination
+			if (r.Destination == "" || r.Destination == name) && !known[names{0, name}] {
+				add(record.Flush{Since: r.Since, Message: r.Message, Destination: name})
+			}
+		}
+	}
+	return split
+}
+
+// flush makes the ticket of one selection.
+func (s *Spool) flush(r *record.Flush, n *int) *ticket {
+	f := frame{}
+	f.Kind, f.Head = record.KindFlush, r.Append(nil)
+	return &ticket{frames: []frame{f}, apply: func(g *segment, _ []uint32) {
+		g.passing = true
+		*n += s.index.Flush(index.Micros(r.Since), r.Message, r.Destination)
+	}}
+}
+
+// Postpone keeps the deliveries of destinations back. What has an owner is in
+// memory only.
+func (s *Spool) Postpone(ctx context.Context, now time.Time, list ...queue.Postponement) error {
 	if err := s.begin(ctx); err != nil {
 		return err
 	}
 	defer s.end()
-	if len(destination) > maxName {
-		return fmt.Errorf("disk: postpone: a destination of %d bytes", len(destination))
+	for i := range list {
+		if n := len(list[i].Destination); n > maxName {
+			return fmt.Errorf("disk: postpone: a destination of %d bytes", n)
+		}
 	}
 	s.mu.Lock()
-	return s.pass(s.postpone(destination, until.Round(0)))
+	s.index.At(now)
+	t := &ticket{}
+	for _, p := range list {
+		p = p.Bounded()
+		p.Until = p.Until.Round(0)
+		t.changes = t.changes || p.Until.IsZero()
+		switch {
+		case p.Owner == "":
+			t.join(s.postpone(p))
+		case !p.Until.IsZero():
+			s.index.Park(p.Owner, p.Destination, p.Until)
+		case p.Destination == "":
+			s.index.UnparkAll(p.Owner)
+		default:
+			s.index.Unpark(p.Owner, p.Destination)
+		}
+	}
+	if len(t.frames) > 0 {
+		return s.pass(t)
+	}
+	s.mu.Unlock()
+	if t.changes {
+		s.changes.Add()
+	}
+	return nil
 }
 
 // pass writes a ticket that a later one may undo, and returns when the index has
@@ -169,13 +255,15 @@ func (s *Spool) pass(t *ticket) error {
 	return err
 }
 
-func (s *Spool) postpone(destination string, until time.Time) *ticket {
-	r := record.Destination{Name: destination, Postponed: until}
+func (s *Spool) postpone(p queue.Postponement) *ticket {
+	r := record.Destination{Name: p.Destination, Postponed: p.Until, Reason: p.Reason}
 	f := frame{}
 	f.Kind, f.Head = record.KindDestination, r.Append(nil)
 	return &ticket{frames: []frame{f}, apply: func(g *segment, at []uint32) {
 		g.cost += index.SmallCost
 		g.passing = true
-		s.index.Postpone(index.Postponement{Name: destination, Until: until, Record: g.place(at[0])})
+		s.index.Postpone(index.Postponement{
+			Name: p.Destination, Until: p.Until, Reason: p.Reason, Record: g.place(at[0]),
+		})
 	}}
 }

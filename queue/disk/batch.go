@@ -10,6 +10,7 @@ import (
 type ticket struct {
 	frames  []frame
 	durable bool // to be saved before whoever wrote it goes on
+	changes bool // to be told to those who wait for more mail
 
 	// apply changes the index as the frames say, which begin at these offsets
 	// of the segment. It is called in the order of the log, with the lock held,
@@ -109,9 +110,14 @@ func (s *Spool) apply(b *batch, durable bool) {
 	if b.failed != nil || durable && b.err != nil {
 		return
 	}
+	changes := false
 	for _, t := range b.tickets {
 		if t.durable == durable && t.apply != nil {
 			t.apply(s.current, t.at)
+			changes = changes || t.changes
 		}
+	}
+	if changes {
+		s.changes.Add()
 	}
 }

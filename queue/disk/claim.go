@@ -19,10 +19,9 @@ type claimed struct {
 
 // pick is a delivery that a claim has leased and not read yet.
 type pick struct {
-	slot        index.Slot
-	entry       index.Entry
-	lease       queue.Lease
-	interrupted bool
+	slot  index.Slot
+	entry index.Entry
+	lease queue.Lease
 }
 
 // Claim leases what is due.
@@ -31,37 +30,17 @@ func (s *Spool) Claim(ctx context.Context, now time.Time, want queue.ClaimOption
 		return queue.Claimed{}, err
 	}
 	defer s.end()
-	var found queue.Claimed
+	found := queue.Claimed{Seen: s.changes.Count()}
 	picks, next, err := s.pick(now.Round(0), want.WithDefaults())
 	if err != nil {
 		return found, err
 	}
 	found.Next = next
-	once := atMostOnce(picks)
-	if err := s.acquire(ctx, once); err != nil {
-		s.giveUp(picks)
-		return queue.Claimed{}, err
-	}
-	defer s.release(once)
 	if err := s.readPicks(now, picks, &found); err != nil {
 		s.giveUp(picks)
 		return queue.Claimed{}, err
 	}
-	if err := s.mark(once); err != nil {
-		s.giveUp(picks)
-		return queue.Claimed{}, err
-	}
 	return found, nil
-}
-
-// atMostOnce returns the deliveries whose claim must be recorded.
-func atMostOnce(picks []pick) (slots []index.Slot) {
-	for i := range picks {
-		if picks[i].entry.Flags&(index.AtMostOnce|index.Claimed) == index.AtMostOnce {
-			slots = append(slots, picks[i].slot)
-		}
-	}
-	return slots
 }
 
 // readPicks reads leased deliveries into what the claim returns. Those for which
@@ -100,16 +79,14 @@ func (s *Spool) pick(now time.Time, want queue.ClaimOptions) ([]pick, time.Time,
 	var picks []pick
 	next, _ := s.index.Claim(now, index.Bounds{
 		Max: want.Max, Destinations: want.Destinations, Except: want.Except,
-		PerDestination: want.PerDestination, PerTenant: want.PerTenant,
+		PerDestination: want.PerDestination, PerTenant: want.PerTenant, Owner: want.Owner,
 	}, func(slot index.Slot) {
 		e := s.index.Get(slot)
-		_, _, _, before := s.index.Leased(slot)
 		s.lastToken++
 		p := pick{slot: slot, entry: e, lease: queue.Lease{
 			Message: formatID(e.Message), Destination: e.Destination,
 			Token: s.lastToken, Until: now.Add(want.Lease),
 		}}
-		p.interrupted = e.Flags&index.AtMostOnce != 0 && (before || e.Flags&index.Claimed != 0)
 		s.index.Lease(slot, p.lease.Token, p.lease.Until, &claimed{})
 		picks = append(picks, p)
 	})
@@ -161,31 +138,6 @@ func (s *Spool) leased(slot index.Slot) *claimed {
 	return nil
 }
 
-// mark records that deliveries with AtMostOnce are about to be handed out. They
-// have been acquired.
-func (s *Spool) mark(slots []index.Slot) error {
-	var tickets []*ticket
-	s.mu.Lock()
-	for _, slot := range slots {
-		c := s.leased(slot)
-		if c == nil {
-			continue // unreadable or dropped
-		}
-		d := c.record
-		d.Claimed = true
-		t := s.rewrite(slot, &d, false)
-		t.durable = true
-		s.line.enqueue(t)
-		tickets = append(tickets, t)
-	}
-	s.mu.Unlock()
-	var err error
-	for _, t := range tickets {
-		err = errors.Join(err, s.wait(t))
-	}
-	return err
-}
-
 // rewrite makes a ticket that replaces a delivery's record. The delivery must
 // have been acquired. When it is due changes only where it is rescheduled: a
 // Flush may come in between. The lock is held.
@@ -210,7 +162,7 @@ func (s *Spool) rewrite(slot index.Slot, d *record.Delivery, rescheduled bool) *
 func deliveryOf(p *pick, d *record.Delivery, m *record.Message) queue.Delivery {
 	out := queue.Delivery{
 		Lease: p.lease, Message: m.Envelope, Size: int64(m.Size), Due: d.Due,
-		Warned: d.Warned, Interrupted: p.interrupted,
+		Warned: d.Warned, Interrupted: d.Marked,
 		States: make([]queue.State, len(d.Recipients)),
 	}
 	out.Message.ID = p.lease.Message
@@ -219,23 +171,4 @@ func deliveryOf(p *pick, d *record.Delivery, m *record.Message) queue.Delivery {
 		out.Message.Recipients[i], out.States[i] = d.Recipients[i].Recipient, d.Recipients[i].State
 	}
 	return out
-}
-
-// Extend moves the end of a lease.
-func (s *Spool) Extend(ctx context.Context, now time.Time, l queue.Lease, d time.Duration) (queue.Lease, error) {
-	if err := s.begin(ctx); err != nil {
-		return queue.Lease{}, err
-	}
-	defer s.end()
-	number, ok := parseID(l.Message)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	slot, found := s.index.Find(number, l.Destination)
-	if !ok || !found || !s.holds(slot, number, l.Token) {
-		return queue.Lease{}, queue.ErrLeaseLost
-	}
-	l.Until = now.Round(0).Add(d)
-	_, _, note, _ := s.index.Leased(slot)
-	s.index.Lease(slot, l.Token, l.Until, note)
-	return l, nil
 }

@@ -123,7 +123,7 @@ func (c *compaction) postponements() error {
 	}
 	defer s.mu.Unlock()
 	for _, p := range s.index.Postponements(c.g.slot, false) {
-		t := s.postpone(p.Name, p.Until)
+		t := s.postpone(queue.Postponement{Destination: p.Name, Until: p.Until, Reason: p.Reason})
 		s.line.enqueue(t)
 		c.tickets = append(c.tickets, t)
 	}

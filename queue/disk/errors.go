@@ -20,8 +20,8 @@ var (
 
 	// ErrFailed: the device failed to save what it was given, so that nobody
 	// knows what it holds. The spool takes nothing more and hands nothing out
-	// until it is opened again. The error wraps the cause too.
-	ErrFailed = errors.New("disk: the device failed; the spool must be opened again")
+	// until it is opened again. The error wraps queue.ErrFailed, and the cause too.
+	ErrFailed = fmt.Errorf("disk: the device failed; the spool must be opened again: %w", queue.ErrFailed)
 )
 
 // failure is ErrFailed with its cause.

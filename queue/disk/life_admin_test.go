@@ -86,7 +86,7 @@ func (l *life) flush() error {
 func (l *life) postponed() error {
 	name := fmt.Sprintf("d%d.example", l.rng.IntN(4))
 	l.flight = []flight{{key: deliveryKey{id: "*"}}}
-	if err := l.s.Postpone(context.Background(), l.now, name, l.now.Add(5*time.Second)); err != nil {
+	if err := l.s.Postpone(context.Background(), l.now, queue.Postponement{Destination: name, Until: l.now.Add(5 * time.Second)}); err != nil {
 		return err
 	}
 	l.flight = nil
@@ -98,12 +98,12 @@ func (l *life) postponements() {
 	for n := range 4 {
 		name := fmt.Sprintf("d%d.example", n)
 		l.s.mu.Lock()
-		until := l.s.index.Postponed(name).String()
+		until, _ := l.s.index.Postponed(name)
 		l.s.mu.Unlock()
 		if v := l.postpone[name]; len(v) == 0 {
-			l.postpone[name] = []string{time.Time{}.String(), until}
-		} else if last(v) != until {
-			l.postpone[name] = append(v, until)
+			l.postpone[name] = []string{time.Time{}.String(), until.String()}
+		} else if last(v) != until.String() {
+			l.postpone[name] = append(v, until.String())
 		}
 	}
 }

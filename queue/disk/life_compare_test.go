@@ -53,7 +53,8 @@ func (l *life) compare() error {
 		}
 	}
 	for name, versions := range l.postpone {
-		until := l.s.index.Postponed(name).String()
+		at, _ := l.s.index.Postponed(name)
+		until := at.String()
 		if !slices.Contains(versions, until) && len(l.flight) == 0 && !l.over(name, until) {
 			return fmt.Errorf("%s is postponed until %s, want one of %q", name, until, versions)
 		}
@@ -79,8 +80,8 @@ func (l *life) allowed(k deliveryKey, versions []string, have string) bool {
 	if slices.Contains(versions, have) || have != "" && slices.Contains(versions, unseen) || l.inFlight(k) {
 		return true
 	}
-	claimed := len(l.flight) > 0 && l.flight[0].claim
-	return claimed && slices.Contains(versions, strings.Replace(have, "claimed=true", "claimed=false", 1))
+	marking := len(l.flight) > 0 && l.flight[0].mark
+	return marking && slices.Contains(versions, strings.Replace(have, "marked=true", "marked=false", 1))
 }
 
 // inFlight reports whether the call under way may have changed a delivery.

@@ -43,7 +43,7 @@ type flight struct {
 	content      string // of the message that may be there, "" for none
 	destinations int
 	key          deliveryKey // of the delivery settled with it
-	claim        bool        // any delivery may have been marked as claimed
+	mark         bool        // any delivery may have been marked
 }
 
 func newLife(seed uint64, o Options) *life {
@@ -78,8 +78,10 @@ func (l *life) step() error {
 	switch n := l.rng.IntN(100); {
 	case n < 28:
 		return l.put()
-	case n < 45:
+	case n < 43:
 		return l.claim()
+	case n < 47:
+		return l.mark()
 	case n < 80:
 		return l.settle()
 	case n < 85:
@@ -215,8 +217,8 @@ func describe(s *Spool, slot index.Slot, number uint64) (string, error) {
 		return "", err
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d %s %v %v held=%v warned=%v claimed=%v %s %d:", d.ID, d.Destination, d.AtOnce,
-		d.Due.UnixMicro(), d.Held, d.Warned, d.Claimed, m.Envelope.From, m.Size)
+	fmt.Fprintf(&b, "%d %s %v %v held=%v warned=%v marked=%v %s %d:", d.ID, d.Destination, d.AtOnce,
+		d.Due.UnixMicro(), d.Held, d.Warned, d.Marked, m.Envelope.From, m.Size)
 	for _, r := range d.Recipients {
 		fmt.Fprintf(&b, " %s/%d/%d/%v/%s", r.Address, r.Index, r.Attempts, r.Outcome, r.Reply.Text)
 	}
@@ -224,29 +226,49 @@ func describe(s *Spool, slot index.Slot, number uint64) (string, error) {
 }
 
 func (l *life) claim() error {
-	l.flight = []flight{{claim: true}}
 	got, err := l.s.Claim(context.Background(), l.now, queue.ClaimOptions{Max: 1 + l.rng.IntN(5), Lease: 10 * time.Second})
 	if err != nil {
 		return err
-	}
-	l.flight = nil
-	once := false
-	for _, d := range got.Deliveries {
-		k := deliveryKey{d.Lease.Message, d.Lease.Destination}
-		if d.Message.Guarantee == queue.AtMostOnce {
-			if v := l.version(k); v != last(l.known[k]) {
-				once = true
-				l.become(k, v)
-			}
-		}
-	}
-	if once {
-		l.saved()
 	}
 	l.claims = append(l.claims, got.Deliveries...)
 	if len(got.Unreadable) > 0 { // the others were handed out all the same
 		return fmt.Errorf("unreadable: %w", got.Unreadable[0].Err)
 	}
+	return nil
+}
+
+// mark marks what is claimed and to be sent at most once, all of it or one.
+func (l *life) mark() error {
+	var leases []queue.Lease
+	for _, d := range l.claims {
+		if d.Message.Guarantee == queue.AtMostOnce {
+			leases = append(leases, d.Lease)
+		}
+	}
+	if len(leases) == 0 {
+		return nil
+	}
+	if l.rng.IntN(2) == 0 {
+		i := l.rng.IntN(len(leases))
+		leases = leases[i : i+1]
+	}
+	l.flight = []flight{{mark: true}}
+	err := l.s.Mark(context.Background(), leases)
+	if errors.Is(err, queue.ErrLeaseLost) {
+		l.flight = nil
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	l.flight = nil
+	for _, lease := range leases {
+		k := deliveryKey{lease.Message, lease.Destination}
+		if v := l.version(k); v != last(l.known[k]) {
+			l.become(k, v)
+		}
+	}
+	l.saved()
 	return nil
 }
 

@@ -137,7 +137,8 @@ func (s *Spool) showDelivery(
 func (s *Spool) waiting(slot index.Slot, d *record.Delivery) []shownRecipient {
 	s.mu.Lock()
 	_, _, _, leased := s.index.Leased(slot)
-	next := s.index.Postponed(d.Destination)
+	postponed, reason := s.index.Postponed(d.Destination)
+	next := postponed
 	s.mu.Unlock()
 	if !d.AtOnce && d.Due.After(next) {
 		next = d.Due
@@ -147,6 +148,7 @@ func (s *Spool) waiting(slot index.Slot, d *record.Delivery) []shownRecipient {
 		r := &d.Recipients[i]
 		list[i] = shownRecipient{r.Recipient, queue.Waiting{
 			State: r.State, Destination: d.Destination, Next: next, Leased: leased,
+			Postponed: postponed, Reason: reason,
 		}}
 	}
 	return list
@@ -184,7 +186,7 @@ func (s *Spool) Survey(ctx context.Context, after string, most int) ([]queue.Des
 	for i, c := range counts {
 		list[i] = queue.Destination{
 			Name: c.Name, Deliveries: c.Deliveries, Held: c.Held, Leased: c.Leased,
-			Bytes: c.Bytes, Oldest: s.arrival(numbers[i]), Postponed: c.Postponed,
+			Bytes: c.Bytes, Oldest: s.arrival(numbers[i]), Postponed: c.Postponed, Reason: c.Reason,
 		}
 	}
 	return list, nil

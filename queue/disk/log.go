@@ -214,6 +214,7 @@ func (s *Spool) fail(cause error) error {
 	if s.failure == nil {
 		s.failure = failure(cause)
 		s.failing.Store(true)
+		s.changes.Add() // for those who wait
 	}
 	return s.failure
 }

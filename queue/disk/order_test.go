@@ -81,12 +81,14 @@ func TestPostponeWhileItsSegmentIsGivenUp(t *testing.T) {
 		m := &queue.Message{Content: queue.String("text"), Recipients: []queue.Recipient{{Address: "a@" + name}}}
 		_, err := s.Put(ctx, now, m)
 		must(t, err)
-		must(t, s.Postpone(ctx, now, name, now.Add(time.Hour)))
+		must(t, s.Postpone(ctx, now, queue.Postponement{Destination: name, Until: now.Add(time.Hour)}))
 		old := s.current
 		s.rollNow = true
 		mustPut(t, s)
 		must(t, s.takeCheckpoint(ctx)) // or compact would begin with it
-		postpone := func() { must(t, s.Postpone(ctx, now, name, now.Add(2*time.Hour))) }
+		postpone := func() {
+			must(t, s.Postpone(ctx, now, queue.Postponement{Destination: name, Until: now.Add(2 * time.Hour)}))
+		}
 		compact := func() { must(t, s.compact(ctx, old)) }
 		if first {
 			behindASync(t, fs, s, postpone, compact)

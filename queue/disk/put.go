@@ -77,7 +77,7 @@ func (s *Spool) putDraft(ctx context.Context, now time.Time, d *draft) error {
 		defer s.freeKeys(drafts)
 	}
 	t := d.ticket.init()
-	t.durable = true
+	t.durable, t.changes = true, true
 	if !d.keyed {
 		t.draft = d
 	}
@@ -298,9 +298,9 @@ func entryOf(r *record.Delivery) index.Entry {
 		Message: r.ID, Destination: r.Destination, Tenant: r.Tenant, Priority: r.Priority,
 		AtOnce: r.AtOnce, Since: index.Micros(r.Due), Size: r.Size,
 	}
-	for i, on := range [...]bool{r.Held, r.AtMostOnce, r.Claimed, r.InFile} {
+	for i, on := range [...]bool{r.Held, r.AtMostOnce, r.Marked, r.InFile} {
 		if on {
-			e.Flags |= [...]index.Flags{index.Held, index.AtMostOnce, index.Claimed, index.InFile}[i]
+			e.Flags |= [...]index.Flags{index.Held, index.AtMostOnce, index.Marked, index.InFile}[i]
 		}
 	}
 	return e

@@ -78,7 +78,7 @@ func amend(d *record.Delivery, e *index.Entry) {
 		d.Due = time.UnixMicro(e.Since).UTC()
 	}
 	d.Held = e.Flags&index.Held != 0
-	d.Claimed = e.Flags&index.Claimed != 0
+	d.Marked = e.Flags&index.Marked != 0
 }
 
 // readMessage reads the record of a delivery's message. The caller unpins the

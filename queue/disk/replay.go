@@ -141,7 +141,7 @@ func (r *replayer) destination(f *record.Located) error {
 	}
 	r.g.cost += index.SmallCost
 	r.g.passing = true
-	r.s.index.Postpone(index.Postponement{Name: d.Name, Until: d.Postponed, Record: r.g.place(uint32(f.From))})
+	r.s.index.Postpone(index.Postponement{Name: d.Name, Until: d.Postponed, Reason: d.Reason, Record: r.g.place(uint32(f.From))})
 	return nil
 }
 

@@ -148,7 +148,7 @@ func (l *loader) rows() error {
 	}
 	for _, d := range l.destinations {
 		if g := l.slots[d.Slot]; !d.Until.IsZero() && g != nil {
-			s.index.Postpone(index.Postponement{Name: d.Name, Until: d.Until, Record: g.place(d.Offset)})
+			s.index.Postpone(index.Postponement{Name: d.Name, Until: d.Until, Reason: d.Reason, Record: g.place(d.Offset)})
 		}
 	}
 	return l.each(func(t *record.Table) error {

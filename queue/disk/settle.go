@@ -164,13 +164,8 @@ func (c *settling) find() (read bool) {
 // slot is the delivery of a settlement whose lease is not lost. The lock is
 // held.
 func (c *settling) slot(i int) (index.Slot, bool) {
-	l := &c.batch[i].Lease
-	number, ok := parseID(l.Message)
-	if !ok {
-		return 0, false
-	}
-	slot, found := c.s.index.Find(number, l.Destination)
-	return slot, found && c.s.holds(slot, number, l.Token) && !c.done[slot]
+	slot, ok := c.s.slotOf(&c.batch[i].Lease)
+	return slot, ok && !c.done[slot]
 }
 
 // load reads the records that the leases do not have.
@@ -237,7 +232,7 @@ func (c *settling) settle(i int) error {
 		return err
 	}
 	s.limits.fitReplies(d.Recipients)
-	d.Claimed = false
+	d.Marked = false
 	d.Warned = d.Warned || b.Warned
 	d.Due, d.AtOnce = b.NotBefore.Round(0), b.NotBefore.IsZero()
 	if d.AtOnce {
@@ -249,7 +244,7 @@ func (c *settling) settle(i int) error {
 		c.settled[i].Created = append(c.settled[i].Created, formatID(f.number))
 		if !f.duplicate {
 			s.encode(c.now, f, t)
-			t.durable = true
+			t.durable, t.changes = true, true
 		}
 	}
 	c.settledNow(slot)
@@ -274,9 +269,10 @@ func (c *settling) giveBack(slot index.Slot, e index.Entry, b *queue.Settlement)
 	if e.AtOnce {
 		e.Since = index.Micros(c.now)
 	}
-	e.Flags &^= index.Claimed
+	e.Flags &^= index.Marked
 	c.s.index.Set(&e)
 	c.s.index.Unlease(slot)
+	c.s.changes.Add()
 	c.settledNow(slot)
 }
 
@@ -317,6 +313,7 @@ func (s *Spool) outcome(slot index.Slot, d *record.Delivery) *ticket {
 		return t
 	}
 	t := s.rewrite(slot, d, true)
+	t.changes = true
 	stay := t.apply
 	t.apply = func(g *segment, at []uint32) {
 		stay(g, at)

@@ -65,6 +65,7 @@ type Spool struct {
 	nextMessage atomic.Uint64 // its number
 	failing     atomic.Bool   // failure is set
 	line        line          // what is to be written
+	changes     queue.Changes // for Wait
 
 	calls   atomic.Int64  // under way
 	closing atomic.Bool   // no further call is let in
@@ -118,6 +119,7 @@ var (
 	_ queue.Flusher   = (*Spool)(nil)
 	_ queue.Postponer = (*Spool)(nil)
 	_ queue.Surveyor  = (*Spool)(nil)
+	_ queue.Waiter    = (*Spool)(nil)
 	_ io.Closer       = (*Spool)(nil)
 )
 
@@ -204,6 +206,10 @@ func (s *Spool) begin(ctx context.Context) error {
 		s.end()
 		return queue.ErrClosed
 	}
+	if s.failing.Load() {
+		s.end()
+		return s.failed()
+	}
 	return nil
 }
 
@@ -233,6 +239,7 @@ func (s *Spool) Close() error {
 		s.background.Done()
 	}
 	s.mu.Unlock()
+	s.changes.Add() // for those who wait
 	s.stop()
 	for s.calls.Load() > 0 {
 		<-s.idle
@@ -255,6 +262,22 @@ func (s *Spool) closeFiles() {
 			_ = g.file.Close()
 		}
 	}
+}
+
+// Wait returns when something has changed since a claim.
+func (s *Spool) Wait(ctx context.Context, seen uint64) error {
+	if err := s.begin(ctx); err != nil {
+		return err
+	}
+	s.end() // Close does not wait for it
+	if err := s.changes.Wait(ctx, seen); err != nil {
+		return err
+	}
+	if err := s.begin(ctx); err != nil {
+		return err
+	}
+	s.end()
+	return nil
 }
 
 // acquire waits until none of a message's deliveries is being changed by

@@ -26,6 +26,9 @@ func (q *Queue) setHeld(ctx context.Context, id string, held bool) error {
 		return nil
 	}
 	e.held = held
+	if !held {
+		q.changes.Add()
+	}
 	for d := range e.pending() {
 		q.displace(d)
 		q.place(d)
@@ -62,62 +65,87 @@ func (q *Queue) Drop(ctx context.Context, id string) error {
 
 // Flush makes deliveries due at once. A selection without a message goes through
 // the whole queue.
-func (q *Queue) Flush(ctx context.Context, now time.Time, what queue.Selection) (int, error) {
+func (q *Queue) Flush(ctx context.Context, now time.Time, what ...queue.Selection) (int, error) {
 	if err := q.begin(ctx); err != nil {
 		return 0, err
 	}
 	defer q.mu.Unlock()
-	now = now.Round(0)
-	if what.Message != "" {
-		e, ok := q.entries[what.Message]
-		if !ok {
+	for i := range what {
+		if _, ok := q.entries[what[i].Message]; !ok && what[i].Message != "" {
 			return 0, queue.ErrNotFound
 		}
-		n := 0
-		for d := range e.pending() {
-			n += q.flush(now, d, what)
+	}
+	flushed := make(map[*delivery]bool)
+	for i := range what {
+		q.flush(now.Round(0), &what[i], flushed)
+	}
+	q.changes.Add()
+	return len(flushed), nil
+}
+
+// flush does what one selection says, and adds the deliveries that it names.
+func (q *Queue) flush(now time.Time, what *queue.Selection, flushed map[*delivery]bool) {
+	if what.Message != "" {
+		for d := range q.entries[what.Message].pending() {
+			q.flushOne(now, d, what, flushed)
 		}
-		return n, nil
+		return
 	}
 	for name, d := range q.destinations {
 		if what.Destination == "" || name == what.Destination {
-			q.postpone(d, time.Time{})
+			q.postpone(d, queue.Postponement{})
 		}
 	}
-	n := 0
 	for _, d := range q.deliveries {
-		n += q.flush(now, d, what)
+		q.flushOne(now, d, what, flushed)
 	}
-	return n, nil
 }
 
-// flush makes one delivery due and returns how many that was.
-func (q *Queue) flush(now time.Time, d *delivery, what queue.Selection) int {
+func (q *Queue) flushOne(now time.Time, d *delivery, what *queue.Selection, flushed map[*delivery]bool) {
 	if what.Destination != "" && d.destination.name != what.Destination {
-		return 0
+		return
 	}
-	q.postpone(d.destination, time.Time{})
+	q.postpone(d.destination, queue.Postponement{})
 	if d.entry.held || d.leased {
-		return 0
+		return
 	}
 	if d.notBefore.After(now) {
 		q.displace(d)
 		d.schedule(now, time.Time{})
 		q.place(d)
 	}
-	return 1
+	flushed[d] = true
 }
 
-// Postpone keeps a destination's deliveries back.
-func (q *Queue) Postpone(ctx context.Context, _ time.Time, destination string, until time.Time) error {
+// Postpone keeps the deliveries of destinations back.
+func (q *Queue) Postpone(ctx context.Context, _ time.Time, list ...queue.Postponement) error {
 	if err := q.begin(ctx); err != nil {
 		return err
 	}
 	defer q.mu.Unlock()
-	q.postpone(q.destination(destination), until.Round(0))
+	lifted := false
+	for _, p := range list {
+		p = p.Bounded()
+		p.Until = p.Until.Round(0)
+		lifted = lifted || p.Until.IsZero()
+		switch {
+		case p.Owner == "":
+			q.postpone(q.destination(p.Destination), p)
+		case !p.Until.IsZero():
+			q.park(p)
+		case p.Destination == "":
+			q.liftAll(p.Owner)
+		default:
+			q.lift(p.Owner, p.Destination)
+		}
+	}
+	if lifted {
+		q.changes.Add()
+	}
 	return nil
 }
 
-func (q *Queue) postpone(d *destination, until time.Time) {
-	q.rank(d, func() { d.postponed = until })
+// postpone postpones a destination for everybody.
+func (q *Queue) postpone(d *destination, p queue.Postponement) {
+	q.rank(d, func() { d.postponed, d.reason = p.Until, p.Reason })
 }

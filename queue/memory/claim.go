@@ -15,6 +15,7 @@ func (q *Queue) Claim(ctx context.Context, now time.Time, want queue.ClaimOption
 	}
 	defer q.mu.Unlock()
 	now = now.Round(0)
+	seen := q.changes.Count()
 	q.wakeUp(now)
 	r := newRound(q, now, want.WithDefaults())
 	for d := r.pick(); d != nil; d = r.pick() {
@@ -26,15 +27,13 @@ func (q *Queue) Claim(ctx context.Context, now time.Time, want queue.ClaimOption
 		r.found.Deliveries = append(r.found.Deliveries, q.lease(d, now, r.want.Lease))
 	}
 	r.end()
+	r.found.Seen = seen
 	return r.found, nil
 }
 
 // lease hands a delivery out.
 func (q *Queue) lease(d *delivery, now time.Time, length time.Duration) queue.Delivery {
 	e := d.entry
-	if d.leased && e.message.Guarantee == queue.AtMostOnce {
-		d.interrupted = true
-	}
 	q.lastToken++
 	d.leased, d.token, d.until = true, q.lastToken, now.Add(length)
 	q.place(d)
@@ -48,7 +47,7 @@ func (q *Queue) lease(d *delivery, now time.Time, length time.Duration) queue.De
 		Size:        e.content.Size(),
 		Due:         d.due,
 		Warned:      d.warned,
-		Interrupted: d.interrupted,
+		Interrupted: d.marked,
 	}
 }
 
@@ -64,6 +63,7 @@ type round struct {
 	perDest map[*destination]int
 	perUser map[string]int
 
+	bit     owners               // of who claims
 	named   sorted[*destination] // the destinations asked for, where any are
 	aside   []*destination       // those that have nothing more to give
 	skipped []*delivery          // due, and over a bound
@@ -74,15 +74,20 @@ func newRound(q *Queue, now time.Time, want queue.ClaimOptions) *round {
 		q: q, now: now, want: want,
 		perDest: make(map[*destination]int),
 		perUser: make(map[string]int),
+		bit:     q.parking.bit(want.Owner),
 	}
 	r.except = make(map[string]bool, len(want.Except))
 	for _, name := range want.Except {
 		r.except[name] = true
 	}
-	r.named.before = q.active.before
+	r.named.before = firstBefore
 	for _, name := range want.Destinations {
-		if d := q.destinations[name]; d != nil && d.in == &q.active {
-			q.active.remove(d)
+		d := q.destinations[name]
+		if d == nil || d.in == &r.named || d.parkedBy&r.bit != 0 {
+			continue
+		}
+		if d.in != nil && d.in != &q.asleep {
+			d.in.remove(d)
 			r.named.add(d)
 			d.in = &r.named
 		}
@@ -90,18 +95,27 @@ func newRound(q *Queue, now time.Time, want queue.ClaimOptions) *round {
 	return r
 }
 
-// from is the heap of the destinations to choose from.
-func (r *round) from() *sorted[*destination] {
+// best is the destination whose first delivery comes next in order, nil where
+// nothing is due.
+func (r *round) best() *destination {
 	if len(r.want.Destinations) > 0 {
-		return &r.named
+		if r.named.empty() {
+			return nil
+		}
+		return r.named.first()
 	}
-	return &r.q.active
+	var best *destination
+	for by, from := range r.q.active {
+		if by&r.bit == 0 && !from.empty() && (best == nil || firstBefore(from.first(), best)) {
+			best = from.first()
+		}
+	}
+	return best
 }
 
 // pick takes the next delivery in order out of its heap; nil where there is none.
 func (r *round) pick() *delivery {
-	for from := r.from(); !from.empty(); {
-		dest := from.first()
+	for dest := r.best(); dest != nil; dest = r.best() {
 		d := dest.ready.first()
 		user := d.entry.message.Tenant
 		switch {
@@ -160,7 +174,7 @@ func (r *round) end() {
 	for _, d := range r.skipped {
 		r.q.ready(d)
 	}
-	r.found.Next = r.q.next()
+	r.found.Next = r.q.next(r.want.Owner)
 	if r.more {
 		r.found.Next = r.now
 	}

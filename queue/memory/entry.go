@@ -27,10 +27,10 @@ type delivery struct {
 	notBefore   time.Time     // zero is due at once
 	warned      bool
 
-	leased      bool // claimed and not settled since
-	interrupted bool // claimed again while leased
-	token       uint64
-	until       time.Time
+	leased bool // claimed and not settled since
+	marked bool // about to be sent, and not settled since
+	token  uint64
+	until  time.Time
 
 	in *sorted[*delivery] // the heap it lies in: ready, waiting or none
 	at int
@@ -53,13 +53,15 @@ func (d *delivery) schedule(now, notBefore time.Time) {
 	}
 }
 
+// rank is since when the delivery counts as due, its priority included.
+func (d *delivery) rank() time.Time {
+	return d.due.Add(-time.Duration(d.entry.message.Priority) * queue.PriorityStep)
+}
+
 // before is the order of claims.
 func (d *delivery) before(o *delivery) bool {
-	if p, q := d.entry.message.Priority, o.entry.message.Priority; p != q {
-		return p > q
-	}
-	if !d.due.Equal(o.due) {
-		return d.due.Before(o.due)
+	if a, b := d.rank(), o.rank(); !a.Equal(b) {
+		return a.Before(b)
 	}
 	if d.entry != o.entry {
 		return d.entry.message.ID < o.entry.message.ID
@@ -97,6 +99,7 @@ func (q *Queue) add(now time.Time, f draft) string {
 		q.deliveries[pair{m.ID, part.Destination}] = d
 		q.place(d)
 	}
+	q.changes.Add()
 	return m.ID
 }
 

@@ -56,6 +56,7 @@ func (e *entry) show() queue.Entry {
 		for _, s := range d.states {
 			shown.Waiting = append(shown.Waiting, queue.Waiting{
 				State: s, Destination: d.destination.name, Next: next, Leased: d.leased,
+				Postponed: d.destination.postponed, Reason: d.destination.reason,
 			})
 		}
 	}

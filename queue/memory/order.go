@@ -5,13 +5,15 @@ import "time"
 // destination is the deliveries to one domain.
 type destination struct {
 	name      string
-	postponed time.Time // zero where it is not
+	postponed time.Time // for everybody; zero where it is not
+	reason    string
+	parkedBy  owners
 
 	count int   // deliveries, wherever they are
 	bytes int64 // the content of their messages
 
 	ready sorted[*delivery]     // those that are due, by the order of claims
-	in    *sorted[*destination] // the heap it lies in: active, asleep or none
+	in    *sorted[*destination] // the heap it lies in: one of active, asleep or none
 	at    int
 }
 
@@ -21,9 +23,22 @@ func (d *delivery) place() *int    { return &d.at }
 // newOrder sets up the heaps of an empty queue.
 func (q *Queue) newOrder() {
 	q.waiting.before = func(a, b *delivery) bool { return a.wake().Before(b.wake()) }
-	q.active.before = func(a, b *destination) bool { return a.ready.first().before(b.ready.first()) }
+	q.active = make(map[owners]*activeHeap)
 	q.asleep.before = func(a, b *destination) bool { return a.postponed.Before(b.postponed) }
 }
+
+// activeOf is the heap of the destinations with something due that some owners, and
+// no others, have postponed for themselves.
+func (q *Queue) activeOf(by owners) *activeHeap {
+	h := q.active[by]
+	if h == nil {
+		h = &activeHeap{before: firstBefore}
+		q.active[by] = h
+	}
+	return h
+}
+
+func firstBefore(a, b *destination) bool { return a.ready.first().before(b.ready.first()) }
 
 // destination is the destination of that name, made where it is new.
 func (q *Queue) destination(name string) *destination {
@@ -83,8 +98,8 @@ func (q *Queue) rank(d *destination, change func()) {
 	case !d.postponed.IsZero():
 		d.in = &q.asleep
 	case !d.ready.empty():
-		d.in = &q.active
-	case d.count == 0:
+		d.in = q.activeOf(d.parkedBy)
+	case d.count == 0 && d.parkedBy == 0:
 		delete(q.destinations, d.name)
 		return
 	default:
@@ -102,12 +117,14 @@ func (q *Queue) wakeUp(now time.Time) {
 	}
 	for !q.asleep.empty() && !q.asleep.first().postponed.After(now) {
 		d := q.asleep.first()
-		q.rank(d, func() { d.postponed = time.Time{} })
+		q.rank(d, func() { d.postponed, d.reason = time.Time{}, "" })
 	}
+	q.unpark(now)
 }
 
-// next is the earliest time at which wakeUp may find something; zero is never.
-func (q *Queue) next() time.Time {
+// next is the earliest time at which wakeUp may find something for an owner; zero
+// is never.
+func (q *Queue) next(owner string) time.Time {
 	var next time.Time
 	if len(q.deliveries) == 0 {
 		return next
@@ -119,6 +136,9 @@ func (q *Queue) next() time.Time {
 		if t := q.asleep.first().postponed; next.IsZero() || t.Before(next) {
 			next = t
 		}
+	}
+	if t := q.parking.next(owner); !t.IsZero() && (next.IsZero() || t.Before(next)) {
+		next = t
 	}
 	return next
 }

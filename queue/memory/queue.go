@@ -38,10 +38,14 @@ type Queue struct {
 	deliveries   map[pair]*delivery
 	destinations map[string]*destination
 
-	waiting sorted[*delivery]    // not due before a time
-	active  sorted[*destination] // with deliveries that are due
-	asleep  sorted[*destination] // postponed
+	waiting sorted[*delivery]      // not due before a time
+	active  map[owners]*activeHeap // destinations with deliveries that are due, by who parks them
+	asleep  sorted[*destination]   // postponed for everybody
+	parking parking                // for the others
+	changes queue.Changes
 }
+
+type activeHeap = sorted[*destination]
 
 // All that Queue can do.
 var (
@@ -52,6 +56,7 @@ var (
 	_ queue.Flusher   = (*Queue)(nil)
 	_ queue.Postponer = (*Queue)(nil)
 	_ queue.Surveyor  = (*Queue)(nil)
+	_ queue.Waiter    = (*Queue)(nil)
 )
 
 // key is what tells messages with an idempotency key apart, pair deliveries.
@@ -86,7 +91,8 @@ func (q *Queue) Close() error {
 	defer q.mu.Unlock()
 	q.closed = true
 	q.entries, q.keys, q.deliveries, q.destinations, q.ids = nil, nil, nil, nil, idList{}
-	q.waiting.items, q.active.items, q.asleep.items = nil, nil, nil
+	q.waiting.items, q.active, q.asleep.items, q.parking = nil, nil, nil, parking{}
+	q.changes.Add() // for those who wait
 	return nil
 }
 
@@ -109,4 +115,20 @@ func (q *Queue) Open(ctx context.Context, id string) (queue.Content, error) {
 		return nil, queue.ErrNotFound
 	}
 	return e.content, nil
+}
+
+// Wait returns when something has changed since a claim.
+func (q *Queue) Wait(ctx context.Context, seen uint64) error {
+	if err := q.begin(ctx); err != nil {
+		return err
+	}
+	q.mu.Unlock()
+	if err := q.changes.Wait(ctx, seen); err != nil {
+		return err
+	}
+	if err := q.begin(ctx); err != nil {
+		return err
+	}
+	q.mu.Unlock()
+	return nil
 }

@@ -8,23 +8,47 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// Extend moves the end of a lease.
+// Extend moves the ends of leases.
 func (q *Queue) Extend(
-	ctx context.Context, now time.Time, l queue.Lease, length time.Duration,
-) (queue.Lease, error) {
+	ctx context.Context, now time.Time, leases []queue.Lease, length time.Duration,
+) ([]queue.Extended, error) {
 	if err := q.begin(ctx); err != nil {
-		return queue.Lease{}, err
+		return nil, err
 	}
 	defer q.mu.Unlock()
-	d := q.leased(l)
-	if d == nil {
-		return queue.Lease{}, queue.ErrLeaseLost
+	list := make([]queue.Extended, len(leases))
+	for i, l := range leases {
+		d := q.leased(l)
+		if d == nil {
+			list[i].Err = queue.ErrLeaseLost
+			continue
+		}
+		q.displace(d)
+		d.until = now.Round(0).Add(length)
+		q.place(d)
+		l.Until = d.until
+		list[i].Lease = l
 	}
-	q.displace(d)
-	d.until = now.Round(0).Add(length)
-	q.place(d)
-	l.Until = d.until
-	return l, nil
+	return list, nil
+}
+
+// Mark records that deliveries are about to be sent.
+func (q *Queue) Mark(ctx context.Context, leases []queue.Lease) error {
+	if err := q.begin(ctx); err != nil {
+		return err
+	}
+	defer q.mu.Unlock()
+	for _, l := range leases {
+		if q.leased(l) == nil {
+			return queue.ErrLeaseLost
+		}
+	}
+	for _, l := range leases {
+		if d := q.leased(l); d.entry.message.Guarantee == queue.AtMostOnce {
+			d.marked = true
+		}
+	}
+	return nil
 }
 
 // leased is the delivery that a lease is about, nil where the lease is lost.
@@ -81,7 +105,7 @@ func (q *Queue) settle(now time.Time, s *queue.Settlement, drafts []draft) queue
 	}
 	q.displace(d)
 	d.states = states
-	d.leased, d.interrupted = false, false
+	d.leased, d.marked = false, false
 	d.warned = d.warned || s.Warned
 	d.schedule(now, s.NotBefore.Round(0))
 	var done queue.Settled
@@ -96,6 +120,7 @@ func (q *Queue) settle(now time.Time, s *queue.Settlement, drafts []draft) queue
 		q.finish(d)
 	} else {
 		q.place(d)
+		q.changes.Add()
 	}
 	return done
 }

@@ -30,7 +30,7 @@ func (q *Queue) Survey(ctx context.Context, after string, most int) ([]queue.Des
 	for name, d := range q.destinations {
 		if name > after && d.count > 0 {
 			found = append(found, queue.Destination{
-				Name: name, Deliveries: d.count, Bytes: d.bytes, Postponed: d.postponed,
+				Name: name, Deliveries: d.count, Bytes: d.bytes, Postponed: d.postponed, Reason: d.reason,
 			})
 		}
 	}

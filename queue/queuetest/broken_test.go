@@ -22,6 +22,7 @@ type hooked struct {
 	put      func(q *memory.Queue, ctx context.Context, now time.Time, m *queue.Message) (string, error)
 	claim    func(q *memory.Queue, ctx context.Context, now time.Time, want queue.ClaimOptions) (queue.Claimed, error)
 	extend   func(q *memory.Queue, ctx context.Context, now time.Time, l queue.Lease, d time.Duration) (queue.Lease, error)
+	mark     func(q *memory.Queue, ctx context.Context, leases []queue.Lease) error
 	settle   func(q *memory.Queue, ctx context.Context, now time.Time, s queue.Settlement) (queue.Settled, error)
 	batch    func(q *memory.Queue, ctx context.Context, now time.Time, batch []queue.Settlement) ([]queue.Settled, error)
 	open     func(q *memory.Queue, ctx context.Context, id string) (queue.Content, error)
@@ -29,13 +30,18 @@ type hooked struct {
 	show     func(q *memory.Queue, ctx context.Context, id string) (queue.Entry, error)
 	hold     func(q *memory.Queue, ctx context.Context, id string) error
 	drop     func(q *memory.Queue, ctx context.Context, id string) error
-	flush    func(q *memory.Queue, ctx context.Context, now time.Time, what queue.Selection) (int, error)
-	postpone func(q *memory.Queue, ctx context.Context, now time.Time, to string, until time.Time) error
-	survey   func(q *memory.Queue, ctx context.Context, after string, max int) ([]queue.Destination, error)
-	close    func(q *memory.Queue) error
+	flush    func(q *memory.Queue, ctx context.Context, now time.Time, what []queue.Selection) (int, error)
+	postpone func(q *memory.Queue, ctx context.Context, now time.Time, p queue.Postponement) error
+	// postponeAll gets the whole list, postpone each of it.
+	postponeAll func(q *memory.Queue, ctx context.Context, now time.Time, list []queue.Postponement) error
 
-	mu   sync.Mutex // for what a fault remembers
-	lost []string   // messages whose leases a fault has taken away
+	wait   func(ctx context.Context, seen uint64) error
+	survey func(q *memory.Queue, ctx context.Context, after string, max int) ([]queue.Destination, error)
+	close  func(q *memory.Queue) error
+
+	mu     sync.Mutex // for what a fault remembers
+	lost   []string   // messages whose leases a fault has taken away
+	closed bool
 }
 
 func (h *hooked) Put(ctx context.Context, now time.Time, m *queue.Message) (string, error) {
@@ -52,11 +58,39 @@ func (h *hooked) Claim(ctx context.Context, now time.Time, want queue.ClaimOptio
 	return h.Queue.Claim(ctx, now, want)
 }
 
-func (h *hooked) Extend(ctx context.Context, now time.Time, l queue.Lease, d time.Duration) (queue.Lease, error) {
-	if h.extend != nil {
-		return h.extend(h.Queue, ctx, now, l, d)
+// Extend gives the leases one by one to the hook.
+func (h *hooked) Extend(
+	ctx context.Context, now time.Time, leases []queue.Lease, d time.Duration,
+) ([]queue.Extended, error) {
+	if h.extend == nil {
+		return h.Queue.Extend(ctx, now, leases, d)
 	}
-	return h.Queue.Extend(ctx, now, l, d)
+	list := make([]queue.Extended, len(leases))
+	for i, l := range leases {
+		list[i].Lease, list[i].Err = h.extend(h.Queue, ctx, now, l, d)
+		if list[i].Err != nil && !errors.Is(list[i].Err, queue.ErrLeaseLost) {
+			return nil, list[i].Err
+		}
+	}
+	return list, nil
+}
+
+// extendOne extends one lease of the queue beneath.
+func extendOne(
+	q *memory.Queue, ctx context.Context, now time.Time, l queue.Lease, d time.Duration,
+) (queue.Lease, error) {
+	list, err := q.Extend(ctx, now, []queue.Lease{l}, d)
+	if err != nil {
+		return queue.Lease{}, err
+	}
+	return list[0].Lease, list[0].Err
+}
+
+func (h *hooked) Mark(ctx context.Context, leases []queue.Lease) error {
+	if h.mark != nil {
+		return h.mark(h.Queue, ctx, leases)
+	}
+	return h.Queue.Mark(ctx, leases)
 }
 
 // Settle gives the settlements one by one to the hook.
@@ -113,18 +147,34 @@ func (h *hooked) Drop(ctx context.Context, id string) error {
 	return h.Queue.Drop(ctx, id)
 }
 
-func (h *hooked) Flush(ctx context.Context, now time.Time, what queue.Selection) (int, error) {
+func (h *hooked) Flush(ctx context.Context, now time.Time, what ...queue.Selection) (int, error) {
 	if h.flush != nil {
 		return h.flush(h.Queue, ctx, now, what)
 	}
-	return h.Queue.Flush(ctx, now, what)
+	return h.Queue.Flush(ctx, now, what...)
 }
 
-func (h *hooked) Postpone(ctx context.Context, now time.Time, to string, until time.Time) error {
-	if h.postpone != nil {
-		return h.postpone(h.Queue, ctx, now, to, until)
+// Postpone gives the postponements one by one to the hook.
+func (h *hooked) Postpone(ctx context.Context, now time.Time, list ...queue.Postponement) error {
+	if h.postponeAll != nil {
+		return h.postponeAll(h.Queue, ctx, now, list)
 	}
-	return h.Queue.Postpone(ctx, now, to, until)
+	if h.postpone == nil {
+		return h.Queue.Postpone(ctx, now, list...)
+	}
+	for _, p := range list {
+		if err := h.postpone(h.Queue, ctx, now, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (h *hooked) Wait(ctx context.Context, seen uint64) error {
+	if h.wait != nil {
+		return h.wait(ctx, seen)
+	}
+	return h.Queue.Wait(ctx, seen)
 }
 
 func (h *hooked) Survey(ctx context.Context, after string, max int) ([]queue.Destination, error) {
@@ -153,7 +203,7 @@ func (h *hooked) extendUnlessLost(
 	if slices.Contains(h.lost, l.Message) {
 		return queue.Lease{}, queue.ErrLeaseLost
 	}
-	return q.Extend(ctx, now, l, d)
+	return extendOne(q, ctx, now, l, d)
 }
 
 func (h *hooked) settleUnlessLost(
@@ -180,7 +230,9 @@ func broken(hook func(h *hooked)) queuetest.Subject {
 		return func() (*queuetest.Instance, error) {
 			h := &hooked{Queue: &memory.Queue{MaxMessages: bound}}
 			hook(h)
-			return &queuetest.Instance{Queue: h}, nil
+			in := &queuetest.Instance{Queue: h}
+			in.Share = func() (queue.Queue, func(), error) { return h, func() {}, nil }
+			return in, nil
 		}
 	}
 	return queuetest.Subject{Open: open(0), OpenBounded: open(5)}

@@ -3,7 +3,6 @@ package queuetest
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -17,8 +16,10 @@ func claimChecks() []check {
 	return []check{
 		{ruleC1, "a message is due from its not-before time on", 0, notBefore},
 		{ruleC2, "the recipients of a message at one destination are one delivery", 0, grouped},
-		{ruleC3, "by priority, then longest due, then id", 0, order},
-		{ruleC3, "the destinations of one message by name", 0, orderOfDestinations},
+		{ruleC3, "longest due first, then the lower id", 0, order},
+		{ruleC3, "the destinations of one message by name", needOrder, orderOfDestinations},
+		{ruleC3, "a step of priority outweighs so much waiting and no more", 0, orderOfPriorities},
+		{ruleC3, "no lane is passed over for ever", 0, everyLane},
 		{ruleC6, "a claim does not wait for mail to become due", 0, nothingDue},
 		{ruleC6, "a claim does not wait for a Put that reads", 0, claimWhileReading},
 		{ruleC7, "a damaged message keeps no other back", needDamage, damagedRecord},
@@ -64,27 +65,64 @@ func grouped(r *run) {
 }
 
 // order puts messages in an order of its own and claims them one by one in the
-// order of the rule.
+// order of the rule: of one destination, which is the order of every queue.
 func order(r *run) {
-	put := func(priority int, wait time.Duration) string {
-		m := r.message(fmt.Sprintf("a@d%d.example", r.count%3))
-		m.Priority = priority
+	put := func(wait time.Duration) string {
+		m := r.message()
 		if wait > 0 {
 			m.NotBefore = r.now.Add(wait)
 		}
 		return r.put(m)
 	}
-	late := put(0, 2*time.Minute)
-	soon := put(0, time.Minute)
-	low := put(-1, 0)
-	first := put(0, 0)
-	second := put(0, 0)
-	lateHigh := put(9, 2*time.Minute)
+	late := put(2 * time.Minute)
+	soon := put(time.Minute)
+	first := put(0)
+	second := put(0)
 	r.advance(90 * time.Second)
-	between := put(0, 0)
+	between := put(0)
 	r.advance(30 * time.Second)
-	last := put(0, 0)
-	r.wantOrder([]string{lateHigh, first, second, soon, between, late, last, low})
+	last := put(0)
+	r.wantOrder([]string{first, second, soon, between, late, last})
+}
+
+func orderOfPriorities(r *run) {
+	put := func(priority int) string {
+		m := r.message()
+		m.Priority = priority
+		return r.put(m)
+	}
+	lowest := put(-9)
+	old := put(0)
+	r.advance(queue.PriorityStep - time.Second)
+	urgent := put(9)
+	high := put(1)
+	low := put(-1)
+	r.advance(2 * time.Second)
+	late := put(1)
+	r.wantOrder([]string{urgent, high, old, late, low, lowest})
+}
+
+// everyLane keeps putting mail that comes before what was there first, and wants
+// that to have its turn all the same, within the time that priorities are worth.
+func everyLane(r *run) {
+	low := r.message("a@slow.example")
+	low.Priority = -9
+	id := r.put(low)
+	for range 20 {
+		for range 10 {
+			m := r.message("a@quick.example")
+			m.Priority = 9
+			r.put(m)
+		}
+		for _, d := range r.claim(queue.ClaimOptions{Max: 10}).Deliveries {
+			if d.Lease.Message == id {
+				return
+			}
+			r.settle(all(d, queue.Delivered))
+		}
+		r.advance(queue.PriorityStep)
+	}
+	r.Errorf("after %v of mail with a higher priority the lowest has not had its turn", 20*queue.PriorityStep)
 }
 
 // wantOrder claims with several bounds and gives everything back in between.
@@ -105,7 +143,7 @@ func (r *run) wantOrder(want []string) {
 		}
 		// A lease that ends changes nothing of a delivery's place.
 		for _, d := range claimed {
-			_, err := r.q.Extend(r.ctx, r.now, d.Lease, 0)
+			_, err := r.extend(d.Lease, 0)
 			r.check("Extend", err)
 		}
 	}

@@ -15,6 +15,8 @@ func endChecks() []check {
 		{ruleX1, "a clock that jumps to and fro loses nothing", 0, clockToAndFro},
 		{ruleX2, "a context that has ended", 0, contextEnded},
 		{ruleX3, "a closed queue", needClose, closed},
+		{ruleX3, "Close ends those who wait", needClose | needWait, closedWhileWaiting},
+		{ruleX5, "a queue that has failed says so to everybody", needFail | needReopen, failedForGood},
 	}
 }
 
@@ -90,11 +92,12 @@ func contextEnded(r *run) {
 	cancel()
 	_, putErr := r.q.Put(ctx, r.now, r.message("late@late.example"))
 	_, claimErr := r.q.Claim(ctx, r.now, queue.ClaimOptions{})
-	_, extendErr := r.q.Extend(ctx, r.now, d.Lease, time.Hour)
+	_, extendErr := r.q.Extend(ctx, r.now, []queue.Lease{d.Lease}, time.Hour)
+	markErr := r.q.Mark(ctx, []queue.Lease{d.Lease})
 	_, settleErr := r.q.Settle(ctx, r.now, []queue.Settlement{all(d, queue.Delivered)})
 	_, openErr := r.q.Open(ctx, d.Lease.Message)
 	for what, err := range map[string]error{
-		"Put": putErr, "Claim": claimErr, "Extend": extendErr, "Settle": settleErr, "Open": openErr,
+		"Put": putErr, "Claim": claimErr, "Extend": extendErr, "Mark": markErr, "Settle": settleErr, "Open": openErr,
 	} {
 		if !errors.Is(err, context.Canceled) {
 			r.Errorf("%s with a context that has ended = %v, want its error", what, err)
@@ -112,28 +115,63 @@ func closed(r *run) {
 	for range 2 {
 		r.check("Close", queue.Close(q))
 	}
-	calls := map[string]func() error{
-		"Put":    func() error { _, err := q.Put(r.ctx, r.now, r.message()); return err },
-		"Claim":  func() error { _, err := q.Claim(r.ctx, r.now, queue.ClaimOptions{}); return err },
-		"Extend": func() error { _, err := q.Extend(r.ctx, r.now, d.Lease, time.Hour); return err },
-		"Settle": func() error {
-			_, err := q.Settle(r.ctx, r.now, []queue.Settlement{all(d, queue.Delivered)})
-			return err
-		},
-		"Open":     func() error { _, err := q.Open(r.ctx, id); return err },
-		"List":     func() error { _, err := queue.List(r.ctx, q, queue.ListOptions{}); return err },
-		"Show":     func() error { _, err := queue.Show(r.ctx, q, id); return err },
-		"Hold":     func() error { return queue.Hold(r.ctx, q, id) },
-		"Release":  func() error { return queue.Release(r.ctx, q, id) },
-		"Drop":     func() error { return queue.Drop(r.ctx, q, id) },
-		"Flush":    func() error { _, err := queue.Flush(r.ctx, q, r.now, queue.Selection{}); return err },
-		"Postpone": func() error { return queue.Postpone(r.ctx, q, r.now, "example.com", r.now) },
-		"Totals":   func() error { _, err := queue.Totals(r.ctx, q); return err },
-		"Survey":   func() error { _, err := queue.Survey(r.ctx, q, "", 0); return err },
-	}
-	for what, call := range calls {
+	for what, call := range r.calls(q, id, d) {
 		if err := call(); !errors.Is(err, queue.ErrClosed) && !errors.Is(err, errors.ErrUnsupported) {
 			r.Errorf("%s after Close = %v, want ErrClosed", what, err)
 		}
 	}
+}
+
+// calls are all that can be called on a queue.
+func (r *run) calls(q queue.Queue, id string, d queue.Delivery) map[string]func() error {
+	return map[string]func() error{
+		"Put":   func() error { _, err := q.Put(r.ctx, r.now, r.message()); return err },
+		"Claim": func() error { _, err := q.Claim(r.ctx, r.now, queue.ClaimOptions{}); return err },
+		"Extend": func() error {
+			_, err := q.Extend(r.ctx, r.now, []queue.Lease{d.Lease}, time.Hour)
+			return err
+		},
+		"Mark": func() error { return q.Mark(r.ctx, []queue.Lease{d.Lease}) },
+		"Settle": func() error {
+			_, err := q.Settle(r.ctx, r.now, []queue.Settlement{all(d, queue.Delivered)})
+			return err
+		},
+		"Open":    func() error { _, err := q.Open(r.ctx, id); return err },
+		"List":    func() error { _, err := queue.List(r.ctx, q, queue.ListOptions{}); return err },
+		"Show":    func() error { _, err := queue.Show(r.ctx, q, id); return err },
+		"Hold":    func() error { return queue.Hold(r.ctx, q, id) },
+		"Release": func() error { return queue.Release(r.ctx, q, id) },
+		"Drop":    func() error { return queue.Drop(r.ctx, q, id) },
+		"Flush":   func() error { _, err := queue.Flush(r.ctx, q, r.now, queue.Selection{}); return err },
+		"Postpone": func() error {
+			return queue.Postpone(r.ctx, q, r.now, queue.Postponement{Destination: "example.com", Until: r.now})
+		},
+		"Postpone of an owner": func() error {
+			return queue.Postpone(r.ctx, q, r.now, queue.Postponement{Destination: "example.com", Until: r.now, Owner: "o"})
+		},
+		"Totals": func() error { _, err := queue.Totals(r.ctx, q); return err },
+		"Survey": func() error { _, err := queue.Survey(r.ctx, q, "", 0); return err },
+		"Wait": func() error {
+			ctx, cancel := context.WithTimeout(r.ctx, patience/30)
+			defer cancel()
+			return queue.Wait(ctx, q, 1<<63)
+		},
+	}
+}
+
+// failedForGood wants a queue that has failed to say so to everybody, and to hold after
+// all what it had acknowledged.
+func failedForGood(r *run) {
+	id := r.put(r.message())
+	r.put(r.message("a@other.example"))
+	d := r.first(queue.ClaimOptions{Destinations: []string{"example.com"}})
+	r.check("Fail", r.in.Fail())
+	for what, call := range r.calls(r.q, id, d) {
+		if err := call(); !errors.Is(err, queue.ErrFailed) && !errors.Is(err, errors.ErrUnsupported) {
+			r.Errorf("%s after the queue has failed = %v, want ErrFailed", what, err)
+		}
+	}
+	r.reopen()
+	r.advance(queue.DefaultLease)
+	r.some(2)
 }

@@ -3,6 +3,7 @@ package queuetest_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -15,7 +16,7 @@ func TestFaultsOfOpen(t *testing.T) { runFaults(t, faultsOfOpen()) }
 
 func faultsOfOpen() []fault {
 	return []fault{
-		{"content loses its last byte", []string{"O1", "O2", "P3", "P5", "S8", "S9"}, opened(func(text string) string {
+		{"content loses its last byte", []string{"O1", "O2", "P3", "P5", "S8", "S9", "W2"}, opened(func(text string) string {
 			return text[:max(0, len(text)-1)]
 		})},
 		{"line ends are put right", []string{"O1", "P3", "P5", "S8"}, opened(func(text string) string {
@@ -24,7 +25,7 @@ func faultsOfOpen() []fault {
 			}
 			return text
 		})},
-		{"what is not there is empty", []string{"A4", "O2", "S10", "S8"}, func(h *hooked) {
+		{"what is not there is empty", []string{"A4", "O2", "S10", "S8", "W2"}, func(h *hooked) {
 			h.open = func(q *memory.Queue, ctx context.Context, id string) (queue.Content, error) {
 				c, err := q.Open(ctx, id)
 				if errors.Is(err, queue.ErrNotFound) {
@@ -112,7 +113,7 @@ func faultsOfAdministration() []fault {
 				return page, err
 			}
 		}},
-		{"a hold holds nothing", []string{"A3", "A5", "A7"}, func(h *hooked) {
+		{"a hold holds nothing", []string{"A3", "A5", "A7", "L6", "W1"}, func(h *hooked) {
 			h.hold = func(q *memory.Queue, ctx context.Context, id string) error {
 				return q.Release(ctx, id)
 			}
@@ -131,27 +132,32 @@ func faultsOfAdministration() []fault {
 			h.drop = func(q *memory.Queue, ctx context.Context, id string) error { return q.Hold(ctx, id) }
 		}},
 		{"a flush flushes everything", []string{"A5"}, func(h *hooked) {
-			h.flush = func(q *memory.Queue, ctx context.Context, now time.Time, what queue.Selection) (int, error) {
-				what.Destination = ""
-				return q.Flush(ctx, now, what)
+			h.flush = func(q *memory.Queue, ctx context.Context, now time.Time, what []queue.Selection) (int, error) {
+				what = slices.Clone(what)
+				for i := range what {
+					what[i].Destination = ""
+				}
+				return q.Flush(ctx, now, what...)
 			}
 		}},
 		{"a flush leaves postponements", []string{"A5"}, func(h *hooked) {
-			until := make(map[string]time.Time)
-			h.postpone = func(q *memory.Queue, ctx context.Context, now time.Time, to string, t time.Time) error {
-				until[to] = t
-				return q.Postpone(ctx, now, to, t)
+			everybodys := make(map[string]queue.Postponement)
+			h.postpone = func(q *memory.Queue, ctx context.Context, now time.Time, p queue.Postponement) error {
+				if p.Owner == "" {
+					everybodys[p.Destination] = p
+				}
+				return q.Postpone(ctx, now, p)
 			}
-			h.flush = func(q *memory.Queue, ctx context.Context, now time.Time, what queue.Selection) (int, error) {
-				n, err := q.Flush(ctx, now, what)
-				for to, t := range until {
-					err = errors.Join(err, q.Postpone(ctx, now, to, t))
+			h.flush = func(q *memory.Queue, ctx context.Context, now time.Time, what []queue.Selection) (int, error) {
+				n, err := q.Flush(ctx, now, what...)
+				for _, p := range everybodys {
+					err = errors.Join(err, q.Postpone(ctx, now, p))
 				}
 				return n, err
 			}
 		}},
 		{"a flush releases what is on hold", []string{"A5"}, func(h *hooked) {
-			h.flush = func(q *memory.Queue, ctx context.Context, now time.Time, what queue.Selection) (int, error) {
+			h.flush = func(q *memory.Queue, ctx context.Context, now time.Time, what []queue.Selection) (int, error) {
 				page, err := q.List(ctx, queue.ListOptions{})
 				for _, e := range page.Entries {
 					err = errors.Join(err, q.Release(ctx, e.Message.ID))
@@ -159,23 +165,23 @@ func faultsOfAdministration() []fault {
 				if err != nil {
 					return 0, err
 				}
-				return q.Flush(ctx, now, what)
+				return q.Flush(ctx, now, what...)
 			}
 		}},
 		{"a postponement ends an hour late", []string{"A6", "A7", "C8"}, func(h *hooked) {
-			h.postpone = func(q *memory.Queue, ctx context.Context, now time.Time, to string, until time.Time) error {
-				if !until.IsZero() {
-					until = until.Add(time.Hour)
+			h.postpone = func(q *memory.Queue, ctx context.Context, now time.Time, p queue.Postponement) error {
+				if !p.Until.IsZero() && p.Owner == "" {
+					p.Until = p.Until.Add(time.Hour)
 				}
-				return q.Postpone(ctx, now, to, until)
+				return q.Postpone(ctx, now, p)
 			}
 		}},
 		{"only mail that is there is postponed", []string{"A6"}, func(h *hooked) {
-			h.postpone = func(q *memory.Queue, ctx context.Context, now time.Time, to string, until time.Time) error {
+			h.postpone = func(q *memory.Queue, ctx context.Context, now time.Time, p queue.Postponement) error {
 				if n, err := q.Total(ctx); err != nil || n.Messages == 0 {
 					return err
 				}
-				return q.Postpone(ctx, now, to, until)
+				return q.Postpone(ctx, now, p)
 			}
 		}},
 		{"the survey counts what was", []string{"A7"}, func(h *hooked) {

@@ -2,6 +2,7 @@ package queuetest_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -23,6 +24,9 @@ type survivor struct {
 
 	// damage is what becomes of what Damage hits.
 	damage func(h *hooked, id string)
+
+	// fail is what the queue becomes when it fails for good.
+	fail func(q queue.Queue) queue.Queue
 }
 
 // surviving makes a subject whose every queue is such a survivor.
@@ -43,6 +47,10 @@ func surviving(make func() survivor) queuetest.Subject {
 			}
 		}
 		in := &queuetest.Instance{Queue: current, Reopen: again(false), Crash: again(true)}
+		if s.fail != nil {
+			whole := &mayFail{Queue: current}
+			in.Queue, in.Fail = whole, func() error { whole.Queue = s.fail(current); return nil }
+		}
 		if s.damage != nil {
 			in.Damage = func(id string) error { s.damage(current, id); return nil }
 		}
@@ -53,9 +61,26 @@ func surviving(make func() survivor) queuetest.Subject {
 // session opens what is stored. Closing it leaves that alone.
 func (s survivor) session(stored *memory.Queue) *hooked {
 	h := &hooked{Queue: stored}
+	forgetOwn := func() error {
+		own := []queue.Postponement{{Owner: "a"}, {Owner: "b"}}
+		return stored.Postpone(context.Background(), time.Time{}, own...) // and wakes who waits
+	}
+	_ = forgetOwn()
 	h.close = func(*memory.Queue) error {
+		h.mu.Lock()
+		h.closed = true
+		h.mu.Unlock()
 		h.Queue = new(memory.Queue)
-		return h.Queue.Close()
+		return errors.Join(forgetOwn(), h.Queue.Close())
+	}
+	h.wait = func(ctx context.Context, seen uint64) error {
+		err := stored.Wait(ctx, seen)
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if h.closed {
+			return queue.ErrClosed
+		}
+		return err
 	}
 	if s.hook != nil {
 		s.hook(h)
@@ -65,7 +90,7 @@ func (s survivor) session(stored *memory.Queue) *hooked {
 
 func TestSurvivor(t *testing.T) {
 	t.Run("as it should be", func(t *testing.T) {
-		wantBroken(t, surviving(func() survivor { return survivor{damage: damageWell} }))
+		wantBroken(t, surviving(func() survivor { return survivor{damage: damageWell, fail: failWell} }))
 	})
 	for _, f := range faultsOfRestarts() {
 		t.Run(f.name, func(t *testing.T) {
@@ -83,24 +108,31 @@ type restartFault struct {
 
 func faultsOfRestarts() []restartFault {
 	return []restartFault{
-		{"a crash loses the last message", []string{"A3", "A4", "L4", "L6", "P2", "P6", "S7"}, restarting(loseLast)},
+		{"a crash loses the last message", []string{"A3", "A4", "A8", "L4", "L6", "P2", "P6", "S7"}, restarting(loseLast)},
 		{"a crash loses bounces", []string{"S7"}, restarting(loseTo("bounce.example"))},
 		{"a crash loses large contents", []string{"P2"}, restarting(loseLarge)},
 		{"a restart releases what is on hold", []string{"A3", "X4"}, restarting(releaseAll)},
 		{"a restart forgets postponements", []string{"X4"}, restarting(forgetPostponements)},
 		{"a restart makes everything due at once", []string{"X4"}, restarting(flushAll)},
-		{"a restart begins anew", []string{"A3", "A4", "L4", "L6", "P2", "P3", "P6", "P7", "S7", "X4"}, restarting(beginAnew)},
+		{"a restart begins anew", []string{"A3", "A4", "A8", "L4", "L6", "P2", "P3", "P6", "P7", "S7", "X4"}, restarting(beginAnew)},
 		{"dropped mail comes back", []string{"A4"}, resurrecting},
 		{"tokens begin anew", []string{"L4"}, countingTokens},
 		{"an interruption is forgotten in a crash", []string{"L6"}, forgetfulOfClaims},
 		{"damage hides what is behind it", []string{"C7"}, damaging(damageAll)},
 		{"damage is handed out as content", []string{"O3"}, damaging(damageSilently)},
+		{"what has failed says that it is closed", []string{"X5"}, failing(func(q queue.Queue) queue.Queue { return broke{q, queue.ErrClosed} })},
+		{"what has failed goes on", []string{"X5"}, failing(func(q queue.Queue) queue.Queue { return q })},
 	}
 }
 
 // restarting makes a survivor of what it does at a restart.
 func restarting(restart func(q *memory.Queue, crashed bool) (*memory.Queue, error)) func() survivor {
 	return func() survivor { return survivor{restart: restart} }
+}
+
+// failing makes a survivor of what it becomes when it fails.
+func failing(fail func(q queue.Queue) queue.Queue) func() survivor {
+	return func() survivor { return survivor{fail: fail} }
 }
 
 // damaging makes a survivor of what it does about damage.
@@ -114,7 +146,8 @@ func beginAnew(*memory.Queue, bool) (*memory.Queue, error) { return new(memory.Q
 func TestEveryRuleIsBroken(t *testing.T) {
 	broken := make(map[string]bool)
 	for _, faults := range [][]fault{
-		faultsOfPut(), faultsOfClaim(), faultsOfLeases(), faultsOfSettle(), faultsOfOpen(), faultsOfAdministration(),
+		faultsOfPut(), faultsOfClaim(), faultsOfLeases(), faultsOfMarks(), faultsOfSettle(), faultsOfOpen(),
+		faultsOfAdministration(), faultsOfOwners(), faultsOfWait(),
 	} {
 		for _, f := range faults {
 			for _, id := range f.rules {
@@ -123,6 +156,11 @@ func TestEveryRuleIsBroken(t *testing.T) {
 		}
 	}
 	for _, f := range faultsOfRestarts() {
+		for _, id := range f.rules {
+			broken[id] = true
+		}
+	}
+	for _, f := range faultsOfHandles() {
 		for _, id := range f.rules {
 			broken[id] = true
 		}
@@ -188,7 +226,7 @@ func releaseAll(q *memory.Queue, _ bool) (*memory.Queue, error) {
 
 func forgetPostponements(q *memory.Queue, _ bool) (*memory.Queue, error) {
 	return each(q, func(e queue.Entry) error {
-		return q.Postpone(context.Background(), time.Time{}, e.Waiting[0].Destination, time.Time{})
+		return q.Postpone(context.Background(), time.Time{}, queue.Postponement{Destination: e.Waiting[0].Destination})
 	})
 }
 
@@ -250,9 +288,16 @@ func countingTokens() survivor {
 			return l
 		}
 		h.extend = func(q *memory.Queue, ctx context.Context, now time.Time, l queue.Lease, d time.Duration) (queue.Lease, error) {
-			got, err := q.Extend(ctx, now, real(l), d)
+			got, err := extendOne(q, ctx, now, real(l), d)
 			got.Token = l.Token
 			return got, err
+		}
+		h.mark = func(q *memory.Queue, ctx context.Context, leases []queue.Lease) error {
+			leases = slices.Clone(leases)
+			for i := range leases {
+				leases[i] = real(leases[i])
+			}
+			return q.Mark(ctx, leases)
 		}
 		h.settle = func(q *memory.Queue, ctx context.Context, now time.Time, s queue.Settlement) (queue.Settled, error) {
 			s.Lease = real(s.Lease)

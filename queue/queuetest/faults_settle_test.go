@@ -72,7 +72,7 @@ func faultsOfSettle() []fault {
 				return got, err
 			}
 		}},
-		{"the next attempt is at once", []string{"A2", "A5", "S3", "S4"},
+		{"the next attempt is at once", []string{"A2", "A5", "L5", "L6", "S3", "S4"},
 			settling(func(_ time.Time, s *queue.Settlement) { s.NotBefore = time.Time{} })},
 		{"the next attempt is an hour away where nothing is said", []string{"A3", "L6", "P3", "S1", "S2", "S3", "S4", "S5", "X1"},
 			settling(func(now time.Time, s *queue.Settlement) {
@@ -81,9 +81,9 @@ func faultsOfSettle() []fault {
 				}
 			})},
 		{"nobody remembers the warning", []string{"S3"}, settling(func(_ time.Time, s *queue.Settlement) { s.Warned = false })},
-		{"bounces are put whether the settlement holds or not", []string{"A4", "L3", "S5", "S8"}, bounceFirst},
+		{"bounces are put whether the settlement holds or not", []string{"A4", "L3", "S5", "S8", "W3"}, bounceFirst},
 		{"bounces are put like anybody's mail", []string{"S5", "S8"}, bounceAfter},
-		{"bounces are lost", []string{"S5", "S6", "S8", "S9"}, settling(func(_ time.Time, s *queue.Settlement) { s.Create = nil })},
+		{"bounces are lost", []string{"S5", "S6", "S8", "S9", "W1"}, settling(func(_ time.Time, s *queue.Settlement) { s.Create = nil })},
 		{"only one bounce a settlement", []string{"S5", "S8"}, settling(func(_ time.Time, s *queue.Settlement) {
 			s.Create = s.Create[:min(1, len(s.Create))]
 		})},
@@ -174,7 +174,7 @@ func bounceAfter(h *hooked) {
 		if len(s.Create) == 0 {
 			return settleOne(q, ctx, now, s)
 		}
-		if _, err := q.Extend(ctx, now, s.Lease, queue.DefaultLease); err != nil {
+		if _, err := extendOne(q, ctx, now, s.Lease, queue.DefaultLease); err != nil {
 			return queue.Settled{Err: err}, nil
 		}
 		got := queue.Settled{}

@@ -96,9 +96,9 @@ func faultsOfPut() []fault {
 				m.Content = shorter{m.Content}
 			}
 		})},
-		{"keys are forgotten", []string{"A2", "P3", "P6", "S8"}, putting(func(m *queue.Message) { m.Key = "" })},
+		{"keys are forgotten", []string{"A2", "P3", "P6", "S8", "W2"}, putting(func(m *queue.Message) { m.Key = "" })},
 		{"all tenants share their keys", []string{"A2", "P3", "P6", "C4", "S8"}, putting(func(m *queue.Message) { m.Tenant = "" })},
-		{"the duplicate's id is not told", []string{"P6"}, afterPut(
+		{"the duplicate's id is not told", []string{"P6", "W2"}, afterPut(
 			func(m *queue.Message, id string, err error) (string, error) {
 				if err != nil {
 					id = ""

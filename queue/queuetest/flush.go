@@ -11,6 +11,7 @@ import (
 func flushChecks() []check {
 	return []check{
 		{ruleA5, "all, a destination, a message, or a message's destination", needFlush, flushed},
+		{ruleA5, "several selections at once", needFlush, flushedTogether},
 		{ruleA5, "what is due keeps its place", needFlush, flushedWhileDue},
 		{ruleA5, "what is leased is left to its settlement", needFlush, flushedWhileLeased},
 		{ruleA5, "what is on hold stays so", needFlush | needHold, flushedWhileHeld},
@@ -18,11 +19,39 @@ func flushChecks() []check {
 	}
 }
 
-func (r *run) flush(what queue.Selection) int {
+func (r *run) flush(what ...queue.Selection) int {
 	r.Helper()
-	n, err := queue.Flush(r.ctx, r.q, r.now, what)
+	n, err := queue.Flush(r.ctx, r.q, r.now, what...)
 	r.check("Flush", err)
 	return n
+}
+
+// wantFlush flushes and compares the number; a shared queue need not know it.
+func (r *run) wantFlush(want int, what ...queue.Selection) {
+	r.Helper()
+	if n := r.flush(what...); n != want && (n != -1 || !r.shared) {
+		r.Errorf("Flush of %+v = %d, want %d", what, n, want)
+	}
+}
+
+func flushedTogether(r *run) {
+	var ids []string
+	for i := range 4 {
+		m := r.message(fmt.Sprintf("a@d%d.example", i%2), "b@both.example")
+		m.NotBefore = r.now.Add(time.Hour)
+		ids = append(ids, r.put(m))
+	}
+	_, err := queue.Flush(r.ctx, r.q, r.now, queue.Selection{Message: ids[0]}, queue.Selection{Message: "nosuchmessage"})
+	if !errors.Is(err, queue.ErrNotFound) {
+		r.Errorf("Flush of a message and of one that is not there = %v, want ErrNotFound", err)
+	}
+	r.wantFlush(0)
+	r.none("after a Flush of nothing, and one that failed")
+	r.wantFlush(4, queue.Selection{Message: ids[0]}, queue.Selection{Destination: "d0.example"},
+		queue.Selection{Message: ids[1], Destination: "both.example"}, queue.Selection{Message: ids[0], Destination: "both.example"})
+	if got := of(r.due(), destinationOf); got["d0.example"] != 2 || got["both.example"] != 2 || len(got) != 2 {
+		r.Errorf("Claim returned %v, want two of d0.example and two of both.example", got)
+	}
 }
 
 func flushed(r *run) {
@@ -45,15 +74,13 @@ func flushed(r *run) {
 		{"a destination", queue.Selection{Destination: "d0.example"}, 2},
 		{"everything", queue.Selection{}, 3},
 	} {
-		if n := r.flush(c.what); n != c.want {
-			r.Errorf("Flush of %s = %d, want %d", c.name, n, c.want)
-		}
+		r.wantFlush(c.want, c.what)
 		got := r.due()
 		if len(got) != c.want {
 			r.Errorf("after Flush of %s Claim returned %s, want %d", c.name, describe(got), c.want)
 		}
 		for _, d := range got {
-			if !d.Due.Equal(r.now) {
+			if !r.same(d.Due, r.now) {
 				r.Errorf("Due is %v after a flush, want its time, %v", d.Due, r.now)
 			}
 		}
@@ -70,11 +97,9 @@ func flushedWhileDue(r *run) {
 	first := r.put(r.message())
 	since := r.now
 	r.advance(time.Minute)
-	if n := r.flush(queue.Selection{}); n != 2 {
-		r.Errorf("Flush = %d, want 2, whether they were due already or not", n)
-	}
+	r.wantFlush(2, queue.Selection{}) // whether they were due already or not
 	got := r.due()
-	if len(got) != 2 || got[0].Lease.Message != first || got[1].Lease.Message != last || !got[0].Due.Equal(since) {
+	if len(got) != 2 || got[0].Lease.Message != first || got[1].Lease.Message != last || !r.same(got[0].Due, since) {
 		r.Errorf("Claim returned %s, want %s, which was due before the flush, and %s", describe(got), first, last)
 	}
 }
@@ -82,9 +107,7 @@ func flushedWhileDue(r *run) {
 func flushedWhileLeased(r *run) {
 	r.put(r.message())
 	d := r.one()
-	if n := r.flush(queue.Selection{}); n != 0 {
-		r.Errorf("Flush = %d, want 0: the only delivery is leased", n)
-	}
+	r.wantFlush(0, queue.Selection{}) // the only delivery is leased
 	r.none("after a flush of what is leased")
 	r.settle(deferred(d, r.now.Add(time.Hour)))
 	r.none("after a settlement that came after the flush")
@@ -95,9 +118,7 @@ func flushedWhileHeld(r *run) {
 	m.NotBefore = r.now.Add(time.Hour)
 	id := r.put(m)
 	r.hold(id)
-	if n := r.flush(queue.Selection{}); n != 0 {
-		r.Errorf("Flush = %d, want 0: the only message is on hold", n)
-	}
+	r.wantFlush(0, queue.Selection{}) // the only message is on hold
 	r.none("after a flush of what is on hold")
 }
 
@@ -107,7 +128,7 @@ func flushedWhilePostponed(r *run) {
 	}
 	r.put(r.message("a@two.example"))
 	for _, name := range []string{"one.example", "two.example"} {
-		r.check("Postpone", queue.Postpone(r.ctx, r.q, r.now, name, r.now.Add(time.Hour)))
+		r.postpone(name, r.now.Add(time.Hour))
 	}
 	r.flush(queue.Selection{Destination: "one.example"})
 	if got := of(r.due(), destinationOf); got["one.example"] != 3 || len(got) != 1 {

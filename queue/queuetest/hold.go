@@ -13,6 +13,7 @@ func holdChecks() []check {
 		{ruleA3, "a hold survives a crash", needHold | needCrash, heldAcrossCrash},
 		{ruleA3, "a message that is not there", needHold, holdNothing},
 		{ruleA3, "the list shows it", needHold | needList, heldInList},
+		{ruleL6, "at most once: a mark on hold is told of after the release", needHold, markedWhileHeld},
 		{ruleA4, "a dropped message is gone", needDrop, dropped},
 		{ruleA4, "a dropped message's leases are lost", needDrop, droppedWhileLeased},
 		{ruleA4, "a message on hold can be dropped", needDrop | needHold, droppedWhileHeld},
@@ -53,7 +54,7 @@ func heldWhileLeased(r *run) {
 	id := r.put(r.message("a@one.example", "b@one.example"))
 	d := r.one()
 	r.hold(id)
-	if _, err := r.q.Extend(r.ctx, r.now, d.Lease, time.Minute); err != nil {
+	if _, err := r.extend(d.Lease, time.Minute); err != nil {
 		r.Errorf("Extend of a lease from before the hold = %v", err)
 	}
 	r.settle(queue.Settlement{Lease: d.Lease, Results: []queue.Result{{Recipient: 0, Outcome: queue.Delivered}, {Recipient: 1}}})

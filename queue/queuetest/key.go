@@ -130,7 +130,12 @@ func bounded(r *run) {
 	}
 	m := r.message()
 	m.Content = kibibyte()
-	r.put(m)
+	var err error
+	r.eventually(func() bool {
+		_, err = r.q.Put(r.ctx, r.now, m)
+		return err == nil
+	})
+	r.check("Put", err)
 }
 
 func duplicateInFull(r *run) {

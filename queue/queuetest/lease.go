@@ -19,6 +19,7 @@ func leaseChecks() []check {
 		{ruleL4, "a lease from before a restart is no lease on what was claimed since", needReopen, tokensAfterReopen},
 		{ruleL5, "Extend moves the end of a lease to later", 0, extendLater},
 		{ruleL5, "Extend moves the end of a lease to earlier", 0, extendEarlier},
+		{ruleL5, "Extend of many, of which one is lost", 0, extendMany},
 	}
 }
 
@@ -26,7 +27,7 @@ func leased(r *run) {
 	r.put(r.message("a@one.example", "b@two.example"))
 	for range 2 {
 		got := r.claim(queue.ClaimOptions{Max: 1, Lease: time.Minute}).Deliveries
-		if len(got) != 1 || !got[0].Lease.Until.Equal(r.now.Add(time.Minute)) {
+		if len(got) != 1 || !r.same(got[0].Lease.Until, r.now.Add(time.Minute)) {
 			r.Fatalf("Claim = %+v, want one delivery leased for a minute", got)
 		}
 	}
@@ -46,7 +47,7 @@ func leaseEnds(r *run) {
 			r.Errorf("the state of recipient %d is %+v after a lease that ended, want %+v", i, s, before.States[i])
 		}
 	}
-	if !after.Due.Equal(before.Due) {
+	if !r.same(after.Due, before.Due) {
 		r.Errorf("Due is %v after a lease that ended, want %v", after.Due, before.Due)
 	}
 }
@@ -69,7 +70,7 @@ func (r *run) wantLost(d queue.Delivery, when string) {
 	if got := r.trySettle(s); !errors.Is(got.Err, queue.ErrLeaseLost) || len(got.Created) != 0 {
 		r.Errorf("%s: Settle = %+v, want ErrLeaseLost", when, got)
 	}
-	if _, err := r.q.Extend(r.ctx, r.now, d.Lease, time.Hour); !errors.Is(err, queue.ErrLeaseLost) {
+	if _, err := r.extend(d.Lease, time.Hour); !errors.Is(err, queue.ErrLeaseLost) {
 		r.Errorf("%s: Extend = %v, want ErrLeaseLost", when, err)
 	}
 	bounces := r.claim(queue.ClaimOptions{Destinations: []string{"bounce.example"}}).Deliveries
@@ -158,9 +159,9 @@ func extendLater(r *run) {
 	r.put(r.message())
 	d := r.first(queue.ClaimOptions{Lease: time.Minute})
 	r.advance(30 * time.Second)
-	l, err := r.q.Extend(r.ctx, r.now, d.Lease, time.Minute)
+	l, err := r.extend(d.Lease, time.Minute)
 	r.check("Extend", err)
-	if !l.Until.Equal(r.now.Add(time.Minute)) || l.Message != d.Lease.Message || l.Destination != d.Lease.Destination {
+	if !r.same(l.Until, r.now.Add(time.Minute)) || l.Message != d.Lease.Message || l.Destination != d.Lease.Destination {
 		r.Errorf("Extend = %+v, want the same lease until %v", l, r.now.Add(time.Minute))
 	}
 	r.advance(time.Minute - time.Millisecond)
@@ -170,10 +171,63 @@ func extendLater(r *run) {
 	r.one()
 }
 
+// extend extends one lease.
+func (r *run) extend(l queue.Lease, d time.Duration) (queue.Lease, error) {
+	r.Helper()
+	got, err := r.q.Extend(r.ctx, r.now, []queue.Lease{l}, d)
+	if err == nil && len(got) != 1 {
+		r.Fatalf("Extend of one lease returned %d results", len(got))
+	}
+	if err != nil {
+		return queue.Lease{}, err
+	}
+	return got[0].Lease, got[0].Err
+}
+
+func extendMany(r *run) {
+	for range 5 {
+		r.put(r.message())
+	}
+	got := r.claim(queue.ClaimOptions{Lease: time.Minute}).Deliveries
+	if len(got) != 5 {
+		got = append(got, r.claim(queue.ClaimOptions{Lease: time.Minute}).Deliveries...)
+	}
+	var leases []queue.Lease
+	for _, d := range got {
+		leases = append(leases, d.Lease)
+	}
+	r.settle(deferred(got[2], r.now.Add(time.Hour)))
+	list, err := r.q.Extend(r.ctx, r.now, leases, 10*time.Minute)
+	r.check("Extend", err)
+	if len(list) != len(leases) {
+		r.Fatalf("Extend of %d leases returned %d results", len(leases), len(list))
+	}
+	for i, e := range list {
+		if i == 2 {
+			if !errors.Is(e.Err, queue.ErrLeaseLost) {
+				r.Errorf("Extend of a lost lease among others = %v, want ErrLeaseLost", e.Err)
+			}
+			continue
+		}
+		want := leases[i]
+		want.Until = r.now.Add(10 * time.Minute)
+		if !r.same(e.Lease.Until, want.Until) || e.Err != nil || e.Lease.Token != want.Token || e.Lease.Message != want.Message {
+			r.Errorf("Extend of lease %d = %+v, %v, want %+v", i, e.Lease, e.Err, want)
+		}
+	}
+	if none, err := r.q.Extend(r.ctx, r.now, nil, time.Minute); len(none) != 0 || err != nil {
+		r.Errorf("Extend of no lease = %v, %v, want nothing", none, err)
+	}
+	r.advance(10*time.Minute - 2*time.Millisecond)
+	r.none("before the new ends of all leases")
+	r.advance(2 * time.Millisecond)
+	r.some(4)
+}
+
 func extendEarlier(r *run) {
 	r.put(r.message())
 	d := r.first(queue.ClaimOptions{Lease: time.Hour})
-	_, err := r.q.Extend(r.ctx, r.now, d.Lease, time.Minute)
+	_, err := r.extend(d.Lease, time.Minute)
 	r.check("Extend", err)
 	r.advance(time.Minute)
 	r.one()

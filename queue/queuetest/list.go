@@ -137,7 +137,8 @@ func (r *run) entry(id string) queue.Entry {
 }
 
 func sameWaiting(a, b queue.Waiting) bool {
-	return sameState(a.State, b.State) && a.Destination == b.Destination && inMillis(a.Next) == inMillis(b.Next) && a.Leased == b.Leased
+	return sameState(a.State, b.State) && a.Destination == b.Destination && inMillis(a.Next) == inMillis(b.Next) && a.Leased == b.Leased &&
+		inMillis(a.Postponed) == inMillis(b.Postponed) && a.Reason == b.Reason
 }
 
 // wantWaiting compares where the recipients of a message stand.

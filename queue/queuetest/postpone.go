@@ -1,6 +1,7 @@
 package queuetest
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/queue"
@@ -11,13 +12,27 @@ func postponeChecks() []check {
 		{ruleA6, "a postponed destination's mail waits for one time", needPostpone, postponed},
 		{ruleA6, "it holds for mail put later and for claims by name", needPostpone, postponedLater},
 		{ruleA6, "the next replaces it and the zero time lifts it", needPostpone, postponedAgain},
-		{ruleA6, "the list shows when the mail is due", needPostpone | needList, postponedInList},
+		{ruleA6, "several at once", needPostpone, postponedTogether},
+		{ruleA6, "the list shows when the mail is due, and why", needPostpone | needList, postponedInList},
 	}
 }
 
 func (r *run) postpone(destination string, until time.Time) {
 	r.Helper()
-	r.check("Postpone", queue.Postpone(r.ctx, r.q, r.now, destination, until))
+	r.postponeAll(queue.Postponement{Destination: destination, Until: until, Reason: because(until)})
+}
+
+// because is the reason of a postponement; one that lifts has none.
+func because(until time.Time) string {
+	if until.IsZero() {
+		return ""
+	}
+	return "its hosts are down"
+}
+
+func (r *run) postponeAll(list ...queue.Postponement) {
+	r.Helper()
+	r.check("Postpone", queue.Postpone(r.ctx, r.q, r.now, list...))
 }
 
 func postponed(r *run) {
@@ -71,13 +86,36 @@ func postponedAgain(r *run) {
 	r.one()
 }
 
+func postponedTogether(r *run) {
+	for i := range 4 {
+		r.put(r.message(fmt.Sprintf("a@d%d.example", i)))
+	}
+	r.postpone("d3.example", r.now.Add(time.Hour))
+	r.postponeAll()
+	r.postponeAll(
+		queue.Postponement{Destination: "d0.example", Until: r.now.Add(time.Minute)},
+		queue.Postponement{Destination: "d1.example", Until: r.now.Add(time.Hour)},
+		queue.Postponement{Destination: "d3.example"},
+		queue.Postponement{Destination: "d1.example", Until: r.now.Add(2 * time.Minute)},
+	)
+	for _, want := range [][]string{{"d2.example", "d3.example"}, {"d0.example"}, {"d1.example"}} {
+		got := of(r.due(), destinationOf)
+		for _, name := range want {
+			if got[name] != 1 || len(got) != len(want) {
+				r.Errorf("Claim returned %v, want one of each of %q", got, want)
+			}
+		}
+		r.advance(time.Minute)
+	}
+}
+
 func postponedInList(r *run) {
 	m := r.message("a@dead.example", "b@alive.example")
 	id := r.put(m)
 	until := r.now.Add(time.Hour)
 	r.postpone("dead.example", until)
 	r.wantWaiting(id, []queue.Waiting{
-		{State: queue.State{Index: 0}, Destination: "dead.example", Next: until},
+		{State: queue.State{Index: 0}, Destination: "dead.example", Next: until, Postponed: until, Reason: because(until)},
 		{State: queue.State{Index: 1}, Destination: "alive.example"},
 	})
 	r.postpone("dead.example", time.Time{})

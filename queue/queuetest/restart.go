@@ -54,7 +54,7 @@ func statesAfterReopen(r *run) {
 	}
 	d := r.one()
 	want := []queue.State{{Index: 0, Attempts: 1, Outcome: queue.Unknown, Reply: reply, Tried: tried}, {Index: 2}}
-	if !slices.EqualFunc(d.States, want, sameState) || !d.Warned || !d.Due.Equal(next) {
+	if !slices.EqualFunc(d.States, want, sameState) || !d.Warned || !r.same(d.Due, next) {
 		r.Errorf("after a restart the delivery is %+v, want the states %+v, warned, due since %v", d, want, next)
 	}
 }
@@ -77,9 +77,15 @@ func settledAfterReopen(r *run) {
 
 func postponedAfterReopen(r *run) {
 	r.put(r.message())
-	r.postpone("example.com", r.now.Add(time.Hour))
+	until := r.now.Add(time.Hour)
+	r.postpone("example.com", until)
 	r.reopen()
 	r.none("of a destination that was postponed before a restart")
+	if r.can&needSurvey != 0 {
+		if got := r.survey(); len(got) != 1 || inMillis(got[0].Postponed) != inMillis(until) || got[0].Reason != because(until) {
+			r.Errorf("after a restart Survey = %+v, want it postponed until %v with its reason", got, until)
+		}
+	}
 	r.advance(time.Hour)
 	r.one()
 }
@@ -87,7 +93,7 @@ func postponedAfterReopen(r *run) {
 func orderAfterReopen(r *run) {
 	var want []string
 	for i := range 30 {
-		m := r.message(fmt.Sprintf("a@d%d.example", i%4))
+		m := r.message()
 		m.Priority = 9 - i/3
 		want = append(want, r.put(m))
 		r.advance(time.Second)

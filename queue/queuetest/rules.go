@@ -3,114 +3,133 @@ package queuetest
 // The rules of package queue, word for word. A test compares them with its
 // documentation.
 const (
-	ruleP1 = "P1. Put is all or nothing: a message is in the queue with all its recipients or not at all. " +
-		"Where Put ends with the error of its context, or of the storage, it may be either."
-	ruleP2 = "P2. When Put returns without an error, the message survives whatever the implementation promises " +
-		"to survive: for a durable queue the death of the process and a power cut at any later " +
-		"moment."
+	ruleP1 = "P1. Put is all or nothing: a message is in the queue with all its recipients or not at all. Where " +
+		"Put ends with the error of its context, or of the storage, it may be either."
+	ruleP2 = "P2. When Put returns without an error, the message survives whatever the implementation promises to " +
+		"survive: for a durable queue the death of the process and a power cut at any later moment."
 	ruleP3 = "P3. Nothing of the message is lost or changed: what was put is what Claim, Open and Show return, " +
-		"byte for byte in strings and content, to the millisecond in times. Arrived is the time of " +
-		"Put where it was zero. Put does not change the message it is given, and what its owner does " +
-		"to it later changes nothing."
+		"byte for byte in strings and content, to the millisecond in times. Arrived is the time of Put where " +
+		"it was zero. Put does not change the message it is given, and what its owner does to it later " +
+		"changes nothing."
 	ruleP4 = "P4. A message Check refuses is refused by Put with the same *MessageError."
 	ruleP5 = "P5. The content is read once, as a stream. Where the reader fails, or yields more or fewer bytes " +
 		"than Size said, Put fails with a *MessageError and the message is not in the queue."
 	ruleP6 = "P6. While a message is in the queue, Put of another with the same tenant and the same key, not " +
-		"empty, puts nothing and returns the id of the first with ErrDuplicate. For how long after a " +
-		"message has left its key is remembered is the implementation's to say."
+		"empty, puts nothing and returns the id of the first with ErrDuplicate. For how long after a message " +
+		"has left its key is remembered is the implementation's to say."
 	ruleP7 = "P7. Ids consist of digits and ASCII letters, at most 40. A Put that begins after another has " +
-		"returned gives an id greater as a string, whatever the clock does. No id is ever given " +
-		"twice."
-	ruleP8 = "P8. A queue with a bound answers ErrFull when a message would go over it, and takes messages " +
-		"again when others have left."
+		"returned gives an id greater as a string, whatever the clock does. No id is ever given twice."
+	ruleP8 = "P8. A queue with a bound answers ErrFull when a message would go over it, and takes messages again " +
+		"when others have left."
 	ruleC1 = "C1. Claim returns deliveries that are due. A delivery is due when its not-before time, if it has " +
-		"one, is not after the time given, its message is not on hold, its destination is not " +
-		"postponed beyond that time, and it is not leased. Without a not-before time it is due " +
-		"whatever time is given."
-	ruleC2 = "C2. A delivery has all pending recipients of its message at its destination, with their states, " +
-		"and no other recipient."
-	ruleC3 = "C3. Deliveries come in this order: higher priority first, then the one that has been due longer, " +
-		"then the lower id, then the lesser destination. A delivery has been due since its not-before " +
-		"time, or since the Put, settlement or flush that made it due at once."
+		"one, is not after the time given, its message is not on hold, its destination is not postponed " +
+		"beyond that time, and it is not leased. Without a not-before time it is due whatever time is given."
+	ruleC2 = "C2. A delivery has all pending recipients of its message at its destination, with their states, and " +
+		"no other recipient."
+	ruleC3 = "C3. Deliveries come in the order in which they became due, where every step of priority counts as " +
+		"having been due for PriorityStep longer; then the lower id, then the lesser destination. A delivery " +
+		"has been due since its not-before time, or since the Put, settlement or flush that made it due at " +
+		"once. A queue that several processes share keeps this order within one tenant and destination, and " +
+		"serves tenants and destinations in turn, so that none is passed over for ever."
 	ruleC4 = "C4. Claim returns at most Max deliveries, PerDestination of one destination and PerTenant of one " +
-		"tenant: it goes through what is due in order, leaves out what would exceed a bound, and " +
-		"takes the rest."
+		"tenant: it goes through what is due in order, leaves out what would exceed a bound, and takes the " +
+		"rest. A shared queue may also leave out what another caller has in hand, and stop short of Max; it " +
+		"exceeds no bound."
 	ruleC5 = "C5. Claim returns only deliveries to Destinations, where there are any, and none to Except."
 	ruleC6 = "C6. Claim does not wait for anything to become due, and not for other callers to settle."
 	ruleC7 = "C7. A delivery whose record cannot be read keeps no other back: it is returned as Unreadable, " +
 		"leased, beside those that can."
-	ruleC8 = "C8. Claimed.Next is not after the time given where something due was left out because of a " +
-		"bound. Else it is after that time, and not later than the first moment at which a delivery " +
-		"that the options admit and that is not on hold becomes due, by its own time, by its " +
-		"destination's or by the end of its lease. It may be earlier, and is zero only where there is " +
-		"no such delivery. An empty queue answers zero."
+	ruleC8 = "C8. Claimed.Next is not after the time given where something due was left out because of a bound, " +
+		"and may be so wherever a shared queue may have left something out. Else it is after that time, and " +
+		"not later than the first moment at which a delivery that the options admit and that is not on hold " +
+		"becomes due, by its own time, by its destination's or by the end of its lease. It may be earlier, " +
+		"and is zero only where there is no such delivery. An empty queue answers zero, unless other " +
+		"processes can put into it and it is no Waiter: then it answers when to look again."
 	ruleC9 = "C9. A claim that runs beside others never returns what another holds a lease on."
 	ruleL1 = "L1. A claimed delivery is returned to nobody else before its lease ends."
-	ruleL2 = "L2. A delivery whose lease has ended without being settled is due again, with nothing changed " +
-		"and no attempt charged."
+	ruleL2 = "L2. A delivery whose lease has ended without being settled is due again, with nothing changed and no" +
+		" attempt charged."
 	ruleL3 = "L3. A lease is lost when its delivery is claimed again, settled or dropped, and not by its end " +
-		"alone: what was done under it can be settled until then. Settle and Extend answer " +
-		"ErrLeaseLost for a lease that is lost, and do nothing."
+		"alone: what was done under it can be settled until then. Settle and Extend answer ErrLeaseLost for a" +
+		" lease that is lost, and do nothing."
 	ruleL4 = "L4. No two leases of one delivery have the same token, across any restart."
-	ruleL5 = "L5. Extend sets the end of a lease to the time given plus the duration, be that later or " +
-		"earlier."
-	ruleL6 = "L6. A delivery of a message with AtMostOnce comes back with Interrupted set after a lease that " +
-		"ended, or died with the process, without a settlement. For that such a claim is as durable " +
-		"as Put before Claim returns. A settlement clears it. For any other message Interrupted is " +
-		"never set."
+	ruleL5 = "L5. Extend sets the end of each lease to the time given plus the duration, be that later or earlier." +
+		" One that is lost stops no other."
+	ruleL6 = "L6. Mark records that the deliveries of some leases are about to be sent, where their messages are " +
+		"AtMostOnce. It marks all of them or, with ErrLeaseLost, none, and is as durable as Put when it " +
+		"returns without an error; with any other error it may be either. A marked delivery that is claimed " +
+		"again without having been settled, its lease having ended or died with the process, has Interrupted " +
+		"set. A settlement clears the mark. Without a mark, and for any other message, Interrupted is never " +
+		"set."
 	ruleS1 = "S1. A recipient settled as Delivered or Failed is done with: no claim returns it again."
 	ruleS2 = "S2. A recipient settled as Deferred or Unknown stays, and its State has one more attempt, the " +
 		"outcome, the reply and the time of the settlement."
 	ruleS3 = "S3. A pending recipient without a result stays as it is, and is not charged an attempt."
-	ruleS4 = "S4. A settled delivery with recipients that stay is due again at NotBefore, or at once where " +
-		"that is zero."
-	ruleS5 = "S5. A settlement happens as a whole or not at all: the results, the next attempt and the " +
-		"messages it creates. One whose lease is lost, that names a recipient which is not pending in " +
-		"the delivery or names one twice, or that creates a message Put would refuse, changes " +
-		"nothing."
-	ruleS6 = "S6. The settlements of one batch are independent of each other: one that fails stops no other. " +
-		"Each sees what those before it in the batch did."
-	ruleS7 = "S7. A settlement that creates messages is as durable as Put when Settle returns. A durable queue " +
-		"may lose any other settlement to a crash within a second after Settle has returned; the " +
-		"delivery is then as it was when it was claimed."
-	ruleS8 = "S8. A created message is a message like any other, except that a bound on the queue does not " +
-		"stop it, and that one whose tenant and key are known is not put again and stops nothing: " +
-		"Created has the id of the message that is there."
-	ruleS9 = "S9. Settle reads the content of the messages it creates before it takes effect, and holds " +
-		"nothing meanwhile that the content of a message in the same queue needs: a bounce may quote " +
-		"what it is about."
+	ruleS4 = "S4. A settled delivery with recipients that stay is due again at NotBefore, or at once where that is" +
+		" zero."
+	ruleS5 = "S5. A settlement happens as a whole or not at all: the results, the next attempt and the messages it" +
+		" creates. One whose lease is lost, that names a recipient which is not pending in the delivery or " +
+		"names one twice, or that creates a message Put would refuse, changes nothing."
+	ruleS6 = "S6. The settlements of one batch are independent of each other: one that fails stops no other. Where" +
+		" two have the same lease the first counts, and where two create a message of the same tenant and key" +
+		" it is put once."
+	ruleS7 = "S7. A settlement that creates messages is as durable as Put when Settle returns. A durable queue may" +
+		" lose any other settlement to a crash within a second after Settle has returned; the delivery is " +
+		"then as it was when it was claimed."
+	ruleS8 = "S8. A created message is a message like any other, except that a bound on the queue does not stop " +
+		"it, and that one whose tenant and key are known is not put again and stops nothing: Created has the " +
+		"id of the message that is there."
+	ruleS9 = "S9. Settle reads the content of the messages it creates before it takes effect, and holds nothing " +
+		"meanwhile that the content of a message in the same queue needs: a bounce may quote what it is " +
+		"about."
 	ruleS10 = "S10. When the last recipient of a message is settled, the message is gone: Open and Show answer " +
-		"ErrNotFound and its room is free."
+		"ErrNotFound, and its room is free, in a shared queue within a minute."
 	ruleO1 = "O1. The content is the bytes that were put, and its Size is their number, however often and by " +
 		"however many it is read."
-	ruleO2 = "O2. Open of a message that is not there answers ErrNotFound. Content opened before its message " +
-		"left may go on reading or fail, and never yields other bytes."
-	ruleO3 = "O3. Content that was damaged in storage is answered with an error that wraps ErrDamaged, by " +
-		"Open, by the content's Open or by its reader, never with other bytes and a clean end."
-	ruleA1 = "A1. List returns every message that is in the queue from the first page to the last exactly " +
-		"once, in the order of ids; one that is put or leaves meanwhile may be there or not. With a " +
-		"destination it returns only messages that wait for it."
+	ruleO2 = "O2. Open of a message that is not there answers ErrNotFound. Content opened before its message left " +
+		"may go on reading or fail, and never yields other bytes."
+	ruleO3 = "O3. Content that was damaged in storage is answered with an error that wraps ErrDamaged, by Open, by" +
+		" the content's Open or by its reader, never with other bytes and a clean end."
+	ruleA1 = "A1. List returns every message that is in the queue from the first page to the last exactly once, in" +
+		" the order of ids; one that is put or leaves meanwhile may be there or not. With a destination it " +
+		"returns only messages that wait for it."
 	ruleA2 = "A2. Show returns one message as List does: the pending recipients, their states and times."
-	ruleA3 = "A3. A message on hold is not claimed. A lease given before stays valid and can be settled; what " +
-		"is left is then on hold. Holds and releases are as durable as Put."
-	ruleA4 = "A4. A dropped message is gone as if its last recipient had been settled. Its leases are lost. " +
-		"Drop is as durable as Put."
-	ruleA5 = "A5. Flush makes the deliveries it selects due at once, and lifts the postponement of their " +
-		"destinations, of the destination it names, or of all where it selects everything. Deliveries " +
-		"due already keep their place, those on hold stay on hold, and those claimed are left to " +
-		"their settlement. A flush may be lost as a settlement may."
-	ruleA6 = "A6. A postponed destination's deliveries, those put later included, are not claimed before its " +
-		"time. A postponement is replaced by the next and lifted by the zero time. It may be lost as " +
-		"a settlement may, and forgotten when its time has passed."
-	ruleA7 = "A7. Total and Survey count exactly what is there. A destination is in the survey while it has " +
-		"deliveries."
-	ruleX1 = "X1. A queue never reads a clock to decide anything: now is given with each call, and it may go " +
-		"back and forth. A queue that shares its storage with other machines may turn the times given " +
-		"into offsets on a clock of its own."
-	ruleX2 = "X2. A context that has ended before a call makes it fail with the context's error, and nothing " +
-		"is done. One that ends meanwhile may do the same."
-	ruleX3 = "X3. After Close every method answers ErrClosed; calls under way end. A second Close does " +
-		"nothing."
+	ruleA3 = "A3. A message on hold is not claimed. A lease given before stays valid and can be settled; what is " +
+		"left is then on hold. Holds and releases are as durable as Put."
+	ruleA4 = "A4. A dropped message is gone as if its last recipient had been settled. Its leases are lost. Drop " +
+		"is as durable as Put."
+	ruleA5 = "A5. Flush makes the deliveries it selects due at once, and lifts everybody's postponement of their " +
+		"destinations, of the destinations it names, or of all where it selects everything. Deliveries due " +
+		"already keep their place, those on hold stay on hold, and those claimed are left to their " +
+		"settlement. A shared queue may do it in pieces, so that what is put meanwhile may be flushed or not," +
+		" and answer -1 for their number. A flush may be lost as a settlement may."
+	ruleA6 = "A6. A postponed destination's deliveries, those put later included, are not claimed before its time." +
+		" A postponement is replaced by the next of the same owner and lifted by the zero time. Everybody's " +
+		"is shown with its reason. It may be lost as a settlement may, and forgotten when its time has " +
+		"passed."
+	ruleA7 = "A7. Total and Survey count exactly what is there while nothing else is under way; those of a shared " +
+		"queue may be a minute behind. A destination is in the survey while it has deliveries."
+	ruleA8 = "A8. A postponement with an owner binds the claims of that owner and nobody else's. It neither " +
+		"replaces nor lifts that of another owner or of everybody, no Flush lifts it and nothing shows it. It" +
+		" is not stored, and ends with the process. Where it names no destination and the zero time, all of " +
+		"that owner's are lifted."
+	ruleW1 = "W1. Wait returns when mail may have become due that the claim it is told of did not foresee: after a" +
+		" Put, a settlement that leaves or creates something, a Release, a Flush and the lifting of a " +
+		"postponement, whoever did it. What came after the claim and before Wait counts. It may return for " +
+		"less, but not again and again while nothing happens."
+	ruleW2 = "W2. All handles of a queue show the same mail: what one puts, settles, holds, flushes or postpones " +
+		"for everybody is so for the others. What one has leased no other is given."
+	ruleW3 = "W3. Of a handle that died nothing stays but what it stored and its leases, which end in their time. " +
+		"Closing one handle leaves the others at work."
+	ruleX1 = "X1. A queue never reads a clock to decide anything: now is given with each call, and it may go back " +
+		"and forth. A queue that shares its storage with other machines may go by a clock of its own: it " +
+		"takes a time it is given as so long after the now of that call, and gives it back likewise, so that " +
+		"no time but a message's own and a state's Tried need be exact to more than a millisecond."
+	ruleX2 = "X2. A context that has ended before a call makes it fail with the context's error, and nothing is " +
+		"done. One that ends meanwhile may do the same."
+	ruleX3 = "X3. After Close every method answers ErrClosed; calls under way end. A second Close does nothing."
 	ruleX4 = "X4. A durable queue that is closed or crashes, and is opened again, holds what the other rules " +
 		"promise. Leases may have ended with it."
+	ruleX5 = "X5. A queue that has failed for good answers every call with an error that wraps ErrFailed, until it" +
+		" is opened again. It then holds what the other rules promise."
 )

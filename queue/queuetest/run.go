@@ -18,6 +18,9 @@ type run struct {
 	q     queue.Queue
 	now   time.Time
 	count int
+
+	can    need // what the subject can do
+	shared bool // Subject.Shared
 }
 
 // Fatalf reports a problem and ends the case.
@@ -84,7 +87,46 @@ func (r *run) claim(want queue.ClaimOptions) queue.Claimed {
 // due claims everything that is due.
 func (r *run) due() []queue.Delivery {
 	r.Helper()
-	return r.claim(queue.ClaimOptions{Max: 1000}).Deliveries
+	return r.everything(queue.ClaimOptions{Max: 1000}).Deliveries
+}
+
+// everything claims until nothing is left of what the options admit: a shared
+// queue may stop short.
+func (r *run) everything(want queue.ClaimOptions) queue.Claimed {
+	r.Helper()
+	got := r.claim(want)
+	for range 1000 {
+		if !r.shared || got.Next.IsZero() || got.Next.After(r.now) {
+			return got
+		}
+		more := r.claim(want)
+		got.Deliveries = append(got.Deliveries, more.Deliveries...)
+		got.Unreadable = append(got.Unreadable, more.Unreadable...)
+		got.Next = more.Next
+	}
+	r.Fatalf("a thousand claims, and the queue says that there is more")
+	return got
+}
+
+// same compares times that were given to the queue and come back: exactly, unless
+// it has a clock of its own (rule X1).
+func (r *run) same(got, want time.Time) bool {
+	if r.in.Advance == nil || got.IsZero() || want.IsZero() {
+		return got.Equal(want)
+	}
+	off := got.Sub(want)
+	return -time.Millisecond <= off && off <= time.Millisecond
+}
+
+// eventually gives a shared queue the time that the rules leave it.
+func (r *run) eventually(is func() bool) {
+	if is() || !r.shared {
+		return
+	}
+	r.advance(time.Minute)
+	for end := time.Now().Add(patience / 6); !is() && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 // one claims the one delivery that is due.

@@ -202,7 +202,7 @@ func nextOfLeases(r *run) {
 	start := r.now
 	first := r.claim(queue.ClaimOptions{Max: 1, Lease: time.Minute}).Deliveries
 	r.wantNext(queue.ClaimOptions{Lease: time.Hour}, start.Add(time.Minute))
-	_, err := r.q.Extend(r.ctx, r.now, first[0].Lease, 30*time.Minute)
+	_, err := r.extend(first[0].Lease, 30*time.Minute)
 	r.check("Extend", err)
 	r.wantNext(queue.ClaimOptions{}, start.Add(30*time.Minute))
 	r.settle(all(first[0], queue.Delivered))
@@ -212,7 +212,7 @@ func nextOfLeases(r *run) {
 func nextOfPostponed(r *run) {
 	r.put(r.message("a@one.example"))
 	start := r.now
-	r.check("Postpone", queue.Postpone(r.ctx, r.q, r.now, "one.example", start.Add(time.Hour)))
+	r.postpone("one.example", start.Add(time.Hour))
 	r.wantNext(queue.ClaimOptions{}, start.Add(time.Hour))
 	m := r.message("a@two.example")
 	m.NotBefore = start.Add(10 * time.Minute)

@@ -17,6 +17,12 @@ type Subject struct {
 	// messages of 1 KiB. Nil for an implementation without a bound.
 	OpenBounded func() (*Instance, error)
 
+	// Shared says that the queue keeps what package queue asks of one that several
+	// processes share, where that is less: order within one tenant and destination
+	// only, claims that stop short, counts that are behind, room that is given back
+	// later.
+	Shared bool
+
 	// Start is the time at which every case begins; zero is a day in 2030.
 	Start time.Time
 }
@@ -38,6 +44,14 @@ type Instance struct {
 	// both, while the queue is open.
 	Damage func(id string) error
 
+	// Share opens another handle on the same queue, as another agent has it. The
+	// kit does not close it; kill ends it as the death of its process would. Nil
+	// where there can be one handle only.
+	Share func() (q queue.Queue, kill func(), err error)
+
+	// Fail makes the queue fail for good, while it is open.
+	Fail func() error
+
 	// Advance tells an implementation with a clock of its own how much time has
 	// passed.
 	Advance func(d time.Duration)
@@ -58,7 +72,25 @@ const (
 	needDamage
 	needBound
 	needClose
+	needWait
+	needShare
+	needFail
+	needOrder
 )
+
+// names are what subjects may lack, in the order of their bits.
+func (n need) names() (list []string) {
+	for i, name := range [...]string{
+		"queue.Lister", "queue.Holder", "queue.Dropper", "queue.Flusher", "queue.Postponer", "queue.Surveyor",
+		"Instance.Reopen", "Instance.Crash", "Instance.Damage", "Subject.OpenBounded", "io.Closer", "queue.Waiter",
+		"Instance.Share", "Instance.Fail", "order across destinations",
+	} {
+		if n&(1<<i) != 0 {
+			list = append(list, name)
+		}
+	}
+	return list
+}
 
 // abilities is what a subject can do.
 func (s Subject) abilities() (need, error) {
@@ -72,43 +104,63 @@ func (s Subject) abilities() (need, error) {
 			can |= n
 		}
 	}
-	_, is := in.Queue.(queue.Lister)
-	set(needList, is)
-	_, is = in.Queue.(queue.Holder)
-	set(needHold, is)
-	_, is = in.Queue.(queue.Dropper)
-	set(needDrop, is)
-	_, is = in.Queue.(queue.Flusher)
-	set(needFlush, is)
-	_, is = in.Queue.(queue.Postponer)
-	set(needPostpone, is)
-	_, is = in.Queue.(queue.Surveyor)
-	set(needSurvey, is)
-	_, is = in.Queue.(io.Closer)
-	set(needClose, is)
+	set(needList, isA[queue.Lister](in.Queue))
+	set(needHold, isA[queue.Holder](in.Queue))
+	set(needDrop, isA[queue.Dropper](in.Queue))
+	set(needFlush, isA[queue.Flusher](in.Queue))
+	set(needPostpone, isA[queue.Postponer](in.Queue))
+	set(needSurvey, isA[queue.Surveyor](in.Queue))
+	set(needClose, isA[io.Closer](in.Queue))
+	set(needWait, isA[queue.Waiter](in.Queue))
 	set(needReopen, in.Reopen != nil)
 	set(needCrash, in.Crash != nil)
 	set(needDamage, in.Damage != nil)
+	set(needShare, in.Share != nil)
+	set(needFail, in.Fail != nil)
 	set(needBound, s.OpenBounded != nil)
+	set(needOrder, !s.Shared)
 	return can, queue.Close(in.Queue)
 }
 
-// cases are the checks a subject can be asked to pass.
-func (s Subject) cases() ([]check, error) {
+// isA reports whether a queue, or one that it wraps, has an ability.
+func isA[T any](q queue.Queue) bool {
+	_, ok := queue.As[T](q)
+	return ok
+}
+
+// cases are the checks a subject can be asked to pass, and those it cannot.
+func (s Subject) cases() (can need, asked, unasked []check, err error) {
 	if s.Open == nil {
-		return nil, errors.New("queuetest: Subject.Open is nil")
+		return 0, nil, nil, errors.New("queuetest: Subject.Open is nil")
 	}
-	can, err := s.abilities()
+	if can, err = s.abilities(); err != nil {
+		return 0, nil, nil, err
+	}
+	for _, c := range allChecks() {
+		if c.needs&^can == 0 {
+			asked = append(asked, c)
+		} else {
+			unasked = append(unasked, c)
+		}
+	}
+	return can, asked, unasked, nil
+}
+
+// NotAsked returns what the cases that do not apply to a subject would need: the
+// abilities that its queue does not have, and what cannot be done to it from
+// outside. Each comes with how many cases need it.
+func NotAsked(s Subject) (map[string]int, error) {
+	can, _, unasked, err := s.cases()
 	if err != nil {
 		return nil, err
 	}
-	var cases []check
-	for _, c := range allChecks() {
-		if c.needs&^can == 0 {
-			cases = append(cases, c)
+	lacks := make(map[string]int)
+	for _, c := range unasked {
+		for _, name := range (c.needs &^ can).names() {
+			lacks[name]++
 		}
 	}
-	return cases, nil
+	return lacks, nil
 }
 
 // open makes the queue for one case.

@@ -28,7 +28,12 @@ func (r *run) survey() []queue.Destination {
 // wantSurvey compares the destinations.
 func (r *run) wantSurvey(want ...queue.Destination) {
 	r.Helper()
-	if got := r.survey(); !slices.EqualFunc(got, want, sameDestination) {
+	got := r.survey()
+	r.eventually(func() bool {
+		got = r.survey()
+		return slices.EqualFunc(got, want, sameDestination)
+	})
+	if !slices.EqualFunc(got, want, sameDestination) {
 		r.Errorf("Survey = %+v, want %+v", got, want)
 	}
 }
@@ -43,8 +48,13 @@ func sameDestination(a, b queue.Destination) bool {
 
 func (r *run) wantTotal(want queue.Total) {
 	r.Helper()
-	got, err := queue.Totals(r.ctx, r.q)
-	r.check("Totals", err)
+	var got queue.Total
+	r.eventually(func() bool {
+		var err error
+		got, err = queue.Totals(r.ctx, r.q)
+		r.check("Totals", err)
+		return got == want
+	})
 	if got != want {
 		r.Errorf("Totals = %+v, want %+v", got, want)
 	}
@@ -120,13 +130,14 @@ func surveyedStates(r *run) {
 	r.hold(ids[4])
 	r.postpone("one.example", start.Add(time.Hour))
 	want := queue.Destination{
-		Name: "one.example", Deliveries: 5, Held: 2, Leased: 1, Bytes: 50, Oldest: start, Postponed: start.Add(time.Hour),
+		Name: "one.example", Deliveries: 5, Held: 2, Leased: 1, Bytes: 50, Oldest: start,
+		Postponed: start.Add(time.Hour), Reason: because(start.Add(time.Hour)),
 	}
 	r.wantSurvey(want)
 	r.settle(deferred(d, r.now))
 	r.release(ids[3])
 	r.postpone("one.example", time.Time{})
-	want.Held, want.Leased, want.Postponed = 1, 0, time.Time{}
+	want.Held, want.Leased, want.Postponed, want.Reason = 1, 0, time.Time{}, ""
 	r.wantSurvey(want)
 }
 

@@ -39,7 +39,8 @@ func allChecks() []check {
 	for _, part := range [][]check{
 		putChecks(), contentChecks(), keyChecks(), boundChecks(), claimChecks(), shareChecks(), nextChecks(), leaseChecks(),
 		interruptChecks(), settleChecks(), atomicChecks(), createChecks(), openChecks(), listChecks(), holdChecks(),
-		flushChecks(), postponeChecks(), surveyChecks(), crowdChecks(), restartChecks(), endChecks(),
+		flushChecks(), postponeChecks(), ownChecks(), surveyChecks(), crowdChecks(), waitChecks(), handleChecks(),
+		restartChecks(), endChecks(),
 	} {
 		all = append(all, part...)
 	}
@@ -63,14 +64,14 @@ func (f *Failure) Error() string {
 // Test runs every case that applies to s and returns what failed, a *Failure
 // each, joined by errors.Join. Nil: s keeps the contract.
 func Test(s Subject) error {
-	cases, err := s.cases()
+	can, cases, _, err := s.cases()
 	if err != nil {
 		return err
 	}
 	var failed []error
 	for _, c := range cases {
 		rec := new(recorder)
-		rec.do(func() { runCheck(context.Background(), rec, s, c) })
+		rec.do(func() { runCheck(context.Background(), rec, s, can, c) })
 		for _, problem := range rec.problems {
 			failed = append(failed, &Failure{Rule: c.rule, Case: c.title(), Problem: problem})
 		}
@@ -80,12 +81,18 @@ func Test(s Subject) error {
 
 // Run runs every case that applies to s, each as a subtest named with the rule
 // it guards and, where the queue alone shows them, the requirements of the
-// project's list (docs/requirements.md).
+// project's list (docs/requirements.md). A case that does not apply is skipped and
+// says what the subject lacks for it.
 func Run(t *testing.T, s Subject) {
 	t.Helper()
-	cases, err := s.cases()
+	can, cases, unasked, err := s.cases()
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, c := range unasked {
+		t.Run(c.title(), func(t *testing.T) {
+			t.Skipf("not asked: the subject lacks %s", strings.Join((c.needs&^can).names(), ", "))
+		})
 	}
 	for _, c := range cases {
 		t.Run(c.title(), func(t *testing.T) {
@@ -94,7 +101,7 @@ func Run(t *testing.T, s Subject) {
 					t.Logf("rule %s", c.rule)
 				}
 			})
-			runCheck(t.Context(), t, s, c)
+			runCheck(t.Context(), t, s, can, c)
 		})
 	}
 }
@@ -107,11 +114,11 @@ type reporter interface {
 }
 
 // runCheck runs one case on a queue of its own.
-func runCheck(ctx context.Context, to reporter, s Subject, c check) {
+func runCheck(ctx context.Context, to reporter, s Subject, can need, c check) {
 	to.Helper()
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	r := &run{reporter: to, ctx: ctx, now: s.start()}
+	r := &run{reporter: to, ctx: ctx, now: s.start(), can: can, shared: s.Shared}
 	in, err := s.open(c)
 	if err != nil {
 		r.Fatalf("opening the queue: %v", err)

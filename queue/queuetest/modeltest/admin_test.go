@@ -22,7 +22,7 @@ func (m *machine) Back(t *rapid.T) {
 	}
 	for name, until := range m.postponed {
 		if !until.After(m.now) {
-			m.check(t, "Postpone", queue.Postpone(ctx(), m.q, m.now, name, time.Time{}))
+			m.check(t, "Postpone", queue.Postpone(ctx(), m.q, m.now, queue.Postponement{Destination: name}))
 			delete(m.postponed, name)
 		}
 	}
@@ -83,31 +83,59 @@ func (m *machine) Flush(t *rapid.T) {
 	if slices.ContainsFunc(m.all(), func(d *delivery) bool { return d.claimed && d.notBefore.After(m.now) }) {
 		t.Skip("not now")
 	}
-	var what queue.Selection
-	var e *message
-	if rapid.Bool().Draw(t, "by message") {
-		what.Message, e = m.some(t)
+	var list []queue.Selection
+	found := true
+	for range rapid.SampledFrom([]int{1, 1, 1, 0, 2, 3}).Draw(t, "selections") {
+		var what queue.Selection
+		if rapid.Bool().Draw(t, "by message") {
+			var e *message
+			what.Message, e = m.some(t)
+			found = found && e != nil
+		}
+		if rapid.Bool().Draw(t, "by destination") {
+			what.Destination = destination().Draw(t, "destination")
+		}
+		list = append(list, what)
 	}
-	if rapid.Bool().Draw(t, "by destination") {
-		what.Destination = destination().Draw(t, "destination")
-	}
-	n, err := queue.Flush(ctx(), m.q, m.now, what)
-	if what.Message != "" && !wantFound(t, "Flush", e, err) {
+	n, err := queue.Flush(ctx(), m.q, m.now, list...)
+	if !found {
+		if !errors.Is(err, queue.ErrNotFound) {
+			t.Fatalf("Flush of a message that is not there = %v", err)
+		}
 		return
 	}
-	if want := m.flush(what); err != nil || n != want {
-		t.Fatalf("Flush of %+v = %d, %v, want %d", what, n, err, want)
+	if want := m.flush(list); err != nil || n != want {
+		t.Fatalf("Flush of %+v = %d, %v, want %d", list, n, err, want)
 	}
 }
 
-// Postpone postpones a destination.
+// Postpone postpones destinations, for everybody or for an owner.
 func (m *machine) Postpone(t *rapid.T) {
-	name, until := destination().Draw(t, "destination"), m.later(t)
-	m.check(t, "Postpone", queue.Postpone(ctx(), m.q, m.now, name, until))
-	if until.IsZero() {
-		delete(m.postponed, name)
-	} else {
-		m.postponed[name] = until
+	var list []queue.Postponement
+	for range rapid.IntRange(0, 3).Draw(t, "postponements") {
+		p := queue.Postponement{Destination: destination().Draw(t, "destination"), Until: m.later(t), Owner: owner().Draw(t, "owner")}
+		if p.Owner != "" && rapid.IntRange(0, 5).Draw(t, "all") == 0 {
+			p.Destination, p.Until = "", time.Time{}
+		}
+		list = append(list, p)
+	}
+	m.check(t, "Postpone", queue.Postpone(ctx(), m.q, m.now, list...))
+	for _, p := range list {
+		switch {
+		case p.Owner == "" && p.Until.IsZero():
+			delete(m.postponed, p.Destination)
+		case p.Owner == "":
+			m.postponed[p.Destination] = p.Until
+		case p.Destination == "":
+			delete(m.parked, p.Owner)
+		case p.Until.IsZero():
+			delete(m.parked[p.Owner], p.Destination)
+		default:
+			if m.parked[p.Owner] == nil {
+				m.parked[p.Owner] = make(map[string]time.Time)
+			}
+			m.parked[p.Owner][p.Destination] = p.Until
+		}
 	}
 }
 
@@ -121,11 +149,9 @@ func (m *machine) Reopen(t *rapid.T) {
 	m.check(t, "opening again", err)
 	m.q = q
 	for _, d := range m.all() {
-		if d.claimed && d.message.Guarantee == queue.AtMostOnce {
-			d.interrupted = true
-		}
 		d.claimed = false
 	}
+	clear(m.parked)
 }
 
 // Read reads the content of a message.
@@ -177,12 +203,15 @@ func (m *machine) Check(t *rapid.T) {
 // sameDestination compares what a survey says. A postponement whose time has
 // passed may be forgotten.
 func (m *machine) sameDestination(got, want queue.Destination) bool {
-	forgotten := got.Postponed.IsZero() && !want.Postponed.After(m.now)
-	if !got.Oldest.Equal(want.Oldest) || !got.Postponed.Equal(want.Postponed) && !forgotten {
+	if !got.Oldest.Equal(want.Oldest) || !m.sameUntil(got.Postponed, want.Postponed) {
 		return false
 	}
 	got.Oldest, got.Postponed = want.Oldest, want.Postponed
 	return got == want
+}
+
+func (m *machine) sameUntil(got, want time.Time) bool {
+	return got.Equal(want) || got.IsZero() && !want.After(m.now)
 }
 
 func (m *machine) compareEntry(t *rapid.T, got queue.Entry, want *message) {
@@ -199,7 +228,7 @@ func (m *machine) compareEntry(t *rapid.T, got queue.Entry, want *message) {
 		g := got.Waiting[i]
 		passed := !w.Next.After(m.now) && !g.Next.After(m.now) // where a postponement may be forgotten
 		if !sameStates([]queue.State{g.State}, []queue.State{w.State}) || g.Destination != w.Destination ||
-			g.Leased != w.Leased || !g.Next.Equal(w.Next) && !passed {
+			!m.sameUntil(g.Postponed, w.Postponed) || g.Leased != w.Leased || !g.Next.Equal(w.Next) && !passed {
 			t.Fatalf("%s: recipient %d is %+v, want %+v", want.ID, i, g, w)
 		}
 		states = append(states, w.State)

@@ -29,6 +29,7 @@ func newMachine(q queue.Queue, reopen func() (queue.Queue, error)) *machine {
 	m := &machine{q: q, reopen: reopen, keyed: make(map[string]bool)}
 	m.now = time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
 	m.postponed = make(map[string]time.Time)
+	m.parked = make(map[string]map[string]time.Time)
 	return m
 }
 
@@ -38,6 +39,9 @@ func ctx() context.Context { return context.Background() }
 func destination() *rapid.Generator[string] {
 	return rapid.SampledFrom([]string{"a.test", "b.test", "c.test", "d.test"})
 }
+
+// owner is whose a postponement is, and who claims; nobody among them.
+func owner() *rapid.Generator[string] { return rapid.SampledFrom([]string{"", "", "x", "y"}) }
 
 func seconds(from, to int) *rapid.Generator[time.Duration] {
 	return rapid.Map(rapid.IntRange(from, to), func(n int) time.Duration { return time.Duration(n) * time.Second })
@@ -113,6 +117,7 @@ func options(t *rapid.T) queue.ClaimOptions {
 	want := queue.ClaimOptions{
 		Max:   rapid.SampledFrom([]int{0, 1, 2, 5}).Draw(t, "max"),
 		Lease: seconds(1, 120).Draw(t, "lease"),
+		Owner: owner().Draw(t, "owner"),
 	}
 	switch rapid.IntRange(0, 5).Draw(t, "options") {
 	case 0:
@@ -191,9 +196,9 @@ func (m *machine) compare(t *rapid.T, got queue.Delivery, want *delivery) {
 	if !sameStates(got.States, want.states) {
 		t.Fatalf("%s/%s has the states %+v, want %+v", e.ID, want.destination, got.States, want.states)
 	}
-	if got.Size != int64(len(e.content)) || !got.Due.Equal(want.due) || got.Warned != want.warned || got.Interrupted != want.interrupted {
+	if got.Size != int64(len(e.content)) || !got.Due.Equal(want.due) || got.Warned != want.warned || got.Interrupted != want.marked {
 		t.Fatalf("%s/%s is %+v, want size %d, due %v, warned %t, interrupted %t",
-			e.ID, want.destination, got, len(e.content), want.due, want.warned, want.interrupted)
+			e.ID, want.destination, got, len(e.content), want.due, want.warned, want.marked)
 	}
 	m.compareMessage(t, got.Message, e, want.states)
 }
@@ -229,20 +234,53 @@ func (m *machine) lease(t *rapid.T) queue.Lease {
 	return m.leases[len(m.leases)-1-rapid.IntRange(0, len(m.leases)-1).Draw(t, "lease")]
 }
 
-// Extend extends a lease.
+// Extend extends some leases.
 func (m *machine) Extend(t *rapid.T) {
-	l, d := m.lease(t), seconds(0, 120).Draw(t, "for")
-	got, err := m.q.Extend(ctx(), m.now, l, d)
-	held := m.holds(l)
-	if held == nil {
+	var leases []queue.Lease
+	for range rapid.IntRange(1, 3).Draw(t, "leases") {
+		leases = append(leases, m.lease(t))
+	}
+	d := seconds(0, 120).Draw(t, "for")
+	got, err := m.q.Extend(ctx(), m.now, leases, d)
+	if err != nil || len(got) != len(leases) {
+		t.Fatalf("Extend = %d results, %v, want %d", len(got), err, len(leases))
+	}
+	for i, l := range leases {
+		held := m.holds(l)
+		if held == nil {
+			if !errors.Is(got[i].Err, queue.ErrLeaseLost) {
+				t.Fatalf("Extend of a lost lease = %v", got[i].Err)
+			}
+			continue
+		}
+		l.Until = m.now.Add(d)
+		if got[i].Err != nil || got[i].Lease.Token != l.Token || !got[i].Lease.Until.Equal(l.Until) {
+			t.Fatalf("Extend = %+v, want %+v", got[i], l)
+		}
+		held.lease = l
+	}
+}
+
+// Mark marks some deliveries.
+func (m *machine) Mark(t *rapid.T) {
+	var leases []queue.Lease
+	lost := false
+	for range rapid.IntRange(0, 3).Draw(t, "leases") {
+		l := m.lease(t)
+		leases = append(leases, l)
+		lost = lost || m.holds(l) == nil
+	}
+	err := m.q.Mark(ctx(), leases)
+	if lost {
 		if !errors.Is(err, queue.ErrLeaseLost) {
-			t.Fatalf("Extend of a lost lease = %v", err)
+			t.Fatalf("Mark with a lost lease = %v", err)
 		}
 		return
 	}
-	l.Until = m.now.Add(d)
-	if err != nil || got.Token != l.Token || !got.Until.Equal(l.Until) {
-		t.Fatalf("Extend = %+v, %v, want %+v", got, err, l)
+	m.check(t, "Mark", err)
+	for _, l := range leases {
+		if d := m.holds(l); d.message.Guarantee == queue.AtMostOnce {
+			d.marked = true
+		}
 	}
-	held.lease = l
 }

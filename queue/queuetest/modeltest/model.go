@@ -2,6 +2,7 @@ package modeltest
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -15,6 +16,7 @@ type model struct {
 	now       time.Time
 	messages  []*message // in the order of their ids
 	postponed map[string]time.Time
+	parked    map[string]map[string]time.Time // by owner and destination
 }
 
 type message struct {
@@ -32,9 +34,9 @@ type delivery struct {
 	notBefore   time.Time
 	warned      bool
 
-	claimed     bool // and not settled since
-	interrupted bool
-	lease       queue.Lease // the last one given
+	claimed bool        // and not settled since
+	marked  bool        // and not settled since
+	lease   queue.Lease // the last one given
 }
 
 // put puts a message that got an id.
@@ -84,11 +86,11 @@ func (m *model) all() []*delivery {
 	return all
 }
 
-// from is when a delivery may be claimed: its own time, its destination's and
-// the end of its lease. Zero is at once.
-func (m *model) from(d *delivery) time.Time {
+// from is when a delivery may be claimed by an owner: its own time, its
+// destination's, the owner's for that and the end of its lease. Zero is at once.
+func (m *model) from(d *delivery, owner string) time.Time {
 	from := d.notBefore
-	for _, t := range []time.Time{m.postponed[d.destination], d.leaseEnd()} {
+	for _, t := range []time.Time{m.postponed[d.destination], m.parked[owner][d.destination], d.leaseEnd()} {
 		if t.After(from) {
 			from = t
 		}
@@ -107,13 +109,16 @@ func (d *delivery) leaseEnd() time.Time {
 // and when something that waits is due; zero is never.
 func (m *model) claim(want queue.ClaimOptions) (taken []*delivery, more bool, next time.Time) {
 	want = want.WithDefaults()
+	for _, list := range m.parked {
+		maps.DeleteFunc(list, func(_ string, until time.Time) bool { return !until.After(m.now) })
+	}
 	var due []*delivery
 	for _, d := range m.all() {
 		named := len(want.Destinations) == 0 || slices.Contains(want.Destinations, d.destination)
 		if !named || slices.Contains(want.Except, d.destination) || d.message.held {
 			continue
 		}
-		if from := m.from(d); !from.After(m.now) {
+		if from := m.from(d, want.Owner); !from.After(m.now) {
 			due = append(due, d)
 		} else if next.IsZero() || from.Before(next) {
 			next = from
@@ -136,10 +141,14 @@ func (m *model) claim(want queue.ClaimOptions) (taken []*delivery, more bool, ne
 	return taken, more, next
 }
 
+// rank is since when a delivery counts as due.
+func (d *delivery) rank() time.Time {
+	return d.due.Add(-time.Duration(d.message.Priority) * queue.PriorityStep)
+}
+
 func inOrder(a, b *delivery) int {
 	return cmp.Or(
-		cmp.Compare(b.message.Priority, a.message.Priority),
-		a.due.Compare(b.due),
+		a.rank().Compare(b.rank()),
 		cmp.Compare(a.message.ID, b.message.ID),
 		cmp.Compare(a.destination, b.destination),
 	)
@@ -147,9 +156,6 @@ func inOrder(a, b *delivery) int {
 
 // hand hands a delivery out with the lease the queue gave.
 func (d *delivery) hand(l queue.Lease) {
-	if d.claimed && d.message.Guarantee == queue.AtMostOnce {
-		d.interrupted = true
-	}
 	d.claimed, d.lease = true, l
 }
 
@@ -178,7 +184,7 @@ func (d *delivery) sensible(results []queue.Result) bool {
 
 // settle settles a delivery.
 func (m *model) settle(d *delivery, s queue.Settlement) {
-	d.claimed, d.interrupted = false, false
+	d.claimed, d.marked = false, false
 	d.warned = d.warned || s.Warned
 	d.schedule(m.now, s.NotBefore)
 	for _, r := range s.Results {
@@ -207,10 +213,13 @@ func (m *model) drop(e *message) {
 }
 
 // flush makes deliveries due at once and says how many that was.
-func (m *model) flush(what queue.Selection) int {
+func (m *model) flush(list []queue.Selection) int {
+	names := func(what queue.Selection, d *delivery) bool {
+		return (what.Message == "" || d.message.ID == what.Message) && (what.Destination == "" || d.destination == what.Destination)
+	}
 	n := 0
 	for _, d := range m.all() {
-		if what.Message != "" && d.message.ID != what.Message || what.Destination != "" && d.destination != what.Destination {
+		if !slices.ContainsFunc(list, func(what queue.Selection) bool { return names(what, d) }) {
 			continue
 		}
 		delete(m.postponed, d.destination)
@@ -221,11 +230,11 @@ func (m *model) flush(what queue.Selection) int {
 			d.schedule(m.now, time.Time{})
 		}
 	}
-	if what.Message == "" { // destinations nothing waits for too
-		for name := range m.postponed {
-			if what.Destination == "" || name == what.Destination {
-				delete(m.postponed, name)
-			}
+	for _, what := range list {
+		if what.Message == "" { // destinations nothing waits for too
+			maps.DeleteFunc(m.postponed, func(name string, _ time.Time) bool {
+				return what.Destination == "" || name == what.Destination
+			})
 		}
 	}
 	return n
@@ -235,12 +244,12 @@ func (m *model) flush(what queue.Selection) int {
 func (m *model) waiting(e *message) []queue.Waiting {
 	var all []queue.Waiting
 	for _, d := range e.deliveries {
-		next := d.notBefore
-		if t := m.postponed[d.destination]; t.After(next) {
-			next = t
+		next, postponed := d.notBefore, m.postponed[d.destination]
+		if postponed.After(next) {
+			next = postponed
 		}
 		for _, s := range d.states {
-			all = append(all, queue.Waiting{State: s, Destination: d.destination, Next: next, Leased: d.claimed})
+			all = append(all, queue.Waiting{State: s, Destination: d.destination, Next: next, Postponed: postponed, Leased: d.claimed})
 		}
 	}
 	slices.SortFunc(all, func(a, b queue.Waiting) int { return a.Index - b.Index })

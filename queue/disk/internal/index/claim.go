@@ -10,6 +10,7 @@ type Bounds struct {
 	Max                       int
 	Destinations, Except      []string
 	PerDestination, PerTenant int
+	Owner                     string
 }
 
 // Claim picks deliveries that are due, in order, and calls take with each,
@@ -18,6 +19,7 @@ type Bounds struct {
 func (x *Index) Claim(now time.Time, b Bounds, take func(Slot)) (next time.Time, ok bool) {
 	x.now = Micros(now)
 	x.expire(now)
+	x.unpark()
 	for len(x.later.list) > 0 && x.wake(x.later.list[0]) <= x.now {
 		x.place(x.later.list[0])
 	}
@@ -72,11 +74,18 @@ type claim struct {
 	byDestination map[uint32]int // nil where there is no bound
 	byTenant      map[uint32]int
 	aside         []*lane
-	tenantsAside  []*tenantHeap
+	tenantsAside  []tenantAside
+	bit           owners // of who claims
+}
+
+// tenantAside is a tenant that one of the heaps steps over.
+type tenantAside struct {
+	due    *dueHeap
+	tenant *tenantHeap
 }
 
 func (x *Index) begin(now time.Time, b Bounds) *claim {
-	c := &claim{x: x, b: b, now: now}
+	c := &claim{x: x, b: b, now: now, bit: x.parking.bit(b.Owner)}
 	if b.PerDestination > 0 {
 		c.byDestination = map[uint32]int{}
 	}
@@ -90,6 +99,9 @@ func (x *Index) begin(now time.Time, b Bounds) *claim {
 	for d := range c.only {
 		if c.except[d] {
 			delete(c.only, d)
+			continue
+		}
+		if x.destinations[d].parkedBy&c.bit != 0 {
 			continue
 		}
 		for n := x.destinations[d].lanes; n != none; n = x.lanes[n].next {
@@ -131,7 +143,7 @@ func (c *claim) best() *lane {
 		}
 		return c.lanes[0]
 	}
-	for l := x.due.first(); l != nil; l = x.due.first() {
+	for l := c.first(); l != nil; l = c.first() {
 		switch {
 		case c.except[l.key.destination]:
 			c.setAside(l)
@@ -142,6 +154,20 @@ func (c *claim) best() *lane {
 		}
 	}
 	return nil
+}
+
+// first is the first lane of all heaps that the claim's owner is to see.
+func (c *claim) first() *lane {
+	var first *lane
+	for by, d := range c.x.due {
+		if by&c.bit != 0 {
+			continue
+		}
+		if l := d.first(); l != nil && (first == nil || before(c.x, l, first)) {
+			first = l
+		}
+	}
+	return first
 }
 
 // moved restores the order after the best lane's first has been taken.
@@ -193,7 +219,7 @@ func (c *claim) stepOver(l *lane) bool {
 	case c.only != nil:
 		c.drop()
 	case tenant:
-		c.tenantsAside = append(c.tenantsAside, c.x.due.setAside(c.x, l))
+		c.tenantsAside = append(c.tenantsAside, tenantAside{l.due, l.due.setAside(c.x, l)})
 	default:
 		c.setAside(l)
 	}
@@ -213,7 +239,7 @@ func (c *claim) end() {
 		c.x.place(l)
 	}
 	for _, t := range c.tenantsAside {
-		c.x.due.putBack(c.x, t)
+		t.due.putBack(c.x, t.tenant)
 	}
 }
 
@@ -242,6 +268,11 @@ func (c *claim) next() (time.Time, bool) {
 	var end time.Time
 	if c.anyLeased() && c.earliestLease(0, &end) && (!found || end.Before(t)) {
 		t, found = end, true
+	}
+	if end, parked := x.parking.next(c.b.Owner); parked && x.table.count > 0 {
+		if end := time.UnixMicro(end).UTC(); !found || end.Before(t) {
+			t, found = end, true
+		}
 	}
 	return t, found
 }

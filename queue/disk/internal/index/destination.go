@@ -18,6 +18,8 @@ type destination struct {
 	bytes      int64
 	postponed  int64 // microseconds; MinInt64 is not
 	until      time.Time
+	reason     string
+	parkedBy   owners
 	record     Place // of the postponement, where recorded
 	recorded   bool
 	used       bool
@@ -44,7 +46,7 @@ func (x *Index) destinationFor(name string) uint32 {
 	return n
 }
 
-// Sweep forgets the postponements that are over, by the time of the last claim,
+// Sweep forgets the postponements that are over, by the last time that was given,
 // of destinations that nothing waits for.
 func (x *Index) Sweep() {
 	for i := range x.destinations {
@@ -58,7 +60,7 @@ func (x *Index) Sweep() {
 // forget frees a destination of which there is nothing to know.
 func (x *Index) forget(n uint32) {
 	d := &x.destinations[n]
-	if d.deliveries > 0 || d.recorded || d.postponed != notPostponed || x.pinned {
+	if d.deliveries > 0 || d.recorded || d.postponed != notPostponed || d.parkedBy != 0 || x.pinned {
 		return
 	}
 	delete(x.names, d.name)
@@ -82,8 +84,14 @@ func (x *Index) tenantFor(name string) uint32 {
 type Postponement struct {
 	Name   string
 	Until  time.Time // zero: not any more
+	Reason string
 	Record Place
 }
+
+// At notes that this is the time. A postponement is over when a time was given
+// after it was made that is not before its end: one that was given before may have
+// been by a clock that went back since.
+func (x *Index) At(now time.Time) { x.now = Micros(now) }
 
 // Postpone keeps a destination back until a time; zero lifts it. The place of
 // the record replaces the one before.
@@ -97,7 +105,7 @@ func (x *Index) Postpone(p Postponement) {
 	for l := d.lanes; l != none; l = x.lanes[l].next {
 		x.unplace(x.lanes[l])
 	}
-	d.until, d.postponed = p.Until, notPostponed
+	d.until, d.reason, d.postponed = p.Until, p.Reason, notPostponed
 	d.record, d.recorded = p.Record, !p.Until.IsZero()
 	if d.recorded {
 		d.postponed = Micros(p.Until)
@@ -113,12 +121,12 @@ func (x *Index) placeAll(d *destination) {
 	}
 }
 
-// Postponed is until when a destination is kept back, or zero.
-func (x *Index) Postponed(name string) time.Time {
+// Postponed is until when a destination is kept back, or zero, and why.
+func (x *Index) Postponed(name string) (time.Time, string) {
 	if n, known := x.names[name]; known {
-		return x.destinations[n].until
+		return x.destinations[n].until, x.destinations[n].reason
 	}
-	return time.Time{}
+	return time.Time{}, ""
 }
 
 // Postponements returns those recorded in a segment, or all.
@@ -127,7 +135,7 @@ func (x *Index) Postponements(segment uint16, all bool) []Postponement {
 	for i := range x.destinations {
 		d := &x.destinations[i]
 		if d.recorded && (all || d.record.Segment == segment) {
-			list = append(list, Postponement{d.name, d.until, d.record})
+			list = append(list, Postponement{d.name, d.until, d.reason, d.record})
 		}
 	}
 	return list
@@ -161,6 +169,7 @@ type Count struct {
 	Deliveries, Held, Leased int
 	Bytes                    int64
 	Postponed                time.Time
+	Reason                   string
 	Oldest                   Slot // the delivery of the message with the lowest id
 	destination              uint32
 }
@@ -175,7 +184,7 @@ func (x *Index) Survey(after string, max int) []Count {
 		if d.deliveries == 0 || d.name <= after {
 			continue
 		}
-		list = append(list, Count{d.name, d.deliveries, d.held, d.leased, d.bytes, d.until, none, uint32(i)})
+		list = append(list, Count{d.name, d.deliveries, d.held, d.leased, d.bytes, d.until, d.reason, none, uint32(i)})
 		if len(list) >= 2*max+1024 {
 			list = firstCounts(list, max)
 		}

@@ -1,8 +1,8 @@
 package index
 
-// dueHeap is the lanes with something due: a heap for each tenant, and a heap
-// of those, so that a claim steps over a tenant at once however many
-// destinations it has.
+// dueHeap is lanes with something due: a heap for each tenant, and a heap of
+// those, so that a claim steps over a tenant at once however many destinations it
+// has.
 type dueHeap struct {
 	tenants []*tenantHeap // by number
 	list    []*tenantHeap // those with lanes that are not set aside
@@ -34,6 +34,7 @@ func (d *dueHeap) of(l *lane) *tenantHeap {
 func (d *dueHeap) push(x *Index, l *lane) {
 	t := d.of(l)
 	t.lanes.push(x, l, inDue)
+	l.due = d
 	d.place(x, t)
 }
 

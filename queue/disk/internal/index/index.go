@@ -11,7 +11,8 @@ type Index struct {
 	lanes     []*lane
 	freeLanes []uint32
 	laneOfKey map[laneKey]uint32
-	due       dueHeap
+	due       map[owners]*dueHeap // by who parks the destination
+	parking   parking
 	later     laneHeap
 	now       int64 // the time of the last claim
 
@@ -40,6 +41,7 @@ func New() *Index {
 		names:     map[string]uint32{},
 		tenants:   map[string]uint32{},
 		leases:    map[Slot]*lease{},
+		due:       map[owners]*dueHeap{},
 		now:       math.MinInt64,
 	}
 	x.later.less = earlier
@@ -262,7 +264,7 @@ func (x *Index) Is(s Slot, message uint64) bool {
 	return Flags(c.when[i])&used != 0 && c.id[i]>>16 == message
 }
 
-// SetFlag changes one of Held and Claimed.
+// SetFlag changes one of Held and Marked.
 func (x *Index) SetFlag(s Slot, f Flags, on bool) {
 	x.unqueue(s)
 	x.count(s, -1)

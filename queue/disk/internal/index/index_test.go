@@ -10,6 +10,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/nexthop-mail/nexthop/queue"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/index"
 )
 
@@ -18,6 +19,21 @@ type model struct {
 	entries   map[key]index.Entry
 	leases    map[key]time.Time
 	postponed map[string]time.Time
+	parked    map[string]map[string]time.Time // by owner and destination
+}
+
+func (m *model) park(owner, destination string, until time.Time) {
+	if m.parked[owner] == nil {
+		m.parked[owner] = map[string]time.Time{}
+	}
+	m.parked[owner][destination] = until
+}
+
+// unpark forgets what is over, as a claim by anybody does.
+func (m *model) unpark(now time.Time) {
+	for _, list := range m.parked {
+		maps.DeleteFunc(list, func(_ string, until time.Time) bool { return !until.After(now) })
+	}
 }
 
 type key struct {
@@ -31,7 +47,7 @@ func (m *model) due(now time.Time, b index.Bounds) []key {
 	for k, e := range m.entries {
 		switch {
 		case e.Flags&index.Held != 0, !e.AtOnce && e.Since > index.Micros(now), m.postponed[k.destination].After(now),
-			m.leases[k].After(now), slices.Contains(b.Except, k.destination),
+			m.parked[b.Owner][k.destination].After(now), m.leases[k].After(now), slices.Contains(b.Except, k.destination),
 			len(b.Destinations) > 0 && !slices.Contains(b.Destinations, k.destination):
 		default:
 			list = append(list, k)
@@ -39,7 +55,8 @@ func (m *model) due(now time.Time, b index.Bounds) []key {
 	}
 	slices.SortFunc(list, func(a, b key) int {
 		x, y := m.entries[a], m.entries[b]
-		return cmp.Or(-cmp.Compare(x.Priority, y.Priority), cmp.Compare(x.Since, y.Since),
+		step := queue.PriorityStep.Microseconds()
+		return cmp.Or(cmp.Compare(x.Since-int64(x.Priority)*step, y.Since-int64(y.Priority)*step),
 			cmp.Compare(a.message, b.message), cmp.Compare(a.destination, b.destination))
 	})
 	var out []key
@@ -66,7 +83,7 @@ func TestAgainstModel(t *testing.T) {
 
 func againstModel(t *testing.T, rng *rand.Rand) {
 	x := index.New()
-	m := &model{map[key]index.Entry{}, map[key]time.Time{}, map[string]time.Time{}}
+	m := &model{map[key]index.Entry{}, map[key]time.Time{}, map[string]time.Time{}, map[string]map[string]time.Time{}}
 	now := time.UnixMicro(1e15).UTC()
 	token := uint64(0)
 	for step := range 600 {
@@ -83,7 +100,7 @@ func againstModel(t *testing.T, rng *rand.Rand) {
 			number := index.Number(uint64(step)+1, parts)
 			for p := range parts {
 				e := index.Entry{Message: number, Destination: fmt.Sprintf("d%d", (p+rng.IntN(3))%60), Tenant: fmt.Sprint(rng.IntN(3)),
-					Priority: rng.IntN(3) - 1, AtOnce: rng.IntN(2) == 0, Since: index.Micros(now) + rng.Int64N(1e7),
+					Priority: rng.IntN(3) - 1, AtOnce: rng.IntN(2) == 0, Since: index.Micros(now) + rng.Int64N(1e7) - rng.Int64N(2)*5e8,
 					Home: uint16(rng.IntN(4)), Record: index.Place{Segment: uint16(rng.IntN(4)), Offset: uint32(step)}, Size: uint32(rng.IntN(1000))}
 				k := key{number, e.Destination}
 				if _, known := m.entries[k]; known {
@@ -100,6 +117,8 @@ func againstModel(t *testing.T, rng *rand.Rand) {
 			if rng.IntN(3) == 0 {
 				b.Except = []string{"d1", "d2"}
 			}
+			b.Owner = fmt.Sprint(rng.IntN(3))
+			m.unpark(now)
 			want := m.due(now, b)
 			until := now.Add(time.Duration(rng.IntN(5000)) * time.Millisecond)
 			var got []key
@@ -122,7 +141,20 @@ func againstModel(t *testing.T, rng *rand.Rand) {
 				t.Fatalf("step %d: %v is not found", step, k)
 			}
 			e := m.entries[k]
-			switch rng.IntN(8) {
+			switch rng.IntN(11) {
+			case 8, 9:
+				owner, until := fmt.Sprint(rng.IntN(3)), now.Add(time.Duration(rng.IntN(3000))*time.Millisecond)
+				x.Park(owner, k.destination, until)
+				m.park(owner, k.destination, until)
+			case 10:
+				owner := fmt.Sprint(rng.IntN(3))
+				if rng.IntN(5) == 0 {
+					x.UnparkAll(owner)
+					delete(m.parked, owner)
+				} else {
+					x.Unpark(owner, k.destination)
+					delete(m.parked[owner], k.destination)
+				}
 			case 0, 1, 2:
 				x.Remove(s)
 				delete(m.entries, k)

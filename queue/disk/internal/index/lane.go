@@ -1,6 +1,10 @@
 package index
 
-import "math"
+import (
+	"math"
+
+	"github.com/nexthop-mail/nexthop/queue"
+)
 
 // lane is deliveries that differ in age alone.
 type lane struct {
@@ -10,6 +14,7 @@ type lane struct {
 	prev  uint32 // the neighbours among the lanes of the destination
 	next  uint32
 	where whichHeap
+	due   *dueHeap // where it stands in one
 	pos   int
 }
 
@@ -98,9 +103,9 @@ func (x *Index) place(l *lane) {
 	}
 	switch {
 	case want == inDue && l.where == inDue:
-		x.due.fix(x, l)
+		l.due.fix(x, l)
 	case want == inDue:
-		x.due.push(x, l)
+		x.dueOf(x.destinations[l.key.destination].parkedBy).push(x, l)
 	case want == inLater && l.where == inLater:
 		x.later.fix(x, l.pos)
 	case want == inLater:
@@ -111,7 +116,7 @@ func (x *Index) place(l *lane) {
 func (x *Index) unplace(l *lane) {
 	switch l.where {
 	case inDue:
-		x.due.remove(x, l)
+		l.due.remove(x, l)
 	case inLater:
 		x.later.remove(x, l.pos)
 	}
@@ -127,13 +132,16 @@ type laneHeap struct {
 // earlier orders the lanes that wait, and those due by the order of claims.
 func earlier(x *Index, a, b *lane) bool { return x.wake(a) < x.wake(b) }
 
+// rank is since when a delivery counts as due, in microseconds, its priority
+// included.
+func (x *Index) rank(l *lane, s Slot) int64 {
+	return int64(x.since(s)) - int64(l.key.priority)*queue.PriorityStep.Microseconds()
+}
+
 func before(x *Index, a, b *lane) bool {
-	if a.key.priority != b.key.priority {
-		return a.key.priority > b.key.priority
-	}
 	sa, sb := a.pile.at(0), b.pile.at(0)
-	if x.since(sa) != x.since(sb) {
-		return x.since(sa) < x.since(sb)
+	if ra, rb := x.rank(a, sa), x.rank(b, sb); ra != rb {
+		return ra < rb
 	}
 	if x.message(sa) != x.message(sb) {
 		return x.message(sa) < x.message(sb)

@@ -22,7 +22,7 @@ type Flags uint8
 const (
 	Held       Flags = 1 << iota // the message is on hold
 	AtMostOnce                   // the message's guarantee
-	Claimed                      // a claim was recorded since the last settlement
+	Marked                       // about to be sent, and not settled since
 	InFile                       // the content is in a file of its own
 	leased                       // there is a lease, which may have ended
 	used                         // the slot is taken

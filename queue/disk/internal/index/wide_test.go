@@ -156,11 +156,38 @@ func TestSweep(t *testing.T) {
 	x.Claim(now, index.Bounds{Max: 1}, func(index.Slot) {})
 	x.Sweep()
 	for name, kept := range map[string]bool{"over.example": false, "waited-for.example": true, "not-yet.example": true} {
-		if got := !x.Postponed(name).IsZero(); got != kept {
-			t.Errorf("the postponement of %s is kept: %t, want %t", name, got, kept)
+		if until, _ := x.Postponed(name); until.IsZero() == kept {
+			t.Errorf("the postponement of %s is kept: %t, want %t", name, !kept, kept)
 		}
 	}
 	if n := x.Refs(1).Destinations; n != 2 {
 		t.Errorf("%d records of postponements are needed, want 2", n)
+	}
+}
+
+// TestPostponementByAClockThatWentBack: what was postponed after the clock had gone
+// back is not over because an earlier time that was given was later.
+func TestPostponementByAClockThatWentBack(t *testing.T) {
+	x := index.New()
+	late := time.Unix(1e9, 0)
+	early := late.Add(-time.Hour)
+	postpone := func(name string, until time.Time) {
+		x.Postpone(index.Postponement{Name: name, Until: until, Record: index.Place{Segment: 1}})
+	}
+	kept := func(name string) bool {
+		until, _ := x.Postponed(name)
+		return !until.IsZero()
+	}
+	x.Claim(late, index.Bounds{Max: 1}, func(index.Slot) {})
+	x.At(early)
+	postpone("a.example", late)
+	x.Sweep()
+	if !kept("a.example") {
+		t.Error("a postponement is forgotten before any time was given that is not before its end")
+	}
+	x.At(late)
+	x.Sweep()
+	if kept("a.example") {
+		t.Error("a postponement stays though its time has come since it was made")
 	}
 }

@@ -27,9 +27,9 @@ type Delivery struct {
 	InFile      bool
 	AtMostOnce  bool
 
-	Held    bool // the message is on hold
-	Warned  bool // the sender was told of the delay
-	Claimed bool // written before a delivery with AtMostOnce is handed out
+	Held   bool // the message is on hold
+	Warned bool // the sender was told of the delay
+	Marked bool // a delivery with AtMostOnce is about to be sent
 
 	Recipients []Recipient
 }
@@ -44,7 +44,7 @@ const (
 	deliveryAtMostOnce = 1 << iota
 	deliveryHeld
 	deliveryWarned
-	deliveryClaimed
+	deliveryMarked
 	deliveryAtOnce
 	deliveryInFile
 )
@@ -71,7 +71,7 @@ func (d *Delivery) Append(b []byte) []byte {
 	e.int(int64(d.Priority))
 	e.uint(uint64(d.Size))
 	flags := uint64(0)
-	for i, on := range []bool{d.AtMostOnce, d.Held, d.Warned, d.Claimed, d.AtOnce, d.InFile} {
+	for i, on := range []bool{d.AtMostOnce, d.Held, d.Warned, d.Marked, d.AtOnce, d.InFile} {
 		if on {
 			flags |= 1 << i
 		}
@@ -141,7 +141,7 @@ func parseDelivery(b []byte) (Delivery, decoder) {
 	p.AtMostOnce = flags&deliveryAtMostOnce != 0
 	p.Held = flags&deliveryHeld != 0
 	p.Warned = flags&deliveryWarned != 0
-	p.Claimed = flags&deliveryClaimed != 0
+	p.Marked = flags&deliveryMarked != 0
 	p.AtOnce = flags&deliveryAtOnce != 0
 	p.InFile = flags&deliveryInFile != 0
 	return p, d

@@ -25,7 +25,7 @@ func message() record.Message {
 func delivery() record.Delivery {
 	return record.Delivery{ID: 77, Destination: "example.com", Home: record.Place{Segment: 5, Offset: 99},
 		Due: when, AtOnce: true, Tenant: "t", Priority: 9, Size: 4096, InFile: true, AtMostOnce: true,
-		Held: true, Warned: true, Claimed: true, Recipients: []record.Recipient{
+		Held: true, Warned: true, Marked: true, Recipients: []record.Recipient{
 			{Recipient: queue.Recipient{Address: "b@example.com", Notify: queue.NotifyDelay, OriginalType: "rfc822", Original: "o"}},
 			{Recipient: queue.Recipient{Address: "c@example.com"}, State: queue.State{Index: 3, Attempts: 2,
 				Outcome: queue.Unknown, Tried: when, Reply: queue.Reply{Host: "h", Addr: "192.0.2.1", Code: -1, Enhanced: "4.0.0", Text: "\xff"}}},

@@ -32,6 +32,7 @@ func ParseGone(b []byte) (Gone, error) {
 type Destination struct {
 	Name      string
 	Postponed time.Time
+	Reason    string
 }
 
 // Append appends the head.
@@ -39,13 +40,14 @@ func (s *Destination) Append(b []byte) []byte {
 	e := encoder(b)
 	e.string(s.Name)
 	e.time(s.Postponed)
+	e.string(s.Reason)
 	return e
 }
 
 // ParseDestination reads a head. It fails with ErrDamaged.
 func ParseDestination(b []byte) (Destination, error) {
 	d := decoder{b: b}
-	s := Destination{Name: d.string(), Postponed: d.time()}
+	s := Destination{Name: d.string(), Postponed: d.time(), Reason: d.string()}
 	return s, d.done()
 }
 

@@ -58,6 +58,7 @@ type DestinationState struct {
 	Number uint32
 	Name   string
 	Until  time.Time
+	Reason string
 	Slot   uint16
 	Offset uint32
 }
@@ -100,6 +101,7 @@ func (t *Table) Append(b []byte) []byte {
 		e.uint(uint64(d.Number))
 		e.string(d.Name)
 		e.time(d.Until)
+		e.string(d.Reason)
 		e.uint(uint64(d.Slot))
 		e.uint(uint64(d.Offset))
 	}
@@ -156,9 +158,9 @@ func ParseTable(b []byte) (*Table, error) {
 	for range d.count(2) {
 		t.Slots = append(t.Slots, SlotName{d.uint16(), d.uint()})
 	}
-	for range d.count(6) {
+	for range d.count(7) {
 		t.Destinations = append(t.Destinations, DestinationState{
-			Number: d.uint32(), Name: d.string(), Until: d.time(), Slot: d.uint16(), Offset: d.uint32()})
+			Number: d.uint32(), Name: d.string(), Until: d.time(), Reason: d.string(), Slot: d.uint16(), Offset: d.uint32()})
 	}
 	for range d.count(2) {
 		t.Tenants = append(t.Tenants, TenantName{d.uint32(), d.string()})

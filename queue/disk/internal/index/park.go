@@ -1,0 +1,191 @@
+package index
+
+import (
+	"container/heap"
+	"math/bits"
+	"time"
+)
+
+// parking is the postponements that have an owner. The lanes of a destination
+// stand in one heap with those of all others that the same owners have parked, so
+// that a claim passes over the whole heaps that its owner is not to see.
+type parking struct {
+	numbers map[string]int // of the owners, by name
+	owners  [maxOwners]*owner
+}
+
+// owners is a set of them, by number.
+type owners uint64
+
+// maxOwners is how many owners can have postponements at a time. One more takes
+// the place of the one whose last postponements end first.
+const maxOwners = 64
+
+// owner is one owner and its postponements by destination and by their ends.
+type owner struct {
+	name          string
+	bit           owners
+	byDestination map[uint32]*parked
+	byEnd         parkedHeap
+}
+
+// parked is a destination that one owner has parked.
+type parked struct {
+	destination uint32
+	until       int64 // microseconds
+	pos         int
+}
+
+// bit is the set of one owner; none for a name without postponements.
+func (p *parking) bit(name string) owners {
+	if n, known := p.numbers[name]; known {
+		return p.owners[n].bit
+	}
+	return 0
+}
+
+// next is when the first postponement of an owner ends.
+func (p *parking) next(name string) (at int64, ok bool) {
+	if n, known := p.numbers[name]; known {
+		return p.owners[n].byEnd[0].until, true
+	}
+	return 0, false
+}
+
+// dueOf is the heap of the due lanes of destinations that some owners, and no
+// others, have parked.
+func (x *Index) dueOf(by owners) *dueHeap {
+	d := x.due[by]
+	if d == nil {
+		d = &dueHeap{}
+		x.due[by] = d
+	}
+	return d
+}
+
+// Park keeps a destination from the claims of one owner until a time.
+func (x *Index) Park(name, destination string, until time.Time) {
+	o := x.owner(name)
+	n := x.destinationFor(destination)
+	if old := o.byDestination[n]; old != nil {
+		old.until = Micros(until)
+		heap.Fix(&o.byEnd, old.pos)
+		return
+	}
+	p := &parked{destination: n, until: Micros(until)}
+	o.byDestination[n] = p
+	heap.Push(&o.byEnd, p)
+	x.setParked(n, x.destinations[n].parkedBy|o.bit)
+}
+
+// setParked changes who parks a destination.
+func (x *Index) setParked(n uint32, by owners) {
+	d := &x.destinations[n]
+	for l := d.lanes; l != none; l = x.lanes[l].next {
+		x.unplace(x.lanes[l])
+	}
+	d.parkedBy = by
+	x.placeAll(d)
+	x.forget(n)
+}
+
+// owner is the owner of that name, made where it is new.
+func (x *Index) owner(name string) *owner {
+	p := &x.parking
+	if n, known := p.numbers[name]; known {
+		return p.owners[n]
+	}
+	if len(p.numbers) == maxOwners {
+		x.UnparkAll(p.first().name)
+	}
+	if p.numbers == nil {
+		p.numbers = map[string]int{}
+	}
+	n := 0
+	for p.owners[n] != nil {
+		n++
+	}
+	o := &owner{name: name, bit: 1 << n, byDestination: map[uint32]*parked{}}
+	p.numbers[name], p.owners[n] = n, o
+	return o
+}
+
+// first is the owner one of whose postponements is the first of all to end.
+func (p *parking) first() (first *owner) {
+	for _, o := range p.owners {
+		if o != nil && (first == nil || o.byEnd[0].until < first.byEnd[0].until) {
+			first = o
+		}
+	}
+	return first
+}
+
+// Unpark ends an owner's postponement of a destination, if there is one.
+func (x *Index) Unpark(name, destination string) {
+	n, known := x.parking.numbers[name]
+	d, named := x.names[destination]
+	if known && named {
+		x.end(x.parking.owners[n], d)
+	}
+}
+
+// UnparkAll ends all postponements of an owner.
+func (x *Index) UnparkAll(name string) {
+	n, known := x.parking.numbers[name]
+	if !known {
+		return
+	}
+	o := x.parking.owners[n]
+	for d := range o.byDestination {
+		x.end(o, d)
+	}
+}
+
+func (x *Index) end(o *owner, d uint32) {
+	p := o.byDestination[d]
+	if p == nil {
+		return
+	}
+	heap.Remove(&o.byEnd, p.pos)
+	delete(o.byDestination, d)
+	x.setParked(d, x.destinations[d].parkedBy&^o.bit)
+	if len(o.byDestination) == 0 {
+		delete(x.parking.numbers, o.name)
+		x.parking.owners[bits.TrailingZeros64(uint64(o.bit))] = nil
+	}
+}
+
+// unpark ends the postponements that are over.
+func (x *Index) unpark() {
+	for len(x.parking.numbers) > 0 {
+		o := x.parking.first()
+		if o.byEnd[0].until > x.now {
+			return
+		}
+		x.end(o, o.byEnd[0].destination)
+	}
+}
+
+// parkedHeap is postponements by their ends.
+type parkedHeap []*parked
+
+// Len, Less, Swap, Push and Pop are for package heap.
+func (h parkedHeap) Len() int           { return len(h) }
+func (h parkedHeap) Less(i, j int) bool { return h[i].until < h[j].until }
+func (h parkedHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].pos, h[j].pos = i, j
+}
+
+func (h *parkedHeap) Push(p any) {
+	p.(*parked).pos = len(*h)
+	*h = append(*h, p.(*parked))
+}
+
+func (h *parkedHeap) Pop() any {
+	last := len(*h) - 1
+	p := (*h)[last]
+	(*h)[last] = nil
+	*h = (*h)[:last]
+	return p
+}

@@ -1,0 +1,127 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/queue"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/index"
+)
+
+// Extend moves the ends of leases.
+func (s *Spool) Extend(
+	ctx context.Context, now time.Time, leases []queue.Lease, d time.Duration,
+) ([]queue.Extended, error) {
+	if err := s.begin(ctx); err != nil {
+		return nil, err
+	}
+	defer s.end()
+	list := make([]queue.Extended, len(leases))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, l := range leases {
+		slot, ok := s.slotOf(&l)
+		if !ok {
+			list[i].Err = queue.ErrLeaseLost
+			continue
+		}
+		l.Until = now.Round(0).Add(d)
+		_, _, note, _ := s.index.Leased(slot)
+		s.index.Lease(slot, l.Token, l.Until, note)
+		list[i].Lease = l
+	}
+	return list, nil
+}
+
+// slotOf is the delivery of a lease that is not lost. The lock is held.
+func (s *Spool) slotOf(l *queue.Lease) (index.Slot, bool) {
+	number, ok := parseID(l.Message)
+	if !ok {
+		return 0, false
+	}
+	slot, found := s.index.Find(number, l.Destination)
+	return slot, found && s.holds(slot, number, l.Token)
+}
+
+// Mark records that deliveries are about to be sent.
+func (s *Spool) Mark(ctx context.Context, leases []queue.Lease) error {
+	if err := s.begin(ctx); err != nil {
+		return err
+	}
+	defer s.end()
+	slots, err := s.toMark(leases)
+	if err != nil || len(slots) == 0 {
+		return err
+	}
+	if err := s.acquire(ctx, slots); err != nil {
+		return err
+	}
+	defer s.release(slots)
+	if slots, err = s.toMark(leases); err != nil || len(slots) == 0 { // as they are now
+		return err
+	}
+	t, err := s.mark(leases)
+	if err != nil {
+		return err
+	}
+	return s.wait(t)
+}
+
+// toMark returns the deliveries of leases of which none is lost that are to be
+// marked and are not yet.
+func (s *Spool) toMark(leases []queue.Lease) (slots []index.Slot, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range leases {
+		slot, ok := s.slotOf(&leases[i])
+		if !ok {
+			return nil, queue.ErrLeaseLost
+		}
+		if s.index.Get(slot).Flags&(index.AtMostOnce|index.Marked) == index.AtMostOnce {
+			slots = append(slots, slot)
+		}
+	}
+	return slots, nil
+}
+
+// mark puts the marks of deliveries that have been acquired in line, in one group.
+func (s *Spool) mark(leases []queue.Lease) (*ticket, error) {
+	t := &ticket{durable: true}
+	for i := range leases {
+		l := &leases[i]
+		number, _ := parseID(l.Message)
+		s.mu.Lock()
+		slot, ok := s.slotOf(l)
+		if !ok {
+			s.mu.Unlock()
+			return nil, queue.ErrLeaseLost
+		}
+		e, c := s.index.Get(slot), s.leased(slot)
+		s.mu.Unlock()
+		if e.Flags&(index.AtMostOnce|index.Marked) != index.AtMostOnce {
+			continue
+		}
+		if c == nil { // moved since it was claimed
+			d, h, err := s.readDelivery(slot, number)
+			if errors.Is(err, queue.ErrNotFound) {
+				err = queue.ErrLeaseLost
+			}
+			if err != nil {
+				return nil, err
+			}
+			s.unpin(h.segment)
+			c = &claimed{d, true}
+		}
+		s.mu.Lock()
+		d := c.record
+		amend(&d, &e)
+		d.Marked = true
+		t.join(s.rewrite(slot, &d, false))
+		s.mu.Unlock()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.line.enqueue(t)
+	return t, nil
+}
