@@ -51,6 +51,9 @@ type Stats struct {
 
 	// Events wait for the Events hook.
 	Events int
+
+	// Trouble is what the queue failed with last, nil where it works.
+	Trouble error
 }
 
 // Stats says what the agent is doing just now. Without a Run it does nothing.
@@ -73,6 +76,7 @@ func (a *Agent) Stats() Stats {
 	}
 	r.mu.Unlock()
 	s.Sessions = r.gate.Size()
+	s.Trouble = r.trouble.last()
 	return s
 }
 

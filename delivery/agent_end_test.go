@@ -127,8 +127,12 @@ func TestGuarantees(t *testing.T) {
 			m := message("u@e.test")
 			m.From, m.Guarantee = "", queue.AtMostOnce
 			o.submit(m)
-			if c, err := o.queue.Claim(t.Context(), time.Now(), queue.ClaimOptions{Lease: time.Minute}); err != nil || len(c.Deliveries) != 1 {
+			c, err := o.queue.Claim(t.Context(), time.Now(), queue.ClaimOptions{Lease: time.Minute})
+			if err != nil || len(c.Deliveries) != 1 {
 				t.Fatal(c, err)
+			}
+			if err := o.queue.Mark(t.Context(), []queue.Lease{c.Deliveries[0].Lease}); err != nil {
+				t.Fatal(err)
 			}
 			o.start()
 			pass(time.Hour)
@@ -169,6 +173,6 @@ func TestGuarantees(t *testing.T) {
 // deaf is a queue that extends no lease.
 type deaf struct{ queue.Queue }
 
-func (q *deaf) Extend(context.Context, time.Time, queue.Lease, time.Duration) (queue.Lease, error) {
-	return queue.Lease{}, fmt.Errorf("not now")
+func (q *deaf) Extend(context.Context, time.Time, []queue.Lease, time.Duration) ([]queue.Extended, error) {
+	return nil, fmt.Errorf("not now")
 }

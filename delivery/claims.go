@@ -23,12 +23,12 @@ const (
 // until ctx ends.
 func (r *run) claims(ctx context.Context) error {
 	pause := firstPause
-	for ctx.Err() == nil {
+	for ctx.Err() == nil && r.failed() == nil {
 		r.release(ctx)
 		want, ok := r.wanted()
 		if !ok {
 			r.parkStuck()
-			r.rest(ctx, r.agent.clock.now().Add(stuckAfter))
+			r.rest(ctx, r.agent.clock.now().Add(stuckAfter), nil)
 			continue
 		}
 		found, err := r.queue.Claim(ctx, r.agent.clock.now(), want)
@@ -38,28 +38,30 @@ func (r *run) claims(ctx context.Context) error {
 		case errors.Is(err, queue.ErrClosed):
 			return err
 		case err != nil:
-			r.rest(ctx, r.agent.clock.now().Add(pause))
+			r.heed(claiming, err)
+			r.rest(ctx, r.agent.clock.now().Add(pause), nil)
 			pause = min(2*pause, lastPause)
 			continue
 		}
 		pause = firstPause
+		r.heed(claiming, nil)
 		r.take(found.Deliveries)
 		r.report(found.Unreadable)
 		switch now := r.agent.clock.now(); {
 		case found.Next.IsZero() || found.Next.After(now):
 			if len(found.Deliveries) > 0 && len(found.Deliveries) < claimMost/4 && r.loaded() {
-				r.pause(ctx, gather)
+				r.sleep(ctx, gather)
 			}
-			r.rest(ctx, r.restTime(found.Next))
+			r.rest(ctx, r.restTime(found.Next), &found)
 		case len(found.Deliveries)+len(found.Unreadable) == 0:
-			r.rest(ctx, now.Add(firstPause)) // there is more, it says, and gives none
+			r.rest(ctx, now.Add(firstPause), nil) // there is more, it says, and gives none
 		}
 	}
 	return nil
 }
 
-// pause waits for a while, or until ctx ends.
-func (r *run) pause(ctx context.Context, d time.Duration) {
+// sleep waits for a while, or until ctx ends.
+func (r *run) sleep(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -100,28 +102,54 @@ func (r *run) parkStuck() {
 	r.mu.Unlock()
 	for i := range left {
 		r.uncount(of[i])
-		r.keepBack(of[i], left[i].delivery, now.Add(maxCrowded), dependsOnSender(&left[i].route))
+		r.park(of[i], left[i].delivery, now.Add(maxCrowded))
 	}
 }
 
 // rest waits for the time given, where there is one, or for a reason to look at
-// the queue before.
-func (r *run) rest(ctx context.Context, until time.Time) {
+// the queue before: one of the agent's own, or, since the last claim where that is
+// given, one of the queue's.
+func (r *run) rest(ctx context.Context, until time.Time, last *queue.Claimed) {
 	var at <-chan time.Time
 	if !until.IsZero() {
 		timer := time.NewTimer(until.Sub(r.agent.clock.now()))
 		defer timer.Stop()
 		at = timer.C
 	}
+	changed, stop := r.watch(ctx, last)
 	select {
 	case <-ctx.Done():
 	case <-at:
 	case <-r.agent.wake.seen():
 	case <-r.room.seen():
+	case <-changed:
 	}
+	stop()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.resting = false
+}
+
+// watch has changed closed when the queue says that another claim is worth while.
+// It never is where the queue cannot tell, and where it fails to. stop ends it.
+func (r *run) watch(ctx context.Context, last *queue.Claimed) (changed <-chan struct{}, stop func()) {
+	q, able := queue.As[queue.Waiter](r.queue)
+	if last == nil || !able {
+		return nil, func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	happened, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		err := q.Wait(ctx, last.Seen)
+		if err == nil || errors.Is(err, queue.ErrClosed) || errors.Is(err, queue.ErrFailed) {
+			close(happened)
+		}
+	}()
+	return happened, func() {
+		cancel()
+		<-ended
+	}
 }
 
 // restTime says until when no claim is needed: what the queue has said, or what
@@ -148,7 +176,7 @@ func (r *run) wanted() (queue.ClaimOptions, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	want := queue.ClaimOptions{
-		Max: claimMost, Lease: leaseLength, PerDestination: claimMost, PerTenant: tenantMost,
+		Max: claimMost, Lease: leaseLength, PerDestination: claimMost, PerTenant: tenantMost, Owner: r.owner,
 	}
 	if r.claimed > r.ahead()-claimMost || !r.agent.events.room() {
 		r.crowded = true

@@ -27,8 +27,28 @@ func (r *run) conclude(d *queue.Delivery, report *Report, expired bool) outcome 
 		o.events = append(o.events, e)
 	}
 	r.agent.notices(r.work, now, &o, r.expiry(d))
+	o.spare(report, now)
 	return o
 }
+
+// spare leaves out the recipients that nothing was sent to because the queue could
+// not be told before: no attempt is charged for that, and it is tried again soon.
+func (o *outcome) spare(report *Report, now time.Time) {
+	kept := 0
+	for i := range report.Recipients {
+		if err := report.Recipients[i].Err; err != nil && errors.Is(err, errUnmarked) {
+			o.settlement.NotBefore = now.Add(unmarkedPause)
+			continue
+		}
+		o.settlement.Results[kept], o.events[kept] = o.settlement.Results[i], o.events[i]
+		kept++
+	}
+	o.settlement.Results, o.events = o.settlement.Results[:kept], o.events[:kept]
+}
+
+// unmarkedPause is how soon a delivery is tried again that the queue could not be
+// told of.
+const unmarkedPause = time.Second
 
 // judge is what a recipient's outcome means for the queue, and what to call it.
 func (r *run) judge(d *queue.Delivery, rr *RecipientReport, expired bool) (queue.Result, EventKind) {
@@ -97,6 +117,7 @@ var (
 	errInterrupted = errors.New("an earlier attempt was interrupted: the message may have been delivered")
 	errExpired     = errors.New("not delivered in time")
 	errPanic       = errors.New("a hook of the application panicked")
+	errUnmarked    = errors.New("the queue could not record that the message is about to be sent")
 )
 
 // expiry is when a delivery is given up.

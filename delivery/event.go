@@ -66,11 +66,12 @@ const (
 	Dropped                         // the message was removed
 	Paused                          // a route's login was refused: the operator must act
 	Resumed                         // a paused route works again
+	Trouble                         // the queue fails: told once until it works again
 )
 
 var kindNames = [...]string{
 	"queued", "delivered", "deferred", "unknown", "failed", "expired", "bounced", "delayed", "held", "dropped",
-	"paused", "resumed",
+	"paused", "resumed", "trouble",
 }
 
 // String is the kind in one word: queued, delivered, deferred, unknown, failed,

@@ -22,12 +22,41 @@ func (r *run) giveBack(d *queue.Delivery) {
 	r.settler.add(outcome{delivery: d, settlement: queue.Settlement{Lease: d.Lease}})
 }
 
-// keepBack returns a delivery to the queue because its site cannot have it now,
-// and keeps its destination's other mail there too: until the time given, or
-// until the delivery expires or its sender must be told of the delay. single
+// park returns a delivery to the queue because this agent has no room for it at
+// its site, and passes over its destination's other mail too, until the time given
+// or until the site has room. That is the agent's own affair: it is nowhere stored,
+// other agents go on, and it ends with the run.
+func (r *run) park(s *site, d *queue.Delivery, until time.Time) {
+	r.keepBack(s, d, until, kept{parked: true}, "")
+}
+
+// pause returns a delivery to the queue because its site is left alone, and keeps
+// its destination's other mail from every agent too until the time given. single
 // keeps back no more than this delivery: other mail for the destination may go
 // elsewhere.
-func (r *run) keepBack(s *site, d *queue.Delivery, until time.Time, single bool) {
+func (r *run) pause(s *site, d *queue.Delivery, until time.Time, single bool) {
+	r.mu.Lock()
+	why := s.reason()
+	r.mu.Unlock()
+	r.keepBack(s, d, until, kept{single: single, paused: !single}, why)
+}
+
+// reason is why a site is left alone. The caller holds r.mu.
+func (s *site) reason() string {
+	switch {
+	case s.paused:
+		return "login refused"
+	case s.last.Text != "":
+		return s.last.Bounded().Text
+	default:
+		return "no host could be reached"
+	}
+}
+
+// keepBack returns a delivery to the queue, and keeps back what how says: until
+// the time given, or until the delivery expires or its sender must be told of the
+// delay.
+func (r *run) keepBack(s *site, d *queue.Delivery, until time.Time, how kept, why string) {
 	now := r.agent.clock.now()
 	until = now.Add(time.Until(until))
 	o := outcome{delivery: d, settlement: queue.Settlement{Lease: d.Lease}}
@@ -35,25 +64,33 @@ func (r *run) keepBack(s *site, d *queue.Delivery, until time.Time, single bool)
 		// It waits by itself from here on: those behind it may have the same to be
 		// told, and are looked at for that before anything holds them back.
 		r.warn(&o, now)
-		single = true
+		how = kept{single: true}
 	}
-	o.postpone = !single
 	if at := r.deadline(d); at.Before(until) && at.After(now) {
 		until = at
 	}
 	destination := d.Lease.Destination
 	r.mu.Lock()
-	if known, ok := s.kept[destination]; ok && known.until.After(now) && known.until.Before(until) && !single {
+	known := s.kept[destination]
+	if known.until.After(now) && known.until.Before(until) && !how.single {
 		until = known.until
 	}
 	if s.kept == nil {
 		s.kept = make(map[string]kept)
 	}
 	if len(s.kept) < maxKept {
-		s.kept[destination] = kept{until, single || s.kept[destination].single}
+		s.kept[destination] = kept{
+			until: until, single: known.single || how.single, parked: known.parked || how.parked, paused: known.paused || how.paused,
+		}
 		o.keeper = s
 	}
 	r.mu.Unlock()
+	if !how.single {
+		o.postpone = &queue.Postponement{Destination: destination, Until: until, Reason: why}
+		if how.parked {
+			o.postpone.Owner = r.owner
+		}
+	}
 	o.settlement.NotBefore = until
 	r.depart(nil, d)
 	r.settler.add(o)

@@ -110,7 +110,7 @@ func (r *run) learn(s *site, group *shipment, report *Report, began time.Time) {
 	for _, sh := range left {
 		for i := range sh.parts {
 			r.uncount(s)
-			r.keepBack(s, sh.parts[i].delivery, r.retryAt(s), dependsOnSender(&sh.parts[i].route))
+			r.later(s, &sh.parts[i])
 		}
 	}
 	r.agent.events.add(alarm...)

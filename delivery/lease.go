@@ -3,6 +3,7 @@ package delivery
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -110,15 +111,22 @@ func (l *leases) run(ctx context.Context, r *run) {
 // tried again at the next turn.
 func (l *leases) extend(ctx context.Context, r *run) {
 	now := r.agent.clock.now()
-	for _, lease := range l.ending(now.Add(leaseRest)) {
-		longer, err := r.queue.Extend(ctx, r.agent.clock.now(), lease, leaseLength)
-		switch {
-		case err == nil:
-			l.extended(longer)
-		case errors.Is(err, queue.ErrLeaseLost):
-			l.remove(&lease)
-		case ctx.Err() != nil:
+	for list := range slices.Chunk(l.ending(now.Add(leaseRest)), extendMost) {
+		longer, err := r.queue.Extend(ctx, r.agent.clock.now(), list, leaseLength)
+		if ctx.Err() != nil {
 			return
+		}
+		r.heed(extending, err)
+		for i := range longer {
+			switch {
+			case longer[i].Err == nil:
+				l.extended(longer[i].Lease)
+			case errors.Is(longer[i].Err, queue.ErrLeaseLost):
+				l.remove(&list[i])
+			}
 		}
 	}
 }
+
+// extendMost is how many leases are extended in one call.
+const extendMost = 1000

@@ -10,8 +10,8 @@ import (
 // lifted is a destination whose mail is no longer to be kept back: all of it, or
 // no more than a few deliveries for the site's next attempts.
 type lifted struct {
+	kept
 	destination string
-	single      bool
 	site        *site // where no more than few are wanted
 	few         int
 }
@@ -24,7 +24,7 @@ func (r *run) lift(s *site, n int) {
 			break
 		}
 		delete(s.kept, destination)
-		r.lifted = append(r.lifted, lifted{destination: destination, single: k.single})
+		r.lifted = append(r.lifted, lifted{kept: k, destination: destination})
 	}
 	if len(r.lifted) > 0 {
 		r.room.set()
@@ -41,7 +41,7 @@ func (r *run) leave(s *site, destination string) {
 	s.claimed--
 	if k, ok := s.kept[destination]; ok {
 		delete(s.kept, destination)
-		r.lifted = append(r.lifted, lifted{destination: destination, single: k.single})
+		r.lifted = append(r.lifted, lifted{kept: k, destination: destination})
 		r.room.set()
 	}
 	if s.skipped && !s.full() {
@@ -89,38 +89,69 @@ func (r *run) release(ctx context.Context) {
 	list := r.lifted
 	r.lifted = nil
 	r.mu.Unlock()
+	if len(list) == 0 {
+		return
+	}
+	now := r.agent.clock.now()
+	var lift []queue.Postponement
+	var flush []queue.Selection
 	for _, l := range list {
-		now := r.agent.clock.now()
-		switch {
-		case l.single:
-			_, _ = queue.Flush(ctx, r.queue, now, queue.Selection{Destination: l.destination})
-		case queue.Postpone(ctx, r.queue, now, l.destination, time.Time{}) == nil && l.site != nil:
+		if l.paused {
+			lift = append(lift, queue.Postponement{Destination: l.destination})
+		}
+		if l.parked {
+			lift = append(lift, queue.Postponement{Destination: l.destination, Owner: r.owner})
+		}
+		if l.single {
+			flush = append(flush, queue.Selection{Destination: l.destination})
+		}
+	}
+	if len(lift) > 0 && !r.postponed(ctx, lift) {
+		return
+	}
+	if len(flush) > 0 {
+		_, _ = queue.Flush(ctx, r.queue, now, flush...)
+	}
+	for _, l := range list {
+		if !l.single && l.site != nil {
 			r.claimFew(ctx, l)
 		}
 	}
 }
 
-// claimFew claims some deliveries of a destination, and keeps the others back.
+// postponed has the queue postpone, and reports whether it has.
+func (r *run) postponed(ctx context.Context, list []queue.Postponement) bool {
+	err := queue.Postpone(ctx, r.queue, r.agent.clock.now(), list...)
+	if ctx.Err() == nil {
+		r.heed(postponing, err)
+	}
+	return err == nil
+}
+
+// unpark lifts all that was postponed for want of room here.
+func (r *run) unpark() {
+	_ = queue.Postpone(context.WithoutCancel(r.work), r.queue, r.agent.clock.now(), queue.Postponement{Owner: r.owner})
+}
+
+// claimFew claims some deliveries of a destination, and parks the others.
 func (r *run) claimFew(ctx context.Context, l lifted) {
 	now := r.agent.clock.now()
 	found, err := r.queue.Claim(ctx, now, queue.ClaimOptions{
-		Max: l.few, Lease: leaseLength, Destinations: []string{l.destination},
+		Max: l.few, Lease: leaseLength, Destinations: []string{l.destination}, Owner: r.owner,
 	})
 	if err != nil {
 		return
 	}
-	more := !found.Next.IsZero() && !found.Next.After(now)
-	if more {
-		until := now.Add(maxCrowded)
-		if queue.Postpone(ctx, r.queue, now, l.destination, until) != nil {
-			more = false
-		}
-	}
+	until := now.Add(maxCrowded)
+	more := !found.Next.IsZero() && !found.Next.After(now) &&
+		r.postponed(ctx, []queue.Postponement{{Destination: l.destination, Until: until, Owner: r.owner}})
 	s := l.site
 	r.mu.Lock()
 	s.coming = max(s.coming-l.few, 0) + len(found.Deliveries)
 	if more && s.kept != nil {
-		s.kept[l.destination] = kept{until: now.Add(maxCrowded)}
+		k := s.kept[l.destination]
+		k.until, k.parked = until, true
+		s.kept[l.destination] = k
 	}
 	if len(found.Deliveries) == 0 {
 		r.refill(s, time.Now())

@@ -86,7 +86,7 @@ func (r *run) route(p *place, d *queue.Delivery) (found part, ok bool) {
 		return part{}, false
 	}
 	if s, until := r.unroutable(p.name); s != nil {
-		r.keepBack(s, d, until, false)
+		r.pause(s, d, until, false)
 		return part{}, false
 	}
 	route, err := r.ask(r.work, d)
@@ -124,9 +124,9 @@ func (r *run) enqueue(list ...part) {
 		case r.draining:
 			back = append(back, surplus{part: p})
 		case s.closed(now):
-			back = append(back, surplus{p, s, s.until, dependsOnSender(&p.route)})
+			back = append(back, surplus{part: p, site: s, until: s.until})
 		case s.claimed >= s.ahead()+fewAhead:
-			back = append(back, surplus{p, s, s.parkedUntil(now), false})
+			back = append(back, surplus{part: p, site: s, until: s.parkedUntil(now), parked: true})
 		default:
 			s.push(p)
 		}
@@ -138,10 +138,13 @@ func (r *run) enqueue(list ...part) {
 	}
 	r.mu.Unlock()
 	for _, b := range back {
-		if b.site == nil {
+		switch {
+		case b.site == nil:
 			r.giveBack(b.delivery)
-		} else {
-			r.keepBack(b.site, b.delivery, b.until, b.single)
+		case b.parked:
+			r.park(b.site, b.delivery, b.until)
+		default:
+			r.pause(b.site, b.delivery, b.until, dependsOnSender(&b.route))
 		}
 	}
 }
@@ -151,7 +154,7 @@ type surplus struct {
 	part
 	site   *site
 	until  time.Time
-	single bool
+	parked bool // for want of room; else the site is left alone
 }
 
 // unroutable is what stands for a destination that has no route just now and is

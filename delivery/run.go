@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"sync"
 	"time"
@@ -19,6 +20,9 @@ type run struct {
 	sender *Sender
 
 	work    context.Context // of deliveries under way; outlives Run's context by the drain
+	cut     func()          // ends it
+	owner   string          // of what is postponed for want of room here
+	trouble trouble
 	leases  leases
 	settler settler
 	gate    *session.Gate
@@ -41,6 +45,7 @@ type run struct {
 	logins     map[mx.Login]int
 	lastLogin  int
 	unreadable map[leaseKey]bool // reported; of the claims alone
+	failure    error             // of the queue, for good
 }
 
 // Run delivers what is in the queue until ctx ends. It then claims nothing more,
@@ -49,8 +54,10 @@ type run struct {
 // or given back everything, ended every connection, and no goroutine is left.
 //
 // The error is nil after that. It is not where the fields make no sense, where
-// Run is running already, and queue.ErrClosed where the queue was closed under
-// it. What else goes wrong with the queue is tried again.
+// Run is running already, where the queue was closed under it (queue.ErrClosed),
+// and where the queue has failed for good (an error that wraps queue.ErrFailed):
+// then deliveries under way are cut off, since what became of them could not be
+// recorded. What else goes wrong with the queue is tried again, and told (Trouble).
 func (a *Agent) Run(ctx context.Context) error {
 	if err := a.Validate(); err != nil {
 		return err
@@ -58,8 +65,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	work, cut := context.WithCancel(guarded(context.WithoutCancel(ctx), a.guard))
 	defer cut()
 	r := &run{
-		agent: a, queue: a.Queue, sender: a.sender(), work: work, settler: newSettler(),
-		places: make(map[string]*place), sites: make(map[string]*site),
+		agent: a, queue: a.Queue, sender: a.sender(), work: work, cut: cut, owner: rand.Text(),
+		settler: newSettler(),
+		places:  make(map[string]*place), sites: make(map[string]*site),
 		logins: make(map[mx.Login]int), unreadable: make(map[leaseKey]bool),
 	}
 	r.gate = session.NewGate(r.connectionLimits)
@@ -69,8 +77,12 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer a.end()
 	stop := r.serve()
 	err := r.claims(ctx)
-	r.drain(cut)
+	r.drain()
 	stop()
+	r.unpark()
+	if failure := r.failed(); failure != nil {
+		err = failure
+	}
 	return errors.Join(err, r.sender.Close())
 }
 
@@ -125,12 +137,12 @@ func (a *Agent) end() {
 
 // drain gives back what has not begun, lets deliveries under way finish, and
 // cuts them off when that takes too long.
-func (r *run) drain(cut context.CancelFunc) {
+func (r *run) drain() {
 	grace := r.agent.Drain
 	if grace == 0 {
 		grace = defaultDrain
 	}
-	timer := time.AfterFunc(grace, cut)
+	timer := time.AfterFunc(grace, r.cut)
 	defer timer.Stop()
 	r.mu.Lock()
 	r.draining = true

@@ -2,6 +2,8 @@ package delivery
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -144,11 +146,12 @@ func (r *run) attempt(s *site, group *shipment) (report *Report, cut bool) {
 	job := r.sender.job(r.work, &m, &attempt.Options{
 		Together: true, Gate: r.gate, Site: s.key, Spread: r.spread(s), Recipients: r.limits().Recipients,
 		Commit: func() error {
-			if err := r.mayCommit(group); err != nil {
-				return err
+			err := r.mayCommit(group)
+			if err == nil && !committed {
+				err = r.mark(group)
 			}
-			committed = true
-			return nil
+			committed = committed || err == nil
+			return err
 		},
 	})
 	defer job.Release()
@@ -176,6 +179,30 @@ func (r *run) mayCommit(group *shipment) error {
 	return nil
 }
 
+// mark tells the queue that a message is about to be sent that may be sent at most
+// once. Where that cannot be recorded nothing is sent.
+func (r *run) mark(group *shipment) error {
+	if group.parts[0].delivery.Message.Guarantee != queue.AtMostOnce {
+		return nil
+	}
+	leases := make([]queue.Lease, len(group.parts))
+	for i := range group.parts {
+		leases[i] = group.parts[i].delivery.Lease
+	}
+	err := r.queue.Mark(r.work, leases)
+	if r.work.Err() == nil {
+		r.heed(marking, err)
+	}
+	switch {
+	case errors.Is(err, queue.ErrLeaseLost):
+		return errLeaseLost
+	case err != nil:
+		return fmt.Errorf("%w: %w", errUnmarked, err)
+	default:
+		return nil
+	}
+}
+
 // spread puts equal hosts in the order in which the site should try them.
 func (r *run) spread(s *site) func([]mx.Host) {
 	r.mu.Lock()
@@ -200,12 +227,9 @@ func (r *run) land(s *site, p *part, report *Report, cut bool) {
 	d := p.delivery
 	why := r.lessonOf(s, report)
 	switch {
-	case why == remembered && !cut:
+	case why == remembered && !cut, why == refusedLogin:
 		r.uncount(s)
-		r.keepBack(s, d, r.retryAt(s), dependsOnSender(&p.route))
-	case why == refusedLogin:
-		r.uncount(s)
-		r.keepBack(s, d, r.retryAt(s), dependsOnSender(&p.route))
+		r.later(s, p)
 	case cut && undecided(report), r.leases.lost(&d.Lease) && undecided(report):
 		r.depart(s, d)
 		r.settler.add(outcome{delivery: d, settlement: queue.Settlement{Lease: d.Lease}})
@@ -233,12 +257,18 @@ func (r *run) uncount(s *site) {
 	s.claimed--
 }
 
-// retryAt is when a site that is left alone is to be tried again.
-func (r *run) retryAt(s *site) time.Time {
+// later returns a delivery to the queue until its site is tried again, or has room.
+func (r *run) later(s *site, p *part) {
+	now := time.Now()
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	if now := time.Now(); !s.closed(now) {
-		return s.parkedUntil(now)
+	until, closed := s.until, s.closed(now)
+	if !closed {
+		until = s.parkedUntil(now)
 	}
-	return s.until
+	r.mu.Unlock()
+	if closed {
+		r.pause(s, p.delivery, until, dependsOnSender(&p.route))
+	} else {
+		r.park(s, p.delivery, until)
+	}
 }

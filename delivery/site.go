@@ -32,11 +32,12 @@ type site struct {
 	skipped  bool // its destinations were left out of the last claim
 }
 
-// kept is how a destination's mail is kept back: until when, and whether each
-// delivery by itself, which takes a flush to undo.
+// kept is how a destination's mail is kept back: until when, and in which ways.
 type kept struct {
 	until  time.Time
-	single bool
+	single bool // some deliveries each by itself, which takes a flush to undo
+	parked bool // from this agent, which has no room for it
+	paused bool // from everybody, because of what the site's hosts said
 }
 
 // Bounds of what a site has in memory.

@@ -12,7 +12,7 @@ import (
 )
 
 // kinds is how many kinds of event there are.
-const kinds = int(delivery.Resumed) + 1
+const kinds = int(delivery.Trouble) + 1
 
 // counts are events since the start, by kind.
 type counts [kinds]atomic.Uint64

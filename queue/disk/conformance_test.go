@@ -1,7 +1,11 @@
 package disk
 
 import (
+	"context"
+	"errors"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/nexthop-mail/nexthop/queue"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/crashfs"
@@ -57,6 +61,22 @@ func openFragile(o Options) (*queuetest.Instance, error) {
 			_ = old.Close() // ends its goroutines; its disk is gone
 			s, err = open(fs, o)
 			return s, err
+		},
+		Fail: func() error {
+			fs.Inject(func(op crashfs.Op, _ string) error {
+				if op == crashfs.OpSync {
+					return syscall.EIO
+				}
+				return nil
+			})
+			_, err := s.Put(context.Background(), time.Unix(0, 0), &queue.Message{
+				Recipients: []queue.Recipient{{Address: "a@failing.example"}}, Content: queue.String("text"),
+			})
+			fs.Inject(nil)
+			if err == nil {
+				return errors.New("the spool did not notice that its device failed")
+			}
+			return nil
 		},
 		Damage: func(id string) error {
 			damage(s, fs, id)

@@ -154,7 +154,7 @@ func TestNoDescriptor(t *testing.T) {
 			t.Errorf("Claim = %v, want EMFILE", err)
 		}
 		for _, d := range got.Deliveries {
-			_, err := s.Extend(ctx, now, d.Lease, 0)
+			_, err := s.Extend(ctx, now, []queue.Lease{d.Lease}, 0)
 			must(t, err)
 		}
 	}

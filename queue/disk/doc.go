@@ -26,8 +26,8 @@
 // Put, Hold, Release, Drop and a Settle that creates messages survive a power
 // cut once they have returned. Any other settlement, Flush and Postpone survive
 // the death of the process at once and a power cut within a second; until then
-// the delivery comes back as it was. A claim with AtMostOnce is saved before
-// Claim returns.
+// the delivery comes back as it was. A mark is saved before
+// Mark returns. Postponements with an owner are in memory only.
 //
 // # What goes wrong
 //

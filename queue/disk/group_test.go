@@ -180,7 +180,7 @@ func TestSegmentThatCouldNotBeBegun(t *testing.T) {
 		s.rollNow = false
 		must(t, s.compact(ctx, old)) // that says here that the first segment is retired
 		id := mustPut(t, s)
-		must(t, s.Postpone(ctx, time.Unix(1e9, 0), "slow.example", time.Unix(2e9, 0))) // not saved
+		must(t, s.Postpone(ctx, time.Unix(1e9, 0), queue.Postponement{Destination: "slow.example", Until: time.Unix(2e9, 0)})) // not saved
 		fs = fs.Restart()
 		if h, err := fs.Open(failed, false); err == nil {
 			if n, _ := h.Size(); n > record.HeaderSize {

@@ -300,7 +300,7 @@ func TestEndlessDestination(t *testing.T) {
 	f, s := openSmall(t)
 	mustPut(t, s)
 	endless := strings.Repeat("x", record.MaxHead)
-	if err := s.Postpone(t.Context(), time.Unix(1e9, 0), endless, time.Unix(2e9, 0)); err == nil {
+	if err := s.Postpone(t.Context(), time.Unix(1e9, 0), queue.Postponement{Destination: endless, Until: time.Unix(2e9, 0)}); err == nil {
 		t.Error("Postpone took it")
 	}
 	if n, err := s.Flush(t.Context(), time.Unix(1e9, 0), queue.Selection{Destination: endless}); n != 0 || err != nil {

@@ -57,8 +57,9 @@ func (w *owner) compare(s *Spool) error {
 		}
 	}
 	for _, l := range w.leases {
-		if _, err := s.Extend(context.Background(), w.now, l, time.Hour); !errors.Is(err, queue.ErrLeaseLost) {
-			return fmt.Errorf("the lease of a life before can be extended: %w", err)
+		list, err := s.Extend(context.Background(), w.now, []queue.Lease{l}, time.Hour)
+		if err != nil || !errors.Is(list[0].Err, queue.ErrLeaseLost) {
+			return fmt.Errorf("the lease of a life before can be extended: %v, %w", list, err)
 		}
 	}
 	w.leases = nil
@@ -130,7 +131,7 @@ func (w *owner) compareNew(s *Spool, e *queue.Entry) error {
 		return fmt.Errorf("%s, that nobody was told of: %q, %w", id, text, err)
 	}
 	m := &mail{text: text, key: e.Message.Key, once: e.Message.Guarantee == queue.AtMostOnce,
-		attempts: map[string][]int{}, held: []bool{e.Held}, handed: map[string]bool{}}
+		attempts: map[string][]int{}, held: []bool{e.Held}, marks: map[string]mark{}}
 	for _, r := range e.Waiting {
 		m.attempts[r.Destination] = []int{r.Attempts}
 	}

@@ -64,8 +64,11 @@ func (w *owner) claim(s *Spool) error {
 
 // keep gives a lease back, by having it end in the past.
 func (w *owner) keep(s *Spool, l queue.Lease) error {
-	_, err := s.Extend(context.Background(), w.now, l, -time.Second)
-	return err
+	list, err := s.Extend(context.Background(), w.now, []queue.Lease{l}, -time.Second)
+	if err != nil {
+		return err
+	}
+	return list[0].Err
 }
 
 // delivery checks what was claimed.
@@ -83,11 +86,17 @@ func (w *owner) delivery(s *Spool, d *queue.Delivery) error {
 		return fmt.Errorf("claimed %s at %s with %d attempts, want %v", id, at, d.States[0].Attempts, v)
 	case m.held[len(m.held)-1]:
 		return fmt.Errorf("claimed %s, which is on hold", id)
-	case m.handed[at] && !d.Interrupted:
-		return fmt.Errorf("%s at %s was handed out before, and is not interrupted", id, at)
+	case m.marks[at] == marked && !d.Interrupted, m.marks[at] == unmarked && d.Interrupted:
+		return fmt.Errorf("%s at %s: interrupted is %t, the mark is %d", id, at, d.Interrupted, m.marks[at])
 	}
-	if m.once {
-		m.handed[at] = true
+	if m.once && w.rng.IntN(2) == 0 {
+		m.marks[at] = max(m.marks[at], perhapsMarked)
+		switch err := s.Mark(context.Background(), []queue.Lease{d.Lease}); {
+		case err == nil:
+			m.marks[at] = marked
+		case !w.refused(err):
+			return err
+		}
 	}
 	text, err := readContent(s, id)
 	if err == nil && text != m.text {
@@ -131,7 +140,7 @@ func (w *owner) settlement(d *queue.Delivery) (queue.Settlement, []*mail) {
 	if len(list) > 0 {
 		w.flight = append(w.flight, f)
 	}
-	delete(m.handed, at) // from now on the record may say so
+	m.marks[at] = min(m.marks[at], perhapsMarked) // from now on the record may say so
 	return b, list
 }
 

@@ -36,11 +36,21 @@ type mail struct {
 	// what it is, those before what it was since the log was last saved. ended is
 	// that it is not there any more.
 	attempts map[string][]int
-	held     []bool          // as attempts
-	handed   map[string]bool // out, with AtMostOnce, and not settled
-	dropping bool            // a Drop is under way
-	gone     bool            // it has left, and that is saved
+	held     []bool // as attempts
+	marks    map[string]mark
+	dropping bool // a Drop is under way
+	gone     bool // it has left, and that is saved
 }
+
+// mark is whether a delivery was marked since it was settled. A settlement that is
+// lost brings the mark back.
+type mark int
+
+const (
+	unmarked mark = iota
+	perhapsMarked
+	marked
+)
 
 const ended = -1
 
@@ -74,7 +84,9 @@ func (w *owner) step(s *Spool) error {
 	case n < 90:
 		return w.flush(s)
 	case n < 94:
-		return w.tell(s.Postpone(context.Background(), w.now, w.destination(0), w.now.Add(time.Duration(w.rng.IntN(2))*time.Hour)))
+		return w.tell(s.Postpone(context.Background(), w.now, queue.Postponement{
+			Destination: w.destination(0), Until: w.now.Add(time.Duration(w.rng.IntN(2)) * time.Hour),
+		}))
 	default:
 		return w.look(s)
 	}
@@ -90,7 +102,7 @@ func (w *owner) tell(err error) error {
 
 func (w *owner) message() (*queue.Message, *mail) {
 	w.serial++
-	m := &mail{attempts: map[string][]int{}, held: []bool{false}, handed: map[string]bool{}}
+	m := &mail{attempts: map[string][]int{}, held: []bool{false}, marks: map[string]mark{}}
 	m.text = strings.Repeat(fmt.Sprintf("%s-%d\n", w.name, w.serial), []int{1, 20, 400}[w.rng.IntN(3)])
 	q := &queue.Message{From: w.name + "@example.org", Content: queue.String(m.text), Tenant: w.name, Priority: w.rng.IntN(2)}
 	if w.rng.IntN(4) == 0 {

@@ -171,7 +171,15 @@ func failedForGood(r *run) {
 			r.Errorf("%s after the queue has failed = %v, want ErrFailed", what, err)
 		}
 	}
-	r.reopen()
+	if err := queue.Close(r.q); err != nil && !errors.Is(err, queue.ErrFailed) {
+		r.Errorf("Close after the queue has failed = %v, want nil or ErrFailed", err)
+	}
+	q, err := r.in.Reopen()
+	r.check("opening again", err)
+	r.q = q
 	r.advance(queue.DefaultLease)
-	r.some(2)
+	acknowledged := queue.ClaimOptions{Destinations: []string{"example.com", "other.example"}}
+	if got := r.everything(acknowledged).Deliveries; len(got) != 2 {
+		r.Errorf("after the failure and a restart Claim returned %s, want the two that were put", describe(got))
+	}
 }

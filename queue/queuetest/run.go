@@ -124,8 +124,14 @@ func (r *run) eventually(is func() bool) {
 		return
 	}
 	r.advance(time.Minute)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
 	for end := time.Now().Add(patience / 6); !is() && time.Now().Before(end); {
-		time.Sleep(10 * time.Millisecond)
+		select {
+		case <-tick.C:
+		case <-r.ctx.Done():
+			return
+		}
 	}
 }
 

@@ -24,11 +24,14 @@ func waitChecks() []check {
 func (r *run) wantWoken(what string, do func()) {
 	r.Helper()
 	seen := r.claim(queue.ClaimOptions{Destinations: []string{"none.example"}}).Seen
-	woken := make(chan error, 1)
+	woken, begun := make(chan error, 1), make(chan struct{})
 	ctx, cancel := context.WithTimeout(r.ctx, patience/30)
 	defer cancel()
-	go func() { woken <- queue.Wait(ctx, r.q, seen) }()
-	time.Sleep(time.Millisecond) // most likely it waits by now; if it does not, that must work too
+	go func() {
+		close(begun)
+		woken <- queue.Wait(ctx, r.q, seen)
+	}()
+	<-begun // it waits by now or is about to; what comes in between counts too
 	do()
 	if err := <-woken; err != nil {
 		r.Errorf("%s: Wait = %v, want nil", what, err)
@@ -101,12 +104,15 @@ func waitForNothing(r *run) {
 }
 
 func closedWhileWaiting(r *run) {
-	ended := make(chan error, 1)
+	ended, begun := make(chan error, 1), make(chan struct{})
 	seen := r.claim(queue.ClaimOptions{}).Seen
 	ctx, cancel := context.WithTimeout(r.ctx, patience/30)
 	defer cancel()
-	go func() { ended <- queue.Wait(ctx, r.q, seen) }()
-	time.Sleep(time.Millisecond)
+	go func() {
+		close(begun)
+		ended <- queue.Wait(ctx, r.q, seen)
+	}()
+	<-begun
 	r.check("Close", queue.Close(r.q))
 	if err := <-ended; !errors.Is(err, queue.ErrClosed) {
 		r.Errorf("Wait of a queue that is closed meanwhile = %v, want ErrClosed", err)
