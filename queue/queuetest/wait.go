@@ -24,12 +24,13 @@ func waitChecks() []check {
 func (r *run) wantWoken(what string, do func()) {
 	r.Helper()
 	seen := r.claim(queue.ClaimOptions{Destinations: []string{"none.example"}}).Seen
+	q := r.q // do may go on by another handle
 	woken, begun := make(chan error, 1), make(chan struct{})
 	ctx, cancel := context.WithTimeout(r.ctx, patience/30)
 	defer cancel()
 	go func() {
 		close(begun)
-		woken <- queue.Wait(ctx, r.q, seen)
+		woken <- queue.Wait(ctx, q, seen)
 	}()
 	<-begun // it waits by now or is about to; what comes in between counts too
 	do()
@@ -104,13 +105,14 @@ func waitForNothing(r *run) {
 }
 
 func closedWhileWaiting(r *run) {
+	q := r.q
 	ended, begun := make(chan error, 1), make(chan struct{})
 	seen := r.claim(queue.ClaimOptions{}).Seen
 	ctx, cancel := context.WithTimeout(r.ctx, patience/30)
 	defer cancel()
 	go func() {
 		close(begun)
-		ended <- queue.Wait(ctx, r.q, seen)
+		ended <- queue.Wait(ctx, q, seen)
 	}()
 	<-begun
 	r.check("Close", queue.Close(r.q))
