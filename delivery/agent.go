@@ -116,12 +116,15 @@ var (
 
 // Validate says everything that is wrong with the fields, each problem with the
 // name of its field; nil where they make sense.
-func (a *Agent) Validate() error {
+func (a *Agent) Validate() error { return a.validate(a.sender().Validate()) }
+
+// validate is Validate with what is wrong with the Sender.
+func (a *Agent) validate(sender error) error {
 	var problems []error
 	if a.Queue == nil {
 		problems = append(problems, errNoQueue)
 	}
-	problems = append(problems, a.sender().Validate(), a.Settings.Validate())
+	problems = append(problems, sender, a.Settings.Validate())
 	if a.Reporter != "" {
 		if _, err := address.ParseHello(a.Reporter); err != nil {
 			problems = append(problems, fmt.Errorf("delivery.Agent.Reporter: %w", err))

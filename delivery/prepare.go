@@ -3,6 +3,7 @@ package delivery
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/nexthop-mail/nexthop/delivery/internal/attempt"
 	"github.com/nexthop-mail/nexthop/delivery/internal/session"
@@ -31,7 +32,7 @@ func (s *Sender) route(ctx context.Context, from, domain string) (mx.Route, erro
 
 // chooseRouter makes the router of the fields, or says why there is none.
 func (s *Sender) chooseRouter() {
-	if err := s.Validate(); err != nil {
+	if err := s.validate(); err != nil {
 		s.broken = &session.ConfigError{Err: err}
 		return
 	}
@@ -51,8 +52,13 @@ func (s *Sender) chooseRouter() {
 	s.router = ByMX(&mx.Router{
 		Resolver:      resolver,
 		Self:          s.Self,
+		SelfAddrs:     s.SelfAddrs,
+		Relay:         s.Relay,
 		AllowLoopback: s.AllowLoopback,
+		RefusePrivate: s.RefusePrivate,
 		Family:        s.Family,
+
+		DeferNoSuchDomain: s.DeferNoSuchDomain,
 	})
 }
 
@@ -61,7 +67,7 @@ var errNoResolver = errors.New("no resolver is configured on this system")
 // sessionConfig is how the Sender's sessions are made and kept.
 func (s *Sender) sessionConfig() session.Config {
 	c := session.Config{
-		Hello: s.Hello, Self: s.Self, Port: s.Port, TLS: s.TLS, TLSConfig: s.TLSConfig,
+		Hello: s.Hello, Self: append(slices.Clone(s.Self), selfOf(s.Router)...), Port: s.Port, TLS: s.TLS, TLSConfig: s.TLSConfig,
 		Dial: s.Dial, Source: s.Source, ConnectTimeout: s.ConnectTimeout, Timeouts: s.Timeouts.dialogue(),
 		MaxIdle: s.MaxIdle, IdleTimeout: s.IdleTimeout,
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/nexthop-mail/nexthop/mx"
+	"github.com/nexthop-mail/nexthop/smarthost"
 )
 
 // Router says where mail for a destination goes. It is asked once per attempt
@@ -29,4 +30,19 @@ type byMX struct{ router *mx.Router }
 
 func (r byMX) Route(ctx context.Context, _, domain string) (mx.Route, error) {
 	return r.router.Route(ctx, domain)
+}
+
+// selfOf is the names of this host that a Router goes by, where it can be told.
+func selfOf(r Router) []string {
+	var by *mx.Router
+	switch r := r.(type) {
+	case byMX:
+		by = r.router
+	case *smarthost.Table:
+		by = r.Router
+	}
+	if by == nil {
+		return nil
+	}
+	return by.Self
 }

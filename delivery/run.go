@@ -59,7 +59,7 @@ type run struct {
 // then deliveries under way are cut off, since what became of them could not be
 // recorded. What else goes wrong with the queue is tried again, and told (Trouble).
 func (a *Agent) Run(ctx context.Context) error {
-	if err := a.Validate(); err != nil {
+	if err := a.validate(a.sender().validate()); err != nil {
 		return err
 	}
 	work, cut := context.WithCancel(guarded(context.WithoutCancel(ctx), a.guard))

@@ -28,7 +28,10 @@ type Sender struct {
 	Resolver mx.Resolver
 
 	// Router finds the next hops; nil is MX records through Resolver with this
-	// Sender's Self, AllowLoopback and Family.
+	// Sender's Self, SelfAddrs, Relay, AllowLoopback, RefusePrivate, Family and
+	// DeferNoSuchDomain. Of these a Sender with a Router has Self alone, for the
+	// greetings of hosts: Validate says so of the others, and of names in Self that
+	// the mx.Router of ByMX or of a smarthost.Table does not know.
 	Router Router
 
 	// Self are the names under which this host stands in MX records. They and
@@ -36,9 +39,25 @@ type Sender struct {
 	// section 5.1). None removes nothing: a program that only sends needs none.
 	Self []string
 
+	// SelfAddrs are the addresses under which others reach this host and that its
+	// interfaces do not show, such as the outside of a NAT.
+	SelfAddrs []netip.Addr
+
+	// Relay is whether this program passes on the mail of others, as a secondary MX
+	// does. Then the addresses of this machine's interfaces are its own, too.
+	Relay bool
+
 	// AllowLoopback lets MX hosts have loopback addresses. Without it such a
 	// host is never dialled.
 	AllowLoopback bool
+
+	// RefusePrivate keeps MX hosts from having addresses of private and other
+	// special networks: for programs whose users choose the domains.
+	RefusePrivate bool
+
+	// DeferNoSuchDomain defers mail to domains that do not exist, which else fails
+	// at once.
+	DeferNoSuchDomain bool
 
 	// Family limits the addresses used; the zero value is both.
 	Family mx.Family

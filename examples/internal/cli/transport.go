@@ -117,7 +117,7 @@ func (t *Transport) Sender(role Role, stderr io.Writer) (*delivery.Sender, error
 	}
 	router := t.router(resolver, s.Hello, role)
 	router.HostLookup = &mx.HostLookup{Trace: notes}
-	s.Router, s.Self, s.Family = delivery.ByMX(router), router.Self, router.Family
+	s.Router = delivery.ByMX(router)
 	if t.SmartHosts.given() {
 		table := &smarthost.Table{Router: router}
 		rules, err := t.SmartHosts.rules()
