@@ -73,6 +73,62 @@ func TestAgentLimits(t *testing.T) {
 			})
 		})
 	}
+	t.Run("QUE-13 in total, over many sites", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			const sites, n = 12, 240
+			zone, hosts := "$TTL 3600\n", make(map[string]*smtptest.Host)
+			for i := range sites {
+				zone += fmt.Sprintf("d%[1]d.test. MX 10 mx.d%[1]d.test.\nmx.d%[1]d.test. A 192.0.2.%[1]d\n", i)
+				hosts[fmt.Sprintf("mx.d%d.test", i)] = slow()
+			}
+			o := newOffice(t, &smtptest.Internet{Zone: zone, Hosts: hosts})
+			o.agent.Settings.Limits.Connections = 5
+			o.start()
+			for i := range n {
+				o.submit(message(fmt.Sprintf("u@d%d.test", i%sites)))
+			}
+			pass(n * time.Second)
+			if got, most := len(o.of(delivery.Delivered)), o.most(); got != n || most != 5 {
+				t.Errorf("%d delivered over %d connections at once, want %d over 5", got, most, n)
+			}
+		})
+	})
+	t.Run("QUE-13 to a site of two hosts", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			const n = 100
+			o := newOffice(t, &smtptest.Internet{
+				Zone:  "$TTL 3600\ne.test. MX 10 a.test.\ne.test. MX 10 b.test.\na.test. A 192.0.2.1\nb.test. A 192.0.2.2\n",
+				Hosts: map[string]*smtptest.Host{"a.test": slow(), "b.test": slow()},
+			})
+			o.agent.Settings.Limits = delivery.Limits{PerSite: 3, PerHost: 20, PerAddress: 20}
+			o.start()
+			for i := range n {
+				o.submit(message(fmt.Sprintf("u%d@e.test", i)))
+			}
+			pass(n * time.Second)
+			if got, most := len(o.of(delivery.Delivered)), o.most(); got != n || most != 3 {
+				t.Errorf("%d delivered over %d connections at once, want %d over 3", got, most, n)
+			}
+		})
+	})
+	t.Run("SMTP-14 one recipient for each transaction", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			host := &smtptest.Host{Extensions: full()}
+			o := newOffice(t, &smtptest.Internet{Zone: single, Hosts: map[string]*smtptest.Host{"mx1.e.test": host}})
+			o.agent.Settings.Limits.Recipients = 1
+			o.start()
+			o.submit(message("a@e.test", "b@e.test", "c@e.test"))
+			pass(time.Minute)
+			for _, m := range host.Messages() {
+				if len(m.Recipients) != 1 || string(m.Content) != text {
+					t.Errorf("a transaction for %q with the content %q", m.To(), m.Content)
+				}
+			}
+			if got := len(host.Messages()); got != 3 {
+				t.Errorf("%d transactions, want 3", got)
+			}
+		})
+	})
 	t.Run("QUE-13 a rate", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			o := newOffice(t, &smtptest.Internet{
@@ -135,7 +191,7 @@ func TestTogether(t *testing.T) {
 			}
 		})
 	})
-	t.Run("MX-23 waiting is not charged", func(t *testing.T) {
+	t.Run("QUE-13 waiting is not charged", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			net, host := world()
 			host.Script = []smtptest.Cue{{At: smtptest.Banner, Times: 1, Reply: "421 4.3.2 busy", Then: smtptest.Close}}
