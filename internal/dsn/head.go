@@ -1,6 +1,7 @@
 package dsn
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/nexthop-mail/nexthop/internal/address"
@@ -105,6 +106,9 @@ func textAbout(b []byte, r *Recipient) []byte {
 
 // closing appends the end of the first part.
 func (r *reader) closing(b []byte) []byte {
+	if r.more > 0 {
+		b = fmt.Appendf(b, "\r\nThis report is about %d more recipients, who are not named here.\r\n", r.more)
+	}
 	switch {
 	case r.returned == returnMessage:
 		return append(b, "\r\nYour message is attached.\r\n"...)

@@ -1,10 +1,15 @@
 package dsn
 
-import "io"
+import (
+	"io"
+	"unicode/utf8"
+)
 
 // reader makes a report piece by piece.
 type reader struct {
 	report   *Report
+	named    []Recipient // of its recipients
+	more     int         // others
 	original facts
 	boundary string
 	returned returned
@@ -59,9 +64,8 @@ func (r *reader) next(b []byte) []byte {
 		r.step, r.recipient = stepTexts, 0
 		return r.text(r.head(b))
 	case stepTexts:
-		if r.recipient < len(r.report.Recipients) {
-			r.recipient++
-			return textAbout(b, &r.report.Recipients[r.recipient-1])
+		if r.recipient < len(r.named) {
+			return textAbout(b, r.nextRecipient())
 		}
 		r.step = stepMessage
 		return r.closing(b)
@@ -69,9 +73,8 @@ func (r *reader) next(b []byte) []byte {
 		r.step, r.recipient = stepGroups, 0
 		return r.messageFields(r.part(b, "message/delivery-status", "7bit"))
 	case stepGroups:
-		if r.recipient < len(r.report.Recipients) {
-			r.recipient++
-			return recipientFields(append(b, "\r\n"...), &r.report.Recipients[r.recipient-1])
+		if r.recipient < len(r.named) {
+			return recipientFields(append(b, "\r\n"...), r.nextRecipient())
 		}
 		r.step = stepReturn
 		return b
@@ -87,6 +90,26 @@ func (r *reader) next(b []byte) []byte {
 		r.step = stepEnd
 		return append(append(append(b, "\r\n--"...), r.boundary...), "--\r\n"...)
 	}
+}
+
+// The texts of a report have maxTexts octets together, or leastText each if that is
+// more.
+const (
+	maxTexts  = 64 << 10
+	leastText = 100
+)
+
+// nextRecipient is the next recipient, with as much of its text as is its share.
+func (r *reader) nextRecipient() *Recipient {
+	recipient := r.named[r.recipient]
+	r.recipient++
+	if share := max(maxTexts/len(r.named), leastText); len(recipient.Text) > share {
+		for share > leastText/2 && !utf8.RuneStart(recipient.Text[share]) {
+			share--
+		}
+		recipient.Text = recipient.Text[:share] + " ..."
+	}
+	return &recipient
 }
 
 // part begins a part of the report.

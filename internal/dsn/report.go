@@ -28,8 +28,13 @@ type Report struct {
 	// Arrived is when the message was accepted.
 	Arrived time.Time
 
-	// Recipients are those the report is about, at least one.
+	// Recipients are those the report is about, at least one. No more than
+	// MaxRecipients of them are named, and the longer the list, the less of each
+	// reply: a short message to many must not cause a long report.
 	Recipients []Recipient
+
+	// More is how many others there are, who are not in Recipients.
+	More int
 
 	// Original opens the message; nil where it is not to be returned. Up to
 	// MaxFull octets of it are returned whole, else the header; 0 is the header
@@ -37,6 +42,9 @@ type Report struct {
 	Original func() (io.ReadCloser, error)
 	MaxFull  int64
 }
+
+// MaxRecipients is how many recipients a report names.
+const MaxRecipients = 1000
 
 // Recipient is what became of one recipient.
 type Recipient struct {
@@ -86,5 +94,6 @@ func (r *Report) Size() int64 { return -1 }
 // message changes what is returned of it.
 func (r *Report) Open() (io.ReadCloser, error) {
 	o := survey(r.Original, r.Token)
-	return &reader{report: r, original: o, boundary: o.boundary(r.Token), returned: o.returned(r.MaxFull)}, nil
+	named := r.Recipients[:min(len(r.Recipients), MaxRecipients)]
+	return &reader{report: r, named: named, more: r.More + len(r.Recipients) - len(named), original: o, boundary: o.boundary(r.Token), returned: o.returned(r.MaxFull)}, nil
 }

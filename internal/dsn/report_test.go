@@ -3,6 +3,7 @@ package dsn_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -34,6 +35,30 @@ func report(content string) *dsn.Report {
 
 func opener(content string) func() (io.ReadCloser, error) {
 	return func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(content)), nil }
+}
+
+// TestManyRecipients: a report names so many recipients, says how many more there are,
+// and repeats less of each reply the more they are.
+func TestManyRecipients(t *testing.T) {
+	for _, n := range []int{1, 30, 1000, 1001, 50_000} {
+		r := report(original)
+		one := r.Recipients[0]
+		one.Text = strings.Repeat("\u00e4", 1024)
+		r.Recipients = slices.Repeat([]dsn.Recipient{one}, n)
+		got := read(t, r)
+		if want := min(n, dsn.MaxRecipients); len(got.Recipients) != want {
+			t.Errorf("%d recipients: %d are named, want %d", n, len(got.Recipients), want)
+		}
+		if more := fmt.Sprintf("about %d more recipients", n-dsn.MaxRecipients); strings.Contains(got.Text, more) != (n > dsn.MaxRecipients) {
+			t.Errorf("%d recipients: %q is said: %t", n, more, strings.Contains(got.Text, more))
+		}
+		if whole := len(raw(t, r)); n > 1 && whole > 2<<20 {
+			t.Errorf("%d recipients: the report has %d octets", n, whole)
+		}
+		if text := got.Recipients[0].Get("Diagnostic-Code"); (n > 30) != strings.HasSuffix(text, " ...") {
+			t.Errorf("%d recipients: %q", n, text)
+		}
+	}
 }
 
 // raw is the report as it is sent.

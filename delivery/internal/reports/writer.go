@@ -77,7 +77,9 @@ func (w *Writer) notice(ctx context.Context, s *Subject, to address.Mailbox, act
 		Original: w.opener(context.WithoutCancel(ctx), m.ID), MaxFull: w.maxReturn(m, action),
 	}
 	report.ID = report.Token + "@" + domainOf(report.Reporter)
-	for _, i := range about {
+	named := about[:min(len(about), dsn.MaxRecipients)]
+	report.More = len(about) - len(named)
+	for _, i := range named {
 		r := s.recipient(i)
 		r.Action, r.RetryUntil = action, s.Expiry
 		report.Recipients = append(report.Recipients, r)
