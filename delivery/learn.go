@@ -73,10 +73,22 @@ func (r *run) lessonOf(s *site, report *Report) lesson {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !s.alive.IsZero() && time.Since(s.alive) < takesWithout {
+	if last, found := r.took[s.key]; found && time.Since(last) < takesWithout {
 		return later
 	}
 	return l
+}
+
+// maxTook is of how many sites it is remembered that they took mail.
+const maxTook = 4096
+
+// tookMail notes that a site takes mail. Where too many are known all are forgotten: a
+// login that one of them asks for pauses it then. The caller holds r.mu.
+func (r *run) tookMail(s *site, now time.Time) {
+	if r.took == nil || len(r.took) >= maxTook {
+		r.took = make(map[string]time.Time)
+	}
+	r.took[s.key] = now
 }
 
 // atRecipients reports whether every refusal of a login answers RCPT or what comes
@@ -125,6 +137,7 @@ func (r *run) apply(
 	s.finished = now
 	switch l {
 	case works:
+		r.tookMail(s, now)
 		s.timed(now.Sub(began))
 		s.grow(most)
 		r.revive(s, now)

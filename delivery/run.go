@@ -44,8 +44,9 @@ type run struct {
 	lifted     []lifted // destinations to be released
 	logins     map[mx.Login]int
 	lastLogin  int
-	unreadable map[leaseKey]bool // reported; of the claims alone
-	failure    error             // of the queue, for good
+	unreadable map[leaseKey]bool    // reported; of the claims alone
+	failure    error                // of the queue, for good
+	took       map[string]time.Time // by site: when it last took or refused a message without asking for a login
 }
 
 // Run delivers what is in the queue until ctx ends. It then claims nothing more,

@@ -21,7 +21,7 @@ func (s *session) now(at Stage) moment {
 func (s *session) cue(address string, now ...moment) *Cue {
 	for i := range s.host.Script {
 		c := &s.host.Script[i]
-		if !fits(c, now) || !s.meant(c) || c.Address != "" && !strings.EqualFold(c.Address, address) {
+		if !fits(c, now) || !s.meant(c) || !s.wasSaid(c) || c.Address != "" && !strings.EqualFold(c.Address, address) {
 			continue
 		}
 		if s.early[c] || s.use(i) {
@@ -42,6 +42,11 @@ func fits(c *Cue, now []moment) bool {
 
 // meant reports whether a cue is for this connection.
 func (s *session) meant(c *Cue) bool { return c.Conn == 0 || c.Conn == s.number }
+
+// wasSaid reports whether a cue is for the command at hand.
+func (s *session) wasSaid(c *Cue) bool {
+	return strings.Contains(strings.ToUpper(s.said), strings.ToUpper(c.Said)) && (s.grouped || !c.Grouped)
+}
 
 // use counts one use of the ith cue, if it may still be taken.
 func (s *session) use(i int) bool {

@@ -16,6 +16,15 @@ type Cue struct {
 	// regard to case. Empty is any; "<>" is the null reverse-path.
 	Address string
 
+	// Said limits the cue to commands that contain it, compared without regard to
+	// case, such as " SIZE=". After DATA and BDAT it is still these that were said.
+	// Empty is any.
+	Said string
+
+	// Grouped limits the cue to commands that arrived together with the one before
+	// (RFC 2920).
+	Grouped bool
+
 	// Nth limits the cue to the nth time, from 1: of RCPT and BDAT commands in
 	// a transaction, of everything else in a connection. 0 is every time.
 	Nth int

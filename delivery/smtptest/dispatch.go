@@ -1,7 +1,11 @@
 package smtptest
 
+import "strings"
+
 // command answers one command.
 func (s *session) command(line string) error {
+	s.grouped = s.said != "" && s.saidIn == s.flight
+	s.said, s.saidIn = strings.TrimRight(line, "\r\n"), s.flight
 	c := parseCommand(line)
 	if s.unasked(c, line) {
 		return s.reply(Other, "500 5.5.2 that looks like content")

@@ -28,7 +28,15 @@ func parseExtensions(list []string) extensions {
 	e := extensions{}
 	for _, line := range list {
 		keyword, args, _ := strings.Cut(line, " ")
-		e[strings.ToUpper(keyword)] = args
+		keyword = strings.ToUpper(keyword)
+		// Some hosts list mechanisms in several lines, or as before RFC 2554.
+		if first, old := strings.CutPrefix(keyword, "AUTH="); old {
+			keyword, args = "AUTH", first+" "+args
+		}
+		if keyword == "AUTH" && e[keyword] != "" {
+			args = e[keyword] + " " + args
+		}
+		e[keyword] = args
 	}
 	return e
 }

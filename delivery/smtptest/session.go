@@ -28,6 +28,10 @@ type session struct {
 	lost    bool // replies no longer fit commands: nobody can ask for manners
 	said421 int  // the flight in which 421 was said; 0 is none
 
+	said    string // the command at hand
+	saidIn  int    // the flight it came in
+	grouped bool   // with the one before
+
 	hello      string
 	extended   bool // EHLO, not HELO
 	tls        bool // TLS is on

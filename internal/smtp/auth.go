@@ -157,7 +157,7 @@ func (a *authentication) open(mechanism string, initial []byte) (Reply, *Error) 
 // about the form of the command, or about anything where nothing was proven yet.
 func (a *authentication) initialRefused(r *Reply) bool {
 	switch {
-	case r.Class() != 5, r.Code == 504, r.Code == 530, r.Code == 534, r.Code == 538:
+	case r.Class() != 5, r.Code == 530, r.Code == 534, r.Code == 538:
 		return false
 	case r.Code == 535, r.Code == 525, strings.HasPrefix(r.Enhanced, "5.7."):
 		p, ok := a.client.(Prover)

@@ -163,7 +163,7 @@ func isUnknownCommand(r *Reply) bool {
 	case r.Class() != 5, r.Enhanced == "5.5.3": // too many recipients
 		return false
 	case r.Enhanced == "":
-		return 500 <= r.Code && r.Code <= 504
+		return 500 <= r.Code && r.Code <= 504 || r.Code == 555
 	default:
 		return strings.HasPrefix(r.Enhanced, "5.5.")
 	}

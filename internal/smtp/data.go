@@ -13,14 +13,28 @@ func (x *exchange) dataReply() *Error {
 	case r.Class() == 3:
 		return x.text()
 	case r.Negative():
-		if x.grouped && x.taken > 0 && r.blamesOrder() {
-			x.res.Doubt.add(doubt(OptPipelining, Refuses))
+		if x.grouped && x.taken > 0 && r.blamesGroup() {
+			x.doubt(OptPipelining, OptPipelining, &r)
+			if r.Class() == 5 {
+				s.needReset, s.lingering = true, true
+				x.offerAgain()
+				return nil
+			}
 		}
 		s.needReset, s.lingering = !x.refused, x.taken > 0
 		x.judgeAll(Refused, StageData, r)
 		return nil
 	default:
 		return s.senseless(StageData, r)
+	}
+}
+
+// offerAgain leaves the accepted recipients to the next transaction.
+func (x *exchange) offerAgain() {
+	for i := range x.res.Rcpts {
+		if rr := &x.res.Rcpts[i]; rr.State == accepted {
+			rr.State = NotTried
+		}
 	}
 }
 

@@ -219,8 +219,9 @@ func (x *exchange) rcptReply(i int) *Error {
 		return e
 	}
 	rr, said := &x.res.Rcpts[i], x.p.saidAtRcpt(&x.t.To[i])
-	if !x.refused && x.grouped && r.blamesOrder() {
-		x.res.Doubt.add(doubt(OptPipelining, Refuses))
+	var grouped Option
+	if x.grouped && r.blamesGroup() {
+		grouped = OptPipelining
 	}
 	switch {
 	case x.refused:
@@ -228,6 +229,7 @@ func (x *exchange) rcptReply(i int) *Error {
 		rr.State = hungOn
 	case r.Positive():
 		x.taken++
+		x.proven(OptPipelining)
 		if to := &x.t.To[i]; to.Notify != "" || to.OriginalType != "" {
 			x.proven(rcptOptions)
 		}
@@ -239,12 +241,18 @@ func (x *exchange) rcptReply(i int) *Error {
 			x.crowded = x.taken
 		}
 		rr.State = NotTried
-	case said != 0 && r.Class() == 5 && r.blames(StageRcpt):
-		x.doubt(rcptOptions, said, &r)
-		rr.State = NotTried
 	default:
-		if r.blames(StageRcpt) {
-			x.doubt(rcptOptions, said, &r)
+		switch {
+		case !r.blames(StageRcpt):
+			said = 0
+		case said != 0:
+			grouped = 0 // the parameters first
+		}
+		x.doubt(rcptOptions, said, &r)
+		x.doubt(OptPipelining, grouped, &r)
+		if r.Class() == 5 && said|grouped != 0 {
+			rr.State = NotTried
+			break
 		}
 		rr.State, rr.Stage, rr.Reply = Refused, StageRcpt, r
 	}

@@ -90,7 +90,7 @@ func TestInitialResponse(t *testing.T) {
 	for reply, again := range map[string]bool{
 		"500 what": true, "501 5.5.4 no": true, "502 no": true, "555 5.5.4 no": true, "550 no": true,
 		"535 5.7.8 wrong": false, "535 wrong": false, "554 5.7.0 no": false,
-		"504 5.5.4 no such mechanism": false, "534 5.7.9 weak": false, "538 5.7.11 not in clear": false, "530 5.7.0 TLS first": false,
+		"504 5.5.4 no such mechanism": true, "534 5.7.9 weak": false, "538 5.7.11 not in clear": false, "530 5.7.0 TLS first": false,
 		"454 4.7.0 later": false, "421 4.3.2 closing": false,
 	} {
 		with(t, "EXT-19 "+reply+" to a response that proves something", authHost("PLAIN", smtptest.Cue{At: smtptest.Auth, Nth: 1, Reply: reply}), func(r *rig) {

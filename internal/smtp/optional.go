@@ -81,7 +81,7 @@ type optional struct {
 // whom, is the caller's to say; see [Doubt].
 func optionals() []optional {
 	const (
-		keep, same, fresh, next = Keep, SameSession, NewSession, NextAttempt
+		same, fresh, next = SameSession, NewSession, NextAttempt
 	)
 	return []optional{
 		// HELO. Not where TLS or a login is required, or the message needs an
@@ -91,9 +91,9 @@ func optionals() []optional {
 		// required, nor where the caller's own check refused the certificate, nor
 		// after octets that came ahead of the handshake.
 		{OptTLS, "STARTTLS", [4]Resort{same, same, fresh, fresh}},
-		// Each command waits for its reply. A 5yz counts where it says that the
-		// order of commands was bad.
-		{OptPipelining, "PIPELINING", [4]Resort{next, keep, next, next}},
+		// Each command waits for its reply. A 5yz counts where it is about the command
+		// or the order of commands, and not about what the command says.
+		{OptPipelining, "PIPELINING", [4]Resort{same, next, next, next}},
 		// DATA. Once BDAT was refused the session is over, since the content may
 		// have been taken for commands. A loss after the last octet leaves the
 		// outcome unknown, and the next attempt goes without.
@@ -235,19 +235,32 @@ func (r *Reply) blames(stage Stage) bool {
 		return false
 	}
 	switch r.Code {
-	case 500, 501, 502, 504, 555, 455:
+	case 500, 501, 502, 503, 504, 555, 455:
 		return true
 	case 450, 451, 550, 554:
 		return stage == StageMail
-	case 432, 454, 452, 503, 521, 525, 530, 534, 535, 538, 551, 552, 553, 556:
+	case 432, 454, 452, 521, 525, 530, 534, 535, 538, 551, 552, 553, 556:
 		return false
 	default:
 		return stage == StageMail
 	}
 }
 
-// blamesOrder reports whether a reply says that commands came in a bad order,
-// as a server does that lost some of a group (RFC 5321 section 4.2.2).
-func (r *Reply) blamesOrder() bool {
-	return r.Code == 503 && (r.Enhanced == "" || strings.HasPrefix(r.Enhanced, "5.5.") || strings.HasPrefix(r.Enhanced, "5.0."))
+// blamesGroup reports whether a refusal of RCPT or DATA may be for the group it came
+// in, as a server says that lost some of it or took two commands for one: it is
+// about the command or the order of commands (RFC 5321 section 4.2.2), or about the
+// moment and neither the address nor a policy.
+func (r *Reply) blamesGroup() bool {
+	_, status, _ := strings.Cut(r.Enhanced, ".")
+	subject, _, _ := strings.Cut(status, ".")
+	switch {
+	case r.Code == 421, status == "5.3", subject == "1", subject == "2", subject == "7":
+		return false
+	case r.Class() == 4:
+		return r.Code != 452
+	case subject == "5":
+		return true
+	default:
+		return r.Code == 500 || r.Code == 502 || r.Code == 503
+	}
 }

@@ -45,7 +45,8 @@ func TestRefusedParameters(t *testing.T) {
 		{smtptest.Mail, "552 5.3.4 too large", false},
 		{smtptest.Mail, "552 too large", false},
 		{smtptest.Mail, "530 5.7.0 log in", false},
-		{smtptest.Mail, "503 bad sequence", false},
+		{smtptest.Mail, "503 bad sequence", true},
+		{smtptest.Rcpt, "503 bad sequence", true},
 		{smtptest.Rcpt, "500 what", true},
 		{smtptest.Rcpt, "501 5.5.4 Bad NOTIFY parameter syntax", true},
 		{smtptest.Rcpt, "504 no", true},
@@ -196,14 +197,29 @@ func TestDoubt(t *testing.T) {
 			r.t.Errorf("%+v", res)
 		}
 	})
-	for _, reply := range []string{"503 5.5.1 bad sequence", "503 no"} {
-		with(t, reply+" in a group blames the group", scripted([]smtptest.Cue{{At: smtptest.Rcpt, Reply: reply}}, "PIPELINING"), func(r *rig) {
-			r.open()
-			if res := r.send(message("u@e.test")); res.Doubt.Next != smtp.OptPipelining {
-				r.t.Errorf("%+v", res.Doubt)
-			}
-		})
+	for _, reply := range []string{"503 5.5.1 bad sequence", "503 no", "500 what", "502 no", "550 5.5.2 what"} {
+		for _, at := range []smtptest.Stage{smtptest.Rcpt, smtptest.Data} {
+			with(t, "EXT-7 "+reply+" to "+at.String()+" in a group, and all is well one by one", scripted([]smtptest.Cue{{At: at, Grouped: true, Reply: reply}}, "PIPELINING"), func(r *rig) {
+				r.open()
+				r.wantRcpts(r.sendAll(message("u@e.test", "v@e.test")), "delivered", "delivered")
+				if r.s.Lacks() != smtp.OptPipelining {
+					r.t.Errorf("lacks %v", r.s.Lacks())
+				}
+				n := r.trips()
+				r.wantStates(r.send(message("w@e.test")), "delivered")
+				if d := r.trips() - n; d != 4 {
+					r.t.Errorf("%d round trips", d)
+				}
+			})
+		}
 	}
+	with(t, "EXT-7 503 in a group and alone", scripted([]smtptest.Cue{{At: smtptest.Rcpt, Reply: "503 no"}}, "PIPELINING"), func(r *rig) {
+		r.open()
+		r.wantRcpts(r.sendAll(message("u@e.test")), "refused rcpt 503")
+		if r.s.Lacks() != 0 {
+			r.t.Errorf("lacks %v", r.s.Lacks())
+		}
+	})
 	for _, reply := range []string{"550 5.5.1 what", "554 5.5.2 what", "504", "500 what"} {
 		with(t, "CHUNKING, and "+reply+" to BDAT", abandoned(scripted([]smtptest.Cue{{At: smtptest.Final, Reply: reply}}, "PIPELINING", "CHUNKING")), func(r *rig) {
 			r.open()

@@ -135,11 +135,8 @@ func (a *loginAttempt) try(ctx context.Context, mechanism string) error {
 	if codeOf(err) != 535 || !a.session.Reusable() {
 		return err
 	}
-	if err := a.fetch(ctx, refused); err != nil {
-		return err
-	}
-	if a.login.Token == refused {
-		return err
+	if a.fetch(ctx, refused) != nil || a.login.Token == refused {
+		return err // that the token was refused says more than that there is no other
 	}
 	return a.exchange(ctx, mechanism)
 }
