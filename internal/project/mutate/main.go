@@ -1,23 +1,32 @@
 // Command mutate breaks packages of this repository in one place at a time and
 // prints which of the breaks no test notices.
 //
-//		mutate [-C DIR] [-tests DIR,...] [-files REGEXP] [-accepted FILE] PACKAGE...
+//	mutate [-C DIR] [-tests DIR,...] [-files REGEXP] [-accepted FILE] PACKAGE...
+//	mutate [...] -row ROW PACKAGE...
+//	mutate [...] -clauses FILE PACKAGE...
 //
-//	 1. [load] reads the packages and [find] lists the mutants: conditions that are
-//	    always true or never, operands of && and || that do not count, comparisons
-//	    that are off by one, statements that are not executed, cases that are
-//	    skipped, plus in place of minus.
-//	 2. [instrument] writes all of them into one copy of the sources, each behind a
-//	    number, so that everything is compiled once (go test -overlay).
-//	 3. [suite.measure] runs every test alone to learn how long it takes and which
-//	    mutants it reaches.
-//	 4. [suite.kill] runs, for each mutant, the tests that reach it, the fastest
-//	    first, until one fails.
+// It works like this:
+//
+//  1. load reads the packages and find lists the mutants: conditions that are
+//     always true or never, operands of && and || that do not count, comparisons
+//     that are off by one, statements that are not executed, cases that are
+//     skipped, plus in place of minus.
+//  2. instrument writes all of them into one copy of the sources, each behind a
+//     number, so that everything is compiled once (go test -overlay).
+//  3. suite.measure runs every test alone to learn how long it takes and which
+//     mutants it reaches.
+//  4. suite.kill runs, for each mutant, the tests that reach it, the fastest
+//     first, until one fails.
 //
 // A survivor is a mutant no test notices, one that no test reaches among them.
 // The file of accepted survivors has a line for each that may stay, with the
 // reason; mutate exits with 1 if there is another one, or a line of the file that
 // is no survivor any more.
+//
+// With -row, mutate looks at one row of the requirements instead: which mutants do
+// the subtests notice that have its number in their names? With -clauses, it reads
+// a table of rows and the mutants that break them, clause by clause, and exits with
+// 1 if one of these is not noticed by a subtest of its row.
 package main
 
 import (
@@ -43,6 +52,8 @@ type options struct {
 	accepted string         // the file of accepted survivors; if empty, there are none
 	slowest  time.Duration  // tests that take longer do not run
 	workers  int            // mutants tried at once
+	row      string         // the row to look at; if empty, none
+	clauses  string         // the table to hold the tests to; if empty, none
 	keep     string         // where the instrumented sources and test binaries go
 }
 
@@ -91,6 +102,12 @@ func run(ctx context.Context, args []string, w io.Writer) error {
 	if err := s.measure(ctx); err != nil {
 		return err
 	}
+	switch {
+	case o.row != "":
+		return s.lookAt(ctx, o.row)
+	case o.clauses != "":
+		return s.checkClauses(ctx, o.clauses)
+	}
 	if err := s.kill(ctx); err != nil {
 		return err
 	}
@@ -121,6 +138,8 @@ func parse(args []string) (options, error) {
 	accepted := flags.String("accepted", "", "the file of accepted survivors")
 	slowest := flags.Duration("slowest", 10*time.Second, "leave out tests that take longer")
 	workers := flags.Int("workers", 2, "mutants tried at once")
+	row := flags.String("row", "", "print which mutants the subtests of this row notice")
+	clauses := flags.String("clauses", "", "the table of rows and the mutants that break them")
 	keep := flags.String("keep", "", "keep sources and test binaries here")
 	if err := flags.Parse(args); err != nil {
 		return options{}, err
@@ -128,7 +147,7 @@ func parse(args []string) (options, error) {
 	if flags.NArg() == 0 {
 		return options{}, errors.New("no package to break")
 	}
-	o := options{dir: *dir, packages: flags.Args(), tests: flags.Args(), accepted: *accepted, slowest: *slowest, workers: *workers}
+	o := options{dir: *dir, packages: flags.Args(), tests: flags.Args(), accepted: *accepted, slowest: *slowest, workers: *workers, row: *row, clauses: *clauses}
 	if *tests != "" {
 		o.tests = strings.Split(*tests, ",")
 	}

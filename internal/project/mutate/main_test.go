@@ -51,9 +51,12 @@ func TestSmall(t *testing.T) {
 }
 
 func TestSum(t *testing.T) {
-	if n := new(Counter).Sum(1, 2); n != 3 {
-		t.Errorf("1 + 2 is %d", n)
-	}
+	t.Run("MX-1 a sum", func(t *testing.T) {
+		if n := new(Counter).Sum(1, 2); n != 3 {
+			t.Errorf("1 + 2 is %d", n)
+		}
+	})
+	t.Run("MX-2 nothing", func(t *testing.T) {})
 }
 `,
 }
@@ -122,4 +125,30 @@ func TestMutate(t *testing.T) {
 			t.Errorf("a survivor without a reason in the file: %v", err)
 		}
 	})
+
+	t.Run("the subtests of a row", func(t *testing.T) {
+		var out bytes.Buffer
+		if err := run(t.Context(), []string{"-row", "MX-1", "."}, &out); err != nil {
+			t.Fatal(err)
+		}
+		if want := "MX-1 broken.go Counter.Sum: a + b → -\n1 of 4 mutants are noticed by the subtests of MX-1\n"; !strings.HasSuffix(out.String(), want) {
+			t.Errorf("%s\nwant the end\n%s", out.String(), want)
+		}
+	})
+	for table, want := range map[string]string{
+		"# a sum\nMX-1 broken.go Counter.Sum: a + b → -\nMX-1 other.go nothing\n": "1 clauses, 0 of them do not hold\n",
+		"MX-2 broken.go Counter.Sum: a + b → -\n":                                 "MX-2: not noticed: broken.go Counter.Sum: a + b → -\n1 clauses, 1 of them do not hold\n",
+		"MX-1 broken.go Counter.Sum: a * b → /\n":                                 "MX-1: there is no such mutant: broken.go Counter.Sum: a * b → /\n1 clauses, 1 of them do not hold\n",
+	} {
+		t.Run("a table of clauses", func(t *testing.T) {
+			if err := os.WriteFile("clauses", []byte(table), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			var out bytes.Buffer
+			err := run(t.Context(), []string{"-clauses", "clauses", "."}, &out)
+			if holds := strings.Contains(want, " 0 of"); holds != (err == nil) || !strings.HasSuffix(out.String(), want) {
+				t.Errorf("%v, %s\nwant the end\n%s", err, out.String(), want)
+			}
+		})
+	}
 }

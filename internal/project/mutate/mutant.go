@@ -40,4 +40,5 @@ type test struct {
 	binary *binary
 	name   string
 	takes  time.Duration
+	rows   []string // of the requirements that its subtests name
 }

@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -79,6 +78,7 @@ func (s *suite) reach(ctx context.Context, t *test) error {
 	began := time.Now()
 	passed, _, out := run1(ctx, t.binary, []string{t.name}, s.slowest, "NEXTHOP_MUTANT_LOG="+log)
 	t.takes = time.Since(began)
+	t.rows = rowsIn(out, "--- PASS: ")
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -106,22 +106,11 @@ func (s *suite) reach(ctx context.Context, t *test) error {
 
 // kill tries the mutants.
 func (s *suite) kill(ctx context.Context) error {
-	work := make(chan *mutant)
-	var wait sync.WaitGroup
-	for range s.workers {
-		wait.Go(func() {
-			for m := range work {
-				s.try(ctx, m)
-			}
-		})
-	}
-	for _, m := range s.mutants {
+	s.each(s.mutants, func(m *mutant) {
 		if ctx.Err() == nil {
-			work <- m
+			s.try(ctx, m)
 		}
-	}
-	close(work)
-	wait.Wait()
+	})
 	return ctx.Err()
 }
 
@@ -157,9 +146,18 @@ func (s *suite) try(ctx context.Context, m *mutant) {
 // run1 runs tests of one binary in a process of their own. It reports whether they
 // passed, and whether they were ended because they took too long.
 func run1(ctx context.Context, b *binary, names []string, limit time.Duration, env string) (passed, late bool, out []byte) {
+	return b.run(ctx, limit, env, "-test.v", "-test.failfast", "-test.run", "^("+strings.Join(names, "|")+")$")
+}
+
+// runAll runs one test with all its subtests, whichever fails.
+func runAll(ctx context.Context, t *test, limit time.Duration, env string) (passed, late bool, out []byte) {
+	return t.binary.run(ctx, limit, env, "-test.v", "-test.run", "^"+t.name+"$")
+}
+
+func (b *binary) run(ctx context.Context, limit time.Duration, env string, args ...string) (passed, late bool, out []byte) {
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	command := exec.CommandContext(limited, b.path, "-test.failfast", "-test.run", "^("+strings.Join(names, "|")+")$")
+	command := exec.CommandContext(limited, b.path, args...)
 	command.Dir, command.WaitDelay = b.dir, time.Second
 	command.Env = append(os.Environ(), env)
 	out, err := command.CombinedOutput()

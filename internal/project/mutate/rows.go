@@ -1,0 +1,151 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// rowsIn are the rows that the names of subtests have in those lines of a verbose
+// test run that begin with mark, blanks aside.
+func rowsIn(out []byte, mark string) []string {
+	number := regexp.MustCompile(`\b(MX|SMTP|TLS|QUE|DSN|EXT|I18N)-[0-9]+\b`)
+	var rows []string
+	for line := range bytes.Lines(out) {
+		name, ok := strings.CutPrefix(strings.TrimLeft(string(line), " "), mark)
+		if !ok {
+			continue
+		}
+		for _, row := range number.FindAllString(strings.ReplaceAll(name, "_", " "), -1) {
+			if !slices.Contains(rows, row) {
+				rows = append(rows, row)
+			}
+		}
+	}
+	return rows
+}
+
+// notices reports whether a subtest of the row fails on m.
+func (s *suite) notices(ctx context.Context, m *mutant, row string) bool {
+	tests := slices.DeleteFunc(slices.Clone(m.tests), func(t *test) bool { return !slices.Contains(t.rows, row) })
+	slices.SortFunc(tests, func(a, b *test) int { return int(a.takes - b.takes) })
+	for _, t := range tests {
+		passed, late, out := runAll(ctx, t, 10*time.Second+5*t.takes, "NEXTHOP_MUTANT="+strconv.Itoa(m.number))
+		// A crash or a hang ends the test before its subtests can fail by themselves.
+		crashed := !passed && !bytes.Contains(out, []byte("--- FAIL: "))
+		if late || crashed || slices.Contains(rowsIn(out, "--- FAIL: "), row) {
+			return true
+		}
+	}
+	return false
+}
+
+// each calls do for every mutant, as many at once as there are workers.
+func (s *suite) each(mutants []*mutant, do func(*mutant)) {
+	work := make(chan *mutant)
+	var wait sync.WaitGroup
+	for range s.workers {
+		wait.Go(func() {
+			for m := range work {
+				do(m)
+			}
+		})
+	}
+	for _, m := range mutants {
+		work <- m
+	}
+	close(work)
+	wait.Wait()
+}
+
+// lookAt prints which mutants that the tests of a row come by their subtests notice.
+func (s *suite) lookAt(ctx context.Context, row string) error {
+	reached := slices.DeleteFunc(slices.Clone(s.mutants), func(m *mutant) bool {
+		return !slices.ContainsFunc(m.tests, func(t *test) bool { return slices.Contains(t.rows, row) })
+	})
+	var mu sync.Mutex
+	caught := make(map[*mutant]bool)
+	s.each(reached, func(m *mutant) {
+		if ctx.Err() == nil && s.notices(ctx, m, row) {
+			mu.Lock()
+			defer mu.Unlock()
+			caught[m] = true
+		}
+	})
+	for _, m := range reached {
+		if caught[m] {
+			fmt.Fprintf(s.out, "%s %s\n", row, m.name())
+		}
+	}
+	fmt.Fprintf(s.out, "%d of %d mutants are noticed by the subtests of %s\n", len(caught), len(reached), row)
+	return ctx.Err()
+}
+
+// clause is a line of the table: a mutant that breaks a row.
+type clause struct{ row, name string }
+
+// errClauses is the error of a table that does not hold.
+var errClauses = errors.New("the subtests of a row do not notice that it is broken")
+
+// checkClauses holds the tests to the table in a file, as far as it is about packages
+// that are broken.
+func (s *suite) checkClauses(ctx context.Context, file string) error {
+	table, err := readClauses(file)
+	if err != nil {
+		return err
+	}
+	byName := make(map[string]*mutant)
+	for _, m := range s.mutants {
+		byName[m.name()] = m
+	}
+	table = slices.DeleteFunc(table, func(c clause) bool { return !concerns(s.mutants, c.name) })
+	wrong := 0
+	for _, c := range table {
+		switch m := byName[c.name]; {
+		case m == nil:
+			wrong++
+			fmt.Fprintf(s.out, "%s: there is no such mutant: %s\n", c.row, c.name)
+		case !s.notices(ctx, m, c.row):
+			wrong++
+			fmt.Fprintf(s.out, "%s: not noticed: %s\n", c.row, c.name)
+		}
+	}
+	fmt.Fprintf(s.out, "%d clauses, %d of them do not hold\n", len(table), wrong)
+	if wrong > 0 {
+		return errClauses
+	}
+	return ctx.Err()
+}
+
+// readClauses reads a table: a row, a blank, and the name of a mutant in each line.
+// Lines with # are comments.
+func readClauses(file string) ([]clause, error) {
+	in, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	var table []clause
+	lines := bufio.NewScanner(in)
+	for lines.Scan() {
+		line := strings.TrimSpace(lines.Text())
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		row, name, ok := strings.Cut(line, " ")
+		if !ok {
+			return nil, fmt.Errorf("%s: a row without a mutant: %s", file, line)
+		}
+		table = append(table, clause{row, strings.TrimSpace(name)})
+	}
+	return table, lines.Err()
+}
