@@ -29,7 +29,13 @@ type office struct {
 // newOffice makes one; change its agent before start.
 func newOffice(t *testing.T, net *smtptest.Internet) *office {
 	t.Helper()
-	o := &office{t: t, net: net.Start(t), queue: &memory.Queue{}, began: time.Now()}
+	return newOfficeIn(t, net.Start(t))
+}
+
+// newOfficeIn makes one more in an internet that is at work.
+func newOfficeIn(t *testing.T, net *smtptest.Internet) *office {
+	t.Helper()
+	o := &office{t: t, net: net, queue: &memory.Queue{}, began: time.Now()}
 	o.agent = &delivery.Agent{
 		Queue:    o.queue,
 		Sender:   &delivery.Sender{Hello: "from.test", Resolver: net, Dial: net.DialContext},

@@ -21,8 +21,62 @@ type faultyQueue struct {
 	settle  func(batch []queue.Settlement) error
 	settled func() error
 
+	// claim and mark are asked before each Claim and Mark, one for each settlement.
+	claim, mark func() error
+	one         func(s *queue.Settlement) error
+
 	mu      sync.Mutex
 	created []*queue.Message
+}
+
+// set changes what the queue is asked.
+func (q *faultyQueue) set(change func()) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	change()
+}
+
+func (q *faultyQueue) Claim(ctx context.Context, now time.Time, want queue.ClaimOptions) (queue.Claimed, error) {
+	q.mu.Lock()
+	claim := q.claim
+	q.mu.Unlock()
+	if claim != nil {
+		if err := claim(); err != nil {
+			return queue.Claimed{}, err
+		}
+	}
+	return q.Queue.Claim(ctx, now, want)
+}
+
+func (q *faultyQueue) Mark(ctx context.Context, leases []queue.Lease) error {
+	q.mu.Lock()
+	mark := q.mark
+	q.mu.Unlock()
+	if mark != nil {
+		if err := mark(); err != nil {
+			return err
+		}
+	}
+	return q.Queue.Mark(ctx, leases)
+}
+
+// settleEach settles those that one does not fail.
+func (q *faultyQueue) settleEach(ctx context.Context, now time.Time, batch []queue.Settlement) ([]queue.Settled, error) {
+	list := make([]queue.Settled, len(batch))
+	for i := range batch {
+		q.mu.Lock()
+		list[i].Err = q.one(&batch[i])
+		q.mu.Unlock()
+		if list[i].Err != nil {
+			continue
+		}
+		done, err := q.Queue.Settle(ctx, now, batch[i:i+1])
+		if err != nil {
+			return nil, err
+		}
+		list[i] = done[0]
+	}
+	return list, nil
 }
 
 func (q *faultyQueue) Put(ctx context.Context, now time.Time, m *queue.Message) (string, error) {
@@ -40,7 +94,11 @@ func (q *faultyQueue) Settle(ctx context.Context, now time.Time, batch []queue.S
 			return nil, err
 		}
 	}
-	list, err := q.Queue.Settle(ctx, now, batch)
+	settle := q.Queue.Settle
+	if q.one != nil {
+		settle = q.settleEach
+	}
+	list, err := settle(ctx, now, batch)
 	q.note(batch, list)
 	if err == nil && q.settled != nil {
 		err = q.settled()
