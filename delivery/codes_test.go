@@ -154,3 +154,42 @@ func TestLoginOffered(t *testing.T) {
 		})
 	}
 }
+
+// TestSubmitter is whom a next hop is told to have submitted a message.
+func TestSubmitter(t *testing.T) {
+	for name, c := range map[string]struct {
+		submitter string
+		login     bool
+		want      string
+	}{
+		"EXT-21 known":                          {"e=mc2@e.test", true, "MAIL FROM:<a@from.test> AUTH=e+3Dmc2@e.test"},
+		"EXT-21 unknown":                        {"", true, "MAIL FROM:<a@from.test> AUTH=<>"},
+		"EXT-21 a host we did not log in to":    {"e=mc2@e.test", false, "MAIL FROM:<a@from.test>"},
+		"EXT-21, SMTP-10 octets that end lines": {"a\r\nRCPT TO:<b@e.test>", true, "MAIL FROM:<a@from.test> AUTH=a+0D+0ARCPT+20TO:<b@e.test>"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				host := &smtptest.Host{Extensions: []string{"AUTH PLAIN"}, Users: map[string]string{"user": password}, Allow: []smtptest.Rule{smtptest.RuleAuthClear}}
+				o := newOffice(t, &smtptest.Internet{Zone: "mx1.e.test. A 192.0.2.1\nfrom.test. A 192.0.2.9\n", Hosts: map[string]*smtptest.Host{"mx1.e.test": host}})
+				via := onlyHost{level: mx.TLSNone}
+				if c.login {
+					via.login = user()
+				}
+				o.agent.Sender.Router = via
+				m := message("u@e.test")
+				m.Submitter = c.submitter
+				o.start().submit(m)
+				pass(time.Minute)
+				var mail string
+				for _, said := range host.Commands() {
+					if strings.HasPrefix(said, "MAIL") {
+						mail = said
+					}
+				}
+				if mail != c.want {
+					t.Errorf("said %q, want %q", mail, c.want)
+				}
+			})
+		})
+	}
+}

@@ -12,7 +12,7 @@ const (
 	MaxKey       = 255       // Message.Key
 	MaxTenant    = 255       // Message.Tenant
 	MaxMetadata  = 64 * 1024 // all names and values of Message.Metadata together
-	MaxParameter = 500       // Message.EnvelopeID, Recipient.Original (RFC 3461 section 4)
+	MaxParameter = 500       // Message.EnvelopeID, Recipient.Original (RFC 3461 section 4), Message.Submitter
 )
 
 // Check says whether a queue takes m as far as its fields go: addresses that
@@ -46,6 +46,8 @@ func checkFields(m *Message) error {
 		return tooLong("Tenant", MaxTenant)
 	case len(m.EnvelopeID) > MaxParameter:
 		return tooLong("EnvelopeID", MaxParameter)
+	case len(m.Submitter) > MaxParameter:
+		return tooLong("Submitter", MaxParameter)
 	case m.Priority < -9 || m.Priority > 9:
 		return fieldError("Priority", "5.5.4", errors.New("not from -9 to 9"))
 	case m.TLS > TLSOptional:

@@ -61,6 +61,12 @@ type Message struct {
 	// message. The zero value is AtLeastOnce.
 	Guarantee Guarantee
 
+	// Submitter is who submitted the message, an address or other identity that was
+	// authenticated and that next hops may be told (RFC 4954 section 5). Empty is
+	// unknown. A next hop that a login was made to is told by the parameter AUTH of
+	// MAIL, as AUTH=<> where it is unknown; nobody else is.
+	Submitter string
+
 	// EnvelopeID is the ENVID parameter, decoded (RFC 3461 section 4.4), and
 	// Return what a failure report should contain (section 4.3).
 	EnvelopeID string

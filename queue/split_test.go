@@ -59,6 +59,7 @@ func TestCheck(t *testing.T) {
 		{"no content", change(func(m *queue.Message) { m.Content = nil }), "Content", -1, "5.6.0"},
 		{"long key", change(func(m *queue.Message) { m.Key = strings.Repeat("k", queue.MaxKey+1) }), "Key", -1, "5.5.4"},
 		{"long tenant", change(func(m *queue.Message) { m.Tenant = strings.Repeat("k", queue.MaxTenant+1) }), "Tenant", -1, "5.5.4"},
+		{"long submitter", change(func(m *queue.Message) { m.Submitter = strings.Repeat("k", queue.MaxParameter+1) }), "Submitter", -1, "5.5.4"},
 		{"long envelope id", change(func(m *queue.Message) { m.EnvelopeID = strings.Repeat("k", queue.MaxParameter+1) }), "EnvelopeID", -1, "5.5.4"},
 		{"much metadata", change(func(m *queue.Message) {
 			m.Metadata = map[string]string{"a": strings.Repeat("k", queue.MaxMetadata)}

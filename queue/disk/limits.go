@@ -76,7 +76,7 @@ func defaultLimits() limits {
 // checkRoom refuses a message whose records would be too long to be read, now or
 // after settlements, which cut replies. The size is that of its records.
 func (l *limits) checkRoom(m *queue.Message, parts []queue.Part, body int64) (size int64, err error) {
-	size = messageRoom + int64(len(m.From)+len(m.Key)+len(m.Tenant)+len(m.EnvelopeID))
+	size = messageRoom + int64(len(m.From)+len(m.Key)+len(m.Tenant)+len(m.EnvelopeID)+len(m.Submitter))
 	for name, value := range m.Metadata {
 		size += int64(len(name)+len(value)) + pairRoom
 	}

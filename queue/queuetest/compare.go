@@ -24,6 +24,7 @@ func differs(got, put queue.Message, recipients []queue.Recipient) string {
 		{"UTF8", got.UTF8, put.UTF8},
 		{"Guarantee", got.Guarantee, put.Guarantee},
 		{"EnvelopeID", got.EnvelopeID, put.EnvelopeID},
+		{"Submitter", got.Submitter, put.Submitter},
 		{"Return", got.Return, put.Return},
 		{"Arrived", inMillis(got.Arrived), inMillis(put.Arrived)},
 		{"NotBefore", inMillis(got.NotBefore), inMillis(put.NotBefore)},
@@ -75,6 +76,7 @@ func full(now time.Time) *queue.Message {
 		UTF8:       true,
 		Guarantee:  queue.AtMostOnce,
 		EnvelopeID: "env \x7f+=id",
+		Submitter:  "e=mc2@e.test",
 		Return:     queue.ReturnHeaders,
 	}
 }

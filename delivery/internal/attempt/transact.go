@@ -90,6 +90,7 @@ func (w *Walk) compose(sess *session.Session) {
 		UTF8:         j.utf8 && body.UTF8Header,
 		RequireTLS:   w.saysRequireTLS(sess),
 		EnvelopeID:   m.EnvelopeID,
+		Submitter:    m.Submitter,
 		Return:       returnParam(m.Return),
 		Encrypted:    w.policy.Level >= mx.TLSEncrypt,
 		Wait:         m.Guarantee == queue.AtMostOnce,

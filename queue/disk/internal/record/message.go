@@ -20,8 +20,9 @@ type Message struct {
 
 // The flags of a message.
 const (
-	messageInFile = 1
-	messageUTF8   = 2
+	messageInFile    = 1
+	messageUTF8      = 2
+	messageSubmitter = 4
 )
 
 // Append appends the head.
@@ -35,6 +36,9 @@ func (m *Message) Append(b []byte) []byte {
 	if v.UTF8 {
 		flags |= messageUTF8
 	}
+	if v.Submitter != "" {
+		flags |= messageSubmitter
+	}
 	e.uint(m.ID)
 	e.uint(flags)
 	e.uint(uint64(m.Size))
@@ -43,6 +47,9 @@ func (m *Message) Append(b []byte) []byte {
 	e.string(v.Key)
 	e.string(v.Tenant)
 	e.string(v.EnvelopeID)
+	if v.Submitter != "" {
+		e.string(v.Submitter)
+	}
 	e.int(int64(v.Priority))
 	e.time(v.Arrived)
 	e.time(v.NotBefore)
@@ -72,6 +79,9 @@ func ParseMessage(b []byte) (Message, error) {
 	m.Size = d.uint32()
 	m.Moved = d.uint()
 	v.From, v.Key, v.Tenant, v.EnvelopeID = d.string(), d.string(), d.string(), d.string()
+	if flags&messageSubmitter != 0 {
+		v.Submitter = d.string()
+	}
 	v.Priority = int(d.int())
 	v.Arrived, v.NotBefore, v.Expires = d.time(), d.time(), d.time()
 	v.TLS = queue.TLSRequirement(d.uint())

@@ -16,7 +16,7 @@ var when = time.Date(2026, 5, 4, 3, 2, 1, 987654321, time.UTC)
 
 func message() record.Message {
 	return record.Message{ID: 77, Size: 4096, InFile: true, Moved: 9, Envelope: queue.Message{
-		From: "a@example.org", Key: "k", Tenant: "t", EnvelopeID: "env", Priority: -9,
+		From: "a@example.org", Key: "k", Tenant: "t", EnvelopeID: "env", Submitter: "s@example.org", Priority: -9,
 		Arrived: when, NotBefore: when.Add(1), Expires: when.Add(2), TLS: queue.TLSOptional,
 		Guarantee: queue.AtMostOnce, Return: queue.ReturnHeaders, Metadata: map[string]string{"x": "y", "": "z"},
 	}}
