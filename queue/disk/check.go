@@ -1,7 +1,6 @@
 package disk
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -16,7 +15,7 @@ import (
 // power cut tore off the end of the log is no damage: nobody was told that it
 // was there.
 //
-// Errors: ErrLocked while the spool is open, ErrNewer, or the file system's.
+// Errors: ErrLocked while the spool is open, ErrNoLock, ErrNewer, or the file system's.
 func Check(dir string) ([]Problem, error) {
 	if _, err := os.Stat(dir); err != nil {
 		return nil, err
@@ -42,10 +41,7 @@ func check(fs vfs.FS) ([]Problem, error) {
 
 // inspect opens a spool for looking at it only.
 func inspect(fs vfs.FS) (*Spool, io.Closer, error) {
-	lock, err := fs.Lock(lockName)
-	if errors.Is(err, vfs.ErrLocked) {
-		return nil, nil, ErrLocked
-	}
+	lock, err := takeLock(fs, false)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -74,7 +70,6 @@ func (c *checker) older() {
 		if g == nil || g.file == nil {
 			continue
 		}
-		name := fileName(segmentPrefix, g.number)
 		groups := g.groups(record.HeaderSize)
 		for groups.Next() {
 			for _, f := range groups.Frames() {
@@ -82,12 +77,11 @@ func (c *checker) older() {
 			}
 		}
 		if err := groups.Err(); err != nil {
-			c.add(Problem{File: name, Offset: -1, Err: err})
+			c.add(Problem{File: fileName(segmentPrefix, g.number), Offset: -1, Err: err})
 		}
 		for _, gap := range groups.Gaps() {
-			if gap.From < int64(g.saved) {
-				c.add(Problem{File: name, Offset: gap.From,
-					Err: fmt.Errorf("%d bytes: %w", gap.To-gap.From, record.ErrDamaged)})
+			if p := g.damage(gap); p != nil {
+				c.add(*p)
 			}
 		}
 	}

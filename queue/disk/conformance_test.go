@@ -14,7 +14,7 @@ import (
 )
 
 // small makes everything that happens seldom happen often.
-func small() Options { return Options{SegmentSize: 16 << 10, LargeContent: 4 << 10} }
+func small() Options { return Options{SegmentSize: 16 << 10, LargeContent: 4 << 10, sector: 512} }
 
 func TestQueueInDirectory(t *testing.T) {
 	open := func(o Options) func() (*queuetest.Instance, error) {

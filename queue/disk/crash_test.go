@@ -49,6 +49,9 @@ func powerCuts(seed uint64) error {
 	if seed%3 == 1 {
 		l.o.SegmentSize = 4 << 10
 	}
+	if seed%2 == 1 {
+		l.fs.SetDevice(crashfs.Device{Shears: l.o.sector})
+	}
 	if err := l.open(); err != nil {
 		return err
 	}

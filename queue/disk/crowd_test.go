@@ -58,6 +58,12 @@ var troubles = []trouble{
 	{name: "a small device", cause: syscall.ENOSPC, device: func(rng *rand.Rand) crashfs.Device {
 		return crashfs.Device{Room: 40<<10 + rng.Int64N(160<<10)}
 	}},
+	{name: "a small device that copies on write", cause: syscall.ENOSPC, device: func(rng *rand.Rand) crashfs.Device {
+		return crashfs.Device{Room: 60<<10 + rng.Int64N(160<<10), CopyOnWrite: true}
+	}},
+	{name: "shorn sectors", device: func(*rand.Rand) crashfs.Device {
+		return crashfs.Device{Shears: 512}
+	}},
 	{name: "no room at a sync", ops: []crashfs.Op{crashfs.OpSync}, cause: syscall.ENOSPC},
 	{name: "no descriptors now and then", cause: syscall.EMFILE,
 		ops: []crashfs.Op{crashfs.OpCreate, crashfs.OpOpen, crashfs.OpList}},
@@ -100,7 +106,7 @@ func (c *crowd) run() error {
 }
 
 func (c *crowd) generation() error {
-	s, err := open(c.fs, Options{SegmentSize: 16 << 10, LargeContent: 2 << 10})
+	s, err := open(c.fs, Options{SegmentSize: 16 << 10, LargeContent: 2 << 10, sector: 512})
 	if err != nil {
 		return fmt.Errorf("open: %w", err)
 	}

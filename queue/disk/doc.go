@@ -35,9 +35,13 @@
 // stored: ErrFull where the device is full. Once the device fails to save, or a
 // failed write cannot be undone, every further call answers ErrFailed until the
 // spool is opened again: what such a device shows need not be what it holds, so
-// Open writes it again. Damage to stored bytes answers queue.ErrDamaged for the
-// messages concerned, and the others are not affected. Check names what is
-// damaged; Dump shows the records.
+// Open writes it again. Damage to stored bytes, and sectors that cannot be read,
+// answer queue.ErrDamaged for the messages concerned, and the others are not
+// affected. Check names what is damaged; Dump shows the records.
+//
+// What the spool asks of a file system is in docs/adr/0009. One that cannot lock
+// files is refused with ErrNoLock. On AIX and Solaris, which have no other lock, a
+// directory must not be opened twice in one process.
 //
 // A process without descriptors fails the calls that need one, with the system's
 // error; nothing is lost, and the spool goes on when there are some again. How many

@@ -14,7 +14,7 @@ import (
 // order of the log: file, offset, length, flags and what it says. Contents are
 // left out. It changes nothing, and shows damage as it comes upon it.
 //
-// Errors: ErrLocked while the spool is open, the file system's, or w's.
+// Errors: ErrLocked while the spool is open, ErrNoLock, the file system's, or w's.
 func Dump(dir string, w io.Writer) error {
 	if _, err := os.Stat(dir); err != nil {
 		return err
@@ -23,9 +23,9 @@ func Dump(dir string, w io.Writer) error {
 }
 
 func dump(fs vfs.FS, w io.Writer) error {
-	lock, err := fs.Lock(lockName)
+	lock, err := takeLock(fs, false)
 	if err != nil {
-		return ErrLocked
+		return err
 	}
 	defer lock.Close()
 	list, err := fs.List()
@@ -89,7 +89,11 @@ func (d *dumper) line(off int64, format string, args ...any) {
 func (d *dumper) gaps(list []record.Gap, before int64) {
 	for ; d.shown < len(list) && list[d.shown].From < before; d.shown++ {
 		g := list[d.shown]
-		d.line(g.From, ": no record in %d bytes", g.To-g.From)
+		if g.Err != nil {
+			d.line(g.From, ": no record in %d bytes: %v", g.To-g.From, g.Err)
+		} else {
+			d.line(g.From, ": no record in %d bytes", g.To-g.From)
+		}
 	}
 }
 
@@ -146,6 +150,8 @@ func describeRecord(f *record.Frame) string {
 		return "block"
 	case record.KindSaved:
 		return fmt.Sprintf("saved %d", f.Mark)
+	case record.KindFill:
+		return "fill"
 	case record.KindTable:
 		var t *record.Table
 		if t, err = record.ParseTable(f.Head); err == nil {

@@ -3,6 +3,7 @@ package disk
 import (
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/nexthop-mail/nexthop/queue"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
@@ -15,6 +16,10 @@ var (
 	// directory open.
 	ErrLocked = errors.New("disk: the spool is in use")
 
+	// ErrNoLock: the file system cannot lock files, so that nothing would keep
+	// another process from opening the directory too.
+	ErrNoLock = errors.New("disk: the file system cannot lock files")
+
 	// ErrNewer: a file was written by a newer version of the format.
 	ErrNewer = errors.New("disk: the spool was written by a newer version")
 
@@ -23,6 +28,18 @@ var (
 	// until it is opened again. The error wraps queue.ErrFailed, and the cause too.
 	ErrFailed = fmt.Errorf("disk: the device failed; the spool must be opened again: %w", queue.ErrFailed)
 )
+
+// takeLock takes the directory's lock.
+func takeLock(fs vfs.FS, write bool) (io.Closer, error) {
+	lock, err := fs.Lock(lockName, write)
+	switch {
+	case errors.Is(err, vfs.ErrLocked):
+		return nil, ErrLocked
+	case errors.Is(err, vfs.ErrNoLock):
+		return nil, fmt.Errorf("%w: %w", ErrNoLock, err)
+	}
+	return lock, err
+}
 
 // failure is ErrFailed with its cause.
 func failure(cause error) error { return fmt.Errorf("%w: %w", ErrFailed, cause) }
@@ -37,8 +54,12 @@ func writeError(err error) error {
 
 // readError says ErrDamaged of an error that means it.
 func readError(err error) error {
-	if errors.Is(err, record.ErrDamaged) {
+	if isDamage(err) {
 		return fmt.Errorf("%w: %w", queue.ErrDamaged, err)
 	}
 	return err
 }
+
+// isDamage reports whether an error says that what was stored is not there as it
+// was, or that the device cannot read it.
+func isDamage(err error) bool { return errors.Is(err, record.ErrDamaged) || vfs.IsUnreadable(err) }

@@ -138,7 +138,7 @@ func TestEndsOfARejectedGroup(t *testing.T) {
 			}
 			var dumped bytes.Buffer
 			must(t, dump(r.fs.Copy(), &dumped))
-			if part, cut := strings.Contains(dumped.String(), "(part of a group)"), strings.Contains(name, "end of the log"); part == cut {
+			if part, torn := strings.Contains(dumped.String(), "(part of a group)"), strings.Contains(name, "torn"); part == torn {
 				t.Errorf("Dump shows a part of a group: %v", part)
 			}
 			must(t, r.s.Hold(ctx, mustPut(t, r.s))) // the log goes on

@@ -262,13 +262,17 @@ func (l *life) mark() error {
 		return err
 	}
 	l.flight = nil
+	wrote := false // those that are marked already need nothing
 	for _, lease := range leases {
 		k := deliveryKey{lease.Message, lease.Destination}
 		if v := l.version(k); v != last(l.known[k]) {
 			l.become(k, v)
+			wrote = true
 		}
 	}
-	l.saved()
+	if wrote {
+		l.saved()
+	}
 	return nil
 }
 

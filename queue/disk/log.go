@@ -16,6 +16,9 @@ func (s *Spool) write(b *batch) error {
 	if err := s.failed(); err != nil {
 		return err
 	}
+	if err := s.finishTail(); err != nil {
+		return err
+	}
 	if err := s.roll(b.bytes); err != nil {
 		return err
 	}
@@ -42,6 +45,9 @@ func (s *Spool) write(b *batch) error {
 			buf = buf[:0]
 		}
 	}
+	if b.durable && pos > int64(g.saved) {
+		buf = s.fill(buf, g, &pos)
+	}
 	if err := s.writeAt(g, buf, pos, start); err != nil {
 		return err
 	}
@@ -55,6 +61,32 @@ func (s *Spool) write(b *batch) error {
 	s.sinceMaintenance += pos - start
 	s.unsaved = s.unsaved || pos > start
 	return nil
+}
+
+// sectorSize is the most that devices and file systems write as a whole.
+const sectorSize = 4096
+
+// fill appends what is missing to a multiple of the sector. What was saved never
+// shares a sector with what is written later: where the power fails while a
+// device writes a sector, nobody knows what becomes of the rest of it.
+func (s *Spool) fill(b []byte, g *segment, pos *int64) []byte {
+	n := s.filled(*pos) - *pos
+	if n == 0 {
+		return b
+	}
+	b = record.AppendFill(b, g.salt, *pos, g.saved, int(n))
+	*pos += n
+	return b
+}
+
+// filled is where a record that begins at an offset and says nothing ends with a
+// sector; it is the offset if that does.
+func (s *Spool) filled(off int64) int64 {
+	n := -off & (s.sector - 1)
+	if n > 0 && n < record.FrameSize {
+		n += s.sector
+	}
+	return off + n
 }
 
 // place fills in where the frames come to stand.
@@ -122,7 +154,7 @@ func (s *Spool) sync() error {
 // roll begins a new segment where there is none or the current one is full.
 func (s *Spool) roll(bytes int64) error {
 	g := s.current
-	if g != nil && (bytes == 0 || !s.rollNow && g.size+bytes <= s.segmentSize) {
+	if g != nil && (bytes == 0 || !s.rollNow && g.size+bytes <= s.segmentSize && s.takesMore(g)) {
 		return nil
 	}
 	if g != nil && s.unsaved {
@@ -163,6 +195,13 @@ func (s *Spool) roll(bytes int64) error {
 	return nil
 }
 
+// takesMore reports whether nothing of a segment is saved that shares a sector
+// with what is written next. That is so unless a write failed behind what was not
+// saved yet.
+func (s *Spool) takesMore(g *segment) bool {
+	return g.size > int64(g.saved) || g.size&(s.sector-1) == 0
+}
+
 func (s *Spool) createSegment(number uint64, list record.Segments) (*segment, error) {
 	g := newSegment(number)
 	var salt [8]byte
@@ -172,6 +211,8 @@ func (s *Spool) createSegment(number uint64, list record.Segments) (*segment, er
 	head := record.FileHeader{Kind: record.SegmentFile, Number: number, Salt: g.salt}.Append(nil)
 	first := record.Frame{Kind: record.KindSegments, Flags: record.First | record.Last, Head: list.Append(nil)}
 	head = first.Append(head, g.salt, record.HeaderSize)
+	end := int64(len(head))
+	head = s.fill(head, g, &end)
 
 	name := fileName(segmentPrefix, number)
 	f, err := s.files.create(name)

@@ -47,7 +47,7 @@ func (c *compaction) message(off uint32, m *record.Message) error {
 		t.frames[i].home = len(t.frames) - i
 	}
 	f, err := c.body(off, m)
-	if errors.Is(err, record.ErrDamaged) {
+	if isDamage(err) {
 		return nil
 	}
 	if err != nil {

@@ -39,8 +39,9 @@ func (w *owner) compare(s *Spool) error {
 		}
 	}
 	for id, m := range w.mail {
+		m.note("the end")
 		if err := w.compareMail(s, m, there[id]); err != nil {
-			return err
+			return fmt.Errorf("%w; %s", err, strings.Join(m.history, "; "))
 		}
 	}
 	for _, f := range w.flight {

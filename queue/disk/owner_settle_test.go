@@ -78,6 +78,7 @@ func (w *owner) delivery(s *Spool, d *queue.Delivery) error {
 	if m == nil {
 		return fmt.Errorf("claimed %s, which is not mine", id)
 	}
+	m.note("%d: %s claimed", w.steps, at)
 	v := m.attempts[at]
 	switch {
 	case m.gone || v[len(v)-1] == ended:
@@ -147,6 +148,7 @@ func (w *owner) settlement(d *queue.Delivery) (queue.Settlement, []*mail) {
 // settled notes the answer to a settlement.
 func (w *owner) settled(s *Spool, b *queue.Settlement, r *queue.Settled, list []*mail) error {
 	m, at := w.mail[b.Lease.Message], b.Lease.Destination
+	m.note("%d: %s settled %v, %d created: %v", w.steps, at, b.Results, len(b.Create), r.Err)
 	if errors.Is(r.Err, queue.ErrLeaseLost) {
 		return fmt.Errorf("the lease of %s at %s is lost", b.Lease.Message, at)
 	}

@@ -26,6 +26,7 @@ type owner struct {
 	leases []queue.Lease     // of the life before
 	now    time.Time
 	serial int
+	steps  int
 }
 
 // mail is a message as its owner knows it.
@@ -40,6 +41,12 @@ type mail struct {
 	marks    map[string]mark
 	dropping bool // a Drop is under way
 	gone     bool // it has left, and that is saved
+
+	history []string // for when something is wrong
+}
+
+func (m *mail) note(format string, args ...any) {
+	m.history = append(m.history, fmt.Sprintf(format, args...))
 }
 
 // mark is whether a delivery was marked since it was settled. A settlement that is
@@ -71,6 +78,7 @@ func (w *owner) destination(i int) string { return fmt.Sprintf("d%d.%s.example",
 
 // step does one thing at random. An error ends the owner's life.
 func (w *owner) step(s *Spool) error {
+	w.steps++
 	w.now = w.now.Add(time.Duration(w.rng.IntN(7200)-3000) * time.Second) // back at times
 	switch n := w.rng.IntN(100); {
 	case n < 28:
@@ -145,6 +153,7 @@ func (w *owner) came(id string, m *mail) error {
 		return fmt.Errorf("id %s was given twice", id)
 	}
 	w.ids[id], w.mail[id], m.id = true, m, id
+	m.note("came at step %d", w.steps)
 	return nil
 }
 
@@ -183,7 +192,9 @@ func (w *owner) hold(s *Spool) error {
 	}
 	before := m.held
 	m.held = append(m.held, held)
-	switch err := do(context.Background(), m.id); {
+	err := do(context.Background(), m.id)
+	m.note("%d: held %v: %v", w.steps, held, err)
+	switch {
 	case errors.Is(err, queue.ErrNotFound):
 		m.held = before
 		return w.left(m)
@@ -205,6 +216,7 @@ func (w *owner) drop(s *Spool) error {
 	}
 	m.dropping = true
 	err := s.Drop(context.Background(), m.id)
+	m.note("%d: dropped: %v", w.steps, err)
 	if err != nil && !errors.Is(err, queue.ErrNotFound) && !w.refused(err) {
 		return err
 	}

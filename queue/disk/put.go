@@ -70,7 +70,13 @@ func (s *Spool) putDraft(ctx context.Context, now time.Time, d *draft) error {
 			return err
 		}
 		s.reserveKey(d)
+		unsure := s.tail != nil // the message with the key may be in it
 		s.mu.Unlock()
+		if d.duplicate && unsure {
+			if err := s.save(); err != nil {
+				return err
+			}
+		}
 		if d.duplicate {
 			return queue.ErrDuplicate
 		}
@@ -125,7 +131,7 @@ func (s *Spool) knownWhenFull(m *queue.Message, full error) (string, error) {
 	h := hashKey(m.Tenant, m.Key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, reserved := s.keys.reserved[h]; reserved {
+	if _, reserved := s.keys.reserved[h]; reserved || s.tail != nil {
 		return "", full
 	}
 	if number, known := s.lookUpKey(h); known {

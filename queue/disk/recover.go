@@ -14,7 +14,7 @@ import (
 type found struct {
 	segments    map[uint64]*segment // with intact headers
 	sizes       map[uint64]int64    // of every segment's file
-	damaged     map[uint64]bool     // whose header is not intact
+	damaged     map[uint64]error    // whose header is not intact
 	checkpoints []uint64            // newest first
 	contents    []uint64
 	leftovers   []string
@@ -50,8 +50,10 @@ func (s *Spool) recover(readOnly bool) error {
 	if readOnly {
 		return nil
 	}
-	if err := s.saveTail(u); err != nil {
-		return err
+	if u.tail != nil {
+		if err := s.saveTail(u.tail); err != nil {
+			return err
+		}
 	}
 	return s.clean(f)
 }
@@ -62,7 +64,7 @@ func (s *Spool) find() (*found, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &found{segments: map[uint64]*segment{}, sizes: map[uint64]int64{}, damaged: map[uint64]bool{}}
+	f := &found{segments: map[uint64]*segment{}, sizes: map[uint64]int64{}, damaged: map[uint64]error{}}
 	for _, file := range list {
 		if n, ok := numberOf(file.Name, segmentPrefix); ok {
 			f.sizes[n] = file.Size
@@ -104,8 +106,8 @@ func (s *Spool) openSegment(f *found, number uint64, size int64) error {
 	switch {
 	case errors.Is(err, record.ErrNewer):
 		return fmt.Errorf("%w: %s: %w", ErrNewer, fileName(segmentPrefix, number), err)
-	case errors.Is(err, record.ErrDamaged):
-		f.damaged[number] = true
+	case isDamage(err):
+		f.damaged[number] = err
 		return nil
 	}
 	return err
@@ -116,12 +118,8 @@ type usage struct {
 	numbers []uint64 // ascending
 	retired map[uint64]bool
 	next    uint64 // number of a message
-	tails   map[uint64]tail
+	tail    *tail  // of the newest one, if that can be read
 }
-
-// tail is where the last complete group of a segment ends, and how far there are
-// only complete groups.
-type tail struct{ end, whole int64 }
 
 // inUse asks the newest segment whose list of segments is intact, and adds what
 // is newer than that.
@@ -132,24 +130,32 @@ func (s *Spool) inUse(f *found) (*usage, error) {
 	}
 	slices.Sort(newest)
 	slices.Reverse(newest)
-	u := &usage{retired: map[uint64]bool{}, tails: map[uint64]tail{}}
+	u := &usage{retired: map[uint64]bool{}}
 	saved := map[uint64]uint32{}
 	used := map[uint64]bool{}
 	unborn := true // so far, from the newest down
 	for _, n := range newest {
 		g := f.segments[n]
 		if g == nil {
-			unborn = unborn && f.sizes[n] <= longestUnborn(f)
+			unborn = unborn && f.sizes[n] <= s.longestUnborn(f)
 			used[n] = !unborn
 			continue
 		}
-		list, ok, alone, err := s.survey(g, u)
+		list, t, err := s.survey(g, u)
 		if err != nil {
 			return nil, err
 		}
-		unborn = unborn && alone && g.size <= longestUnborn(f)
+		first := unborn
+		longest := s.longestUnborn(f)
+		if list != nil {
+			longest = t.list
+		}
+		unborn = unborn && t.says <= record.HeaderSize && g.size <= longest
 		used[n] = !unborn
-		if !ok {
+		if first && !unborn {
+			u.tail = t
+		}
+		if list == nil {
 			continue
 		}
 		u.next = max(u.next, list.Next)
@@ -190,8 +196,8 @@ func (s *Spool) inUse(f *found) (*usage, error) {
 }
 
 func missing(f *found, n uint64) error {
-	if f.damaged[n] {
-		return fmt.Errorf("file header: %w", record.ErrDamaged)
+	if err := f.damaged[n]; err != nil {
+		return err
 	}
 	return errors.New("the file is missing")
 }
@@ -200,45 +206,48 @@ func missing(f *found, n uint64) error {
 // in the making, before anything could be written to it: when the power failed, or
 // when there was no room for it and its removal was lost. Such a segment does not
 // count, whether its list is there or not: the log went on in the one before.
-func longestUnborn(f *found) int64 {
-	return int64(record.HeaderSize + record.FrameSize + 64 + 20*len(f.sizes))
+func (s *Spool) longestUnborn(f *found) int64 {
+	return s.filled(int64(record.HeaderSize + record.FrameSize + 64 + 20*len(f.sizes)))
 }
 
-// survey reads a segment for what it says of segments, and how much of it is
-// known to have been saved. It is alone if there is nothing in it but its list.
-func (s *Spool) survey(g *segment, u *usage) (list record.Segments, ok, alone bool, err error) {
+// survey reads a segment for what it says of segments, how it ends, and how much
+// of it is known to have been saved. Its list is nil if that cannot be read.
+func (s *Spool) survey(g *segment, u *usage) (*record.Segments, *tail, error) {
+	t := &tail{segment: g, end: record.HeaderSize, says: record.HeaderSize}
+	var list *record.Segments
 	groups := g.groups(record.HeaderSize)
-	t := tail{end: record.HeaderSize, whole: record.HeaderSize}
-	sound := true // so far
-	alone = true
 	for groups.Next() {
-		sound = sound && groups.Whole() && groups.From() == t.end
 		for _, f := range groups.Frames() {
 			g.saved = max(g.saved, f.Mark)
-			alone = alone && f.From == record.HeaderSize && f.Kind == record.KindSegments
 		}
 		if !groups.Whole() {
 			continue
 		}
-		t.end = groups.To()
-		if sound {
-			t.whole = t.end
-		}
+		says := t.says
 		for _, f := range groups.Frames() {
 			switch f.Kind {
 			case record.KindSegments:
-				if parsed, bad := record.ParseSegments(f.Head); bad == nil && f.From == record.HeaderSize {
-					list, ok = parsed, true
+				if l, bad := record.ParseSegments(f.Head); bad == nil && f.From == record.HeaderSize {
+					list, t.list = &l, s.filled(f.To)
 				}
+				continue
+			case record.KindSaved, record.KindFill:
+				continue
 			case record.KindRetired:
 				if r, bad := record.ParseRetired(f.Head); bad == nil {
 					u.retired[r.Segment] = true
 				}
 			}
+			t.says = groups.To()
+		}
+		if t.says > says || groups.From() == t.end {
+			t.end = groups.To()
 		}
 	}
-	u.tails[g.number] = t
-	return list, ok, alone, groups.Err()
+	for _, gap := range groups.Gaps() {
+		t.bad = t.bad || gap.Err != nil
+	}
+	return list, t, groups.Err()
 }
 
 // problem notes damage that does not keep the spool from opening.
@@ -277,7 +286,7 @@ func (s *Spool) numbers(f *found, u *usage) {
 	for _, n := range f.contents {
 		next = max(next, index.Ordinal(n)+1)
 	}
-	if len(s.problems) > 0 {
+	if s.hidden {
 		next += 1 << 20 // numbers may have been given that cannot be read any more
 	}
 	s.nextMessage.Store(next)

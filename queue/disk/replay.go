@@ -18,6 +18,7 @@ func (s *Spool) replay(u *usage, from record.Place) error {
 			off = max(off, int64(from.Offset))
 		}
 		r := &replayer{s: s, g: s.segments.byNumber[number]}
+		s.hidden = s.hidden || r.g.file == nil
 		if err := r.run(off); err != nil {
 			return err
 		}
@@ -39,8 +40,9 @@ type replayer struct {
 }
 
 // run applies complete groups. One that is not complete and was never saved never
-// happened. One that was saved is damaged: the deliveries in it that were new
-// stay, so that somebody learns of them, and nothing else of it counts.
+// happened. One that was saved is damaged: of the messages in it the deliveries
+// stay of which the index knows no other record, so that somebody learns of them,
+// and nothing else of it counts.
 func (r *replayer) run(off int64) error {
 	if r.g.file == nil {
 		return nil
@@ -48,21 +50,71 @@ func (r *replayer) run(off int64) error {
 	groups := r.g.groups(off)
 	for groups.Next() {
 		for _, f := range groups.Frames() {
-			switch {
-			case groups.Whole():
+			if groups.Whole() {
 				r.apply(&f, false)
-			case f.Kind == record.KindDelivery && f.To <= int64(r.g.saved):
+			} else if f.Kind == record.KindDelivery && f.To <= int64(r.g.saved) {
 				r.apply(&f, true)
 			}
 		}
+		if !groups.Whole() {
+			r.strand(groups.Frames())
+		}
 	}
 	for _, gap := range groups.Gaps() {
-		if gap.From < int64(r.g.saved) {
-			r.s.problem(fileName(segmentPrefix, r.g.number), gap.From,
-				fmt.Errorf("%d bytes: %w", gap.To-gap.From, record.ErrDamaged))
+		if p := r.g.damage(gap); p != nil {
+			r.s.hidden = true
+			r.s.problem(p.File, p.Offset, p.Err)
 		}
 	}
 	return groups.Err()
+}
+
+// damage is what is wrong with a range that holds no record, nil where a power
+// cut may have left it so.
+func (g *segment) damage(gap record.Gap) *Problem {
+	if gap.From >= int64(g.saved) && gap.Err == nil {
+		return nil
+	}
+	p := &Problem{File: fileName(segmentPrefix, g.number), Offset: gap.From,
+		Err: fmt.Errorf("%d bytes: %w", gap.To-gap.From, record.ErrDamaged)}
+	if gap.Err != nil {
+		p.Err = fmt.Errorf("%d bytes: %w: %w", gap.To-gap.From, record.ErrDamaged, gap.Err)
+	}
+	return p
+}
+
+// strand deals with messages of a damaged group that was moved: what is left of
+// them in the index lies in a segment that is not in use any more. Their
+// deliveries are put where the damage is, so that they are not taken for ended.
+func (r *replayer) strand(list []record.Located) {
+	for _, f := range list {
+		var number uint64
+		switch f.Kind {
+		case record.KindMessage:
+			if m, err := record.ParseMessage(f.Head); err == nil && m.Moved != 0 {
+				number = m.ID
+			}
+		case record.KindDelivery:
+			if d, err := record.ParseDeliveryState(f.Head); err == nil {
+				number = d.ID
+			}
+		}
+		if number == 0 || f.To > int64(r.g.saved) {
+			continue
+		}
+		for _, slot := range r.s.index.Slots(number) {
+			if r.s.stranded(slot) {
+				r.s.index.Move(slot, r.g.slot, r.g.place(uint32(list[0].From)))
+			}
+		}
+	}
+}
+
+// stranded reports whether a delivery is known by a checkpoint alone that is older
+// than the end of its segment.
+func (s *Spool) stranded(slot index.Slot) bool {
+	g := s.segments.list[s.index.Get(slot).Home]
+	return s.segments.byNumber[g.number] == nil
 }
 
 func (r *replayer) apply(f *record.Located, newOnly bool) {
@@ -110,7 +162,7 @@ func (r *replayer) delivery(f *record.Located, newOnly bool) error {
 	if home == nil {
 		return nil // all that was needed of that segment was moved later
 	}
-	if _, known := r.s.index.Find(d.ID, d.Destination); known && newOnly {
+	if slot, known := r.s.index.Find(d.ID, d.Destination); known && newOnly && !r.s.stranded(slot) {
 		return nil
 	}
 	e := entryOf(&d)

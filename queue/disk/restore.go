@@ -20,7 +20,7 @@ func (s *Spool) restore(f *found) (record.Place, error) {
 			return from, nil
 		case errors.Is(err, record.ErrNewer):
 			return from, fmt.Errorf("%w: %s: %w", ErrNewer, name, err)
-		case !errors.Is(err, record.ErrDamaged):
+		case !isDamage(err):
 			return from, err
 		}
 		s.problem(name, -1, err)

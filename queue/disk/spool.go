@@ -39,6 +39,8 @@ type Options struct {
 	// MaxMessages is how many messages Put lets in before it answers
 	// queue.ErrFull; zero is no bound but the device's.
 	MaxMessages int
+
+	sector int64 // sectorSize if zero; tests make it small
 }
 
 // The values that zero stands for in Options.
@@ -58,6 +60,7 @@ type Spool struct {
 	largeFrom   int64
 	maxMessages int
 	limits      limits
+	sector      int64
 	buffers     buffers
 	drafts      sync.Pool
 	byHand      bool // maintenance runs when it is called, not by itself
@@ -100,7 +103,9 @@ type Spool struct {
 	checkpointSize   int64
 	sinceCheckpoint  int64      // bytes written to the log, and what its records cost to replay
 	sinceMaintenance int64      // bytes written, and those that became useless
+	tail             *tail      // not saved yet, for want of room
 	problems         []Problem  // found by recover
+	hidden           bool       // some of what recover had to read is lost
 	ghosts           []*segment // retired ones of which a checkpoint speaks; while opening
 
 	mergeDue    bool // there are many small segments
@@ -128,7 +133,7 @@ var (
 // Damage does not keep it from opening: what is lost answers queue.ErrDamaged,
 // and Check names it. The caller must call Close.
 //
-// Errors: ErrLocked, ErrNewer, that of an option out of bounds, or the file
+// Errors: ErrLocked, ErrNoLock, ErrNewer, that of an option out of bounds, or the file
 // system's.
 func Open(dir string, o Options) (*Spool, error) {
 	if err := vfs.MakeDir(vfs.OSTree(), filepath.Clean(dir)); err != nil {
@@ -145,10 +150,7 @@ func open(fs vfs.FS, o Options) (*Spool, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	lock, err := fs.Lock(lockName)
-	if errors.Is(err, vfs.ErrLocked) {
-		return nil, ErrLocked
-	}
+	lock, err := takeLock(fs, true)
 	if err != nil {
 		return nil, err
 	}
@@ -169,6 +171,7 @@ func newSpool(fs vfs.FS, o Options) *Spool {
 		largeFrom:      o.LargeContent,
 		maxMessages:    o.MaxMessages,
 		limits:         defaultLimits(),
+		sector:         o.sector,
 		index:          index.New(),
 		segments:       segments{byNumber: map[uint64]*segment{}},
 		keys:           newKeyTable(),
@@ -183,6 +186,9 @@ func newSpool(fs vfs.FS, o Options) *Spool {
 	}
 	s.files = newFiles(fs, o.OpenSegments)
 	s.nextMessage.Store(1)
+	if s.sector == 0 {
+		s.sector = sectorSize
+	}
 	if s.segmentSize == 0 {
 		s.segmentSize = DefaultSegmentSize
 	}

@@ -1,53 +1,155 @@
 package disk
 
 import (
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/vfs"
 )
 
-// saveTail cuts off what follows the last record of the newest segment, writes
-// what was not known to be saved once more, and saves it.
-func (s *Spool) saveTail(u *usage) error {
-	if len(u.numbers) == 0 {
-		return nil
-	}
-	g := s.segments.byNumber[u.numbers[len(u.numbers)-1]]
+// tail is how the newest segment ends.
+type tail struct {
+	segment *segment
+	list    int64 // where a segment ends in which there is nothing but its list
+	says    int64 // where the last complete group ends that says something
+	end     int64 // where those end that say nothing and follow it
+	bad     bool  // some of the segment cannot be read
+}
+
+// saveTail sees to it that the end of the log is on the disk as recovery counted
+// it, and nothing else of it: after a sync that failed, or with a process that
+// died before its sync, what can be read there need not be. What was not known to
+// be saved is written once more, to a new file, so that a power cut meanwhile
+// harms nothing: without what was torn, and without groups that are not complete.
+//
+// If there is no room for that, it is written where it is, and if there is none
+// for that either, the first write tries again.
+func (s *Spool) saveTail(t *tail) error {
+	g := t.segment
+	t.end = max(t.end, min(int64(g.saved), g.size)) // damage stays
+	cut := g.size > t.end
+	g.size = t.end
 	s.applied = g.where(uint32(g.size))
-	t, ok := u.tails[g.number]
-	if !ok {
+	var err error
+	switch {
+	case t.bad: // what cannot be read now may be read another time
+		err = s.inPlace(t, func(vfs.File) error { return nil })
+	case t.says > int64(g.saved):
+		err = s.copyTail(t)
+		if vfs.IsFull(err) {
+			err = s.rewriteTail(t)
+		}
+		if err == nil {
+			g.saved = uint32(t.end)
+		}
+	case cut:
+		err = s.inPlace(t, func(f vfs.File) error { return f.Truncate(t.end) })
+	}
+	if vfs.IsFull(err) {
+		s.tail, s.unsaved, err = t, true, nil
+	}
+	return err
+}
+
+// finishTail is for what saveTail had no room to do.
+func (s *Spool) finishTail() error {
+	if s.tail == nil {
 		return nil
 	}
-	w, err := s.files.another(func() (vfs.File, error) {
-		return s.fs.Open(fileName(segmentPrefix, g.number), true)
-	})
-	if err != nil {
-		return err
-	}
-	defer w.Close()
-	if err := rewrite(w, min(int64(g.saved), t.end), t.end); err != nil {
+	if err := s.rewriteTail(s.tail); err != nil {
 		return writeError(err)
 	}
-	if g.size > t.end {
-		if err := w.Truncate(t.end); err != nil {
-			return writeError(err)
-		}
-	}
-	if err := w.Sync(); err != nil {
-		return err
-	}
-	g.size, g.saved = t.end, max(g.saved, uint32(t.whole))
-	s.applied = g.where(uint32(g.size))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tail.segment.saved = uint32(s.tail.end)
+	s.tail, s.unsaved = nil, false
 	return nil
 }
 
-// rewrite writes a range of a file as it is.
-func rewrite(f vfs.File, from, to int64) error {
-	buf := make([]byte, max(0, min(writeSize, to-from)))
-	for from < to {
-		n := min(int64(len(buf)), to-from)
-		if _, err := f.ReadAt(buf[:n], from); err != nil {
+// inPlace changes a segment's file, and saves it.
+func (s *Spool) inPlace(t *tail, do func(vfs.File) error) error {
+	f, err := s.files.another(func() (vfs.File, error) { return s.fs.Open(t.segment.file.name, true) })
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := do(f); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+// rewriteTail writes the end of a segment where it is.
+func (s *Spool) rewriteTail(t *tail) error {
+	return s.inPlace(t, func(f vfs.File) error {
+		if err := t.write(f); err != nil {
 			return err
 		}
-		if _, err := f.WriteAt(buf[:n], from); err != nil {
+		return f.Truncate(t.end)
+	})
+}
+
+// copyTail writes the segment to another file, which takes its place.
+func (s *Spool) copyTail(t *tail) error {
+	name := t.segment.file.name
+	_ = s.fs.Remove(name + newSuffix) // of an opening that was cut off
+	f, err := s.files.another(func() (vfs.File, error) { return s.fs.Create(name + newSuffix) })
+	if err != nil {
+		return err
+	}
+	err = copyRange(f, t.segment.file, 0, t.begin())
+	if err == nil {
+		err = t.write(f)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	_ = f.Close()
+	if err != nil {
+		_ = s.fs.Remove(name + newSuffix)
+		return err
+	}
+	_ = t.segment.file.Close()
+	t.segment.file = s.files.file(name)
+	return s.fs.Rename(name+newSuffix, name)
+}
+
+// begin is how far the segment is known to be saved.
+func (t *tail) begin() int64 {
+	return min(max(int64(t.segment.saved), record.HeaderSize), t.end)
+}
+
+// write writes what follows what is known to be saved: the complete groups, and
+// records that say nothing in the place of all else.
+func (t *tail) write(to vfs.File) error {
+	g := t.segment
+	pos := t.begin()
+	groups := g.groups(pos)
+	for groups.Next() {
+		if !groups.Whole() {
+			continue
+		}
+		if err := t.fill(to, pos, groups.From()); err != nil {
+			return err
+		}
+		if err := copyRange(to, g.file, groups.From(), groups.To()); err != nil {
+			return err
+		}
+		pos = groups.To()
+	}
+	return groups.Err()
+}
+
+// fill fills a range with records that say nothing.
+func (t *tail) fill(to vfs.File, from, end int64) error {
+	for from < end {
+		n := min(writeSize, end-from)
+		if left := end - from - n; left > 0 && left < record.FrameSize {
+			n -= record.FrameSize
+		}
+		b := make([]byte, n)
+		if n >= record.FrameSize {
+			b = record.AppendFill(b[:0], t.segment.salt, from, t.segment.saved, int(n))
+		}
+		if _, err := to.WriteAt(b, from); err != nil {
 			return err
 		}
 		from += n
@@ -55,21 +157,18 @@ func rewrite(f vfs.File, from, to int64) error {
 	return nil
 }
 
-// clean deletes what nothing speaks of. Contents stay where there is damage,
-// since what spoke of them may have been lost.
-func (s *Spool) clean(f *found) error {
-	for _, name := range f.leftovers {
-		_ = s.fs.Remove(name)
-	}
-	for n := range f.sizes {
-		if s.segments.byNumber[n] == nil {
-			_ = s.fs.Remove(fileName(segmentPrefix, n))
+// copyRange copies a range of a file to the same place of another, or of itself.
+func copyRange(to, from vfs.File, at, end int64) error {
+	buf := make([]byte, max(0, min(writeSize, end-at)))
+	for at < end {
+		n := min(int64(len(buf)), end-at)
+		if _, err := from.ReadAt(buf[:n], at); err != nil {
+			return err
 		}
-	}
-	for _, n := range f.contents {
-		if !s.index.Has(n) && len(s.problems) == 0 {
-			_ = s.fs.Remove(fileName(contentPrefix, n))
+		if _, err := to.WriteAt(buf[:n], at); err != nil {
+			return err
 		}
+		at += n
 	}
-	return s.fs.SyncDir()
+	return nil
 }

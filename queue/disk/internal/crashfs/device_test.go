@@ -129,7 +129,7 @@ func TestCopyOnWriteNeedsRoom(t *testing.T) {
 
 func TestDescriptors(t *testing.T) {
 	f := on(1, crashfs.Device{Descriptors: 2})
-	l, err := f.Lock("lock")
+	l, err := f.Lock("lock", true)
 	must(t, err)
 	h := create(t, f, "a")
 	_, err = f.Create("b")
@@ -138,7 +138,7 @@ func TestDescriptors(t *testing.T) {
 	wantError(t, "Open with too many open", err, syscall.EMFILE)
 	_, err = f.List()
 	wantError(t, "List with too many open", err, syscall.EMFILE)
-	_, err = f.Lock("other")
+	_, err = f.Lock("other", true)
 	wantError(t, "Lock with too many open", err, syscall.EMFILE)
 	must(t, h.Close())
 	_, err = f.List()
@@ -256,7 +256,7 @@ func TestShornBlocks(t *testing.T) {
 func TestLockFails(t *testing.T) {
 	f := crashfs.New(1)
 	f.Inject(crashfs.FailNth(crashfs.OpLock, 1, false, syscall.ENOSYS))
-	_, err := f.Lock("lock")
+	_, err := f.Lock("lock", true)
 	wantError(t, "Lock", err, syscall.ENOSYS)
 	if errors.Is(err, vfs.ErrLocked) {
 		t.Error("a lock that failed says that it is held")

@@ -221,7 +221,7 @@ func (f *FS) saveNames() {
 }
 
 // Lock implements vfs.FS.
-func (f *FS) Lock(name string) (io.Closer, error) {
+func (f *FS) Lock(name string, _ bool) (io.Closer, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err := f.before(OpLock, name); err != nil {

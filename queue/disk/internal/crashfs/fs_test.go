@@ -181,17 +181,17 @@ func TestKillKeepsWhatWasWritten(t *testing.T) {
 	f := crashfs.New(1)
 	h := create(t, f, "a")
 	write(t, h, []byte("written"), 0)
-	if _, err := f.Lock("lock"); err != nil {
+	if _, err := f.Lock("lock", true); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.Lock("lock"); !errors.Is(err, vfs.ErrLocked) {
+	if _, err := f.Lock("lock", true); !errors.Is(err, vfs.ErrLocked) {
 		t.Fatalf("second lock = %v, want ErrLocked", err)
 	}
 	g := f.Kill()
 	if got := read(t, g, "a"); string(got) != "written" {
 		t.Fatalf("after the kill %q", got)
 	}
-	if _, err := g.Lock("lock"); err != nil {
+	if _, err := g.Lock("lock", true); err != nil {
 		t.Fatalf("the lock of a dead process: %v", err)
 	}
 	lost := false

@@ -31,6 +31,7 @@ const (
 	KindTable                       // a piece of a checkpoint
 	KindFlush                       // deliveries made due at once
 	KindSaved                       // nothing but its mark; without a head
+	KindFill                        // nothing: what is between two others
 )
 
 // Flags place a frame in its group.
@@ -81,6 +82,15 @@ func (f *Frame) Append(b []byte, salt uint64, off int64) []byte {
 	return b
 }
 
+// AppendFill appends a frame of n bytes that says nothing, as it stands at offset
+// off of the file with the given salt: n is at least FrameSize and a multiple of
+// Align.
+func AppendFill(b []byte, salt uint64, off int64, mark uint32, n int) []byte {
+	body := make([]byte, n-FrameSize)
+	f := Frame{Kind: KindFill, Flags: First | Last, Mark: mark, Body: body, BodySum: Sum(body)}
+	return f.Append(b, salt, off)
+}
+
 // placeSum is the sum of a frame's header at its place.
 func placeSum(header []byte, salt uint64, off int64) uint32 {
 	return AddSum(addWord(addWord(0, salt), uint64(off)), header[:24])
@@ -127,9 +137,9 @@ func ReadHead(r io.ReaderAt, salt uint64, off int64, hint int) (h FrameHeader, h
 // ReadHeadInto is ReadHead with a buffer to read into, at least FrameSize bytes
 // long, whose length is the hint.
 func ReadHeadInto(buf []byte, r io.ReaderAt, salt uint64, off int64) (h FrameHeader, head, rest []byte, err error) {
-	b, err := readUpTo(r, off, buf)
-	if err != nil {
-		return h, nil, nil, err
+	b, failed := readUpTo(r, off, buf)
+	if len(b) < FrameSize && failed != nil {
+		return h, nil, nil, failed
 	}
 	h, ok := ParseFrameHeader(b, salt, off)
 	if !ok {
@@ -137,8 +147,8 @@ func ReadHeadInto(buf []byte, r io.ReaderAt, salt uint64, off int64) (h FrameHea
 	}
 	end := FrameSize + h.HeadLen
 	if len(b) < end {
-		if b, err = readUpTo(r, off, make([]byte, end)); err != nil {
-			return h, nil, nil, err
+		if b, failed = readUpTo(r, off, make([]byte, end)); len(b) < end && failed != nil {
+			return h, nil, nil, failed
 		}
 	}
 	if len(b) < end || Sum(b[FrameSize:end]) != h.HeadSum {
@@ -167,11 +177,12 @@ func ReadBody(r io.ReaderAt, off int64, h FrameHeader, b []byte) ([]byte, error)
 	return b, nil
 }
 
-// readUpTo fills b from off, less only at the end of the file.
+// readUpTo fills b from off, less at the end of the file and, with an error, where
+// reading fails.
 func readUpTo(r io.ReaderAt, off int64, b []byte) ([]byte, error) {
 	got, err := r.ReadAt(b, off)
-	if got < len(b) && err != io.EOF {
-		return nil, err
+	if err == io.EOF {
+		err = nil
 	}
-	return b[:got], nil
+	return b[:got], err
 }

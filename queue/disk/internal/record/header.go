@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/vfs"
 )
 
 // Version is the version of the format this package writes, and the newest it
@@ -64,20 +66,29 @@ func (h FileHeader) Append(b []byte) []byte {
 // ReadHeader reads the header of a file of the given kind. It fails with
 // ErrNewer or ErrDamaged, or as r does.
 func ReadHeader(r io.ReaderAt, kind FileKind) (FileHeader, error) {
-	b := make([]byte, HeaderSize)
-	n, err := r.ReadAt(b, 0)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return FileHeader{}, err
-	}
-	b = b[:n]
-	h, err := parseHeader(b)
-	if errors.Is(err, ErrDamaged) && len(b) > headerCopy {
-		h, err = parseHeader(b[headerCopy:])
+	h, err := readHeader(r, 0)
+	if errors.Is(err, ErrDamaged) {
+		if second, err2 := readHeader(r, headerCopy); err2 == nil || !errors.Is(err2, ErrDamaged) {
+			h, err = second, err2
+		}
 	}
 	if err == nil && h.Kind != kind {
 		err = fmt.Errorf("header of another kind of file: %w", ErrDamaged)
 	}
 	return h, err
+}
+
+func readHeader(r io.ReaderAt, off int64) (FileHeader, error) {
+	b := make([]byte, headerLen)
+	n, err := r.ReadAt(b, off)
+	switch {
+	case n == len(b), errors.Is(err, io.EOF):
+	case vfs.IsUnreadable(err):
+		return FileHeader{}, fmt.Errorf("file header: %w: %w", ErrDamaged, err)
+	default:
+		return FileHeader{}, err
+	}
+	return parseHeader(b[:n])
 }
 
 func parseHeader(b []byte) (FileHeader, error) {

@@ -1,11 +1,16 @@
 package record
 
-import "io"
+import (
+	"io"
+
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/vfs"
+)
 
 // scanBuffer is how much a Scanner reads at a time.
 const scanBuffer = 256 << 10
 
-// Scanner reads the frames of a file in order and steps over damage.
+// Scanner reads the frames of a file in order and steps over damage: bytes that
+// are not what was written, and those that cannot be read.
 type Scanner struct {
 	r    io.ReaderAt
 	salt uint64
@@ -17,11 +22,16 @@ type Scanner struct {
 	frame Frame
 	at    int64
 	gaps  []Gap
+	bad   []Gap // ranges that could not be read
 	err   error
 }
 
-// Gap is a range of a file that holds no frame.
-type Gap struct{ From, To int64 }
+// Gap is a range of a file that holds no frame. Err is what reading some of it
+// failed with, nil if it could be read.
+type Gap struct {
+	From, To int64
+	Err      error
+}
 
 // NewScanner returns a scanner of the frames of r, which is size bytes long,
 // from off on.
@@ -66,16 +76,21 @@ func (s *Scanner) End() int64 { return s.off }
 // Gaps are the ranges stepped over so far.
 func (s *Scanner) Gaps() []Gap { return s.gaps }
 
-// Err is what reading failed with, if it did.
+// Err is what reading failed with, if that ended it.
 func (s *Scanner) Err() error { return s.err }
 
 func (s *Scanner) gap(from, to int64) {
 	to = min(to, s.size)
-	if n := len(s.gaps); n > 0 && s.gaps[n-1].To == from {
-		s.gaps[n-1].To = to
-		return
+	if n := len(s.gaps); n == 0 || s.gaps[n-1].To != from {
+		s.gaps = append(s.gaps, Gap{From: from, To: to})
 	}
-	s.gaps = append(s.gaps, Gap{from, to})
+	g := &s.gaps[len(s.gaps)-1]
+	g.To = to
+	for _, b := range s.bad {
+		if b.From < to && b.To > from {
+			g.Err = b.Err
+		}
+	}
 }
 
 func (s *Scanner) header(off int64) (FrameHeader, bool) {
@@ -117,6 +132,9 @@ func (s *Scanner) bytes(off int64, n int) []byte {
 		}
 		s.buf = s.buf[:cap(s.buf)]
 		got, err := s.r.ReadAt(s.buf, off)
+		if vfs.IsUnreadable(err) {
+			got, err = s.readPieces(off)
+		}
 		if err != nil && err != io.EOF {
 			s.err = err
 			got = 0
@@ -125,4 +143,26 @@ func (s *Scanner) bytes(off int64, n int) []byte {
 	}
 	b := s.buf[off-s.base:]
 	return b[:min(n, len(b))]
+}
+
+// piece is the least that a device fails to read.
+const piece = 512
+
+// readPieces fills the buffer from an offset where reading it as a whole fails.
+// What cannot be read becomes zeros.
+func (s *Scanner) readPieces(off int64) (int, error) {
+	for done := 0; done < len(s.buf); {
+		at := off + int64(done)
+		b := s.buf[done:min(len(s.buf), done+int(piece-at%piece))]
+		n, err := s.r.ReadAt(b, at)
+		if n < len(b) && !vfs.IsUnreadable(err) {
+			return done + n, err
+		}
+		if n < len(b) {
+			clear(b[n:])
+			s.bad = append(s.bad, Gap{at + int64(n), at + int64(len(b)), err})
+		}
+		done += len(b)
+	}
+	return len(s.buf), nil
 }

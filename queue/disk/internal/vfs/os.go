@@ -78,32 +78,51 @@ func (o *osFS) List() ([]Info, error) {
 
 func (o *osFS) SyncDir() error {
 	if d := o.handle.Load(); d != nil {
-		return d.Sync()
+		return dirSynced(d.Sync())
 	}
 	return syncDir(o.dir)
 }
 
-func (o *osFS) Lock(name string) (io.Closer, error) {
-	c, err := lockFile(o.path(name))
+func (o *osFS) Lock(name string, write bool) (io.Closer, error) {
+	l, err := o.lock(name, write)
 	if err != nil {
 		return nil, fmt.Errorf("lock %s: %w", o.path(name), err)
 	}
-	d, err := openDir(o.dir)
-	if err != nil {
-		return nil, errors.Join(err, c.Close())
+	return l, nil
+}
+
+// lock locks the file, and the directory too: whoever deletes the file lets nobody
+// else in by that.
+func (o *osFS) lock(name string, write bool) (*lock, error) {
+	l := &lock{fs: o}
+	var err error
+	if l.file, err = lockFile(o.path(name), write); err != nil {
+		return nil, err
 	}
-	o.handle.Store(d)
-	return &lock{c, o}, nil
+	d, err := openDir(o.dir)
+	if err == nil {
+		o.handle.Store(d)
+		if d != nil {
+			err = lockDir(d)
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
 }
 
 // lock is the lock with what is kept open for as long as it is held.
 type lock struct {
-	io.Closer
-	fs *osFS
+	fs   *osFS
+	file *os.File // nil if there is none
 }
 
 func (l *lock) Close() error {
-	err := l.Closer.Close()
+	var err error
+	if l.file != nil {
+		err = l.file.Close()
+	}
 	if d := l.fs.handle.Swap(nil); d != nil {
 		_ = d.Close()
 	}

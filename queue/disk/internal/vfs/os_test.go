@@ -64,14 +64,14 @@ func TestFilesArePrivate(t *testing.T) {
 func TestLock(t *testing.T) {
 	const env = "NEXTHOP_VFS_LOCK_DIR"
 	if dir := os.Getenv(env); dir != "" {
-		_, err := vfs.OS(dir).Lock("lock")
+		_, err := vfs.OS(dir).Lock("lock", true)
 		fmt.Printf("locked=%v", errors.Is(err, vfs.ErrLocked))
 		return
 	}
 	dir := t.TempDir()
-	l, err := vfs.OS(dir).Lock("lock")
+	l, err := vfs.OS(dir).Lock("lock", true)
 	must(t, err)
-	if _, err := vfs.OS(dir).Lock("lock"); !errors.Is(err, vfs.ErrLocked) {
+	if _, err := vfs.OS(dir).Lock("lock", true); !errors.Is(err, vfs.ErrLocked) {
 		t.Errorf("second lock in the process = %v, want ErrLocked", err)
 	}
 	other := func() string {

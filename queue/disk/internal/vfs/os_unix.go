@@ -4,7 +4,7 @@ package vfs
 
 import (
 	"errors"
-	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -14,25 +14,72 @@ func fullErrors() []error { return []error{syscall.ENOSPC, syscall.EDQUOT} }
 
 func exhaustedErrors() []error { return []error{syscall.EMFILE, syscall.ENFILE} }
 
-// lockFile takes flock, which ends with the process and is not shared with
-// another open of the same file, not even in this process.
-func lockFile(path string) (io.Closer, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
+// unreadableErrors: a bad sector is EIO, on some systems as the device says it;
+// file systems that have sums of their own have words of their own for damage.
+func unreadableErrors() []error { return append(damageErrors(), syscall.EIO) }
+
+// unsupportedErrors: what a file system answers to a call that it does not have,
+// for directories EBADF too.
+func unsupportedErrors() []error {
+	return []error{syscall.EINVAL, syscall.ENOTSUP, syscall.EOPNOTSUPP, syscall.ENOSYS, syscall.EBADF}
+}
+
+// lockFile opens the file and locks it, for as long as it is open. The file that
+// is locked must be the one that bears the name: another may have deleted it
+// meanwhile. Without write it may be missing, and the result is nil then.
+func lockFile(path string, write bool) (*os.File, error) {
+	flags := os.O_RDONLY
+	if write {
+		flags = os.O_RDWR | os.O_CREATE
 	}
-	err = flock(f)
-	if err == nil {
-		err = giveToOwner(f, filepath.Dir(path))
-	}
-	if err != nil {
-		f.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, ErrLocked
+	for {
+		f, err := os.OpenFile(path, flags, 0o600)
+		if !write && errors.Is(err, fs.ErrNotExist) {
+			return nil, nil
 		}
-		return nil, err
+		if err != nil {
+			return nil, err
+		}
+		err = lockError(tryLock(f))
+		if err == nil && write {
+			err = giveToOwner(f, filepath.Dir(path))
+		}
+		if err != nil {
+			_ = f.Close()
+			return nil, err
+		}
+		mine, err := f.Stat()
+		if err != nil {
+			_ = f.Close()
+			return nil, err
+		}
+		if named, err := os.Stat(path); err == nil && os.SameFile(mine, named) {
+			return f, nil
+		}
+		_ = f.Close()
 	}
-	return f, nil
+}
+
+// lockDir locks a directory if the file system can: some cannot lock what is open
+// for reading only. Then the lock of the file has to do.
+func lockDir(d *os.File) error {
+	if err := lockError(tryLock(d)); errors.Is(err, ErrLocked) {
+		return err
+	}
+	return nil
+}
+
+// lockError says what it means that a lock could not be had.
+func lockError(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, syscall.EWOULDBLOCK):
+		return ErrLocked
+	case errors.Is(err, syscall.ENOLCK), isAny(err, unsupportedErrors()):
+		return errors.Join(ErrNoLock, err)
+	}
+	return err
 }
 
 func openDir(dir string) (*os.File, error) { return os.Open(dir) }
@@ -43,14 +90,5 @@ func syncDir(dir string) error {
 		return err
 	}
 	defer d.Close()
-	return d.Sync()
-}
-
-func flock(f *os.File) error {
-	for {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err != syscall.EINTR {
-			return err
-		}
-	}
+	return dirSynced(d.Sync())
 }

@@ -27,7 +27,7 @@ func TestFilesBelongToTheOwnerOfTheDirectory(t *testing.T) {
 		}
 	}
 	fs := vfs.OS(dir)
-	l, err := fs.Lock("lock")
+	l, err := fs.Lock("lock", true)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,9 +31,10 @@ type FS interface {
 	// SyncDir makes creations, renames and removals durable.
 	SyncDir() error
 	// Lock takes the named lock until the closer is closed or the process
-	// ends, or fails with ErrLocked at once. For as long as it is held, SyncDir
-	// needs no descriptor.
-	Lock(name string) (io.Closer, error)
+	// ends, or fails with ErrLocked at once, or with ErrNoLock. For as long as it
+	// is held, SyncDir needs no descriptor. Without write it changes nothing in the
+	// directory.
+	Lock(name string, write bool) (io.Closer, error)
 }
 
 // File is an open file. Its methods are safe for concurrent use.
@@ -61,6 +62,9 @@ type Info struct {
 // ErrLocked says that somebody else holds the lock.
 var ErrLocked = errors.New("vfs: locked by another process")
 
+// ErrNoLock says that the file system has no locks.
+var ErrNoLock = errors.New("vfs: the file system cannot lock files")
+
 // IsExhausted reports whether err says that the process or the system has no
 // descriptor left. It passes when others are closed.
 func IsExhausted(err error) bool { return isAny(err, exhaustedErrors()) }
@@ -72,3 +76,8 @@ func IsFull(err error) bool { return isAny(err, fullErrors()) }
 func isAny(err error, list []error) bool {
 	return slices.ContainsFunc(list, func(e error) bool { return errors.Is(err, e) })
 }
+
+// IsUnreadable reports whether err says that the device cannot read what it
+// should hold at that place: a bad sector, or bytes that fail the file system's
+// own sums. It may well read other places.
+func IsUnreadable(err error) bool { return isAny(err, unreadableErrors()) }

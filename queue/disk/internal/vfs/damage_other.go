@@ -1,0 +1,5 @@
+//go:build unix && !linux
+
+package vfs
+
+func damageErrors() []error { return nil }
