@@ -19,5 +19,5 @@
 //
 // To add a server: name its package in setup.sh, put its configuration into a folder
 // of recipes, and write a function that returns a Server, for a [Host] if it is a mail
-// server.
+// server. A client is a Server without a command, whose programs Run runs.
 package peers

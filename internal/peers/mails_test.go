@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/nexthop-mail/nexthop/internal/peers"
@@ -24,11 +25,16 @@ type mail struct {
 // stranger is a recipient that nobody knows.
 const stranger = "stranger@e.test"
 
-func mails() []mail {
-	var large strings.Builder
+// large is a body of 10 MiB in which every line is another and dots abound.
+var large = sync.OnceValue(func() string {
+	var b strings.Builder
 	for i := range 10 << 20 / 71 {
-		fmt.Fprintf(&large, "%.*s%067d\r\n", i%3, "..", i)
+		fmt.Fprintf(&b, "%.*s%067d\r\n", i%3, "..", i)
 	}
+	return b.String()
+})
+
+func mails() []mail {
 	var fifty []string
 	for _, m := range peers.Mailboxes() {
 		fifty = append(fifty, m+"@e.test")
@@ -45,7 +51,7 @@ func mails() []mail {
 		{name: "SMTP-23 one of three recipients is refused", from: from, to: []string{"u@e.test", stranger, "v@e.test"}, body: "To two of three.\r\n"},
 		{name: "SMTP-23 the only recipient is refused", from: from, to: []string{stranger}, body: "To nobody.\r\n"},
 		{name: "the null reverse-path", from: "", to: u, body: "From nobody.\r\n"},
-		{name: "10 MiB", from: from, to: u, body: large.String()},
+		{name: "10 MiB", from: from, to: u, body: large()},
 		{name: "plain again", from: from, to: u, body: "Hello again.\r\n"},
 	}
 }

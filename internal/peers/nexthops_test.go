@@ -51,7 +51,7 @@ func nextHops() []nextHop {
 	}
 }
 
-func goSMTP(h peers.Host) *peers.Server { return peers.GoSMTP(h, os.Getenv(goSMTPPath)) }
+func goSMTP(h peers.Host) *peers.Server { return peers.GoSMTP(h, os.Getenv(builtPath)) }
 
 // TestNextHops sends the same mails to every server: in clear, by STARTTLS and with a
 // login, each on one session.

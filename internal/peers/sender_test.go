@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -265,7 +266,7 @@ func TestMxsend(t *testing.T) {
 	}
 	run := func(args ...string) (string, int) {
 		t.Helper()
-		cmd := exec.Command(os.Getenv(mxsendPath), append([]string{"-dns", "127.0.0.1:53", "-loopback", "-helo", "from.test"}, args...)...)
+		cmd := exec.Command(filepath.Join(os.Getenv(builtPath), "mxsend"), append([]string{"-dns", "127.0.0.1:53", "-loopback", "-helo", "from.test"}, args...)...)
 		cmd.Stdin = strings.NewReader("Subject: s\n\nby mxsend\n")
 		cmd.Env = append(os.Environ(), "SSL_CERT_FILE="+roots)
 		out, err := cmd.CombinedOutput()

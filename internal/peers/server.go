@@ -4,8 +4,10 @@ package peers
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -52,16 +54,7 @@ const up = 20 * time.Second
 // the test. Its log is shown where the test failed.
 func (s *Server) Start(t testing.TB) {
 	t.Helper()
-	dir := t.TempDir()
-	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
-	if err := s.build(dir); err != nil {
-		t.Fatalf("peers: %s: %v", s.Package, err)
-	}
-	for _, args := range s.Before {
-		if out, err := s.chrooted(args).CombinedOutput(); err != nil {
-			t.Fatalf("peers: %v: %v\n%s", args, err, out)
-		}
-	}
+	s.Unpack(t)
 	s.run(t)
 	t.Cleanup(func() { s.Stop() })
 	t.Cleanup(func() {
@@ -72,6 +65,39 @@ func (s *Server) Start(t testing.TB) {
 	if err := s.await(); err != nil {
 		t.Fatalf("peers: %s: %v\n%s", s.Package, err, s.Log())
 	}
+}
+
+// Unpack makes the server's files without starting it, for programs that are not
+// servers. They go with the test.
+func (s *Server) Unpack(t testing.TB) {
+	t.Helper()
+	dir := t.TempDir()
+	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
+	if err := s.build(dir); err != nil {
+		t.Fatalf("peers: %s: %v", s.Package, err)
+	}
+	for _, args := range s.Before {
+		if out, err := s.chrooted(args).CombinedOutput(); err != nil {
+			t.Fatalf("peers: %v: %v\n%s", args, err, out)
+		}
+	}
+}
+
+// Run runs a program among the server's files, and returns what it has printed. ctx
+// ends it.
+func (s *Server) Run(ctx context.Context, stdin io.Reader, args ...string) (string, error) {
+	cmd := s.chrooted(args)
+	cmd.Stdin = stdin
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	var out syncBuffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		return "", err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() })
+	defer stop()
+	err := cmd.Wait()
+	return out.String(), err
 }
 
 // run starts the command as the first process of a namespace, so that all the

@@ -15,7 +15,6 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -27,11 +26,8 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// Where TestMain puts what it has built: the path of mxsend, and the folder of gosmtp.
-const (
-	mxsendPath = "NEXTHOP_MXSEND"
-	goSMTPPath = "NEXTHOP_GOSMTP"
-)
+// builtPath is the folder of what TestMain has built: mxsend, relay and gosmtp.
+const builtPath = "NEXTHOP_BUILT"
 
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "nexthop")
@@ -39,14 +35,14 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	code := peers.Main(m, func() ([]string, error) {
-		for folder, pkg := range map[string]string{filepath.Join("..", "..", "examples"): "./mxsend", "gosmtp": "."} {
-			build := exec.Command("go", "build", "-o", dir+"/", pkg)
-			build.Dir, build.Stderr = folder, os.Stderr
+		for _, pkg := range []string{"../../examples/mxsend", "../../examples/relay", "gosmtp"} {
+			build := exec.Command("go", "build", "-o", dir+"/", ".")
+			build.Dir, build.Stderr = pkg, os.Stderr
 			if err := build.Run(); err != nil {
 				return nil, err
 			}
 		}
-		return []string{mxsendPath + "=" + filepath.Join(dir, "mxsend"), goSMTPPath + "=" + dir}, nil
+		return []string{builtPath + "=" + dir}, nil
 	})
 	os.RemoveAll(dir)
 	os.Exit(code)
