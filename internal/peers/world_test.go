@@ -91,11 +91,10 @@ const patience = 30 * time.Second
 // newSender is a Sender that asks BIND and counts its connections.
 func (w *world) newSender(t *testing.T) *delivery.Sender {
 	s := &delivery.Sender{
-		Hello:         "from.test",
-		Resolver:      &mx.Client{Servers: []mx.Server{{Addr: "127.0.0.1:53"}}},
-		AllowLoopback: true,
-		Timeouts:      delivery.Timeouts{Greeting: patience, Hello: patience, Mail: patience, Rcpt: patience, Data: patience, Final: patience},
-		TLSConfig:     &tls.Config{RootCAs: w.roots, MinVersion: tls.VersionTLS12},
+		Hello:     "from.test",
+		Router:    delivery.ByMX(&mx.Router{Resolver: &mx.Client{Servers: []mx.Server{{Addr: "127.0.0.1:53"}}}, AllowLoopback: true}),
+		Timeouts:  delivery.Timeouts{Greeting: patience, Hello: patience, Mail: patience, Rcpt: patience, Data: patience, Final: patience},
+		TLSConfig: &tls.Config{RootCAs: w.roots, MinVersion: tls.VersionTLS12},
 	}
 	s.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := new(net.Dialer).DialContext(ctx, network, address)
