@@ -215,21 +215,18 @@ func (c *compaction) enqueue(t *ticket) {
 // others reserved or tickets in line.
 func (c *compaction) acquire(slots []index.Slot) error {
 	var fresh []index.Slot
-	c.s.mu.Lock()
-	free := true
 	for _, slot := range slots {
 		if !c.slots[slot] {
 			fresh = append(fresh, slot)
-			free = free && !c.s.busy[slot]
 		}
 	}
-	if free {
-		for _, slot := range fresh {
-			c.s.busy[slot], c.slots[slot] = true, true
-		}
-	}
+	c.s.mu.Lock()
+	free := len(fresh) <= holdMax && c.s.reserved.takeAll(fresh)
 	c.s.mu.Unlock()
 	if free {
+		for _, slot := range fresh {
+			c.slots[slot] = true
+		}
 		return nil
 	}
 	if err := c.flush(); err != nil {

@@ -127,7 +127,7 @@ func (c *settling) acquire(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	read := c.find()
-	free := s.reserve(c.slots)
+	free := s.reserved.takeAll(c.slots)
 	s.mu.Unlock()
 	if !free {
 		read = false // what the leases had may change until they are free

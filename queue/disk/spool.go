@@ -85,8 +85,8 @@ type Spool struct {
 	nextCheckpoint uint64
 	lastToken      uint64
 	keys           keyTable
-	busy           map[index.Slot]bool
-	freed          chan struct{} // closed when busy or keys lose an element
+	reserved       turns         // deliveries that a call is changing
+	freed          chan struct{} // closed when keys lose an element
 	awaited        bool          // somebody waits for that
 	deadContents   []uint64      // files to delete once the log is saved
 	entering       int           // messages on their way in, for MaxMessages
@@ -175,7 +175,7 @@ func newSpool(fs vfs.FS, o Options) *Spool {
 		index:          index.New(),
 		segments:       segments{byNumber: map[uint64]*segment{}},
 		keys:           newKeyTable(),
-		busy:           map[index.Slot]bool{},
+		reserved:       turns{},
 		freed:          make(chan struct{}),
 		idle:           make(chan struct{}, 1),
 		nextSegment:    1,
@@ -286,57 +286,7 @@ func (s *Spool) Wait(ctx context.Context, seen uint64) error {
 	return nil
 }
 
-// acquire waits until none of a message's deliveries is being changed by
-// another call and reserves them; release gives them back. What may have
-// changed meanwhile must be looked up again. It takes all or waits for all, so
-// that two calls never wait for each other.
-func (s *Spool) acquire(ctx context.Context, slots []index.Slot) error {
-	if len(slots) == 0 {
-		return nil
-	}
-	for {
-		s.mu.Lock()
-		if s.reserve(slots) {
-			s.mu.Unlock()
-			return nil
-		}
-		freed := s.freed
-		s.awaited = true
-		s.mu.Unlock()
-		select {
-		case <-freed:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-// reserve reserves deliveries if none of them is reserved. The lock is held.
-func (s *Spool) reserve(slots []index.Slot) bool {
-	for _, slot := range slots {
-		if s.busy[slot] {
-			return false
-		}
-	}
-	for _, slot := range slots {
-		s.busy[slot] = true
-	}
-	return true
-}
-
-func (s *Spool) release(slots []index.Slot) {
-	if len(slots) == 0 {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, slot := range slots {
-		delete(s.busy, slot)
-	}
-	s.notify()
-}
-
-// notify wakes those who wait for something that another call has reserved.
+// notify wakes those who wait for a key that another call has reserved.
 // The lock is held.
 func (s *Spool) notify() {
 	if s.awaited {
