@@ -47,8 +47,10 @@
 //
 // P6. While a message is in the queue, Put of another with the same tenant and
 // the same key, not empty, puts nothing and returns the id of the first with
-// ErrDuplicate. For how long after a message has left its key is remembered is
-// the implementation's to say.
+// ErrDuplicate. So it does for some time after the message has left, which is set
+// where the queue is opened, across any restart of a durable queue. How many keys
+// are remembered of messages that have left may be bounded: the oldest are then
+// forgotten first, and counted. The key of a dropped message is forgotten.
 //
 // P7. Ids consist of digits and ASCII letters, at most 40. A Put that begins
 // after another has returned gives an id greater as a string, whatever the

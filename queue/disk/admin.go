@@ -45,11 +45,16 @@ func (s *Spool) unpinLocked(g *segment) { g.pins-- }
 
 // Drop removes a message.
 func (s *Spool) Drop(ctx context.Context, id string) error {
-	return s.change(ctx, id, func(slot index.Slot, _ uint64, t *ticket) error {
+	return s.change(ctx, id, func(slot index.Slot, number uint64, t *ticket) error {
+		var dropped leftKey // forgotten, not remembered
+		if h, m, err := s.openMessage(number, false); err == nil {
+			s.unpin(h.segment)
+			dropped = noteOf(&record.Delivery{}, &m).left(time.Time{})
+		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		t.join(&ticket{frames: []frame{s.goneFrame(slot)}, apply: func(g *segment, _ []uint32) {
-			s.gone(g, slot)
+		t.join(&ticket{frames: []frame{s.goneFrame(slot, leftKey{})}, apply: func(g *segment, _ []uint32) {
+			s.gone(g, slot, dropped)
 		}})
 		return nil
 	})

@@ -65,7 +65,11 @@ func (s *Spool) takeCheckpoint(ctx context.Context) error {
 	s.index.Sweep()
 	s.index.Pin(true)
 	s.mu.Unlock()
-	size, err := s.writeCheckpoint(ctx, number, first)
+	err := s.saveKeys()
+	size := int64(0)
+	if err == nil {
+		size, err = s.writeCheckpoint(ctx, number, first)
+	}
 	s.mu.Lock()
 	s.index.Pin(false)
 	s.mu.Unlock()

@@ -15,6 +15,17 @@ import (
 type claimed struct {
 	record   record.Delivery
 	readable bool
+	keyed    bool // the message has a key, for which this stands
+	key      keyHash
+}
+
+// noteOf is what a lease keeps of a delivery and its message.
+func noteOf(d *record.Delivery, m *record.Message) *claimed {
+	c := &claimed{record: *d, readable: true}
+	if e := &m.Envelope; e.Key != "" {
+		c.keyed, c.key = true, hashKey(e.Tenant, e.Key)
+	}
+	return c
 }
 
 // pick is a delivery that a claim has leased and not read yet.
@@ -58,7 +69,7 @@ func (s *Spool) readPicks(now time.Time, picks []pick, found *queue.Claimed) err
 			exhausted = err
 		case err != nil:
 			found.Unreadable = append(found.Unreadable, queue.Unreadable{Lease: p.lease, Err: err})
-		case s.keep(p, d):
+		case s.keep(p, noteOf(&d, &m)):
 			found.Deliveries = append(found.Deliveries, deliveryOf(p, &d, &m))
 		}
 	}
@@ -115,16 +126,16 @@ func (s *Spool) holds(slot index.Slot, number, token uint64) bool {
 
 // keep notes the record with its lease, for Open and Settle. It reports false
 // where the lease was lost meanwhile.
-func (s *Spool) keep(p *pick, d record.Delivery) bool {
+func (s *Spool) keep(p *pick, note *claimed) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.holds(p.slot, p.entry.Message, p.lease.Token) {
 		return false
 	}
-	if home := s.segments.list[s.index.Get(p.slot).Home]; home == nil || home.number != d.Home.Segment {
+	if home := s.segments.list[s.index.Get(p.slot).Home]; home == nil || home.number != note.record.Home.Segment {
 		return true // moved since it was read; it is read again when needed
 	}
-	s.index.Note(p.slot, &claimed{d, true})
+	s.index.Note(p.slot, note)
 	return true
 }
 

@@ -52,6 +52,9 @@ func (s *Spool) retire(g *segment) error {
 	if err := s.save(); err != nil { // the ends of its deliveries, first of all
 		return err
 	}
+	if err := s.saveKeys(); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	delete(g.gone, g.number)
 	r := s.index.Refs(g.slot)

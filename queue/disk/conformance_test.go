@@ -27,7 +27,10 @@ func TestQueueInDirectory(t *testing.T) {
 			return &queuetest.Instance{Queue: s, Reopen: func() (queue.Queue, error) { return Open(dir, o) }}, nil
 		}
 	}
-	queuetest.Run(t, queuetest.Subject{Open: open(Options{}), OpenBounded: open(Options{MaxMessages: 5})})
+	queuetest.Run(t, queuetest.Subject{
+		Open: open(Options{}), OpenBounded: open(Options{MaxMessages: 5}),
+		KeepKeys: DefaultKeepKeys, OpenFewKeys: open(Options{MaxKeys: 64}),
+	})
 }
 
 // On a file system that loses power the same rules are held to across crashes
@@ -38,7 +41,9 @@ func TestQueueThatLosesPower(t *testing.T) {
 		o    Options
 	}{{"as it comes", Options{}}, {"in small files", small()}} {
 		t.Run(c.name, func(t *testing.T) {
-			queuetest.Run(t, queuetest.Subject{Open: func() (*queuetest.Instance, error) { return openFragile(c.o) }})
+			queuetest.Run(t, queuetest.Subject{
+				Open: func() (*queuetest.Instance, error) { return openFragile(c.o) }, KeepKeys: DefaultKeepKeys,
+			})
 		})
 	}
 }

@@ -17,7 +17,8 @@
 //     taken, so that the next Open has little to read.
 //
 // The directory holds segments of the log ("segment-…"), large contents
-// ("content-…"), one checkpoint ("checkpoint-…") and the lock. The format is in
+// ("content-…"), one checkpoint ("checkpoint-…"), the keys of messages that
+// have left ("keys-…") and the lock. The format is in
 // docs/spool-format.md; a checkpoint may be deleted while the spool is closed,
 // and costs the next Open time, nothing else may.
 //
@@ -26,8 +27,12 @@
 // Put, Hold, Release, Drop and a Settle that creates messages survive a power
 // cut once they have returned. Any other settlement, Flush and Postpone survive
 // the death of the process at once and a power cut within a second; until then
-// the delivery comes back as it was. A mark is saved before
-// Mark returns. Postponements with an owner are in memory only.
+// the delivery comes back as it was. A mark is saved before Mark returns.
+// Postponements with an owner are in memory only.
+//
+// The key of a message that has left survives as the settlement does with which it
+// left. Where the device is full when a segment is given up, the keys that are
+// only there are lost with the process.
 //
 // # What goes wrong
 //

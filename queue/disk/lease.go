@@ -111,7 +111,7 @@ func (s *Spool) mark(leases []queue.Lease) (*ticket, error) {
 				return nil, err
 			}
 			s.unpin(h.segment)
-			c = &claimed{d, true}
+			c = &claimed{record: d, readable: true}
 		}
 		s.mu.Lock()
 		d := c.record

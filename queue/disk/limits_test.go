@@ -317,7 +317,7 @@ func TestCheckpointInPieces(t *testing.T) {
 	mustPut(t, s)
 	const n = 3*pieceLen + 7
 	for i := range n {
-		s.keys.known[keyHash{byte(i), byte(i >> 8), byte(i >> 16)}] = uint64(1e9) + uint64(i)
+		s.keys.known[keyHash{byte(i), byte(i >> 8), byte(i >> 16)}] = index.Number(1000, 1) // which is there
 	}
 	for i := range 40_000 {
 		s.index.Add([]index.Entry{{Message: index.Number(uint64(1000+i), 1), Destination: "d.example", Tenant: fmt.Sprint("tenant", i),

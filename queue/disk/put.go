@@ -26,8 +26,10 @@ type draft struct {
 	inFile    bool
 	keyed     bool
 	key       keyHash
-	reserved  bool // the key is
-	duplicate bool // number is that of the message that has the key
+	reserved  bool   // the key is
+	left      uint64 // the message with that key that has left; valid while seen is up to date
+	seen      uint64 // how much had been added to the keys of what has left, and one
+	duplicate bool   // number is that of the message that has the key
 
 	// What most messages need to be encoded, in one piece with the rest.
 	ticket     ticket
@@ -37,15 +39,14 @@ type draft struct {
 }
 
 // Put stores a message. It answers queue.ErrFull where the device has no room
-// or MaxMessages are there. A key is remembered for as long as its message is
-// in the queue.
+// or MaxMessages are there.
 func (s *Spool) Put(ctx context.Context, now time.Time, m *queue.Message) (string, error) {
 	if err := s.begin(ctx); err != nil {
 		return "", err
 	}
 	defer s.end()
 	if err := s.enter(); err != nil {
-		return s.knownWhenFull(m, err)
+		return s.knownWhenFull(now, m, err)
 	}
 	defer s.leave()
 	d, err := s.read(ctx, m)
@@ -66,7 +67,7 @@ func (s *Spool) Put(ctx context.Context, now time.Time, m *queue.Message) (strin
 func (s *Spool) putDraft(ctx context.Context, now time.Time, d *draft) error {
 	if d.keyed {
 		drafts := []*draft{d}
-		if err := s.awaitKeys(ctx, drafts); err != nil {
+		if err := s.awaitKeys(ctx, now, drafts); err != nil {
 			return err
 		}
 		s.reserveKey(d)
@@ -124,20 +125,26 @@ func (s *Spool) enter() error {
 
 // knownWhenFull answers for a message that there is no room for: one that is in
 // the queue needs none.
-func (s *Spool) knownWhenFull(m *queue.Message, full error) (string, error) {
+func (s *Spool) knownWhenFull(now time.Time, m *queue.Message, full error) (string, error) {
 	if !errors.Is(full, queue.ErrFull) || m.Key == "" || queue.Check(m) != nil {
 		return "", full
 	}
 	h := hashKey(m.Tenant, m.Key)
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, reserved := s.keys.reserved[h]; reserved || s.tail != nil {
+	_, reserved := s.keys.reserved[h]
+	reserved = reserved || s.tail != nil
+	number, known := s.lookUpKey(h)
+	s.mu.Unlock()
+	switch {
+	case reserved:
 		return "", full
+	case !known:
+		var err error
+		if number, known, err = s.leftWith(h, now); err != nil || !known {
+			return "", full
+		}
 	}
-	if number, known := s.lookUpKey(h); known {
-		return formatID(number), queue.ErrDuplicate
-	}
-	return "", full
+	return formatID(number), queue.ErrDuplicate
 }
 
 func (s *Spool) leave() {

@@ -17,6 +17,7 @@ type found struct {
 	damaged     map[uint64]error    // whose header is not intact
 	checkpoints []uint64            // newest first
 	contents    []uint64
+	keys        []uint64
 	leftovers   []string
 }
 
@@ -42,10 +43,14 @@ func (s *Spool) recover(readOnly bool) error {
 	if err != nil {
 		return err
 	}
+	if err := s.loadKeys(f.keys); err != nil {
+		return err
+	}
 	if err := s.replay(u, from); err != nil {
 		return err
 	}
 	s.purge()
+	s.keys.sweep(s.index)
 	s.numbers(f, u)
 	if readOnly {
 		return nil
@@ -76,6 +81,8 @@ func (s *Spool) find() (*found, error) {
 			f.checkpoints = append(f.checkpoints, n)
 		} else if n, ok := numberOf(file.Name, contentPrefix); ok {
 			f.contents = append(f.contents, n)
+		} else if n, ok := numberOf(file.Name, keysPrefix); ok {
+			f.keys = append(f.keys, n)
 		} else if strings.HasSuffix(file.Name, newSuffix) {
 			f.leftovers = append(f.leftovers, file.Name)
 		}

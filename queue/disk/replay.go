@@ -2,6 +2,7 @@ package disk
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/index"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
@@ -177,8 +178,14 @@ func (r *replayer) gone(f *record.Located) error {
 	if err != nil {
 		return err
 	}
-	if slot, known := r.s.index.Find(d.ID, d.Destination); known {
-		r.s.index.Remove(slot)
+	if slot, known := r.s.index.Find(d.ID, d.Destination); known && r.s.index.Remove(slot) {
+		left := leftKey{key: d.Key, at: d.Left}
+		if !left.at.IsZero() {
+			if n, known, err := r.s.leftWith(left.key, left.at); err == nil && known && n == d.ID {
+				left.at = time.Time{} // its file has it already
+			}
+		}
+		r.s.keys.leave(left, d.ID)
 	}
 	if r.s.segments.byNumber[d.Home] != nil {
 		r.g.keepGone(d.Home)

@@ -31,7 +31,7 @@ func (s *Spool) restore(f *found) (record.Place, error) {
 
 // forget undoes what was taken over of a checkpoint.
 func (s *Spool) forget() {
-	s.index, s.keys = index.New(), newKeyTable()
+	s.index, s.keys.known = index.New(), map[keyHash]uint64{}
 	for _, g := range s.ghosts {
 		s.segments.list[g.slot] = nil
 	}

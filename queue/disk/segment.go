@@ -36,6 +36,7 @@ const (
 	segmentPrefix    = "segment-"
 	checkpointPrefix = "checkpoint-"
 	contentPrefix    = "content-"
+	keysPrefix       = "keys-"
 	newSuffix        = ".new"
 	lockName         = "lock"
 )

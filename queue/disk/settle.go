@@ -66,7 +66,7 @@ func (c *settling) round(ctx context.Context, from int) (int, error) {
 	for i := from; i < len(c.batch); i++ {
 		drafts = append(drafts, c.created(i)...)
 	}
-	if err := s.awaitKeys(ctx, drafts); err != nil {
+	if err := s.awaitKeys(ctx, c.now, drafts); err != nil {
 		return from, err
 	}
 	to := from
@@ -185,9 +185,14 @@ func (c *settling) load() {
 			continue
 		}
 		c.s.unpin(h.segment)
+		note := &claimed{record: d, readable: true}
+		if m, h, err := c.s.readMessage(d.Home, number, make([]byte, envelopeSize)); err == nil {
+			c.s.unpin(h.segment)
+			note = noteOf(&d, &m)
+		}
 		c.s.mu.Lock()
 		if c.s.index.Is(slot, number) {
-			c.s.index.Note(slot, &claimed{d, true})
+			c.s.index.Note(slot, note)
 		}
 		c.s.mu.Unlock()
 	}
@@ -238,7 +243,7 @@ func (c *settling) settle(i int) error {
 	if d.AtOnce {
 		d.Due = c.now
 	}
-	t := s.outcome(slot, &d)
+	t := s.outcome(slot, &d, note.left(c.now))
 	for _, f := range c.created(i) {
 		c.create(f)
 		c.settled[i].Created = append(c.settled[i].Created, formatID(f.number))
@@ -305,11 +310,11 @@ func results(before []record.Recipient, list []queue.Result, now time.Time) ([]r
 
 // outcome makes the ticket of a settlement: what stays of the delivery, or its
 // end. The lock is held.
-func (s *Spool) outcome(slot index.Slot, d *record.Delivery) *ticket {
+func (s *Spool) outcome(slot index.Slot, d *record.Delivery, left leftKey) *ticket {
 	if len(d.Recipients) == 0 {
 		t := newTicket()
-		t.frames = append(t.frames, s.goneFrame(slot))
-		t.apply = func(g *segment, _ []uint32) { s.gone(g, slot) }
+		t.frames = append(t.frames, s.goneFrame(slot, left))
+		t.apply = func(g *segment, _ []uint32) { s.gone(g, slot, left) }
 		return t
 	}
 	t := s.rewrite(slot, d, true)
@@ -322,22 +327,29 @@ func (s *Spool) outcome(slot index.Slot, d *record.Delivery) *ticket {
 	return t
 }
 
-func (s *Spool) goneFrame(slot index.Slot) frame {
+func (s *Spool) goneFrame(slot index.Slot, left leftKey) frame {
 	e := s.index.Get(slot)
-	r := record.Gone{ID: e.Message, Destination: e.Destination, Home: s.segments.list[e.Home].number}
+	r := record.Gone{
+		ID: e.Message, Destination: e.Destination, Home: s.segments.list[e.Home].number, Key: left.key, Left: left.at,
+	}
 	f := frame{}
 	f.Kind, f.Head = record.KindGone, r.Append(make([]byte, 0, 64))
 	return f
 }
 
-// gone takes a delivery out of the index that the segment says is gone.
-func (s *Spool) gone(g *segment, slot index.Slot) {
+// gone takes a delivery out of the index that the segment says is gone, and
+// remembers the key of its message where that leaves with it.
+func (s *Spool) gone(g *segment, slot index.Slot, left leftKey) {
 	e := s.index.Get(slot)
 	g.keepGone(s.segments.list[e.Home].number)
 	s.sinceMaintenance += index.MessageBytes(e.Size, e.Flags)
-	if s.index.Remove(slot) && e.Flags&index.InFile != 0 {
+	if !s.index.Remove(slot) {
+		return
+	}
+	if e.Flags&index.InFile != 0 {
 		s.deadContents = append(s.deadContents, e.Message)
 	}
+	s.keys.leave(left, e.Message)
 }
 
 // keepGone counts the end of a delivery whose message's record is in a segment.

@@ -40,6 +40,15 @@ type Options struct {
 	// queue.ErrFull; zero is no bound but the device's.
 	MaxMessages int
 
+	// KeepKeys is for how long a message's key is remembered after it has left, so
+	// that it is not put again; zero is DefaultKeepKeys, negative not at all.
+	KeepKeys time.Duration
+
+	// MaxKeys is how many such keys are remembered at most, at 16 bytes of memory
+	// each; zero is DefaultMaxKeys, negative is none. The oldest are forgotten
+	// first.
+	MaxKeys int
+
 	sector int64 // sectorSize if zero; tests make it small
 }
 
@@ -48,6 +57,8 @@ const (
 	DefaultSegmentSize  = 64 << 20
 	DefaultLargeContent = 256 << 10
 	DefaultOpenSegments = 32
+	DefaultKeepKeys     = 24 * time.Hour
+	DefaultMaxKeys      = 4_000_000
 )
 
 // Spool is a queue in a directory. It is safe for concurrent use by goroutines;
@@ -74,6 +85,7 @@ type Spool struct {
 	closing atomic.Bool   // no further call is let in
 	idle    chan struct{} // has an element when a call has ended since then
 
+	keysFile sync.Mutex // of who writes the files of keys
 	mu       sync.Mutex // never held while reading or writing a file
 	closed   bool
 	failure  error
@@ -125,7 +137,9 @@ var (
 	_ queue.Postponer = (*Spool)(nil)
 	_ queue.Surveyor  = (*Spool)(nil)
 	_ queue.Waiter    = (*Spool)(nil)
-	_ io.Closer       = (*Spool)(nil)
+
+	_ queue.KeyCounter = (*Spool)(nil)
+	_ io.Closer        = (*Spool)(nil)
 )
 
 // Open opens the spool in a directory, which it makes, with those above it, if
@@ -174,7 +188,7 @@ func newSpool(fs vfs.FS, o Options) *Spool {
 		sector:         o.sector,
 		index:          index.New(),
 		segments:       segments{byNumber: map[uint64]*segment{}},
-		keys:           newKeyTable(),
+		keys:           newKeyTable(&o),
 		reserved:       turns{},
 		freed:          make(chan struct{}),
 		idle:           make(chan struct{}, 1),

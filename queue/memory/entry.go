@@ -104,8 +104,8 @@ func (q *Queue) add(now time.Time, f draft) string {
 }
 
 // finish takes a delivery without pending recipients out of the queue, and its
-// message with the last one.
-func (q *Queue) finish(d *delivery) {
+// message with the last one. It reports whether that was so.
+func (q *Queue) finish(d *delivery) (last bool) {
 	e := d.entry
 	d.states = nil
 	q.displace(d)
@@ -115,7 +115,7 @@ func (q *Queue) finish(d *delivery) {
 	})
 	delete(q.deliveries, pair{e.message.ID, d.destination.name})
 	if e.left--; e.left > 0 {
-		return
+		return false
 	}
 	delete(q.entries, e.message.ID)
 	q.ids.remove(e.message.ID)
@@ -123,6 +123,7 @@ func (q *Queue) finish(d *delivery) {
 		delete(q.keys, key{e.message.Tenant, e.message.Key})
 	}
 	q.bytes -= int64(len(e.content))
+	return true
 }
 
 // copy is a copy of the entry's message with the recipients of some states.

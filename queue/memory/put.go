@@ -11,7 +11,7 @@ import (
 // Put keeps a copy of m in memory. It answers queue.ErrFull where m would exceed
 // MaxMessages or MaxBytes.
 func (q *Queue) Put(ctx context.Context, now time.Time, m *queue.Message) (string, error) {
-	room, known, err := q.room(ctx, m)
+	room, known, err := q.room(ctx, now, m)
 	if err != nil {
 		return known, err
 	}
@@ -23,8 +23,8 @@ func (q *Queue) Put(ctx context.Context, now time.Time, m *queue.Message) (strin
 		return "", err
 	}
 	defer q.mu.Unlock()
-	if e := q.known(m); e != nil {
-		return e.message.ID, queue.ErrDuplicate
+	if id := q.knownAs(now, m); id != "" {
+		return id, queue.ErrDuplicate
 	}
 	if !q.fits(int64(len(d.content))) {
 		return "", queue.ErrFull
@@ -34,13 +34,13 @@ func (q *Queue) Put(ctx context.Context, now time.Time, m *queue.Message) (strin
 
 // room is how many bytes of content can come in just now. A message that is
 // known already is told without reading it, since there may be no room.
-func (q *Queue) room(ctx context.Context, m *queue.Message) (room int64, known string, err error) {
+func (q *Queue) room(ctx context.Context, now time.Time, m *queue.Message) (room int64, known string, err error) {
 	if err := q.begin(ctx); err != nil {
 		return 0, "", err
 	}
 	defer q.mu.Unlock()
-	if e := q.known(m); e != nil && queue.Check(m) == nil {
-		return 0, e.message.ID, queue.ErrDuplicate
+	if id := q.knownAs(now, m); id != "" && queue.Check(m) == nil {
+		return 0, id, queue.ErrDuplicate
 	}
 	if q.maxBytes() < 0 {
 		return -1, "", nil
@@ -62,14 +62,6 @@ func (q *Queue) fits(size int64) bool {
 		most = DefaultMaxMessages
 	}
 	return (most < 0 || len(q.entries) < most) && (q.maxBytes() < 0 || q.bytes+size <= q.maxBytes())
-}
-
-// known is the message with m's tenant and key.
-func (q *Queue) known(m *queue.Message) *entry {
-	if m.Key == "" {
-		return nil
-	}
-	return q.keys[key{m.Tenant, m.Key}]
 }
 
 // draft is a message read and checked, not yet in the queue.

@@ -14,6 +14,8 @@ import (
 const (
 	DefaultMaxMessages = 1_000_000
 	DefaultMaxBytes    = 1 << 30
+	DefaultKeepKeys    = 24 * time.Hour
+	DefaultMaxKeys     = 1_000_000
 )
 
 // Queue is a queue in memory. The zero value is an empty queue with the default
@@ -27,6 +29,14 @@ type Queue struct {
 	// DefaultMaxBytes, negative is no bound.
 	MaxBytes int64
 
+	// KeepKeys is for how long a message's key is remembered after it has left;
+	// zero is DefaultKeepKeys, negative not at all.
+	KeepKeys time.Duration
+
+	// MaxKeys is how many such keys are remembered at most; zero is
+	// DefaultMaxKeys, negative is none. The oldest are forgotten first.
+	MaxKeys int
+
 	mu           sync.Mutex
 	closed       bool
 	lastID       uint64
@@ -35,6 +45,7 @@ type Queue struct {
 	entries      map[string]*entry
 	ids          idList // the keys of entries, in order
 	keys         map[key]*entry
+	left         leftKeys // of messages that have left
 	deliveries   map[pair]*delivery
 	destinations map[string]*destination
 
@@ -57,6 +68,8 @@ var (
 	_ queue.Postponer = (*Queue)(nil)
 	_ queue.Surveyor  = (*Queue)(nil)
 	_ queue.Waiter    = (*Queue)(nil)
+
+	_ queue.KeyCounter = (*Queue)(nil)
 )
 
 // key is what tells messages with an idempotency key apart, pair deliveries.
@@ -91,6 +104,7 @@ func (q *Queue) Close() error {
 	defer q.mu.Unlock()
 	q.closed = true
 	q.entries, q.keys, q.deliveries, q.destinations, q.ids = nil, nil, nil, nil, idList{}
+	q.left = leftKeys{}
 	q.waiting.items, q.active, q.asleep.items, q.parking = nil, nil, nil, parking{}
 	q.changes.Add() // for those who wait
 	return nil

@@ -12,12 +12,17 @@ import (
 )
 
 func open() (*queuetest.Instance, error) {
-	return &queuetest.Instance{Queue: new(memory.Queue)}, nil
+	q := new(memory.Queue)
+	return &queuetest.Instance{Queue: q, Share: func() (queue.Queue, func(), error) { return q, func() {}, nil }}, nil
 }
 
 func TestContract(t *testing.T) {
 	queuetest.Run(t, queuetest.Subject{
-		Open: open,
+		Open:     open,
+		KeepKeys: memory.DefaultKeepKeys,
+		OpenFewKeys: func() (*queuetest.Instance, error) {
+			return &queuetest.Instance{Queue: &memory.Queue{MaxKeys: 64}}, nil
+		},
 		OpenBounded: func() (*queuetest.Instance, error) {
 			return &queuetest.Instance{Queue: &memory.Queue{MaxBytes: 10_000}}, nil
 		},

@@ -110,14 +110,16 @@ func (q *Queue) settle(now time.Time, s *queue.Settlement, drafts []draft) queue
 	d.schedule(now, s.NotBefore.Round(0))
 	var done queue.Settled
 	for _, f := range drafts {
-		if e := q.known(f.message); e != nil {
-			done.Created = append(done.Created, e.message.ID)
+		if id := q.knownAs(now, f.message); id != "" {
+			done.Created = append(done.Created, id)
 			continue
 		}
 		done.Created = append(done.Created, q.add(now, f))
 	}
 	if len(states) == 0 {
-		q.finish(d)
+		if q.finish(d) {
+			q.remember(now, &d.entry.message)
+		}
 	} else {
 		q.place(d)
 		q.changes.Add()

@@ -235,7 +235,12 @@ func broken(hook func(h *hooked)) queuetest.Subject {
 			return in, nil
 		}
 	}
-	return queuetest.Subject{Open: open(0), OpenBounded: open(5)}
+	few := func() (*queuetest.Instance, error) {
+		h := &hooked{Queue: &memory.Queue{MaxKeys: 64}}
+		hook(h)
+		return &queuetest.Instance{Queue: h}, nil
+	}
+	return queuetest.Subject{Open: open(0), OpenBounded: open(5), KeepKeys: memory.DefaultKeepKeys, OpenFewKeys: few}
 }
 
 // rulesBroken runs the kit and returns the numbers of the rules that failed.

@@ -36,7 +36,7 @@ func TestFaultsOfSettle(t *testing.T) { runFaults(t, faultsOfSettle()) }
 
 func faultsOfSettle() []fault {
 	return []fault{
-		{"who failed is tried again", []string{"S1", "S10", "S8"}, results(func(r *queue.Result) {
+		{"who failed is tried again", []string{"P6", "S1", "S10", "S8"}, results(func(r *queue.Result) {
 			if r.Outcome == queue.Failed {
 				r.Outcome = queue.Deferred
 			}
@@ -82,9 +82,9 @@ func faultsOfSettle() []fault {
 			})},
 		{"nobody remembers the warning", []string{"S3"}, settling(func(_ time.Time, s *queue.Settlement) { s.Warned = false })},
 		{"bounces are put whether the settlement holds or not", []string{"A4", "L3", "S5", "S8", "W3"}, bounceFirst},
-		{"bounces are put like anybody's mail", []string{"S5", "S8"}, bounceAfter},
-		{"bounces are lost", []string{"S5", "S6", "S8", "S9", "W1"}, settling(func(_ time.Time, s *queue.Settlement) { s.Create = nil })},
-		{"only one bounce a settlement", []string{"S5", "S8"}, settling(func(_ time.Time, s *queue.Settlement) {
+		{"bounces are put like anybody's mail", []string{"P6", "S5", "S8"}, bounceAfter},
+		{"bounces are lost", []string{"P6", "S5", "S6", "S8", "S9", "W1"}, settling(func(_ time.Time, s *queue.Settlement) { s.Create = nil })},
+		{"only one bounce a settlement", []string{"P6", "S5", "S8"}, settling(func(_ time.Time, s *queue.Settlement) {
 			s.Create = s.Create[:min(1, len(s.Create))]
 		})},
 		{"a bad result is passed over", []string{"S5", "S6"}, passOver},

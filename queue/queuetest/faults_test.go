@@ -97,6 +97,11 @@ func faultsOfPut() []fault {
 			}
 		})},
 		{"keys are forgotten", []string{"A2", "P3", "P6", "S8", "W2"}, putting(func(m *queue.Message) { m.Key = "" })},
+		{"keys are remembered while their messages are there", []string{"P6"}, func(h *hooked) {
+			h.put = func(q *memory.Queue, ctx context.Context, now time.Time, m *queue.Message) (string, error) {
+				return putAgain(q, ctx, now, m)
+			}
+		}},
 		{"all tenants share their keys", []string{"A2", "P3", "P6", "C4", "S8"}, putting(func(m *queue.Message) { m.Tenant = "" })},
 		{"the duplicate's id is not told", []string{"P6", "W2"}, afterPut(
 			func(m *queue.Message, id string, err error) (string, error) {
@@ -127,4 +132,18 @@ func faultsOfPut() []fault {
 			}
 		}},
 	}
+}
+
+// putAgain puts a message whose key is that of one that has left all the same.
+func putAgain(q *memory.Queue, ctx context.Context, now time.Time, m *queue.Message) (string, error) {
+	id, err := q.Put(ctx, now, m)
+	if !errors.Is(err, queue.ErrDuplicate) {
+		return id, err
+	}
+	if _, gone := q.Open(ctx, id); !errors.Is(gone, queue.ErrNotFound) {
+		return id, err
+	}
+	again := *m
+	again.Key += "?"
+	return q.Put(ctx, now, &again)
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/nexthop-mail/nexthop/queue"
 )
@@ -14,6 +15,14 @@ func keyChecks() []check {
 		{ruleP6, "other tenants and other keys are others", 0, noDuplicate},
 		{ruleP6, "of many at once one is put", 0, duplicatesAtOnce},
 		{ruleP6, "a key is known after a restart", needReopen, duplicateAfterReopen},
+		{ruleP6, "a key is remembered after its message has left, and not for ever", needKeys, duplicateOfLeft},
+		{ruleP6, "a key whose message has left is no other tenant's", needKeys, noDuplicateOfLeft},
+		{ruleP6, "a created message with the key of one that has left is not put", needKeys, createdDuplicateOfLeft},
+		{ruleP6, "the key of a dropped message is forgotten", needKeys | needDrop, duplicateOfDropped},
+		{ruleP6, "a message may come again once its key is forgotten, and is remembered again", needKeys, duplicateAgain},
+		{ruleP6, "the keys of what has left are known after a restart", needKeys | needReopen, leftAfterReopen},
+		{ruleP6, "the keys of what has left are known after a crash", needKeys | needCrash, leftAfterCrash},
+		{ruleP6, "of too many the oldest are forgotten first, and counted", needKeys | needFewKeys, fewKeys},
 	}
 }
 
@@ -144,4 +153,115 @@ func duplicateInFull(r *run) {
 	first := r.put(m)
 	r.fill()
 	r.wantDuplicate(m, first)
+}
+
+// left puts a message with a key and settles it.
+func (r *run) left(tenant, key string) string {
+	r.Helper()
+	id := r.put(r.keyed(tenant, key))
+	r.settle(all(r.one(), queue.Delivered))
+	return id
+}
+
+func duplicateOfLeft(r *run) {
+	first := r.left("tenant", "key")
+	r.wantGone(first)
+	r.wantDuplicate(r.keyed("tenant", "key"), first)
+	r.advance(r.keep - time.Second)
+	r.wantDuplicate(r.keyed("tenant", "key"), first)
+	r.none("after duplicates of what has left")
+	r.advance(2 * time.Second)
+	r.put(r.keyed("tenant", "key"))
+	r.one()
+}
+
+func noDuplicateOfLeft(r *run) {
+	for range 2 {
+		r.left("tenant", "")
+	}
+	r.left("tenant", "key")
+	for _, m := range []*queue.Message{r.keyed("", "key"), r.keyed("tenant", "KEY"), r.keyed("tenantk", "ey"), r.keyed("tenant", "")} {
+		r.put(m)
+	}
+	r.some(4)
+}
+
+func createdDuplicateOfLeft(r *run) {
+	first := r.left("tenant", "key")
+	r.put(r.message())
+	s := all(r.one(), queue.Failed)
+	s.Create = []*queue.Message{r.keyed("tenant", "key"), r.keyed("tenant", "new")}
+	if got := r.settle(s).Created; len(got) != 2 || got[0] != first || got[1] == first {
+		r.Errorf("Created is %q, want %q, which has left, and a new one", got, first)
+	}
+	r.one()
+}
+
+func duplicateOfDropped(r *run) {
+	id := r.put(r.keyed("tenant", "key"))
+	r.drop(id)
+	again := r.put(r.keyed("tenant", "key"))
+	r.settle(all(r.one(), queue.Delivered))
+	r.wantDuplicate(r.keyed("tenant", "key"), again)
+}
+
+func duplicateAgain(r *run) {
+	for range 3 {
+		id := r.left("tenant", "key")
+		r.wantDuplicate(r.keyed("tenant", "key"), id)
+		r.advance(r.keep)
+	}
+}
+
+// leftMany lets many messages with keys leave, so that what is remembered of them
+// goes through all forms that an implementation keeps it in, and returns their ids.
+func (r *run) leftMany(from, to int) []string {
+	var ids []string
+	for i := from; i < to; i++ {
+		ids = append(ids, r.left("tenant", fmt.Sprint("key ", i)))
+	}
+	return ids
+}
+
+func leftAfterReopen(r *run) {
+	ids := r.leftMany(0, 40)
+	for range 2 {
+		r.reopen()
+		for i, id := range ids {
+			r.wantDuplicate(r.keyed("tenant", fmt.Sprint("key ", i)), id)
+		}
+		ids = append(ids, r.leftMany(len(ids), len(ids)+5)...)
+	}
+	r.advance(r.keep)
+	r.reopen()
+	for i := range ids {
+		r.put(r.keyed("tenant", fmt.Sprint("key ", i)))
+	}
+}
+
+func leftAfterCrash(r *run) {
+	ids := r.leftMany(0, 40)
+	r.put(r.message("a@later.example")) // so that all before it is saved
+	for range 2 {
+		r.crash()
+		for i, id := range ids {
+			r.wantDuplicate(r.keyed("tenant", fmt.Sprint("key ", i)), id)
+		}
+	}
+}
+
+func fewKeys(r *run) {
+	const many = 300
+	ids := r.leftMany(0, many)
+	r.wantDuplicate(r.keyed("tenant", fmt.Sprint("key ", many-1)), ids[many-1])
+	r.put(r.keyed("tenant", "key 0"))
+	r.put(r.keyed("tenant", fmt.Sprint("key ", many-100)))
+	if _, counts := queue.As[queue.KeyCounter](r.q); !counts {
+		return
+	}
+	n, err := queue.CountKeys(r.ctx, r.q)
+	r.check("CountKeys", err)
+	if n.Remembered == 0 || n.Remembered >= 100 || n.Forgotten != uint64(many-n.Remembered) {
+		r.Errorf("CountKeys = %+v, want fewer than 100 remembered and the rest of %d forgotten", n, many)
+	}
 }

@@ -3,6 +3,7 @@ package queuetest_test
 import (
 	"testing"
 
+	"github.com/nexthop-mail/nexthop/queue"
 	"github.com/nexthop-mail/nexthop/queue/memory"
 	"github.com/nexthop-mail/nexthop/queue/queuetest"
 )
@@ -11,7 +12,12 @@ import (
 func inMemory() queuetest.Subject {
 	return queuetest.Subject{
 		Open: func() (*queuetest.Instance, error) {
-			return &queuetest.Instance{Queue: new(memory.Queue)}, nil
+			q := new(memory.Queue)
+			return &queuetest.Instance{Queue: q, Share: func() (queue.Queue, func(), error) { return q, func() {}, nil }}, nil
+		},
+		KeepKeys: memory.DefaultKeepKeys,
+		OpenFewKeys: func() (*queuetest.Instance, error) {
+			return &queuetest.Instance{Queue: &memory.Queue{MaxKeys: 64}}, nil
 		},
 		OpenBounded: func() (*queuetest.Instance, error) {
 			return &queuetest.Instance{Queue: &memory.Queue{MaxMessages: 5}}, nil

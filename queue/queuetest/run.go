@@ -21,6 +21,7 @@ type run struct {
 
 	can    need // what the subject can do
 	shared bool // Subject.Shared
+	keep   time.Duration
 }
 
 // Fatalf reports a problem and ends the case.

@@ -17,6 +17,14 @@ type Subject struct {
 	// messages of 1 KiB. Nil for an implementation without a bound.
 	OpenBounded func() (*Instance, error)
 
+	// KeepKeys is for how long the queues that Open makes remember the key of a
+	// message that has left. Zero: cases about that do not apply.
+	KeepKeys time.Duration
+
+	// OpenFewKeys makes an empty queue that remembers such keys for KeepKeys and
+	// fewer than a hundred of them. Nil for an implementation without a bound.
+	OpenFewKeys func() (*Instance, error)
+
 	// Shared says that the queue keeps what package queue asks of one that several
 	// processes share, where that is less: order within one tenant and destination
 	// only, claims that stop short, counts that are behind, room that is given back
@@ -58,7 +66,7 @@ type Instance struct {
 }
 
 // need is what a case asks of a subject.
-type need uint16
+type need uint32
 
 const (
 	needList need = 1 << iota
@@ -76,6 +84,8 @@ const (
 	needShare
 	needFail
 	needOrder
+	needKeys
+	needFewKeys
 )
 
 // names are what subjects may lack, in the order of their bits.
@@ -84,6 +94,7 @@ func (n need) names() (list []string) {
 		"queue.Lister", "queue.Holder", "queue.Dropper", "queue.Flusher", "queue.Postponer", "queue.Surveyor",
 		"Instance.Reopen", "Instance.Crash", "Instance.Damage", "Subject.OpenBounded", "io.Closer", "queue.Waiter",
 		"Instance.Share", "Instance.Fail", "order across destinations",
+		"Subject.KeepKeys", "Subject.OpenFewKeys",
 	} {
 		if n&(1<<i) != 0 {
 			list = append(list, name)
@@ -119,6 +130,8 @@ func (s Subject) abilities() (need, error) {
 	set(needFail, in.Fail != nil)
 	set(needBound, s.OpenBounded != nil)
 	set(needOrder, !s.Shared)
+	set(needKeys, s.KeepKeys > 0)
+	set(needFewKeys, s.OpenFewKeys != nil)
 	return can, queue.Close(in.Queue)
 }
 
@@ -165,8 +178,11 @@ func NotAsked(s Subject) (map[string]int, error) {
 
 // open makes the queue for one case.
 func (s Subject) open(c check) (*Instance, error) {
-	if c.needs&needBound != 0 {
+	switch {
+	case c.needs&needBound != 0:
 		return s.OpenBounded()
+	case c.needs&needFewKeys != 0:
+		return s.OpenFewKeys()
 	}
 	return s.Open()
 }

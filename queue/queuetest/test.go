@@ -118,7 +118,7 @@ func runCheck(ctx context.Context, to reporter, s Subject, can need, c check) {
 	to.Helper()
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	r := &run{reporter: to, ctx: ctx, now: s.start(), can: can, shared: s.Shared}
+	r := &run{reporter: to, ctx: ctx, now: s.start(), can: can, shared: s.Shared, keep: s.KeepKeys}
 	in, err := s.open(c)
 	if err != nil {
 		r.Fatalf("opening the queue: %v", err)

@@ -32,6 +32,7 @@ const (
 	KindFlush                       // deliveries made due at once
 	KindSaved                       // nothing but its mark; without a head
 	KindFill                        // nothing: what is between two others
+	KindKeys                        // a piece of a file of keys whose messages have left
 )
 
 // Flags place a frame in its group.

@@ -37,12 +37,13 @@ const (
 	SegmentFile FileKind = iota + 1
 	CheckpointFile
 	ContentFile
+	KeysFile
 )
 
 // FileHeader is the beginning of every file.
 type FileHeader struct {
 	Kind   FileKind
-	Number uint64 // of the segment, checkpoint or message
+	Number uint64 // of the segment, checkpoint, message or keys
 	Salt   uint64 // random, seeds the sums of the file's frames
 }
 

@@ -9,6 +9,11 @@ type Gone struct {
 	ID          uint64
 	Destination string
 	Home        uint64 // the segment of the message's record
+
+	// Key stands for the tenant and key of the message, to be remembered from Left
+	// on if that was its last delivery. Both are zero where nothing is to be.
+	Key  [16]byte
+	Left time.Time
 }
 
 // Append appends the head.
@@ -17,6 +22,10 @@ func (g *Gone) Append(b []byte) []byte {
 	e.uint(g.ID)
 	e.string(g.Destination)
 	e.uint(g.Home)
+	if !g.Left.IsZero() {
+		e = append(e, g.Key[:]...)
+		e.time(g.Left)
+	}
 	return e
 }
 
@@ -24,6 +33,10 @@ func (g *Gone) Append(b []byte) []byte {
 func ParseGone(b []byte) (Gone, error) {
 	d := decoder{b: b}
 	g := Gone{ID: d.uint(), Destination: d.string(), Home: d.uint()}
+	if len(d.b) > 0 {
+		copy(g.Key[:], d.take(uint64(len(g.Key))))
+		g.Left = d.time()
+	}
 	return g, d.done()
 }
 

@@ -1,0 +1,265 @@
+package keys
+
+import (
+	"encoding/binary"
+	"slices"
+	"sort"
+)
+
+// Hash stands for a tenant and a key.
+type Hash [16]byte
+
+// Entry is a key whose message has left.
+type Entry struct {
+	Hash    Hash
+	Message uint64
+	Left    int64 // when, in microseconds
+}
+
+// EntrySize is the length of an entry in a file.
+const EntrySize = 32
+
+// Append appends the entry as it stands in a file.
+func (e *Entry) Append(b []byte) []byte {
+	b = append(b, e.Hash[:]...)
+	b = binary.LittleEndian.AppendUint64(b, e.Message)
+	return binary.LittleEndian.AppendUint64(b, uint64(e.Left))
+}
+
+// Parse reads an entry.
+func Parse(b []byte) Entry {
+	e := Entry{Message: binary.LittleEndian.Uint64(b[16:]), Left: int64(binary.LittleEndian.Uint64(b[24:]))}
+	copy(e.Hash[:], b)
+	return e
+}
+
+// generations is into how many parts at most what is remembered is divided, by
+// number and by time; most is how many entries one has.
+const (
+	generations = 32
+	most        = 1 << 17
+)
+
+// Keys is all that is remembered.
+type Keys struct {
+	keep  int64 // microseconds
+	max   int
+	list  []*Generation // the oldest first
+	next  uint64        // number of a generation
+	count int
+
+	// Added is how often something was added, Forgotten how many entries were
+	// given up because there were too many.
+	Added, Forgotten uint64
+
+	dead []uint64 // generations whose files are not needed any more
+}
+
+// New returns an empty Keys that remembers for so many microseconds, and at most
+// so many.
+func New(keep int64, max int) *Keys { return &Keys{keep: keep, max: max, next: 1} }
+
+// Len is how many entries there are.
+func (k *Keys) Len() int { return k.count }
+
+// Generation is the entries of one file, those that are not in it yet included.
+type Generation struct {
+	Number uint64
+	Salt   uint64 // of the file; the owner's
+	End    int64  // of the file; the owner's, 0 where there is none yet
+
+	pieces        []Piece
+	saved         int
+	pending       []Entry
+	table         table
+	first, newest int64
+}
+
+// Piece is where in the file the entries from one on begin.
+type Piece struct {
+	From int
+	Off  int64
+}
+
+// Add adds an entry, and forgets what is too old by its time or too much.
+func (k *Keys) Add(e Entry) {
+	if k.max <= 0 || k.keep <= 0 {
+		return
+	}
+	g := k.current(e.Left)
+	g.insert(e)
+	g.pending = append(g.pending, e)
+	k.count++
+	k.Added++
+	for len(k.list) > 1 && (k.list[0].newest <= e.Left-k.keep || k.count > k.max) {
+		k.forgetFirst(k.list[0].newest > e.Left-k.keep)
+	}
+}
+
+// current is the generation that takes one more entry.
+func (k *Keys) current(now int64) *Generation {
+	size := max(1, min(k.max/generations, most))
+	if n := len(k.list); n > 0 {
+		g := k.list[n-1]
+		if g.len() < size && now-g.first < max(k.keep/generations, 1) {
+			return g
+		}
+	}
+	g := &Generation{Number: k.next, first: now}
+	k.next++
+	k.list = append(k.list, g)
+	return g
+}
+
+func (k *Keys) forgetFirst(counted bool) {
+	g := k.list[0]
+	k.list = slices.Delete(k.list, 0, 1)
+	k.count -= g.len()
+	if counted {
+		k.Forgotten += uint64(g.len())
+	}
+	if g.End > 0 {
+		k.dead = append(k.dead, g.Number)
+	}
+}
+
+// Dead returns the generations whose files are not needed any more, once.
+func (k *Keys) Dead() []uint64 {
+	list := k.dead
+	k.dead = nil
+	return list
+}
+
+// Load takes over a generation as it is in its file, in the order of their
+// numbers: each piece by where it stands, and its entries.
+func (k *Keys) Load(g *Generation) {
+	k.list = append(k.list, g)
+	k.count += g.len()
+	k.next = max(k.next, g.Number+1)
+}
+
+// LoadPiece takes over a piece of a generation.
+func (g *Generation) LoadPiece(off int64, list []Entry) {
+	g.pieces = append(g.pieces, Piece{g.saved, off})
+	for _, e := range list {
+		g.insert(e)
+		g.saved++
+	}
+}
+
+func (g *Generation) len() int { return g.saved + len(g.pending) }
+
+func (g *Generation) insert(e Entry) {
+	if g.len() == 0 {
+		g.first = e.Left
+	}
+	g.newest = max(g.newest, e.Left)
+	g.table.insert(&e.Hash, uint32(g.len()))
+}
+
+// Unsaved returns the generations that have entries which are not in their files.
+func (k *Keys) Unsaved() (list []*Generation) {
+	for _, g := range k.list {
+		if len(g.pending) > 0 {
+			list = append(list, g)
+		}
+	}
+	return list
+}
+
+// Pending is the entries that are not in the file yet.
+func (g *Generation) Pending() []Entry { return g.pending }
+
+// Saved says that the first n of the pending entries are in the file now, in
+// pieces that begin there.
+func (g *Generation) Saved(n int, pieces []Piece) {
+	for _, p := range pieces {
+		g.pieces = append(g.pieces, Piece{g.saved + p.From, p.Off})
+	}
+	g.saved += n
+	g.pending = slices.Clone(g.pending[n:])
+}
+
+// Match is an entry that may be the one looked for.
+type Match struct {
+	Generation *Generation
+	Off        int64 // of its piece
+	At         int   // in the piece
+}
+
+// Find looks for a key that is remembered at a time: found is its entry where that
+// is in memory, and list what must be looked at in files, the newest first.
+func (k *Keys) Find(h Hash, now int64) (found *Entry, list []Match) {
+	var numbers []int
+	for _, g := range slices.Backward(k.list) {
+		numbers = g.table.find(&h, numbers[:0])
+		slices.Sort(numbers)
+		for _, n := range slices.Backward(numbers) {
+			if at := n - g.saved; at >= 0 {
+				if e := &g.pending[at]; e.Hash == h && k.Remembers(e, now) {
+					return e, nil
+				}
+				continue
+			}
+			p := sort.Search(len(g.pieces), func(i int) bool { return g.pieces[i].From > n }) - 1
+			list = append(list, Match{g, g.pieces[p].Off, n - g.pieces[p].From})
+		}
+	}
+	return nil, list
+}
+
+// Remembers reports whether an entry counts at a time.
+func (k *Keys) Remembers(e *Entry, now int64) bool { return now < e.Left+k.keep }
+
+// table is a hash table with open addressing of numbers of entries. The bits of the
+// hash that a slot has say where it belongs, too, however large the table.
+type table struct {
+	slots []uint64 // bits of the hash, not all zero, and the number; 0 is free
+	used  int
+}
+
+// numberBits is how many bits of a slot the number has.
+const numberBits = 18
+
+func mark(h *Hash) uint64 { return max(binary.LittleEndian.Uint64(h[:])>>numberBits, 1) }
+
+func (t *table) insert(h *Hash, n uint32) {
+	if 2*(t.used+1) > len(t.slots) {
+		t.grow()
+	}
+	t.put(mark(h)<<numberBits | uint64(n))
+	t.used++
+}
+
+func (t *table) grow() {
+	old := t.slots
+	t.slots = make([]uint64, max(64, 2*len(old)))
+	for _, slot := range old {
+		if slot != 0 {
+			t.put(slot)
+		}
+	}
+}
+
+func (t *table) put(slot uint64) {
+	mask := uint64(len(t.slots) - 1)
+	at := slot >> numberBits & mask
+	for t.slots[at] != 0 {
+		at = (at + 1) & mask
+	}
+	t.slots[at] = slot
+}
+
+// find appends every number that may be the hash's.
+func (t *table) find(h *Hash, list []int) []int {
+	if len(t.slots) == 0 {
+		return list
+	}
+	m, mask := mark(h), uint64(len(t.slots)-1)
+	for at := m & mask; t.slots[at] != 0; at = (at + 1) & mask {
+		if t.slots[at]>>numberBits == m {
+			list = append(list, int(t.slots[at]&(1<<numberBits-1)))
+		}
+	}
+	return list
+}

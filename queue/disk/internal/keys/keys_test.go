@@ -1,0 +1,169 @@
+package keys_test
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"runtime"
+	"testing"
+
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/keys"
+)
+
+// store is keys with the files that they are kept in.
+type store struct {
+	*keys.Keys
+	files map[uint64]map[int64][]keys.Entry // by generation and the place of a piece
+}
+
+func newStore(keep int64, max int) *store {
+	return &store{keys.New(keep, max), map[uint64]map[int64][]keys.Entry{}}
+}
+
+// save writes what is pending, in pieces of three.
+func (s *store) save() {
+	for _, g := range s.Unsaved() {
+		list := g.Pending()
+		file := s.files[g.Number]
+		if file == nil {
+			file = map[int64][]keys.Entry{}
+			s.files[g.Number] = file
+		}
+		var pieces []keys.Piece
+		for from := 0; from < len(list); from += 3 {
+			g.End++
+			file[g.End] = append([]keys.Entry(nil), list[from:min(from+3, len(list))]...)
+			pieces = append(pieces, keys.Piece{From: from, Off: g.End})
+		}
+		g.Saved(len(list), pieces)
+	}
+	for _, n := range s.Dead() {
+		delete(s.files, n)
+	}
+}
+
+// reopen loads what the files hold.
+func (s *store) reopen(t *testing.T, keep int64, max int) *store {
+	t.Helper()
+	s.save()
+	again := newStore(keep, max)
+	var numbers []uint64
+	for n := range s.files {
+		numbers = append(numbers, n)
+	}
+	for range numbers {
+		least := ^uint64(0)
+		for n := range s.files {
+			if again.files[n] == nil {
+				least = min(least, n)
+			}
+		}
+		g := &keys.Generation{Number: least}
+		again.files[least] = s.files[least]
+		for off := int64(1); s.files[least][off] != nil; off++ {
+			g.LoadPiece(off, s.files[least][off])
+			g.End = off
+		}
+		again.Load(g)
+	}
+	return again
+}
+
+// find looks a key up as an owner does, files included.
+func (s *store) find(h keys.Hash, now int64) (message uint64, known bool) {
+	found, list := s.Find(h, now)
+	if found != nil {
+		return found.Message, true
+	}
+	for _, m := range list {
+		if e := s.files[m.Generation.Number][m.Off][m.At]; e.Hash == h && s.Remembers(&e, now) {
+			return e.Message, true
+		}
+	}
+	return 0, false
+}
+
+func hash(n uint64) (h keys.Hash) {
+	r := rand.NewPCG(n, 7)
+	binary.LittleEndian.PutUint64(h[:], r.Uint64())
+	binary.LittleEndian.PutUint64(h[8:], r.Uint64())
+	return h
+}
+
+// TestAgainstModel adds, saves, reopens and looks up at random: what was added not
+// too long ago is found unless so many came since that it may be forgotten, and
+// nothing else is.
+func TestAgainstModel(t *testing.T) {
+	const keep = 1000
+	for seed := range uint64(20) {
+		rng := rand.New(rand.NewPCG(seed, 0))
+		most := []int{5, 64, 3000}[seed%3]
+		s := newStore(keep, most)
+		type left struct {
+			key, message uint64
+			at           int64
+		}
+		var all []left
+		last := map[uint64]left{}
+		now := int64(10_000)
+		for step := range uint64(4000) {
+			now += rng.Int64N(3)
+			switch n := rng.IntN(100); {
+			case n < 55:
+				l := left{rng.Uint64N(1000), step + 1, now}
+				s.Add(keys.Entry{Hash: hash(l.key), Message: l.message, Left: now})
+				all, last[l.key] = append(all, l), l
+			case n < 60:
+				s.save()
+			case n < 61:
+				s = s.reopen(t, keep, most)
+			default:
+				k := rng.Uint64N(1100)
+				message, known := s.find(hash(k), now)
+				l, was := last[k]
+				switch {
+				case known && (!was || message != l.message || now >= l.at+keep):
+					t.Fatalf("seed %d step %d: key %d is known as %d, want %+v at %d", seed, step, k, message, l, now)
+				case !known && was && now < l.at+keep && since(len(all), func(i int) bool { return all[i].message > l.message }) < most-most/32-1:
+					t.Fatalf("seed %d step %d: key %d is forgotten, want %+v at %d", seed, step, k, l, now)
+				}
+			}
+			if s.Len() > most {
+				t.Fatalf("seed %d step %d: %d are remembered, want %d at most", seed, step, s.Len(), most)
+			}
+		}
+		s.save()
+		if n := len(s.files); n > 2*32+2 {
+			t.Errorf("seed %d: %d files for at most %d keys", seed, n, most)
+		}
+	}
+}
+
+func since(n int, is func(i int) bool) (count int) {
+	for i := n - 1; i >= 0 && is(i); i-- {
+		count++
+	}
+	return count
+}
+
+// TestMemory holds a million keys to about 16 bytes each.
+func TestMemory(t *testing.T) {
+	const many = 1_000_000
+	s := newStore(1<<40, 4_000_000)
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for i := range uint64(many) {
+		s.Add(keys.Entry{Hash: hash(i), Message: i + 1, Left: 1})
+		if i%100_000 == 99_999 {
+			for _, g := range s.Unsaved() {
+				g.Saved(len(g.Pending()), []keys.Piece{{Off: 1}})
+			}
+		}
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if each := float64(after.HeapAlloc-before.HeapAlloc) / many; each > 18 {
+		t.Errorf("a key costs %.1f bytes, want about 16", each)
+	}
+	runtime.KeepAlive(s)
+}

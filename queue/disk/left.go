@@ -1,0 +1,213 @@
+package disk
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/queue"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/index"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/keys"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/vfs"
+)
+
+// The keys of messages that have left stand in the log, with the ends of their
+// last deliveries, and are taken over into files of their own before the log may
+// go: before a segment is retired, and before a checkpoint lets Open begin after
+// them.
+
+// pieceOfKeys is how many entries one frame of such a file has: what a match costs
+// to be read.
+const pieceOfKeys = 512
+
+// leftWith returns the message that had a key, and has left, where the key is
+// remembered at a time.
+func (s *Spool) leftWith(h keyHash, now time.Time) (number uint64, known bool, err error) {
+	s.mu.Lock()
+	left := s.keys.left
+	found, list := left.Find(h, index.Micros(now))
+	if found != nil {
+		number = found.Message
+	}
+	s.mu.Unlock()
+	if found != nil {
+		return number, true, nil
+	}
+	for i := range list {
+		e, err := s.readKey(&list[i])
+		switch {
+		case errors.Is(err, record.ErrDamaged):
+			continue // nobody knows
+		case err != nil:
+			return 0, false, err
+		case e.Hash == h && left.Remembers(&e, index.Micros(now)):
+			return e.Message, true, nil
+		}
+	}
+	return 0, false, nil
+}
+
+// readKey reads one entry.
+func (s *Spool) readKey(m *keys.Match) (keys.Entry, error) {
+	f, err := s.fs.Open(fileName(keysPrefix, m.Generation.Number), false)
+	if err != nil {
+		if vfs.IsExhausted(err) {
+			return keys.Entry{}, err
+		}
+		return keys.Entry{}, fmt.Errorf("%w: %w", record.ErrDamaged, err) // it may have been given up meanwhile
+	}
+	defer f.Close()
+	_, head, _, err := record.ReadHead(f, m.Generation.Salt, m.Off, record.FrameSize+pieceOfKeys*keys.EntrySize)
+	if err != nil {
+		return keys.Entry{}, err
+	}
+	if len(head) < (m.At+1)*keys.EntrySize {
+		return keys.Entry{}, record.ErrDamaged
+	}
+	return keys.Parse(head[m.At*keys.EntrySize:]), nil
+}
+
+// saveKeys takes what the log says of keys over into their files, and saves those.
+// Where there is no room they stay in memory, and are lost with the process.
+func (s *Spool) saveKeys() error {
+	s.keysFile.Lock()
+	defer s.keysFile.Unlock()
+	s.mu.Lock()
+	list := s.keys.left.Unsaved()
+	dead := s.keys.left.Dead()
+	s.mu.Unlock()
+	for _, number := range dead {
+		_ = s.fs.Remove(fileName(keysPrefix, number)) // the next Open reads and drops it again
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	if err := s.save(); err != nil { // nothing is to have left that the log brings back
+		return err
+	}
+	for _, g := range list {
+		err := s.saveGeneration(g)
+		if errors.Is(err, queue.ErrFull) || vfs.IsExhausted(err) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Spool) saveGeneration(g *keys.Generation) error {
+	s.mu.Lock()
+	pending := g.Pending()
+	s.mu.Unlock()
+	name := fileName(keysPrefix, g.Number)
+	var (
+		buf []byte
+		f   vfs.File
+		err error
+	)
+	begin, fresh := g.End, g.End == 0
+	if fresh {
+		var salt [8]byte
+		_, _ = rand.Read(salt[:])
+		g.Salt = binary.LittleEndian.Uint64(salt[:])
+		buf = record.FileHeader{Kind: record.KeysFile, Number: g.Number, Salt: g.Salt}.Append(nil)
+		_ = s.fs.Remove(name) // of a try that failed
+		f, err = s.fs.Create(name)
+	} else {
+		f, err = s.fs.Open(name, true)
+	}
+	if err != nil {
+		return writeError(err)
+	}
+	defer f.Close()
+	var pieces []keys.Piece
+	for from := 0; from < len(pending); from += pieceOfKeys {
+		list := pending[from:min(from+pieceOfKeys, len(pending))]
+		frame := record.Frame{Kind: record.KindKeys, Flags: record.First | record.Last}
+		for i := range list {
+			frame.Head = list[i].Append(frame.Head)
+		}
+		off := begin + int64(len(buf))
+		pieces = append(pieces, keys.Piece{From: from, Off: off})
+		buf = frame.Append(buf, g.Salt, off)
+	}
+	if err := f.Truncate(begin); err != nil { // what a power cut may have left
+		return writeError(err)
+	}
+	if _, err := f.WriteAt(buf, begin); err != nil {
+		return writeError(err)
+	}
+	if err := f.Sync(); err != nil {
+		return s.fail(err)
+	}
+	if fresh {
+		if err := s.fs.SyncDir(); err != nil {
+			return s.fail(err)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g.End = begin + int64(len(buf))
+	g.Saved(len(pending), pieces)
+	return nil
+}
+
+// loadKeys reads the files.
+func (s *Spool) loadKeys(numbers []uint64) error {
+	for _, number := range numbers {
+		name := fileName(keysPrefix, number)
+		f, err := s.fs.Open(name, false)
+		if err != nil {
+			return err
+		}
+		err = s.loadGeneration(f, number)
+		_ = f.Close()
+		switch {
+		case errors.Is(err, record.ErrNewer):
+			return fmt.Errorf("%w: %s: %w", ErrNewer, name, err)
+		case errors.Is(err, record.ErrDamaged):
+			continue // of a file that was never saved; what it had the log has
+		case err != nil:
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Spool) loadGeneration(f vfs.File, number uint64) error {
+	h, err := record.ReadHeader(f, record.KeysFile)
+	if err == nil && h.Number != number {
+		err = record.ErrDamaged
+	}
+	if err != nil {
+		return err
+	}
+	size, err := f.Size()
+	if err != nil {
+		return err
+	}
+	g := &keys.Generation{Number: number, Salt: h.Salt, End: record.HeaderSize}
+	scan := record.NewScanner(f, size, h.Salt, record.HeaderSize)
+	for scan.Next() {
+		frame := scan.Frame()
+		if frame.Kind != record.KindKeys || len(frame.Head)%keys.EntrySize != 0 {
+			continue
+		}
+		list := make([]keys.Entry, 0, len(frame.Head)/keys.EntrySize)
+		for b := frame.Head; len(b) > 0; b = b[keys.EntrySize:] {
+			list = append(list, keys.Parse(b))
+		}
+		g.LoadPiece(scan.Offset(), list)
+		g.End = scan.End()
+	}
+	if err := scan.Err(); err != nil {
+		return err
+	}
+	s.keys.left.Load(g)
+	return nil
+}
