@@ -128,7 +128,7 @@ func faultsOfAdministration() []fault {
 			h.extend = h.extendUnlessLost
 			h.settle = h.settleUnlessLost
 		}},
-		{"a drop is a hold", []string{"A4"}, func(h *hooked) {
+		{"a drop is a hold", []string{"A4", "P6"}, func(h *hooked) {
 			h.drop = func(q *memory.Queue, ctx context.Context, id string) error { return q.Hold(ctx, id) }
 		}},
 		{"a flush flushes everything", []string{"A5"}, func(h *hooked) {
