@@ -28,29 +28,29 @@ import (
 //	L  it is deferred for the login, and the report says so
 //	D  it is deferred: the answer names something else that passes
 const inabilities = `
-             EHLO STARTTLS in-TLS PIPELINING CHUNKING one-flight SIZE RET ENVID AUTH= NOTIFY ORCPT
-500          11   11       11     11         11       11         11   11  11    11    11     11
-501          11   11       11     FF         11       11         11   11  11    11    11     11
-502          11   11       11     11         11       11         11   11  11    11    11     11
-503          11   11       11     11         11       11         11   11  11    11    11     11
-504          11   11       11     FF         11       11         11   11  11    11    11     11
-555          11   11       11     FF         11       11         11   11  11    11    11     11
-550          11   11       11     FF         FF       F1         11   11  11    11    FF     FF
-554          11   11       11     FF         FF       F1         11   11  11    11    FF     FF
-550-5.5.4    11   11       11     11         11       11         11   11  11    11    11     11
-550-5.7.1    11   11       11     FF         FF       F1         FF   FF  FF    FF    FF     FF
-553-5.1.7    11   11       11     FF         FF       F1         FF   FF  FF    FF    FF     FF
-450          22   11       22     22         22       21         22   22  22    22    DD     DD
-451          22   11       22     22         22       21         22   22  22    22    DD     DD
-454          22   11       22     22         22       21         DD   DD  DD    DD    DD     DD
-455-4.5.4    22   11       22     22         22       21         22   22  22    22    22     22
-421          22   11       22     22         22       21         22   22  22    22    22     22
-421-close    22   11       22     22         22       21         22   22  22    22    22     22
-close        21   11       11     21         21       21         21   21  21    21    21     21
-reset        21   11       11     21         21       21         21   21  21    21    21     21
-silence      21   11       11     21         21       21         21   21  21    21    21     21
-nonsense     21   11       21     21         21       21         21   21  21    21    21     21
-two-codes    21   11       21     21         21       21         21   21  21    21    21     21
+             EHLO STARTTLS in-TLS PIPELINING CHUNKING one-flight SIZE RET ENVID AUTH= NOTIFY ORCPT  BODY long-chunks
+500          11   11       11     11         11       11         11   11  11    11    11     11     11   11
+501          11   11       11     FF         11       11         11   11  11    11    11     11     11   11
+502          11   11       11     11         11       11         11   11  11    11    11     11     11   11
+503          11   11       11     11         11       11         11   11  11    11    11     11     11   11
+504          11   11       11     FF         11       11         11   11  11    11    11     11     11   11
+555          11   11       11     FF         11       11         11   11  11    11    11     11     11   11
+550          11   11       11     FF         FF       F1         11   11  11    11    FF     FF     11   FF
+554          11   11       11     FF         FF       F1         11   11  11    11    FF     FF     11   FF
+550-5.5.4    11   11       11     11         11       11         11   11  11    11    11     11     11   11
+550-5.7.1    11   11       11     FF         FF       F1         FF   FF  FF    FF    FF     FF     FF   FF
+553-5.1.7    11   11       11     FF         FF       F1         FF   FF  FF    FF    FF     FF     FF   FF
+450          22   11       22     22         22       21         22   22  22    22    DD     DD     22   22
+451          22   11       22     22         22       21         22   22  22    22    DD     DD     22   22
+454          22   11       22     22         22       21         DD   DD  DD    DD    DD     DD     DD   22
+455-4.5.4    22   11       22     22         22       21         22   22  22    22    22     22     22   22
+421          22   11       22     22         22       21         22   22  22    22    22     22     22   22
+421-close    22   11       22     22         22       21         22   22  22    22    22     22     22   22
+close        21   11       11     21         21       21         21   21  21    21    21     21     21   21
+reset        21   11       11     21         21       21         21   21  21    21    21     21     21   21
+silence      21   11       11     21         21       21         21   21  21    21    21     21     21   21
+nonsense     21   11       21     21         21       21         21   21  21    21    21     21     21   21
+two-codes    21   11       21     21         21       21         21   21  21    21    21     21     21   21
 `
 
 // inabilitiesAtLogin is the same for AUTH. A login that is refused is the
@@ -128,6 +128,22 @@ func inabilityOf(name string) inability {
 		return inability{extensions: []string{"PIPELINING", "CHUNKING"}, when: smtptest.Cue{At: smtptest.Final, Said: "BDAT", Grouped: true}, warm: true}
 	case "SIZE":
 		return inability{extensions: []string{"SIZE 100000", "PIPELINING"}, when: smtptest.Cue{At: smtptest.Mail, Said: " SIZE="}, never: " SIZE="}
+	case "BODY":
+		return inability{
+			extensions: []string{"8BITMIME", "PIPELINING"}, when: smtptest.Cue{At: smtptest.Mail, Said: " BODY="}, never: " BODY=",
+			message: func(m *queue.Message) {
+				content, _ := m.Content.(queue.String)
+				m.Content = queue.String(strings.Replace(string(content), "\r\n\r\nbody", "\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=iso-8859-1\r\nContent-Transfer-Encoding: 8bit\r\n\r\nb\xf6dy", 1))
+			},
+		}
+	case "long-chunks":
+		return inability{
+			extensions: []string{"PIPELINING", "CHUNKING"}, when: smtptest.Cue{At: smtptest.Chunk, Nth: 1}, never: "BDAT",
+			message: func(m *queue.Message) {
+				content, _ := m.Content.(queue.String)
+				m.Content = queue.String(string(content) + strings.Repeat("0123456789abcdef\r\n", 60_000))
+			},
+		}
 	case "RET":
 		i := dsn(func(m *queue.Message) { m.Return = queue.ReturnHeaders })
 		i.when, i.never = smtptest.Cue{At: smtptest.Mail, Said: " RET="}, " RET="
@@ -191,7 +207,7 @@ func (o onlyHost) Route(context.Context, string, string) (mx.Route, error) {
 // world is the host, and a sender that knows it.
 func (i *inability) world(t *testing.T, form smtptest.Cue) (*smtptest.Host, *smtptest.Internet, *delivery.Sender) {
 	t.Helper()
-	form.At, form.Said, form.Grouped = i.when.At, i.when.Said, i.when.Grouped
+	form.At, form.Said, form.Grouped, form.Nth = i.when.At, i.when.Said, i.when.Grouped, i.when.Nth
 	if i.warm {
 		form.Nth = 2
 	}
@@ -361,6 +377,31 @@ func (i inability) byAgent(t *testing.T, form smtptest.Cue) string {
 	o.stop()
 	i.checkInability(t, host, string(result))
 	return string(result)
+}
+
+// TestLostCommand is a host that loses a command of a group, so that replies no
+// longer fit: the mail arrives, one by one, in the next attempt.
+func TestLostCommand(t *testing.T) {
+	for _, extensions := range [][]string{{"PIPELINING"}, {"PIPELINING", "CHUNKING"}} {
+		for _, at := range []smtptest.Stage{smtptest.Rcpt, smtptest.Data} {
+			if at == smtptest.Data && len(extensions) == 2 {
+				continue
+			}
+			t.Run(fmt.Sprintf("EXT-8 %v of a group, %v", at, extensions), func(t *testing.T) {
+				i := inability{extensions: extensions, when: smtptest.Cue{At: at, Grouped: true}}
+				synctest.Test(t, func(t *testing.T) {
+					if got := i.bySender(t, smtptest.Cue{Then: smtptest.Skip}); got != "21" {
+						t.Errorf("by a Sender: %s", got)
+					}
+				})
+				synctest.Test(t, func(t *testing.T) {
+					if got := i.byAgent(t, smtptest.Cue{Then: smtptest.Skip}); got != "21" {
+						t.Errorf("by an Agent: %s", got)
+					}
+				})
+			})
+		}
+	}
 }
 
 func TestInabilities(t *testing.T) {

@@ -211,6 +211,31 @@ func TestUnknown(t *testing.T) {
 	}
 }
 
+// TestTimeout is -timeout, for a host and for a DNS server that say nothing.
+func TestTimeout(t *testing.T) {
+	host := &smtptest.Host{Script: []smtptest.Cue{{At: smtptest.Banner, Then: smtptest.Stall}}}
+	w := build(t, host)
+	for _, to := range []string{"u@e.test", "u@silent.test"} {
+		began := time.Now()
+		out, _, code := w.mxsend(t, text, "-json", "-timeout", "100ms", "-f", "a@b.test", to)
+		if code != 75 || time.Since(began) > 20*time.Second {
+			t.Errorf("%s: exit code %d after %v: %s", to, code, time.Since(began), out)
+		}
+	}
+	if _, errs, code := w.mxsend(t, text, "-timeout", "soon", "-f", "a@b.test", "u@e.test"); code != 64 {
+		t.Errorf("exit code %d for a time that is none: %s", code, errs)
+	}
+}
+
+// TestInability is what is told of a host that offers what it cannot do.
+func TestInability(t *testing.T) {
+	host := &smtptest.Host{Extensions: []string{"STARTTLS"}, Script: []smtptest.Cue{{At: smtptest.StartTLS, Reply: "421 4.3.2 closing", Then: smtptest.Close}}}
+	out, _, code := build(t, host).mxsend(t, text, "-json", "-f", "a@b.test", "u@e.test")
+	if code != 0 || !strings.Contains(out, `"next":"again without TLS","doubted":"STARTTLS"`) || !strings.Contains(out, `"without":"STARTTLS"`) {
+		t.Errorf("exit code %d: %s", code, out)
+	}
+}
+
 func TestExplain(t *testing.T) {
 	host := &smtptest.Host{}
 	w := build(t, host)

@@ -38,6 +38,8 @@ type attempt struct {
 	Permanent bool   `json:"permanent"`
 	TLS       string `json:"tls"`
 	Next      string `json:"next"`
+	Without   string `json:"without,omitempty"` // left out, since it does not work there
+	Doubted   string `json:"doubted,omitempty"` // may have been the cause: left out from now on
 }
 
 // print shows what became of every recipient, in the order of the arguments.
@@ -77,7 +79,7 @@ func resultOf(r *delivery.RecipientReport) result {
 func attemptOf(a *delivery.Attempt) attempt {
 	out := attempt{
 		Host: a.Host, Addr: addrString(a.Addr), Stage: delivery.StageContent.String(),
-		TLS: a.TLS.String(), Next: a.Next.String(),
+		TLS: a.TLS.String(), Next: a.Next.String(), Without: a.Without, Doubted: a.Doubted,
 	}
 	if e := a.Err; e != nil {
 		out.Stage, out.Code, out.Enhanced, out.Error = e.Stage.String(), e.Code, e.Enhanced, e.Reason()

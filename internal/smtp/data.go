@@ -33,7 +33,7 @@ func (x *exchange) dataReply() *Error {
 func (x *exchange) offerAgain() {
 	for i := range x.res.Rcpts {
 		if rr := &x.res.Rcpts[i]; rr.State == accepted {
-			rr.State = NotTried
+			rr.State = again
 		}
 	}
 }

@@ -8,7 +8,8 @@
 //     where the port asks for that (RFC 8314).
 //  2. [Session.Greet] reads the greeting.
 //  3. [Session.Hello] says EHLO, or HELO where it must, and learns what the
-//     server offers: [Session.Extensions].
+//     server offers: [Session.Extensions]. What was found not to work with the
+//     server is left out: Config.Without.
 //  4. [Session.StartTLS] makes TLS of it where that is offered, and Hello comes
 //     again: what was said in clear is forgotten.
 //  5. [Session.Send] makes one transaction: MAIL, RCPT and the content, in as
@@ -45,6 +46,13 @@
 //     recipient was refused.
 //   - Every wait ends: by its own timeout, by the backstop of the transaction,
 //     and at once when the context does.
+//
+// # What a server cannot do
+//
+// Servers offer what does not work. What a session used when something failed, and
+// could have done without, is the [Doubt] of the [Error] or [Result]: the caller
+// makes another session, at once or later, that goes without it. The table of these
+// options is in optional.go.
 //
 // # Errors
 //

@@ -184,7 +184,7 @@ func (x *exchange) mailReply() *Error {
 	}
 	switch {
 	case r.Positive():
-		x.proven(mailOptions)
+		x.proven(mailOptions | OptBody)
 		return nil
 	case !r.Negative():
 		return x.s.senseless(StageMail, *r)
@@ -196,9 +196,15 @@ func (x *exchange) mailReply() *Error {
 	}
 	x.refused = true
 	retry := false
-	if said := x.p.saidAtMail(x.t); r.blames(StageMail) {
-		retry = said != 0 && r.Class() == 5
-		x.doubt(mailOptions, said, r)
+	if r.blames(StageMail) {
+		kind, said := mailOptions, x.p.saidAtMail(x.t)
+		if said == 0 {
+			kind, said = OptBody, x.p.bodySaid(x.t)
+		}
+		if retry = said != 0 && r.Class() == 5; retry {
+			x.s.trial |= x.onTrial & mailOptions // which may be refused as well
+		}
+		x.doubt(kind, said, r)
 	}
 	for i := range x.res.Rcpts {
 		switch rr := &x.res.Rcpts[i]; {
@@ -251,7 +257,7 @@ func (x *exchange) rcptReply(i int) *Error {
 		x.doubt(rcptOptions, said, &r)
 		x.doubt(OptPipelining, grouped, &r)
 		if r.Class() == 5 && said|grouped != 0 {
-			rr.State = NotTried
+			rr.State = again
 			break
 		}
 		rr.State, rr.Stage, rr.Reply = Refused, StageRcpt, r

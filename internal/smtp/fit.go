@@ -118,6 +118,14 @@ func (p *params) saidAtMail(t *Transaction) Option {
 	return said
 }
 
+// bodySaid is OptBody where MAIL had BODY for content that has another form.
+func (p *params) bodySaid(t *Transaction) Option {
+	if p.body == "8BITMIME" && t.Convertible != nil && t.Convertible() {
+		return OptBody
+	}
+	return 0
+}
+
 func (p *params) saidAtRcpt(r *Rcpt) (said Option) {
 	if r.Notify != "" {
 		said |= p.options & OptNotify

@@ -182,6 +182,8 @@ func TestMechanismsAddUp(t *testing.T) {
 		"AUTH= PLAIN LOGIN":                    {"PLAIN LOGIN", false},
 		"AUTH PLAIN|HELP|AUTH LOGIN|SIZE|AUTH": {"PLAIN LOGIN", true},
 		"AUTH PLAIN":                           {"PLAIN", true},
+		"AUTH PLAIN,LOGIN":                     {"PLAIN LOGIN", true},
+		"AUTH PLAIN, LOGIN , CRAM-MD5":         {"PLAIN LOGIN CRAM-MD5", true},
 		"AUTHX=PLAIN|X-AUTH PLAIN":             {"", false},
 	} {
 		greeted(t, "SMTP-6, EXT-18 "+lines, "250-h\r\n250-"+strings.ReplaceAll(lines, "|", "\r\n250-")+"\r\n250 HELP\r\n", func(x *smtp.Extensions) {

@@ -10,8 +10,8 @@ import "strings"
 // [Doubt] of the failure.
 //
 // Two things are never part of a Doubt. What the caller asked for: a TLS level, a
-// login, REQUIRETLS, and BODY and SMTPUTF8, which are only said where the content
-// or an address needs them. And what has an answer already: a recipient whose
+// login, REQUIRETLS, and SMTPUTF8 and BODY, which are only said where the content
+// or an address needs them; but 8-bit content may have a 7-bit form. And what has an answer already: a recipient whose
 // refusal names the address or a policy is not offered twice, and a message whose
 // last octet is out is not sent again before the next attempt.
 
@@ -25,6 +25,7 @@ const (
 	OptPipelining                    // commands in groups
 	OptChunking                      // BDAT; DATA takes its place
 	OptSize                          // SIZE=
+	OptBody                          // BODY=8BITMIME, if there is a 7-bit form of the content
 	OptReturn                        // RET=
 	OptEnvelope                      // ENVID=
 	OptSubmitter                     // AUTH= of MAIL
@@ -43,8 +44,8 @@ const (
 )
 
 const (
-	mailOptions = OptSize | OptReturn | OptEnvelope | OptSubmitter
-	rcptOptions = OptNotify | OptOriginal
+	mailOptions Option = OptSize | OptReturn | OptEnvelope | OptSubmitter
+	rcptOptions Option = OptNotify | OptOriginal
 )
 
 // Resort is where a session without an option comes in.
@@ -98,8 +99,11 @@ func optionals() []optional {
 		// have been taken for commands. A loss after the last octet leaves the
 		// outcome unknown, and the next attempt goes without.
 		{OptChunking, "CHUNKING", [4]Resort{fresh, next, next, next}},
-		// MAIL without all of these.
+		// MAIL without all of them.
 		{OptSize, "SIZE", [4]Resort{same, next, next, next}},
+		// MAIL without it, and the content in its 7-bit form. It is tried once MAIL was
+		// refused without the others.
+		{OptBody, "BODY", [4]Resort{same, next, next, next}},
 		{OptReturn, "RET", [4]Resort{same, next, next, next}},
 		{OptEnvelope, "ENVID", [4]Resort{same, next, next, next}},
 		{OptSubmitter, "AUTH=", [4]Resort{same, next, next, next}},

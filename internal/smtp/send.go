@@ -261,6 +261,9 @@ func (x *exchange) conclude(e *Error) {
 			*rr = RcptResult{State: state, Err: e}
 			res.Err = e
 			res.Unknown = res.Unknown || state == Unknown
+		case rr.State == again && e != nil:
+			*rr = RcptResult{State: Failed, Err: e} // the session is over, and what it found out with it
+			res.Err = e
 		case rr.State == again:
 			rr.State = NotTried
 		case rr.State == NotTried && rr.Err == nil && x.env == nil:
@@ -282,7 +285,9 @@ func (x *exchange) mayBeTaken() bool {
 func (x *exchange) suspects(stage Stage) (used Option) {
 	switch stage {
 	case StageMail:
-		used = x.p.saidAtMail(x.t)
+		if used = x.p.saidAtMail(x.t); used == 0 {
+			used = x.p.bodySaid(x.t)
+		}
 	case StageRcpt:
 		for i := range x.t.To {
 			used |= x.p.saidAtRcpt(&x.t.To[i])

@@ -142,12 +142,13 @@ func (s *Session) doubtHello(e *Error) Doubt {
 	}
 }
 
-// Without is what the session does without: what it was told to, and what it has
-// found out.
-func (s *Session) Without() Option { return s.without }
+// Without is what the session does without in the next transaction: what it was
+// told to, and what it has found out.
+func (s *Session) Without() Option { return s.without | s.trial }
 
-// DoWithout makes the session do without more, from the next command on.
-func (s *Session) DoWithout(o Option) { s.without |= o }
+// DoWithout makes the session do without what is given from now on, and without
+// what it has found out.
+func (s *Session) DoWithout(o Option) { s.without = o | s.lacks }
 
 // Lacks is what the server was shown not to be able to do: it refused that, and
 // took the same without.

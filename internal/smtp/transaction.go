@@ -39,6 +39,11 @@ type Transaction struct {
 	// be given the message follows from these and from the addresses.
 	EightBit, UTF8, Binary bool
 
+	// Convertible, where not nil, reports whether there is a 7-bit form of content
+	// with EightBit set. Where MAIL is refused for BODY the session then does without
+	// OptBody, and the caller is to send that form.
+	Convertible func() bool
+
 	// NotConverted is why content with EightBit set has no form for a server that
 	// takes 7 bits only; nil says no more than that it has none.
 	NotConverted error

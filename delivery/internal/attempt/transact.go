@@ -96,6 +96,9 @@ func (w *Walk) compose(sess *session.Session) {
 		Wait:         m.Guarantee == queue.AtMostOnce,
 		Commit:       j.Commit,
 	}
+	if body.EightBit {
+		w.tx.Convertible = j.convertible
+	}
 }
 
 func returnParam(r queue.Return) string {
