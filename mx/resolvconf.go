@@ -78,9 +78,11 @@ var resolvOptions = [...]resolvOption{
 	{"single-request-reopen", needless, "", nil},
 	{"timeout", followed, "", func(c *resolvConf, v string) bool {
 		seconds := 0
-		ok := number(v, 1, int(mostTimeout/time.Second), &seconds)
+		if !number(v, 1, int(mostTimeout/time.Second), &seconds) {
+			return false
+		}
 		c.timeout = time.Duration(seconds) * time.Second
-		return ok
+		return true
 	}},
 	{"trust-ad", followed, "", func(c *resolvConf, _ string) bool { c.trustAD = true; return true }},
 	{"use-vc", followed, "", func(c *resolvConf, _ string) bool { c.tcpOnly = true; return true }},
@@ -88,8 +90,10 @@ var resolvOptions = [...]resolvOption{
 
 // number sets n to a decimal number, brought within its bounds. false is no number.
 func number(text string, least, most int, n *int) bool {
-	text = strings.TrimLeft(text, "0")
 	if text == "" {
+		return false
+	}
+	if text = strings.TrimLeft(text, "0"); text == "" {
 		text = "0"
 	}
 	if strings.IndexFunc(text, func(r rune) bool { return r < '0' || r > '9' }) >= 0 {

@@ -1,6 +1,7 @@
 package mx
 
 import (
+	"encoding/binary"
 	"errors"
 	"reflect"
 	"slices"
@@ -68,7 +69,7 @@ func (m *message) deniesAbsence(a *Answer, q *query, nonexistent bool) error {
 		return errCut
 	case m.tail:
 		return errTail
-	case slices.ContainsFunc(m.answer, func(r record) bool { return !a.explains(r, q) }):
+	case slices.ContainsFunc(m.answer, func(r record) bool { return !m.explains(r, a, q) }):
 		return errStray
 	}
 	for _, section := range [][]record{m.authority, m.additional} {
@@ -88,10 +89,16 @@ func (m *message) deniesAbsence(a *Answer, q *query, nonexistent bool) error {
 }
 
 // explains is whether a record of the answer section belongs to the aliases that
-// lead to a.Name, or to their proofs.
-func (a *Answer) explains(r record, q *query) bool {
+// lead to a.Name, or to their proofs. A DNAME record without the alias made from it
+// (RFC 6672 section 3.1), and a signature of records that are not there, are what is
+// left of a longer answer.
+func (m *message) explains(r record, a *Answer, q *query) bool {
 	switch r.t {
-	case dns.TypeDNAME, dns.TypeRRSIG, dns.TypeNSEC, dns.TypeNSEC3:
+	case dns.TypeDNAME:
+		return len(a.Aliases) > 0
+	case dns.TypeRRSIG:
+		return r.end-r.start > 2 && binary.BigEndian.Uint16(m.wire[r.start:]) != uint16(q.t)
+	case dns.TypeNSEC, dns.TypeNSEC3:
 		return true
 	case dns.TypeCNAME:
 		return r.class == dns.ClassINET && (r.owner == q.name && len(a.Aliases) > 0 ||

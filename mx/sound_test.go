@@ -103,6 +103,9 @@ func TestMessages(t *testing.T) {
 			}
 		}
 	}
+	signature := func(of string) string {
+		return "e.test. 60 IN RRSIG " + of + " 8 2 60 20300101000000 20200101000000 1 test. aGVsbG8="
+	}
 	noEDNS := func(m *dns.Msg) { m.Extra = nil }
 	tail := func(rcode int, tail string, records ...string) script {
 		return func(x exchange) { x.send(append(pack(t, x.reply(t, rcode, records...)), tail...)) }
@@ -151,6 +154,9 @@ func TestMessages(t *testing.T) {
 		{"an alias to nothing", reply(3, nil, "e.test. 60 IN CNAME f.test.", "authority", "test. 60 IN SOA a. b. 1 2 3 4 5"), believed, mx.NXDomain, 0},
 		{"an alias, and nobody speaks for its target", reply(0, nil, "e.test. 60 IN CNAME f.test."), believed, mx.Aliased, 0},
 		{"an alias, and a record that belongs to nobody", reply(0, nil, "e.test. 60 IN CNAME f.test.", "g.test. 60 IN MX 1 m.g.test."), mx.Malformed, 0, 0},
+		{"the record that an alias is made from, and no alias", reply(0, nil, "test. 60 IN DNAME old.test.", "authority", soa), mx.Malformed, 0, 0},
+		{"the signature of the record, and no record", reply(0, nil, signature("MX"), "authority", soa), mx.Malformed, 0, 0},
+		{"an alias with its signature", reply(0, nil, "e.test. 60 IN CNAME f.test.", signature("CNAME")), believed, mx.Aliased, 0},
 		{"an alias whose target's record stands elsewhere", reply(0, additional("f.test. 60 IN MX 1 m.f.test."), "e.test. 60 IN CNAME f.test."), mx.Malformed, 0, 0},
 	}
 	for _, test := range tests {

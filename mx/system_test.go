@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -269,5 +270,34 @@ func TestResolvConfOptions(t *testing.T) {
 				t.Errorf("it took %v, want a second", time.Since(began))
 			}
 		})
+	})
+}
+
+// TestResolvConfWithManyAsking: questions go on while the file changes under them.
+func TestResolvConfWithManyAsking(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newConf(t, naming1)
+		var l log
+		client := fromFile(t, c, &l)
+		var wait sync.WaitGroup
+		for range 20 {
+			wait.Go(func() {
+				for range 20 {
+					if _, err := client.Resolve(t.Context(), "e.test", mx.TypeA); err != nil {
+						t.Error(err)
+					}
+					time.Sleep(time.Second)
+				}
+			})
+		}
+		for i := range 10 {
+			time.Sleep(2 * time.Second)
+			c.replace([]string{naming2, naming1, ""}[i%3])
+		}
+		wait.Wait()
+		asked := l.take()
+		if slices.Sort(asked); len(asked) != 400 || asked[0] != "1" || asked[399] != "2" {
+			t.Errorf("%d questions, from server %s to %s", len(asked), asked[0], asked[len(asked)-1])
+		}
 	})
 }
