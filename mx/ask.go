@@ -105,9 +105,11 @@ func (u *turn) follow(ctx context.Context) (Answer, *failure) {
 
 // next is the way to try after w met s; noWay ends the turn.
 func (u *turn) next(ctx context.Context, w way, s sign, f *failure) way {
+	row, ok := w.instead(s)
 	if (s == silent || s == cutOff) && w != wide {
-		u.client.habits.doubt(u.server.Addr, w == withEDNS)
-		u.doubted = w == withEDNS
+		// Next time it is asked in the other way.
+		u.doubted = ok && row.later
+		u.client.habits.doubt(u.server.Addr, u.doubted)
 	}
 	if ctx.Err() != nil {
 		return noWay
@@ -115,7 +117,6 @@ func (u *turn) next(ctx context.Context, w way, s sign, f *failure) way {
 	if w == wide && u.truncated && !u.tried[stream] {
 		return stream // which did not work lately, but may
 	}
-	row, ok := w.instead(s)
 	if !ok || row.later {
 		return noWay
 	}
@@ -155,8 +156,8 @@ func (u *turn) learn(w way, f *failure) {
 		if f != nil && (d.row.sign == refusing || d.row.sign == damaged || d.row.sign == hollow) {
 			continue
 		}
-		if d.row.means == EDNS && w == wide {
-			continue // which has EDNS
+		if d.row.means == EDNS && w.means() == EDNS {
+			continue // it has EDNS after all
 		}
 		u.client.habits.leaveOut(u.server.Addr, d.row.means, now.Add(d.row.remain))
 		u.client.Trace.without(u.server.Addr, d.row.means, d.why, d.row.remain)
@@ -219,6 +220,8 @@ func (u *turn) read(w way, q *query, m *message) (Answer, sign, *failure) {
 	}
 	a, f := q.interpret(m, u.server.TrustAD)
 	switch {
+	case f != nil && f.kind == Bogus:
+		return a, answered, f
 	case m.rcode == dns.RcodeFormatError || m.rcode == dns.RcodeNotImplemented || m.rcode == dns.RcodeBadVers:
 		return a, denied, f
 	case m.isRefusal() && (q.edns && !m.edns || w == stream && u.truncated):
@@ -251,9 +254,6 @@ func (u *turn) failure() *failure {
 		if closeness(w.kind) >= closeness(best.kind) {
 			best = *w.failure
 		}
-	}
-	if u.truncated {
-		best.kind = Truncated
 	}
 	if len(u.failed) > 1 {
 		best.cause = u.failed

@@ -1,13 +1,16 @@
 package mx_test
 
 import (
+	"context"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/miekg/dns"
 	"github.com/nexthop-mail/nexthop/mx"
 	"github.com/nexthop-mail/nexthop/mx/mxtest"
 )
@@ -125,6 +128,8 @@ func withoutIt(t *testing.T, lack lack, form form) {
 		t.Errorf("more was found missing than is: %v", missing)
 	}
 	ask("at once after that", 0, 2)
+	time.Sleep(9 * time.Minute)
+	ask("nine minutes after that", 0, 2)
 	time.Sleep(2 * time.Hour)
 	ask("when it is forgotten", 15*time.Second, 6)
 	// The server or the path is mended: what it can do is used again.
@@ -189,6 +194,184 @@ func TestWhatServersCannotDoAtAll(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestWaysOfAsking is what the matrix does not show, a case each: who was asked how, and
+// what came of it.
+func TestWaysOfAsking(t *testing.T) {
+	const record = "e.test. 60 IN MX 10 m.e.test."
+	type answer = func(t *testing.T, x exchange) *dns.Msg
+	good := func(t *testing.T, x exchange) *dns.Msg { return x.reply(t, 0, record) }
+	cut := func(t *testing.T, x exchange) *dns.Msg {
+		m := x.reply(t, 0)
+		m.Truncated = true
+		return m
+	}
+	code := func(rcode int) answer {
+		return func(t *testing.T, x exchange) *dns.Msg {
+			m := x.reply(t, rcode)
+			m.Extra = nil
+			return m
+		}
+	}
+	for _, c := range []struct {
+		name    string
+		tcpOnly bool
+		serve   map[string]answer // by how it is asked; silence otherwise
+		slow    time.Duration     // each response
+		want    mx.Failure        // NoAnswer is the record
+		asked   []string
+		most    time.Duration
+	}{
+		{"truncated over TCP, too", false, map[string]answer{"udp 1232": cut, "tcp 1232": cut, "udp 4096": good}, 0,
+			mx.NoAnswer, []string{"udp 1232", "tcp 1232", "udp 4096"}, 0},
+		{"a code beside TC is a code", false, map[string]answer{"udp 1232": func(t *testing.T, x exchange) *dns.Msg {
+			m := x.reply(t, dns.RcodeServerFailure)
+			m.Truncated = true
+			return m
+		}}, 0, mx.ServFail, []string{"udp 1232"}, 0},
+		{"an absence that somebody speaks for is not asked for again", false, map[string]answer{"udp 1232": func(t *testing.T, x exchange) *dns.Msg {
+			m := x.reply(t, 0, "authority", soa)
+			m.Extra = nil
+			return m
+		}}, 0, mx.NoAnswer, []string{"udp 1232"}, 0},
+		{"MX-36 bogus over TCP is believed", false, map[string]answer{"udp 1232": cut, "tcp 1232": func(t *testing.T, x exchange) *dns.Msg {
+			m := x.reply(t, dns.RcodeServerFailure)
+			m.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_EDE{InfoCode: dns.ExtendedErrorCodeDNSBogus}}
+			return m
+		}}, 0, mx.Bogus, []string{"udp 1232", "tcp 1232"}, 0},
+		{"MX-7 aliases in a circle over TCP", false, map[string]answer{"udp 1232": cut, "tcp 1232": func(t *testing.T, x exchange) *dns.Msg {
+			return x.reply(t, 0, "e.test. 60 IN CNAME e.test.")
+		}}, 0, mx.AliasLoop, []string{"udp 1232", "tcp 1232"}, 0},
+		{"TCP alone, without EDNS", true, map[string]answer{"tcp 1232": code(dns.RcodeFormatError), "tcp 0": good}, 0,
+			mx.NoAnswer, []string{"tcp 1232", "tcp 0"}, 0},
+		{"TCP alone, and never UDP", true, map[string]answer{"tcp 1232": func(t *testing.T, x exchange) *dns.Msg {
+			return x.reply(t, 0, "f.test. 60 IN MX 1 m.f.test.")
+		}, "tcp 0": cut, "udp 4096": good}, 0, mx.Truncated, []string{"tcp 1232", "tcp 0"}, 0},
+		{"TCP alone, and silence", true, nil, 0, mx.Timeout, []string{"tcp 1232", "tcp 0"}, 10 * time.Second},
+		{"TCP is asked as UDP was", false, map[string]answer{"udp 1232": code(dns.RcodeFormatError), "udp 0": cut, "tcp 0": good}, 0,
+			mx.NoAnswer, []string{"udp 1232", "udp 0", "tcp 0"}, 0},
+		{"a code over TCP, with EDNS", false, map[string]answer{"udp 1232": cut, "tcp 1232": func(t *testing.T, x exchange) *dns.Msg {
+			return x.reply(t, dns.RcodeRefused)
+		}, "udp 4096": good}, 0, mx.NoAnswer, []string{"udp 1232", "tcp 1232", "udp 4096"}, 0},
+		{"nothing over TCP without EDNS", false, map[string]answer{
+			"udp 1232": code(dns.RcodeFormatError), "udp 0": cut, "tcp 0": code(0), "udp 4096": good,
+		}, 0, mx.NoAnswer, []string{"udp 1232", "udp 0", "tcp 0", "udp 4096"}, 0},
+		{"every response at the last moment", false, map[string]answer{"udp 1232": code(dns.RcodeFormatError), "udp 0": cut, "tcp 0": cut, "udp 4096": cut}, 4900 * time.Millisecond,
+			mx.Truncated, []string{"udp 1232", "udp 0", "tcp 0"}, 10 * time.Second},
+	} {
+		t.Run("MX-5, MX-35 "+c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var asked []string
+				client := clientOf(t, func(x exchange) {
+					how := x.network + " 0"
+					if opt := x.query.IsEdns0(); opt != nil {
+						how = fmt.Sprint(x.network, " ", opt.UDPSize())
+					}
+					asked = append(asked, how)
+					if serve := c.serve[how]; serve != nil {
+						time.Sleep(c.slow)
+						x.send(pack(t, serve(t, x)))
+					}
+				})
+				client.TCPOnly = c.tcpOnly
+				began := time.Now()
+				_, err := client.Resolve(t.Context(), "e.test", mx.TypeMX)
+				if c.want == mx.NoAnswer && err != nil {
+					t.Error(err)
+				} else if c.want != mx.NoAnswer {
+					wantFailure(t, err, c.want)
+				}
+				if took := time.Since(began); took > c.most {
+					t.Errorf("it took %v, want %v at most", took, c.most)
+				}
+				if !slices.Equal(asked, c.asked) {
+					t.Errorf("asked %q, want %q", asked, c.asked)
+				}
+				time.Sleep(time.Minute) // until the servers are done
+			})
+		})
+	}
+}
+
+// TestNothingIsLearntOfFailures: a server that fails without EDNS as it did with it does
+// not need to be asked without.
+func TestNothingIsLearntOfFailures(t *testing.T) {
+	for _, rcode := range []int{dns.RcodeServerFailure, dns.RcodeRefused} {
+		t.Run("MX-5 "+dns.RcodeToString[rcode], func(t *testing.T) {
+			client := clientOf(t, func(x exchange) {
+				m := x.reply(t, rcode)
+				m.Extra = nil
+				x.send(pack(t, m))
+			})
+			client.Trace = &mx.Trace{Without: func(_ string, m mx.Means, why error, _ time.Duration) { t.Errorf("without %v: %v", m, why) }}
+			if _, err := client.Resolve(t.Context(), "e.test", mx.TypeMX); err == nil {
+				t.Error("there is an answer")
+			}
+		})
+	}
+}
+
+// TestCutBehindTheAnswers: a message that ends too soon, though behind its answers, is
+// asked for in another way, and used if there is none.
+func TestCutBehindTheAnswers(t *testing.T) {
+	for better, want := range map[bool]int{true: 2, false: 1} {
+		t.Run(fmt.Sprintf("MX-5 a better one: %v", better), func(t *testing.T) {
+			client := clientOf(t, func(x exchange) {
+				if x.query.IsEdns0() == nil && better {
+					x.send(pack(t, x.reply(t, 0, "e.test. 60 IN MX 1 a.test.", "e.test. 60 IN MX 2 b.test.")))
+					return
+				}
+				w := pack(t, x.reply(t, 0, "e.test. 60 IN MX 1 a.test.", "authority", "e.test. 60 IN NS ns.e.test."))
+				x.send(w[:len(w)-14]) // the OPT record, and a bit
+			})
+			if a, err := client.Resolve(t.Context(), "e.test", mx.TypeMX); err != nil || len(a.MX) != want {
+				t.Errorf("%d records, %v; want %d", len(a.MX), err, want)
+			}
+		})
+	}
+}
+
+// TestWhatIsRememberedMayBeWrong: a server that is asked in the way it once needed, and
+// does not take that any more, is asked in the others at once.
+func TestWhatIsRememberedMayBeWrong(t *testing.T) {
+	steps := func(t *testing.T, records int, attempts int, steps ...[]mxtest.Rule) *mxtest.DNS {
+		dns := &mxtest.DNS{Zone: many(records)}
+		now := dns
+		client := &mx.Client{Servers: []mx.Server{{Addr: first}}, Attempts: attempts, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+			return now.Dial(ctx, network, address)
+		}}
+		for i, rules := range steps {
+			now = &mxtest.DNS{Zone: many(records), Rules: rules}
+			a, err := client.Resolve(t.Context(), "e.test", mx.TypeMX)
+			if i > 0 && (err != nil || len(a.MX) != records) {
+				t.Errorf("step %d: %d records, %v", i+1, len(a.MX), err)
+			}
+		}
+		return now
+	}
+	noPlain := []mxtest.Rule{{EDNS: mxtest.WithoutEDNS, Fault: mxtest.FormErr}}
+	t.Run("MX-5 EDNS", func(t *testing.T) {
+		last := steps(t, 3, 2, []mxtest.Rule{{EDNS: mxtest.WithEDNS, Fault: mxtest.FormErr}}, noPlain, noPlain)
+		if q := last.Queries(); len(q) != 1 || q[0].UDPSize == 0 {
+			t.Errorf("in the end it was asked by %+v", q)
+		}
+	})
+	t.Run("MX-5 EDNS, in doubt", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			last := steps(t, 3, 1, []mxtest.Rule{{Fault: mxtest.Timeout}}, noPlain, noPlain)
+			if q := last.Queries(); len(q) != 1 || q[0].UDPSize == 0 {
+				t.Errorf("in the end it was asked by %+v", q)
+			}
+		})
+	})
+	t.Run("MX-35 TCP", func(t *testing.T) {
+		steps(t, 40, 2, []mxtest.Rule{{Transport: "tcp", Fault: mxtest.Reset}}, []mxtest.Rule{{Over: 1300, Fault: mxtest.Truncated}})
+	})
+	t.Run("MX-35 EDNS is not what was missing", func(t *testing.T) {
+		steps(t, 40, 2, []mxtest.Rule{{Transport: "udp", EDNS: mxtest.WithEDNS, Fault: mxtest.Cut, Times: 1}, {Transport: "tcp", Fault: mxtest.Reset}},
+			[]mxtest.Rule{{EDNS: mxtest.WithoutEDNS, Fault: mxtest.Timeout}, {Transport: "tcp", Fault: mxtest.Timeout}})
+	})
 }
 
 // TestLackOfEDNSKeepsValidation: what a trusted server vouches for does not hang on

@@ -109,7 +109,7 @@ func (q *query) parse(wire []byte) (*message, error) {
 	if err != nil {
 		return nil, err
 	}
-	if m.flags&flagTC != 0 {
+	if m.flags&flagTC != 0 && !m.isRefusal() {
 		return m, nil // discarded anyway (RFC 2181 section 9)
 	}
 	err = m.sections(off)
