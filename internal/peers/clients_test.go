@@ -110,6 +110,9 @@ func clients() []client {
 			can: canUTF8 + canNull + canPart + canTLS + canQueue, args: func(o *order) []string {
 				return append([]string{"/usr/sbin/sendmail", "-i", "-f", o.from}, o.to...)
 			}},
+		{name: "sendmail", tree: peers.SendmailClient, can: canNull + canPart + canTLS + canQueue, args: func(o *order) []string {
+			return append([]string{"/usr/libexec/sendmail/sendmail", "-Am", "-odi", "-i", "-f", cmp.Or(o.from, "<>")}, o.to...)
+		}},
 		{name: "Exim", tree: peers.EximClient, can: canUTF8 + canNull + canPart + canTLS + canQueue + canChunk, args: func(o *order) []string {
 			return append([]string{"/usr/sbin/exim4", "-odf", "-i", "-f", cmp.Or(o.from, "<>")}, o.to...)
 		}},

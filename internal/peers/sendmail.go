@@ -26,3 +26,17 @@ func Sendmail(h Host) *Server {
 		Listen:  h.IP + ":25",
 	}
 }
+
+// SendmailClient is a sendmail that hands all mail to the relay. It uses STARTTLS
+// where that is offered, and then checks no certificate.
+func SendmailClient(c Client) *Server {
+	return &Server{
+		Package: "sendmail",
+		Users:   []string{"smmta", "smmsp", "mail"},
+		Dirs:    map[string]Dir{"/var/spool/mqueue": {Mode: 0o700}, "/var/lib/sendmail/host_status": {}, "/run/sendmail/mta": {}},
+		Recipe:  "sendmail-client",
+		Words:   []string{"@RELAY@", c.Relay},
+		Files:   c.files(map[string]string{"/etc/mail/aliases": "postmaster: root\n"}),
+		Before:  [][]string{{"/bin/sh", "-c", "cd /etc/mail && m4 sendmail.mc >sendmail.cf && /usr/libexec/sendmail/newaliases"}},
+	}
+}
