@@ -262,17 +262,18 @@ func TestWaysOfAsking(t *testing.T) {
 	} {
 		t.Run("MX-5, MX-35 "+c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var asked []string
+				var l log
 				client := clientOf(t, func(x exchange) {
 					how := x.network + " 0"
 					if opt := x.query.IsEdns0(); opt != nil {
 						how = fmt.Sprint(x.network, " ", opt.UDPSize())
 					}
-					asked = append(asked, how)
-					if serve := c.serve[how]; serve != nil {
-						time.Sleep(c.slow)
-						x.send(pack(t, serve(t, x)))
-					}
+					l.around(how, func(x exchange) {
+						if serve := c.serve[how]; serve != nil {
+							time.Sleep(c.slow)
+							x.send(pack(t, serve(t, x)))
+						}
+					})(x)
 				})
 				client.TCPOnly = c.tcpOnly
 				began := time.Now()
@@ -285,7 +286,7 @@ func TestWaysOfAsking(t *testing.T) {
 				if took := time.Since(began); took > c.most {
 					t.Errorf("it took %v, want %v at most", took, c.most)
 				}
-				if !slices.Equal(asked, c.asked) {
+				if asked := l.take(); !slices.Equal(asked, c.asked) {
 					t.Errorf("asked %q, want %q", asked, c.asked)
 				}
 				time.Sleep(time.Minute) // until the servers are done

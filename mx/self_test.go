@@ -357,6 +357,7 @@ func TestIsSelf(t *testing.T) {
 		{"MX-28 another port of an address said to be ours", &mx.Router{SelfAddrs: addrs("192.0.2.1")}, at(587, host("relay.test", "relay.test", "192.0.2.1")), false},
 		{"MX-28 port 25", &mx.Router{SelfAddrs: addrs("192.0.2.1")}, at(25, host("relay.test", "relay.test", "192.0.2.1")), true},
 		{"MX-28 a port of our own", &mx.Router{SelfAddrs: addrs("192.0.2.1"), SelfPorts: []uint16{2525, 587}}, at(587, host("relay.test", "relay.test", "192.0.2.1")), true},
+		{"MX-28 a port that is not known, where we are elsewhere", &mx.Router{SelfAddrs: addrs("192.0.2.1"), SelfPorts: []uint16{2525}}, host("relay.test", "relay.test", "192.0.2.1"), true},
 		{"MX-28 port 25 where we are elsewhere", &mx.Router{SelfAddrs: addrs("192.0.2.1"), SelfPorts: []uint16{2525}}, at(25, host("relay.test", "relay.test", "192.0.2.1")), false},
 		{"loopback may be a proxy", &mx.Router{Relay: true, InterfaceAddrs: onEth0("127.0.0.1")}, host("localhost", "localhost", "127.0.0.1"), false},
 	} {

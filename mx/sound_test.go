@@ -124,6 +124,9 @@ func TestMessages(t *testing.T) {
 		{"records, and more in the authority section", reply(0, nil, record, "authority", other), mx.Malformed, 0, 0},
 		{"records, and addresses of their hosts", reply(0, additional("m1.e.test. 60 IN A 192.0.2.1"), record), believed, mx.Success, 1},
 		{"records, and something behind the end", tail(0, "more", record), mx.Malformed, 0, 0},
+		{"records behind an OPT record", reply(0, func(m *dns.Msg) {
+			m.Answer = []dns.RR{&dns.OPT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT}}, m.Answer[0]}
+		}, record), mx.Malformed, 0, 0},
 		{"records, and padding of zeros", tail(0, "\x00\x00\x00\x00", record), believed, mx.Success, 1},
 		{"records, and somebody else's", reply(0, nil, record, "f.test. 60 IN MX 1 m.f.test."), believed, mx.Success, 1},
 		// No data (RFC 2308 section 2.2).
@@ -206,6 +209,21 @@ func TestNothingIsLostWithoutAWord(t *testing.T) {
 				t.Errorf("route is\n\t%s\nwant\n\t%s", got, want)
 			}
 		})
+	})
+}
+
+// TestNullMXBesideABrokenRecord: a domain of which a record cannot be read does not say
+// that it takes no mail.
+func TestNullMXBesideABrokenRecord(t *testing.T) {
+	t.Run("MX-29, MX-5 a null MX, and a record that cannot be read", func(t *testing.T) {
+		router := overDNS(&mxtest.DNS{
+			Zone:  "$ORIGIN e.test.\n@ 60 MX 0 .\n@ 60 MX 10 a\na 60 A 192.0.2.1\n",
+			Rules: []mxtest.Rule{{Name: "e.test", Type: mx.TypeMX, Fault: mxtest.LastBroken}},
+		})
+		route, err := router.Route(t.Context(), "e.test")
+		if got, want := describe(route, err), noAnswer; !strings.HasPrefix(got, want) {
+			t.Errorf("route is %s, want %s", got, want)
+		}
 	})
 }
 
