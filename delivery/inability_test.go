@@ -323,7 +323,8 @@ func (i inability) bySender(t *testing.T, form smtptest.Cue) string {
 			pass(10 * time.Minute)
 		}
 	}
-	if i.never != "" && result[1] == '1' && form.Reply == "" && lastSaid(host, i.never) {
+	// What was refused is remembered, too; but EHLO, which costs nothing to try.
+	if known := form.Reply == "" || i.when.At != smtptest.Hello; known && i.never != "" && result[1] == '1' && lastSaid(host, i.never) {
 		t.Errorf("said again what does not work: %q", host.Commands())
 	}
 	i.checkInability(t, host, string(result))
@@ -377,6 +378,59 @@ func (i inability) byAgent(t *testing.T, form smtptest.Cue) string {
 	o.stop()
 	i.checkInability(t, host, string(result))
 	return string(result)
+}
+
+// TestNotThat is a failure that comes again without what may have been its cause:
+// that is said again from then on. What does not get as far says nothing about it.
+func TestNotThat(t *testing.T) {
+	for name, c := range map[string]struct {
+		extensions []string
+		login      *smarthost.Login
+		script     []smtptest.Cue
+		said       string   // by the client
+		in         []string // the connections in which it is
+	}{
+		"SIZE": {[]string{"SIZE"}, nil, []smtptest.Cue{
+			{At: smtptest.Mail, Conn: 1, Then: smtptest.Close}, {At: smtptest.Mail, Conn: 2, Then: smtptest.Close},
+		}, " SIZE=", []string{"1", "3"}},
+		"EHLO": {nil, nil, []smtptest.Cue{
+			{At: smtptest.Hello, Conn: 1, Then: smtptest.Close}, {At: smtptest.Hello, Conn: 2, Then: smtptest.Close},
+		}, "EHLO", []string{"1", "3"}},
+		"EHLO, and a host that is down": {nil, nil, []smtptest.Cue{
+			{At: smtptest.Hello, Conn: 1, Then: smtptest.Close}, {At: smtptest.Banner, Conn: 2, Reply: "421 down"},
+		}, "EHLO", []string{"1"}},
+		"an initial response": {[]string{"AUTH PLAIN"}, user(), []smtptest.Cue{
+			{At: smtptest.Auth, Conn: 1, Then: smtptest.Close}, {At: smtptest.Auth, Conn: 2, Then: smtptest.Close},
+		}, "AUTH PLAIN ", []string{"1", "3"}},
+		"PIPELINING, refused at the greeting": {[]string{"PIPELINING"}, nil, []smtptest.Cue{
+			{At: smtptest.Rcpt, Conn: 1, Then: smtptest.Close}, {At: smtptest.Hello, Conn: 2, Reply: "421 busy"},
+		}, "MAIL", []string{"1", "3"}},
+	} {
+		t.Run("SMTP-20 "+name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				host := &smtptest.Host{
+					Extensions: c.extensions, Script: c.script, Users: map[string]string{"user": password},
+					Allow: []smtptest.Rule{smtptest.RuleNoQuit, smtptest.RuleAuthClear},
+				}
+				in := (&smtptest.Internet{Zone: "mx1.e.test. A 192.0.2.1\n", Hosts: map[string]*smtptest.Host{"mx1.e.test": host}}).Start(t)
+				sender := &delivery.Sender{Hello: "from.test", Dial: in.DialContext, Router: onlyHost{c.login, mx.TLSNone}, MaxIdle: -1}
+				defer sender.Close()
+				for range 3 {
+					_, _ = sender.Send(t.Context(), message("u@e.test"))
+					pass(10 * time.Minute)
+				}
+				var heard []string
+				for _, conn := range host.Connections() {
+					if slices.ContainsFunc(conn.Lines, func(l smtptest.Line) bool { return l.Client && strings.Contains(l.Text, c.said) }) {
+						heard = append(heard, fmt.Sprint(conn.Number))
+					}
+				}
+				if !slices.Equal(heard, c.in) || len(host.Messages()) != 1 {
+					t.Errorf("%q was said in the connections %v, want %v; %d messages", c.said, heard, c.in, len(host.Messages()))
+				}
+			})
+		})
+	}
 }
 
 // TestLostCommand is a host that loses a command of a group, so that replies no

@@ -169,6 +169,27 @@ func TestParameters(t *testing.T) {
 			r.t.Errorf("wrote %q\nwanted %q", got, want)
 		}
 	})
+	for name, ext := range modes() {
+		with(t, "SMTP-8 one blank before each parameter, none behind a command, "+name, scripted([]smtptest.Cue{{At: smtptest.Rcpt, Nth: 1, Times: 1, Reply: "550 no"}},
+			append(ext, "SIZE", "DSN", "8BITMIME", "SMTPUTF8")...), func(r *rig) {
+			r.open()
+			tx := everything()
+			tx.From, tx.EightBit, tx.Body = mailbox("jö@x.test"), true, body("Subject: x\r\nMIME-Version: 1.0\r\n\r\n\xfc\r\n")
+			r.wantStates(r.send(tx), "refused rcpt 550")
+			r.wantStates(r.send(tx), "delivered")
+			r.s.Quit(r.t.Context())
+			envelope := "MAIL FROM:<jö@x.test> SIZE=36 BODY=8BITMIME SMTPUTF8 RET=HDRS ENVID=Q+3D1\r\n" +
+				"RCPT TO:<u@e.test> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;JoHn+2Bx@e.test\r\n"
+			want := map[string]string{
+				"lockstep": envelope + "RSET\r\n" + envelope + "DATA\r\n",
+				"grouped":  envelope + "DATA\r\nRSET\r\n" + envelope + "DATA\r\n",
+				"chunked":  envelope + "RSET\r\n" + envelope + "BDAT 36 LAST\r\n",
+			}[name]
+			if got := string(r.tap.AllWritten()); !strings.HasPrefix(got, "EHLO client.example\r\n"+want) || !strings.HasSuffix(got, "\r\nQUIT\r\n") {
+				r.t.Errorf("wrote %q\nwanted %q", got, want)
+			}
+		})
+	}
 	with(t, "SMTP-11 local parts go out as they came in", offering(), func(r *rig) {
 		r.open()
 		r.wantStates(r.send(message("JoHn+T@e.test", `"a b"@e.test`, `"abc"@e.test`)), "delivered", "delivered", "delivered")

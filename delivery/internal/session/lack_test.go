@@ -1,6 +1,7 @@
 package session
 
 import (
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
@@ -63,6 +64,11 @@ func TestLacks(t *testing.T) {
 			m.Suspect(addr, smtp.Doubt{Next: smtp.OptEHLO}, began)
 			m.Confirm(addr, smtp.OptEHLO, began)
 		}, 0, smtp.OptEHLO},
+		{"what is confirmed later does not make it longer", func(m *Memory) {
+			m.Lacks(addr, smtp.OptTLS, began)
+			m.Suspect(addr, lost, at(50*time.Minute))
+			m.Confirm(addr, lost.Next, at(50*time.Minute))
+		}, time.Hour, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var m Memory
@@ -79,6 +85,25 @@ func TestLacks(t *testing.T) {
 			if len(m.lacks) > maxRemembered {
 				t.Fatalf("%d are remembered", len(m.lacks))
 			}
+		}
+	})
+	t.Run("what is acquitted takes no room", func(t *testing.T) {
+		var m Memory
+		m.Suspect(addr, lost, began)
+		m.Acquit(addr, lost.Next, began)
+		if len(m.lacks) != 0 {
+			t.Errorf("%d are remembered", len(m.lacks))
+		}
+	})
+	t.Run("more about one that is known makes nobody forgotten", func(t *testing.T) {
+		var m Memory
+		m.Lacks(addr, smtp.OptTLS, began)
+		for i := range maxRemembered - 1 {
+			m.Lacks(netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 25), smtp.OptTLS, began)
+		}
+		m.Lacks(addr, smtp.OptSize, began)
+		if len(m.lacks) != maxRemembered {
+			t.Errorf("%d are remembered", len(m.lacks))
 		}
 	})
 	t.Run("what has run out makes room first", func(t *testing.T) {
@@ -152,6 +177,20 @@ func TestKey(t *testing.T) {
 	}
 	t.Run("what else is left out makes no difference", func(t *testing.T) {
 		if hop(func(h *Hop) { h.Without = smtp.OptSize | smtp.OptPipelining }) != usual {
+			t.Error("another key")
+		}
+	})
+	for _, level := range []mx.TLSLevel{mx.TLSEncrypt, mx.TLSVerify} {
+		t.Run(fmt.Sprintf("TLS-2 never in clear at level %v", level), func(t *testing.T) {
+			h := &Hop{Host: &mx.Host{}, Policy: &Policy{Level: level}, Without: smtp.OptTLS}
+			if h.Level() != level {
+				t.Errorf("level %v", h.Level())
+			}
+		})
+	}
+	t.Run("below a check of certificates, who asked for TLS makes no difference", func(t *testing.T) {
+		one := hop(func(h *Hop) { h.Policy = &Policy{Level: mx.TLSEncrypt, Key: "a", ServerName: "a"} })
+		if hop(func(h *Hop) { h.Policy = &Policy{Level: mx.TLSEncrypt, Key: "b", ServerName: "b"} }) != one {
 			t.Error("another key")
 		}
 	})
