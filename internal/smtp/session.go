@@ -160,8 +160,11 @@ func (s *Session) Encrypted() bool { return s.tls != nil }
 // Rest lets go of what the last transaction leaves in memory, for a session that
 // is kept for the next one.
 func (s *Session) Rest() {
-	clear(s.res.Rcpts)
-	s.res = Result{Rcpts: s.res.Rcpts[:0]}
+	list := s.res.Rcpts
+	if clear(list); cap(list) > keptRcpts {
+		list = nil
+	}
+	s.res = Result{Rcpts: list[:0]}
 	s.rd.release()
 }
 

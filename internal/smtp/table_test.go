@@ -227,3 +227,20 @@ func TestUnbounded(t *testing.T) {
 		}
 	})
 }
+
+// TestRest is that a session which is kept holds on to nothing long.
+func TestRest(t *testing.T) {
+	for n, kept := range map[int]bool{3: true, keptRcpts: true, 5000: false} {
+		s := &Session{}
+		s.res = Result{Rcpts: s.rcptResults(n), Mail: Reply{Code: 250, Text: "x"}}
+		for i := range s.res.Rcpts {
+			s.res.Rcpts[i].Reply.Text = "no"
+		}
+		s.rd.text, s.rd.long = make([]byte, 0, maxAuthLine), make([]byte, 0, maxBuffer)
+		before := s.res.Rcpts
+		s.Rest()
+		if (cap(s.res.Rcpts) > 0) != kept || s.res.Mail != (Reply{}) || before[n-1].Reply.Text != "" || s.rd.text != nil || s.rd.long == nil {
+			t.Errorf("%d recipients: room for %d is kept, %+v", n, cap(s.res.Rcpts), before[n-1])
+		}
+	}
+}
