@@ -33,7 +33,7 @@ func TestEightBitToSevenBitHosts(t *testing.T) {
 		{name: "DATA", content: eight, hosts: [3][]string{{"SIZE"}}, takes: 1, want: quoted},
 		{name: "PIPELINING and CHUNKING", content: eight, hosts: [3][]string{{"PIPELINING", "CHUNKING"}}, takes: 1, want: quoted},
 		{name: "a long message", content: eight + long, hosts: [3][]string{{"CHUNKING", "SIZE"}}, takes: 1, want: quoted + long},
-		{name: "a signed message goes to a host that can", content: signed, hosts: [3][]string{{}, {"8BITMIME"}}, takes: 2, want: signed},
+		{name: "QUE-16 a signed message goes to a host that can", content: signed, hosts: [3][]string{{}, {"8BITMIME"}}, takes: 2, want: signed},
 		{name: "a signed message, on demand", convert: delivery.ConvertSigned, content: signed, hosts: [3][]string{{}, {"8BITMIME"}}, takes: 1, want: "DKIM-Signature: v=1; d=from.test\r\n" + quoted},
 		{name: "a signed message that no host can have", content: signed, want: "a signed message is not converted"},
 		{name: "the application does not want it", convert: delivery.ConvertNothing, content: eight, want: "8-bit content is not to be converted"},

@@ -44,7 +44,7 @@
 // answer queue.ErrDamaged for the messages concerned, and the others are not
 // affected. Check names what is damaged; Dump shows the records.
 //
-// What the spool asks of a file system is in docs/adr/0009. One that cannot lock
+// What the spool asks of a file system is in docs/adr/0010. One that cannot lock
 // files is refused with ErrNoLock. On AIX and Solaris, which have no other lock, a
 // directory must not be opened twice in one process.
 //
