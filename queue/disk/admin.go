@@ -203,7 +203,7 @@ func (s *Spool) flush(r *record.Flush, n *int) *ticket {
 	f.Kind, f.Head = record.KindFlush, r.Append(nil)
 	return &ticket{frames: []frame{f}, apply: func(g *segment, _ []uint32) {
 		g.passing = true
-		*n += s.index.Flush(index.Micros(r.Since), r.Message, r.Destination)
+		*n += s.flushAll(r)
 	}}
 }
 
@@ -271,4 +271,12 @@ func (s *Spool) postpone(p queue.Postponement) *ticket {
 			Name: p.Destination, Until: p.Until, Reason: p.Reason, Record: g.place(at[0]),
 		})
 	}}
+}
+
+// flushAll does what a record of a flush says.
+func (s *Spool) flushAll(r *record.Flush) int {
+	f := index.Flushing{Since: index.Micros(r.Since), Message: r.Message, Destination: r.Destination}
+	for !s.index.Flush(&f, holdMax) {
+	}
+	return f.Count
 }

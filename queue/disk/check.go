@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -33,7 +34,11 @@ func check(fs vfs.FS) ([]Problem, error) {
 	c := &checker{s: s, done: map[string]bool{}}
 	c.problems = append(c.problems, s.problems...)
 	c.older()
-	for _, number := range s.index.List(0, s.index.Len(), "") {
+	numbers, err := s.listed(context.Background(), 0, s.index.Len(), "")
+	if err != nil {
+		return nil, err
+	}
+	for _, number := range numbers {
 		c.message(number)
 	}
 	return c.problems, nil

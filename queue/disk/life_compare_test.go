@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,7 +14,11 @@ import (
 // holding is what a spool holds.
 func (l *life) holding(s *Spool) (map[deliveryKey]string, error) {
 	held := map[deliveryKey]string{}
-	for _, number := range s.index.List(0, 1<<30, "") {
+	numbers, err := s.listed(context.Background(), 0, s.index.Messages(), "")
+	if err != nil {
+		return nil, err
+	}
+	for _, number := range numbers {
 		for _, slot := range s.index.Slots(number) {
 			e := s.index.Get(slot)
 			v, err := describe(s, slot, number)
@@ -124,7 +129,7 @@ func (l *life) accounts() error {
 	x := l.s.index
 	var deliveries int
 	var bytes int64
-	messages := x.List(0, 1<<30, "")
+	messages, _, _ := x.List(nil, 0, x.Messages(), "")
 	refs := map[uint16]index.Refs{}
 	for _, number := range messages {
 		slots := x.Slots(number)

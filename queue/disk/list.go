@@ -21,10 +21,10 @@ func (s *Spool) List(ctx context.Context, want queue.ListOptions) (queue.Page, e
 	if most <= 0 {
 		most = queue.DefaultMax
 	}
-	s.mu.Lock()
-	most = min(most, s.index.Messages()) // there are no more, and most+1 is a number
-	numbers := s.index.List(after(want.After), most+1, want.Destination)
-	s.mu.Unlock()
+	numbers, err := s.listed(ctx, after(want.After), most, want.Destination)
+	if err != nil {
+		return queue.Page{}, err
+	}
 	var page queue.Page
 	if len(numbers) > most {
 		numbers = numbers[:most]
@@ -44,6 +44,20 @@ func (s *Spool) List(ctx context.Context, want queue.ListOptions) (queue.Page, e
 		}
 	}
 	return page, nil
+}
+
+// listed returns the numbers of the messages above one, in order, at most so many
+// and one more. It gives the lock up again and again.
+func (s *Spool) listed(ctx context.Context, last uint64, most int, destination string) (list []uint64, err error) {
+	for more := true; more && len(list) <= most; {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		s.mu.Lock()
+		list, last, more = s.index.List(list, last, min(most-len(list), holdMax)+1, destination)
+		s.mu.Unlock()
+	}
+	return list, nil
 }
 
 // after is the number of an id, or for what is no id the greatest number whose

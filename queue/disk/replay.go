@@ -210,6 +210,6 @@ func (r *replayer) flush(f *record.Located) error {
 		return err
 	}
 	r.g.passing = true
-	r.s.index.Flush(index.Micros(d.Since), d.Message, d.Destination)
+	r.s.flushAll(&d)
 	return nil
 }

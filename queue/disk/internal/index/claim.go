@@ -31,7 +31,7 @@ func (x *Index) Claim(now time.Time, b Bounds, take func(Slot)) (next time.Time,
 		if l == nil {
 			break
 		}
-		s := l.pile.at(0)
+		s := l.pile.first()
 		if lease := x.leases[s]; lease != nil && lease.until.After(now) {
 			x.take(l, s) // the clock went back behind the lease's end
 			x.byEnd.put(lease)

@@ -15,6 +15,7 @@ type destination struct {
 	deliveries int
 	held       int
 	leased     int
+	waits      int // in piles, and never leased or settled since
 	bytes      int64
 	postponed  int64 // microseconds; MinInt64 is not
 	until      time.Time
@@ -154,9 +155,14 @@ func (x *Index) PostponedOf(message uint64, destination string) []string {
 		}
 		return list
 	}
+	if destination != "" {
+		if n, known := x.names[destination]; known && x.destinations[n].recorded {
+			list = append(list, destination)
+		}
+		return list
+	}
 	for i := range x.destinations {
-		d := &x.destinations[i]
-		if d.recorded && (destination == "" || d.name == destination) {
+		if d := &x.destinations[i]; d.recorded {
 			list = append(list, d.name)
 		}
 	}

@@ -2,8 +2,8 @@
 // lies, since when or from when it is due, and who holds a lease on it.
 //
 // A delivery costs 40 bytes: 34 in chunks without pointers, which the garbage
-// collector does not look into, 4 in the heap of its lane and 2 in the hash
-// table. Destinations, tenants, lanes and leases are kept apart and cost what
+// collector does not look into, 4 in the pile of its lane, or 5 where
+// they come in no order, and 2 in the hash table. Destinations, tenants, lanes and leases are kept apart and cost what
 // there is of them.
 //
 // A lane is the deliveries that differ in age alone: one destination, one
@@ -11,6 +11,10 @@
 // of each tenant stand in a heap by the order of claims, and so do the tenants;
 // the other lanes stand in one by when they become due. A claim so costs what it
 // returns and what its options name, however much waits.
+//
+// The deliveries of a lane are sorted by age, so that any of them is found as fast
+// as the first. What may take long, a flush or a list, is done in pieces: the caller
+// says how much at a time.
 //
 // Nothing here is safe for concurrent use.
 package index

@@ -28,8 +28,10 @@ type Index struct {
 	byEnd    leaseHeap
 	segments []Refs
 
+	ordinals ordinals // of the messages
 	messages int
 	bytes    int64
+	waits    int // deliveries in the piles whose lease has not ended
 	steps    int // taken along chains and piles to find something
 }
 
@@ -132,6 +134,7 @@ func (x *Index) add(e *Entry, first bool) Slot {
 	x.link(s)
 	if first {
 		x.messages++
+		x.ordinals.add(Ordinal(e.Message))
 		x.bytes += int64(e.Size)
 		x.tally(s, 1, false)
 	} else {
@@ -139,8 +142,7 @@ func (x *Index) add(e *Entry, first bool) Slot {
 	}
 	l := x.lanes[c.lane[i]]
 	if e.Flags&Held == 0 {
-		x.push(&l.pile, s)
-		x.place(l)
+		x.enqueue(l, s)
 	}
 	return s
 }
@@ -152,12 +154,17 @@ func (x *Index) keyOf(e *Entry) laneKey {
 }
 
 func (x *Index) update(s Slot, e *Entry) {
-	x.unqueue(s)
-	x.count(s, -1)
 	c, i := x.at(s)
 	old := c.lane[i]
 	keep := Flags(c.when[i]) & (leased | used)
-	c.when[i] = uint64(clampSince(e.Since))<<8 | uint64(e.Flags|keep)
+	when := uint64(clampSince(e.Since))<<8 | uint64(e.Flags|keep)
+	if c.when[i] == when && x.lanes[old].key == x.keyOf(e) {
+		x.Move(s, e.Home, e.Record) // its place among the others is the same
+		return
+	}
+	x.unqueue(s)
+	x.count(s, -1)
+	c.when[i] = when
 	c.id[i] = e.Message<<16 | uint64(e.Home)
 	c.offset[i], c.record[i] = e.Record.Offset, e.Record.Segment
 	c.lane[i] = x.laneFor(x.keyOf(e))
@@ -196,6 +203,7 @@ func (x *Index) Remove(s Slot) (last bool) {
 	last = !x.Has(message)
 	if last {
 		x.messages--
+		x.ordinals.remove(Ordinal(message))
 		x.bytes -= int64(size)
 	}
 	if x.table.count == 0 {

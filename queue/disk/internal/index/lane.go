@@ -84,7 +84,7 @@ func (x *Index) leaveLane(n uint32) {
 func (x *Index) wake(l *lane) int64 {
 	at := int64(math.MinInt64)
 	if !l.key.atOnce {
-		at = int64(x.since(l.pile.at(0)))
+		at = int64(x.since(l.pile.first()))
 	}
 	return max(at, x.destinations[l.key.destination].postponed)
 }
@@ -139,7 +139,7 @@ func (x *Index) rank(l *lane, s Slot) int64 {
 }
 
 func before(x *Index, a, b *lane) bool {
-	sa, sb := a.pile.at(0), b.pile.at(0)
+	sa, sb := a.pile.first(), b.pile.first()
 	if ra, rb := x.rank(a, sa), x.rank(b, sb); ra != rb {
 		return ra < rb
 	}

@@ -85,9 +85,17 @@ func (x *Index) waiting(s Slot) bool {
 func (x *Index) queue(s Slot) {
 	if x.waiting(s) {
 		l := x.laneOf(s)
-		x.push(&l.pile, s)
-		x.place(l)
+		x.enqueue(l, s)
 	}
+}
+
+func (x *Index) enqueue(l *lane, s Slot) {
+	x.push(&l.pile, s)
+	if x.flags(s)&leased == 0 {
+		x.waits++
+		x.destinations[l.key.destination].waits++
+	}
+	x.place(l)
 }
 
 func (x *Index) unqueue(s Slot) {
@@ -99,6 +107,10 @@ func (x *Index) unqueue(s Slot) {
 
 func (x *Index) take(l *lane, s Slot) {
 	x.remove(&l.pile, s)
+	if x.flags(s)&leased == 0 {
+		x.waits--
+		x.destinations[l.key.destination].waits--
+	}
 	if l.pile.n == 0 {
 		x.unplace(l)
 		return

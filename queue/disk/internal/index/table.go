@@ -157,13 +157,22 @@ func (x *Index) Slots(message uint64) []Slot {
 	}
 	var list []Slot
 	for p := range spread(message) {
-		x.chain(message, p, func(s Slot, c *chunk, i int) bool {
-			if part(message, x.lanes[c.lane[i]].key.destination) == p {
-				list = append(list, s)
-			}
-			return false
-		})
+		list = x.slotsIn(list, message, p)
 	}
+	return list
+}
+
+// slotsIn appends the deliveries of a message in one of the parts it is spread over.
+func (x *Index) slotsIn(list []Slot, message uint64, p uint32) []Slot {
+	if x.table.n == 0 {
+		return list
+	}
+	x.chain(message, p, func(s Slot, c *chunk, i int) bool {
+		if part(message, x.lanes[c.lane[i]].key.destination) == p {
+			list = append(list, s)
+		}
+		return false
+	})
 	return list
 }
 

@@ -1,0 +1,145 @@
+package index
+
+import "math"
+
+// Flushing makes deliveries due at once, some at a time: those of a message, a
+// destination, both, or all. Those due already keep their place; those with a lease
+// and those on hold are left out.
+type Flushing struct {
+	Since       int64 // from when on they are due, on the scale of Entry.Since
+	Message     uint64
+	Destination string
+
+	// Earlier reports whether a record stands in the log before the flush, which
+	// says nothing of others. If nil, all do.
+	Earlier func(Place) bool
+
+	// Count is how many deliveries there were that are neither on hold nor leased.
+	Count int
+
+	begun       bool
+	part        uint32 // of the message's
+	slots       []Slot
+	destination uint32
+	lane        *lane // where it goes on, and behind which delivery in it
+	number      uint32
+	since       uint64
+	message     uint64
+}
+
+// Flush goes on with a flush, for about so many deliveries, and reports whether
+// that was all.
+func (x *Index) Flush(f *Flushing, most int) (done bool) {
+	if f.Message != 0 {
+		return x.flushMessage(f, most)
+	}
+	if !f.begun {
+		f.begun, f.Count = true, x.waits
+		if f.Destination != "" {
+			n, known := x.names[f.Destination]
+			if !known {
+				return true
+			}
+			f.destination, f.Count = n, x.destinations[n].waits
+		}
+	}
+	for ; int(f.destination) < len(x.destinations); f.destination++ {
+		if done, most = x.flushDestination(f, most); !done || f.Destination != "" {
+			return done
+		}
+		if most--; most <= 0 {
+			f.destination++
+			return false
+		}
+	}
+	return true
+}
+
+func (x *Index) flushMessage(f *Flushing, most int) (done bool) {
+	for ; most > 0; most-- {
+		if len(f.slots) == 0 {
+			if f.part == spread(f.Message) {
+				return true
+			}
+			f.slots = x.slotsIn(f.slots, f.Message, f.part)
+			f.part++
+			continue
+		}
+		s := f.slots[0]
+		f.slots = f.slots[1:]
+		if !x.Is(s, f.Message) || x.flags(s)&(Held|leased) != 0 {
+			continue
+		}
+		if d := x.laneOf(s).key.destination; f.Destination == "" || x.destinations[d].name == f.Destination {
+			f.Count++
+			x.flushOne(f, s)
+		}
+	}
+	return false
+}
+
+// flushDestination returns how much is left of what it may do.
+func (x *Index) flushDestination(f *Flushing, most int) (done bool, left int) {
+	first := x.destinations[f.destination].lanes
+	if f.lane == nil || x.lanes[f.number] != f.lane || f.lane.key.destination != f.destination {
+		x.enterLane(f, first)
+	}
+	for ; f.lane != nil; most-- {
+		if most <= 0 {
+			return false, 0
+		}
+		s, ok := x.flushNext(f)
+		if !ok {
+			x.enterLane(f, f.lane.next)
+			continue
+		}
+		f.since, f.message = x.since(s), x.message(s)
+		next := f.lane.next
+		if x.flags(s)&leased == 0 { // whoever had the lease that ended may still settle
+			x.flushOne(f, s)
+		}
+		if x.lanes[f.number] != f.lane {
+			x.enterLane(f, next)
+		}
+	}
+	return true, most
+}
+
+func (x *Index) enterLane(f *Flushing, n uint32) {
+	f.lane, f.number = nil, n
+	if n != none {
+		f.lane = x.lanes[n]
+	}
+	f.since, f.message = uint64(max(f.Since, 0)), math.MaxUint64
+}
+
+// flushNext is the next delivery in the lane that is not due.
+func (x *Index) flushNext(f *Flushing) (Slot, bool) {
+	if f.lane.key.atOnce {
+		return 0, false
+	}
+	page, at := f.lane.pile.seek(func(o uint32) bool {
+		since := x.since(Slot(o))
+		return since < f.since || since == f.since && x.message(Slot(o)) <= f.message
+	})
+	if page == len(f.lane.pile.pages) {
+		return 0, false
+	}
+	return Slot(f.lane.pile.pages[page][at]), true
+}
+
+// flushOne makes one delivery due, unless it is or the flush says nothing of it.
+func (x *Index) flushOne(f *Flushing, s Slot) {
+	c, i := x.at(s)
+	key := x.lanes[c.lane[i]].key
+	if key.atOnce || int64(c.when[i]>>8) <= f.Since || f.Earlier != nil && !f.Earlier(Place{c.record[i], c.offset[i]}) {
+		return
+	}
+	key.atOnce = true
+	x.unqueue(s)
+	old := c.lane[i]
+	c.when[i] = uint64(clampSince(f.Since))<<8 | c.when[i]&0xff
+	c.lane[i] = x.laneFor(key)
+	x.queue(s)
+	x.leaveLane(old)
+}
