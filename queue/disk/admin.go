@@ -116,97 +116,6 @@ func (t *ticket) join(other *ticket) {
 	}
 }
 
-// Flush makes deliveries due at once.
-func (s *Spool) Flush(ctx context.Context, now time.Time, what ...queue.Selection) (int, error) {
-	if err := s.begin(ctx); err != nil {
-		return 0, err
-	}
-	defer s.end()
-	var list []record.Flush
-	s.mu.Lock()
-	for i := range what {
-		r := record.Flush{Since: now.Round(0), Destination: what[i].Destination}
-		if what[i].Message != "" {
-			number, ok := parseID(what[i].Message)
-			if !ok || !s.index.Has(number) {
-				s.mu.Unlock()
-				return 0, queue.ErrNotFound
-			}
-			r.Message = number
-		}
-		if len(r.Destination) <= maxName { // else nothing waits for it
-			list = append(list, r)
-		}
-	}
-	list = s.distinct(list)
-	s.index.At(now)
-	n := 0
-	t := &ticket{changes: true}
-	lifted := map[string]bool{}
-	for i := range list {
-		t.join(s.flush(&list[i], &n))
-		for _, name := range s.index.PostponedOf(list[i].Message, list[i].Destination) {
-			if !lifted[name] {
-				lifted[name] = true
-				t.join(s.postpone(queue.Postponement{Destination: name}))
-			}
-		}
-	}
-	err := s.pass(t)
-	return n, err
-}
-
-// distinct splits selections so that no delivery is named twice. The lock is held.
-func (s *Spool) distinct(list []record.Flush) []record.Flush {
-	if len(list) < 2 {
-		return list
-	}
-	type names struct {
-		message     uint64
-		destination string
-	}
-	var (
-		split []record.Flush
-		known = map[names]bool{}
-	)
-	add := func(r record.Flush) {
-		if n := (names{r.Message, r.Destination}); !known[n] {
-			known[n] = true
-			split = append(split, r)
-		}
-	}
-	for _, r := range list { // those that name most come first
-		if r.Message == 0 && r.Destination == "" {
-			return []record.Flush{r}
-		}
-		if r.Message == 0 {
-			add(r)
-		}
-	}
-	for _, r := range list {
-		if r.Message == 0 {
-			continue
-		}
-		for _, slot := range s.index.Slots(r.Message) {
-			name := s.index.Get(slot).Destination
-			if (r.Destination == "" || r.Destination == name) && !known[names{0, name}] {
-				add(record.Flush{Since: r.Since, Message: r.Message, Destination: name})
-			}
-		}
-	}
-	return split
-}
-
-// flush makes the ticket of one selection.
-func (s *Spool) flush(r *record.Flush, n *int) *ticket {
-	f := frame{}
-	f.Kind, f.Head = record.KindFlush, r.Append(nil)
-	return &ticket{frames: []frame{f}, apply: func(g *segment, _ []uint32) {
-		g.passing = true
-		*n += s.flushAll(r)
-	}}
-}
-
 // Postpone keeps the deliveries of destinations back. What has an owner is in
 // memory only.
 func (s *Spool) Postpone(ctx context.Context, now time.Time, list ...queue.Postponement) error {
@@ -271,12 +180,4 @@ func (s *Spool) postpone(p queue.Postponement) *ticket {
 			Name: p.Destination, Until: p.Until, Reason: p.Reason, Record: g.place(at[0]),
 		})
 	}}
-}
-
-// flushAll does what a record of a flush says.
-func (s *Spool) flushAll(r *record.Flush) int {
-	f := index.Flushing{Since: index.Micros(r.Since), Message: r.Message, Destination: r.Destination}
-	for !s.index.Flush(&f, holdMax) {
-	}
-	return f.Count
 }

@@ -10,6 +10,7 @@ import (
 type ticket struct {
 	frames  []frame
 	durable bool // to be saved before whoever wrote it goes on
+	ordered bool // to be applied after those that came before
 	changes bool // to be told to those who wait for more mail
 
 	// apply changes the index as the frames say, which begin at these offsets

@@ -59,6 +59,10 @@ func (s *Spool) lastMaintenance() error {
 // it fails, the next Open deletes.
 func (s *Spool) takeCheckpoint(ctx context.Context) error {
 	s.mu.Lock()
+	for s.flushSome() { // what is in it so far need not be read again
+		s.mu.Unlock()
+		s.mu.Lock()
+	}
 	number := s.nextCheckpoint
 	s.nextCheckpoint++
 	first := s.beginCheckpoint()

@@ -150,20 +150,19 @@ func (s *Spool) leased(slot index.Slot) *claimed {
 }
 
 // rewrite makes a ticket that replaces a delivery's record. The delivery must
-// have been acquired. When it is due changes only where it is rescheduled: a
-// Flush may come in between. The lock is held.
+// have been acquired. If it is not rescheduled, it stays due when it is, and what is
+// in line may have changed that. The lock is held.
 func (s *Spool) rewrite(slot index.Slot, d *record.Delivery, rescheduled bool) *ticket {
+	if !rescheduled {
+		s.update(slot, d)
+	}
 	f := frame{}
 	f.Kind, f.Head = record.KindDelivery, d.Append(make([]byte, 0, headRoom/2))
 	e := entryOf(d)
 	t := newTicket()
 	t.frames = append(t.frames, f)
 	t.apply = func(g *segment, at []uint32) {
-		now := s.index.Get(slot)
-		e.Home, e.Record = now.Home, g.place(at[0])
-		if !rescheduled {
-			e.AtOnce, e.Since = now.AtOnce, now.Since
-		}
+		e.Home, e.Record = s.index.Get(slot).Home, g.place(at[0])
 		s.index.Set(&e)
 		g.cost += index.DeliveryCost
 	}

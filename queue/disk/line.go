@@ -45,6 +45,7 @@ func (l *line) enqueue(t *ticket) *batch {
 		n++
 	}
 	b := l.batches[n-1]
+	t.durable = t.durable || t.ordered && b.durable
 	b.tickets = append(b.tickets, t)
 	b.bytes += size
 	b.durable = b.durable || t.durable

@@ -20,6 +20,12 @@ func (c *compaction) message(off uint32, m *record.Message) error {
 	if err := c.acquire(slots); err != nil {
 		return err
 	}
+	s.mu.Lock()
+	flushed := s.flushed
+	if len(s.flushes) > 0 {
+		flushed--
+	}
+	s.mu.Unlock()
 	var live []index.Slot
 	var list []record.Delivery
 	t := &ticket{}
@@ -57,6 +63,12 @@ func (c *compaction) message(off uint32, m *record.Message) error {
 	t.apply = func(to *segment, at []uint32) { s.moved(c.g, to, at, live, list, f.Len()) }
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if flushed != s.flushed { // since then, or still under way
+		for i, slot := range live {
+			s.update(slot, &list[i])
+			t.frames[i].Head = list[i].Append(nil)
+		}
+	}
 	c.enqueue(t)
 	return nil
 }
@@ -88,7 +100,9 @@ func (s *Spool) moved(
 		if !s.index.Is(slot, list[i].ID) {
 			continue
 		}
-		s.index.Move(slot, to.slot, to.place(at[i]))
+		e := entryOf(&list[i])
+		e.Home, e.Record = to.slot, to.place(at[i])
+		s.index.Update(slot, &e)
 		if c := s.leased(slot); c != nil {
 			c.record.Home = to.where(at[len(slots)])
 		}

@@ -210,6 +210,6 @@ func (r *replayer) flush(f *record.Located) error {
 		return err
 	}
 	r.g.passing = true
-	r.s.flushAll(&d)
+	r.s.flushAll(&d, r.g.where(uint32(f.From)))
 	return nil
 }

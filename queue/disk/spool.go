@@ -102,6 +102,8 @@ type Spool struct {
 	awaited        bool          // somebody waits for that
 	deadContents   []uint64      // files to delete once the log is saved
 	entering       int           // messages on their way in, for MaxMessages
+	flushes        []*flush      // in line, or not in the index as a whole, in the order of the log
+	flushed        uint64        // how many there were
 	passing        int           // calls of Flush and Postpone that are being written
 
 	buffer           []byte

@@ -34,13 +34,13 @@ func (x *Index) Flush(f *Flushing, most int) (done bool) {
 		return x.flushMessage(f, most)
 	}
 	if !f.begun {
-		f.begun, f.Count = true, x.waits
-		if f.Destination != "" {
-			n, known := x.names[f.Destination]
-			if !known {
-				return true
-			}
+		f.begun = true
+		if f.Destination == "" {
+			f.Count = x.waits
+		} else if n, known := x.names[f.Destination]; known {
 			f.destination, f.Count = n, x.destinations[n].waits
+		} else {
+			return true
 		}
 	}
 	for ; int(f.destination) < len(x.destinations); f.destination++ {

@@ -110,7 +110,7 @@ func (x *Index) Bytes() int64 { return x.bytes }
 // Set adds a delivery, or replaces what is known of it. A lease stays.
 func (x *Index) Set(e *Entry) Slot {
 	if s, known := x.Find(e.Message, e.Destination); known {
-		x.update(s, e)
+		x.Update(s, e)
 		return s
 	}
 	return x.add(e, !x.Has(e.Message))
@@ -153,7 +153,8 @@ func (x *Index) keyOf(e *Entry) laneKey {
 	return laneKey{x.destinationFor(e.Destination), x.tenantFor(e.Tenant), int8(e.Priority), e.AtOnce}
 }
 
-func (x *Index) update(s Slot, e *Entry) {
+// Update replaces what is known of a delivery. A lease stays.
+func (x *Index) Update(s Slot, e *Entry) {
 	c, i := x.at(s)
 	old := c.lane[i]
 	keep := Flags(c.when[i]) & (leased | used)
