@@ -27,6 +27,9 @@ type ClaimOptions struct {
 	// all. Except leaves these out, whatever Destinations says.
 	Destinations, Except []string
 
+	// ExceptTenants leaves out the mail of these tenants.
+	ExceptTenants []string
+
 	// PerDestination and PerTenant are how many deliveries of one destination
 	// and of one tenant to return at most; zero is no bound. They are what
 	// fairness is made of: who may take so much in a round leaves the rest to

@@ -82,8 +82,8 @@
 // A shared queue may also leave out what another caller has in hand, and stop
 // short of Max; it exceeds no bound.
 //
-// C5. Claim returns only deliveries to Destinations, where there are any, and
-// none to Except.
+// C5. Claim returns only deliveries to Destinations, where there are any, none to
+// Except, and none of ExceptTenants.
 //
 // C6. Claim does not wait for anything to become due, and not for other callers
 // to settle.

@@ -90,6 +90,7 @@ func (s *Spool) pick(now time.Time, want queue.ClaimOptions) ([]pick, time.Time,
 	var picks []pick
 	next, _ := s.index.Claim(now, index.Bounds{
 		Max: want.Max, Destinations: want.Destinations, Except: want.Except,
+		ExceptTenants:  want.ExceptTenants,
 		PerDestination: want.PerDestination, PerTenant: want.PerTenant, Owner: want.Owner,
 	}, func(slot index.Slot) {
 		e := s.index.Get(slot)

@@ -60,6 +60,7 @@ type round struct {
 	found   queue.Claimed
 	more    bool // something due was left out because of a bound
 	except  map[string]bool
+	tenants map[string]bool // left out
 	perDest map[*destination]int
 	perUser map[string]int
 
@@ -79,6 +80,10 @@ func newRound(q *Queue, now time.Time, want queue.ClaimOptions) *round {
 	r.except = make(map[string]bool, len(want.Except))
 	for _, name := range want.Except {
 		r.except[name] = true
+	}
+	r.tenants = make(map[string]bool, len(want.ExceptTenants))
+	for _, name := range want.ExceptTenants {
+		r.tenants[name] = true
 	}
 	r.named.before = firstBefore
 	for _, name := range want.Destinations {
@@ -124,6 +129,9 @@ func (r *round) pick() *delivery {
 		case d.wake().After(r.now): // the clock went back
 			r.take(dest, d)
 			r.q.place(d)
+		case r.tenants[user]:
+			r.take(dest, d)
+			r.skipped = append(r.skipped, d)
 		case full(r.perDest[dest], r.want.PerDestination):
 			r.more = true
 			r.putAside(dest)

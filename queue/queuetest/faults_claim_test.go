@@ -57,6 +57,9 @@ func faultsOfClaim() []fault {
 		{"Destinations is not looked at", []string{"A1", "A2", "A6", "A7", "A8", "C5", "C8", "L3", "S8"},
 			asking(func(_ *time.Time, want *queue.ClaimOptions) { want.Destinations = nil })},
 		{"Except is not looked at", []string{"C5"}, asking(func(_ *time.Time, want *queue.ClaimOptions) { want.Except = nil })},
+		{"ExceptTenants is not looked at", []string{"C5"}, asking(func(_ *time.Time, want *queue.ClaimOptions) {
+			want.ExceptTenants = nil
+		})},
 		{"leases last an hour", []string{"C8", "L1", "L2", "L3", "L4", "L6", "W3"}, asking(func(_ *time.Time, want *queue.ClaimOptions) {
 			want.Lease = time.Hour
 		})},

@@ -102,7 +102,7 @@ func faultsOfPut() []fault {
 				return putAgain(q, ctx, now, m)
 			}
 		}},
-		{"all tenants share their keys", []string{"A2", "P3", "P6", "C4", "S8"}, putting(func(m *queue.Message) { m.Tenant = "" })},
+		{"all tenants share their keys", []string{"A2", "C4", "C5", "P3", "P6", "S8"}, putting(func(m *queue.Message) { m.Tenant = "" })},
 		{"the duplicate's id is not told", []string{"P6", "W2"}, afterPut(
 			func(m *queue.Message, id string, err error) (string, error) {
 				if err != nil {

@@ -37,7 +37,7 @@ const (
 		"tenant: it goes through what is due in order, leaves out what would exceed a bound, and takes the " +
 		"rest. A shared queue may also leave out what another caller has in hand, and stop short of Max; it " +
 		"exceeds no bound."
-	ruleC5 = "C5. Claim returns only deliveries to Destinations, where there are any, and none to Except."
+	ruleC5 = "C5. Claim returns only deliveries to Destinations, where there are any, none to Except, and none of ExceptTenants."
 	ruleC6 = "C6. Claim does not wait for anything to become due, and not for other callers to settle."
 	ruleC7 = "C7. A delivery whose record cannot be read keeps no other back: it is returned as Unreadable, " +
 		"leased, beside those that can."

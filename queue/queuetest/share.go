@@ -16,6 +16,7 @@ func shareChecks() []check {
 		{ruleC4, "all bounds at once", 0, allBounds},
 		{ruleC5, "only the destinations asked for", 0, onlyDestinations},
 		{ruleC5, "not the destinations excepted", 0, exceptDestinations},
+		{ruleC5, "not the tenants excepted", 0, exceptTenants},
 	}
 }
 
@@ -25,6 +26,7 @@ func nextChecks() []check {
 		{ruleC8, "an empty queue answers zero", 0, nextOfNothing},
 		{ruleC8, "there is more where a bound left something out", 0, nextOfMore},
 		{ruleC8, "not later than anything becomes due", 0, nextOfWaiting},
+		{ruleC8, "not for what the tenants excepted have", 0, nextOfExcepted},
 		{ruleC8, "not later than a lease ends", 0, nextOfLeases},
 		{ruleC8, "not later than a postponement ends", needPostpone, nextOfPostponed},
 	}
@@ -145,6 +147,25 @@ func exceptDestinations(r *run) {
 	}
 }
 
+func exceptTenants(r *run) {
+	for i := range 9 {
+		m := r.message(fmt.Sprintf("a@d%d.example", i%2))
+		m.Tenant = fmt.Sprintf("t%d", i%3)
+		r.put(m)
+	}
+	except := []string{"t0", "none"}
+	one := queue.ClaimOptions{Destinations: []string{"d0.example"}, ExceptTenants: except}
+	if n := of(r.claim(one).Deliveries, tenantOf); n["t1"] != 1 || n["t2"] != 2 || len(n) != 2 {
+		r.Errorf("Claim of d0 except t0 returned %v, want one of t1 and two of t2", n)
+	}
+	if n := of(r.claim(queue.ClaimOptions{ExceptTenants: except}).Deliveries, tenantOf); n["t1"] != 2 || n["t2"] != 1 || len(n) != 2 {
+		r.Errorf("Claim except t0 returned %v, want two of t1 and one of t2", n)
+	}
+	if n := of(r.due(), tenantOf); n["t0"] != 3 || len(n) != 1 {
+		r.Errorf("Claim of the rest returned %v, want 3 of t0", n)
+	}
+}
+
 // wantNext claims and wants to be told to come again after now and by a time.
 func (r *run) wantNext(want queue.ClaimOptions, by time.Time) {
 	r.Helper()
@@ -179,6 +200,19 @@ func nextOfMore(r *run) {
 			r.Errorf("Next after a claim of %+v is %v, want no time after %v: there is more", want, next, r.now)
 		}
 	}
+}
+
+func nextOfExcepted(r *run) {
+	for i := range 2 {
+		m := r.message("a@d0.example")
+		m.Tenant = fmt.Sprintf("t%d", i)
+		if i == 1 {
+			m.NotBefore = r.now.Add(time.Hour)
+		}
+		r.put(m)
+	}
+	r.wantNext(queue.ClaimOptions{ExceptTenants: []string{"t0"}}, r.now.Add(time.Hour))
+	r.wantNext(queue.ClaimOptions{ExceptTenants: []string{"t0"}, Destinations: []string{"d0.example"}}, r.now.Add(time.Hour))
 }
 
 func nextOfWaiting(r *run) {

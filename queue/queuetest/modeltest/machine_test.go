@@ -119,7 +119,7 @@ func options(t *rapid.T) queue.ClaimOptions {
 		Lease: seconds(1, 120).Draw(t, "lease"),
 		Owner: owner().Draw(t, "owner"),
 	}
-	switch rapid.IntRange(0, 5).Draw(t, "options") {
+	switch rapid.IntRange(0, 6).Draw(t, "options") {
 	case 0:
 		want.Destinations = some.Draw(t, "destinations")
 	case 1:
@@ -129,6 +129,9 @@ func options(t *rapid.T) queue.ClaimOptions {
 	case 3:
 		want.PerTenant = rapid.IntRange(1, 3).Draw(t, "per tenant")
 	case 4:
+		want.ExceptTenants = []string{rapid.SampledFrom([]string{"", "t", "none"}).Draw(t, "except tenant")}
+		want.Except = some.Draw(t, "except")
+	case 5:
 		want.Destinations, want.Except = some.Draw(t, "destinations"), some.Draw(t, "except")
 		want.PerDestination, want.PerTenant = rapid.IntRange(1, 3).Draw(t, "per destination"), rapid.IntRange(1, 3).Draw(t, "per tenant")
 	}

@@ -115,7 +115,8 @@ func (m *model) claim(want queue.ClaimOptions) (taken []*delivery, more bool, ne
 	var due []*delivery
 	for _, d := range m.all() {
 		named := len(want.Destinations) == 0 || slices.Contains(want.Destinations, d.destination)
-		if !named || slices.Contains(want.Except, d.destination) || d.message.held {
+		if !named || slices.Contains(want.Except, d.destination) || d.message.held ||
+			slices.Contains(want.ExceptTenants, d.message.Tenant) {
 			continue
 		}
 		if from := m.from(d, want.Owner); !from.After(m.now) {

@@ -9,6 +9,7 @@ import (
 type Bounds struct {
 	Max                       int
 	Destinations, Except      []string
+	ExceptTenants             []string
 	PerDestination, PerTenant int
 	Owner                     string
 }
@@ -71,6 +72,7 @@ type claim struct {
 	only          map[uint32]bool // destinations; nil is all
 	lanes         []*lane         // a heap of their lanes with something due
 	except        map[uint32]bool
+	exceptTenants map[uint32]bool
 	byDestination map[uint32]int // nil where there is no bound
 	byTenant      map[uint32]int
 	aside         []*lane
@@ -93,6 +95,7 @@ func (x *Index) begin(now time.Time, b Bounds) *claim {
 		c.byTenant = map[uint32]int{}
 	}
 	c.except = x.numbers(b.Except)
+	c.exceptTenants = numbersOf(x.tenants, b.ExceptTenants)
 	if c.only = x.numbers(b.Destinations); c.only == nil {
 		return c
 	}
@@ -106,7 +109,7 @@ func (x *Index) begin(now time.Time, b Bounds) *claim {
 		}
 		for n := x.destinations[d].lanes; n != none; n = x.lanes[n].next {
 			x.steps++
-			if l := x.lanes[n]; c.isDue(l) {
+			if l := x.lanes[n]; c.isDue(l) && !c.exceptTenants[l.key.tenant] {
 				c.lanes = append(c.lanes, l)
 			}
 		}
@@ -119,14 +122,16 @@ func (x *Index) begin(now time.Time, b Bounds) *claim {
 
 // numbers are those of the destinations that are known, nil where there is no
 // name.
-func (x *Index) numbers(names []string) map[uint32]bool {
+func (x *Index) numbers(names []string) map[uint32]bool { return numbersOf(x.names, names) }
+
+func numbersOf(known map[string]uint32, names []string) map[uint32]bool {
 	if len(names) == 0 {
 		return nil
 	}
 	set := make(map[uint32]bool, len(names))
 	for _, name := range names {
-		if d, known := x.names[name]; known {
-			set[d] = true
+		if n, ok := known[name]; ok {
+			set[n] = true
 		}
 	}
 	return set
@@ -145,6 +150,8 @@ func (c *claim) best() *lane {
 	}
 	for l := c.first(); l != nil; l = c.first() {
 		switch {
+		case c.exceptTenants[l.key.tenant]:
+			c.tenantsAside = append(c.tenantsAside, tenantAside{l.due, l.due.setAside(x, l)})
 		case c.except[l.key.destination]:
 			c.setAside(l)
 		case x.wake(l) > x.now:
@@ -250,7 +257,7 @@ func (c *claim) next() (time.Time, bool) {
 	if c.only != nil {
 		for d := range c.only {
 			for n := x.destinations[d].lanes; n != none; n = x.lanes[n].next {
-				if l := x.lanes[n]; l.pile.n > 0 {
+				if l := x.lanes[n]; l.pile.n > 0 && !c.exceptTenants[l.key.tenant] {
 					wake, found = min(wake, x.wake(l)), true
 				}
 			}
