@@ -1,0 +1,315 @@
+package sched
+
+import "time"
+
+// Claim is what to claim from the queue.
+type Claim struct {
+	Max, PerDestination, PerTenant int
+
+	// Destinations are all that is wanted, if there are any, whether or not this
+	// agent has parked them. Others says the same of all destinations. Else what is
+	// parked is passed over.
+	Destinations []string
+	Others       bool
+
+	// Except are destinations to be left out, and ExceptTenants tenants.
+	Except, ExceptTenants []string
+}
+
+const (
+	// claimMost is how many deliveries one claim asks for at most, and of one
+	// destination; tenantMost, of one tenant.
+	claimMost  = 128
+	tenantMost = 64
+
+	// refillMost is how many destinations a claim for one site names.
+	refillMost = 16
+
+	// memoryShare is how much of what is left of the memory a tenant may hold.
+	memoryShare = 4
+
+	// gatherMore is how long the claims wait for more to come, where there is plenty
+	// to do meanwhile: a claim of many costs little more than a claim of one.
+	gatherMore = time.Millisecond
+
+	// emptyPause is the pause after a claim that found nothing of what is there.
+	emptyPause = 100 * time.Millisecond
+)
+
+type claimKind uint8
+
+const (
+	noClaim claimKind = iota
+	general           // everything but what is parked
+	others            // what is parked for the sake of other tenants
+	refill            // for one site
+)
+
+// due is when a claim is due; never where nothing but an event brings one about.
+type due struct {
+	at    time.Time
+	never bool
+}
+
+func (d *due) sooner(at time.Time) {
+	if d.never || at.Before(d.at) {
+		d.at, d.never = at, false
+	}
+}
+
+// claims are what was claimed when, and what is to be.
+type claims struct {
+	under    claimKind // way
+	site     *site     // refill
+	names    []string
+	general  due
+	others   due
+	meantime [2]due    // what came up for either while the claim was under way
+	hiding   bool      // a general claim has left out what only others' claims find
+	refilled bool      // the last claim was one
+	before   time.Time // no claim before
+	trimmed  time.Time // the memory is not trimmed before
+	refills  [classes][]*site
+}
+
+// again says that there may be something to claim.
+func (c *claims) again(now time.Time) { c.expect(now, now) }
+
+// expect says that something will be due.
+func (c *claims) expect(now, at time.Time) {
+	if at.IsZero() || at.Before(now) {
+		at = now
+	}
+	c.general.sooner(at)
+	c.others.sooner(at)
+	for i := range c.meantime {
+		c.meantime[i].sooner(at)
+	}
+}
+
+// MailCame says that somebody has changed the queue.
+func (s *Scheduler) MailCame(now time.Time) { s.claims.again(now) }
+
+// crowded reports whether the memory is full.
+func (s *Scheduler) crowded() bool { return s.held > s.settings.Ahead-claimMost }
+
+// claimAt is when the next claim is due.
+func (s *Scheduler) claimAt(now time.Time) (at time.Time, ok bool) {
+	c := &s.claims
+	switch {
+	case c.under != noClaim || s.drained || s.stopped || s.troubled() && !s.mayProbeByClaim():
+		return at, false
+	case s.crowded():
+		return c.trimmed, true
+	}
+	d := c.general
+	if c.hiding && !c.others.never {
+		d.sooner(c.others.at)
+	}
+	if s.refillDue(now) {
+		d.sooner(now)
+	}
+	if d.never {
+		return at, false
+	}
+	if d.at.Before(c.before) {
+		d.at = c.before
+	}
+	if s.troubled() && d.at.Before(s.trouble.at) {
+		d.at = s.trouble.at
+	}
+	return d.at, true
+}
+
+// claim is the claim to be made now.
+func (s *Scheduler) claim(now time.Time) (want Claim, ok bool) {
+	c := &s.claims
+	if at, any := s.claimAt(now); !any || at.After(now) || s.crowded() {
+		return want, false
+	}
+	want = Claim{Max: claimMost, PerDestination: claimMost, PerTenant: tenantMost}
+	if s.troubled() {
+		want.Max = 1
+	} else if !c.refilled || c.general.never || c.general.at.After(now) {
+		if t := s.nextRefill(now); t != nil {
+			c.refilled = true
+			return s.refillClaim(t, want), true
+		}
+	}
+	c.refilled = false
+	switch {
+	case !c.general.never && !c.general.at.After(now):
+		c.under, c.meantime[0] = general, due{never: true}
+		s.leaveOut(&want)
+	case c.hiding && !c.others.never && !c.others.at.After(now):
+		c.under, c.meantime[1], want.Others = others, due{never: true}, true
+		s.leaveOutCrowding(&want)
+	default:
+		return want, false
+	}
+	return want, true
+}
+
+// leaveOut names what a general claim is to leave out.
+func (s *Scheduler) leaveOut(want *Claim) {
+	for _, p := range s.placeList {
+		if p.site != nil && p.site.full() {
+			p.site.skipped = true
+			want.Except = append(want.Except, p.name)
+		}
+	}
+	left := s.settings.Ahead - s.held
+	for _, u := range s.tenantList {
+		if u.held >= memoryShare*left {
+			want.ExceptTenants = append(want.ExceptTenants, u.name)
+		}
+	}
+	if s.claims.hiding = len(want.Except) > 0 || s.parked > 0; s.claims.hiding {
+		s.claims.others.sooner(s.claims.general.at)
+	}
+}
+
+// leaveOutCrowding names the tenants whose mail is not to be looked for behind what
+// is hidden: those that have enough, or for whose mail something is hidden.
+func (s *Scheduler) leaveOutCrowding(want *Claim) {
+	for _, p := range s.placeList {
+		if p.site == nil || !p.site.full() {
+			continue
+		}
+		for _, l := range p.site.turn.list {
+			l.tenant.crowds = l.tenant.crowds || l.held > 1
+		}
+	}
+	for _, u := range s.tenantList {
+		if u.crowds || u.turned > 0 || u.held >= minAhead {
+			want.ExceptTenants = append(want.ExceptTenants, u.name)
+		}
+		u.crowds = false
+	}
+}
+
+// refillDue reports whether a site is to be given mail.
+func (s *Scheduler) refillDue(now time.Time) bool {
+	if s.troubled() {
+		return false
+	}
+	c := &s.claims
+	return len(c.refills[quick]) > 0 || len(c.refills[slow]) > 0 && s.heldSlow < s.slowAhead()
+}
+
+// nextRefill is the site that is to be given mail now.
+func (s *Scheduler) nextRefill(now time.Time) *site {
+	for _, k := range [...]class{quick, slow} {
+		if k == slow && s.heldSlow >= s.slowAhead() {
+			return nil
+		}
+		for line := &s.claims.refills[k]; len(*line) > 0; {
+			t := (*line)[0]
+			(*line)[0] = nil
+			*line = (*line)[1:]
+			t.refill = false
+			if t.parked > 0 && !t.full() && !t.closed(now) {
+				return t
+			}
+			s.wantRefill(now, t)
+		}
+	}
+	return nil
+}
+
+// refillClaim is a claim for one site.
+func (s *Scheduler) refillClaim(t *site, want Claim) Claim {
+	c := &s.claims
+	c.under, c.site, c.names = refill, t, c.names[:0]
+	t.refill = true
+	for i := 0; i < len(t.keptList) && len(c.names) < refillMost; i++ {
+		if k := t.keptList[i]; k.parked {
+			c.names = append(c.names, k.destination)
+		}
+	}
+	want.Destinations = append([]string(nil), c.names...)
+	want.Max = min(want.Max, max(t.ahead()-t.held, 1))
+	want.PerTenant = max(want.Max/max(len(t.turned), 1), 1)
+	return want
+}
+
+// answered notes what a claim has found.
+func (s *Scheduler) answered(now time.Time, n int, more bool, next time.Time) {
+	c := &s.claims
+	kind := c.under
+	c.under = noClaim
+	found := due{at: next, never: next.IsZero()}
+	switch {
+	case more && n == 0:
+		found = due{at: now.Add(emptyPause)}
+	case more:
+		found = due{at: now}
+	}
+	switch kind {
+	case general:
+		c.general = found
+		if !c.meantime[0].never {
+			c.general.sooner(c.meantime[0].at)
+		}
+		if !more && n > 0 && n < claimMost/4 && s.loaded() {
+			c.before = now.Add(gatherMore)
+		}
+	case others:
+		c.others = found
+		if !c.meantime[1].never {
+			c.others.sooner(c.meantime[1].at)
+		}
+	case refill:
+		s.refilled(now, c.site, n > 0 && more)
+	}
+}
+
+// refilled notes that a site was given mail. Where nothing more is due of the
+// destinations that were named they are parked no longer; else others are named the
+// next time.
+func (s *Scheduler) refilled(now time.Time, t *site, more bool) {
+	c := &s.claims
+	c.site, t.refill = nil, false
+	for _, name := range c.names {
+		k := t.kept[name]
+		switch {
+		case k == nil || !k.parked:
+		case more:
+			last := len(t.keptList) - 1
+			moved := t.keptList[last]
+			t.keptList[k.at], moved.at = moved, k.at
+			t.keptList[last], k.at = k, last
+		default:
+			s.unpark(t, k)
+		}
+	}
+	s.wantRefill(now, t)
+}
+
+// unpark lifts what this agent alone keeps back.
+func (s *Scheduler) unpark(t *site, k *kept) {
+	if k.paused || k.each {
+		k.parked = false
+		t.parked--
+		s.parked--
+		s.lift = append(s.lift, Lift{Destination: k.destination, Parked: true})
+		return
+	}
+	s.liftOne(t, k)
+}
+
+// loaded reports whether there is plenty to do.
+func (s *Scheduler) loaded() bool { return s.held > 2*s.inFlight && s.held > claimMost/4 }
+
+// ClaimFailed says that the queue could not be claimed from.
+func (s *Scheduler) ClaimFailed(now time.Time) {
+	c := &s.claims
+	if t := c.site; c.under == refill && t != nil {
+		c.site, t.refill = nil, false
+		s.wantRefill(now, t)
+	}
+	c.under = noClaim
+	c.again(now)
+	s.Troubled(now, QueueFails)
+	s.trouble.failed(now)
+}

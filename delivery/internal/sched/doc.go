@@ -1,0 +1,109 @@
+// Package sched decides what an agent does when: what it claims from its queue,
+// which deliveries begin, and which go back to wait there.
+//
+// It is a state machine. What happens is told to a [Scheduler] by its methods, each
+// with the time: deliveries were claimed ([Scheduler.Claimed]), a route was found
+// ([Scheduler.Routed]), an attempt taught something ([Scheduler.Learned]) and ended
+// ([Scheduler.Ended]), a delivery was settled ([Scheduler.Settled]). What is to be
+// done about it is a value, an [Output], that [Scheduler.Decide] fills in. There is
+// no clock in here, no goroutine, no lock and nothing random: the same calls give
+// the same outputs.
+//
+// A delivery is a number to it, with a message, a destination, a tenant and a
+// priority. A site is a name for the hosts that a route leads to.
+//
+// # Numbers
+//
+// N1. Every delivery that was claimed comes to exactly one end: it begins in one
+// attempt that ends, or it goes back, or the caller says that it is gone.
+//
+// N2. It counts as held from the claim until it is settled. No more are held than
+// Settings.Ahead, but for those of one claim.
+//
+// # Limits
+//
+// L1. No more attempts are in flight than Settings.Connections, and than
+// Settings.PerSite at one site.
+//
+// L2. No more are in flight at a site than its window: it begins at 2, grows with
+// what the site takes, and halves when the site says "later" to a message or hangs
+// up.
+//
+// L3. Attempts at a site begin no closer together than Settings.Rate allows, nor
+// than the site's pace, which it has after ten attempts in a row that nothing came
+// of.
+//
+// L4. A site of which no host could be asked is left alone for as long as the
+// lesson says, a site that refuses the login for five minutes. Then one attempt is
+// made.
+//
+// L5. Nothing else holds an attempt back: while there is room, no site waits that
+// has mail and may be tried.
+//
+// L6. A quarter of the connections is kept for sites that are quick: whose last
+// attempt took less than five seconds, and of whose attempts in flight one began or
+// ended not longer ago than that. The others share the rest in turn. Beyond that a
+// site of which nothing is known is given a trial, the newest first, the more rarely
+// the more trials are in flight, and up to half of what is kept.
+//
+// # Turns
+//
+// T1. The next attempt is the tenant's that has the fewest in flight, and of several
+// the one's that was served longest ago.
+//
+// T2. It is made at the site that the tenant's mail has waited for longest since the
+// tenant was served there, where each step of priority counts as PriorityStep of
+// waiting.
+//
+// T3. At a site the tenant comes first that has the fewest in flight there, and of
+// several the one that was served there longest ago; so if the tenant whose turn it
+// is is not that one, it lends its turn.
+//
+// T4. From T1 to T3: where N tenants have mail for sites that may be tried, a tenant
+// with nothing in flight begins after at most 2N others have, however much they
+// have.
+//
+// T5. What a tenant has for a site begins in the order in which it became due,
+// where each step of priority counts as PriorityStep more.
+//
+// # Memory
+//
+// M1. A site holds what it can do in half a second, and sixteen deliveries at least.
+// The destinations of one that holds half of that are left out of claims. What is
+// claimed nevertheless goes back, and its destination is parked: the agent alone
+// leaves it in the queue, until the site has room again.
+//
+// M2. A site with room is given mail of its parked destinations by a claim of its
+// own.
+//
+// M3. A tenant that holds four times what is left of the memory is left out of
+// claims, and so none can take it all.
+//
+// M4. What M1 hides of a tenant's mail is not hidden of others': claims without
+// those tenants pass over what is parked.
+//
+// M5. Sites that are not quick hold three quarters of the memory at most. Beyond that
+// the site of which nothing is known and that has waited longest makes way for a new
+// one. A site where nothing has ended for two seconds gives back most of what waits
+// there when the memory is wanted.
+//
+// # Back-off
+//
+// B1. What is held for a site that is left alone goes back, and its destination is
+// paused: all agents leave it in the queue, until the site is to be tried. Where the
+// route may differ by sender each delivery waits by itself.
+//
+// B2. When a host of the site takes or refuses something, when the settings change or
+// somebody flushes, all of that is lifted.
+//
+// B3. A destination without a route is left alone in the same way.
+//
+// # Trouble
+//
+// O1. In trouble of our own nothing begins and no route is asked for but a probe, a
+// second after the trouble began, and then after twice the time up to five seconds.
+//
+// O2. What met the trouble stays as it was. It is not given back.
+//
+// O3. The first probe that works ends the trouble, and mail goes on at once.
+package sched

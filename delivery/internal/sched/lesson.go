@@ -1,0 +1,190 @@
+package sched
+
+import "time"
+
+// Kind is what an attempt tells of the site it was made at, from the least to the
+// one that outweighs the others.
+type Kind uint8
+
+// The kinds of lesson.
+const (
+	Nothing      Kind = iota // it was about the message, or about us
+	Ours                     // our own trouble kept the attempt from being made
+	Remembered               // every host had failed a moment ago and none was asked
+	Unreachable              // no host could be asked
+	LoginRefused             // the hosts do not take our login
+	Later                    // recipients or the message were deferred
+	Busy                     // a host takes no mail just now
+	Works                    // a host took or refused something
+)
+
+// Lesson is what an attempt has taught.
+type Lesson struct {
+	Kind  Kind
+	Began time.Time
+
+	// Wait is for how long to leave the site alone, by the schedule, where
+	// Unreachable, or until its hosts are no longer remembered for a failure.
+	Wait time.Duration
+
+	// Said is what was said, to be handed back with what goes back for it.
+	Said string
+
+	// Cause is what the trouble is, where Ours.
+	Cause Cause
+}
+
+// Notice is what the operator is to be told of a site.
+type Notice uint8
+
+// The notices.
+const (
+	NoNotice  Notice = iota
+	LoginOut         // the login was refused for the first time; Until says how long for
+	LoginBack        // a site that refused the login works again
+)
+
+// Failures is how often in a row no host of a shipment's site could be asked.
+func (s *Scheduler) Failures(n Ship) int {
+	if sh := s.ships[n]; sh != nil {
+		return sh.site.failures
+	}
+	return 0
+}
+
+// Window is how many attempts may be in flight at a shipment's site.
+func (s *Scheduler) Window(n Ship) int {
+	if sh := s.ships[n]; sh != nil {
+		return sh.site.limit()
+	}
+	return 1
+}
+
+// Until is until when a shipment's site is left alone.
+func (s *Scheduler) Until(n Ship) time.Time {
+	if sh := s.ships[n]; sh != nil {
+		return sh.site.until
+	}
+	return time.Time{}
+}
+
+// Learned notes what an attempt has taught of its site. A shipment may be offered
+// in several attempts, one after the other.
+func (s *Scheduler) Learned(now time.Time, n Ship, l Lesson) Notice {
+	sh := s.ships[n]
+	if sh == nil {
+		return NoNotice
+	}
+	t := sh.site
+	if l.Kind == Ours {
+		sh.unsent = true
+		s.Troubled(now, l.Cause)
+		return NoNotice
+	}
+	s.provenBy(now, n, l.Kind)
+	t.progress = now
+	switch l.Kind {
+	case Works:
+		t.timed(now.Sub(l.Began))
+		t.grow(s.settings.PerSite)
+		s.revive(now, t)
+	case Later:
+		t.timed(now.Sub(l.Began))
+		s.revive(now, t) // it answers
+		t.deferred(rcptPace)
+		if t.deferrals >= manyDeferrals {
+			t.shrink(l.Began, now)
+		}
+	case Busy:
+		t.timed(now.Sub(l.Began))
+		s.revive(now, t)
+		t.shrink(l.Began, now)
+		t.deferred(slowPace)
+	case Unreachable:
+		t.tried(now.Sub(l.Began))
+		t.said = l.Said
+		if t.fail(l.Began, now, l.Wait) {
+			s.leaveAlone(now, t)
+		}
+	case Remembered:
+		if !t.closed(now) {
+			t.until = now.Add(l.Wait)
+		}
+		s.leaveAlone(now, t)
+	case LoginRefused:
+		t.said = l.Said
+		t.until = now.Add(refusedFor)
+	}
+	if t.pace > 0 && t.waiting > fewAhead {
+		for _, m := range s.empty(now, t) { // it would wait here for long
+			s.parkAt(now, t, m)
+		}
+	}
+	return s.notice(now, t, l.Kind)
+}
+
+// notice is what the operator is told: once that a login was refused, and once that
+// the site works again.
+func (s *Scheduler) notice(now time.Time, t *site, k Kind) Notice {
+	switch {
+	case k == LoginRefused:
+		told := t.refused
+		t.refused = true
+		s.leaveAlone(now, t)
+		if told {
+			return NoNotice
+		}
+		return LoginOut
+	case k > LoginRefused && t.refused:
+		t.refused = false
+		return LoginBack
+	default:
+		return NoNotice
+	}
+}
+
+// revive notes that a host of the site works. What was kept back for it is to be
+// claimed now.
+func (s *Scheduler) revive(now time.Time, t *site) {
+	t.alive = now
+	if t.failures == 0 && !t.refused && !t.closed(now) {
+		return
+	}
+	t.failures, t.until = 0, time.Time{}
+	t.threshold = float64(s.settings.PerSite)
+	s.liftAll(now, t)
+}
+
+// leaveAlone gives back what waits at a site that is left alone.
+func (s *Scheduler) leaveAlone(now time.Time, t *site) {
+	for _, m := range s.empty(now, t) {
+		s.keepAt(now, t, m)
+	}
+}
+
+// absolve lets a site be tried at once.
+func (s *Scheduler) absolve(now time.Time, t *site) {
+	t.failures, t.until, t.deferrals, t.pace, t.paced = 0, time.Time{}, 0, 0, time.Time{}
+	t.threshold = float64(s.settings.PerSite)
+	s.liftAll(now, t)
+	s.touch(now, t)
+}
+
+// Flush forgets what is known against the site of a name, and against all that keep
+// mail of a destination back.
+func (s *Scheduler) Flush(now time.Time, name, destination string) {
+	for t := s.known.head; t != nil; t = t.next {
+		if t.key == name || t.key == noRouteKey(destination) || t.kept[destination] != nil {
+			s.absolve(now, t)
+		}
+	}
+	s.claims.again(now)
+}
+
+// FlushAll forgets what is known against all sites.
+func (s *Scheduler) FlushAll(now time.Time) {
+	for t := s.known.head; t != nil; t = t.next {
+		s.absolve(now, t)
+	}
+	s.claims.again(now)
+}

@@ -1,0 +1,386 @@
+package sched
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// step is one step of a story: what happens, and to whom.
+type step struct {
+	what int
+	arg  uint64
+}
+
+func (p step) pick(n int) int { return int(p.arg % uint64(n)) }
+func (p step) more(i int) int { return int(p.arg >> (8 * i) & 0xff) }
+
+// The things that happen, as often as they are named.
+var happenings = []struct {
+	name  string
+	often int
+	do    func(w *world, p step)
+}{
+	{"mail comes", 10, (*world).mailComes},
+	{"a claim is answered", 12, func(w *world, _ step) {
+		if w.claim != nil {
+			w.answer()
+		}
+	}},
+	{"a claim fails", 1, func(w *world, p step) {
+		if w.claim != nil && p.pick(4) == 0 {
+			w.claim = nil
+			w.s.ClaimFailed(w.now)
+		}
+	}},
+	{"a route is found", 24, (*world).routeComes},
+	{"an attempt ends", 24, (*world).attemptEnds},
+	{"something is settled", 24, (*world).settled},
+	{"time passes", 12, func(w *world, p step) {
+		w.now = w.now.Add(time.Duration(1+p.more(0)) * time.Millisecond << (p.more(1) % 10))
+	}},
+	{"time passes until the scheduler wants to wake", 6, func(w *world, _ step) {
+		if w.out.Wake.After(w.now) {
+			w.now = w.out.Wake
+		}
+	}},
+	{"the settings change", 1, (*world).configure},
+	{"somebody flushes", 1, (*world).flush},
+	{"a destination moves", 1, func(w *world, p step) {
+		w.moved[destination(p.more(1))] = fmt.Sprint("s", string(rune('a'+p.more(2)%4)))
+	}},
+	{"the queue stores nothing, or does again", 1, func(w *world, p step) {
+		if p.pick(4) == 0 {
+			w.s.Troubled(w.now, StoreFails)
+		} else {
+			w.s.Recovered(w.now, StoreFails)
+		}
+	}},
+	{"there is no room for events", 1, func(w *world, p step) {
+		w.stopped = p.pick(8) == 0
+		w.s.Stop(w.now, w.stopped)
+	}},
+}
+
+func destination(n int) string { return "d" + string(rune('a'+n%12)) }
+
+func (w *world) mailComes(p step) {
+	if len(w.backlog) > 250 {
+		return
+	}
+	tenant := "ABCDE"[min(p.more(0)%8, 4):][:1]
+	to := []string{destination(p.more(1))}
+	n := 1
+	switch p.more(2) % 8 {
+	case 0:
+		n = p.more(3) % 40 // much of the same
+	case 1:
+		to = append(to, destination(p.more(4)), destination(p.more(5)))
+		slices.Sort(to)
+		to = slices.Compact(to)
+	}
+	for range n {
+		w.put(tenant, p.more(6)%3-1, to...)
+	}
+}
+
+func (w *world) routeComes(p step) {
+	if len(w.routing) == 0 {
+		return
+	}
+	i := p.pick(len(w.routing))
+	id := w.routing[i]
+	w.routing = slices.Delete(w.routing, i, i+1)
+	m := w.mails[id]
+	switch p.more(2) % 32 {
+	case 0:
+		w.s.Unroutable(w.now, id, time.Minute, "no")
+		w.end(m)
+	case 1:
+		w.s.Gone(w.now, id)
+		w.end(m)
+	case 2:
+		w.s.Stalled(w.now, id, DNSFails)
+	default:
+		r := w.route(m)
+		m.site, m.at = r.Site, atSite
+		w.s.Routed(w.now, id, r)
+		if w.s.items[id].state == gathering {
+			return // it waits for its siblings, and then for its turn
+		}
+	}
+}
+
+// end notes that the world settles a delivery by itself.
+func (w *world) end(m *mail) {
+	m.at = gone
+	w.settling = append(w.settling, m)
+}
+
+func (w *world) attemptEnds(p step) {
+	if len(w.flying) == 0 {
+		return
+	}
+	i := p.pick(len(w.flying))
+	kinds := []Kind{Works, Works, Works, Works, Works, Works, Later, Later, Busy, Unreachable, Remembered, LoginRefused, Nothing, Ours}
+	w.endFlight(i, kinds[p.more(2)%len(kinds)], p)
+}
+
+func (w *world) endFlight(i int, k Kind, p step) {
+	f := w.flying[i]
+	w.flying = slices.Delete(w.flying, i, i+1)
+	if p.more(3)%16 == 0 && len(f.mail) > 0 { // moved meanwhile
+		m := w.mails[f.mail[0]]
+		f.mail = f.mail[1:]
+		m.at, m.site = atSite, "s"+string(rune('a'+p.more(4)%4))
+		w.s.Moved(w.now, m.ID, Route{Site: m.site, Join: "j"})
+	}
+	wait := 10 * time.Minute
+	w.s.Learned(w.now, f.ship, Lesson{Kind: k, Began: f.began, Wait: wait, Cause: NetworkFails})
+	w.lesson(f, k, wait)
+	w.inFlight--
+	w.bySite[f.site]--
+	for _, id := range f.mail {
+		m := w.mails[id]
+		switch {
+		case k == Ours:
+			m.at = atSite
+		case k == Remembered || k == LoginRefused:
+			w.s.KeptBack(w.now, id)
+		default:
+			w.s.Gone(w.now, id)
+			w.end(m)
+		}
+	}
+	w.s.Ended(w.now, f.ship)
+}
+
+// lesson notes when a site may be tried again.
+func (w *world) lesson(f *flight, k Kind, wait time.Duration) {
+	site := f.site
+	switch k {
+	case Works, Later, Busy:
+		w.alive[site], w.closed[site] = w.now, time.Time{}
+	case Unreachable:
+		if !w.closed[site].After(w.now) && !f.began.Before(w.alive[site]) {
+			w.closed[site] = w.now.Add(wait)
+		}
+	case Remembered:
+		if !w.closed[site].After(w.now) {
+			w.closed[site] = w.now.Add(wait)
+		}
+	case LoginRefused:
+		w.closed[site] = w.now.Add(refusedFor)
+	}
+}
+
+func (w *world) settled(p step) {
+	if len(w.settling) == 0 {
+		return
+	}
+	i := p.pick(len(w.settling))
+	m := w.settling[i]
+	w.settling = slices.Delete(w.settling, i, i+1)
+	delete(w.mails, m.ID)
+	switch {
+	case m.at == gone && p.more(2)%4 > 0:
+		w.s.Settled(w.now, m.ID, false, time.Time{})
+		return
+	case m.at == gone:
+		m.not = w.now.Add(time.Duration(1+p.more(3)) * time.Second)
+	}
+	m.at = inQueue
+	w.s.Settled(w.now, m.ID, true, m.not)
+	w.backlog = append(w.backlog, m)
+	slices.SortStableFunc(w.backlog, func(a, b *mail) int { return a.not.Compare(b.not) })
+}
+
+func (w *world) configure(p step) {
+	w.set.Connections, w.set.PerSite = 1+p.more(1)%12, 1+p.more(2)%6
+	if w.set.Rate = 0; p.more(3)%8 == 0 {
+		w.set.Rate = float64(1 + p.more(4)%100)
+	}
+	w.s.Configure(w.now, w.set)
+	clear(w.began)
+	for t := w.s.known.head; t != nil; t = t.next {
+		if !t.closed(w.now) {
+			w.closed[t.key] = time.Time{}
+		}
+	}
+}
+
+func (w *world) flush(p step) {
+	clear(w.began)
+	if p.pick(2) == 0 {
+		w.s.FlushAll(w.now)
+		clear(w.closed)
+		return
+	}
+	d := destination(p.more(1))
+	w.s.Flush(w.now, w.siteOf(d), d)
+	for t := w.s.known.head; t != nil; t = t.next {
+		if !t.closed(w.now) {
+			w.closed[t.key] = time.Time{}
+		}
+	}
+}
+
+// story is a seed's.
+func story(seed uint64, n int) (Settings, []step) {
+	r := rand.New(rand.NewPCG(seed, 7))
+	var bag []int
+	for i := range happenings {
+		for range happenings[i].often {
+			bag = append(bag, i)
+		}
+	}
+	steps := make([]step, n)
+	for i := range steps {
+		steps[i] = step{bag[r.IntN(len(bag))], r.Uint64()}
+	}
+	return Settings{
+		Connections: 1 + r.IntN(12), PerSite: 1 + r.IntN(6), Ahead: claimMost + 8 + r.IntN(64), PriorityStep: 10 * time.Minute,
+	}, steps
+}
+
+// play plays a story to its end, and then a quiet day in which everything is
+// delivered. It returns what was wrong.
+func play(set Settings, steps []step) (wrong string) {
+	defer func() {
+		if v := recover(); v != nil {
+			wrong = fmt.Sprintf("panic: %v\n%s", v, debug.Stack())
+		}
+	}()
+	w := newWorld(set)
+	w.decide()
+	for i, p := range steps {
+		happenings[p.what].do(w, p)
+		if w.decide(); w.wrong != "" {
+			return fmt.Sprintf("step %d: %s", i, w.wrong)
+		}
+	}
+	if len(steps)%2 == 0 {
+		w.quietDay()
+	}
+	if w.wrong == "" {
+		w.lastDay()
+	}
+	return w.wrong
+}
+
+// quietDay lets everything work, until the queue is empty.
+func (w *world) quietDay() {
+	w.stopped = false
+	w.s.Stop(w.now, false)
+	w.s.Recovered(w.now, StoreFails)
+	for range 100_000 {
+		for len(w.routing) > 0 {
+			m := w.mails[w.routing[0]]
+			w.routing = w.routing[1:]
+			r := w.route(m)
+			m.site, m.at = r.Site, atSite
+			w.s.Routed(w.now, m.ID, r)
+		}
+		if len(w.flying) > 0 {
+			w.endFlight(0, Works, step{0, 1 << 24})
+		}
+		for len(w.settling) > 0 {
+			w.settled(step{0, 1 << 16})
+		}
+		if w.claim != nil {
+			w.answer()
+		}
+		w.decide()
+		if w.wrong != "" || len(w.backlog)+len(w.mails) == 0 {
+			return
+		}
+		if len(w.routing)+len(w.flying)+len(w.settling) == 0 && w.claim == nil {
+			if !w.out.Wake.After(w.now) {
+				w.fail("it sleeps for ever, or not at all: %d in the queue, %d held, wake %v", len(w.backlog), len(w.mails), w.out.Wake)
+				return
+			}
+			w.now = w.out.Wake
+		}
+	}
+	w.fail("%d in the queue and %d held after a quiet day", len(w.backlog), len(w.mails))
+}
+
+// lastDay ends everything, and looks for what is left.
+func (w *world) lastDay() {
+	w.drained = true
+	w.s.Drain(w.now)
+	w.decide()
+	for len(w.flying) > 0 && w.wrong == "" {
+		w.endFlight(0, Nothing, step{0, 1 << 24})
+		w.decide()
+	}
+	for _, id := range w.routing {
+		w.s.Gone(w.now, id)
+		w.end(w.mails[id])
+	}
+	if w.claim != nil {
+		w.answer()
+	}
+	w.decide()
+	for len(w.settling) > 0 {
+		w.settled(step{})
+	}
+	w.decide()
+	s := w.s
+	if n := len(w.mails) + len(s.items) + len(s.places) + len(s.ships) + s.held + s.heldSlow + s.inFlight; n != 0 {
+		w.fail("N1: %d of %d claimed deliveries came to no end (%d places, %d ships, %d held)", len(w.mails), w.lastID, len(s.places), len(s.ships), s.held)
+	}
+}
+
+// shrink takes out of a story what it fails without.
+func shrink(set Settings, steps []step) []step {
+	for n := len(steps) / 2; n > 0; {
+		shorter := false
+		for from := 0; from+n <= len(steps); {
+			if try := slices.Delete(slices.Clone(steps), from, from+n); play(set, try) != "" {
+				steps, shorter = try, true
+			} else {
+				from += n
+			}
+		}
+		if !shorter {
+			n /= 2
+		}
+	}
+	return steps
+}
+
+func tell(steps []step) string {
+	var b strings.Builder
+	for _, p := range steps {
+		fmt.Fprintf(&b, "\n\t%s (%#x)", happenings[p.what].name, p.arg)
+	}
+	return b.String()
+}
+
+// TestRandom plays random stories: 1,000,000 steps, and 1,000,000,000 with
+// NEXTHOP_LONG.
+func TestRandom(t *testing.T) {
+	const length = 2000
+	stories := 500
+	if os.Getenv("NEXTHOP_LONG") != "" {
+		stories = 500_000
+	}
+	began := time.Now()
+	for seed := range uint64(stories) {
+		set, steps := story(seed, length+int(seed%2))
+		wrong := play(set, steps)
+		if wrong == "" {
+			continue
+		}
+		t.Logf("seed %d, %d steps: %s", seed, len(steps), wrong)
+		steps = shrink(set, steps)
+		t.Fatalf("seed %d, %+v: %s, after %d steps:%s", seed, set, play(set, steps), len(steps), tell(steps))
+	}
+	t.Logf("%d steps, %.0f a second", stories*length, float64(stories*length)/time.Since(began).Seconds())
+}

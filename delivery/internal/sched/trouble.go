@@ -1,0 +1,146 @@
+package sched
+
+import "time"
+
+// Cause is what our own trouble is. Zero is none.
+type Cause uint8
+
+// The causes.
+const (
+	NoTrouble    Cause = iota
+	DNSFails           // no DNS server answers
+	NetworkFails       // there is no route to anywhere
+	MachineFails       // no descriptors, ports or memory for a connection
+	QueueFails         // the queue hands nothing out
+	StoreFails         // the queue stores nothing; the caller finds out when it does again
+)
+
+// TroubleNotice is what there is to tell about our own trouble.
+type TroubleNotice struct {
+	Cause Cause
+	Over  bool
+	Since time.Time
+}
+
+const (
+	firstProbe = time.Second
+	lastProbe  = 5 * time.Second
+)
+
+// trouble is our own trouble.
+type trouble struct {
+	cause     Cause
+	since     time.Time
+	pause     time.Duration
+	at        time.Time // the next probe
+	probeID   ID        // the delivery that is the probe while it finds its route
+	probeShip Ship      // the attempt that is
+	notices   []TroubleNotice
+}
+
+func (s *Scheduler) troubled() bool { return s.trouble.cause != NoTrouble }
+
+// Troubled says that something failed that is no one's fault but ours.
+func (s *Scheduler) Troubled(now time.Time, c Cause) {
+	r := &s.trouble
+	if s.troubled() || c == NoTrouble {
+		return
+	}
+	r.cause, r.since, r.pause, r.at = c, now, firstProbe, now.Add(firstProbe)
+	r.probeID, r.probeShip = 0, 0
+	r.notices = append(r.notices, TroubleNotice{Cause: c, Since: now})
+}
+
+// Recovered says that what failed works again.
+func (s *Scheduler) Recovered(now time.Time, c Cause) {
+	r := &s.trouble
+	if !s.troubled() || r.cause != c {
+		return
+	}
+	r.notices = append(r.notices, TroubleNotice{Cause: c, Over: true, Since: r.since})
+	*r = trouble{notices: r.notices}
+	s.claims.again(now)
+}
+
+// failed sets the time of the next probe.
+func (r *trouble) failed(now time.Time) {
+	if !now.Before(r.at) {
+		r.pause = min(2*r.pause, lastProbe)
+		r.at = now.Add(r.pause)
+	}
+	r.probeID, r.probeShip = 0, 0
+}
+
+// probe begins what finds out whether the trouble is over.
+func (s *Scheduler) probe(now time.Time, out *Output) {
+	r := &s.trouble
+	if r.probeShip != 0 || !s.probes() {
+		return
+	}
+	if m := s.items[r.probeID]; m != nil && m.state != waiting {
+		return
+	}
+	if r.probeID == 0 && now.Before(r.at) {
+		return
+	}
+	if r.probeID == 0 && len(s.unrouted) > 0 && !s.drained {
+		id := s.unrouted[0]
+		s.unrouted = s.unrouted[1:]
+		s.items[id].state, r.probeID = routing, id
+		out.Route = append(out.Route, id)
+		return
+	}
+	r.probeID = 0
+	if l, trial := s.next(now); l != nil {
+		s.begin(now, l, trial, out)
+		r.probeShip = s.lastShip
+	}
+}
+
+// probes reports whether a delivery can find out whether the trouble is over.
+func (s *Scheduler) probes() bool {
+	return s.trouble.cause != QueueFails && s.trouble.cause != StoreFails
+}
+
+// mayProbeByClaim reports whether a claim is to find out whether the trouble is
+// over, or to find something to do so with.
+func (s *Scheduler) mayProbeByClaim() bool {
+	return s.trouble.cause == QueueFails || s.probes() && s.trouble.probeID == 0 && s.trouble.probeShip == 0 && len(s.unrouted) == 0 && !s.anyReady()
+}
+
+// anyReady reports whether there may be anything to begin.
+func (s *Scheduler) anyReady() bool {
+	return len(s.boards[quick].list)+len(s.boards[slow].list) > 0
+}
+
+// probeFailed notes that a delivery or an attempt met our own trouble.
+func (s *Scheduler) probeFailed(now time.Time, id ID, n Ship) {
+	r := &s.trouble
+	if s.troubled() && (id != 0 && id == r.probeID || n != 0 && n == r.probeShip) {
+		r.failed(now)
+	}
+}
+
+// probeOver notes that a delivery that may be the probe has come to another end.
+func (s *Scheduler) probeOver(now time.Time, id ID) {
+	if id == s.trouble.probeID {
+		s.trouble.probeID = 0
+	}
+}
+
+// probeOverShip notes that an attempt that may be the probe has shown nothing.
+func (s *Scheduler) probeOverShip(now time.Time, n Ship) {
+	if n != 0 && n == s.trouble.probeShip {
+		s.trouble.failed(now)
+	}
+}
+
+// routeFound notes that DNS works.
+func (s *Scheduler) routeFound(now time.Time, _ ID) { s.Recovered(now, DNSFails) }
+
+// provenBy notes what a lesson tells of our own trouble.
+func (s *Scheduler) provenBy(now time.Time, n Ship, k Kind) {
+	if s.probes() && (k >= LoginRefused || k == Unreachable && n == s.trouble.probeShip) {
+		s.Recovered(now, s.trouble.cause)
+	}
+}

@@ -1,0 +1,351 @@
+package sched
+
+import "time"
+
+// tenant is one of those whose mail is held.
+type tenant struct {
+	name     string
+	held     int
+	inFlight int
+	served   uint64 // when it began something the last time, or came
+	lanes    [classes]heap[*lane]
+	at       [classes]int
+	sites    int // where it has a lane
+	turned   int // sites that have turned its mail away
+	crowds   bool
+	index    int // in Scheduler.tenantList
+}
+
+// lane is the mail of one tenant at one site.
+type lane struct {
+	tenant   *tenant
+	site     *site
+	waiting  heap[*shipment]
+	held     int // deliveries that wait or are in flight
+	inFlight int
+	served   uint64
+	key      time.Time // since when it waits for its turn, with the priority of its first
+	since    time.Time
+	at       int // among the lanes of the tenant that may begin
+	turnAt   int // among those at the site
+}
+
+// tenantBefore is rule T1.
+func tenantBefore(a, b *tenant) bool {
+	if a.inFlight != b.inFlight {
+		return a.inFlight < b.inFlight
+	}
+	return a.served < b.served
+}
+
+// laneBefore is rule T2.
+func laneBefore(a, b *lane) bool {
+	if !a.key.Equal(b.key) {
+		return a.key.Before(b.key)
+	}
+	return a.served < b.served
+}
+
+// laneDue is rule T3.
+func laneDue(a, b *lane) bool {
+	if a.inFlight != b.inFlight {
+		return a.inFlight < b.inFlight
+	}
+	return a.served < b.served
+}
+
+// tenant is the tenant of a name, a new one where none of its mail is held.
+func (s *Scheduler) tenant(name string) *tenant {
+	u := s.tenants[name]
+	if u == nil {
+		s.served++
+		u = &tenant{name: name, served: s.served, index: len(s.tenantList)}
+		for c := range u.lanes {
+			u.lanes[c] = heap[*lane]{less: laneBefore, at: func(l *lane) *int { return &l.at }}
+			u.at[c] = absent
+		}
+		s.tenants[name] = u
+		s.tenantList = append(s.tenantList, u)
+	}
+	return u
+}
+
+// forgetTenant forgets a tenant that nothing is left of.
+func (s *Scheduler) forgetTenant(u *tenant) {
+	if u.held > 0 || u.sites > 0 || u.turned > 0 {
+		return
+	}
+	last := len(s.tenantList) - 1
+	s.tenantList[u.index] = s.tenantList[last]
+	s.tenantList[u.index].index = u.index
+	s.tenantList[last] = nil
+	s.tenantList = s.tenantList[:last]
+	delete(s.tenants, u.name)
+}
+
+// fixTenant puts a tenant where it belongs among those that may begin.
+func (s *Scheduler) fixTenant(u *tenant) {
+	for c := range u.at {
+		if u.at[c] != absent {
+			s.boards[c].fix(u)
+		}
+	}
+}
+
+// lane is the lane of a tenant at a site.
+func (s *Scheduler) lane(t *site, u *tenant) *lane {
+	l := t.lanes[u]
+	if l == nil {
+		if t.lanes == nil {
+			t.lanes = make(map[*tenant]*lane)
+		}
+		l = &lane{tenant: u, site: t, at: absent, turnAt: absent}
+		l.waiting = heap[*shipment]{less: shipmentBefore, at: func(sh *shipment) *int { return &sh.at }}
+		t.lanes[u] = l
+		u.sites++
+	}
+	return l
+}
+
+// forgetLane forgets a lane that nothing is left of. The last one of a site stays
+// for the next mail.
+func (s *Scheduler) forgetLane(l *lane) {
+	if l.held > 0 || l.inFlight > 0 || len(l.site.lanes) == 1 && s.sites[l.site.key] == l.site {
+		return
+	}
+	if l.site.lanes[l.tenant] == l {
+		delete(l.site.lanes, l.tenant)
+		l.tenant.sites--
+		s.forgetTenant(l.tenant)
+	}
+}
+
+// queueUp adds a shipment to its lane.
+func (s *Scheduler) queueUp(now time.Time, sh *shipment) {
+	l, t := sh.lane, sh.site
+	l.waiting.add(sh)
+	t.waiting++
+	if len(l.waiting.list) == 1 {
+		s.served++
+		l.served, l.since = s.served, now
+		t.turn.add(l)
+	}
+	s.rekey(l)
+}
+
+// unqueue takes a shipment out of its lane.
+func (s *Scheduler) unqueue(sh *shipment) {
+	l, t := sh.lane, sh.site
+	l.waiting.remove(sh)
+	t.waiting--
+	if len(l.waiting.list) == 0 {
+		t.turn.remove(l)
+		s.unlist(l)
+		return
+	}
+	s.rekey(l)
+}
+
+// rekey puts a lane where it belongs among those of its tenant.
+func (s *Scheduler) rekey(l *lane) {
+	sh, _ := l.waiting.first()
+	l.key = l.since.Add(-time.Duration(sh.items[0].Priority) * s.settings.PriorityStep)
+	if l.at != absent {
+		l.tenant.lanes[l.site.class].fix(l)
+	}
+}
+
+// list puts a lane among those that may begin.
+func (s *Scheduler) list(l *lane) {
+	if l.at != absent {
+		return
+	}
+	u, c := l.tenant, l.site.class
+	u.lanes[c].add(l)
+	if u.at[c] == absent {
+		s.boards[c].add(u)
+	}
+}
+
+func (s *Scheduler) unlist(l *lane) {
+	if l.at == absent {
+		return
+	}
+	u, c := l.tenant, l.site.class
+	u.lanes[c].remove(l)
+	if len(u.lanes[c].list) == 0 {
+		s.boards[c].remove(u)
+	}
+}
+
+// touch puts all lanes of a site among those that may begin, if they may.
+func (s *Scheduler) touch(now time.Time, t *site) {
+	if t == nil || !s.ready(now, t) {
+		return
+	}
+	s.classify(now, t)
+	for _, l := range t.turn.list {
+		s.list(l)
+	}
+}
+
+// ready reports whether an attempt at a site may begin, as far as the site goes.
+func (s *Scheduler) ready(now time.Time, t *site) bool {
+	switch {
+	case t.waiting == 0:
+		return false
+	case t.closed(now):
+		s.alarmFor(t, t.until)
+		return false
+	case t.inFlight >= min(t.limit(), s.settings.PerSite):
+		return false
+	case now.Before(t.paced):
+		s.alarmFor(t, t.paced)
+		return false
+	default:
+		return true
+	}
+}
+
+// beginAll begins what may.
+func (s *Scheduler) beginAll(now time.Time, out *Output) {
+	for {
+		l, trial := s.next(now)
+		if l == nil {
+			return
+		}
+		s.begin(now, l, trial, out)
+	}
+}
+
+// kept is how many connections are kept for sites that are quick.
+func (s *Scheduler) reserve() int { return s.settings.Connections / 4 }
+
+// next is the lane whose turn it is, nil where nothing may begin.
+func (s *Scheduler) next(now time.Time) (l *lane, trial bool) {
+	if s.inFlight >= s.settings.Connections || s.stopped || s.drained {
+		return nil, false
+	}
+	l = s.best(now, quick)
+	if s.slow < s.settings.Connections-s.reserve() {
+		if other := s.best(now, slow); l == nil || other != nil && (tenantBefore(other.tenant, l.tenant) ||
+			other.tenant == l.tenant && laneBefore(other, l)) {
+			l = other
+		}
+	}
+	if l == nil {
+		if t := s.forTrial(now); t != nil {
+			first, _ := t.turn.first()
+			return first, true
+		}
+	}
+	return l, false
+}
+
+// best is the lane of a class whose turn it is.
+func (s *Scheduler) best(now time.Time, c class) *lane {
+	for {
+		u, ok := s.boards[c].first()
+		if !ok {
+			return nil
+		}
+		l, _ := u.lanes[c].first()
+		if !s.ready(now, l.site) {
+			s.unlist(l)
+			continue
+		}
+		if s.classify(now, l.site); l.site.class == c {
+			return l
+		}
+	}
+}
+
+const firstTrial = 250 * time.Millisecond
+
+// trialWaits reports whether a trial may begin as soon as its time has come.
+func (s *Scheduler) trialWaits(now time.Time) bool {
+	if s.inFlight >= s.settings.Connections || s.trials >= s.reserve()/2 || s.stopped || s.drained {
+		return false
+	}
+	t := s.newestReady()
+	return t != nil && s.ready(now, t)
+}
+
+// newestReady is the newest site of which nothing is known, with mail.
+func (s *Scheduler) newestReady() *site {
+	for last := len(s.newest) - 1; last >= 0; last-- {
+		if t := s.newest[last]; !t.known && t.waiting > 0 && t.inFlight == 0 {
+			s.newest = s.newest[:last+1]
+			return t
+		}
+		s.newest[last].inNewest = false
+		s.newest[last] = nil
+	}
+	s.newest = s.newest[:0]
+	return nil
+}
+
+// forTrial is the site that is given a trial, nil where there is none.
+func (s *Scheduler) forTrial(now time.Time) *site {
+	if s.trials >= s.reserve()/2 || now.Before(s.nextTrial) {
+		return nil
+	}
+	t := s.newestReady()
+	if t == nil || !s.ready(now, t) {
+		return nil
+	}
+	return t
+}
+
+// begin begins an attempt at the site of a lane, with what is due there.
+func (s *Scheduler) begin(now time.Time, l *lane, trial bool, out *Output) {
+	t := l.site
+	l, _ = t.turn.first()
+	sh, _ := l.waiting.first()
+	s.unqueue(sh)
+	if id := sh.items[0].Message; t.byMessage[id] == sh {
+		delete(t.byMessage, id)
+	}
+	s.lastShip++
+	sh.n, sh.slow, sh.trial = s.lastShip, t.class == slow && !trial, trial
+	s.ships[sh.n] = sh
+	if sh.slow {
+		s.slow++
+	}
+	if trial {
+		s.trials++
+		s.nextTrial = now.Add(firstTrial * time.Duration((s.trials+1)*(s.trials+1)))
+	}
+	if t.inFlight++; t.inFlight == 1 {
+		t.progress = now
+	}
+	s.inFlight++
+	s.served++
+	l.inFlight++
+	l.served, l.since = s.served, now
+	l.tenant.inFlight++
+	l.tenant.served = s.served
+	if l.turnAt != absent {
+		t.turn.fix(l)
+		s.rekey(l)
+	}
+	s.fixTenant(l.tenant)
+	s.pace(now, t)
+	from := len(out.ids)
+	for _, m := range sh.items {
+		m.state = begun
+		out.ids = append(out.ids, m.ID)
+	}
+	out.Begin = append(out.Begin, Begin{Ship: sh.n, Site: t.key, Mail: out.ids[from:len(out.ids):len(out.ids)]})
+}
+
+// pace notes when the next attempt at a site may begin.
+func (s *Scheduler) pace(now time.Time, t *site) {
+	wait := t.pace
+	if s.settings.Rate > 0 {
+		wait = max(wait, time.Duration(float64(time.Second)/s.settings.Rate))
+	}
+	if wait > 0 {
+		t.paced = now.Add(wait)
+	}
+}

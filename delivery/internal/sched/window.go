@@ -1,0 +1,94 @@
+package sched
+
+import "time"
+
+// window is how many attempts at a site may be in flight: like a congestion
+// window, it grows with what is taken and halves when hosts fail or say "later".
+type window struct {
+	size      float64
+	threshold float64   // up to it the size grows by one with each success
+	shrunk    time.Time // the last time
+	deferrals int       // attempts in a row that nothing came of
+	pace      time.Duration
+}
+
+const (
+	firstWindow = 2 // until something is known of a site
+
+	// manyDeferrals in a row make for a pace.
+	manyDeferrals = 10
+	firstPace     = 50 * time.Millisecond
+	// rcptPace is the longest wait between attempts at a site that defers
+	// recipients: they may be greylisted, and their time begins when they were
+	// asked for. slowPace is that for one that defers before.
+	rcptPace = 100 * time.Millisecond
+	slowPace = 25 * time.Second
+)
+
+func newWindow(most int) window {
+	return window{size: min(firstWindow, float64(most)), threshold: float64(most)}
+}
+
+// grow notes a success.
+func (w *window) grow(most int) {
+	w.deferrals, w.pace = 0, 0
+	if w.size < w.threshold {
+		w.size++
+	} else {
+		w.size += 1 / w.size
+	}
+	w.size = min(w.size, float64(most))
+}
+
+// shrink notes that an attempt begun then was too much. Those that were in flight
+// together shrink the window once.
+func (w *window) shrink(began, now time.Time) {
+	if began.Before(w.shrunk) {
+		return
+	}
+	w.size = max(w.size/2, 1)
+	w.threshold, w.shrunk = w.size, now
+}
+
+// deferred notes an attempt that nothing came of. After many in a row there is a
+// wait between attempts, of most at the longest.
+func (w *window) deferred(most time.Duration) {
+	w.deferrals++
+	if over := w.deferrals - manyDeferrals; over >= 0 {
+		w.pace = min(firstPace<<min(over, 10), most)
+	}
+}
+
+// backoff is for how long a site is left alone of which no host could be asked, or
+// whose hosts refuse the login. Then one attempt is made, and the others wait for
+// what becomes of it.
+type backoff struct {
+	failures int       // in a row
+	until    time.Time // no attempt before
+	alive    time.Time // when a host last took or refused something
+	refused  bool      // the login is
+	said     string    // the last time
+}
+
+// refusedFor is the time between attempts at a site that refuses the login.
+const refusedFor = 5 * time.Minute
+
+// closed reports whether the site is left alone.
+func (b *backoff) closed(now time.Time) bool { return now.Before(b.until) }
+
+// fail leaves the site alone for a while, as long as wait says. Attempts that were
+// in flight together fail once; one beside which others succeeded says little
+// about the site. It reports whether the site is left alone now.
+func (t *site) fail(began, now time.Time, wait time.Duration) bool {
+	switch {
+	case t.closed(now):
+		return true
+	case began.Before(t.alive):
+		t.shrink(began, now)
+		return false
+	}
+	t.failures++
+	t.size, t.threshold, t.shrunk = 1, 1, now
+	t.until = now.Add(wait)
+	return true
+}

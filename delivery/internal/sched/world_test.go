@@ -1,0 +1,367 @@
+package sched
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// world is a queue, hosts and an agent around a Scheduler, as simple as they can be,
+// and what is known to be right of them.
+type world struct {
+	s   *Scheduler
+	now time.Time
+	out Output
+	set Settings
+
+	backlog []*mail // not claimed, in the order in which they were put
+	mails   map[ID]*mail
+	lastID  ID
+	parked  map[string]time.Time
+	paused  map[string]time.Time
+	claim   *Claim
+
+	routing  []ID
+	flying   []*flight
+	settling []*mail
+	inFlight int
+	slow     int
+	bySite   map[string]int
+	began    map[string]time.Time // the last attempt at a site
+	closed   map[string]time.Time // no attempt before
+	alive    map[string]time.Time
+	failed   map[string]int
+	moved    map[string]string // destinations with another site than usual
+	passed   map[string]int    // attempts of others since a tenant could have begun
+	drained  bool
+	stopped  bool
+	trouble  Cause
+
+	trace []string
+	wrong string
+}
+
+type mail struct {
+	Mail
+	n    ID // of the message's delivery, for the order
+	at   where
+	site string
+	not  time.Time // not before
+}
+
+type where uint8
+
+const (
+	inQueue where = iota
+	claimed       // or being routed
+	atSite
+	inAttempt
+	back
+	gone
+)
+
+type flight struct {
+	ship  Ship
+	site  string
+	mail  []ID
+	began time.Time
+}
+
+var origin = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func newWorld(set Settings) *world {
+	return &world{
+		s: New(set), now: origin, set: set, mails: map[ID]*mail{},
+		parked: map[string]time.Time{}, paused: map[string]time.Time{}, bySite: map[string]int{},
+		began: map[string]time.Time{}, closed: map[string]time.Time{}, alive: map[string]time.Time{},
+		failed: map[string]int{}, moved: map[string]string{}, passed: map[string]int{},
+	}
+}
+
+func (w *world) fail(format string, args ...any) {
+	if w.wrong == "" {
+		w.wrong = fmt.Sprintf(format, args...)
+	}
+}
+
+// siteOf is where a destination's mail goes: three destinations share a site.
+func (w *world) siteOf(destination string) string {
+	if to, ok := w.moved[destination]; ok {
+		return to
+	}
+	return "s" + string('a'+(destination[1]-'a')/3)
+}
+
+func (w *world) route(m *mail) Route {
+	r := Route{Site: w.siteOf(m.Destination), Join: "j"}
+	r.Own = m.Destination[1] == 'b'
+	return r
+}
+
+// put adds mail of a message to some destinations.
+func (w *world) put(tenant string, priority int, destinations ...string) {
+	w.lastID++
+	message := fmt.Sprint("m", w.lastID)
+	for _, d := range destinations {
+		w.lastID++
+		m := &mail{Mail: Mail{
+			Message: message, Destination: d, Tenant: tenant, Priority: priority, Recipients: 1, Due: w.now,
+		}, n: w.lastID}
+		w.backlog = append(w.backlog, m)
+	}
+	w.s.MailCame(w.now)
+}
+
+// dueAt is when the queue would hand a delivery out to a claim.
+func (w *world) dueAt(m *mail, c *Claim) time.Time {
+	at := m.not
+	if until := w.paused[m.Destination]; until.After(at) {
+		at = until
+	}
+	if until := w.parked[m.Destination]; !c.Others && len(c.Destinations) == 0 && until.After(at) {
+		at = until
+	}
+	return at
+}
+
+// answer hands out what a claim asks for.
+func (w *world) answer() {
+	c := w.claim
+	w.claim = nil
+	var list []*mail
+	perTenant, perDestination := map[string]int{}, map[string]int{}
+	more, next := false, time.Time{}
+	left := w.backlog[:0:0]
+	for _, m := range w.backlog {
+		if slices.Contains(c.Except, m.Destination) || slices.Contains(c.ExceptTenants, m.Tenant) ||
+			len(c.Destinations) > 0 && !slices.Contains(c.Destinations, m.Destination) {
+			left = append(left, m)
+			continue
+		}
+		switch at := w.dueAt(m, c); {
+		case at.After(w.now):
+			if next.IsZero() || at.Before(next) {
+				next = at
+			}
+			left = append(left, m)
+		case len(list) == c.Max || perTenant[m.Tenant] >= c.PerTenant || perDestination[m.Destination] >= c.PerDestination:
+			more = true
+			left = append(left, m)
+		default:
+			perTenant[m.Tenant]++
+			perDestination[m.Destination]++
+			list = append(list, m)
+		}
+	}
+	w.backlog = left
+	mails := make([]Mail, len(list))
+	for i, m := range list {
+		w.lastID++
+		m.ID, m.at = w.lastID, claimed
+		if m.Due = m.not; m.not.IsZero() {
+			m.Due = origin
+		}
+		w.mails[m.ID], mails[i] = m, m.Mail
+	}
+	w.s.Claimed(w.now, mails, more, next)
+}
+
+// decide lets the scheduler decide, does what it says, and checks it.
+func (w *world) decide() {
+	w.s.Decide(w.now, &w.out)
+	for _, id := range w.out.Route {
+		if m := w.mails[id]; m == nil || m.at != claimed {
+			w.fail("N1: %d is to be routed and was not claimed", id)
+		}
+		w.routing = append(w.routing, id)
+	}
+	for i := range w.out.Begin {
+		w.begin(&w.out.Begin[i])
+	}
+	for i := range w.out.Back {
+		w.goBack(&w.out.Back[i])
+	}
+	for _, l := range w.out.Lift {
+		w.lift(l)
+	}
+	if w.out.ToClaim {
+		if w.claim != nil || w.drained {
+			w.fail("a claim beside a claim, or after the end")
+		}
+		c := w.out.Claim
+		w.claim = &c
+	}
+	w.tell()
+	w.check()
+}
+
+func (w *world) tell() {
+	for _, n := range w.out.Trouble {
+		if n.Over == (w.trouble == NoTrouble) {
+			w.fail("O: trouble %v told twice", n)
+		}
+		w.trouble = n.Cause
+		if n.Over {
+			w.trouble = NoTrouble
+		}
+	}
+}
+
+func (w *world) begin(b *Begin) {
+	first := w.mails[b.Mail[0]]
+	f := &flight{ship: b.Ship, site: b.Site, mail: slices.Clone(b.Mail), began: w.now}
+	w.flying = append(w.flying, f)
+	w.inFlight++
+	w.bySite[b.Site]++
+	if w.inFlight > w.set.Connections || w.bySite[b.Site] > w.set.PerSite {
+		w.fail("L1: %d attempts in flight, %d at %s", w.inFlight, w.bySite[b.Site], b.Site)
+	}
+	if until := w.closed[b.Site]; w.now.Before(until) {
+		w.fail("L4: an attempt at %s, %v before its time", b.Site, until.Sub(w.now))
+	}
+	if w.set.Rate > 0 {
+		if since := w.now.Sub(w.began[b.Site]); since < time.Duration(float64(time.Second)/w.set.Rate) {
+			w.fail("L3: an attempt at %s %v after the last", b.Site, since)
+		}
+	}
+	w.began[b.Site] = w.now
+	if w.drained || w.stopped {
+		w.fail("an attempt begins after the end")
+	}
+	for _, id := range b.Mail {
+		m := w.mails[id]
+		if m == nil || m.at != atSite || m.site != b.Site || m.Message != first.Message {
+			w.fail("N1: %+v begins and does not wait at %s with %+v", m, b.Site, first)
+			return
+		}
+		m.at = inAttempt
+	}
+	w.order(first)
+	for tenant := range w.passed {
+		if tenant != first.Tenant {
+			w.passed[tenant]++
+		}
+	}
+	delete(w.passed, first.Tenant)
+}
+
+// order is rule T5.
+func (w *world) order(first *mail) {
+	rank := func(m *mail) time.Time { return m.Due.Add(-time.Duration(m.Priority) * w.set.PriorityStep) }
+	t := w.s.sites[first.site]
+	l := t.lanes[w.s.tenants[first.Tenant]]
+	for _, sh := range l.waiting.list {
+		for _, m := range sh.items {
+			if o := w.mails[m.ID]; o.Message != first.Message && rank(o).Before(rank(first)) {
+				w.fail("T5: %d begins before %d, which comes first", first.ID, o.ID)
+			}
+		}
+	}
+}
+
+func (w *world) goBack(b *Back) {
+	m := w.mails[b.ID]
+	if m == nil || m.at != claimed && m.at != atSite && m.at != inAttempt {
+		w.fail("N1: %d goes back and was not held", b.ID)
+		return
+	}
+	m.at = back
+	w.settling = append(w.settling, m)
+	m.not = m.Due
+	switch {
+	case b.Why == Draining:
+	case !b.Until.After(w.now):
+		w.fail("%d goes back until now", b.ID)
+	case b.Why == Parked:
+		w.parked[m.Destination] = b.Until
+	case b.Whole:
+		w.paused[m.Destination] = b.Until
+	default:
+		m.not = b.Until
+	}
+}
+
+func (w *world) lift(l Lift) {
+	switch {
+	case l.Parked:
+		delete(w.parked, l.Destination)
+	case l.Each:
+		for _, m := range w.backlog {
+			if m.Destination == l.Destination && m.not.After(w.now) {
+				m.not = w.now
+			}
+		}
+		for _, m := range w.settling {
+			if m.Destination == l.Destination && m.not.After(w.now) {
+				m.not = w.now
+			}
+		}
+	default:
+		delete(w.paused, l.Destination)
+	}
+}
+
+// check is what holds after every decision.
+func (w *world) check() {
+	s := w.s
+	if s.held > w.set.Ahead {
+		w.fail("N2: %d held, of %d", s.held, w.set.Ahead)
+	}
+	if s.inFlight != w.inFlight {
+		w.fail("%d in flight, want %d", s.inFlight, w.inFlight)
+	}
+	n, slowHeld := 0, 0
+	for t := s.known.head; t != nil; t = t.next {
+		n += t.held
+		if t.class == slow {
+			slowHeld += t.held
+		}
+		if t.held < 0 || t.inFlight != w.bySite[t.key] {
+			w.fail("%s holds %d, %d in flight, want %d", t.key, t.held, t.inFlight, w.bySite[t.key])
+		}
+	}
+	if slowHeld != s.heldSlow {
+		w.fail("%d held at sites that are not quick, counted as %d", slowHeld, s.heldSlow)
+	}
+	w.checkRoom()
+}
+
+// checkRoom is rules L5 and T4.
+func (w *world) checkRoom() {
+	s := w.s
+	if s.troubled() || w.drained || w.stopped {
+		clear(w.passed)
+		return
+	}
+	could := map[string]bool{}
+	for t := s.known.head; t != nil; t = t.next {
+		free := t.waiting > 0 && !t.closed(w.now) && t.inFlight < min(t.limit(), w.set.PerSite) && !w.now.Before(t.paced)
+		if !free {
+			continue
+		}
+		room := s.inFlight < w.set.Connections && (t.isQuick(w.now) || s.slow < w.set.Connections-w.set.Connections/4)
+		if room {
+			w.fail("L5: %s waits while there is room: %d of %d in flight", t.key, s.inFlight, w.set.Connections)
+		}
+		if w.set.Connections >= 4 {
+			continue // turns are by class there
+		}
+		for _, l := range t.turn.list {
+			if l.tenant.inFlight == 0 {
+				could[l.tenant.name] = true
+			}
+		}
+	}
+	for tenant := range could {
+		if _, known := w.passed[tenant]; !known {
+			w.passed[tenant] = 0
+		}
+	}
+	for tenant, n := range w.passed {
+		if !could[tenant] {
+			delete(w.passed, tenant)
+		} else if n > 2*len(s.tenantList) {
+			w.fail("T4: %d attempts of others while %s waited, of %d tenants", n, tenant, len(s.tenantList))
+		}
+	}
+}
