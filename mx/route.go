@@ -45,6 +45,10 @@ type Route struct {
 	// final, not after an unknown outcome. Nil is none. It is called at most once
 	// per attempt; what it answers has no Fallback of its own.
 	Fallback func(context.Context) (Route, error)
+
+	// FallbackID is the same for routes whose Fallback leads to the same hosts, so that
+	// mail for their domains may go together. Empty is like no other.
+	FallbackID string
 }
 
 // Kind is how a route was found.

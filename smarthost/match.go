@@ -10,6 +10,8 @@ import (
 type ruleSet struct {
 	to       map[string]bySender // by canonical To; "" is any
 	fallback []Host
+
+	fallbackID string
 }
 
 // bySender are the rules with one To, by canonical From; "" is anybody.

@@ -1,6 +1,7 @@
 package smarthost
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"strings"
@@ -50,7 +51,7 @@ func (r Rules) Validate() error {
 // compile makes rules that can be searched.
 func compile(r Rules) (*ruleSet, error) {
 	c := compiler{set: &ruleSet{to: make(map[string]bySender)}}
-	c.set.fallback = c.hosts("Fallback", r.Fallback)
+	c.set.fallback, c.set.fallbackID = c.hosts("Fallback", r.Fallback), rand.Text()
 	if len(r.Default) > 0 {
 		c.set.add("", "", &target{hosts: c.hosts("Default", r.Default)})
 	}

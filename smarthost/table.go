@@ -121,6 +121,7 @@ func (t *Table) Route(ctx context.Context, from, domain string) (mx.Route, error
 		route.Fallback = func(ctx context.Context) (mx.Route, error) {
 			return t.via(ctx, router, mx.ViaFallback, name, c.set.fallback)
 		}
+		route.FallbackID = c.set.fallbackID
 	}
 	return route, nil
 }
@@ -162,4 +163,14 @@ func (t *Table) prepared() (*mx.Router, error) {
 func failure(o mx.Outcome, domain, name string, cause error) *mx.Error {
 	code, enhanced := o.Status()
 	return &mx.Error{Domain: domain, Name: name, Outcome: o, Code: code, Enhanced: enhanced, Err: cause}
+}
+
+// Probe says whether DNS works at all, through the resolver of the Table's Router, as
+// mx.Probe does.
+func (t *Table) Probe(ctx context.Context) error {
+	router, err := t.prepared()
+	if err != nil || router.Resolver == nil {
+		return nil // it is not DNS that does not work
+	}
+	return mx.Probe(ctx, router.Resolver)
 }
