@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
@@ -64,17 +65,10 @@ func (a *Agent) Stats() Stats {
 		return s
 	}
 	r.mu.Lock()
-	s.Deliveries, s.Claimed = r.busy, r.claimed
-	for _, at := range r.sites {
-		s.Sites++
-		if at.closed(time.Now()) && !at.paused {
-			s.BackedOff++
-		}
-		if at.paused {
-			s.Paused++
-		}
-	}
+	at := r.sched.Stats(time.Now())
 	r.mu.Unlock()
+	s.Deliveries, s.Claimed = at.InFlight, at.Held
+	s.Sites, s.BackedOff, s.Paused = at.Sites, at.Down, at.Refused
 	s.Sessions = r.gate.Size()
 	s.Trouble = r.trouble.last()
 	return s
@@ -102,17 +96,5 @@ func (a *Agent) Configure(s Settings) error {
 // reconfigure makes a run go by new settings.
 func (r *run) reconfigure() {
 	r.gate.Wake()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	most := float64(r.limits().PerSite)
-	for _, s := range r.sites {
-		if s.paused {
-			r.absolve(s)
-		}
-		s.size = min(s.size, most)
-		s.threshold = max(s.threshold, most)
-		s.pacing = time.Time{}
-		r.dispatch(s)
-	}
-	r.feed()
+	r.inform(func(s *sched.Scheduler, now time.Time) { s.Configure(now, r.agent.current().schedule()) })
 }

@@ -13,7 +13,7 @@ import (
 // notices adds to an outcome the reports it causes. expiry is when the delivery is
 // given up.
 func (a *Agent) notices(ctx context.Context, now time.Time, o *outcome, expiry time.Time) {
-	late := a.isLate(now, o.delivery)
+	late := a.isLate(now, o.part.delivery)
 	var fates []reports.Fate
 	for i := range o.events {
 		fate := fateOf(o.events[i].Kind, late)
@@ -48,7 +48,7 @@ func fateOf(k EventKind, late bool) reports.Fate {
 func (a *Agent) write(ctx context.Context, now time.Time, o *outcome, fates []reports.Fate, expiry time.Time) {
 	events := o.events
 	list := a.reports().Write(ctx, &reports.Subject{
-		Delivery: o.delivery, Results: o.settlement.Results, Fates: fates, Expiry: expiry, Now: now,
+		Delivery: o.part.delivery, Results: o.settlement.Results, Fates: fates, Expiry: expiry, Now: now,
 		MayTell: func(i int) bool { return a.mayBounce(&events[i]) },
 	})
 	for _, n := range list {
@@ -111,9 +111,9 @@ func (o *outcome) created(ids []string, now time.Time) (list []Event) {
 		if i >= len(ids) || i >= len(o.settlement.Create) {
 			break
 		}
-		n, m := &o.notices[i], &o.delivery.Message
+		n, m := &o.notices[i], &o.part.delivery.Message
 		e := Event{
-			Time: now, Kind: Bounced, ID: m.ID, From: m.From, Destination: o.delivery.Lease.Destination,
+			Time: now, Kind: Bounced, ID: m.ID, From: m.From, Destination: o.part.delivery.Lease.Destination,
 			Tenant: m.Tenant, Metadata: m.Metadata, BounceID: ids[i], Next: n.Message.NotBefore,
 		}
 		if n.Delay {

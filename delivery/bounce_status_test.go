@@ -84,14 +84,16 @@ $ORIGIN broken.test.
 }
 
 func TestBounceUntried(t *testing.T) {
-	t.Run("DSN-16 DSN-22 expired before the first attempt", func(t *testing.T) {
-		correspond(t, nil, func(t *testing.T, c *correspondence) {
-			m := message("u@e.test")
-			m.Expires = c.began.Add(time.Hour)
-			c.submit(m)
-			pass(2 * time.Hour)
+	t.Run("DSN-16 DSN-22 expired while its site was left alone", func(t *testing.T) {
+		busy := []smtptest.Cue{{At: smtptest.Banner, Reply: "421 4.3.2 busy", Then: smtptest.Close}}
+		correspond(t, busy, func(t *testing.T, c *correspondence) {
 			c.start()
+			c.submit(message("first@e.test"))
 			pass(time.Minute)
+			m := message("u@e.test")
+			m.Expires = time.Now().Add(2 * time.Minute)
+			c.submit(m)
+			pass(3 * time.Minute)
 			got := c.one().Recipients[0]
 			if got.Get("Status") != "4.4.7" || got.Get("Action") != "failed" || got.Has("Last-Attempt-Date") || got.Has("Remote-MTA") {
 				t.Errorf("%q", got)

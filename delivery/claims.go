@@ -5,193 +5,85 @@ import (
 	"errors"
 	"time"
 
+	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-const (
-	// claimMost is how many deliveries one claim asks for at most, and of one
-	// destination; tenantMost, of one tenant.
-	claimMost  = 128
-	tenantMost = 64
-
-	// leastAhead is how many deliveries an agent may have claimed at least,
-	// however few connections it may have.
-	leastAhead = 1024
-)
-
-// claims takes deliveries from the queue as long as there is room for them,
-// until ctx ends.
+// claims takes deliveries from the queue whenever the scheduler wants any, until ctx
+// ends.
 func (r *run) claims(ctx context.Context) error {
-	pause := firstPause
+	r.inform((*sched.Scheduler).MailCame)
 	for ctx.Err() == nil && r.failed() == nil {
-		r.release(ctx)
-		want, ok := r.wanted()
-		if !ok {
-			r.parkStuck()
-			r.rest(ctx, r.agent.clock.now().Add(stuckAfter), nil)
+		want := r.wanted()
+		if want == nil {
+			select {
+			case <-ctx.Done():
+			case <-r.stir.seen():
+			case <-r.agent.wake.seen():
+				r.inform((*sched.Scheduler).MailCame)
+			}
 			continue
 		}
-		found, err := r.queue.Claim(ctx, r.agent.clock.now(), want)
+		now := r.agent.clock.now()
+		found, err := r.queue.Claim(ctx, now, r.options(want))
 		switch {
 		case err != nil && ctx.Err() != nil:
 			continue // to the end
 		case errors.Is(err, queue.ErrClosed):
 			return err
-		case err != nil:
-			r.heed(claiming, err)
-			r.rest(ctx, r.agent.clock.now().Add(pause), nil)
-			pause = min(2*pause, lastPause)
+		}
+		if r.heed(claiming, err); err != nil {
+			r.inform((*sched.Scheduler).ClaimFailed)
 			continue
 		}
-		pause = firstPause
-		r.heed(claiming, nil)
-		r.take(found.Deliveries)
+		r.take(found, now)
 		r.report(found.Unreadable)
-		switch now := r.agent.clock.now(); {
-		case found.Next.IsZero() || found.Next.After(now):
-			if len(found.Deliveries) > 0 && len(found.Deliveries) < claimMost/4 && r.loaded() {
-				r.sleep(ctx, gather)
-			}
-			r.rest(ctx, r.restTime(found.Next), &found)
-		case len(found.Deliveries)+len(found.Unreadable) == 0:
-			r.rest(ctx, now.Add(firstPause), nil) // there is more, it says, and gives none
-		}
+		r.watcher.watch(found.Seen)
 	}
 	return nil
 }
 
-// sleep waits for a while, or until ctx ends.
-func (r *run) sleep(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
-}
-
-// gather is how long the claims wait for more to come, where there is plenty to
-// do meanwhile: a claim of many costs little more than a claim of one.
-const gather = time.Millisecond
-
-// loaded reports whether there is plenty to do.
-func (r *run) loaded() bool {
+// wanted is the claim that is to be made, nil where none is.
+func (r *run) wanted() *sched.Claim {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.claimed > 2*r.busy && r.claimed > claimMost/4
+	want := r.claim
+	r.claim = nil
+	return want
 }
 
-// parkStuck gives back what waits for sites that have come to a halt, so that they
-// do not keep the memory from others.
-func (r *run) parkStuck() {
-	now := time.Now()
-	var left []part
-	var of []*site
-	r.mu.Lock()
-	for _, s := range r.sites {
-		if !s.stuck(now) {
-			continue
-		}
-		s.took = max(s.took, now.Sub(s.finished))
-		for _, sh := range s.empty() {
-			for i := range sh.parts {
-				left, of = append(left, sh.parts[i]), append(of, s)
-			}
-		}
+// options is a claim as the queue has it.
+func (r *run) options(c *sched.Claim) queue.ClaimOptions {
+	o := queue.ClaimOptions{
+		Max: c.Max, Lease: leaseLength, PerDestination: c.PerDestination, PerTenant: c.PerTenant,
+		Destinations: c.Destinations, Except: c.Except, ExceptTenants: c.ExceptTenants,
 	}
-	r.mu.Unlock()
-	for i := range left {
-		r.uncount(of[i])
-		r.park(of[i], left[i].delivery, now.Add(maxCrowded))
+	if len(c.Destinations) == 0 && !c.Others {
+		o.Owner = r.owner
 	}
+	return o
 }
 
-// rest waits for the time given, where there is one, or for a reason to look at
-// the queue before: one of the agent's own, or, since the last claim where that is
-// given, one of the queue's.
-func (r *run) rest(ctx context.Context, until time.Time, last *queue.Claimed) {
-	var at <-chan time.Time
-	if !until.IsZero() {
-		timer := time.NewTimer(until.Sub(r.agent.clock.now()))
-		defer timer.Stop()
-		at = timer.C
-	}
-	changed, stop := r.watch(ctx, last)
-	select {
-	case <-ctx.Done():
-	case <-at:
-	case <-r.agent.wake.seen():
-	case <-r.room.seen():
-	case <-changed:
-	}
-	stop()
+// take hands what was claimed to the scheduler.
+func (r *run) take(found queue.Claimed, now time.Time) {
+	r.leases.add(found.Deliveries)
+	list := r.share(found.Deliveries)
+	more := !found.Next.IsZero() && !found.Next.After(now)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.resting = false
-}
-
-// watch has changed closed when the queue says that another claim is worth while.
-// It never is where the queue cannot tell, and where it fails to. stop ends it.
-func (r *run) watch(ctx context.Context, last *queue.Claimed) (changed <-chan struct{}, stop func()) {
-	q, able := queue.As[queue.Waiter](r.queue)
-	if last == nil || !able {
-		return nil, func() {}
+	at, queueNow := time.Now(), r.agent.clock.now()
+	mails := make([]sched.Mail, len(list))
+	for i := range list {
+		r.lastID++
+		p := &part{id: r.lastID, delivery: &list[i]}
+		r.parts[p.id], mails[i] = p, r.mail(p, queueNow, at)
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	happened, ended := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(ended)
-		err := q.Wait(ctx, last.Seen)
-		if err == nil || errors.Is(err, queue.ErrClosed) || errors.Is(err, queue.ErrFailed) {
-			close(happened)
-		}
-	}()
-	return happened, func() {
-		cancel()
-		<-ended
+	var next time.Time
+	if !found.Next.IsZero() {
+		next = at.Add(found.Next.Sub(queueNow))
 	}
-}
-
-// restTime says until when no claim is needed: what the queue has said, or what
-// was settled since then says.
-func (r *run) restTime(next time.Time) time.Time {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.expecting && (next.IsZero() || r.expected.Before(next)) {
-		next = r.expected
-		if next.IsZero() {
-			next = time.Unix(0, 0) // at once
-		}
-	}
-	r.resting, r.restUntil = true, next
-	return next
-}
-
-// ahead is how many deliveries may be claimed in all: enough for every
-// connection to go on, and no more however long the queue is.
-func (r *run) ahead() int { return max(4*r.limits().Connections, leastAhead) }
-
-// wanted is what to claim, if there is room for anything.
-func (r *run) wanted() (queue.ClaimOptions, bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	want := queue.ClaimOptions{
-		Max: claimMost, Lease: leaseLength, PerDestination: claimMost, PerTenant: tenantMost, Owner: r.owner,
-	}
-	if r.claimed > r.ahead()-claimMost || !r.agent.events.room() {
-		r.crowded = true
-		return want, false
-	}
-	r.crowded, r.expecting = false, false
-	for _, p := range r.places {
-		if p.site != nil && p.site.full() {
-			want.Except = append(want.Except, p.name)
-			if p.site != nil {
-				p.site.skipped = true
-			}
-		}
-	}
-	return want, true
+	r.sched.Claimed(at, mails, more, next)
+	r.decide()
 }
 
 // maxReported is how many unreadable deliveries are told apart.
@@ -219,17 +111,18 @@ func (r *run) report(list []queue.Unreadable) {
 }
 
 const (
-	// messageMost is how many destinations of one message a full claim may have.
-	messageMost = claimMost / 2
+	// messageMost is how many destinations of one message a claim may have that found
+	// twice as many deliveries.
+	messageMost = 64
 	// messageWait is for how long the others then make way for mail behind them.
 	messageWait = 250 * time.Millisecond
 )
 
-// share gives back what one message has too much of in a claim that had no room
-// for more, so that a message to thousands of destinations does not keep those
-// behind it waiting. It returns the rest.
+// share gives back what one message has too much of in a claim, so that a message to
+// thousands of destinations does not keep those behind it waiting. It returns the
+// rest.
 func (r *run) share(found []queue.Delivery) []queue.Delivery {
-	if len(found) < claimMost {
+	if len(found) < 2*messageMost {
 		return found
 	}
 	number := make(map[string]int)
@@ -241,9 +134,40 @@ func (r *run) share(found []queue.Delivery) []queue.Delivery {
 			kept = append(kept, *d)
 			continue
 		}
-		r.settler.add(outcome{delivery: d, settlement: queue.Settlement{
+		r.settler.add(outcome{part: &part{delivery: d}, settlement: queue.Settlement{
 			Lease: d.Lease, NotBefore: now.Add(messageWait),
 		}})
 	}
 	return kept
+}
+
+// watcher tells the scheduler when the queue says that another claim is worth while.
+type watcher struct{ claimed chan uint64 }
+
+// watch says that a claim has seen so much. The caller is one goroutine.
+func (w *watcher) watch(seen uint64) {
+	select {
+	case <-w.claimed:
+	default:
+	}
+	w.claimed <- seen
+}
+
+// run watches the queue until ctx ends, if that can tell.
+func (w *watcher) run(ctx context.Context, r *run) {
+	q, able := queue.As[queue.Waiter](r.queue)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case seen := <-w.claimed:
+			if !able {
+				continue
+			}
+			err := q.Wait(ctx, seen)
+			if err == nil || errors.Is(err, queue.ErrClosed) || errors.Is(err, queue.ErrFailed) {
+				r.inform((*sched.Scheduler).MailCame)
+			}
+		}
+	}
 }

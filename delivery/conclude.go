@@ -6,15 +6,17 @@ import (
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery/internal/attempt"
+	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// conclude makes a settlement of what an attempt found. expired says that there
-// was none: the delivery's time is over.
-func (r *run) conclude(d *queue.Delivery, report *Report, expired bool) outcome {
-	now := r.agent.clock.now()
-	o := outcome{delivery: d, settlement: queue.Settlement{Lease: d.Lease}}
-	next := r.next(d, report, now)
+// conclude makes a settlement of what an attempt found. What is not delivered when
+// the delivery's time is over has expired.
+func (r *run) conclude(p *part, report *Report) outcome {
+	d, now := p.delivery, r.agent.clock.now()
+	expired := !r.expiry(d).After(now)
+	o := outcome{part: p, settlement: queue.Settlement{Lease: d.Lease}}
+	next := r.retryAt(d, report, now)
 	for i := range report.Recipients {
 		rr, state := &report.Recipients[i], &d.States[i]
 		result, kind := r.judge(d, rr, expired)
@@ -54,9 +56,6 @@ const unmarkedPause = time.Second
 func (r *run) judge(d *queue.Delivery, rr *RecipientReport, expired bool) (queue.Result, EventKind) {
 	result := queue.Result{Outcome: rr.Outcome, Reply: rr.Reply}
 	switch {
-	case expired:
-		result.Outcome = queue.Failed
-		return result, Expired
 	case rr.Outcome == queue.Delivered:
 		return result, Delivered
 	case rr.Outcome == queue.Failed:
@@ -66,6 +65,9 @@ func (r *run) judge(d *queue.Delivery, rr *RecipientReport, expired bool) (queue
 		// twice.
 		result.Outcome = queue.Failed
 		return result, Failed
+	case expired:
+		result.Outcome = queue.Failed
+		return result, Expired
 	case rr.Outcome == queue.Unknown:
 		return result, UnknownOutcome
 	default:
@@ -73,9 +75,9 @@ func (r *run) judge(d *queue.Delivery, rr *RecipientReport, expired bool) (queue
 	}
 }
 
-// next is when what stays of a delivery is tried again: by the schedule, but no
+// retryAt is when what stays of a delivery is tried again: by the schedule, but no
 // later than it expires.
-func (r *run) next(d *queue.Delivery, report *Report, now time.Time) time.Time {
+func (r *run) retryAt(d *queue.Delivery, report *Report, now time.Time) time.Time {
 	retry := Retry{Destination: d.Lease.Destination, Arrived: d.Message.Arrived, Expires: r.expiry(d), Now: now}
 	for i := range report.Recipients {
 		retry.Attempts = max(retry.Attempts, d.States[i].Attempts+1)
@@ -129,9 +131,10 @@ func (r *run) expiry(d *queue.Delivery) time.Time {
 }
 
 // end settles a delivery that no host was asked about.
-func (r *run) end(d *queue.Delivery, report *Report, expired bool) {
-	r.depart(nil, d)
-	r.settler.add(r.conclude(d, report, expired))
+func (r *run) end(p *part, report *Report) {
+	o := r.conclude(p, report)
+	r.inform(func(s *sched.Scheduler, now time.Time) { s.Gone(now, p.id) })
+	r.settler.add(o)
 }
 
 // local is a report of something no host was asked about.

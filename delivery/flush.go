@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
 	"github.com/nexthop-mail/nexthop/mx"
 	"github.com/nexthop-mail/nexthop/queue"
 )
@@ -49,29 +50,11 @@ func (r *run) forgive(ctx context.Context, destination string) {
 			r.sender.sessions.Memory.Succeed(r.sender.sessions.AddrPort(&route.Hosts[i], ip))
 		}
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	key := r.siteKey(&route)
-	for _, s := range r.sites {
-		if _, kept := s.kept[destination]; kept || s.key == key || s.key == noRouteKey(destination) {
-			r.absolve(s)
-		}
-	}
+	key := r.keys.of(&route)
+	r.inform(func(s *sched.Scheduler, now time.Time) { s.Flush(now, key, destination) })
 }
 
 func (r *run) forgiveAll() {
 	r.sender.sessions.Memory.Clear()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, s := range r.sites {
-		r.absolve(s)
-	}
-}
-
-// absolve lets a site be tried at once. The caller holds r.mu.
-func (r *run) absolve(s *site) {
-	s.failures, s.until, s.deferrals, s.pace, s.pacing = 0, time.Time{}, 0, 0, time.Time{}
-	s.threshold = float64(r.limits().PerSite)
-	r.lift(s, len(s.kept))
-	r.dispatch(s)
+	r.inform((*sched.Scheduler).FlushAll)
 }

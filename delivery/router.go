@@ -46,3 +46,11 @@ func selfOf(r Router) []string {
 	}
 	return by.Self
 }
+
+// Probe makes it a DNSProber.
+func (r byMX) Probe(ctx context.Context) error {
+	if r.router.Resolver == nil {
+		return nil
+	}
+	return mx.Probe(ctx, r.router.Resolver)
+}

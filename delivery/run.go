@@ -7,13 +7,13 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
 	"github.com/nexthop-mail/nexthop/delivery/internal/session"
-	"github.com/nexthop-mail/nexthop/mx"
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// run is an agent at work, from the beginning of Run to its end. Its parts are
-// goroutines that Run waits for.
+// run is an agent at work, from the beginning of Run to its end: a scheduler that
+// decides, and the goroutines that do what it says. Run waits for all of them.
 type run struct {
 	agent  *Agent
 	queue  queue.Queue
@@ -21,32 +21,32 @@ type run struct {
 
 	work    context.Context // of deliveries under way; outlives Run's context by the drain
 	cut     func()          // ends it
-	owner   string          // of what is postponed for want of room here
+	owner   string          // of what is parked
 	trouble trouble
 	leases  leases
 	settler settler
 	gate    *session.Gate
+	keys    siteKeys
+	dns     dnsProbe
+	network families
+	watcher watcher
 	workers sync.WaitGroup
-	room    signal // a delivery ended: there is room for another
+	stir    signal // the scheduler wants a claim, or the run is to end
 
-	mu         sync.Mutex
-	draining   bool
-	claimed    int  // deliveries not settled yet
-	crowded    bool // no claim is made because they are so many
-	resting    bool // no claim is made before restUntil; zero: until something happens
-	restUntil  time.Time
-	expecting  bool              // since the last claim deliveries were settled that are due again,
-	expected   time.Time         // the first of them then
-	busy       int               // attempts under way
-	places     map[string]*place // destinations that have claimed deliveries
-	sites      map[string]*site
-	eligible   []*site  // in the order in which they get their turn
-	lifted     []lifted // destinations to be released
-	logins     map[mx.Login]int
-	lastLogin  int
-	unreadable map[leaseKey]bool    // reported; of the claims alone
-	failure    error                // of the queue, for good
-	took       map[string]time.Time // by site: when it last took or refused a message without asking for a login
+	unreadable map[leaseKey]bool // reported; of the claims alone
+
+	mu      sync.Mutex
+	sched   *sched.Scheduler
+	out     sched.Output
+	parts   map[sched.ID]*part // those that are claimed and not settled
+	lastID  sched.ID
+	asking  map[string][]*part // by destination: routes that a goroutine is to ask for
+	claim   *sched.Claim       // to be made
+	timer   *time.Timer        // calls the scheduler at armed, unless that is zero
+	armed   time.Time
+	ended   bool
+	failure error                // of the queue, for good
+	took    map[string]time.Time // by site: when it last took or refused a message without asking for a login
 }
 
 // Run delivers what is in the queue until ctx ends. It then claims nothing more,
@@ -67,10 +67,10 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer cut()
 	r := &run{
 		agent: a, queue: a.Queue, sender: a.sender(), work: work, cut: cut, owner: rand.Text(),
-		settler: newSettler(),
-		places:  make(map[string]*place), sites: make(map[string]*site),
-		logins: make(map[mx.Login]int), unreadable: make(map[leaseKey]bool),
+		settler: newSettler(), watcher: watcher{make(chan uint64, 1)}, unreadable: make(map[leaseKey]bool),
+		parts: make(map[sched.ID]*part), asking: make(map[string][]*part),
 	}
+	r.sched = sched.New(a.current().schedule())
 	r.gate = session.NewGate(r.connectionLimits)
 	if err := a.begin(r); err != nil {
 		return err
@@ -91,17 +91,22 @@ func (a *Agent) Run(ctx context.Context) error {
 // what it serves has ended.
 func (r *run) serve() (stop func()) {
 	var parts sync.WaitGroup
-	leasing, stopLeases := context.WithCancel(context.WithoutCancel(r.work))
-	telling, stopEvents := context.WithCancel(context.WithoutCancel(r.work))
+	aside := context.WithoutCancel(r.work)
+	leasing, stopLeases := context.WithCancel(aside)
+	telling, stopEvents := context.WithCancel(aside)
+	watching, stopWatching := context.WithCancel(aside)
 	parts.Go(func() { r.settler.run(r) })
 	parts.Go(func() { r.leases.run(leasing, r) })
 	parts.Go(func() { r.agent.events.run(telling, r.tell, r.heard) })
+	parts.Go(func() { r.watcher.run(watching, r) })
 	return func() {
+		stopWatching()
 		r.settler.close()
 		r.settler.wait()
 		stopLeases()
 		stopEvents()
 		parts.Wait()
+		r.stopTimer()
 	}
 }
 
@@ -112,12 +117,11 @@ func (r *run) tell(e *Event) {
 	}
 }
 
-// heard lets those go on that waited for events to be told.
+// heard lets go on what waited for events to be told.
 func (r *run) heard() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.room.set()
-	r.feed()
+	r.decide()
 }
 
 func (a *Agent) begin(r *run) error {
@@ -146,22 +150,10 @@ func (r *run) drain() {
 	timer := time.AfterFunc(grace, r.cut)
 	defer timer.Stop()
 	r.mu.Lock()
-	r.draining = true
-	var left []*shipment
-	for _, s := range r.sites {
-		s.silence()
-		list := s.empty()
-		left = append(left, list...)
-		for _, sh := range list {
-			s.claimed -= len(sh.parts)
-		}
-	}
+	r.ended = true
+	r.sched.Drain(time.Now())
+	r.decide()
 	r.mu.Unlock()
-	for _, sh := range left {
-		for i := range sh.parts {
-			r.giveBack(sh.parts[i].delivery)
-		}
-	}
 	r.workers.Wait()
 }
 
@@ -169,7 +161,7 @@ func (r *run) drain() {
 func (r *run) ending() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.draining
+	return r.ended
 }
 
 // running is the run at work, nil where there is none.
@@ -177,4 +169,29 @@ func (a *Agent) running() *run {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.atWork
+}
+
+func (r *run) limits() *Limits { return &r.agent.current().Limits }
+
+// connectionLimits are those of the limits that connections are counted against.
+func (r *run) connectionLimits() session.Limits {
+	l := r.limits()
+	return session.Limits{
+		Connections: l.Connections, PerSite: l.PerSite, PerHost: l.PerHost, PerAddress: l.PerAddress,
+		Messages: l.Messages, ConnectionLife: l.ConnectionLife,
+	}
+}
+
+// leastAhead is how many deliveries an agent may have claimed at least, however few
+// connections it may have.
+const leastAhead = 1024
+
+// schedule is the settings as the scheduler has them. It holds enough for every
+// connection to go on, and no more however long the queue is.
+func (s *Settings) schedule() sched.Settings {
+	l := &s.Limits
+	return sched.Settings{
+		Connections: l.Connections, PerSite: l.PerSite, Rate: l.Rate,
+		Ahead: max(4*l.Connections, leastAhead), PriorityStep: queue.PriorityStep,
+	}
 }

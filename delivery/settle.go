@@ -8,21 +8,26 @@ import (
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery/internal/reports"
+	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
 // outcome is what became of a delivery, on its way into the queue.
 type outcome struct {
-	delivery   *queue.Delivery
+	part       *part
 	settlement queue.Settlement
 	events     []Event
 	notices    []reports.Notice // of settlement.Create
-	keeper     *site            // for which it is kept back; nil where nothing lifts that before its time
+
+	// expired says that the delivery's time is over and it is to be concluded, warn
+	// that its sender is to be told of the delay: both take reading, and are left to
+	// the settler.
+	expired, warn bool
 
 	// postpone is what keeps the whole destination back instead of the delivery, and
-	// postponed until when that was done.
-	postpone  *queue.Postponement
-	postponed time.Time
+	// alone until when that waits by itself where the queue cannot.
+	postpone *queue.Postponement
+	alone    time.Time
 
 	// Where the settlement could not be stored, after which pause it was tried last,
 	// and when it is tried again.
@@ -34,18 +39,20 @@ type outcome struct {
 // share what a settlement costs, and none waits for another to become ready.
 type settler struct {
 	mu      sync.Mutex
-	pending []outcome
+	pending work
 	closed  bool
 	more    signal
 	done    chan struct{}
 
-	aside []outcome // could not be stored; of run alone
+	// Of run alone: what could not be stored, and whether nothing can be.
+	aside   []outcome
+	failing bool
 }
 
 // Times between tries at a queue that fails.
 const (
 	firstPause = 100 * time.Millisecond
-	lastPause  = 10 * time.Second
+	lastPause  = 5 * time.Second
 
 	// longestAside is how often a settlement is tried at least that could not be
 	// stored while others could.
@@ -57,10 +64,36 @@ const (
 
 func newSettler() settler { return settler{done: make(chan struct{})} }
 
-// add takes an outcome and does not wait.
-func (s *settler) add(o outcome) {
+// work is what a settler has to do: first the postponements, in order, then the
+// outcomes, then the flushes.
+type work struct {
+	outcomes []outcome
+	change   []queue.Postponement
+	flush    []queue.Selection
+}
+
+func (w *work) any() bool { return len(w.outcomes)+len(w.change)+len(w.flush) > 0 }
+
+// reuse empties what was done, for what comes next.
+func (w *work) reuse() {
+	clear(w.outcomes)
+	clear(w.change)
+	clear(w.flush)
+	w.outcomes, w.change, w.flush = w.outcomes[:0], w.change[:0], w.flush[:0]
+}
+
+// add takes outcomes and does not wait.
+func (s *settler) add(list ...outcome) {
+	if len(list) > 0 {
+		s.change(list, nil, nil)
+	}
+}
+
+// change takes outcomes with the postponements that belong to them, and does not wait.
+func (s *settler) change(list []outcome, change []queue.Postponement, flush []queue.Selection) {
 	s.mu.Lock()
-	s.pending = append(s.pending, o)
+	w := &s.pending
+	w.outcomes, w.change, w.flush = append(w.outcomes, list...), append(w.change, change...), append(w.flush, flush...)
 	s.mu.Unlock()
 	s.more.set()
 }
@@ -75,20 +108,21 @@ func (s *settler) close() {
 
 func (s *settler) wait() { <-s.done }
 
-// take waits for outcomes, or until those set aside are to be tried again, and
-// returns none when no more come.
-func (s *settler) take(spare []outcome) []outcome {
+// take waits for something to do, or until what was set aside is to be tried again,
+// and returns nothing when no more comes.
+func (s *settler) take(spare work) work {
 	for {
 		s.mu.Lock()
-		batch, closed := s.pending, s.closed
+		w, closed := s.pending, s.closed
 		due := s.due(closed)
-		ready := len(batch) > 0 || closed || len(due) > 0
+		ready := w.any() || closed || len(due) > 0
 		if ready {
-			s.pending = spare[:0] // once only: what is filled next must not be what is returned
+			s.pending = spare // once only: what is filled next must not be what is returned
 		}
 		s.mu.Unlock()
 		if ready {
-			return append(batch, due...)
+			w.outcomes = append(w.outcomes, due...)
+			return w
 		}
 		s.rest()
 	}
@@ -140,28 +174,50 @@ func (s *settler) setAside(o outcome) {
 func (s *settler) run(r *run) {
 	defer close(s.done)
 	var (
-		batch, spare []outcome
-		list         []queue.Settlement
-		end          time.Time // of trying, once there is one
+		now, spare work
+		list       []queue.Settlement
+		end        time.Time // of trying, once there is one
 	)
 	for {
-		batch, spare = s.take(spare), batch
-		if len(batch) == 0 {
+		now, spare = s.take(spare), now
+		if !now.any() {
 			return
 		}
-		r.postpone(batch)
+		r.prepare(now.outcomes)
+		lifted := r.postpone(&now)
 		list = list[:0]
-		for i := range batch {
-			list = append(list, batch[i].settlement)
+		for i := range now.outcomes {
+			list = append(list, now.outcomes[i].settlement)
 		}
-		s.settle(r, batch, list, &end)
+		if len(list) > 0 {
+			s.settle(r, now.outcomes, list, &end)
+		}
+		if len(now.flush) > 0 {
+			_, _ = queue.Flush(context.WithoutCancel(r.work), r.queue, r.agent.clock.now(), now.flush...)
+		}
+		if lifted || len(now.flush) > 0 {
+			r.inform((*sched.Scheduler).MailCame)
+		}
 		clear(list)
-		clear(batch)
+		now.reuse()
 		if len(s.aside) > 0 && s.late(&end) {
 			r.abandon(s.aside)
 			s.aside = nil
 		} else if len(s.aside) > 0 && !end.IsZero() {
 			<-time.After(firstPause)
+		}
+	}
+}
+
+// prepare does for outcomes what takes reading.
+func (r *run) prepare(list []outcome) {
+	for i := range list {
+		switch o := &list[i]; {
+		case o.expired:
+			*o = r.conclude(o.part, r.expired(o.part.delivery))
+		case o.warn:
+			o.warn = false
+			r.warn(o, r.agent.clock.now())
 		}
 	}
 }
@@ -174,7 +230,7 @@ func (s *settler) settle(r *run, batch []outcome, list []queue.Settlement, end *
 	for {
 		result, err := r.queue.Settle(context.WithoutCancel(r.work), r.agent.clock.now(), list)
 		r.heed(settling, err)
-		if err == nil {
+		if r.pauseFor(err); err == nil {
 			if batch, list = r.recorded(batch, result); len(batch) == 0 {
 				return
 			}
@@ -189,126 +245,93 @@ func (s *settler) settle(r *run, batch []outcome, list []queue.Settlement, end *
 	r.abandon(batch)
 }
 
+// pauseFor lets nothing begin while the queue stores nothing.
+func (r *run) pauseFor(err error) {
+	switch {
+	case err == nil && r.settler.failing:
+		r.settler.failing = false
+		r.inform(func(s *sched.Scheduler, now time.Time) { s.Recovered(now, sched.StoreFails) })
+	case err != nil && !r.settler.failing:
+		r.settler.failing = true
+		r.inform(func(s *sched.Scheduler, now time.Time) { s.Troubled(now, sched.StoreFails) })
+	}
+}
+
 // abandon gives up what cannot be settled: it is claimed again one day.
 func (r *run) abandon(list []outcome) {
-	for i := range list {
-		r.done(&list[i].settlement.Lease)
-	}
-}
-
-// postpone keeps back the destinations of what is given back to wait. Where the
-// queue has no such ability each delivery waits by itself; where a destination
-// has been let go again in the meantime nothing waits.
-func (r *run) postpone(batch []outcome) {
-	type key struct{ destination, owner string }
-	first := make(map[key]*outcome)
-	for i := range batch {
-		o := &batch[i]
-		if o.postpone == nil {
-			continue
-		}
-		k := key{o.postpone.Destination, o.postpone.Owner}
-		if known := first[k]; known == nil || o.postpone.Until.Before(known.postpone.Until) {
-			first[k] = o
-		}
-	}
-	if len(first) == 0 {
-		return
-	}
-	var list []queue.Postponement
-	for k, o := range first {
-		if r.keeps(o.keeper, k.destination) {
-			list = append(list, *o.postpone)
-		}
-	}
-	ctx := context.WithoutCancel(r.work)
-	done := len(list) == 0 || r.postponed(ctx, list)
-	until := make(map[key]time.Time)
-	if done {
-		var lift []queue.Postponement
-		for _, p := range list {
-			k := key{p.Destination, p.Owner}
-			if r.keeps(first[k].keeper, p.Destination) {
-				until[k] = p.Until
-				continue
-			}
-			p.Until = time.Time{} // it was let go meanwhile
-			lift = append(lift, p)
-		}
-		if len(lift) > 0 {
-			r.postponed(ctx, lift)
-		}
-	}
-	for i := range batch {
-		o := &batch[i]
-		if o.postpone == nil {
-			continue
-		}
-		if !done {
-			o.postpone = nil // it waits by itself
-			continue
-		}
-		o.postponed, o.settlement.NotBefore = until[key{o.postpone.Destination, o.postpone.Owner}], time.Time{}
-	}
-}
-
-// keeps reports whether a destination is still kept back for a site.
-func (r *run) keeps(s *site, destination string) bool {
-	if s == nil {
-		return true
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	_, still := s.kept[destination]
-	return still
+	for i := range list {
+		r.done(&list[i], false)
+	}
+	r.decide()
+}
+
+// postpone changes what is kept back in the queue, and reports whether anything was
+// let go. Where the queue has no such ability each delivery waits by itself.
+func (r *run) postpone(w *work) (lifted bool) {
+	if len(w.change) == 0 {
+		return false
+	}
+	done := r.postponed(context.WithoutCancel(r.work), w.change)
+	for i := range w.outcomes {
+		if o := &w.outcomes[i]; o.postpone != nil && !done {
+			o.settlement.NotBefore, o.postpone = o.alone, nil
+		}
+	}
+	return slices.ContainsFunc(w.change, func(p queue.Postponement) bool { return p.Until.IsZero() })
+}
+
+// postponed has the queue postpone, and reports whether it has.
+func (r *run) postponed(ctx context.Context, list []queue.Postponement) bool {
+	err := queue.Postpone(ctx, r.queue, r.agent.clock.now(), list...)
+	if ctx.Err() == nil {
+		r.heed(postponing, err)
+	}
+	return err == nil
+}
+
+// unpark lifts all that was parked.
+func (r *run) unpark() {
+	_ = queue.Postpone(context.WithoutCancel(r.work), r.queue, r.agent.clock.now(), queue.Postponement{Owner: r.owner})
 }
 
 // again is when a delivery may be claimed again; never where nothing of it is
 // left.
 func (o *outcome) again() (at time.Time, ever bool) {
-	left := len(o.delivery.States) - len(o.settlement.Results)
+	left := len(o.part.delivery.States) - len(o.settlement.Results)
 	for i := range o.settlement.Results {
 		if k := o.settlement.Results[i].Outcome; k == queue.Deferred || k == queue.Unknown {
 			left++
 		}
 	}
 	if o.postpone != nil {
-		return o.postponed, left > 0
+		return o.postpone.Until, left > 0
 	}
 	return o.settlement.NotBefore, left > 0
 }
 
-// due notes that a delivery may be claimed from the time given on, so that the
-// claims do not rest longer.
-func (r *run) due(at time.Time, ever bool) {
-	if !ever {
-		return
+// done takes a delivery out of those that are claimed. settled says that the queue
+// has its outcome. The caller holds r.mu.
+func (r *run) done(o *outcome, settled bool) {
+	r.leases.remove(&o.settlement.Lease)
+	now := time.Now()
+	at, ever := o.again()
+	ever = ever && settled
+	if ever && !at.IsZero() {
+		at = now.Add(at.Sub(r.agent.clock.now()))
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !r.expecting || at.Before(r.expected) {
-		r.expecting, r.expected = true, at
+	if settled && len(o.settlement.Create) > 0 {
+		at, ever = time.Time{}, true
 	}
-	if r.resting && (r.restUntil.IsZero() || at.Before(r.restUntil)) {
-		r.room.set()
-	}
-}
-
-// done takes a delivery out of those that are claimed.
-func (r *run) done(l *queue.Lease) {
-	r.leases.remove(l)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.claimed--
-	if r.crowded && r.claimed <= r.ahead()-claimMost {
-		r.crowded = false
-		r.room.set()
-	}
+	r.sched.Settled(now, o.part.id, ever, at)
+	delete(r.parts, o.part.id)
 }
 
 // recorded tells of what the queue has now, and returns what is to be tried again
 // at once in another form. What it could not store is set aside, and told.
 func (r *run) recorded(batch []outcome, result []queue.Settled) (left []outcome, again []queue.Settlement) {
+	var done []*outcome
 	for i := range batch {
 		o, err := &batch[i], result[i].Err
 		var (
@@ -317,9 +340,7 @@ func (r *run) recorded(batch []outcome, result []queue.Settled) (left []outcome,
 		)
 		switch {
 		case err == nil, errors.Is(err, queue.ErrLeaseLost), errors.As(err, &wrong):
-			r.done(&o.settlement.Lease)
-			r.due(o.again())
-			r.due(time.Time{}, len(o.settlement.Create) > 0)
+			done = append(done, o)
 			r.agent.tell(o, &result[i])
 		case errors.As(err, &bad) && len(o.settlement.Create) > 0:
 			// A report that is no message keeps no mail from being settled.
@@ -334,14 +355,20 @@ func (r *run) recorded(batch []outcome, result []queue.Settled) (left []outcome,
 			r.settler.setAside(*o)
 		}
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, o := range done {
+		r.done(o, true)
+	}
+	r.decide()
 	return left, again
 }
 
 // unsettled is what is told of a settlement that could not be stored.
 func (o *outcome) unsettled(cause error) Event {
 	e := troubleEvent(cause)
-	m := &o.delivery.Message
-	e.ID, e.From, e.Destination, e.Tenant, e.Metadata = m.ID, m.From, o.delivery.Lease.Destination, m.Tenant, m.Metadata
+	m := &o.part.delivery.Message
+	e.ID, e.From, e.Destination, e.Tenant, e.Metadata = m.ID, m.From, o.part.delivery.Lease.Destination, m.Tenant, m.Metadata
 	return e
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery/internal/attempt"
+	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
 	"github.com/nexthop-mail/nexthop/delivery/internal/session"
 	"github.com/nexthop-mail/nexthop/mx"
 	"github.com/nexthop-mail/nexthop/queue"
@@ -16,78 +17,137 @@ import (
 // freshRoute is how old a route may be that an attempt goes by.
 const freshRoute = 2 * time.Second
 
-// ship makes one attempt at a shipment, and settles or gives back every delivery
-// of it.
-func (r *run) ship(s *site, sh *shipment) {
-	if !r.refresh(s, sh) {
-		return
+// ship makes the attempts at a shipment, and settles or gives back every delivery of
+// it. It returns the shipment that is next, nil where there is none.
+func (r *run) ship(sh *shipment) (next *shipment) {
+	r.refresh(sh)
+	if len(sh.parts) == 0 {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.sched.Ended(time.Now(), sh.ship)
+		return r.nextShipment()
 	}
 	for len(sh.parts) > 0 {
 		group := r.group(sh)
 		began := time.Now()
-		report, cut := r.attempt(s, group)
-		r.learn(s, group, report, began)
-		lo := 0
-		for i := range group.parts {
-			d := group.parts[i].delivery
-			hi := lo + len(d.Message.Recipients)
-			r.land(s, &group.parts[i], &Report{Recipients: report.Recipients[lo:hi:hi]}, cut)
-			lo = hi
-		}
+		report, cut := r.attempt(sh, group)
+		next = r.landed(sh, group, report, r.lessonOf(sh, group, report, began), cut)
 	}
+	return next
+}
+
+// landed notes what an attempt has taught, and settles or gives back its deliveries.
+// With the last of the shipment it returns the shipment that is next.
+func (r *run) landed(sh *shipment, group []*part, report *Report, l sched.Lesson, cut bool) (next *shipment) {
+	var (
+		room     [1]outcome
+		outcomes = room[:0]
+		kept     []*part
+	)
+	lo := 0
+	for _, p := range group {
+		hi := lo + len(p.delivery.Message.Recipients)
+		own := &Report{Recipients: report.Recipients[lo:hi:hi]}
+		if lo = hi; l.Kind == sched.Ours && !cut {
+			continue // it waits as before
+		}
+		if r.isKept(sh, own, cut) {
+			kept = append(kept, p)
+			continue
+		}
+		outcomes = append(outcomes, r.landing(p, own, cut))
+	}
+	if cut && l.Kind == sched.Ours {
+		l.Kind = sched.Nothing
+	}
+	r.mu.Lock()
+	now := time.Now()
+	notice := r.sched.Learned(now, sh.ship, l)
+	until := r.sched.Until(sh.ship)
+	for _, p := range kept {
+		r.sched.KeptBack(now, p.id)
+	}
+	for i := range outcomes {
+		r.sched.Gone(now, outcomes[i].part.id)
+	}
+	if len(sh.parts) == 0 {
+		r.sched.Ended(now, sh.ship)
+		next = r.nextShipment()
+	}
+	r.mu.Unlock()
+	r.settler.add(outcomes...)
+	r.alarm(notice, group[0], report, until)
+	return next
+}
+
+// isKept reports whether nobody was asked about a delivery because its site is left
+// alone.
+func (r *run) isKept(sh *shipment, report *Report, cut bool) bool {
+	switch kindOf(report) {
+	case sched.Remembered:
+		return !cut
+	case sched.LoginRefused:
+		return r.refusal(sh.site, report) == sched.LoginRefused
+	default:
+		return false
+	}
+}
+
+// landing is the outcome of a delivery that an attempt was made at. Where the attempt
+// was broken off before it decided anything the delivery goes back as it was.
+func (r *run) landing(p *part, report *Report, cut bool) outcome {
+	if (cut || r.leases.lost(&p.delivery.Lease)) && undecided(report) {
+		return r.unchanged(p)
+	}
+	return r.conclude(p, report)
 }
 
 // refresh asks for the routes anew that were found too long ago. A delivery that
-// now goes elsewhere, or nowhere, leaves the shipment. It reports whether any is
-// left.
-func (r *run) refresh(s *site, sh *shipment) bool {
+// now goes elsewhere, or nowhere, leaves the shipment.
+func (r *run) refresh(sh *shipment) {
 	if time.Since(sh.parts[0].asked) < freshRoute {
-		return true
+		return
 	}
-	sh.parts = slices.DeleteFunc(sh.parts, func(p part) bool {
-		route, err := r.ask(r.work, p.delivery)
-		if err == nil {
-			p.route, p.asked = route, time.Now()
+	sh.parts = slices.DeleteFunc(sh.parts, func(p *part) bool {
+		route, err := r.ask(r.work, p)
+		if err != nil {
+			r.noRoute(p, err)
+			return true
 		}
-		if err == nil && r.sameSite(s, &route) {
+		p.route, p.asked = route, time.Now()
+		to := r.target(&route)
+		if to.Site == sh.site {
 			return false
 		}
-		r.leave(s, p.delivery.Lease.Destination)
-		if err != nil {
-			r.noRoute(p.delivery, err)
-		} else {
-			r.enqueue(p)
-		}
+		r.inform(func(s *sched.Scheduler, now time.Time) { s.Moved(now, p.id, to) })
 		return true
 	})
-	return len(sh.parts) > 0
-}
-
-func (r *run) sameSite(s *site, route *mx.Route) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.siteKey(route) == s.key
 }
 
 // group takes those deliveries out of the shipment that may share a transaction:
 // all of them, unless a policy asks different things for different destinations
-// (SMTP-43, QUE-12).
-func (r *run) group(sh *shipment) *shipment {
-	group := &shipment{}
-	if len(sh.parts) == 1 || r.sender.Policy == nil {
-		*group, sh.parts = *sh, nil
+// (SMTP-43, QUE-12), or their routes have changed.
+func (r *run) group(sh *shipment) (group []*part) {
+	if len(sh.parts) == 1 {
+		group, sh.parts = sh.parts, nil
 		return group
 	}
 	var first []session.Policy
-	sh.parts = slices.DeleteFunc(sh.parts, func(p part) bool {
-		policies, ok := r.policies(&p.route)
+	var join string
+	sh.parts = slices.DeleteFunc(slices.Clone(sh.parts), func(p *part) bool {
+		key := joinKey(&p.route)
+		var policies []session.Policy
+		ok := true
+		if r.sender.Policy != nil {
+			policies, ok = r.policies(&p.route)
+		}
 		switch {
-		case len(group.parts) == 0:
-			first = policies
-		case !ok || !slices.EqualFunc(first, policies, sameProtection):
+		case len(group) == 0:
+			first, join = policies, key
+		case !ok || key == "" || key != join || !slices.EqualFunc(first, policies, sameProtection):
 			return false
 		}
-		group.add(p)
+		group = append(group, p)
 		return true
 	})
 	return group
@@ -124,9 +184,8 @@ func (r *run) policies(route *mx.Route) (list []session.Policy, ok bool) {
 func sameProtection(a, b session.Policy) bool { return a.Serves(&b) }
 
 // attempt sends a group. cut is where the agent broke it off.
-func (r *run) attempt(s *site, group *shipment) (report *Report, cut bool) {
-	first := group.parts[0].delivery
-	m := group.message(nil)
+func (r *run) attempt(sh *shipment, group []*part) (report *Report, cut bool) {
+	m := messageOf(group, nil)
 	committed := false
 	defer func() {
 		if v := recover(); v != nil {
@@ -139,12 +198,12 @@ func (r *run) attempt(s *site, group *shipment) (report *Report, cut bool) {
 		}
 	}()
 	var err error
-	if m.Content, err = r.queue.Open(r.work, first.Message.ID); err != nil {
+	if m.Content, err = r.queue.Open(r.work, m.ID); err != nil {
 		return local(&m, NotNow, "4.3.0", err), r.work.Err() != nil
 	}
 	report = newReport(&m)
 	job := r.sender.job(r.work, &m, &attempt.Options{
-		Together: true, Gate: r.gate, Site: s.key, Spread: r.spread(s), Recipients: r.limits().Recipients,
+		Together: true, Gate: r.gate, Site: sh.site, Spread: r.spread(sh), Recipients: r.limits().Recipients,
 		Commit: func() error {
 			err := r.mayCommit(group)
 			if err == nil && !committed {
@@ -157,8 +216,8 @@ func (r *run) attempt(s *site, group *shipment) (report *Report, cut bool) {
 	defer job.Release()
 	if refused := job.Accept(); refused == nil && len(job.Walks()) > 0 {
 		w := &job.Walks()[0]
-		r.sender.tracesOf(r.work).Route(w.Domain(), group.parts[0].route, nil)
-		w.Along(r.work, &group.parts[0].route)
+		r.sender.tracesOf(r.work).Route(w.Domain(), group[0].route, nil)
+		w.Along(r.work, &group[0].route)
 	}
 	new(results).report(report, job.Results())
 	return report, r.work.Err() != nil
@@ -166,13 +225,13 @@ func (r *run) attempt(s *site, group *shipment) (report *Report, cut bool) {
 
 // mayCommit is why the octets must not be sent that would make a host take the
 // message, nil where they may: the leases still hold.
-func (r *run) mayCommit(group *shipment) error {
+func (r *run) mayCommit(parts []*part) error {
 	if r.work.Err() != nil {
 		return context.Cause(r.work)
 	}
 	now := r.agent.clock.now()
-	for i := range group.parts {
-		if !r.leases.valid(&group.parts[i].delivery.Lease, now) {
+	for i := range parts {
+		if !r.leases.valid(&parts[i].delivery.Lease, now) {
 			return errLeaseLost
 		}
 	}
@@ -181,13 +240,13 @@ func (r *run) mayCommit(group *shipment) error {
 
 // mark tells the queue that a message is about to be sent that may be sent at most
 // once. Where that cannot be recorded nothing is sent.
-func (r *run) mark(group *shipment) error {
-	if group.parts[0].delivery.Message.Guarantee != queue.AtMostOnce {
+func (r *run) mark(parts []*part) error {
+	if parts[0].delivery.Message.Guarantee != queue.AtMostOnce {
 		return nil
 	}
-	leases := make([]queue.Lease, len(group.parts))
-	for i := range group.parts {
-		leases[i] = group.parts[i].delivery.Lease
+	leases := make([]queue.Lease, len(parts))
+	for i := range parts {
+		leases[i] = parts[i].delivery.Lease
 	}
 	err := r.queue.Mark(r.work, leases)
 	if r.work.Err() == nil {
@@ -204,12 +263,12 @@ func (r *run) mark(group *shipment) error {
 }
 
 // spread puts equal hosts in the order in which the site should try them.
-func (r *run) spread(s *site) func([]mx.Host) {
-	r.mu.Lock()
-	size := s.limit()
-	r.mu.Unlock()
+func (r *run) spread(sh *shipment) func([]mx.Host) {
 	return func(hosts []mx.Host) {
-		r.gate.Spread(hosts, s.key, func(equals []mx.Host) int {
+		r.mu.Lock()
+		size := r.sched.Window(sh.ship)
+		r.mu.Unlock()
+		r.gate.Spread(hosts, sh.site, func(equals []mx.Host) int {
 			alive := 0
 			for i := range equals {
 				if r.sender.sessions.Reachable(&equals[i], time.Now()) {
@@ -218,24 +277,6 @@ func (r *run) spread(s *site) func([]mx.Host) {
 			}
 			return (size + max(alive, 1) - 1) / max(alive, 1)
 		})
-	}
-}
-
-// land settles a delivery with what an attempt found, or gives it back where the
-// attempt decided nothing and nothing was wrong with it.
-func (r *run) land(s *site, p *part, report *Report, cut bool) {
-	d := p.delivery
-	why := r.lessonOf(s, report)
-	switch {
-	case why == remembered && !cut, why == refusedLogin:
-		r.uncount(s)
-		r.later(s, p)
-	case cut && undecided(report), r.leases.lost(&d.Lease) && undecided(report):
-		r.depart(s, d)
-		r.settler.add(outcome{delivery: d, settlement: queue.Settlement{Lease: d.Lease}})
-	default:
-		r.depart(s, d)
-		r.settler.add(r.conclude(d, report, false))
 	}
 }
 
@@ -248,27 +289,4 @@ func undecided(report *Report) bool {
 		}
 	}
 	return true
-}
-
-// uncount takes a delivery out of what its site has, before it is kept back.
-func (r *run) uncount(s *site) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	s.claimed--
-}
-
-// later returns a delivery to the queue until its site is tried again, or has room.
-func (r *run) later(s *site, p *part) {
-	now := time.Now()
-	r.mu.Lock()
-	until, closed := s.until, s.closed(now)
-	if !closed {
-		until = s.parkedUntil(now)
-	}
-	r.mu.Unlock()
-	if closed {
-		r.pause(s, p.delivery, until, dependsOnSender(&p.route))
-	} else {
-		r.park(s, p.delivery, until)
-	}
 }

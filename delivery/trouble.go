@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
@@ -23,6 +24,7 @@ const (
 	extending
 	marking
 	postponing
+	ours // no call of the queue: DNS, the network, the machine
 	troubles
 )
 
@@ -88,7 +90,7 @@ func (r *run) giveUp(cause error) {
 	r.mu.Unlock()
 	if first {
 		r.cut()
-		r.room.set()
+		r.stir.set()
 	}
 }
 
@@ -97,4 +99,22 @@ func (r *run) failed() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.failure
+}
+
+// tellTrouble tells of trouble of our own that is not the queue's, once when it
+// begins. The caller holds r.mu.
+func (r *run) tellTrouble(n sched.TroubleNotice) {
+	if n.Cause == sched.QueueFails || n.Cause == sched.StoreFails {
+		return // heed tells
+	}
+	if n.Over {
+		r.trouble.works(ours)
+		if n.Cause == sched.NetworkFails {
+			r.sender.sessions.Memory.Clear() // what failed meanwhile says nothing
+		}
+		return
+	}
+	err := errorOf(n.Cause)
+	r.trouble.failed(ours, err)
+	r.agent.events.add(troubleEvent(err))
 }

@@ -164,7 +164,7 @@ func agentSource(b *testing.B, addr netip.AddrPort, domains int) {
 	var delivered atomic.Int64
 	all := make(chan struct{})
 	agent := &delivery.Agent{
-		Queue: spool, Sender: &delivery.Sender{Hello: "from.test", Router: toSink{addr}, AllowLoopback: true},
+		Queue: spool, Sender: &delivery.Sender{Hello: "from.test", Router: toSink{addr}},
 		Events: func(e delivery.Event) {
 			if e.Kind == delivery.Delivered && delivered.Add(1) == int64(b.N) {
 				close(all)

@@ -60,7 +60,7 @@ func (c *Config) SourceFor(pin string, addr netip.Addr) netip.Addr {
 func Ours(err error) bool {
 	for _, e := range []error{
 		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM,
-		syscall.EADDRNOTAVAIL, syscall.EADDRINUSE, syscall.EACCES, syscall.EPERM,
+		syscall.EADDRNOTAVAIL, syscall.EADDRINUSE, syscall.EACCES, syscall.EPERM, syscall.ENETUNREACH, syscall.ENETDOWN,
 		context.Canceled,
 	} {
 		if errors.Is(err, e) {

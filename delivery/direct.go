@@ -1,0 +1,106 @@
+package delivery
+
+import (
+	"context"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
+	"github.com/nexthop-mail/nexthop/mx"
+)
+
+// askFor has a delivery's route asked for, by a goroutine of its destination's, so
+// that one whose DNS is slow holds up nobody else. The caller holds r.mu.
+func (r *run) askFor(p *part) {
+	destination := p.delivery.Lease.Destination
+	list, atWork := r.asking[destination]
+	r.asking[destination] = append(list, p)
+	if !atWork {
+		r.workers.Go(func() { r.direct(destination) })
+	}
+}
+
+// direct finds where the deliveries for a destination go, one after the other.
+func (r *run) direct(destination string) {
+	var list []*part
+	for {
+		r.mu.Lock()
+		if list = r.asking[destination]; len(list) == 0 {
+			delete(r.asking, destination)
+			r.mu.Unlock()
+			return
+		}
+		r.asking[destination] = list[:0:0]
+		r.mu.Unlock()
+		for _, p := range list {
+			r.route(p)
+		}
+	}
+}
+
+// route finds where a delivery goes. One whose attempt was interrupted, or that has
+// no route, is settled here.
+func (r *run) route(p *part) {
+	d := p.delivery
+	if d.Interrupted {
+		r.end(p, local(&d.Message, MaybeTaken, "4.4.7", errInterrupted))
+		return
+	}
+	if r.ending() {
+		r.handBack(p)
+		return
+	}
+	route, err := r.ask(r.work, p)
+	if err != nil {
+		r.noRoute(p, err)
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p.route, p.asked = route, time.Now()
+	r.sched.Routed(p.asked, p.id, r.target(&p.route))
+	r.decide()
+}
+
+// target is a route as the scheduler has it.
+func (r *run) target(route *mx.Route) sched.Route {
+	return sched.Route{Site: r.keys.of(route), Join: joinKey(route), Own: dependsOnSender(route)}
+}
+
+// ask asks the router. A panic in it is an error like any other.
+func (r *run) ask(ctx context.Context, p *part) (route mx.Route, err error) {
+	d := p.delivery
+	err = errPanic
+	r.agent.guard(func() { route, err = r.sender.route(ctx, d.Message.From, d.Lease.Destination) })
+	if err != nil {
+		r.sender.tracesOf(ctx).Route(d.Lease.Destination, route, err)
+	}
+	return route, err
+}
+
+// noRoute settles a delivery with what the router found. Where that passes, the
+// destination is left alone for a while.
+func (r *run) noRoute(p *part, err error) {
+	d := p.delivery
+	report := r.walkless(d, err)
+	if r.work.Err() != nil {
+		r.handBack(p)
+		return
+	}
+	e := report.Recipients[0].Err
+	if !e.Temporary() {
+		r.end(p, report)
+		return
+	}
+	if c := r.dnsTrouble(err); c != sched.NoTrouble {
+		r.inform(func(s *sched.Scheduler, now time.Time) { s.Stalled(now, p.id, c) })
+		return
+	}
+	r.mu.Lock()
+	failures := r.sched.Misses(d.Lease.Destination) + 1
+	r.mu.Unlock()
+	reply := e.Reply()
+	wait := r.siteDelay(failures, d.Lease.Destination, reply, time.Now())
+	o := r.conclude(p, report)
+	r.inform(func(s *sched.Scheduler, now time.Time) { s.Unroutable(now, p.id, wait, reply.Bounded().Text) })
+	r.settler.add(o)
+}

@@ -1,0 +1,150 @@
+package delivery
+
+import (
+	"time"
+
+	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
+	"github.com/nexthop-mail/nexthop/delivery/internal/session"
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+// kindOf is what a report tells of the site.
+func kindOf(report *Report) (k sched.Kind) {
+	for i := range report.Recipients {
+		k = max(k, report.Recipients[i].kind())
+	}
+	return k
+}
+
+func (r *RecipientReport) kind() sched.Kind {
+	e := r.Err
+	switch {
+	case r.Outcome == queue.Delivered:
+		return sched.Works
+	case e == nil, e.Stage == StageMessage:
+		return sched.Nothing
+	case r.Outcome == queue.Unknown:
+		return sched.Later
+	case e.Remembered:
+		return sched.Remembered
+	case e.LoginRefused():
+		return sched.LoginRefused
+	case r.Outcome == queue.Failed && e.Replied() && e.Stage >= StageMail:
+		return sched.Works
+	case r.Outcome == queue.Failed:
+		return sched.Nothing
+	case e.Stage < StageMail:
+		return sched.Unreachable
+	case e.Code == 421, e.Stage == StageMail && e.Replied():
+		return sched.Busy
+	case e.Replied():
+		return sched.Later
+	case e.Stage == StageContent && e.Enhanced == "4.3.0":
+		return sched.Nothing // our own trouble
+	default:
+		return sched.Busy // lost on the way
+	}
+}
+
+// lessonOf is what a report tells of a shipment's site.
+func (r *run) lessonOf(sh *shipment, parts []*part, report *Report, began time.Time) sched.Lesson {
+	l := sched.Lesson{Kind: kindOf(report), Began: began}
+	first := &report.Recipients[0]
+	switch l.Kind {
+	case sched.LoginRefused:
+		if l.Kind = r.refusal(sh.site, report); l.Kind == sched.LoginRefused {
+			l.Said = "login refused"
+		}
+	case sched.Unreachable:
+		if c := r.ownTrouble(report); c != sched.NoTrouble {
+			l.Kind, l.Cause = sched.Ours, c
+			return l
+		}
+		l.Said = first.Reply.Bounded().Text
+		r.mu.Lock()
+		failures := r.sched.Failures(sh.ship) + 1
+		r.mu.Unlock()
+		l.Wait = r.siteDelay(failures, parts[0].delivery.Lease.Destination, first.Reply, time.Now())
+	case sched.Remembered:
+		l.Wait = session.LeftAlone(1)
+	case sched.Works:
+		r.tookMail(sh.site)
+	}
+	return l
+}
+
+// takesWithout is how long a host is known to take mail from us without the login
+// that it asks for now.
+const takesWithout = time.Hour
+
+// refusal is what a refused login tells. A host that asks for a login at RCPT or
+// after it may mean one recipient: where it took mail from us lately it is left to
+// the schedule, so that one recipient does not hold up a whole provider's.
+func (r *run) refusal(site string, report *Report) sched.Kind {
+	if !atRecipients(report) {
+		return sched.LoginRefused
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if last, found := r.took[site]; found && time.Since(last) < takesWithout {
+		return sched.Later
+	}
+	return sched.LoginRefused
+}
+
+// maxTook is of how many sites it is remembered that they took mail.
+const maxTook = 4096
+
+// tookMail notes that a site takes mail. Where too many are known all are forgotten: a
+// login that one of them asks for pauses it then.
+func (r *run) tookMail(site string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.took == nil || len(r.took) >= maxTook {
+		r.took = make(map[string]time.Time)
+	}
+	r.took[site] = time.Now()
+}
+
+// atRecipients reports whether every refusal of a login answers RCPT or what comes
+// after it.
+func atRecipients(report *Report) bool {
+	for i := range report.Recipients {
+		if e := report.Recipients[i].Err; e != nil && e.LoginRefused() && e.Stage < StageRcpt {
+			return false
+		}
+	}
+	return true
+}
+
+// siteDelay is the schedule's wait after so many failures of a site. There is no
+// jitter in it, so that the site is open when a message that was tried with it
+// becomes due.
+func (r *run) siteDelay(failures int, destination string, why queue.Reply, now time.Time) time.Duration {
+	wait := time.Hour // where the application's schedule panics
+	r.agent.guard(func() {
+		wait = r.agent.current().Schedule.Delay(Retry{
+			Attempts: failures, Outcome: queue.Deferred, Reply: why, Destination: destination,
+			Arrived: now, Now: now,
+		})
+	})
+	return max(wait, 0)
+}
+
+// alarm is what the operator is told of a site: once that its login was refused,
+// and once that it works again.
+func (r *run) alarm(n sched.Notice, p *part, report *Report, until time.Time) {
+	if n == sched.NoNotice {
+		return
+	}
+	rr := &report.Recipients[0]
+	e := Event{
+		Time: time.Now(), Kind: Resumed, Destination: p.delivery.Lease.Destination, Host: rr.Host, Addr: rr.Addr,
+		Route: p.route.Kind, TLS: rr.TLS, Code: rr.Reply.Code, Enhanced: rr.Reply.Enhanced,
+		Reply: rr.Reply.Bounded().Text, Err: rr.Err,
+	}
+	if n == sched.LoginOut {
+		e.Kind, e.Next = Paused, until
+	}
+	r.agent.events.add(e)
+}
