@@ -175,9 +175,8 @@ func (s *Spool) postpone(p queue.Postponement) *ticket {
 	f.Kind, f.Head = record.KindDestination, r.Append(nil)
 	return &ticket{frames: []frame{f}, apply: func(g *segment, at []uint32) {
 		g.cost += index.SmallCost
-		g.passing = true
 		s.index.Postpone(index.Postponement{
-			Name: p.Destination, Until: p.Until, Reason: p.Reason, Record: g.place(at[0]),
+			Name: p.Destination, Until: p.Until, Reason: p.Reason, Record: g.place(at[0]), Oldest: g.number,
 		})
 	}}
 }

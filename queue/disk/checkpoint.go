@@ -58,6 +58,7 @@ func (s *Spool) lastMaintenance() error {
 // at a time, and no segment is retired meanwhile. What it leaves behind where
 // it fails, the next Open deletes.
 func (s *Spool) takeCheckpoint(ctx context.Context) error {
+	s.sweep()
 	s.mu.Lock()
 	for s.flushSome() { // what is in it so far need not be read again
 		s.mu.Unlock()
@@ -66,7 +67,6 @@ func (s *Spool) takeCheckpoint(ctx context.Context) error {
 	number := s.nextCheckpoint
 	s.nextCheckpoint++
 	first := s.beginCheckpoint()
-	s.index.Sweep()
 	s.index.Pin(true)
 	s.mu.Unlock()
 	err := s.saveKeys()

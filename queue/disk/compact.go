@@ -28,10 +28,10 @@ const compactBatch = 1 << 20
 // before what replaces it is saved.
 func (s *Spool) compact(ctx context.Context, g *segment) error {
 	s.mu.Lock()
-	uncovered := g.passing && g.number >= s.checkpoint.Segment
+	uncovered := g.flushes && g.number >= s.checkpoint.Segment && (s.index.Flushed() > 0 || len(s.flushes) > 0)
 	needless := s.needless(g)
 	s.mu.Unlock()
-	if uncovered { // nowhere else on the disk does it say what was flushed or lifted
+	if uncovered { // nowhere else on the disk does it say what was flushed
 		if err := s.takeCheckpoint(ctx); err != nil {
 			return err
 		}
@@ -124,13 +124,29 @@ func (c *compaction) postponements() error {
 			return err
 		}
 	}
+	s.mu.Unlock()
+	for from, more := 0, true; more; more = from > 0 {
+		from = c.somePostponements(from)
+	}
+	return nil
+}
+
+func (c *compaction) somePostponements(from int) (next int) {
+	s := c.s
+	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, p := range s.index.Postponements(c.g.slot, false) {
+	older := s.olderRecords(c.g)
+	list, next := s.index.Postponements(c.g.slot, from, holdMax)
+	for _, p := range list {
+		if s.index.Over(p) && !older(p) {
+			s.index.Forget(p.Name)
+			continue
+		}
 		t := s.postpone(queue.Postponement{Destination: p.Name, Until: p.Until, Reason: p.Reason})
 		s.line.enqueue(t)
 		c.tickets = append(c.tickets, t)
 	}
-	return nil
+	return next
 }
 
 // record moves a record if it is needed. The index knows that of messages and

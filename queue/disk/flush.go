@@ -135,7 +135,7 @@ func (f *flush) ticket() *ticket {
 	r := frame{}
 	r.Kind, r.Head = record.KindFlush, f.record.Append(nil)
 	return &ticket{frames: []frame{r}, apply: func(g *segment, at []uint32) {
-		g.passing = true
+		g.flushes = true
 		f.at = g.where(at[0])
 	}}
 }

@@ -145,3 +145,29 @@ func (s *Spool) needless(g *segment) bool {
 	r := s.index.Refs(g.slot)
 	return r.Homes == 0 && r.Records == 0 && r.Destinations == 0 && len(g.gone) == 0 && len(g.from) == 0
 }
+
+// olderRecords tells whether segments in use, but for one that is being given up, may
+// have records of a destination that are older than the one that counts. The lock is
+// held.
+func (s *Spool) olderRecords(but *segment) func(*index.Postponement) bool {
+	var numbers []uint64
+	for _, g := range s.segments.list {
+		if g != nil && g != but {
+			numbers = append(numbers, g.number)
+		}
+	}
+	slices.Sort(numbers)
+	return func(p *index.Postponement) bool {
+		i, _ := slices.BinarySearch(numbers, p.Oldest)
+		return i < len(numbers) && numbers[i] < s.segments.list[p.Record.Segment].number
+	}
+}
+
+// sweep forgets postponements that are over.
+func (s *Spool) sweep() {
+	for from, more := 0, true; more; more = from > 0 {
+		s.mu.Lock()
+		from = s.index.Sweep(from, holdMax, s.olderRecords(nil))
+		s.mu.Unlock()
+	}
+}

@@ -269,6 +269,7 @@ func (s *Spool) purge() {
 		for _, slot := range s.index.AtHome(g.slot) {
 			s.index.Remove(slot)
 		}
+		s.forgetPostponements(g)
 	}
 	for _, g := range s.ghosts {
 		if s.index.Refs(g.slot).Records == 0 {
@@ -310,4 +311,16 @@ func (s *Spool) numbers(f *found, u *usage) {
 		s.nextCheckpoint = f.checkpoints[0] + 1
 	}
 	s.checkpoints = f.checkpoints
+}
+
+// forgetPostponements forgets those recorded in a segment that is not in use any more:
+// they were over, or they would have been moved.
+func (s *Spool) forgetPostponements(g *segment) {
+	for from, more := 0, true; more; more = from > 0 {
+		var list []*index.Postponement
+		list, from = s.index.Postponements(g.slot, from, holdMax)
+		for _, p := range list {
+			s.index.Forget(p.Name)
+		}
+	}
 }

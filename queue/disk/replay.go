@@ -199,8 +199,8 @@ func (r *replayer) destination(f *record.Located) error {
 		return err
 	}
 	r.g.cost += index.SmallCost
-	r.g.passing = true
-	r.s.index.Postpone(index.Postponement{Name: d.Name, Until: d.Postponed, Reason: d.Reason, Record: r.g.place(uint32(f.From))})
+	r.s.index.Postpone(index.Postponement{Name: d.Name, Until: d.Postponed, Reason: d.Reason,
+		Record: r.g.place(uint32(f.From)), Oldest: r.g.number})
 	return nil
 }
 
@@ -209,7 +209,7 @@ func (r *replayer) flush(f *record.Located) error {
 	if err != nil {
 		return err
 	}
-	r.g.passing = true
+	r.g.flushes = true
 	r.s.flushAll(&d, r.g.where(uint32(f.From)))
 	return nil
 }

@@ -147,8 +147,15 @@ func (l *loader) rows() error {
 		l.slots[n.Slot] = g
 	}
 	for _, d := range l.destinations {
-		if g := l.slots[d.Slot]; !d.Until.IsZero() && g != nil {
-			s.index.Postpone(index.Postponement{Name: d.Name, Until: d.Until, Reason: d.Reason, Record: g.place(d.Offset)})
+		g := l.slots[d.Slot]
+		if d.Oldest == 0 || g == nil {
+			continue
+		}
+		p := index.Postponement{Name: d.Name, Until: d.Until, Reason: d.Reason, Record: g.place(d.Offset), Oldest: d.Oldest}
+		if p.Until.IsZero() {
+			s.index.Lifted(p)
+		} else {
+			s.index.Postpone(p)
 		}
 	}
 	return l.each(func(t *record.Table) error {

@@ -19,9 +19,9 @@ type segment struct {
 	cost   int64  // what was ever written to it, as the index reckons
 	gone   map[uint64]int
 	from   map[uint64]bool // segments of which it holds moved messages
-	// passing is whether it has records that a later one may undo and that are
-	// not moved with it: it is retired only when a checkpoint covers it.
-	passing bool
+	// flushes is whether it has records of flushes. While deliveries are due by those
+	// alone, it is retired only when a checkpoint covers it.
+	flushes bool
 	broken  bool // a record in it that is needed cannot be read
 	pins    int
 	dead    bool // retired; the file goes with the last pin

@@ -23,6 +23,7 @@ type destination struct {
 	parkedBy   owners
 	record     Place // of the postponement, where recorded
 	recorded   bool
+	oldest     uint64 // the number of the first segment in which it may be recorded
 	used       bool
 }
 
@@ -48,14 +49,23 @@ func (x *Index) destinationFor(name string) uint32 {
 }
 
 // Sweep forgets the postponements that are over, by the last time that was given,
-// of destinations that nothing waits for.
-func (x *Index) Sweep() {
-	for i := range x.destinations {
-		d := &x.destinations[i]
-		if d.used && d.recorded && d.deliveries == 0 && d.postponed <= x.now {
-			x.Postpone(Postponement{Name: d.name})
+// unless an older record says otherwise. It looks at so many destinations from one on
+// and returns where to go on; 0 is the end.
+func (x *Index) Sweep(from, most int, older func(*Postponement) bool) (next int) {
+	to := min(from+most, len(x.destinations))
+	for n := from; n < to; n++ {
+		if d := &x.destinations[n]; d.used && d.recorded && d.over(x.now) && !older(d.postponement()) {
+			x.Forget(d.name)
 		}
 	}
+	if to == len(x.destinations) {
+		return 0
+	}
+	return to
+}
+
+func (d *destination) postponement() *Postponement {
+	return &Postponement{Name: d.name, Until: d.until, Reason: d.reason, Record: d.record, Oldest: d.oldest}
 }
 
 // forget frees a destination of which there is nothing to know.
@@ -87,6 +97,11 @@ type Postponement struct {
 	Until  time.Time // zero: not any more
 	Reason string
 	Record Place
+
+	// Oldest is the number of the first segment that may have a record of it: where
+	// none was known before, that of Record. A later record must stay for as long as
+	// such an older one is there, even if it is over or lifts what the older one says.
+	Oldest uint64
 }
 
 // At notes that this is the time. A postponement is over when a time was given
@@ -101,19 +116,57 @@ func (x *Index) Postpone(p Postponement) {
 	d := &x.destinations[n]
 	if d.recorded {
 		x.refs(d.record.Segment).Destinations--
+	} else {
+		d.oldest = p.Oldest
 	}
 	// Where its lanes stand depends on it, so none may stand anywhere meanwhile.
 	for l := d.lanes; l != none; l = x.lanes[l].next {
 		x.unplace(x.lanes[l])
 	}
 	d.until, d.reason, d.postponed = p.Until, p.Reason, notPostponed
-	d.record, d.recorded = p.Record, !p.Until.IsZero()
-	if d.recorded {
-		d.postponed = Micros(p.Until)
+	if !p.Until.IsZero() {
+		d.recorded, d.postponed = true, Micros(p.Until)
+	}
+	if d.record = p.Record; d.recorded {
 		x.refs(p.Record.Segment).Destinations++
 	}
 	x.placeAll(d)
 	x.forget(n)
+}
+
+// Lifted takes over that a destination is not kept back, and where that is recorded.
+func (x *Index) Lifted(p Postponement) {
+	d := &x.destinations[x.destinationFor(p.Name)]
+	if !d.recorded {
+		d.recorded, d.record, d.oldest = true, p.Record, p.Oldest
+		x.refs(p.Record.Segment).Destinations++
+	}
+}
+
+// Over reports whether a postponement says nothing any more: it is lifted, or its
+// time has come and nothing waits for the destination.
+func (x *Index) Over(p *Postponement) bool {
+	n, known := x.names[p.Name]
+	return p.Until.IsZero() || known && x.destinations[n].over(x.now)
+}
+
+func (d *destination) over(now int64) bool {
+	return d.postponed == notPostponed || d.deliveries == 0 && d.postponed <= now
+}
+
+// Forget forgets a postponement of which no record in the log is needed.
+func (x *Index) Forget(name string) {
+	n, known := x.names[name]
+	if !known || !x.destinations[n].recorded {
+		return
+	}
+	x.Postpone(Postponement{Name: name})
+	if n, known := x.names[name]; known {
+		d := &x.destinations[n]
+		x.refs(d.record.Segment).Destinations--
+		d.recorded, d.oldest = false, 0
+		x.forget(n)
+	}
 }
 
 func (x *Index) placeAll(d *destination) {
@@ -130,16 +183,22 @@ func (x *Index) Postponed(name string) (time.Time, string) {
 	return time.Time{}, ""
 }
 
-// Postponements returns those recorded in a segment, or all.
-func (x *Index) Postponements(segment uint16, all bool) []Postponement {
-	var list []Postponement
-	for i := range x.destinations {
-		d := &x.destinations[i]
-		if d.recorded && (all || d.record.Segment == segment) {
-			list = append(list, Postponement{d.name, d.until, d.reason, d.record})
+// Postponements returns those recorded in a segment, among so many destinations from
+// one on, and where to go on; 0 is the end.
+func (x *Index) Postponements(segment uint16, from, most int) (list []*Postponement, next int) {
+	to := min(from+most, len(x.destinations))
+	if x.refs(segment).Destinations == 0 {
+		return nil, 0
+	}
+	for n := from; n < to; n++ {
+		if d := &x.destinations[n]; d.recorded && d.record.Segment == segment {
+			list = append(list, d.postponement())
 		}
 	}
-	return list
+	if to == len(x.destinations) {
+		to = 0
+	}
+	return list, to
 }
 
 // PostponedOf returns the postponed destinations of a message's deliveries, a
@@ -149,20 +208,20 @@ func (x *Index) PostponedOf(message uint64, destination string) []string {
 	if message != 0 {
 		for _, s := range x.Slots(message) {
 			d := &x.destinations[x.laneOf(s).key.destination]
-			if d.recorded && (destination == "" || d.name == destination) {
+			if d.postponed != notPostponed && (destination == "" || d.name == destination) {
 				list = append(list, d.name)
 			}
 		}
 		return list
 	}
 	if destination != "" {
-		if n, known := x.names[destination]; known && x.destinations[n].recorded {
+		if n, known := x.names[destination]; known && x.destinations[n].postponed != notPostponed {
 			list = append(list, destination)
 		}
 		return list
 	}
 	for i := range x.destinations {
-		if d := &x.destinations[i]; d.recorded {
+		if d := &x.destinations[i]; d.postponed != notPostponed {
 			list = append(list, d.name)
 		}
 	}

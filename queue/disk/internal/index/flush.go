@@ -138,8 +138,24 @@ func (x *Index) flushOne(f *Flushing, s Slot) {
 	key.atOnce = true
 	x.unqueue(s)
 	old := c.lane[i]
+	x.noteFlushed(s, true)
 	c.when[i] = uint64(clampSince(f.Since))<<8 | c.when[i]&0xff
 	c.lane[i] = x.laneFor(key)
 	x.queue(s)
 	x.leaveLane(old)
+}
+
+// Flushed is how many deliveries are due by a flush alone: their own records, which
+// are older, do not say so.
+func (x *Index) Flushed() int { return x.flushed }
+
+func (x *Index) noteFlushed(s Slot, on bool) {
+	if was := x.flags(s)&flushed != 0; was != on {
+		x.setFlag(s, flushed, on)
+		if on {
+			x.flushed++
+		} else {
+			x.flushed--
+		}
+	}
 }

@@ -32,6 +32,7 @@ type Index struct {
 	messages int
 	bytes    int64
 	waits    int // deliveries in the piles whose lease has not ended
+	flushed  int // deliveries due by a flush alone
 	steps    int // taken along chains and piles to find something
 }
 
@@ -131,6 +132,9 @@ func (x *Index) add(e *Entry, first bool) Slot {
 	c.id[i] = e.Message<<16 | uint64(e.Home)
 	c.size[i], c.offset[i], c.record[i] = e.Size, e.Record.Offset, e.Record.Segment
 	c.lane[i] = x.laneFor(x.keyOf(e))
+	if e.Flags&flushed != 0 {
+		x.flushed++
+	}
 	x.link(s)
 	if first {
 		x.messages++
@@ -165,6 +169,7 @@ func (x *Index) Update(s Slot, e *Entry) {
 	}
 	x.unqueue(s)
 	x.count(s, -1)
+	x.noteFlushed(s, false)
 	c.when[i] = when
 	c.id[i] = e.Message<<16 | uint64(e.Home)
 	c.offset[i], c.record[i] = e.Record.Offset, e.Record.Segment
@@ -195,6 +200,7 @@ func (x *Index) Remove(s Slot) (last bool) {
 		delete(x.leases, s)
 	}
 	c, i := x.at(s)
+	x.noteFlushed(s, false)
 	message, size, lane := c.id[i]>>16, c.size[i], c.lane[i]
 	d := x.lanes[lane].key.destination
 	x.unlink(s)
@@ -260,7 +266,7 @@ func (x *Index) Get(s Slot) Entry {
 		Home:        uint16(c.id[i]),
 		Record:      Place{c.record[i], c.offset[i]},
 		Size:        c.size[i],
-		Flags:       Flags(c.when[i]) &^ (leased | used),
+		Flags:       Flags(c.when[i]) &^ (leased | used | flushed),
 	}
 }
 

@@ -60,7 +60,7 @@ func (x *Index) Destinations(from, max int) (list []record.DestinationState, nex
 		}
 		s := record.DestinationState{Number: uint32(n), Name: d.name}
 		if d.recorded {
-			s.Until, s.Reason, s.Slot, s.Offset = d.until, d.reason, d.record.Segment, d.record.Offset
+			s.Until, s.Reason, s.Slot, s.Offset, s.Oldest = d.until, d.reason, d.record.Segment, d.record.Offset, d.oldest
 		}
 		list = append(list, s)
 	}

@@ -26,6 +26,7 @@ const (
 	InFile                       // the content is in a file of its own
 	leased                       // there is a lease, which may have ended
 	used                         // the slot is taken
+	flushed                      // due by a flush, which its record does not say
 )
 
 // chunkLen is how many deliveries a chunk holds.

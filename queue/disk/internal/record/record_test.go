@@ -37,7 +37,7 @@ func table() *record.Table {
 		Rows:         []record.Row{{Message: 1, Since: 2, Destination: 3, Tenant: 4, Offset: 5, Size: 6, Home: 7, Record: 8, Priority: -9, Flags: 10}},
 		Segments:     []record.SegmentState{{Number: 1, Cost: -2, Gone: map[uint64]int{3: 4}, From: []uint64{5}}},
 		Slots:        []record.SlotName{{Slot: 65535, Number: 1}},
-		Destinations: []record.DestinationState{{Number: 1, Name: "d", Until: when, Slot: 2, Offset: 3}},
+		Destinations: []record.DestinationState{{Number: 1, Name: "d", Until: when, Slot: 2, Offset: 3, Oldest: 4}},
 		Tenants:      []record.TenantName{{Number: 1, Name: "n"}},
 		Keys:         []record.KeyOwner{{Hash: [16]byte{1, 2}, Message: 3}},
 	}

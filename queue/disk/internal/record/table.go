@@ -61,6 +61,7 @@ type DestinationState struct {
 	Reason string
 	Slot   uint16
 	Offset uint32
+	Oldest uint64 // the first segment that may have a record; 0 where there is none
 }
 
 // TenantName is the name of a tenant.
@@ -104,6 +105,7 @@ func (t *Table) Append(b []byte) []byte {
 		e.string(d.Reason)
 		e.uint(uint64(d.Slot))
 		e.uint(uint64(d.Offset))
+		e.uint(d.Oldest)
 	}
 	e.uint(uint64(len(t.Tenants)))
 	for _, n := range t.Tenants {
@@ -158,9 +160,9 @@ func ParseTable(b []byte) (*Table, error) {
 	for range d.count(2) {
 		t.Slots = append(t.Slots, SlotName{d.uint16(), d.uint()})
 	}
-	for range d.count(7) {
+	for range d.count(8) {
 		t.Destinations = append(t.Destinations, DestinationState{
-			Number: d.uint32(), Name: d.string(), Until: d.time(), Reason: d.string(), Slot: d.uint16(), Offset: d.uint32()})
+			Number: d.uint32(), Name: d.string(), Until: d.time(), Reason: d.string(), Slot: d.uint16(), Offset: d.uint32(), Oldest: d.uint()})
 	}
 	for range d.count(2) {
 		t.Tenants = append(t.Tenants, TenantName{d.uint32(), d.string()})
