@@ -83,6 +83,10 @@ func (s *Spool) readPicks(now time.Time, picks []pick, found *queue.Claimed) err
 // pick leases what the index finds.
 func (s *Spool) pick(now time.Time, want queue.ClaimOptions) ([]pick, time.Time, error) {
 	s.mu.Lock()
+	for s.index.Advance(now, holdMax) {
+		s.mu.Unlock()
+		s.mu.Lock()
+	}
 	defer s.mu.Unlock()
 	if s.failure != nil {
 		return nil, time.Time{}, s.failure

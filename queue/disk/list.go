@@ -189,21 +189,43 @@ func (s *Spool) Survey(ctx context.Context, after string, most int) ([]queue.Des
 	if most <= 0 {
 		most = queue.DefaultMax
 	}
-	s.mu.Lock()
-	counts := s.index.Survey(after, most)
-	numbers := make([]uint64, len(counts))
-	for i := range counts {
-		numbers[i] = s.index.Get(counts[i].Oldest).Message
+	v := &index.Survey{After: after, Max: most}
+	if err := s.countAll(ctx, v); err != nil {
+		return nil, err
 	}
-	s.mu.Unlock()
+	counts := v.List
 	list := make([]queue.Destination, len(counts))
 	for i, c := range counts {
 		list[i] = queue.Destination{
 			Name: c.Name, Deliveries: c.Deliveries, Held: c.Held, Leased: c.Leased,
-			Bytes: c.Bytes, Oldest: s.arrival(numbers[i]), Postponed: c.Postponed, Reason: c.Reason,
+			Bytes: c.Bytes, Oldest: s.arrival(c.Oldest), Postponed: c.Postponed, Reason: c.Reason,
 		}
 	}
 	return list, nil
+}
+
+// countAll goes through the index. It gives the lock up again and again.
+func (s *Spool) countAll(ctx context.Context, v *index.Survey) error {
+	inPieces := func(some func() bool) error {
+		for more := true; more; {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			s.mu.Lock()
+			more = some()
+			s.mu.Unlock()
+			if len(v.List) >= holdMax && len(v.List)/2 >= v.Max {
+				v.Sort()
+			}
+		}
+		return nil
+	}
+	if err := inPieces(func() bool { return s.index.Count(v, holdMax) }); err != nil {
+		return err
+	}
+	v.Sort()
+	v.SeekOldest()
+	return inPieces(func() bool { return s.index.Oldest(v, holdMax) })
 }
 
 // arrival is when a message arrived, zero where that cannot be read.

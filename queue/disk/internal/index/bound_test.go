@@ -137,3 +137,93 @@ func TestPieces(t *testing.T) {
 		}
 	})
 }
+
+// TestAdvanceInPieces has very many deliveries become due at one moment, by their own
+// time, by the end of their lease and by that of a postponement: finding them is done
+// in pieces of the size asked for.
+func TestAdvanceInPieces(t *testing.T) {
+	const (
+		many  = 10_000
+		piece = 100
+	)
+	now := time.Unix(1e9, 0)
+	later := now.Add(time.Hour)
+	each := func(n int) string { return fmt.Sprintf("d%d.example", n) }
+	for what, set := range map[string]func(x *index.Index, n int){
+		"by its time": func(x *index.Index, n int) {
+			x.Set(&index.Entry{Message: index.Number(uint64(n+1), 1), Destination: each(n), Since: index.Micros(later)})
+		},
+		"by its destination's": func(x *index.Index, n int) {
+			x.Set(&index.Entry{Message: index.Number(uint64(n+1), 1), Destination: each(n), AtOnce: true})
+			x.Postpone(index.Postponement{Name: each(n), Until: later})
+		},
+		"by one owner's": func(x *index.Index, n int) {
+			x.Set(&index.Entry{Message: index.Number(uint64(n+1), 1), Destination: each(n), AtOnce: true})
+			x.Park("me", each(n), later)
+		},
+		"by its lease": func(x *index.Index, n int) {
+			x.Lease(x.Set(&index.Entry{Message: index.Number(uint64(n+1), 1), Destination: "big.example"}), 1, later, nil)
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			x := index.New()
+			for n := range many {
+				set(x, n)
+			}
+			bounds := index.Bounds{Max: 2 * many, Owner: "me"}
+			x.Claim(now, bounds, func(index.Slot) { t.Fatal("something is due too early") })
+			pieces := 1
+			for x.Advance(later, piece) {
+				pieces++
+			}
+			if pieces <= many/piece || pieces > many/piece+2 {
+				t.Errorf("%d pieces of %d for %d deliveries", pieces, piece, many)
+			}
+			got := 0
+			x.Claim(later, bounds, func(s index.Slot) { got++; x.Lease(s, 1, later.Add(time.Hour), nil) })
+			if got != many {
+				t.Errorf("%d are due, want %d", got, many)
+			}
+		})
+	}
+}
+
+// TestSurveyInPieces counts many destinations in pieces, a page at a time.
+func TestSurveyInPieces(t *testing.T) {
+	const (
+		many  = 3000
+		piece = 70
+		page  = 1000
+	)
+	x := index.New()
+	name := func(n int) string { return fmt.Sprintf("d%04d.example", n) }
+	for n := range 3 * many {
+		x.Set(&index.Entry{Message: index.Number(uint64(3*many-n), 1), Destination: name(n % many), AtOnce: true, Size: 10})
+	}
+	after, seen := "", 0
+	for range many / page {
+		v := &index.Survey{After: after, Max: page}
+		pieces := 1
+		for x.Count(v, piece) {
+			if pieces++; len(v.List) > 2*page {
+				v.Sort()
+			}
+		}
+		v.Sort()
+		v.SeekOldest()
+		for x.Oldest(v, piece) {
+			pieces++
+		}
+		if least := (many + 3*many) / piece; len(v.List) != page || pieces < least {
+			t.Fatalf("a page of %d in %d pieces, want %d in at least %d", len(v.List), pieces, page, least)
+		}
+		for _, c := range v.List {
+			want := index.Count{Name: name(seen), Deliveries: 3, Bytes: 30, Oldest: index.Number(uint64(many-seen), 1)}
+			if c.Name != want.Name || c.Deliveries != want.Deliveries || c.Bytes != want.Bytes || c.Oldest != want.Oldest {
+				t.Fatalf("counted %+v, want %+v", c, want)
+			}
+			seen++
+		}
+		after = v.List[page-1].Name
+	}
+}

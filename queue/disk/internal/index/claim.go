@@ -18,11 +18,7 @@ type Bounds struct {
 // which must lease it. It reports when there may be more: at once, at a time,
 // or, where ok is false, never as things stand.
 func (x *Index) Claim(now time.Time, b Bounds, take func(Slot)) (next time.Time, ok bool) {
-	x.now = Micros(now)
-	x.expire(now)
-	x.unpark()
-	for len(x.later.list) > 0 && x.wake(x.later.list[0]) <= x.now {
-		x.place(x.later.list[0])
+	for x.Advance(now, math.MaxInt) {
 	}
 	c := x.begin(now, b)
 	bounded := false
@@ -62,6 +58,23 @@ func (x *Index) Claim(now time.Time, b Bounds, take func(Slot)) (next time.Time,
 		return now, true
 	}
 	return c.next()
+}
+
+// Advance notes that this is the time: it ends leases and postponements that are over
+// and finds what has become due, so many of them, and reports whether there may be
+// more. A claim does the same; who calls Advance before decides how much at a time.
+func (x *Index) Advance(now time.Time, most int) (more bool) {
+	x.now = Micros(now)
+	for ; most > 0; most-- {
+		switch {
+		case x.expire(now), x.unpark():
+		case len(x.later.list) > 0 && x.wake(x.later.list[0]) <= x.now:
+			x.place(x.later.list[0])
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 // claim is one claim in progress.

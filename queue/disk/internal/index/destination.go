@@ -1,9 +1,7 @@
 package index
 
 import (
-	"cmp"
 	"math"
-	"slices"
 	"strings"
 	"time"
 )
@@ -226,58 +224,6 @@ func (x *Index) PostponedOf(message uint64, destination string) []string {
 		}
 	}
 	return list
-}
-
-// Count is what waits for one destination.
-type Count struct {
-	Name                     string
-	Deliveries, Held, Leased int
-	Bytes                    int64
-	Postponed                time.Time
-	Reason                   string
-	Oldest                   Slot // the delivery of the message with the lowest id
-	destination              uint32
-}
-
-// Survey returns the destinations with deliveries after a name, in order, at
-// most max.
-func (x *Index) Survey(after string, max int) []Count {
-	var list []Count
-	max = min(max, len(x.destinations))
-	for i := range x.destinations {
-		d := &x.destinations[i]
-		if d.deliveries == 0 || d.name <= after {
-			continue
-		}
-		list = append(list, Count{d.name, d.deliveries, d.held, d.leased, d.bytes, d.until, d.reason, none, uint32(i)})
-		if len(list) >= 2*max+1024 {
-			list = firstCounts(list, max)
-		}
-	}
-	list = firstCounts(list, max)
-	x.findOldest(list)
-	return list
-}
-
-func firstCounts(list []Count, max int) []Count {
-	slices.SortFunc(list, func(a, b Count) int { return cmp.Compare(a.Name, b.Name) })
-	return list[:min(len(list), max)]
-}
-
-func (x *Index) findOldest(list []Count) {
-	at := make(map[uint32]*Count, len(list))
-	for i := range list {
-		at[list[i].destination] = &list[i]
-	}
-	if len(at) == 0 {
-		return
-	}
-	x.each(func(s Slot, c *chunk, i int) {
-		n := at[x.lanes[c.lane[i]].key.destination]
-		if n != nil && (n.Oldest == none || c.id[i]>>16 < x.message(n.Oldest)) {
-			n.Oldest = s
-		}
-	})
 }
 
 // Micros is a time as the index keeps it: after 1970, and not after 4253.

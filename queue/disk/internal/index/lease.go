@@ -62,13 +62,16 @@ func (x *Index) Unlease(s Slot) {
 	x.queue(s)
 }
 
-// expire puts deliveries whose lease has ended back among the claimable.
-func (x *Index) expire(now time.Time) {
-	for len(x.byEnd) > 0 && !x.byEnd[0].until.After(now) {
-		l := x.byEnd[0]
-		x.byEnd.remove(0)
-		x.queue(l.slot)
+// expire puts a delivery whose lease has ended back among the claimable. It reports
+// whether there was one.
+func (x *Index) expire(now time.Time) bool {
+	if len(x.byEnd) == 0 || x.byEnd[0].until.After(now) {
+		return false
 	}
+	l := x.byEnd[0]
+	x.byEnd.remove(0)
+	x.queue(l.slot)
+	return true
 }
 
 // waiting reports whether a delivery stands in its lane's pile.

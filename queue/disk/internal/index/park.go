@@ -155,15 +155,17 @@ func (x *Index) end(o *owner, d uint32) {
 	}
 }
 
-// unpark ends the postponements that are over.
-func (x *Index) unpark() {
-	for len(x.parking.numbers) > 0 {
-		o := x.parking.first()
-		if o.byEnd[0].until > x.now {
-			return
-		}
-		x.end(o, o.byEnd[0].destination)
+// unpark ends a postponement that is over. It reports whether there was one.
+func (x *Index) unpark() bool {
+	if len(x.parking.numbers) == 0 {
+		return false
 	}
+	o := x.parking.first()
+	if o.byEnd[0].until > x.now {
+		return false
+	}
+	x.end(o, o.byEnd[0].destination)
+	return true
 }
 
 // parkedHeap is postponements by their ends.

@@ -1,0 +1,74 @@
+package index
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// Count is what waits for one destination.
+type Count struct {
+	Name                     string
+	Deliveries, Held, Leased int
+	Bytes                    int64
+	Postponed                time.Time
+	Reason                   string
+	Oldest                   uint64 // the message with the lowest id
+	destination              uint32
+}
+
+// Survey counts by destination, some at a time: those after a name, in order, at most
+// so many.
+type Survey struct {
+	After string
+	Max   int
+	List  []Count
+
+	from   int // the destinations, and then the deliveries, that come next
+	oldest map[uint32]*Count
+}
+
+// Count goes on with the destinations and reports whether there are more. It looks at
+// so many of them.
+func (x *Index) Count(v *Survey, most int) (more bool) {
+	to := min(v.from+most, len(x.destinations))
+	for ; v.from < to; v.from++ {
+		d := &x.destinations[v.from]
+		if d.deliveries > 0 && d.name > v.After {
+			v.List = append(v.List, Count{d.name, d.deliveries, d.held, d.leased, d.bytes, d.until, d.reason, 0, uint32(v.from)})
+		}
+	}
+	return to < len(x.destinations)
+}
+
+// Sort leaves the first destinations, in order. It does not need the index.
+func (v *Survey) Sort() {
+	slices.SortFunc(v.List, func(a, b Count) int { return cmp.Compare(a.Name, b.Name) })
+	v.List = slices.CompactFunc(v.List, func(a, b Count) bool { return a.Name == b.Name })
+	v.List = v.List[:min(len(v.List), v.Max)]
+}
+
+// SeekOldest is to be called when the list is complete.
+func (v *Survey) SeekOldest() {
+	v.from, v.oldest = 0, make(map[uint32]*Count, len(v.List))
+	for i := range v.List {
+		v.oldest[v.List[i].destination] = &v.List[i]
+	}
+}
+
+// Oldest looks at so many deliveries for the oldest at each destination and reports
+// whether there are more.
+func (x *Index) Oldest(v *Survey, most int) (more bool) {
+	to := min(v.from+most, len(x.chunks)*chunkLen)
+	for ; v.from < to; v.from++ {
+		c, i := x.at(Slot(v.from))
+		if Flags(c.when[i])&used == 0 {
+			continue
+		}
+		n := v.oldest[x.lanes[c.lane[i]].key.destination]
+		if m := c.id[i] >> 16; n != nil && (n.Oldest == 0 || m < n.Oldest) {
+			n.Oldest = m
+		}
+	}
+	return to < len(x.chunks)*chunkLen && len(v.oldest) > 0
+}
