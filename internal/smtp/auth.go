@@ -106,6 +106,9 @@ func (s *Session) Auth(ctx context.Context, client sasl.Client) error {
 			form = Loses
 		}
 		e.Doubt.add(doubt(a.option, form))
+		if ok && e.Kind != Replied {
+			e.Doubt.add(s.unproven())
+		}
 	}
 	return e
 }

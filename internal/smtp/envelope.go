@@ -181,6 +181,7 @@ func (x *exchange) mailReply() *Error {
 	}
 	if r.Code != 421 {
 		x.s.warm = true
+		x.s.refused &^= OptTLS // the session goes on in clear
 	}
 	switch {
 	case r.Positive():

@@ -194,6 +194,12 @@ func (d *Doubt) add(other Doubt) {
 	d.Brief |= other.Brief
 }
 
+// unproven is what follows where a session is lost that goes on without what it
+// refused: it is gone before it could show whether that was it, and another one does.
+func (s *Session) unproven() Doubt {
+	return Doubt{Now: s.refused, Next: s.refused, Brief: s.refused & s.brief}
+}
+
 // form is how an error shows an inability. ok is false where it shows none: what
 // failed was ours, or is an attack.
 func (e *Error) form() (f Form, ok bool) {

@@ -245,8 +245,12 @@ func (x *exchange) conclude(e *Error) {
 		case x.sent && x.mayBeTaken():
 			open = Unknown
 		}
-		if form, ok := e.form(); ok && !res.Stale && x.env != nil && e.Stage != StageReset {
+		form, ok := e.form()
+		if ok && !res.Stale && x.env != nil && e.Stage != StageReset {
 			e.Doubt.add(doubt(x.suspects(e.Stage), form))
+		}
+		if ok {
+			e.Doubt.add(x.s.unproven())
 		}
 		res.Doubt.add(e.Doubt)
 	}

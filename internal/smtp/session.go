@@ -35,6 +35,7 @@ type Session struct {
 	warm          bool   // some MAIL was answered
 	without       Option // what the session does without
 	refused       Option // what the server refused just now
+	brief         Option // of what was refused, what may be well in a moment
 	trial         Option // what is left out for it in the next transaction
 	lacks         Option // what the server was shown to lack: it refused that, and took the same without
 	silent        int64  // what had been read when TLS came up: until more is, TLS may not work

@@ -37,6 +37,12 @@ func (s *Session) StartTLS(ctx context.Context, config *tls.Config) error {
 	case e != nil:
 		return s.doubtTLS(e)
 	case r.Negative():
+		if r.Code != 421 {
+			s.refused |= OptTLS
+			if r.Class() == 4 {
+				s.brief |= OptTLS
+			}
+		}
 		return s.doubtTLS(&Error{Stage: StageStartTLS, Kind: Replied, Reply: r})
 	case !r.Positive():
 		return s.doubtTLS(s.senseless(StageStartTLS, r))
@@ -81,7 +87,7 @@ func (s *Session) Handshake(ctx context.Context, config *tls.Config) error {
 // handshake puts TLS over the wire and forgets all that was said in clear.
 func (s *Session) handshake(config *tls.Config) *Error {
 	s.ext, s.ready, s.learnt = Extensions{}, false, 0
-	s.without, s.refused, s.trial, s.lacks = s.cfg.Without, 0, 0, 0
+	s.without, s.refused, s.brief, s.trial, s.lacks = s.cfg.Without, 0, 0, 0, 0
 	s.rd.release()
 	s.wire.readBy(time.Now().Add(s.cfg.Timeouts.StartTLS))
 	conn := tls.Client(s.wire, safe(config))

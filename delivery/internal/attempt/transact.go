@@ -46,10 +46,10 @@ func (w *Walk) transact(ctx context.Context, h *session.Hop, sess *session.Sessi
 	case out.stale && res.MaybeSent:
 		out.lost = fail(h, StageContent, MaybeTaken, "4.4.2", res.Err)
 		return out
-	case out.stale:
-		return out
-	case res.Err != nil && res.Err.Kind == smtp.Incapable:
+	case res.Err != nil && h.Spare(res.Doubt.Now, w.needsExtensions()) != 0 && (out.stale || nothingSettled(&res)):
 		out.instead = w.job.config.judge(h, res.Err)
+		return out
+	case out.stale:
 		return out
 	}
 	for i := range res.Rcpts {
@@ -67,6 +67,14 @@ func (w *Walk) transact(ctx context.Context, h *session.Hop, sess *session.Sessi
 		}
 	}
 	return out
+}
+
+// nothingSettled reports whether the loss of the session is all that became of every
+// recipient: they can be offered again, and none of them has had an answer.
+func nothingSettled(res *smtp.Result) bool {
+	return !slices.ContainsFunc(res.Rcpts, func(r smtp.RcptResult) bool {
+		return r.State != smtp.Failed && r.State != smtp.NotTried
+	})
 }
 
 // compose is the message as one SMTP transaction for the batch.

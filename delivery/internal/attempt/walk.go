@@ -220,12 +220,14 @@ func (w *Walk) converse(ctx context.Context, h *session.Hop, sess *session.Sessi
 			w.ledger.mayHave(w.batch, result.lost)
 		}
 		if result.instead != nil {
-			now := result.doubt.Now
+			now := h.Spare(result.doubt.Now, w.needsExtensions())
 			w.ledger.all(Attempt{
 				Host: h.Host.Name, Addr: h.Addr, TLS: sess.Protection, Reused: sess.Reused, Err: result.instead,
 				Began: began, Next: SameHost, Without: h.Without, Doubted: now,
 			})
-			w.sessions().Memory.Lacks(h.Addr, now, time.Now())
+			if shown := now &^ result.doubt.Next; shown != 0 {
+				w.sessions().Memory.Lacks(h.Addr, shown, time.Now())
+			}
 			h.Without |= now
 		}
 		if result.stale || result.instead != nil {

@@ -79,6 +79,7 @@ func (p *Pool) login(ctx context.Context, h *Hop, made *Session) error {
 			}
 			return nil
 		}
+		blame(tried, refused)
 		if codeOf(err) != 535 { // which says more than that a mechanism is not known
 			err = tried
 		}
@@ -88,6 +89,17 @@ func (p *Pool) login(ctx context.Context, h *Hop, made *Session) error {
 		refused |= smtp.Mechanism(m)
 	}
 	return err
+}
+
+// blame puts the blame for a lost session on the mechanisms that were refused in it
+// before: some servers refuse and close at once, and the mechanism that came next was
+// never heard.
+func blame(err error, refused smtp.Option) {
+	var se *smtp.Error
+	if refused == 0 || !errors.As(err, &se) || se.Kind == smtp.Replied || se.Doubt.Next == 0 {
+		return
+	}
+	se.Doubt = smtp.Doubt{Now: refused, Next: refused}
 }
 
 // inOrder are the mechanisms without those that do not work, or may not; all of
