@@ -67,7 +67,7 @@ func (s *Spool) takeCheckpoint(ctx context.Context) error {
 	number := s.nextCheckpoint
 	s.nextCheckpoint++
 	first := s.beginCheckpoint()
-	s.index.Pin(true)
+	s.index.Pin()
 	s.mu.Unlock()
 	err := s.saveKeys()
 	size := int64(0)
@@ -75,7 +75,10 @@ func (s *Spool) takeCheckpoint(ctx context.Context) error {
 		size, err = s.writeCheckpoint(ctx, number, first)
 	}
 	s.mu.Lock()
-	s.index.Pin(false)
+	for s.index.Unpin(holdMax) {
+		s.mu.Unlock()
+		s.mu.Lock()
+	}
 	s.mu.Unlock()
 	if err != nil {
 		_ = s.fs.Remove(fileName(checkpointPrefix, number) + newSuffix)
@@ -180,8 +183,12 @@ func (s *Spool) writeTables(ctx context.Context, w *tableWriter, first *record.T
 		}
 	}
 	last := &record.Table{Last: true, Sum: rows}
+	for next, more := 0, true; more; more = next > 0 {
+		s.mu.Lock()
+		last.Tenants, next = s.index.Tenants(last.Tenants, next, holdMax)
+		s.mu.Unlock()
+	}
 	s.mu.Lock()
-	last.Tenants = s.index.Tenants()
 	for h, number := range s.keys.known {
 		last.Keys = append(last.Keys, record.KeyOwner{Hash: h, Message: number})
 	}

@@ -69,7 +69,11 @@ func (d *destination) postponement() *Postponement {
 // forget frees a destination of which there is nothing to know.
 func (x *Index) forget(n uint32) {
 	d := &x.destinations[n]
-	if d.deliveries > 0 || d.recorded || d.postponed != notPostponed || d.parkedBy != 0 || x.pinned {
+	if d.deliveries > 0 || d.recorded || d.postponed != notPostponed || d.parkedBy != 0 || !d.used {
+		return
+	}
+	if x.pinned {
+		x.loose = append(x.loose, n)
 		return
 	}
 	delete(x.names, d.name)
@@ -84,9 +88,39 @@ func (x *Index) tenantFor(name string) uint32 {
 	}
 	name = strings.Clone(name)
 	t := uint32(len(x.tenantNames))
-	x.tenantNames = append(x.tenantNames, name)
+	if free := len(x.freeTenants) - 1; free >= 0 {
+		t, x.freeTenants = x.freeTenants[free], x.freeTenants[:free]
+		x.tenantNames[t] = name
+	} else {
+		x.tenantNames, x.tenantLanes = append(x.tenantNames, name), append(x.tenantLanes, 0)
+	}
 	x.tenants[name] = t
 	return t
+}
+
+// leaveTenant counts a lane less of a tenant and forgets one without any.
+func (x *Index) leaveTenant(t uint32) {
+	if x.tenantLanes[t]--; x.tenantLanes[t] == 0 {
+		x.forgetTenant(t)
+	}
+}
+
+func (x *Index) forgetTenant(t uint32) {
+	if n, known := x.tenants[x.tenantNames[t]]; x.tenantLanes[t] > 0 || !known || n != t {
+		return
+	}
+	if x.pinned {
+		x.looseTenant = append(x.looseTenant, t)
+		return
+	}
+	delete(x.tenants, x.tenantNames[t])
+	x.tenantNames[t] = ""
+	for _, d := range x.due {
+		if int(t) < len(d.tenants) {
+			d.tenants[t] = nil
+		}
+	}
+	x.freeTenants = append(x.freeTenants, t)
 }
 
 // Postponement is a destination that is kept back, and where that is recorded.

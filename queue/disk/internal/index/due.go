@@ -26,7 +26,10 @@ func (d *dueHeap) first() *lane {
 func (d *dueHeap) of(l *lane) *tenantHeap {
 	n := int(l.key.tenant)
 	for n >= len(d.tenants) {
-		d.tenants = append(d.tenants, &tenantHeap{lanes: laneHeap{less: before}, pos: -1})
+		d.tenants = append(d.tenants, nil)
+	}
+	if d.tenants[n] == nil {
+		d.tenants[n] = &tenantHeap{lanes: laneHeap{less: before}, pos: -1}
 	}
 	return d.tenants[n]
 }

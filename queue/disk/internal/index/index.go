@@ -4,8 +4,12 @@ import "math"
 
 // Index is the deliveries of one spool.
 type Index struct {
-	chunks []*chunk
-	free   uint32
+	chunks []*chunk // nil where one was given back
+	rooms  []room   // beside chunks
+	roomy  []uint64 // a bit for each chunk with a free slot
+	room   int      // before it there is none in roomy
+	gaps   []int    // where chunks is nil
+	empty  int      // perhaps a chunk in which nothing is
 	table  table
 
 	lanes     []*lane
@@ -23,6 +27,10 @@ type Index struct {
 
 	tenants     map[string]uint32
 	tenantNames []string
+	tenantLanes []int32 // beside tenantNames
+	freeTenants []uint32
+	loose       []uint32 // destinations to forget when they are not pinned any more
+	looseTenant []uint32
 
 	leases   map[Slot]*lease
 	byEnd    leaseHeap
@@ -39,7 +47,6 @@ type Index struct {
 // New returns an empty index.
 func New() *Index {
 	x := &Index{
-		free:      none,
 		laneOfKey: map[laneKey]uint32{},
 		names:     map[string]uint32{},
 		tenants:   map[string]uint32{},
@@ -214,7 +221,8 @@ func (x *Index) Remove(s Slot) (last bool) {
 		x.bytes -= int64(size)
 	}
 	if x.table.count == 0 {
-		x.chunks, x.table, x.free = nil, table{}, none
+		x.chunks, x.rooms, x.roomy, x.room, x.gaps = nil, nil, nil, 0, nil
+		x.table = table{}
 	}
 	return last
 }
@@ -272,7 +280,7 @@ func (x *Index) Get(s Slot) Entry {
 
 // Is reports whether a slot is taken by a delivery of the message.
 func (x *Index) Is(s Slot, message uint64) bool {
-	if int(s/chunkLen) >= len(x.chunks) {
+	if n := int(s / chunkLen); n >= len(x.chunks) || x.chunks[n] == nil {
 		return false
 	}
 	c, i := x.at(s)

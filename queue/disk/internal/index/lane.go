@@ -53,6 +53,7 @@ func (x *Index) laneFor(k laneKey) uint32 {
 		}
 		d.lanes = n
 		x.laneOfKey[k] = n
+		x.tenantLanes[k.tenant]++
 	}
 	x.lanes[n].total++
 	return n
@@ -75,6 +76,7 @@ func (x *Index) leaveLane(n uint32) {
 		x.lanes[l.next].prev = l.prev
 	}
 	delete(x.laneOfKey, l.key)
+	x.leaveTenant(l.key.tenant)
 	x.lanes[n] = nil
 	x.freeLanes = append(x.freeLanes, n)
 }

@@ -10,7 +10,7 @@ func (x *Index) Chunks() int { return len(x.chunks) }
 
 // Rows appends the deliveries of a chunk as a checkpoint has them.
 func (x *Index) Rows(list []record.Row, n int) []record.Row {
-	if n >= len(x.chunks) {
+	if n >= len(x.chunks) || x.chunks[n] == nil {
 		return list
 	}
 	c := x.chunks[n]
@@ -35,18 +35,27 @@ func (x *Index) Rows(list []record.Row, n int) []record.Row {
 	return list
 }
 
-// Pin keeps the numbers of destinations from being given to others, until they
-// are unpinned.
-func (x *Index) Pin(on bool) {
-	x.pinned = on
-	if on {
-		return
+// Pin keeps the numbers of destinations and tenants from being given to others, until
+// they are unpinned.
+func (x *Index) Pin() { x.pinned = true }
+
+// Unpin ends that. It forgets so many of those that have gone meanwhile and reports
+// whether there are more.
+func (x *Index) Unpin(most int) (more bool) {
+	x.pinned = false
+	for ; most > 0 && len(x.loose) > 0; most-- {
+		last := len(x.loose) - 1
+		n := x.loose[last]
+		x.loose = x.loose[:last]
+		x.forget(n)
 	}
-	for n := range x.destinations {
-		if x.destinations[n].used {
-			x.forget(uint32(n))
-		}
+	for ; most > 0 && len(x.looseTenant) > 0; most-- {
+		last := len(x.looseTenant) - 1
+		t := x.looseTenant[last]
+		x.looseTenant = x.looseTenant[:last]
+		x.forgetTenant(t)
 	}
+	return len(x.loose)+len(x.looseTenant) > 0
 }
 
 // Destinations returns the destinations with the numbers from one on, at most
@@ -70,11 +79,18 @@ func (x *Index) Destinations(from, max int) (list []record.DestinationState, nex
 	return list, to
 }
 
-// Tenants returns the names of the tenants by number.
-func (x *Index) Tenants() []record.TenantName {
-	list := make([]record.TenantName, len(x.tenantNames))
-	for n, name := range x.tenantNames {
-		list[n] = record.TenantName{Number: uint32(n), Name: name}
+// Tenants appends the names of the tenants with the numbers from one on, at most max
+// numbers, and returns where to go on; 0 is the end.
+func (x *Index) Tenants(list []record.TenantName, from, max int) (_ []record.TenantName, next int) {
+	to := min(from+max, len(x.tenantNames))
+	for n := from; n < to; n++ {
+		name := x.tenantNames[n]
+		if t, known := x.tenants[name]; known && int(t) == n {
+			list = append(list, record.TenantName{Number: uint32(n), Name: name})
+		}
 	}
-	return list
+	if to == len(x.tenantNames) {
+		to = 0
+	}
+	return list, to
 }

@@ -3,6 +3,9 @@ package index
 // each calls f with every delivery. It may not change the index.
 func (x *Index) each(f func(s Slot, c *chunk, i int)) {
 	for n, c := range x.chunks {
+		if c == nil {
+			continue
+		}
 		for i := range chunkLen {
 			if Flags(c.when[i])&used != 0 {
 				f(Slot(n*chunkLen+i), c, i)

@@ -1,6 +1,9 @@
 package index
 
-import "math"
+import (
+	"math"
+	"math/bits"
+)
 
 // Slot is a delivery's place in the index. It stays until the delivery is
 // removed and may be another's afterwards.
@@ -73,27 +76,75 @@ func (x *Index) laneOf(s Slot) *lane {
 	return x.lanes[c.lane[i]]
 }
 
-// alloc takes a free slot.
+// room is what is free in a chunk.
+type room struct {
+	free uint32 // the first of a list of slots
+	used int32
+}
+
+// alloc takes a free slot, of the first chunk that has any, so that the others are
+// left.
 func (x *Index) alloc() Slot {
-	if x.free == none {
-		base := uint32(len(x.chunks)) * chunkLen
-		c := new(chunk)
-		for i := range c.next {
-			c.next[i] = base + uint32(i) + 1
-		}
-		c.next[chunkLen-1] = none
-		x.chunks = append(x.chunks, c)
-		x.free = base
-	}
-	s := Slot(x.free)
+	n := x.firstRoom()
+	r := &x.rooms[n]
+	s := Slot(r.free)
 	c, i := x.at(s)
-	x.free = c.next[i]
+	r.free = c.next[i]
+	if r.used++; r.free == none {
+		x.roomy[n/64] &^= 1 << (n % 64)
+	}
 	return s
 }
 
+// firstRoom is the first chunk with a free slot, a new one if there is none.
+func (x *Index) firstRoom() int {
+	for ; x.room < len(x.roomy); x.room++ {
+		if w := x.roomy[x.room]; w != 0 {
+			return x.room*64 + bits.TrailingZeros64(w)
+		}
+	}
+	n := len(x.chunks)
+	if last := len(x.gaps) - 1; last >= 0 {
+		n, x.gaps = x.gaps[last], x.gaps[:last]
+	} else {
+		x.chunks, x.rooms = append(x.chunks, nil), append(x.rooms, room{})
+	}
+	c := new(chunk)
+	base := uint32(n) * chunkLen
+	for i := range c.next {
+		c.next[i] = base + uint32(i) + 1
+	}
+	c.next[chunkLen-1] = none
+	x.chunks[n], x.rooms[n] = c, room{free: base}
+	x.hasRoom(n)
+	return n
+}
+
+func (x *Index) hasRoom(n int) {
+	for n/64 >= len(x.roomy) {
+		x.roomy = append(x.roomy, 0)
+	}
+	x.roomy[n/64] |= 1 << (n % 64)
+	x.room = min(x.room, n/64)
+}
+
+// release gives a slot back, and a chunk that is empty if another is.
 func (x *Index) release(s Slot) {
 	c, i := x.at(s)
+	n := int(s / chunkLen)
+	r := &x.rooms[n]
 	c.when[i] = 0
-	c.next[i] = x.free
-	x.free = uint32(s)
+	c.next[i] = r.free
+	r.free = uint32(s)
+	x.hasRoom(n)
+	if r.used--; r.used > 0 {
+		return
+	}
+	if e := x.empty; e == n || e >= len(x.chunks) || x.chunks[e] == nil || x.rooms[e].used > 0 {
+		x.empty = n
+		return
+	}
+	x.chunks[n] = nil
+	x.roomy[n/64] &^= 1 << (n % 64)
+	x.gaps = append(x.gaps, n)
 }

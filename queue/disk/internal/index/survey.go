@@ -62,7 +62,7 @@ func (x *Index) Oldest(v *Survey, most int) (more bool) {
 	to := min(v.from+most, len(x.chunks)*chunkLen)
 	for ; v.from < to; v.from++ {
 		c, i := x.at(Slot(v.from))
-		if Flags(c.when[i])&used == 0 {
+		if c == nil || Flags(c.when[i])&used == 0 {
 			continue
 		}
 		n := v.oldest[x.lanes[c.lane[i]].key.destination]

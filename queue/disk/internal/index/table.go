@@ -119,6 +119,33 @@ func (x *Index) unlink(s Slot) {
 	}
 	*p = c.next[i]
 	t.count--
+	for range 4 { // faster than it empties
+		if t.count < t.n*tableLoad/4 && t.n > tablePage {
+			x.merge()
+		}
+	}
+}
+
+// merge undoes the last split.
+func (x *Index) merge() {
+	t := &x.table
+	t.n--
+	rest := *t.head(t.n)
+	if t.n%tablePage == 0 {
+		t.pages[len(t.pages)-1] = nil
+		t.pages = t.pages[:len(t.pages)-1]
+	}
+	if t.n < t.round {
+		t.round /= 2
+	}
+	for rest != none {
+		s := rest
+		c, i := x.at(Slot(s))
+		rest = c.next[i]
+		h := t.head(x.bucketOf(c, i))
+		c.next[i] = *h
+		*h = s
+	}
 }
 
 // chain calls f with the deliveries of a message in one bucket until it says

@@ -1,0 +1,68 @@
+package index
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+)
+
+// TestWhatHasGoneIsForgotten empties an index but for a few deliveries, whichever they
+// are: it keeps chunks and buckets for what is left, and forgets tenants and
+// destinations, also of what went while a checkpoint was being taken.
+func TestWhatHasGoneIsForgotten(t *testing.T) {
+	const many, left = 20 * chunkLen, 3
+	for name, order := range map[string]func(slots []Slot){
+		"the first go first": func([]Slot) {},
+		"in any order": func(slots []Slot) {
+			rng := rand.New(rand.NewPCG(1, 1))
+			rng.Shuffle(many, func(i, j int) { slots[i], slots[j] = slots[j], slots[i] })
+		},
+	} {
+		for _, pinned := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, " pinned ", pinned), func(t *testing.T) {
+				x := New()
+				slots := make([]Slot, many)
+				for n := range slots {
+					slots[n] = x.Set(&Entry{Message: Number(uint64(n+1), 1), AtOnce: true,
+						Destination: fmt.Sprintf("d%d.example", n%1000), Tenant: fmt.Sprint(n % 500)})
+				}
+				if pinned {
+					x.Pin()
+				}
+				order(slots)
+				for _, s := range slots[left:] {
+					x.Remove(s)
+				}
+				if pinned {
+					for x.Unpin(100) {
+					}
+				}
+				chunks := 0
+				for _, c := range x.chunks {
+					if c != nil {
+						chunks++
+					}
+				}
+				if chunks > left+1 || len(x.table.pages) > 2 {
+					t.Errorf("%d of %d chunks and %d pages of buckets are kept for %d deliveries", chunks, many/chunkLen, len(x.table.pages), left)
+				}
+				if tenants, _ := x.Tenants(nil, 0, many); len(tenants) > left || len(x.names) > left {
+					t.Errorf("%d tenants and %d destinations are known of %d deliveries", len(tenants), len(x.names), left)
+				}
+				for n := range many { // the room is used again
+					x.Set(&Entry{Message: Number(uint64(many+n+1), 1), AtOnce: true,
+						Destination: fmt.Sprintf("e%d.example", n%1000), Tenant: fmt.Sprint("t", n%500)})
+				}
+				if x.Len() != many+left || len(x.chunks) > many/chunkLen+2 {
+					t.Errorf("%d deliveries in %d chunks", x.Len(), len(x.chunks))
+				}
+				got := 0
+				x.Claim(time.Unix(1e9, 0), Bounds{Max: 2 * many}, func(s Slot) { got++; x.Lease(s, 1, time.Unix(2e9, 0), nil) })
+				if got != many+left {
+					t.Errorf("%d are claimed, want %d", got, many+left)
+				}
+			})
+		}
+	}
+}
