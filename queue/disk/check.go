@@ -85,8 +85,8 @@ func (c *checker) older() {
 			c.add(Problem{File: fileName(segmentPrefix, g.number), Offset: -1, Err: err})
 		}
 		for _, gap := range groups.Gaps() {
-			if p := g.damage(gap); p != nil {
-				c.add(*p)
+			if err := damageOf(gap, int64(g.saved)); err != nil {
+				c.add(Problem{File: fileName(segmentPrefix, g.number), Offset: gap.From, Err: err})
 			}
 		}
 	}

@@ -69,10 +69,9 @@ func (s *Spool) takeCheckpoint(ctx context.Context) error {
 	first := s.beginCheckpoint()
 	s.index.Pin()
 	s.mu.Unlock()
-	err := s.saveKeys()
-	size := int64(0)
+	size, err := s.writeCheckpoint(ctx, number, first)
 	if err == nil {
-		size, err = s.writeCheckpoint(ctx, number, first)
+		err = s.saveKeys() // those of what has left since the first piece, too
 	}
 	s.mu.Lock()
 	for s.index.Unpin(holdMax) {

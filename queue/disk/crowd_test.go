@@ -9,6 +9,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/nexthop-mail/nexthop/queue"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/crashfs"
@@ -61,9 +62,6 @@ var troubles = []trouble{
 	{name: "a small device that copies on write", cause: syscall.ENOSPC, device: func(rng *rand.Rand) crashfs.Device {
 		return crashfs.Device{Room: 60<<10 + rng.Int64N(160<<10), CopyOnWrite: true}
 	}},
-	{name: "shorn sectors", device: func(*rand.Rand) crashfs.Device {
-		return crashfs.Device{Shears: 512}
-	}},
 	{name: "no room at a sync", ops: []crashfs.Op{crashfs.OpSync}, cause: syscall.ENOSPC},
 	{name: "no descriptors now and then", cause: syscall.EMFILE,
 		ops: []crashfs.Op{crashfs.OpCreate, crashfs.OpOpen, crashfs.OpList}},
@@ -81,17 +79,26 @@ var troubles = []trouble{
 type crowd struct {
 	rng     *rand.Rand
 	fs      *crashfs.FS
+	device  crashfs.Device
 	trouble trouble
 	owners  []*owner
 }
 
 func newCrowd(seed uint64, tr trouble) *crowd {
 	c := &crowd{rng: rand.New(rand.NewPCG(seed, 9)), fs: crashfs.New(seed), trouble: tr}
+	var d crashfs.Device
 	if tr.device != nil {
-		c.fs.SetDevice(tr.device(c.rng))
+		d = tr.device(c.rng)
 	}
+	if c.rng.IntN(3) == 0 && d.Room == 0 { // the end of the log is copied only if there is room
+		d.Shears = 512
+	}
+	c.device = d
+	c.fs.SetDevice(d)
 	for i := range 6 {
-		c.owners = append(c.owners, newOwner(fmt.Sprint("o", i), rand.New(rand.NewPCG(seed, uint64(i))), tr.cause))
+		w := newOwner(fmt.Sprint("o", i), rand.New(rand.NewPCG(seed, uint64(i))), tr.cause)
+		w.keys = !vfsFull(tr.cause) && tr.cause != syscall.EMFILE // else they may not be saved
+		c.owners = append(c.owners, w)
 	}
 	return c
 }
@@ -106,12 +113,21 @@ func (c *crowd) run() error {
 }
 
 func (c *crowd) generation() error {
-	s, err := open(c.fs, Options{SegmentSize: 16 << 10, LargeContent: 2 << 10, sector: 512})
+	s, err := open(c.fs, Options{SegmentSize: 16 << 10, LargeContent: 2 << 10, KeepKeys: 1e6 * time.Hour, sector: 512})
 	if err != nil {
 		return fmt.Errorf("open: %w", err)
 	}
 	if len(s.problems) > 0 {
 		return fmt.Errorf("a power cut is no damage: %v", s.problems)
+	}
+	if s.tail != nil { // what is shown is not saved before there is room
+		more := c.device
+		more.Room *= 2
+		c.fs.SetDevice(more)
+		if err := s.save(); err != nil || s.tail != nil {
+			return fmt.Errorf("saving the end of the log when there is room: %w", err)
+		}
+		c.fs.SetDevice(c.device)
 	}
 	for _, w := range c.owners {
 		if err := w.compare(s); err != nil {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/keys"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/vfs"
 )
@@ -35,6 +36,7 @@ func dump(fs vfs.FS, w io.Writer) error {
 	for _, f := range list {
 		for prefix, kind := range map[string]record.FileKind{
 			segmentPrefix: record.SegmentFile, checkpointPrefix: record.CheckpointFile, contentPrefix: record.ContentFile,
+			keysPrefix: record.KeysFile,
 		} {
 			if _, ok := numberOf(f.Name, prefix); !ok {
 				continue
@@ -150,6 +152,8 @@ func describeRecord(f *record.Frame) string {
 		return "block"
 	case record.KindSaved:
 		return fmt.Sprintf("saved %d", f.Mark)
+	case record.KindKeys:
+		return fmt.Sprintf("keys of %d messages that have left", len(f.Head)/keys.EntrySize)
 	case record.KindFill:
 		return "fill"
 	case record.KindTable:

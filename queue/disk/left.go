@@ -120,6 +120,7 @@ func (s *Spool) saveGeneration(g *keys.Generation) error {
 		f, err = s.fs.Create(name)
 	} else {
 		f, err = s.fs.Open(name, true)
+		buf = s.fillFile(buf, g.Salt, begin, begin) // a power cut has torn what did
 	}
 	if err != nil {
 		return writeError(err)
@@ -128,7 +129,7 @@ func (s *Spool) saveGeneration(g *keys.Generation) error {
 	var pieces []keys.Piece
 	for from := 0; from < len(pending); from += pieceOfKeys {
 		list := pending[from:min(from+pieceOfKeys, len(pending))]
-		frame := record.Frame{Kind: record.KindKeys, Flags: record.First | record.Last}
+		frame := record.Frame{Kind: record.KindKeys, Flags: record.First | record.Last, Mark: uint32(begin)}
 		for i := range list {
 			frame.Head = list[i].Append(frame.Head)
 		}
@@ -136,6 +137,7 @@ func (s *Spool) saveGeneration(g *keys.Generation) error {
 		pieces = append(pieces, keys.Piece{From: from, Off: off})
 		buf = frame.Append(buf, g.Salt, off)
 	}
+	buf = s.fillFile(buf, g.Salt, begin+int64(len(buf)), begin)
 	if err := f.Truncate(begin); err != nil { // what a power cut may have left
 		return writeError(err)
 	}
@@ -157,6 +159,14 @@ func (s *Spool) saveGeneration(g *keys.Generation) error {
 	return nil
 }
 
+// fillFile appends what is missing to a multiple of the sector, as the log does.
+func (s *Spool) fillFile(b []byte, salt uint64, pos, saved int64) []byte {
+	if end := s.filled(pos); end > pos {
+		b = record.AppendFill(b, salt, pos, uint32(saved), int(end-pos))
+	}
+	return b
+}
+
 // loadKeys reads the files.
 func (s *Spool) loadKeys(numbers []uint64) error {
 	for _, number := range numbers {
@@ -170,7 +180,7 @@ func (s *Spool) loadKeys(numbers []uint64) error {
 		switch {
 		case errors.Is(err, record.ErrNewer):
 			return fmt.Errorf("%w: %s: %w", ErrNewer, name, err)
-		case errors.Is(err, record.ErrDamaged):
+		case isDamage(err):
 			continue // of a file that was never saved; what it had the log has
 		case err != nil:
 			return err
@@ -192,9 +202,14 @@ func (s *Spool) loadGeneration(f vfs.File, number uint64) error {
 		return err
 	}
 	g := &keys.Generation{Number: number, Salt: h.Salt, End: record.HeaderSize}
+	saved := int64(0)
 	scan := record.NewScanner(f, size, h.Salt, record.HeaderSize)
 	for scan.Next() {
 		frame := scan.Frame()
+		saved = max(saved, int64(frame.Mark))
+		if frame.Kind == record.KindFill {
+			g.End = scan.End()
+		}
 		if frame.Kind != record.KindKeys || len(frame.Head)%keys.EntrySize != 0 {
 			continue
 		}
@@ -207,6 +222,11 @@ func (s *Spool) loadGeneration(f vfs.File, number uint64) error {
 	}
 	if err := scan.Err(); err != nil {
 		return err
+	}
+	for _, gap := range scan.Gaps() {
+		if err := damageOf(gap, saved); err != nil {
+			s.problem(fileName(keysPrefix, number), gap.From, err)
+		}
 	}
 	s.keys.left.Load(g)
 	return nil

@@ -69,7 +69,7 @@ func (w *owner) compare(s *Spool) error {
 
 func (w *owner) compareMail(s *Spool, m *mail, e *queue.Entry) error {
 	if e == nil && m.gone {
-		return nil
+		return w.againIfKeyed(s, m)
 	}
 	have := map[string]int{}
 	if e != nil {
@@ -95,7 +95,11 @@ func (w *owner) compareMail(s *Spool, m *mail, e *queue.Entry) error {
 		m.attempts[at] = []int{n}
 	}
 	m.gone, m.dropping = e == nil, false
-	if e == nil || m.key == "" {
+	return w.againIfKeyed(s, m)
+}
+
+func (w *owner) againIfKeyed(s *Spool, m *mail) error {
+	if m.key == "" {
 		return nil
 	}
 	return w.again(s, m)

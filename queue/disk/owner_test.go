@@ -19,6 +19,7 @@ type owner struct {
 	name   string
 	rng    *rand.Rand
 	cause  error // of what fails beside the power
+	keys   bool  // those of messages that have left are remembered
 	mail   map[string]*mail
 	ids    map[string]bool   // that were ever given
 	no     map[string]bool   // texts of what was refused
@@ -40,6 +41,7 @@ type mail struct {
 	held     []bool // as attempts
 	marks    map[string]mark
 	dropping bool // a Drop is under way
+	dropped  bool // one was
 	gone     bool // it has left, and that is saved
 
 	history []string // for when something is wrong
@@ -214,7 +216,7 @@ func (w *owner) drop(s *Spool) error {
 	if m == nil {
 		return nil
 	}
-	m.dropping = true
+	m.dropping, m.dropped = true, true // the key may be forgotten
 	err := s.Drop(context.Background(), m.id)
 	m.note("%d: dropped: %v", w.steps, err)
 	if err != nil && !errors.Is(err, queue.ErrNotFound) && !w.refused(err) {
@@ -281,9 +283,11 @@ func (w *owner) look(s *Spool) error {
 	return w.again(s, m)
 }
 
-// again puts a message with the key of one that is there.
+// again puts a message with the key of one that is there, or was until it was
+// settled.
 func (w *owner) again(s *Spool, m *mail) error {
-	if slices.ContainsFunc(slices.Collect(maps.Values(m.attempts)), func(v []int) bool { return v[len(v)-1] != ended }) {
+	there := slices.ContainsFunc(slices.Collect(maps.Values(m.attempts)), func(v []int) bool { return v[len(v)-1] != ended })
+	if there && !m.gone || w.keys && !m.dropped {
 		id, err := s.Put(context.Background(), w.now, &queue.Message{Tenant: w.name, Key: m.key, Content: queue.String("again"),
 			Recipients: []queue.Recipient{{Address: "a@again.example"}}})
 		if w.refused(err) {

@@ -62,26 +62,24 @@ func (r *replayer) run(off int64) error {
 		}
 	}
 	for _, gap := range groups.Gaps() {
-		if p := r.g.damage(gap); p != nil {
+		if err := damageOf(gap, int64(r.g.saved)); err != nil {
 			r.s.hidden = true
-			r.s.problem(p.File, p.Offset, p.Err)
+			r.s.problem(fileName(segmentPrefix, r.g.number), gap.From, err)
 		}
 	}
 	return groups.Err()
 }
 
-// damage is what is wrong with a range that holds no record, nil where a power
-// cut may have left it so.
-func (g *segment) damage(gap record.Gap) *Problem {
-	if gap.From >= int64(g.saved) && gap.Err == nil {
-		return nil
+// damageOf is what is wrong with a range that holds no record, nil where a power
+// cut may have left it so: behind what is known to be saved.
+func damageOf(gap record.Gap, saved int64) error {
+	switch {
+	case gap.Err != nil:
+		return fmt.Errorf("%d bytes: %w: %w", gap.To-gap.From, record.ErrDamaged, gap.Err)
+	case gap.From < saved:
+		return fmt.Errorf("%d bytes: %w", gap.To-gap.From, record.ErrDamaged)
 	}
-	p := &Problem{File: fileName(segmentPrefix, g.number), Offset: gap.From,
-		Err: fmt.Errorf("%d bytes: %w", gap.To-gap.From, record.ErrDamaged)}
-	if gap.Err != nil {
-		p.Err = fmt.Errorf("%d bytes: %w: %w", gap.To-gap.From, record.ErrDamaged, gap.Err)
-	}
-	return p
+	return nil
 }
 
 // strand deals with messages of a damaged group that was moved: what is left of
