@@ -9,6 +9,7 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/index"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/vfs"
 )
 
 // Hold keeps a message from being claimed.
@@ -20,8 +21,8 @@ func (s *Spool) Release(ctx context.Context, id string) error { return s.setHeld
 func (s *Spool) setHeld(ctx context.Context, id string, held bool) error {
 	return s.change(ctx, id, func(slot index.Slot, number uint64, t *ticket) error {
 		d, h, err := s.readDelivery(slot, number)
-		if err != nil && !errors.Is(err, queue.ErrDamaged) {
-			return err
+		if err != nil && (!errors.Is(err, queue.ErrDamaged) || vfs.IsUnreadable(err)) {
+			return err // which may be read another time
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()

@@ -66,7 +66,7 @@ func TestBadSectors(t *testing.T) {
 		list, err := fs.List()
 		must(t, err)
 		rng := rand.New(rand.NewPCG(3, uint64(checkpoint)))
-		rounds := 300
+		rounds := 100
 		if long() {
 			rounds = 5000
 		}

@@ -151,8 +151,10 @@ var (
 //
 // Errors: ErrLocked, ErrNoLock, ErrNewer, that of an option out of bounds, or the file
 // system's.
-func Open(dir string, o Options) (*Spool, error) {
-	if err := vfs.MakeDir(vfs.OSTree(), filepath.Clean(dir)); err != nil {
+func Open(dir string, o Options) (*Spool, error) { return openIn(vfs.OSTree(), dir, o) }
+
+func openIn(tree vfs.Tree, dir string, o Options) (*Spool, error) {
+	if err := vfs.MakeDir(tree, filepath.Clean(dir)); err != nil {
 		return nil, err
 	}
 	s, err := open(vfs.OS(dir), o)

@@ -187,6 +187,16 @@ func TestBadSectorStaysBad(t *testing.T) {
 	}
 }
 
+func TestMend(t *testing.T) {
+	f := crashfs.New(1)
+	h := create(t, f, "a")
+	write(t, h, make([]byte, 1024), 0)
+	f.Spoil("a", 0, 512)
+	f.Mend("a")
+	_, err := h.ReadAt(make([]byte, 1024), 0)
+	must(t, err)
+}
+
 func TestFailingReadsAndWritesDoAnything(t *testing.T) {
 	for _, op := range []crashfs.Op{crashfs.OpRead, crashfs.OpWrite} {
 		seen := map[int]bool{}

@@ -30,6 +30,13 @@ func (f *FS) Spoil(name string, from, to int64) {
 	n.bad = append(n.bad, extent{from, to})
 }
 
+// Mend makes all of a file readable again.
+func (f *FS) Mend(name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.names[name].bad = nil
+}
+
 // readable is how many of size bytes at off can be read before the first bad one.
 func (n *inode) readable(off int64, size int) int {
 	for _, b := range n.bad {

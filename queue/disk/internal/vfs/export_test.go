@@ -1,7 +1,12 @@
 package vfs
 
+import "os"
+
 // For tests of decisions that no file system at hand provokes.
-var (
-	DirSynced = dirSynced
-	LockFile  = lockFile
-)
+var DirSynced = dirSynced
+
+// CloseHandle closes what SyncDir syncs, behind its back.
+func CloseHandle(f FS) error { return f.(*osFS).handle.Load().Close() }
+
+// FileOf is an open file as FS returns it.
+func FileOf(f *os.File) File { return osFile{f} }

@@ -7,8 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -38,36 +36,32 @@ func TestLockOutlivesItsFile(t *testing.T) {
 	}
 }
 
-// TestLockWhereTheFileIsDeleted has many take the lock of the file alone, as where
-// directories cannot be locked, while those who have it delete the file before
-// they give it up: no two have it at once, whichever of the files they opened.
-func TestLockWhereTheFileIsDeleted(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "lock")
-	var holders, times atomic.Int32
-	var group sync.WaitGroup
-	for range 8 {
-		group.Go(func() {
-			for times.Load() < 3000 {
-				f, err := vfs.LockFile(path, true)
-				if errors.Is(err, vfs.ErrLocked) {
-					continue
-				}
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				if n := holders.Add(1); n > 1 {
-					t.Errorf("%d have the lock", n)
-				}
-				holders.Add(-1)
-				if times.Add(1)%2 == 0 {
-					_ = os.Remove(path)
-				}
-				_ = f.Close()
+// TestLockIsOnTheFileOfThatName has the file deleted, or replaced, between the
+// opening and the locking: the lock is on the one that bears the name.
+func TestLockIsOnTheFileOfThatName(t *testing.T) {
+	for _, replaced := range []bool{false, true} {
+		path := filepath.Join(t.TempDir(), "lock")
+		times := 0
+		f, err := vfs.LockNamed(path, func() (*os.File, error) {
+			f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+			if times++; times == 1 {
+				must(t, os.Remove(path))
 			}
+			if times == 1 && replaced {
+				must(t, os.WriteFile(path, nil, 0o600))
+			}
+			return f, err
 		})
+		must(t, err)
+		mine, err := f.Stat()
+		must(t, err)
+		named, err := os.Stat(path)
+		must(t, err)
+		if !os.SameFile(mine, named) {
+			t.Errorf("replaced %v: the lock is on a file without a name", replaced)
+		}
+		must(t, f.Close())
 	}
-	group.Wait()
 }
 
 // TestLockToLook locks a directory without changing anything in it.
@@ -92,6 +86,29 @@ func TestLockToLook(t *testing.T) {
 	must(t, os.Mkdir(filepath.Join(dir, "lock"), 0o700))
 	if _, err := vfs.OS(dir).Lock("lock", true); err == nil || errors.Is(err, vfs.ErrLocked) {
 		t.Errorf("a lock whose file cannot be opened = %v, want the cause", err)
+	}
+}
+
+// TestSyncsReachTheSystem has the system answer for what cannot be synced: whoever
+// does not ask it would not know.
+func TestSyncsReachTheSystem(t *testing.T) {
+	r, w, err := os.Pipe()
+	must(t, err)
+	defer r.Close()
+	defer w.Close()
+	if err := vfs.FileOf(w).Sync(); !errors.Is(err, syscall.EINVAL) {
+		t.Errorf("Sync of a pipe = %v, want EINVAL", err)
+	}
+	d := vfs.OS(t.TempDir())
+	l, err := d.Lock("lock", true)
+	must(t, err)
+	must(t, vfs.CloseHandle(d))
+	if err := d.SyncDir(); !errors.Is(err, fs.ErrClosed) {
+		t.Errorf("SyncDir of a directory whose handle is closed = %v, want ErrClosed", err)
+	}
+	_ = l.Close()
+	if err := vfs.OSTree().SyncDir("/does/not/exist"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("SyncDir of a directory that is not there = %v", err)
 	}
 }
 

@@ -24,31 +24,40 @@ func unsupportedErrors() []error {
 	return []error{syscall.EINVAL, syscall.ENOTSUP, syscall.EOPNOTSUPP, syscall.ENOSYS, syscall.EBADF}
 }
 
-// lockFile opens the file and locks it, for as long as it is open. The file that
-// is locked must be the one that bears the name: another may have deleted it
-// meanwhile. Without write it may be missing, and the result is nil then.
+// lockFile opens the file and locks it, for as long as it is open. Without write it
+// may be missing, and the result is nil then.
 func lockFile(path string, write bool) (*os.File, error) {
 	flags := os.O_RDONLY
 	if write {
 		flags = os.O_RDWR | os.O_CREATE
 	}
-	for {
-		f, err := os.OpenFile(path, flags, 0o600)
-		if !write && errors.Is(err, fs.ErrNotExist) {
-			return nil, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		err = lockError(tryLock(f))
-		if err == nil && write {
-			err = giveToOwner(f, filepath.Dir(path))
-		}
-		if err != nil {
+	f, err := lockNamed(path, func() (*os.File, error) { return os.OpenFile(path, flags, 0o600) })
+	if !write && errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err == nil && write {
+		if err = giveToOwner(f, filepath.Dir(path)); err != nil {
 			_ = f.Close()
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// lockNamed opens a file and locks it. The one that is locked must be the one that
+// bears the name: another may have deleted it meanwhile.
+func lockNamed(path string, open func() (*os.File, error)) (*os.File, error) {
+	for {
+		f, err := open()
+		if err != nil {
 			return nil, err
 		}
 		mine, err := f.Stat()
+		if err == nil {
+			err = lockError(tryLock(f))
+		}
 		if err != nil {
 			_ = f.Close()
 			return nil, err
