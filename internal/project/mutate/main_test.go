@@ -29,7 +29,7 @@ func (c *Counter) Sum(a, b int) int {
 	case 1:
 		b += 0
 	}
-	return a + b
+	return a + b - (a + b) + (a + b) // three mutants of one name
 }
 
 // Counter counts.
@@ -131,14 +131,16 @@ func TestMutate(t *testing.T) {
 		if err := run(t.Context(), []string{"-row", "MX-1", "."}, &out); err != nil {
 			t.Fatal(err)
 		}
-		if want := "MX-1 broken.go Counter.Sum: a + b → -\n1 of 4 mutants are noticed by the subtests of MX-1\n"; !strings.HasSuffix(out.String(), want) {
+		if want := "5 of 8 mutants are noticed by the subtests of MX-1\n"; !strings.HasSuffix(out.String(), want) {
 			t.Errorf("%s\nwant the end\n%s", out.String(), want)
 		}
 	})
 	for table, want := range map[string]string{
-		"# a sum\nMX-1 broken.go Counter.Sum: a + b → -\nMX-1 other.go nothing\n": "1 clauses, 0 of them do not hold\n",
-		"MX-2 broken.go Counter.Sum: a + b → -\n":                                 "MX-2: not noticed: broken.go Counter.Sum: a + b → -\n1 clauses, 1 of them do not hold\n",
-		"MX-1 broken.go Counter.Sum: a * b → /\n":                                 "MX-1: there is no such mutant: broken.go Counter.Sum: a * b → /\n1 clauses, 1 of them do not hold\n",
+		"# a sum\nMX-1 broken.go Counter.Sum: a + b → -\nMX-1 other.go nothing\n": "1 clauses of 1 rows, 0 of them do not hold\n",
+		"MX-1 broken.go Counter.Sum: a + b → - (3)\n":                             "1 clauses of 1 rows, 0 of them do not hold\n",
+		"MX-1 broken.go Counter.Sum: a + b → - (4)\n":                             "MX-1: there is no such mutant: broken.go Counter.Sum: a + b → - (4)\n1 clauses of 1 rows, 1 of them do not hold\n",
+		"MX-2 broken.go Counter.Sum: a + b → -\n":                                 "MX-2: not noticed: broken.go Counter.Sum: a + b → -\n1 clauses of 1 rows, 1 of them do not hold\n",
+		"MX-1 broken.go Counter.Sum: a * b → /\n":                                 "MX-1: there is no such mutant: broken.go Counter.Sum: a * b → /\n1 clauses of 1 rows, 1 of them do not hold\n",
 	} {
 		t.Run("a table of clauses", func(t *testing.T) {
 			if err := os.WriteFile("clauses", []byte(table), 0o600); err != nil {

@@ -49,21 +49,22 @@ func (s *suite) notices(ctx context.Context, m *mutant, row string) bool {
 	return false
 }
 
-// each calls do for every mutant, as many at once as there are workers.
-func (s *suite) each(mutants []*mutant, do func(*mutant)) {
-	work := make(chan *mutant)
+// each calls do for every item with its place in the list, as many at once as there
+// are workers.
+func each[T any](workers int, items []T, do func(int, T)) {
+	next := make(chan int)
 	var wait sync.WaitGroup
-	for range s.workers {
+	for range workers {
 		wait.Go(func() {
-			for m := range work {
-				do(m)
+			for i := range next {
+				do(i, items[i])
 			}
 		})
 	}
-	for _, m := range mutants {
-		work <- m
+	for i := range items {
+		next <- i
 	}
-	close(work)
+	close(next)
 	wait.Wait()
 }
 
@@ -74,7 +75,7 @@ func (s *suite) lookAt(ctx context.Context, row string) error {
 	})
 	var mu sync.Mutex
 	caught := make(map[*mutant]bool)
-	s.each(reached, func(m *mutant) {
+	each(s.workers, reached, func(_ int, m *mutant) {
 		if ctx.Err() == nil && s.notices(ctx, m, row) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -97,30 +98,41 @@ type clause struct{ row, name string }
 var errClauses = errors.New("the subtests of a row do not notice that it is broken")
 
 // checkClauses holds the tests to the table in a file, as far as it is about packages
-// that are broken.
+// that are broken. Where several mutants have one name, the table calls the second of
+// them so with " (2)" at the end, and so on.
 func (s *suite) checkClauses(ctx context.Context, file string) error {
 	table, err := readClauses(file)
 	if err != nil {
 		return err
 	}
-	byName := make(map[string]*mutant)
+	byName, times := make(map[string]*mutant), make(map[string]int)
 	for _, m := range s.mutants {
-		byName[m.name()] = m
+		name := m.name()
+		if times[name]++; times[name] > 1 {
+			name = fmt.Sprintf("%s (%d)", name, times[name])
+		}
+		byName[name] = m
 	}
 	table = slices.DeleteFunc(table, func(c clause) bool { return !concerns(s.mutants, c.name) })
-	wrong := 0
-	for _, c := range table {
+	wrong := make([]string, len(table))
+	each(s.workers, table, func(i int, c clause) {
 		switch m := byName[c.name]; {
 		case m == nil:
-			wrong++
-			fmt.Fprintf(s.out, "%s: there is no such mutant: %s\n", c.row, c.name)
-		case !s.notices(ctx, m, c.row):
-			wrong++
-			fmt.Fprintf(s.out, "%s: not noticed: %s\n", c.row, c.name)
+			wrong[i] = "there is no such mutant"
+		case ctx.Err() == nil && !s.notices(ctx, m, c.row):
+			wrong[i] = "not noticed"
+		}
+	})
+	rows, open := make(map[string]bool), 0
+	for i, c := range table {
+		rows[c.row] = true
+		if wrong[i] != "" {
+			open++
+			fmt.Fprintf(s.out, "%s: %s: %s\n", c.row, wrong[i], c.name)
 		}
 	}
-	fmt.Fprintf(s.out, "%d clauses, %d of them do not hold\n", len(table), wrong)
-	if wrong > 0 {
+	fmt.Fprintf(s.out, "%d clauses of %d rows, %d of them do not hold\n", len(table), len(rows), open)
+	if open > 0 {
 		return errClauses
 	}
 	return ctx.Err()

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -45,9 +47,10 @@ func (s *suite) build(ctx context.Context) error {
 	return nil
 }
 
-// measure runs each test alone, without a mutant, and notes what it reaches.
+// measure runs each test in a process of its own, without a mutant, and notes what it
+// reaches.
 func (s *suite) measure(ctx context.Context) error {
-	var count int
+	var tests []*test
 	for _, b := range s.binaries {
 		command := exec.CommandContext(ctx, b.path, "-test.list", ".")
 		command.Dir = b.dir
@@ -56,57 +59,69 @@ func (s *suite) measure(ctx context.Context) error {
 			return fmt.Errorf("listing tests: %w", err)
 		}
 		for _, name := range strings.Fields(string(out)) {
-			if strings.HasPrefix(name, "Benchmark") {
-				continue
+			if !strings.HasPrefix(name, "Benchmark") {
+				tests = append(tests, &test{binary: b, name: name})
 			}
-			if err := s.reach(ctx, &test{binary: b, name: name}); err != nil {
-				return err
-			}
-			count++
 		}
 	}
-	fmt.Fprintf(s.out, "%d mutants, %d tests\n", len(s.mutants), count)
+	var mu sync.Mutex
+	var problems []error
+	each(s.workers, tests, func(i int, t *test) {
+		if ctx.Err() != nil {
+			return
+		}
+		numbers, left, err := s.reach(ctx, t, filepath.Join(s.keep, fmt.Sprintf("reached%d", i)))
+		mu.Lock()
+		defer mu.Unlock()
+		problems = append(problems, err)
+		s.out.Write(left)
+		for _, n := range numbers {
+			s.mutants[n-1].tests = append(s.mutants[n-1].tests, t)
+		}
+	})
+	if err := errors.Join(append(problems, ctx.Err())...); err != nil {
+		return err
+	}
+	fmt.Fprintf(s.out, "%d mutants, %d tests\n", len(s.mutants), len(tests))
 	return nil
 }
 
-// reach runs one test, and notes which mutants it comes by.
-func (s *suite) reach(ctx context.Context, t *test) error {
-	log := filepath.Join(s.keep, "reached")
+// reach runs one test, which logs the numbers of the mutants it comes by to a file.
+// left says why a test that cannot be used is left out.
+func (s *suite) reach(ctx context.Context, t *test, log string) (numbers []int, left []byte, err error) {
 	if err := os.WriteFile(log, nil, 0o600); err != nil {
-		return err
+		return nil, nil, err
 	}
+	defer os.Remove(log)
 	began := time.Now()
 	passed, _, out := run1(ctx, t.binary, []string{t.name}, s.slowest, "NEXTHOP_MUTANT_LOG="+log)
 	t.takes = time.Since(began)
 	t.rows = rowsIn(out, "--- PASS: ")
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
 	if !passed {
-		fmt.Fprintf(s.out, "left out, for it fails or takes longer than %v: %s\n%s", s.slowest, t.name, last(out, 3))
-		return nil
+		return nil, fmt.Appendf(nil, "left out, for it fails or takes longer than %v: %s\n%s", s.slowest, t.name, last(out, 3)), nil
 	}
 	reached, err := os.Open(log)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	defer reached.Close()
+	seen := make(map[int]bool)
 	for lines := bufio.NewScanner(reached); lines.Scan(); {
 		n, err := strconv.Atoi(lines.Text())
 		if err != nil || n < 1 || n > len(s.mutants) {
-			return fmt.Errorf("no number of a mutant: %q", lines.Text())
+			return nil, nil, fmt.Errorf("no number of a mutant: %q", lines.Text())
 		}
-		m := s.mutants[n-1]
-		if !slices.Contains(m.tests, t) {
-			m.tests = append(m.tests, t)
+		if !seen[n] {
+			seen[n] = true
+			numbers = append(numbers, n)
 		}
 	}
-	return nil
+	return numbers, nil, nil
 }
 
 // kill tries the mutants.
 func (s *suite) kill(ctx context.Context) error {
-	s.each(s.mutants, func(m *mutant) {
+	each(s.workers, s.mutants, func(_ int, m *mutant) {
 		if ctx.Err() == nil {
 			s.try(ctx, m)
 		}
