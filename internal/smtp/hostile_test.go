@@ -221,7 +221,7 @@ func TestKeptText(t *testing.T) {
 		}
 	})
 	lines := "250-h\r\n" + strings.Repeat("250-X-"+strings.Repeat("Y", 50)+" "+strings.Repeat("z", 440)+"\r\n", 60) + "250 SIZE 1000\r\n"
-	greeted(t, "SMTP-6 the last of many long keywords is read", lines, func(x *smtp.Extensions) {
+	greeted(t, "SMTP-6 the last of many long keywords is read", lines, func(t *testing.T, x *smtp.Extensions) {
 		if x.MaxSize != 1000 {
 			t.Errorf("%+v", x)
 		}

@@ -12,31 +12,31 @@ import (
 )
 
 // greeted is a session that has read a reply to EHLO made of these lines.
-func greeted(t *testing.T, name, ehlo string, f func(x *smtp.Extensions)) {
+func greeted(t *testing.T, name, ehlo string, f func(*testing.T, *smtp.Extensions)) {
 	t.Helper()
 	with(t, name, scripted([]smtptest.Cue{{At: smtptest.Hello, Raw: ehlo}}), func(r *rig) {
 		r.open()
-		f(r.s.Extensions())
+		f(r.t, r.s.Extensions())
 	})
 }
 
 func TestExtensions(t *testing.T) {
-	greeted(t, "SMTP-6 keywords in any case", "250-h\r\n250-starttls\r\n250 PipeLining\r\n", func(x *smtp.Extensions) {
+	greeted(t, "SMTP-6 keywords in any case", "250-h\r\n250-starttls\r\n250 PipeLining\r\n", func(t *testing.T, x *smtp.Extensions) {
 		if !x.StartTLS || !x.Pipelining {
 			t.Errorf("%+v", x)
 		}
 	})
-	greeted(t, "SMTP-6 the first line is no keyword", "250-SIZE greets you\r\n250 HELP\r\n", func(x *smtp.Extensions) {
+	greeted(t, "SMTP-6 the first line is no keyword", "250-SIZE greets you\r\n250 HELP\r\n", func(t *testing.T, x *smtp.Extensions) {
 		if x.Size || x.Greeting != "SIZE" {
 			t.Errorf("%+v", x)
 		}
 	})
-	greeted(t, "SMTP-6 what is no keyword is passed over", "250-h\r\n250-X-FOO bar\r\n250-AUTH=LOGIN PLAIN\r\n250-\r\n250- SIZE 5\r\n250-\xff\r\n250-DSN \r\n250 SIZE 7\r\n", func(x *smtp.Extensions) {
+	greeted(t, "SMTP-6 what is no keyword is passed over", "250-h\r\n250-X-FOO bar\r\n250-AUTH=LOGIN PLAIN\r\n250-\r\n250- SIZE 5\r\n250-\xff\r\n250-DSN \r\n250 SIZE 7\r\n", func(t *testing.T, x *smtp.Extensions) {
 		if x.MaxSize != 7 || !x.DSN || x.AuthParameter {
 			t.Errorf("%+v", x)
 		}
 	})
-	greeted(t, "SMTP-6 of a keyword that comes twice the first counts", "250-h\r\n250-SIZE 5\r\n250-size 7\r\n250 AUTH plain LOGIN PLAIN\r\n", func(x *smtp.Extensions) {
+	greeted(t, "SMTP-6 of a keyword that comes twice the first counts", "250-h\r\n250-SIZE 5\r\n250-size 7\r\n250 AUTH plain LOGIN PLAIN\r\n", func(t *testing.T, x *smtp.Extensions) {
 		if x.MaxSize != 5 || !slices.Equal(x.Auth, []string{"PLAIN", "LOGIN"}) {
 			t.Errorf("%+v", x)
 		}
@@ -44,7 +44,7 @@ func TestExtensions(t *testing.T) {
 	greeted(t, "SMTP-6 every extension", "250-h\r\n250-"+strings.Join([]string{
 		"PIPELINING", "CHUNKING", "BINARYMIME", "8BITMIME", "SMTPUTF8", "STARTTLS", "ENHANCEDSTATUSCODES", "DSN",
 		"REQUIRETLS", "DELIVERBY 240", "MT-PRIORITY MIXER", "AUTH PLAIN", "LIMITS MAILMAX=3",
-	}, "\r\n250-")+"\r\n250 SIZE\r\n", func(x *smtp.Extensions) {
+	}, "\r\n250-")+"\r\n250 SIZE\r\n", func(t *testing.T, x *smtp.Extensions) {
 		v := reflect.ValueOf(*x)
 		for i := range v.NumField() {
 			if f := v.Field(i); f.Kind() == reflect.Bool && !f.Bool() {
@@ -58,7 +58,7 @@ func TestExtensions(t *testing.T) {
 		fmt.Fprintf(&many, "250-X%d\r\n", i)
 	}
 	many.WriteString("250 SIZE\r\n")
-	greeted(t, "SMTP-6 no more than 64 keywords", many.String(), func(x *smtp.Extensions) {
+	greeted(t, "SMTP-6 no more than 64 keywords", many.String(), func(t *testing.T, x *smtp.Extensions) {
 		if x.Size {
 			t.Errorf("the hundred and first was looked at: %+v", x)
 		}
@@ -87,7 +87,7 @@ func TestServerLimits(t *testing.T) {
 		{"MAIL.MAX=3 RCPTMAX=2", smtp.ServerLimits{}},
 		{"", smtp.ServerLimits{}},
 	} {
-		greeted(t, "EXT-27 LIMITS "+c.params, "250-h\r\n250 LIMITS "+c.params+"\r\n", func(x *smtp.Extensions) {
+		greeted(t, "EXT-27 LIMITS "+c.params, "250-h\r\n250 LIMITS "+c.params+"\r\n", func(t *testing.T, x *smtp.Extensions) {
 			if x.Limits != c.want {
 				t.Errorf("%+v, wanted %+v", x.Limits, c.want)
 			}

@@ -186,13 +186,13 @@ func TestMechanismsAddUp(t *testing.T) {
 		"AUTH PLAIN, LOGIN , CRAM-MD5":         {"PLAIN LOGIN CRAM-MD5", true},
 		"AUTHX=PLAIN|X-AUTH PLAIN":             {"", false},
 	} {
-		greeted(t, "SMTP-6, EXT-18 "+lines, "250-h\r\n250-"+strings.ReplaceAll(lines, "|", "\r\n250-")+"\r\n250 HELP\r\n", func(x *smtp.Extensions) {
+		greeted(t, "SMTP-6, EXT-18 "+lines, "250-h\r\n250-"+strings.ReplaceAll(lines, "|", "\r\n250-")+"\r\n250 HELP\r\n", func(t *testing.T, x *smtp.Extensions) {
 			if got := strings.Join(x.Auth, " "); got != want.mechanisms || x.AuthParameter != want.parameter {
 				t.Errorf("%q, parameter %t", got, x.AuthParameter)
 			}
 		})
 	}
-	greeted(t, "SMTP-6 SIZE as some write it", "250-h\r\n250-SIZE=1000\r\n250 HELP\r\n", func(x *smtp.Extensions) {
+	greeted(t, "SMTP-6 SIZE as some write it", "250-h\r\n250-SIZE=1000\r\n250 HELP\r\n", func(t *testing.T, x *smtp.Extensions) {
 		if x.MaxSize != 1000 {
 			t.Errorf("%+v", x)
 		}
