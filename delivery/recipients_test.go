@@ -63,6 +63,12 @@ func TestRecipients(t *testing.T) {
 			}
 		})
 	})
+	t.Run("SMTP-13 a hundred at a time where the host states no limit", func(t *testing.T) {
+		host := &smtptest.Host{Extensions: full()}
+		bubble(t, zone, servers(host), func(t *testing.T, r *rig) {
+			exactlyOnce(t, r.send(t, message(addresses(250)...)), host, 3, 100)
+		})
+	})
 	t.Run("SMTP-24 a smaller limit is met again at once", func(t *testing.T) {
 		host := &smtptest.Host{Extensions: []string{"PIPELINING"}, MaxRecipients: 30}
 		bubble(t, zone, servers(host), func(t *testing.T, r *rig) {

@@ -89,7 +89,7 @@ func TestSettleFails(t *testing.T) {
 }
 
 func TestPutFails(t *testing.T) {
-	t.Run("QUE-2 a full queue refuses, and takes mail again", func(t *testing.T) {
+	t.Run("a full queue refuses, and takes mail again", func(t *testing.T) {
 		correspond(t, nil, func(t *testing.T, c *correspondence) {
 			full := true
 			q := c.use(&faultyQueue{})

@@ -175,6 +175,24 @@ func TestPolicy(t *testing.T) {
 			}
 		})
 	})
+	t.Run("SMTP-43 a session that satisfies one policy serves no other", func(t *testing.T) {
+		h := host("mx.m.test")
+		bubble(t, shared, servers(h), func(t *testing.T, r *rig) {
+			r.sender.TLSConfig = ca.ClientConfig()
+			r.sender.Policy = policyFunc(func(route *mx.Route, _ *mx.Host) (delivery.TLSPolicy, error) {
+				return delivery.TLSPolicy{Level: mx.TLSVerify, Source: "mta-sts", Key: route.Domain}, nil
+			})
+			for i, to := range []string{"u@a.test", "u@b.test", "v@a.test", "v@b.test"} {
+				report := r.send(t, message(to))
+				if got := report.Recipients[0].Attempts[0].Reused; got != (i >= 2) {
+					t.Errorf("%s: reused %t", to, got)
+				}
+			}
+			if n := len(h.Connections()); n != 2 {
+				t.Errorf("%d connections, want one for each policy", n)
+			}
+		})
+	})
 	t.Run("a policy nobody knows for now leaves the host out", func(t *testing.T) {
 		first, second := host("mx1.e.test"), host("mx2.e.test")
 		bubble(t, zone, servers(first, second), func(t *testing.T, r *rig) {

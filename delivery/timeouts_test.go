@@ -59,6 +59,34 @@ func TestTimeouts(t *testing.T) {
 			})
 		}
 	}
+	t.Run("SMTP-35 connecting has a time of its own", func(t *testing.T) {
+		for fault, c := range map[smtptest.Fault]struct {
+			took   time.Duration
+			stage  delivery.Stage
+			status string
+		}{
+			smtptest.BlackHole: {3 * time.Second, delivery.StageConnect, "4.4.1"},
+			smtptest.NoFault:   {d, delivery.StageBanner, "4.4.2"},
+		} {
+			synctest.Test(t, func(t *testing.T) {
+				in := (&smtptest.Internet{
+					Zone: "mx1.e.test. A 192.0.2.1\n", Links: map[string]smtptest.Link{"192.0.2.1": {Fault: fault}},
+					Servers: map[string]smtptest.Server{"192.0.2.1": mute{}},
+				}).Start(t)
+				sender := &delivery.Sender{
+					Hello: "from.test", Dial: in.DialContext, Router: onlyHost{level: mx.TLSNone}, MaxIdle: -1,
+					ConnectTimeout: 3 * time.Second, Timeouts: delivery.Timeouts{Greeting: d},
+				}
+				defer sender.Close()
+				began := time.Now()
+				report, _ := sender.Send(t.Context(), message("u@e.test"))
+				rr := &report.Recipients[0]
+				if took := time.Since(began).Round(time.Second); took != c.took || rr.Err.Stage != c.stage || rr.Err.Enhanced != c.status {
+					t.Errorf("%v (%s) after %v, want %v", rr.Err, rr.Err.Enhanced, took, c)
+				}
+			})
+		}
+	})
 	t.Run("SMTP-34 AtMost makes no wait longer", func(t *testing.T) {
 		given := delivery.Timeouts{Data: time.Second, Write: time.Hour, Backstop: time.Minute}
 		got := given.AtMost(3 * time.Minute)

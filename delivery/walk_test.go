@@ -88,7 +88,7 @@ func TestAllRefuse(t *testing.T) {
 			}
 		})
 	})
-	t.Run("FAULTS 1: a host's refusal does not outrank another's 'not now'", func(t *testing.T) {
+	t.Run("SMTP-2, FAULTS 1: a host's refusal does not outrank another's 'not now'", func(t *testing.T) {
 		bubble(t, zone, servers(banner("554 no"), banner("421 later"), banner("554 no")), func(t *testing.T, r *rig) {
 			report := r.send(t, message("u@e.test"))
 			want(t, &report.Recipients[0], queue.Deferred, "mx2.e.test", "4.3.2")
@@ -259,6 +259,31 @@ func TestDeadAddress(t *testing.T) {
 			pass(16 * time.Second)
 			report = r.send(t, message("w@e.test"))
 			want(t, &report.Recipients[0], queue.Delivered, "mx1.e.test", "")
+		})
+	})
+	t.Run("MX-23 two addresses of one host are not raced", func(t *testing.T) {
+		live := script()
+		bubble(t, "$ORIGIN e.test.\n@ MX 10 mx1\nmx1 A 192.0.2.1\nmx1 A 192.0.2.2\n", map[string]smtptest.Server{"192.0.2.2": live}, func(t *testing.T, r *rig) {
+			if err := r.net.SetLink("192.0.2.1", smtptest.Link{Fault: smtptest.BlackHole}); err != nil {
+				t.Fatal(err)
+			}
+			for i, took := range []time.Duration{30 * time.Second, 0} { // the second message leaves the dead address out
+				start := time.Now()
+				report := r.send(t, message(fmt.Sprintf("u%d@e.test", i)))
+				want(t, &report.Recipients[0], queue.Delivered, "mx1.e.test", "")
+				if got := time.Since(start); got < took || got > took+time.Second {
+					t.Errorf("message %d took %v, want %v", i, got, took)
+				}
+			}
+			dials := r.net.Dials()
+			for _, d := range dials {
+				if d.Open > 1 {
+					t.Errorf("%d connections open at once", d.Open)
+				}
+			}
+			if len(dials) != 2 || dials[1].At.Before(dials[0].At) {
+				t.Errorf("dialled %v", dials)
+			}
 		})
 	})
 	t.Run("MX-23 where all are dead, they are tried all the same", func(t *testing.T) {

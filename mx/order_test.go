@@ -72,6 +72,19 @@ func TestRouteShufflesEquals(t *testing.T) {
 			}
 		})
 	}
+	t.Run("MX-15 all of a preference before any of a larger one, in a hundred routes", func(t *testing.T) {
+		r := mx.Router{Resolver: zone(t, level(1, 65535)+level(2, 10)+level(1, 0))}
+		for range 100 {
+			route, err := r.Route(t.Context(), "e.test")
+			var got []uint16
+			for _, h := range route.Hosts {
+				got = append(got, h.Preference)
+			}
+			if err != nil || !slices.Equal(got, []uint16{0, 10, 10, 65535}) {
+				t.Fatalf("preferences %v, %v", got, err)
+			}
+		}
+	})
 	t.Run("MX-16 without a source given, each attempt has an order of its own", func(t *testing.T) {
 		r := mx.Router{Resolver: zone(t, level(4, 10))}
 		seen := make(map[string]int)

@@ -144,6 +144,9 @@ func TestOutcomes(t *testing.T) {
 						if got := describe(route, err); got != o.want {
 							t.Errorf("route is\n\t%s\nwant\n\t%s", got, o.want)
 						}
+						if e, ok := errors.AsType[*mx.Error](err); ok && e.Temporary() != (o.want[0] == '4') {
+							t.Errorf("temporary: %t", e.Temporary())
+						}
 						if o.failure != 0 {
 							wantFailure(t, err, o.failure)
 						}

@@ -19,6 +19,7 @@ func TestPolicies(t *testing.T) {
 	}{
 		{"SMTP-31 a line of 998 is originated", x(998) + "\r\n", content.Origin, 0},
 		{"SMTP-31 so are three of them", x(998) + "\r\n" + x(998) + "\n" + x(998), content.Origin, 0},
+		{"SMTP-31 so is one beside a bare CR", "a\r" + x(998) + "\n", content.Origin, 0},
 		{"SMTP-31 a line of 999 is not", "a: b\r\n\r\n" + x(999) + "\r\n", content.Origin, 3},
 		{"SMTP-31 nor without an end", "a\n" + x(999), content.Origin, 2},
 		{"SMTP-31 nor between a bare CR and a bare LF", "a\r" + x(999) + "\n", content.Origin, 2},

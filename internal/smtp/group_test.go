@@ -265,7 +265,7 @@ func TestClosing(t *testing.T) {
 		}
 	})
 	host = scripted([]smtptest.Cue{{At: smtptest.Rcpt, Address: "v@e.test", Reply: "421 too fast"}}, "PIPELINING", "CHUNKING")
-	with(t, "SMTP-19 a server that says 421 and goes on is believed", host, func(r *rig) {
+	with(t, "SMTP-19, SMTP-42 a server that says 421 and goes on is believed", host, func(r *rig) {
 		r.warm()
 		res := r.send(message("u@e.test", "v@e.test"))
 		r.wantStates(res, "delivered", "failed")

@@ -86,14 +86,16 @@ func TestSenselessReplies(t *testing.T) {
 			})
 		}
 	}
-	host := scripted([]smtptest.Cue{{At: smtptest.Final, Raw: "250-a\r\n550 b\r\n"}})
-	host.Allow = []smtptest.Rule{smtptest.RuleNoQuit}
-	with(t, "SMTP-17 nonsense after the final dot leaves it unknown", host, func(r *rig) {
-		r.open()
-		res := r.send(message("u@e.test"))
-		r.wantStates(res, "unknown")
-		wantErr(r.t, res.Err, smtp.StageFinal, smtp.Protocol)
-	})
+	for name, raw := range map[string]string{"codes that differ": "250-a\r\n550 b\r\n", "3yz": "354 go on\r\n", "1yz": "150 hm\r\n"} {
+		host := scripted([]smtptest.Cue{{At: smtptest.Final, Raw: raw}})
+		host.Allow = []smtptest.Rule{smtptest.RuleNoQuit}
+		with(t, "SMTP-17 nonsense after the final dot leaves it unknown, "+name, host, func(r *rig) {
+			r.open()
+			res := r.send(message("u@e.test"))
+			r.wantStates(res, "unknown")
+			wantErr(r.t, res.Err, smtp.StageFinal, smtp.Protocol)
+		})
+	}
 }
 
 func TestReplyBounds(t *testing.T) {

@@ -146,6 +146,16 @@ func TestParameters(t *testing.T) {
 		r.s.Quit(r.t.Context())
 		r.wantCommands(append([]string{"HELO client.example"}, bare...)...)
 	})
+	with(t, "SMTP-4 what a reply to HELO lists is not offered", scripted([]smtptest.Cue{
+		{At: smtptest.Hello, Nth: 1, Reply: "502 no EHLO here"},
+		{At: smtptest.Hello, Nth: 2, Raw: "250-h\r\n250-SIZE 1000\r\n250-DSN\r\n250-CHUNKING\r\n250-STARTTLS\r\n250 PIPELINING\r\n"},
+	}), func(r *rig) {
+		r.open()
+		wantErr(r.t, r.s.StartTLS(r.t.Context(), nil), smtp.StageStartTLS, smtp.Unfit)
+		r.wantStates(r.send(everything()), "delivered")
+		r.s.Quit(r.t.Context())
+		r.wantCommands(append([]string{"HELO client.example"}, bare...)...)
+	})
 	with(t, "EXT-1 DSN parameters where they are offered", offering("DSN", "SIZE"), func(r *rig) {
 		r.open()
 		r.wantStates(r.send(everything()), "delivered")

@@ -3,6 +3,8 @@ package smtp_test
 import (
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -199,6 +201,15 @@ func TestUnknownParameters(t *testing.T) {
 				r.t.Errorf("%d times MAIL", n)
 			}
 		})
+		with(t, "SMTP-25 455 to MAIL is for now, "+name, scripted([]smtptest.Cue{
+			{At: smtptest.Mail, Reply: "455 not now"},
+		}, ext...), func(r *rig) {
+			r.open()
+			r.wantRcpts(r.sendAll(message("u@e.test")), "refused mail 455")
+			if n := strings.Count(strings.Join(r.commands(), "\n"), "MAIL"); n != 1 {
+				r.t.Errorf("%d times MAIL", n)
+			}
+		})
 		with(t, "SMTP-25 what the message needs is not dropped, "+name, scripted([]smtptest.Cue{
 			{At: smtptest.Mail, Reply: "555 no"},
 		}, "8BITMIME", "PIPELINING"), func(r *rig) {
@@ -287,6 +298,20 @@ func TestData(t *testing.T) {
 				r.t.Error("still of use")
 			}
 		})
+		with(t, "SMTP-27 a reply that waits when the content cannot be written counts, "+name, abandoned(offering(ext...)), func(r *rig) {
+			late := &lateReply{Conn: r.tap, after: 200_000, reply: "552 5.3.4 too big\r\n"}
+			var err error
+			r.s, err = smtp.New(late, &r.cfg)
+			r.must(err)
+			r.open()
+			tx := message("u@e.test")
+			tx.Body = streamOf(strings.Repeat("0123456789abcdef\r\n", 50_000))
+			res := r.send(tx)
+			r.wantStates(res, "refused content 552 5.3.4")
+			if r.s.Reusable() {
+				r.t.Error("still of use")
+			}
+		})
 		host = scripted([]smtptest.Cue{
 			{At: smtptest.Rcpt, Address: "bad@e.test", Reply: "550 no"},
 			{At: smtptest.Rset, Reply: "500 what"},
@@ -307,6 +332,33 @@ func TestData(t *testing.T) {
 			}
 		})
 	}
+}
+
+// lateReply is a connection that cannot be written to once so many octets are out,
+// and on which a reply is there by then, and not before.
+type lateReply struct {
+	net.Conn
+	after int
+	reply string
+}
+
+func (l *lateReply) Write(p []byte) (int, error) {
+	if l.after -= len(p); l.after < 0 {
+		return 0, io.ErrClosedPipe
+	}
+	return l.Conn.Write(p)
+}
+
+func (l *lateReply) Read(p []byte) (int, error) {
+	if l.after >= 0 {
+		return l.Conn.Read(p)
+	}
+	if l.reply == "" {
+		return 0, io.EOF
+	}
+	n := copy(p, l.reply)
+	l.reply = l.reply[n:]
+	return n, nil
 }
 
 func TestReuse(t *testing.T) {
