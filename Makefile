@@ -12,7 +12,7 @@ OUT           := coverage
 export PATH := $(PATH):/usr/local/go/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test long lint fuzz bench bench-relay cover drawing mutate
+.PHONY: help setup test long lint fuzz bench bench-relay cover drawing mutate clauses
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' Makefile
@@ -30,8 +30,9 @@ test: setup ## run all tests with the race detector, real servers included (12 m
 	done; \
 	$(GO) -C delivery/bench test -run Allocations $(TESTFLAGS) . || failed=1; exit $$failed
 
-long: ## run the tests at full sizes, then every fuzz target for 10 minutes; takes hours
+long: ## run the tests at full sizes, the clauses, then every fuzz target for 10 minutes; takes hours
 	@NEXTHOP_LONG=1 $(MAKE) test TIMEOUT=6h
+	@$(MAKE) clauses
 	@$(MAKE) fuzz FUZZTIME=10m
 
 lint: ## check the source by the rules of .golangci.yml
@@ -63,6 +64,13 @@ cover: setup ## print which requirements the tests show, and how much code they 
 # notice, with commas; without it, the packages' own.
 mutate: ## break MUTATE in one place at a time, and print what no test notices
 	@$(GO) run ./internal/project/mutate -accepted docs/survivors.txt $(if $(MUTATE_TESTS),-tests $(MUTATE_TESTS)) $(MUTATE)
+
+# The packages that docs/clauses.txt is about, and those of them that have the tests.
+CLAUSES       := ./mx ./smarthost ./internal/address ./internal/content ./internal/smtp ./delivery/internal/attempt ./delivery/internal/session
+CLAUSES_TESTS := ./mx,./smarthost,./internal/address,./internal/content,./internal/smtp,./delivery
+
+clauses: ## break each clause in docs/clauses.txt, and fail if the subtests of its row do not notice
+	@$(GO) run ./internal/project/mutate -slowest 2m -tests $(CLAUSES_TESTS) -clauses docs/clauses.txt $(CLAUSES)
 
 drawing: ## show which files of delivery use which, and which uses run back up
 	@$(GO) run ./internal/project/drawing
