@@ -133,4 +133,4 @@ func (s *Spool) release(slots []index.Slot) {
 
 // holdMax is how many deliveries, destinations, keys or segments are gone through
 // at most while the lock is held once, so that nobody waits for it for long.
-const holdMax = 1024
+const holdMax = 512

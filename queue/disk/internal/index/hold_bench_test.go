@@ -15,7 +15,7 @@ import (
 // -benchtime 1x. It is wall time: on a busy machine the mean says more. NEXTHOP_LONG
 // makes it 10,000,000 deliveries.
 func BenchmarkLongestHold(b *testing.B) {
-	const piece = 1024 // as the spool has it
+	const piece = 512 // as the spool has it
 	many := 100_000
 	if os.Getenv("NEXTHOP_LONG") != "" {
 		many = 10_000_000
