@@ -43,6 +43,7 @@ const (
 	general           // everything but what is parked
 	others            // what is parked for the sake of other tenants
 	refill            // for one site
+	kinds
 )
 
 // due is when a claim is due; never where nothing but an event brings one about.
@@ -66,7 +67,8 @@ type claims struct {
 	others   due
 	meantime [2]due    // what came up for either while the claim was under way
 	hiding   bool      // a general claim has left out what only others' claims find
-	refilled bool      // the last claim was one
+	last     claimKind // whose turn it was
+	withheld bool      // a general claim has left out tenants that hold too much
 	before   time.Time // no claim before
 	trimmed  time.Time // the memory is not trimmed before
 	refills  [classes][]*site
@@ -130,24 +132,31 @@ func (s *Scheduler) claim(now time.Time) (want Claim, ok bool) {
 	want = Claim{Max: claimMost, PerDestination: claimMost, PerTenant: tenantMost}
 	if s.troubled() {
 		want.Max = 1
-	} else if !c.refilled || c.general.never || c.general.at.After(now) {
-		if t := s.nextRefill(now); t != nil {
-			c.refilled = true
-			return s.refillClaim(t, want), true
+	}
+	for range kinds { // each kind in turn, so that none waits for another to find nothing more
+		if c.last++; c.last == kinds {
+			c.last = 0
+		}
+		switch c.last {
+		case general:
+			if !c.general.never && !c.general.at.After(now) {
+				c.under, c.meantime[0] = general, due{never: true}
+				s.leaveOut(&want)
+				return want, true
+			}
+		case others:
+			if c.hiding && !c.others.never && !c.others.at.After(now) {
+				c.under, c.meantime[1], want.Others = others, due{never: true}, true
+				s.leaveOutCrowding(&want)
+				return want, true
+			}
+		case refill:
+			if t := s.nextRefill(now); t != nil && !s.troubled() {
+				return s.refillClaim(t, want), true
+			}
 		}
 	}
-	c.refilled = false
-	switch {
-	case !c.general.never && !c.general.at.After(now):
-		c.under, c.meantime[0] = general, due{never: true}
-		s.leaveOut(&want)
-	case c.hiding && !c.others.never && !c.others.at.After(now):
-		c.under, c.meantime[1], want.Others = others, due{never: true}, true
-		s.leaveOutCrowding(&want)
-	default:
-		return want, false
-	}
-	return want, true
+	return want, false
 }
 
 // leaveOut names what a general claim is to leave out.
@@ -159,8 +168,10 @@ func (s *Scheduler) leaveOut(want *Claim) {
 		}
 	}
 	left := s.settings.Ahead - s.held
+	s.claims.withheld = false
 	for _, u := range s.tenantList {
 		if u.held >= memoryShare*left {
+			s.claims.withheld = true
 			want.ExceptTenants = append(want.ExceptTenants, u.name)
 		}
 	}
@@ -185,6 +196,15 @@ func (s *Scheduler) leaveOutCrowding(want *Claim) {
 			want.ExceptTenants = append(want.ExceptTenants, u.name)
 		}
 		u.crowds = false
+	}
+}
+
+// released has a tenant's mail claimed again that was left out because it held too
+// much, once it holds enough less.
+func (s *Scheduler) released(now time.Time, u *tenant) {
+	if s.claims.withheld && u.held < memoryShare*(s.settings.Ahead-s.held)*3/4 {
+		s.claims.withheld = false
+		s.claims.again(now)
 	}
 }
 

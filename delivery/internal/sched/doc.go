@@ -59,6 +59,9 @@
 // several the one that was served there longest ago; so if the tenant whose turn it
 // is is not that one, it lends its turn.
 //
+// A turn goes on at its site for up to sixteen attempts, one after the other, unless a
+// tenant with nothing in flight waits: to change the site may take a new connection.
+//
 // T4. From T1 to T3: where N tenants have mail for sites that may be tried, a tenant
 // with nothing in flight begins after at most 2N others have, however much they
 // have.
@@ -69,7 +72,7 @@
 // # Memory
 //
 // M1. A site holds what it can do in half a second, and sixteen deliveries at least.
-// The destinations of one that holds half of that are left out of claims. What is
+// The destinations of one that holds three quarters of that are left out of claims. What is
 // claimed nevertheless goes back, and its destination is parked: the agent alone
 // leaves it in the queue, until the site has room again.
 //
@@ -82,7 +85,7 @@
 // M4. What M1 hides of a tenant's mail is not hidden of others': claims without
 // those tenants pass over what is parked.
 //
-// M5. Sites that are not quick hold three quarters of the memory at most. Beyond that
+// M5. Sites that are not quick hold half of the memory at most. Beyond that
 // the site of which nothing is known and that has waited longest makes way for a new
 // one. A site where nothing has ended for two seconds gives back most of what waits
 // there when the memory is wanted.

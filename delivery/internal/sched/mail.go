@@ -302,6 +302,7 @@ func (s *Scheduler) Settled(now time.Time, id ID, left bool, due time.Time) {
 	delete(s.items, id)
 	s.held--
 	m.tenant.held--
+	s.released(now, m.tenant)
 	s.forgetTenant(m.tenant)
 	*m = item{}
 	s.spareItems = append(s.spareItems, m)

@@ -45,6 +45,7 @@ type Scheduler struct {
 	nextTrial time.Time
 	newest    []*site // sites of which nothing is known, as mail came for them
 
+	handOn   handOn
 	lastShip Ship
 	ships    map[Ship]*shipment
 
@@ -158,6 +159,7 @@ func (s *Scheduler) Decide(now time.Time, out *Output) {
 		s.unrouted = s.unrouted[:0]
 		s.beginAll(now, out)
 	}
+	s.handOn = handOn{}
 	out.Claim, out.ToClaim = s.claim(now)
 	out.Back = append(out.Back[:0], s.back...)
 	out.Lift = append(out.Lift[:0], s.lift...)

@@ -21,6 +21,7 @@ type shipment struct {
 
 	slow, trial bool // begun at a site that is not quick, as a trial
 	unsent      bool // trouble of our own kept it from being made
+	turns       int  // so many went before it in the same turn
 }
 
 // maxJoined is how many recipients a shipment has before the next begins.
@@ -155,6 +156,7 @@ func (s *Scheduler) Ended(now time.Time, n Ship) {
 		}
 	}
 	s.probeOverShip(now, n)
+	s.handOn = handOn{t, sh.turns + 1}
 	*sh = shipment{items: sh.items[:0]}
 	s.spareShips = append(s.spareShips, sh)
 	s.forgetLane(l)

@@ -153,7 +153,7 @@ func (t *site) ahead() int {
 func (t *site) careful() bool { return t.failures > 0 || t.refused || t.pace > 0 }
 
 // full reports whether no more is to be claimed for the site just now.
-func (t *site) full() bool { return t.held >= max(t.ahead()/2, 1) }
+func (t *site) full() bool { return t.held >= max(t.ahead()*3/4, 1) }
 
 // limit is how many attempts may be in flight.
 func (t *site) limit() int {
@@ -220,7 +220,7 @@ func (s *Scheduler) count(t *site, n int) {
 }
 
 // slowAhead is how many deliveries may be held for sites that are not quick.
-func (s *Scheduler) slowAhead() int { return s.settings.Ahead * 3 / 4 }
+func (s *Scheduler) slowAhead() int { return s.settings.Ahead / 2 }
 
 // hasRoom reports whether a site can hold one more delivery.
 func (s *Scheduler) hasRoom(now time.Time, t *site, m *item) bool {

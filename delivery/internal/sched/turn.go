@@ -227,11 +227,14 @@ func (s *Scheduler) next(now time.Time) (l *lane, trial bool) {
 		return nil, false
 	}
 	l = s.best(now, quick)
-	if s.slow < s.settings.Connections-s.reserve() {
-		if other := s.best(now, slow); l == nil || other != nil && (tenantBefore(other.tenant, l.tenant) ||
-			other.tenant == l.tenant && laneBefore(other, l)) {
-			l = other
+	if t := s.handedOn(now); t != nil && (l == nil || l.tenant.inFlight > 0) {
+		if other := s.best(now, slow); other == nil || other.tenant.inFlight > 0 || !s.slowMayBegin() {
+			first, _ := t.turn.first()
+			return first, false
 		}
+	}
+	if s.slowMayBegin() {
+		return s.first(l, s.best(now, slow)), false
 	}
 	if l == nil {
 		if t := s.forTrial(now); t != nil {
@@ -240,6 +243,39 @@ func (s *Scheduler) next(now time.Time) (l *lane, trial bool) {
 		}
 	}
 	return l, false
+}
+
+// first is which of two lanes comes first, if there are two.
+func (s *Scheduler) first(l, other *lane) *lane {
+	if l == nil || other != nil && (tenantBefore(other.tenant, l.tenant) || other.tenant == l.tenant && laneBefore(other, l)) {
+		return other
+	}
+	return l
+}
+
+// slowMayBegin reports whether an attempt may begin at a site that is not quick.
+func (s *Scheduler) slowMayBegin() bool { return s.slow < s.settings.Connections-s.reserve() }
+
+// handOn is the turn of an attempt that has ended: what its site has next may have it.
+type handOn struct {
+	site  *site
+	turns int
+}
+
+// maxTurns is how many attempts at a site follow each other in one turn: to change the
+// site may take a new connection.
+const maxTurns = 16
+
+// handedOn is the site whose turn goes on, nil where none does.
+func (s *Scheduler) handedOn(now time.Time) *site {
+	t := s.handOn.site
+	if t == nil || s.handOn.turns >= maxTurns || !s.ready(now, t) {
+		return nil
+	}
+	if s.classify(now, t); t.class == slow && !s.slowMayBegin() {
+		return nil
+	}
+	return t
 }
 
 // best is the lane of a class whose turn it is.
@@ -307,6 +343,10 @@ func (s *Scheduler) begin(now time.Time, l *lane, trial bool, out *Output) {
 		delete(t.byMessage, id)
 	}
 	s.lastShip++
+	if s.handOn.site == t {
+		sh.turns = s.handOn.turns
+	}
+	s.handOn = handOn{}
 	sh.n, sh.slow, sh.trial = s.lastShip, t.class == slow && !trial, trial
 	s.ships[sh.n] = sh
 	if sh.slow {
