@@ -1,7 +1,7 @@
 // Command mutate breaks packages of this repository in one place at a time and
 // prints which of the breaks no test notices.
 //
-//	mutate [-C DIR] [-tests DIR,...] [-files REGEXP] [-accepted FILE] PACKAGE...
+//	mutate [-C DIR] [-tests DIR,...] [-files REGEXP] [-accepted FILE] [-again FILE] PACKAGE...
 //	mutate [...] -row ROW PACKAGE...
 //	mutate [...] -clauses FILE PACKAGE...
 //
@@ -15,13 +15,16 @@
 //     number, so that everything is compiled once (go test -overlay).
 //  3. suite.measure runs every test alone to learn how long it takes and which
 //     mutants it reaches.
-//  4. suite.kill runs, for each mutant, the tests that reach it, the fastest
-//     first, until one fails.
+//  4. suite.kill runs, for each mutant, the tests that reach it until one fails:
+//     fast ones first, and those that reach little else.
 //
 // A survivor is a mutant no test notices, one that no test reaches among them.
 // The file of accepted survivors has a line for each that may stay, with the
 // reason; mutate exits with 1 if there is another one, or a line of the file that
 // is no survivor any more.
+//
+// With -again, only those mutants are tried that survived an earlier run, whose output
+// is the file. So it is soon known whether a new test notices what no other did.
 //
 // With -row, mutate looks at one row of the requirements instead: which mutants do
 // the subtests notice that have its number in their names? With -clauses, it reads
@@ -51,9 +54,12 @@ type options struct {
 	files    *regexp.Regexp // the files that are broken; if nil, all
 	accepted string         // the file of accepted survivors; if empty, there are none
 	slowest  time.Duration  // tests that take longer do not run
+	patience time.Duration  // what tests may take longer before they count as hanging
 	workers  int            // mutants tried at once
 	row      string         // the row to look at; if empty, none
 	clauses  string         // the table to hold the tests to; if empty, none
+	again    string         // what an earlier run has printed; if empty, there was none
+	verbose  io.Writer      // where survivors go at once; if nil, nowhere
 	keep     string         // where the instrumented sources and test binaries go
 }
 
@@ -91,11 +97,15 @@ func run(ctx context.Context, args []string, w io.Writer) error {
 	if err := nameFiles(mutants); err != nil {
 		return err
 	}
+	only, err := readSurvivors(o.again)
+	if err != nil {
+		return err
+	}
 	overlay, err := instrument(o.keep, loaded, mutants)
 	if err != nil {
 		return err
 	}
-	s := &suite{options: o, overlay: overlay, mutants: mutants, out: w}
+	s := &suite{options: o, overlay: overlay, mutants: mutants, only: only, out: w}
 	if err := s.build(ctx); err != nil {
 		return err
 	}
@@ -137,9 +147,12 @@ func parse(args []string) (options, error) {
 	files := flags.String("files", "", "break only files whose name matches this")
 	accepted := flags.String("accepted", "", "the file of accepted survivors")
 	slowest := flags.Duration("slowest", 10*time.Second, "leave out tests that take longer")
+	patience := flags.Duration("patience", 10*time.Second, "how long tests may take beyond five times what they take without a mutant")
 	workers := flags.Int("workers", 2, "mutants tried at once")
 	row := flags.String("row", "", "print which mutants the subtests of this row notice")
 	clauses := flags.String("clauses", "", "the table of rows and the mutants that break them")
+	again := flags.String("again", "", "try only the survivors that this file, the output of an earlier run, names")
+	verbose := flags.Bool("v", false, "tell of survivors at once, on the standard error")
 	keep := flags.String("keep", "", "keep sources and test binaries here")
 	if err := flags.Parse(args); err != nil {
 		return options{}, err
@@ -147,7 +160,10 @@ func parse(args []string) (options, error) {
 	if flags.NArg() == 0 {
 		return options{}, errors.New("no package to break")
 	}
-	o := options{dir: *dir, packages: flags.Args(), tests: flags.Args(), accepted: *accepted, slowest: *slowest, workers: *workers, row: *row, clauses: *clauses}
+	o := options{dir: *dir, packages: flags.Args(), tests: flags.Args(), accepted: *accepted, slowest: *slowest, patience: *patience, workers: *workers, row: *row, clauses: *clauses, again: *again}
+	if *verbose {
+		o.verbose = os.Stderr
+	}
 	if *tests != "" {
 		o.tests = strings.Split(*tests, ",")
 	}

@@ -126,6 +126,22 @@ func TestMutate(t *testing.T) {
 		}
 	})
 
+	t.Run("the survivors of an earlier run again", func(t *testing.T) {
+		if err := os.WriteFile("earlier", out.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		better := strings.Replace(broken["broken_test.go"], "20: false", "10: false", 1)
+		if err := os.WriteFile("broken_test.go", []byte(better), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		defer os.WriteFile("broken_test.go", []byte(broken["broken_test.go"]), 0o600)
+		var out bytes.Buffer
+		err := run(t.Context(), []string{"-again", "earlier", "."}, &out)
+		if want := "1 killed, 0 hung, 4 survived, 4 reached by no test; 8 survivors have no reason\n"; err != errSurvivors || !strings.HasSuffix(out.String(), want) {
+			t.Errorf("%v, %s\nwant the end\n%s", err, out.String(), want)
+		}
+	})
+
 	t.Run("the subtests of a row", func(t *testing.T) {
 		var out bytes.Buffer
 		if err := run(t.Context(), []string{"-row", "MX-1", "."}, &out); err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 )
@@ -20,6 +21,12 @@ type mutant struct {
 	by      string // the test that noticed it
 }
 
+// byPromise puts tests first that soon tell: fast ones, and those that reach little,
+// since they are about what they reach.
+func byPromise(a, b *test) int {
+	return cmp.Compare(a.takes.Seconds()*float64(a.reach), b.takes.Seconds()*float64(b.reach))
+}
+
 // outcome is what became of a mutant.
 type outcome int
 
@@ -31,6 +38,20 @@ const (
 	hung // killed by the time limit
 )
 
+func (o outcome) String() string {
+	switch o {
+	case unreached:
+		return "reached by no test"
+	case survived:
+		return "survived"
+	case killed:
+		return "killed"
+	case hung:
+		return "hung"
+	}
+	return "not tried"
+}
+
 // name is how the file of accepted survivors names m. It has no line, so that it
 // stays true when code above changes.
 func (m *mutant) name() string { return fmt.Sprintf("%s %s: %s", m.file, m.in, m.what) }
@@ -40,5 +61,6 @@ type test struct {
 	binary *binary
 	name   string
 	takes  time.Duration
+	reach  int      // how many mutants it comes by
 	rows   []string // of the requirements that its subtests name
 }

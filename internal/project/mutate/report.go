@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -31,16 +32,12 @@ func report(w io.Writer, mutants []*mutant, accepted string) error {
 			continue
 		}
 		open++
-		how := "survived"
-		if m.outcome == unreached {
-			how = "reached by no test"
-		}
-		fmt.Fprintf(w, "%s:%d: %s: %s (%s)\n", m.file, m.line, m.in, m.what, how)
+		fmt.Fprintf(w, "%s:%d: %s: %s (%s)\n", m.file, m.line, m.in, m.what, m.outcome)
 	}
 	fmt.Fprintf(w, "%d killed, %d hung, %d survived, %d reached by no test; %d survivors have no reason\n",
 		counts[killed], counts[hung], counts[survived], counts[unreached], open)
 	for _, name := range slices.Sorted(maps.Keys(reasons)) {
-		if reasons[name] != "" && concerns(mutants, name) {
+		if reasons[name] != "" && wasTried(mutants, name) {
 			open++
 			fmt.Fprintf(w, "has a reason and is no survivor: %s\n", name)
 		}
@@ -49,6 +46,13 @@ func report(w io.Writer, mutants []*mutant, accepted string) error {
 		return errSurvivors
 	}
 	return nil
+}
+
+// wasTried reports whether the accepted survivor of that name is of a file that was
+// broken, and not one that was left out of the run.
+func wasTried(mutants []*mutant, name string) bool {
+	left := slices.ContainsFunc(mutants, func(m *mutant) bool { return m.outcome == untried && m.name() == name })
+	return !left && concerns(mutants, name)
 }
 
 // concerns reports whether the accepted survivor of that name is of a file that was
@@ -92,4 +96,21 @@ func readAccepted(file string) (map[string]string, error) {
 		return nil, fmt.Errorf("%s: no reason for: %s", file, name)
 	}
 	return reasons, lines.Err()
+}
+
+// readSurvivors reads the names of the survivors in what an earlier run has printed.
+func readSurvivors(file string) (map[string]bool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	names := make(map[string]bool)
+	line := regexp.MustCompile(`(?m)^(\S+):[0-9]+: (.*) \((` + survived.String() + "|" + unreached.String() + `)\)$`)
+	for _, found := range line.FindAllStringSubmatch(string(text), -1) {
+		names[found[1]+" "+found[2]] = true
+	}
+	return names, nil
 }

@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 )
 
 // rowsIn are the rows that the names of subtests have in those lines of a verbose
@@ -39,7 +38,7 @@ func (s *suite) notices(ctx context.Context, m *mutant, row string) bool {
 	tests := slices.DeleteFunc(slices.Clone(m.tests), func(t *test) bool { return !slices.Contains(t.rows, row) })
 	slices.SortFunc(tests, func(a, b *test) int { return int(a.takes - b.takes) })
 	for _, t := range tests {
-		passed, late, out := runAll(ctx, t, 10*time.Second+5*t.takes, "NEXTHOP_MUTANT="+strconv.Itoa(m.number))
+		passed, late, out := runAll(ctx, t, s.patience+5*t.takes, "NEXTHOP_MUTANT="+strconv.Itoa(m.number))
 		// A crash or a hang ends the test before its subtests can fail by themselves.
 		crashed := !passed && !bytes.Contains(out, []byte("--- FAIL: "))
 		if late || crashed || slices.Contains(rowsIn(out, "--- FAIL: "), row) {

@@ -22,6 +22,7 @@ type suite struct {
 	options
 	overlay  string
 	mutants  []*mutant
+	only     map[string]bool // the names of those to try; if nil, all
 	binaries []*binary
 	out      io.Writer
 }
@@ -75,6 +76,7 @@ func (s *suite) measure(ctx context.Context) error {
 		defer mu.Unlock()
 		problems = append(problems, err)
 		s.out.Write(left)
+		t.reach = len(numbers)
 		for _, n := range numbers {
 			s.mutants[n-1].tests = append(s.mutants[n-1].tests, t)
 		}
@@ -122,24 +124,35 @@ func (s *suite) reach(ctx context.Context, t *test, log string) (numbers []int, 
 // kill tries the mutants.
 func (s *suite) kill(ctx context.Context) error {
 	each(s.workers, s.mutants, func(_ int, m *mutant) {
-		if ctx.Err() == nil {
+		if ctx.Err() == nil && (s.only == nil || s.only[m.name()]) {
 			s.try(ctx, m)
+			s.progress(m)
 		}
 	})
 	return ctx.Err()
+}
+
+// progress tells of a survivor at once, and now and then of how far the run has come.
+func (s *suite) progress(m *mutant) {
+	if s.verbose == nil {
+		return
+	}
+	if m.outcome != killed || m.number%100 == 0 {
+		fmt.Fprintf(s.verbose, "%d of %d: %s:%d: %s: %s: %s\n", m.number, len(s.mutants), m.file, m.line, m.in, m.what, m.outcome)
+	}
 }
 
 // together is for how long tests run in one process before a failure among them is
 // looked for.
 const together = time.Second
 
-// try runs the tests that reach m, the fastest first, until one fails.
+// try runs the tests that reach m, the most promising first, until one fails.
 func (s *suite) try(ctx context.Context, m *mutant) {
 	if len(m.tests) == 0 {
 		m.outcome = unreached
 		return
 	}
-	slices.SortFunc(m.tests, func(a, b *test) int { return int(a.takes - b.takes) })
+	slices.SortFunc(m.tests, byPromise)
 	m.outcome = survived
 	for rest := m.tests; len(rest) > 0 && m.outcome == survived && ctx.Err() == nil; {
 		n, names, takes := 0, []string(nil), time.Duration(0)
@@ -147,7 +160,7 @@ func (s *suite) try(ctx context.Context, m *mutant) {
 			names, takes = append(names, rest[n].name), takes+rest[n].takes
 			n++
 		}
-		passed, late, out := run1(ctx, rest[0].binary, names, 10*time.Second+5*takes, "NEXTHOP_MUTANT="+strconv.Itoa(m.number))
+		passed, late, out := run1(ctx, rest[0].binary, names, s.patience+5*takes, "NEXTHOP_MUTANT="+strconv.Itoa(m.number))
 		switch {
 		case late:
 			m.outcome, m.by = hung, strings.Join(names, ", ")
