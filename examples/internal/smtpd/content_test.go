@@ -34,15 +34,16 @@ func chunks(content string, n int) string {
 func TestContent(t *testing.T) {
 	line := strings.Repeat("x", 70) + "\r\n"
 	for name, content := range map[string]string{
-		"empty":                      "",
-		"a line":                     "Subject: x\r\n",
-		"dots":                       ".\r\n..\r\n.x\r\n\r\n.\r\n",
-		"a line longer than buffers": "X: " + strings.Repeat("y", 3*inBuffer+1) + "\r\nnext\r\n",
-		"a dot begins a long line":   "." + strings.Repeat("y", 3*inBuffer+1) + "\r\n.\r\n",
-		"a long line of dots":        "y" + strings.Repeat(".", 3*inBuffer) + "\r\n",
-		"10 KiB":                     strings.Repeat(line, 142),
-		"what goes to a file":        strings.Repeat(line, inMemory/72+10),
-		"octets":                     "\x00\xff\x80\r\n",
+		"empty":                             "",
+		"a line":                            "Subject: x\r\n",
+		"dots":                              ".\r\n..\r\n.x\r\n\r\n.\r\n",
+		"a line longer than buffers":        "X: " + strings.Repeat("y", 3*inBuffer+1) + "\r\nnext\r\n",
+		"a dot begins a long line":          "." + strings.Repeat("y", 3*inBuffer+1) + "\r\n.\r\n",
+		"a long line with a dot at its end": strings.Repeat("y", inBuffer-1) + ".\r\nnext\r\n",
+		"a long line of dots":               "y" + strings.Repeat(".", 3*inBuffer) + "\r\n",
+		"10 KiB":                            strings.Repeat(line, 142),
+		"what goes to a file":               strings.Repeat(line, inMemory/72+10),
+		"octets":                            "\x00\xff\x80\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := start(t, &Server{})
@@ -70,6 +71,11 @@ func TestContent(t *testing.T) {
 			}
 			if left, _ := os.ReadDir(r.TempDir); len(left) > 0 {
 				t.Errorf("left behind: %v", left)
+			}
+			c.say("NOOP\r\n")
+			c.want("250")
+			if held := r.held(); held != 0 {
+				t.Errorf("%d octets of memory are held after the last message", held)
 			}
 		})
 	}
@@ -142,8 +148,8 @@ func TestSmuggling(t *testing.T) {
 			r := start(t, &Server{})
 			c := r.dial(t)
 			c.want("220")
-			c.say(command + "NOOP\r\n")
-			c.want("521 5.5.2", "")
+			c.say("EHLO me\r\n" + command + "NOOP\r\n")
+			c.want("250", "521 5.5.2 a line must end with CRLF", "")
 		}
 	})
 }
@@ -168,6 +174,12 @@ func TestTooLarge(t *testing.T) {
 	if n := len(r.all()); n != 1 {
 		t.Errorf("%d messages, want 1", n)
 	}
+	t.Run("with a bare LF before", func(t *testing.T) {
+		r := start(t, &Server{MaxSize: 10})
+		c := r.begin(t)
+		c.say("DATA\r\nx\ny\r\n12345678\r\n.\r\n")
+		c.want("354", "554 5.6.0", "")
+	})
 }
 
 // TestMixed: a transaction whose content has begun to come by BDAT takes no DATA and
@@ -216,7 +228,7 @@ func TestReceived(t *testing.T) {
 	c.say(".\r\n")
 	c.want("250")
 	for i, want := range []string{
-		`^Received: from me \(\[127\.0\.0\.1\]\)\r\n\tby relay\.example\.net with ESMTP id [0-9a-z]+\r\n\tfor <b@example\.com>;\r\n\t\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d \+0000\r\n$`,
+		`^Received: from me \(\[127\.0\.0\.1\]\)\r\n\tby relay\.example\.net with ESMTP id [0-9a-z]{13}\r\n\tfor <b@example\.com>;\r\n\t\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d \+0000\r\n$`,
 		`^Received: from \[192\.0\.2\.7\] \(\[127\.0\.0\.1\]\)\r\n\tby relay\.example\.net with SMTP id [0-9a-z]+`,
 	} {
 		if got := r.all()[i].content; !regexp.MustCompile(want).MatchString(got) {

@@ -49,7 +49,6 @@ func (s *session) open() {
 // lost ends a session whose client went away or is too slow.
 func (s *session) lost(err error) {
 	s.farewell(err)
-	s.reset()
 	s.over = true
 }
 

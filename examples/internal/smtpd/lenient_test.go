@@ -25,6 +25,10 @@ func TestTrustedSyntax(t *testing.T) {
 		{"hints of no sense", "EHLO x", "MAIL FROM:<alice@example.org> SIZE=big BODY=8BIT", "RCPT TO:<bob@example.com>", from, to},
 		{"empty hints", "EHLO x", "MAIL FROM:<alice@example.org> SIZE= BODY", "RCPT TO:<bob@example.com>", from, to},
 		{"parameters after HELO", "HELO x", "MAIL FROM:<alice@example.org> SIZE=10", "RCPT TO:<bob@example.com> NOTIFY=NEVER", from, to},
+		{"a tab behind a path without brackets", "EHLO x", "MAIL FROM:alice@example.org\tSIZE=1", "RCPT TO:bob@example.com\tNOTIFY=NEVER", from, to},
+		{"a quote in quotes, no brackets", "EHLO x", `MAIL FROM:"a\" b"@example.org SIZE=1`, `RCPT TO:"c\" d"@example.com`, `"a\" b"@example.org`, `"c\" d"@example.com`},
+		{"a quote in quotes, and a bracket", "EHLO x", `MAIL FROM:<"a\">"@example.org> SIZE=1`, `RCPT TO:<"c\">"@example.com>`, `"a\">"@example.org`, `"c\">"@example.com`},
+		{"a colon in quotes", "EHLO x", `MAIL FROM:<"a:b"@example.org>`, `RCPT TO:<"c:d"@example.com>`, `"a:b"@example.org`, `"c:d"@example.com`},
 		{"no name", "HELO", "MAIL FROM:<alice@example.org>", "RCPT TO:<bob@example.com>", from, to},
 		{"a name of several words", "EHLO HP Office Jet (2nd floor)", "MAIL FROM:<alice@example.org>", "RCPT TO:<bob@example.com>", from, to},
 	} {
@@ -49,6 +53,7 @@ func TestTrustedSyntax(t *testing.T) {
 		{"no colon", "MAIL FROM <alice@example.org>", "501 5.5.4"},
 		{"a second path", "MAIL FROM:alice@example.org bob@example.org", "555 5.5.4"},
 		{"a parameter that is not offered", "MAIL FROM:alice@example.org BY=1;R", "555 5.5.4"},
+		{"a backslash outside quotes", `MAIL FROM:alice\ FOO=1`, "555 5.5.4"},
 		{"a parameter twice", "MAIL FROM:<alice@example.org> SIZE=1 size=2", "501 5.5.4"},
 		{"lines that are none", "MAIL FROM:<alice@example.org> BODY=BINARYMIME", "501 5.5.4"},
 		{"a DSN parameter of no sense", "MAIL FROM:<alice@example.org> RET=SOME", "501 5.5.4"},
@@ -71,7 +76,8 @@ func TestTrustedSyntax(t *testing.T) {
 func TestHelloNames(t *testing.T) {
 	for _, c := range []struct{ name, want string }{
 		{"client.example.org", "client.example.org"},
-		{"my_pc-", "my_pc-"},
+		{"My_PC-", "My_PC-"},
+		{"My-PC.Example.ORG", "My-PC.Example.ORG"},
 		{"[192.0.2.7]", "[192.0.2.7]"},
 		{"[IPv6:2001:db8::1]", "[IPv6:2001:db8::1]"},
 		{"[::1]", "[::1]"},
@@ -117,6 +123,12 @@ func TestForClause(t *testing.T) {
 		{"<b\xc3\xb6b@example.com>", ""},
 		{`<"a b"@b` + "\xc3\xbccher.example>", `for <"a b"@xn--bcher-kva.example>;`},
 		{"<.b..b.@example.com>", `for <".b..b."@example.com>;`},
+		{"<.b@example.com>", `for <".b"@example.com>;`},
+		{"<b.@example.com>", `for <"b."@example.com>;`},
+		{"<b..c@example.com>", `for <"b..c"@example.com>;`},
+		{`<"b..c"@example.com>`, `for <"b..c"@example.com>;`},
+		{"<" + long[:256-len("@example.com")] + "@example.com>", "for <" + long[:256-len("@example.com")] + "@example.com>;"},
+		{"<" + long[:257-len("@example.com")] + "@example.com>", ""},
 		{"<" + long + "@example.com>", ""},
 		{"<b@Example.COM.>", "for <b@Example.COM.>;"},
 	} {

@@ -45,13 +45,11 @@ func (s *session) reversePath(t *Transaction) Reply {
 	bad, _ := errors.AsType[*queue.MessageError](err)
 	switch {
 	case bad != nil && bad.Field == "From":
-		return Reply{553, "5.1.7", "the reverse-path is no address: " + cause(bad)}
+		return Reply{553, "5.1.7", "the reverse-path is no address: " + bad.Err.Error()}
 	case !isASCII(t.From) && !t.UTF8:
 		return Reply{553, "5.6.7", "an address beyond ASCII needs SMTPUTF8"}
 	case t.Size > s.server.maxSize():
 		return Reply{552, "5.3.4", "a message has at most " + strconv.FormatInt(s.server.maxSize(), 10) + " octets here"}
-	case t.RequireTLS && !s.secure:
-		return Reply{530, "5.7.0", "REQUIRETLS needs TLS"}
 	}
 	return Reply{}
 }
@@ -138,13 +136,6 @@ func (s *session) recipient(ctx context.Context, rcpt *queue.Recipient) (destina
 		return destination, Reply{}
 	}
 	return destination, s.server.Rcpt(ctx, s.tx, rcpt, destination)
-}
-
-func cause(e *queue.MessageError) string {
-	if e.Err == nil {
-		return "?"
-	}
-	return e.Err.Error()
 }
 
 func isASCII(s string) bool {

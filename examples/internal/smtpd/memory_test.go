@@ -179,6 +179,23 @@ func TestRoomForTrusted(t *testing.T) {
 	if enter("198.51.100.1", true) == nil || enter("198.51.100.1", true) == nil || enter("198.51.100.2", true) != nil {
 		t.Error("two sessions are for trusted clients")
 	}
+	trusted := l.holders[netip.MustParseAddr("198.51.100.1")]
+	trusted.leave()
+	trusted.leave()
+	if enter("192.0.2.7", false) != nil {
+		t.Error("a trusted client that leaves makes room for a stranger")
+	}
+	if _, ok := l.holders[trusted.key]; ok {
+		t.Error("a client without sessions is still known")
+	}
+	again := enter("198.51.100.1", true)
+	if enter("198.51.100.1", true) != again {
+		t.Error("two sessions of one client have two accounts")
+	}
+	again.leave()
+	if l.holders[again.key] != again {
+		t.Error("a client with a session is forgotten")
+	}
 	strangers[0].leave()
 	if enter("192.0.2.7", false) == nil {
 		t.Error("who leaves makes room")
@@ -199,8 +216,28 @@ func TestNoRoom(t *testing.T) {
 	if m := r.all()[0]; len(m.Recipients) != 3 || cut(t, m.content) != "small\r\n" {
 		t.Errorf("%+v", m)
 	}
-	c.say("MAIL FROM:<a@example.org>\r\n" + rcpts(3, "example.com") + "QUIT\r\n")
-	c.want("250", "250", "250", "250", "221")
+	c.say("MAIL FROM:<a@example.org>\r\n" + rcpts(3, "example.com") + "RSET\r\n")
+	c.want("250", "250", "250", "250", "250")
+	if held := r.held(); held != 0 {
+		t.Errorf("%d octets are held after RSET", held)
+	}
+}
+
+// TestLargeEnvelope: recipients are taken up to the limit of an envelope, of which each
+// has the text of its parameters and a fixed part.
+func TestLargeEnvelope(t *testing.T) {
+	const each = 512
+	address := strings.Repeat("a", 200-len("@example.com")) + "@example.com"
+	rcpt := "RCPT TO:<" + address + "> ORCPT=rfc822;" + strings.Repeat("b", each-recipientCost-len(address)-len("rfc822")) + "\r\n"
+	r := start(t, &Server{Trusted: everybody})
+	c := r.dial(t)
+	c.say("EHLO me\r\nMAIL FROM:<>\r\n")
+	c.want("220", "250", "250")
+	go c.write(strings.Repeat(rcpt, maxEnvelope/each+1))
+	for range maxEnvelope / each {
+		c.want("250 2.1.5")
+	}
+	c.want("452 4.5.3")
 }
 
 // TestTroubleOfThisHost: where contents cannot be kept, the client is told to come

@@ -110,12 +110,25 @@ func TestBadOriginals(t *testing.T) {
 	for _, value := range []string{
 		"rfc822", ";b@example.com", "rfc822;", "rfc 822;b", "x.y;b@example.com", "rfc822;a+2@example.com", "rfc822;a+2b@example.com", "rfc822;a+0D+0Ab@example.com",
 		`utf-8;j\x{F6@example.com`, `utf-8;j\xF6@example.com`, `utf-8;j\x{}@example.com`, `utf-8;\x{D800}`, `utf-8;\x{110000}`, `utf-8;a\x{0A}b`, `utf-8;a\`, "utf-8;a\xfcb", `utf-8;a\x{F}b`,
-		"rfc822;" + strings.Repeat("a", 500), "rfc822;a ORCPT=rfc822;b",
+		"x:y;b@example.com", "rfc822;a+2Bb=c@example.com", "rfc822;a+7Fb@example.com",
+		`utf-8;j\x{F6`, `utf-8;j\F6}@example.com`, `utf-8;j\x{00000F6}@example.com`, "utf-8;a=b@example.com",
+		"rfc822;" + strings.Repeat("a", 494), "rfc822;" + strings.Repeat("a", 500), "rfc822;a ORCPT=rfc822;b",
 	} {
 		t.Run("EXT-3 "+value[:min(len(value), 40)], func(t *testing.T) {
 			s := start(t, &Server{}).dial(t)
 			s.say("EHLO me\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.com> ORCPT=" + value + "\r\n")
-			s.want("220", "250", "250", "5")
+			s.want("220", "250", "250", "501 5.5.4")
+		})
+	}
+}
+
+// TestLongestOriginals: ORCPT may have 500 octets, and a character six digits.
+func TestLongestOriginals(t *testing.T) {
+	for _, value := range []string{"rfc822;" + strings.Repeat("a", 493), `utf-8;j\x{0000F6}@example.com`, "x0;b", "x9-y;b"} {
+		t.Run("EXT-3 "+value[:min(len(value), 40)], func(t *testing.T) {
+			s := start(t, &Server{}).dial(t)
+			s.say("EHLO me\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.com> ORCPT=" + value + "\r\n")
+			s.want("220", "250", "250", "250")
 		})
 	}
 }

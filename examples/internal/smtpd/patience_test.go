@@ -27,6 +27,8 @@ func TestPatience(t *testing.T) {
 		{"a stranger with nothing to send", nil, 4 * time.Minute, strings.Repeat("NOOP\r\n", 30), "421 4.4.2", time.Hour},
 		{"a stranger with an envelope and nothing to send", nil, 4 * time.Minute, envelope + strings.Repeat("RCPT TO:<c@example.com>\r\n", 30), "421 4.4.2", time.Hour},
 		{"a trusted client with nothing to send", everybody, 4 * time.Minute, strings.Repeat("NOOP\r\n", 30), "", 2 * time.Hour},
+		{"content that drips by DATA", everybody, time.Minute, envelope + "DATA\r\n" + strings.Repeat("x", 30), "421 4.4.2", 10 * time.Minute},
+		{"content that drips by BDAT", everybody, time.Minute, envelope + "BDAT 1000 LAST\r\n" + strings.Repeat("x", 30), "421 4.4.2", 10 * time.Minute},
 		{"a stranger who sends", nil, 4 * time.Minute, "EHLO me\r\n" + strings.Repeat("MAIL FROM:<>\r\nRCPT TO:<b@example.com>\r\nBDAT 0 LAST\r\n", 15), "", 3 * time.Hour},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -54,16 +56,25 @@ func TestPatience(t *testing.T) {
 						_, _ = io.WriteString(ours, "QUIT\r\n")
 					}
 				})
-				last := ""
+				last, farewells := "", 0
 				for lines := bufio.NewScanner(ours); lines.Scan(); {
 					last = lines.Text()
+					if strings.HasPrefix(last, "421") {
+						farewells++
+					}
+				}
+				if farewells > 1 {
+					t.Errorf("the session went on after a farewell: %d", farewells)
 				}
 				want := c.want
 				if want == "" {
 					want = "221"
 				}
-				if took := time.Since(began); !strings.HasPrefix(last, want) || took < c.after || took > c.after+10*time.Minute {
+				if took := time.Since(began); !strings.HasPrefix(last, want) || took < c.after || took > c.after+5*time.Minute {
 					t.Errorf("the last reply is %q after %v, want %s after %v", last, took, want, c.after)
+				}
+				if n := len(r.all()); c.want != "" && n != 0 {
+					t.Errorf("%d messages are taken of which a part is missing", n)
 				}
 				ours.Close()
 			})

@@ -36,7 +36,7 @@ func TestPostmaster(t *testing.T) {
 			})
 		}
 	}
-	for _, to := range []string{"<postmaster@example.com>", "<postmaster@[192.0.2.1]>", "<postmaster@notrelay.example.net>", "<postmaster2>", "<root>", "<postmaster@>", "<xpostmaster@relay.example.net>"} {
+	for _, to := range []string{"<postmaster@example.com>", "<postmaster@[192.0.2.1]>", "<postmaster@127.0.0.1>", "<postmaster@notrelay.example.net>", "<postmaster2>", "<root>", "<postmaster@>", "<xpostmaster@relay.example.net>"} {
 		t.Run("nobody's: "+to, func(t *testing.T) {
 			c := start(t, &Server{Rcpt: nobody}).dial(t)
 			c.say("EHLO me\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:" + to + "\r\n")

@@ -62,6 +62,13 @@ func TestOtherProtocols(t *testing.T) {
 			}
 		})
 	}
+	for _, line := range []string{"FROB x HTTP/0.9", "FROB x HTTP/9", "A.B", "A_B"} {
+		t.Run("after EHLO "+line, func(t *testing.T) {
+			c := start(t, &Server{Trusted: everybody}).dial(t)
+			c.say("EHLO me\r\n" + line + "\r\n")
+			c.want("220", "250", "521 5.5.2", "")
+		})
+	}
 	for _, name := range []string{"HTTP GET", "HTTP POST", "HTTP CONNECT", "HTTP/0.9", "SIP", "redis", "a header field", "a dot", "JSON", "octets beyond ASCII", "letters beyond ASCII"} {
 		for where, before := range map[string]string{"after EHLO ": "EHLO me\r\n", "in an envelope ": envelope} {
 			t.Run(where+name, func(t *testing.T) {
@@ -109,13 +116,15 @@ func TestOtherProtocolsInOctets(t *testing.T) {
 func TestOddButMail(t *testing.T) {
 	for name, dialog := range map[string][]string{
 		"a client that talks before the greeting": {"NOOP", "250"},
-		"an empty line":                 {"", "500 5.5.2"},
-		"a blank first":                 {" NOOP", "500 5.5.2"},
-		"a command nobody knows":        {"EHLO me", "250", "FROB", "500 5.5.2"},
-		"a private command":             {"XCLIENT ADDR=192.0.2.1", "500 5.5.2"},
-		"a command that is not offered": {"AUTH PLAIN x", "500 5.5.2", "ETRN example.com", "500 5.5.2", "EXPN x", "500 5.5.2"},
-		"a tab behind a verb":           {"EHLO\tme", "250", "MAIL\tFROM:<a@example.org>", "250"},
-		"a name like a request":         {"EHLO me/1.1", "501 5.5.4", "NOOP / HTTP/1.1", "250"},
+		"an empty line":                         {"", "500 5.5.2"},
+		"a blank first":                         {" NOOP", "500 5.5.2"},
+		"a command nobody knows":                {"EHLO me", "250", "FROB", "500 5.5.2"},
+		"a private command":                     {"XCLIENT ADDR=192.0.2.1", "500 5.5.2"},
+		"a command that is not offered":         {"AUTH PLAIN x", "500 5.5.2", "ETRN example.com", "500 5.5.2", "EXPN x", "500 5.5.2"},
+		"a tab behind a verb":                   {"EHLO\tme", "250", "MAIL\tFROM:<a@example.org>", "250"},
+		"a verb of letters, digits and hyphens": {"EHLO me", "250", "FROB-A0", "500 5.5.2", "Z9", "500 5.5.2", "A5", "500 5.5.2"},
+		"something like a request":              {"EHLO me", "250", "FROB HTTP/1", "500 5.5.2", "FROB x y", "500 5.5.2", "FROB x /1", "500 5.5.2", "FROB x HTTP/", "500 5.5.2", "FROB x HTTP/v1", "500 5.5.2", "FROB x HTTP/.1", "500 5.5.2", "FROB x h2/1", "500 5.5.2"},
+		"a name like a request":                 {"EHLO me/1.1", "501 5.5.4", "NOOP / HTTP/1.1", "250"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := start(t, &Server{}).dial(t)

@@ -3,6 +3,7 @@ package smtpd
 import (
 	"context"
 	"crypto/tls"
+	"io"
 	"os"
 	"strings"
 	"testing"
@@ -43,6 +44,7 @@ func TestLeft(t *testing.T) {
 			c := r.begin(t)
 			c.say(text)
 			c.Close()
+			eventually(func() bool { open, _, _ := r.Stats(); return open == 0 })
 			r.stop()
 			<-r.done
 			if n := len(r.all()); n != 0 {
@@ -112,6 +114,26 @@ func TestLimits(t *testing.T) {
 		}
 		c.want("421 4.7.0", "")
 	})
+	t.Run("mistakes between refused messages", func(t *testing.T) {
+		c := start(t, &Server{Data: func(context.Context, *Transaction, queue.Content) Reply { return Reply{550, "5.7.1", "no"} }}).dial(t)
+		c.say("EHLO me\r\n" + strings.Repeat("X\r\n", maxMistakes) + "MAIL FROM:<>\r\nRCPT TO:<b@example.com>\r\nBDAT 0 LAST\r\nX\r\n")
+		c.want("220", "250")
+		for range maxMistakes {
+			c.want("500")
+		}
+		c.want("250", "250", "550", "500", "421 4.7.0", "")
+	})
+	t.Run("sessions that are over", func(t *testing.T) {
+		r := start(t, &Server{})
+		c := r.dial(t)
+		c.want("220")
+		if open, _, _ := r.Stats(); open != 1 {
+			t.Errorf("%d sessions are open, want 1", open)
+		}
+		c.say("QUIT\r\n")
+		c.want("221", "")
+		eventually(func() bool { open, _, _ := r.Stats(); return open == 0 })
+	})
 	t.Run("silence", func(t *testing.T) {
 		c := start(t, &Server{Idle: time.Millisecond}).dial(t)
 		c.want("220", "421 4.4.2", "")
@@ -159,11 +181,21 @@ func TestStartTLS(t *testing.T) {
 		if got := c.reply(); !strings.HasSuffix(got, "|250 REQUIRETLS") {
 			t.Errorf("EHLO is answered %q", got)
 		}
+		c.say("STARTTLS\r\n")
+		c.want("502 5.5.1")
+		for _, both := range []string{"REQUIRETLS SMTPUTF8", "SMTPUTF8 REQUIRETLS"} {
+			c.say("MAIL FROM:<a@example.org> " + both + "\r\nRCPT TO:<b@example.com>\r\nBDAT 0 LAST\r\n")
+			c.want("250", "250", "250")
+			m := r.all()[len(r.all())-1]
+			if !m.UTF8 || !m.RequireTLS || !strings.Contains(m.content, " with UTF8SMTPS id ") {
+				t.Errorf("%s: %+v", both, m)
+			}
+		}
 		c.say("MAIL FROM:<a@example.org> REQUIRETLS\r\nRCPT TO:<b@example.com>\r\nDATA\r\n")
 		c.want("250", "250", "354")
 		c.say("x\r\n.\r\n")
 		c.want("250")
-		m := r.all()[0]
+		m := r.all()[2]
 		if m.Message(nil).TLS != queue.TLSRequired || !strings.Contains(m.content, " with ESMTPS id ") {
 			t.Errorf("%+v", m)
 		}
@@ -175,5 +207,36 @@ func TestStartTLS(t *testing.T) {
 		c.want("220", "250")
 		c.say("STARTTLS\r\nMAIL FROM:<evil@example.org>\r\n")
 		c.want("501 5.5.1", "")
+	})
+	t.Run("an argument", func(t *testing.T) {
+		c := start(t, &Server{TLS: config}).dial(t)
+		c.say("EHLO me\r\nSTARTTLS x\r\nNOOP\r\n")
+		c.want("220", "250", "501 5.5.4", "250")
+	})
+	t.Run("a transaction from before is forgotten", func(t *testing.T) {
+		c := start(t, &Server{TLS: config}).dial(t)
+		c.say("EHLO me\r\nMAIL FROM:<>\r\n")
+		c.want("220", "250", "250")
+		c.say("STARTTLS\r\n")
+		c.want("220 2.0.0")
+		conn := tls.Client(c.Conn, &tls.Config{InsecureSkipVerify: true})
+		c.Conn = conn
+		c.r.Reset(conn)
+		c.say("RCPT TO:<b@example.com>\r\n")
+		c.want("503")
+	})
+	t.Run("a handshake that fails ends the session", func(t *testing.T) {
+		c := start(t, &Server{TLS: config}).dial(t)
+		c.say("EHLO me\r\n")
+		c.want("220", "250")
+		c.say("STARTTLS\r\n")
+		c.want("220 2.0.0")
+		c.say("\x16\x03\x01\x00\x04\x63\x00\x00\x00")
+		alert := make([]byte, 7)
+		if _, err := io.ReadFull(c.r, alert); err != nil || alert[0] != 0x15 {
+			t.Fatalf("%x, %v, want an alert", alert, err)
+		}
+		c.write("NOOP\r\n")
+		c.want("")
 	})
 }

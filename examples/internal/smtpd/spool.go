@@ -135,7 +135,6 @@ func (p *spool) discard() {
 	if p.file != nil {
 		_ = p.file.Close()
 		_ = os.Remove(p.file.Name())
-		p.file = nil
 	}
 	p.dropBuffer()
 }
