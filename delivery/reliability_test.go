@@ -134,6 +134,7 @@ func TestEvents(t *testing.T) {
 				c.note(e)
 			}
 			c.start()
+			synctest.Wait() // of events from before Run the newest are kept alone
 			var taken atomic.Int64
 			go func() {
 				for range n {
