@@ -70,7 +70,7 @@ CLAUSES       := ./mx ./smarthost ./internal/address ./internal/content ./intern
 CLAUSES_TESTS := ./mx,./smarthost,./internal/address,./internal/content,./internal/smtp,./delivery
 
 clauses: ## break each clause in docs/clauses.txt, and fail if the subtests of its row do not notice
-	@$(GO) run ./internal/project/mutate -slowest 2m -tests $(CLAUSES_TESTS) -clauses docs/clauses.txt $(CLAUSES)
+	@$(GO) run ./internal/project/mutate -slowest 30s -tests $(CLAUSES_TESTS) -clauses docs/clauses.txt $(CLAUSES)
 
 drawing: ## show which files of delivery use which, and which uses run back up
 	@$(GO) run ./internal/project/drawing
