@@ -76,6 +76,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		return err
 	}
 	defer a.end()
+	r.sender.sessions.Reopen() // after another Run
 	stop := r.serve()
 	err := r.claims(ctx)
 	r.drain()

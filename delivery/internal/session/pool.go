@@ -45,6 +45,13 @@ func (p *Pool) Abandon(s *Session) {
 // the QUIT timeout. A closed pool keeps nothing more.
 func (p *Pool) Close() { p.idle.close() }
 
+// Reopen has a closed pool keep sessions again.
+func (p *Pool) Reopen() {
+	p.idle.mu.Lock()
+	defer p.idle.mu.Unlock()
+	p.idle.closed = false
+}
+
 // Reachable reports whether some address of a host is not left alone.
 func (p *Pool) Reachable(host *mx.Host, now time.Time) bool {
 	for _, ip := range host.Addrs {
