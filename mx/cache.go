@@ -51,6 +51,17 @@ type Cache struct {
 	flights singleflight.Group
 	mu      sync.Mutex
 	known   entries
+	cleared int // how often it was
+}
+
+// Clear forgets all answers, and does not keep those of questions that are under way:
+// where other DNS servers are asked from now on, they may know other things, as those of
+// another network do.
+func (c *Cache) Clear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.known = entries{}
+	c.cleared++
 }
 
 // The defaults and bounds of a Cache.
@@ -126,16 +137,20 @@ func (c *Cache) ask(ctx context.Context, name string, t Type) (any, error) {
 	} else if a != nil {
 		return flight{answer: with(a, left)}, nil
 	}
+	c.mu.Lock()
+	cleared := c.cleared
+	c.mu.Unlock()
 	a, err := ask(ctx, c.Resolver, name, t)
 	if err != nil && ended(ctx) != nil {
 		return flight{left: true}, err
 	}
-	c.keep(name, t, &a, err)
+	c.keep(name, t, &a, err, cleared)
 	return flight{answer: a}, err
 }
 
-// keep stores an outcome for as long as it may be used.
-func (c *Cache) keep(name string, t Type, a *Answer, err error) {
+// keep stores an outcome for as long as it may be used, unless the cache was cleared
+// since the question was asked.
+func (c *Cache) keep(name string, t Type, a *Answer, err error, cleared int) {
 	k := key{name, t}
 	var ttl time.Duration
 	switch {
@@ -156,6 +171,9 @@ func (c *Cache) keep(name string, t Type, a *Answer, err error) {
 	e := &entry{key: k, asked: t, answer: *a, err: err, expires: time.Now().Add(ttl), cost: cost(name, a)}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if cleared != c.cleared {
+		return
+	}
 	c.known.reconcile(e)
 	c.known.put(e, orDefault(c.MaxEntries, defaultEntries))
 }

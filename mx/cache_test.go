@@ -193,6 +193,31 @@ func TestCacheKeepsWhatIsUsed(t *testing.T) {
 	}
 }
 
+// TestCacheClear: what is known is forgotten, and so is what a question brings that was
+// asked before.
+func TestCacheClear(t *testing.T) {
+	c := &counter{answer: always(found(time.Hour))}
+	cache := &mx.Cache{Resolver: c}
+	ask := func(want int) {
+		t.Helper()
+		if _, err := cache.Resolve(t.Context(), "e.test", mx.TypeA); err != nil || c.count() != want {
+			t.Errorf("asked %d times, want %d; %v", c.count(), want, err)
+		}
+	}
+	ask(1)
+	ask(1)
+	cache.Clear()
+	ask(2)
+	ask(2)
+	cache.Clear()
+	c.answer = func(name string, typ mx.Type) (mx.Answer, error) {
+		cache.Clear()
+		return always(found(time.Hour))(name, typ)
+	}
+	ask(3)
+	ask(4)
+}
+
 func TestCacheCountsLargeAnswers(t *testing.T) {
 	large := found(time.Hour)
 	for i := range 5000 {

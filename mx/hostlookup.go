@@ -49,6 +49,13 @@ type HostLookup struct {
 	conf  confFile
 }
 
+// Reread has both files read when the next host is looked up, also where they seem not
+// to have changed. It is safe to call at any time.
+func (l *HostLookup) Reread() {
+	l.hosts.asked.Store(true)
+	l.conf.file.asked.Store(true)
+}
+
 // HostNotFound says where the addresses of a host were looked for in vain.
 type HostNotFound struct {
 	// Host is the name that was looked for, canonical.

@@ -202,6 +202,9 @@ func TestHostsFileIsReadAgain(t *testing.T) {
 		c.write("192.0.2.2 relay.test\n")
 		time.Sleep(3 * time.Second)
 		want("0 relay.test 192.0.2.2")
+		c.replace("192.0.2.4 relay.test\n")
+		l.Reread()
+		want("0 relay.test 192.0.2.4")
 		c.replace("192.0.2.3 relay.test\n")
 		time.Sleep(3 * time.Second)
 		want("0 relay.test 192.0.2.3")
@@ -212,7 +215,7 @@ func TestHostsFileIsReadAgain(t *testing.T) {
 			time.Sleep(3 * time.Second)
 			want("0 relay.test 192.0.2.3") // the old one stays in force
 		}
-		if got := strings.Join(told, ", "); got != "line 2: none is not an IP address, , , of no use" {
+		if got := strings.Join(told, ", "); got != "line 2: none is not an IP address, , , , of no use" {
 			t.Errorf("told %q", got)
 		}
 	})

@@ -27,6 +27,11 @@ func System() (*Client, error) {
 	return &Client{File: systemResolvConf}, nil
 }
 
+// Reread has the File read when the next question comes, also where it seems not to
+// have changed or has "options no-reload": for programs that are told by a signal. It
+// is safe to call at any time.
+func (c *Client) Reread() { c.conf.file.asked.Store(true) }
+
 // settings are what a Client goes by for one question.
 type settings struct {
 	servers  []Server
@@ -75,7 +80,7 @@ var errNoServers = errors.New("it names no server any more")
 // get is what the file says now.
 func (f *confFile) get(path string, trace *Trace) (*resolvConf, error) {
 	known := f.file.current()
-	if known != nil && known.noReload {
+	if known != nil && known.noReload && !f.file.asked.Load() {
 		return known, nil
 	}
 	parse := func(text []byte) (*resolvConf, error) {

@@ -88,6 +88,9 @@ func TestResolvConfIsReadAgain(t *testing.T) {
 				c.replace(naming1)
 				time.Sleep(3 * time.Second)
 				ask("1")
+				c.replace(naming2)
+				client.Reread() // it was looked at a moment ago all the same
+				ask("2")
 			})
 		})
 	}
@@ -210,6 +213,18 @@ func TestResolvConfOptions(t *testing.T) {
 		time.Sleep(time.Hour)
 		ask(t, client)
 		if got := l.take(); !slices.Equal(got, []string{"1", "1"}) {
+			t.Errorf("asked %v", got)
+		}
+	})
+	run("no-reload, and asked to read it again", naming1+"options no-reload\n", func(t *testing.T, client *mx.Client, c *conf, l *log) {
+		ask(t, client)
+		c.replace(naming2 + "options no-reload\n")
+		client.Reread()
+		ask(t, client)
+		c.replace(naming1)
+		client.Reread()
+		ask(t, client)
+		if got := l.take(); !slices.Equal(got, []string{"1", "2", "1"}) {
 			t.Errorf("asked %v", got)
 		}
 	})

@@ -17,6 +17,7 @@ const lookAgain = 3 * time.Second
 // needs the file looks at it, one at a time, and the others go on with what is known.
 type watched[T any] struct {
 	looking atomic.Bool
+	asked   atomic.Bool // the next look reads the file, whatever it looks like
 	state   atomic.Pointer[fileState[T]]
 }
 
@@ -37,7 +38,8 @@ type fileState[T any] struct {
 func (w *watched[T]) look(path string, most int64, parse func(text []byte) (*T, error), changed func(*T, error)) (*T, error) {
 	known := w.state.Load()
 	now := time.Now()
-	if known != nil && now.Sub(known.looked) < lookAgain && !now.Before(known.looked) {
+	asked := w.asked.Load()
+	if !asked && known != nil && now.Sub(known.looked) < lookAgain && !now.Before(known.looked) {
 		return known.value, known.unless()
 	}
 	if !w.looking.CompareAndSwap(false, true) {
@@ -45,11 +47,12 @@ func (w *watched[T]) look(path string, most int64, parse func(text []byte) (*T, 
 			return known.value, known.unless()
 		}
 		// The first look is under way: look without it, once.
-		fresh := reread(path, most, nil, now, parse)
+		fresh := reread(path, most, nil, now, false, parse)
 		return fresh.value, fresh.unless()
 	}
 	defer w.looking.Store(false)
-	fresh := reread(path, most, known, now, parse)
+	w.asked.Store(false)
+	fresh := reread(path, most, known, now, asked, parse)
 	w.state.Store(fresh)
 	switch {
 	case fresh.err != nil && (known == nil || known.err == nil || known.err.Error() != fresh.err.Error()):
@@ -76,14 +79,15 @@ func (w *watched[T]) current() *T {
 	return nil
 }
 
-// reread is what there is to know of a file now, given what was known before.
-func reread[T any](path string, most int64, known *fileState[T], now time.Time, parse func([]byte) (*T, error)) *fileState[T] {
+// reread is what there is to know of a file now, given what was known before. With
+// asked it is read also where it seems not to have changed.
+func reread[T any](path string, most int64, known *fileState[T], now time.Time, asked bool, parse func([]byte) (*T, error)) *fileState[T] {
 	fresh := &fileState[T]{looked: now}
 	if known != nil {
 		fresh.value, fresh.text, fresh.info, fresh.read, fresh.err = known.value, known.text, known.info, known.read, known.err
 	}
 	info, err := os.Stat(path)
-	if err == nil && known != nil && known.settled(info) {
+	if err == nil && known != nil && !asked && known.settled(info) {
 		return fresh
 	}
 	var text []byte

@@ -6,14 +6,22 @@ import (
 	"syscall"
 )
 
-// becomeCalled gives the machine, which is a namespace of the test's, another name and
-// becomes the program in the arguments, if a test has started this binary for that.
+// becomeCalled gives the machine, which is a namespace of the test's, another name or
+// another /etc and becomes the program in the arguments, if a test has started this
+// binary for that.
 func becomeCalled() {
-	name := os.Getenv("RELAY_TEST_CALLED")
-	if name == "" {
+	name, etc := os.Getenv("RELAY_TEST_CALLED"), os.Getenv("RELAY_TEST_ETC")
+	var err error
+	switch {
+	case name != "":
+		err = syscall.Sethostname([]byte(name))
+	case etc != "":
+		if err = syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err == nil {
+			err = syscall.Mount(etc, "/etc", "", syscall.MS_BIND, "")
+		}
+	default:
 		return
 	}
-	err := syscall.Sethostname([]byte(name))
 	if err == nil {
 		err = syscall.Exec(os.Args[2], os.Args[2:], os.Environ())
 	}

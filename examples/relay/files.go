@@ -14,7 +14,8 @@ import (
 )
 
 // followFiles reads files again that have changed, and all of them at SIGHUP: smart
-// hosts and their secrets, the certificate and its key. At SIGHUP the events' file is
+// hosts and their secrets, the certificate and its key. The library follows resolv.conf
+// and the hosts file by itself, and reads them at SIGHUP. At SIGHUP the events' file is
 // opened again, too. A file that has become wrong leaves what was there in force.
 func (p *parts) followFiles(ctx context.Context) {
 	hup := make(chan os.Signal, 1)
@@ -33,6 +34,7 @@ func (p *parts) followFiles(ctx context.Context) {
 			return
 		case <-hup:
 			asked = true
+			p.options.Reread()
 			p.complain("-events", p.journal.open())
 		case <-tick.C:
 		}

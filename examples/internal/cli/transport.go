@@ -32,7 +32,10 @@ type Transport struct {
 	Verbose        bool
 	SmartHosts     SmartHosts
 
-	table *smarthost.Table // of the Sender; nil where there are no smart hosts
+	table  *smarthost.Table // of the Sender; nil where there are no smart hosts
+	client *mx.Client       // of the Sender, and what keeps its answers
+	cache  *mx.Cache
+	lookup *mx.HostLookup
 }
 
 // Define adds the flags to a set.
@@ -116,7 +119,8 @@ func (t *Transport) Sender(role Role, stderr io.Writer) (*delivery.Sender, error
 		s.Timeouts = s.Timeouts.AtMost(time.Duration(t.Timeout))
 	}
 	router := t.router(resolver, s.Hello, role)
-	router.HostLookup = &mx.HostLookup{Trace: notes}
+	t.lookup = &mx.HostLookup{Trace: notes}
+	router.HostLookup = t.lookup
 	s.Router = delivery.ByMX(router)
 	if t.SmartHosts.given() {
 		table := &smarthost.Table{Router: router}
@@ -142,6 +146,14 @@ func (t *Transport) Sender(role Role, stderr io.Writer) (*delivery.Sender, error
 		return nil, Config("%v", err)
 	}
 	return s, nil
+}
+
+// Reread has resolv.conf and the hosts file read again for the Sender that was made,
+// also where they seem not to have changed, and forgets what DNS has said.
+func (t *Transport) Reread() {
+	t.client.Reread()
+	t.lookup.Reread()
+	t.cache.Clear()
 }
 
 // Reload reads the files of smart hosts again, for the Sender that was made. If they
@@ -206,15 +218,24 @@ func (t *Transport) Hello() string {
 
 // resolver asks the -dns servers, or the system's.
 func (t *Transport) resolver(notes *mx.Trace) (mx.Resolver, error) {
-	client, err := t.client()
+	client, err := t.servers()
 	if err != nil {
 		return nil, Config("%v", err)
 	}
-	client.TrustAD, client.Trace, client.MaxTimeout = t.TrustAD, notes, time.Duration(t.Timeout)
-	return &mx.Cache{Resolver: client}, nil
+	cache := &mx.Cache{Resolver: client}
+	changed := *notes
+	changed.Read = func(file string, ignored []string, err error) {
+		if err == nil {
+			cache.Clear() // other servers may know other things
+		}
+		notes.Read(file, ignored, err)
+	}
+	client.TrustAD, client.Trace, client.MaxTimeout = t.TrustAD, &changed, time.Duration(t.Timeout)
+	t.client, t.cache = client, cache
+	return cache, nil
 }
 
-func (t *Transport) client() (*mx.Client, error) {
+func (t *Transport) servers() (*mx.Client, error) {
 	if len(t.DNS) == 0 {
 		return mx.System()
 	}
