@@ -79,6 +79,7 @@ func TestFallback(t *testing.T) {
 		{"QUE-14 one host refuses, the other is down", []smtptest.Server{at(smtptest.Banner, "554 no")}, nil, "e.test", queue.Delivered, true},
 		{"QUE-14 never after an unknown outcome", []smtptest.Server{lost, script()}, nil, "e.test", queue.Unknown, false},
 		{"QUE-14, QUE-19 never where a host turns out to be this one", []smtptest.Server{self()}, nil, "e.test", queue.Deferred, false},
+		{"QUE-14, QUE-19 never where the last host turns out to be this one", []smtptest.Server{at(smtptest.Banner, "421 busy"), self()}, nil, "e.test", queue.Deferred, false},
 		{"QUE-14 not for a domain that does not exist", nil, nil, "gone.test", queue.Failed, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -158,18 +159,45 @@ func TestFallbackDetails(t *testing.T) {
 			refusing := &smtptest.Host{Script: []smtptest.Cue{{At: smtptest.Banner, Reply: "554 no"}}}
 			bubble(t, zone, map[string]smtptest.Server{"192.0.2.4": refusing}, func(t *testing.T, r *rig) {
 				byTable(t, r, fallback(t))
+				var routes []error // what Trace.Route is told
+				r.sender.Trace = &delivery.Trace{Route: func(domain string, _ mx.Route, err error) {
+					if domain != "e.test" {
+						t.Errorf("told of a route for %s", domain)
+					}
+					routes = append(routes, err)
+				}}
 				rr := &r.send(t, message("u@e.test")).Recipients[0]
+				if len(routes) != 2 || routes[0] != nil || (routes[1] == nil) != (name == "that refuses") {
+					t.Errorf("told of the routes %v, want that of the MX hosts and that of the fallback", routes)
+				}
 				if rr.Outcome != queue.Deferred || rr.Reply.Enhanced[0] != '4' || rr.Route != mx.ViaFallback {
 					t.Errorf("%v %s (%v) by %v, want deferred by the fallback", rr.Outcome, rr.Reply.Enhanced, rr.Err, rr.Route)
 				}
 				for _, a := range rr.Attempts {
-					if name != "that refuses" && !a.Err.Temporary() {
+					if name != "that refuses" && (!a.Err.Temporary() || a.Err.Enhanced[0] != '4') {
 						t.Errorf("an attempt ended with %v, which is permanent", a.Err)
 					}
+				}
+				if last := rr.Attempts[len(rr.Attempts)-1]; name != "that refuses" && (last.Err.Stage != delivery.StageDNS || last.Next != delivery.StopHosts) {
+					t.Errorf("the last attempt is %+v, want the fallback that could not be routed to", last)
 				}
 			})
 		})
 	}
+	t.Run("a fallback whose addresses cannot be looked up is among the attempts", func(t *testing.T) {
+		bubble(t, fallbackZone, nil, func(t *testing.T, r *rig) {
+			if err := r.dns.Set(mxtest.Rule{Name: "last.relay.test", Fault: mxtest.ServFail}); err != nil {
+				t.Fatal(err)
+			}
+			byTable(t, r, fallback(t))
+			rr := &r.send(t, message("u@e.test")).Recipients[0]
+			if !slices.ContainsFunc(rr.Attempts, func(a delivery.Attempt) bool {
+				return a.Host == "last.relay.test" && a.Err.Stage == delivery.StageDNS && a.Next == delivery.NextHost
+			}) {
+				t.Errorf("%v after the attempts %+v", rr.Outcome, rr.Attempts)
+			}
+		})
+	})
 	t.Run("QUE-14 nobody goes there after an unknown outcome of somebody else's", func(t *testing.T) {
 		first, last := &smtptest.Host{Extensions: []string{"LIMITS RCPTMAX=1"}, MaxRecipients: 1,
 			Script: []smtptest.Cue{{At: smtptest.Final, Then: smtptest.Close}}}, script()
