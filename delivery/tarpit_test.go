@@ -2,6 +2,7 @@ package delivery_test
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -31,8 +32,11 @@ func tarpits(n int) *smtptest.Internet {
 
 // TestTarpits: hosts that take minutes for every reply cannot take all connections.
 func TestTarpits(t *testing.T) {
-	const n = 2000
-	t.Run("QUE-13 a host that answers quickly gets its mail beside 2,000 that do not", func(t *testing.T) {
+	n := 700 // more than there are connections
+	if os.Getenv("NEXTHOP_LONG") != "" {
+		n = 2000
+	}
+	t.Run("QUE-13 a host that answers quickly gets its mail beside many that do not", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			o := newOffice(t, tarpits(n))
 			o.start()
