@@ -62,9 +62,10 @@
 // A turn goes on at its site for up to sixteen attempts, one after the other, unless a
 // tenant with nothing in flight waits: to change the site may take a new connection.
 //
-// T4. From T1 to T3: where N tenants have mail for sites that may be tried, a tenant
-// with nothing in flight begins after at most 2N others have, however much they
-// have.
+// T4. From T1 to T3: a tenant with nothing in flight and mail for a site that may be
+// tried begins after at most as many attempts of others as there are tenants, and at
+// each of the sites that it has mail for as there are tenants with mail there; however
+// much they have.
 //
 // T5. What a tenant has for a site begins in the order in which it became due,
 // where each step of priority counts as PriorityStep more.

@@ -33,7 +33,7 @@ type world struct {
 	failed   map[string]int
 	moved    map[string]string // destinations with another site than usual
 	passed   map[string]int    // attempts of others since a tenant could have begun
-	beside   map[string]int    // of so many tenants at most
+	beside   map[string]int    // and how many they may be
 	drained  bool
 	stopped  bool
 	trouble  Cause
@@ -364,9 +364,15 @@ func (w *world) checkRoom() {
 			delete(w.beside, tenant)
 			continue
 		}
-		w.beside[tenant] = max(w.beside[tenant], len(s.tenantList))
-		if n > 2*w.beside[tenant] {
-			w.fail("T4: %d attempts of others while %s waited, of %d tenants", n, tenant, w.beside[tenant])
+		bound := len(s.tenantList)
+		for t := s.known.head; t != nil; t = t.next {
+			if l := t.lanes[s.tenants[tenant]]; l != nil && len(l.waiting.list) > 0 {
+				bound += len(t.turn.list)
+			}
+		}
+		w.beside[tenant] = max(w.beside[tenant], bound)
+		if n > w.beside[tenant] {
+			w.fail("T4: %d attempts of others while %s waited, want %d at most", n, tenant, w.beside[tenant])
 		}
 	}
 }
