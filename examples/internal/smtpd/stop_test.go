@@ -94,14 +94,17 @@ func TestStopAtOnce(t *testing.T) {
 			t.Errorf("%v after %v, want %v at once", err, time.Since(began), errStopping)
 		}
 		w.inContent(true)
-		go func() { _, _ = io.WriteString(ours, "text"); ours.Close() }()
+		go func() { _, _ = io.WriteString(ours, "text") }()
 		if err := w.fill(time.Minute); err != nil || string(w.buffered()) != "text" {
 			t.Errorf("%q, %v, want content that is still let in", w.buffered(), err)
 		}
-		if err := w.fill(time.Minute); err != io.EOF {
-			t.Errorf("%v, want the end of content", err)
-		}
 	})
+	w := newWire(&one{in: strings.NewReader("")})
+	w.stop()
+	w.inContent(true)
+	if err := w.fill(time.Minute); err != io.EOF {
+		t.Errorf("a client that goes in content: %v, want %v", err, io.EOF)
+	}
 }
 
 // TestGrace: what is under way when the grace is over is cut off: content that does not
