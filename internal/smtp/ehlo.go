@@ -122,7 +122,7 @@ func parseSize(params string) int64 {
 // addMechanisms adds the names that AUTH lists (RFC 4422 section 3.1), each once.
 // Some servers put commas between them.
 func addMechanisms(list []string, params string) []string {
-	separates := func(r rune) bool { return r == ' ' || r == ',' }
+	separates := func(r rune) bool { return r == ' ' || r == ',' || r == '=' }
 	for m := range strings.FieldsFuncSeq(strings.ToUpper(params), separates) {
 		if len(m) <= 20 && len(list) < maxMechanisms && !slices.Contains(list, m) {
 			list = append(list, strings.Clone(m))

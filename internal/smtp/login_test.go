@@ -175,6 +175,7 @@ func TestMechanismsAddUp(t *testing.T) {
 		parameter  bool
 	}{
 		"AUTH=PLAIN LOGIN|SIZE":                {"PLAIN LOGIN", false},
+		"AUTH =PLAIN LOGIN|SIZE":               {"PLAIN LOGIN", true},
 		"AUTH|AUTH=PLAIN LOGIN|SIZE":           {"PLAIN LOGIN", true},
 		"AUTH GSSAPI NTLM|AUTH PLAIN LOGIN":    {"GSSAPI NTLM PLAIN LOGIN", true},
 		"AUTH PLAIN|AUTH=PLAIN LOGIN":          {"PLAIN LOGIN", true},
