@@ -25,8 +25,12 @@ import (
 // command here, begun whether the client has said EHLO or HELO.
 func isOther(verb, line string, known, begun bool) bool {
 	switch {
-	case verb == "", known:
+	case known:
 		return false
+	case verb == "": // the line begins with a blank, or is empty
+		rest := strings.TrimLeft(line, " \t")
+		word, _, _ := strings.Cut(rest, " ")
+		return rest != "" && isRequest(strings.ToUpper(word), rest)
 	case strings.ContainsFunc(verb, func(r rune) bool { return !isLetter(r) && !(r >= '0' && r <= '9') && r != '-' }):
 		return true
 	case isRequest(verb, line):

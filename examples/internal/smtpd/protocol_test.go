@@ -23,6 +23,7 @@ func TestOtherProtocols(t *testing.T) {
 		"HTTP OPTIONS":              "OPTIONS * HTTP/1.1\r\n" + header,
 		"HTTP CONNECT":              "CONNECT mail.example.com:25 HTTP/1.1\r\n" + header,
 		"HTTP in small letters":     "get / http/1.1\r\n" + header,
+		"HTTP behind a blank":       " POST / HTTP/1.1\r\n" + header,
 		"HTTP/0.9":                  "GET /\r\n",
 		"HTTP/2":                    "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
 		"WebDAV":                    "PROPFIND /x HTTP/1.1\r\n" + header,
