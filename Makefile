@@ -30,9 +30,10 @@ test: setup ## run all tests with the race detector, real servers included (12 m
 	done; \
 	$(GO) -C delivery/bench test -run Allocations $(TESTFLAGS) . || failed=1; exit $$failed
 
-long: ## run the tests at full sizes, the clauses, then every fuzz target for 10 minutes; takes hours
+long: ## run the tests at full sizes, the clauses, mutate, then every fuzz target for 10 minutes; takes hours
 	@NEXTHOP_LONG=1 $(MAKE) test TIMEOUT=6h
 	@$(MAKE) clauses
+	@$(MAKE) mutate
 	@$(MAKE) fuzz FUZZTIME=10m
 
 lint: ## check the source by the rules of .golangci.yml
@@ -61,9 +62,17 @@ cover: setup ## print which requirements the tests show, and how much code they 
 	@$(GO) run ./internal/project/cover -profile $(OUT)/profile.txt $(OUT)/tests.json
 
 # MUTATE is the packages to break, MUTATE_TESTS the directories of the tests that must
-# notice, with commas; without it, the packages' own.
-mutate: ## break MUTATE in one place at a time, and print what no test notices
+# notice, with commas; without it, the packages' own. Without MUTATE, it is what MUTATED
+# lists: a module and a package of it, of which every survivor has a reason.
+MUTATED := examples:./internal/smtpd
+mutate: ## break MUTATE, or what is to have no survivors, in one place at a time, and print what no test notices
+ifdef MUTATE
 	@$(GO) run ./internal/project/mutate -accepted docs/survivors.txt $(if $(MUTATE_TESTS),-tests $(MUTATE_TESTS)) $(MUTATE)
+else
+	@for p in $(MUTATED); do echo "== $$p"; \
+		$(GO) run ./internal/project/mutate -C $${p%%:*} -accepted docs/survivors.txt $${p#*:} || exit 1; \
+	done
+endif
 
 # The packages that docs/clauses.txt is about, and those of them that have the tests.
 CLAUSES       := ./mx ./smarthost ./internal/address ./internal/content ./internal/smtp ./delivery/internal/attempt ./delivery/internal/session
