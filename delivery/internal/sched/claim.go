@@ -286,7 +286,8 @@ func (s *Scheduler) answered(now time.Time, n int, more bool, next time.Time) {
 
 // refilled notes that a site was given mail. Where nothing more is due of the
 // destinations that were named they are parked no longer; else others are named the
-// next time.
+// next time. That is as soon as some of the mail has come to the site, for it may go
+// elsewhere, to a site that has no room for it either.
 func (s *Scheduler) refilled(now time.Time, t *site, more bool) {
 	c := &s.claims
 	c.site, t.refill = nil, false
@@ -295,6 +296,7 @@ func (s *Scheduler) refilled(now time.Time, t *site, more bool) {
 		switch {
 		case k == nil || !k.parked:
 		case more:
+			t.vain = now.Add(emptyPause)
 			last := len(t.keptList) - 1
 			moved := t.keptList[last]
 			t.keptList[k.at], moved.at = moved, k.at

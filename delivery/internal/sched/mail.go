@@ -199,6 +199,10 @@ func (s *Scheduler) arrive(now time.Time, m *item) {
 		s.parkAt(now, t, m)
 	default:
 		s.push(now, t, m)
+		if !t.vain.IsZero() {
+			t.vain = time.Time{}
+			s.wantRefill(now, t)
+		}
 	}
 }
 

@@ -167,6 +167,10 @@ func (s *Scheduler) wantRefill(now time.Time, t *site) {
 		s.alarmFor(t, t.until)
 		return
 	}
+	if now.Before(t.vain) {
+		s.alarmFor(t, t.vain)
+		return
+	}
 	if !t.full() {
 		t.refill = true
 		s.classify(now, t)

@@ -32,6 +32,7 @@ type site struct {
 	turned   []*tenant // whose mail has been turned away since the last refill
 	skipped  bool      // its destinations were left out of a claim
 	refill   bool      // waits for a claim of its own
+	vain     time.Time // no such claim before: nothing has come of the last one yet
 	inNewest bool
 }
 
