@@ -48,6 +48,12 @@ type Settled struct {
 	// of the message that is there.
 	Created []string
 
+	// NoRoom is set where there was no room for the messages of Create. None was
+	// put. The recipients that had failed stay pending as they were, and are due
+	// again at NotBefore, a minute from now at the earliest, and that the sender was
+	// warned is not recorded. The other results are.
+	NoRoom bool
+
 	// Err is nil where the settlement was recorded. ErrLeaseLost, a
 	// *MessageError about a message of Create, a
 	// *ResultError, or a failure to store: nothing of the settlement was done.

@@ -54,6 +54,7 @@ func (s *Spool) Drop(ctx context.Context, id string) error {
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		t.class = ending
 		t.join(&ticket{frames: []frame{s.goneFrame(slot, leftKey{})}, apply: func(g *segment, _ []uint32) {
 			s.gone(g, slot, dropped)
 		}})

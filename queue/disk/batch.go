@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"slices"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
@@ -12,6 +13,11 @@ type ticket struct {
 	durable bool // to be saved before whoever wrote it goes on
 	ordered bool // to be applied after those that came before
 	changes bool // to be told to those who wait for more mail
+	class   class
+	makes   int64 // room to be made, and nothing else
+	made    bool
+	turns   bool // a segment is to begin
+	fills   bool // the reserve is to be made as whole as it can be
 
 	// apply changes the index as the frames say, which begin at these offsets
 	// of the segment. It is called in the order of the log, with the lock held,
@@ -45,18 +51,65 @@ type batch struct {
 	tickets []*ticket
 	bytes   int64
 	durable bool
-	written chan struct{} // closed when what need not be saved is done
-	done    chan struct{} // closed when everything is; whoever takes its one element writes the batch
-	failed  error         // of the write; valid once written
-	err     error         // of the write or the sync; valid once done
+	saving  bool           // written, and applied where that is all
+	written chan struct{}  // closed when what need not be saved is done
+	done    chan struct{}  // closed when everything is; whoever takes its one element writes the batch
+	failed  [classes]error // of the write; valid once written
+	err     [classes]error // of the write or the sync; valid once done
+}
+
+// open reports whether a ticket is still to be written, or to be saved.
+func (b *batch) open(t *ticket) bool { return t.durable || !b.saving }
+
+// has reports whether there are tickets of a class that are still open.
+func (b *batch) has(c class) bool {
+	return slices.ContainsFunc(b.tickets, func(t *ticket) bool { return t.class == c && b.open(t) })
+}
+
+// durables are the tickets that are to be saved.
+func (b *batch) durables() (list []*ticket) {
+	for _, t := range b.tickets {
+		if t.durable {
+			list = append(list, t)
+		}
+	}
+	return list
+}
+
+// refuse leaves the tickets of a class out that are still open.
+func (b *batch) refuse(c class, err error) {
+	b.err[c] = err
+	b.tickets = slices.DeleteFunc(b.tickets, func(t *ticket) bool {
+		if t.class != c || !b.open(t) {
+			return false
+		}
+		b.bytes -= t.bytes()
+		return true
+	})
+}
+
+// fail leaves all out that are left.
+func (b *batch) fail(err error) {
+	for c := range classes {
+		if b.err[c] == nil {
+			b.refuse(c, err)
+		}
+	}
+}
+
+func (t *ticket) bytes() (n int64) {
+	for i := range t.frames {
+		n += t.frames[i].Len()
+	}
+	return n
 }
 
 // wait returns when the ticket is done. One of those who wait for a batch
 // writes it for all of them, so that the spool needs no goroutine of its own.
-func (s *Spool) wait(t *ticket) error { return s.await(t.batch, t.durable) }
+func (s *Spool) wait(t *ticket) error { return s.await(t.batch, t.class, t.durable) }
 
 // await is wait for who cannot ask the ticket any more.
-func (s *Spool) await(b *batch, durable bool) error {
+func (s *Spool) await(b *batch, c class, durable bool) error {
 	if !durable {
 		select {
 		case _, lead := <-b.done:
@@ -65,12 +118,12 @@ func (s *Spool) await(b *batch, durable bool) error {
 			}
 		case <-b.written:
 		}
-		return b.failed
+		return b.failed[c]
 	}
 	if _, lead := <-b.done; lead {
 		s.commit(b)
 	}
-	return b.err
+	return b.err[c]
 }
 
 // commit writes the first batch in line and hands the lead on. Whoever waits is
@@ -78,39 +131,47 @@ func (s *Spool) await(b *batch, durable bool) error {
 // write next meanwhile: the lock is held until it has.
 func (s *Spool) commit(b *batch) {
 	s.line.leave()
-	b.failed = s.write(b)
+	s.write(b)
+	b.failed = b.err
 	s.mu.Lock()
 	close(b.written)
 	s.apply(b, false)
+	s.retain(b)
+	b.saving = true
 	s.mu.Unlock()
-	b.err = b.failed
 	took := time.Duration(0)
-	if b.err == nil && b.durable {
+	if b.durable || s.saveEarly() {
 		begun := time.Now()
-		b.err = s.sync()
+		s.saveBatch(b)
 		took = time.Since(begun)
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	close(b.done)
 	s.line.next(b, took)
 	s.apply(b, true)
 	s.recycle(b)
-	if b.err == nil && s.current != nil {
+	if s.current != nil && !s.torn && s.failure == nil {
 		s.applied = s.current.where(uint32(s.current.size))
 	}
 	if s.unsaved {
 		s.saveSoon()
 	}
+	dead := s.takeDead()
 	s.startMaintenance()
+	s.mu.Unlock()
+	s.deleteContents(dead)
 }
 
-// apply applies the batch's tickets that had to be saved, or the others, unless
-// that failed. The lock is held.
+// saveEarly reports whether what is not saved is to be saved before its time, since
+// it might turn out that there is no room for it.
+func (s *Spool) saveEarly() bool {
+	g := s.current
+	return s.short.Load() && g != nil && s.unsaved && g.size > int64(g.saved)+minRoom
+}
+
+// apply applies the batch's tickets that had to be saved, or the others. The lock
+// is held.
 func (s *Spool) apply(b *batch, durable bool) {
-	if b.failed != nil || durable && b.err != nil {
-		return
-	}
 	changes := false
 	for _, t := range b.tickets {
 		if t.durable == durable && t.apply != nil {
@@ -120,5 +181,15 @@ func (s *Spool) apply(b *batch, durable bool) {
 	}
 	if changes {
 		s.changes.Add()
+	}
+}
+
+// retain keeps the tickets that were not to be saved, until they are. The lock is
+// held.
+func (s *Spool) retain(b *batch) {
+	for _, t := range b.tickets {
+		if !t.durable && len(t.frames) > 0 {
+			s.kept = append(s.kept, t)
+		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/nexthop-mail/nexthop/queue"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/vfs"
 )
@@ -28,7 +29,7 @@ const replayCost = 512
 // that reading it takes about as long as reading a checkpoint, of which each byte
 // counts. The lock is held.
 func (s *Spool) checkpointDue() bool {
-	return s.sinceCheckpoint > 4*max(s.segmentSize, s.checkpointSize)
+	return s.sinceCheckpoint > 4*max(s.segmentSize, s.checkpointSize) && !s.isBlocked()
 }
 
 // lastMaintenance is for Close: a merger that is due, so that programs that run
@@ -46,7 +47,7 @@ func (s *Spool) lastMaintenance() error {
 		}
 	}
 	s.mu.Lock()
-	due = s.sinceCheckpoint > max(s.segmentSize/16, s.checkpointSize/4)
+	due = s.sinceCheckpoint > max(s.segmentSize/16, s.checkpointSize/4) && !s.isBlocked()
 	s.mu.Unlock()
 	if !due {
 		return nil
@@ -58,6 +59,48 @@ func (s *Spool) lastMaintenance() error {
 // at a time, and no segment is retired meanwhile. What it leaves behind where
 // it fails, the next Open deletes.
 func (s *Spool) takeCheckpoint(ctx context.Context) error {
+	for {
+		s.mu.Lock()
+		size := max(s.checkpointSize, rowRoom*int64(s.index.Len())+s.index.NameRoom())
+		s.mu.Unlock()
+		err := s.tryCheckpoint(ctx)
+		if errors.Is(err, errMended) {
+			continue
+		}
+		if !errors.Is(err, queue.ErrFull) || !s.makeRoom(working, size) { // if saving shows that there is none, all is to be written again
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.block(err)
+			return err
+		}
+	}
+}
+
+var errMended = errors.New("records have been written again meanwhile")
+
+// A checkpoint that does not fit is not begun again before there is more room, or
+// much more to read without one.
+type obstacle struct {
+	err   error  // nil where there is none
+	given uint64 // Spool.given then
+	bytes int64  // and sinceCheckpoint
+}
+
+// block notes how a checkpoint ended. The lock is held.
+func (s *Spool) block(err error) {
+	s.blocked = obstacle{}
+	if errors.Is(err, queue.ErrFull) {
+		s.blocked = obstacle{err, s.given.Load(), s.sinceCheckpoint}
+	}
+}
+
+// isBlocked reports whether a checkpoint would not fit. The lock is held.
+func (s *Spool) isBlocked() bool {
+	b := &s.blocked
+	return b.err != nil && b.given == s.given.Load() && s.sinceCheckpoint < 2*b.bytes+s.segmentSize
+}
+
+func (s *Spool) tryCheckpoint(ctx context.Context) error {
 	s.sweep()
 	s.mu.Lock()
 	for s.flushSome() { // what is in it so far need not be read again
@@ -66,6 +109,7 @@ func (s *Spool) takeCheckpoint(ctx context.Context) error {
 	}
 	number := s.nextCheckpoint
 	s.nextCheckpoint++
+	mends := s.mends
 	first := s.beginCheckpoint()
 	s.index.Pin()
 	s.mu.Unlock()
@@ -74,6 +118,9 @@ func (s *Spool) takeCheckpoint(ctx context.Context) error {
 		err = s.saveKeys() // those of what has left since the first piece, too
 	}
 	s.mu.Lock()
+	if err == nil && s.mends != mends { // it may say where records were that have been written again
+		err = errMended
+	}
 	for s.index.Unpin(holdMax) {
 		s.mu.Unlock()
 		s.mu.Lock()
@@ -107,7 +154,9 @@ func (s *Spool) useCheckpoint(number uint64, first *record.Table, size int64) er
 	if err != nil {
 		return err
 	}
-	if err := s.fs.SyncDir(); err != nil {
+	if err := s.fs.SyncDir(); vfs.IsFull(err) {
+		return writeError(err)
+	} else if err != nil {
 		return s.fail(err)
 	}
 	s.mu.Lock()
@@ -115,6 +164,7 @@ func (s *Spool) useCheckpoint(number uint64, first *record.Table, size int64) er
 	s.mu.Unlock()
 	s.checkpoints = slices.DeleteFunc(s.checkpoints, func(old uint64) bool {
 		err := s.fs.Remove(fileName(checkpointPrefix, old))
+		s.given.Add(1)
 		return err == nil || errors.Is(err, fs.ErrNotExist)
 	})
 	s.checkpoints = append(s.checkpoints, number)
@@ -131,14 +181,16 @@ func (s *Spool) writeCheckpoint(ctx context.Context, number uint64, first *recor
 		return 0, writeError(err)
 	}
 	defer f.Close()
-	w := newTableWriter(f, number)
+	w := newTableWriter(s, f, number)
 	s.mu.Lock()
 	written := s.sinceCheckpoint
 	s.mu.Unlock()
 	if err := s.writeTables(ctx, w, first); err != nil {
 		return 0, writeError(err)
 	}
-	if err := f.Sync(); err != nil {
+	if err := f.Sync(); vfs.IsFull(err) {
+		return 0, writeError(err)
+	} else if err != nil {
 		return 0, s.fail(err)
 	}
 	if err := s.save(); err != nil {
@@ -244,6 +296,7 @@ func writePieces(w *tableWriter, t *record.Table) error {
 
 // tableWriter writes the frames of a checkpoint.
 type tableWriter struct {
+	s    *Spool
 	file vfs.File
 	salt uint64
 	off  int64 // of the end of buf
@@ -251,10 +304,10 @@ type tableWriter struct {
 	head []byte // of the last frame, whose room the next one uses
 }
 
-func newTableWriter(f vfs.File, number uint64) *tableWriter {
+func newTableWriter(s *Spool, f vfs.File, number uint64) *tableWriter {
 	var salt [8]byte
 	_, _ = rand.Read(salt[:])
-	w := &tableWriter{file: f, salt: binary.LittleEndian.Uint64(salt[:]), off: record.HeaderSize}
+	w := &tableWriter{s: s, file: f, salt: binary.LittleEndian.Uint64(salt[:]), off: record.HeaderSize}
 	w.buf = record.FileHeader{Kind: record.CheckpointFile, Number: number, Salt: w.salt}.Append(nil)
 	return w
 }
@@ -271,7 +324,10 @@ func (w *tableWriter) write(t *record.Table) error {
 }
 
 func (w *tableWriter) flush() error {
-	_, err := w.file.WriteAt(w.buf, w.off-int64(len(w.buf)))
+	err := w.s.withRoom(func() error {
+		_, err := w.file.WriteAt(w.buf, w.off-int64(len(w.buf)))
+		return err
+	}, int64(len(w.buf)))
 	w.buf = w.buf[:0]
 	return err
 }

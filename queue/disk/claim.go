@@ -55,7 +55,8 @@ func (s *Spool) Claim(ctx context.Context, now time.Time, want queue.ClaimOption
 }
 
 // readPicks reads leased deliveries into what the claim returns. Those for which
-// there is no descriptor are due again at once; the error says so where there is
+// there is no descriptor, or that could not be written where they can be read for
+// want of room, are due again at once; the error says so where there is
 // none that could be read.
 func (s *Spool) readPicks(now time.Time, picks []pick, found *queue.Claimed) error {
 	var exhausted error
@@ -64,7 +65,7 @@ func (s *Spool) readPicks(now time.Time, picks []pick, found *queue.Claimed) err
 		d, m, err := s.readBoth(p.slot, p.entry.Message)
 		switch {
 		case errors.Is(err, queue.ErrNotFound): // dropped meanwhile
-		case vfs.IsExhausted(err):
+		case vfs.IsExhausted(err), vfs.IsFull(err):
 			s.giveUp(picks[i : i+1])
 			exhausted = err
 		case err != nil:
@@ -169,6 +170,7 @@ func (s *Spool) rewrite(slot index.Slot, d *record.Delivery, rescheduled bool) *
 	t.apply = func(g *segment, at []uint32) {
 		e.Home, e.Record = s.index.Get(slot).Home, g.place(at[0])
 		s.index.Set(&e)
+		s.ends++
 		g.cost += index.DeliveryCost
 	}
 	return t

@@ -3,6 +3,7 @@ package disk
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -30,7 +31,14 @@ func (s *Spool) compact(ctx context.Context, g *segment) error {
 	s.mu.Lock()
 	uncovered := g.flushes && g.number >= s.checkpoint.Segment && (s.index.Flushed() > 0 || len(s.flushes) > 0)
 	needless := s.needless(g)
+	var blocked error
+	if s.isBlocked() {
+		blocked = s.blocked.err
+	}
 	s.mu.Unlock()
+	if uncovered && blocked != nil {
+		return fmt.Errorf("a checkpoint does not fit: %w", blocked)
+	}
 	if uncovered { // nowhere else on the disk does it say what was flushed
 		if err := s.takeCheckpoint(ctx); err != nil {
 			return err
@@ -65,8 +73,9 @@ func (s *Spool) retire(g *segment) error {
 	}
 	f := frame{}
 	f.Kind, f.Head = record.KindRetired, (&record.Retired{Segment: g.number}).Append(nil)
-	t := &ticket{durable: true, frames: []frame{f}, apply: func(*segment, []uint32) {
+	t := &ticket{durable: true, class: ending, frames: []frame{f}, apply: func(*segment, []uint32) {
 		s.segments.remove(g)
+		s.logBytes -= g.size
 		g.dead = true
 		g.pins++
 	}}
@@ -76,6 +85,11 @@ func (s *Spool) retire(g *segment) error {
 		return err
 	}
 	s.unpin(g)
+	if s.short.Load() {
+		t := &ticket{class: ending, fills: true}
+		s.line.enqueue(t)
+		return s.wait(t)
+	}
 	return nil
 }
 
@@ -143,6 +157,7 @@ func (c *compaction) somePostponements(from int) (next int) {
 			continue
 		}
 		t := s.postpone(queue.Postponement{Destination: p.Name, Until: p.Until, Reason: p.Reason})
+		t.class = moving
 		s.line.enqueue(t)
 		c.tickets = append(c.tickets, t)
 	}
@@ -222,7 +237,7 @@ func (c *compaction) gone(r *record.Gone) {
 
 // enqueue puts a ticket in line that must be saved. The lock is held.
 func (c *compaction) enqueue(t *ticket) {
-	t.durable = true
+	t.durable, t.class = true, moving
 	for i := range t.frames {
 		c.bytes += t.frames[i].Len()
 	}

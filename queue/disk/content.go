@@ -20,6 +20,7 @@ import (
 // from then on in the message's own file.
 type contentWriter struct {
 	s      *Spool
+	ctx    context.Context // of the call that writes it
 	number uint64
 	small  bytes.Buffer
 	size   int64
@@ -78,9 +79,11 @@ func (w *contentWriter) stream(p []byte) (int, error) {
 }
 
 func (w *contentWriter) create() error {
-	f, err := w.s.files.another(func() (vfs.File, error) {
-		return w.s.fs.Create(fileName(contentPrefix, w.number))
-	})
+	create := func() (vfs.File, error) { return w.s.fs.Create(fileName(contentPrefix, w.number)) }
+	f, err := w.s.files.another(create)
+	if vfs.IsFull(err) && w.s.reclaim(w.ctx) {
+		f, err = w.s.files.another(create)
+	}
 	if err != nil {
 		return err
 	}
@@ -90,7 +93,15 @@ func (w *contentWriter) create() error {
 	w.salt = binary.LittleEndian.Uint64(salt[:])
 	head := record.FileHeader{Kind: record.ContentFile, Number: w.number, Salt: w.salt}.Append(nil)
 	w.off, w.flags = int64(len(head)), record.First
-	_, err = f.WriteAt(head, 0)
+	return w.writeAt(head, 0)
+}
+
+// writeAt writes, once more if there is room when what is not needed is deleted.
+func (w *contentWriter) writeAt(b []byte, off int64) error {
+	_, err := w.large.WriteAt(b, off)
+	if vfs.IsFull(err) && w.s.reclaim(w.ctx) {
+		_, err = w.large.WriteAt(b, off)
+	}
 	return err
 }
 
@@ -98,7 +109,7 @@ func (w *contentWriter) block(p []byte, flags record.Flags) error {
 	f := record.Frame{Kind: record.KindBlock, Flags: w.flags | flags, Body: p, BodySum: record.Sum(p)}
 	w.flags = 0
 	w.buf = f.Append(w.buf[:0], w.salt, w.off)
-	if _, err := w.large.WriteAt(w.buf, w.off); err != nil {
+	if err := w.writeAt(w.buf, w.off); err != nil {
 		return err
 	}
 	w.off += int64(len(w.buf))
@@ -116,6 +127,9 @@ func (w *contentWriter) finish() error {
 	err := w.large.Sync()
 	if err == nil {
 		err = w.s.fs.SyncDir()
+	}
+	if vfs.IsFull(err) { // nothing speaks of the file yet
+		return err
 	}
 	if err != nil {
 		return w.s.fail(err)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -98,6 +99,7 @@ func newCrowd(seed uint64, tr trouble) *crowd {
 	for i := range 6 {
 		w := newOwner(fmt.Sprint("o", i), rand.New(rand.NewPCG(seed, uint64(i))), tr.cause)
 		w.keys = !vfsFull(tr.cause) && tr.cause != syscall.EMFILE // else they may not be saved
+		w.unsure = slices.Contains(tr.ops, crashfs.OpSync) && tr.cause == syscall.ENOSPC
 		c.owners = append(c.owners, w)
 	}
 	return c

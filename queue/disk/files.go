@@ -210,6 +210,15 @@ func (f *logFile) Truncate(size int64) error {
 	return file.Truncate(size)
 }
 
+func (f *logFile) Allocate(size int64) error {
+	file, err := f.begin()
+	if err != nil {
+		return err
+	}
+	defer f.end()
+	return file.Allocate(size)
+}
+
 func (f *logFile) Sync() error {
 	file, err := f.begin()
 	if err != nil {

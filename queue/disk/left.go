@@ -144,13 +144,15 @@ func (s *Spool) saveGeneration(g *keys.Generation) error {
 	if _, err := f.WriteAt(buf, begin); err != nil {
 		return writeError(err)
 	}
-	if err := f.Sync(); err != nil {
-		return s.fail(err)
+	err = f.Sync()
+	if err == nil && fresh {
+		err = s.fs.SyncDir()
 	}
-	if fresh {
-		if err := s.fs.SyncDir(); err != nil {
-			return s.fail(err)
-		}
+	if vfs.IsFull(err) { // it is written again from where it was
+		return writeError(err)
+	}
+	if err != nil {
+		return s.fail(err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

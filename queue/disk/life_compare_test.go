@@ -47,6 +47,7 @@ func (l *life) compare() error {
 			return fmt.Errorf("%v is %q, want one of %q", k, have, versions)
 		}
 		l.known[k] = []string{have}
+		delete(l.memory, k)
 	}
 	if err := l.compareNew(held); err != nil {
 		return err
@@ -82,7 +83,7 @@ func (l *life) over(name, until string) bool {
 }
 
 func (l *life) allowed(k deliveryKey, versions []string, have string) bool {
-	if slices.Contains(versions, have) || have != "" && slices.Contains(versions, unseen) || l.inFlight(k) {
+	if slices.Contains(versions, have) || slices.Contains(l.memory[k], have) || have != "" && slices.Contains(versions, unseen) || l.inFlight(k) {
 		return true
 	}
 	marking := len(l.flight) > 0 && l.flight[0].mark

@@ -30,9 +30,10 @@ type life struct {
 	// it is, the first what it was when the log was last saved, and those in
 	// between what it was meanwhile. An empty string is that it is not there.
 	known    map[deliveryKey][]string
-	content  map[string]string   // of each message
-	postpone map[string][]string // as known, for destinations
-	flight   []flight            // what the call under way may have done
+	memory   map[deliveryKey][]string // what those may be found to be whose last settlement is in memory only
+	content  map[string]string        // of each message
+	postpone map[string][]string      // as known, for destinations
+	flight   []flight                 // what the call under way may have done
 	serial   int
 }
 
@@ -51,7 +52,7 @@ func newLife(seed uint64, o Options) *life {
 	return &life{
 		rng: rand.New(rand.NewPCG(seed, 1)), fs: crashfs.New(seed), o: o,
 		now:   time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
-		known: map[deliveryKey][]string{}, content: map[string]string{}, postpone: map[string][]string{},
+		known: map[deliveryKey][]string{}, memory: map[deliveryKey][]string{}, content: map[string]string{}, postpone: map[string][]string{},
 	}
 }
 
@@ -130,7 +131,15 @@ func (l *life) saved() {
 	}
 }
 
+// recipientsOf is the end of a version, without what changes with each attempt of
+// the whole delivery.
+func recipientsOf(version string) string {
+	_, rest, _ := strings.Cut(version, ":")
+	return rest
+}
+
 func (l *life) become(k deliveryKey, version string) {
+	delete(l.memory, k)
 	l.known[k] = append(l.known[k], version)
 }
 
@@ -316,8 +325,12 @@ func (l *life) settle() error {
 		return err
 	}
 	l.flight = nil
+	before := append(l.memory[k], l.known[k]...)
 	l.become(k, l.version(k))
-	if bounce == nil {
+	if v := last(l.known[k]); v != "" && len(b.Results) > 0 && recipientsOf(v) == recipientsOf(last(before)) {
+		l.memory[k] = before // there was no room to record when to try again
+	}
+	if bounce == nil || done[0].NoRoom {
 		return nil
 	}
 	if _, known := l.content[done[0].Created[0]]; !known {

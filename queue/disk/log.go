@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/queue"
@@ -11,10 +12,58 @@ import (
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/vfs"
 )
 
-// write appends the batch to the log, all of it or nothing.
-func (s *Spool) write(b *batch) error {
+// write appends the batch to the log: all of it that there is room for, or
+// nothing.
+func (s *Spool) write(b *batch) {
 	if err := s.failed(); err != nil {
-		return err
+		b.fail(err)
+		return
+	}
+	if b.grows() {
+		if err := s.refill(b.endRoom()); err != nil {
+			b.refuse(growing, err)
+		}
+	}
+	for _, t := range b.tickets {
+		if t.makes > 0 {
+			t.made = s.give(t.class, t.makes)
+		}
+		s.rollNow = s.rollNow || t.turns
+		if t.fills && s.short.Load() {
+			s.refillSome()
+		}
+	}
+	for len(b.tickets) > 0 {
+		err := s.append(b)
+		if err == nil {
+			return
+		}
+		if !vfs.IsFull(err) || !s.relent(b, err) {
+			b.fail(err)
+		}
+	}
+}
+
+// grows reports whether something is to be put.
+func (b *batch) grows() bool {
+	return slices.ContainsFunc(b.tickets, func(t *ticket) bool { return t.class == growing && t.makes == 0 })
+}
+
+func (b *batch) endRoom() (n int64) {
+	for _, t := range b.tickets {
+		if t.class == growing {
+			n += t.endRoom()
+		}
+	}
+	return n
+}
+
+// append appends the tickets of a batch, or none.
+func (s *Spool) append(b *batch) error {
+	if s.torn {
+		if err := s.mend(nil); err != nil {
+			return err
+		}
 	}
 	if err := s.finishTail(); err != nil {
 		return err
@@ -27,10 +76,35 @@ func (s *Spool) write(b *batch) error {
 		return nil // there is nothing to write and nothing was ever written
 	}
 	start := g.size
-	pos, buf, records := start, s.buffer[:0], 0
+	pos, err := s.writeTickets(g, b.tickets, start, b.durable)
+	if err != nil {
+		return s.undo(g, start, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	records := 0
 	for _, t := range b.tickets {
-		t.place(g, pos)
 		records += len(t.frames)
+	}
+	s.setSize(g, pos)
+	s.sinceCheckpoint += pos - start + int64(records)*replayCost
+	s.sinceMaintenance += pos - start
+	s.unsaved = s.unsaved || pos > start
+	return nil
+}
+
+// setSize is for when more or less of a segment is used. The lock is held.
+func (s *Spool) setSize(g *segment, size int64) {
+	s.logBytes += size - g.size
+	g.size = size
+}
+
+// writeTickets writes tickets from a place of a segment on and returns where they
+// end, with a sector if that is to be filled.
+func (s *Spool) writeTickets(g *segment, tickets []*ticket, pos int64, fill bool) (end int64, err error) {
+	buf := s.buffer[:0]
+	for _, t := range tickets {
+		t.place(g, pos)
 		for i := range t.frames {
 			f := &t.frames[i].Frame
 			f.Mark = g.saved
@@ -39,28 +113,22 @@ func (s *Spool) write(b *batch) error {
 			if len(buf) < writeSize {
 				continue
 			}
-			if err := s.writeAt(g, buf, pos, start); err != nil {
-				return err
+			if err := writeAt(g, buf, pos); err != nil {
+				return 0, err
 			}
 			buf = buf[:0]
 		}
 	}
-	if b.durable && pos > int64(g.saved) {
+	if fill && pos > int64(g.saved) {
 		buf = s.fill(buf, g, &pos)
 	}
-	if err := s.writeAt(g, buf, pos, start); err != nil {
-		return err
+	if err := writeAt(g, buf, pos); err != nil {
+		return 0, err
 	}
 	if cap(buf) <= 2*writeSize {
 		s.buffer = buf
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	g.size = pos
-	s.sinceCheckpoint += pos - start + int64(records)*replayCost
-	s.sinceMaintenance += pos - start
-	s.unsaved = s.unsaved || pos > start
-	return nil
+	return pos, nil
 }
 
 // sectorSize is the most that devices and file systems write as a whole.
@@ -69,9 +137,12 @@ const sectorSize = 4096
 // fill appends what is missing to a multiple of the sector. What was saved never
 // shares a sector with what is written later: where the power fails while a
 // device writes a sector, nobody knows what becomes of the rest of it.
+//
+// Where room is short, nothing is filled: what lets mail leave is short and would
+// take a sector each time.
 func (s *Spool) fill(b []byte, g *segment, pos *int64) []byte {
 	n := s.filled(*pos) - *pos
-	if n == 0 {
+	if n == 0 || s.short.Load() {
 		return b
 	}
 	b = record.AppendFill(b, g.salt, *pos, g.saved, int(n))
@@ -106,28 +177,26 @@ func (t *ticket) place(g *segment, pos int64) {
 // writeSize is how much is written at a time.
 const writeSize = 1 << 20
 
-// writeAt writes what ends at an offset. Where that fails it undoes the batch,
-// which began at start: on the disk too, so that a message reported as not
-// stored never turns up later.
-func (s *Spool) writeAt(g *segment, p []byte, end, start int64) error {
+// writeAt writes what ends at an offset.
+func writeAt(g *segment, p []byte, end int64) error {
 	if len(p) == 0 {
 		return nil
 	}
 	_, err := g.file.WriteAt(p, end-int64(len(p)))
-	if err == nil {
-		return nil
+	return err
+}
+
+// undo takes back a write that failed, from where it began: on the disk too, so
+// that a message reported as not stored never turns up later. It returns the error
+// of the write, or a worse one.
+func (s *Spool) undo(g *segment, start int64, cause error) error {
+	if err := g.file.Truncate(start); err != nil {
+		return s.fail(err)
 	}
-	undo := g.file.Truncate(start)
-	if undo == nil {
-		undo = g.file.Sync()
+	if err := s.syncFile(g); err != nil {
+		return err
 	}
-	if undo != nil {
-		return s.fail(undo)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	g.saved, s.unsaved = uint32(start), false
-	return writeError(err)
+	return writeError(cause)
 }
 
 // sync saves the log so far, and then deletes the files of contents that
@@ -137,24 +206,71 @@ func (s *Spool) sync() error {
 	if g == nil || !s.unsaved {
 		return nil
 	}
-	if err := g.file.Sync(); err != nil {
+	return s.syncFile(g)
+}
+
+func (s *Spool) syncFile(g *segment) error {
+	err := g.file.Sync()
+	if err != nil && !vfs.IsFull(err) {
 		return s.fail(err)
 	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.torn, s.unsaved = true, true
+		return writeError(err)
+	}
+	s.nowSaved(g)
+	return nil
+}
+
+// nowSaved is for when all of a segment is saved. The lock is held.
+func (s *Spool) nowSaved(g *segment) {
 	g.saved, s.unsaved = uint32(g.size), false
+	clear(s.kept)
+	s.kept = s.kept[:0]
+}
+
+// saveBatch saves what was written. Where it turns out that there is no room for
+// it, some of the batch is left out.
+func (s *Spool) saveBatch(b *batch) {
+	err := s.sync()
+	for vfs.IsFull(err) {
+		more := s.relent(b, err)
+		if !more {
+			b.fail(err)
+		}
+		if err = s.mend(b); !more {
+			break
+		}
+	}
+	if err != nil {
+		b.fail(err)
+	}
+}
+
+// takeDead returns the contents that nothing speaks of any more, if that is saved.
+// The lock is held.
+func (s *Spool) takeDead() []uint64 {
+	if s.unsaved {
+		return nil
+	}
 	dead := s.deadContents
 	s.deadContents = nil
-	s.mu.Unlock()
-	for _, number := range dead {
+	return dead
+}
+
+func (s *Spool) deleteContents(numbers []uint64) {
+	for _, number := range numbers {
 		_ = s.fs.Remove(fileName(contentPrefix, number)) // the next Open tries again
+		s.given.Add(1)
 	}
-	return nil
 }
 
 // roll begins a new segment where there is none or the current one is full.
 func (s *Spool) roll(bytes int64) error {
 	g := s.current
-	if g != nil && (bytes == 0 || !s.rollNow && g.size+bytes <= s.segmentSize && s.takesMore(g)) {
+	if g != nil && (bytes == 0 || !s.rollNow && g.size+bytes <= s.limit && s.takesMore(g)) {
 		return nil
 	}
 	if g != nil && s.unsaved {
@@ -178,7 +294,7 @@ func (s *Spool) roll(bytes int64) error {
 	s.mu.Unlock()
 	old := g
 	g, err := s.createSegment(number, list)
-	if vfs.IsExhausted(err) && old != nil && old.size+bytes <= 2*maxGroup {
+	if vfs.IsExhausted(err) && old != nil && old.size+bytes <= 2*maxGroup && !s.spoiled {
 		return nil // the old one will do, until there is a descriptor for another
 	}
 	if err != nil {
@@ -190,7 +306,9 @@ func (s *Spool) roll(bytes int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.segments.add(g)
-	s.current, s.rollNow = g, false
+	s.logBytes += g.size
+	s.current, s.rollNow, s.spoiled = g, false, false
+	s.limit = s.segmentLimit()
 	s.mergeDue = len(s.crowd()) > 0
 	return nil
 }
@@ -199,7 +317,7 @@ func (s *Spool) roll(bytes int64) error {
 // with what is written next. That is so unless a write failed behind what was not
 // saved yet.
 func (s *Spool) takesMore(g *segment) bool {
-	return g.size > int64(g.saved) || g.size&(s.sector-1) == 0
+	return g.size > int64(g.saved) || g.size&(s.sector-1) == 0 || s.short.Load()
 }
 
 func (s *Spool) createSegment(number uint64, list record.Segments) (*segment, error) {
@@ -219,18 +337,23 @@ func (s *Spool) createSegment(number uint64, list record.Segments) (*segment, er
 	if err != nil {
 		return nil, writeError(err)
 	}
-	if _, err := f.WriteAt(head, 0); err != nil {
-		_ = f.Close()
-		_ = s.fs.Remove(name)
-		return nil, writeError(err)
-	}
-	err = f.Sync()
+	_, err = f.WriteAt(head, 0)
+	failed := false // and nobody knows what the device holds
 	if err == nil {
-		err = s.fs.SyncDir()
+		err = f.Sync()
+		if err == nil {
+			err = s.fs.SyncDir()
+		}
+		failed = err != nil && !vfs.IsFull(err)
 	}
 	if err != nil {
+		s.rollNow, s.spoiled = true, true
 		_ = f.Close()
-		return nil, s.fail(err)
+		_ = s.fs.Remove(name)
+		if failed {
+			err = s.fail(err)
+		}
+		return nil, writeError(err)
 	}
 	g.file, g.size, g.saved = f, int64(len(head)), uint32(len(head))
 	return g, nil
@@ -294,7 +417,7 @@ func (s *Spool) save() error {
 		defer s.mu.Unlock()
 		return s.failure
 	}
-	t := &ticket{durable: true}
+	t := &ticket{durable: true, class: ending}
 	s.line.enqueue(t)
 	s.mu.Unlock()
 	return s.wait(t)

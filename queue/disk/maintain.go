@@ -3,18 +3,20 @@ package disk
 import (
 	"cmp"
 	"context"
+	"errors"
 	"math/bits"
 	"slices"
 
+	"github.com/nexthop-mail/nexthop/queue"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/index"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
 )
 
 // startMaintenance has checkpoints taken and dead segments deleted when enough
 // was written for that, in a goroutine that ends by itself and that Close waits
 // for. The lock is held.
 func (s *Spool) startMaintenance() {
-	if s.byHand || s.closed || s.maintaining || s.failure != nil ||
-		s.sinceMaintenance < s.segmentSize && !s.checkpointDue() && !s.mergeDue {
+	if s.byHand || s.closed || s.maintaining || s.failure != nil || !s.maintenanceDue() {
 		return
 	}
 	s.maintaining = true
@@ -28,29 +30,108 @@ func (s *Spool) startMaintenance() {
 	}()
 }
 
-// maintain does what is due now. Only one runs at a time.
-func (s *Spool) maintain(ctx context.Context) error {
+// maintenanceDue reports whether there may be enough to do. Where room is short
+// that is less. The lock is held.
+func (s *Spool) maintenanceDue() bool {
+	enough := s.segmentSize
+	if s.short.Load() {
+		enough = min(enough, s.logBytes/32+minRoom)
+	}
+	return s.sinceMaintenance >= enough || s.checkpointDue() || s.mergeDue
+}
+
+// maintain does what is due now: deletions first, which may give the room that the
+// rest needs. What fails for want of room keeps nothing else from being done. Only
+// one runs at a time.
+func (s *Spool) maintain(ctx context.Context) error { return s.maintainFor(ctx, mostLive) }
+
+// maintainFor is maintain for who takes any trouble to have some room.
+func (s *Spool) maintainFor(ctx context.Context, most share) error {
+	select {
+	case s.maintenance <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-s.maintenance }()
 	s.mu.Lock()
 	s.sinceMaintenance = 0
+	s.mu.Unlock()
+	r := s.newRound()
+	err := s.compactAll(ctx, func() *segment { return s.next(r, 0) })
+	s.mu.Lock()
 	due := s.checkpointDue()
 	s.mu.Unlock()
-	if due {
-		if err := s.takeCheckpoint(ctx); err != nil {
-			return err
-		}
+	if due && passes(err) {
+		err = errors.Join(err, s.takeCheckpoint(ctx))
 	}
-	tried := map[*segment]bool{}
-	for ctx.Err() == nil {
-		g := s.worst(tried)
+	if passes(err) {
+		err = errors.Join(err, s.compactAll(ctx, func() *segment { return s.next(r, most) }))
+	}
+	if passes(err) {
+		err = errors.Join(err, s.merge(ctx))
+	}
+	return errors.Join(err, ctx.Err())
+}
+
+// share is a part of a segment, in sixteenths.
+type share int64
+
+// How much of a segment may be needed where it is compacted: not too much, or
+// anything less than all.
+const (
+	mostLive share = 11
+	anyLive  share = 15
+)
+
+// passes reports whether what comes after an error is to be done all the same.
+func passes(err error) bool {
+	return err == nil || errors.Is(err, queue.ErrFull) && !errors.Is(err, ErrFailed)
+}
+
+// compactAll compacts one segment after the other.
+func (s *Spool) compactAll(ctx context.Context, next func() *segment) (err error) {
+	for ctx.Err() == nil && passes(err) {
+		g := next()
 		if g == nil {
-			return s.merge(ctx)
+			break
 		}
-		tried[g] = true
-		if err := s.compact(ctx, g); err != nil {
-			return err
-		}
+		err = errors.Join(err, s.compact(ctx, g))
 	}
-	return ctx.Err()
+	return err
+}
+
+// reclaim has what is not needed any more deleted now, for what there is no room
+// for. It reports whether that gave any.
+func (s *Spool) reclaim(ctx context.Context) bool {
+	s.mu.Lock()
+	before := s.given.Load()
+	turns := false
+	if g := s.current; g != nil {
+		live, useless := s.live(g)
+		turns = useless > live/8 && g.size > minRoom/4
+	}
+	worth := s.ends != s.futile && (turns || len(s.deadContents) > 0 || s.worst(&round{before: s.nextSegment}, anyLive) != nil)
+	ends := s.ends
+	s.mu.Unlock()
+	trimmed := s.makeRoom(growing, 1) // the reserve was larger than it need be
+	if !worth || s.save() != nil {
+		return trimmed
+	}
+	if turns { // the segment that is written to may be the one that is useless
+		f := frame{}
+		f.Kind = record.KindSaved
+		t := &ticket{durable: true, class: ending, turns: true, frames: []frame{f}}
+		s.line.enqueue(t)
+		_ = s.wait(t)
+	}
+	_ = s.maintainFor(ctx, anyLive)
+	if s.given.Load() != before {
+		return true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.futile = ends
+	return trimmed
 }
 
 // merge moves what is in segments of which there are too many.
@@ -59,12 +140,14 @@ func (s *Spool) merge(ctx context.Context) error {
 	list := s.crowd()
 	s.mergeDue = false
 	s.mu.Unlock()
-	for _, g := range list {
-		if err := s.compact(ctx, g); err != nil {
-			return err
+	return s.compactAll(ctx, func() *segment {
+		if len(list) == 0 {
+			return nil
 		}
-	}
-	return ctx.Err()
+		g := list[0]
+		list = list[1:]
+		return g
+	})
 }
 
 // maxAlike is how many small segments of about the same size there may be. Each
@@ -79,9 +162,9 @@ func (s *Spool) crowd() (list []*segment) {
 	if len(s.segments.byNumber) <= maxAlike {
 		return nil
 	}
-	alike := map[int][]*segment{}
+	alike, small := map[int][]*segment{}, s.segmentLimit()/2
 	for _, g := range s.segments.list {
-		if g != nil && g != s.current && !g.broken && len(g.from) == 0 && g.size < s.segmentSize/2 {
+		if g != nil && g != s.current && !g.broken && len(g.from) == 0 && g.size < small {
 			size := bits.Len64(uint64(g.size)>>10) / 2
 			alike[size] = append(alike[size], g)
 		}
@@ -109,12 +192,38 @@ func (s *Spool) live(g *segment) (live, useless int64) {
 	return live, g.size - live
 }
 
-// worst is the segment that is to be given up next: one of which nothing is
-// needed, or, where more of the log is useless than not, the one with the
-// least in it. Nil where none is.
-func (s *Spool) worst(tried map[*segment]bool) *segment {
+// next takes the segment that is to be given up next.
+func (s *Spool) next(r *round, most share) *segment {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	g := s.worst(r, most)
+	if g != nil {
+		r.tried[g] = true
+	}
+	return g
+}
+
+// round is one run of maintenance. It tries each segment once, and none that was
+// begun since: it would go on for ever where what is moved lies worse than before.
+type round struct {
+	tried  map[*segment]bool
+	before uint64
+}
+
+func (s *Spool) newRound() *round {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return &round{map[*segment]bool{}, s.nextSegment}
+}
+
+// worst is the segment that is to be given up next: one of which nothing is
+// needed, or, where more of the log is useless than not, the one with the
+// least in it, if that is not more than a share. Nil where none is. Where room is
+// short less is enough, and what is to be moved must fit what there is of the
+// reserve. The lock is held.
+func (s *Spool) worst(r *round, most share) *segment {
+	short := s.short.Load() || most == anyLive
+	ends, _, _, _ := s.roomNeeded()
 	var live, useless, least int64
 	var worst *segment
 	for _, g := range s.segments.list {
@@ -123,20 +232,31 @@ func (s *Spool) worst(tried map[*segment]bool) *segment {
 		}
 		l, u := s.live(g)
 		live, useless = live+l, useless+u
-		if g == s.current || g.broken || tried[g] || len(g.from) > 0 {
+		if g == s.current || g.broken || r.tried[g] || g.number >= r.before || len(g.from) > 0 {
 			continue
 		}
 		if s.needless(g) {
 			return g
 		}
+		if short && l+s.elsewhere(g) > s.spare.size-ends {
+			continue
+		}
 		if worst == nil || l*worst.size < least*g.size {
 			worst, least = g, l
 		}
 	}
-	if useless <= live+s.segmentSize || worst == nil || least > worst.size*7/10 {
+	if !short && useless <= live+s.segmentSize || worst == nil || least > worst.size*int64(most)/16 {
 		return nil
 	}
 	return worst
+}
+
+// elsewhere is roughly how much of other segments moves with the messages of one:
+// records of their deliveries. The lock is held.
+func (s *Spool) elsewhere(g *segment) int64 {
+	r := s.index.Refs(g.slot)
+	n := int64(max(0, r.Homes-r.Records)) * index.DeliveryCost
+	return int64(float64(n) * min(1, float64(g.size)/float64(max(1, g.cost))))
 }
 
 // needless reports whether nothing in a segment is needed any more. The lock is

@@ -154,10 +154,10 @@ func (w *owner) settled(s *Spool, b *queue.Settlement, r *queue.Settled, list []
 	}
 	if w.refused(r.Err) {
 		if len(b.Results) > 0 {
-			m.attempts[at] = m.attempts[at][:len(m.attempts[at])-1]
+			w.takeBack(m, at)
 		}
 		for _, nm := range list {
-			w.no[nm.text] = true
+			w.no[nm.text] = !w.unsure
 		}
 		w.answered(m, at)
 		return w.keep(s, b.Lease)
@@ -166,6 +166,16 @@ func (w *owner) settled(s *Spool, b *queue.Settlement, r *queue.Settled, list []
 		return r.Err
 	}
 	w.answered(m, at)
+	if r.NoRoom { // who has failed stays
+		w.takeBack(m, at)
+		for _, nm := range list {
+			w.no[nm.text] = !w.unsure
+		}
+		return nil
+	}
+	if len(b.Results) > 0 && b.Results[0].Outcome == queue.Deferred {
+		w.inMemory(s, m, at)
+	}
 	for i, nm := range list {
 		if err := w.came(r.Created[i], nm); err != nil {
 			return err
@@ -176,6 +186,31 @@ func (w *owner) settled(s *Spool, b *queue.Settlement, r *queue.Settled, list []
 		m.attempts[at] = v[len(v)-1:]
 	}
 	return nil
+}
+
+// takeBack takes back what a settlement would have made of a delivery.
+func (w *owner) takeBack(m *mail, at string) {
+	v := m.attempts[at]
+	if w.unsure {
+		m.attempts[at] = append(v, v[len(v)-2])
+		return
+	}
+	m.attempts[at] = v[:len(v)-1]
+}
+
+// inMemory takes back that an attempt was counted, where there was no room to
+// record it.
+func (w *owner) inMemory(s *Spool, m *mail, at string) {
+	e, err := s.Show(context.Background(), m.id)
+	if err != nil {
+		return
+	}
+	v := m.attempts[at]
+	for _, r := range e.Waiting {
+		if r.Destination == at && len(v) > 1 && r.Attempts == v[len(v)-2] && r.Attempts != v[len(v)-1] {
+			m.attempts[at] = v[:len(v)-1]
+		}
+	}
 }
 
 // answered takes a settlement out of those under way.

@@ -28,6 +28,7 @@ type owner struct {
 	now    time.Time
 	serial int
 	steps  int
+	unsure bool // a refusal may turn out to be none after a power cut: a sync failed for want of room
 }
 
 // mail is a message as its owner knows it.
@@ -139,7 +140,7 @@ func (w *owner) put(s *Spool) error {
 	q, m := w.message()
 	id, err := s.Put(context.Background(), w.now, q)
 	if w.refused(err) {
-		w.no[m.text] = true
+		w.no[m.text] = !w.unsure
 		return nil
 	}
 	if err != nil {
@@ -200,6 +201,9 @@ func (w *owner) hold(s *Spool) error {
 	case errors.Is(err, queue.ErrNotFound):
 		m.held = before
 		return w.left(m)
+	case w.refused(err) && w.unsure:
+		m.held = append(m.held, before[len(before)-1])
+		return nil
 	case w.refused(err):
 		m.held = before
 		return nil
@@ -222,7 +226,7 @@ func (w *owner) drop(s *Spool) error {
 	if err != nil && !errors.Is(err, queue.ErrNotFound) && !w.refused(err) {
 		return err
 	}
-	m.dropping = false
+	m.dropping = w.unsure && w.refused(err)
 	switch {
 	case w.refused(err):
 		return nil

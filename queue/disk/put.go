@@ -49,6 +49,9 @@ func (s *Spool) Put(ctx context.Context, now time.Time, m *queue.Message) (strin
 		return s.knownWhenFull(now, m, err)
 	}
 	defer s.leave()
+	if err := s.door(ctx); err != nil {
+		return s.knownWhenFull(now, m, err)
+	}
 	d, err := s.read(ctx, m)
 	if err != nil {
 		return "", err
@@ -83,21 +86,44 @@ func (s *Spool) putDraft(ctx context.Context, now time.Time, d *draft) error {
 		}
 		defer s.freeKeys(drafts)
 	}
+	err := s.putTicket(now, d)
+	if errors.Is(err, queue.ErrFull) && s.reclaim(ctx) {
+		err = s.putTicket(now, d)
+	}
+	return err
+}
+
+// putTicket has a message written. The draft is not ours any more if that went
+// well.
+func (s *Spool) putTicket(now time.Time, d *draft) error {
 	t := d.ticket.init()
-	t.durable, t.changes = true, true
+	t.durable, t.changes, t.class, t.apply = true, true, growing, nil
 	if !d.keyed {
 		t.draft = d
 	}
 	s.encode(now, d, t)
-	return s.await(s.line.enqueue(t), true)
+	return s.await(s.line.enqueue(t), growing, true)
+}
+
+// door lets a message in that is to be put, unless there is no room beside what
+// mail needs to leave.
+func (s *Spool) door(ctx context.Context) error {
+	if !s.short.Load() {
+		return nil
+	}
+	for again := false; ; again = true {
+		t := &ticket{class: growing}
+		s.line.enqueue(t)
+		err := s.wait(t)
+		if !errors.Is(err, queue.ErrFull) || again || !s.reclaim(ctx) {
+			return err
+		}
+	}
 }
 
 // recycle keeps the drafts of what was put for others to come: they are most of
 // what Put would leave to the garbage collector.
 func (s *Spool) recycle(b *batch) {
-	if b.err != nil {
-		return
-	}
 	for _, t := range b.tickets {
 		if d := t.draft; d != nil {
 			*d = draft{}
@@ -204,7 +230,7 @@ func (s *Spool) readContent(ctx context.Context, d *draft) error {
 		d.body, d.size = b, uint32(size)
 		return nil
 	}
-	w := &contentWriter{s: s, number: d.number}
+	w := &contentWriter{s: s, ctx: ctx, number: d.number}
 	if size > 0 && size < s.largeFrom {
 		w.small.Grow(int(size))
 	}

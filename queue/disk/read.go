@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -46,15 +47,39 @@ func (s *Spool) readAt(g *segment, off uint32, buf []byte) (h handle, err error)
 // what the index knows better. The error is queue.ErrNotFound where the slot is
 // not that message's any more. The caller unpins the handle's segment.
 func (s *Spool) readDelivery(slot index.Slot, number uint64) (record.Delivery, handle, error) {
-	s.mu.Lock()
-	if !s.index.Is(slot, number) {
+	for {
+		s.mu.Lock()
+		if !s.index.Is(slot, number) {
+			s.mu.Unlock()
+			return record.Delivery{}, handle{}, queue.ErrNotFound
+		}
+		e := s.index.Get(slot)
+		if s.inPieces(e.Record) {
+			s.mu.Unlock()
+			if err := s.save(); err != nil {
+				return record.Delivery{}, handle{}, err
+			}
+			continue
+		}
+		mends := s.mends
+		g := s.segments.list[e.Record.Segment]
+		s.pin(g)
 		s.mu.Unlock()
-		return record.Delivery{}, handle{}, queue.ErrNotFound
+		d, h, err := s.readEntry(g, &e, number)
+		if errors.Is(err, queue.ErrDamaged) {
+			s.mu.Lock()
+			again := s.mends != mends
+			s.mu.Unlock()
+			if again { // it was written once more meanwhile
+				continue
+			}
+		}
+		return d, h, err
 	}
-	e := s.index.Get(slot)
-	g := s.segments.list[e.Record.Segment]
-	s.pin(g)
-	s.mu.Unlock()
+}
+
+// readEntry is readDelivery in a segment that is pinned.
+func (s *Spool) readEntry(g *segment, e *index.Entry, number uint64) (record.Delivery, handle, error) {
 	h, err := s.readAt(g, e.Record.Offset, make([]byte, readAhead))
 	if err != nil {
 		return record.Delivery{}, handle{}, err
@@ -67,7 +92,7 @@ func (s *Spool) readDelivery(slot index.Slot, number uint64) (record.Delivery, h
 		s.unpin(g)
 		return record.Delivery{}, handle{}, readError(err)
 	}
-	amend(&d, &e)
+	amend(&d, e)
 	return d, h, nil
 }
 

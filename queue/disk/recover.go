@@ -6,8 +6,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/nexthop-mail/nexthop/queue"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/index"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/vfs"
 )
 
 // found is what a directory holds.
@@ -55,12 +57,29 @@ func (s *Spool) recover(readOnly bool) error {
 	if readOnly {
 		return nil
 	}
+	s.capacity = s.fs.Capacity()
+	if err := s.openReserve(); err != nil && !vfs.IsFull(err) {
+		return err
+	}
 	if u.tail != nil {
 		if err := s.saveTail(u.tail); err != nil {
 			return err
 		}
+		if err := s.roomy(s.finishTail); err != nil && !vfs.IsFull(err) {
+			return err
+		}
 	}
-	return s.clean(f)
+	for _, g := range s.segments.byNumber {
+		s.logBytes += g.size
+	}
+	s.limit = s.segmentLimit()
+	if err := s.clean(f); err != nil && !vfs.IsFull(err) {
+		return err
+	}
+	if err := s.refill(0); err != nil && !vfs.IsFull(err) && !errors.Is(err, queue.ErrFull) {
+		return err
+	}
+	return nil
 }
 
 // find lists the directory and opens the segments.

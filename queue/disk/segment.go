@@ -122,4 +122,5 @@ func (s *Spool) discard(g *segment) {
 		_ = g.file.Close()
 	}
 	_ = s.fs.Remove(fileName(segmentPrefix, g.number))
+	s.given.Add(1)
 }

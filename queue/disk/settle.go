@@ -21,20 +21,35 @@ func (s *Spool) Settle(ctx context.Context, now time.Time, batch []queue.Settlem
 	c := &settling{s: s, now: now.Round(0), batch: batch,
 		settled: make([]queue.Settled, len(batch)), tickets: make([]*ticket, len(batch))}
 	c.read(ctx)
-	if err := c.acquire(ctx); err != nil {
-		c.abandon()
-		return nil, err
-	}
-	defer s.release(c.slots)
-	for next := 0; next < len(batch); {
-		var err error
-		if next, err = c.round(ctx, next); err != nil {
-			c.abandon()
-			return nil, err
+	err := c.all(ctx)
+	for i := range batch {
+		if err == nil && c.full(i) {
+			c.again(ctx, i)
+		}
+		if c.isReduced(i) && c.settled[i].Err == nil {
+			c.settled[i].NoRoom = len(batch[i].Create) > 0 || contains(batch[i].Results, queue.Failed)
 		}
 	}
 	c.abandon()
+	if err != nil {
+		return nil, err
+	}
 	return c.settled, nil
+}
+
+// all settles everything once.
+func (c *settling) all(ctx context.Context) error {
+	if err := c.acquire(ctx); err != nil {
+		return err
+	}
+	defer func() { c.s.release(c.slots) }()
+	for next := 0; next < len(c.batch); {
+		var err error
+		if next, err = c.round(ctx, next); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // settling is one call of Settle.
@@ -45,6 +60,8 @@ type settling struct {
 	settled []queue.Settled
 	drafts  [][]*draft // nil where no settlement creates a message
 	tickets []*ticket
+	reduced []bool              // settlements that are recorded in part; nil where none is
+	class   class               // of what ends somebody
 	slots   []index.Slot        // acquired
 	done    map[index.Slot]bool // nil where there is one settlement
 }
@@ -107,6 +124,10 @@ func (c *settling) read(ctx context.Context) {
 				if bytes += d.bytes; bytes > c.s.limits.group {
 					err = tooMany(-1)
 				}
+			}
+			if errors.Is(err, queue.ErrFull) {
+				c.reduce(i)
+				break
 			}
 			if err != nil {
 				c.settled[i].Err = err
@@ -227,23 +248,39 @@ func (c *settling) settle(i int) error {
 		return fmt.Errorf("%w: %s", queue.ErrDamaged, b.Lease.Message)
 	}
 	if note == nil {
-		c.giveBack(slot, e, b)
+		c.giveBack(slot, e, c.next(i))
 		return nil
 	}
 	d := note.record
 	amend(&d, &e)
-	var err error
-	if d.Recipients, err = results(d.Recipients, b.Results, c.now); err != nil {
+	left, err := results(d.Recipients, b.Results, c.now)
+	if err == nil && c.isReduced(i) {
+		left, err = results(d.Recipients, c.results(i), c.now)
+	}
+	if err != nil {
 		return err
 	}
+	if c.inMemory(i) {
+		c.giveBack(slot, e, c.next(i))
+		return nil
+	}
+	d.Recipients = left
 	s.limits.fitReplies(d.Recipients)
 	d.Marked = false
-	d.Warned = d.Warned || b.Warned
-	d.Due, d.AtOnce = b.NotBefore.Round(0), b.NotBefore.IsZero()
+	d.Warned = d.Warned || b.Warned && !c.isReduced(i)
+	next := c.next(i)
+	d.Due, d.AtOnce = next.Round(0), next.IsZero()
 	if d.AtOnce {
 		d.Due = c.now
 	}
 	t := s.outcome(slot, &d, note.left(c.now))
+	switch {
+	case len(c.created(i)) > 0:
+	case len(left) == 0:
+		t.class = ending
+	case len(left) < len(note.record.Recipients):
+		t.class = c.class
+	}
 	for _, f := range c.created(i) {
 		c.create(f)
 		c.settled[i].Created = append(c.settled[i].Created, formatID(f.number))
@@ -268,9 +305,9 @@ func (c *settling) create(f *draft) {
 	c.s.reserveKey(f)
 }
 
-// giveBack reschedules a delivery that cannot be read, in memory only.
-func (c *settling) giveBack(slot index.Slot, e index.Entry, b *queue.Settlement) {
-	e.AtOnce, e.Since = b.NotBefore.IsZero(), index.Micros(b.NotBefore)
+// giveBack reschedules a delivery in memory only.
+func (c *settling) giveBack(slot index.Slot, e index.Entry, next time.Time) {
+	e.AtOnce, e.Since = next.IsZero(), index.Micros(next)
 	if e.AtOnce {
 		e.Since = index.Micros(c.now)
 	}
@@ -343,6 +380,7 @@ func (s *Spool) gone(g *segment, slot index.Slot, left leftKey) {
 	e := s.index.Get(slot)
 	g.keepGone(s.segments.list[e.Home].number)
 	s.sinceMaintenance += index.MessageBytes(e.Size, e.Flags)
+	s.ends++
 	if !s.index.Remove(slot) {
 		return
 	}

@@ -80,6 +80,11 @@ type Spool struct {
 	failing     atomic.Bool   // failure is set
 	line        line          // what is to be written
 	changes     queue.Changes // for Wait
+	spare       reserve
+	short       atomic.Bool   // the reserve is not whole
+	given       atomic.Uint64 // how often room was given back
+	capacity    int64         // of the device, zero if that is not known
+	limit       int64         // how long the current segment gets
 
 	calls   atomic.Int64  // under way
 	closing atomic.Bool   // no further call is let in
@@ -108,13 +113,21 @@ type Spool struct {
 
 	buffer           []byte
 	unsaved          bool
+	kept             []*ticket // in the index and not saved
+	torn             bool      // there was no room to save them
+	mends            uint64    // how often they were written again
+	logBytes         int64     // of all segments in use
 	saving           bool
 	saver            *time.Timer
 	rollNow          bool         // the next write begins a segment
+	spoiled          bool         // it must: the file of one that failed may come back, and be taken for the newest
 	applied          record.Place // the index has everything before it
 	checkpoint       record.Place // and the newest checkpoint everything before this
 	checkpoints      []uint64     // whose files are there; while only one takes any
 	checkpointSize   int64
+	blocked          obstacle
+	ends             uint64     // records that became useless
+	futile           uint64     // ends, when that last gave no room
 	sinceCheckpoint  int64      // bytes written to the log, and what its records cost to replay
 	sinceMaintenance int64      // bytes written, and those that became useless
 	tail             *tail      // not saved yet, for want of room
@@ -122,7 +135,8 @@ type Spool struct {
 	hidden           bool       // some of what recover had to read is lost
 	ghosts           []*segment // retired ones of which a checkpoint speaks; while opening
 
-	mergeDue    bool // there are many small segments
+	mergeDue    bool          // there are many small segments
+	maintenance chan struct{} // has an element while somebody does it
 	maintaining bool
 	stop        context.CancelFunc // ends maintenance
 	stopped     context.Context
@@ -196,6 +210,8 @@ func newSpool(fs vfs.FS, o Options) *Spool {
 		reserved:       turns{},
 		freed:          make(chan struct{}),
 		idle:           make(chan struct{}, 1),
+		maintenance:    make(chan struct{}, 1),
+		ends:           1, // in an earlier life, perhaps
 		nextSegment:    1,
 		nextCheckpoint: 1,
 	}
@@ -281,6 +297,9 @@ func (s *Spool) Close() error {
 }
 
 func (s *Spool) closeFiles() {
+	if s.spare.file != nil {
+		_ = s.spare.file.Close()
+	}
 	for _, g := range s.segments.list {
 		if g != nil && g.file != nil {
 			_ = g.file.Close()

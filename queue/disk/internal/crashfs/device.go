@@ -17,6 +17,9 @@ type Device struct {
 	// written, as with delayed allocation and over a network.
 	AtSync bool
 
+	// Quota has nobody know how much room there is.
+	Quota bool
+
 	// CopyOnWrite has a write need room for all its bytes until it is done, those
 	// that replace others too.
 	CopyOnWrite bool
@@ -54,6 +57,16 @@ func (f *FS) Used() int64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.used()
+}
+
+// Capacity implements vfs.FS.
+func (f *FS) Capacity() int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.device.Quota {
+		return 0
+	}
+	return f.device.Room
 }
 
 // used is Used where the lock is held.

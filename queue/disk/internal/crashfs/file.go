@@ -162,6 +162,14 @@ func (f *file) Truncate(size int64) error {
 	return nil
 }
 
+func (f *file) Allocate(size int64) error {
+	have, err := f.Size()
+	if err == nil && have < size {
+		_, err = f.WriteAt(make([]byte, size-have), have)
+	}
+	return err
+}
+
 // Sync saves what was written before it began. Others go on meanwhile, and what
 // they write is for the next Sync.
 func (f *file) Sync() error {

@@ -43,6 +43,7 @@ func (x *Index) destinationFor(name string) uint32 {
 		x.destinations = append(x.destinations, d)
 	}
 	x.names[name] = n
+	x.nameRoom += nameRoom + int64(len(name))
 	return n
 }
 
@@ -77,6 +78,7 @@ func (x *Index) forget(n uint32) {
 		return
 	}
 	delete(x.names, d.name)
+	x.nameRoom -= nameRoom + int64(len(d.name))
 	*d = destination{}
 	x.freeDestinations = append(x.freeDestinations, n)
 }
@@ -121,6 +123,16 @@ func (x *Index) forgetTenant(t uint32) {
 		}
 	}
 	x.freeTenants = append(x.freeTenants, t)
+}
+
+// MovePostponement changes where a postponement is recorded in its segment, if that
+// is where it was.
+func (x *Index) MovePostponement(name string, from, to Place) {
+	if n, known := x.names[name]; known {
+		if d := &x.destinations[n]; d.recorded && d.record == from {
+			d.record = to
+		}
+	}
 }
 
 // Postponement is a destination that is kept back, and where that is recorded.

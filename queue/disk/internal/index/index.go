@@ -39,9 +39,11 @@ type Index struct {
 	ordinals ordinals // of the messages
 	messages int
 	bytes    int64
-	waits    int // deliveries in the piles whose lease has not ended
-	flushed  int // deliveries due by a flush alone
-	steps    int // taken along chains and piles to find something
+	waits    int   // deliveries in the piles whose lease has not ended
+	flushed  int   // deliveries due by a flush alone
+	ends     int64 // room for the ends of all deliveries
+	nameRoom int64 // and for the names of destinations in a checkpoint
+	steps    int   // taken along chains and piles to find something
 }
 
 // New returns an empty index.
@@ -111,6 +113,17 @@ func (x *Index) Len() int { return int(x.table.count) }
 
 // Messages is the number of messages.
 func (x *Index) Messages() int { return x.messages }
+
+// EndRoom is how many bytes of the log the ends of all deliveries take, at most.
+func (x *Index) EndRoom() int64 { return x.ends }
+
+// endRoom is what the end of a delivery takes beside the destination's name.
+const endRoom = 96
+
+// NameRoom is about how many bytes of a checkpoint the destinations take.
+func (x *Index) NameRoom() int64 { return x.nameRoom }
+
+const nameRoom = 32
 
 // Bytes is the size of all contents.
 func (x *Index) Bytes() int64 { return x.bytes }
@@ -251,6 +264,7 @@ func (x *Index) tally(s Slot, sign int, other bool) {
 	r.Bytes += int64(sign) * DeliveryCost
 	d := &x.destinations[x.lanes[c.lane[i]].key.destination]
 	d.deliveries += sign
+	x.ends += int64(sign) * (endRoom + int64(len(d.name)))
 	d.bytes += int64(sign) * int64(c.size[i])
 	if Flags(c.when[i])&Held != 0 {
 		d.held += sign

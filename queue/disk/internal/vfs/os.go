@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -76,6 +77,8 @@ func (o *osFS) List() ([]Info, error) {
 	return list, nil
 }
 
+func (o *osFS) Capacity() int64 { return capacity(o.dir) }
+
 func (o *osFS) SyncDir() error {
 	if d := o.handle.Load(); d != nil {
 		return dirSynced(d.Sync())
@@ -132,6 +135,26 @@ func (l *lock) Close() error {
 type osFile struct{ *os.File }
 
 func (f osFile) Sync() error { return syncData(f.File) }
+
+func (f osFile) Allocate(size int64) error {
+	if err := allocate(f.File, size); err == nil || !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	have, err := f.Size()
+	if err != nil {
+		return err
+	}
+	rng := rand.New(rand.NewPCG(uint64(have), uint64(size)))
+	for b := make([]byte, 64<<10); have < size; have += int64(len(b)) {
+		for i := range b { // what can be compressed takes no room everywhere
+			b[i] = byte(rng.Uint32())
+		}
+		if _, err := f.WriteAt(b[:min(int64(len(b)), size-have)], have); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 func (f osFile) Size() (int64, error) {
 	info, err := f.Stat()

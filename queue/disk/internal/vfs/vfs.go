@@ -28,6 +28,9 @@ type FS interface {
 	Remove(name string) error
 	// List returns the files, in the order of their names.
 	List() ([]Info, error)
+	// Capacity is how many bytes the device has for everybody together, zero where
+	// that is not known.
+	Capacity() int64
 	// SyncDir makes creations, renames and removals durable.
 	SyncDir() error
 	// Lock takes the named lock until the closer is closed or the process
@@ -49,6 +52,9 @@ type File interface {
 	io.WriterAt
 	io.Closer
 	Truncate(size int64) error
+	// Allocate makes the file at least so long, with room on the device for all of
+	// it. Where it fails it may have done some of that.
+	Allocate(size int64) error
 	Sync() error
 	Size() (int64, error) // in bytes, with what is not synced yet
 }

@@ -1,0 +1,98 @@
+package disk
+
+import (
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/index"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/vfs"
+)
+
+// Some file systems say only when a file is saved that there is no room for what
+// was written to it. Then nobody knows what the device has of it. What was known to
+// be saved before is there, so the segment is cut to that, and what was answered
+// already and not saved yet is written behind it once more: settlements, flushes
+// and postponements, which are kept in memory until they are saved. What waits to
+// be saved is written again too, if there is room.
+
+// mend does that, with the tickets of a batch that wait to be saved, nil for none.
+func (s *Spool) mend(b *batch) error {
+	g := s.current
+	s.mu.Lock()
+	tickets := s.kept
+	s.mends++
+	s.mu.Unlock()
+	if b != nil {
+		tickets = append(tickets[:len(tickets):len(tickets)], b.durables()...)
+	}
+	before := make([][]uint32, len(tickets))
+	for i, t := range tickets {
+		before[i] = append([]uint32(nil), t.at...)
+	}
+	start := int64(g.saved)
+	err := g.file.Truncate(start)
+	if err != nil {
+		return s.fail(err)
+	}
+	end, err := s.writeTickets(g, tickets, start, true)
+	if err == nil {
+		err = g.file.Sync()
+	}
+	if err != nil {
+		for i, t := range tickets { // the index still says that they stand there
+			copy(t.at, before[i])
+		}
+	}
+	if err != nil && !vfs.IsFull(err) {
+		return s.fail(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.setSize(g, start)
+		return writeError(err)
+	}
+	for i, t := range s.kept {
+		s.moveTicket(g, t, before[i])
+	}
+	s.setSize(g, end)
+	s.torn = false
+	s.nowSaved(g)
+	return nil
+}
+
+// moveTicket is for a ticket that the index has and whose records stand elsewhere
+// in the segment now. The lock is held.
+func (s *Spool) moveTicket(g *segment, t *ticket, before []uint32) {
+	for i := range t.frames {
+		old, now := g.place(before[i]), g.place(t.at[i])
+		if old == now {
+			continue
+		}
+		switch t.frames[i].Kind {
+		case record.KindDelivery:
+			d, err := record.ParseDeliveryState(t.frames[i].Head)
+			slot, found := s.index.Find(d.ID, d.Destination)
+			if e := (index.Entry{}); err == nil && found {
+				if e = s.index.Get(slot); e.Record == old {
+					s.index.Move(slot, e.Home, now)
+				}
+			}
+		case record.KindFlush:
+			for _, f := range s.flushes {
+				if f.at == g.where(before[i]) {
+					f.at = g.where(t.at[i])
+				}
+			}
+		case record.KindDestination:
+			if d, err := record.ParseDestination(t.frames[i].Head); err == nil {
+				s.index.MovePostponement(d.Name, old, now)
+			}
+		}
+	}
+}
+
+// inPieces reports whether the end of a segment, where a record stands, is being
+// written again. The lock is held.
+func (s *Spool) inPieces(place index.Place) bool {
+	g := s.current
+	return s.torn && g != nil && g.slot == place.Segment && place.Offset >= g.saved
+}

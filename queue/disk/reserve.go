@@ -1,0 +1,269 @@
+package disk
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/queue"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/vfs"
+)
+
+// On a device that is full everything that lets mail leave has to be appended to
+// the log first: the end of a delivery, what stays of one, the end of a segment.
+// So a part of the device is kept from Put, by a file that is there to be cut.
+// Whoever writes for the others cuts it when the device is full, and makes it
+// whole again before anything is put.
+
+// class says what a ticket may use of the reserve.
+type class uint8
+
+const (
+	working class = iota // all but what is kept for those that follow
+	partial              // what stays of a delivery of which some has ended
+	moving               // compaction
+	ending               // all: what lets mail or a segment go
+	growing              // nothing: Put
+	classes
+)
+
+// reserve is the file. Only who writes the batch in line uses it, but for size.
+type reserve struct {
+	file vfs.File // nil where it could not be made
+	size int64    // Spool.mu is held where it changes
+
+	// When it could not be made whole, and what had been given back by then: it is
+	// not tried again before some more was, or a while has passed.
+	failed time.Time
+	cause  error
+	given  uint64
+}
+
+const (
+	reserveName = "reserve"
+
+	// minRoom is for a new segment, the retirement of others, and a little more.
+	minRoom = 16 << 10
+
+	// rowRoom is what a checkpoint needs for a delivery.
+	rowRoom = 40
+
+	// againAfter is after which time room is looked for that somebody else may
+	// have given back.
+	againAfter = 100 * time.Millisecond
+)
+
+// roomNeeded is how much must be there for the ends of all that waits, and how
+// much the reserve is to have. It grows with the spool, so that it fits a device of
+// any size. The lock is held.
+func (s *Spool) roomNeeded() (ends, moves, parts, all int64) {
+	ends = min(minRoom, s.segmentSize) + 24*int64(len(s.segments.byNumber)) + s.index.EndRoom()
+	limit := s.segmentLimit()
+	moves = ends + min(limit+limit/2+minRoom, s.logBytes/8)
+	parts = moves + min(4*limit, s.logBytes/8+min(s.logBytes/8, 4*minRoom)) // so that much is useless before there is no room for more
+	checkpoint := rowRoom*int64(s.index.Len()) + s.index.NameRoom()
+	return ends, moves, parts, parts + min(minRoom, s.segmentSize) + checkpoint
+}
+
+// segmentLimit is how long the segment gets that is written to: a part of the log
+// only, and of the device, so that it can be moved when there is little room. The
+// lock is held.
+func (s *Spool) segmentLimit() int64 {
+	limit := min(s.segmentSize, max(4<<20, s.logBytes/8))
+	if s.capacity > 0 || s.short.Load() {
+		limit = min(limit, max(minRoom, s.capacity/32, s.logBytes/32))
+	}
+	return limit
+}
+
+// endRoom is what the deliveries of a ticket will need.
+func (t *ticket) endRoom() (n int64) {
+	for i := range t.frames {
+		if f := &t.frames[i]; f.home > 0 {
+			n += min(96+int64(len(f.Head)), 384) + rowRoom
+		}
+	}
+	return n
+}
+
+// openReserve opens the file or makes it. Where there is no room for all of it,
+// Put answers that until there is.
+func (s *Spool) openReserve() error {
+	open := func() (vfs.File, error) { return s.fs.Open(reserveName, true) }
+	f, err := s.files.another(open)
+	if err != nil {
+		f, err = s.files.another(func() (vfs.File, error) { return s.fs.Create(reserveName) })
+	}
+	if err != nil {
+		return err
+	}
+	s.spare.file = f
+	size, err := f.Size()
+	if err != nil {
+		return err
+	}
+	if size > 0 && f.Allocate(size) != nil { // it may have holes
+		size = 0
+		_ = f.Truncate(0)
+	}
+	s.spare.size = size
+	return nil
+}
+
+// refill makes the reserve whole before something is put that needs so much more
+// of it.
+func (s *Spool) refill(more int64) error {
+	r := &s.spare
+	s.mu.Lock()
+	_, _, _, all := s.roomNeeded()
+	s.mu.Unlock()
+	all += more
+	switch {
+	case r.size > 4*all+minRoom:
+		s.cut(2 * all)
+	case r.size >= all:
+	default:
+		if err := s.grow(all); err != nil {
+			s.short.Store(true)
+			return err
+		}
+	}
+	s.short.Store(false)
+	return nil
+}
+
+// refillSome makes the reserve as whole as there is room for, so that what was
+// given back is not spent on what may have all of it before others.
+func (s *Spool) refillSome() {
+	if s.refill(0) == nil {
+		return
+	}
+	s.spare.failed = time.Time{}
+	s.mu.Lock()
+	_, moves, parts, _ := s.roomNeeded()
+	s.mu.Unlock()
+	for _, size := range []int64{parts, moves} {
+		if s.spare.size < size && s.grow(size) != nil {
+			s.spare.failed = time.Time{}
+		}
+	}
+}
+
+func (s *Spool) grow(size int64) error {
+	r := &s.spare
+	given := s.given.Load()
+	if !r.failed.IsZero() && r.given == given && time.Since(r.failed) < againAfter {
+		return errReserve(r.cause)
+	}
+	if r.file == nil {
+		if err := s.openReserve(); vfs.IsFull(err) {
+			return s.cannotGrow(err, given)
+		} else if err != nil {
+			return err
+		}
+	}
+	var err error
+	for _, want := range []int64{size + size/8, size} { // not a little at a time
+		if err = r.file.Allocate(want); err == nil {
+			err = r.file.Sync()
+		}
+		if err == nil {
+			s.mu.Lock()
+			r.size, r.failed = want, time.Time{}
+			s.mu.Unlock()
+			return nil
+		}
+		_ = r.file.Truncate(r.size)
+		_ = r.file.Sync()
+	}
+	if !vfs.IsFull(err) {
+		return err
+	}
+	return s.cannotGrow(err, given)
+}
+
+func (s *Spool) cannotGrow(err error, given uint64) error {
+	s.spare.failed, s.spare.cause, s.spare.given = time.Now(), err, given
+	return errReserve(err)
+}
+
+func errReserve(cause error) error {
+	return fmt.Errorf("%w: there is no room beside what mail needs to leave: %w", queue.ErrFull, cause)
+}
+
+// give cuts the reserve for a class, for something of a size that did not fit. It
+// reports whether there was any of it.
+func (s *Spool) give(c class, size int64) bool {
+	r := &s.spare
+	s.mu.Lock()
+	ends, moves, parts, all := s.roomNeeded()
+	s.mu.Unlock()
+	least := [classes]int64{growing: all, working: parts, partial: moves, moving: ends}[c]
+	if r.file == nil || r.size <= least {
+		return false
+	}
+	if c == growing { // it is larger than needed
+		return s.cut(least)
+	}
+	s.short.Store(true)
+	s.mu.Lock()
+	s.limit = s.segmentLimit()
+	s.mu.Unlock()
+	return s.cut(max(least, r.size-max(size+minRoom, r.size/8)))
+}
+
+// cut makes the reserve shorter. File systems give the room back when that is
+// saved, at the latest.
+func (s *Spool) cut(size int64) bool {
+	r := &s.spare
+	if err := r.file.Truncate(size); err != nil {
+		return false
+	}
+	_ = r.file.Sync()
+	s.mu.Lock()
+	r.size = size
+	s.mu.Unlock()
+	return true
+}
+
+// relent makes room for a batch that did not fit, or leaves out of it what may not
+// have any. It reports whether to try again.
+func (s *Spool) relent(b *batch, cause error) bool {
+	for _, c := range []class{growing, working, partial, moving} {
+		if b.has(c) {
+			if !s.give(c, b.bytes) {
+				b.refuse(c, cause)
+			}
+			return true
+		}
+	}
+	return s.give(ending, b.bytes)
+}
+
+// roomy does something with the help of the reserve. Nobody else may use it.
+func (s *Spool) roomy(do func() error) error {
+	for {
+		err := do()
+		if !vfs.IsFull(err) || !s.give(ending, 0) {
+			return err
+		}
+	}
+}
+
+// withRoom does something that is not a part of the log, with the help of the
+// reserve.
+func (s *Spool) withRoom(do func() error, size int64) error {
+	for {
+		err := do()
+		if !vfs.IsFull(err) || !s.makeRoom(working, size) {
+			return err
+		}
+	}
+}
+
+// makeRoom has room made on the device for something of a size that is not a part
+// of the log, without what is kept for ends.
+func (s *Spool) makeRoom(c class, size int64) bool {
+	t := &ticket{class: c, makes: max(1, size)}
+	s.line.enqueue(t)
+	return s.wait(t) == nil && t.made
+}
