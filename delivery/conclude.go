@@ -107,7 +107,11 @@ func (a *Agent) tell(o *outcome, s *queue.Settled) {
 	}
 	for i := range o.events {
 		o.events[i].Time = now
-		if s.Err == nil || o.events[i].Kind == Delivered {
+		kind := o.events[i].Kind
+		if s.NoRoom && (kind == Failed || kind == Expired) {
+			continue // who could not be told of stays, and is tried again
+		}
+		if s.Err == nil || kind == Delivered {
 			a.events.add(o.events[i])
 		}
 	}

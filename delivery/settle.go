@@ -340,6 +340,9 @@ func (r *run) recorded(batch []outcome, result []queue.Settled) (left []outcome,
 		)
 		switch {
 		case err == nil, errors.Is(err, queue.ErrLeaseLost), errors.As(err, &wrong):
+			if result[i].NoRoom {
+				o.settlement.Results = nil // those who failed are still there
+			}
 			done = append(done, o)
 			r.agent.tell(o, &result[i])
 		case errors.As(err, &bad) && len(o.settlement.Create) > 0:

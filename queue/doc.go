@@ -146,6 +146,11 @@
 // recipient which is not pending in the delivery or names one twice, or that
 // creates a message Put would refuse, changes nothing.
 //
+// If there is no room for the messages a settlement creates, a queue may record it
+// without them: then NoRoom is set, nothing is created, and the recipients that had
+// failed stay pending, without an attempt; what was delivered is recorded. If there
+// is no room for a settlement that ends nobody, it may be kept in memory only.
+//
 // S6. The settlements of one batch are independent of each other: one that fails
 // stops no other. Where two have the same lease the first counts, and where two
 // create a message of the same tenant and key it is put once.

@@ -118,7 +118,7 @@ func (s *Spool) refill(more int64) error {
 	s.mu.Unlock()
 	all += more
 	switch {
-	case r.size > 4*all+minRoom:
+	case r.size > 4*all+4<<20:
 		s.cut(2 * all)
 	case r.size >= all:
 	default:
@@ -162,9 +162,11 @@ func (s *Spool) grow(size int64) error {
 		}
 	}
 	var err error
-	for _, want := range []int64{size + size/8, size} { // not a little at a time
+	for _, want := range []int64{size + max(size/8, min(1<<20, s.segmentSize)), size + size/8, size} { // not a little at a time
 		if err = r.file.Allocate(want); err == nil {
-			err = r.file.Sync()
+			if err = r.file.Sync(); err != nil && !vfs.IsFull(err) {
+				return s.fail(err)
+			}
 		}
 		if err == nil {
 			s.mu.Lock()
