@@ -37,7 +37,9 @@
 // # What goes wrong
 //
 // A write that fails fails the calls it was for, and nothing of theirs is
-// stored: ErrFull where the device is full. Once the device fails to save, or a
+// stored: ErrFull where the device is full, or says so when it saves. A full device
+// takes no mail and lets all mail go: a part of it, in the file "reserve", is kept for
+// that, and Put answers ErrFull until it is whole again. Once the device fails to save, or a
 // failed write cannot be undone, every further call answers ErrFailed until the
 // spool is opened again: what such a device shows need not be what it holds, so
 // Open writes it again. Damage to stored bytes, and sectors that cannot be read,
