@@ -36,6 +36,7 @@ func TestTailWithoutRoom(t *testing.T) {
 			t.Fatal(err) // its bytes can be read, and need not be on the disk
 		}
 		fs = fs.Kill()
+		must(t, fs.Remove(reserveName)) // which would do
 		fs.SetDevice(crashfs.Device{Room: fs.Used(), CopyOnWrite: true})
 		s, err = openByHand(fs, small())
 		must(t, err)
@@ -57,6 +58,7 @@ func TestTailWithoutRoom(t *testing.T) {
 		page, err := s.List(ctx, queue.ListOptions{})
 		must(t, err)
 		fs.SetDevice(crashfs.Device{})
+		s.spare.failed = time.Time{} // a while has passed
 		if _, err := s.Put(ctx, now, keyed); !errors.Is(err, queue.ErrDuplicate) {
 			t.Fatalf("Put with a key again, when there is room = %v, want ErrDuplicate", err)
 		}
