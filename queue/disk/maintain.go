@@ -162,7 +162,7 @@ func (s *Spool) crowd() (list []*segment) {
 	if len(s.segments.byNumber) <= maxAlike {
 		return nil
 	}
-	alike, small := map[int][]*segment{}, s.segmentLimit()/2
+	alike, small := map[int][]*segment{}, min(s.segmentLimit()/2, 1<<20)
 	for _, g := range s.segments.list {
 		if g != nil && g != s.current && !g.broken && len(g.from) == 0 && g.size < small {
 			size := bits.Len64(uint64(g.size)>>10) / 2

@@ -68,7 +68,7 @@ func (s *Spool) roomNeeded() (ends, moves, parts, all int64) {
 // only, and of the device, so that it can be moved when there is little room. The
 // lock is held.
 func (s *Spool) segmentLimit() int64 {
-	limit := min(s.segmentSize, max(4<<20, s.logBytes/8))
+	limit := min(s.segmentSize, max(16<<20, s.logBytes/4))
 	if s.capacity > 0 || s.short.Load() {
 		limit = min(limit, max(minRoom, s.capacity/32, s.logBytes/32))
 	}
@@ -118,7 +118,7 @@ func (s *Spool) refill(more int64) error {
 	s.mu.Unlock()
 	all += more
 	switch {
-	case r.size > 4*all+4<<20:
+	case r.size > 4*all+16<<20:
 		s.cut(2 * all)
 	case r.size >= all:
 	default:
@@ -161,14 +161,13 @@ func (s *Spool) grow(size int64) error {
 			return err
 		}
 	}
+	more := max(size/4, min(4<<20, s.segmentSize)) // not a little at a time
+	if s.capacity > 0 {
+		more = min(more, s.capacity/32)
+	}
 	var err error
-	for _, want := range []int64{size + max(size/8, min(1<<20, s.segmentSize)), size + size/8, size} { // not a little at a time
+	for _, want := range []int64{size + more, size + size/8, size} {
 		if err = r.file.Allocate(want); err == nil {
-			if err = r.file.Sync(); err != nil && !vfs.IsFull(err) {
-				return s.fail(err)
-			}
-		}
-		if err == nil {
 			s.mu.Lock()
 			r.size, r.failed = want, time.Time{}
 			s.mu.Unlock()

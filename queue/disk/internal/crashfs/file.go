@@ -167,6 +167,11 @@ func (f *file) Allocate(size int64) error {
 	if err == nil && have < size {
 		_, err = f.WriteAt(make([]byte, size-have), have)
 	}
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	if err == nil && f.fs.device.AtSync && f.fs.free() < 0 {
+		err = pathError("allocate", f.name, syscall.ENOSPC)
+	}
 	return err
 }
 

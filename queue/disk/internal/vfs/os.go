@@ -153,7 +153,7 @@ func (f osFile) Allocate(size int64) error {
 			return err
 		}
 	}
-	return nil
+	return f.Sync()
 }
 
 func (f osFile) Size() (int64, error) {

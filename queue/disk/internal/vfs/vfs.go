@@ -53,7 +53,7 @@ type File interface {
 	io.Closer
 	Truncate(size int64) error
 	// Allocate makes the file at least so long, with room on the device for all of
-	// it. Where it fails it may have done some of that.
+	// it, whatever a Sync would say. Where it fails it may have done some of that.
 	Allocate(size int64) error
 	Sync() error
 	Size() (int64, error) // in bytes, with what is not synced yet
