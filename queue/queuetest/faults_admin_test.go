@@ -25,7 +25,7 @@ func faultsOfOpen() []fault {
 			}
 			return text
 		})},
-		{"what is not there is empty", []string{"A4", "O2", "S10", "S8", "W2"}, func(h *hooked) {
+		{"what is not there is empty", []string{"A4", "O2", "P6", "S10", "S8", "W2"}, func(h *hooked) {
 			h.open = func(q *memory.Queue, ctx context.Context, id string) (queue.Content, error) {
 				c, err := q.Open(ctx, id)
 				if errors.Is(err, queue.ErrNotFound) {
