@@ -78,7 +78,7 @@ func TestOpenSegments(t *testing.T) {
 		f := crashfs.New(1)
 		s, err := openByHand(f, Options{OpenSegments: most})
 		must(t, err)
-		f.SetDevice(crashfs.Device{Descriptors: s.files.most + 1}) // and the lock
+		f.SetDevice(crashfs.Device{Descriptors: s.files.most + 2}) // and the lock and the reserve
 		ids := segmentsOfOne(t, s, 100)
 		var readers sync.WaitGroup
 		for range 8 {

@@ -65,7 +65,7 @@ func (p *files) descriptor(open func() (vfs.File, error)) (vfs.File, error) {
 	for p.taken >= p.most {
 		if old := p.giveUp(); old != nil {
 			p.mu.Unlock()
-			_ = old.Close()
+			_ = p.close(old)
 			p.mu.Lock()
 			continue
 		}
@@ -97,7 +97,7 @@ func (p *files) another(open func() (vfs.File, error)) (vfs.File, error) {
 		if old == nil {
 			return nil, err
 		}
-		_ = old.Close()
+		_ = p.close(old)
 	}
 }
 
@@ -117,15 +117,24 @@ func (p *files) giveUp() vfs.File {
 	return p.take(f)
 }
 
-// take takes a file's descriptor. The lock is held.
+// take takes a file's descriptor, to be closed. The lock is held.
 func (p *files) take(f *logFile) vfs.File {
 	if i := slices.Index(p.open, f); i >= 0 {
 		p.open = slices.Delete(p.open, i, i+1)
 	}
 	file := f.file
 	f.file = nil
-	p.taken--
 	return file
+}
+
+// close closes a file whose descriptor was taken. Only then may another have it.
+func (p *files) close(file vfs.File) error {
+	err := file.Close()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.taken--
+	p.idle.Signal()
+	return err
 }
 
 // begin opens the file if it is not open, and keeps it so until end.
@@ -152,16 +161,13 @@ func (f *logFile) begin() (vfs.File, error) {
 		}
 		p.mu.Lock()
 		extra := f.file != nil || f.closed // somebody else was faster
-		if extra {
-			p.taken--
-			p.idle.Signal()
-		} else {
+		if !extra {
 			f.file = file
 			p.open = append(p.open, f)
 		}
 		p.mu.Unlock()
 		if extra {
-			_ = file.Close()
+			_ = p.close(file)
 		}
 	}
 }
@@ -245,11 +251,10 @@ func (f *logFile) Close() error {
 	var file vfs.File
 	if f.file != nil {
 		file = p.take(f)
-		p.idle.Signal()
 	}
 	p.mu.Unlock()
 	if file == nil {
 		return nil
 	}
-	return file.Close()
+	return p.close(file)
 }

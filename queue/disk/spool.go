@@ -30,10 +30,10 @@ type Options struct {
 	LargeContent int64
 
 	// OpenSegments is how many files of the log are open at a time, at least
-	// MinOpenSegments; zero is DefaultOpenSegments. Beside them the spool needs a
-	// descriptor for its directory and one for the lock, one for each content that
-	// is in a file of its own while it is read or written, and one while a
-	// checkpoint is written.
+	// MinOpenSegments; zero is DefaultOpenSegments. Beside them the spool needs one
+	// descriptor each for its directory, for the lock and for its reserve, for each
+	// content that is in a file of its own while that is read or written, and for a
+	// checkpoint while it is written.
 	OpenSegments int
 
 	// MaxMessages is how many messages Put lets in before it answers
