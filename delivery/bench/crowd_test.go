@@ -126,7 +126,7 @@ func newOffice(t *testing.T, r delivery.Router) *office {
 	}
 	o := &office{t: t, spool: spool, arrived: make(chan struct{}, 1)}
 	o.agent = &delivery.Agent{
-		Queue: spool, Sender: &delivery.Sender{Hello: "from.test", Router: r, AllowLoopback: true},
+		Queue: spool, Sender: &delivery.Sender{Hello: "from.test", Router: r},
 		Drain: time.Second, // a host that says nothing would take all of the default
 		Events: func(e delivery.Event) {
 			switch e.Kind {
