@@ -23,7 +23,7 @@ import (
 //
 // NEXTHOP_CROWD is how many seeds are run, NEXTHOP_CROWD_FIRST the first.
 func TestCrowd(t *testing.T) {
-	seeds := number("NEXTHOP_CROWD", 240)
+	seeds := number("NEXTHOP_CROWD", 96)
 	if long() {
 		seeds = number("NEXTHOP_CROWD", 20_000)
 	}
