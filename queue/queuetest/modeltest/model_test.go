@@ -31,6 +31,11 @@ func TestMemory(t *testing.T) {
 
 // TestDisk has small files, so that everything that happens to them happens.
 func TestDisk(t *testing.T) {
+	if os.Getenv("NEXTHOP_LONG") == "" { // each run opens and saves often, on a real device
+		if err := flag.Set("rapid.checks", "10"); err != nil {
+			t.Fatal(err)
+		}
+	}
 	o := disk.Options{SegmentSize: 16 << 10, LargeContent: 4 << 10}
 	rapid.Check(t, func(rt *rapid.T) {
 		dir := t.TempDir()
