@@ -1,13 +1,16 @@
 package disk
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -25,19 +28,26 @@ import (
 func TestCrowd(t *testing.T) {
 	seeds := number("NEXTHOP_CROWD", 96)
 	if long() {
-		seeds = number("NEXTHOP_CROWD", 20_000)
+		seeds = number("NEXTHOP_CROWD", 200_000)
 	}
 	first := number("NEXTHOP_CROWD_FIRST", 0)
-	for seed := first; seed < first+seeds; seed++ {
-		trouble := troubles[seed%uint64(len(troubles))]
-		if trouble.rarelyWrong && !long() {
-			continue
-		}
-		c := newCrowd(seed, trouble)
-		if err := c.run(); err != nil {
-			t.Errorf("seed %d (%s): %v", seed, trouble.name, err)
-		}
+	var group sync.WaitGroup
+	var next atomic.Uint64
+	for range runtime.GOMAXPROCS(0) {
+		group.Go(func() {
+			for n := next.Add(1) - 1; n < seeds; n = next.Add(1) - 1 {
+				seed := first + n
+				trouble := troubles[seed%uint64(len(troubles))]
+				if trouble.rarelyWrong && !long() {
+					continue
+				}
+				if err := newCrowd(seed, trouble).run(); err != nil {
+					t.Errorf("seed %d (%s): %v", seed, trouble.name, err)
+				}
+			}
+		})
 	}
+	group.Wait()
 }
 
 func number(env string, otherwise uint64) uint64 {
@@ -146,7 +156,15 @@ func (c *crowd) generation() error {
 	c.fs.CutAt(c.fs.Writes() + 20 + c.rng.IntN(600))
 	c.inject()
 	errs := make([]error, len(c.owners))
-	var group sync.WaitGroup
+	var group, upkeep sync.WaitGroup
+	stop := make(chan struct{})
+	if c.rng.IntN(2) == 0 {
+		s.mu.Lock()
+		s.byHand = true
+		s.mu.Unlock()
+		rng := rand.New(rand.NewPCG(c.rng.Uint64(), 1))
+		upkeep.Go(func() { c.keepUp(s, rng, stop) })
+	}
 	for i, w := range c.owners {
 		group.Go(func() {
 			for n := 0; n < 300 && errs[i] == nil; n++ {
@@ -155,6 +173,8 @@ func (c *crowd) generation() error {
 		})
 	}
 	group.Wait()
+	close(stop)
+	upkeep.Wait()
 	for i, err := range errs {
 		if err != nil && !errors.Is(err, crashfs.ErrPowerCut) && !errors.Is(err, ErrFailed) {
 			return fmt.Errorf("%s: %w", c.owners[i].name, err)
@@ -168,6 +188,44 @@ func (c *crowd) generation() error {
 	_ = s.Close()
 	c.fs = c.fs.Restart()
 	return nil
+}
+
+// keepUp does maintenance all the time, due or not, and gives up any segment,
+// whatever is in it.
+func (c *crowd) keepUp(s *Spool, rng *rand.Rand, stop chan struct{}) {
+	ctx := context.Background()
+	for {
+		select {
+		case <-stop:
+			return
+		default:
+		}
+		var err error
+		switch rng.IntN(5) {
+		case 0:
+			err = s.maintain(ctx)
+		case 1:
+			err = s.takeCheckpoint(ctx)
+		case 2:
+			err = s.save()
+		default:
+			var list []*segment
+			s.mu.Lock()
+			for _, g := range s.segments.list {
+				if g != nil && g != s.current && len(g.from) == 0 && !g.broken {
+					list = append(list, g)
+				}
+			}
+			s.mu.Unlock()
+			if len(list) > 0 {
+				err = s.compact(ctx, list[rng.IntN(len(list))])
+			}
+		}
+		if errors.Is(err, crashfs.ErrPowerCut) || errors.Is(err, ErrFailed) {
+			return
+		}
+		runtime.Gosched()
+	}
 }
 
 // inject has some operations fail, each kind once in so many.

@@ -3,6 +3,8 @@ package disk
 import (
 	"errors"
 	"fmt"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -71,6 +73,92 @@ func TestKeysOutliveTheLog(t *testing.T) {
 	}
 	if n, err := s.CountKeys(t.Context()); err != nil || n.Remembered != len(ids) {
 		t.Errorf("CountKeys = %+v, %v, want each of %d once", n, err, len(ids))
+	}
+	must(t, s.Close())
+}
+
+// TestKeysAfterASyncThatFailed has the file of the keys shown by a device that has
+// not saved it, and the log go that had them too: they are known after a power cut.
+func TestKeysAfterASyncThatFailed(t *testing.T) {
+	ctx, now := t.Context(), time.Unix(1e9, 0)
+	for seed := range uint64(60) {
+		fs := crashfs.New(seed)
+		s, err := openByHand(fs, small())
+		must(t, err)
+		m := textMessage("text")
+		m.Key = "key"
+		id, err := s.Put(ctx, now, m)
+		must(t, err)
+		deliverAll(t, s)
+		fs.Inject(func(op crashfs.Op, name string) error {
+			if op == crashfs.OpSync && strings.HasPrefix(name, keysPrefix) {
+				return syscall.EIO
+			}
+			return nil
+		})
+		if err := s.takeCheckpoint(ctx); !errors.Is(err, ErrFailed) {
+			t.Fatalf("a checkpoint whose keys cannot be saved = %v", err)
+		}
+		fs = fs.Kill()
+		s, err = openByHand(fs, small())
+		must(t, err)
+		mustPut(t, s)
+		must(t, s.takeCheckpoint(ctx))
+		s.mu.Lock()
+		old := s.segments.byNumber[1]
+		s.mu.Unlock()
+		must(t, s.compact(ctx, old))
+		s, err = openByHand(fs.Restart(), small())
+		must(t, err)
+		if got, err := s.Put(ctx, now, m); !errors.Is(err, queue.ErrDuplicate) || got != id {
+			t.Fatalf("seed %d: Put with the key again = %q, %v, want %q and ErrDuplicate", seed, got, err, id)
+		}
+	}
+}
+
+// TestDamageToTheKeysOfWhatHasLeft has a sector of their file that cannot be read:
+// the others are known, Check and Dump name it, and mail goes on.
+func TestDamageToTheKeysOfWhatHasLeft(t *testing.T) {
+	ctx, now := t.Context(), time.Unix(1e9, 0)
+	fs := crashfs.New(1)
+	s, err := openByHand(fs, small())
+	must(t, err)
+	ids := map[string]string{}
+	for i := range 8 {
+		m := textMessage("text")
+		m.Key = fmt.Sprint("key ", i)
+		ids[m.Key], err = s.Put(ctx, now, m)
+		must(t, err)
+		deliverAll(t, s)
+		must(t, s.takeCheckpoint(ctx)) // each in a sector of its own
+	}
+	must(t, s.Close())
+	name := fileName(keysPrefix, 1)
+	fs.Spoil(name, 2048, 2560)
+	problems, err := check(fs)
+	must(t, err)
+	if len(problems) != 1 || problems[0].File != name {
+		t.Errorf("Check says %v, want a problem of %s", problems, name)
+	}
+	var out strings.Builder
+	if err := dump(fs, &out); err != nil || !strings.Contains(out.String(), "keys of 1 messages") || !strings.Contains(out.String(), syscall.EIO.Error()) {
+		t.Errorf("Dump = %v, and shows neither the keys nor the damage, or not both", err)
+	}
+	s, err = openByHand(fs, small())
+	must(t, err)
+	known := 0
+	for key, id := range ids {
+		m := textMessage("text")
+		m.Key = key
+		switch got, err := s.Put(ctx, now, m); {
+		case errors.Is(err, queue.ErrDuplicate) && got == id:
+			known++
+		case err != nil:
+			t.Errorf("Put with %s = %q, %v", key, got, err)
+		}
+	}
+	if known < 6 || known == 8 {
+		t.Errorf("%d of 8 keys are known beside a bad sector, want all but one or two", known)
 	}
 	must(t, s.Close())
 }

@@ -169,15 +169,20 @@ func (s *Spool) fillFile(b []byte, salt uint64, pos, saved int64) []byte {
 	return b
 }
 
-// loadKeys reads the files.
-func (s *Spool) loadKeys(numbers []uint64) error {
+// loadKeys reads the files. What is not known to be saved of them is written once
+// more, unless nothing is to be changed: after a sync that failed, what can be read
+// need not be on the disk, and the log may go that has it too.
+func (s *Spool) loadKeys(numbers []uint64, readOnly bool) error {
 	for _, number := range numbers {
 		name := fileName(keysPrefix, number)
-		f, err := s.fs.Open(name, false)
+		f, err := s.fs.Open(name, !readOnly)
 		if err != nil {
 			return err
 		}
-		err = s.loadGeneration(f, number)
+		saved, end, err := s.loadGeneration(f, number)
+		if err == nil && end > saved && !readOnly {
+			err = saveAgain(f, saved, end)
+		}
 		_ = f.Close()
 		switch {
 		case errors.Is(err, record.ErrNewer):
@@ -191,39 +196,56 @@ func (s *Spool) loadKeys(numbers []uint64) error {
 	return nil
 }
 
-func (s *Spool) loadGeneration(f vfs.File, number uint64) error {
+// saveAgain writes a range of a file as it is, and saves it, if there is room.
+func saveAgain(f vfs.File, from, to int64) error {
+	err := copyRange(f, f, from, to)
+	if err == nil {
+		err = f.Sync()
+	}
+	if vfs.IsFull(err) {
+		return nil
+	}
+	return err
+}
+
+// loadGeneration returns how far the file is known to be saved, and where it ends.
+func (s *Spool) loadGeneration(f vfs.File, number uint64) (saved, end int64, err error) {
 	h, err := record.ReadHeader(f, record.KeysFile)
 	if err == nil && h.Number != number {
 		err = record.ErrDamaged
 	}
 	if err != nil {
-		return err
+		return 0, 0, err
 	}
 	size, err := f.Size()
 	if err != nil {
-		return err
+		return 0, 0, err
 	}
 	g := &keys.Generation{Number: number, Salt: h.Salt, End: record.HeaderSize}
-	saved := int64(0)
 	scan := record.NewScanner(f, size, h.Salt, record.HeaderSize)
+	var behind []keyPiece // a gap that a power cut may have left
+	next := g.End
 	for scan.Next() {
 		frame := scan.Frame()
 		saved = max(saved, int64(frame.Mark))
-		if frame.Kind == record.KindFill {
-			g.End = scan.End()
+		p := keyPiece{off: scan.Offset(), end: scan.End()}
+		for b := frame.Head; frame.Kind == record.KindKeys && len(b) >= keys.EntrySize; b = b[keys.EntrySize:] {
+			p.list = append(p.list, keys.Parse(b))
 		}
-		if frame.Kind != record.KindKeys || len(frame.Head)%keys.EntrySize != 0 {
-			continue
+		if p.off > next || len(behind) > 0 {
+			behind = append(behind, p)
+		} else {
+			p.load(g)
 		}
-		list := make([]keys.Entry, 0, len(frame.Head)/keys.EntrySize)
-		for b := frame.Head; len(b) > 0; b = b[keys.EntrySize:] {
-			list = append(list, keys.Parse(b))
+		if next = p.end; len(behind) > 0 && saved >= behind[0].off { // it is damage
+			for i := range behind {
+				behind[i].load(g)
+			}
+			behind = nil
 		}
-		g.LoadPiece(scan.Offset(), list)
-		g.End = scan.End()
 	}
 	if err := scan.Err(); err != nil {
-		return err
+		return 0, 0, err
 	}
 	for _, gap := range scan.Gaps() {
 		if err := damageOf(gap, saved); err != nil {
@@ -231,5 +253,18 @@ func (s *Spool) loadGeneration(f vfs.File, number uint64) error {
 		}
 	}
 	s.keys.left.Load(g)
-	return nil
+	return saved, g.End, nil
+}
+
+// keyPiece is a frame of such a file.
+type keyPiece struct {
+	off, end int64
+	list     []keys.Entry
+}
+
+func (p *keyPiece) load(g *keys.Generation) {
+	if len(p.list) > 0 {
+		g.LoadPiece(p.off, p.list)
+	}
+	g.End = p.end
 }

@@ -13,7 +13,7 @@ import (
 func (w *owner) claim(s *Spool) error {
 	ctx := context.Background()
 	c, err := s.Claim(ctx, w.now, queue.ClaimOptions{Max: 1 + w.rng.IntN(4), Lease: time.Hour,
-		Destinations: []string{w.destination(0), w.destination(1), w.destination(2)}})
+		Destinations: w.destinations()})
 	if w.refused(err) {
 		return nil
 	}

@@ -79,6 +79,16 @@ func newOwner(name string, rng *rand.Rand, cause error) *owner {
 
 func (w *owner) destination(i int) string { return fmt.Sprintf("d%d.%s.example", i, w.name) }
 
+// widest is how many destinations a message goes to at most.
+const widest = 12
+
+func (w *owner) destinations() (list []string) {
+	for i := range widest {
+		list = append(list, w.destination(i))
+	}
+	return list
+}
+
 // step does one thing at random. An error ends the owner's life.
 func (w *owner) step(s *Spool) error {
 	w.steps++
@@ -95,9 +105,11 @@ func (w *owner) step(s *Spool) error {
 	case n < 90:
 		return w.flush(s)
 	case n < 94:
-		return w.tell(s.Postpone(context.Background(), w.now, queue.Postponement{
-			Destination: w.destination(0), Until: w.now.Add(time.Duration(w.rng.IntN(2)) * time.Hour),
-		}))
+		p := queue.Postponement{Destination: w.destination(0), Until: w.now.Add(time.Duration(w.rng.IntN(2)) * time.Hour)}
+		if w.rng.IntN(3) == 0 {
+			p.Owner = w.name
+		}
+		return w.tell(s.Postpone(context.Background(), w.now, p))
 	default:
 		return w.look(s)
 	}
@@ -119,7 +131,11 @@ func (w *owner) message() (*queue.Message, *mail) {
 	if w.rng.IntN(4) == 0 {
 		q.Content = hidden{q.Content}
 	}
-	for i := range 1 + w.rng.IntN(3) {
+	wide := 1 + w.rng.IntN(3)
+	if w.rng.IntN(12) == 0 {
+		wide = widest
+	}
+	for i := range wide {
 		q.Recipients = append(q.Recipients, queue.Recipient{Address: "a@" + w.destination(i)})
 		m.attempts[w.destination(i)] = []int{0}
 	}

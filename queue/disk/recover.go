@@ -45,7 +45,7 @@ func (s *Spool) recover(readOnly bool) error {
 	if err != nil {
 		return err
 	}
-	if err := s.loadKeys(f.keys); err != nil {
+	if err := s.loadKeys(f.keys, readOnly); err != nil {
 		return err
 	}
 	if err := s.replay(u, from); err != nil {
