@@ -260,9 +260,18 @@ func (s *Spool) takeDead() []uint64 {
 	return dead
 }
 
-func (s *Spool) deleteContents(numbers []uint64) {
-	for _, number := range numbers {
-		_ = s.fs.Remove(fileName(contentPrefix, number)) // the next Open tries again
+// deleteContents deletes the files of contents. One that is being read stays where
+// the system does not delete such files, until the log is saved again; if there is
+// another reason, until the next Open.
+func (s *Spool) deleteContents(list []uint64) {
+	for _, number := range list {
+		err := s.fs.Remove(fileName(contentPrefix, number))
+		if vfs.IsInUse(err) {
+			s.mu.Lock()
+			s.deadContents = append(s.deadContents, number)
+			s.mu.Unlock()
+			continue
+		}
 		s.given.Add(1)
 	}
 }

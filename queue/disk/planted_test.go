@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"syscall"
 	"testing"
@@ -98,6 +99,35 @@ func TestContentsOfWhatHasLeft(t *testing.T) {
 				t.Errorf("%s: %s is there still", name, f.Name)
 			}
 		}
+	}
+}
+
+// TestContentThatIsReadWhileItLeaves has a large content open when its message leaves,
+// where the system deletes no open file: it is read to its end, and its file goes
+// when something is saved after that.
+func TestContentThatIsReadWhileItLeaves(t *testing.T) {
+	ctx, now := context.Background(), time.Unix(1e9, 0)
+	fs := crashfs.New(1)
+	fs.SetDevice(crashfs.Device{KeepsOpen: true})
+	s, err := openByHand(fs, small())
+	must(t, err)
+	text := strings.Repeat("large ", 20000)
+	id, err := s.Put(ctx, now, textMessage(text))
+	must(t, err)
+	c, err := s.Open(ctx, id)
+	must(t, err)
+	r, err := c.Open()
+	must(t, err)
+	must(t, s.Drop(ctx, id))
+	mustPut(t, s)
+	if got, err := io.ReadAll(r); err != nil || string(got) != text {
+		t.Errorf("what was being read: %d bytes, %v", len(got), err)
+	}
+	must(t, r.Close())
+	mustPut(t, s)
+	number, _ := parseID(id)
+	if _, err := sizeOf(fs, fileName(contentPrefix, number)); err == nil {
+		t.Error("the file stays when nobody reads it any more")
 	}
 }
 

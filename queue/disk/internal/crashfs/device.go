@@ -1,8 +1,9 @@
 package crashfs
 
 import (
-	"errors"
 	"syscall"
+
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/vfs"
 )
 
 // Device is what the files lie on, and how the system treats it. The zero value
@@ -40,9 +41,6 @@ type Device struct {
 
 // NameSize is how much room a name takes.
 const NameSize = 64
-
-// ErrOpen is the answer to a removal that a Device with KeepsOpen refuses.
-var ErrOpen = errors.New("crashfs: the file is open")
 
 // SetDevice changes the device. What Restart, Kill and Copy return lies on the
 // same one.
@@ -159,7 +157,7 @@ func (f *FS) descriptor(op Op, name string) error {
 // kept is the error of taking an open file's name away.
 func (f *FS) kept(op Op, name string) error {
 	if i := f.names[name]; f.device.KeepsOpen && i != nil && f.open[i] > 0 {
-		return pathError(op.String(), name, ErrOpen)
+		return pathError(op.String(), name, vfs.ErrInUse)
 	}
 	return nil
 }

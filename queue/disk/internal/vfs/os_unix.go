@@ -18,6 +18,8 @@ func exhaustedErrors() []error { return []error{syscall.EMFILE, syscall.ENFILE} 
 // file systems that have sums of their own have words of their own for damage.
 func unreadableErrors() []error { return append(damageErrors(), syscall.EIO) }
 
+func inUseErrors() []error { return []error{ErrInUse} }
+
 // unsupportedErrors: what a file system answers to a call that it does not have,
 // for directories EBADF too.
 func unsupportedErrors() []error {

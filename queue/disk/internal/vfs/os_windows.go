@@ -26,6 +26,8 @@ func unreadableErrors() []error {
 	return []error{errCRC, errSectorNotFound, errReadFault, errIODevice, syscall.EIO}
 }
 
+func inUseErrors() []error { return []error{ErrInUse, errSharingViolation} }
+
 func unsupportedErrors() []error { return nil }
 
 // lockFile opens the file without sharing it: the next to open it fails for as

@@ -23,8 +23,8 @@ type FS interface {
 	Open(name string, write bool) (File, error)
 	// Rename gives a file another name, replacing what bore it.
 	Rename(from, to string) error
-	// Remove takes a name away. Files open under it stay readable where the
-	// system allows.
+	// Remove takes a name away. Files open under it stay readable, or it fails
+	// with an error that IsInUse knows.
 	Remove(name string) error
 	// List returns the files, in the order of their names.
 	List() ([]Info, error)
@@ -70,6 +70,14 @@ var ErrLocked = errors.New("vfs: locked by another process")
 
 // ErrNoLock says that the file system has no locks.
 var ErrNoLock = errors.New("vfs: the file system cannot lock files")
+
+// ErrInUse is what a file system in memory answers where the system does not take
+// the name of an open file away.
+var ErrInUse = errors.New("vfs: the file is open")
+
+// IsInUse reports whether err says that a name cannot be taken away for as long as
+// its file is open.
+func IsInUse(err error) bool { return isAny(err, inUseErrors()) }
 
 // IsExhausted reports whether err says that the process or the system has no
 // descriptor left. It passes when others are closed.
