@@ -162,3 +162,45 @@ func TestDamageToTheKeysOfWhatHasLeft(t *testing.T) {
 	}
 	must(t, s.Close())
 }
+
+// TestKeyOfWhatEndedBeforeItsLogWent has a message to two destinations in a
+// checkpoint, and then the record that one of them has ended go with its segment:
+// when the other ends, the message has left, and its key is known.
+func TestKeyOfWhatEndedBeforeItsLogWent(t *testing.T) {
+	ctx, now := t.Context(), time.Unix(1e9, 0)
+	fs := crashfs.New(1)
+	s, err := openByHand(fs, small())
+	must(t, err)
+	m := textMessage("text")
+	m.Key = "key"
+	m.Recipients = []queue.Recipient{{Address: "a@a.example"}, {Address: "b@b.example"}}
+	id, err := s.Put(ctx, now, m)
+	must(t, err)
+	must(t, s.takeCheckpoint(ctx))
+	settle := func(destination string) {
+		c, err := s.Claim(ctx, now, queue.ClaimOptions{Destinations: []string{destination}})
+		must(t, err)
+		d := c.Deliveries[0]
+		_, err = s.Settle(ctx, now, []queue.Settlement{{Lease: d.Lease,
+			Results: []queue.Result{{Recipient: d.States[0].Index, Outcome: queue.Delivered}}}})
+		must(t, err)
+		must(t, s.save())
+	}
+	first := s.current
+	s.rollNow = true
+	mustPut(t, s)
+	settle("a.example")
+	second := s.current
+	s.rollNow = true
+	mustPut(t, s)
+	must(t, s.compact(ctx, first))
+	must(t, s.compact(ctx, second))
+	settle("b.example")
+	for range 2 {
+		s, err = openByHand(fs.Kill(), small())
+		must(t, err)
+		if got, err := s.Put(ctx, now, m); !errors.Is(err, queue.ErrDuplicate) || got != id {
+			t.Fatalf("Put with the key again = %q, %v, want %q and ErrDuplicate", got, err, id)
+		}
+	}
+}

@@ -218,6 +218,9 @@ func (s *Spool) loadGeneration(f vfs.File, number uint64) (saved, end int64, err
 		return 0, 0, err
 	}
 	size, err := f.Size()
+	if err == nil && size < record.HeaderSize {
+		err = record.ErrDamaged
+	}
 	if err != nil {
 		return 0, 0, err
 	}

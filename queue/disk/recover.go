@@ -286,7 +286,10 @@ func (s *Spool) problem(file string, off int64, err error) {
 func (s *Spool) purge() {
 	for _, g := range s.ghosts {
 		for _, slot := range s.index.AtHome(g.slot) {
-			s.index.Remove(slot)
+			number := s.index.Get(slot).Message
+			if left, known := s.leaving[number]; s.index.Remove(slot) && known {
+				s.hasLeft(left, number)
+			}
 		}
 		s.forgetPostponements(g)
 	}
@@ -298,7 +301,7 @@ func (s *Spool) purge() {
 		g.broken = true // what replaced those records is lost
 		s.problem(fileName(segmentPrefix, g.number), -1, errors.New("the file is missing"))
 	}
-	s.ghosts = nil
+	s.ghosts, s.leaving = nil, nil
 }
 
 // atLeast has the next message called no less than number. Only recover and what

@@ -176,19 +176,27 @@ func (r *replayer) gone(f *record.Located) error {
 	if err != nil {
 		return err
 	}
+	left := leftKey{key: d.Key, at: d.Left}
 	if slot, known := r.s.index.Find(d.ID, d.Destination); known && r.s.index.Remove(slot) {
-		left := leftKey{key: d.Key, at: d.Left}
-		if !left.at.IsZero() {
-			if n, known, err := r.s.leftWith(left.key, left.at); err == nil && known && n == d.ID {
-				left.at = time.Time{} // its file has it already
-			}
-		}
-		r.s.keys.leave(left, d.ID)
+		r.s.hasLeft(left, d.ID)
+	} else if known && !left.at.IsZero() {
+		r.s.leaving[d.ID] = left // what is left of it may have ended too
 	}
 	if r.s.segments.byNumber[d.Home] != nil {
 		r.g.keepGone(d.Home)
 	}
 	return nil
+}
+
+// hasLeft remembers the key of a message that has left, unless a file has it.
+func (s *Spool) hasLeft(left leftKey, number uint64) {
+	delete(s.leaving, number)
+	if !left.at.IsZero() {
+		if n, known, err := s.leftWith(left.key, left.at); err == nil && known && n == number {
+			left.at = time.Time{}
+		}
+	}
+	s.keys.leave(left, number)
 }
 
 func (r *replayer) destination(f *record.Located) error {

@@ -126,14 +126,15 @@ type Spool struct {
 	checkpoints      []uint64     // whose files are there; while only one takes any
 	checkpointSize   int64
 	blocked          obstacle
-	ends             uint64     // records that became useless
-	futile           uint64     // ends, when that last gave no room
-	sinceCheckpoint  int64      // bytes written to the log, and what its records cost to replay
-	sinceMaintenance int64      // bytes written, and those that became useless
-	tail             *tail      // not saved yet, for want of room
-	problems         []Problem  // found by recover
-	hidden           bool       // some of what recover had to read is lost
-	ghosts           []*segment // retired ones of which a checkpoint speaks; while opening
+	ends             uint64             // records that became useless
+	futile           uint64             // ends, when that last gave no room
+	sinceCheckpoint  int64              // bytes written to the log, and what its records cost to replay
+	sinceMaintenance int64              // bytes written, and those that became useless
+	tail             *tail              // not saved yet, for want of room
+	problems         []Problem          // found by recover
+	hidden           bool               // some of what recover had to read is lost
+	leaving          map[uint64]leftKey // of messages some of whose deliveries have ended; while opening
+	ghosts           []*segment         // retired ones of which a checkpoint speaks; while opening
 
 	mergeDue    bool          // there are many small segments
 	maintenance chan struct{} // has an element while somebody does it
@@ -208,6 +209,7 @@ func newSpool(fs vfs.FS, o Options) *Spool {
 		segments:       segments{byNumber: map[uint64]*segment{}},
 		keys:           newKeyTable(&o),
 		reserved:       turns{},
+		leaving:        map[uint64]leftKey{},
 		freed:          make(chan struct{}),
 		idle:           make(chan struct{}, 1),
 		maintenance:    make(chan struct{}, 1),
