@@ -108,7 +108,7 @@ func newCrowd(seed uint64, tr trouble) *crowd {
 	if tr.device != nil {
 		d = tr.device(c.rng)
 	}
-	if c.rng.IntN(3) == 0 && d.Room == 0 { // the end of the log is copied only if there is room
+	if c.rng.IntN(3) == 0 && !vfsFull(tr.cause) { // without room sectors are shared at times
 		d.Shears = 512
 	}
 	c.device = d
@@ -205,11 +205,14 @@ func (c *crowd) keepUp(s *Spool, rng *rand.Rand, stop chan struct{}) {
 		case 0:
 			err = s.maintain(ctx)
 		case 1:
+			s.maintenance <- struct{}{}
 			err = s.takeCheckpoint(ctx)
+			<-s.maintenance
 		case 2:
 			err = s.save()
 		default:
 			var list []*segment
+			s.maintenance <- struct{}{}
 			s.mu.Lock()
 			for _, g := range s.segments.list {
 				if g != nil && g != s.current && len(g.from) == 0 && !g.broken {
@@ -220,6 +223,7 @@ func (c *crowd) keepUp(s *Spool, rng *rand.Rand, stop chan struct{}) {
 			if len(list) > 0 {
 				err = s.compact(ctx, list[rng.IntN(len(list))])
 			}
+			<-s.maintenance
 		}
 		if errors.Is(err, crashfs.ErrPowerCut) || errors.Is(err, ErrFailed) {
 			return

@@ -187,10 +187,21 @@ func writeAt(g *segment, p []byte, end int64) error {
 }
 
 // undo takes back a write that failed, from where it began: on the disk too, so
-// that a message reported as not stored never turns up later. It returns the error
-// of the write, or a worse one.
+// that a message reported as not stored never turns up later. That saves what was
+// not saved before it, whose sector is filled up if there is room. It returns the
+// error of the write, or a worse one.
 func (s *Spool) undo(g *segment, start int64, cause error) error {
-	if err := g.file.Truncate(start); err != nil {
+	err := g.file.Truncate(start)
+	if end := start; err == nil && start > int64(g.saved) {
+		if writeAt(g, s.fill(nil, g, &end), end) == nil {
+			s.mu.Lock()
+			s.setSize(g, end)
+			s.mu.Unlock()
+		} else {
+			err = g.file.Truncate(start)
+		}
+	}
+	if err != nil {
 		return s.fail(err)
 	}
 	if err := s.syncFile(g); err != nil {
@@ -324,7 +335,8 @@ func (s *Spool) roll(bytes int64) error {
 
 // takesMore reports whether nothing of a segment is saved that shares a sector
 // with what is written next. That is so unless a write failed behind what was not
-// saved yet.
+// saved yet, and there was no room to fill the sector up; and where room is short
+// the rest of a sector is better than none.
 func (s *Spool) takesMore(g *segment) bool {
 	return g.size > int64(g.saved) || g.size&(s.sector-1) == 0 || s.short.Load()
 }
