@@ -307,10 +307,7 @@ func (w *owner) look(s *Spool) error {
 // settled.
 func (w *owner) again(s *Spool, m *mail) error {
 	there := slices.ContainsFunc(slices.Collect(maps.Values(m.attempts)), func(v []int) bool { return v[len(v)-1] != ended })
-	// The key of a message that has left is forgotten if the record of its end goes
-	// with a segment before an opening, while another delivery of it lives. Until that
-	// is mended the long tests alone ask for such keys here; queuetest asks always.
-	if there && !m.gone || w.keys && !m.dropped && long() {
+	if there && !m.gone || w.keys && !m.dropped {
 		id, err := s.Put(context.Background(), w.now, &queue.Message{Tenant: w.name, Key: m.key, Content: queue.String("again"),
 			Recipients: []queue.Recipient{{Address: "a@again.example"}}})
 		if w.refused(err) {
