@@ -6,6 +6,9 @@ func (s *Spool) clean(f *found) error {
 	for _, name := range f.leftovers {
 		_ = s.fs.Remove(name)
 	}
+	if s.tail != nil { // what it says has left may come back
+		return s.fs.SyncDir()
+	}
 	for n := range f.sizes {
 		if s.segments.byNumber[n] == nil {
 			_ = s.fs.Remove(fileName(segmentPrefix, n))

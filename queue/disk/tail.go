@@ -109,7 +109,10 @@ func (s *Spool) copyTail(t *tail) error {
 	}
 	_ = t.segment.file.Close()
 	t.segment.file = s.files.file(name)
-	return s.fs.Rename(name+newSuffix, name)
+	if err := s.fs.Rename(name+newSuffix, name); err != nil {
+		return err
+	}
+	return s.fs.SyncDir() // before anything is deleted that it does not need
 }
 
 // begin is how far the segment is known to be saved.

@@ -210,3 +210,41 @@ func TestCopiedTailIsTheSame(t *testing.T) {
 		}
 	}
 }
+
+// TestContentsStayUntilTheTailIsSaved has the power fail at each change of an
+// opening that writes the end of the log once more, in which a message with a large
+// content has left: while it may come back, its content is there.
+func TestContentsStayUntilTheTailIsSaved(t *testing.T) {
+	ctx := context.Background()
+	for seed := range uint64(40) {
+		for cut := 1; cut < 16; cut++ {
+			fs := crashfs.New(seed)
+			s, err := openByHand(fs, small())
+			must(t, err)
+			id, err := s.Put(ctx, time.Unix(1e9, 0), textMessage(strings.Repeat("large ", 2000)))
+			must(t, err)
+			deliverAll(t, s) // and nothing saves that
+			fs = fs.Kill()
+			fs.CutAt(cut)
+			if cut == 15 { // or there is no room to write it
+				fs.CutAt(0)
+				must(t, fs.Remove(reserveName))
+				fs.SetDevice(crashfs.Device{Room: fs.Used(), CopyOnWrite: true})
+			}
+			s, err = openByHand(fs, small())
+			if err == nil && cut < 15 {
+				_ = s.Close()
+			}
+			fs = fs.Restart()
+			fs.SetDevice(crashfs.Device{})
+			s, err = openByHand(fs, small())
+			must(t, err)
+			if _, err := s.Show(ctx, id); errors.Is(err, queue.ErrNotFound) {
+				continue
+			}
+			if text, err := readContent(s, id); err != nil || len(text) != 12000 {
+				t.Fatalf("seed %d, cut at change %d: the message is back, and its content: %d bytes, %v", seed, cut, len(text), err)
+			}
+		}
+	}
+}
