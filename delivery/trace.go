@@ -76,7 +76,8 @@ func (ts *traces) call(hook func()) {
 func (ts *traces) Route(domain string, r mx.Route, err error) {
 	for _, t := range ts.list {
 		if t != nil && t.Route != nil {
-			ts.call(func() { t.Route(domain, r, err) })
+			told := r // a captured r would be allocated even where no hook is set
+			ts.call(func() { t.Route(domain, told, err) })
 		}
 	}
 }

@@ -10,16 +10,17 @@ import (
 
 // key says which messages a kept session may serve: same host, address,
 // source and TLS, under the same policy and login. What one domain's policy made is never
-// used for another's (requirement SMTP-43).
+// used for another's (requirement SMTP-43). Its size is within 128 octets: a map
+// keeps a larger key in memory of its own, allocated each time a session is kept.
 type key struct {
 	host       string
 	addr       netip.AddrPort
 	source     netip.Addr
 	level      mx.TLSLevel
+	helo       bool // it was opened without EHLO
 	serverName string
 	policy     string
 	login      mx.Login // a *smarthost.Login, its certificate with it; or nil
-	helo       bool     // it was opened without EHLO
 }
 
 // Session is one SMTP session ready for mail, with what is known of it.
