@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nexthop-mail/nexthop/delivery/internal/clock"
 	"github.com/nexthop-mail/nexthop/internal/address"
 	"github.com/nexthop-mail/nexthop/queue"
 )
@@ -22,6 +23,11 @@ import (
 //
 // Close the queue only when Run has returned. What waits in it, [queue.List] and
 // [queue.Show] tell.
+// Mail arrives, expires and is late by the wall clock. Small steps of that clock are
+// followed. A jump of more than a minute, as after a sleep of the machine, is told
+// ([ClockJump]): mail that fell due meanwhile goes out, and what had arrived before is
+// given so much longer, so that no jump makes it expire or be reported late. Where the
+// clock was put back, intervals go on as if nothing had been.
 //
 // Set the fields before the first use and leave them alone afterwards; what may
 // change while mail flows is in Settings, by Configure. Then all methods are
@@ -73,6 +79,11 @@ type Agent struct {
 	// no say in it, as those of a Trace; and mail goes on. Nil is nobody.
 	Panic func(v any)
 
+	// Lease is for how long a delivery is claimed at a time, and extended before that
+	// is over: so long its mail waits at most when an agent dies whose queue others
+	// share. 0 is 15 min; 30 s is the least.
+	Lease time.Duration
+
 	// Drain is how long deliveries under way may go on after Run's context has
 	// ended; 0 is 30 s.
 	Drain time.Duration
@@ -90,7 +101,7 @@ type Agent struct {
 	// returned by its header. 0 is 64 KiB, negative returns none whole.
 	MaxReturn int64
 
-	clock  clock
+	clock  clock.Clock
 	events events
 	wake   signal
 
@@ -134,6 +145,9 @@ func (a *Agent) validate(sender error) error {
 		if _, err := address.Parse(a.Postmaster); err != nil {
 			problems = append(problems, fmt.Errorf("delivery.Agent.Postmaster: %w", err))
 		}
+	}
+	if a.Lease != 0 && a.Lease < leastLease {
+		problems = append(problems, fmt.Errorf("delivery.Agent.Lease: %v is less than %v", a.Lease, leastLease))
 	}
 	if a.Drain < 0 {
 		problems = append(problems, fmt.Errorf("delivery.Agent.Drain: %v is negative", a.Drain))
@@ -185,18 +199,4 @@ func (a *Agent) panicked(v any) {
 	}
 	defer func() { _ = recover() }() // the hook about panics may not panic either
 	a.Panic(v)
-}
-
-// clock tells a queue the time: the wall clock's when it was first asked, and
-// from there on by the monotonic clock, so that a wall clock which is set
-// neither makes all mail due at once nor expires it (QUE-9). Its zero value is
-// ready.
-type clock struct {
-	once  sync.Once
-	start time.Time
-}
-
-func (c *clock) now() time.Time {
-	c.once.Do(func() { c.start = time.Now() })
-	return c.start.Add(time.Since(c.start))
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery/internal/attempt"
+	"github.com/nexthop-mail/nexthop/delivery/internal/clock"
 	"github.com/nexthop-mail/nexthop/delivery/internal/reports"
 	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
 	"github.com/nexthop-mail/nexthop/queue"
@@ -29,13 +30,13 @@ func (r *run) giveBack(now time.Time, list []sched.Back, lifts []sched.Lift) {
 	if len(list)+len(lifts) == 0 {
 		return
 	}
-	queueNow := r.agent.clock.now()
+	at := r.agent.clock.Read()
 	outcomes := make([]outcome, 0, len(list))
 	var change []queue.Postponement
 	var flush []queue.Selection
 	for i := range list {
 		b := &list[i]
-		o := r.backOutcome(r.parts[b.ID], b, now, queueNow)
+		o := r.backOutcome(r.parts[b.ID], b, now, at)
 		if o.postpone != nil {
 			change = append(change, *o.postpone)
 		}
@@ -54,21 +55,21 @@ func (r *run) giveBack(now time.Time, list []sched.Back, lifts []sched.Lift) {
 	r.settler.change(outcomes, change, flush)
 }
 
-// backOutcome is the outcome of a delivery that goes back to wait. now and queueNow
-// are the same moment, on the scheduler's clock and on the queue's.
-func (r *run) backOutcome(p *part, b *sched.Back, now, queueNow time.Time) outcome {
+// backOutcome is the outcome of a delivery that goes back to wait. now and at are
+// the same moment, on the scheduler's clock and on the agent's.
+func (r *run) backOutcome(p *part, b *sched.Back, now time.Time, at clock.Time) outcome {
 	o := r.unchanged(p)
 	if b.Why == sched.Draining {
 		return o
 	}
 	d := p.delivery
-	until := queueNow.Add(b.Until.Sub(now))
+	until := at.Now.Add(b.Until.Sub(now))
 	switch {
-	case b.Why != sched.Parked && !r.expiry(d).After(queueNow):
+	case b.Why != sched.Parked && !r.expiry(d).After(at.Wall):
 		// It would wait past its time for a site that is tried without it.
 		o.expired = true
 		return o
-	case r.warnDue(d, queueNow):
+	case r.warnDue(d, at.Wall):
 		// It waits by itself from here on: those behind it may have the same to be
 		// told, and are looked at for that before anything holds them back.
 		o.warn, o.settlement.NotBefore = true, until
@@ -81,7 +82,7 @@ func (r *run) backOutcome(p *part, b *sched.Back, now, queueNow time.Time) outco
 	o.alone = until
 	if b.Why == sched.Parked {
 		o.postpone.Owner, o.postpone.Reason = r.owner, ""
-		o.alone = queueNow.Add(b.Likely.Sub(now))
+		o.alone = at.Now.Add(b.Likely.Sub(now))
 	} else if b.Said == "" {
 		o.postpone.Reason = "no host could be reached"
 	}
@@ -89,7 +90,7 @@ func (r *run) backOutcome(p *part, b *sched.Back, now, queueNow time.Time) outco
 }
 
 // warn adds what tells the sender of the delay of a delivery that waits, without
-// charging it an attempt.
+// charging it an attempt. now is the wall clock's.
 func (r *run) warn(o *outcome, now time.Time) {
 	d := o.part.delivery
 	for i := range d.States {

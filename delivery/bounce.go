@@ -10,8 +10,8 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// notices adds to an outcome the reports it causes. expiry is when the delivery is
-// given up.
+// notices adds to an outcome the reports it causes. now is the wall clock's, and expiry
+// when the delivery is given up.
 func (a *Agent) notices(ctx context.Context, now time.Time, o *outcome, expiry time.Time) {
 	late := a.isLate(now, o.part.delivery)
 	var fates []reports.Fate
@@ -76,7 +76,7 @@ func (a *Agent) reports() *reports.Writer {
 // isLate is whether the sender is to be told of a delay.
 func (a *Agent) isLate(now time.Time, d *queue.Delivery) bool {
 	warn := a.current().Warn
-	return warn > 0 && !d.Warned && now.Sub(d.Message.Arrived) >= warn
+	return warn > 0 && !d.Warned && now.Sub(d.Message.Arrived.Add(a.clock.Moved(d.Message.Arrived))) >= warn
 }
 
 // mayBounce asks the Bounce hook.

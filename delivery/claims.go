@@ -24,7 +24,7 @@ func (r *run) claims(ctx context.Context) error {
 			}
 			continue
 		}
-		now := r.agent.clock.now()
+		now := r.agent.clock.Now()
 		found, err := r.queue.Claim(ctx, now, r.options(want))
 		switch {
 		case err != nil && ctx.Err() != nil:
@@ -55,7 +55,7 @@ func (r *run) wanted() *sched.Claim {
 // options is a claim as the queue has it.
 func (r *run) options(c *sched.Claim) queue.ClaimOptions {
 	o := queue.ClaimOptions{
-		Max: c.Max, Lease: leaseLength, PerDestination: c.PerDestination, PerTenant: c.PerTenant,
+		Max: c.Max, Lease: r.agent.leaseLength(), PerDestination: c.PerDestination, PerTenant: c.PerTenant,
 		Destinations: c.Destinations, Except: c.Except, ExceptTenants: c.ExceptTenants,
 	}
 	if len(c.Destinations) == 0 && !c.Others {
@@ -65,22 +65,22 @@ func (r *run) options(c *sched.Claim) queue.ClaimOptions {
 }
 
 // take hands what was claimed to the scheduler.
-func (r *run) take(found queue.Claimed, now time.Time) {
+func (r *run) take(found queue.Claimed, asked time.Time) {
 	r.leases.add(found.Deliveries)
 	list := r.share(found.Deliveries)
-	more := !found.Next.IsZero() && !found.Next.After(now)
+	more := !found.Next.IsZero() && !found.Next.After(asked)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	at, queueNow := time.Now(), r.agent.clock.now()
+	at, now := time.Now(), r.agent.clock.Read()
 	mails := make([]sched.Mail, len(list))
 	for i := range list {
 		r.lastID++
 		p := &part{id: r.lastID, delivery: &list[i]}
-		r.parts[p.id], mails[i] = p, r.mail(p, queueNow, at)
+		r.parts[p.id], mails[i] = p, r.mail(p, now, at)
 	}
 	var next time.Time
 	if !found.Next.IsZero() {
-		next = at.Add(found.Next.Sub(queueNow))
+		next = at.Add(found.Next.Sub(now.Now))
 	}
 	r.sched.Claimed(at, mails, more, next)
 	r.decide()
@@ -127,7 +127,7 @@ func (r *run) share(found []queue.Delivery) []queue.Delivery {
 	}
 	number := make(map[string]int)
 	kept := found[:0:0]
-	now := r.agent.clock.now()
+	now := r.agent.clock.Now()
 	for i := range found {
 		d := &found[i]
 		if number[d.Message.ID]++; number[d.Message.ID] <= messageMost {

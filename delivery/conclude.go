@@ -13,7 +13,8 @@ import (
 // conclude makes a settlement of what an attempt found. What is not delivered when
 // the delivery's time is over has expired.
 func (r *run) conclude(p *part, report *Report) outcome {
-	d, now := p.delivery, r.agent.clock.now()
+	d, at := p.delivery, r.agent.clock.Read()
+	now := at.Wall
 	expired := !r.expiry(d).After(now)
 	o := outcome{part: p, settlement: queue.Settlement{Lease: d.Lease}}
 	next := r.retryAt(d, report, now)
@@ -24,12 +25,12 @@ func (r *run) conclude(p *part, report *Report) outcome {
 		o.settlement.Results = append(o.settlement.Results, result)
 		e := r.event(d, rr, kind, state.Attempts+1)
 		if result.Outcome == queue.Deferred || result.Outcome == queue.Unknown {
-			e.Next, o.settlement.NotBefore = next, next
+			e.Next, o.settlement.NotBefore = next, at.Ahead(next)
 		}
 		o.events = append(o.events, e)
 	}
 	r.agent.notices(r.work, now, &o, r.expiry(d))
-	o.spare(report, now)
+	o.spare(report, at.Now)
 	return o
 }
 
@@ -126,12 +127,14 @@ var (
 	errUnmarked    = errors.New("the queue could not record that the message is about to be sent")
 )
 
-// expiry is when a delivery is given up.
+// expiry is when, by the wall clock, a delivery is given up: later than was said where
+// that clock has jumped ahead since the message arrived.
 func (r *run) expiry(d *queue.Delivery) time.Time {
-	if !d.Message.Expires.IsZero() {
-		return d.Message.Expires
+	at := d.Message.Expires
+	if at.IsZero() {
+		at = d.Message.Arrived.Add(r.agent.current().Expire)
 	}
-	return d.Message.Arrived.Add(r.agent.current().Expire)
+	return at.Add(r.agent.clock.Moved(d.Message.Arrived))
 }
 
 // end settles a delivery that no host was asked about.

@@ -66,7 +66,7 @@ const (
 	Dropped                         // the message was removed
 	Paused                          // a route's login was refused: the operator must act
 	Resumed                         // a paused route works again
-	Trouble                         // the queue fails: told once until it works again
+	Trouble                         // something of ours fails, the queue, DNS or the network: told once until it works again
 )
 
 var kindNames = [...]string{

@@ -21,9 +21,10 @@ type faultyQueue struct {
 	settle  func(batch []queue.Settlement) error
 	settled func() error
 
-	// claim and mark are asked before each Claim and Mark, one for each settlement.
-	claim, mark func() error
-	one         func(s *queue.Settlement) error
+	// claim, mark and extend are asked before each Claim, Mark and Extend, one for each
+	// settlement.
+	claim, mark, extend func() error
+	one                 func(s *queue.Settlement) error
 
 	mu      sync.Mutex
 	created []*queue.Message
@@ -58,6 +59,18 @@ func (q *faultyQueue) Mark(ctx context.Context, leases []queue.Lease) error {
 		}
 	}
 	return q.Queue.Mark(ctx, leases)
+}
+
+func (q *faultyQueue) Extend(ctx context.Context, now time.Time, leases []queue.Lease, d time.Duration) ([]queue.Extended, error) {
+	q.mu.Lock()
+	extend := q.extend
+	q.mu.Unlock()
+	if extend != nil {
+		if err := extend(); err != nil {
+			return nil, err
+		}
+	}
+	return q.Queue.Extend(ctx, now, leases, d)
 }
 
 // settleEach settles those that one does not fail.

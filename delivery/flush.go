@@ -18,7 +18,7 @@ func (a *Agent) Flush(ctx context.Context, what queue.Selection) (int, error) {
 	if r := a.running(); r != nil {
 		r.forget(ctx, what)
 	}
-	n, err := queue.Flush(ctx, a.Queue, a.clock.now(), what)
+	n, err := queue.Flush(ctx, a.Queue, a.time().Now, what)
 	a.Wake()
 	return n, err
 }

@@ -11,12 +11,12 @@ import (
 )
 
 const (
-	// leaseLength is for how long deliveries are claimed, and extended.
-	leaseLength = queue.DefaultLease
-	// leaseRest is how much of a lease is left when it is extended, and
-	// leaseCheck how often they are looked at.
-	leaseRest  = leaseLength / 2
-	leaseCheck = time.Minute
+	// leaseRest is which part of a lease is left at most when it is extended, and
+	// leaseChecks how often they are looked at meanwhile.
+	leaseRest   = 2
+	leaseChecks = 15
+	// leastLease is the shortest lease: what is in flight must be extended in time.
+	leastLease = 30 * time.Second
 	// leaseMargin is how much of a lease must be left for a final dot: the time
 	// the server may take to act on it is not ours to know, the way there is.
 	leaseMargin = 5 * time.Second
@@ -94,38 +94,51 @@ func (l *leases) extended(lease queue.Lease) {
 
 // run extends leases until ctx ends.
 func (l *leases) run(ctx context.Context, r *run) {
-	tick := time.NewTicker(leaseCheck)
+	length := r.agent.leaseLength()
+	tick := time.NewTicker(length / leaseChecks)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			l.extend(ctx, r)
+			l.extend(ctx, r, r.agent.clock.Now().Add(length/leaseRest), length)
 		}
 	}
 }
 
-// extend extends what ends soon. A lease that is lost is forgotten, and with it
-// the right to send the final dot; what the queue cannot extend just now is
-// tried again at the next turn.
-func (l *leases) extend(ctx context.Context, r *run) {
-	now := r.agent.clock.now()
-	for list := range slices.Chunk(l.ending(now.Add(leaseRest)), extendMost) {
-		longer, err := r.queue.Extend(ctx, r.agent.clock.now(), list, leaseLength)
+// leaseLength is for how long deliveries are claimed, and extended.
+func (a *Agent) leaseLength() time.Duration {
+	if a.Lease == 0 {
+		return queue.DefaultLease
+	}
+	return a.Lease
+}
+
+// extend extends what ends before a time, and reports whether it could. A lease that
+// is lost is forgotten, and with it the right to send the final dot; what the queue
+// cannot extend just now is tried again at the next turn.
+func (l *leases) extend(ctx context.Context, r *run, before time.Time, length time.Duration) (done bool) {
+	done = true
+	for list := range slices.Chunk(l.ending(before), extendMost) {
+		longer, err := r.queue.Extend(ctx, r.agent.clock.Now(), list, length)
 		if ctx.Err() != nil {
-			return
+			return false
 		}
 		r.heed(extending, err)
+		done = done && err == nil
 		for i := range longer {
 			switch {
 			case longer[i].Err == nil:
 				l.extended(longer[i].Lease)
 			case errors.Is(longer[i].Err, queue.ErrLeaseLost):
 				l.remove(&list[i])
+			default:
+				done = false
 			}
 		}
 	}
+	return done
 }
 
 // extendMost is how many leases are extended in one call.

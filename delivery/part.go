@@ -3,6 +3,7 @@ package delivery
 import (
 	"time"
 
+	"github.com/nexthop-mail/nexthop/delivery/internal/clock"
 	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
 	"github.com/nexthop-mail/nexthop/mx"
 	"github.com/nexthop-mail/nexthop/queue"
@@ -37,7 +38,7 @@ func messageOf(parts []*part, content queue.Content) queue.Message {
 	return m
 }
 
-// deadline is when a delivery must be looked at even if it cannot be sent: to expire,
+// deadline is when, by the wall clock, a delivery must be looked at even if it cannot be sent: to expire,
 // or for its sender to be told of the delay.
 func (r *run) deadline(d *queue.Delivery) time.Time {
 	at := r.expiry(d)
@@ -53,7 +54,7 @@ func (r *run) warning(d *queue.Delivery) time.Time {
 	if warn < 0 {
 		return time.Time{}
 	}
-	return d.Message.Arrived.Add(warn)
+	return d.Message.Arrived.Add(warn).Add(r.agent.clock.Moved(d.Message.Arrived))
 }
 
 func (r *run) warnDue(d *queue.Delivery, now time.Time) bool {
@@ -61,13 +62,13 @@ func (r *run) warnDue(d *queue.Delivery, now time.Time) bool {
 	return !d.Warned && !at.IsZero() && !at.After(now)
 }
 
-// mail is a part as the scheduler knows it. now is the queue's time, and at the same
-// moment on the clock that the scheduler goes by.
-func (r *run) mail(p *part, now, at time.Time) sched.Mail {
+// mail is a part as the scheduler knows it. at is the same moment as now, on the clock
+// that the scheduler goes by.
+func (r *run) mail(p *part, now clock.Time, at time.Time) sched.Mail {
 	d := p.delivery
 	return sched.Mail{
 		ID: p.id, Message: d.Message.ID, Destination: d.Lease.Destination, Tenant: d.Message.Tenant,
 		Priority: d.Message.Priority, Recipients: len(d.Message.Recipients),
-		Due: at.Add(d.Due.Sub(now)), Deadline: at.Add(r.deadline(d).Sub(now)),
+		Due: at.Add(d.Due.Sub(now.Now)), Deadline: at.Add(r.deadline(d).Sub(now.Wall)),
 	}
 }

@@ -24,6 +24,8 @@ type run struct {
 	owner   string          // of what is parked
 	trouble trouble
 	leases  leases
+	follows chan struct{} // has room for the one who follows the wall clock
+	jumped  time.Time     // of that one: when a jump ahead was noticed that is not followed yet
 	settler settler
 	gate    *session.Gate
 	keys    siteKeys
@@ -67,7 +69,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer cut()
 	r := &run{
 		agent: a, queue: a.Queue, sender: a.sender(), work: work, cut: cut, owner: rand.Text(),
-		settler: newSettler(), watcher: watcher{make(chan uint64, 1)}, unreadable: make(map[leaseKey]bool),
+		settler: newSettler(), watcher: watcher{make(chan uint64, 1)}, follows: make(chan struct{}, 1), unreadable: make(map[leaseKey]bool),
 		parts: make(map[sched.ID]*part), asking: make(map[string][]*part),
 	}
 	r.sched = sched.New(a.current().schedule())
@@ -98,6 +100,7 @@ func (r *run) serve() (stop func()) {
 	watching, stopWatching := context.WithCancel(aside)
 	parts.Go(func() { r.settler.run(r) })
 	parts.Go(func() { r.leases.run(leasing, r) })
+	parts.Go(func() { r.followClock(leasing) })
 	parts.Go(func() { r.agent.events.run(telling, r.tell, r.heard) })
 	parts.Go(func() { r.watcher.run(watching, r) })
 	return func() {

@@ -193,7 +193,7 @@ func (s *settler) run(r *run) {
 			s.settle(r, now.outcomes, list, &end)
 		}
 		if len(now.flush) > 0 {
-			_, _ = queue.Flush(context.WithoutCancel(r.work), r.queue, r.agent.clock.now(), now.flush...)
+			_, _ = queue.Flush(context.WithoutCancel(r.work), r.queue, r.agent.clock.Now(), now.flush...)
 		}
 		if lifted || len(now.flush) > 0 {
 			r.inform((*sched.Scheduler).MailCame)
@@ -217,7 +217,7 @@ func (r *run) prepare(list []outcome) {
 			*o = r.conclude(o.part, r.expired(o.part.delivery))
 		case o.warn:
 			o.warn = false
-			r.warn(o, r.agent.clock.now())
+			r.warn(o, r.agent.clock.Read().Wall)
 		}
 	}
 }
@@ -228,7 +228,7 @@ func (r *run) prepare(list []outcome) {
 func (s *settler) settle(r *run, batch []outcome, list []queue.Settlement, end *time.Time) {
 	pause := firstPause
 	for {
-		result, err := r.queue.Settle(context.WithoutCancel(r.work), r.agent.clock.now(), list)
+		result, err := r.queue.Settle(context.WithoutCancel(r.work), r.agent.clock.Now(), list)
 		r.heed(settling, err)
 		if r.pauseFor(err); err == nil {
 			if batch, list = r.recorded(batch, result); len(batch) == 0 {
@@ -284,7 +284,7 @@ func (r *run) postpone(w *work) (lifted bool) {
 
 // postponed has the queue postpone, and reports whether it has.
 func (r *run) postponed(ctx context.Context, list []queue.Postponement) bool {
-	err := queue.Postpone(ctx, r.queue, r.agent.clock.now(), list...)
+	err := queue.Postpone(ctx, r.queue, r.agent.clock.Now(), list...)
 	if ctx.Err() == nil {
 		r.heed(postponing, err)
 	}
@@ -293,7 +293,7 @@ func (r *run) postponed(ctx context.Context, list []queue.Postponement) bool {
 
 // unpark lifts all that was parked.
 func (r *run) unpark() {
-	_ = queue.Postpone(context.WithoutCancel(r.work), r.queue, r.agent.clock.now(), queue.Postponement{Owner: r.owner})
+	_ = queue.Postpone(context.WithoutCancel(r.work), r.queue, r.agent.clock.Now(), queue.Postponement{Owner: r.owner})
 }
 
 // again is when a delivery may be claimed again; never where nothing of it is
@@ -319,7 +319,7 @@ func (r *run) done(o *outcome, settled bool) {
 	at, ever := o.again()
 	ever = ever && settled
 	if ever && !at.IsZero() {
-		at = now.Add(at.Sub(r.agent.clock.now()))
+		at = now.Add(at.Sub(r.agent.clock.Now()))
 	}
 	if settled && len(o.settlement.Create) > 0 {
 		at, ever = time.Time{}, true

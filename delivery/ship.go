@@ -229,7 +229,7 @@ func (r *run) mayCommit(parts []*part) error {
 	if r.work.Err() != nil {
 		return context.Cause(r.work)
 	}
-	now := r.agent.clock.now()
+	now := r.latest()
 	for i := range parts {
 		if !r.leases.valid(&parts[i].delivery.Lease, now) {
 			return errLeaseLost

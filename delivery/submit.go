@@ -36,8 +36,8 @@ func (a *Agent) Submit(ctx context.Context, m *queue.Message) (string, error) {
 	if a.Queue == nil {
 		return "", errNoQueue
 	}
-	now := a.clock.now()
-	parts, err := checkMessage(m, now)
+	now := a.time()
+	parts, err := checkMessage(m, now.Wall)
 	if err != nil {
 		return "", err
 	}
@@ -53,7 +53,10 @@ func (a *Agent) Submit(ctx context.Context, m *queue.Message) (string, error) {
 	accepted.Content = prepared{&body}
 	accepted.UTF8 = attempt.IsUTF8(m) // of all recipients: one destination may have none of those that say so
 	if accepted.Arrived.IsZero() {
-		accepted.Arrived = now
+		accepted.Arrived = now.Wall
+	}
+	if !accepted.NotBefore.IsZero() {
+		accepted.NotBefore = now.Ahead(accepted.NotBefore)
 	}
 	if a.Sign != nil {
 		signed, err := a.signed(ctx, &accepted)
@@ -63,7 +66,7 @@ func (a *Agent) Submit(ctx context.Context, m *queue.Message) (string, error) {
 		defer signed.Release()
 		accepted.Content = prepared{&signed}
 	}
-	id, err := a.Queue.Put(ctx, now, &accepted)
+	id, err := a.Queue.Put(ctx, now.Now, &accepted)
 	if err != nil {
 		return id, atDoor(err)
 	}
