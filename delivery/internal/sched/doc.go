@@ -56,18 +56,33 @@
 // waiting.
 //
 // T3. At a site the tenant comes first that has the fewest in flight there, and of
-// several the one that was served there longest ago; so if the tenant whose turn it
-// is is not that one, it lends its turn.
+// several the one that was served there longest ago, or whose mail came there then. If
+// the tenant whose turn it is is not that one, it lends its turn; but one with nothing
+// in flight lends it only to a tenant that has waited there since before it was itself
+// served anywhere.
 //
 // A turn goes on at its site for up to sixteen attempts, one after the other, unless a
 // tenant with nothing in flight waits: to change the site may take a new connection.
 //
-// T4. From T1 to T3: a tenant with nothing in flight and mail for a site that may be
-// tried begins after at most as many attempts of others as there are tenants, and at
-// each of the sites that it has mail for as there are tenants with mail there; however
-// much they have.
+// T4. However much others have: while a tenant has mail for a site that may be tried
+// and nothing in flight, each other tenant begins at most one attempt before it by a
+// turn of its own, and one by a lent turn at each site where it has waited since
+// before the tenant was served.
 //
-// T5. What a tenant has for a site begins in the order in which it became due,
+// For only tenants with nothing in flight that were served before it have their turns
+// before it (T1), and each of them at most one: then it has been served later. By T3 a
+// lent turn goes to mail that had waited at its site since before the lender was
+// served, so since before the tenant was; and what is left there, or comes, has waited
+// less long from then on.
+//
+// T5. At a site, while a tenant has mail there and nothing in flight there, each other
+// tenant begins at most one attempt there before it.
+//
+// For whoever begins there was served there before it, or takes its own turn although
+// the tenant comes first, which it only does if it was served before the tenant's mail
+// came. In both cases it is served later than that from then on.
+//
+// T6. What a tenant has for a site begins in the order in which it became due,
 // where each step of priority counts as PriorityStep more.
 //
 // # Memory

@@ -54,6 +54,13 @@ func laneDue(a, b *lane) bool {
 	return a.served < b.served
 }
 
+// precedes reports whether a lane whose turn it is at the site takes the turn of
+// another's tenant there: rules T3 and T4.
+func (l *lane) precedes(other *lane) bool {
+	u := other.tenant
+	return l != other && (u.inFlight > 0 || l.served < u.served)
+}
+
 // tenant is the tenant of a name, a new one where none of its mail is held.
 func (s *Scheduler) tenant(name string) *tenant {
 	u := s.tenants[name]
@@ -336,7 +343,9 @@ func (s *Scheduler) forTrial(now time.Time) *site {
 // begin begins an attempt at the site of a lane, with what is due there.
 func (s *Scheduler) begin(now time.Time, l *lane, trial bool, out *Output) {
 	t := l.site
-	l, _ = t.turn.first()
+	if first, _ := t.turn.first(); first.precedes(l) {
+		l = first
+	}
 	sh, _ := l.waiting.first()
 	s.unqueue(sh)
 	if id := sh.items[0].Message; t.byMessage[id] == sh {

@@ -32,8 +32,8 @@ type world struct {
 	alive    map[string]time.Time
 	failed   map[string]int
 	moved    map[string]string // destinations with another site than usual
-	passed   map[string]int    // attempts of others since a tenant could have begun
-	beside   map[string]int    // and how many they may be
+	passed   map[string]passed // by tenant with nothing in flight that could begin
+	before   map[*lane]before  // by lane with nothing in flight
 	drained  bool
 	stopped  bool
 	trouble  Cause
@@ -48,6 +48,16 @@ type mail struct {
 	at   where
 	site string
 	not  time.Time // not before
+}
+
+// passed is how many attempts of others have begun since a tenant could have, and how
+// many may (rule T4).
+type passed struct{ n, most int }
+
+// before is who has begun at a site since a lane's mail waits there (rule T5).
+type before struct {
+	stamp uint64
+	begun map[string]bool
 }
 
 type where uint8
@@ -75,7 +85,7 @@ func newWorld(set Settings) *world {
 		s: New(set), now: origin, set: set, mails: map[ID]*mail{},
 		parked: map[string]time.Time{}, paused: map[string]time.Time{}, bySite: map[string]int{},
 		began: map[string]time.Time{}, closed: map[string]time.Time{}, alive: map[string]time.Time{},
-		failed: map[string]int{}, moved: map[string]string{}, passed: map[string]int{}, beside: map[string]int{},
+		failed: map[string]int{}, moved: map[string]string{}, passed: map[string]passed{}, before: map[*lane]before{},
 	}
 }
 
@@ -238,15 +248,28 @@ func (w *world) begin(b *Begin) {
 		m.at = inAttempt
 	}
 	w.order(first)
-	for tenant := range w.passed {
-		if tenant != first.Tenant {
-			w.passed[tenant]++
-		}
+	for tenant, p := range w.passed {
+		p.n++
+		w.passed[tenant] = p
 	}
 	delete(w.passed, first.Tenant)
+	w.siteTurn(first)
 }
 
-// order is rule T5.
+// siteTurn is rule T5.
+func (w *world) siteTurn(first *mail) {
+	for l, b := range w.before {
+		if l.site.key != first.site || l.tenant.name == first.Tenant || l.served != b.stamp {
+			continue
+		}
+		if b.begun[first.Tenant] {
+			w.fail("T5: %s begins twice at %s while %s waits there", first.Tenant, first.site, l.tenant.name)
+		}
+		b.begun[first.Tenant] = true
+	}
+}
+
+// order is rule T6.
 func (w *world) order(first *mail) {
 	rank := func(m *mail) time.Time { return m.Due.Add(-time.Duration(m.Priority) * w.set.PriorityStep) }
 	t := w.s.sites[first.site]
@@ -254,7 +277,7 @@ func (w *world) order(first *mail) {
 	for _, sh := range l.waiting.list {
 		for _, m := range sh.items {
 			if o := w.mails[m.ID]; o.Message != first.Message && rank(o).Before(rank(first)) {
-				w.fail("T5: %d begins before %d, which comes first", first.ID, o.ID)
+				w.fail("T6: %d begins before %d, which comes first", first.ID, o.ID)
 			}
 		}
 	}
@@ -325,6 +348,7 @@ func (w *world) check() {
 		w.fail("%d held at sites that are not quick, counted as %d", slowHeld, s.heldSlow)
 	}
 	w.checkRoom()
+	w.checkWaiting()
 }
 
 // checkRoom is rules L5 and T4.
@@ -334,45 +358,71 @@ func (w *world) checkRoom() {
 		clear(w.passed)
 		return
 	}
-	could := map[string]bool{}
+	could := map[*tenant]bool{}
 	for t := s.known.head; t != nil; t = t.next {
 		free := t.waiting > 0 && !t.closed(w.now) && t.inFlight < min(t.limit(), w.set.PerSite) && !w.now.Before(t.paced)
 		if !free {
 			continue
 		}
-		room := s.inFlight < w.set.Connections && (t.isQuick(w.now) || s.slow < w.set.Connections-w.set.Connections/4)
-		if room {
+		kept := !t.isQuick(w.now) && s.slow >= w.set.Connections-w.set.Connections/4
+		if !kept && s.inFlight < w.set.Connections {
 			w.fail("L5: %s waits while there is room: %d of %d in flight", t.key, s.inFlight, w.set.Connections)
 		}
-		if w.set.Connections >= 4 {
-			continue // turns are by class there
+		if !t.isQuick(w.now) && w.set.Connections >= 4 {
+			continue // what is kept for the others may go before it
 		}
 		for _, l := range t.turn.list {
 			if l.tenant.inFlight == 0 {
-				could[l.tenant.name] = true
+				could[l.tenant] = true
 			}
 		}
 	}
-	for tenant := range could {
-		if _, known := w.passed[tenant]; !known {
-			w.passed[tenant] = 0
+	w.checkPassed(could)
+}
+
+// checkPassed is rule T4, for the tenants that could begin.
+func (w *world) checkPassed(could map[*tenant]bool) {
+	for name, p := range w.passed {
+		switch u := w.s.tenants[name]; {
+		case !could[u]:
+			delete(w.passed, name)
+		case p.n > p.most:
+			w.fail("T4: %d attempts of others while %s waited, want %d at most", p.n, name, p.most)
 		}
 	}
-	for tenant, n := range w.passed {
-		if !could[tenant] {
-			delete(w.passed, tenant)
-			delete(w.beside, tenant)
+	for u := range could {
+		if _, known := w.passed[u.name]; known {
 			continue
 		}
-		bound := len(s.tenantList)
-		for t := s.known.head; t != nil; t = t.next {
-			if l := t.lanes[s.tenants[tenant]]; l != nil && len(l.waiting.list) > 0 {
-				bound += len(t.turn.list)
+		most := 0
+		for _, other := range w.s.tenantList {
+			if other.served < u.served {
+				most++
 			}
 		}
-		w.beside[tenant] = max(w.beside[tenant], bound)
-		if n > w.beside[tenant] {
-			w.fail("T4: %d attempts of others while %s waited, want %d at most", n, tenant, w.beside[tenant])
+		for t := w.s.known.head; t != nil; t = t.next {
+			for _, l := range t.turn.list {
+				if l.tenant != u && l.served < u.served {
+					most++
+				}
+			}
+		}
+		w.passed[u.name] = passed{0, most}
+	}
+}
+
+// checkWaiting notes who waits where with nothing in flight there (rule T5).
+func (w *world) checkWaiting() {
+	for l, b := range w.before {
+		if l.turnAt == absent || l.inFlight > 0 || l.served != b.stamp {
+			delete(w.before, l)
+		}
+	}
+	for t := w.s.known.head; t != nil; t = t.next {
+		for _, l := range t.turn.list {
+			if _, known := w.before[l]; !known && l.inFlight == 0 {
+				w.before[l] = before{l.served, map[string]bool{}}
+			}
 		}
 	}
 }
