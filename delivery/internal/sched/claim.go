@@ -25,6 +25,9 @@ const (
 	// refillMost is how many destinations a claim for one site names.
 	refillMost = 16
 
+	// exceptMost is how many destinations of a site are left out of a claim at most.
+	exceptMost = 256
+
 	// memoryShare is how much of what is left of the memory a tenant may hold.
 	memoryShare = 4
 
@@ -63,10 +66,13 @@ type claims struct {
 	under    claimKind // way
 	site     *site     // refill
 	names    []string
+	sated    []*tenant // that are left out of it
 	general  due
 	others   due
 	meantime [2]due    // what came up for either while the claim was under way
 	hiding   bool      // a general claim has left out what only others' claims find
+	search   bool      // a tenant has room for that now
+	bySite   bool      // the next such claim leaves out sites
 	last     claimKind // whose turn it was
 	withheld bool      // a general claim has left out tenants that hold too much
 	before   time.Time // no claim before
@@ -108,6 +114,9 @@ func (s *Scheduler) claimAt(now time.Time) (at time.Time, ok bool) {
 	if c.hiding && !c.others.never {
 		d.sooner(c.others.at)
 	}
+	if c.hiding && c.search {
+		d.sooner(now)
+	}
 	if s.refillDue(now) {
 		d.sooner(now)
 	}
@@ -145,9 +154,9 @@ func (s *Scheduler) claim(now time.Time) (want Claim, ok bool) {
 				return want, true
 			}
 		case others:
-			if c.hiding && !c.others.never && !c.others.at.After(now) {
+			if c.hiding && (c.search || !c.others.never && !c.others.at.After(now)) {
 				c.under, c.meantime[1], want.Others = others, due{never: true}, true
-				s.leaveOutCrowding(&want)
+				s.search(&want)
 				return want, true
 			}
 		case refill:
@@ -180,28 +189,51 @@ func (s *Scheduler) leaveOut(want *Claim) {
 	}
 }
 
-// leaveOutCrowding names the tenants whose mail is not to be looked for behind what
-// is hidden: those that have enough, or for whose mail something is hidden.
-func (s *Scheduler) leaveOutCrowding(want *Claim) {
-	for _, p := range s.placeList {
-		if p.site == nil || !p.site.full() {
-			continue
-		}
-		for _, l := range p.site.turn.list {
-			l.tenant.crowds = l.tenant.crowds || l.held > 1
-		}
-	}
+// search limits a claim of what is hidden to tenants that hold little. Where some of
+// them have enough at a site that they have been turned away from, every other claim
+// leaves them out, and every other the mail for that site.
+func (s *Scheduler) search(want *Claim) {
+	want.PerTenant, want.PerDestination = minAhead, fewAhead
 	for _, u := range s.tenantList {
-		if u.crowds || u.turned > 0 || u.held >= minAhead {
+		if u.left = u.held >= minAhead; u.left {
 			want.ExceptTenants = append(want.ExceptTenants, u.name)
 		}
-		u.crowds = false
 	}
+	some := false
+	for _, t := range s.turning {
+		for _, u := range t.turned {
+			if u.held >= minAhead || !s.hasEnough(t, u) {
+				continue
+			}
+			some = true
+			if s.claims.bySite {
+				for _, k := range t.keptList[:min(len(t.keptList), exceptMost)] {
+					want.Except = append(want.Except, k.destination)
+				}
+				break
+			}
+			if !u.left {
+				u.left = true
+				want.ExceptTenants = append(want.ExceptTenants, u.name)
+			}
+		}
+	}
+	s.claims.bySite = some && !s.claims.bySite
+	s.claims.search = s.claims.bySite
+}
+
+// hasEnough reports whether a site has no use for more of a tenant's mail.
+func (s *Scheduler) hasEnough(t *site, u *tenant) bool {
+	l := t.lanes[u]
+	return l != nil && l.held >= fewWaiting || t.class == slow && !s.slowRoom(u)
 }
 
 // released has a tenant's mail claimed again that was left out because it held too
 // much, once it holds enough less.
 func (s *Scheduler) released(now time.Time, u *tenant) {
+	if u.held == minAhead-1 {
+		s.claims.search = true
+	}
 	if s.claims.withheld && u.held < memoryShare*(s.settings.Ahead-s.held)*3/4 {
 		s.claims.withheld = false
 		s.claims.again(now)
@@ -214,13 +246,17 @@ func (s *Scheduler) refillDue(now time.Time) bool {
 		return false
 	}
 	c := &s.claims
-	return len(c.refills[quick]) > 0 || len(c.refills[slow]) > 0 && s.heldSlow < s.slowAhead()
+	return len(c.refills[quick]) > 0 || len(c.refills[slow]) > 0 && s.slowRefills()
 }
+
+// slowRefills reports whether there is room for more at sites that are not quick,
+// whoever's it is.
+func (s *Scheduler) slowRefills() bool { return s.heldSlow < s.slowAhead()*3/4 }
 
 // nextRefill is the site that is to be given mail now.
 func (s *Scheduler) nextRefill(now time.Time) *site {
 	for _, k := range [...]class{quick, slow} {
-		if k == slow && s.heldSlow >= s.slowAhead() {
+		if k == slow && !s.slowRefills() {
 			return nil
 		}
 		for line := &s.claims.refills[k]; len(*line) > 0; {
@@ -237,7 +273,8 @@ func (s *Scheduler) nextRefill(now time.Time) *site {
 	return nil
 }
 
-// refillClaim is a claim for one site.
+// refillClaim is a claim for one site. Those that hold their part there already are
+// left out, so that what they have in the queue is in nobody's way.
 func (s *Scheduler) refillClaim(t *site, want Claim) Claim {
 	c := &s.claims
 	c.under, c.site, c.names = refill, t, c.names[:0]
@@ -249,7 +286,14 @@ func (s *Scheduler) refillClaim(t *site, want Claim) Claim {
 	}
 	want.Destinations = append([]string(nil), c.names...)
 	want.Max = min(want.Max, max(t.ahead()-t.held, 1))
-	want.PerTenant = max(want.Max/max(len(t.turned), 1), 1)
+	want.PerTenant = max(t.ahead()/max(len(t.turned), 1), 1)
+	c.sated = c.sated[:0]
+	for _, u := range t.turned {
+		if l := t.lanes[u]; l != nil && l.held >= want.PerTenant {
+			c.sated = append(c.sated, u)
+			want.ExceptTenants = append(want.ExceptTenants, u.name)
+		}
+	}
 	return want
 }
 
@@ -280,7 +324,7 @@ func (s *Scheduler) answered(now time.Time, n int, more bool, next time.Time) {
 			c.others.sooner(c.meantime[1].at)
 		}
 	case refill:
-		s.refilled(now, c.site, n > 0 && more)
+		s.refilled(now, c.site, n > 0, more)
 	}
 }
 
@@ -288,15 +332,21 @@ func (s *Scheduler) answered(now time.Time, n int, more bool, next time.Time) {
 // destinations that were named they are parked no longer; else others are named the
 // next time. That is as soon as some of the mail has come to the site, for it may go
 // elsewhere, to a site that has no room for it either.
-func (s *Scheduler) refilled(now time.Time, t *site, more bool) {
+func (s *Scheduler) refilled(now time.Time, t *site, some, more bool) {
 	c := &s.claims
 	c.site, t.refill = nil, false
+	keep := some && more
+	if len(c.sated) > 0 { // there is more of theirs
+		keep = true
+		if !more {
+			s.welcome(t, c.sated)
+		}
+	}
 	for _, name := range c.names {
 		k := t.kept[name]
 		switch {
 		case k == nil || !k.parked:
-		case more:
-			t.vain = now.Add(emptyPause)
+		case keep:
 			last := len(t.keptList) - 1
 			moved := t.keptList[last]
 			t.keptList[k.at], moved.at = moved, k.at
@@ -304,6 +354,9 @@ func (s *Scheduler) refilled(now time.Time, t *site, more bool) {
 		default:
 			s.unpark(t, k)
 		}
+	}
+	if keep && (some || more) {
+		t.vain = now.Add(emptyPause)
 	}
 	s.wantRefill(now, t)
 }

@@ -93,17 +93,22 @@
 // leaves it in the queue, until the site has room again.
 //
 // M2. A site with room is given mail of its parked destinations by a claim of its
-// own.
+// own, in which tenants that hold their part of what the site may hold make way for
+// the others that it has turned away.
 //
 // M3. A tenant that holds four times what is left of the memory is left out of
 // claims, and so none can take it all.
 //
-// M4. What M1 hides of a tenant's mail is not hidden of others': claims without
-// those tenants pass over what is parked.
+// M4. What M1 hides is not hidden of a tenant that holds less than sixteen deliveries:
+// claims without the others pass over what is parked, and a site has room for four of
+// each tenant whatever it holds. Such claims leave out by turns the tenants that have
+// two deliveries at a site that has turned more away, and the mail for that site. So
+// due mail of a tenant that holds nothing is claimed by one of the next six claims,
+// and one in three more for each eight tenants of which the same is true.
 //
-// M5. Sites that are not quick hold half of the memory at most. Beyond that
-// the site of which nothing is known and that has waited longest makes way for a new
-// one. A site where nothing has ended for two seconds gives back most of what waits
+// M5. Sites that are not quick hold half of the memory at most, of a tenant no more
+// than four times what is left of that. Beyond that the site of which nothing is known
+// and that has waited longest makes way for a new one. A site where nothing has ended for two seconds gives back most of what waits
 // there when the memory is wanted.
 //
 // # Back-off

@@ -36,10 +36,7 @@ func (s *Scheduler) keepAt(now time.Time, t *site, m *item) {
 
 // parkAt gives a delivery back because its site has no room for it.
 func (s *Scheduler) parkAt(now time.Time, t *site, m *item) {
-	if !slices.Contains(t.turned, m.tenant) {
-		t.turned = append(t.turned, m.tenant)
-		m.tenant.turned++
-	}
+	s.turnAway(t, m.tenant)
 	s.keep(now, t, m, Back{Why: Parked, Whole: true, Until: now.Add(parkedFor), Likely: t.likelyAt(now), Said: t.said})
 	s.wantRefill(now, t)
 }
@@ -144,17 +141,43 @@ func (s *Scheduler) eased(now time.Time, t *site) {
 	}
 	s.wantRefill(now, t)
 	if t.parked == 0 {
-		s.welcome(t)
+		s.welcome(t, nil)
 	}
 }
 
-// welcome has the mail of tenants claimed again that a site has turned away.
-func (s *Scheduler) welcome(t *site) {
+// turnAway notes that a site has no room for a tenant's mail.
+func (s *Scheduler) turnAway(t *site, u *tenant) {
+	if slices.Contains(t.turned, u) {
+		return
+	}
+	if t.turnedAt == absent {
+		t.turnedAt = len(s.turning)
+		s.turning = append(s.turning, t)
+	}
+	t.turned = append(t.turned, u)
+	u.turned++
+}
+
+// welcome forgets that a site has turned away mail of tenants, but for some.
+func (s *Scheduler) welcome(t *site, but []*tenant) {
+	left := t.turned[:0]
 	for _, u := range t.turned {
+		if slices.Contains(but, u) {
+			left = append(left, u)
+			continue
+		}
 		u.turned--
 		s.forgetTenant(u)
 	}
-	t.turned = nil
+	clear(t.turned[len(left):])
+	if t.turned = left; len(left) > 0 || t.turnedAt == absent {
+		return
+	}
+	last := len(s.turning) - 1
+	moved := s.turning[last]
+	s.turning[t.turnedAt], moved.turnedAt = moved, t.turnedAt
+	s.turning[last] = nil
+	s.turning, t.turned, t.turnedAt = s.turning[:last], nil, absent
 }
 
 // wantRefill puts a site in the line of those that are to be given mail of their

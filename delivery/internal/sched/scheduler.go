@@ -44,6 +44,7 @@ type Scheduler struct {
 	trials    int
 	nextTrial time.Time
 	newest    []*site // sites of which nothing is known, as mail came for them
+	turning   []*site // sites that have turned mail away
 
 	handOn   handOn
 	lastShip Ship

@@ -51,18 +51,17 @@ func (s *Scheduler) push(now time.Time, t *site, m *item) {
 		s.newest = append(s.newest, t)
 	}
 	m.state = waiting
-	s.count(t, 1)
 	joins := m.group != nil && m.join != ""
 	if joins {
 		sh := t.byMessage[m.Message]
 		if sh != nil && sh.items[0].join == m.join && sh.rcpts+m.Recipients <= maxJoined {
 			sh.items, sh.rcpts, m.ship = append(sh.items, m), sh.rcpts+m.Recipients, sh
-			sh.lane.held++
+			s.count(sh.lane, 1)
 			return
 		}
 	}
 	l := s.lane(t, m.tenant)
-	l.held++
+	s.count(l, 1)
 	sh := s.newShipment()
 	*sh = shipment{site: t, lane: l, items: append(sh.items[:0], m), rcpts: m.Recipients, rank: m.rank, first: m.ID}
 	m.ship = sh
@@ -82,8 +81,7 @@ func (s *Scheduler) pull(now time.Time, m *item) {
 	sh.items = withoutItem(sh.items, m)
 	sh.rcpts -= m.Recipients
 	m.ship = nil
-	s.count(t, -1)
-	l.held--
+	s.count(l, -1)
 	if len(sh.items) == 0 {
 		s.unqueue(sh)
 		s.dissolve(sh, m.Message)
@@ -106,8 +104,7 @@ func (s *Scheduler) part(now time.Time, m *item) {
 	sh := m.ship
 	sh.items = withoutItem(sh.items, m)
 	m.ship, m.state = nil, moving
-	s.count(sh.site, -1)
-	sh.lane.held--
+	s.count(sh.lane, -1)
 	s.eased(now, sh.site)
 }
 
@@ -180,8 +177,7 @@ func (s *Scheduler) empty(now time.Time, t *site) (list []*item) {
 			s.unqueue(sh)
 			for _, m := range sh.items {
 				m.ship, m.state = nil, moving
-				l.held--
-				s.count(t, -1)
+				s.count(l, -1)
 			}
 			s.dissolve(sh, sh.items[0].Message)
 		}

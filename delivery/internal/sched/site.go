@@ -29,7 +29,8 @@ type site struct {
 	keptList []*kept
 	parked   int       // of kept
 	likely   time.Time // when the last of what it had no room for would have its turn
-	turned   []*tenant // whose mail has been turned away since the last refill
+	turned   []*tenant // whose mail has been turned away, and waits in the queue
+	turnedAt int       // in Scheduler.turning, absent where nobody's has been
 	skipped  bool      // its destinations were left out of a claim
 	refill   bool      // waits for a claim of its own
 	vain     time.Time // no such claim before: nothing has come of the last one yet
@@ -53,6 +54,7 @@ const (
 	firstAhead = 128 // until an attempt has ended
 	minAhead   = 16  // of one that is well
 	fewAhead   = 4   // of one that is tried, or paced; and of each tenant
+	fewWaiting = 2   // of a tenant: where it holds more there is enough of its mail
 	aheadTime  = 500 * time.Millisecond
 
 	// stuckAfter is how long nothing may have ended at a site before what waits
@@ -70,7 +72,7 @@ func (s *Scheduler) site(now time.Time, key string) *site {
 		if len(s.sites) >= maxSites {
 			s.forgetSites()
 		}
-		t = &site{key: key, window: newWindow(s.settings.PerSite), progress: now, class: slow, alarmAt: absent}
+		t = &site{key: key, window: newWindow(s.settings.PerSite), progress: now, class: slow, alarmAt: absent, turnedAt: absent}
 		t.turn = heap[*lane]{less: laneDue, at: func(l *lane) *int { return &l.turnAt }}
 		s.sites[key] = t
 		s.known.add(t)
@@ -104,7 +106,7 @@ func (s *Scheduler) forgetSite(t *site) {
 	if t.alarmAt != absent {
 		s.alarms.remove(t)
 	}
-	s.welcome(t)
+	s.welcome(t, nil)
 	s.known.remove(t)
 	delete(s.sites, t.key)
 }
@@ -203,25 +205,39 @@ func (s *Scheduler) classify(now time.Time, t *site) {
 			listed = append(listed, l)
 		}
 	}
-	if t.class = c; c == slow {
-		s.heldSlow += t.held
-	} else {
-		s.heldSlow -= t.held
+	sign := 1
+	if t.class = c; c == quick {
+		sign = -1
+	}
+	s.heldSlow += sign * t.held
+	for u, l := range t.lanes {
+		u.heldSlow += sign * l.held
 	}
 	for _, l := range listed {
 		s.list(l)
 	}
 }
 
-// count changes how many deliveries a site holds.
-func (s *Scheduler) count(t *site, n int) {
-	if t.held += n; t.class == slow {
+// count changes how many deliveries a lane holds, and its site.
+func (s *Scheduler) count(l *lane, n int) {
+	l.held += n
+	if l.site.held += n; l.site.class == slow {
 		s.heldSlow += n
+		l.tenant.heldSlow += n
+	}
+	if n < 0 && l.held < fewWaiting && l.tenant.turned > 0 {
+		s.claims.search = true
 	}
 }
 
 // slowAhead is how many deliveries may be held for sites that are not quick.
 func (s *Scheduler) slowAhead() int { return s.settings.Ahead / 2 }
+
+// slowRoom reports whether one more may be held for a tenant at a site that is not
+// quick.
+func (s *Scheduler) slowRoom(u *tenant) bool {
+	return u.heldSlow < memoryShare*(s.slowAhead()-s.heldSlow)
+}
 
 // hasRoom reports whether a site can hold one more delivery.
 func (s *Scheduler) hasRoom(now time.Time, t *site, m *item) bool {
@@ -230,7 +246,7 @@ func (s *Scheduler) hasRoom(now time.Time, t *site, m *item) bool {
 			return false
 		}
 	}
-	if s.classify(now, t); t.class == quick || s.heldSlow < s.slowAhead() {
+	if s.classify(now, t); t.class == quick || s.slowRoom(m.tenant) {
 		return true
 	}
 	return t.held == 0 && !t.known && s.makeWay(now)

@@ -6,14 +6,15 @@ import "time"
 type tenant struct {
 	name     string
 	held     int
+	heldSlow int // of these, at sites that are not quick
 	inFlight int
 	served   uint64 // when it began something the last time, or came
 	lanes    [classes]heap[*lane]
 	at       [classes]int
-	sites    int // where it has a lane
-	turned   int // sites that have turned its mail away
-	crowds   bool
-	index    int // in Scheduler.tenantList
+	sites    int  // where it has a lane
+	turned   int  // sites that have turned its mail away
+	left     bool // out of the claim that is being made
+	index    int  // in Scheduler.tenantList
 }
 
 // lane is the mail of one tenant at one site.

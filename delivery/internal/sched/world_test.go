@@ -21,22 +21,23 @@ type world struct {
 	paused  map[string]time.Time
 	claim   *Claim
 
-	routing  []ID
-	flying   []*flight
-	settling []*mail
-	inFlight int
-	slow     int
-	bySite   map[string]int
-	began    map[string]time.Time // the last attempt at a site
-	closed   map[string]time.Time // no attempt before
-	alive    map[string]time.Time
-	failed   map[string]int
-	moved    map[string]string // destinations with another site than usual
-	passed   map[string]passed // by tenant with nothing in flight that could begin
-	before   map[*lane]before  // by lane with nothing in flight
-	drained  bool
-	stopped  bool
-	trouble  Cause
+	routing   []ID
+	flying    []*flight
+	settling  []*mail
+	inFlight  int
+	slow      int
+	bySite    map[string]int
+	began     map[string]time.Time // the last attempt at a site
+	closed    map[string]time.Time // no attempt before
+	alive     map[string]time.Time
+	failed    map[string]int
+	moved     map[string]string // destinations with another site than usual
+	passed    map[string]passed // by tenant with nothing in flight that could begin
+	before    map[*lane]before  // by lane with nothing in flight
+	unclaimed map[string]int    // claims that have found nothing of a tenant's that holds nothing
+	drained   bool
+	stopped   bool
+	trouble   Cause
 
 	trace []string
 	wrong string
@@ -85,7 +86,7 @@ func newWorld(set Settings) *world {
 		s: New(set), now: origin, set: set, mails: map[ID]*mail{},
 		parked: map[string]time.Time{}, paused: map[string]time.Time{}, bySite: map[string]int{},
 		began: map[string]time.Time{}, closed: map[string]time.Time{}, alive: map[string]time.Time{},
-		failed: map[string]int{}, moved: map[string]string{}, passed: map[string]passed{}, before: map[*lane]before{},
+		failed: map[string]int{}, moved: map[string]string{}, passed: map[string]passed{}, before: map[*lane]before{}, unclaimed: map[string]int{},
 	}
 }
 
@@ -164,6 +165,7 @@ func (w *world) answer() {
 			list = append(list, m)
 		}
 	}
+	w.checkClaim(left, perTenant)
 	w.backlog = left
 	mails := make([]Mail, len(list))
 	for i, m := range list {
@@ -349,6 +351,26 @@ func (w *world) check() {
 	}
 	w.checkRoom()
 	w.checkWaiting()
+}
+
+// checkClaim is rule M4, after a claim that has left so much.
+func (w *world) checkClaim(left []*mail, found map[string]int) {
+	passed := map[string]bool{}
+	for _, m := range left {
+		if u := w.s.tenants[m.Tenant]; found[m.Tenant] == 0 && (u == nil || u.held == 0) && !m.not.After(w.now) && !w.paused[m.Destination].After(w.now) {
+			passed[m.Tenant] = true
+		}
+	}
+	for tenant := range w.unclaimed {
+		if !passed[tenant] || w.s.troubled() {
+			delete(w.unclaimed, tenant)
+		}
+	}
+	for tenant := range passed {
+		if w.unclaimed[tenant]++; w.unclaimed[tenant] > 2*int(kinds) {
+			w.fail("M4: %d claims have found nothing of %s's, who holds nothing", w.unclaimed[tenant], tenant)
+		}
+	}
 }
 
 // checkRoom is rules L5 and T4.
