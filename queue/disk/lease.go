@@ -3,6 +3,7 @@ package disk
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/queue"
@@ -61,7 +62,7 @@ func (s *Spool) Mark(ctx context.Context, leases []queue.Lease) error {
 	if slots, err = s.toMark(leases); err != nil || len(slots) == 0 { // as they are now
 		return err
 	}
-	t, err := s.mark(leases)
+	t, err := s.mark(slots)
 	if err != nil {
 		return err
 	}
@@ -69,7 +70,7 @@ func (s *Spool) Mark(ctx context.Context, leases []queue.Lease) error {
 }
 
 // toMark returns the deliveries of leases of which none is lost that are to be
-// marked and are not yet.
+// marked and are not yet, each once however often its lease is named.
 func (s *Spool) toMark(leases []queue.Lease) (slots []index.Slot, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -82,28 +83,19 @@ func (s *Spool) toMark(leases []queue.Lease) (slots []index.Slot, err error) {
 			slots = append(slots, slot)
 		}
 	}
-	return slots, nil
+	slices.Sort(slots)
+	return slices.Compact(slots), nil
 }
 
 // mark puts the marks of deliveries that have been acquired in line, in one group.
-func (s *Spool) mark(leases []queue.Lease) (*ticket, error) {
+func (s *Spool) mark(slots []index.Slot) (*ticket, error) {
 	t := &ticket{durable: true}
-	for i := range leases {
-		l := &leases[i]
-		number, _ := parseID(l.Message)
+	for _, slot := range slots {
 		s.mu.Lock()
-		slot, ok := s.slotOf(l)
-		if !ok {
-			s.mu.Unlock()
-			return nil, queue.ErrLeaseLost
-		}
 		e, c := s.index.Get(slot), s.leased(slot)
 		s.mu.Unlock()
-		if e.Flags&(index.AtMostOnce|index.Marked) != index.AtMostOnce {
-			continue
-		}
 		if c == nil { // moved since it was claimed
-			d, h, err := s.readDelivery(slot, number)
+			d, h, err := s.readDelivery(slot, e.Message)
 			if errors.Is(err, queue.ErrNotFound) {
 				err = queue.ErrLeaseLost
 			}

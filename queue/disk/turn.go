@@ -85,7 +85,8 @@ func (t turns) give(slot index.Slot) {
 // them back. What may have changed meanwhile must be looked up again. It takes one
 // after the other, in the same order as everybody else, and keeps what it has while
 // it waits: nobody waits for longer than it takes those who are there already, and
-// no two calls wait for each other. Who has deliveries reserved must not call it.
+// no two calls wait for each other. Who has deliveries reserved must not call it, and
+// none may be named twice: it would wait for itself.
 func (s *Spool) acquire(ctx context.Context, slots []index.Slot) error {
 	slots = slices.Clone(slots)
 	slices.Sort(slots)

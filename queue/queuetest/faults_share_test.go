@@ -39,6 +39,16 @@ func faultsOfMarks() []fault {
 				return nil
 			}
 		}},
+		{"a lease that is marked twice in one call is lost", []string{"L6"}, func(h *hooked) {
+			h.mark = func(q *memory.Queue, ctx context.Context, leases []queue.Lease) error {
+				for i, l := range leases {
+					if slices.Contains(leases[:i], l) {
+						return queue.ErrLeaseLost
+					}
+				}
+				return q.Mark(ctx, leases)
+			}
+		}},
 		{"a claim is a mark", []string{"L6"}, func(h *hooked) {
 			h.claim = func(q *memory.Queue, ctx context.Context, now time.Time, want queue.ClaimOptions) (queue.Claimed, error) {
 				got, err := q.Claim(ctx, now, want)

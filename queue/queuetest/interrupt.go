@@ -13,6 +13,7 @@ func interruptChecks() []check {
 		{ruleL6, "at most once: a mark that was not settled is told of", 0, interrupted},
 		{ruleL6, "at least once: nothing is told", 0, notInterrupted},
 		{ruleL6, "several are marked together or not at all", 0, markedTogether},
+		{ruleL6, "a lease that is named twice is marked once", 0, markedTwice},
 		{ruleL6, "at most once: a mark survives a crash, and a claim alone is forgotten in it", needCrash, interruptedByCrash},
 	}
 }
@@ -114,6 +115,21 @@ func markedTogether(r *run) {
 	again := r.due()
 	if len(again) != 2 || !again[0].Interrupted || !again[1].Interrupted {
 		r.Errorf("after a Mark of two Claim = %+v, want both interrupted", again)
+	}
+}
+
+func markedTwice(r *run) {
+	r.put(r.once("a@one.example", "b@two.example"))
+	got := r.everything(queue.ClaimOptions{Lease: time.Minute}).Deliveries
+	if len(got) != 2 {
+		r.Fatalf("Claim returned %s, want 2", describe(got))
+	}
+	r.mark(got[0], got[1], got[0])
+	r.mark(got[0], got[0])
+	r.advance(time.Minute)
+	again := r.due()
+	if len(again) != 2 || !again[0].Interrupted || !again[1].Interrupted {
+		r.Errorf("after a Mark that names one of two twice Claim = %+v, want both interrupted", again)
 	}
 }
 
