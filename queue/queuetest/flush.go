@@ -16,6 +16,7 @@ func flushChecks() []check {
 		{ruleA5, "what is leased is left to its settlement", needFlush, flushedWhileLeased},
 		{ruleA5, "what is on hold stays so", needFlush | needHold, flushedWhileHeld},
 		{ruleA5, "it lifts a postponement", needFlush | needPostpone, flushedWhilePostponed},
+		{ruleA5, "all, where destinations are known that nothing waits for", needFlush | needPostpone, flushedBesideNothing},
 	}
 }
 
@@ -144,4 +145,23 @@ func flushedWhilePostponed(r *run) {
 		r.put(r.message("a@three.example"))
 		r.one()
 	}
+}
+
+// flushedBesideNothing flushes all where a destination was postponed, or lifted
+// though it was not, to which no mail has come yet or any more.
+func flushedBesideNothing(r *run) {
+	r.postpone("never.example", time.Time{})
+	r.wantFlush(0, queue.Selection{})
+	for _, to := range []string{"a@one.example", "a@two.example"} {
+		m := r.message(to)
+		m.NotBefore = r.now.Add(time.Hour)
+		r.put(m)
+	}
+	r.postpone("never.example", r.now.Add(time.Hour))
+	r.postpone("never.example", time.Time{})
+	r.wantFlush(2, queue.Selection{})
+	for _, d := range r.some(2) {
+		r.settle(all(d, queue.Delivered))
+	}
+	r.wantFlush(0, queue.Selection{})
 }

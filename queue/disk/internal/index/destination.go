@@ -79,7 +79,7 @@ func (x *Index) forget(n uint32) {
 	}
 	delete(x.names, d.name)
 	x.nameRoom -= nameRoom + int64(len(d.name))
-	*d = destination{}
+	*d = destination{lanes: none}
 	x.freeDestinations = append(x.freeDestinations, n)
 }
 

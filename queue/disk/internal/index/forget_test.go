@@ -66,3 +66,24 @@ func TestWhatHasGoneIsForgotten(t *testing.T) {
 		}
 	}
 }
+
+// TestFlushBesideForgottenDestinations flushes everything while there are numbers of
+// destinations that nobody has: nothing of others is taken for theirs.
+func TestFlushBesideForgottenDestinations(t *testing.T) {
+	x := New()
+	x.Postpone(Postponement{Name: "nobody.example"})
+	if f := (Flushing{}); !x.Flush(&f, 10) || f.Count != 0 {
+		t.Errorf("a flush of nothing counted %d, or did not end", f.Count)
+	}
+	var slots []Slot
+	for n := range 6 {
+		slots = append(slots, x.Set(&Entry{Message: Number(uint64(n+1), 1), Since: 1000, Destination: fmt.Sprintf("d%d.example", n)}))
+	}
+	for _, s := range slots[1:] { // the numbers of all but the first have nobody
+		x.Remove(s)
+	}
+	f := Flushing{}
+	if !x.Flush(&f, len(slots)+2) || f.Count != 1 || x.Flushed() != 1 {
+		t.Errorf("a flush of one counted %d and made %d due, or did not end", f.Count, x.Flushed())
+	}
+}
