@@ -147,6 +147,8 @@ func nextOfOwn(r *run) {
 	r.put(r.message("a@one.example"))
 	r.park("a", "one.example", r.now.Add(time.Hour))
 	r.wantNext(queue.ClaimOptions{Owner: "a"}, r.now.Add(time.Hour))
+	r.wantNext(queue.ClaimOptions{Owner: "a", Destinations: []string{"one.example"}}, r.now.Add(time.Hour))
+	r.wantNext(queue.ClaimOptions{Owner: "a", Destinations: []string{"one.example", "two.example"}}, r.now.Add(time.Hour))
 	m := r.message("a@two.example")
 	m.NotBefore = r.now.Add(10 * time.Minute)
 	r.put(m)

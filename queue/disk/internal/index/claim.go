@@ -269,6 +269,9 @@ func (c *claim) next() (time.Time, bool) {
 	wake, found := int64(math.MaxInt64), false
 	if c.only != nil {
 		for d := range c.only {
+			if x.destinations[d].parkedBy&c.bit != 0 {
+				continue // until that ends, which is below
+			}
 			for n := x.destinations[d].lanes; n != none; n = x.lanes[n].next {
 				if l := x.lanes[n]; l.pile.n > 0 && !c.exceptTenants[l.key.tenant] {
 					wake, found = min(wake, x.wake(l)), true
