@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -54,7 +55,8 @@ func instrument(dir string, packages []*loaded, mutants []*mutant) (string, erro
 			}
 		}
 		if broken {
-			text := strings.Replace(switchSource, "package mutated", "package "+p.name, 1)
+			text := strings.NewReplacer("package mutated", "package "+p.name,
+				"zzMutants = 0", "zzMutants = "+strconv.Itoa(len(mutants))).Replace(switchSource)
 			if err := write(filepath.Join(p.dir, switchFile), text); err != nil {
 				return "", err
 			}

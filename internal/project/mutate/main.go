@@ -16,12 +16,16 @@
 //  3. suite.measure runs every test alone to learn how long it takes and which
 //     mutants it reaches.
 //  4. suite.kill runs, for each mutant, the tests that reach it until one fails:
-//     fast ones first, and those that reach little else.
+//     first those that have noticed another break of the same function, then fast
+//     ones, and those that reach little else.
 //
 // A survivor is a mutant no test notices, one that no test reaches among them.
 // The file of accepted survivors has a line for each that may stay, with the
 // reason; mutate exits with 1 if there is another one, or a line of the file that
 // is no survivor any more.
+//
+// With -budget, a mutant survives that the first tests do not notice: a run is soon
+// over, and -again with all tests looks at its survivors.
 //
 // With -again, only those mutants are tried that survived an earlier run, whose output
 // is the file. So it is soon known whether a new test notices what no other did.
@@ -55,6 +59,7 @@ type options struct {
 	accepted string         // the file of accepted survivors; if empty, there are none
 	slowest  time.Duration  // tests that take longer do not run
 	patience time.Duration  // what tests may take longer before they count as hanging
+	budget   time.Duration  // the time of the tests that are tried on one mutant; if 0, all are
 	workers  int            // mutants tried at once
 	row      string         // the row to look at; if empty, none
 	clauses  string         // the table to hold the tests to; if empty, none
@@ -148,6 +153,7 @@ func parse(args []string) (options, error) {
 	accepted := flags.String("accepted", "", "the file of accepted survivors")
 	slowest := flags.Duration("slowest", 10*time.Second, "leave out tests that take longer")
 	patience := flags.Duration("patience", 10*time.Second, "how long tests may take beyond five times what they take without a mutant")
+	budget := flags.Duration("budget", 0, "try tests of so long in all on one mutant; default: all")
 	workers := flags.Int("workers", 2, "mutants tried at once")
 	row := flags.String("row", "", "print which mutants the subtests of this row notice")
 	clauses := flags.String("clauses", "", "the table of rows and the mutants that break them")
@@ -160,7 +166,7 @@ func parse(args []string) (options, error) {
 	if flags.NArg() == 0 {
 		return options{}, errors.New("no package to break")
 	}
-	o := options{dir: *dir, packages: flags.Args(), tests: flags.Args(), accepted: *accepted, slowest: *slowest, patience: *patience, workers: *workers, row: *row, clauses: *clauses, again: *again}
+	o := options{dir: *dir, packages: flags.Args(), tests: flags.Args(), accepted: *accepted, slowest: *slowest, patience: *patience, budget: *budget, workers: *workers, row: *row, clauses: *clauses, again: *again}
 	if *verbose {
 		o.verbose = os.Stderr
 	}

@@ -142,6 +142,14 @@ func TestMutate(t *testing.T) {
 		}
 	})
 
+	t.Run("a budget that no test is within", func(t *testing.T) {
+		var out bytes.Buffer
+		err := run(t.Context(), []string{"-budget", "1ns", "."}, &out)
+		if err != errSurvivors || !strings.Contains(out.String(), "\n0 killed, 0 hung, ") {
+			t.Errorf("%v, %s\nwant none killed", err, out.String())
+		}
+	})
+
 	t.Run("the subtests of a row", func(t *testing.T) {
 		var out bytes.Buffer
 		if err := run(t.Context(), []string{"-row", "MX-1", "."}, &out); err != nil {

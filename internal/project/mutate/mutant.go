@@ -61,6 +61,7 @@ type test struct {
 	binary *binary
 	name   string
 	takes  time.Duration
-	reach  int      // how many mutants it comes by
-	rows   []string // of the requirements that its subtests name
+	works  time.Duration // of the processor
+	reach  int           // how many mutants it comes by
+	rows   []string      // of the requirements that its subtests name
 }

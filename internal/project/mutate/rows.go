@@ -38,10 +38,10 @@ func (s *suite) notices(ctx context.Context, m *mutant, row string) bool {
 	tests := slices.DeleteFunc(slices.Clone(m.tests), func(t *test) bool { return !slices.Contains(t.rows, row) })
 	slices.SortFunc(tests, func(a, b *test) int { return int(a.takes - b.takes) })
 	for _, t := range tests {
-		passed, late, out := runAll(ctx, t, s.patience+5*t.takes, "NEXTHOP_MUTANT="+strconv.Itoa(m.number))
+		done := t.binary.runAll(ctx, t.name, s.limits(limits{t.takes, t.works}), "NEXTHOP_MUTANT="+strconv.Itoa(m.number))
 		// A crash or a hang ends the test before its subtests can fail by themselves.
-		crashed := !passed && !bytes.Contains(out, []byte("--- FAIL: "))
-		if late || crashed || slices.Contains(rowsIn(out, "--- FAIL: "), row) {
+		crashed := !done.passed && !bytes.Contains(done.out, []byte("--- FAIL: "))
+		if done.late || crashed || slices.Contains(rowsIn(done.out, "--- FAIL: "), row) {
 			return true
 		}
 	}

@@ -2,7 +2,7 @@ package main
 
 import (
 	"bufio"
-	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,11 +25,9 @@ type suite struct {
 	only     map[string]bool // the names of those to try; if nil, all
 	binaries []*binary
 	out      io.Writer
-}
 
-// binary is the tests of one package, compiled with all mutants.
-type binary struct {
-	path, dir string
+	mu      sync.Mutex
+	noticed map[string]map[string]int // by function and by test, how many breaks of it
 }
 
 // build compiles the tests.
@@ -95,12 +93,11 @@ func (s *suite) reach(ctx context.Context, t *test, log string) (numbers []int, 
 		return nil, nil, err
 	}
 	defer os.Remove(log)
-	began := time.Now()
-	passed, _, out := run1(ctx, t.binary, []string{t.name}, s.slowest, "NEXTHOP_MUTANT_LOG="+log)
-	t.takes = time.Since(began)
-	t.rows = rowsIn(out, "--- PASS: ")
-	if !passed {
-		return nil, fmt.Appendf(nil, "left out, for it fails or takes longer than %v: %s\n%s", s.slowest, t.name, last(out, 3)), nil
+	done := t.binary.runTests(ctx, []string{t.name}, limits{wall: s.slowest}, "NEXTHOP_MUTANT_LOG="+log)
+	t.takes, t.works = done.takes, done.works
+	t.rows = rowsIn(done.out, "--- PASS: ")
+	if !done.passed {
+		return nil, fmt.Appendf(nil, "left out, for it fails or takes longer than %v: %s\n%s", s.slowest, t.name, last(done.out, 3)), nil
 	}
 	reached, err := os.Open(log)
 	if err != nil {
@@ -144,7 +141,7 @@ func (s *suite) progress(m *mutant) {
 
 // together is for how long tests run in one process before a failure among them is
 // looked for.
-const together = time.Second
+const together = 300 * time.Millisecond
 
 // try runs the tests that reach m, the most promising first, until one fails.
 func (s *suite) try(ctx context.Context, m *mutant) {
@@ -152,59 +149,57 @@ func (s *suite) try(ctx context.Context, m *mutant) {
 		m.outcome = unreached
 		return
 	}
-	slices.SortFunc(m.tests, byPromise)
+	s.promising(m)
 	m.outcome = survived
+	var spent time.Duration
 	for rest := m.tests; len(rest) > 0 && m.outcome == survived && ctx.Err() == nil; {
-		n, names, takes := 0, []string(nil), time.Duration(0)
-		for n < len(rest) && rest[n].binary == rest[0].binary && (n == 0 || takes+rest[n].takes <= together) {
-			names, takes = append(names, rest[n].name), takes+rest[n].takes
+		n, names, most := 0, []string(nil), limits{}
+		for n < len(rest) && rest[n].binary == rest[0].binary && (n == 0 || most.wall+rest[n].takes <= together) {
+			names = append(names, rest[n].name)
+			most.wall, most.work = most.wall+rest[n].takes, most.work+rest[n].works
 			n++
 		}
-		passed, late, out := run1(ctx, rest[0].binary, names, s.patience+5*takes, "NEXTHOP_MUTANT="+strconv.Itoa(m.number))
+		if spent += most.wall; s.budget > 0 && spent > s.budget {
+			return
+		}
+		done := rest[0].binary.runTests(ctx, names, s.limits(most), "NEXTHOP_MUTANT="+strconv.Itoa(m.number))
 		switch {
-		case late:
+		case done.late:
 			m.outcome, m.by = hung, strings.Join(names, ", ")
-		case !passed:
-			m.outcome, m.by = killed, failedIn(out)
+		case !done.passed:
+			m.outcome, m.by = killed, failedIn(done.out)
+			s.noted(m)
 		}
 		rest = rest[n:]
 	}
 }
 
-// run1 runs tests of one binary in a process of their own. It reports whether they
-// passed, and whether they were ended because they took too long.
-func run1(ctx context.Context, b *binary, names []string, limit time.Duration, env string) (passed, late bool, out []byte) {
-	return b.run(ctx, limit, env, "-test.v", "-test.failfast", "-test.run", "^("+strings.Join(names, "|")+")$")
+// promising sorts the tests that reach m: first those that have noticed another break
+// of the same function.
+func (s *suite) promising(m *mutant) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := s.noticed[m.file+" "+m.in]
+	slices.SortFunc(m.tests, func(a, b *test) int {
+		return cmp.Or(before[b.name]-before[a.name], byPromise(a, b))
+	})
 }
 
-// runAll runs one test with all its subtests, whichever fails.
-func runAll(ctx context.Context, t *test, limit time.Duration, env string) (passed, late bool, out []byte) {
-	return t.binary.run(ctx, limit, env, "-test.v", "-test.run", "^"+t.name+"$")
-}
-
-func (b *binary) run(ctx context.Context, limit time.Duration, env string, args ...string) (passed, late bool, out []byte) {
-	limited, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	command := exec.CommandContext(limited, b.path, args...)
-	command.Dir, command.WaitDelay = b.dir, time.Second
-	command.Env = append(os.Environ(), env)
-	out, err := command.CombinedOutput()
-	return err == nil, limited.Err() != nil && ctx.Err() == nil, out
-}
-
-// failedIn returns the name of the first test that failed.
-func failedIn(out []byte) string {
-	for line := range bytes.Lines(out) {
-		if name, ok := strings.CutPrefix(string(line), "--- FAIL: "); ok {
-			name, _, _ = strings.Cut(name, " ")
-			return name
-		}
+// noted remembers which test has noticed m.
+func (s *suite) noted(m *mutant) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	in := m.file + " " + m.in
+	if s.noticed == nil {
+		s.noticed = make(map[string]map[string]int)
 	}
-	return "a crash"
+	if s.noticed[in] == nil {
+		s.noticed[in] = make(map[string]int)
+	}
+	s.noticed[in][m.by]++
 }
 
-// last returns the last n lines of out.
-func last(out []byte, n int) string {
-	lines := strings.SplitAfter(strings.TrimRight(string(out), "\n")+"\n", "\n")
-	return strings.Join(lines[max(0, len(lines)-1-n):], "")
+// limits are what tests may take with a mutant that usually take so long.
+func (s *suite) limits(usual limits) limits {
+	return limits{wall: s.patience + 5*usual.wall, work: s.patience/10 + 3*usual.work}
 }
