@@ -1,12 +1,16 @@
 package delivery_test
 
 import (
+	"fmt"
+	"net/netip"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery"
 	"github.com/nexthop-mail/nexthop/delivery/smtptest"
+	"github.com/nexthop-mail/nexthop/mx"
 )
 
 // TestWaitingForAHost: whoever waits for a connection to a host takes one up as
@@ -35,4 +39,93 @@ func TestWaitingForAHost(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestKeptSessionMakesRoom: a connection that a limit leaves no room for takes the
+// place of the kept one that has been unused longest among those the limit counts, and
+// the others stay.
+func TestKeptSessionMakesRoom(t *testing.T) {
+	ca := authority(t)
+	// The policies of a.test and b.test are not the same, so no session serves both.
+	// d.test has another host at the same address, and c.test has nothing in common
+	// with any.
+	const zone = "a.test. MX 10 one.test.\nb.test. MX 10 one.test.\nc.test. MX 10 two.test.\nd.test. MX 10 three.test.\n" +
+		"one.test. A 192.0.2.1\ntwo.test. A 192.0.2.2\nthree.test. A 192.0.2.1\n"
+	first := map[string]int{"c": 2, "a": 1} // the connections to each address before the last message
+	for _, c := range []struct {
+		name   string
+		limits delivery.Limits
+		last   string // the domain of the last message
+		ends   string // the domain whose session ends for it, if any
+	}{
+		{"Connections", delivery.Limits{Connections: 2}, "b", "c"},
+		{"PerSite", delivery.Limits{PerSite: 1, PerHost: 5, PerAddress: 5}, "b", "a"},
+		{"PerHost", delivery.Limits{PerHost: 1}, "b", "a"},
+		{"PerAddress", delivery.Limits{PerAddress: 1}, "d", "a"},
+		{"Connections and room for all", delivery.Limits{Connections: 3}, "b", ""},
+		{"PerSite and room for both", delivery.Limits{PerSite: 2, PerHost: 5, PerAddress: 5}, "b", ""},
+		{"PerHost and room for both", delivery.Limits{PerHost: 2}, "b", ""},
+		{"PerAddress and room for both", delivery.Limits{PerAddress: 2}, "d", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				hosts := map[string]*smtptest.Host{}
+				for address, name := range map[string]string{"192.0.2.1": "one.test", "192.0.2.2": "two.test"} {
+					hosts[address] = &smtptest.Host{Name: name, Extensions: append(full(), "STARTTLS"), Authority: ca}
+				}
+				o := newOffice(t, &smtptest.Internet{Zone: zone, Servers: map[string]smtptest.Server{
+					"192.0.2.1": hosts["192.0.2.1"], "192.0.2.2": hosts["192.0.2.2"],
+				}})
+				o.agent.Settings.Limits = c.limits
+				o.agent.Sender.TLSConfig = ca.ClientConfig()
+				o.agent.Sender.Policy = policyFunc(func(r *mx.Route, _ *mx.Host) (delivery.TLSPolicy, error) {
+					if r.Domain == "b.test" {
+						return delivery.TLSPolicy{Level: mx.TLSVerify, Source: "b"}, nil
+					}
+					return delivery.TLSPolicy{}, nil
+				})
+				o.start()
+				for _, domain := range []string{"c", "a", c.last} {
+					o.submit(message("u@" + domain + ".test"))
+					<-time.After(time.Second)
+				}
+				if n := len(o.of(delivery.Delivered)); n != 3 {
+					t.Fatalf("%d delivered after a second each, want 3", n)
+				}
+				for domain, address := range first {
+					at := hosts[fmt.Sprintf("192.0.2.%d", address)].Connections()
+					if ended := !at[0].Closed.IsZero(); ended != (domain == c.ends) {
+						t.Errorf("the session for %s.test has ended: %t, want %t", domain, ended, !ended)
+					}
+					if last := at[len(at)-1]; (domain == "a") != (len(at) == 2) || !last.Closed.IsZero() && domain != c.ends {
+						t.Errorf("%d connections to 192.0.2.%d, the last until %v", len(at), address, last.Closed)
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestWaitsForRoomOnly: whoever waits for a limit dials no host once the agent has
+// stopped.
+func TestWaitsForRoomOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		host := &smtptest.Host{Extensions: full(), Script: []smtptest.Cue{{At: smtptest.Final, Then: smtptest.Stall}}, Allow: []smtptest.Rule{smtptest.RuleNoQuit}}
+		o := newOffice(t, &smtptest.Internet{
+			Zone:  "a.test. MX 10 one.test.\nb.test. MX 10 two.test.\none.test. A 192.0.2.1\ntwo.test. A 192.0.2.1\n",
+			Hosts: map[string]*smtptest.Host{"one.test": host},
+		})
+		o.agent.Settings.Limits = delivery.Limits{PerAddress: 1}
+		var connects []string
+		o.agent.Sender.Trace = &delivery.Trace{Connect: func(host string, _ netip.AddrPort) { connects = append(connects, host) }}
+		o.start()
+		o.submit(message("u@a.test"))
+		<-time.After(time.Second)
+		o.submit(message("u@b.test"))
+		<-time.After(time.Second)
+		o.stop()
+		if !slices.Equal(connects, []string{"one.test"}) {
+			t.Errorf("dialled %v, want one.test alone", connects)
+		}
+	})
 }

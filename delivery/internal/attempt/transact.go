@@ -214,14 +214,10 @@ func (c *Config) judge(h *session.Hop, err error) *Failure {
 
 // noDialogue is why there was none with a host.
 func noDialogue(h *session.Hop, e *session.Error) *Failure {
-	switch e.Step {
-	case session.Waiting:
-		return fail(h, StageConnect, NotNow, "4.4.7", e.Err)
-	case session.Dialling:
+	if e.Step == session.Dialling {
 		return fail(h, StageConnect, NotNow, "4.4.1", e.Err)
-	default:
-		return fail(h, StageHello, NotNow, "4.3.5", e.Err)
 	}
+	return fail(h, StageHello, NotNow, "4.3.5", e.Err)
 }
 
 // own is what we found wrong with a session ourselves.

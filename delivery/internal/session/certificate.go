@@ -48,7 +48,7 @@ func (c *Config) tlsConfig(h *Hop) *tls.Config {
 	}
 	t.Renegotiation = tls.RenegotiateNever
 	t.Certificates, t.GetClientCertificate = nil, nil
-	if login, err := loginOf(h.Host); err == nil && login != nil && login.Certificate != nil {
+	if login, _ := loginOf(h.Host); login != nil && login.Certificate != nil {
 		t.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			return login.Certificate, nil
 		}

