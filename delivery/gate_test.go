@@ -129,3 +129,85 @@ func TestWaitsForRoomOnly(t *testing.T) {
 		}
 	})
 }
+
+// TestLimitsLowered: connections over a limit that has been lowered end as they become
+// free, those under it stay.
+func TestLimitsLowered(t *testing.T) {
+	ca := authority(t)
+	const zone = "a.test. MX 10 one.test.\nb.test. MX 10 one.test.\none.test. A 192.0.2.1\n"
+	for _, c := range []struct {
+		name   string
+		limits delivery.Limits
+		want   int // connections that are open in the end
+	}{
+		{"Connections", delivery.Limits{Connections: 1}, 1},
+		{"PerSite", delivery.Limits{PerSite: 1, PerHost: 5, PerAddress: 5}, 1},
+		{"PerHost", delivery.Limits{PerHost: 1}, 1},
+		{"PerAddress", delivery.Limits{PerAddress: 1}, 1},
+		{"all of them, and as many as there are", delivery.Limits{Connections: 2, PerSite: 2}, 2},
+	} {
+		t.Run("QUE-13 "+c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				host := &smtptest.Host{Extensions: append(full(), "STARTTLS"), Authority: ca}
+				o := newOffice(t, &smtptest.Internet{Zone: zone, Hosts: map[string]*smtptest.Host{"one.test": host}})
+				o.agent.Sender.TLSConfig = ca.ClientConfig()
+				o.agent.Sender.Policy = policyFunc(func(r *mx.Route, _ *mx.Host) (delivery.TLSPolicy, error) {
+					return delivery.TLSPolicy{Level: mx.TLSVerify, Key: r.Domain}, nil
+				})
+				o.start()
+				send := func(domain string) {
+					o.submit(message("u@" + domain))
+					<-time.After(time.Second)
+				}
+				send("a.test")
+				send("b.test")
+				if n := o.net.Network().Open(); n != 2 {
+					t.Fatalf("%d connections open, want 2", n)
+				}
+				if err := o.agent.Configure(delivery.Settings{Jitter: -1, Limits: c.limits}); err != nil {
+					t.Fatal(err)
+				}
+				send("a.test")
+				if n := o.net.Network().Open(); n != c.want || len(o.of(delivery.Delivered)) != 3 {
+					t.Errorf("%d connections open and %d messages delivered, want %d and 3", n, len(o.of(delivery.Delivered)), c.want)
+				}
+			})
+		})
+	}
+}
+
+// TestWhatAConnectionCarries is how many messages go over each connection.
+func TestWhatAConnectionCarries(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		limits delivery.Limits
+		every  time.Duration
+		want   []int
+	}{
+		{"no limit", delivery.Limits{}, 5 * time.Second, []int{7}},
+		{"a number of messages", delivery.Limits{Messages: 3}, 5 * time.Second, []int{3, 3, 1}},
+		{"its life", delivery.Limits{ConnectionLife: 10 * time.Second}, 5 * time.Second, []int{2, 2, 2, 1}},
+		{"its life by default", delivery.Limits{}, 29 * time.Second, []int{7}},
+		{"both", delivery.Limits{Messages: 3, ConnectionLife: 10 * time.Second}, 4 * time.Second, []int{3, 3, 1}},
+	} {
+		t.Run("QUE-13 "+c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				host := &smtptest.Host{Extensions: full()}
+				o := newOffice(t, &smtptest.Internet{Zone: single, Hosts: map[string]*smtptest.Host{"mx1.e.test": host}})
+				o.agent.Settings.Limits = c.limits
+				o.start()
+				for range 7 {
+					o.submit(message("u@e.test"))
+					<-time.After(c.every)
+				}
+				got := make([]int, len(host.Connections()))
+				for _, m := range host.Messages() {
+					got[m.Conn-1]++
+				}
+				if !slices.Equal(got, c.want) {
+					t.Errorf("%v messages on the connections, want %v", got, c.want)
+				}
+			})
+		})
+	}
+}

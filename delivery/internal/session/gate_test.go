@@ -3,6 +3,8 @@ package session
 import (
 	"crypto/tls"
 	"net/netip"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/nexthop-mail/nexthop/mx"
@@ -72,5 +74,67 @@ func TestTLSConfigIsOurs(t *testing.T) {
 	}
 	if given.Renegotiation != tls.RenegotiateFreelyAsClient || given.Certificates == nil || given.ClientSessionCache == nil {
 		t.Error("the application's own configuration was changed")
+	}
+}
+
+// TestSpreadOrder is in which order a site tries hosts of equal preference.
+func TestSpreadOrder(t *testing.T) {
+	type open struct{ busy, idle int }
+	for _, c := range []struct {
+		name   string
+		limits Limits
+		share  int
+		open   map[string]open
+		want   string
+	}{
+		{"nothing is open", Limits{9, 9, 9, 9, 0, 0}, 2, nil, "a b c d e f"},
+		{"one has its share", Limits{9, 9, 9, 9, 0, 0}, 2, map[string]open{"a": {busy: 2}}, "b c a d e f"},
+		{"one has less than its share", Limits{9, 9, 9, 9, 0, 0}, 2, map[string]open{"a": {busy: 1}}, "a b c d e f"},
+		{"sessions to spare do not count", Limits{9, 9, 9, 9, 0, 0}, 2, map[string]open{"a": {busy: 1, idle: 1}}, "a b c d e f"},
+		{"the limit of a host is below the share", Limits{9, 9, 1, 9, 0, 0}, 2, map[string]open{"a": {busy: 1}}, "b c a d e f"},
+		{"while there is room, one to spare does not come first", Limits{9, 9, 9, 9, 0, 0}, 9, map[string]open{"b": {idle: 1}}, "a b c d e f"},
+		{"there is no more room in total", Limits{1, 9, 9, 9, 0, 0}, 9, map[string]open{"b": {idle: 1}}, "b a c d e f"},
+		{"there is no more room for the site", Limits{9, 1, 9, 9, 0, 0}, 9, map[string]open{"b": {idle: 1}}, "b a c d e f"},
+		{"no room, one to spare, and one with its share", Limits{9, 3, 9, 9, 0, 0}, 2, map[string]open{"a": {busy: 2}, "c": {idle: 1}}, "c b a d e f"},
+		{"preference stands", Limits{9, 9, 9, 9, 0, 0}, 1, map[string]open{"a": {busy: 1}, "d": {busy: 1}}, "b c a d e f"},
+		{"equals of a later preference", Limits{9, 9, 9, 9, 0, 0}, 1, map[string]open{"e": {busy: 1}}, "a b c d f e"},
+	} {
+		t.Run("MX-16 QUE-13 "+c.name, func(t *testing.T) {
+			g := NewGate(func() Limits { return Limits{Connections: 99, PerSite: 99, PerHost: 99, PerAddress: 99} })
+			for host, n := range c.open {
+				for i := range n.busy + n.idle {
+					p := &pass{gate: g, site: "site", host: host, addr: netip.MustParseAddr("192.0.2.1")}
+					if full, _ := g.try(p); full != nil {
+						t.Fatal("there is no room")
+					}
+					if i >= n.busy {
+						p.rest()
+					}
+				}
+			}
+			g.limits = func() Limits { return c.limits }
+			hosts := []mx.Host{
+				{Name: "a", Preference: 10}, {Name: "b", Preference: 10}, {Name: "c", Preference: 10},
+				{Name: "d", Preference: 15}, {Name: "e", Preference: 20}, {Name: "f", Preference: 20},
+			}
+			names := func(list []mx.Host) string {
+				var b strings.Builder
+				for i := range list {
+					b.WriteString(" " + list[i].Name)
+				}
+				return b.String()[1:]
+			}
+			var asked []string
+			g.Spread(hosts, "site", func(equals []mx.Host) int {
+				asked = append(asked, names(equals))
+				return c.share
+			})
+			if got := names(hosts); got != c.want {
+				t.Errorf("%s, want %s", got, c.want)
+			}
+			if want := []string{"a b c", "e f"}; !slices.Equal(asked, want) {
+				t.Errorf("asked for the share of each of %q, want %q", asked, want)
+			}
+		})
 	}
 }

@@ -17,7 +17,7 @@
 //     mutants it reaches.
 //  4. suite.kill runs, for each mutant, the tests that reach it until one fails:
 //     first those that have noticed another break of the same function, then fast
-//     ones, and those that reach little else.
+//     ones, and those that come by what few others come by.
 //
 // A survivor is a mutant no test notices, one that no test reaches among them.
 // The file of accepted survivors has a line for each that may stay, with the

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"time"
 )
@@ -19,12 +18,6 @@ type mutant struct {
 	tests   []*test // which reach it
 	outcome outcome
 	by      string // the test that noticed it
-}
-
-// byPromise puts tests first that soon tell: fast ones, and those that reach little,
-// since they are about what they reach.
-func byPromise(a, b *test) int {
-	return cmp.Compare(a.takes.Seconds()*float64(a.reach), b.takes.Seconds()*float64(b.reach))
 }
 
 // outcome is what became of a mutant.

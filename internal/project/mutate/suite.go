@@ -26,6 +26,8 @@ type suite struct {
 	binaries []*binary
 	out      io.Writer
 
+	about map[string]map[*test]float64 // by file
+
 	mu      sync.Mutex
 	noticed map[string]map[string]int // by function and by test, how many breaks of it
 }
@@ -74,7 +76,6 @@ func (s *suite) measure(ctx context.Context) error {
 		defer mu.Unlock()
 		problems = append(problems, err)
 		s.out.Write(left)
-		t.reach = len(numbers)
 		for _, n := range numbers {
 			s.mutants[n-1].tests = append(s.mutants[n-1].tests, t)
 		}
@@ -82,8 +83,23 @@ func (s *suite) measure(ctx context.Context) error {
 	if err := errors.Join(append(problems, ctx.Err())...); err != nil {
 		return err
 	}
+	s.weigh()
 	fmt.Fprintf(s.out, "%d mutants, %d tests\n", len(s.mutants), len(tests))
 	return nil
+}
+
+// weigh finds out which tests are about which files: those that come by what few
+// others come by.
+func (s *suite) weigh() {
+	s.about = make(map[string]map[*test]float64)
+	for _, m := range s.mutants {
+		if s.about[m.file] == nil {
+			s.about[m.file] = make(map[*test]float64)
+		}
+		for _, t := range m.tests {
+			s.about[m.file][t] += 1 / float64(len(m.tests))
+		}
+	}
 }
 
 // reach runs one test, which logs the numbers of the mutants it comes by to a file.
@@ -175,13 +191,13 @@ func (s *suite) try(ctx context.Context, m *mutant) {
 }
 
 // promising sorts the tests that reach m: first those that have noticed another break
-// of the same function.
+// of the same function, then those that take little for what they are about.
 func (s *suite) promising(m *mutant) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	before := s.noticed[m.file+" "+m.in]
+	before, about := s.noticed[m.file+" "+m.in], s.about[m.file]
 	slices.SortFunc(m.tests, func(a, b *test) int {
-		return cmp.Or(before[b.name]-before[a.name], byPromise(a, b))
+		return cmp.Or(before[b.name]-before[a.name], cmp.Compare(a.takes.Seconds()*about[b], b.takes.Seconds()*about[a]))
 	})
 }
 
