@@ -121,6 +121,8 @@ func (x *exchange) chunkVerdict() *Error {
 	}
 	x.land(false)
 	switch {
+	case x.early && !x.refused && s.rd.outOfStep():
+		return x.unmatched()
 	case r.Negative():
 		return x.chunkRefused(r)
 	case !r.Positive(), !x.sent: // yes to what it cannot have got
@@ -131,6 +133,18 @@ func (x *exchange) chunkVerdict() *Error {
 	s.needReset, s.lingering = x.taken == 0, false
 	x.finalReply(Delivered, StageFinal, r)
 	return nil
+}
+
+// unmatched takes back what the replies to a group have said: there was one too many,
+// and nobody knows which belongs to what. A host that sends its reply to the content
+// later than one too many gets away with it; at the next look, the session is over.
+func (x *exchange) unmatched() *Error {
+	for i := range x.res.Rcpts {
+		if rr := &x.res.Rcpts[i]; rr.State == Refused || rr.State == again {
+			*rr = RcptResult{State: accepted}
+		}
+	}
+	return x.s.fail(StageFinal, errTooManyReplies)
 }
 
 // chunkRefused settles the transaction with a refusal. RSET must follow (RFC

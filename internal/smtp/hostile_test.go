@@ -90,6 +90,60 @@ func TestReplyTooMany(t *testing.T) {
 	}
 }
 
+// TestReplyTooManyInAGroup is the same where the content goes along: the reply to
+// RCPT could be taken for that to the content.
+func TestReplyTooManyInAGroup(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		cues []smtptest.Cue
+	}{
+		{"MAIL, and the content refused", []smtptest.Cue{
+			{At: smtptest.Mail, Nth: 2, Raw: "250 ok\r\n250 ok\r\n"}, {At: smtptest.Final, Nth: 2, Reply: "554 spam"},
+		}},
+		{"MAIL, and the content taken", []smtptest.Cue{{At: smtptest.Mail, Nth: 2, Raw: "250 ok\r\n250 ok\r\n"}}},
+		{"the first RCPT, and the second refused", []smtptest.Cue{
+			{At: smtptest.Rcpt, Address: "u@e.test", Raw: "250 ok\r\n250 ok\r\n"}, {At: smtptest.Rcpt, Address: "v@e.test", Reply: "550 nobody"},
+		}},
+	} {
+		with(t, "EXT-8 one reply too many at "+c.name, abandoned(scripted(c.cues, "PIPELINING", "CHUNKING")), func(r *rig) {
+			r.warm()
+			res := r.send(message("u@e.test", "v@e.test"))
+			r.wantStates(res, "unknown", "unknown")
+			if r.s.Reusable() || res.Doubt.Next&smtp.OptPipelining == 0 {
+				r.t.Errorf("reusable %v, doubt %+v", r.s.Reusable(), res.Doubt)
+			}
+			wantErr(r.t, res.Err, smtp.StageFinal, smtp.Protocol)
+		})
+	}
+}
+
+// TestRefusedResetAndLost: a server that refuses RSET has not said that it closes.
+// The content went along, and it may have been taken when the rest is lost.
+func TestRefusedResetAndLost(t *testing.T) {
+	for _, c := range []struct {
+		name, reset string
+		last        smtptest.Cue
+		maybe       bool
+	}{
+		{"500 to RSET, and the end", "500 what", smtptest.Cue{At: smtptest.Mail, Nth: 3, Then: smtptest.Close}, true},
+		{"500 to RSET, and the end at the content", "500 what", smtptest.Cue{At: smtptest.Final, Nth: 2, Then: smtptest.Close}, true},
+		{"421 to RSET, and the end", "421 closing", smtptest.Cue{At: smtptest.Mail, Nth: 3, Then: smtptest.Close}, false},
+	} {
+		host := abandoned(scripted([]smtptest.Cue{
+			{At: smtptest.Rcpt, Address: "bad@e.test", Reply: "550 no"}, {At: smtptest.Rset, Reply: c.reset}, c.last,
+		}, "PIPELINING", "CHUNKING"))
+		host.Allow = append(host.Allow, smtptest.RuleNestedMail, smtptest.RuleChunkAfterRefuse)
+		with(t, "SMTP-21 "+c.name, host, func(r *rig) {
+			r.warm()
+			r.wantStates(r.send(message("bad@e.test")), "refused")
+			res := r.send(message("u@e.test"))
+			if maybe := res.MaybeSent || res.Unknown; maybe != c.maybe {
+				r.t.Errorf("may have been taken: %v, want %v: %+v", maybe, c.maybe, res)
+			}
+		})
+	}
+}
+
 // TestHungUp is what becomes of content that went along where the server says
 // that it closes.
 func TestHungUp(t *testing.T) {

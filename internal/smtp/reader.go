@@ -46,6 +46,8 @@ const (
 	errCodesDiffer = protocolError("different codes in one reply")
 	errUnsolicited = protocolError("reply without a command")
 	errSenseless   = protocolError("reply that makes no sense here")
+
+	errTooManyReplies = protocolError("more replies than commands")
 )
 
 // limits bound what a server may make the session read.
@@ -120,6 +122,13 @@ const mostKept = 128
 
 // buffered is how many octets were received and not read.
 func (r *reader) buffered() int { return r.w - r.r }
+
+// outOfStep reports whether more was received than the replies that are due: any
+// octets but those of a 421, which may come at any time (RFC 5321 section 3.8).
+func (r *reader) outOfStep() bool {
+	n := min(r.buffered(), len("421"))
+	return n > 0 && string(r.buf[r.r:r.r+n]) != "421"[:n]
+}
 
 // release gives back the buffer if nothing is in it, and what a long reply took.
 func (r *reader) release() {

@@ -279,9 +279,11 @@ func (x *exchange) conclude(e *Error) {
 // mayBeTaken reports whether the message, once it is out, may have been taken
 // though no answer says so. It was not where MAIL or BDAT was refused, and where
 // the server said that it closes and did so without another word (RFC 5321 section
-// 3.8). One that answers more after 421, or stays, may have read on.
+// 3.8). One that answers more after 421, or stays, may have read on; so may one that
+// refused RSET with another code, and has said nothing of closing.
 func (x *exchange) mayBeTaken() bool {
-	return !x.certain && !x.refused && (x.hung == nil || x.goesOn)
+	closes := x.hung != nil && x.hung.Reply.Code == 421
+	return !x.certain && !x.refused && (!closes || x.goesOn)
 }
 
 // suspects are the options in use that may be to blame for what happened at a
