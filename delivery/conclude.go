@@ -20,7 +20,7 @@ func (r *run) conclude(p *part, report *Report) outcome {
 	next := r.retryAt(d, report, now)
 	for i := range report.Recipients {
 		rr, state := &report.Recipients[i], &d.States[i]
-		result, kind := r.judge(d, rr, expired)
+		result, kind := r.judge(d, rr, expired && !unsent(rr.Err))
 		result.Recipient = state.Index
 		o.settlement.Results = append(o.settlement.Results, result)
 		e := r.event(d, rr, kind, state.Attempts+1)
@@ -34,13 +34,13 @@ func (r *run) conclude(p *part, report *Report) outcome {
 	return o
 }
 
-// spare leaves out the recipients that nothing was sent to because the queue could
-// not be told before: no attempt is charged for that, and it is tried again soon.
+// spare leaves out the recipients that nothing was sent to for the queue's sake: no
+// attempt is charged for that, and it is tried again soon.
 func (o *outcome) spare(report *Report, now time.Time) {
 	kept := 0
 	for i := range report.Recipients {
-		if err := report.Recipients[i].Err; err != nil && errors.Is(err, errUnmarked) {
-			o.settlement.NotBefore = now.Add(unmarkedPause)
+		if unsent(report.Recipients[i].Err) {
+			o.settlement.NotBefore = now.Add(unsentPause)
 			continue
 		}
 		o.settlement.Results[kept], o.events[kept] = o.settlement.Results[i], o.events[i]
@@ -49,9 +49,14 @@ func (o *outcome) spare(report *Report, now time.Time) {
 	o.settlement.Results, o.events = o.settlement.Results[:kept], o.events[:kept]
 }
 
-// unmarkedPause is how soon a delivery is tried again that the queue could not be
-// told of.
-const unmarkedPause = time.Second
+// unsent reports whether nothing was sent because the queue could not be told before,
+// or a lease of the shipment had run out.
+func unsent(err *Error) bool {
+	return err != nil && (errors.Is(err, errUnmarked) || errors.Is(err, errLeaseLost))
+}
+
+// unsentPause is how soon that is tried again.
+const unsentPause = time.Second
 
 // judge is what a recipient's outcome means for the queue, and what to call it.
 func (r *run) judge(d *queue.Delivery, rr *RecipientReport, expired bool) (queue.Result, EventKind) {

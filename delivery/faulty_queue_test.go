@@ -2,6 +2,7 @@ package delivery_test
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,6 +26,9 @@ type faultyQueue struct {
 	// settlement.
 	claim, mark, extend func() error
 	one                 func(s *queue.Settlement) error
+
+	// lost says whose lease Extend and Mark find lost; nil is nobody's.
+	lost func(l *queue.Lease) bool
 
 	mu      sync.Mutex
 	created []*queue.Message
@@ -51,8 +55,11 @@ func (q *faultyQueue) Claim(ctx context.Context, now time.Time, want queue.Claim
 
 func (q *faultyQueue) Mark(ctx context.Context, leases []queue.Lease) error {
 	q.mu.Lock()
-	mark := q.mark
+	mark, lost := q.mark, q.lost
 	q.mu.Unlock()
+	if lost != nil && slices.ContainsFunc(leases, func(l queue.Lease) bool { return lost(&l) }) {
+		return queue.ErrLeaseLost
+	}
 	if mark != nil {
 		if err := mark(); err != nil {
 			return err
@@ -63,14 +70,20 @@ func (q *faultyQueue) Mark(ctx context.Context, leases []queue.Lease) error {
 
 func (q *faultyQueue) Extend(ctx context.Context, now time.Time, leases []queue.Lease, d time.Duration) ([]queue.Extended, error) {
 	q.mu.Lock()
-	extend := q.extend
+	extend, lost := q.extend, q.lost
 	q.mu.Unlock()
 	if extend != nil {
 		if err := extend(); err != nil {
 			return nil, err
 		}
 	}
-	return q.Queue.Extend(ctx, now, leases, d)
+	list, err := q.Queue.Extend(ctx, now, leases, d)
+	for i := range list {
+		if lost != nil && lost(&leases[i]) {
+			list[i] = queue.Extended{Lease: leases[i], Err: queue.ErrLeaseLost}
+		}
+	}
+	return list, err
 }
 
 // settleEach settles those that one does not fail.

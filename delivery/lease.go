@@ -121,21 +121,30 @@ func (a *Agent) leaseLength() time.Duration {
 func (l *leases) extend(ctx context.Context, r *run, before time.Time, length time.Duration) (done bool) {
 	done = true
 	for list := range slices.Chunk(l.ending(before), extendMost) {
-		longer, err := r.queue.Extend(ctx, r.agent.clock.Now(), list, length)
+		done = l.renew(ctx, r, list, length) && done
 		if ctx.Err() != nil {
 			return false
 		}
-		r.heed(extending, err)
-		done = done && err == nil
-		for i := range longer {
-			switch {
-			case longer[i].Err == nil:
-				l.extended(longer[i].Lease)
-			case errors.Is(longer[i].Err, queue.ErrLeaseLost):
-				l.remove(&list[i])
-			default:
-				done = false
-			}
+	}
+	return done
+}
+
+// renew is extend for some leases.
+func (l *leases) renew(ctx context.Context, r *run, list []queue.Lease, length time.Duration) (done bool) {
+	longer, err := r.queue.Extend(ctx, r.agent.clock.Now(), list, length)
+	if ctx.Err() != nil {
+		return false
+	}
+	r.heed(extending, err)
+	done = err == nil
+	for i := range longer {
+		switch {
+		case longer[i].Err == nil:
+			l.extended(longer[i].Lease)
+		case errors.Is(longer[i].Err, queue.ErrLeaseLost):
+			l.remove(&list[i])
+		default:
+			done = false
 		}
 	}
 	return done

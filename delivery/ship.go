@@ -44,6 +44,8 @@ func (r *run) landed(sh *shipment, group []*part, report *Report, l sched.Lesson
 		outcomes = room[:0]
 		kept     []*part
 	)
+	hasLost := r.hasLost()
+	lost := slices.ContainsFunc(group, hasLost)
 	lo := 0
 	for _, p := range group {
 		hi := lo + len(p.delivery.Message.Recipients)
@@ -53,6 +55,10 @@ func (r *run) landed(sh *shipment, group []*part, report *Report, l sched.Lesson
 		}
 		if r.isKept(sh, own, cut) {
 			kept = append(kept, p)
+			continue
+		}
+		if lost && !cut && !hasLost(p) && undecided(own) && unsent(own.Recipients[0].Err) {
+			sh.parts = append(sh.parts, p) // at once, without those that stood in its way
 			continue
 		}
 		outcomes = append(outcomes, r.landing(p, own, cut))
@@ -223,17 +229,20 @@ func (r *run) attempt(sh *shipment, group []*part) (report *Report, cut bool) {
 	return report, r.work.Err() != nil
 }
 
+// hasLost reports whether a delivery is somebody else's to send by now.
+func (r *run) hasLost() func(*part) bool {
+	now := r.latest()
+	return func(p *part) bool { return !r.leases.valid(&p.delivery.Lease, now) }
+}
+
 // mayCommit is why the octets must not be sent that would make a host take the
 // message, nil where they may: the leases still hold.
 func (r *run) mayCommit(parts []*part) error {
 	if r.work.Err() != nil {
 		return context.Cause(r.work)
 	}
-	now := r.latest()
-	for i := range parts {
-		if !r.leases.valid(&parts[i].delivery.Lease, now) {
-			return errLeaseLost
-		}
+	if slices.ContainsFunc(parts, r.hasLost()) {
+		return errLeaseLost
 	}
 	return nil
 }
@@ -254,6 +263,7 @@ func (r *run) mark(parts []*part) error {
 	}
 	switch {
 	case errors.Is(err, queue.ErrLeaseLost):
+		r.leases.renew(r.work, r, leases, r.agent.leaseLength()) // which says whose it is
 		return errLeaseLost
 	case err != nil:
 		return fmt.Errorf("%w: %w", errUnmarked, err)

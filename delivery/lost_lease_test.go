@@ -1,0 +1,78 @@
+package delivery_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/delivery"
+	"github.com/nexthop-mail/nexthop/delivery/smtptest"
+	"github.com/nexthop-mail/nexthop/queue"
+	"github.com/nexthop-mail/nexthop/queue/memory"
+)
+
+// TestLostLease: mail of several domains goes together, and one of them is somebody
+// else's when the content is due. The others go without it, at once, and no attempt
+// is charged for that.
+func TestLostLease(t *testing.T) {
+	const zone = `
+$TTL 300
+a.test. MX 10 mx.test.
+b.test. MX 10 mx.test.
+c.test. MX 10 mx.test.
+mx.test. A 192.0.2.1
+`
+	for _, c := range []struct {
+		name      string
+		guarantee queue.Guarantee
+		delay     time.Duration // of each RCPT: with 4 min the lease is extended meanwhile
+		refused   string
+		want      []string // deliveries, with their attempts
+	}{
+		{"found when it is extended", queue.AtLeastOnce, 4 * time.Minute, "", []string{"a@a.test 1", "b@b.test 1", "c@c.test 1"}},
+		{"found when it is marked", queue.AtMostOnce, 0, "", []string{"a@a.test 1", "b@b.test 1", "c@c.test 1"}},
+		{"one of the others refused", queue.AtLeastOnce, 4 * time.Minute, "c@c.test", []string{"a@a.test 1", "b@b.test 1"}},
+	} {
+		t.Run("QUE-4 a lease that is lost in flight, "+c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				script := []smtptest.Cue{{At: smtptest.Rcpt, Delay: c.delay}}
+				if c.refused != "" {
+					script = append([]smtptest.Cue{{At: smtptest.Rcpt, Address: c.refused, Reply: "550 5.1.1 nobody"}}, script...)
+				}
+				host := &smtptest.Host{Extensions: full(), Script: script}
+				o := newOffice(t, &smtptest.Internet{Zone: zone, Hosts: map[string]*smtptest.Host{"mx.test": host}})
+				q := &faultyQueue{Queue: new(memory.Queue), lost: firstOf("a.test")}
+				o.queue, o.agent.Queue = q, q
+				o.start()
+				m := message("a@a.test", "b@b.test", "c@c.test")
+				m.Guarantee = c.guarantee
+				o.submit(m)
+				pass(30 * time.Minute)
+				var got []string
+				for _, e := range o.of(delivery.Delivered) {
+					got = append(got, fmt.Sprint(e.Recipient, " ", e.Attempt))
+				}
+				slices.Sort(got)
+				if fmt.Sprint(got) != fmt.Sprint(c.want) {
+					t.Errorf("delivered %v, want %v", got, c.want)
+				}
+				if list := o.of(delivery.Deferred); len(list) > 0 {
+					t.Errorf("deferred: %+v", list)
+				}
+			})
+		})
+	}
+}
+
+// firstOf is whether a lease is the first one of a destination.
+func firstOf(destination string) func(l *queue.Lease) bool {
+	var token uint64
+	return func(l *queue.Lease) bool {
+		if token == 0 && l.Destination == destination {
+			token = l.Token
+		}
+		return l.Destination == destination && l.Token == token
+	}
+}
