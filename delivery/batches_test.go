@@ -47,12 +47,12 @@ func TestManyTransactions(t *testing.T) {
 	t.Run("SMTP-27 content refused is said once, and offered no more", func(t *testing.T) {
 		first, second := script(
 			smtptest.Cue{At: smtptest.Rcpt, Nth: 7, Reply: "550 5.1.1 nobody"},
-			smtptest.Cue{At: smtptest.Final, Reply: "554 5.7.1 no such mail here"},
+			smtptest.Cue{At: smtptest.Final, Reply: "554 5.6.0 no such mail here"},
 		), script()
 		bubble(t, zone, servers(first, second), func(t *testing.T, r *rig) {
 			report := r.send(t, message(addresses(n)...))
 			for i := range report.Recipients {
-				status := "5.7.1"
+				status := "5.6.0"
 				if i == 6 {
 					status = "5.1.1"
 				}
@@ -64,8 +64,11 @@ func TestManyTransactions(t *testing.T) {
 		})
 	})
 	for name, reply := range map[string]string{
-		"a verdict about mailboxes": "552 5.2.2 mailbox full",
-		"a verdict for now":         "451 4.7.1 later",
+		"a verdict about mailboxes":   "552 5.2.2 mailbox full",
+		"a verdict for now":           "451 4.7.1 later",
+		"a verdict by a policy":       "550 5.7.1 refused by a filter of the recipient's",
+		"a verdict without a status":  "554 Transaction failed",
+		"a verdict that says no more": "554 5.0.0 no",
 	} {
 		t.Run(name+" at the end of the content is theirs only who were in it", func(t *testing.T) {
 			host := script(smtptest.Cue{At: smtptest.Final, Nth: 1, Reply: reply})
@@ -79,10 +82,10 @@ func TestManyTransactions(t *testing.T) {
 		})
 	}
 	t.Run("content that the host has taken for others is offered to the rest", func(t *testing.T) {
-		host := script(smtptest.Cue{At: smtptest.Final, Nth: 2, Reply: "554 5.7.1 no"})
+		host := script(smtptest.Cue{At: smtptest.Final, Nth: 2, Reply: "554 5.6.0 no"})
 		bubble(t, zone, servers(host), func(t *testing.T, r *rig) {
 			report := r.send(t, message(addresses(n)...))
-			want(t, &report.Recipients[100], queue.Failed, "mx1.e.test", "5.7.1")
+			want(t, &report.Recipients[100], queue.Failed, "mx1.e.test", "5.6.0")
 			want(t, &report.Recipients[200], queue.Delivered, "mx1.e.test", "")
 		})
 	})

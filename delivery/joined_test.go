@@ -3,6 +3,8 @@ package delivery_test
 import (
 	"context"
 	"fmt"
+	"net/netip"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -68,6 +70,50 @@ x.test.  A 192.0.2.1
 			}
 		})
 	})
+}
+
+// TestOneNameManyHosts: a Router may know several hosts by one name. Mail goes to those
+// of its own route: together only where these are the same, and over no kept session
+// with another.
+func TestOneNameManyHosts(t *testing.T) {
+	addrs := map[string][]netip.Addr{
+		"a.test": {netip.MustParseAddr("192.0.2.1")},
+		"b.test": {netip.MustParseAddr("192.0.2.2")},
+		"c.test": {netip.MustParseAddr("192.0.2.1")},
+	}
+	synctest.Test(t, func(t *testing.T) {
+		one, two := &smtptest.Host{Extensions: full()}, &smtptest.Host{Extensions: full()}
+		o := newOffice(t, &smtptest.Internet{
+			Zone:  "one.test. A 192.0.2.1\ntwo.test. A 192.0.2.2\n",
+			Hosts: map[string]*smtptest.Host{"one.test": one, "two.test": two},
+		})
+		o.agent.Sender.Router, o.agent.Sender.Resolver = oneName(addrs), nil
+		o.start()
+		for range 2 {
+			o.submit(message("u@a.test", "u@b.test", "u@c.test"))
+			pass(time.Second)
+		}
+		for h, want := range map[*smtptest.Host]string{one: "[u@a.test u@c.test]", two: "[u@b.test]"} {
+			list := h.Messages()
+			if len(list) != 2 {
+				t.Errorf("%d messages where two should be, to %s", len(list), want)
+			}
+			for _, m := range list {
+				to := m.To()
+				slices.Sort(to)
+				if fmt.Sprint(to) != want {
+					t.Errorf("a message to %v where %s should be", to, want)
+				}
+			}
+		}
+	})
+}
+
+// oneName is a Router that gives every domain addresses of its own, under one name.
+type oneName map[string][]netip.Addr
+
+func (r oneName) Route(_ context.Context, _, domain string) (mx.Route, error) {
+	return mx.Route{Domain: domain, Kind: mx.ViaMX, Hosts: []mx.Host{{Name: "mail.test", Target: "mail.test", Addrs: r[domain]}}}, nil
 }
 
 // eachFallback is a Router with a fallback for each domain.

@@ -11,6 +11,11 @@ import (
 // and may be called concurrently. An error that is not an *mx.Error, or does not
 // wrap one, is temporary. A Router that is a HostObserver, too, learns of hosts that
 // could not be reached.
+//
+// To an Agent hosts with the same name, port, TLS and login are one, whatever their
+// addresses, which may change: they share limits, pauses and back-off. A Router that
+// knows several hosts by one name gives each a Name of its own and says in Identities
+// whom its certificate is for. Mail goes to the addresses of its own route in any case.
 type Router interface {
 	Route(ctx context.Context, from, domain string) (mx.Route, error)
 }

@@ -132,13 +132,14 @@ func (r *run) refresh(sh *shipment) {
 
 // group takes those deliveries out of the shipment that may share a transaction:
 // all of them, unless a policy asks different things for different destinations
-// (SMTP-43, QUE-12), or their routes have changed.
+// (SMTP-43, QUE-12), or their routes have changed or lead to other addresses.
 func (r *run) group(sh *shipment) (group []*part) {
 	if len(sh.parts) == 1 {
 		group, sh.parts = sh.parts, nil
 		return group
 	}
 	var first []session.Policy
+	var hosts []mx.Host
 	var join string
 	sh.parts = slices.DeleteFunc(slices.Clone(sh.parts), func(p *part) bool {
 		key := joinKey(&p.route)
@@ -149,8 +150,9 @@ func (r *run) group(sh *shipment) (group []*part) {
 		}
 		switch {
 		case len(group) == 0:
-			first, join = policies, key
-		case !ok || key == "" || key != join || !slices.EqualFunc(first, policies, sameProtection):
+			first, join, hosts = policies, key, p.route.Hosts
+		case !ok || key == "" || key != join || !slices.EqualFunc(first, policies, sameProtection),
+			!sameAddresses(hosts, p.route.Hosts):
 			return false
 		}
 		group = append(group, p)
@@ -162,17 +164,7 @@ func (r *run) group(sh *shipment) (group []*part) {
 // policies are what the hosts of a route must give, in an order of their own.
 // Not ok where somebody cannot say.
 func (r *run) policies(route *mx.Route) (list []session.Policy, ok bool) {
-	hosts := slices.Clone(route.Hosts)
-	slices.SortStableFunc(hosts, func(a, b mx.Host) int {
-		switch {
-		case a.Name < b.Name:
-			return -1
-		case a.Name > b.Name:
-			return 1
-		default:
-			return int(a.Port) - int(b.Port)
-		}
-	})
+	hosts := inOrder(route.Hosts)
 	for i := range hosts {
 		var p session.Policy
 		err := errPanic

@@ -1,6 +1,8 @@
 package delivery
 
 import (
+	"cmp"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -99,6 +101,24 @@ func joinKey(route *mx.Route) string {
 		b[1] = 's'
 	}
 	return string(append(b, route.FallbackID...))
+}
+
+// sameAddresses reports whether the hosts of two routes to one site have the same
+// addresses, in whatever order. A Router may know several hosts by one name.
+func sameAddresses(a, b []mx.Host) bool {
+	return slices.EqualFunc(inOrder(a), inOrder(b), func(x, y mx.Host) bool {
+		byAddress := func(list []netip.Addr) []netip.Addr {
+			return slices.SortedFunc(slices.Values(list), netip.Addr.Compare)
+		}
+		return slices.Equal(byAddress(x.Addrs), byAddress(y.Addrs))
+	})
+}
+
+// inOrder are hosts in an order of their own, whatever their preference.
+func inOrder(hosts []mx.Host) []mx.Host {
+	return slices.SortedStableFunc(slices.Values(hosts), func(a, b mx.Host) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), int(a.Port)-int(b.Port))
+	})
 }
 
 // dependsOnSender reports whether other mail for the destination may have

@@ -41,12 +41,13 @@ func (f *finding) next() Next {
 	}
 }
 
-// refusesContent reports whether the content is refused for good, and not for
-// the sake of the addresses or mailboxes it was sent to just now (RFC 3463
-// sections 3.2 and 3.3).
-func (f *finding) refusesContent() bool {
+// refusesContent reports whether the content is refused for good, whoever it is for:
+// the host's status says that it is about the mail system or the content (RFC 3463
+// sections 3.4 and 3.7). Any other, or none, may be about those whom the message was
+// for just now: their addresses, their mailboxes, filters of their own.
+func (f *finding) refusesContent(status string) bool {
 	return f.verdict == Refused && f.err.Stage == StageContent &&
-		!strings.HasPrefix(f.err.Enhanced, "5.1.") && !strings.HasPrefix(f.err.Enhanced, "5.2.")
+		(strings.HasPrefix(status, "5.3.") || strings.HasPrefix(status, "5.6."))
 }
 
 // result is what one transaction meant.

@@ -62,7 +62,7 @@ func (w *Walk) transact(ctx context.Context, h *session.Hop, sess *session.Sessi
 		if ended || r.State == smtp.Refused && r.Stage == smtp.StageMail {
 			out.whole = f
 		}
-		if r.State == smtp.Refused && f.refusesContent() {
+		if r.State == smtp.Refused && f.refusesContent(r.Reply.Enhanced) {
 			out.content = f
 		}
 	}
