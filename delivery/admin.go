@@ -74,6 +74,11 @@ func (a *Agent) Stats() Stats {
 	return s
 }
 
+// CurrentSettings are the settings in force, with the defaults in place of zeros: those of
+// the last Configure, else the field. To change one of them, change it there and
+// Configure the rest with it.
+func (a *Agent) CurrentSettings() Settings { return *a.current() }
+
 // Configure replaces the settings. A running agent goes by them from now on;
 // deliveries under way are not cut short, and connections over a lower limit
 // end as they become free. The error is that of Settings.Validate, and nothing

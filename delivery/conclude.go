@@ -153,6 +153,7 @@ func (r *run) end(p *part, report *Report) {
 func local(m *queue.Message, v Verdict, enhanced string, cause error) *Report {
 	report := newReport(m)
 	e := &Error{Stage: StageMessage, Verdict: v, Enhanced: enhanced, Err: cause}
+	e.AtMostOnce = v == MaybeTaken && m.Guarantee == queue.AtMostOnce
 	for i := range report.Recipients {
 		report.Recipients[i].settle(e, v)
 	}

@@ -38,6 +38,10 @@ type Error struct {
 	// Verdict is what it means.
 	Verdict Verdict
 
+	// AtMostOnce is set where the message may be sent at most once and may have been
+	// taken: then it must not be sent again.
+	AtMostOnce bool
+
 	// Remembered is set where the host was not asked because the same failure
 	// had just happened.
 	Remembered bool
@@ -46,9 +50,11 @@ type Error struct {
 	Err error
 }
 
-// Temporary reports whether another attempt may succeed.
+// Temporary reports whether another attempt may be made, and may succeed. Where the
+// message may have been taken, a second copy is the price of it; a message that may be
+// sent at most once has no other attempt then.
 func (e *Error) Temporary() bool {
-	return e.Verdict == NotNow || e.Verdict == MaybeTaken
+	return e.Verdict == NotNow || e.Verdict == MaybeTaken && !e.AtMostOnce
 }
 
 // Replied reports whether the host said so, and not nexthop in its place.
@@ -121,6 +127,7 @@ func (e *Error) LoginRefused() bool {
 func (e *Error) failure() attempt.Failure {
 	return attempt.Failure{
 		Stage: attempt.Stage(e.Stage), Host: e.Host, Addr: e.Addr, Recipient: e.Recipient, Code: e.Code, Lines: e.Lines,
-		Enhanced: e.Enhanced, Verdict: attempt.Verdict(e.Verdict), Remembered: e.Remembered, Err: e.Err,
+		Enhanced: e.Enhanced, Verdict: attempt.Verdict(e.Verdict),
+		AtMostOnce: e.AtMostOnce, Remembered: e.Remembered, Err: e.Err,
 	}
 }

@@ -9,7 +9,8 @@ func newError(f *attempt.Failure) *Error {
 	}
 	return &Error{
 		Stage: Stage(f.Stage), Host: f.Host, Addr: f.Addr, Recipient: f.Recipient, Code: f.Code, Lines: f.Lines,
-		Enhanced: f.Enhanced, Verdict: Verdict(f.Verdict), Remembered: f.Remembered, Err: f.Err,
+		Enhanced: f.Enhanced, Verdict: Verdict(f.Verdict),
+		AtMostOnce: f.AtMostOnce, Remembered: f.Remembered, Err: f.Err,
 	}
 }
 

@@ -91,7 +91,9 @@ type Recipient struct {
 // Notify is a set of the occasions on which a report is wanted.
 type Notify uint8
 
-// The occasions of RFC 3461 section 4.1. NotifyNever stands alone.
+// The occasions of RFC 3461 section 4.1. NotifyNever stands alone. Failure and delay
+// are reported by an agent. Success is for the host that has the mailbox to report: the
+// parameter is passed on to hosts with DSN, and where it cannot be no report comes.
 const (
 	NotifyNever Notify = 1 << iota
 	NotifySuccess
@@ -118,7 +120,7 @@ type TLSRequirement uint8
 const (
 	TLSByPolicy TLSRequirement = iota
 	TLSRequired                // REQUIRETLS: verified TLS at every hop, or a bounce
-	TLSOptional                // TLS-Required: No, deliverability before secrecy
+	TLSOptional                // deliverability before secrecy: policies of domains are not asked
 )
 
 // Guarantee is what an unknown outcome means for the next attempt.

@@ -22,6 +22,7 @@ type Failure struct {
 	Lines      []string
 	Enhanced   string // never empty
 	Verdict    Verdict
+	AtMostOnce bool // it may have been taken, and must not be sent again
 	Remembered bool // not asked: the same had just happened
 	Err        error
 }

@@ -1,6 +1,7 @@
 package attempt
 
 import (
+	"context"
 	"errors"
 
 	"github.com/nexthop-mail/nexthop/delivery/internal/session"
@@ -14,6 +15,15 @@ var errNotVouched = errors.New("REQUIRETLS: nobody vouches for the MX records, n
 // RFC 8689 section 4.2.1 is given. A report is to arrive all the same (section 5).
 func (j *Job) requiresTLS() bool {
 	return j.message.TLS == queue.TLSRequired && j.message.From != ""
+}
+
+// policyFor is what TLS a host must give for the message. Where its sender would rather
+// have it delivered, the policies of domains are not asked (RFC 8689 section 4.2.2).
+func (w *Walk) policyFor(ctx context.Context, route *mx.Route, host *mx.Host) (session.Policy, error) {
+	if w.job.message.TLS == queue.TLSOptional {
+		return w.sessions().Configured(host)
+	}
+	return w.sessions().PolicyFor(ctx, route, host)
 }
 
 // vouched reports whether a host is known to be the domain's: DNSSEC covers the

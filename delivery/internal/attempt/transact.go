@@ -44,7 +44,7 @@ func (w *Walk) transact(ctx context.Context, h *session.Hop, sess *session.Sessi
 	}
 	switch {
 	case out.stale && res.MaybeSent:
-		out.lost = fail(h, StageContent, MaybeTaken, "4.4.2", res.Err)
+		out.lost = w.maybeTaken(h, res.Err)
 		return out
 	case res.Err != nil && h.Spare(res.Doubt.Now, w.needsExtensions()) != 0 && (out.stale || nothingSettled(&res)):
 		out.instead = w.job.config.judge(h, res.Err)
@@ -54,7 +54,7 @@ func (w *Walk) transact(ctx context.Context, h *session.Hop, sess *session.Sessi
 	}
 	for i := range res.Rcpts {
 		f, r := &out.findings[i], &res.Rcpts[i]
-		w.job.config.find(f, h, sess, r)
+		w.find(f, h, sess, r)
 		if f.err != nil {
 			f.doubted = res.Doubt.Next
 		}
@@ -140,7 +140,8 @@ func notifyParam(n queue.Notify) string {
 }
 
 // find fills in what a transaction meant for one recipient.
-func (c *Config) find(f *finding, h *session.Hop, sess *session.Session, r *smtp.RcptResult) {
+func (w *Walk) find(f *finding, h *session.Hop, sess *session.Session, r *smtp.RcptResult) {
+	c := w.job.config
 	switch r.State {
 	case smtp.Delivered:
 		*f = finding{tried: true, answered: true, verdict: Taken, reply: queue.Reply{
@@ -151,7 +152,7 @@ func (c *Config) find(f *finding, h *session.Hop, sess *session.Session, r *smtp
 		f.err = c.replied(h, stageOf(r.Stage), &r.Reply)
 		f.answered = true
 	case smtp.Unknown:
-		f.err = fail(h, StageContent, MaybeTaken, "4.4.2", r.Err)
+		f.err = w.maybeTaken(h, r.Err)
 	default:
 		if r.Err == nil {
 			return // a limit stood in the way: another transaction
@@ -160,6 +161,13 @@ func (c *Config) find(f *finding, h *session.Hop, sess *session.Session, r *smtp
 		f.answered = f.err.Verdict == HostRefuses || f.err.Replied()
 	}
 	f.tried, f.verdict, f.reply = true, f.err.Verdict, f.err.Reply()
+}
+
+// maybeTaken is that the message may have been taken.
+func (w *Walk) maybeTaken(h *session.Hop, err *smtp.Error) *Failure {
+	f := fail(h, StageContent, MaybeTaken, "4.4.2", err)
+	f.AtMostOnce = w.job.message.Guarantee == queue.AtMostOnce
+	return f
 }
 
 // replied is a refusal in a host's own words.

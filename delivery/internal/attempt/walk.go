@@ -49,7 +49,7 @@ func (w *Walk) host(ctx context.Context, route *mx.Route, host *mx.Host) step {
 // addresses goes through the addresses of one host in the order DNS gave them.
 func (w *Walk) addresses(ctx context.Context, route *mx.Route, host *mx.Host) step {
 	var err error
-	if w.policy, err = w.sessions().PolicyFor(ctx, route, host); err != nil {
+	if w.policy, err = w.policyFor(ctx, route, host); err != nil {
 		w.ledger.all(Attempt{Host: host.Name, Began: time.Now(), Next: NextHost, Err: noPolicy(host, err)})
 		return toNextHost
 	}

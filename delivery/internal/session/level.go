@@ -7,6 +7,15 @@ import (
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
+// Configured is the policy of a host as it is configured, whatever Policy asks.
+func (c *Config) Configured(host *mx.Host) (p Policy, err error) {
+	if p.Level, err = c.levelFor(host); err != nil {
+		return Policy{}, err
+	}
+	c.identify(&p, host)
+	return p, nil
+}
+
 // PolicyFor is the policy of a host: the configured level, raised by what Policy
 // asks.
 func (c *Config) PolicyFor(ctx context.Context, route *mx.Route, host *mx.Host) (Policy, error) {
