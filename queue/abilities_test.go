@@ -21,8 +21,16 @@ func calls(ctx context.Context, q queue.Queue, id string) map[string]error {
 	_, flush := queue.Flush(ctx, q, time.Time{}, queue.Selection{})
 	_, totals := queue.Totals(ctx, q)
 	_, survey := queue.Survey(ctx, q, "", 0)
+	_, resume := queue.Resume(ctx, q, time.Time{})
+	_, suspensions := queue.Suspensions(ctx, q, time.Time{})
+	_, take := queue.Take(ctx, q, time.Time{}, id, time.Minute)
+	every := func(*queue.Entry, []int) error { return nil }
 	return map[string]error{
-		"List": list, "Show": show, "Flush": flush, "Totals": totals, "Survey": survey,
+		"Resume": resume, "Suspensions": suspensions, "Take": take,
+		"Suspend":   queue.Suspend(ctx, q, time.Time{}),
+		"HoldUntil": queue.HoldUntil(ctx, q, time.Time{}, id, queue.Terms{}),
+		"Select":    queue.Select(ctx, q, queue.Selection{Tenant: "t"}, every, nil),
+		"List":      list, "Show": show, "Flush": flush, "Totals": totals, "Survey": survey,
 		"Hold":     queue.Hold(ctx, q, id),
 		"Release":  queue.Release(ctx, q, id),
 		"Postpone": queue.Postpone(ctx, q, time.Time{}, queue.Postponement{Destination: "example.com"}),

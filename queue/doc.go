@@ -127,6 +127,10 @@
 // A settlement clears the mark. Without a mark, and for any other message,
 // Interrupted is never set.
 //
+// L7. Take leases deliveries of one message, due or not and on hold or not, but for
+// those on which another has a lease that has not ended. They are as if they had been
+// claimed, and a hold stays. It is optional.
+//
 // # Settle
 //
 // S1. A recipient settled as Delivered or Failed is done with: no claim returns
@@ -171,6 +175,9 @@
 // S10. When the last recipient of a message is settled, the message is gone:
 // Open and Show answer ErrNotFound, and its room is free, in a shared queue within
 // a minute.
+//
+// S11. The reason of a settlement is shown with what stays of its delivery, until the
+// next settlement of it; an empty one is none.
 //
 // # Open
 //
@@ -225,6 +232,17 @@
 // process. Where it names no destination and the zero time, all of that owner's
 // are lifted.
 //
+// A9. A hold has a reason and may have an end. It is shown, with since when, and is
+// replaced by the next of the same message. One with an end is over with the first claim
+// whose time is not before it, which returns what is due by that, and rule C8 goes by it
+// as by the end of a lease. A hold without terms has none.
+//
+// A10. What is suspended is remembered and shown to all handles, with since when, until
+// when and why, until it is resumed or a time is given that is not before its end. The
+// next of the same subject replaces it. It keeps nothing from being claimed: who claims
+// leaves it out, and looks after mail whose time is over meanwhile. Suspend and Resume
+// are as durable as Put.
+//
 // # Several claimers
 //
 // The first of these is optional, the others are for queues that can be opened
@@ -232,8 +250,8 @@
 //
 // W1. Wait returns when mail may have become due that the claim it is told of did
 // not foresee: after a Put, a settlement that leaves or creates something, a
-// Release, a Flush and the lifting of a postponement, whoever did it. What came
-// after the claim and before Wait counts. It may return for less, but not again and
+// Release, a Flush, the lifting of a postponement, a Suspend and a Resume, whoever did
+// it. What came after the claim and before Wait counts. It may return for less, but not again and
 // again while nothing happens.
 //
 // W2. All handles of a queue show the same mail: what one puts, settles, holds,

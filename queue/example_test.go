@@ -109,3 +109,42 @@ func ExamplePostpone() {
 	// <nil>
 	// 0 due, next in 1h0m0s <nil>
 }
+
+// A message is held for a day, and a domain is left alone until somebody says
+// otherwise: both are stored, with the reason, for all who work on the queue.
+func ExampleSuspend() {
+	ctx := context.Background()
+	now := time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
+	var q queue.Queue = new(memory.Queue)
+	id, err := q.Put(ctx, now, &queue.Message{
+		Recipients: []queue.Recipient{{Address: "r@example.com"}},
+		Content:    queue.String("Subject: hello\r\n\r\nHello.\r\n"),
+	})
+	if err != nil {
+		fmt.Println(err)
+	}
+	if err := queue.HoldUntil(ctx, q, now, id, queue.Terms{Until: now.Add(24 * time.Hour), Reason: "looks like spam"}); err != nil {
+		fmt.Println(err)
+	}
+	domain := queue.Subject{Kind: queue.OfDestination, Name: "example.com"}
+	if err := queue.Suspend(ctx, q, now, queue.Suspension{Subject: domain, Terms: queue.Terms{Reason: "they asked for it"}}); err != nil {
+		fmt.Println(err)
+	}
+
+	list, err := queue.Suspensions(ctx, q, now)
+	for _, s := range list {
+		fmt.Println(s.Kind, s.Name, s.Reason, s.Until.IsZero(), err)
+	}
+	err = queue.Select(ctx, q, queue.Selection{Destination: "example.com"}, func(e *queue.Entry, named []int) error {
+		fmt.Println(e.Message.Recipients[named[0]].Address, e.Held, e.Hold.Reason, e.Hold.Until.Sub(now))
+		return nil
+	}, nil)
+	if err != nil {
+		fmt.Println(err)
+	}
+	fmt.Println(queue.Resume(ctx, q, now, domain))
+	// Output:
+	// destination example.com they asked for it true <nil>
+	// r@example.com true looks like spam 24h0m0s
+	// 1 <nil>
+}

@@ -55,8 +55,10 @@ type Entry struct {
 	// Size is the number of bytes of the content.
 	Size int64
 
-	// Held is whether the message is on hold.
+	// Held is whether the message is on hold, and Hold on which terms; zero where
+	// it is not, or where the queue is no TermHolder.
 	Held bool
+	Hold Terms
 }
 
 // Waiting is where one pending recipient stands.
@@ -77,6 +79,9 @@ type Waiting struct {
 
 	// Leased is whether the delivery was claimed and not yet settled.
 	Leased bool
+
+	// Because is the reason of the last settlement (rule S11).
+	Because string
 }
 
 // List returns one page of q's messages, oldest first. It answers

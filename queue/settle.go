@@ -20,6 +20,10 @@ type Settlement struct {
 	// once. It means nothing where none stays.
 	NotBefore time.Time
 
+	// Reason is why what stays waits until NotBefore, where that is not what its
+	// results say; up to MaxReason bytes of it are kept (rule S11).
+	Reason string
+
 	// Warned records that the sender was told of the delay. It stays recorded.
 	Warned bool
 
@@ -28,6 +32,10 @@ type Settlement struct {
 	// until Settle has returned.
 	Create []*Message
 }
+
+// BoundedReason is s's reason, cut to MaxReason bytes and then copied, so that it does
+// not keep a longer string alive.
+func (s *Settlement) BoundedReason() string { return boundReason(s.Reason) }
 
 // Result is the outcome of one attempt for one recipient.
 type Result struct {

@@ -2,39 +2,12 @@ package memory
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/queue"
 )
-
-// Hold keeps a message from being claimed.
-func (q *Queue) Hold(ctx context.Context, id string) error { return q.setHeld(ctx, id, true) }
-
-// Release ends a hold.
-func (q *Queue) Release(ctx context.Context, id string) error { return q.setHeld(ctx, id, false) }
-
-func (q *Queue) setHeld(ctx context.Context, id string, held bool) error {
-	if err := q.begin(ctx); err != nil {
-		return err
-	}
-	defer q.mu.Unlock()
-	e, ok := q.entries[id]
-	if !ok {
-		return queue.ErrNotFound
-	}
-	if e.held == held {
-		return nil
-	}
-	e.held = held
-	if !held {
-		q.changes.Add()
-	}
-	for d := range e.pending() {
-		q.displace(d)
-		q.place(d)
-	}
-	return nil
-}
 
 // pending goes through the deliveries that are not done with.
 func (e *entry) pending() func(yield func(*delivery) bool) {
@@ -71,6 +44,9 @@ func (q *Queue) Flush(ctx context.Context, now time.Time, what ...queue.Selectio
 	}
 	defer q.mu.Unlock()
 	for i := range what {
+		if !what[i].ByName() {
+			return 0, errByName
+		}
 		if _, ok := q.entries[what[i].Message]; !ok && what[i].Message != "" {
 			return 0, queue.ErrNotFound
 		}
@@ -82,6 +58,8 @@ func (q *Queue) Flush(ctx context.Context, now time.Time, what ...queue.Selectio
 	q.changes.Add()
 	return len(flushed), nil
 }
+
+var errByName = fmt.Errorf("memory: flush by more than names: %w", errors.ErrUnsupported)
 
 // flush does what one selection says, and adds the deliveries that it names.
 func (q *Queue) flush(now time.Time, what *queue.Selection, flushed map[*delivery]bool) {

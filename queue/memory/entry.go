@@ -13,6 +13,9 @@ type entry struct {
 	message queue.Message // with all its recipients and without content
 	content queue.Bytes
 	held    bool
+	hold    queue.Terms
+	ends    bool // it stands among those whose holds end by themselves
+	at      int
 
 	deliveries []*delivery // as put; those that are done with have no states
 	left       int         // those that are not done with
@@ -26,6 +29,7 @@ type delivery struct {
 	due         time.Time     // since when it is due, or will be: its place in the order
 	notBefore   time.Time     // zero is due at once
 	warned      bool
+	because     string // why it waits, as the last settlement says
 
 	leased bool // claimed and not settled since
 	marked bool // about to be sent, and not settled since
@@ -117,6 +121,7 @@ func (q *Queue) finish(d *delivery) (last bool) {
 	if e.left--; e.left > 0 {
 		return false
 	}
+	q.forgetEnd(e)
 	delete(q.entries, e.message.ID)
 	q.ids.remove(e.message.ID)
 	if e.message.Key != "" {

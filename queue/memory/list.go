@@ -47,7 +47,7 @@ func (q *Queue) Show(ctx context.Context, id string) (queue.Entry, error) {
 
 // show is the entry as the list has it.
 func (e *entry) show() queue.Entry {
-	shown := queue.Entry{Size: e.content.Size(), Held: e.held}
+	shown := queue.Entry{Size: e.content.Size(), Held: e.held, Hold: e.hold}
 	for _, d := range e.deliveries {
 		next := d.notBefore
 		if d.destination.postponed.After(next) {
@@ -55,7 +55,7 @@ func (e *entry) show() queue.Entry {
 		}
 		for _, s := range d.states {
 			shown.Waiting = append(shown.Waiting, queue.Waiting{
-				State: s, Destination: d.destination.name, Next: next, Leased: d.leased,
+				State: s, Destination: d.destination.name, Next: next, Leased: d.leased, Because: d.because,
 				Postponed: d.destination.postponed, Reason: d.destination.reason,
 			})
 		}

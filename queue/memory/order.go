@@ -19,11 +19,13 @@ type destination struct {
 
 func (d *destination) place() *int { return &d.at }
 func (d *delivery) place() *int    { return &d.at }
+func (e *entry) place() *int       { return &e.at }
 
 // newOrder sets up the heaps of an empty queue.
 func (q *Queue) newOrder() {
 	q.waiting.before = func(a, b *delivery) bool { return a.wake().Before(b.wake()) }
 	q.active = make(map[owners]*activeHeap)
+	q.holds.before = func(a, b *entry) bool { return a.hold.Until.Before(b.hold.Until) }
 	q.asleep.before = func(a, b *destination) bool { return a.postponed.Before(b.postponed) }
 }
 
@@ -110,6 +112,7 @@ func (q *Queue) rank(d *destination, change func()) {
 
 // wakeUp moves what is due by now to where claims look.
 func (q *Queue) wakeUp(now time.Time) {
+	q.endHolds(now)
 	for !q.waiting.empty() && !q.waiting.first().wake().After(now) {
 		d := q.waiting.first()
 		q.displace(d)
@@ -134,6 +137,11 @@ func (q *Queue) next(owner string) time.Time {
 	}
 	if !q.asleep.empty() {
 		if t := q.asleep.first().postponed; next.IsZero() || t.Before(next) {
+			next = t
+		}
+	}
+	if !q.holds.empty() {
+		if t := q.holds.first().hold.Until; next.IsZero() || t.Before(next) {
 			next = t
 		}
 	}

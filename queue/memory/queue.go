@@ -53,6 +53,10 @@ type Queue struct {
 	active  map[owners]*activeHeap // destinations with deliveries that are due, by who parks them
 	asleep  sorted[*destination]   // postponed for everybody
 	parking parking                // for the others
+	holds   sorted[*entry]         // those that end by themselves
+
+	suspended queue.SuspensionSet
+
 	changes queue.Changes
 }
 
@@ -68,6 +72,10 @@ var (
 	_ queue.Postponer = (*Queue)(nil)
 	_ queue.Surveyor  = (*Queue)(nil)
 	_ queue.Waiter    = (*Queue)(nil)
+
+	_ queue.TermHolder = (*Queue)(nil)
+	_ queue.Suspender  = (*Queue)(nil)
+	_ queue.Taker      = (*Queue)(nil)
 
 	_ queue.KeyCounter = (*Queue)(nil)
 )
@@ -106,6 +114,7 @@ func (q *Queue) Close() error {
 	q.entries, q.keys, q.deliveries, q.destinations, q.ids = nil, nil, nil, nil, idList{}
 	q.left = leftKeys{}
 	q.waiting.items, q.active, q.asleep.items, q.parking = nil, nil, nil, parking{}
+	q.holds.items, q.suspended = nil, nil
 	q.changes.Add() // for those who wait
 	return nil
 }

@@ -107,6 +107,7 @@ func (q *Queue) settle(now time.Time, s *queue.Settlement, drafts []draft) queue
 	d.states = states
 	d.leased, d.marked = false, false
 	d.warned = d.warned || s.Warned
+	d.because = s.BoundedReason()
 	d.schedule(now, s.NotBefore.Round(0))
 	var done queue.Settled
 	for _, f := range drafts {

@@ -35,6 +35,10 @@ type hooked struct {
 	// postponeAll gets the whole list, postpone each of it.
 	postponeAll func(q *memory.Queue, ctx context.Context, now time.Time, list []queue.Postponement) error
 
+	holdUntil func(q *memory.Queue, ctx context.Context, now time.Time, id string, on queue.Terms) error
+	suspend   func(q *memory.Queue, ctx context.Context, now time.Time, list []queue.Suspension) error
+	take      func(q *memory.Queue, ctx context.Context, now time.Time, id string, lease time.Duration, to []string) (queue.Taken, error)
+
 	wait   func(ctx context.Context, seen uint64) error
 	survey func(q *memory.Queue, ctx context.Context, after string, max int) ([]queue.Destination, error)
 	close  func(q *memory.Queue) error
@@ -138,6 +142,29 @@ func (h *hooked) Hold(ctx context.Context, id string) error {
 		return h.hold(h.Queue, ctx, id)
 	}
 	return h.Queue.Hold(ctx, id)
+}
+
+func (h *hooked) HoldUntil(ctx context.Context, now time.Time, id string, on queue.Terms) error {
+	if h.holdUntil != nil {
+		return h.holdUntil(h.Queue, ctx, now, id, on)
+	}
+	return h.Queue.HoldUntil(ctx, now, id, on)
+}
+
+func (h *hooked) Suspend(ctx context.Context, now time.Time, list ...queue.Suspension) error {
+	if h.suspend != nil {
+		return h.suspend(h.Queue, ctx, now, list)
+	}
+	return h.Queue.Suspend(ctx, now, list...)
+}
+
+func (h *hooked) Take(
+	ctx context.Context, now time.Time, id string, lease time.Duration, destinations ...string,
+) (queue.Taken, error) {
+	if h.take != nil {
+		return h.take(h.Queue, ctx, now, id, lease, destinations)
+	}
+	return h.Queue.Take(ctx, now, id, lease, destinations...)
 }
 
 func (h *hooked) Drop(ctx context.Context, id string) error {

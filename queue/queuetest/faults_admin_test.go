@@ -25,7 +25,7 @@ func faultsOfOpen() []fault {
 			}
 			return text
 		})},
-		{"what is not there is empty", []string{"A4", "O2", "P6", "S10", "S8", "W2"}, func(h *hooked) {
+		{"what is not there is empty", []string{"A4", "L7", "O2", "P6", "S10", "S8", "W2"}, func(h *hooked) {
 			h.open = func(q *memory.Queue, ctx context.Context, id string) (queue.Content, error) {
 				c, err := q.Open(ctx, id)
 				if errors.Is(err, queue.ErrNotFound) {
@@ -81,7 +81,7 @@ func faultsOfAdministration() []fault {
 				return q.List(ctx, want)
 			}
 		}},
-		{"a message is shown without its history", []string{"A2", "A3"}, func(h *hooked) {
+		{"a message is shown without its history", []string{"A2", "A3", "A9", "S11", "W2"}, func(h *hooked) {
 			h.show = func(q *memory.Queue, ctx context.Context, id string) (queue.Entry, error) {
 				e, err := q.Show(ctx, id)
 				for i := range e.Waiting {
@@ -113,12 +113,12 @@ func faultsOfAdministration() []fault {
 				return page, err
 			}
 		}},
-		{"a hold holds nothing", []string{"A3", "A5", "A7", "L6", "W1"}, func(h *hooked) {
+		{"a hold holds nothing", []string{"A3", "A5", "A7", "A9", "L6", "L7", "W1"}, func(h *hooked) {
 			h.hold = func(q *memory.Queue, ctx context.Context, id string) error {
 				return q.Release(ctx, id)
 			}
 		}},
-		{"a hold takes leases away", []string{"A3"}, func(h *hooked) {
+		{"a hold takes leases away", []string{"A3", "L7"}, func(h *hooked) {
 			h.hold = func(q *memory.Queue, ctx context.Context, id string) error {
 				if err := q.Hold(ctx, id); err != nil {
 					return err

@@ -37,12 +37,12 @@ func TestFaultsOfClaim(t *testing.T) { runFaults(t, faultsOfClaim()) }
 
 func faultsOfClaim() []fault {
 	return []fault{
-		{"a message's own time is not waited for", []string{"A2", "A5", "A8", "C1", "C3", "C6", "C8", "P3"},
+		{"a message's own time is not waited for", []string{"A2", "A5", "A8", "A9", "C1", "C3", "C6", "C8", "L7", "P3"},
 			putting(func(m *queue.Message) { m.NotBefore = time.Time{} })},
-		{"the youngest comes first", []string{"A2", "A5", "C3", "C4", "C5", "S5"}, afterClaim(func(_ time.Time, got *queue.Claimed) {
+		{"the youngest comes first", []string{"A2", "A5", "C3", "C4", "C5", "S11", "S5"}, afterClaim(func(_ time.Time, got *queue.Claimed) {
 			slices.Reverse(got.Deliveries)
 		})},
-		{"priorities are ignored", []string{"A2", "C3", "P3"}, putting(func(m *queue.Message) {
+		{"priorities are ignored", []string{"A2", "C3", "L7", "P3"}, putting(func(m *queue.Message) {
 			if m.Priority >= -9 && m.Priority <= 9 {
 				m.Priority = 0
 			}
@@ -54,20 +54,20 @@ func faultsOfClaim() []fault {
 		{"PerTenant is not looked at", []string{"C4", "C8"}, asking(func(_ *time.Time, want *queue.ClaimOptions) {
 			want.PerTenant = 0
 		})},
-		{"Destinations is not looked at", []string{"A1", "A2", "A6", "A7", "A8", "C5", "C8", "L3", "S8"},
+		{"Destinations is not looked at", []string{"A1", "A2", "A6", "A7", "A8", "C5", "C8", "L3", "L7", "S8"},
 			asking(func(_ *time.Time, want *queue.ClaimOptions) { want.Destinations = nil })},
 		{"Except is not looked at", []string{"C5"}, asking(func(_ *time.Time, want *queue.ClaimOptions) { want.Except = nil })},
 		{"ExceptTenants is not looked at", []string{"C5"}, asking(func(_ *time.Time, want *queue.ClaimOptions) {
 			want.ExceptTenants = nil
 		})},
-		{"leases last an hour", []string{"C8", "L1", "L2", "L3", "L4", "L6", "W3"}, asking(func(_ *time.Time, want *queue.ClaimOptions) {
+		{"leases last an hour", []string{"A9", "C8", "L1", "L2", "L3", "L4", "L6", "L7", "W3"}, asking(func(_ *time.Time, want *queue.ClaimOptions) {
 			want.Lease = time.Hour
 		})},
-		{"leases end at once", []string{"A6", "L1", "W3"},
+		{"leases end at once", []string{"A6", "A9", "L1", "W3"},
 			asking(func(_ *time.Time, want *queue.ClaimOptions) { want.Lease = 1 })},
-		{"leases never end", []string{"A3", "C8", "L1", "L2", "L3", "L4", "L6", "S2", "W3", "X1"},
+		{"leases never end", []string{"A3", "C8", "L1", "L2", "L3", "L4", "L6", "L7", "S2", "W3", "X1"},
 			asking(func(_ *time.Time, want *queue.ClaimOptions) { want.Lease = math.MaxInt64 / 2 })},
-		{"the queue says never to come again", []string{"A8", "C8"}, afterClaim(func(_ time.Time, got *queue.Claimed) { got.Next = time.Time{} })},
+		{"the queue says never to come again", []string{"A8", "A9", "C8"}, afterClaim(func(_ time.Time, got *queue.Claimed) { got.Next = time.Time{} })},
 		{"the queue says to come again in an hour", []string{"A8", "C8"}, afterClaim(func(now time.Time, got *queue.Claimed) {
 			if !got.Next.IsZero() {
 				got.Next = now.Add(time.Hour)
@@ -157,7 +157,7 @@ func TestFaultsOfLeases(t *testing.T) { runFaults(t, faultsOfLeases()) }
 func faultsOfLeases() []fault {
 	return []fault{
 		{"any token will do", []string{"L3", "S6", "W3"}, anyToken},
-		{"a lease is lost by its end", []string{"L3"}, func(h *hooked) {
+		{"a lease is lost by its end", []string{"L3", "L7"}, func(h *hooked) {
 			var mu sync.Mutex
 			ends := make(map[uint64]time.Time)
 			h.claim = func(q *memory.Queue, ctx context.Context, now time.Time, want queue.ClaimOptions) (queue.Claimed, error) {
@@ -179,7 +179,7 @@ func faultsOfLeases() []fault {
 				return settleOne(q, ctx, now, s)
 			}
 		}},
-		{"Extend only ever makes a lease longer", []string{"A8", "C3", "L5", "W2"}, func(h *hooked) {
+		{"Extend only ever makes a lease longer", []string{"A8", "C3", "L5", "L7", "W2"}, func(h *hooked) {
 			h.extend = func(q *memory.Queue, ctx context.Context, now time.Time, l queue.Lease, d time.Duration) (queue.Lease, error) {
 				if now.Add(d).Before(l.Until) {
 					return l, nil
@@ -187,12 +187,12 @@ func faultsOfLeases() []fault {
 				return extendOne(q, ctx, now, l, d)
 			}
 		}},
-		{"Extend adds to the end", []string{"A8", "C3", "C8", "L5", "W2"}, func(h *hooked) {
+		{"Extend adds to the end", []string{"A8", "C3", "C8", "L5", "L7", "W2"}, func(h *hooked) {
 			h.extend = func(q *memory.Queue, ctx context.Context, now time.Time, l queue.Lease, d time.Duration) (queue.Lease, error) {
 				return extendOne(q, ctx, l.Until, l, d)
 			}
 		}},
-		{"Extend takes any lease", []string{"A4", "L3", "L5", "W3"}, func(h *hooked) {
+		{"Extend takes any lease", []string{"A4", "L3", "L5", "L7", "W3"}, func(h *hooked) {
 			h.extend = func(q *memory.Queue, ctx context.Context, now time.Time, l queue.Lease, d time.Duration) (queue.Lease, error) {
 				got, err := extendOne(q, ctx, now, l, d)
 				if err == queue.ErrLeaseLost {

@@ -108,15 +108,15 @@ type restartFault struct {
 
 func faultsOfRestarts() []restartFault {
 	return []restartFault{
-		{"a crash loses the last message", []string{"A3", "A4", "A8", "L4", "L6", "P2", "P6", "S7"}, restarting(loseLast)},
+		{"a crash loses the last message", []string{"A3", "A4", "A8", "A9", "L4", "L6", "P2", "P6", "S7"}, restarting(loseLast)},
 		{"a crash loses bounces", []string{"S7"}, restarting(loseTo("bounce.example"))},
 		{"a crash loses large contents", []string{"P2"}, restarting(loseLarge)},
-		{"a restart releases what is on hold", []string{"A3", "X4"}, restarting(releaseAll)},
+		{"a restart releases what is on hold", []string{"A3", "A9", "X4"}, restarting(releaseAll)},
 		{"a restart forgets postponements", []string{"X4"}, restarting(forgetPostponements)},
 		{"a restart makes everything due at once", []string{"X4"}, restarting(flushAll)},
-		{"a restart begins anew", []string{"A3", "A4", "A8", "L4", "L6", "P2", "P3", "P6", "P7", "S7", "X4"}, restarting(beginAnew)},
+		{"a restart begins anew", []string{"A10", "A3", "A4", "A8", "A9", "L4", "L6", "P2", "P3", "P6", "P7", "S11", "S7", "X4"}, restarting(beginAnew)},
 		{"dropped mail comes back", []string{"A4"}, resurrecting},
-		{"tokens begin anew", []string{"L4"}, countingTokens},
+		{"tokens begin anew", []string{"L4", "L7"}, countingTokens},
 		{"an interruption is forgotten in a crash", []string{"L6"}, forgetfulOfClaims},
 		{"damage hides what is behind it", []string{"C7"}, damaging(damageAll)},
 		{"damage is handed out as content", []string{"O3"}, damaging(damageSilently)},
@@ -147,7 +147,7 @@ func TestEveryRuleIsBroken(t *testing.T) {
 	broken := make(map[string]bool)
 	for _, faults := range [][]fault{
 		faultsOfPut(), faultsOfClaim(), faultsOfLeases(), faultsOfMarks(), faultsOfSettle(), faultsOfOpen(),
-		faultsOfAdministration(), faultsOfOwners(), faultsOfWait(),
+		faultsOfAdministration(), faultsOfOwners(), faultsOfWait(), faultsOfTerms(),
 	} {
 		for _, f := range faults {
 			for _, id := range f.rules {

@@ -36,7 +36,7 @@ func TestFaultsOfSettle(t *testing.T) { runFaults(t, faultsOfSettle()) }
 
 func faultsOfSettle() []fault {
 	return []fault{
-		{"who failed is tried again", []string{"P6", "S1", "S10", "S8"}, results(func(r *queue.Result) {
+		{"who failed is tried again", []string{"L7", "P6", "S1", "S10", "S8"}, results(func(r *queue.Result) {
 			if r.Outcome == queue.Failed {
 				r.Outcome = queue.Deferred
 			}
@@ -61,7 +61,7 @@ func faultsOfSettle() []fault {
 			}
 		})},
 		{"whoever has no result is deferred", []string{"S3", "S5"}, chargeEveryone},
-		{"one delivered recipient ends the message", []string{"A1", "A2", "A3", "A7", "L3", "S1", "S10", "S5"}, func(h *hooked) {
+		{"one delivered recipient ends the message", []string{"A1", "A2", "A3", "A7", "A9", "L3", "S1", "S10", "S5"}, func(h *hooked) {
 			h.settle = func(q *memory.Queue, ctx context.Context, now time.Time, s queue.Settlement) (queue.Settled, error) {
 				got, err := settleOne(q, ctx, now, s)
 				for _, r := range s.Results {
@@ -72,7 +72,7 @@ func faultsOfSettle() []fault {
 				return got, err
 			}
 		}},
-		{"the next attempt is at once", []string{"A2", "A5", "L5", "L6", "S3", "S4"},
+		{"the next attempt is at once", []string{"A2", "A5", "L5", "L6", "L7", "S11", "S3", "S4"},
 			settling(func(_ time.Time, s *queue.Settlement) { s.NotBefore = time.Time{} })},
 		{"the next attempt is an hour away where nothing is said", []string{"A3", "L6", "P3", "S1", "S2", "S3", "S4", "S5", "X1"},
 			settling(func(now time.Time, s *queue.Settlement) {
@@ -81,9 +81,9 @@ func faultsOfSettle() []fault {
 				}
 			})},
 		{"nobody remembers the warning", []string{"S3"}, settling(func(_ time.Time, s *queue.Settlement) { s.Warned = false })},
-		{"bounces are put whether the settlement holds or not", []string{"A4", "L3", "S5", "S8", "W3"}, bounceFirst},
+		{"bounces are put whether the settlement holds or not", []string{"A4", "L3", "L7", "S5", "S8", "W3"}, bounceFirst},
 		{"bounces are put like anybody's mail", []string{"P6", "S5", "S8"}, bounceAfter},
-		{"bounces are lost", []string{"P6", "S5", "S6", "S8", "S9", "W1"}, settling(func(_ time.Time, s *queue.Settlement) { s.Create = nil })},
+		{"bounces are lost", []string{"L7", "P6", "S5", "S6", "S8", "S9", "W1"}, settling(func(_ time.Time, s *queue.Settlement) { s.Create = nil })},
 		{"only one bounce a settlement", []string{"P6", "S5", "S8"}, settling(func(_ time.Time, s *queue.Settlement) {
 			s.Create = s.Create[:min(1, len(s.Create))]
 		})},

@@ -17,7 +17,7 @@ func TestFaultsOfMarks(t *testing.T) { runFaults(t, faultsOfMarks()) }
 
 func faultsOfMarks() []fault {
 	return []fault{
-		{"a mark is forgotten", []string{"L6", "W3"}, func(h *hooked) {
+		{"a mark is forgotten", []string{"L6", "L7", "W3"}, func(h *hooked) {
 			h.mark = func(q *memory.Queue, ctx context.Context, leases []queue.Lease) error {
 				_, err := q.Extend(ctx, time.Time{}, nil, 0)
 				return err

@@ -55,8 +55,8 @@ func TestFaultsOfPut(t *testing.T) { runFaults(t, faultsOfPut()) }
 
 func faultsOfPut() []fault {
 	return []fault{
-		{"metadata is forgotten", []string{"A2", "P3"}, putting(func(m *queue.Message) { m.Metadata = nil })},
-		{"arrival is cut to the second", []string{"A2", "P3"}, putting(func(m *queue.Message) {
+		{"metadata is forgotten", []string{"A2", "L7", "P3"}, putting(func(m *queue.Message) { m.Metadata = nil })},
+		{"arrival is cut to the second", []string{"A2", "L7", "P3"}, putting(func(m *queue.Message) {
 			m.Arrived = m.Arrived.Truncate(time.Second)
 		})},
 		{"arrival is what a clock says", []string{"A7", "P3"}, putting(func(m *queue.Message) {
@@ -64,7 +64,7 @@ func faultsOfPut() []fault {
 				m.Arrived = time.Now()
 			}
 		})},
-		{"the recipients' parameters are forgotten", []string{"A2", "P3"}, putting(func(m *queue.Message) {
+		{"the recipients' parameters are forgotten", []string{"A2", "L7", "P3"}, putting(func(m *queue.Message) {
 			m.Recipients = slices.Clone(m.Recipients)
 			for i := range m.Recipients {
 				m.Recipients[i].OriginalType, m.Recipients[i].Original = "", ""
@@ -96,13 +96,13 @@ func faultsOfPut() []fault {
 				m.Content = shorter{m.Content}
 			}
 		})},
-		{"keys are forgotten", []string{"A2", "P3", "P6", "S8", "W2"}, putting(func(m *queue.Message) { m.Key = "" })},
+		{"keys are forgotten", []string{"A2", "L7", "P3", "P6", "S8", "W2"}, putting(func(m *queue.Message) { m.Key = "" })},
 		{"keys are remembered while their messages are there", []string{"P6"}, func(h *hooked) {
 			h.put = func(q *memory.Queue, ctx context.Context, now time.Time, m *queue.Message) (string, error) {
 				return putAgain(q, ctx, now, m)
 			}
 		}},
-		{"all tenants share their keys", []string{"A2", "C4", "C5", "P3", "P6", "S8"}, putting(func(m *queue.Message) { m.Tenant = "" })},
+		{"all tenants share their keys", []string{"A2", "C4", "C5", "L7", "P3", "P6", "S8"}, putting(func(m *queue.Message) { m.Tenant = "" })},
 		{"the duplicate's id is not told", []string{"P6", "W2"}, afterPut(
 			func(m *queue.Message, id string, err error) (string, error) {
 				if err != nil {

@@ -63,6 +63,9 @@ const (
 		"again without having been settled, its lease having ended or died with the process, has Interrupted " +
 		"set. A settlement clears the mark. Without a mark, and for any other message, Interrupted is never " +
 		"set."
+	ruleL7 = "L7. Take leases deliveries of one message, due or not and on hold or not, but for those on which " +
+		"another has a lease that has not ended. They are as if they had been claimed, and a hold stays. It " +
+		"is optional."
 	ruleS1 = "S1. A recipient settled as Delivered or Failed is done with: no claim returns it again."
 	ruleS2 = "S2. A recipient settled as Deferred or Unknown stays, and its State has one more attempt, the " +
 		"outcome, the reply and the time of the settlement."
@@ -86,6 +89,8 @@ const (
 		"about."
 	ruleS10 = "S10. When the last recipient of a message is settled, the message is gone: Open and Show answer " +
 		"ErrNotFound, and its room is free, in a shared queue within a minute."
+	ruleS11 = "S11. The reason of a settlement is shown with what stays of its delivery, until the next settlement " +
+		"of it; an empty one is none."
 	ruleO1 = "O1. The content is the bytes that were put, and its Size is their number, however often and by " +
 		"however many it is read."
 	ruleO2 = "O2. Open of a message that is not there answers ErrNotFound. Content opened before its message left " +
@@ -115,10 +120,18 @@ const (
 		"replaces nor lifts that of another owner or of everybody, no Flush lifts it and nothing shows it. It" +
 		" is not stored, and ends with the process. Where it names no destination and the zero time, all of " +
 		"that owner's are lifted."
-	ruleW1 = "W1. Wait returns when mail may have become due that the claim it is told of did not foresee: after a" +
-		" Put, a settlement that leaves or creates something, a Release, a Flush and the lifting of a " +
-		"postponement, whoever did it. What came after the claim and before Wait counts. It may return for " +
-		"less, but not again and again while nothing happens."
+	ruleA9 = "A9. A hold has a reason and may have an end. It is shown, with since when, and is replaced by the " +
+		"next of the same message. One with an end is over with the first claim whose time is not before it, " +
+		"which returns what is due by that, and rule C8 goes by it as by the end of a lease. A hold without " +
+		"terms has none."
+	ruleA10 = "A10. What is suspended is remembered and shown to all handles, with since when, until when and why, " +
+		"until it is resumed or a time is given that is not before its end. The next of the same subject " +
+		"replaces it. It keeps nothing from being claimed: who claims leaves it out, and looks after mail " +
+		"whose time is over meanwhile. Suspend and Resume are as durable as Put."
+	ruleW1 = "W1. Wait returns when mail may have become due that the claim it is told of did not foresee: after a " +
+		"Put, a settlement that leaves or creates something, a Release, a Flush, the lifting of a " +
+		"postponement, a Suspend and a Resume, whoever did it. What came after the claim and before Wait " +
+		"counts. It may return for less, but not again and again while nothing happens."
 	ruleW2 = "W2. All handles of a queue show the same mail: what one puts, settles, holds, flushes or postpones " +
 		"for everybody is so for the others. What one has leased no other is given."
 	ruleW3 = "W3. Of a handle that died nothing stays but what it stored and its leases, which end in their time. " +

@@ -86,6 +86,9 @@ const (
 	needOrder
 	needKeys
 	needFewKeys
+	needTerms
+	needSuspend
+	needTake
 )
 
 // names are what subjects may lack, in the order of their bits.
@@ -94,7 +97,7 @@ func (n need) names() (list []string) {
 		"queue.Lister", "queue.Holder", "queue.Dropper", "queue.Flusher", "queue.Postponer", "queue.Surveyor",
 		"Instance.Reopen", "Instance.Crash", "Instance.Damage", "Subject.OpenBounded", "io.Closer", "queue.Waiter",
 		"Instance.Share", "Instance.Fail", "order across destinations",
-		"Subject.KeepKeys", "Subject.OpenFewKeys",
+		"Subject.KeepKeys", "Subject.OpenFewKeys", "queue.TermHolder", "queue.Suspender", "queue.Taker",
 	} {
 		if n&(1<<i) != 0 {
 			list = append(list, name)
@@ -117,6 +120,9 @@ func (s Subject) abilities() (need, error) {
 	}
 	set(needList, isA[queue.Lister](in.Queue))
 	set(needHold, isA[queue.Holder](in.Queue))
+	set(needTerms, isA[queue.TermHolder](in.Queue))
+	set(needSuspend, isA[queue.Suspender](in.Queue))
+	set(needTake, isA[queue.Taker](in.Queue))
 	set(needDrop, isA[queue.Dropper](in.Queue))
 	set(needFlush, isA[queue.Flusher](in.Queue))
 	set(needPostpone, isA[queue.Postponer](in.Queue))
