@@ -2,43 +2,13 @@ package disk
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/queue"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/index"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
-	"github.com/nexthop-mail/nexthop/queue/disk/internal/vfs"
 )
-
-// Hold keeps a message from being claimed.
-func (s *Spool) Hold(ctx context.Context, id string) error { return s.setHeld(ctx, id, true) }
-
-// Release ends a hold.
-func (s *Spool) Release(ctx context.Context, id string) error { return s.setHeld(ctx, id, false) }
-
-func (s *Spool) setHeld(ctx context.Context, id string, held bool) error {
-	return s.change(ctx, id, func(slot index.Slot, number uint64, t *ticket) error {
-		d, h, err := s.readDelivery(slot, number)
-		if err != nil && (!errors.Is(err, queue.ErrDamaged) || vfs.IsUnreadable(err)) {
-			return err // which may be read another time
-		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if err != nil { // nothing of it can be written again
-			s.index.SetFlag(slot, index.Held, held)
-			return nil
-		}
-		s.unpinLocked(h.segment)
-		if d.Held != held {
-			d.Held = held
-			t.join(s.rewrite(slot, &d, false))
-			t.changes = !held
-		}
-		return nil
-	})
-}
 
 // unpinLocked is unpin where the lock is held: a segment whose delivery has
 // been acquired is not retired, so that no file goes.
@@ -54,16 +24,17 @@ func (s *Spool) Drop(ctx context.Context, id string) error {
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		t.class = ending
+		t.durable, t.class = true, ending
 		t.join(&ticket{frames: []frame{s.goneFrame(slot, leftKey{})}, apply: func(g *segment, _ []uint32) {
 			s.gone(g, slot, dropped)
+			s.holdEnds.set(number, false, time.Time{})
 		}})
 		return nil
 	})
 }
 
 // change acquires all deliveries of a message, has each of them add to a
-// ticket, and has that saved.
+// ticket, and has that written.
 func (s *Spool) change(
 	ctx context.Context, id string, each func(index.Slot, uint64, *ticket) error,
 ) error {
@@ -82,7 +53,7 @@ func (s *Spool) change(
 		return err
 	}
 	defer s.release(slots)
-	t := &ticket{durable: true}
+	t := &ticket{}
 	found := false
 	for _, slot := range slots {
 		s.mu.Lock()

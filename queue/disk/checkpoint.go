@@ -243,12 +243,18 @@ func (s *Spool) writeTables(ctx context.Context, w *tableWriter, first *record.T
 	for h, number := range s.keys.known {
 		last.Keys = append(last.Keys, record.KeyOwner{Hash: h, Message: number})
 	}
+	holds := s.holdEnds.all()
 	for _, g := range s.segments.list {
 		if g != nil {
 			last.Slots = append(last.Slots, record.SlotName{Slot: g.slot, Number: g.number})
 		}
 	}
 	s.mu.Unlock()
+	for piece := range slices.Chunk(holds, pieceLen) {
+		if err := w.write(&record.Table{Holds: piece}); err != nil {
+			return err
+		}
+	}
 	if err := writePieces(w, last); err != nil {
 		return err
 	}

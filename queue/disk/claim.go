@@ -42,6 +42,12 @@ func (s *Spool) Claim(ctx context.Context, now time.Time, want queue.ClaimOption
 	}
 	defer s.end()
 	found := queue.Claimed{Seen: s.changes.Count()}
+	for more := true; more; {
+		var err error
+		if more, err = s.endHolds(ctx, now); err != nil {
+			return queue.Claimed{}, err
+		}
+	}
 	picks, next, err := s.pick(now.Round(0), want.WithDefaults())
 	if err != nil {
 		return found, err
@@ -98,16 +104,24 @@ func (s *Spool) pick(now time.Time, want queue.ClaimOptions) ([]pick, time.Time,
 		ExceptTenants:  want.ExceptTenants,
 		PerDestination: want.PerDestination, PerTenant: want.PerTenant, Owner: want.Owner,
 	}, func(slot index.Slot) {
-		e := s.index.Get(slot)
-		s.lastToken++
-		p := pick{slot: slot, entry: e, lease: queue.Lease{
-			Message: formatID(e.Message), Destination: e.Destination,
-			Token: s.lastToken, Until: now.Add(want.Lease),
-		}}
-		s.index.Lease(slot, p.lease.Token, p.lease.Until, &claimed{})
-		picks = append(picks, p)
+		picks = append(picks, s.lease(slot, s.index.Get(slot), now.Add(want.Lease)))
 	})
+	if end, any := s.holdEnds.first(); any {
+		if t := time.UnixMicro(end.Until).UTC(); next.IsZero() || t.Before(next) {
+			next = t
+		}
+	}
 	return picks, next, nil
+}
+
+// lease leases a delivery. The lock is held.
+func (s *Spool) lease(slot index.Slot, e index.Entry, until time.Time) pick {
+	s.lastToken++
+	p := pick{slot: slot, entry: e, lease: queue.Lease{
+		Message: formatID(e.Message), Destination: e.Destination, Token: s.lastToken, Until: until,
+	}}
+	s.index.Lease(slot, p.lease.Token, p.lease.Until, &claimed{})
+	return p
 }
 
 // giveUp ends the leases of a claim that failed.

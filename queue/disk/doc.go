@@ -18,14 +18,14 @@
 //
 // The directory holds segments of the log ("segment-…"), large contents
 // ("content-…"), one checkpoint ("checkpoint-…"), the keys of messages that
-// have left ("keys-…") and the lock. The format is in
+// have left ("keys-…"), what is suspended ("suspended-…") and the lock. The format is in
 // docs/spool-format.md; a checkpoint may be deleted while the spool is closed,
 // and costs the next Open time, nothing else may.
 //
 // # What survives
 //
-// Put, Hold, Release, Drop and a Settle that creates messages survive a power
-// cut once they have returned. Any other settlement, Flush and Postpone survive
+// Put, Hold, Release, Drop, Suspend, Resume and a Settle that creates messages
+// survive a power cut once they have returned. Any other settlement, Flush and Postpone survive
 // the death of the process at once and a power cut within a second; until then
 // the delivery comes back as it was. A mark is saved before Mark returns.
 // Postponements with an owner are in memory only.

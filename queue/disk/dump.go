@@ -36,7 +36,7 @@ func dump(fs vfs.FS, w io.Writer) error {
 	for _, f := range list {
 		for prefix, kind := range map[string]record.FileKind{
 			segmentPrefix: record.SegmentFile, checkpointPrefix: record.CheckpointFile, contentPrefix: record.ContentFile,
-			keysPrefix: record.KeysFile,
+			keysPrefix: record.KeysFile, suspendedPrefix: record.SuspendedFile,
 		} {
 			if _, ok := numberOf(f.Name, prefix); !ok {
 				continue
@@ -154,6 +154,9 @@ func describeRecord(f *record.Frame) string {
 		return fmt.Sprintf("saved %d", f.Mark)
 	case record.KindKeys:
 		return fmt.Sprintf("keys of %d messages that have left", len(f.Head)/keys.EntrySize)
+	case record.KindSuspension:
+		name = "suspension"
+		v, err = record.ParseSuspension(f.Head)
 	case record.KindFill:
 		return "fill"
 	case record.KindTable:

@@ -52,6 +52,9 @@ func writeError(err error) error {
 	return err
 }
 
+// errByName is what Flush says to a selection that it cannot find.
+var errByName = fmt.Errorf("disk: flush by more than names: %w", errors.ErrUnsupported)
+
 // readError says ErrDamaged of an error that means it.
 func readError(err error) error {
 	if isDamage(err) {

@@ -31,6 +31,10 @@ func (s *Spool) Flush(ctx context.Context, now time.Time, what ...queue.Selectio
 	var list []record.Flush
 	s.mu.Lock()
 	for i := range what {
+		if !what[i].ByName() {
+			s.mu.Unlock()
+			return 0, errByName
+		}
 		r := record.Flush{Since: now.Round(0), Destination: what[i].Destination}
 		if what[i].Message != "" {
 			number, ok := parseID(what[i].Message)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"time"
 
@@ -43,8 +44,17 @@ func (l *life) hold() error {
 		return nil
 	}
 	do := l.s.Hold
-	if l.rng.IntN(2) == 0 {
+	switch l.rng.IntN(4) {
+	case 0:
 		do = l.s.Release
+	case 1, 2:
+		do = func(ctx context.Context, id string) error {
+			on := queue.Terms{Reason: fmt.Sprint("because-", l.serial)}
+			if l.rng.IntN(3) > 0 {
+				on.Until = l.now.Add(time.Duration(l.rng.IntN(60)) * time.Second)
+			}
+			return l.s.HoldUntil(ctx, l.now, id, on)
+		}
 	}
 	l.flight = []flight{{key: deliveryKey{id: id}}}
 	if err := do(context.Background(), id); err != nil {
@@ -54,6 +64,35 @@ func (l *life) hold() error {
 	l.all(id)
 	l.saved()
 	return nil
+}
+
+// suspend suspends or resumes some of a few subjects.
+func (l *life) suspend() error {
+	subject := queue.Subject{Kind: queue.SubjectKind(l.rng.IntN(3)), Name: fmt.Sprint("s", l.rng.IntN(3))}
+	one := queue.Suspension{Subject: subject, Terms: queue.Terms{Reason: fmt.Sprint("because-", l.serial)}}
+	before := l.s.suspended
+	var err error
+	if l.rng.IntN(2) == 0 {
+		after, _ := before.With(l.now, one)
+		l.halted = []string{haltedOf(before), haltedOf(after)}
+		err = l.s.Suspend(context.Background(), l.now, one)
+	} else {
+		after, _ := before.Without(l.now, subject)
+		l.halted = []string{haltedOf(before), haltedOf(after)}
+		_, err = l.s.Resume(context.Background(), l.now, subject)
+	}
+	if err != nil {
+		return err
+	}
+	l.halted = l.halted[1:]
+	return nil
+}
+
+func haltedOf(set queue.SuspensionSet) (text string) {
+	for _, one := range set {
+		text += fmt.Sprintf("%v %s %v %s;", one.Kind, one.Name, one.Since.UnixMicro(), one.Reason)
+	}
+	return text
 }
 
 func (l *life) drop() error {
@@ -78,7 +117,9 @@ func (l *life) flush() error {
 		return err
 	}
 	l.flight = nil
+	memory := maps.Clone(l.memory) // no record was written anew
 	l.all("")
+	maps.Copy(l.memory, memory)
 	l.postponements()
 	return nil
 }

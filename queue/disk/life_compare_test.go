@@ -66,7 +66,50 @@ func (l *life) compare() error {
 		}
 		l.postpone[name] = []string{until}
 	}
+	if have := haltedOf(l.s.suspended); len(l.halted) > 0 && !slices.Contains(l.halted, have) || len(l.halted) == 0 && have != "" {
+		return fmt.Errorf("%q is suspended, want one of %q", have, l.halted)
+	} else {
+		l.halted = []string{have}
+	}
+	if err := l.holds(); err != nil {
+		return err
+	}
 	return l.accounts()
+}
+
+// holds checks that the holds with an end are known, and no others.
+func (l *life) holds() error {
+	want := map[uint64]int64{}
+	numbers, _, _ := l.s.index.List(nil, 0, l.s.index.Messages(), "")
+	for _, number := range numbers {
+		for _, slot := range l.s.index.Slots(number) {
+			d, h, err := l.s.readDelivery(slot, number)
+			if err != nil {
+				return err
+			}
+			l.s.unpin(h.segment)
+			if d.Held && !d.Hold.Until.IsZero() {
+				want[number] = index.Micros(d.Hold.Until)
+			}
+		}
+	}
+	for number, until := range l.s.holdEnds.until {
+		if l.s.index.Has(number) && want[number] != until {
+			return fmt.Errorf("the hold of %s ends at %d, want %d", formatID(number), until, want[number])
+		}
+		delete(want, number)
+	}
+	if len(want) > 0 {
+		return fmt.Errorf("holds whose ends are not known: %v", want)
+	}
+	return nil
+}
+
+// withoutHold is a version without what it is on hold for.
+func withoutHold(version string) string {
+	before, rest, _ := strings.Cut(version, " held=")
+	_, after, _ := strings.Cut(rest, " warned=")
+	return before + after
 }
 
 // over reports whether a destination's postponement is gone and has passed, so
@@ -84,6 +127,11 @@ func (l *life) over(name, until string) bool {
 
 func (l *life) allowed(k deliveryKey, versions []string, have string) bool {
 	if slices.Contains(versions, have) || slices.Contains(l.memory[k], have) || have != "" && slices.Contains(versions, unseen) || l.inFlight(k) {
+		return true
+	}
+	if len(l.flight) > 0 && l.flight[0].ends && slices.ContainsFunc(versions, func(v string) bool {
+		return strings.Contains(have, " held=no ") && withoutHold(v) == withoutHold(have)
+	}) {
 		return true
 	}
 	marking := len(l.flight) > 0 && l.flight[0].mark

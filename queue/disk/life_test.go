@@ -33,6 +33,7 @@ type life struct {
 	memory   map[deliveryKey][]string // what those may be found to be whose last settlement is in memory only
 	content  map[string]string        // of each message
 	postpone map[string][]string      // as known, for destinations
+	halted   []string                 // what is suspended; the second is what a call under way makes of it
 	flight   []flight                 // what the call under way may have done
 	serial   int
 }
@@ -45,6 +46,7 @@ type flight struct {
 	destinations int
 	key          deliveryKey // of the delivery settled with it
 	mark         bool        // any delivery may have been marked
+	ends         bool        // any hold may have ended
 }
 
 func newLife(seed uint64, o Options) *life {
@@ -88,8 +90,10 @@ func (l *life) step() error {
 		return l.settle()
 	case n < 85:
 		return l.compact()
-	case n < 88:
+	case n < 87:
 		return l.hold()
+	case n < 88:
+		return l.suspend()
 	case n < 90:
 		return l.drop()
 	case n < 92:
@@ -227,8 +231,12 @@ func describe(s *Spool, slot index.Slot, number uint64) (string, error) {
 		return "", err
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d %s %v %v held=%v warned=%v marked=%v %s %d:", d.ID, d.Destination, d.AtOnce,
-		d.Due.UnixMicro(), d.Held, d.Warned, d.Marked, m.Envelope.From, m.Size)
+	hold := "no"
+	if d.Held {
+		hold = fmt.Sprintf("%v/%v/%s", d.Hold.Since.UnixMicro(), d.Hold.Until.UnixMicro(), d.Hold.Reason)
+	}
+	fmt.Fprintf(&b, "%d %s %v %v held=%s warned=%v marked=%v because=%s %s %d:", d.ID, d.Destination, d.AtOnce,
+		d.Due.UnixMicro(), hold, d.Warned, d.Marked, d.Because, m.Envelope.From, m.Size)
 	for _, r := range d.Recipients {
 		fmt.Fprintf(&b, " %s/%d/%d/%v/%s", r.Address, r.Index, r.Attempts, r.Outcome, r.Reply.Text)
 	}
@@ -236,10 +244,19 @@ func describe(s *Spool, slot index.Slot, number uint64) (string, error) {
 }
 
 func (l *life) claim() error {
+	if end, any := l.s.holdEnds.first(); any && end.Until <= index.Micros(l.now) {
+		l.flight = []flight{{ends: true}}
+		defer func() {
+			if l.flight == nil {
+				l.all("")
+			}
+		}()
+	}
 	got, err := l.s.Claim(context.Background(), l.now, queue.ClaimOptions{Max: 1 + l.rng.IntN(5), Lease: 10 * time.Second})
 	if err != nil {
 		return err
 	}
+	l.flight = nil
 	l.claims = append(l.claims, got.Deliveries...)
 	if len(got.Unreadable) > 0 { // the others were handed out all the same
 		return fmt.Errorf("unreadable: %w", got.Unreadable[0].Err)
@@ -297,6 +314,9 @@ func (l *life) settle() error {
 	l.claims = slices.Delete(l.claims, i, i+1)
 	k := deliveryKey{d.Lease.Message, d.Lease.Destination}
 	b := queue.Settlement{Lease: d.Lease, NotBefore: l.now.Add(time.Duration(l.rng.IntN(9)) * time.Second)}
+	if l.rng.IntN(3) == 0 {
+		b.Reason = fmt.Sprint("reason-", l.serial)
+	}
 	for _, st := range d.States {
 		b.Results = append(b.Results, queue.Result{
 			Recipient: st.Index, Outcome: queue.Outcome(l.rng.IntN(4)),

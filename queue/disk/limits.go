@@ -32,10 +32,10 @@ const (
 
 // What the records of a message take beside their strings, at most.
 const (
-	recipientRoom = 64  // numbers of a recipient, and of its last outcome without the reply
-	deliveryRoom  = 768 // a delivery's numbers, destination and tenant
-	messageRoom   = 256 // numbers of a message
-	pairRoom      = 10  // lengths of a name and a value of the metadata
+	recipientRoom = 64   // numbers of a recipient, and of its last outcome without the reply
+	deliveryRoom  = 1800 // a delivery's numbers, destination and tenant, and two reasons
+	messageRoom   = 256  // numbers of a message
+	pairRoom      = 10   // lengths of a name and a value of the metadata
 )
 
 var (

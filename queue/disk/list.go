@@ -110,7 +110,9 @@ func (s *Spool) show(number uint64) (queue.Entry, error) {
 		}
 		found = true
 		parts = append(parts, s.waiting(slot, &d)...)
-		shown.Held = d.Held
+		if shown.Held = d.Held; d.Held {
+			shown.Hold = d.Hold
+		}
 	}
 	if !found {
 		return queue.Entry{}, queue.ErrNotFound
@@ -162,7 +164,7 @@ func (s *Spool) waiting(slot index.Slot, d *record.Delivery) []shownRecipient {
 		r := &d.Recipients[i]
 		list[i] = shownRecipient{r.Recipient, queue.Waiting{
 			State: r.State, Destination: d.Destination, Next: next, Leased: leased,
-			Postponed: postponed, Reason: reason,
+			Postponed: postponed, Reason: reason, Because: d.Because,
 		}}
 	}
 	return list

@@ -20,6 +20,7 @@ type found struct {
 	checkpoints []uint64            // newest first
 	contents    []uint64
 	keys        []uint64
+	suspended   []uint64
 	leftovers   []string
 }
 
@@ -46,6 +47,9 @@ func (s *Spool) recover(readOnly bool) error {
 		return err
 	}
 	if err := s.loadKeys(f.keys, readOnly); err != nil {
+		return err
+	}
+	if err := s.loadSuspended(f.suspended, readOnly); err != nil {
 		return err
 	}
 	if err := s.replay(u, from); err != nil {
@@ -102,6 +106,8 @@ func (s *Spool) find() (*found, error) {
 			f.contents = append(f.contents, n)
 		} else if n, ok := numberOf(file.Name, keysPrefix); ok {
 			f.keys = append(f.keys, n)
+		} else if n, ok := numberOf(file.Name, suspendedPrefix); ok {
+			f.suspended = append(f.suspended, n)
 		} else if strings.HasSuffix(file.Name, newSuffix) {
 			f.leftovers = append(f.leftovers, file.Name)
 		}

@@ -167,6 +167,7 @@ func (r *replayer) delivery(f *record.Located, newOnly bool) error {
 	e := entryOf(&d)
 	e.Home, e.Record = home.slot, r.g.place(uint32(f.From))
 	r.s.index.Set(&e)
+	r.s.holdEnds.set(d.ID, d.Held, d.Hold.Until)
 	r.s.atLeast(index.Ordinal(d.ID) + 1)
 	return nil
 }

@@ -31,7 +31,7 @@ func (s *Spool) restore(f *found) (record.Place, error) {
 
 // forget undoes what was taken over of a checkpoint.
 func (s *Spool) forget() {
-	s.index, s.keys.known = index.New(), map[keyHash]uint64{}
+	s.index, s.keys.known, s.holdEnds = index.New(), map[keyHash]uint64{}, newHoldEnds()
 	for _, g := range s.ghosts {
 		s.segments.list[g.slot] = nil
 	}
@@ -164,6 +164,9 @@ func (l *loader) rows() error {
 		}
 		for _, k := range t.Keys {
 			s.keys.known[k.Hash] = k.Message
+		}
+		for _, h := range t.Holds {
+			s.holdEnds.put(h)
 		}
 		for i := range t.Rows {
 			if err := l.row(&t.Rows[i]); err != nil {

@@ -37,6 +37,7 @@ const (
 	checkpointPrefix = "checkpoint-"
 	contentPrefix    = "content-"
 	keysPrefix       = "keys-"
+	suspendedPrefix  = "suspended-"
 	newSuffix        = ".new"
 	lockName         = "lock"
 )

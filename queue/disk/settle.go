@@ -268,6 +268,7 @@ func (c *settling) settle(i int) error {
 	s.limits.fitReplies(d.Recipients)
 	d.Marked = false
 	d.Warned = d.Warned || b.Warned && !c.isReduced(i)
+	d.Because = b.BoundedReason()
 	next := c.next(i)
 	d.Due, d.AtOnce = next.Round(0), next.IsZero()
 	if d.AtOnce {

@@ -90,13 +90,14 @@ type Spool struct {
 	closing atomic.Bool   // no further call is let in
 	idle    chan struct{} // has an element when a call has ended since then
 
-	keysFile sync.Mutex // of who writes the files of keys
-	mu       sync.Mutex // never held while reading or writing a file
-	closed   bool
-	failure  error
-	index    *index.Index
-	segments segments
-	current  *segment // where the log goes on; nil until something is written
+	keysFile   sync.Mutex // of who writes the files of keys
+	suspending sync.Mutex // of who writes what is suspended, and of suspendedFile
+	mu         sync.Mutex // never held while reading or writing a file
+	closed     bool
+	failure    error
+	index      *index.Index
+	segments   segments
+	current    *segment // where the log goes on; nil until something is written
 
 	nextSegment    uint64
 	nextCheckpoint uint64
@@ -126,13 +127,16 @@ type Spool struct {
 	checkpoints      []uint64     // whose files are there; while only one takes any
 	checkpointSize   int64
 	blocked          obstacle
-	ends             uint64             // records that became useless
-	futile           uint64             // ends, when that last gave no room
-	sinceCheckpoint  int64              // bytes written to the log, and what its records cost to replay
-	sinceMaintenance int64              // bytes written, and those that became useless
-	tail             *tail              // not saved yet, for want of room
-	problems         []Problem          // found by recover
-	hidden           bool               // some of what recover had to read is lost
+	ends             uint64    // records that became useless
+	futile           uint64    // ends, when that last gave no room
+	sinceCheckpoint  int64     // bytes written to the log, and what its records cost to replay
+	sinceMaintenance int64     // bytes written, and those that became useless
+	tail             *tail     // not saved yet, for want of room
+	problems         []Problem // found by recover
+	hidden           bool      // some of what recover had to read is lost
+	holdEnds         holdEnds
+	suspended        queue.SuspensionSet
+	suspendedFile    uint64             // the number of its file, zero where there is none
 	leaving          map[uint64]leftKey // of messages some of whose deliveries have ended; while opening
 	ghosts           []*segment         // retired ones of which a checkpoint speaks; while opening
 
@@ -154,6 +158,10 @@ var (
 	_ queue.Postponer = (*Spool)(nil)
 	_ queue.Surveyor  = (*Spool)(nil)
 	_ queue.Waiter    = (*Spool)(nil)
+
+	_ queue.TermHolder = (*Spool)(nil)
+	_ queue.Suspender  = (*Spool)(nil)
+	_ queue.Taker      = (*Spool)(nil)
 
 	_ queue.KeyCounter = (*Spool)(nil)
 	_ io.Closer        = (*Spool)(nil)
@@ -210,6 +218,7 @@ func newSpool(fs vfs.FS, o Options) *Spool {
 		keys:           newKeyTable(&o),
 		reserved:       turns{},
 		leaving:        map[uint64]leftKey{},
+		holdEnds:       newHoldEnds(),
 		freed:          make(chan struct{}),
 		idle:           make(chan struct{}, 1),
 		maintenance:    make(chan struct{}, 1),

@@ -31,6 +31,9 @@ type Delivery struct {
 	Warned bool // the sender was told of the delay
 	Marked bool // a delivery with AtMostOnce is about to be sent
 
+	Hold    queue.Terms // where Held
+	Because string      // the reason of the last settlement
+
 	Recipients []Recipient
 }
 
@@ -47,6 +50,8 @@ const (
 	deliveryMarked
 	deliveryAtOnce
 	deliveryInFile
+	deliveryTerms   // the terms of a hold follow
+	deliveryBecause // a reason follows
 )
 
 // placeSize is the length of a Place, which begins the head of a Delivery at a
@@ -71,12 +76,21 @@ func (d *Delivery) Append(b []byte) []byte {
 	e.int(int64(d.Priority))
 	e.uint(uint64(d.Size))
 	flags := uint64(0)
-	for i, on := range []bool{d.AtMostOnce, d.Held, d.Warned, d.Marked, d.AtOnce, d.InFile} {
+	terms := d.Held && d.Hold != (queue.Terms{})
+	for i, on := range []bool{
+		d.AtMostOnce, d.Held, d.Warned, d.Marked, d.AtOnce, d.InFile, terms, d.Because != "",
+	} {
 		if on {
 			flags |= 1 << i
 		}
 	}
 	e.uint(flags)
+	if terms {
+		e.terms(&d.Hold)
+	}
+	if d.Because != "" {
+		e.string(d.Because)
+	}
 	e.uint(uint64(len(d.Recipients)))
 	for i := range d.Recipients {
 		d.Recipients[i].append(&e)
@@ -144,6 +158,14 @@ func parseDelivery(b []byte) (Delivery, decoder) {
 	p.Marked = flags&deliveryMarked != 0
 	p.AtOnce = flags&deliveryAtOnce != 0
 	p.InFile = flags&deliveryInFile != 0
+	if flags&deliveryTerms != 0 {
+		if p.Hold = d.terms(); !p.Held {
+			d.fail()
+		}
+	}
+	if flags&deliveryBecause != 0 {
+		p.Because = d.string()
+	}
 	return p, d
 }
 

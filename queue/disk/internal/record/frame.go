@@ -33,6 +33,7 @@ const (
 	KindSaved                       // nothing but its mark; without a head
 	KindFill                        // nothing: what is between two others
 	KindKeys                        // a piece of a file of keys whose messages have left
+	KindSuspension                  // something that is suspended
 )
 
 // Flags place a frame in its group.

@@ -43,6 +43,10 @@ func FuzzRecord(f *testing.F) {
 			again, err := record.ParseFlush(v.Append(nil))
 			same(t, v, again, err)
 		}
+		if v, err := record.ParseSuspension(b); err == nil {
+			again, err := record.ParseSuspension(record.AppendSuspension(nil, &v))
+			same(t, v, again, err)
+		}
 		_, _ = record.ParseDeliveryState(b)
 		_, _ = record.ParseRetired(b)
 	})

@@ -38,6 +38,7 @@ const (
 	CheckpointFile
 	ContentFile
 	KeysFile
+	SuspendedFile
 )
 
 // FileHeader is the beginning of every file.

@@ -25,7 +25,8 @@ func message() record.Message {
 func delivery() record.Delivery {
 	return record.Delivery{ID: 77, Destination: "example.com", Home: record.Place{Segment: 5, Offset: 99},
 		Due: when, AtOnce: true, Tenant: "t", Priority: 9, Size: 4096, InFile: true, AtMostOnce: true,
-		Held: true, Warned: true, Marked: true, Recipients: []record.Recipient{
+		Held: true, Warned: true, Marked: true, Because: "site-down",
+		Hold: queue.Terms{Since: when, Until: when.Add(1), Reason: "why"}, Recipients: []record.Recipient{
 			{Recipient: queue.Recipient{Address: "b@example.com", Notify: queue.NotifyDelay, OriginalType: "rfc822", Original: "o"}},
 			{Recipient: queue.Recipient{Address: "c@example.com"}, State: queue.State{Index: 3, Attempts: 2,
 				Outcome: queue.Unknown, Tried: when, Reply: queue.Reply{Host: "h", Addr: "192.0.2.1", Code: -1, Enhanced: "4.0.0", Text: "\xff"}}},
@@ -40,6 +41,7 @@ func table() *record.Table {
 		Destinations: []record.DestinationState{{Number: 1, Name: "d", Until: when, Slot: 2, Offset: 3, Oldest: 4}},
 		Tenants:      []record.TenantName{{Number: 1, Name: "n"}},
 		Keys:         []record.KeyOwner{{Hash: [16]byte{1, 2}, Message: 3}},
+		Holds:        []record.HoldEnd{{Message: 4, Until: -5}},
 	}
 }
 
@@ -51,6 +53,7 @@ func TestRoundTrip(t *testing.T) {
 	dest := record.Destination{Name: "d", Postponed: when}
 	segs := record.Segments{Next: 1, List: []record.Extent{{Segment: 2, Saved: 3}}}
 	retired := record.Retired{Segment: 4}
+	suspension := queue.Suspension{Subject: queue.Subject{Kind: queue.OfTenant, Name: "t"}, Terms: d.Hold}
 	flush := record.Flush{Since: when, Message: 5, Destination: "d"}
 	for name, c := range map[string]struct {
 		want any
@@ -64,7 +67,10 @@ func TestRoundTrip(t *testing.T) {
 		"segments":    {segs, segs.Append(nil), func(b []byte) (any, error) { return record.ParseSegments(b) }},
 		"retired":     {retired, retired.Append(nil), func(b []byte) (any, error) { return record.ParseRetired(b) }},
 		"flush":       {flush, flush.Append(nil), func(b []byte) (any, error) { return record.ParseFlush(b) }},
-		"table":       {table(), table().Append(nil), func(b []byte) (any, error) { return record.ParseTable(b) }},
+		"suspension": {suspension, record.AppendSuspension(nil, &suspension), func(b []byte) (any, error) {
+			return record.ParseSuspension(b)
+		}},
+		"table": {table(), table().Append(nil), func(b []byte) (any, error) { return record.ParseTable(b) }},
 	} {
 		got, err := c.read(c.head)
 		if err != nil || !reflect.DeepEqual(got, c.want) {

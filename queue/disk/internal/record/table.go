@@ -14,6 +14,7 @@ type Table struct {
 	Destinations []DestinationState
 	Tenants      []TenantName
 	Keys         []KeyOwner
+	Holds        []HoldEnd
 
 	// From is where in the log to go on reading; the records before it are in
 	// the checkpoint. It stands in the first piece, with the first number that
@@ -76,17 +77,31 @@ type KeyOwner struct {
 	Message uint64
 }
 
+// HoldEnd is a message on hold until a time, in microseconds.
+type HoldEnd struct {
+	Message uint64
+	Until   int64
+}
+
+const (
+	tableLast  = 1 << iota
+	tableHolds // the list of holds follows
+)
+
 // Append appends the head.
 func (t *Table) Append(b []byte) []byte {
 	e := encoder(b)
 	e.uint(t.From.Segment)
 	e.uint(uint64(t.From.Offset))
 	e.uint(t.Next)
-	last := uint64(0)
+	flags := uint64(0)
 	if t.Last {
-		last = 1
+		flags |= tableLast
 	}
-	e.uint(last)
+	if len(t.Holds) > 0 {
+		flags |= tableHolds
+	}
+	e.uint(flags)
 	e.uint(t.Sum)
 	e.uint(uint64(len(t.Segments)))
 	for i := range t.Segments {
@@ -121,6 +136,14 @@ func (t *Table) Append(b []byte) []byte {
 	for i := range t.Rows {
 		e = t.Rows[i].append(e)
 	}
+	if len(t.Holds) == 0 {
+		return e
+	}
+	e.uint(uint64(len(t.Holds)))
+	for _, h := range t.Holds {
+		e.uint(h.Message)
+		e.int(h.Until)
+	}
 	return e
 }
 
@@ -153,7 +176,9 @@ func (r *Row) append(b []byte) []byte {
 // ParseTable reads a head. It fails with ErrDamaged.
 func ParseTable(b []byte) (*Table, error) {
 	d := decoder{b: b}
-	t := &Table{From: Place{d.uint(), d.uint32()}, Next: d.uint(), Last: d.uint() == 1, Sum: d.uint()}
+	t := &Table{From: Place{d.uint(), d.uint32()}, Next: d.uint()}
+	flags := d.uint()
+	t.Last, t.Sum = flags&tableLast != 0, d.uint()
 	for range d.count(4) {
 		t.Segments = append(t.Segments, parseSegmentState(&d))
 	}
@@ -177,6 +202,11 @@ func ParseTable(b []byte) (*Table, error) {
 		t.Rows = make([]Row, n)
 		for i := range t.Rows {
 			t.Rows[i].parse(d.take(rowSize))
+		}
+	}
+	if flags&tableHolds != 0 {
+		for range d.count(2) {
+			t.Holds = append(t.Holds, HoldEnd{d.uint(), d.int()})
 		}
 	}
 	return t, d.done()

@@ -1,0 +1,205 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/queue"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/crashfs"
+)
+
+// heldSpool is a spool with so many messages on hold for an hour.
+func heldSpool(t *testing.T, fs *crashfs.FS, n int) (s *Spool, ids []string, now time.Time) {
+	t.Helper()
+	s, err := openByHand(fs, small())
+	if err != nil {
+		t.Fatal(err)
+	}
+	now = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for i := range n {
+		id, err := s.Put(t.Context(), now, &queue.Message{
+			Recipients: []queue.Recipient{{Address: fmt.Sprintf("a@d%d.example", i)}}, Content: queue.String("text"),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.HoldUntil(t.Context(), now, id, queue.Terms{Until: now.Add(time.Hour), Reason: "why"}); err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, id)
+	}
+	return s, ids, now
+}
+
+// noRoom is a device that takes nothing more.
+func noRoom(op crashfs.Op, _ string) error {
+	if op == crashfs.OpWrite || op == crashfs.OpCreate {
+		return syscall.ENOSPC
+	}
+	return nil
+}
+
+func claimAll(t *testing.T, s *Spool, now time.Time) (n int) {
+	t.Helper()
+	got, err := s.Claim(t.Context(), now, queue.ClaimOptions{Max: 10_000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(got.Deliveries)
+}
+
+// TestHoldEndsAfterCheckpoint opens a spool by its checkpoint alone, which has the
+// ends of holds, and by the log.
+func TestHoldEndsAfterCheckpoint(t *testing.T) {
+	for _, with := range []bool{true, false} {
+		t.Run(fmt.Sprintf("checkpoint=%t", with), func(t *testing.T) {
+			fs := crashfs.New(1)
+			s, ids, now := heldSpool(t, fs, 600)
+			if err := s.Release(t.Context(), ids[0]); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.takeCheckpoint(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Drop(t.Context(), ids[1]); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if !with {
+				if err := withoutCheckpoints(fs); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s, err := openByHand(fs, small())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			if n := claimAll(t, s, now.Add(time.Hour-time.Millisecond)); n != 1 {
+				t.Errorf("before the end of the holds a claim returned %d deliveries, want the one released", n)
+			}
+			if n := claimAll(t, s, now.Add(time.Hour)); n != 598 {
+				t.Errorf("at the end of the holds a claim returned %d deliveries, want 598", n)
+			}
+			if n := len(s.holdEnds.until); n != 0 {
+				t.Errorf("%d holds are remembered that have ended", n)
+			}
+		})
+	}
+}
+
+// TestHoldEndsWithoutRoom has no room to record the end of a hold: claims go on, and
+// it ends later.
+func TestHoldEndsWithoutRoom(t *testing.T) {
+	fs := crashfs.New(1)
+	s, _, now := heldSpool(t, fs, 3)
+	defer s.Close()
+	other, err := s.Put(t.Context(), now, &queue.Message{
+		Recipients: []queue.Recipient{{Address: "a@other.example"}}, Content: queue.String("text"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fs.Inject(noRoom)
+	later := now.Add(time.Hour)
+	got, err := s.Claim(t.Context(), later, queue.ClaimOptions{})
+	if err != nil {
+		t.Fatalf("Claim without room = %v, want what is due", err)
+	}
+	found := false
+	for _, d := range got.Deliveries {
+		found = found || d.Lease.Message == other
+	}
+	if !found {
+		t.Errorf("Claim without room returned %v, want %s", got.Deliveries, other)
+	}
+	fs.Inject(nil)
+	if n := len(got.Deliveries) + claimAll(t, s, later); n != 4 {
+		t.Errorf("with room again claims returned %d deliveries in all, want 4", n)
+	}
+}
+
+// TestSuspendedFileDamaged finds the file of what is suspended damaged: the spool
+// opens, says so, and goes on.
+func TestSuspendedFileDamaged(t *testing.T) {
+	fs := crashfs.New(1)
+	s, err := openByHand(fs, small())
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	one := queue.Suspension{Subject: queue.Subject{Name: "one.example"}}
+	two := queue.Suspension{Subject: queue.Subject{Name: "two.example"}}
+	if err := s.Suspend(t.Context(), now, one, two); err != nil {
+		t.Fatal(err)
+	}
+	name := fileName(suspendedPrefix, s.suspendedFile)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	f, err := fs.Open(name, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt([]byte("xx"), 1024+40); err != nil {
+		t.Fatal(err)
+	}
+	_ = f.Sync()
+	_ = f.Close()
+	if s, err = openByHand(fs, small()); err != nil {
+		t.Fatalf("open with a damaged file = %v", err)
+	}
+	if len(s.problems) != 1 || s.problems[0].File != name {
+		t.Errorf("the problems are %v, want one of %s", s.problems, name)
+	}
+	got, err := s.Suspensions(t.Context(), now)
+	if err != nil || len(got) != 1 || got[0].Subject != two.Subject {
+		t.Errorf("Suspensions = %v, %v, want what can be read, two.example", got, err)
+	}
+	if err := s.Suspend(t.Context(), now, one); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = openByHand(fs, small()); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if got, _ := s.Suspensions(t.Context(), now); len(got) != 2 || len(s.problems) != 0 {
+		t.Errorf("after another Suspend %v is suspended and the problems are %v", got, s.problems)
+	}
+}
+
+// TestSuspendWithoutRoom leaves what is suspended as it was where the file cannot be
+// written.
+func TestSuspendWithoutRoom(t *testing.T) {
+	fs := crashfs.New(1)
+	s, err := openByHand(fs, small())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	many := make([]queue.Suspension, queue.MaxSuspensions)
+	for i := range many {
+		many[i].Name = fmt.Sprintf("d%d.example", i)
+	}
+	fs.Inject(noRoom)
+	if err := s.Suspend(t.Context(), now, many...); !errors.Is(err, queue.ErrFull) {
+		t.Errorf("Suspend without room = %v, want ErrFull", err)
+	}
+	if got, err := s.Suspensions(t.Context(), now); err != nil || len(got) != 0 {
+		t.Errorf("Suspensions = %d of them, %v, want none", len(got), err)
+	}
+	fs.Inject(nil)
+	if err := s.Suspend(t.Context(), now, many...); err != nil {
+		t.Errorf("Suspend with room again = %v", err)
+	}
+}

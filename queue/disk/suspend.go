@@ -1,0 +1,186 @@
+package disk
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"slices"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/queue"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/vfs"
+)
+
+// What is suspended stands in a file of its own, which is written anew with every
+// change: there is little of it, it changes seldom, and it has nothing to do with the
+// order of the log.
+
+// Suspend remembers suspensions.
+func (s *Spool) Suspend(ctx context.Context, now time.Time, list ...queue.Suspension) error {
+	_, err := s.suspend(ctx, func(have queue.SuspensionSet) (queue.SuspensionSet, int, error) {
+		after, err := have.With(now, list...)
+		return after, len(list), err
+	})
+	return err
+}
+
+// Resume ends suspensions.
+func (s *Spool) Resume(ctx context.Context, now time.Time, list ...queue.Subject) (int, error) {
+	return s.suspend(ctx, func(have queue.SuspensionSet) (queue.SuspensionSet, int, error) {
+		after, had := have.Without(now, list...)
+		return after, had, nil
+	})
+}
+
+// Suspensions returns what is suspended.
+func (s *Spool) Suspensions(ctx context.Context, now time.Time) ([]queue.Suspension, error) {
+	if err := s.begin(ctx); err != nil {
+		return nil, err
+	}
+	defer s.end()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.suspended = s.suspended.At(now)
+	return slices.Clone(s.suspended), nil
+}
+
+// suspend changes what is suspended, unless nothing is to change.
+func (s *Spool) suspend(
+	ctx context.Context, change func(queue.SuspensionSet) (queue.SuspensionSet, int, error),
+) (changed int, err error) {
+	if err := s.begin(ctx); err != nil {
+		return 0, err
+	}
+	defer s.end()
+	s.suspending.Lock()
+	defer s.suspending.Unlock()
+	s.mu.Lock()
+	have := s.suspended
+	s.mu.Unlock()
+	after, changed, err := change(have)
+	if err != nil || changed == 0 {
+		return 0, err
+	}
+	if err := s.writeSuspended(after); err != nil {
+		return 0, err
+	}
+	s.mu.Lock()
+	s.suspended = after
+	s.mu.Unlock()
+	s.changes.Add()
+	return changed, nil
+}
+
+// writeSuspended writes a file that takes the place of the one before.
+func (s *Spool) writeSuspended(set queue.SuspensionSet) error {
+	number := s.suspendedFile + 1
+	name := fileName(suspendedPrefix, number)
+	err := s.writeSuspendedFile(name+newSuffix, number, set)
+	if err == nil {
+		err = s.fs.Rename(name+newSuffix, name)
+	}
+	if err != nil {
+		_ = s.fs.Remove(name + newSuffix)
+		return writeError(err)
+	}
+	if err := s.fs.SyncDir(); err != nil {
+		return s.fail(err) // it may be there after all, and be the one that counts
+	}
+	_ = s.fs.Remove(fileName(suspendedPrefix, s.suspendedFile))
+	s.suspendedFile = number
+	return nil
+}
+
+func (s *Spool) writeSuspendedFile(name string, number uint64, set queue.SuspensionSet) error {
+	_ = s.fs.Remove(name) // of a try that failed
+	f, err := s.files.another(func() (vfs.File, error) { return s.fs.Create(name) })
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	var salt [8]byte
+	_, _ = rand.Read(salt[:])
+	h := record.FileHeader{Kind: record.SuspendedFile, Number: number, Salt: binary.LittleEndian.Uint64(salt[:])}
+	buf := h.Append(nil)
+	for i := range set {
+		frame := record.Frame{Kind: record.KindSuspension, Flags: record.First | record.Last}
+		frame.Head = record.AppendSuspension(nil, &set[i])
+		buf = frame.Append(buf, h.Salt, int64(len(buf)))
+	}
+	end := record.Frame{Kind: record.KindSaved, Flags: record.First | record.Last}
+	buf = end.Append(buf, h.Salt, int64(len(buf)))
+	if err := s.withRoom(func() error { _, err := f.WriteAt(buf, 0); return err }, int64(len(buf))); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+// loadSuspended reads the newest file, of those that are there in ascending order. One
+// that is damaged is told of, and what can be read of it counts.
+func (s *Spool) loadSuspended(numbers []uint64, readOnly bool) error {
+	for i, number := range slices.Backward(numbers) {
+		name := fileName(suspendedPrefix, number)
+		set, err := s.readSuspended(name, number)
+		if err != nil && !isDamage(err) {
+			return err
+		}
+		if err != nil {
+			s.problem(name, -1, err)
+		}
+		if s.suspendedFile == 0 {
+			s.suspendedFile = number
+		}
+		if err != nil && len(set) == 0 && i > 0 {
+			continue // the one before may still be there
+		}
+		s.suspended = set
+		break
+	}
+	if readOnly {
+		return nil
+	}
+	for _, number := range numbers {
+		if number < s.suspendedFile {
+			_ = s.fs.Remove(fileName(suspendedPrefix, number))
+		}
+	}
+	return nil
+}
+
+func (s *Spool) readSuspended(name string, number uint64) (set queue.SuspensionSet, err error) {
+	f, err := s.files.another(func() (vfs.File, error) { return s.fs.Open(name, false) })
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return nil, err
+	}
+	h, err := record.ReadHeader(f, record.SuspendedFile)
+	if err != nil {
+		return nil, err
+	}
+	scan := record.NewScanner(f, size, h.Salt, record.HeaderSize)
+	whole := false
+	for scan.Next() {
+		switch frame := scan.Frame(); frame.Kind {
+		case record.KindSuspension:
+			one, err := record.ParseSuspension(frame.Head)
+			if err != nil {
+				return set, err
+			}
+			set = append(set, one)
+		case record.KindSaved:
+			whole = true
+		}
+	}
+	if scan.Err() != nil {
+		return set, scan.Err()
+	}
+	if len(scan.Gaps()) > 0 || !whole || h.Number != number {
+		return set, record.ErrDamaged
+	}
+	return set, nil
+}

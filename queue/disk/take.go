@@ -1,0 +1,68 @@
+package disk
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+// Take leases the deliveries of one message, due or not.
+func (s *Spool) Take(
+	ctx context.Context, now time.Time, id string, length time.Duration, destinations ...string,
+) (queue.Taken, error) {
+	if err := s.begin(ctx); err != nil {
+		return queue.Taken{}, err
+	}
+	defer s.end()
+	number, ok := parseID(id)
+	if !ok {
+		return queue.Taken{}, queue.ErrNotFound
+	}
+	picks, leased, err := s.takeAll(now.Round(0), number, length, destinations)
+	if err != nil {
+		return queue.Taken{}, err
+	}
+	var found queue.Claimed
+	if err := s.readPicks(now, picks, &found); err != nil {
+		s.giveUp(picks)
+		return queue.Taken{}, err
+	}
+	slices.SortFunc(found.Deliveries, func(a, b queue.Delivery) int {
+		return cmp.Compare(a.Lease.Destination, b.Lease.Destination)
+	})
+	return queue.Taken{Deliveries: found.Deliveries, Unreadable: found.Unreadable, Leased: leased}, nil
+}
+
+// takeAll leases what nobody holds. It gives the lock up again and again.
+func (s *Spool) takeAll(
+	now time.Time, number uint64, length time.Duration, destinations []string,
+) (picks []pick, leased int, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	slots := s.index.Slots(number)
+	if len(slots) == 0 {
+		return nil, 0, queue.ErrNotFound
+	}
+	for i, slot := range slots {
+		if i%holdMax == holdMax-1 {
+			s.mu.Unlock()
+			s.mu.Lock()
+		}
+		if !s.index.Is(slot, number) {
+			continue
+		}
+		e := s.index.Get(slot)
+		if len(destinations) > 0 && !slices.Contains(destinations, e.Destination) {
+			continue
+		}
+		if _, until, _, has := s.index.Leased(slot); has && until.After(now) {
+			leased++
+			continue
+		}
+		picks = append(picks, s.lease(slot, e, now.Add(length)))
+	}
+	return picks, leased, nil
+}
