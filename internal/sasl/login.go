@@ -89,6 +89,13 @@ func (c *Client) Next(challenge []byte) ([]byte, error) { return c.inner.Next(ch
 // refuse for what it says: all do but a bare user name.
 func (c *Client) Proves() bool { return c.proves }
 
+// Unsure reports whether the first challenge after the initial response may ask for
+// what that has said.
+func (c *Client) Unsure(challenge []byte) bool {
+	l, ok := c.inner.(*loginClient)
+	return ok && l.Unsure(challenge)
+}
+
 // Complete is an error where the server says that all is well, and has not
 // proven what the mechanism has it prove.
 func (c *Client) Complete() error {

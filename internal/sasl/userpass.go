@@ -9,7 +9,8 @@ import (
 // all. The user name is the initial response, and the password answers what
 // comes next. One thing is looked for: a server that takes no initial response
 // asks for the user name all the same, and must not get the password in its
-// place.
+// place. Where its words may mean either, the exchange begins anew without initial
+// response, and the answers are told by their order.
 type loginClient struct {
 	user, password string
 	repeated       bool // the user name was asked for, and given again
@@ -29,6 +30,13 @@ func (l *loginClient) Next(challenge []byte) ([]byte, error) {
 		l.answered = true
 		return []byte(l.password), nil
 	}
+}
+
+// Unsure reports whether the first challenge after the initial response may ask for the
+// user name in words that nobody here knows: it says something, and not password.
+func (l *loginClient) Unsure(challenge []byte) bool {
+	words := bytes.ToLower(bytes.TrimSpace(challenge))
+	return len(words) > 0 && !bytes.Contains(words, []byte("pass")) && !asksForUser(challenge)
 }
 
 // asksForUser reports whether a challenge names the user, as "Username:" and

@@ -53,6 +53,13 @@ type Prover interface {
 	Proves() bool
 }
 
+// Asker is a sasl.Client that says whether the first challenge after its initial
+// response may ask for just that, so that something else must not answer it.
+type Asker interface {
+	sasl.Client
+	Unsure(challenge []byte) bool
+}
+
 // Auth logs in by the mechanism of client (RFC 4954 section 4), which is for this
 // exchange alone. It comes after the newest Hello and before the first Send.
 // EHLO is not said again after it: no mechanism in use negotiates a security
@@ -84,11 +91,11 @@ func (s *Session) Auth(ctx context.Context, client sasl.Client) error {
 	case s.closing || !slices.Contains(s.ext.Auth, mechanism):
 		return &Error{Stage: StageAuth, Kind: Unfit, Err: errNoAuth}
 	}
-	a := &authentication{s: s, client: client, option: Mechanism(mechanism)}
+	a := &authentication{s: s, client: client, line: "AUTH " + mechanism, option: Mechanism(mechanism)}
 	if c, ok := client.(Confidant); ok {
 		s.rd.secrets.keep(c.Secrets()...)
 	}
-	r, e := a.open(mechanism, initial)
+	r, e := a.open(initial)
 	for n := 1; e == nil && r.Code == 334; n++ {
 		if n > maxChallenges {
 			return a.cancel(errChallenges)
@@ -117,15 +124,17 @@ func (s *Session) Auth(ctx context.Context, client sasl.Client) error {
 type authentication struct {
 	s       *Session
 	client  sasl.Client
+	line    string // AUTH and the mechanism
 	option  Option // the mechanism, and the initial response where it went along and nothing else did
 	pending []byte // the initial response, where it did not go along
 	held    bool   // there is one
+	along   []byte // the initial response, where it went along and was taken a moment ago
 }
 
 // open says AUTH, with the initial response where there is one that fits, and
 // without it where the server refuses that.
-func (a *authentication) open(mechanism string, initial []byte) (Reply, *Error) {
-	line := "AUTH " + mechanism
+func (a *authentication) open(initial []byte) (Reply, *Error) {
+	line := a.line
 	if initial == nil {
 		return a.say(line, line)
 	}
@@ -140,6 +149,7 @@ func (a *authentication) open(mechanism string, initial []byte) (Reply, *Error) 
 			return r, e
 		case r.Code == 334:
 			a.option &^= OptInitial
+			a.along = initial
 			return r, nil
 		case !a.initialRefused(&r) || s.closing:
 			return r, nil
@@ -147,13 +157,34 @@ func (a *authentication) open(mechanism string, initial []byte) (Reply, *Error) 
 		s.without |= OptInitial
 		s.refused |= OptInitial
 	}
+	return a.openWithout(initial)
+}
+
+// openWithout says AUTH and holds the initial response back.
+func (a *authentication) openWithout(initial []byte) (Reply, *Error) {
 	a.option &^= OptInitial
 	a.pending, a.held = initial, true
-	r, e := a.say(line, line)
+	r, e := a.say(a.line, a.line)
 	if e == nil && r.Code == 334 {
-		s.lacks |= s.refused & OptInitial
+		a.s.lacks |= a.s.refused & OptInitial
 	}
 	return r, e
+}
+
+// reopen breaks the exchange off and says AUTH once more, without the initial response
+// that the server seems not to have heard.
+func (a *authentication) reopen(initial []byte) (Reply, *Error) {
+	s := a.s
+	r, e := a.say("*", "*")
+	switch {
+	case e != nil || s.closing:
+		return r, e
+	case !r.Negative():
+		return Reply{}, s.senseless(StageAuth, r)
+	}
+	s.without |= OptInitial
+	s.refused |= OptInitial
+	return a.openWithout(initial)
 }
 
 // initialRefused reports whether a refusal may be about the initial response:
@@ -193,6 +224,11 @@ func (a *authentication) answer(r *Reply) (Reply, *Error) {
 		return Reply{}, a.cancel(err)
 	}
 	a.option &^= OptInitial
+	along := a.along
+	a.along = nil
+	if c, ok := a.client.(Asker); ok && along != nil && c.Unsure(given) {
+		return a.reopen(along)
+	}
 	response := a.pending
 	if a.held {
 		// Whatever the server asks for, it comes first (RFC 4954 section 4).

@@ -11,6 +11,8 @@ const (
 	maxKeywords = 64
 	// maxMechanisms is how many mechanisms of AUTH are.
 	maxMechanisms = 32
+	// escapedTab is a tab in the text of a reply, which some servers write for a blank.
+	escapedTab = `\x09`
 	// maxName is how long the name may be that a server gives itself.
 	maxName = 255
 )
@@ -25,6 +27,7 @@ func parseExtensions(text string) Extensions {
 	for n := 0; more && n < maxKeywords; {
 		var line string
 		line, rest, more = strings.Cut(rest, "\n")
+		line = strings.ReplaceAll(line, escapedTab, " ")
 		keyword, params := cutKeyword(strings.TrimRight(line, " "))
 		if isKeyword(keyword) {
 			x.learn(strings.ToUpper(keyword), params, strings.HasPrefix(line[len(keyword):], "="))
@@ -35,9 +38,9 @@ func parseExtensions(text string) Extensions {
 }
 
 // cutKeyword is a line's keyword and parameters. Old servers write "AUTH=PLAIN"
-// (before RFC 2554), and some write every keyword like that.
+// (before RFC 2554), some write every keyword like that, and some have a colon there.
 func cutKeyword(line string) (keyword, params string) {
-	i := strings.IndexAny(line, " =")
+	i := strings.IndexAny(line, " =:")
 	if i < 0 {
 		return line, ""
 	}
@@ -120,9 +123,9 @@ func parseSize(params string) int64 {
 }
 
 // addMechanisms adds the names that AUTH lists (RFC 4422 section 3.1), each once.
-// Some servers put commas between them.
+// Some servers put commas between them, or a colon before them.
 func addMechanisms(list []string, params string) []string {
-	separates := func(r rune) bool { return r == ' ' || r == ',' || r == '=' }
+	separates := func(r rune) bool { return r == ' ' || r == ',' || r == '=' || r == ':' }
 	for m := range strings.FieldsFuncSeq(strings.ToUpper(params), separates) {
 		if len(m) <= 20 && len(list) < maxMechanisms && !slices.Contains(list, m) {
 			list = append(list, strings.Clone(m))

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -30,7 +31,6 @@ func TestLoginPrompts(t *testing.T) {
 		{"no words", []string{"", "235 2.7.0 ok"}, []string{"AUTH LOGIN alice", pass}},
 		{"the user's password", []string{"User password:", "235 2.7.0 ok"}, []string{"AUTH LOGIN alice", pass}},
 		{"Passwort", []string{"Passwort:", "235 2.7.0 ok"}, []string{"AUTH LOGIN alice", pass}},
-		{"octets that are no text", []string{"\x00\xff", "235 2.7.0 ok"}, []string{"AUTH LOGIN alice", pass}},
 		{"the user once more", []string{"Username:", "Password:", "235 2.7.0 ok"}, []string{"AUTH LOGIN alice", user, pass}},
 		{"the user once more, by the draft", []string{"User Name\x00", "Password\x00", "235 2.7.0 ok"}, []string{"AUTH LOGIN alice", user, pass}},
 		{"the login once more", []string{" login: ", "password: ", "235 2.7.0 ok"}, []string{"AUTH LOGIN alice", user, pass}},
@@ -75,6 +75,34 @@ func TestLoginPrompts(t *testing.T) {
 			}
 		})
 	}
+	// A server that takes the initial response and asks for the user name all the same, in
+	// words that may mean anything: it must not get the password for an answer.
+	for _, words := range [][2]string{{"Benutzer:", "Kennwort:"}, {"Account", "Secret"}, {"\x00\xff", "\x00\xfe"}, {"?", "?"}} {
+		with(t, "EXT-18 LOGIN and prompts in unknown words, "+strconv.Quote(words[0]), authHost("LOGIN",
+			smtptest.Cue{At: smtptest.Auth, Raw: "334 " + b64(words[0]) + "\r\n"},
+			smtptest.Cue{At: smtptest.AuthReply, Nth: 1, Raw: "501 5.7.0 cancelled\r\n"},
+			smtptest.Cue{At: smtptest.AuthReply, Nth: 2, Raw: "334 " + b64(words[1]) + "\r\n"},
+			smtptest.Cue{At: smtptest.AuthReply, Nth: 3, Raw: "235 2.7.0 ok\r\n"},
+		), func(r *rig) {
+			r.open()
+			client, err := (&sasl.Login{User: user, Password: pass}).Client(sasl.LoginMechanism)
+			r.must(err)
+			r.must(r.s.Auth(r.t.Context(), client))
+			r.wantCommands("AUTH LOGIN "+b64(user), "*", "AUTH LOGIN", b64(user), b64(pass))
+			if r.s.Lacks() != smtp.OptInitial {
+				r.t.Errorf("lacks %v", r.s.Lacks())
+			}
+		})
+	}
+	with(t, "LOGIN and a server that goes on after it was broken off", authHost("LOGIN",
+		smtptest.Cue{At: smtptest.Auth, Raw: "334 " + b64("Benutzer:") + "\r\n"}, smtptest.Cue{At: smtptest.AuthReply, Raw: "334 " + b64("Kennwort:") + "\r\n"},
+	), func(r *rig) {
+		r.open()
+		client, err := (&sasl.Login{User: user, Password: pass}).Client(sasl.LoginMechanism)
+		r.must(err)
+		wantErr(r.t, r.s.Auth(r.t.Context(), client), smtp.StageAuth, smtp.Protocol)
+		r.wantCommands("AUTH LOGIN "+b64(user), "*")
+	})
 	with(t, "LOGIN says the password once", authHost("LOGIN",
 		smtptest.Cue{At: smtptest.Auth, Reply: "334 "}, smtptest.Cue{At: smtptest.AuthReply, Reply: "334 "}), func(r *rig) {
 		r.open()
@@ -186,6 +214,11 @@ func TestMechanismsAddUp(t *testing.T) {
 		"AUTH PLAIN,LOGIN":                     {"PLAIN LOGIN", true},
 		"AUTH PLAIN, LOGIN , CRAM-MD5":         {"PLAIN LOGIN CRAM-MD5", true},
 		"AUTHX=PLAIN|X-AUTH PLAIN":             {"", false},
+		"AUTH\tPLAIN LOGIN":                    {"PLAIN LOGIN", true},
+		"AUTH PLAIN\tLOGIN|SIZE":               {"PLAIN LOGIN", true},
+		"AUTH:PLAIN LOGIN":                     {"PLAIN LOGIN", true},
+		"AUTH: PLAIN LOGIN":                    {"PLAIN LOGIN", true},
+		"AUTH :PLAIN LOGIN":                    {"PLAIN LOGIN", true},
 	} {
 		greeted(t, "SMTP-6, EXT-18 "+lines, "250-h\r\n250-"+strings.ReplaceAll(lines, "|", "\r\n250-")+"\r\n250 HELP\r\n", func(t *testing.T, x *smtp.Extensions) {
 			if got := strings.Join(x.Auth, " "); got != want.mechanisms || x.AuthParameter != want.parameter {
@@ -193,6 +226,11 @@ func TestMechanismsAddUp(t *testing.T) {
 			}
 		})
 	}
+	greeted(t, "SMTP-6 keywords with a tab or a colon behind them", "250-h\r\n250-SIZE\t1000\r\n250-STARTTLS\t\r\n250 8BITMIME:\r\n", func(t *testing.T, x *smtp.Extensions) {
+		if x.MaxSize != 1000 || !x.StartTLS || !x.EightBitMIME {
+			t.Errorf("%+v", x)
+		}
+	})
 	greeted(t, "SMTP-6 SIZE as some write it", "250-h\r\n250-SIZE=1000\r\n250 HELP\r\n", func(t *testing.T, x *smtp.Extensions) {
 		if x.MaxSize != 1000 {
 			t.Errorf("%+v", x)
