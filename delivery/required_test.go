@@ -197,3 +197,37 @@ func TestRequiredParameters(t *testing.T) {
 		})
 	})
 }
+
+// TestInjectedIntoTLS: octets in clear behind the reply to STARTTLS are somebody else's.
+// They are not used, and no mail goes to that address, in clear neither; another host
+// may have it.
+func TestInjectedIntoTLS(t *testing.T) {
+	ca := authority(t)
+	for _, level := range []mx.TLSLevel{mx.TLSMay, mx.TLSEncrypt, mx.TLSVerify} {
+		t.Run(fmt.Sprintf("TLS-2 level %d", level), func(t *testing.T) {
+			injected := &smtptest.Host{
+				Name: "mx1.e.test", Extensions: append(full(), "STARTTLS"), Authority: ca,
+				Script: []smtptest.Cue{{At: smtptest.StartTLS, Raw: "220 go ahead\r\n250-mx1.e.test\r\n250 AUTH PLAIN\r\n"}},
+				Allow:  []smtptest.Rule{smtptest.RuleNoQuit},
+			}
+			second := &smtptest.Host{Name: "mx2.e.test", Extensions: append(full(), "STARTTLS"), Authority: ca}
+			bubble(t, zone, servers(injected, second), func(t *testing.T, r *rig) {
+				r.sender.TLS, r.sender.TLSConfig = level, ca.ClientConfig()
+				for range 2 { // nor is it remembered as broken TLS
+					want(t, &r.send(t, message("u@e.test")).Recipients[0], queue.Delivered, "mx2.e.test", "")
+					pass(2 * time.Hour)
+				}
+				for _, c := range injected.Connections() {
+					for _, l := range c.Lines {
+						if l.Client && strings.HasPrefix(l.Text, "MAIL") {
+							t.Errorf("said %q", l.Text)
+						}
+					}
+				}
+				if n := len(injected.Connections()); n != 2 {
+					t.Errorf("%d connections to the first host, want one for each message", n)
+				}
+			})
+		})
+	}
+}
