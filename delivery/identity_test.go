@@ -175,7 +175,7 @@ func TestIdentity(t *testing.T) {
 		}
 	})
 	t.Run("TLS-10 a chain by way of an intermediate", func(t *testing.T) {
-		for _, notation := range []string{plain, byMX} {
+		for _, notation := range []string{plain, byMX, bySRV} {
 			if got, _ := deliverTo(t, notation, nil, ca, below(t, ca, "s.test", "e.test")); !got {
 				t.Errorf("%s: not delivered", notation)
 			}

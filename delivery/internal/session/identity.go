@@ -37,10 +37,7 @@ func (c *Config) identify(p *Policy, host *mx.Host) {
 // isServiceName tells an SRV-ID from a DNS-ID.
 func isServiceName(name string) bool { return strings.HasPrefix(name, "_") }
 
-var (
-	errNoCertificate = errors.New("the host shows no certificate")
-	errOtherNames    = errors.New("the certificate is for somebody else")
-)
+var errOtherNames = errors.New("the certificate is for somebody else")
 
 // bearsOneOf checks the chain first and then the names (RFC 9525 section 6). What
 // package tls does by itself is for one name, and knows no SRV-ID.
@@ -54,10 +51,7 @@ func (c *Config) bearsOneOf(names []string) func(tls.ConnectionState) error {
 		}
 	}
 	return func(state tls.ConnectionState) error {
-		if len(state.PeerCertificates) == 0 {
-			return errNoCertificate
-		}
-		leaf, options := state.PeerCertificates[0], options
+		leaf, options := state.PeerCertificates[0], options // a server has one at least
 		options.CurrentTime = now()
 		options.Intermediates = x509.NewCertPool()
 		for _, i := range state.PeerCertificates[1:] {
@@ -97,17 +91,15 @@ func serviceNames(c *x509.Certificate) []string {
 			return nil
 		}
 		for _, n := range names {
-			if n.Class != asn1.ClassContextSpecific || n.Tag != 0 {
-				continue
-			}
 			var other otherName
-			var value asn1.RawValue
 			if _, err := asn1.UnmarshalWithParams(n.FullBytes, &other, "tag:0"); err != nil || !other.Type.Equal(dnsSRV) {
 				continue
 			}
-			rest, err := asn1.Unmarshal(other.Value.Bytes, &value)
-			if err == nil && len(rest) == 0 && value.Class == asn1.ClassUniversal && value.Tag == asn1.TagIA5String {
-				found = append(found, string(value.Bytes)) // no other kind of string is an SRVName
+			// No other kind of string is an SRVName. What cannot be read is of no kind.
+			var value asn1.RawValue
+			rest, _ := asn1.Unmarshal(other.Value.Bytes, &value)
+			if len(rest) == 0 && value.Class == asn1.ClassUniversal && value.Tag == asn1.TagIA5String {
+				found = append(found, string(value.Bytes))
 			}
 		}
 	}
@@ -117,13 +109,7 @@ func serviceNames(c *x509.Certificate) []string {
 // certificateName is what a host's certificate must be for: its name, or the
 // address alone where that is an address literal.
 func certificateName(host string) string {
-	if !strings.HasPrefix(host, "[") {
-		return host
-	}
-	d, err := address.ParseDomain(host)
-	if err != nil {
-		return host
-	}
+	d, _ := address.ParseDomain(host) // what is no domain is no literal
 	if ip, ok := d.Literal(); ok {
 		return ip.String()
 	}

@@ -57,7 +57,7 @@ type options struct {
 	tests    []string       // the packages whose tests run
 	files    *regexp.Regexp // the files that are broken; if nil, all
 	accepted string         // the file of accepted survivors; if empty, there are none
-	slowest  time.Duration  // tests that take longer do not run
+	slowest  time.Duration  // tests that take more of the processor's time do not run
 	patience time.Duration  // what tests may take longer before they count as hanging
 	budget   time.Duration  // the time of the tests that are tried on one mutant; if 0, all are
 	workers  int            // mutants tried at once
@@ -151,9 +151,9 @@ func parse(args []string) (options, error) {
 	tests := flags.String("tests", "", "directories of the test packages, with commas; default: the packages that are broken")
 	files := flags.String("files", "", "break only files whose name matches this")
 	accepted := flags.String("accepted", "", "the file of accepted survivors")
-	slowest := flags.Duration("slowest", 10*time.Second, "leave out tests that take longer")
+	slowest := flags.Duration("slowest", 10*time.Second, "leave out tests that take more of the processor's time, or ten times as long")
 	patience := flags.Duration("patience", 10*time.Second, "how long tests may take beyond five times what they take without a mutant")
-	budget := flags.Duration("budget", 0, "try tests of so long in all on one mutant; default: all")
+	budget := flags.Duration("budget", 0, "try tests that take so much of the processor's time on one mutant; default: all")
 	workers := flags.Int("workers", 2, "mutants tried at once")
 	row := flags.String("row", "", "print which mutants the subtests of this row notice")
 	clauses := flags.String("clauses", "", "the table of rows and the mutants that break them")

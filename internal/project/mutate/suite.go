@@ -109,11 +109,11 @@ func (s *suite) reach(ctx context.Context, t *test, log string) (numbers []int, 
 		return nil, nil, err
 	}
 	defer os.Remove(log)
-	done := t.binary.runTests(ctx, []string{t.name}, limits{wall: s.slowest}, "NEXTHOP_MUTANT_LOG="+log)
+	done := t.binary.runTests(ctx, []string{t.name}, limits{wall: 10*s.slowest, work: s.slowest}, "NEXTHOP_MUTANT_LOG="+log)
 	t.takes, t.works = done.takes, done.works
 	t.rows = rowsIn(done.out, "--- PASS: ")
 	if !done.passed {
-		return nil, fmt.Appendf(nil, "left out, for it fails or takes longer than %v: %s\n%s", s.slowest, t.name, last(done.out, 3)), nil
+		return nil, fmt.Appendf(nil, "left out, for it fails or takes more than %v: %s\n%s", s.slowest, t.name, last(done.out, 3)), nil
 	}
 	reached, err := os.Open(log)
 	if err != nil {
@@ -155,7 +155,7 @@ func (s *suite) progress(m *mutant) {
 	}
 }
 
-// together is for how long tests run in one process before a failure among them is
+// together is how much work tests do in one process before a failure among them is
 // looked for.
 const together = 300 * time.Millisecond
 
@@ -170,12 +170,12 @@ func (s *suite) try(ctx context.Context, m *mutant) {
 	var spent time.Duration
 	for rest := m.tests; len(rest) > 0 && m.outcome == survived && ctx.Err() == nil; {
 		n, names, most := 0, []string(nil), limits{}
-		for n < len(rest) && rest[n].binary == rest[0].binary && (n == 0 || most.wall+rest[n].takes <= together) {
+		for n < len(rest) && rest[n].binary == rest[0].binary && (n == 0 || most.work+rest[n].works <= together) {
 			names = append(names, rest[n].name)
 			most.wall, most.work = most.wall+rest[n].takes, most.work+rest[n].works
 			n++
 		}
-		if spent += most.wall; s.budget > 0 && spent > s.budget {
+		if spent += most.work; s.budget > 0 && spent > s.budget {
 			return
 		}
 		done := rest[0].binary.runTests(ctx, names, s.limits(most), "NEXTHOP_MUTANT="+strconv.Itoa(m.number))
@@ -197,7 +197,7 @@ func (s *suite) promising(m *mutant) {
 	defer s.mu.Unlock()
 	before, about := s.noticed[m.file+" "+m.in], s.about[m.file]
 	slices.SortFunc(m.tests, func(a, b *test) int {
-		return cmp.Or(before[b.name]-before[a.name], cmp.Compare(a.takes.Seconds()*about[b], b.takes.Seconds()*about[a]))
+		return cmp.Or(before[b.name]-before[a.name], cmp.Compare(a.works.Seconds()*about[b], b.works.Seconds()*about[a]))
 	})
 }
 
