@@ -159,7 +159,7 @@ func (p *pass) resume(site string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.tally(p.host, 0, -1)
-	if site == "" || site == p.site {
+	if site == "" {
 		return
 	}
 	if g.sites[p.site]--; g.sites[p.site] == 0 {
@@ -192,7 +192,7 @@ func (g *Gate) Size() int {
 // all. Once nothing may be added, those with a session to spare come first.
 // Preference is never touched.
 func (g *Gate) Spread(hosts []mx.Host, site string, share func(equals []mx.Host) int) {
-	for len(hosts) > 1 {
+	for len(hosts) > 0 {
 		n := 1
 		for n < len(hosts) && hosts[n].Preference == hosts[0].Preference {
 			n++

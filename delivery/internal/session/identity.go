@@ -91,14 +91,12 @@ func serviceNames(c *x509.Certificate) []string {
 			return nil
 		}
 		for _, n := range names {
+			// What cannot be read is of no kind. No other kind of string is an SRVName.
 			var other otherName
-			if _, err := asn1.UnmarshalWithParams(n.FullBytes, &other, "tag:0"); err != nil || !other.Type.Equal(dnsSRV) {
-				continue
-			}
-			// No other kind of string is an SRVName. What cannot be read is of no kind.
 			var value asn1.RawValue
+			_, _ = asn1.UnmarshalWithParams(n.FullBytes, &other, "tag:0")
 			rest, _ := asn1.Unmarshal(other.Value.Bytes, &value)
-			if len(rest) == 0 && value.Class == asn1.ClassUniversal && value.Tag == asn1.TagIA5String {
+			if other.Type.Equal(dnsSRV) && len(rest) == 0 && value.Class == asn1.ClassUniversal && value.Tag == asn1.TagIA5String {
 				found = append(found, string(value.Bytes))
 			}
 		}

@@ -43,9 +43,6 @@ func (l lack) at(now time.Time) lack {
 func (m *Memory) Without(addr netip.AddrPort, now time.Time) smtp.Option {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(m.lacks) == 0 {
-		return 0
-	}
 	l := m.lacks[addr].at(now)
 	return l.known | l.suspected
 }
@@ -74,12 +71,10 @@ func (m *Memory) Suspect(addr netip.AddrPort, d smtp.Doubt, now time.Time) {
 // is known now, but for what is not to be remembered.
 func (m *Memory) Confirm(addr netip.AddrPort, without smtp.Option, now time.Time) {
 	m.change(addr, now, func(l *lack) {
-		if shown := l.suspected & without &^ l.brief; shown != 0 {
-			if l.known == 0 {
-				l.until = now.Add(knownFor)
-			}
-			l.known |= shown
+		if l.known == 0 {
+			l.until = now.Add(knownFor)
 		}
+		l.known |= l.suspected & without &^ l.brief
 		l.suspected &^= without
 	})
 }
