@@ -189,3 +189,13 @@ func TestBothChecks(t *testing.T) {
 		})
 	}
 }
+
+// TestTLSFromTheStartOffersSTARTTLS: a host that has TLS from the start and offers
+// STARTTLS inside all the same is not asked for it.
+func TestTLSFromTheStartOffersSTARTTLS(t *testing.T) {
+	host := &smtptest.Host{ImplicitTLS: true, Script: []smtptest.Cue{{At: smtptest.Hello, Raw: "250-mx1.e.test\r\n250 STARTTLS\r\n"}}}
+	bubble(t, oneZone, servers(host), func(t *testing.T, r *rig) {
+		r.sender.Router = viaHosts{{Name: "mx1.e.test", Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}, Port: 25, ImplicitTLS: true, TLS: mx.TLSEncrypt}}
+		want(t, &r.send(t, message("u@e.test")).Recipients[0], queue.Delivered, "mx1.e.test", "")
+	})
+}

@@ -211,3 +211,30 @@ func TestWhatAConnectionCarries(t *testing.T) {
 		})
 	}
 }
+
+// TestLimitsRaised: whoever waits for a limit goes on once it has been raised.
+func TestLimitsRaised(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stalls := &smtptest.Host{Extensions: full(), Script: []smtptest.Cue{{At: smtptest.Final, Conn: 1, Delay: time.Minute}}}
+		o := newOffice(t, &smtptest.Internet{
+			Zone:    "a.test. MX 10 one.test.\nb.test. MX 10 two.test.\none.test. A 192.0.2.1\ntwo.test. A 192.0.2.1\n",
+			Servers: map[string]smtptest.Server{"192.0.2.1": stalls},
+		})
+		o.agent.Settings.Limits = delivery.Limits{PerAddress: 1}
+		o.start()
+		o.submit(message("u@a.test"))
+		<-time.After(time.Second)
+		o.submit(message("u@b.test"))
+		<-time.After(time.Second)
+		if n := len(stalls.Connections()); n != 1 {
+			t.Fatalf("%d connections, want 1", n)
+		}
+		if err := o.agent.Configure(delivery.Settings{Jitter: -1, Limits: delivery.Limits{PerAddress: 2}}); err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(time.Second)
+		if n := len(o.of(delivery.Delivered)); n != 1 {
+			t.Errorf("%d delivered a second after the limit was raised, want 1", n)
+		}
+	})
+}

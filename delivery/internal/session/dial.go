@@ -20,10 +20,7 @@ func (c *Config) dial(ctx context.Context, addr netip.AddrPort, source netip.Add
 	if c.Dial != nil {
 		return c.Dial(ctx, "tcp", addr.String())
 	}
-	var d net.Dialer
-	if source.IsValid() {
-		d.LocalAddr = &net.TCPAddr{IP: source.AsSlice(), Zone: source.Zone()}
-	}
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: source.AsSlice(), Zone: source.Zone()}} // no IP is any
 	return d.DialContext(ctx, "tcp", addr.String())
 }
 
