@@ -52,10 +52,8 @@ const opening = smtp.OptEHLO | smtp.OptTLS | smtp.OptInitial | smtp.OptExternal 
 // what is left out of the next one at once.
 func (w *Walk) noted(h *session.Hop, e *smtp.Error, atOnce smtp.Option) {
 	memory, now := &w.sessions().Memory, time.Now()
-	if lasting := atOnce &^ e.Doubt.Brief; lasting != 0 {
-		memory.Lacks(h.Addr, lasting, now)
-	}
-	if h.Without&opening != 0 && e.Stage > smtp.StageBanner {
+	memory.Lacks(h.Addr, atOnce&^e.Doubt.Brief, now)
+	if e.Stage > smtp.StageBanner {
 		memory.Acquit(h.Addr, h.Without&opening, now)
 	}
 	if e.Doubt.Next != 0 {

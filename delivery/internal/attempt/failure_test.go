@@ -135,7 +135,9 @@ func TestFlatReply(t *testing.T) {
 func TestJudgeErrors(t *testing.T) {
 	h := &session.Hop{Host: &mx.Host{Name: "mx.e.test"}, Addr: netip.MustParseAddrPort("192.0.2.1:25")}
 	cause := errors.New("cause")
-	in := func(stage smtp.Stage, kind smtp.Kind) *smtp.Error { return &smtp.Error{Stage: stage, Kind: kind, Err: cause} }
+	in := func(stage smtp.Stage, kind smtp.Kind) *smtp.Error {
+		return &smtp.Error{Stage: stage, Kind: kind, Err: cause}
+	}
 	for _, c := range []struct {
 		name     string
 		err      error

@@ -1,0 +1,188 @@
+package attempt
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/delivery/internal/session"
+	"github.com/nexthop-mail/nexthop/internal/address"
+	"github.com/nexthop-mail/nexthop/internal/smtp"
+	"github.com/nexthop-mail/nexthop/mx"
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+func mailbox(t *testing.T, s string) address.Mailbox {
+	t.Helper()
+	m, err := address.Parse(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// walkTo is a walk with nothing special about it, and where it is.
+func walkTo() (*Walk, *session.Hop) {
+	w := &Walk{job: &Job{config: &Config{Sessions: new(session.Pool)}, message: &queue.Message{From: "a@from.test"}}}
+	return w, &session.Hop{
+		Host: &mx.Host{Name: "mx.e.test"}, Addr: netip.MustParseAddrPort("192.0.2.1:25"), Policy: &session.Policy{Level: mx.TLSMay},
+	}
+}
+
+// TestNeedsExtensions is which messages cannot go where there is no EHLO.
+func TestNeedsExtensions(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(w *Walk)
+		want   bool
+	}{
+		"7 bits":                  {func(*Walk) {}, false},
+		"8 bits":                  {func(w *Walk) { w.job.body.EightBit = true }, true},
+		"UTF-8 in the header":     {func(w *Walk) { w.job.body.UTF8Header = true }, true},
+		"REQUIRETLS":              {func(w *Walk) { w.job.message.TLS = queue.TLSRequired }, true},
+		"REQUIRETLS for a report": {func(w *Walk) { w.job.message.TLS, w.job.message.From = queue.TLSRequired, "" }, false},
+		"a reverse-path in UTF-8": {func(w *Walk) { w.job.from = mailbox(t, "é@from.test") }, true},
+		"plain recipients": {func(w *Walk) {
+			w.ledger.rcpts = []rcpt{{mailbox: mailbox(t, "u@e.test")}, {mailbox: mailbox(t, "v@e.test")}}
+		}, false},
+		"the second of them is not": {func(w *Walk) {
+			w.ledger.rcpts = []rcpt{{mailbox: mailbox(t, "u@e.test")}, {mailbox: mailbox(t, "é@e.test")}}
+		}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, _ := walkTo()
+			c.change(w)
+			if got := w.needsExtensions(); got != c.want {
+				t.Errorf("%t, want %t", got, c.want)
+			}
+		})
+	}
+}
+
+// TestSpared is what may be left out at once of what an error calls into doubt.
+func TestSpared(t *testing.T) {
+	doubted := &smtp.Error{Stage: smtp.StageHandshake, Kind: smtp.BadTLS, Err: errors.New("x"), Doubt: smtp.Doubt{Now: smtp.OptTLS | smtp.OptEHLO | smtp.OptSize}}
+	distrusted := &smtp.Error{Stage: smtp.StageHandshake, Kind: smtp.BadTLS, Doubt: doubted.Doubt,
+		Err: &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}}
+	for name, c := range map[string]struct {
+		err    *smtp.Error
+		change func(w *Walk, h *session.Hop)
+		want   smtp.Option
+	}{
+		"all":                        {doubted, func(*Walk, *session.Hop) {}, smtp.OptTLS | smtp.OptEHLO | smtp.OptSize},
+		"what is not yet":            {doubted, func(_ *Walk, h *session.Hop) { h.Without = smtp.OptSize }, smtp.OptTLS | smtp.OptEHLO},
+		"not TLS that is required":   {doubted, func(_ *Walk, h *session.Hop) { h.Policy.Level = mx.TLSEncrypt }, smtp.OptSize},
+		"not EHLO where it is":       {doubted, func(w *Walk, _ *session.Hop) { w.job.body.EightBit = true }, smtp.OptTLS | smtp.OptSize},
+		"nothing after a wrong name": {distrusted, func(*Walk, *session.Hop) {}, 0},
+	} {
+		t.Run("TLS-4 "+name, func(t *testing.T) {
+			w, h := walkTo()
+			c.change(w, h)
+			if got := w.spare(h, c.err); got != c.want {
+				t.Errorf("%v, want %v", got, c.want)
+			}
+		})
+	}
+	w, h := walkTo()
+	if got := w.without(h); got != 0 {
+		t.Errorf("without %v from the start, want nothing", got)
+	}
+	w.sessions().Memory.Lacks(h.Addr, smtp.OptTLS|smtp.OptSize, time.Now())
+	if got := w.without(h); got != smtp.OptTLS|smtp.OptSize {
+		t.Errorf("without %v from the start, want STARTTLS, SIZE", got)
+	}
+	h.Policy.Level = mx.TLSEncrypt
+	if got := w.without(h); got != smtp.OptSize {
+		t.Errorf("without %v from the start where TLS is required, want SIZE", got)
+	}
+}
+
+// TestNoted is what a session that did not come about leaves behind.
+func TestNoted(t *testing.T) {
+	const tlsAndSize = smtp.OptTLS | smtp.OptSize
+	for _, c := range []struct {
+		name    string
+		err     *smtp.Error
+		atOnce  smtp.Option
+		without smtp.Option // in the session, and suspected before it
+		want    smtp.Option // what the next attempt does without
+		later   smtp.Option // and the one after that, if all is well without
+	}{
+		{"nothing", &smtp.Error{Stage: smtp.StageHello}, 0, 0, 0, 0},
+		{"what is left out at once is known", &smtp.Error{Stage: smtp.StageHandshake}, tlsAndSize, 0, tlsAndSize, tlsAndSize},
+		{"but for what is of the moment", &smtp.Error{Stage: smtp.StageHandshake, Doubt: smtp.Doubt{Brief: smtp.OptTLS}}, tlsAndSize, 0, smtp.OptSize, smtp.OptSize},
+		{"what is in doubt is suspected", &smtp.Error{Stage: smtp.StageHello, Doubt: smtp.Doubt{Next: smtp.OptEHLO}}, 0, 0, smtp.OptEHLO, smtp.OptEHLO},
+		{"what is of the moment as well", &smtp.Error{Stage: smtp.StageHello, Doubt: smtp.Doubt{Next: smtp.OptEHLO, Brief: smtp.OptEHLO}}, 0, 0, smtp.OptEHLO, 0},
+		{"a failure without it was not that", &smtp.Error{Stage: smtp.StageHello}, 0, smtp.OptEHLO, 0, 0},
+		{"but in the greeting its turn had not come", &smtp.Error{Stage: smtp.StageBanner}, 0, smtp.OptEHLO, smtp.OptEHLO, smtp.OptEHLO},
+		{"nor has it before MAIL", &smtp.Error{Stage: smtp.StageHello}, 0, smtp.OptSize, smtp.OptSize, smtp.OptSize},
+	} {
+		t.Run("SMTP-3 "+c.name, func(t *testing.T) {
+			w, h := walkTo()
+			memory, now := &w.sessions().Memory, time.Now()
+			if h.Without = c.without; c.without != 0 {
+				memory.Suspect(h.Addr, smtp.Doubt{Next: c.without}, now)
+			}
+			w.noted(h, c.err, c.atOnce)
+			if got := memory.Without(h.Addr, now); got != c.want {
+				t.Errorf("next time without %v, want %v", got, c.want)
+			}
+			memory.Confirm(h.Addr, c.want, now)
+			if got := memory.Without(h.Addr, now); got != c.later {
+				t.Errorf("later without %v, want %v", got, c.later)
+			}
+		})
+	}
+}
+
+// TestSuspicionRunsOut: a failure that casts no doubt does not make an older suspicion
+// last longer.
+func TestSuspicionRunsOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, h := walkTo()
+		memory := &w.sessions().Memory
+		memory.Suspect(h.Addr, smtp.Doubt{Next: smtp.OptSize}, time.Now())
+		time.Sleep(20 * time.Hour)
+		w.noted(h, &smtp.Error{Stage: smtp.StageHello}, 0)
+		w.learn(h, &session.Session{Session: new(smtp.Session)}, &result{})
+		time.Sleep(3 * time.Hour)
+		if got := memory.Without(h.Addr, time.Now()); got != smtp.OptSize {
+			t.Errorf("after 23 hours without %v, want SIZE", got)
+		}
+		time.Sleep(2 * time.Hour)
+		if got := memory.Without(h.Addr, time.Now()); got != 0 {
+			t.Errorf("after 25 hours without %v, want nothing", got)
+		}
+	})
+}
+
+// TestLearnt is what a transaction leaves behind.
+func TestLearnt(t *testing.T) {
+	const suspected = smtp.OptNotify
+	for _, c := range []struct {
+		name    string
+		without smtp.Option
+		result  result
+		want    smtp.Option // what is left out the next time
+	}{
+		{"all is well without what was suspected", suspected, result{}, suspected},
+		{"it failed without", suspected, result{failed: true}, 0},
+		{"it was stale", suspected, result{stale: true}, suspected},
+		{"it was not left out", 0, result{}, suspected},
+		{"something else is in doubt", suspected, result{failed: true, doubt: smtp.Doubt{Next: smtp.OptReturn}}, smtp.OptReturn},
+	} {
+		t.Run("SMTP-25 "+c.name, func(t *testing.T) {
+			w, h := walkTo()
+			memory, now := &w.sessions().Memory, time.Now()
+			memory.Suspect(h.Addr, smtp.Doubt{Next: suspected}, now)
+			h.Without = c.without
+			w.learn(h, &session.Session{Session: new(smtp.Session)}, &c.result)
+			if got := memory.Without(h.Addr, now); got != c.want {
+				t.Errorf("without %v, want %v", got, c.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,258 @@
+package session
+
+import (
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/delivery/smtptest"
+	"github.com/nexthop-mail/nexthop/internal/smtp"
+	"github.com/nexthop-mail/nexthop/mx"
+)
+
+// silent is an Observer that tells nobody.
+type silent struct{ Observer }
+
+func (silent) Connect(string, netip.AddrPort)                 {}
+func (silent) Connected(string, netip.AddrPort, error)        {}
+func (silent) Secured(string, netip.AddrPort, Protection)     {}
+func (silent) Reused(string, netip.AddrPort)                  {}
+func (silent) Lines(string, netip.AddrPort) func(l smtp.Line) { return nil }
+
+// TestPlacesOfKeptSessions: whatever becomes of a session, its place among an agent's
+// connections is given back, and while it is kept it counts as unused.
+func TestPlacesOfKeptSessions(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		host *smtptest.Host
+		do   func(t *testing.T, p *Pool, h *Hop, kept *Session)
+	}{
+		{"used again by another site", &smtptest.Host{}, func(t *testing.T, p *Pool, h *Hop, kept *Session) {
+			h.Site = "b"
+			s := p.Kept(h, silent{})
+			if s != kept || !s.Reused {
+				t.Fatalf("%p, used again: %t; want %p", s, s != nil && s.Reused, kept)
+			}
+			if g := h.Gate; g.hosts["mx.e.test"] != (tally{open: 1}) || g.sites["b"] != 1 || g.sites["a"] != 0 {
+				t.Errorf("%+v by host, %v by site; want one in use, of b", g.hosts, g.sites)
+			}
+			p.Keep(s)
+			p.Close()
+		}},
+		{"unused for too long", &smtptest.Host{}, func(_ *testing.T, p *Pool, _ *Hop, _ *Session) { time.Sleep(defaultIdleTimeout) }},
+		{"ended to make room", &smtptest.Host{}, func(_ *testing.T, p *Pool, _ *Hop, _ *Session) {
+			p.idle.evict(func(*pass) bool { return true })
+		}},
+		{"closed with the pool", &smtptest.Host{}, func(_ *testing.T, p *Pool, _ *Hop, _ *Session) { p.Close() }},
+		{"given up on by the host", &smtptest.Host{Script: []smtptest.Cue{{At: smtptest.Hello, Reply: "250 mx.e.test", Then: smtptest.Close}}, Allow: []smtptest.Rule{smtptest.RuleNoQuit}}, func(t *testing.T, p *Pool, h *Hop, _ *Session) {
+			if s := p.Kept(h, silent{}); s != nil {
+				t.Error("the host had closed it")
+			}
+		}},
+		{"left in the middle of a dialogue", &smtptest.Host{Allow: []smtptest.Rule{smtptest.RuleNoQuit}}, func(_ *testing.T, p *Pool, h *Hop, _ *Session) {
+			p.Abandon(p.Kept(h, silent{}))
+		}},
+		{"too old for another message", &smtptest.Host{}, func(t *testing.T, p *Pool, h *Hop, _ *Session) {
+			time.Sleep(10 * time.Second)
+			if s := p.Kept(h, silent{}); s != nil {
+				t.Error("it has lived for its time")
+			}
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				net := &smtptest.Network{Servers: map[string]smtptest.Server{"192.0.2.1": c.host}}
+				defer net.Close()
+				g := NewGate(func() Limits {
+					return Limits{Connections: 9, PerSite: 9, PerHost: 9, PerAddress: 9, ConnectionLife: 10 * time.Second}
+				})
+				p := &Pool{Config: Config{Hello: "from.test", Dial: net.DialContext}}
+				h := &Hop{
+					Host: &mx.Host{Name: "mx.e.test"}, Addr: netip.MustParseAddrPort("192.0.2.1:25"),
+					Policy: &Policy{Level: mx.TLSMay}, Gate: g, Site: "a",
+				}
+				s, err := p.Fresh(t.Context(), h, silent{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if g.hosts["mx.e.test"] != (tally{open: 1}) || g.sites["a"] != 1 {
+					t.Errorf("in use: %+v by host, %v by site", g.hosts, g.sites)
+				}
+				p.Keep(s)
+				if g.hosts["mx.e.test"] != (tally{open: 1, idle: 1}) || g.sites["a"] != 1 {
+					t.Errorf("kept: %+v by host, %v by site", g.hosts, g.sites)
+				}
+				synctest.Wait()
+				c.do(t, p, h, s)
+				time.Sleep(time.Second) // for QUIT and its answer
+				if g.Size() != 0 || len(g.hosts) != 0 || len(g.sites) != 0 || len(g.addrs) != 0 || net.Open() != 0 {
+					t.Errorf("%d connections open; counted are %d, %+v by host, %v by site; want none", net.Open(), g.Size(), g.hosts, g.sites)
+				}
+			})
+		})
+	}
+}
+
+// kit is a Pool in an internet of one host, with as many sessions as are asked for.
+func kit(t *testing.T, n int) (*Pool, *Hop, *smtptest.Network, []*Session) {
+	t.Helper()
+	net := &smtptest.Network{Servers: map[string]smtptest.Server{"192.0.2.1": &smtptest.Host{}}}
+	t.Cleanup(net.Close)
+	p := &Pool{Config: Config{Hello: "from.test", Dial: net.DialContext}}
+	t.Cleanup(p.Close)
+	h := &Hop{Host: &mx.Host{Name: "mx.e.test"}, Addr: netip.MustParseAddrPort("192.0.2.1:25"), Policy: &Policy{Level: mx.TLSMay}}
+	var list []*Session
+	for range n {
+		s, err := p.Fresh(t.Context(), h, silent{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, s)
+	}
+	return p, h, net, list
+}
+
+// TestKeptOverAndOver: a session that is taken up and kept again counts once.
+func TestKeptOverAndOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, h, _, list := kit(t, 1)
+		p.MaxIdle = 1
+		for range maxIdlePerKey + 2 {
+			p.Keep(list[0])
+			if s := p.Kept(h, silent{}); s != list[0] {
+				t.Fatalf("%p, want %p", s, list[0])
+			}
+		}
+		p.Keep(list[0])
+	})
+}
+
+// TestHowManyAreKept is the bounds of a Sender's kept sessions.
+func TestHowManyAreKept(t *testing.T) {
+	for _, c := range []struct{ made, most, want int }{
+		{3, 0, 3}, {9, 0, 8}, {3, 2, 2}, {3, 3, 3}, {3, -1, 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			p, _, net, list := kit(t, c.made)
+			p.MaxIdle = c.most
+			for _, s := range list {
+				p.Keep(s)
+			}
+			time.Sleep(time.Second)
+			if n := net.Open(); n != c.want {
+				t.Errorf("%d of %d are kept, at most %d may be; want %d", n, c.made, c.most, c.want)
+			}
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		p, h, net, list := kit(t, 5)
+		p.MaxIdle = 4
+		for i, s := range list { // each under a key of its own
+			s.key.policy = string(rune('a' + i))
+			p.Keep(s)
+		}
+		time.Sleep(time.Second)
+		if n := net.Open(); n != 4 || p.Kept(h, silent{}) != nil {
+			t.Errorf("%d are kept, want 4", n)
+		}
+	})
+}
+
+// TestUnusedForTooLong: it is the session itself that ends, the others stay, and one
+// that has been taken up meanwhile does not end.
+func TestUnusedForTooLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, h, net, list := kit(t, 3)
+		p.IdleTimeout = 10 * time.Second
+		for _, s := range list {
+			p.Keep(s)
+			time.Sleep(3 * time.Second)
+		}
+		time.Sleep(2 * time.Second) // the first is 11 s old
+		if n := net.Open(); n != 2 {
+			t.Fatalf("%d connections, want 2", n)
+		}
+		s := p.Kept(h, silent{})
+		if s != list[2] {
+			t.Fatalf("%p, want the one used last, %p", s, list[2])
+		}
+		p.idle.expire(s) // its timer may strike just now
+		time.Sleep(20 * time.Second)
+		if n := net.Open(); n != 1 || s.Check() != nil {
+			t.Errorf("%d connections, want 1, which is in use", n)
+		}
+		p.Keep(s)
+		if p.Kept(h, silent{}) != s {
+			t.Error("it is not kept")
+		}
+		p.idle.expire(s) // nothing else is kept under the key
+		p.Keep(s)
+		time.Sleep(9 * time.Second)
+		if net.Open() != 1 {
+			t.Error("it has ended too early")
+		}
+		time.Sleep(2 * time.Second)
+		if net.Open() != 0 || len(p.idle.stacks) != 0 {
+			t.Errorf("%d connections and %d stacks, want none: it has not ended in time", net.Open(), len(p.idle.stacks))
+		}
+	})
+}
+
+// TestTakesTheLongestUnused: what makes room is the session that has been unused
+// longest among those whose place is wanted.
+func TestTakesTheLongestUnused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, _, net, list := kit(t, 4)
+		g := NewGate(func() Limits {
+			return Limits{Connections: 9, PerSite: 9, PerHost: 9, PerAddress: 9, ConnectionLife: time.Hour}
+		})
+		for i, s := range list {
+			if i > 0 { // the first is nobody's: it is not counted
+				s.pass = &pass{gate: g, site: string(rune('a' + i))}
+				g.count(s.pass, 1)
+			}
+			p.Keep(s)
+			time.Sleep(time.Second)
+		}
+		for _, want := range []string{"cd", "d", "d"} {
+			p.idle.evict(func(p *pass) bool { return p.site != "d" })
+			p.idle.evict(func(*pass) bool { return false })
+			time.Sleep(time.Second)
+			left := ""
+			for _, site := range []string{"b", "c", "d"} {
+				if g.sites[site] > 0 {
+					left += site
+				}
+			}
+			if left != want {
+				t.Errorf("%q are left, want %q", left, want)
+			}
+		}
+		if n := net.Open(); n != 2 {
+			t.Errorf("%d connections, want that of d and the one nobody counts", n)
+		}
+	})
+}
+
+// TestPoolReopens: a closed pool keeps nothing until it is opened again.
+func TestPoolReopens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, h, net, list := kit(t, 3)
+		p.Keep(list[0])
+		p.Close()
+		if n := net.Open(); n != 2 {
+			t.Errorf("%d connections once the pool is closed, want the 2 in use", n)
+		}
+		p.Keep(list[1])
+		time.Sleep(time.Second)
+		if p.Kept(h, silent{}) != nil || net.Open() != 1 {
+			t.Errorf("a closed pool has kept a session; %d connections", net.Open())
+		}
+		p.Reopen()
+		p.Keep(list[2])
+		if p.Kept(h, silent{}) != list[2] {
+			t.Error("nothing is kept though the pool is open again")
+		}
+	})
+}
