@@ -24,6 +24,11 @@
 // where an implementation says so. Some rules ask less of a queue that several
 // processes share; they say so.
 //
+// A call that concerns many deliveries may be done in pieces, so that it keeps nobody
+// waiting for long: what comes, goes or changes while it is under way may be concerned by
+// it or not. All of it is done when it returns. A message that is put is listed whole
+// or not at all, though its deliveries may become due one after the other.
+//
 // # Put
 //
 // P1. Put is all or nothing: a message is in the queue with all its recipients
@@ -214,8 +219,7 @@
 // postponement of their destinations, of the destinations it names, or of all
 // where it selects everything. Deliveries due already keep their place, those on
 // hold stay on hold, and those claimed are left to their settlement. A shared
-// queue may do it in pieces, so that what is put meanwhile may be flushed or not,
-// and answer -1 for their number. A flush may be lost as a settlement may.
+// queue may answer -1 for their number. A flush may be lost as a settlement may.
 //
 // A6. A postponed destination's deliveries, those put later included, are not
 // claimed before its time. A postponement is replaced by the next of the same

@@ -25,7 +25,7 @@ func (s *Spool) Drop(ctx context.Context, id string) error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		t.durable, t.class = true, ending
-		t.join(&ticket{frames: []frame{s.goneFrame(slot, leftKey{})}, apply: func(g *segment, _ []uint32) {
+		t.join(&ticket{frames: []frame{s.goneFrame(slot, leftKey{})}, apply: func(_ *hold, g *segment, _ []uint32) {
 			s.gone(g, slot, dropped)
 			s.holdEnds.set(number, false, time.Time{})
 		}})
@@ -46,9 +46,7 @@ func (s *Spool) change(
 	if !ok {
 		return queue.ErrNotFound
 	}
-	s.mu.Lock()
-	slots := s.index.Slots(number)
-	s.mu.Unlock()
+	slots := s.slots(number)
 	if err := s.acquire(ctx, slots); err != nil {
 		return err
 	}
@@ -70,23 +68,8 @@ func (s *Spool) change(
 	if !found {
 		return queue.ErrNotFound
 	}
-	s.mu.Lock()
 	s.line.enqueue(t)
-	s.mu.Unlock()
 	return s.wait(t)
-}
-
-// join adds another ticket's frames to the group.
-func (t *ticket) join(other *ticket) {
-	first := len(t.frames)
-	t.frames = append(t.frames, other.frames...)
-	before := t.apply
-	t.apply = func(g *segment, at []uint32) {
-		if before != nil {
-			before(g, at)
-		}
-		other.apply(g, at[first:])
-	}
 }
 
 // Postpone keeps the deliveries of destinations back. What has an owner is in
@@ -101,20 +84,37 @@ func (s *Spool) Postpone(ctx context.Context, now time.Time, list ...queue.Postp
 			return fmt.Errorf("disk: postpone: a destination of %d bytes", n)
 		}
 	}
-	s.mu.Lock()
-	s.index.At(now)
+	for len(list) > 0 {
+		n := min(len(list), holdMax)
+		if err := s.postponeSome(now, list[:n]); err != nil {
+			return err
+		}
+		list = list[n:]
+	}
+	return nil
+}
+
+func (s *Spool) postponeSome(now time.Time, list []queue.Postponement) error {
 	t := &ticket{}
+	h := s.hold()
+	s.index.At(now)
 	for _, p := range list {
 		p = p.Bounded()
 		p.Until = p.Until.Round(0)
 		t.changes = t.changes || p.Until.IsZero()
+		h.step(1)
 		switch {
 		case p.Owner == "":
 			t.join(s.postpone(p))
 		case !p.Until.IsZero():
+			for !s.index.Admit(p.Owner, holdMax) {
+				h.step(holdMax)
+			}
 			s.index.Park(p.Owner, p.Destination, p.Until)
 		case p.Destination == "":
-			s.index.UnparkAll(p.Owner)
+			for s.index.UnparkAll(p.Owner, holdMax) {
+				h.step(holdMax)
+			}
 		default:
 			s.index.Unpark(p.Owner, p.Destination)
 		}
@@ -122,7 +122,7 @@ func (s *Spool) Postpone(ctx context.Context, now time.Time, list ...queue.Postp
 	if len(t.frames) > 0 {
 		return s.pass(t)
 	}
-	s.mu.Unlock()
+	h.end()
 	if t.changes {
 		s.changes.Add()
 	}
@@ -146,7 +146,7 @@ func (s *Spool) postpone(p queue.Postponement) *ticket {
 	r := record.Destination{Name: p.Destination, Postponed: p.Until, Reason: p.Reason}
 	f := frame{}
 	f.Kind, f.Head = record.KindDestination, r.Append(nil)
-	return &ticket{frames: []frame{f}, apply: func(g *segment, at []uint32) {
+	return &ticket{frames: []frame{f}, apply: func(_ *hold, g *segment, at []uint32) {
 		g.cost += index.SmallCost
 		s.index.Postpone(index.Postponement{
 			Name: p.Destination, Until: p.Until, Reason: p.Reason, Record: g.place(at[0]), Oldest: g.number,

@@ -22,7 +22,9 @@ type ticket struct {
 	// apply changes the index as the frames say, which begin at these offsets
 	// of the segment. It is called in the order of the log, with the lock held,
 	// once the frames are written, and saved if they must be.
-	apply func(g *segment, at []uint32)
+	// Where the batch is long it gives the lock up between one entry and the next.
+	apply func(h *hold, g *segment, at []uint32)
+	more  []joined // groups that have become part of this one
 
 	batch *batch
 	draft *draft // to be used again once the ticket is done, if that went well
@@ -30,6 +32,24 @@ type ticket struct {
 
 	oneAt [2]uint32 // at and frames of most
 	room  [2]frame
+}
+
+// joined is how a group is applied whose frames stand in another from one on.
+type joined struct {
+	apply func(h *hold, g *segment, at []uint32)
+	from  int
+}
+
+// join adds another ticket's frames to the group.
+func (t *ticket) join(other *ticket) {
+	from := len(t.frames)
+	t.frames = append(t.frames, other.frames...)
+	if other.apply != nil {
+		t.more = append(t.more, joined{other.apply, from})
+	}
+	for _, j := range other.more {
+		t.more = append(t.more, joined{j.apply, from + j.from})
+	}
 }
 
 func newTicket() *ticket { return new(ticket).init() }
@@ -134,8 +154,7 @@ func (s *Spool) commit(b *batch) {
 	s.write(b)
 	b.failed = b.err
 	s.mu.Lock()
-	close(b.written)
-	s.apply(b, false)
+	s.apply(b, false, func() { close(b.written) })
 	s.retain(b)
 	b.saving = true
 	s.mu.Unlock()
@@ -146,9 +165,10 @@ func (s *Spool) commit(b *batch) {
 		took = time.Since(begun)
 	}
 	s.mu.Lock()
-	close(b.done)
-	s.line.next(b, took)
-	s.apply(b, true)
+	s.apply(b, true, func() {
+		close(b.done)
+		s.line.next(b, took)
+	})
 	s.recycle(b)
 	if s.current != nil && !s.torn && s.failure == nil {
 		s.applied = s.current.where(uint32(s.current.size))
@@ -169,18 +189,38 @@ func (s *Spool) saveEarly() bool {
 	return s.short.Load() && g != nil && s.unsaved && g.size > int64(g.saved)+minRoom
 }
 
-// apply applies the batch's tickets that had to be saved, or the others. The lock
-// is held.
-func (s *Spool) apply(b *batch, durable bool) {
-	changes := false
+// apply applies the batch's tickets that had to be saved, or the others, and wakes those
+// who wait for them: first, if it takes one hold of the lock, which is held, and
+// else when it is done.
+func (s *Spool) apply(b *batch, durable bool, wake func()) {
+	entries := 0
 	for _, t := range b.tickets {
-		if t.durable == durable && t.apply != nil {
-			t.apply(s.current, t.at)
-			changes = changes || t.changes
+		entries += len(t.frames)
+	}
+	if entries <= holdMax {
+		wake()
+	}
+	changes := false
+	h := &hold{s: s}
+	for _, t := range b.tickets {
+		if t.durable != durable {
+			continue
 		}
+		if t.apply != nil {
+			h.step(1)
+			t.apply(h, s.current, t.at)
+		}
+		for _, j := range t.more {
+			h.step(1)
+			j.apply(h, s.current, t.at[j.from:])
+		}
+		changes = changes || t.changes && len(t.frames) > 0
 	}
 	if changes {
 		s.changes.Add()
+	}
+	if entries > holdMax {
+		wake()
 	}
 }
 

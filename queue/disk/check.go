@@ -114,7 +114,7 @@ func (c *checker) message(number uint64) {
 }
 
 func (c *checker) content(number uint64) error {
-	slots := c.s.index.Slots(number)
+	slots := c.s.slots(number)
 	r, err := (&content{c.s, number, int64(c.s.index.Get(slots[0]).Size)}).Open()
 	if err != nil {
 		return err
@@ -129,6 +129,6 @@ func (c *checker) content(number uint64) error {
 
 // fileOf is the file of a message's record.
 func (c *checker) fileOf(number uint64) string {
-	e := c.s.index.Get(c.s.index.Slots(number)[0])
+	e := c.s.index.Get(c.s.slots(number)[0])
 	return fileName(segmentPrefix, c.s.segments.list[e.Home].number)
 }

@@ -110,9 +110,10 @@ func (s *Spool) tryCheckpoint(ctx context.Context) error {
 	number := s.nextCheckpoint
 	s.nextCheckpoint++
 	mends := s.mends
-	first := s.beginCheckpoint()
+	first := &record.Table{From: s.applied, Next: s.nextMessage.Load()}
 	s.index.Pin()
 	s.mu.Unlock()
+	s.beginCheckpoint(first)
 	size, err := s.writeCheckpoint(ctx, number, first)
 	if err == nil {
 		err = s.saveKeys() // those of what has left since the first piece, too
@@ -121,11 +122,9 @@ func (s *Spool) tryCheckpoint(ctx context.Context) error {
 	if err == nil && s.mends != mends { // it may say where records were that have been written again
 		err = errMended
 	}
-	for s.index.Unpin(holdMax) {
-		s.mu.Unlock()
-		s.mu.Lock()
-	}
+	s.index.Unpin()
 	s.mu.Unlock()
+	s.forgetLoose()
 	if err != nil {
 		_ = s.fs.Remove(fileName(checkpointPrefix, number) + newSuffix)
 		return err
@@ -133,18 +132,22 @@ func (s *Spool) tryCheckpoint(ctx context.Context) error {
 	return s.useCheckpoint(number, first, size)
 }
 
-// beginCheckpoint is the piece that must be of one moment. The lock is held.
-func (s *Spool) beginCheckpoint() *record.Table {
-	t := &record.Table{From: s.applied, Next: s.nextMessage.Load()}
-	for _, g := range s.segments.list {
-		if g != nil {
+// beginCheckpoint notes what is known of the segments. What is written meanwhile may be
+// in it, and is counted once more when the log is read from the checkpoint on: then
+// an end is looked for that was not to be, which costs nothing.
+func (s *Spool) beginCheckpoint(t *record.Table) {
+	h := s.hold()
+	defer h.end()
+	for i := 0; i < len(s.segments.list); i++ {
+		h.step(1)
+		if g := s.segments.list[i]; g != nil {
+			h.step(len(g.gone) + len(g.from))
 			t.Segments = append(t.Segments, record.SegmentState{
 				Number: g.number, Cost: g.cost, Gone: maps.Clone(g.gone),
 				From: slices.Sorted(maps.Keys(g.from)),
 			})
 		}
 	}
-	return t
 }
 
 // useCheckpoint makes the new file the checkpoint.
@@ -207,13 +210,15 @@ func (s *Spool) writeTables(ctx context.Context, w *tableWriter, first *record.T
 		return err
 	}
 	rows := uint64(0)
-	t := &record.Table{}
-	for n := 0; ; n++ {
+	t := &record.Table{Rows: make([]record.Row, 0, rowsPiece)}
+	for next, more := 0, true; more; {
 		s.mu.Lock()
-		done := n >= s.index.Chunks()
-		t.Rows = s.index.Rows(t.Rows[:0], n)
+		t.Rows, next = s.index.Rows(t.Rows, next, holdMax)
 		s.mu.Unlock()
-		if done {
+		if more = next > 0; more && len(t.Rows) <= rowsPiece-holdMax {
+			continue
+		}
+		if len(t.Rows) == 0 {
 			break
 		}
 		rows += uint64(len(t.Rows))
@@ -223,11 +228,12 @@ func (s *Spool) writeTables(ctx context.Context, w *tableWriter, first *record.T
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		t.Rows = t.Rows[:0]
 	}
 	for next, more := 0, true; more; more = next > 0 {
 		names := &record.Table{}
 		s.mu.Lock()
-		names.Destinations, next = s.index.Destinations(next, 4096)
+		names.Destinations, next = s.index.Destinations(next, holdMax)
 		s.mu.Unlock()
 		if err := w.write(names); err != nil {
 			return err
@@ -235,30 +241,73 @@ func (s *Spool) writeTables(ctx context.Context, w *tableWriter, first *record.T
 	}
 	last := &record.Table{Last: true, Sum: rows}
 	for next, more := 0, true; more; more = next > 0 {
+		last.Tenants = slices.Grow(last.Tenants, holdMax) // rather than while the lock is held
 		s.mu.Lock()
 		last.Tenants, next = s.index.Tenants(last.Tenants, next, holdMax)
 		s.mu.Unlock()
 	}
-	s.mu.Lock()
-	for h, number := range s.keys.known {
-		last.Keys = append(last.Keys, record.KeyOwner{Hash: h, Message: number})
+	if err := s.writeKnown(w); err != nil {
+		return err
 	}
-	holds := s.holdEnds.all()
+	if err := s.writeHolds(w); err != nil {
+		return err
+	}
+	s.mu.Lock()
 	for _, g := range s.segments.list {
 		if g != nil {
 			last.Slots = append(last.Slots, record.SlotName{Slot: g.slot, Number: g.number})
 		}
 	}
 	s.mu.Unlock()
+	if err := writePieces(w, last); err != nil {
+		return err
+	}
+	return w.flush()
+}
+
+// rowsPiece is about how many rows one piece of a checkpoint has.
+const rowsPiece = 4096
+
+// writeHolds writes when holds end.
+func (s *Spool) writeHolds(w *tableWriter) error {
+	var holds []record.HoldEnd
+	h := s.hold()
+	for message, until := range s.holdEnds.All() {
+		h.step(1)
+		holds = append(holds, record.HoldEnd{Message: message, Until: until})
+	}
+	h.end()
 	for piece := range slices.Chunk(holds, pieceLen) {
 		if err := w.write(&record.Table{Holds: piece}); err != nil {
 			return err
 		}
 	}
-	if err := writePieces(w, last); err != nil {
+	return nil
+}
+
+// writeKnown writes the keys of the messages in the queue. One that comes or goes
+// meanwhile may be among them or not.
+func (s *Spool) writeKnown(w *tableWriter) (err error) {
+	piece := &record.Table{Keys: make([]record.KeyOwner, 0, pieceLen)}
+	h := s.hold()
+	for key, number := range s.keys.known {
+		h.step(1)
+		piece.Keys = append(piece.Keys, record.KeyOwner{Hash: key, Message: number})
+		if len(piece.Keys) < pieceLen {
+			continue
+		}
+		h.end()
+		err = w.write(piece)
+		piece.Keys = piece.Keys[:0]
+		if h = s.hold(); err != nil {
+			break
+		}
+	}
+	h.end()
+	if err != nil || len(piece.Keys) == 0 {
 		return err
 	}
-	return w.flush()
+	return w.write(piece)
 }
 
 // pieceLen is about how many entries of a list one piece of a checkpoint has, so
@@ -286,12 +335,6 @@ func writePieces(w *tableWriter, t *record.Table) error {
 	}
 	for _, n := range t.Tenants {
 		piece.Tenants = append(piece.Tenants, n)
-		if err := next(1); err != nil {
-			return err
-		}
-	}
-	for _, k := range t.Keys {
-		piece.Keys = append(piece.Keys, k)
 		if err := next(1); err != nil {
 			return err
 		}

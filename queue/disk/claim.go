@@ -89,29 +89,55 @@ func (s *Spool) readPicks(now time.Time, picks []pick, found *queue.Claimed) err
 
 // pick leases what the index finds.
 func (s *Spool) pick(now time.Time, want queue.ClaimOptions) ([]pick, time.Time, error) {
-	s.mu.Lock()
-	for s.index.Advance(now, holdMax) {
-		s.mu.Unlock()
-		s.mu.Lock()
-	}
-	defer s.mu.Unlock()
-	if s.failure != nil {
-		return nil, time.Time{}, s.failure
-	}
-	var picks []pick
-	next, _ := s.index.Claim(now, index.Bounds{
+	s.claims.Lock()
+	defer s.claims.Unlock()
+	claim := s.index.NewClaim(now, index.Bounds{
 		Max: want.Max, Destinations: want.Destinations, Except: want.Except,
 		ExceptTenants:  want.ExceptTenants,
 		PerDestination: want.PerDestination, PerTenant: want.PerTenant, Owner: want.Owner,
-	}, func(slot index.Slot) {
-		picks = append(picks, s.lease(slot, s.index.Get(slot), now.Add(want.Lease)))
 	})
-	if end, any := s.holdEnds.first(); any {
-		if t := time.UnixMicro(end.Until).UTC(); next.IsZero() || t.Before(next) {
+	var picks []pick
+	for more, turns := true, 0; more; turns++ {
+		var some []pick
+		if turns > 0 {
+			some = make([]pick, 0, min(holdMax, want.Max-len(picks)))
+		}
+		s.mu.Lock()
+		more = claim.Some(holdMax, func(slot index.Slot) {
+			some = append(some, s.lease(slot, s.index.Get(slot), now.Add(want.Lease)))
+		})
+		s.mu.Unlock()
+		if turns == 0 {
+			picks = some
+		} else {
+			picks = append(picks, some...)
+		}
+	}
+	s.forgetLoose()
+	if err := s.failed(); err != nil {
+		s.giveUp(picks)
+		return nil, time.Time{}, err
+	}
+	next, _ := claim.Next()
+	s.mu.Lock()
+	_, end, any := s.holdEnds.First()
+	s.mu.Unlock()
+	if any {
+		if t := time.UnixMicro(end).UTC(); next.IsZero() || t.Before(next) {
 			next = t
 		}
 	}
 	return picks, next, nil
+}
+
+// forgetLoose forgets destinations and tenants that have gone while their numbers were
+// needed.
+func (s *Spool) forgetLoose() {
+	for more := true; more; {
+		s.mu.Lock()
+		more = s.index.Loose(holdMax)
+		s.mu.Unlock()
+	}
 }
 
 // lease leases a delivery. The lock is held.
@@ -126,9 +152,10 @@ func (s *Spool) lease(slot index.Slot, e index.Entry, until time.Time) pick {
 
 // giveUp ends the leases of a claim that failed.
 func (s *Spool) giveUp(picks []pick) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	h := s.hold()
+	defer h.end()
 	for i := range picks {
+		h.step(1)
 		if s.holds(picks[i].slot, picks[i].entry.Message, picks[i].lease.Token) {
 			s.index.Unlease(picks[i].slot)
 		}
@@ -181,7 +208,7 @@ func (s *Spool) rewrite(slot index.Slot, d *record.Delivery, rescheduled bool) *
 	e := entryOf(d)
 	t := newTicket()
 	t.frames = append(t.frames, f)
-	t.apply = func(g *segment, at []uint32) {
+	t.apply = func(_ *hold, g *segment, at []uint32) {
 		e.Home, e.Record = s.index.Get(slot).Home, g.place(at[0])
 		s.index.Set(&e)
 		s.ends++

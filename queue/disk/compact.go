@@ -73,7 +73,7 @@ func (s *Spool) retire(g *segment) error {
 	}
 	f := frame{}
 	f.Kind, f.Head = record.KindRetired, (&record.Retired{Segment: g.number}).Append(nil)
-	t := &ticket{durable: true, class: ending, frames: []frame{f}, apply: func(*segment, []uint32) {
+	t := &ticket{durable: true, class: ending, frames: []frame{f}, apply: func(*hold, *segment, []uint32) {
 		s.segments.remove(g)
 		s.logBytes -= g.size
 		g.dead = true
@@ -232,7 +232,7 @@ func (c *compaction) gone(r *record.Gone) {
 	f := frame{}
 	f.Kind, f.Head = record.KindGone, r.Append(nil)
 	home := r.Home
-	c.enqueue(&ticket{frames: []frame{f}, apply: func(g *segment, _ []uint32) { g.keepGone(home) }})
+	c.enqueue(&ticket{frames: []frame{f}, apply: func(_ *hold, g *segment, _ []uint32) { g.keepGone(home) }})
 }
 
 // enqueue puts a ticket in line that must be saved. The lock is held.

@@ -93,7 +93,7 @@ func openFragile(o Options) (*queuetest.Instance, error) {
 // damage flips bits in the envelope and the content of a message.
 func damage(s *Spool, fs *crashfs.FS, id string) {
 	number, _ := parseID(id)
-	slots := s.index.Slots(number)
+	slots := s.slots(number)
 	d, h, err := s.readDelivery(slots[0], number)
 	if err != nil {
 		return

@@ -192,7 +192,7 @@ func deliverAll(t *testing.T, s *Spool) {
 	}
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

@@ -22,25 +22,50 @@ type flush struct {
 	done   bool
 }
 
-// Flush makes deliveries due at once.
+// Flush makes deliveries due at once. It goes in pieces: a delivery that comes or is
+// postponed meanwhile may be among them or not.
 func (s *Spool) Flush(ctx context.Context, now time.Time, what ...queue.Selection) (int, error) {
 	if err := s.begin(ctx); err != nil {
 		return 0, err
 	}
 	defer s.end()
-	var list []record.Flush
-	s.mu.Lock()
+	list, err := s.selected(now, what)
+	if err != nil {
+		return 0, err
+	}
+	list, counted := distinct(list)
+	n := 0
+	for len(list) > 0 {
+		some := min(len(list), maxFlushes)
+		counts, err := s.flushEach(now, list[:some], counted)
+		if err != nil {
+			return 0, err
+		}
+		list, n = list[some:], n+counts
+	}
+	s.changes.Add()
+	return n, nil
+}
+
+// maxFlushes is how many flushes get in line at a time: whoever writes a record looks at
+// each.
+const maxFlushes = 64
+
+// selected is what a call is to flush.
+func (s *Spool) selected(now time.Time, what []queue.Selection) ([]record.Flush, error) {
+	list := make([]record.Flush, 0, len(what))
+	h := s.hold()
+	defer h.end()
 	for i := range what {
+		h.step(1)
 		if !what[i].ByName() {
-			s.mu.Unlock()
-			return 0, errByName
+			return nil, errByName
 		}
 		r := record.Flush{Since: now.Round(0), Destination: what[i].Destination}
 		if what[i].Message != "" {
 			number, ok := parseID(what[i].Message)
 			if !ok || !s.index.Has(number) {
-				s.mu.Unlock()
-				return 0, queue.ErrNotFound
+				return nil, queue.ErrNotFound
 			}
 			r.Message = number
 		}
@@ -48,23 +73,77 @@ func (s *Spool) Flush(ctx context.Context, now time.Time, what ...queue.Selectio
 			list = append(list, r)
 		}
 	}
-	list = s.distinct(list)
-	s.index.At(now)
+	return list, nil
+}
+
+// distinct leaves out selections that name nothing that others do not. What is left of
+// messages may have deliveries at destinations that are named too: those are returned,
+// and to be counted once.
+func distinct(list []record.Flush) (left []record.Flush, counted map[string]bool) {
+	if len(list) < 2 {
+		return list, nil
+	}
+	type names struct {
+		message     uint64
+		destination string
+	}
+	known := map[names]bool{}
+	counted = map[string]bool{}
+	add := func(r *record.Flush) {
+		if n := (names{r.Message, r.Destination}); !known[n] {
+			known[n] = true
+			left = append(left, *r)
+		}
+	}
+	for i := range list { // those that name most come first
+		switch r := &list[i]; {
+		case r.Message != 0:
+		case r.Destination == "":
+			return list[i : i+1], nil
+		default:
+			counted[r.Destination] = true
+			add(r)
+		}
+	}
+	for i := range list {
+		if r := &list[i]; r.Message != 0 && r.Destination == "" {
+			add(r)
+		}
+	}
+	for i := range list {
+		r := &list[i]
+		if r.Message != 0 && r.Destination != "" && !counted[r.Destination] && !known[names{r.Message, ""}] {
+			add(r)
+		}
+	}
+	return left, counted
+}
+
+// flushEach sees some flushes to their end and returns how many deliveries they name
+// that can be claimed.
+func (s *Spool) flushEach(now time.Time, list []record.Flush, counted map[string]bool) (int, error) {
+	mine := make([]*flush, len(list))
 	t := &ticket{ordered: true}
 	lifted := map[string]bool{}
-	mine := make([]*flush, len(list))
 	for i := range list {
 		mine[i] = s.newFlush(&list[i])
+		mine[i].Counted = counted
 		t.join(mine[i].ticket())
-		for _, name := range s.index.PostponedOf(list[i].Message, list[i].Destination) {
+	}
+	for i := range list {
+		for _, name := range s.toLift(&list[i]) {
 			if !lifted[name] {
 				lifted[name] = true
 				t.join(s.postpone(queue.Postponement{Destination: name}))
 			}
 		}
 	}
+	s.flushing.Lock()
+	s.mu.Lock()
+	s.index.At(now)
 	s.flushes = append(s.flushes, mine...)
 	s.flushed++
+	s.flushing.Unlock()
 	if err := s.pass(t); err != nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -76,52 +155,45 @@ func (s *Spool) Flush(ctx context.Context, now time.Time, what ...queue.Selectio
 		s.finish(f)
 		n += f.Count
 	}
-	s.changes.Add()
 	return n, nil
 }
 
-// distinct splits selections so that no delivery is named twice. The lock is held.
-func (s *Spool) distinct(list []record.Flush) []record.Flush {
-	if len(list) < 2 {
+// toLift returns the destinations whose postponements a flush lifts: those of a
+// message's deliveries, one, both, or all.
+func (s *Spool) toLift(r *record.Flush) (list []string) {
+	if r.Message == 0 && r.Destination == "" {
+		for from, more := 0, true; more; more = from > 0 {
+			list = slices.Grow(list, holdMax) // rather than while the lock is held
+			s.mu.Lock()
+			list, from = s.index.AllPostponed(list, from, holdMax)
+			s.mu.Unlock()
+		}
 		return list
 	}
-	type names struct {
-		message     uint64
-		destination string
+	var slots []index.Slot
+	if r.Message != 0 {
+		slots = s.slots(r.Message)
 	}
-	var (
-		split []record.Flush
-		known = map[names]bool{}
-	)
-	add := func(r record.Flush) {
-		if n := (names{r.Message, r.Destination}); !known[n] {
-			known[n] = true
-			split = append(split, r)
-		}
+	list = make([]string, 0, 1+len(slots))
+	h := s.hold()
+	defer h.end()
+	if r.Message == 0 && s.index.IsPostponed(r.Destination) {
+		list = append(list, r.Destination)
 	}
-	for _, r := range list { // those that name most come first
-		if r.Message == 0 && r.Destination == "" {
-			return []record.Flush{r}
-		}
-		if r.Message == 0 {
-			add(r)
-		}
-	}
-	for _, r := range list {
-		if r.Message == 0 {
+	for _, slot := range slots {
+		h.step(1)
+		if !s.index.Is(slot, r.Message) {
 			continue
 		}
-		for _, slot := range s.index.Slots(r.Message) {
-			name := s.index.Get(slot).Destination
-			if (r.Destination == "" || r.Destination == name) && !known[names{0, name}] {
-				add(record.Flush{Since: r.Since, Message: r.Message, Destination: name})
-			}
+		name := s.index.Get(slot).Destination
+		if (r.Destination == "" || r.Destination == name) && s.index.IsPostponed(name) {
+			list = append(list, name)
 		}
 	}
-	return split
+	return list
 }
 
-// newFlush is a flush that is to be put in line. The lock is held.
+// newFlush is a flush that is to be put in line.
 func (s *Spool) newFlush(r *record.Flush) *flush {
 	f := &flush{record: *r}
 	f.Since, f.Message, f.Destination = index.Micros(r.Since), r.Message, r.Destination
@@ -138,7 +210,7 @@ func (s *Spool) newFlush(r *record.Flush) *flush {
 func (f *flush) ticket() *ticket {
 	r := frame{}
 	r.Kind, r.Head = record.KindFlush, f.record.Append(nil)
-	return &ticket{frames: []frame{r}, apply: func(g *segment, at []uint32) {
+	return &ticket{frames: []frame{r}, apply: func(_ *hold, g *segment, at []uint32) {
 		g.flushes = true
 		f.at = g.where(at[0])
 	}}

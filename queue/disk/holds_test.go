@@ -87,7 +87,7 @@ func TestHoldEndsAfterCheckpoint(t *testing.T) {
 			if n := claimAll(t, s, now.Add(time.Hour)); n != 598 {
 				t.Errorf("at the end of the holds a claim returned %d deliveries, want 598", n)
 			}
-			if n := len(s.holdEnds.until); n != 0 {
+			if n := s.holdEnds.Len(); n != 0 {
 				t.Errorf("%d holds are remembered that have ended", n)
 			}
 		})

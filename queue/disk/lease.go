@@ -19,9 +19,10 @@ func (s *Spool) Extend(
 	}
 	defer s.end()
 	list := make([]queue.Extended, len(leases))
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	h := s.hold()
+	defer h.end()
 	for i, l := range leases {
+		h.step(1)
 		slot, ok := s.slotOf(&l)
 		if !ok {
 			list[i].Err = queue.ErrLeaseLost
@@ -72,17 +73,20 @@ func (s *Spool) Mark(ctx context.Context, leases []queue.Lease) error {
 // toMark returns the deliveries of leases of which none is lost that are to be
 // marked and are not yet, each once however often its lease is named.
 func (s *Spool) toMark(leases []queue.Lease) (slots []index.Slot, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	slots = make([]index.Slot, 0, len(leases))
+	h := s.hold()
 	for i := range leases {
+		h.step(1)
 		slot, ok := s.slotOf(&leases[i])
 		if !ok {
+			h.end()
 			return nil, queue.ErrLeaseLost
 		}
 		if s.index.Get(slot).Flags&(index.AtMostOnce|index.Marked) == index.AtMostOnce {
 			slots = append(slots, slot)
 		}
 	}
+	h.end()
 	slices.Sort(slots)
 	return slices.Compact(slots), nil
 }
@@ -112,8 +116,6 @@ func (s *Spool) mark(slots []index.Slot) (*ticket, error) {
 		t.join(s.rewrite(slot, &d, false))
 		s.mu.Unlock()
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.line.enqueue(t)
 	return t, nil
 }

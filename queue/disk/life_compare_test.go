@@ -19,7 +19,7 @@ func (l *life) holding(s *Spool) (map[deliveryKey]string, error) {
 		return nil, err
 	}
 	for _, number := range numbers {
-		for _, slot := range s.index.Slots(number) {
+		for _, slot := range s.slots(number) {
 			e := s.index.Get(slot)
 			v, err := describe(s, slot, number)
 			if err != nil {
@@ -82,7 +82,7 @@ func (l *life) holds() error {
 	want := map[uint64]int64{}
 	numbers, _, _ := l.s.index.List(nil, 0, l.s.index.Messages(), "")
 	for _, number := range numbers {
-		for _, slot := range l.s.index.Slots(number) {
+		for _, slot := range l.s.slots(number) {
 			d, h, err := l.s.readDelivery(slot, number)
 			if err != nil {
 				return err
@@ -93,7 +93,7 @@ func (l *life) holds() error {
 			}
 		}
 	}
-	for number, until := range l.s.holdEnds.until {
+	for number, until := range l.s.holdEnds.All() {
 		if l.s.index.Has(number) && want[number] != until {
 			return fmt.Errorf("the hold of %s ends at %d, want %d", formatID(number), until, want[number])
 		}
@@ -181,7 +181,7 @@ func (l *life) accounts() error {
 	messages, _, _ := x.List(nil, 0, x.Messages(), "")
 	refs := map[uint16]index.Refs{}
 	for _, number := range messages {
-		slots := x.Slots(number)
+		slots, _ := x.Slots(nil, number, 0, 1<<30)
 		deliveries += len(slots)
 		for i, slot := range slots {
 			e := x.Get(slot)

@@ -244,7 +244,7 @@ func describe(s *Spool, slot index.Slot, number uint64) (string, error) {
 }
 
 func (l *life) claim() error {
-	if end, any := l.s.holdEnds.first(); any && end.Until <= index.Micros(l.now) {
+	if _, end, any := l.s.holdEnds.First(); any && end <= index.Micros(l.now) {
 		l.flight = []flight{{ends: true}}
 		defer func() {
 			if l.flight == nil {

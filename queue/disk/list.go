@@ -53,8 +53,10 @@ func (s *Spool) listed(ctx context.Context, last uint64, most int, destination s
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
+		n := min(most-len(list), holdMax-1) + 1
+		list = slices.Grow(list, n) // rather than while the lock is held
 		s.mu.Lock()
-		list, last, more = s.index.List(list, last, min(most-len(list), holdMax)+1, destination)
+		list, last, more = s.index.List(list, last, n, destination)
 		s.mu.Unlock()
 	}
 	return list, nil
@@ -92,9 +94,7 @@ func (s *Spool) Show(ctx context.Context, id string) (queue.Entry, error) {
 
 // show reads all deliveries of a message, and the message with the first.
 func (s *Spool) show(number uint64) (queue.Entry, error) {
-	s.mu.Lock()
-	slots := s.index.Slots(number)
-	s.mu.Unlock()
+	slots := s.slots(number)
 	var (
 		shown queue.Entry
 		parts []shownRecipient
@@ -208,11 +208,12 @@ func (s *Spool) Survey(ctx context.Context, after string, most int) ([]queue.Des
 
 // countAll goes through the index. It gives the lock up again and again.
 func (s *Spool) countAll(ctx context.Context, v *index.Survey) error {
-	inPieces := func(some func() bool) error {
+	inPieces := func(some func() bool, added int) error {
 		for more := true; more; {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
+			v.List = slices.Grow(v.List, added) // rather than while the lock is held
 			s.mu.Lock()
 			more = some()
 			s.mu.Unlock()
@@ -222,12 +223,12 @@ func (s *Spool) countAll(ctx context.Context, v *index.Survey) error {
 		}
 		return nil
 	}
-	if err := inPieces(func() bool { return s.index.Count(v, holdMax) }); err != nil {
+	if err := inPieces(func() bool { return s.index.Count(v, holdMax) }, holdMax); err != nil {
 		return err
 	}
 	v.Sort()
 	v.SeekOldest()
-	return inPieces(func() bool { return s.index.Oldest(v, holdMax) })
+	return inPieces(func() bool { return s.index.Oldest(v, holdMax) }, 0)
 }
 
 // arrival is when a message arrived, zero where that cannot be read.

@@ -11,9 +11,7 @@ import (
 // message moves a message with all its deliveries, in one group.
 func (c *compaction) message(off uint32, m *record.Message) error {
 	s := c.s
-	s.mu.Lock()
-	slots := s.index.Slots(m.ID)
-	s.mu.Unlock()
+	slots := s.slots(m.ID)
 	if len(slots) == 0 {
 		return nil
 	}
@@ -60,11 +58,14 @@ func (c *compaction) message(off uint32, m *record.Message) error {
 		return err
 	}
 	t.frames = append(t.frames, f)
-	t.apply = func(to *segment, at []uint32) { s.moved(c.g, to, at, live, list, f.Len()) }
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	t.apply = func(h *hold, to *segment, at []uint32) { s.moved(h, c.g, to, at, live, list, f.Len()) }
+	s.flushing.Lock() // none is to get in line between what is looked at here and the ticket
+	defer s.flushing.Unlock()
+	h := s.hold()
+	defer h.end()
 	if flushed != s.flushed { // since then, or still under way
 		for i, slot := range live {
+			h.step(1)
 			s.update(slot, &list[i])
 			t.frames[i].Head = list[i].Append(nil)
 		}
@@ -92,11 +93,12 @@ func (c *compaction) body(off uint32, m *record.Message) (frame, error) {
 
 // moved puts deliveries at their message's new place.
 func (s *Spool) moved(
-	from, to *segment, at []uint32, slots []index.Slot, list []record.Delivery, bytes int64,
+	h *hold, from, to *segment, at []uint32, slots []index.Slot, list []record.Delivery, bytes int64,
 ) {
 	to.from[from.number] = true
 	to.cost += bytes - record.FrameSize + index.MessageCost + int64(len(slots))*index.DeliveryCost
 	for i, slot := range slots {
+		h.step(1)
 		if !s.index.Is(slot, list[i].ID) {
 			continue
 		}

@@ -23,7 +23,7 @@ func TestMarkOfASlotThatIsAnothersNow(t *testing.T) {
 	first, err := s.Claim(ctx, now, queue.ClaimOptions{})
 	must(t, err)
 	number, _ := parseID(id)
-	slot := s.index.Slots(number)[0]
+	slot := s.slots(number)[0]
 	must(t, s.Drop(ctx, id))
 	second, err := s.Put(ctx, now, once)
 	must(t, err)
@@ -40,7 +40,7 @@ func TestMarkOfASlotThatIsAnothersNow(t *testing.T) {
 	for range 2 {
 		e, err := s.Show(ctx, second)
 		must(t, err)
-		if number, _ := parseID(second); !e.Held || s.index.Get(s.index.Slots(number)[0]).Flags&index.Marked != 0 {
+		if number, _ := parseID(second); !e.Held || s.index.Get(s.slots(number)[0]).Flags&index.Marked != 0 {
 			t.Errorf("the other message: on hold %v", e.Held)
 		}
 		must(t, s.Close())

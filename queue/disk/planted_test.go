@@ -30,7 +30,7 @@ func TestNoOtherEnvelope(t *testing.T) {
 	must(t, err)
 	g := s.current
 	number, _ := parseID(id)
-	begin := int64(s.index.Get(s.index.Slots(number)[0]).Record.Offset)
+	begin := int64(s.index.Get(s.slots(number)[0]).Record.Offset)
 	damaged := 0
 	for off := begin; off < begin+400 && off < g.size; off++ {
 		for bit := range 8 {

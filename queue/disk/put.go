@@ -259,14 +259,13 @@ func (s *Spool) abandon(drafts []*draft) {
 	}
 }
 
-// encode appends a message's records to a ticket, the deliveries first, so that
+// encode puts a message's records in a ticket, the deliveries first, so that
 // a claim of the only delivery reads both at once.
 func (s *Spool) encode(now time.Time, d *draft, t *ticket) {
 	m := record.Message{ID: d.number, Envelope: *d.message, Size: d.size, InFile: d.inFile}
 	if m.Envelope.Arrived.IsZero() {
 		m.Envelope.Arrived = now
 	}
-	first := len(t.frames)
 	t.frames = slices.Grow(t.frames, len(d.parts)+1)
 	list := slices.Grow(d.delivery[:0], len(d.parts))
 	recipients := slices.Grow(d.recipients[:0], len(d.message.Recipients))
@@ -297,13 +296,7 @@ func (s *Spool) encode(now time.Time, d *draft, t *ticket) {
 	f.Kind, f.Body, f.BodySum = record.KindMessage, d.body, d.bodySum
 	f.Head, _ = split(heads, m.Append(heads))
 	t.frames = append(t.frames, f)
-	before := t.apply
-	t.apply = func(g *segment, at []uint32) {
-		if before != nil {
-			before(g, at)
-		}
-		s.added(g, at[first:], list, d)
-	}
+	t.apply = func(h *hold, g *segment, at []uint32) { s.added(h, g, at, list, d) }
 }
 
 // headRoom is what the heads of a message to one recipient fit into, mostly.
@@ -315,17 +308,42 @@ func split(room, appended []byte) (head, rest []byte) {
 	return appended[len(room):n:n], appended[n:]
 }
 
-// added puts a message in the index that is now in the log.
-func (s *Spool) added(g *segment, at []uint32, list []record.Delivery, d *draft) {
-	var room [1]index.Entry
-	entries := room[:0]
-	for i := range list {
+// added puts a message in the index that is now in the log. One with more deliveries
+// than one hold of the lock takes is found only when all are there, and then they become
+// due for claims in turns.
+func (s *Spool) added(h *hold, g *segment, at []uint32, list []record.Delivery, d *draft) {
+	entry := func(i int) index.Entry {
 		e := entryOf(&list[i])
 		e.Home, e.Record = g.slot, g.place(at[i])
-		entries = append(entries, e)
+		return e
 	}
-	s.index.Add(entries)
-	g.cost += int64(len(list))*index.DeliveryCost + index.MessageCost + int64(len(d.body))
+	if len(list) <= holdMax {
+		var room [1]index.Entry
+		entries := room[:0]
+		for i := range list {
+			entries = append(entries, entry(i))
+		}
+		h.step(len(list) - 1)
+		s.index.Add(entries)
+		s.appeared(g, len(list), d)
+		return
+	}
+	a := s.index.Arrive(d.number)
+	for i := range list {
+		h.step(1)
+		a.Add(entry(i))
+	}
+	a.Appear()
+	s.appeared(g, len(list), d)
+	for more := true; more; {
+		h.step(1)
+		more = a.Queue(1)
+	}
+}
+
+// appeared is for when a message is in the index.
+func (s *Spool) appeared(g *segment, deliveries int, d *draft) {
+	g.cost += int64(deliveries)*index.DeliveryCost + index.MessageCost + int64(len(d.body))
 	if d.keyed {
 		s.rememberKey(d.key, d.number)
 	}

@@ -290,13 +290,17 @@ func (s *Spool) problem(file string, off int64, err error) {
 // purge takes deliveries out whose message's segment is not in use any more:
 // whatever was needed of it has been moved, so that they have ended.
 func (s *Spool) purge() {
-	for _, g := range s.ghosts {
-		for _, slot := range s.index.AtHome(g.slot) {
-			number := s.index.Get(slot).Message
-			if left, known := s.leaving[number]; s.index.Remove(slot) && known {
-				s.hasLeft(left, number)
-			}
+	homes := make([]uint16, len(s.ghosts))
+	for i, g := range s.ghosts {
+		homes[i] = g.slot
+	}
+	for _, slot := range s.index.AtHome(homes...) {
+		number := s.index.Get(slot).Message
+		if left, known := s.leaving[number]; s.index.Remove(slot) && known {
+			s.hasLeft(left, number)
 		}
+	}
+	for _, g := range s.ghosts {
 		s.forgetPostponements(g)
 	}
 	for _, g := range s.ghosts {

@@ -86,6 +86,7 @@ func damageOf(gap record.Gap, saved int64) error {
 // them in the index lies in a segment that is not in use any more. Their
 // deliveries are put where the damage is, so that they are not taken for ended.
 func (r *replayer) strand(list []record.Located) {
+	done := map[uint64]bool{}
 	for _, f := range list {
 		var number uint64
 		switch f.Kind {
@@ -98,10 +99,11 @@ func (r *replayer) strand(list []record.Located) {
 				number = d.ID
 			}
 		}
-		if number == 0 || f.To > int64(r.g.saved) {
+		if number == 0 || done[number] || f.To > int64(r.g.saved) {
 			continue
 		}
-		for _, slot := range r.s.index.Slots(number) {
+		done[number] = true
+		for _, slot := range r.s.slots(number) {
 			if r.s.stranded(slot) {
 				r.s.index.Move(slot, r.g.slot, r.g.place(uint32(list[0].From)))
 			}

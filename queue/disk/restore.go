@@ -31,7 +31,7 @@ func (s *Spool) restore(f *found) (record.Place, error) {
 
 // forget undoes what was taken over of a checkpoint.
 func (s *Spool) forget() {
-	s.index, s.keys.known, s.holdEnds = index.New(), map[keyHash]uint64{}, newHoldEnds()
+	s.index, s.keys.known, s.holdEnds = index.New(), map[keyHash]uint64{}, holdEnds{}
 	for _, g := range s.ghosts {
 		s.segments.list[g.slot] = nil
 	}
@@ -166,7 +166,7 @@ func (l *loader) rows() error {
 			s.keys.known[k.Hash] = k.Message
 		}
 		for _, h := range t.Holds {
-			s.holdEnds.put(h)
+			s.holdEnds.Set(h.Message, h.Until)
 		}
 		for i := range t.Rows {
 			if err := l.row(&t.Rows[i]); err != nil {

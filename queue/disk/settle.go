@@ -74,20 +74,25 @@ func (c *settling) created(i int) []*draft {
 	return c.drafts[i]
 }
 
-// round settles from the given settlement on, up to one that creates a message
-// with the same key as one before it: whether that is put must be known first.
+// round settles from the given settlement on, as many as one hold of the lock takes, up
+// to one that creates a message with the same key as one before it: whether that is put
+// must be known first.
 // It returns where to go on.
 func (c *settling) round(ctx context.Context, from int) (int, error) {
 	s := c.s
 	var drafts []*draft
-	for i := from; i < len(c.batch); i++ {
+	last := min(from+holdMax, len(c.batch))
+	for i := from; i < last; i++ {
 		drafts = append(drafts, c.created(i)...)
+	}
+	for _, d := range drafts {
+		s.encode(c.now, d, d.ticket.init())
 	}
 	if err := s.awaitKeys(ctx, c.now, drafts); err != nil {
 		return from, err
 	}
 	to := from
-	for ; to < len(c.batch) && !s.anyReserved(c.created(to)); to++ {
+	for ; to < last && !s.anyReserved(c.created(to)); to++ {
 		if c.settled[to].Err == nil {
 			c.settled[to].Err = c.settle(to)
 		}
@@ -146,10 +151,18 @@ func (c *settling) acquire(ctx context.Context) error {
 	if len(c.batch) > 1 {
 		c.done = make(map[index.Slot]bool, len(c.batch))
 	}
-	s.mu.Lock()
-	read := c.find()
-	free := s.reserved.takeAll(c.slots)
-	s.mu.Unlock()
+	c.slots = make([]index.Slot, 0, len(c.batch))
+	h := s.hold()
+	read := c.find(h)
+	few := len(c.slots) <= holdMax
+	if few {
+		c.sort()
+	}
+	free := few && s.reserved.takeAll(c.slots)
+	h.end()
+	if !few {
+		c.sort()
+	}
 	if !free {
 		read = false // what the leases had may change until they are free
 		if err := s.acquire(ctx, c.slots); err != nil {
@@ -163,11 +176,11 @@ func (c *settling) acquire(ctx context.Context) error {
 }
 
 // find finds the deliveries that are to be settled, and reports whether the
-// leases have all their records. The lock is held.
-func (c *settling) find() (read bool) {
+// leases have all their records.
+func (c *settling) find(h *hold) (read bool) {
 	read = true
-	c.slots = make([]index.Slot, 0, len(c.batch))
 	for i := range c.batch {
+		h.step(1)
 		slot, ok := c.slot(i)
 		if !ok {
 			continue
@@ -175,11 +188,15 @@ func (c *settling) find() (read bool) {
 		c.slots = append(c.slots, slot)
 		read = read && c.s.leased(slot) != nil
 	}
+	return read
+}
+
+// sort leaves each of the deliveries once, in the order in which they are acquired.
+func (c *settling) sort() {
 	if len(c.slots) > 1 {
 		slices.Sort(c.slots)
 		c.slots = slices.Compact(c.slots)
 	}
-	return read
 }
 
 // slot is the delivery of a settlement whose lease is not lost. The lock is
@@ -286,7 +303,7 @@ func (c *settling) settle(i int) error {
 		c.create(f)
 		c.settled[i].Created = append(c.settled[i].Created, formatID(f.number))
 		if !f.duplicate {
-			s.encode(c.now, f, t)
+			t.join(&f.ticket)
 			t.durable, t.changes = true, true
 		}
 	}
@@ -352,14 +369,14 @@ func (s *Spool) outcome(slot index.Slot, d *record.Delivery, left leftKey) *tick
 	if len(d.Recipients) == 0 {
 		t := newTicket()
 		t.frames = append(t.frames, s.goneFrame(slot, left))
-		t.apply = func(g *segment, _ []uint32) { s.gone(g, slot, left) }
+		t.apply = func(_ *hold, g *segment, _ []uint32) { s.gone(g, slot, left) }
 		return t
 	}
 	t := s.rewrite(slot, d, true)
 	t.changes = true
 	stay := t.apply
-	t.apply = func(g *segment, at []uint32) {
-		stay(g, at)
+	t.apply = func(h *hold, g *segment, at []uint32) {
+		stay(h, g, at)
 		s.index.Unlease(slot)
 	}
 	return t

@@ -92,7 +92,9 @@ type Spool struct {
 
 	keysFile   sync.Mutex // of who writes the files of keys
 	suspending sync.Mutex // of who writes what is suspended, and of suspendedFile
-	mu         sync.Mutex // never held while reading or writing a file
+	claims     sync.Mutex // one claim at a time; taken before mu
+	flushing   sync.Mutex // held while a flush gets in line, and to keep any from it; taken before mu
+	mu         lock       // never held while reading or writing a file
 	closed     bool
 	failure    error
 	index      *index.Index
@@ -218,7 +220,6 @@ func newSpool(fs vfs.FS, o Options) *Spool {
 		keys:           newKeyTable(&o),
 		reserved:       turns{},
 		leaving:        map[uint64]leftKey{},
-		holdEnds:       newHoldEnds(),
 		freed:          make(chan struct{}),
 		idle:           make(chan struct{}, 1),
 		maintenance:    make(chan struct{}, 1),

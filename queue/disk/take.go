@@ -36,26 +36,28 @@ func (s *Spool) Take(
 	return queue.Taken{Deliveries: found.Deliveries, Unreadable: found.Unreadable, Leased: leased}, nil
 }
 
-// takeAll leases what nobody holds. It gives the lock up again and again.
+// takeAll leases what nobody holds.
 func (s *Spool) takeAll(
 	now time.Time, number uint64, length time.Duration, destinations []string,
 ) (picks []pick, leased int, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	slots := s.index.Slots(number)
+	slots := s.slots(number)
 	if len(slots) == 0 {
 		return nil, 0, queue.ErrNotFound
 	}
-	for i, slot := range slots {
-		if i%holdMax == holdMax-1 {
-			s.mu.Unlock()
-			s.mu.Lock()
-		}
+	only := make(map[string]bool, len(destinations))
+	for _, name := range destinations {
+		only[name] = true
+	}
+	picks = make([]pick, 0, len(slots)) // rather than while the lock is held
+	h := s.hold()
+	defer h.end()
+	for _, slot := range slots {
+		h.step(1)
 		if !s.index.Is(slot, number) {
 			continue
 		}
 		e := s.index.Get(slot)
-		if len(destinations) > 0 && !slices.Contains(destinations, e.Destination) {
+		if len(only) > 0 && !only[e.Destination] {
 			continue
 		}
 		if _, until, _, has := s.index.Leased(slot); has && until.After(now) {

@@ -131,7 +131,3 @@ func (s *Spool) release(slots []index.Slot) {
 		slots = slots[n:]
 	}
 }
-
-// holdMax is how many deliveries, destinations, keys or segments are gone through
-// at most while the lock is held once, so that nobody waits for it for long.
-const holdMax = 512

@@ -108,8 +108,7 @@ const (
 	ruleA5 = "A5. Flush makes the deliveries it selects due at once, and lifts everybody's postponement of their " +
 		"destinations, of the destinations it names, or of all where it selects everything. Deliveries due " +
 		"already keep their place, those on hold stay on hold, and those claimed are left to their " +
-		"settlement. A shared queue may do it in pieces, so that what is put meanwhile may be flushed or not," +
-		" and answer -1 for their number. A flush may be lost as a settlement may."
+		"settlement. A shared queue may answer -1 for their number. A flush may be lost as a settlement may."
 	ruleA6 = "A6. A postponed destination's deliveries, those put later included, are not claimed before its time." +
 		" A postponement is replaced by the next of the same owner and lifted by the zero time. Everybody's " +
 		"is shown with its reason. It may be lost as a settlement may, and forgotten when its time has " +

@@ -15,61 +15,25 @@ type Bounds struct {
 }
 
 // Claim picks deliveries that are due, in order, and calls take with each,
-// which must lease it. It reports when there may be more: at once, at a time,
-// or, where ok is false, never as things stand.
+// which must lease it. It reports when there may be more: at once, at a time that may
+// be too early, or, where ok is false, never as things stand.
 func (x *Index) Claim(now time.Time, b Bounds, take func(Slot)) (next time.Time, ok bool) {
-	for x.Advance(now, math.MaxInt) {
+	c := x.NewClaim(now, b)
+	for c.Some(math.MaxInt/2, take) {
 	}
-	c := x.begin(now, b)
-	bounded := false
-	for picked := 0; ; {
-		x.steps++
-		l := c.best()
-		if l == nil {
-			break
-		}
-		s := l.pile.first()
-		if lease := x.leases[s]; lease != nil && lease.until.After(now) {
-			x.take(l, s) // the clock went back behind the lease's end
-			x.byEnd.put(lease)
-			c.moved(l)
-			continue
-		}
-		if c.stepOver(l) {
-			bounded = true
-			continue
-		}
-		if picked == b.Max {
-			bounded = true
-			break
-		}
-		take(s)
-		c.moved(l)
-		picked++
-		if c.byDestination != nil {
-			c.byDestination[l.key.destination]++
-		}
-		if c.byTenant != nil {
-			c.byTenant[l.key.tenant]++
-		}
-	}
-	c.end()
-	if bounded {
-		return now, true
-	}
-	return c.next()
+	return c.Next()
 }
 
 // Advance notes that this is the time: it ends leases and postponements that are over
 // and finds what has become due, so many of them, and reports whether there may be
-// more. A claim does the same; who calls Advance before decides how much at a time.
+// more.
 func (x *Index) Advance(now time.Time, most int) (more bool) {
 	x.now = Micros(now)
 	for ; most > 0; most-- {
 		switch {
-		case x.expire(now), x.unpark():
-		case len(x.later.list) > 0 && x.wake(x.later.list[0]) <= x.now:
-			x.place(x.later.list[0])
+		case x.replaceNext(), x.expire(now), x.unpark():
+		case x.later.list.n > 0 && x.later.at(0).at <= x.now:
+			x.place(x.later.at(0))
 		default:
 			return false
 		}
@@ -77,20 +41,34 @@ func (x *Index) Advance(now time.Time, most int) (more bool) {
 	return true
 }
 
-// claim is one claim in progress.
-type claim struct {
+// Claim is one claim in progress. It goes in pieces, between which all else may happen
+// but another claim. What comes or goes meanwhile may be in it or not.
+type Claim struct {
 	x             *Index
 	b             Bounds
 	now           time.Time
+	left          int // how much is to be done in this piece
+	stage         func(*Claim)
+	pinned        bool
+	picked        int
+	bounded       bool
+	named         int             // of the names in the bounds, how many have been looked up
 	only          map[uint32]bool // destinations; nil is all
-	lanes         []*lane         // a heap of their lanes with something due
+	order         []uint32        // those of only
+	walk          laneWalk        // over their lanes
+	lanes         localHeap       // those with something due
 	except        map[uint32]bool
 	exceptTenants map[uint32]bool
 	byDestination map[uint32]int // nil where there is no bound
 	byTenant      map[uint32]int
-	aside         []*lane
-	tenantsAside  []tenantAside
+	aside         paged[*lane]
+	tenantsAside  paged[tenantAside]
 	bit           owners // of who claims
+	take          func(Slot)
+	wake          int64 // the first at which one of those lanes is due
+	leased        bool  // one of their destinations has leases
+	next          time.Time
+	more          bool // next says when
 }
 
 // tenantAside is a tenant that one of the heaps steps over.
@@ -99,72 +77,157 @@ type tenantAside struct {
 	tenant *tenantHeap
 }
 
-func (x *Index) begin(now time.Time, b Bounds) *claim {
-	c := &claim{x: x, b: b, now: now, bit: x.parking.bit(b.Owner)}
+// NewClaim begins a claim. Who begins it calls Some until there is no more.
+func (x *Index) NewClaim(now time.Time, b Bounds) *Claim {
+	c := &Claim{x: x, b: b, now: now, stage: (*Claim).lookUp, wake: math.MaxInt64}
 	if b.PerDestination > 0 {
 		c.byDestination = map[uint32]int{}
 	}
 	if b.PerTenant > 0 {
 		c.byTenant = map[uint32]int{}
 	}
-	c.except = x.numbers(b.Except)
-	c.exceptTenants = numbersOf(x.tenants, b.ExceptTenants)
-	if c.only = x.numbers(b.Destinations); c.only == nil {
-		return c
-	}
-	for d := range c.only {
-		if c.except[d] {
-			delete(c.only, d)
-			continue
-		}
-		if x.destinations[d].parkedBy&c.bit != 0 {
-			continue
-		}
-		for n := x.destinations[d].lanes; n != none; n = x.lanes[n].next {
-			x.steps++
-			if l := x.lanes[n]; c.isDue(l) && !c.exceptTenants[l.key.tenant] {
-				c.lanes = append(c.lanes, l)
-			}
-		}
-	}
-	for i := len(c.lanes)/2 - 1; i >= 0; i-- {
-		c.down(i)
+	if len(b.Destinations) > 0 {
+		c.only = map[uint32]bool{}
 	}
 	return c
 }
 
-// numbers are those of the destinations that are known, nil where there is no
-// name.
-func (x *Index) numbers(names []string) map[uint32]bool { return numbersOf(x.names, names) }
-
-func numbersOf(known map[string]uint32, names []string) map[uint32]bool {
-	if len(names) == 0 {
-		return nil
+// Some goes on with a claim for about so many deliveries, lanes and names, and reports
+// whether there is more to do.
+func (c *Claim) Some(most int, take func(Slot)) (more bool) {
+	x := c.x
+	c.left, c.take = most, take
+	if x.Advance(c.now, c.left) {
+		return c.pause()
 	}
-	set := make(map[uint32]bool, len(names))
-	for _, name := range names {
-		if n, ok := known[name]; ok {
-			set[n] = true
+	c.bit = x.parking.bit(c.b.Owner)
+	for c.stage != nil {
+		if c.left <= 0 {
+			return c.pause()
 		}
+		c.stage(c)
+	}
+	if c.pinned {
+		x.Unpin()
+	}
+	return false
+}
+
+// pause keeps the numbers that the claim knows from being given to others.
+func (c *Claim) pause() bool {
+	if !c.pinned {
+		c.pinned = true
+		c.x.Pin()
+	}
+	return true
+}
+
+// Next is when there may be more, once all is done.
+func (c *Claim) Next() (at time.Time, ok bool) { return c.next, c.more }
+
+// lookUp finds the numbers of the names in the bounds.
+func (c *Claim) lookUp() {
+	x, b := c.x, &c.b
+	for ; c.left > 0; c.left-- {
+		x.work++
+		i := c.named
+		c.named++
+		switch {
+		case i < len(b.Except):
+			c.except = put(c.except, x.names, b.Except[i])
+			continue
+		case i-len(b.Except) < len(b.ExceptTenants):
+			c.exceptTenants = put(c.exceptTenants, x.tenants, b.ExceptTenants[i-len(b.Except)])
+			continue
+		}
+		if i -= len(b.Except) + len(b.ExceptTenants); i == len(b.Destinations) {
+			c.stage = (*Claim).pick
+			if c.only != nil {
+				c.stage = (*Claim).collect
+			}
+			return
+		}
+		if n, known := x.names[b.Destinations[i]]; known && !c.only[n] && !c.except[n] {
+			c.only[n] = true
+			c.order = append(c.order, n)
+		}
+	}
+}
+
+func put(set map[uint32]bool, known map[string]uint32, name string) map[uint32]bool {
+	if n, ok := known[name]; ok {
+		if set == nil {
+			set = map[uint32]bool{}
+		}
+		set[n] = true
 	}
 	return set
 }
 
-func (c *claim) isDue(l *lane) bool { return l.pile.n > 0 && c.x.wake(l) <= c.x.now }
+// collect finds the lanes of some destinations with something due.
+func (c *Claim) collect() {
+	c.walk.over(c, func(n uint32, l *lane) {
+		if c.isDue(l) && !c.exceptTenants[l.key.tenant] {
+			c.lanes.push(c.x, local{n: n, lane: l})
+		}
+	}, (*Claim).pick)
+}
 
-// best is the lane whose first delivery comes next in order, nil if none is due.
-func (c *claim) best() *lane {
+// pick takes what is due.
+func (c *Claim) pick() {
+	x := c.x
+	for ; c.left > 0; c.left-- {
+		x.steps++
+		l := c.best()
+		if l == nil {
+			if c.left > 0 {
+				c.stage = (*Claim).end
+			}
+			return
+		}
+		s := l.pile.first()
+		if lease := x.leases[s]; lease != nil && lease.until.After(c.now) {
+			x.take(l, s) // the clock went back behind the lease's end
+			x.byEnd.put(lease)
+			continue
+		}
+		if c.stepOver(l) {
+			c.bounded = true
+			continue
+		}
+		if c.picked == c.b.Max {
+			c.bounded = true
+			c.stage = (*Claim).end
+			return
+		}
+		c.take(s)
+		c.picked++
+		if c.byDestination != nil {
+			c.byDestination[l.key.destination]++
+		}
+		if c.byTenant != nil {
+			c.byTenant[l.key.tenant]++
+		}
+	}
+}
+
+func (c *Claim) isDue(l *lane) bool { return l.pile.n > 0 && c.x.wake(l) <= c.x.now }
+
+// best is the lane whose first delivery comes next in order, nil if none is due or
+// there was too much to step over.
+func (c *Claim) best() *lane {
 	x := c.x
 	if c.only != nil {
-		if len(c.lanes) == 0 {
-			return nil
-		}
-		return c.lanes[0]
+		return c.lanes.best(c)
 	}
-	for l := c.first(); l != nil; l = c.first() {
+	for ; c.left > 0; c.left-- {
+		x.work++
+		l := c.first()
 		switch {
+		case l == nil:
+			return nil
 		case c.exceptTenants[l.key.tenant]:
-			c.tenantsAside = append(c.tenantsAside, tenantAside{l.due, l.due.setAside(x, l)})
+			c.tenantsAside.push(tenantAside{l.due, l.due.setAside(x, l)})
 		case c.except[l.key.destination]:
 			c.setAside(l)
 		case x.wake(l) > x.now:
@@ -177,7 +240,7 @@ func (c *claim) best() *lane {
 }
 
 // first is the first lane of all heaps that the claim's owner is to see.
-func (c *claim) first() *lane {
+func (c *Claim) first() *lane {
 	var first *lane
 	for by, d := range c.x.due {
 		if by&c.bit != 0 {
@@ -190,165 +253,56 @@ func (c *claim) first() *lane {
 	return first
 }
 
-// moved restores the order after the best lane's first has been taken.
-func (c *claim) moved(l *lane) {
-	if c.only == nil {
-		return
-	}
-	if !c.isDue(l) {
-		c.drop()
-	} else {
-		c.down(0)
-	}
-}
-
-// drop takes the best of the lanes of some destinations out.
-func (c *claim) drop() {
-	last := len(c.lanes) - 1
-	c.lanes[0] = c.lanes[last]
-	c.lanes[last] = nil
-	c.lanes = c.lanes[:last]
-	c.down(0)
-}
-
-func (c *claim) down(i int) {
-	for {
-		child := 2*i + 1
-		if child >= len(c.lanes) {
-			return
-		}
-		if child+1 < len(c.lanes) && before(c.x, c.lanes[child+1], c.lanes[child]) {
-			child++
-		}
-		if !before(c.x, c.lanes[child], c.lanes[i]) {
-			return
-		}
-		c.lanes[i], c.lanes[child] = c.lanes[child], c.lanes[i]
-		i = child
-	}
-}
-
 // stepOver leaves the best lane out, and with it its tenant, where a bound says
 // so.
-func (c *claim) stepOver(l *lane) bool {
+func (c *Claim) stepOver(l *lane) bool {
 	tenant := c.b.PerTenant > 0 && c.byTenant[l.key.tenant] >= c.b.PerTenant
 	if !tenant && (c.b.PerDestination <= 0 || c.byDestination[l.key.destination] < c.b.PerDestination) {
 		return false
 	}
 	switch {
 	case c.only != nil:
-		c.drop()
+		c.lanes.drop()
 	case tenant:
-		c.tenantsAside = append(c.tenantsAside, tenantAside{l.due, l.due.setAside(c.x, l)})
+		c.tenantsAside.push(tenantAside{l.due, l.due.setAside(c.x, l)})
 	default:
 		c.setAside(l)
 	}
 	return true
 }
 
-func (c *claim) setAside(l *lane) {
+func (c *Claim) setAside(l *lane) {
 	c.x.steps++
 	c.x.unplace(l)
 	l.where = inLocal
-	c.aside = append(c.aside, l)
+	c.aside.push(l)
 }
 
-func (c *claim) end() {
-	for _, l := range c.aside {
-		l.where = inNone
-		c.x.place(l)
-	}
-	for _, t := range c.tenantsAside {
-		t.due.putBack(c.x, t.tenant)
-	}
-}
-
-// next is the earliest time at which something the claim admits becomes due.
-func (c *claim) next() (time.Time, bool) {
-	x := c.x
-	wake, found := int64(math.MaxInt64), false
-	if c.only != nil {
-		for d := range c.only {
-			if x.destinations[d].parkedBy&c.bit != 0 {
-				continue // until that ends, which is below
+// end puts back what was set aside.
+func (c *Claim) end() {
+	for ; c.left > 0; c.left-- {
+		switch {
+		case c.aside.n > 0:
+			if l := c.aside.pop(); l.where == inLocal { // else it was put back, or is gone
+				l.where = inNone
+				c.x.place(l)
 			}
-			for n := x.destinations[d].lanes; n != none; n = x.lanes[n].next {
-				if l := x.lanes[n]; l.pile.n > 0 && !c.exceptTenants[l.key.tenant] {
-					wake, found = min(wake, x.wake(l)), true
-				}
-			}
-		}
-	} else {
-		c.earliestLane(0, &wake, &found)
-	}
-	var t time.Time
-	if found {
-		t = time.UnixMicro(wake).UTC()
-		if wake <= x.now {
-			t = c.now
+		case c.tenantsAside.n > 0:
+			t := c.tenantsAside.pop()
+			t.due.putBack(c.x, t.tenant)
+		case c.bounded:
+			c.next, c.more, c.stage = c.now, true, nil
+			return
+		case c.only != nil:
+			c.walk, c.stage = laneWalk{}, (*Claim).soonest
+			return
+		default:
+			c.stage = (*Claim).answer
+			return
 		}
 	}
-	var end time.Time
-	if c.anyLeased() && c.earliestLease(0, &end) && (!found || end.Before(t)) {
-		t, found = end, true
-	}
-	if end, parked := x.parking.next(c.b.Owner); parked && x.table.count > 0 {
-		if end := time.UnixMicro(end).UTC(); !found || end.Before(t) {
-			t, found = end, true
-		}
-	}
-	return t, found
 }
 
-// anyLeased reports whether a delivery that the claim admits may be leased.
-func (c *claim) anyLeased() bool {
-	for d := range c.only {
-		if c.x.destinations[d].leased > 0 {
-			return true
-		}
-	}
-	return c.only == nil
-}
-
-func (c *claim) admits(d uint32) bool {
-	return !c.except[d] && (c.only == nil || c.only[d])
-}
-
-// earliestLane looks below those that are not admitted only, since a heap's
-// children are never earlier than it.
-func (c *claim) earliestLane(i int, wake *int64, found *bool) {
-	c.x.steps++
-	list := c.x.later.list
-	if i >= len(list) {
-		return
-	}
-	w := c.x.wake(list[i])
-	if w >= *wake {
-		return
-	}
-	if c.admits(list[i].key.destination) {
-		*wake, *found = w, true
-		return
-	}
-	c.earliestLane(2*i+1, wake, found)
-	c.earliestLane(2*i+2, wake, found)
-}
-
-func (c *claim) earliestLease(i int, end *time.Time) bool {
-	x := c.x
-	x.steps++
-	if i >= len(x.byEnd) {
-		return false
-	}
-	l := x.byEnd[i]
-	if !end.IsZero() && !l.until.Before(*end) {
-		return false
-	}
-	if x.flags(l.slot)&Held == 0 && c.admits(x.laneOf(l.slot).key.destination) {
-		*end = l.until // a claim after that tells whether its destination is postponed for longer
-		return true
-	}
-	a := c.earliestLease(2*i+1, end)
-	b := c.earliestLease(2*i+2, end)
-	return a || b
-}
+// Work is how many deliveries, destinations, lanes and the like have been looked at or
+// changed so far.
+func (x *Index) Work() int { return x.work }

@@ -23,9 +23,12 @@ type destination struct {
 	recorded   bool
 	oldest     uint64 // the number of the first segment in which it may be recorded
 	used       bool
+	stale      uint32 // the first of the lanes that may not stand where they belong
 }
 
 const notPostponed = math.MinInt64
+
+func (x *Index) dest(n uint32) *destination { return x.destinations.at(int(n)) }
 
 // destinationFor finds or makes the destination of a name.
 func (x *Index) destinationFor(name string) uint32 {
@@ -33,14 +36,13 @@ func (x *Index) destinationFor(name string) uint32 {
 		return d
 	}
 	name = strings.Clone(name)
-	d := destination{name: name, lanes: none, postponed: notPostponed, used: true}
-	n := uint32(len(x.destinations))
-	if free := len(x.freeDestinations); free > 0 {
-		n = x.freeDestinations[free-1]
-		x.freeDestinations = x.freeDestinations[:free-1]
-		x.destinations[n] = d
+	d := destination{name: name, lanes: none, stale: none, postponed: notPostponed, used: true}
+	n := uint32(x.destinations.n)
+	if x.freeDestinations.n > 0 {
+		n = x.freeDestinations.pop()
+		*x.dest(n) = d
 	} else {
-		x.destinations = append(x.destinations, d)
+		x.destinations.push(d)
 	}
 	x.names[name] = n
 	x.nameRoom += nameRoom + int64(len(name))
@@ -51,13 +53,14 @@ func (x *Index) destinationFor(name string) uint32 {
 // unless an older record says otherwise. It looks at so many destinations from one on
 // and returns where to go on; 0 is the end.
 func (x *Index) Sweep(from, most int, older func(*Postponement) bool) (next int) {
-	to := min(from+most, len(x.destinations))
+	to := min(from+most, x.destinations.n)
+	x.work += to - from
 	for n := from; n < to; n++ {
-		if d := &x.destinations[n]; d.used && d.recorded && d.over(x.now) && !older(d.postponement()) {
+		if d := x.destinations.at(n); d.used && d.recorded && d.over(x.now) && !older(d.postponement()) {
 			x.Forget(d.name)
 		}
 	}
-	if to == len(x.destinations) {
+	if to == x.destinations.n {
 		return 0
 	}
 	return to
@@ -69,18 +72,18 @@ func (d *destination) postponement() *Postponement {
 
 // forget frees a destination of which there is nothing to know.
 func (x *Index) forget(n uint32) {
-	d := &x.destinations[n]
+	d := x.dest(n)
 	if d.deliveries > 0 || d.recorded || d.postponed != notPostponed || d.parkedBy != 0 || !d.used {
 		return
 	}
-	if x.pinned {
-		x.loose = append(x.loose, n)
+	if x.pins > 0 {
+		x.loose.push(n)
 		return
 	}
 	delete(x.names, d.name)
 	x.nameRoom -= nameRoom + int64(len(d.name))
-	*d = destination{lanes: none}
-	x.freeDestinations = append(x.freeDestinations, n)
+	*d = destination{lanes: none, stale: none}
+	x.freeDestinations.push(n)
 }
 
 // tenantFor finds or makes the number of a tenant.
@@ -89,12 +92,13 @@ func (x *Index) tenantFor(name string) uint32 {
 		return t
 	}
 	name = strings.Clone(name)
-	t := uint32(len(x.tenantNames))
-	if free := len(x.freeTenants) - 1; free >= 0 {
-		t, x.freeTenants = x.freeTenants[free], x.freeTenants[:free]
-		x.tenantNames[t] = name
+	t := uint32(x.tenantNames.n)
+	if x.freeTenants.n > 0 {
+		t = x.freeTenants.pop()
+		*x.tenantNames.at(int(t)) = name
 	} else {
-		x.tenantNames, x.tenantLanes = append(x.tenantNames, name), append(x.tenantLanes, 0)
+		x.tenantNames.push(name)
+		x.tenantLanes.push(0)
 	}
 	x.tenants[name] = t
 	return t
@@ -102,34 +106,36 @@ func (x *Index) tenantFor(name string) uint32 {
 
 // leaveTenant counts a lane less of a tenant and forgets one without any.
 func (x *Index) leaveTenant(t uint32) {
-	if x.tenantLanes[t]--; x.tenantLanes[t] == 0 {
+	n := x.tenantLanes.at(int(t))
+	if *n--; *n == 0 {
 		x.forgetTenant(t)
 	}
 }
 
 func (x *Index) forgetTenant(t uint32) {
-	if n, known := x.tenants[x.tenantNames[t]]; x.tenantLanes[t] > 0 || !known || n != t {
+	name := x.tenantNames.at(int(t))
+	if n, known := x.tenants[*name]; *x.tenantLanes.at(int(t)) > 0 || !known || n != t {
 		return
 	}
-	if x.pinned {
-		x.looseTenant = append(x.looseTenant, t)
+	if x.pins > 0 {
+		x.looseTenants.push(t)
 		return
 	}
-	delete(x.tenants, x.tenantNames[t])
-	x.tenantNames[t] = ""
+	delete(x.tenants, *name)
+	*name = ""
 	for _, d := range x.due {
-		if int(t) < len(d.tenants) {
-			d.tenants[t] = nil
+		if d.of(t) != nil {
+			d.set(t, nil)
 		}
 	}
-	x.freeTenants = append(x.freeTenants, t)
+	x.freeTenants.push(t)
 }
 
 // MovePostponement changes where a postponement is recorded in its segment, if that
 // is where it was.
 func (x *Index) MovePostponement(name string, from, to Place) {
 	if n, known := x.names[name]; known {
-		if d := &x.destinations[n]; d.recorded && d.record == from {
+		if d := x.dest(n); d.recorded && d.record == from {
 			d.record = to
 		}
 	}
@@ -157,15 +163,11 @@ func (x *Index) At(now time.Time) { x.now = Micros(now) }
 // the record replaces the one before.
 func (x *Index) Postpone(p Postponement) {
 	n := x.destinationFor(p.Name)
-	d := &x.destinations[n]
+	d := x.dest(n)
 	if d.recorded {
 		x.refs(d.record.Segment).Destinations--
 	} else {
 		d.oldest = p.Oldest
-	}
-	// Where its lanes stand depends on it, so none may stand anywhere meanwhile.
-	for l := d.lanes; l != none; l = x.lanes[l].next {
-		x.unplace(x.lanes[l])
 	}
 	d.until, d.reason, d.postponed = p.Until, p.Reason, notPostponed
 	if !p.Until.IsZero() {
@@ -174,13 +176,13 @@ func (x *Index) Postpone(p Postponement) {
 	if d.record = p.Record; d.recorded {
 		x.refs(p.Record.Segment).Destinations++
 	}
-	x.placeAll(d)
+	x.replace(n)
 	x.forget(n)
 }
 
 // Lifted takes over that a destination is not kept back, and where that is recorded.
 func (x *Index) Lifted(p Postponement) {
-	d := &x.destinations[x.destinationFor(p.Name)]
+	d := x.dest(x.destinationFor(p.Name))
 	if !d.recorded {
 		d.recorded, d.record, d.oldest = true, p.Record, p.Oldest
 		x.refs(p.Record.Segment).Destinations++
@@ -191,7 +193,7 @@ func (x *Index) Lifted(p Postponement) {
 // time has come and nothing waits for the destination.
 func (x *Index) Over(p *Postponement) bool {
 	n, known := x.names[p.Name]
-	return p.Until.IsZero() || known && x.destinations[n].over(x.now)
+	return p.Until.IsZero() || known && x.dest(n).over(x.now)
 }
 
 func (d *destination) over(now int64) bool {
@@ -201,28 +203,59 @@ func (d *destination) over(now int64) bool {
 // Forget forgets a postponement of which no record in the log is needed.
 func (x *Index) Forget(name string) {
 	n, known := x.names[name]
-	if !known || !x.destinations[n].recorded {
+	if !known || !x.dest(n).recorded {
 		return
 	}
 	x.Postpone(Postponement{Name: name})
 	if n, known := x.names[name]; known {
-		d := &x.destinations[n]
+		d := x.dest(n)
 		x.refs(d.record.Segment).Destinations--
 		d.recorded, d.oldest = false, 0
 		x.forget(n)
 	}
 }
 
-func (x *Index) placeAll(d *destination) {
-	for l := d.lanes; l != none; l = x.lanes[l].next {
-		x.place(x.lanes[l])
+// fewLanes is how many lanes of a destination are put where they belong at once when
+// that has changed for all of them; Advance does the others.
+const fewLanes = 16
+
+// replace has all lanes of a destination put where they belong.
+func (x *Index) replace(n uint32) {
+	d := x.dest(n)
+	was := d.stale
+	d.stale = d.lanes
+	if x.replaceSome(d, fewLanes); d.stale != none && was == none {
+		x.stale.push(n)
 	}
+}
+
+// replaceSome goes on with that and returns how many lanes there were, up to most.
+func (x *Index) replaceSome(d *destination, most int) (n int) {
+	for ; d.stale != none && n < most; n++ {
+		l := x.lane(d.stale)
+		d.stale = l.next
+		x.place(l)
+	}
+	return n
+}
+
+// replaceNext does a lane of a destination that is not done. It reports whether there
+// was one.
+func (x *Index) replaceNext() bool {
+	for x.stale.n > 0 {
+		n := *x.stale.at(x.stale.n - 1)
+		if d := x.dest(n); d.stale != none && d.used {
+			return x.replaceSome(d, 1) > 0
+		}
+		x.stale.pop()
+	}
+	return false
 }
 
 // Postponed is until when a destination is kept back, or zero, and why.
 func (x *Index) Postponed(name string) (time.Time, string) {
 	if n, known := x.names[name]; known {
-		return x.destinations[n].until, x.destinations[n].reason
+		return x.dest(n).until, x.dest(n).reason
 	}
 	return time.Time{}, ""
 }
@@ -230,46 +263,43 @@ func (x *Index) Postponed(name string) (time.Time, string) {
 // Postponements returns those recorded in a segment, among so many destinations from
 // one on, and where to go on; 0 is the end.
 func (x *Index) Postponements(segment uint16, from, most int) (list []*Postponement, next int) {
-	to := min(from+most, len(x.destinations))
+	to := min(from+most, x.destinations.n)
+	x.work += to - from
 	if x.refs(segment).Destinations == 0 {
 		return nil, 0
 	}
 	for n := from; n < to; n++ {
-		if d := &x.destinations[n]; d.recorded && d.record.Segment == segment {
+		if d := x.destinations.at(n); d.recorded && d.record.Segment == segment {
 			list = append(list, d.postponement())
 		}
 	}
-	if to == len(x.destinations) {
+	if to == x.destinations.n {
 		to = 0
 	}
 	return list, to
 }
 
-// PostponedOf returns the postponed destinations of a message's deliveries, a
-// destination that is postponed, both, or all.
-func (x *Index) PostponedOf(message uint64, destination string) []string {
-	var list []string
-	if message != 0 {
-		for _, s := range x.Slots(message) {
-			d := &x.destinations[x.laneOf(s).key.destination]
-			if d.postponed != notPostponed && (destination == "" || d.name == destination) {
-				list = append(list, d.name)
-			}
-		}
-		return list
-	}
-	if destination != "" {
-		if n, known := x.names[destination]; known && x.destinations[n].postponed != notPostponed {
-			list = append(list, destination)
-		}
-		return list
-	}
-	for i := range x.destinations {
-		if d := &x.destinations[i]; d.postponed != notPostponed {
+// IsPostponed reports whether a destination is postponed, or was and that was not
+// lifted.
+func (x *Index) IsPostponed(name string) bool {
+	n, known := x.names[name]
+	return known && x.dest(n).postponed != notPostponed
+}
+
+// AllPostponed appends the destinations of which that is so, among so many from one
+// on, and returns where to go on; 0 is the end.
+func (x *Index) AllPostponed(list []string, from, most int) (_ []string, next int) {
+	to := min(from+most, x.destinations.n)
+	x.work += to - from
+	for n := from; n < to; n++ {
+		if d := x.destinations.at(n); d.used && d.postponed != notPostponed {
 			list = append(list, d.name)
 		}
 	}
-	return list
+	if to == x.destinations.n {
+		to = 0
+	}
+	return list, to
 }
 
 // Micros is a time as the index keeps it: after 1970, and not after 4253.

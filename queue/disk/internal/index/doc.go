@@ -13,8 +13,10 @@
 // returns and what its options name, however much waits.
 //
 // The deliveries of a lane are sorted by age, so that any of them is found as fast
-// as the first. What may take long, a flush or a list, is done in pieces: the caller
-// says how much at a time.
+// as the first. What may take long, a flush, a list, a claim or a message with very many
+// deliveries, is done in pieces: the caller says how much at a time, and all else may
+// happen in between. A postponement may leave the lanes of its destination where they
+// stand; the next claim begins by moving them.
 //
 // Nothing here is safe for concurrent use.
 package index

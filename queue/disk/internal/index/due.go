@@ -4,9 +4,14 @@ package index
 // those, so that a claim steps over a tenant at once however many destinations it
 // has.
 type dueHeap struct {
-	tenants []*tenantHeap // by number
-	list    []*tenantHeap // those with lanes that are not set aside
+	by      owners
+	tenants []*tenantPage      // by number; nil where there is none
+	list    paged[*tenantHeap] // those with lanes that are not set aside
+	lanes   int
 }
+
+// tenantPage is tenants whose numbers follow each other.
+type tenantPage [64]*tenantHeap
 
 // tenantHeap is the lanes of one tenant with something due.
 type tenantHeap struct {
@@ -17,45 +22,63 @@ type tenantHeap struct {
 
 // first is the lane whose first delivery comes next, nil where none is due.
 func (d *dueHeap) first() *lane {
-	if len(d.list) == 0 {
+	if d.list.n == 0 {
 		return nil
 	}
-	return d.list[0].lanes.list[0]
+	return d.at(0).lanes.at(0)
 }
 
-func (d *dueHeap) of(l *lane) *tenantHeap {
-	n := int(l.key.tenant)
+func (d *dueHeap) at(i int) *tenantHeap { return *d.list.at(i) }
+
+// of is the lanes of one tenant, nil if there never were any.
+func (d *dueHeap) of(tenant uint32) *tenantHeap {
+	if n := int(tenant) / len(tenantPage{}); n < len(d.tenants) && d.tenants[n] != nil {
+		return d.tenants[n][int(tenant)%len(tenantPage{})]
+	}
+	return nil
+}
+
+func (d *dueHeap) set(tenant uint32, t *tenantHeap) {
+	n := int(tenant) / len(tenantPage{})
 	for n >= len(d.tenants) {
 		d.tenants = append(d.tenants, nil)
 	}
 	if d.tenants[n] == nil {
-		d.tenants[n] = &tenantHeap{lanes: laneHeap{less: before}, pos: -1}
+		d.tenants[n] = new(tenantPage)
 	}
-	return d.tenants[n]
+	d.tenants[n][int(tenant)%len(tenantPage{})] = t
 }
 
 func (d *dueHeap) push(x *Index, l *lane) {
-	t := d.of(l)
+	t := d.of(l.key.tenant)
+	if t == nil {
+		t = &tenantHeap{lanes: laneHeap{less: before}, pos: -1}
+		d.set(l.key.tenant, t)
+	}
 	t.lanes.push(x, l, inDue)
 	l.due = d
+	d.lanes++
 	d.place(x, t)
 }
 
 func (d *dueHeap) remove(x *Index, l *lane) {
-	t := d.of(l)
+	t := d.of(l.key.tenant)
 	t.lanes.remove(x, l.pos)
 	d.place(x, t)
+	if d.lanes--; d.lanes == 0 && d.by != 0 {
+		delete(x.due, d.by)
+	}
 }
 
 func (d *dueHeap) fix(x *Index, l *lane) {
-	t := d.of(l)
+	t := d.of(l.key.tenant)
 	t.lanes.fix(x, l.pos)
 	d.place(x, t)
 }
 
 // setAside keeps a lane's tenant from coming first until it is put back.
 func (d *dueHeap) setAside(x *Index, l *lane) *tenantHeap {
-	t := d.of(l)
+	t := d.of(l.key.tenant)
 	t.aside = true
 	d.place(x, t)
 	return t
@@ -68,11 +91,11 @@ func (d *dueHeap) putBack(x *Index, t *tenantHeap) {
 
 // place puts a tenant where it belongs after its lanes have changed.
 func (d *dueHeap) place(x *Index, t *tenantHeap) {
-	wanted := len(t.lanes.list) > 0 && !t.aside
+	wanted := t.lanes.list.n > 0 && !t.aside
 	switch {
 	case wanted && t.pos < 0:
-		t.pos = len(d.list)
-		d.list = append(d.list, t)
+		t.pos = d.list.n
+		d.list.push(t)
 		d.up(x, t.pos)
 	case wanted:
 		d.up(x, t.pos)
@@ -83,20 +106,19 @@ func (d *dueHeap) place(x *Index, t *tenantHeap) {
 }
 
 func (d *dueHeap) takeOut(x *Index, t *tenantHeap) {
-	i, last := t.pos, len(d.list)-1
+	i, last := t.pos, d.list.n-1
 	d.swap(i, last)
-	d.list[last] = nil
-	d.list = d.list[:last]
+	d.list.pop()
 	t.pos = -1
 	if i < last {
-		moved := d.list[i]
+		moved := d.at(i)
 		d.up(x, i)
 		d.down(x, moved.pos)
 	}
 }
 
 func (d *dueHeap) less(x *Index, i, j int) bool {
-	return before(x, d.list[i].lanes.list[0], d.list[j].lanes.list[0])
+	return before(x, d.at(i).lanes.at(0), d.at(j).lanes.at(0))
 }
 
 func (d *dueHeap) up(x *Index, i int) {
@@ -109,10 +131,10 @@ func (d *dueHeap) up(x *Index, i int) {
 func (d *dueHeap) down(x *Index, i int) {
 	for {
 		child := 2*i + 1
-		if child >= len(d.list) {
+		if child >= d.list.n {
 			return
 		}
-		if child+1 < len(d.list) && d.less(x, child+1, child) {
+		if child+1 < d.list.n && d.less(x, child+1, child) {
 			child++
 		}
 		if !d.less(x, child, i) {
@@ -124,6 +146,6 @@ func (d *dueHeap) down(x *Index, i int) {
 }
 
 func (d *dueHeap) swap(i, j int) {
-	d.list[i], d.list[j] = d.list[j], d.list[i]
-	d.list[i].pos, d.list[j].pos = i, j
+	d.list.swap(i, j)
+	d.at(i).pos, d.at(j).pos = i, j
 }

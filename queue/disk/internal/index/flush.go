@@ -17,9 +17,14 @@ type Flushing struct {
 	// Count is how many deliveries there were that are neither on hold nor leased.
 	Count int
 
+	// Counted are destinations whose deliveries are not to be counted, since another
+	// flush counts them.
+	Counted map[string]bool
+
 	begun       bool
-	part        uint32 // of the message's
+	part        uint32 // of the message's, where it goes on
 	slots       []Slot
+	last        bool // slots has the last of them
 	destination uint32
 	lane        *lane // where it goes on, and behind which delivery in it
 	number      uint32
@@ -38,12 +43,12 @@ func (x *Index) Flush(f *Flushing, most int) (done bool) {
 		if f.Destination == "" {
 			f.Count = x.waits
 		} else if n, known := x.names[f.Destination]; known {
-			f.destination, f.Count = n, x.destinations[n].waits
+			f.destination, f.Count = n, x.dest(n).waits
 		} else {
 			return true
 		}
 	}
-	for ; int(f.destination) < len(x.destinations); f.destination++ {
+	for ; int(f.destination) < x.destinations.n; f.destination++ {
 		if done, most = x.flushDestination(f, most); !done || f.Destination != "" {
 			return done
 		}
@@ -58,11 +63,11 @@ func (x *Index) Flush(f *Flushing, most int) (done bool) {
 func (x *Index) flushMessage(f *Flushing, most int) (done bool) {
 	for ; most > 0; most-- {
 		if len(f.slots) == 0 {
-			if f.part == spread(f.Message) {
+			if f.last {
 				return true
 			}
-			f.slots = x.slotsIn(f.slots, f.Message, f.part)
-			f.part++
+			f.slots, f.part = x.Slots(f.slots[:0], f.Message, f.part, 1)
+			f.last = f.part == 0
 			continue
 		}
 		s := f.slots[0]
@@ -70,8 +75,10 @@ func (x *Index) flushMessage(f *Flushing, most int) (done bool) {
 		if !x.Is(s, f.Message) || x.flags(s)&(Held|leased) != 0 {
 			continue
 		}
-		if d := x.laneOf(s).key.destination; f.Destination == "" || x.destinations[d].name == f.Destination {
-			f.Count++
+		if d := x.dest(x.laneOf(s).key.destination); f.Destination == "" || d.name == f.Destination {
+			if !f.Counted[d.name] {
+				f.Count++
+			}
 			x.flushOne(f, s)
 		}
 	}
@@ -80,8 +87,8 @@ func (x *Index) flushMessage(f *Flushing, most int) (done bool) {
 
 // flushDestination returns how much is left of what it may do.
 func (x *Index) flushDestination(f *Flushing, most int) (done bool, left int) {
-	first := x.destinations[f.destination].lanes
-	if f.lane == nil || x.lanes[f.number] != f.lane || f.lane.key.destination != f.destination {
+	first := x.dest(f.destination).lanes
+	if f.lane == nil || x.lane(f.number) != f.lane || f.lane.key.destination != f.destination {
 		x.enterLane(f, first)
 	}
 	for ; f.lane != nil; most-- {
@@ -98,7 +105,7 @@ func (x *Index) flushDestination(f *Flushing, most int) (done bool, left int) {
 		if x.flags(s)&leased == 0 { // whoever had the lease that ended may still settle
 			x.flushOne(f, s)
 		}
-		if x.lanes[f.number] != f.lane {
+		if x.lane(f.number) != f.lane {
 			x.enterLane(f, next)
 		}
 	}
@@ -108,7 +115,7 @@ func (x *Index) flushDestination(f *Flushing, most int) (done bool, left int) {
 func (x *Index) enterLane(f *Flushing, n uint32) {
 	f.lane, f.number = nil, n
 	if n != none {
-		f.lane = x.lanes[n]
+		f.lane = x.lane(n)
 	}
 	f.since, f.message = uint64(max(f.Since, 0)), math.MaxUint64
 }
@@ -131,7 +138,7 @@ func (x *Index) flushNext(f *Flushing) (Slot, bool) {
 // flushOne makes one delivery due, unless it is or the flush says nothing of it.
 func (x *Index) flushOne(f *Flushing, s Slot) {
 	c, i := x.at(s)
-	key := x.lanes[c.lane[i]].key
+	key := x.lane(c.lane[i]).key
 	if key.atOnce || int64(c.when[i]>>8) <= f.Since || f.Earlier != nil && !f.Earlier(Place{c.record[i], c.offset[i]}) {
 		return
 	}

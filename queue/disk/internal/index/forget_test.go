@@ -35,7 +35,8 @@ func TestWhatHasGoneIsForgotten(t *testing.T) {
 					x.Remove(s)
 				}
 				if pinned {
-					for x.Unpin(100) {
+					x.Unpin()
+					for x.Loose(100) {
 					}
 				}
 				chunks := 0

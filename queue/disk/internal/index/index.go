@@ -12,31 +12,34 @@ type Index struct {
 	empty  int      // perhaps a chunk in which nothing is
 	table  table
 
-	lanes     []*lane
-	freeLanes []uint32
+	lanes     paged[*lane]
+	freeLanes paged[uint32]
 	laneOfKey map[laneKey]uint32
 	due       map[owners]*dueHeap // by who parks the destination
 	parking   parking
 	later     laneHeap
 	now       int64 // the time of the last claim
 
-	destinations     []destination
-	freeDestinations []uint32
+	destinations     paged[destination]
+	freeDestinations paged[uint32]
 	names            map[string]uint32
-	pinned           bool // numbers of destinations must not be given again
+	stale            paged[uint32] // destinations with lanes that may not stand where they belong
+	pins             int           // numbers of destinations and tenants must not be given again
 
-	tenants     map[string]uint32
-	tenantNames []string
-	tenantLanes []int32 // beside tenantNames
-	freeTenants []uint32
-	loose       []uint32 // destinations to forget when they are not pinned any more
-	looseTenant []uint32
+	tenants      map[string]uint32
+	tenantNames  paged[string]
+	tenantLanes  paged[int32] // beside tenantNames
+	freeTenants  paged[uint32]
+	loose        paged[uint32] // destinations to forget when they are not pinned any more
+	looseTenants paged[uint32]
 
 	leases   map[Slot]*lease
 	byEnd    leaseHeap
 	segments []Refs
 
 	ordinals ordinals // of the messages
+	wide     map[uint64]*wide
+	arriving uint64 // a message that is not there yet as a whole
 	messages int
 	bytes    int64
 	waits    int   // deliveries in the piles whose lease has not ended
@@ -44,6 +47,7 @@ type Index struct {
 	ends     int64 // room for the ends of all deliveries
 	nameRoom int64 // and for the names of destinations in a checkpoint
 	steps    int   // taken along chains and piles to find something
+	work     int   // entries that were looked at or changed
 }
 
 // New returns an empty index.
@@ -53,6 +57,7 @@ func New() *Index {
 		names:     map[string]uint32{},
 		tenants:   map[string]uint32{},
 		leases:    map[Slot]*lease{},
+		wide:      map[uint64]*wide{},
 		due:       map[owners]*dueHeap{},
 		now:       math.MinInt64,
 	}
@@ -146,6 +151,7 @@ func (x *Index) Add(list []Entry) {
 
 // add adds a delivery that is not known, the first of its message or another.
 func (x *Index) add(e *Entry, first bool) Slot {
+	x.work++
 	s := x.alloc()
 	c, i := x.at(s)
 	c.when[i] = uint64(clampSince(e.Since))<<8 | uint64(e.Flags|used)
@@ -156,19 +162,25 @@ func (x *Index) add(e *Entry, first bool) Slot {
 		x.flushed++
 	}
 	x.link(s)
-	if first {
-		x.messages++
-		x.ordinals.add(Ordinal(e.Message))
-		x.bytes += int64(e.Size)
+	if first && e.Flags&arriving == 0 {
+		x.arrived(e.Message, e.Size)
+	}
+	if first && !isWide(e.Message) {
 		x.tally(s, 1, false)
 	} else {
 		x.count(s, 1)
 	}
-	l := x.lanes[c.lane[i]]
-	if e.Flags&Held == 0 {
+	if l := x.lane(c.lane[i]); e.Flags&(Held|arriving) == 0 {
 		x.enqueue(l, s)
 	}
 	return s
+}
+
+// arrived is for when a message is there.
+func (x *Index) arrived(message uint64, size uint32) {
+	x.messages++
+	x.ordinals.add(Ordinal(message))
+	x.bytes += int64(size)
 }
 
 func clampSince(t int64) int64 { return min(max(t, 0), 1<<56-1) }
@@ -181,9 +193,9 @@ func (x *Index) keyOf(e *Entry) laneKey {
 func (x *Index) Update(s Slot, e *Entry) {
 	c, i := x.at(s)
 	old := c.lane[i]
-	keep := Flags(c.when[i]) & (leased | used)
+	keep := Flags(c.when[i]) & (leased | used | arriving)
 	when := uint64(clampSince(e.Since))<<8 | uint64(e.Flags|keep)
-	if c.when[i] == when && x.lanes[old].key == x.keyOf(e) {
+	if c.when[i] == when && x.lane(old).key == x.keyOf(e) {
 		x.Move(s, e.Home, e.Record) // its place among the others is the same
 		return
 	}
@@ -201,6 +213,7 @@ func (x *Index) Update(s Slot, e *Entry) {
 
 // Move changes where a delivery's records lie.
 func (x *Index) Move(s Slot, home uint16, record Place) {
+	x.work++
 	x.count(s, -1)
 	c, i := x.at(s)
 	c.id[i] = c.id[i]&^0xffff | uint64(home)
@@ -211,6 +224,7 @@ func (x *Index) Move(s Slot, home uint16, record Place) {
 // Remove takes a delivery out, its lease too, and reports whether it was the
 // last of its message.
 func (x *Index) Remove(s Slot) (last bool) {
+	x.work++
 	x.unqueue(s)
 	x.count(s, -1)
 	if l := x.leases[s]; l != nil {
@@ -222,7 +236,7 @@ func (x *Index) Remove(s Slot) (last bool) {
 	c, i := x.at(s)
 	x.noteFlushed(s, false)
 	message, size, lane := c.id[i]>>16, c.size[i], c.lane[i]
-	d := x.lanes[lane].key.destination
+	d := x.lane(lane).key.destination
 	x.unlink(s)
 	x.leaveLane(lane)
 	x.release(s)
@@ -244,6 +258,10 @@ func (x *Index) Remove(s Slot) (last bool) {
 func (x *Index) count(s Slot, sign int) {
 	c, i := x.at(s)
 	message, home := c.id[i]>>16, uint16(c.id[i])
+	if isWide(message) {
+		x.tally(s, sign, x.widen(message).atHome(home, sign))
+		return
+	}
 	other := x.any(message, func(o Slot, oc *chunk, oi int) bool {
 		return o != s && uint16(oc.id[oi]) == home
 	})
@@ -262,7 +280,7 @@ func (x *Index) tally(s Slot, sign int, other bool) {
 	r := x.refs(c.record[i])
 	r.Records += sign
 	r.Bytes += int64(sign) * DeliveryCost
-	d := &x.destinations[x.lanes[c.lane[i]].key.destination]
+	d := x.dest(x.lane(c.lane[i]).key.destination)
 	d.deliveries += sign
 	x.ends += int64(sign) * (endRoom + int64(len(d.name)))
 	d.bytes += int64(sign) * int64(c.size[i])
@@ -277,18 +295,18 @@ func (x *Index) tally(s Slot, sign int, other bool) {
 // Get returns what is known of a delivery.
 func (x *Index) Get(s Slot) Entry {
 	c, i := x.at(s)
-	l := x.lanes[c.lane[i]]
+	l := x.lane(c.lane[i])
 	return Entry{
 		Message:     c.id[i] >> 16,
-		Destination: x.destinations[l.key.destination].name,
-		Tenant:      x.tenantNames[l.key.tenant],
+		Destination: x.dest(l.key.destination).name,
+		Tenant:      *x.tenantNames.at(int(l.key.tenant)),
 		Priority:    int(l.key.priority),
 		AtOnce:      l.key.atOnce,
 		Since:       int64(c.when[i] >> 8),
 		Home:        uint16(c.id[i]),
 		Record:      Place{c.record[i], c.offset[i]},
 		Size:        c.size[i],
-		Flags:       Flags(c.when[i]) &^ (leased | used | flushed),
+		Flags:       Flags(c.when[i]) &^ (leased | used | flushed | arriving),
 	}
 }
 

@@ -149,7 +149,8 @@ func againstModel(t *testing.T, rng *rand.Rand) {
 			case 10:
 				owner := fmt.Sprint(rng.IntN(3))
 				if rng.IntN(5) == 0 {
-					x.UnparkAll(owner)
+					for x.UnparkAll(owner, 2) {
+					}
 					delete(m.parked, owner)
 				} else {
 					x.Unpark(owner, k.destination)

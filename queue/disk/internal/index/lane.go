@@ -16,6 +16,7 @@ type lane struct {
 	where whichHeap
 	due   *dueHeap // where it stands in one
 	pos   int
+	at    int64 // by which it stands among those that wait
 }
 
 type laneKey struct {
@@ -33,52 +34,56 @@ const (
 	inLocal // on the list of a claim in progress
 )
 
+func (x *Index) lane(n uint32) *lane { return *x.lanes.at(int(n)) }
+
 // laneFor finds or makes a lane and counts one delivery more in it.
 func (x *Index) laneFor(k laneKey) uint32 {
 	n, known := x.laneOfKey[k]
 	if !known {
 		l := &lane{key: k, prev: none}
-		if free := len(x.freeLanes); free > 0 {
-			n = x.freeLanes[free-1]
-			x.freeLanes = x.freeLanes[:free-1]
-			x.lanes[n] = l
+		if x.freeLanes.n > 0 {
+			n = x.freeLanes.pop()
+			*x.lanes.at(int(n)) = l
 		} else {
-			n = uint32(len(x.lanes))
-			x.lanes = append(x.lanes, l)
+			n = uint32(x.lanes.n)
+			x.lanes.push(l)
 		}
-		d := &x.destinations[k.destination]
+		d := x.dest(k.destination)
 		l.next = d.lanes
 		if d.lanes != none {
-			x.lanes[d.lanes].prev = n
+			x.lane(d.lanes).prev = n
 		}
 		d.lanes = n
 		x.laneOfKey[k] = n
-		x.tenantLanes[k.tenant]++
+		*x.tenantLanes.at(int(k.tenant))++
 	}
-	x.lanes[n].total++
+	x.lane(n).total++
 	return n
 }
 
 // leaveLane counts one delivery less and gives up a lane without any.
 func (x *Index) leaveLane(n uint32) {
-	l := x.lanes[n]
+	l := x.lane(n)
 	if l.total--; l.total > 0 {
 		return
 	}
 	x.unplace(l)
-	d := &x.destinations[l.key.destination]
+	d := x.dest(l.key.destination)
+	if d.stale == n {
+		d.stale = l.next
+	}
 	if l.prev == none {
 		d.lanes = l.next
 	} else {
-		x.lanes[l.prev].next = l.next
+		x.lane(l.prev).next = l.next
 	}
 	if l.next != none {
-		x.lanes[l.next].prev = l.prev
+		x.lane(l.next).prev = l.prev
 	}
 	delete(x.laneOfKey, l.key)
 	x.leaveTenant(l.key.tenant)
-	x.lanes[n] = nil
-	x.freeLanes = append(x.freeLanes, n)
+	*x.lanes.at(int(n)) = nil
+	x.freeLanes.push(n)
 }
 
 // wake is when the lane's first is due, its destination's postponement
@@ -88,29 +93,33 @@ func (x *Index) wake(l *lane) int64 {
 	if !l.key.atOnce {
 		at = int64(x.since(l.pile.first()))
 	}
-	return max(at, x.destinations[l.key.destination].postponed)
+	return max(at, x.dest(l.key.destination).postponed)
 }
 
 // place puts the lane in the heap where it belongs now.
 func (x *Index) place(l *lane) {
-	want := inNone
+	x.work++
+	want, wake := inNone, int64(0)
 	if l.pile.n > 0 {
-		want = inLater
-		if x.wake(l) <= x.now {
+		want, wake = inLater, x.wake(l)
+		if wake <= x.now {
 			want = inDue
 		}
 	}
-	if want != l.where {
+	by := x.dest(l.key.destination).parkedBy
+	if want != l.where || want == inDue && l.due.by != by {
 		x.unplace(l)
 	}
 	switch {
 	case want == inDue && l.where == inDue:
 		l.due.fix(x, l)
 	case want == inDue:
-		x.dueOf(x.destinations[l.key.destination].parkedBy).push(x, l)
+		x.dueOf(by).push(x, l)
 	case want == inLater && l.where == inLater:
+		l.at = wake
 		x.later.fix(x, l.pos)
 	case want == inLater:
+		l.at = wake
 		x.later.push(x, l, inLater)
 	}
 }
@@ -127,12 +136,15 @@ func (x *Index) unplace(l *lane) {
 
 // laneHeap is a heap of lanes that know their places in it.
 type laneHeap struct {
-	list []*lane
+	list paged[*lane]
 	less func(x *Index, a, b *lane) bool
 }
 
-// earlier orders the lanes that wait, and those due by the order of claims.
-func earlier(x *Index, a, b *lane) bool { return x.wake(a) < x.wake(b) }
+func (h *laneHeap) at(i int) *lane { return *h.list.at(i) }
+
+// earlier orders the lanes that wait, by what place has found, and before those due by
+// the order of claims.
+func earlier(_ *Index, a, b *lane) bool { return a.at < b.at }
 
 // rank is since when a delivery counts as due, in microseconds, its priority
 // included.
@@ -148,33 +160,32 @@ func before(x *Index, a, b *lane) bool {
 	if x.message(sa) != x.message(sb) {
 		return x.message(sa) < x.message(sb)
 	}
-	return x.destinations[a.key.destination].name < x.destinations[b.key.destination].name
+	return x.dest(a.key.destination).name < x.dest(b.key.destination).name
 }
 
 func (h *laneHeap) push(x *Index, l *lane, w whichHeap) {
-	l.where, l.pos = w, len(h.list)
-	h.list = append(h.list, l)
+	l.where, l.pos = w, h.list.n
+	h.list.push(l)
 	h.up(x, l.pos)
 }
 
 func (h *laneHeap) remove(x *Index, i int) {
-	last := len(h.list) - 1
+	last := h.list.n - 1
 	h.swap(i, last)
-	h.list[last] = nil
-	h.list = h.list[:last]
+	h.list.pop()
 	if i < last {
 		h.fix(x, i)
 	}
 }
 
 func (h *laneHeap) fix(x *Index, i int) {
-	l := h.list[i]
+	l := h.at(i)
 	h.up(x, i)
 	h.down(x, l.pos)
 }
 
 func (h *laneHeap) up(x *Index, i int) {
-	for i > 0 && h.less(x, h.list[i], h.list[(i-1)/2]) {
+	for i > 0 && h.less(x, h.at(i), h.at((i-1)/2)) {
 		h.swap(i, (i-1)/2)
 		i = (i - 1) / 2
 	}
@@ -183,13 +194,13 @@ func (h *laneHeap) up(x *Index, i int) {
 func (h *laneHeap) down(x *Index, i int) {
 	for {
 		child := 2*i + 1
-		if child >= len(h.list) {
+		if child >= h.list.n {
 			return
 		}
-		if child+1 < len(h.list) && h.less(x, h.list[child+1], h.list[child]) {
+		if child+1 < h.list.n && h.less(x, h.at(child+1), h.at(child)) {
 			child++
 		}
-		if !h.less(x, h.list[child], h.list[i]) {
+		if !h.less(x, h.at(child), h.at(i)) {
 			return
 		}
 		h.swap(i, child)
@@ -198,6 +209,6 @@ func (h *laneHeap) down(x *Index, i int) {
 }
 
 func (h *laneHeap) swap(i, j int) {
-	h.list[i], h.list[j] = h.list[j], h.list[i]
-	h.list[i].pos, h.list[j].pos = i, j
+	h.list.swap(i, j)
+	h.at(i).pos, h.at(j).pos = i, j
 }

@@ -65,10 +65,10 @@ func (x *Index) Unlease(s Slot) {
 // expire puts a delivery whose lease has ended back among the claimable. It reports
 // whether there was one.
 func (x *Index) expire(now time.Time) bool {
-	if len(x.byEnd) == 0 || x.byEnd[0].until.After(now) {
+	if x.byEnd.list.n == 0 || x.byEnd.at(0).until.After(now) {
 		return false
 	}
-	l := x.byEnd[0]
+	l := x.byEnd.at(0)
 	x.byEnd.remove(0)
 	x.queue(l.slot)
 	return true
@@ -76,7 +76,7 @@ func (x *Index) expire(now time.Time) bool {
 
 // waiting reports whether a delivery stands in its lane's pile.
 func (x *Index) waiting(s Slot) bool {
-	if x.flags(s)&Held != 0 {
+	if x.flags(s)&(Held|arriving) != 0 {
 		return false
 	}
 	l := x.leases[s]
@@ -96,7 +96,7 @@ func (x *Index) enqueue(l *lane, s Slot) {
 	x.push(&l.pile, s)
 	if x.flags(s)&leased == 0 {
 		x.waits++
-		x.destinations[l.key.destination].waits++
+		x.dest(l.key.destination).waits++
 	}
 	x.place(l)
 }
@@ -112,7 +112,7 @@ func (x *Index) take(l *lane, s Slot) {
 	x.remove(&l.pile, s)
 	if x.flags(s)&leased == 0 {
 		x.waits--
-		x.destinations[l.key.destination].waits--
+		x.dest(l.key.destination).waits--
 	}
 	if l.pile.n == 0 {
 		x.unplace(l)
@@ -122,54 +122,51 @@ func (x *Index) take(l *lane, s Slot) {
 }
 
 // leaseHeap is a heap of leases by their end.
-type leaseHeap []*lease
+type leaseHeap struct{ list paged[*lease] }
+
+func (h *leaseHeap) at(i int) *lease { return *h.list.at(i) }
 
 func (h *leaseHeap) put(l *lease) {
 	if l.pos < 0 {
-		l.pos = len(*h)
-		*h = append(*h, l)
+		l.pos = h.list.n
+		h.list.push(l)
 	}
 	h.fix(l.pos)
 }
 
 func (h *leaseHeap) remove(i int) {
-	list := *h
-	last := len(list) - 1
-	list[i].pos = -1
-	if i < last {
-		list[i] = list[last]
-		list[i].pos = i
-	}
-	list[last] = nil
-	*h = list[:last]
+	last := h.list.n - 1
+	h.swap(i, last)
+	h.list.pop().pos = -1
 	if i < last {
 		h.fix(i)
 	}
 }
 
+func (h *leaseHeap) before(i, j int) bool { return h.at(i).until.Before(h.at(j).until) }
+
 func (h *leaseHeap) fix(i int) {
-	list := *h
-	for i > 0 && list[i].until.Before(list[(i-1)/2].until) {
-		list.swap(i, (i-1)/2)
+	for i > 0 && h.before(i, (i-1)/2) {
+		h.swap(i, (i-1)/2)
 		i = (i - 1) / 2
 	}
 	for {
 		child := 2*i + 1
-		if child >= len(list) {
+		if child >= h.list.n {
 			return
 		}
-		if child+1 < len(list) && list[child+1].until.Before(list[child].until) {
+		if child+1 < h.list.n && h.before(child+1, child) {
 			child++
 		}
-		if !list[child].until.Before(list[i].until) {
+		if !h.before(child, i) {
 			return
 		}
-		list.swap(i, child)
+		h.swap(i, child)
 		i = child
 	}
 }
 
-func (h leaseHeap) swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].pos, h[j].pos = i, j
+func (h *leaseHeap) swap(i, j int) {
+	h.list.swap(i, j)
+	h.at(i).pos, h.at(j).pos = i, j
 }

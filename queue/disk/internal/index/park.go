@@ -2,6 +2,7 @@ package index
 
 import (
 	"container/heap"
+	"math"
 	"math/bits"
 	"time"
 )
@@ -47,7 +48,7 @@ func (p *parking) bit(name string) owners {
 // next is when the first postponement of an owner ends.
 func (p *parking) next(name string) (at int64, ok bool) {
 	if n, known := p.numbers[name]; known {
-		return p.owners[n].byEnd[0].until, true
+		return p.owners[n].byEnd.at(0).until, true
 	}
 	return 0, false
 }
@@ -57,13 +58,29 @@ func (p *parking) next(name string) (at int64, ok bool) {
 func (x *Index) dueOf(by owners) *dueHeap {
 	d := x.due[by]
 	if d == nil {
-		d = &dueHeap{}
+		d = &dueHeap{by: by}
 		x.due[by] = d
 	}
 	return d
 }
 
-// Park keeps a destination from the claims of one owner until a time.
+// Admit sees to it that an owner can have postponements: if there are too many
+// owners it ends those of the one whose last is the first to end, so many, and reports
+// whether that was enough.
+func (x *Index) Admit(name string, most int) (admitted bool) {
+	p := &x.parking
+	if _, known := p.numbers[name]; known {
+		return true
+	}
+	for ; len(p.numbers) == maxOwners && most > 0; most-- {
+		o := p.first()
+		x.end(o, o.byEnd.at(0).destination)
+	}
+	return len(p.numbers) < maxOwners
+}
+
+// Park keeps a destination from the claims of one owner, who has been admitted, until
+// a time.
 func (x *Index) Park(name, destination string, until time.Time) {
 	o := x.owner(name)
 	n := x.destinationFor(destination)
@@ -75,17 +92,13 @@ func (x *Index) Park(name, destination string, until time.Time) {
 	p := &parked{destination: n, until: Micros(until)}
 	o.byDestination[n] = p
 	heap.Push(&o.byEnd, p)
-	x.setParked(n, x.destinations[n].parkedBy|o.bit)
+	x.setParked(n, x.dest(n).parkedBy|o.bit)
 }
 
 // setParked changes who parks a destination.
 func (x *Index) setParked(n uint32, by owners) {
-	d := &x.destinations[n]
-	for l := d.lanes; l != none; l = x.lanes[l].next {
-		x.unplace(x.lanes[l])
-	}
-	d.parkedBy = by
-	x.placeAll(d)
+	x.dest(n).parkedBy = by
+	x.replace(n)
 	x.forget(n)
 }
 
@@ -95,8 +108,7 @@ func (x *Index) owner(name string) *owner {
 	if n, known := p.numbers[name]; known {
 		return p.owners[n]
 	}
-	if len(p.numbers) == maxOwners {
-		x.UnparkAll(p.first().name)
+	for !x.Admit(name, math.MaxInt) {
 	}
 	if p.numbers == nil {
 		p.numbers = map[string]int{}
@@ -113,7 +125,7 @@ func (x *Index) owner(name string) *owner {
 // first is the owner one of whose postponements is the first of all to end.
 func (p *parking) first() (first *owner) {
 	for _, o := range p.owners {
-		if o != nil && (first == nil || o.byEnd[0].until < first.byEnd[0].until) {
+		if o != nil && (first == nil || o.byEnd.at(0).until < first.byEnd.at(0).until) {
 			first = o
 		}
 	}
@@ -129,16 +141,18 @@ func (x *Index) Unpark(name, destination string) {
 	}
 }
 
-// UnparkAll ends all postponements of an owner.
-func (x *Index) UnparkAll(name string) {
+// UnparkAll ends postponements of an owner, so many, and reports whether there are
+// more.
+func (x *Index) UnparkAll(name string, most int) (more bool) {
 	n, known := x.parking.numbers[name]
 	if !known {
-		return
+		return false
 	}
 	o := x.parking.owners[n]
-	for d := range o.byDestination {
-		x.end(o, d)
+	for ; o.byEnd.Len() > 0 && most > 0; most-- {
+		x.end(o, o.byEnd.at(o.byEnd.Len()-1).destination)
 	}
+	return o.byEnd.Len() > 0
 }
 
 func (x *Index) end(o *owner, d uint32) {
@@ -148,7 +162,7 @@ func (x *Index) end(o *owner, d uint32) {
 	}
 	heap.Remove(&o.byEnd, p.pos)
 	delete(o.byDestination, d)
-	x.setParked(d, x.destinations[d].parkedBy&^o.bit)
+	x.setParked(d, x.dest(d).parkedBy&^o.bit)
 	if len(o.byDestination) == 0 {
 		delete(x.parking.numbers, o.name)
 		x.parking.owners[bits.TrailingZeros64(uint64(o.bit))] = nil
@@ -161,33 +175,29 @@ func (x *Index) unpark() bool {
 		return false
 	}
 	o := x.parking.first()
-	if o.byEnd[0].until > x.now {
+	if o.byEnd.at(0).until > x.now {
 		return false
 	}
-	x.end(o, o.byEnd[0].destination)
+	x.end(o, o.byEnd.at(0).destination)
 	return true
 }
 
 // parkedHeap is postponements by their ends.
-type parkedHeap []*parked
+type parkedHeap struct{ list paged[*parked] }
+
+func (h *parkedHeap) at(i int) *parked { return *h.list.at(i) }
 
 // Len, Less, Swap, Push and Pop are for package heap.
-func (h parkedHeap) Len() int           { return len(h) }
-func (h parkedHeap) Less(i, j int) bool { return h[i].until < h[j].until }
-func (h parkedHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].pos, h[j].pos = i, j
+func (h *parkedHeap) Len() int           { return h.list.n }
+func (h *parkedHeap) Less(i, j int) bool { return h.at(i).until < h.at(j).until }
+func (h *parkedHeap) Swap(i, j int) {
+	h.list.swap(i, j)
+	h.at(i).pos, h.at(j).pos = i, j
 }
 
 func (h *parkedHeap) Push(p any) {
-	p.(*parked).pos = len(*h)
-	*h = append(*h, p.(*parked))
+	p.(*parked).pos = h.list.n
+	h.list.push(p.(*parked))
 }
 
-func (h *parkedHeap) Pop() any {
-	last := len(*h) - 1
-	p := (*h)[last]
-	(*h)[last] = nil
-	*h = (*h)[:last]
-	return p
-}
+func (h *parkedHeap) Pop() any { return h.list.pop() }

@@ -5,22 +5,28 @@ import "github.com/nexthop-mail/nexthop/queue/disk/internal/record"
 // AtOnce is a flag of rows alone; in the index the lane says it.
 const AtOnce Flags = 1 << 7
 
-// Chunks is how many pieces Rows has.
-func (x *Index) Chunks() int { return len(x.chunks) }
-
-// Rows appends the deliveries of a chunk as a checkpoint has them.
-func (x *Index) Rows(list []record.Row, n int) []record.Row {
-	if n >= len(x.chunks) || x.chunks[n] == nil {
-		return list
+// Rows appends the deliveries in so many slots from one on, as a checkpoint has them,
+// and returns where to go on; 0 is the end.
+func (x *Index) Rows(list []record.Row, from, most int) (_ []record.Row, next int) {
+	all := len(x.chunks) * chunkLen
+	to := min(from+most, all, (from/chunkLen+1)*chunkLen)
+	if to <= from || to == all {
+		next = 0
+	} else {
+		next = to
 	}
-	c := x.chunks[n]
-	for i := range chunkLen {
+	if to <= from || x.chunks[from/chunkLen] == nil {
+		return list, next
+	}
+	x.work += to - from
+	c := x.chunks[from/chunkLen]
+	for i := from % chunkLen; i < from%chunkLen+to-from; i++ {
 		f := Flags(c.when[i])
 		if f&used == 0 {
 			continue
 		}
-		key := x.lanes[c.lane[i]].key
-		f &^= leased | used
+		key := x.lane(c.lane[i]).key
+		f &^= leased | used | arriving
 		if key.atOnce {
 			f |= AtOnce
 		}
@@ -32,38 +38,39 @@ func (x *Index) Rows(list []record.Row, n int) []record.Row {
 			Priority: key.priority, Flags: uint8(f),
 		})
 	}
-	return list
+	return list, next
 }
 
 // Pin keeps the numbers of destinations and tenants from being given to others, until
-// they are unpinned.
-func (x *Index) Pin() { x.pinned = true }
+// they are unpinned as often.
+func (x *Index) Pin() { x.pins++ }
 
-// Unpin ends that. It forgets so many of those that have gone meanwhile and reports
-// whether there are more.
-func (x *Index) Unpin(most int) (more bool) {
-	x.pinned = false
-	for ; most > 0 && len(x.loose) > 0; most-- {
-		last := len(x.loose) - 1
-		n := x.loose[last]
-		x.loose = x.loose[:last]
-		x.forget(n)
+// Unpin ends that.
+func (x *Index) Unpin() { x.pins-- }
+
+// Loose forgets so many of the destinations and tenants that have gone while they were
+// pinned and reports whether there are more.
+func (x *Index) Loose(most int) (more bool) {
+	if x.pins > 0 {
+		return false
 	}
-	for ; most > 0 && len(x.looseTenant) > 0; most-- {
-		last := len(x.looseTenant) - 1
-		t := x.looseTenant[last]
-		x.looseTenant = x.looseTenant[:last]
-		x.forgetTenant(t)
+	for ; most > 0 && x.loose.n > 0; most-- {
+		x.work++
+		x.forget(x.loose.pop())
 	}
-	return len(x.loose)+len(x.looseTenant) > 0
+	for ; most > 0 && x.looseTenants.n > 0; most-- {
+		x.forgetTenant(x.looseTenants.pop())
+	}
+	return x.loose.n+x.looseTenants.n > 0
 }
 
 // Destinations returns the destinations with the numbers from one on, at most
 // max numbers, and where to go on; 0 is the end.
 func (x *Index) Destinations(from, max int) (list []record.DestinationState, next int) {
-	to := min(from+max, len(x.destinations))
+	to := min(from+max, x.destinations.n)
+	x.work += to - from
 	for n := from; n < to; n++ {
-		d := &x.destinations[n]
+		d := x.destinations.at(n)
 		if !d.used {
 			continue
 		}
@@ -73,7 +80,7 @@ func (x *Index) Destinations(from, max int) (list []record.DestinationState, nex
 		}
 		list = append(list, s)
 	}
-	if to == len(x.destinations) {
+	if to == x.destinations.n {
 		to = 0
 	}
 	return list, to
@@ -82,14 +89,15 @@ func (x *Index) Destinations(from, max int) (list []record.DestinationState, nex
 // Tenants appends the names of the tenants with the numbers from one on, at most max
 // numbers, and returns where to go on; 0 is the end.
 func (x *Index) Tenants(list []record.TenantName, from, max int) (_ []record.TenantName, next int) {
-	to := min(from+max, len(x.tenantNames))
+	to := min(from+max, x.tenantNames.n)
+	x.work += to - from
 	for n := from; n < to; n++ {
-		name := x.tenantNames[n]
+		name := *x.tenantNames.at(n)
 		if t, known := x.tenants[name]; known && int(t) == n {
 			list = append(list, record.TenantName{Number: uint32(n), Name: name})
 		}
 	}
-	if to == len(x.tenantNames) {
+	if to == x.tenantNames.n {
 		to = 0
 	}
 	return list, to

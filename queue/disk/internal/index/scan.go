@@ -24,6 +24,7 @@ func (x *Index) List(list []uint64, after uint64, most int, destination string) 
 	}
 	n, ok := x.ordinals.next(Ordinal(after))
 	for ok && most > 0 {
+		x.work++
 		number := x.numberOf(n)
 		if n, ok = x.ordinals.next(n + 1); number <= after {
 			continue
@@ -48,18 +49,23 @@ func (x *Index) numberOf(ordinal uint64) uint64 {
 
 func (x *Index) waitsFor(message uint64, d uint32) bool {
 	return x.chain(message, part(message, d), func(_ Slot, c *chunk, i int) bool {
-		return x.lanes[c.lane[i]].key.destination == d
+		return x.lane(c.lane[i]).key.destination == d
 	})
 }
 
-// AtHome returns the deliveries whose message's record is in a segment.
-func (x *Index) AtHome(segment uint16) []Slot {
-	if x.refs(segment).Homes == 0 {
-		return nil
+// AtHome returns the deliveries whose message's record is in any of some segments.
+func (x *Index) AtHome(segments ...uint16) []Slot {
+	among, any := map[uint16]bool{}, false
+	for _, n := range segments {
+		among[n] = true
+		any = any || x.refs(n).Homes > 0
 	}
 	var list []Slot
+	if !any {
+		return nil
+	}
 	x.each(func(s Slot, c *chunk, i int) {
-		if uint16(c.id[i]) == segment {
+		if among[uint16(c.id[i])] {
 			list = append(list, s)
 		}
 	})

@@ -30,6 +30,7 @@ const (
 	leased                       // there is a lease, which may have ended
 	used                         // the slot is taken
 	flushed                      // due by a flush, which its record does not say
+	arriving                     // of a message that is not there yet as a whole, or not to be claimed yet
 )
 
 // chunkLen is how many deliveries a chunk holds.
@@ -73,7 +74,7 @@ func (x *Index) setFlag(s Slot, f Flags, on bool) {
 
 func (x *Index) laneOf(s Slot) *lane {
 	c, i := x.at(s)
-	return x.lanes[c.lane[i]]
+	return x.lane(c.lane[i])
 }
 
 // room is what is free in a chunk.

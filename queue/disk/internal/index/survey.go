@@ -31,14 +31,15 @@ type Survey struct {
 // Count goes on with the destinations and reports whether there are more. It looks at
 // so many of them.
 func (x *Index) Count(v *Survey, most int) (more bool) {
-	to := min(v.from+most, len(x.destinations))
+	to := min(v.from+most, x.destinations.n)
+	x.work += to - v.from
 	for ; v.from < to; v.from++ {
-		d := &x.destinations[v.from]
+		d := x.destinations.at(v.from)
 		if d.deliveries > 0 && d.name > v.After {
 			v.List = append(v.List, Count{d.name, d.deliveries, d.held, d.leased, d.bytes, d.until, d.reason, 0, uint32(v.from)})
 		}
 	}
-	return to < len(x.destinations)
+	return to < x.destinations.n
 }
 
 // Sort leaves the first destinations, in order. It does not need the index.
@@ -60,12 +61,13 @@ func (v *Survey) SeekOldest() {
 // whether there are more.
 func (x *Index) Oldest(v *Survey, most int) (more bool) {
 	to := min(v.from+most, len(x.chunks)*chunkLen)
+	x.work += to - v.from
 	for ; v.from < to; v.from++ {
 		c, i := x.at(Slot(v.from))
 		if c == nil || Flags(c.when[i])&used == 0 {
 			continue
 		}
-		n := v.oldest[x.lanes[c.lane[i]].key.destination]
+		n := v.oldest[x.lane(c.lane[i]).key.destination]
 		if m := c.id[i] >> 16; n != nil && (n.Oldest == 0 || m < n.Oldest) {
 			n.Oldest = m
 		}

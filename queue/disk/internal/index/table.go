@@ -61,7 +61,7 @@ func part(message uint64, destination uint32) uint32 {
 
 func (x *Index) bucketOf(c *chunk, i int) uint32 {
 	message := c.id[i] >> 16
-	return x.table.bucket(message, part(message, x.lanes[c.lane[i]].key.destination))
+	return x.table.bucket(message, part(message, x.lane(c.lane[i]).key.destination))
 }
 
 // addBucket makes an empty bucket.
@@ -85,10 +85,13 @@ func (x *Index) link(s Slot) {
 		x.split()
 	}
 	c, i := x.at(s)
-	h := t.head(x.bucketOf(c, i))
+	message := c.id[i] >> 16
+	p := part(message, x.lane(c.lane[i]).key.destination)
+	h := t.head(t.bucket(message, p))
 	c.next[i] = *h
 	*h = uint32(s)
 	t.count++
+	x.linked(message, p)
 }
 
 // split adds a bucket and moves to it what belongs there.
@@ -111,7 +114,9 @@ func (x *Index) split() {
 func (x *Index) unlink(s Slot) {
 	t := &x.table
 	c, i := x.at(s)
-	p := t.head(x.bucketOf(c, i))
+	message := c.id[i] >> 16
+	in := part(message, x.lane(c.lane[i]).key.destination)
+	p := t.head(t.bucket(message, in))
 	for *p != uint32(s) {
 		x.steps++
 		c, i := x.at(Slot(*p))
@@ -119,6 +124,7 @@ func (x *Index) unlink(s Slot) {
 	}
 	*p = c.next[i]
 	t.count--
+	x.unlinked(message, in)
 	for range 4 { // faster than it empties
 		if t.count < t.n*tableLoad/4 && t.n > tablePage {
 			x.merge()
@@ -166,10 +172,7 @@ func (x *Index) chain(message uint64, part uint32, f func(s Slot, c *chunk, i in
 // any reports whether f says yes to a delivery of the message. Two parts may
 // share a bucket, so that f may see a delivery more than once.
 func (x *Index) any(message uint64, f func(s Slot, c *chunk, i int) bool) bool {
-	if x.table.n == 0 {
-		return false
-	}
-	for p := range spread(message) {
+	for p, ok := x.nextPart(message, 0); ok; p, ok = x.nextPart(message, p+1) {
 		if x.chain(message, p, f) {
 			return true
 		}
@@ -177,16 +180,25 @@ func (x *Index) any(message uint64, f func(s Slot, c *chunk, i int) bool) bool {
 	return false
 }
 
-// Slots returns the deliveries of a message.
-func (x *Index) Slots(message uint64) []Slot {
-	if x.table.n == 0 {
-		return nil
+// Slots appends deliveries of a message, those in the parts from one on that it is
+// spread over, until it has looked at about so many, and returns where to go on; 0 is
+// the end. Each delivery that is there all the time is found once, whatever happens to
+// the others in between. The deliveries of a message that is not there yet as a whole
+// are not found.
+func (x *Index) Slots(list []Slot, message uint64, from uint32, most int) (_ []Slot, next uint32) {
+	if x.hides(message) {
+		return list, 0
 	}
-	var list []Slot
-	for p := range spread(message) {
+	p, ok := x.nextPart(message, from)
+	for ; ok && most > 0; p, ok = x.nextPart(message, p+1) {
+		before := len(list)
 		list = x.slotsIn(list, message, p)
+		most -= 1 + len(list) - before
 	}
-	return list
+	if !ok {
+		p = 0
+	}
+	return list, p
 }
 
 // slotsIn appends the deliveries of a message in one of the parts it is spread over.
@@ -195,22 +207,33 @@ func (x *Index) slotsIn(list []Slot, message uint64, p uint32) []Slot {
 		return list
 	}
 	x.chain(message, p, func(s Slot, c *chunk, i int) bool {
-		if part(message, x.lanes[c.lane[i]].key.destination) == p {
+		if part(message, x.lane(c.lane[i]).key.destination) == p {
 			list = append(list, s)
 		}
+		x.work++
 		return false
 	})
+	x.work++
 	return list
 }
 
 // Has reports whether the message has a delivery.
 func (x *Index) Has(message uint64) bool {
+	if x.hides(message) {
+		return false
+	}
+	if isWide(message) {
+		return x.wide[message] != nil
+	}
 	return x.any(message, func(Slot, *chunk, int) bool { return true })
 }
 
 // Some returns one delivery of the message, a leased one where there is one
 // among the first few.
 func (x *Index) Some(message uint64) (found Slot, ok bool) {
+	if x.hides(message) {
+		return 0, false
+	}
 	seen := 0
 	x.any(message, func(s Slot, c *chunk, i int) bool {
 		held := Flags(c.when[i])&leased != 0
@@ -237,7 +260,7 @@ func (x *Index) Find(message uint64, destination string) (found Slot, ok bool) {
 	}
 	ok = x.chain(message, part(message, d), func(s Slot, c *chunk, i int) bool {
 		found = s
-		return x.lanes[c.lane[i]].key.destination == d
+		return x.lane(c.lane[i]).key.destination == d
 	})
 	return found, ok
 }
