@@ -36,8 +36,7 @@ func (q *Queue) Drop(ctx context.Context, id string) error {
 	return nil
 }
 
-// Flush makes deliveries due at once. A selection without a message goes through
-// the whole queue.
+// Flush makes deliveries due at once.
 func (q *Queue) Flush(ctx context.Context, now time.Time, what ...queue.Selection) (int, error) {
 	if err := q.begin(ctx); err != nil {
 		return 0, err
@@ -61,29 +60,41 @@ func (q *Queue) Flush(ctx context.Context, now time.Time, what ...queue.Selectio
 
 var errByName = fmt.Errorf("memory: flush by more than names: %w", errors.ErrUnsupported)
 
-// flush does what one selection says, and adds the deliveries that it names.
+// flush does what one selection says, and adds the deliveries that it names. It looks at
+// no others.
 func (q *Queue) flush(now time.Time, what *queue.Selection, flushed map[*delivery]bool) {
-	if what.Message != "" {
-		for d := range q.entries[what.Message].pending() {
-			q.flushOne(now, d, what, flushed)
+	switch e := q.entries[what.Message]; {
+	case what.Message != "" && what.Destination != "":
+		if d := q.deliveries[pair{what.Message, what.Destination}]; d != nil {
+			q.flushOne(now, d, flushed)
 		}
-		return
-	}
-	for name, d := range q.destinations {
-		if what.Destination == "" || name == what.Destination {
-			q.postpone(d, queue.Postponement{})
+	case what.Message != "":
+		for d := range e.pending() {
+			q.flushOne(now, d, flushed)
 		}
-	}
-	for _, d := range q.deliveries {
-		q.flushOne(now, d, what, flushed)
+	case what.Destination != "":
+		if d := q.destinations[what.Destination]; d != nil {
+			q.flushAll(now, d, flushed)
+		}
+	default:
+		for _, d := range q.destinations {
+			q.flushAll(now, d, flushed)
+		}
 	}
 }
 
-func (q *Queue) flushOne(now time.Time, d *delivery, what *queue.Selection, flushed map[*delivery]bool) {
-	if what.Destination != "" && d.destination.name != what.Destination {
-		return
+// flushAll flushes a destination.
+func (q *Queue) flushAll(now time.Time, to *destination, flushed map[*delivery]bool) {
+	q.postpone(to, queue.Postponement{})
+	for d := to.all; d != nil; d = d.next {
+		q.flushOne(now, d, flushed)
 	}
-	q.postpone(d.destination, queue.Postponement{})
+}
+
+func (q *Queue) flushOne(now time.Time, d *delivery, flushed map[*delivery]bool) {
+	if !d.destination.postponed.IsZero() {
+		q.postpone(d.destination, queue.Postponement{})
+	}
 	if d.entry.held || d.leased {
 		return
 	}

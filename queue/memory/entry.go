@@ -38,6 +38,8 @@ type delivery struct {
 
 	in *sorted[*delivery] // the heap it lies in: ready, waiting or none
 	at int
+
+	previous, next *delivery // of the same destination
 }
 
 // wake is from when on the delivery may be claimed, as far as it is up to the
@@ -98,6 +100,7 @@ func (q *Queue) add(now time.Time, f draft) string {
 		}
 		d.schedule(now, m.NotBefore.Round(0))
 		e.deliveries = append(e.deliveries, d)
+		d.destination.link(d)
 		d.destination.count++
 		d.destination.bytes += int64(len(f.content))
 		q.deliveries[pair{m.ID, part.Destination}] = d
@@ -114,6 +117,7 @@ func (q *Queue) finish(d *delivery) (last bool) {
 	d.states = nil
 	q.displace(d)
 	q.rank(d.destination, func() {
+		d.destination.unlink(d)
 		d.destination.count--
 		d.destination.bytes -= int64(len(e.content))
 	})

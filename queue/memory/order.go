@@ -9,8 +9,9 @@ type destination struct {
 	reason    string
 	parkedBy  owners
 
-	count int   // deliveries, wherever they are
-	bytes int64 // the content of their messages
+	all   *delivery // a list of its deliveries, wherever they are
+	count int       // how many those are
+	bytes int64     // the content of their messages
 
 	ready sorted[*delivery]     // those that are due, by the order of claims
 	in    *sorted[*destination] // the heap it lies in: one of active, asleep or none
@@ -20,6 +21,26 @@ type destination struct {
 func (d *destination) place() *int { return &d.at }
 func (d *delivery) place() *int    { return &d.at }
 func (e *entry) place() *int       { return &e.at }
+
+// link adds a delivery to the list of its destination, and unlink takes it out.
+func (d *destination) link(one *delivery) {
+	if one.next = d.all; one.next != nil {
+		one.next.previous = one
+	}
+	d.all = one
+}
+
+func (d *destination) unlink(one *delivery) {
+	if one.previous == nil {
+		d.all = one.next
+	} else {
+		one.previous.next = one.next
+	}
+	if one.next != nil {
+		one.next.previous = one.previous
+	}
+	one.previous, one.next = nil, nil
+}
 
 // newOrder sets up the heaps of an empty queue.
 func (q *Queue) newOrder() {

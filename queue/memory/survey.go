@@ -17,7 +17,8 @@ func (q *Queue) Total(ctx context.Context) (queue.Total, error) {
 	return queue.Total{Messages: len(q.entries), Deliveries: len(q.deliveries), Bytes: q.bytes}, nil
 }
 
-// Survey counts by destination. It goes through the whole queue.
+// Survey counts by destination. It goes through all destinations, and the deliveries of
+// those that it returns.
 func (q *Queue) Survey(ctx context.Context, after string, most int) ([]queue.Destination, error) {
 	if err := q.begin(ctx); err != nil {
 		return nil, err
@@ -36,31 +37,24 @@ func (q *Queue) Survey(ctx context.Context, after string, most int) ([]queue.Des
 	}
 	slices.SortFunc(found, func(a, b queue.Destination) int { return cmp.Compare(a.Name, b.Name) })
 	found = found[:min(most, len(found))]
-	q.count(found)
+	for i := range found {
+		q.count(&found[i])
+	}
 	return found, nil
 }
 
 // count fills in what only the deliveries know.
-func (q *Queue) count(found []queue.Destination) {
-	index := make(map[string]*queue.Destination, len(found))
-	oldest := make(map[string]string, len(found))
-	for i := range found {
-		index[found[i].Name] = &found[i]
-	}
-	for at, d := range q.deliveries {
-		to := index[at.destination]
-		if to == nil {
-			continue
-		}
+func (q *Queue) count(to *queue.Destination) {
+	oldest := ""
+	for d := q.destinations[to.Name].all; d != nil; d = d.next {
 		if d.entry.held {
 			to.Held++
 		}
 		if d.leased {
 			to.Leased++
 		}
-		if id, seen := oldest[at.destination]; !seen || at.message < id {
-			oldest[at.destination] = at.message
-			to.Oldest = d.entry.message.Arrived
+		if id := d.entry.message.ID; oldest == "" || id < oldest {
+			oldest, to.Oldest = id, d.entry.message.Arrived
 		}
 	}
 }
