@@ -169,7 +169,6 @@ func (s *Spool) commit(b *batch) {
 		close(b.done)
 		s.line.next(b, took)
 	})
-	s.recycle(b)
 	if s.current != nil && !s.torn && s.failure == nil {
 		s.applied = s.current.where(uint32(s.current.size))
 	}
@@ -179,6 +178,7 @@ func (s *Spool) commit(b *batch) {
 	dead := s.takeDead()
 	s.startMaintenance()
 	s.mu.Unlock()
+	s.recycle(b)
 	s.deleteContents(dead)
 }
 

@@ -80,12 +80,12 @@ func (s *Spool) append(b *batch) error {
 	if err != nil {
 		return s.undo(g, start, err)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	records := 0
 	for _, t := range b.tickets {
 		records += len(t.frames)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.setSize(g, pos)
 	s.sinceCheckpoint += pos - start + int64(records)*replayCost
 	s.sinceMaintenance += pos - start
