@@ -1,6 +1,7 @@
 package session
 
 import (
+	"maps"
 	"net/netip"
 	"testing"
 	"testing/synctest"
@@ -20,6 +21,13 @@ func (silent) Secured(string, netip.AddrPort, Protection)     {}
 func (silent) Reused(string, netip.AddrPort)                  {}
 func (silent) Lines(string, netip.AddrPort) func(l smtp.Line) { return nil }
 
+// counted is what a gate has counted by site and by host.
+func counted(g *Gate) (sites map[string]int, hosts map[string]tally) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return maps.Clone(g.sites), maps.Clone(g.hosts)
+}
+
 // TestPlacesOfKeptSessions: whatever becomes of a session, its place among an agent's
 // connections is given back, and while it is kept it counts as unused.
 func TestPlacesOfKeptSessions(t *testing.T) {
@@ -34,8 +42,8 @@ func TestPlacesOfKeptSessions(t *testing.T) {
 			if s != kept || !s.Reused {
 				t.Fatalf("%p, used again: %t; want %p", s, s != nil && s.Reused, kept)
 			}
-			if g := h.Gate; g.hosts["mx.e.test"] != (tally{open: 1}) || g.sites["b"] != 1 || g.sites["a"] != 0 {
-				t.Errorf("%+v by host, %v by site; want one in use, of b", g.hosts, g.sites)
+			if sites, hosts := counted(h.Gate); hosts["mx.e.test"] != (tally{open: 1}) || sites["b"] != 1 || sites["a"] != 0 {
+				t.Errorf("%+v by host, %v by site; want one in use, of b", hosts, sites)
 			}
 			p.Keep(s)
 			p.Close()
@@ -76,18 +84,19 @@ func TestPlacesOfKeptSessions(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if g.hosts["mx.e.test"] != (tally{open: 1}) || g.sites["a"] != 1 {
-					t.Errorf("in use: %+v by host, %v by site", g.hosts, g.sites)
+				if sites, hosts := counted(g); hosts["mx.e.test"] != (tally{open: 1}) || sites["a"] != 1 {
+					t.Errorf("in use: %+v by host, %v by site", hosts, sites)
 				}
 				p.Keep(s)
-				if g.hosts["mx.e.test"] != (tally{open: 1, idle: 1}) || g.sites["a"] != 1 {
-					t.Errorf("kept: %+v by host, %v by site", g.hosts, g.sites)
+				if sites, hosts := counted(g); hosts["mx.e.test"] != (tally{open: 1, idle: 1}) || sites["a"] != 1 {
+					t.Errorf("kept: %+v by host, %v by site", hosts, sites)
 				}
 				synctest.Wait()
 				c.do(t, p, h, s)
 				time.Sleep(time.Second) // for QUIT and its answer
-				if g.Size() != 0 || len(g.hosts) != 0 || len(g.sites) != 0 || len(g.addrs) != 0 || net.Open() != 0 {
-					t.Errorf("%d connections open; counted are %d, %+v by host, %v by site; want none", net.Open(), g.Size(), g.hosts, g.sites)
+				synctest.Wait()
+				if sites, hosts := counted(g); g.Size() != 0 || len(hosts) != 0 || len(sites) != 0 || net.Open() != 0 {
+					t.Errorf("%d connections open; counted are %d, %+v by host, %v by site; want none", net.Open(), g.Size(), hosts, sites)
 				}
 			})
 		})
@@ -193,6 +202,8 @@ func TestUnusedForTooLong(t *testing.T) {
 			t.Error("it has ended too early")
 		}
 		time.Sleep(2 * time.Second)
+		p.idle.mu.Lock()
+		defer p.idle.mu.Unlock()
 		if net.Open() != 0 || len(p.idle.stacks) != 0 {
 			t.Errorf("%d connections and %d stacks, want none: it has not ended in time", net.Open(), len(p.idle.stacks))
 		}
@@ -210,7 +221,9 @@ func TestTakesTheLongestUnused(t *testing.T) {
 		for i, s := range list {
 			if i > 0 { // the first is nobody's: it is not counted
 				s.pass = &pass{gate: g, site: string(rune('a' + i))}
-				g.count(s.pass, 1)
+				if full, _ := g.try(s.pass); full != nil {
+					t.Fatal("there is no room")
+				}
 			}
 			p.Keep(s)
 			time.Sleep(time.Second)
@@ -219,9 +232,11 @@ func TestTakesTheLongestUnused(t *testing.T) {
 			p.idle.evict(func(p *pass) bool { return p.site != "d" })
 			p.idle.evict(func(*pass) bool { return false })
 			time.Sleep(time.Second)
+			synctest.Wait()
 			left := ""
+			sites, _ := counted(g)
 			for _, site := range []string{"b", "c", "d"} {
-				if g.sites[site] > 0 {
+				if sites[site] > 0 {
 					left += site
 				}
 			}
