@@ -66,6 +66,30 @@ mx.test. A 192.0.2.1
 	}
 }
 
+// TestLostByNobody: a queue that says of a mark that a lease is lost, and of each that it
+// is not, costs a pause and no attempt.
+func TestLostByNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		host := &smtptest.Host{Extensions: full()}
+		o := newOffice(t, &smtptest.Internet{Zone: single, Hosts: map[string]*smtptest.Host{"mx1.e.test": host}})
+		q := &faultyQueue{Queue: new(memory.Queue), mark: func() error { return queue.ErrLeaseLost }}
+		o.queue, o.agent.Queue = q, q
+		o.start()
+		m := message("u@e.test")
+		m.Guarantee = queue.AtMostOnce
+		o.submit(m)
+		pass(10 * time.Second)
+		if n := len(host.Connections()); n == 0 || n > 11 {
+			t.Errorf("%d connections in ten seconds, want one a second at most", n)
+		}
+		q.set(func() { q.mark = nil })
+		pass(2 * time.Second)
+		if list := o.of(delivery.Delivered); len(list) != 1 || list[0].Attempt != 1 {
+			t.Errorf("delivered %+v, want it at the first attempt", list)
+		}
+	})
+}
+
 // firstOf is whether a lease is the first one of a destination.
 func firstOf(destination string) func(l *queue.Lease) bool {
 	var token uint64
@@ -75,4 +99,30 @@ func firstOf(destination string) func(l *queue.Lease) bool {
 		}
 		return l.Destination == destination && l.Token == token
 	}
+}
+
+// TestExpiredUnsent: mail whose time is over is not given up for what the queue could
+// not record: it has its last attempt when the queue can.
+func TestExpiredUnsent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		host := &smtptest.Host{Extensions: full()}
+		o := newOffice(t, &smtptest.Internet{Zone: single, Hosts: map[string]*smtptest.Host{"mx1.e.test": host}})
+		q := &faultyQueue{Queue: new(memory.Queue), mark: func() error { return queue.ErrFull }}
+		o.queue, o.agent.Queue = q, q
+		o.start()
+		m := message("u@e.test")
+		m.Guarantee, m.Expires = queue.AtMostOnce, time.Now().Add(3*time.Second)
+		o.submit(m)
+		pass(10 * time.Second)
+		for _, kind := range []delivery.EventKind{delivery.Failed, delivery.Expired, delivery.Bounced} {
+			if list := o.of(kind); len(list) > 0 {
+				t.Errorf("%v", list)
+			}
+		}
+		q.set(func() { q.mark = nil })
+		pass(2 * time.Second)
+		if n := len(o.of(delivery.Delivered)); n != 1 || o.left() != 0 {
+			t.Errorf("delivered %d times, %d left", n, o.left())
+		}
+	})
 }

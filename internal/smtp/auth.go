@@ -162,7 +162,7 @@ func (a *authentication) open(initial []byte) (Reply, *Error) {
 
 // openWithout says AUTH and holds the initial response back.
 func (a *authentication) openWithout(initial []byte) (Reply, *Error) {
-	a.option &^= OptInitial
+	a.option = Mechanism(strings.TrimPrefix(a.line, "AUTH "))
 	a.pending, a.held = initial, true
 	r, e := a.say(a.line, a.line)
 	if e == nil && r.Code == 334 {
@@ -175,6 +175,7 @@ func (a *authentication) openWithout(initial []byte) (Reply, *Error) {
 // that the server seems not to have heard.
 func (a *authentication) reopen(initial []byte) (Reply, *Error) {
 	s := a.s
+	a.option = OptInitial
 	r, e := a.say("*", "*")
 	switch {
 	case e != nil || s.closing:

@@ -104,9 +104,15 @@ func TestReplyTooManyInAGroup(t *testing.T) {
 		{"the first RCPT, and the second refused", []smtptest.Cue{
 			{At: smtptest.Rcpt, Address: "u@e.test", Raw: "250 ok\r\n250 ok\r\n"}, {At: smtptest.Rcpt, Address: "v@e.test", Reply: "550 nobody"},
 		}},
+		{"RSET", []smtptest.Cue{
+			{At: smtptest.Rcpt, Address: "bad@e.test", Reply: "550 nobody"}, {At: smtptest.Rset, Raw: "250 ok\r\n250 ok\r\n"},
+		}},
 	} {
 		with(t, "EXT-8 one reply too many at "+c.name, abandoned(scripted(c.cues, "PIPELINING", "CHUNKING")), func(r *rig) {
 			r.warm()
+			if c.cues[0].Address == "bad@e.test" {
+				r.wantStates(r.send(message("bad@e.test")), "refused")
+			}
 			res := r.send(message("u@e.test", "v@e.test"))
 			r.wantStates(res, "unknown", "unknown")
 			if r.s.Reusable() || res.Doubt.Next&smtp.OptPipelining == 0 {

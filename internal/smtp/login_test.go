@@ -103,6 +103,17 @@ func TestLoginPrompts(t *testing.T) {
 		wantErr(r.t, r.s.Auth(r.t.Context(), client), smtp.StageAuth, smtp.Protocol)
 		r.wantCommands("AUTH LOGIN "+b64(user), "*")
 	})
+	with(t, "EXT-19 LOGIN and a server that closes when it is broken off: the next time without initial response", abandoned(authHost("LOGIN",
+		smtptest.Cue{At: smtptest.Auth, Raw: "334 " + b64("Benutzer:") + "\r\n"}, smtptest.Cue{At: smtptest.AuthReply, Then: smtptest.Close},
+	)), func(r *rig) {
+		r.open()
+		client, err := (&sasl.Login{User: user, Password: pass}).Client(sasl.LoginMechanism)
+		r.must(err)
+		e := wantErr(r.t, r.s.Auth(r.t.Context(), client), smtp.StageAuth, smtp.Closed)
+		if e.Doubt.Next != smtp.OptInitial {
+			r.t.Errorf("doubt %+v", e.Doubt)
+		}
+	})
 	with(t, "LOGIN says the password once", authHost("LOGIN",
 		smtptest.Cue{At: smtptest.Auth, Reply: "334 "}, smtptest.Cue{At: smtptest.AuthReply, Reply: "334 "}), func(r *rig) {
 		r.open()
