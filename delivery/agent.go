@@ -45,7 +45,9 @@ type Agent struct {
 	Settings Settings
 
 	// Reporter is this host's name in reports (RFC 3464 section 2.2.2); empty
-	// is the Sender's Hello.
+	// is the Sender's Hello, or if that is empty the name that the machine has, which
+	// in a container is seldom one that anybody can answer to. Reports of delay come
+	// after four hours unless Settings.Warn says otherwise, so set one of them.
 	Reporter string
 
 	// Postmaster is the mailbox reports are From; empty is postmaster at
