@@ -220,7 +220,12 @@ func (s *Spool) sync() error {
 	return s.syncFile(g)
 }
 
+// syncFile saves a segment, unless the device has failed: what it says of a later
+// sync means nothing.
 func (s *Spool) syncFile(g *segment) error {
+	if err := s.failed(); err != nil {
+		return err
+	}
 	err := g.file.Sync()
 	if err != nil && !vfs.IsFull(err) {
 		return s.fail(err)
@@ -263,7 +268,7 @@ func (s *Spool) saveBatch(b *batch) {
 // takeDead returns the contents that nothing speaks of any more, if that is saved.
 // The lock is held.
 func (s *Spool) takeDead() []uint64 {
-	if s.unsaved {
+	if s.unsaved || s.failure != nil {
 		return nil
 	}
 	dead := s.deadContents

@@ -15,6 +15,9 @@ import (
 
 // mend does that, with the tickets of a batch that wait to be saved, nil for none.
 func (s *Spool) mend(b *batch) error {
+	if err := s.failed(); err != nil {
+		return err
+	}
 	g := s.current
 	s.mu.Lock()
 	tickets := s.kept
