@@ -96,6 +96,7 @@ func (s *Spool) Postpone(ctx context.Context, now time.Time, list ...queue.Postp
 
 func (s *Spool) postponeSome(now time.Time, list []queue.Postponement) error {
 	t := &ticket{}
+	var names []string
 	h := s.hold()
 	s.index.At(now)
 	for _, p := range list {
@@ -106,6 +107,7 @@ func (s *Spool) postponeSome(now time.Time, list []queue.Postponement) error {
 		switch {
 		case p.Owner == "":
 			t.join(s.postpone(p))
+			names = append(names, p.Destination)
 		case !p.Until.IsZero():
 			for !s.index.Admit(p.Owner, holdMax) {
 				h.step(holdMax)
@@ -120,7 +122,7 @@ func (s *Spool) postponeSome(now time.Time, list []queue.Postponement) error {
 		}
 	}
 	if len(t.frames) > 0 {
-		return s.pass(t)
+		return s.pass(t, names)
 	}
 	h.end()
 	if t.changes {
@@ -129,16 +131,22 @@ func (s *Spool) postponeSome(now time.Time, list []queue.Postponement) error {
 	return nil
 }
 
-// pass writes a ticket that a later one may undo, and returns when the index has
-// it. The lock is held and given up.
-func (s *Spool) pass(t *ticket) error {
+// pass writes a ticket that says something of destinations and that a later one may
+// undo, and returns when the index has it. The lock is held and given up.
+func (s *Spool) pass(t *ticket, names []string) error {
 	s.line.enqueue(t)
-	s.passing++
+	for _, name := range names {
+		s.passing[name]++
+	}
 	s.mu.Unlock()
 	err := s.wait(t)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.passing--
+	for _, name := range names {
+		if s.passing[name]--; s.passing[name] == 0 {
+			delete(s.passing, name)
+		}
+	}
 	return err
 }
 

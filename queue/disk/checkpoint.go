@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"slices"
@@ -58,22 +59,23 @@ func (s *Spool) lastMaintenance() error {
 // takeCheckpoint writes a checkpoint and deletes those before it. Only one runs
 // at a time, and no segment is retired meanwhile. What it leaves behind where
 // it fails, the next Open deletes.
-func (s *Spool) takeCheckpoint(ctx context.Context) error {
-	for {
+func (s *Spool) takeCheckpoint(ctx context.Context) (err error) {
+	for range mostTries {
 		s.mu.Lock()
 		size := max(s.checkpointSize, rowRoom*int64(s.index.Len())+s.index.NameRoom())
 		s.mu.Unlock()
-		err := s.tryCheckpoint(ctx)
-		if errors.Is(err, errMended) {
-			continue
-		}
-		if !errors.Is(err, queue.ErrFull) || !s.makeRoom(working, size) { // if saving shows that there is none, all is to be written again
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.block(err)
-			return err
+		err = s.tryCheckpoint(ctx)
+		if !errors.Is(err, errMended) && (!errors.Is(err, queue.ErrFull) || !s.makeRoom(working, size)) { // if saving shows that there is none, all is to be written again
+			break
 		}
 	}
+	if errors.Is(err, errMended) {
+		err = fmt.Errorf("%w: %w", queue.ErrFull, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.block(err)
+	return err
 }
 
 var errMended = errors.New("records have been written again meanwhile")
@@ -102,15 +104,12 @@ func (s *Spool) isBlocked() bool {
 
 func (s *Spool) tryCheckpoint(ctx context.Context) error {
 	s.sweep()
+	s.finishWritten() // what is in it so far need not be read again
 	s.mu.Lock()
-	for s.flushSome() { // what is in it so far need not be read again
-		s.mu.Unlock()
-		s.mu.Lock()
-	}
 	number := s.nextCheckpoint
 	s.nextCheckpoint++
 	mends := s.mends
-	first := &record.Table{From: s.applied, Next: s.nextMessage.Load()}
+	first := &record.Table{From: s.from(), Next: s.nextMessage.Load()}
 	s.index.Pin()
 	s.mu.Unlock()
 	s.beginCheckpoint(first)
@@ -130,6 +129,18 @@ func (s *Spool) tryCheckpoint(ctx context.Context) error {
 		return err
 	}
 	return s.useCheckpoint(number, first, size)
+}
+
+// from is where the log is to be read from on after a checkpoint that begins now. The
+// lock is held.
+func (s *Spool) from() record.Place {
+	from := s.applied
+	for _, f := range s.flushes { // that the index does not have as a whole
+		if f.written() && f.at.Before(from) {
+			from = f.at
+		}
+	}
+	return from
 }
 
 // beginCheckpoint notes what is known of the segments. What is written meanwhile may be

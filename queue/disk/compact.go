@@ -20,6 +20,7 @@ type compaction struct {
 	tickets []*ticket
 	slots   map[index.Slot]bool // acquired for the tickets
 	bytes   int64
+	busy    bool // something could not be moved because of what others are writing
 }
 
 // compactBatch is how much is moved before it is waited for.
@@ -29,8 +30,7 @@ const compactBatch = 1 << 20
 // before what replaces it is saved.
 func (s *Spool) compact(ctx context.Context, g *segment) error {
 	s.mu.Lock()
-	uncovered := g.flushes && g.number >= s.checkpoint.Segment && (s.index.Flushed() > 0 || len(s.flushes) > 0)
-	needless := s.needless(g)
+	uncovered, needless := s.uncovered(g), s.needless(g)
 	var blocked error
 	if s.isBlocked() {
 		blocked = s.blocked.err
@@ -50,41 +50,94 @@ func (s *Spool) compact(ctx context.Context, g *segment) error {
 		if err = errors.Join(err, c.flush()); err != nil {
 			return err
 		}
+		if c.busy {
+			return nil
+		}
 	}
 	return s.retire(g)
 }
 
-// retire takes a segment out of use if nothing in it is needed any more: what
+// uncovered reports whether a segment has flushes that no checkpoint has, of
+// deliveries that are due by those alone. The lock is held.
+func (s *Spool) uncovered(g *segment) bool {
+	return g.flushes && g.number >= s.checkpoint.Segment && (s.index.Flushed() > 0 || len(s.flushes) > 0)
+}
+
+// retireMax is how many segments are retired at a time at most: what says so is to
+// fit the least room that is kept. While the lock is held each is looked for in all
+// others, so that where there are many it is fewer.
+const retireMax = 64
+
+// retireNeedless retires the segments of a round in which nothing is needed.
+func (s *Spool) retireNeedless(ctx context.Context, r *round) error {
+	for ctx.Err() == nil {
+		var list []*segment
+		s.mu.Lock()
+		most := max(1, retireMax*holdMax/max(holdMax, len(s.segments.list)))
+		for _, g := range s.segments.list {
+			if g != nil && r.open(s, g) && s.needless(g) && !s.uncovered(g) {
+				list = append(list, g)
+				r.tried[g] = true
+			}
+			if len(list) == most {
+				break
+			}
+		}
+		s.mu.Unlock()
+		if len(list) == 0 {
+			break
+		}
+		if err := s.retire(list...); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// retire takes segments out of use if nothing in them is needed any more: what
 // cannot be read could not be moved.
-func (s *Spool) retire(g *segment) error {
-	if err := s.save(); err != nil { // the ends of its deliveries, first of all
+func (s *Spool) retire(list ...*segment) error {
+	if err := s.save(); err != nil { // the ends of their deliveries, first of all
 		return err
 	}
 	if err := s.saveKeys(); err != nil {
 		return err
 	}
+	var dead []*segment
+	t := &ticket{durable: true, class: ending}
 	s.mu.Lock()
-	delete(g.gone, g.number)
-	r := s.index.Refs(g.slot)
-	if r.Homes+r.Records+r.Destinations > 0 {
-		g.broken = true
+	for _, g := range list {
+		delete(g.gone, g.number)
+		r := s.index.Refs(g.slot)
+		if r.Homes+r.Records+r.Destinations > 0 {
+			g.broken = true
+			continue
+		}
+		f := frame{}
+		f.Kind, f.Head = record.KindRetired, (&record.Retired{Segment: g.number}).Append(nil)
+		t.frames = append(t.frames, f)
+		dead = append(dead, g)
+	}
+	if len(dead) == 0 {
 		s.mu.Unlock()
 		return nil
 	}
-	f := frame{}
-	f.Kind, f.Head = record.KindRetired, (&record.Retired{Segment: g.number}).Append(nil)
-	t := &ticket{durable: true, class: ending, frames: []frame{f}, apply: func(*hold, *segment, []uint32) {
-		s.segments.remove(g)
-		s.logBytes -= g.size
-		g.dead = true
-		g.pins++
-	}}
+	t.apply = func(*hold, *segment, []uint32) {
+		s.segments.remove(dead)
+		for _, g := range dead {
+			s.logBytes -= g.size
+			g.dead = true
+			g.pins++
+		}
+	}
 	s.line.enqueue(t)
 	s.mu.Unlock()
 	if err := s.wait(t); err != nil {
 		return err
 	}
-	s.unpin(g)
+	for _, g := range dead {
+		s.unpin(g)
+	}
 	if s.short.Load() {
 		t := &ticket{class: ending, fills: true}
 		s.line.enqueue(t)
@@ -121,37 +174,41 @@ func (c *compaction) move() error {
 	return groups.Err()
 }
 
-// postponements moves those that are recorded in the segment. None may be in line
-// meanwhile that the index does not have yet, and what comes later must be applied
-// later: they are not saved before retire saves the log.
+// postponements moves those that are recorded in the segment. What comes later must
+// be applied later: they are not saved before retire saves the log. A destination of
+// which the line has a record that the index does not have yet is left to that; if it
+// cannot be written, or others come all the time, the segment is left to another round.
 func (c *compaction) postponements() error {
-	s := c.s
-	for {
-		s.mu.Lock()
-		if s.passing == 0 {
-			break
+	for range mostTries {
+		busy := false
+		for from, more := 0, true; more; more = from > 0 {
+			var some bool
+			from, some = c.somePostponements(from)
+			busy = busy || some
 		}
-		t := &ticket{durable: true}
-		s.line.enqueue(t)
-		s.mu.Unlock()
-		if err := s.wait(t); err != nil {
+		if c.busy = busy; !busy {
+			return nil
+		}
+		t := &ticket{durable: true} // behind those in line
+		c.s.line.enqueue(t)
+		if err := c.s.wait(t); err != nil {
 			return err
 		}
-	}
-	s.mu.Unlock()
-	for from, more := 0, true; more; more = from > 0 {
-		from = c.somePostponements(from)
 	}
 	return nil
 }
 
-func (c *compaction) somePostponements(from int) (next int) {
+func (c *compaction) somePostponements(from int) (next int, busy bool) {
 	s := c.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	older := s.olderRecords(c.g)
 	list, next := s.index.Postponements(c.g.slot, from, holdMax)
 	for _, p := range list {
+		if s.passing[p.Name] > 0 {
+			busy = true
+			continue
+		}
 		if s.index.Over(p) && !older(p) {
 			s.index.Forget(p.Name)
 			continue
@@ -161,7 +218,7 @@ func (c *compaction) somePostponements(from int) (next int) {
 		s.line.enqueue(t)
 		c.tickets = append(c.tickets, t)
 	}
-	return next
+	return next, busy
 }
 
 // record moves a record if it is needed. The index knows that of messages and

@@ -2,6 +2,7 @@ package disk
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -144,7 +145,7 @@ func (s *Spool) flushEach(now time.Time, list []record.Flush, counted map[string
 	s.flushes = append(s.flushes, mine...)
 	s.flushed++
 	s.flushing.Unlock()
-	if err := s.pass(t); err != nil {
+	if err := s.pass(t, slices.Collect(maps.Keys(lifted))); err != nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.flushes = slices.DeleteFunc(s.flushes, func(f *flush) bool { return slices.Contains(mine, f) })
@@ -245,6 +246,21 @@ func (s *Spool) finish(f *flush) {
 			s.flushSome()
 		}
 		s.mu.Unlock()
+	}
+}
+
+// finishWritten sees those flushes to their end that are in the log now.
+func (s *Spool) finishWritten() {
+	s.mu.Lock()
+	var list []*flush
+	for _, f := range s.flushes {
+		if f.written() {
+			list = append(list, f)
+		}
+	}
+	s.mu.Unlock()
+	for _, f := range list {
+		s.finish(f)
 	}
 }
 

@@ -202,7 +202,7 @@ func TestFlushSaysNothingOfWhatComesAfter(t *testing.T) {
 	s.mu.Lock()
 	f := s.newFlush(&record.Flush{Since: now})
 	s.flushes, s.flushed = append(s.flushes, f), s.flushed+1
-	must(t, s.pass(f.ticket()))
+	must(t, s.pass(f.ticket(), nil))
 	must(t, s.Hold(ctx, id)) // takes into its record what the flush says
 	must(t, s.Release(ctx, id))
 	c, err := s.Claim(ctx, now, queue.ClaimOptions{})
@@ -220,5 +220,40 @@ func TestFlushSaysNothingOfWhatComesAfter(t *testing.T) {
 		}
 		s, err = openByHand(fs.Kill(), Options{})
 		must(t, err)
+	}
+}
+
+// TestCheckpointInTheMiddleOfAFlush takes a checkpoint while the index has half of
+// what a flush says: the rest is read from the log.
+func TestCheckpointInTheMiddleOfAFlush(t *testing.T) {
+	ctx, now := context.Background(), time.Unix(1e9, 0)
+	fs, s := openSmall(t)
+	for range 6 {
+		_, err := s.Put(ctx, now, &queue.Message{NotBefore: now.Add(time.Hour), Content: queue.String("text"),
+			Recipients: []queue.Recipient{{Address: "a@later.example"}}})
+		must(t, err)
+	}
+	s.mu.Lock()
+	f := s.newFlush(&record.Flush{Since: now})
+	s.flushes, s.flushed = append(s.flushes, f), s.flushed+1
+	must(t, s.pass(f.ticket(), nil))
+	must(t, s.save())
+	s.mu.Lock()
+	s.index.Flush(&f.Flushing, 3)
+	first := &record.Table{From: s.from(), Next: s.nextMessage.Load()}
+	s.mu.Unlock()
+	s.beginCheckpoint(first)
+	size, err := s.writeCheckpoint(ctx, 1, first)
+	must(t, err)
+	must(t, s.useCheckpoint(1, first, size))
+	s, err = openByHand(fs.Restart(), Options{})
+	must(t, err)
+	if len(s.problems) > 0 || s.checkpoint != first.From {
+		t.Errorf("opening used the checkpoint at %v, want %v: %v", s.checkpoint, first.From, s.problems)
+	}
+	c, err := s.Claim(ctx, now, queue.ClaimOptions{})
+	must(t, err)
+	if len(c.Deliveries) != 6 {
+		t.Errorf("%d of 6 deliveries are due that were flushed", len(c.Deliveries))
 	}
 }

@@ -43,6 +43,17 @@ func (s *Spool) maintenanceDue() bool {
 // maintain does what is due now: deletions first, which may give the room that the
 // rest needs. What fails for want of room keeps nothing else from being done. Only
 // one runs at a time.
+//
+// It ends, since a round gives up only segments that were there when it began, each
+// once. One round after the other comes to rest if nothing else is written:
+//
+//   - A segment is compacted if enough of it is useless, and what is moved lies in
+//     the next one without that. Records of deliveries that move with their message
+//     from another segment become useless there, once: they stay with the message.
+//   - Segments are merged if they are shorter than half of one. Of two that are
+//     written one after the other only one can be, so about half of them are left.
+//   - What all of that writes to say so takes less than a segment for each that goes:
+//     leastSegment.
 func (s *Spool) maintain(ctx context.Context) error { return s.maintainFor(ctx, mostLive) }
 
 // maintainFor is maintain for who takes any trouble to have some room.
@@ -57,7 +68,10 @@ func (s *Spool) maintainFor(ctx context.Context, most share) error {
 	s.sinceMaintenance = 0
 	s.mu.Unlock()
 	r := s.newRound()
-	err := s.compactAll(ctx, func() *segment { return s.next(r, 0) })
+	err := s.retireNeedless(ctx, r)
+	if passes(err) {
+		err = errors.Join(err, s.compactAll(ctx, func() *segment { return s.next(r, 0) })) // those that need a checkpoint
+	}
 	s.mu.Lock()
 	due := s.checkpointDue()
 	s.mu.Unlock()
@@ -210,6 +224,11 @@ type round struct {
 	before uint64
 }
 
+// open reports whether a round may give a segment up. The lock is held.
+func (r *round) open(s *Spool, g *segment) bool {
+	return g != s.current && !g.broken && !r.tried[g] && g.number < r.before && len(g.from) == 0
+}
+
 func (s *Spool) newRound() *round {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -232,7 +251,7 @@ func (s *Spool) worst(r *round, most share) *segment {
 		}
 		l, u := s.live(g)
 		live, useless = live+l, useless+u
-		if g == s.current || g.broken || r.tried[g] || g.number >= r.before || len(g.from) > 0 {
+		if !r.open(s, g) {
 			continue
 		}
 		if s.needless(g) {

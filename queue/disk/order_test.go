@@ -136,3 +136,41 @@ func TestPostponeWhileItsSegmentIsGivenUp(t *testing.T) {
 		must(t, s.Close())
 	}
 }
+
+// TestCompactionBesideAPostponement moves what a segment says of a destination while
+// another postponement of that is in line: the later one counts, also after a restart.
+func TestCompactionBesideAPostponement(t *testing.T) {
+	ctx, now := context.Background(), time.Unix(1e9, 0)
+	for _, lifted := range []bool{false, true} {
+		fs, s := openSmall(t)
+		const name = "one.example"
+		mustPut(t, s)
+		must(t, s.Postpone(ctx, now, queue.Postponement{Destination: name, Until: now.Add(time.Hour)}))
+		must(t, s.Postpone(ctx, now, queue.Postponement{Destination: "two.example", Until: now.Add(time.Hour)}))
+		old := s.current
+		s.rollNow = true
+		mustPut(t, s)
+		second := queue.Postponement{Destination: name, Until: now.Add(2 * time.Hour)}
+		if lifted {
+			second.Until = time.Time{}
+		}
+		behindASync(t, fs, s,
+			func() { must(t, s.Postpone(ctx, now, second)) },
+			func() { must(t, s.compact(ctx, old)) },
+		)
+		if s.segments.byNumber[old.number] != nil {
+			t.Errorf("the segment is still in use")
+		}
+		must(t, s.save())
+		for _, when := range []string{"before", "after"} {
+			until, _ := s.index.Postponed(name)
+			other, _ := s.index.Postponed("two.example")
+			if !until.Equal(second.Until) || !other.Equal(now.Add(time.Hour)) {
+				t.Errorf("%s a restart it is postponed until %v, want %v, and the other until %v", when, until.UTC(), second.Until.UTC(), other.UTC())
+			}
+			var err error
+			s, err = openByHand(fs.Restart(), Options{})
+			must(t, err)
+		}
+	}
+}

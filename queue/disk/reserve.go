@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/nexthop-mail/nexthop/queue"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/vfs"
 )
 
@@ -72,7 +73,14 @@ func (s *Spool) segmentLimit() int64 {
 	if s.capacity > 0 || s.short.Load() {
 		limit = min(limit, max(minRoom, s.capacity/32, s.logBytes/32))
 	}
-	return limit
+	return max(limit, s.leastSegment(len(s.segments.byNumber)))
+}
+
+// leastSegment is how long a segment gets at least that begins with a list of so many
+// others. Where the list took most of it, each retirement of a segment would begin
+// another one.
+func (s *Spool) leastSegment(others int) int64 {
+	return 4 * s.filled(record.HeaderSize+record.FrameSize+16+12*int64(others))
 }
 
 // endRoom is what the deliveries of a ticket will need.
@@ -251,15 +259,19 @@ func (s *Spool) roomy(do func() error) error {
 }
 
 // withRoom does something that is not a part of the log, with the help of the
-// reserve.
-func (s *Spool) withRoom(do func() error, size int64) error {
-	for {
-		err := do()
-		if !vfs.IsFull(err) || !s.makeRoom(working, size) {
-			return err
+// reserve. What it gives up may be taken again by Put, so it is not tried for ever.
+func (s *Spool) withRoom(do func() error, size int64) (err error) {
+	for range mostTries {
+		if err = do(); !vfs.IsFull(err) || !s.makeRoom(working, size) {
+			break
 		}
 	}
+	return err
 }
+
+// mostTries is how often something is tried again because of what others do
+// meanwhile. It may be an eighth of the reserve each time that is given up for it.
+const mostTries = 64
 
 // makeRoom has room made on the device for something of a size that is not a part
 // of the log, without what is kept for ends.

@@ -82,13 +82,18 @@ func (t *segments) add(g *segment) bool {
 	return true
 }
 
-// remove takes a segment out of use: what was kept because of it is not needed
+// remove takes segments out of use: what was kept because of them is not needed
 // any more.
-func (t *segments) remove(g *segment) {
-	t.list[g.slot] = nil
-	delete(t.byNumber, g.number)
+func (t *segments) remove(dead []*segment) {
+	for _, g := range dead {
+		t.list[g.slot] = nil
+		delete(t.byNumber, g.number)
+	}
 	for _, other := range t.list {
-		if other != nil {
+		if other == nil {
+			continue
+		}
+		for _, g := range dead {
 			delete(other.gone, g.number)
 			delete(other.from, g.number)
 		}

@@ -21,8 +21,9 @@ import (
 // Options changes how a spool works. The zero value is right for nearly all.
 type Options struct {
 	// SegmentSize is how long a file of the log gets, in bytes, at most
-	// MaxSegmentSize; zero is DefaultSegmentSize. It may change from one Open to
-	// the next.
+	// MaxSegmentSize; zero is DefaultSegmentSize. A file is never begun for less
+	// than three times what its beginning takes, at least 16 KiB in all. The option may
+	// change from one Open to the next.
 	SegmentSize int64
 
 	// LargeContent is the size in bytes from which a content gets a file of its
@@ -105,14 +106,14 @@ type Spool struct {
 	nextCheckpoint uint64
 	lastToken      uint64
 	keys           keyTable
-	reserved       turns         // deliveries that a call is changing
-	freed          chan struct{} // closed when keys lose an element
-	awaited        bool          // somebody waits for that
-	deadContents   []uint64      // files to delete once the log is saved
-	entering       int           // messages on their way in, for MaxMessages
-	flushes        []*flush      // in line, or not in the index as a whole, in the order of the log
-	flushed        uint64        // how many there were
-	passing        int           // calls of Flush and Postpone that are being written
+	reserved       turns          // deliveries that a call is changing
+	freed          chan struct{}  // closed when keys lose an element
+	awaited        bool           // somebody waits for that
+	deadContents   []uint64       // files to delete once the log is saved
+	entering       int            // messages on their way in, for MaxMessages
+	flushes        []*flush       // in line, or not in the index as a whole, in the order of the log
+	flushed        uint64         // how many there were
+	passing        map[string]int // calls of Flush and Postpone that are being written, by destination
 
 	buffer           []byte
 	unsaved          bool
@@ -219,6 +220,7 @@ func newSpool(fs vfs.FS, o Options) *Spool {
 		segments:       segments{byNumber: map[uint64]*segment{}},
 		keys:           newKeyTable(&o),
 		reserved:       turns{},
+		passing:        map[string]int{},
 		leaving:        map[uint64]leftKey{},
 		freed:          make(chan struct{}),
 		idle:           make(chan struct{}, 1),
@@ -238,6 +240,7 @@ func newSpool(fs vfs.FS, o Options) *Spool {
 	if s.segmentSize == 0 {
 		s.segmentSize = DefaultSegmentSize
 	}
+	s.segmentSize = max(s.segmentSize, s.leastSegment(0))
 	if s.largeFrom == 0 {
 		s.largeFrom = DefaultLargeContent
 	}

@@ -13,6 +13,11 @@ type Place struct {
 	Offset  uint32
 }
 
+// Before reports whether a place comes earlier in the log than another.
+func (p Place) Before(other Place) bool {
+	return p.Segment < other.Segment || p.Segment == other.Segment && p.Offset < other.Offset
+}
+
 // Delivery is the whole state of one delivery; a later record replaces an
 // earlier one.
 type Delivery struct {
