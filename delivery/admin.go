@@ -13,7 +13,7 @@ import (
 func (a *Agent) Hold(ctx context.Context, id string) error {
 	err := queue.Hold(ctx, a.Queue, id)
 	if err == nil {
-		a.events.add(Event{Time: time.Now(), Kind: Held, ID: id})
+		a.note(Event{Time: time.Now(), Kind: Held, ID: id})
 	}
 	return err
 }
@@ -30,7 +30,7 @@ func (a *Agent) Release(ctx context.Context, id string) error {
 func (a *Agent) Drop(ctx context.Context, id string) error {
 	err := queue.Drop(ctx, a.Queue, id)
 	if err == nil {
-		a.events.add(Event{Time: time.Now(), Kind: Dropped, ID: id})
+		a.note(Event{Time: time.Now(), Kind: Dropped, ID: id})
 	}
 	return err
 }

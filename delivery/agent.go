@@ -69,10 +69,10 @@ type Agent struct {
 	Bounce func(Event) bool
 
 	// Events is called for everything that becomes of mail, one call at a time
-	// and in order, after it has been settled. Up to 4,096 events wait for it;
-	// while that many do, no further delivery is begun and Submit waits, so that
-	// none is lost but in a crash. It must not call Submit itself, which may wait
-	// for it. Nil is nobody.
+	// and in order, after it has been settled, whether there is a Run or not. Up to
+	// 4,096 events wait for it; while that many do, no further delivery is begun and
+	// Submit waits, so that none is lost but in a crash. It must not call Submit
+	// itself, which may wait for it. Nil is nobody.
 	Events func(Event)
 
 	// Panic is told what a hook of the application's panicked with, on the
@@ -87,7 +87,7 @@ type Agent struct {
 	Lease time.Duration
 
 	// Drain is how long deliveries under way may go on after Run's context has
-	// ended; 0 is 30 s.
+	// ended; 0 is 30 s. Run may take 3 s more.
 	Drain time.Duration
 
 	// MaxHops is how many Received fields a message may have at Submit (RFC
@@ -105,6 +105,7 @@ type Agent struct {
 
 	clock  clock.Clock
 	events events
+	late   lately
 	wake   signal
 
 	mu       sync.Mutex

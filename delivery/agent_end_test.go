@@ -37,8 +37,8 @@ func TestDrain(t *testing.T) {
 				pass(time.Second)
 				began := time.Now()
 				o.stop()
-				if took := time.Since(began); took > 45*time.Second {
-					t.Errorf("the end took %v, want the 30 s of the drain and a moment", took)
+				if took := time.Since(began); took > 33*time.Second {
+					t.Errorf("the end took %v, want the 30 s of the drain and 3 s at most", took)
 				}
 				if got := len(o.of(delivery.Delivered)); got != c.delivered {
 					t.Errorf("%d delivered, want %d", got, c.delivered)

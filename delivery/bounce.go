@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery/internal/reports"
@@ -47,8 +49,12 @@ func fateOf(k EventKind, late bool) reports.Fate {
 // write adds to an outcome the reports of what became of its recipients.
 func (a *Agent) write(ctx context.Context, now time.Time, o *outcome, fates []reports.Fate, expiry time.Time) {
 	events := o.events
+	var whole *queue.Entry
+	if slices.Contains(fates, reports.Delayed) {
+		whole = a.whole(ctx, o.part.delivery)
+	}
 	list := a.reports().Write(ctx, &reports.Subject{
-		Delivery: o.part.delivery, Results: o.settlement.Results, Fates: fates, Expiry: expiry, Now: now,
+		Delivery: o.part.delivery, Results: o.settlement.Results, Fates: fates, Whole: whole, Expiry: expiry, Now: now,
 		MayTell: func(i int) bool { return a.mayBounce(&events[i]) },
 	})
 	for _, n := range list {
@@ -56,6 +62,45 @@ func (a *Agent) write(ctx context.Context, now time.Time, o *outcome, fates []re
 		o.settlement.Create = append(o.settlement.Create, n.Message)
 		o.settlement.Warned = o.settlement.Warned || n.Delay
 	}
+}
+
+// whole is the message of a delivery whose sender is to be told of the delay, nil where
+// the queue shows none. It is looked up once: what the sender was told of then is told
+// to nobody again, as the keys of reports see to.
+func (a *Agent) whole(ctx context.Context, d *queue.Delivery) *queue.Entry {
+	if a.late.has(d.Message.ID) {
+		return &queue.Entry{}
+	}
+	e, err := queue.Show(ctx, a.Queue, d.Message.ID)
+	if err != nil {
+		return nil
+	}
+	return &e
+}
+
+// lately is the ids of messages whose senders were told of a delay. Its zero value is
+// ready.
+type lately struct {
+	mu  sync.Mutex
+	ids map[string]bool
+}
+
+// maxLately is how many are remembered. Those that are forgotten cost another look.
+const maxLately = 1024
+
+func (l *lately) has(id string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ids[id]
+}
+
+func (l *lately) add(id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ids == nil || len(l.ids) >= maxLately {
+		l.ids = make(map[string]bool)
+	}
+	l.ids[id] = true
 }
 
 // reports is what writes the agent's reports.
@@ -106,7 +151,7 @@ func (a *Agent) reporter() string {
 }
 
 // created are the events of the reports that a settlement has created.
-func (o *outcome) created(ids []string, now time.Time) (list []Event) {
+func (a *Agent) created(o *outcome, ids []string, now time.Time) (list []Event) {
 	for i := range o.notices {
 		if i >= len(ids) || i >= len(o.settlement.Create) {
 			break
@@ -118,6 +163,7 @@ func (o *outcome) created(ids []string, now time.Time) (list []Event) {
 		}
 		if n.Delay {
 			e.Kind = Delayed
+			a.late.add(m.ID)
 		}
 		if n.Unsigned != nil {
 			e.Err = signError(n.Unsigned)

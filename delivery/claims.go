@@ -103,7 +103,7 @@ func (r *run) report(list []queue.Unreadable) {
 		}
 		r.unreadable[key] = true
 		e := &Error{Stage: StageMessage, Verdict: NotNow, Enhanced: "4.3.0", Err: list[i].Err}
-		r.agent.events.add(Event{
+		r.agent.note(Event{
 			Time: time.Now(), Kind: Deferred, ID: l.Message, Destination: l.Destination,
 			Enhanced: e.Enhanced, Reply: e.Reason(), Next: l.Until, Err: e,
 		})

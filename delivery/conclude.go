@@ -109,7 +109,7 @@ func (r *run) event(d *queue.Delivery, rr *RecipientReport, kind EventKind, atte
 func (a *Agent) tell(o *outcome, s *queue.Settled) {
 	now := time.Now()
 	if s.Err == nil {
-		o.events = append(o.events, o.created(s.Created, now)...)
+		o.events = append(o.events, a.created(o, s.Created, now)...)
 	}
 	for i := range o.events {
 		o.events[i].Time = now
@@ -118,7 +118,7 @@ func (a *Agent) tell(o *outcome, s *queue.Settled) {
 			continue // who could not be told of stays, and is tried again
 		}
 		if s.Err == nil || kind == Delivered {
-			a.events.add(o.events[i])
+			a.note(o.events[i])
 		}
 	}
 }

@@ -8,28 +8,30 @@ import (
 // maxEvents is how many events wait for the hook before the agent waits for it.
 const maxEvents = 4096
 
-// events are what waits to be told to the hook, in order. Its zero value is
-// ready.
+// events are what waits to be told to the hook, in order. One goroutine tells: Run's
+// while there is one, else one that ends when all is told. Its zero value is ready.
 type events struct {
 	mu      sync.Mutex
 	waiting []Event
 	telling int  // taken from waiting, and not told yet
 	full    bool // there were maxEvents, and more than half of that are left
-	running bool
+	running bool // a Run tells, or waits to
+	served  bool // somebody tells
 	more    signal
 	space   signal
+	free    signal // nobody tells any more
 }
 
-// add takes events. While no Run is there to tell them the oldest make room.
-func (e *events) add(list ...Event) {
+// add takes events. The caller is alone if nobody tells: it must have serve called.
+func (e *events) add(list []Event) (alone bool) {
 	e.mu.Lock()
 	e.waiting = append(e.waiting, list...)
-	if over := len(e.waiting) - maxEvents; over > 0 && !e.running {
-		e.waiting = append(e.waiting[:0], e.waiting[over:]...)
-	}
 	e.full = e.full || len(e.waiting)+e.telling >= maxEvents
+	alone = !e.served
+	e.served = true
 	e.mu.Unlock()
 	e.more.set()
+	return alone
 }
 
 // room reports whether more may be begun that makes events. Once there was none
@@ -37,16 +39,22 @@ func (e *events) add(list ...Event) {
 func (e *events) room() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return !e.full || !e.running
+	return !e.full
 }
 
-// take is everything that waits.
-func (e *events) take(spare []Event) []Event {
+// take is everything that waits. Where there is nothing, or over to Run, nobody tells
+// any more.
+func (e *events) take(spare []Event, leave func() bool) (list []Event, left bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	list := e.waiting
+	if left = leave(); left {
+		e.served = false
+		e.free.set()
+		return nil, true
+	}
+	list = e.waiting
 	e.waiting, e.telling = spare[:0], len(list)
-	return list
+	return list, false
 }
 
 // told counts one event that the hook knows now, and says whether there is room
@@ -63,19 +71,31 @@ func (e *events) told() (eased bool) {
 	return eased
 }
 
-// run tells events until ctx ends, and then the rest. eased is called when there
-// is room again.
-func (e *events) run(ctx context.Context, tell func(*Event), eased func()) {
-	e.serve(true)
-	defer e.serve(false)
-	var list, spare []Event
-	for last := false; ; {
-		list, spare = e.take(spare), list
+// serve tells events until there are none, or a Run takes over.
+func (e *events) serve(tell func(*Event)) {
+	for {
+		list, left := e.take(nil, func() bool { return e.running || len(e.waiting) == 0 })
+		if left {
+			return
+		}
 		for i := range list {
 			tell(&list[i])
-			if e.told() {
-				eased()
-			}
+		}
+	}
+}
+
+// run tells events until ctx ends, and then the rest.
+func (e *events) run(ctx context.Context, tell func(*Event)) {
+	e.takeOver()
+	var list, spare []Event
+	for left := false; ; {
+		list, spare = spare, list
+		list, left = e.take(list, func() bool { return !e.running && len(e.waiting) == 0 })
+		if left {
+			return
+		}
+		for i := range list {
+			tell(&list[i])
 		}
 		if clear(list); cap(list) > 2*maxEvents {
 			list = list[:0:0] // what one large message needed is not kept
@@ -84,22 +104,43 @@ func (e *events) run(ctx context.Context, tell func(*Event), eased func()) {
 		if len(list) > 0 {
 			continue
 		}
-		if last {
-			return
-		}
 		select {
 		case <-ctx.Done():
-			last = true
+			e.mu.Lock()
+			e.running = false
+			e.mu.Unlock()
 		case <-e.more.seen():
 		}
 	}
 }
 
-func (e *events) serve(running bool) {
-	e.mu.Lock()
-	e.running, e.full = running, e.full && running
-	e.mu.Unlock()
-	e.space.set() // while nobody runs, nobody waits
+// takeOver waits until nobody else tells.
+func (e *events) takeOver() {
+	for {
+		e.mu.Lock()
+		e.running = true
+		mine := !e.served
+		e.served = true
+		e.mu.Unlock()
+		if mine {
+			return
+		}
+		<-e.free.seen()
+	}
+}
+
+// rest waits until all is told and nobody tells any more.
+func (e *events) rest() {
+	for {
+		e.mu.Lock()
+		served := e.served
+		e.mu.Unlock()
+		if !served {
+			e.free.set() // for another who waits
+			return
+		}
+		<-e.free.seen()
+	}
 }
 
 // wait returns when there is room.

@@ -146,5 +146,5 @@ func (r *run) alarm(n sched.Notice, p *part, report *Report, until time.Time) {
 	if n == sched.LoginOut {
 		e.Kind, e.Next = Paused, until
 	}
-	r.agent.events.add(e)
+	r.agent.note(e)
 }

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery"
@@ -134,7 +133,6 @@ func TestEvents(t *testing.T) {
 				c.note(e)
 			}
 			c.start()
-			synctest.Wait() // of events from before Run the newest are kept alone
 			var taken atomic.Int64
 			go func() {
 				for range n {
@@ -180,21 +178,6 @@ func TestEvents(t *testing.T) {
 				t.Error(err)
 			}
 			close(release)
-			pass(time.Hour)
-		})
-	})
-	t.Run("those before Run are kept, the newest ones", func(t *testing.T) {
-		correspond(t, nil, func(t *testing.T, c *correspondence) {
-			var last string
-			for range 50 {
-				last = c.submit(crowd(100))
-			}
-			c.start()
-			synctest.Wait()
-			queued := c.of(delivery.Queued)
-			if len(queued) != 4096 || queued[4095].ID != last {
-				t.Errorf("%d are told, want 4096", len(queued))
-			}
 			pass(time.Hour)
 		})
 	})

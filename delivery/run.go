@@ -3,7 +3,6 @@ package delivery
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"sync"
 	"time"
 
@@ -54,7 +53,9 @@ type run struct {
 // Run delivers what is in the queue until ctx ends. It then claims nothing more,
 // lets deliveries under way finish for as long as Drain says, cuts off the rest
 // and gives back what was claimed and not begun. When it returns it has settled
-// or given back everything, ended every connection, and no goroutine is left.
+// or given back everything, ended every connection, and no goroutine is left. That
+// is 3 s after the end of Drain at the latest, whatever hosts do and however often a
+// queue fails, unless a hook or a call of the queue's does not return.
 //
 // The error is nil after that. It is not where the fields make no sense, where
 // Run is running already, where the queue was closed under it (queue.ErrClosed),
@@ -81,13 +82,15 @@ func (a *Agent) Run(ctx context.Context) error {
 	r.sender.sessions.Reopen() // after another Run
 	stop := r.serve()
 	err := r.claims(ctx)
-	r.drain()
+	last, done := context.WithDeadline(context.Background(), r.drain())
+	defer done()
 	stop()
 	r.unpark()
+	r.sender.sessions.CloseBy(last)
 	if failure := r.failed(); failure != nil {
-		err = failure
+		return failure
 	}
-	return errors.Join(err, r.sender.Close())
+	return err
 }
 
 // serve starts what works beside the deliveries. stop ends it, each part when
@@ -101,7 +104,7 @@ func (r *run) serve() (stop func()) {
 	parts.Go(func() { r.settler.run(r) })
 	parts.Go(func() { r.leases.run(leasing, r) })
 	parts.Go(func() { r.followClock(leasing) })
-	parts.Go(func() { r.agent.events.run(telling, r.tell, r.heard) })
+	parts.Go(func() { r.agent.events.run(telling, r.agent.tellEvent) })
 	parts.Go(func() { r.watcher.run(watching, r) })
 	return func() {
 		stopWatching()
@@ -110,14 +113,27 @@ func (r *run) serve() (stop func()) {
 		stopLeases()
 		stopEvents()
 		parts.Wait()
+		r.agent.events.rest()
 		r.stopTimer()
 	}
 }
 
-// tell hands an event to the application.
-func (r *run) tell(e *Event) {
-	if r.agent.Events != nil {
-		r.agent.guard(func() { r.agent.Events(*e) })
+// note takes events for the application. It does not wait.
+func (a *Agent) note(list ...Event) {
+	if a.events.add(list) {
+		go a.events.serve(a.tellEvent)
+	}
+}
+
+// tellEvent hands an event to the application.
+func (a *Agent) tellEvent(e *Event) {
+	if a.Events != nil {
+		a.guard(func() { a.Events(*e) })
+	}
+	if a.events.told() {
+		if r := a.running(); r != nil {
+			r.heard()
+		}
 	}
 }
 
@@ -144,21 +160,33 @@ func (a *Agent) end() {
 	a.atWork = nil
 }
 
+const (
+	// endMargin is for how long a run may go on after deliveries under way were cut off.
+	endMargin = 3 * time.Second
+	// endLast is how much of that is left when a connection is closed without an answer
+	// to QUIT, and a settlement is given up that the queue does not store.
+	endLast = time.Second
+)
+
 // drain gives back what has not begun, lets deliveries under way finish, and
-// cuts them off when that takes too long.
-func (r *run) drain() {
+// cuts them off when that takes too long. It returns when everything else is to end.
+func (r *run) drain() (last time.Time) {
 	grace := r.agent.Drain
 	if grace == 0 {
 		grace = defaultDrain
 	}
+	last = time.Now().Add(grace + endMargin - endLast)
+	r.settler.endBy(last)
 	timer := time.AfterFunc(grace, r.cut)
 	defer timer.Stop()
+	r.sender.sessions.Shut() // those that are unused have the time to say goodbye
 	r.mu.Lock()
 	r.ended = true
 	r.sched.Drain(time.Now())
 	r.decide()
 	r.mu.Unlock()
 	r.workers.Wait()
+	return last
 }
 
 // ending reports whether nothing more is to be begun.

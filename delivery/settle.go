@@ -41,6 +41,8 @@ type settler struct {
 	mu      sync.Mutex
 	pending work
 	closed  bool
+	last    time.Time     // of trying, where a run is to end
+	ends    chan struct{} // closed then
 	more    signal
 	done    chan struct{}
 
@@ -53,6 +55,7 @@ type settler struct {
 const (
 	firstPause = 100 * time.Millisecond
 	lastPause  = 5 * time.Second
+	endPause   = 500 * time.Millisecond // once the run is to end
 
 	// longestAside is how often a settlement is tried at least that could not be
 	// stored while others could.
@@ -62,7 +65,7 @@ const (
 	lastTries = 10 * time.Second
 )
 
-func newSettler() settler { return settler{done: make(chan struct{})} }
+func newSettler() settler { return settler{done: make(chan struct{}), ends: make(chan struct{})} }
 
 // work is what a settler has to do: first the postponements, in order, then the
 // outcomes, then the flushes.
@@ -107,6 +110,14 @@ func (s *settler) close() {
 }
 
 func (s *settler) wait() { <-s.done }
+
+// endBy has nothing tried after a time once it is closed.
+func (s *settler) endBy(last time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last = last
+	close(s.ends)
+}
 
 // take waits for something to do, or until what was set aside is to be tried again,
 // and returns nothing when no more comes.
@@ -239,10 +250,24 @@ func (s *settler) settle(r *run, batch []outcome, list []queue.Settlement, end *
 		if errors.Is(err, queue.ErrClosed) || errors.Is(err, queue.ErrFailed) || s.late(end) {
 			break
 		}
-		<-time.After(pause)
+		s.recess(pause)
 		pause = min(2*pause, lastPause)
 	}
 	r.abandon(batch)
+}
+
+// recess pauses before the queue is tried again; not for long once the run is to end.
+func (s *settler) recess(d time.Duration) {
+	select {
+	case <-s.ends:
+		<-time.After(min(d, endPause))
+		return
+	default:
+	}
+	select {
+	case <-s.ends:
+	case <-time.After(d):
+	}
 }
 
 // pauseFor lets nothing begin while the queue stores nothing.
@@ -353,7 +378,7 @@ func (r *run) recorded(batch []outcome, result []queue.Settled) (left []outcome,
 			left, again = append(left, *o), append(again, o.settlement)
 		default:
 			if o.pause == 0 {
-				r.agent.events.add(o.unsettled(err))
+				r.agent.note(o.unsettled(err))
 			}
 			r.settler.setAside(*o)
 		}
@@ -385,6 +410,9 @@ func (s *settler) late(end *time.Time) bool {
 	}
 	if end.IsZero() {
 		*end = time.Now().Add(lastTries)
+		if s.last.Before(*end) {
+			*end = s.last
+		}
 	}
-	return time.Now().After(*end)
+	return !time.Now().Before(*end)
 }

@@ -71,7 +71,7 @@ func (a *Agent) Submit(ctx context.Context, m *queue.Message) (string, error) {
 		return id, atDoor(err)
 	}
 	a.Wake()
-	a.accepted(id, &accepted, parts)
+	a.accepted(id, m, parts)
 	return id, nil
 }
 
@@ -145,7 +145,7 @@ func (a *Agent) accepted(id string, m *queue.Message, parts []queue.Part) {
 			})
 		}
 	}
-	a.events.add(list...)
+	a.note(list...)
 }
 
 // atDoor makes an *Error of what a queue says of a message, and leaves every

@@ -67,7 +67,7 @@ func (r *run) heed(what int, err error) {
 		return
 	}
 	if r.trouble.failed(what, err) {
-		r.agent.events.add(troubleEvent(err))
+		r.agent.note(troubleEvent(err))
 	}
 	if errors.Is(err, queue.ErrFailed) {
 		r.giveUp(err)
@@ -116,5 +116,5 @@ func (r *run) tellTrouble(n sched.TroubleNotice) {
 	}
 	err := errorOf(n.Cause)
 	r.trouble.failed(ours, err)
-	r.agent.events.add(troubleEvent(err))
+	r.agent.note(troubleEvent(err))
 }

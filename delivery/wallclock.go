@@ -70,7 +70,7 @@ func (r *run) follow(ctx context.Context) {
 	}
 	defer func() { <-r.follows }()
 	for _, jump := range r.agent.clock.News() {
-		r.agent.events.add(troubleEvent(&ClockJump{jump.By}))
+		r.agent.note(troubleEvent(&ClockJump{jump.By}))
 	}
 	by := r.agent.clock.Behind()
 	if by == 0 {

@@ -6,7 +6,8 @@
 //     told of, and those whose delay, by what the message asks for (RFC 3461
 //     section 5.2); mail without a sender causes no report (RFC 5321 section
 //     4.5.5);
-//  2. it makes one report of each kind there is somebody to tell of, as package
+//  2. it makes one report of each kind there is somebody to tell of, that of delay
+//     about all of the message who wait, as package
 //     dsn writes them, and the message that carries it: with a key that is the
 //     same each time the same is told, and with what the message asked of its
 //     transport;

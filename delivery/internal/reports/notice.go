@@ -26,6 +26,11 @@ type Subject struct {
 	// MayTell is asked before a recipient's failure is told of; nil is yes.
 	MayTell func(recipient int) bool
 
+	// Whole is the message as the queue has it, so that a report of delay tells of all
+	// who wait: they arrived together, and so are late together. Nil is a report of
+	// this delivery alone.
+	Whole *queue.Entry
+
 	// Expiry is when the delivery is given up, and Now the time.
 	Expiry, Now time.Time
 }

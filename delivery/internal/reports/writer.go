@@ -60,16 +60,18 @@ func (w *Writer) Write(ctx context.Context, s *Subject) (list []Notice) {
 		}
 	}
 	if len(failed) > 0 {
-		list = append(list, w.notice(ctx, s, to, dsn.Failed, failed))
+		list = append(list, w.notice(ctx, s, to, dsn.Failed, failed, nil))
 	}
 	if len(delayed) > 0 {
-		list = append(list, w.notice(ctx, s, to, dsn.Delayed, delayed))
+		list = append(list, w.notice(ctx, s, to, dsn.Delayed, delayed, s.others()))
 	}
 	return list
 }
 
-// notice is one report.
-func (w *Writer) notice(ctx context.Context, s *Subject, to address.Mailbox, action dsn.Action, about []int) Notice {
+// notice is one report, about recipients of the delivery and others.
+func (w *Writer) notice(
+	ctx context.Context, s *Subject, to address.Mailbox, action dsn.Action, about []int, others []dsn.Recipient,
+) Notice {
 	m := &s.Delivery.Message
 	report := &dsn.Report{
 		Reporter: w.Reporter, From: w.postmaster(), To: to.String(), Date: s.Now,
@@ -78,11 +80,13 @@ func (w *Writer) notice(ctx context.Context, s *Subject, to address.Mailbox, act
 	}
 	report.ID = report.Token + "@" + domainOf(report.Reporter)
 	named := about[:min(len(about), dsn.MaxRecipients)]
-	report.More = len(about) - len(named)
 	for _, i := range named {
-		r := s.recipient(i)
-		r.Action, r.RetryUntil = action, s.Expiry
-		report.Recipients = append(report.Recipients, r)
+		report.Recipients = append(report.Recipients, s.recipient(i))
+	}
+	report.Recipients = append(report.Recipients, others[:min(len(others), dsn.MaxRecipients-len(named))]...)
+	report.More = len(about) + len(others) - len(report.Recipients)
+	for i := range report.Recipients {
+		report.Recipients[i].Action, report.Recipients[i].RetryUntil = action, s.Expiry
 	}
 	// A report carries over what the message asked of its transport (RFC 3461
 	// section 6.1, RFC 6710 section 4.6, RFC 8689 section 5).
@@ -106,18 +110,23 @@ func (w *Writer) notice(ctx context.Context, s *Subject, to address.Mailbox, act
 
 // key is the same each time the same is to be told, so that a settlement which is
 // made again after a crash makes no second report: of a failure it names the
-// recipients, of a delay the message, whose sender is told of it once.
+// recipients, of a delay the message, whose sender is told of it once, or the
+// destination where no more is known.
 func (s *Subject) key(action dsn.Action, about []int) string {
 	d := s.Delivery
-	if action == dsn.Delayed {
+	if action == dsn.Delayed && s.Whole != nil {
 		return "delay/" + d.Message.ID
+	}
+	kind := "failure/"
+	if action == dsn.Delayed {
+		kind, about = "delay/", nil
 	}
 	sum := sha256.New()
 	fmt.Fprintf(sum, "%q", d.Lease.Destination)
 	for _, i := range about {
 		fmt.Fprintf(sum, " %d", d.States[i].Index)
 	}
-	return "failure/" + d.Message.ID + "/" + hex.EncodeToString(sum.Sum(nil)[:12])
+	return kind + d.Message.ID + "/" + hex.EncodeToString(sum.Sum(nil)[:12])
 }
 
 // recipient is what a report says of the i-th recipient. One that expired is given
@@ -139,11 +148,48 @@ func (s *Subject) recipient(i int) dsn.Recipient {
 			}
 		}
 	}
+	say(&r, &reply)
+	return r
+}
+
+// others are the recipients of the message at other destinations who wait, and whose
+// delay the sender is entitled to know.
+func (s *Subject) others() (list []dsn.Recipient) {
+	if s.Whole == nil {
+		return nil
+	}
+	own := make(map[int]bool)
+	for i := range s.Delivery.States {
+		own[s.Delivery.States[i].Index] = true
+	}
+	for i := range s.Whole.Waiting {
+		from, at := &s.Whole.Message.Recipients[i], &s.Whole.Waiting[i]
+		if own[at.Index] || from.Notify != 0 && from.Notify&queue.NotifyDelay == 0 {
+			continue
+		}
+		r := dsn.Recipient{
+			Address: from.Address, OriginalType: from.OriginalType, Original: from.Original, LastAttempt: at.Tried,
+		}
+		reply := at.Reply.Bounded()
+		switch {
+		case at.Attempts > 0:
+		case at.Postponed.IsZero():
+			reply = queue.Reply{Enhanced: "4.0.0", Text: "it waits for its first attempt"}
+		default:
+			reply = queue.Reply{Enhanced: "4.4.1", Text: at.Reason}
+		}
+		say(&r, &reply)
+		list = append(list, r)
+	}
+	return list
+}
+
+// say fills in what was said last of a recipient.
+func say(r *dsn.Recipient, reply *queue.Reply) {
 	r.Status, r.Text = reply.Enhanced, reply.Text
 	if reply.Host != "" {
 		r.Remote, r.Code = reply.Host, reply.Code
 	}
-	return r
 }
 
 // opener reads the message a report is about, when the report is read.

@@ -22,7 +22,7 @@ type idle struct {
 	stacks map[key]stack
 	count  int
 	closed bool
-	ending map[*Session]chan struct{} // those being ended, each closed when it is
+	ending map[*Session]ending // those that say QUIT
 }
 
 // take returns a kept session for a key that still answers, or nil. site is whom
@@ -169,17 +169,25 @@ func (p *idle) expire(s *Session) {
 	}
 }
 
+// ending is a session that says QUIT.
+type ending struct {
+	ended chan struct{} // closed when it has
+	cut   func()        // has it wait no longer
+}
+
 // end says QUIT without holding up the caller.
 func (p *idle) end(s *Session) {
+	ctx, cut := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ending == nil {
-		p.ending = make(map[*Session]chan struct{})
+		p.ending = make(map[*Session]ending)
 	}
-	p.ending[s] = ended
+	p.ending[s] = ending{ended, cut}
 	go func() {
-		s.Quit(context.Background())
+		defer cut()
+		s.Quit(ctx)
 		s.pass.leave()
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -188,18 +196,25 @@ func (p *idle) end(s *Session) {
 	}()
 }
 
-// close ends all kept sessions and waits for every QUIT that is under way by
-// then. Messages may still be sent meanwhile; it does not wait for theirs.
-func (p *idle) close() {
+// shut ends all kept sessions.
+func (p *idle) shut() {
 	for _, s := range p.empty() {
 		s.pass.resume("")
 		p.end(s)
 	}
+}
+
+// wait waits for every QUIT that is under way, and cuts it off when ctx ends. Messages
+// may still be sent meanwhile; it does not wait for theirs.
+func (p *idle) wait(ctx context.Context) {
 	p.mu.Lock()
 	waiting := slices.Collect(maps.Values(p.ending))
 	p.mu.Unlock()
-	for _, ended := range waiting {
-		<-ended
+	for _, e := range waiting {
+		defer context.AfterFunc(ctx, e.cut)()
+	}
+	for _, e := range waiting {
+		<-e.ended
 	}
 }
 

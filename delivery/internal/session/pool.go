@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/mx"
@@ -43,7 +44,16 @@ func (p *Pool) Abandon(s *Session) {
 
 // Close ends the kept sessions with QUIT and waits for them, at most as long as
 // the QUIT timeout. A closed pool keeps nothing more.
-func (p *Pool) Close() { p.idle.close() }
+func (p *Pool) Close() { p.CloseBy(context.Background()) }
+
+// CloseBy does so, and waits no longer than until ctx ends.
+func (p *Pool) CloseBy(ctx context.Context) {
+	p.Shut()
+	p.idle.wait(ctx)
+}
+
+// Shut does so without waiting.
+func (p *Pool) Shut() { p.idle.shut() }
 
 // Reopen has a closed pool keep sessions again.
 func (p *Pool) Reopen() {
