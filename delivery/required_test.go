@@ -231,3 +231,40 @@ func TestInjectedIntoTLS(t *testing.T) {
 		})
 	}
 }
+
+// TestLostAtMailInsideTLS: TLS in which a host has answered EHLO works. What it hangs up
+// on after that is no reason to send in clear, though nobody requires TLS.
+func TestLostAtMailInsideTLS(t *testing.T) {
+	for _, form := range []string{"421-close", "close", "reset", "silence", "nonsense"} {
+		t.Run("TLS-4 "+form, func(t *testing.T) {
+			cue := inabilityForm(form)
+			cue.At = smtptest.Mail
+			host := &smtptest.Host{
+				Name: "mx1.e.test", Extensions: append(full(), "STARTTLS"), Authority: authority(t), Script: []smtptest.Cue{cue},
+				Allow: []smtptest.Rule{smtptest.RuleNoQuit, smtptest.RuleQuitWait},
+			}
+			bubble(t, single, servers(host), func(t *testing.T, r *rig) {
+				for range 5 {
+					if rr := r.send(t, message("u@e.test")).Recipients[0]; rr.Outcome != queue.Deferred {
+						t.Errorf("%v: %v", rr.Outcome, rr.Err)
+					}
+					pass(time.Hour)
+				}
+				said := 0
+				for _, c := range host.Connections() {
+					for _, l := range c.Lines {
+						if !l.Client || !strings.HasPrefix(l.Text, "MAIL") {
+							continue
+						}
+						if said++; c.TLS == nil {
+							t.Errorf("said in clear: %q", l.Text)
+						}
+					}
+				}
+				if said < 5 {
+					t.Errorf("MAIL was said %d times, want it at each attempt", said)
+				}
+			})
+		})
+	}
+}
