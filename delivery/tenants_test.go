@@ -42,29 +42,36 @@ func mixed(rnd *rand.Rand, hosts, dead, tarpits int) *smtptest.Internet {
 	return in
 }
 
-// TestTenants: what one tenant has queued keeps another's mail waiting for about a second at
-// most, whatever its hosts do: no longer than a place at the same site takes to get free.
+// TestTenants: what one tenant has queued keeps another's mail waiting for a second at
+// most, whatever its hosts do, and itself takes no longer for that.
 func TestTenants(t *testing.T) {
-	hosts, messages := 40, 5000
+	hosts, messages, bad := 40, 5000, 2
+	var most [3]time.Duration // until so much of the many is delivered, where all work
 	if os.Getenv("NEXTHOP_LONG") != "" {
-		hosts, messages = 100, 20_000
+		hosts, messages, bad = 100, 20_000, 5
+		most = [...]time.Duration{4100 * time.Millisecond, 8400 * time.Millisecond, 13600 * time.Millisecond}
 	}
 	for _, c := range []struct {
 		name          string
 		dead, tarpits int
-	}{{"of which all work", 0, 0}, {"of which some are dead", 2, 0}, {"of which some are tar pits", 0, 2}} {
+	}{{"of which all work", 0, 0}, {"of which some are dead", bad, 0}, {"of which some are tar pits", 0, bad}} {
 		t.Run("QUE-13 a trickle of one tenant beside much of another's, to hosts "+c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				rnd := rand.New(rand.NewPCG(1, 2))
 				o := newOffice(t, mixed(rnd, hosts, c.dead, c.tarpits))
 				var mu sync.Mutex
 				sent := map[string]time.Time{}
-				var took []time.Duration
+				var took, ages []time.Duration
+				began := time.Now()
 				o.agent.Events = func(e delivery.Event) {
 					mu.Lock()
 					defer mu.Unlock()
-					if e.Kind == delivery.Delivered && e.Tenant == "few" {
+					switch {
+					case e.Kind != delivery.Delivered:
+					case e.Tenant == "few":
 						took = append(took, time.Since(sent[e.ID]))
+					default:
+						ages = append(ages, time.Since(began))
 					}
 				}
 				o.start()
@@ -88,8 +95,16 @@ func TestTenants(t *testing.T) {
 				mu.Lock()
 				defer mu.Unlock()
 				slices.Sort(took)
-				if len(took) != n || took[n*95/100] > time.Second || took[n-1] > 2*time.Second {
-					t.Errorf("%d of %d delivered, the last ones after %v, want most within a second", len(took), n, took[len(took)*9/10:])
+				if len(took) != n || took[n-1] > time.Second {
+					t.Errorf("%d of %d delivered, the slowest after %v, want all within a second", len(took), n, took[len(took)*9/10:])
+				}
+				if most[0] == 0 || c.dead+c.tarpits > 0 {
+					return
+				}
+				for i, part := range []int{50, 90, 99} {
+					if got := ages[min(messages*part/100, len(ages)-1)]; len(ages) != messages || got > most[i] {
+						t.Errorf("%d %% of the many after %v, want %v at most; %d of %d in all", part, got, most[i], len(ages), messages)
+					}
 				}
 			})
 		})

@@ -193,7 +193,7 @@ func (s *Scheduler) leaveOut(want *Claim) {
 // them have enough at a site that they have been turned away from, every other claim
 // leaves them out, and every other the mail for that site.
 func (s *Scheduler) search(want *Claim) {
-	want.PerTenant, want.PerDestination = minAhead, fewAhead
+	want.PerTenant = fewAhead
 	for _, u := range s.tenantList {
 		if u.left = u.held >= minAhead; u.left {
 			want.ExceptTenants = append(want.ExceptTenants, u.name)

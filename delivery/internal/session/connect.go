@@ -16,11 +16,8 @@ import (
 func (p *Pool) Fresh(ctx context.Context, h *Hop, o Observer) (*Session, error) {
 	var place *pass
 	if h.Gate != nil {
-		want := pass{gate: h.Gate, site: h.Site, host: h.Host.Name, addr: h.Addr.Addr()}
-		var err error
-		var other *Session
-		place, other, err = p.enter(ctx, h, want, func() *Session { return p.Kept(h, o) })
-		if err != nil || other != nil {
+		place = &pass{gate: h.Gate, site: h.Site, host: h.Host.Name, addr: h.Addr.Addr()}
+		if other, err := p.enter(ctx, h, place, o); err != nil || other != nil {
 			return other, err
 		}
 	}
@@ -30,32 +27,6 @@ func (p *Pool) Fresh(ctx context.Context, h *Hop, o Observer) (*Session, error) 
 	}
 	o.Secured(h.Host.Name, h.Addr, made.Protection)
 	return made, nil
-}
-
-// enter waits at the hop's gate for the right to a connection, or for a kept
-// session that will do, which again looks for. While a limit is reached it ends kept sessions that
-// stand in the way.
-func (p *Pool) enter(
-	ctx context.Context, h *Hop, want pass, again func() *Session,
-) (*pass, *Session, error) {
-	g := h.Gate
-	g.wait(1)
-	defer g.wait(-1)
-	for {
-		full, changed := g.try(&want)
-		if full == nil {
-			return &want, nil, nil
-		}
-		if other := again(); other != nil {
-			return nil, other, nil
-		}
-		p.idle.evict(full)
-		select {
-		case <-ctx.Done():
-			return nil, nil, context.Cause(ctx)
-		case <-changed:
-		}
-	}
 }
 
 // connect dials, reads the greeting, says EHLO, brings up the TLS that the policy

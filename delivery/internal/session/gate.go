@@ -20,7 +20,8 @@ type Limits struct {
 
 // Gate keeps an agent's connections to its limits: those in use and those kept
 // for the next message. A place for a new one that an unused one takes up is
-// made by ending that one.
+// made by ending that one. Whoever waits for a place has it before those who come
+// later, unless a limit that does not concern them is in the way.
 type Gate struct {
 	limits func() Limits
 
@@ -29,8 +30,7 @@ type Gate struct {
 	sites   map[string]int
 	hosts   map[string]tally
 	addrs   map[netip.Addr]int
-	changed chan struct{} // closed when a connection has ended, or is to spare
-	waiting int           // for that
+	waiting []*waiter // in order
 }
 
 // tally is how many connections a host has, and how many of them are kept
@@ -51,35 +51,51 @@ func NewGate(limits func() Limits) *Gate {
 	return &Gate{
 		limits: limits,
 		sites:  make(map[string]int), hosts: make(map[string]tally), addrs: make(map[netip.Addr]int),
-		changed: make(chan struct{}),
 	}
 }
 
-// wait counts those who wait for a connection to end, or to be to spare.
-func (g *Gate) wait(n int) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.waiting += n
-}
+// limit is one of those that connections are counted against.
+type limit uint8
 
-// try takes a place, or says which sessions take up what is missing, and what
-// is closed when one of them has ended.
-func (g *Gate) try(want *pass) (full func(*pass) bool, changed <-chan struct{}) {
-	limits := g.limits()
-	g.mu.Lock()
-	defer g.mu.Unlock()
+const (
+	noLimit limit = iota
+	inTotal
+	perAddress
+	perHost
+	perSite
+)
+
+// reached is the limit that is in the way of one more connection.
+func (g *Gate) reached(l *Limits, want *pass) limit {
 	switch {
-	case g.total >= limits.Connections:
-		return func(*pass) bool { return true }, g.changed
-	case g.addrs[want.addr] >= limits.PerAddress:
-		return func(p *pass) bool { return p.addr == want.addr }, g.changed
-	case g.hosts[want.host].open >= limits.PerHost:
-		return func(p *pass) bool { return p.host == want.host }, g.changed
-	case g.sites[want.site] >= limits.PerSite:
-		return func(p *pass) bool { return p.site == want.site }, g.changed
+	case g.total >= l.Connections:
+		return inTotal
+	case g.addrs[want.addr] >= l.PerAddress:
+		return perAddress
+	case g.hosts[want.host].open >= l.PerHost:
+		return perHost
+	case g.sites[want.site] >= l.PerSite:
+		return perSite
+	default:
+		return noLimit
 	}
-	g.count(want, 1)
-	return nil, nil
+}
+
+// counts reports whether a connection counts against the limit that is in the way of
+// another.
+func (p *pass) counts(way limit, want *pass) bool {
+	switch way {
+	case inTotal:
+		return true
+	case perAddress:
+		return p.addr == want.addr
+	case perHost:
+		return p.host == want.host
+	case perSite:
+		return p.site == want.site
+	default:
+		return false
+	}
 }
 
 func (g *Gate) count(p *pass, n int) {
@@ -112,19 +128,17 @@ func (p *pass) leave() {
 	p.gate.mu.Lock()
 	defer p.gate.mu.Unlock()
 	p.gate.count(p, -1)
-	p.gate.announce()
+	p.gate.admit()
 }
 
-// Wake makes those who wait look at the limits again.
+// Wake has those who wait looked at again, since the limits have changed.
 func (g *Gate) Wake() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.announce()
-}
-
-func (g *Gate) announce() {
-	close(g.changed)
-	g.changed = make(chan struct{})
+	g.admit()
+	for _, w := range g.waiting {
+		w.look()
+	}
 }
 
 // over reports whether there are more connections than a limit allows, since
@@ -146,9 +160,7 @@ func (p *pass) rest() {
 	p.gate.mu.Lock()
 	defer p.gate.mu.Unlock()
 	p.gate.tally(p.host, 0, 1)
-	if p.gate.waiting > 0 {
-		p.gate.announce()
-	}
+	p.gate.offer(p)
 }
 
 func (p *pass) resume(site string) {
@@ -159,6 +171,11 @@ func (p *pass) resume(site string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.tally(p.host, 0, -1)
+	g.move(p, site)
+}
+
+// move has a connection count for another site, if one is given.
+func (g *Gate) move(p *pass, site string) {
 	if site == "" {
 		return
 	}

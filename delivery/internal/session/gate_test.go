@@ -17,7 +17,7 @@ func TestGateForgets(t *testing.T) {
 	g := NewGate(func() Limits { return Limits{Connections: 9, PerSite: 9, PerHost: 9, PerAddress: 9} })
 	enter := func(site, host, addr string) *pass {
 		p := &pass{gate: g, site: site, host: host, addr: netip.MustParseAddr(addr)}
-		if full, _ := g.try(p); full != nil {
+		if g.join(p, key{}) != nil {
 			t.Fatal("there is no room")
 		}
 		return p
@@ -104,7 +104,7 @@ func TestSpreadOrder(t *testing.T) {
 			for host, n := range c.open {
 				for i := range n.busy + n.idle {
 					p := &pass{gate: g, site: "site", host: host, addr: netip.MustParseAddr("192.0.2.1")}
-					if full, _ := g.try(p); full != nil {
+					if g.join(p, key{}) != nil {
 						t.Fatal("there is no room")
 					}
 					if i >= n.busy {

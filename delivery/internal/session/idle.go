@@ -33,20 +33,27 @@ func (p *idle) take(k key, site string, now time.Time) *Session {
 		if s == nil {
 			return nil
 		}
-		s.pass.resume(site)
-		if s.spent(now) {
-			p.end(s)
-			continue
+		if s.pass.resume(site); p.answers(s, now) {
+			return s
 		}
-		// A 421 or an end of file that waits there is seen before anything is sent.
-		if s.Check() != nil {
-			s.Close()
-			s.pass.leave()
-			continue
-		}
-		s.Reused = true
-		return s
 	}
+}
+
+// answers reports whether a session from before is good for another message. One that
+// is not is ended.
+func (p *idle) answers(s *Session, now time.Time) bool {
+	if s.spent(now) {
+		p.end(s)
+		return false
+	}
+	// A 421 or an end of file that waits there is seen before anything is sent.
+	if s.Check() != nil {
+		s.Close()
+		s.pass.leave()
+		return false
+	}
+	s.Reused = true
+	return true
 }
 
 // stack are the kept sessions of one key, the one used last on top.
@@ -106,6 +113,9 @@ func (p *idle) keep(s *Session, maxIdle int, timeout time.Duration) {
 		timeout = defaultIdleTimeout
 	}
 	s.messages++
+	if maxIdle >= 0 && s.pass != nil && s.Reusable() && !s.spent(time.Now()) && s.pass.gate.hand(s) {
+		return
+	}
 	if !s.Reusable() || s.spent(time.Now()) || !p.add(s, maxIdle, perKey, timeout) {
 		p.end(s)
 	}
@@ -135,10 +145,11 @@ func (p *idle) add(s *Session, maxIdle, perKey int, timeout time.Duration) bool 
 	return true
 }
 
-// evict ends the kept session that has been unused longest among those whose
-// place is wanted, if there is one.
-func (p *idle) evict(wanted func(*pass) bool) {
+// oldest takes out the kept session that has been unused longest among those whose
+// place is wanted, nil where there is none.
+func (p *idle) oldest(wanted func(*pass) bool) *Session {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	var oldest *Session
 	for _, st := range p.stacks {
 		for s := st.top; s != nil; s = s.below {
@@ -149,12 +160,9 @@ func (p *idle) evict(wanted func(*pass) bool) {
 	}
 	if oldest != nil {
 		p.remove(oldest)
-	}
-	p.mu.Unlock()
-	if oldest != nil {
 		oldest.pass.resume("")
-		p.end(oldest)
 	}
+	return oldest
 }
 
 // expire ends a session nobody took up in time. One that was taken up between

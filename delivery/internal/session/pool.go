@@ -20,16 +20,25 @@ type Pool struct {
 
 // Kept takes up a session from before, nil where there is none that will do.
 func (p *Pool) Kept(h *Hop, o Observer) *Session {
+	kept := p.before(h)
+	if kept != nil {
+		p.takeUp(kept, h, o)
+	}
+	return kept
+}
+
+func (p *Pool) before(h *Hop) *Session {
 	if p.MaxIdle < 0 {
 		return nil
 	}
-	kept := p.idle.take(h.key(), h.Site, time.Now())
-	if kept != nil {
-		kept.DoWithout(h.Without)
-		kept.follow(h, o)
-		o.Reused(h.Host.Name, h.Addr)
-	}
-	return kept
+	return p.idle.take(h.key(), h.Site, time.Now())
+}
+
+// takeUp makes a session from before ready for the next message.
+func (p *Pool) takeUp(s *Session, h *Hop, o Observer) {
+	s.DoWithout(h.Without)
+	s.follow(h, o)
+	o.Reused(h.Host.Name, h.Addr)
 }
 
 // Keep takes a session back that has carried a message, or tried to. One that is

@@ -28,6 +28,13 @@ func counted(g *Gate) (sites map[string]int, hosts map[string]tally) {
 	return maps.Clone(g.sites), maps.Clone(g.hosts)
 }
 
+// evict ends a kept session whose place is wanted, as who waits for one does.
+func evict(p *Pool, wanted func(*pass) bool) {
+	if s := p.idle.oldest(wanted); s != nil {
+		p.idle.end(s)
+	}
+}
+
 // TestPlacesOfKeptSessions: whatever becomes of a session, its place among an agent's
 // connections is given back, and while it is kept it counts as unused.
 func TestPlacesOfKeptSessions(t *testing.T) {
@@ -50,7 +57,7 @@ func TestPlacesOfKeptSessions(t *testing.T) {
 		}},
 		{"unused for too long", &smtptest.Host{}, func(_ *testing.T, p *Pool, _ *Hop, _ *Session) { time.Sleep(defaultIdleTimeout) }},
 		{"ended to make room", &smtptest.Host{}, func(_ *testing.T, p *Pool, _ *Hop, _ *Session) {
-			p.idle.evict(func(*pass) bool { return true })
+			evict(p, func(*pass) bool { return true })
 		}},
 		{"closed with the pool", &smtptest.Host{}, func(_ *testing.T, p *Pool, _ *Hop, _ *Session) { p.Close() }},
 		{"given up on by the host", &smtptest.Host{Script: []smtptest.Cue{{At: smtptest.Hello, Reply: "250 mx.e.test", Then: smtptest.Close}}, Allow: []smtptest.Rule{smtptest.RuleNoQuit}}, func(t *testing.T, p *Pool, h *Hop, _ *Session) {
@@ -221,7 +228,7 @@ func TestTakesTheLongestUnused(t *testing.T) {
 		for i, s := range list {
 			if i > 0 { // the first is nobody's: it is not counted
 				s.pass = &pass{gate: g, site: string(rune('a' + i))}
-				if full, _ := g.try(s.pass); full != nil {
+				if g.join(s.pass, key{}) != nil {
 					t.Fatal("there is no room")
 				}
 			}
@@ -229,8 +236,8 @@ func TestTakesTheLongestUnused(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		for _, want := range []string{"cd", "d", "d"} {
-			p.idle.evict(func(p *pass) bool { return p.site != "d" })
-			p.idle.evict(func(*pass) bool { return false })
+			evict(p, func(p *pass) bool { return p.site != "d" })
+			evict(p, func(*pass) bool { return false })
 			time.Sleep(time.Second)
 			synctest.Wait()
 			left := ""
