@@ -2,20 +2,53 @@ package delivery
 
 import (
 	"context"
+	"errors"
+	"slices"
+	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
+	"github.com/nexthop-mail/nexthop/mx"
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// Hold keeps a message from being delivered until it is released. The error is
-// that of queue.Hold.
+// ErrInFlight says that mail is being delivered just now, by this agent or by another,
+// and was left to that.
+var ErrInFlight = errors.New("delivery: being delivered just now")
+
+// Hold keeps a message from being delivered until it is released. What is in flight
+// goes on. The error is that of queue.Hold.
 func (a *Agent) Hold(ctx context.Context, id string) error {
-	err := queue.Hold(ctx, a.Queue, id)
-	if err == nil {
-		a.note(Event{Time: time.Now(), Kind: Held, ID: id})
+	return a.HoldUntil(ctx, id, queue.Terms{})
+}
+
+// HoldUntil keeps a message from being delivered until it is released, or until a time,
+// for a reason. Held mail never expires. The error is that of queue.HoldUntil.
+func (a *Agent) HoldUntil(ctx context.Context, id string, on queue.Terms) error {
+	at := a.time()
+	var err error
+	if stored := on; stored == (queue.Terms{}) {
+		err = queue.Hold(ctx, a.Queue, id)
+	} else {
+		stored.Until = aheadOf(at, on.Until)
+		err = queue.HoldUntil(ctx, a.Queue, at.Now, id, stored)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	if r := a.running(); r != nil {
+		r.withdraw(func(p *part) *outcome {
+			if p.delivery.Lease.Message != id {
+				return nil
+			}
+			o := r.unchanged(p)
+			return &o
+		})
+	}
+	a.note(Event{Time: time.Now(), Kind: Held, ID: id, Reply: on.Bounded().Reason, Next: on.Until})
+	return nil
 }
 
 // Release ends a hold. The error is that of queue.Release.
@@ -35,71 +68,285 @@ func (a *Agent) Drop(ctx context.Context, id string) error {
 	return err
 }
 
-// Stats is what an agent is doing just now.
-type Stats struct {
-	// Deliveries are attempts under way.
-	Deliveries int
-
-	// Claimed are those that were taken from the queue and not settled yet.
-	Claimed int
-
-	// Sites are known, BackedOff are those whose hosts are down, Paused those
-	// that refuse our login.
-	Sites, BackedOff, Paused int
-
-	// Sessions are open: in use and kept for the next message.
-	Sessions int
-
-	// Events wait for the Events hook.
-	Events int
-
-	// Trouble is what the queue failed with last, nil where it works.
-	Trouble error
+// Fail ends a message for all recipients that are pending, on hold or not, and tells
+// its sender by a report, as if it had been refused for that reason. Recipients whose
+// delivery is in flight are left to that, and the error is ErrInFlight. Else it is that
+// of queue.Take, or of the queue that stores nothing.
+func (a *Agent) Fail(ctx context.Context, id, reason string) error {
+	_, err := a.FailAll(ctx, queue.Selection{Message: id}, reason)
+	return err
 }
 
-// Stats says what the agent is doing just now. Without a Run it does nothing.
-func (a *Agent) Stats() Stats {
-	r := a.running()
-	s := Stats{Events: a.events.count()}
-	if r == nil {
-		return s
+// FailAll is Fail for all recipients that a selection names, and returns of how many
+// messages some have ended. It goes on after messages that are in flight, and its error
+// is ErrInFlight then.
+func (a *Agent) FailAll(ctx context.Context, what queue.Selection, reason string) (int, error) {
+	return a.each(ctx, what, func(ctx context.Context, e *queue.Entry, named []int) error {
+		return a.end(ctx, e, named, Failed, reason)
+	})
+}
+
+// DropAll is Drop for all recipients that a selection names. A message of which it names
+// only some stays for the others.
+func (a *Agent) DropAll(ctx context.Context, what queue.Selection) (int, error) {
+	return a.each(ctx, what, func(ctx context.Context, e *queue.Entry, named []int) error {
+		if len(named) == len(e.Waiting) {
+			return a.Drop(ctx, e.Message.ID)
+		}
+		return a.end(ctx, e, named, Dropped, "")
+	})
+}
+
+// HoldAll holds every message of which a selection names a recipient, and returns how
+// many those are.
+func (a *Agent) HoldAll(ctx context.Context, what queue.Selection, on queue.Terms) (int, error) {
+	return a.each(ctx, what, func(ctx context.Context, e *queue.Entry, _ []int) error {
+		return a.HoldUntil(ctx, e.Message.ID, on)
+	})
+}
+
+// ReleaseAll ends the hold of every message of which a selection names a recipient, and
+// returns how many were on hold.
+func (a *Agent) ReleaseAll(ctx context.Context, what queue.Selection) (int, error) {
+	n, err := a.each(ctx, what, func(ctx context.Context, e *queue.Entry, _ []int) error {
+		if !e.Held {
+			return errSkipped
+		}
+		return queue.Release(ctx, a.Queue, e.Message.ID)
+	})
+	a.Wake()
+	return n, err
+}
+
+// errSkipped says that there was nothing to do.
+var errSkipped = errors.New("nothing to do")
+
+// atOnce is how many messages are changed at a time, so that they share what storing
+// costs.
+const atOnce = 32
+
+// each does something with every message that a selection names, several at a time, and
+// counts them. The queue is gone through page by page, and so nobody is shut out of it.
+func (a *Agent) each(
+	ctx context.Context, what queue.Selection, do func(ctx context.Context, e *queue.Entry, named []int) error,
+) (int, error) {
+	var done, busy atomic.Int64
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(atOnce)
+	err := queue.Select(ctx, a.Queue, what, func(e *queue.Entry, named []int) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		entry := *e
+		group.Go(func() error {
+			switch err := do(ctx, &entry, named); {
+			case err == nil:
+				done.Add(1)
+			case errors.Is(err, ErrInFlight):
+				busy.Add(1)
+			case errors.Is(err, errSkipped), errors.Is(err, queue.ErrNotFound) && what.Message == "":
+			default:
+				return err
+			}
+			return nil
+		})
+		return nil
+	}, nil)
+	if failed := group.Wait(); failed != nil {
+		err = failed
 	}
-	r.mu.Lock()
-	at := r.sched.Stats(time.Now())
-	r.mu.Unlock()
-	s.Deliveries, s.Claimed = at.InFlight, at.Held
-	s.Sites, s.BackedOff, s.Paused = at.Sites, at.Down, at.Refused
-	s.Sessions = r.gate.Size()
-	s.Trouble = r.trouble.last()
-	return s
+	if err == nil && busy.Load() > 0 {
+		err = ErrInFlight
+	}
+	return int(done.Load()), err
 }
 
-// CurrentSettings are the settings in force, with the defaults in place of zeros: those of
-// the last Configure, else the field. To change one of them, change it there and
-// Configure the rest with it.
-func (a *Agent) CurrentSettings() Settings { return *a.current() }
+// takeLease is for how long what is to be ended is taken.
+const takeLease = 5 * time.Minute
 
-// Configure replaces the settings. A running agent goes by them from now on;
-// deliveries under way are not cut short, and connections over a lower limit
-// end as they become free. The error is that of Settings.Validate, and nothing
-// has changed then.
-func (a *Agent) Configure(s Settings) error {
-	if err := s.Validate(); err != nil {
+// end ends some recipients of a message: as failed, with a report to the sender, or as
+// dropped.
+func (a *Agent) end(ctx context.Context, e *queue.Entry, named []int, kind EventKind, reason string) error {
+	var (
+		ending       = make(map[int]bool, len(named)) // by index
+		destinations []string
+	)
+	for _, i := range named {
+		w := &e.Waiting[i]
+		if ending[w.Index] = true; !slices.Contains(destinations, w.Destination) {
+			destinations = append(destinations, w.Destination)
+		}
+	}
+	mine := a.takeClaimed(e.Message.ID, destinations)
+	taken, err := queue.Take(ctx, a.Queue, a.time().Now, e.Message.ID, takeLease, destinations...)
+	if err != nil && len(mine) == 0 {
 		return err
 	}
-	s = s.withDefaults()
-	a.mu.Lock()
-	a.settings = &s
-	a.mu.Unlock()
-	if r := a.running(); r != nil {
-		r.reconfigure()
+	taken.Leased -= len(mine)
+	for _, p := range mine {
+		err = errors.Join(err, a.endOne(ctx, p, ending, kind, reason))
 	}
-	a.Wake()
-	return nil
+	for i := range taken.Deliveries {
+		err = errors.Join(err, a.endOne(ctx, &part{delivery: &taken.Deliveries[i]}, ending, kind, reason))
+	}
+	for i := range taken.Unreadable {
+		err = errors.Join(err, taken.Unreadable[i].Err)
+	}
+	if err == nil && taken.Leased > 0 {
+		return ErrInFlight
+	}
+	return err
 }
 
-// reconfigure makes a run go by new settings.
-func (r *run) reconfigure() {
-	r.gate.Wake()
-	r.inform(func(s *sched.Scheduler, now time.Time) { s.Configure(now, r.agent.current().schedule()) })
+// takeClaimed takes deliveries of a message that a running agent has claimed and that
+// are not in flight. The caller settles them.
+func (a *Agent) takeClaimed(id string, destinations []string) (list []*part) {
+	r := a.running()
+	if r == nil {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	for n, p := range r.parts {
+		l := &p.delivery.Lease
+		if l.Message == id && slices.Contains(destinations, l.Destination) && r.sched.Withdraw(now, n) {
+			list = append(list, p)
+		}
+	}
+	r.decide()
+	return list
+}
+
+// endOne ends recipients of one delivery that was taken. The others stay as they were.
+func (a *Agent) endOne(ctx context.Context, p *part, ending map[int]bool, kind EventKind, reason string) error {
+	d := p.delivery
+	o := outcome{part: p, settlement: queue.Settlement{Lease: d.Lease, NotBefore: d.Due}}
+	report := local(&d.Message, Refused, "5.3.0", &endedError{reason})
+	for i := range report.Recipients {
+		rr, state := &report.Recipients[i], &d.States[i]
+		if !ending[state.Index] {
+			continue
+		}
+		o.settlement.Results = append(o.settlement.Results, queue.Result{
+			Recipient: state.Index, Outcome: queue.Failed, Reply: rr.Reply,
+		})
+		event := eventOf(d, rr, kind, state.Attempts)
+		if kind == Dropped {
+			event.Err, event.Enhanced, event.Reply = nil, "", ""
+		}
+		o.events = append(o.events, event)
+	}
+	if kind == Failed {
+		a.notices(ctx, a.clock.Read().Wall, &o, d.Message.Expires)
+	}
+	err := a.record(ctx, &o)
+	if r := a.running(); r != nil && p.id != 0 {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.done(&o, err == nil)
+		r.decide()
+	}
+	return err
+}
+
+// endedError is the reason of mail that somebody has ended.
+type endedError struct{ reason string }
+
+// Error is the reason that was given.
+func (e *endedError) Error() string {
+	if e.reason == "" {
+		return "ended by the administrator"
+	}
+	return "ended by the administrator: " + e.reason
+}
+
+// record settles one outcome, and tells of it.
+func (a *Agent) record(ctx context.Context, o *outcome) error {
+	for {
+		result, err := a.Queue.Settle(ctx, a.clock.Now(), []queue.Settlement{o.settlement})
+		if err != nil {
+			return err
+		}
+		var bad *queue.MessageError
+		if errors.As(result[0].Err, &bad) && len(o.settlement.Create) > 0 {
+			if !o.withoutSignature(result[0].Err) {
+				o.settlement.Create = nil
+			}
+			continue
+		}
+		if result[0].Err != nil {
+			return result[0].Err
+		}
+		if a.tell(o, &result[0]); result[0].NoRoom {
+			return queue.ErrFull // who was to be told of has stayed
+		}
+		return nil
+	}
+}
+
+// Flush makes what the selection names due now, and returns how many deliveries
+// that are. What a running agent knows against their hosts is forgotten: the
+// back-off of their sites, addresses that failed, logins that were refused. The
+// error is that of queue.Flush.
+func (a *Agent) Flush(ctx context.Context, what queue.Selection) (int, error) {
+	if r := a.running(); r != nil {
+		r.forget(ctx, what)
+	}
+	n, err := queue.Flush(ctx, a.Queue, a.time().Now, what)
+	a.Wake()
+	return n, err
+}
+
+// maxForgiven is for how many destinations of a selection what is known is forgotten one
+// by one, and not of all that there are.
+const maxForgiven = 100
+
+// forget forgets what is known against the hosts of a selection.
+func (r *run) forget(ctx context.Context, what queue.Selection) {
+	var names []string
+	switch {
+	case what == queue.Selection{}:
+		r.forgiveAll()
+		return
+	case what.Destination != "":
+		names = []string{what.Destination}
+	default:
+		err := queue.Select(ctx, r.queue, what, func(e *queue.Entry, named []int) error {
+			for _, i := range named {
+				if name := e.Waiting[i].Destination; !slices.Contains(names, name) {
+					names = append(names, name)
+				}
+			}
+			if len(names) > maxForgiven {
+				return errSkipped
+			}
+			return nil
+		}, nil)
+		if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, errSkipped) {
+			r.forgiveAll()
+			return
+		}
+	}
+	for _, name := range names {
+		r.forgive(ctx, name)
+	}
+}
+
+// forgive forgets what is known against the hosts of a destination.
+func (r *run) forgive(ctx context.Context, destination string) {
+	var route mx.Route
+	r.agent.guard(func() { route, _ = r.sender.route(ctx, "", destination) })
+	for i := range route.Hosts {
+		for _, ip := range route.Hosts[i].Addrs {
+			r.sender.sessions.Memory.Succeed(r.sender.sessions.AddrPort(&route.Hosts[i], ip))
+		}
+	}
+	key := r.keys.of(&route)
+	r.inform(func(s *sched.Scheduler, now time.Time) { s.Flush(now, key, destination) })
+}
+
+func (r *run) forgiveAll() {
+	r.sender.sessions.Memory.Clear()
+	r.inform((*sched.Scheduler).FlushAll)
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/nexthop-mail/nexthop/delivery/internal/clock"
 	"github.com/nexthop-mail/nexthop/delivery/internal/reports"
 	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
+	"github.com/nexthop-mail/nexthop/delivery/internal/waiting"
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
@@ -73,9 +74,11 @@ func (r *run) backOutcome(p *part, b *sched.Back, now time.Time, at clock.Time) 
 		// It waits by itself from here on: those behind it may have the same to be
 		// told, and are looked at for that before anything holds them back.
 		o.warn, o.settlement.NotBefore = true, until
+		o.settlement.Reason = because(b)
 		return o
 	case !b.Whole:
 		o.settlement.NotBefore = until
+		o.settlement.Reason = because(b)
 		return o
 	}
 	o.postpone = &queue.Postponement{Destination: d.Lease.Destination, Until: until, Reason: b.Said}
@@ -83,10 +86,27 @@ func (r *run) backOutcome(p *part, b *sched.Back, now time.Time, at clock.Time) 
 	if b.Why == sched.Parked {
 		o.postpone.Owner, o.postpone.Reason = r.owner, ""
 		o.alone = at.Now.Add(b.Likely.Sub(now))
-	} else if b.Said == "" {
-		o.postpone.Reason = "no host could be reached"
+	} else {
+		o.postpone.Reason = because(b)
+		o.settlement.Reason = o.postpone.Reason // where the queue cannot postpone
 	}
 	return o
+}
+
+// because is what is stored with mail that is kept back.
+func because(b *sched.Back) string {
+	switch {
+	case b.Why == sched.Parked:
+		return ""
+	case b.Said != "":
+		return b.Said
+	case b.Why == sched.Refused:
+		return waiting.Reason{Code: waiting.LoginRefused}.String()
+	case b.Why == sched.NoRoute:
+		return waiting.Reason{Code: waiting.NoRoute}.String()
+	default:
+		return waiting.Reason{Code: waiting.SiteDown, Text: attempt.ErrNoHost.Error()}.String()
+	}
 }
 
 // warn adds what tells the sender of the delay of a delivery that waits, without

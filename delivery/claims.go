@@ -3,6 +3,7 @@ package delivery
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
@@ -39,6 +40,7 @@ func (r *run) claims(ctx context.Context) error {
 		r.take(found, now)
 		r.report(found.Unreadable)
 		r.watcher.watch(found.Seen)
+		r.suspended.stale.set()
 	}
 	return nil
 }
@@ -61,13 +63,14 @@ func (r *run) options(c *sched.Claim) queue.ClaimOptions {
 	if len(c.Destinations) == 0 && !c.Others {
 		o.Owner = r.owner
 	}
+	r.suspended.leaveOut(r.agent.clock.Now(), &o)
 	return o
 }
 
 // take hands what was claimed to the scheduler.
 func (r *run) take(found queue.Claimed, asked time.Time) {
 	r.leases.add(found.Deliveries)
-	list := r.share(found.Deliveries)
+	list := r.admitted(r.share(found.Deliveries))
 	more := !found.Next.IsZero() && !found.Next.After(asked)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -75,7 +78,7 @@ func (r *run) take(found queue.Claimed, asked time.Time) {
 	mails := make([]sched.Mail, len(list))
 	for i := range list {
 		r.lastID++
-		p := &part{id: r.lastID, delivery: &list[i]}
+		p := &part{id: r.lastID, delivery: &list[i], claimed: at}
 		r.parts[p.id], mails[i] = p, r.mail(p, now, at)
 	}
 	var next time.Time
@@ -141,6 +144,22 @@ func (r *run) share(found []queue.Delivery) []queue.Delivery {
 	return kept
 }
 
+// admitted gives back what was suspended after the claim was made, and returns the
+// rest.
+func (r *run) admitted(found []queue.Delivery) []queue.Delivery {
+	if r.suspended.table.Load() == nil {
+		return found
+	}
+	return slices.DeleteFunc(found, func(d queue.Delivery) bool {
+		o := r.keepSuspended(&part{delivery: &d})
+		if o == nil {
+			return false
+		}
+		r.settler.add(*o)
+		return true
+	})
+}
+
 // watcher tells the scheduler when the queue says that another claim is worth while.
 type watcher struct{ claimed chan uint64 }
 
@@ -165,6 +184,7 @@ func (w *watcher) run(ctx context.Context, r *run) {
 				continue
 			}
 			err := q.Wait(ctx, seen)
+			r.suspended.stale.set()
 			if err == nil || errors.Is(err, queue.ErrClosed) || errors.Is(err, queue.ErrFailed) {
 				r.inform((*sched.Scheduler).MailCame)
 			}

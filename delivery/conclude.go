@@ -23,7 +23,7 @@ func (r *run) conclude(p *part, report *Report) outcome {
 		result, kind := r.judge(d, rr, expired && !unsent(rr.Err))
 		result.Recipient = state.Index
 		o.settlement.Results = append(o.settlement.Results, result)
-		e := r.event(d, rr, kind, state.Attempts+1)
+		e := eventOf(d, rr, kind, state.Attempts+1)
 		if result.Outcome == queue.Deferred || result.Outcome == queue.Unknown {
 			e.Next, o.settlement.NotBefore = next, at.Ahead(next)
 		}
@@ -94,8 +94,8 @@ func (r *run) retryAt(d *queue.Delivery, report *Report, now time.Time) time.Tim
 	return r.agent.nextAttempt(retry)
 }
 
-// event is what is told of a recipient's outcome.
-func (r *run) event(d *queue.Delivery, rr *RecipientReport, kind EventKind, attempt int) Event {
+// eventOf is what is told of a recipient's outcome.
+func eventOf(d *queue.Delivery, rr *RecipientReport, kind EventKind, attempt int) Event {
 	return Event{
 		Kind: kind, ID: d.Message.ID, From: d.Message.From, Recipient: rr.Address,
 		Destination: d.Lease.Destination, Attempt: attempt, Host: rr.Host, Addr: rr.Addr,

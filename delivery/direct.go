@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
+	"github.com/nexthop-mail/nexthop/delivery/internal/waiting"
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
@@ -57,6 +58,12 @@ func (r *run) route(p *part) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p.route, p.asked = route, time.Now()
+	if o := r.keepSuspended(p); o != nil {
+		r.sched.Gone(p.asked, p.id)
+		r.settler.add(*o)
+		r.decide()
+		return
+	}
 	r.sched.Routed(p.asked, p.id, r.target(&p.route))
 	r.decide()
 }
@@ -101,6 +108,7 @@ func (r *run) noRoute(p *part, err error) {
 	reply := e.Reply()
 	wait := r.siteDelay(failures, d.Lease.Destination, reply, time.Now())
 	o := r.conclude(p, report)
-	r.inform(func(s *sched.Scheduler, now time.Time) { s.Unroutable(now, p.id, wait, reply.Bounded().Text) })
+	said := waiting.Reason{Code: waiting.NoRoute, Since: r.agent.clock.Read().Wall, Text: saidBy(reply.Bounded())}
+	r.inform(func(s *sched.Scheduler, now time.Time) { s.Unroutable(now, p.id, wait, said.String()) })
 	r.settler.add(o)
 }

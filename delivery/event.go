@@ -65,17 +65,18 @@ const (
 	Held                            // the message is on hold
 	Dropped                         // the message was removed
 	Paused                          // a route's login was refused: the operator must act
-	Resumed                         // a paused route works again
+	Resumed                         // a paused route works again, or what was suspended is no longer
 	Trouble                         // something of ours fails, the queue, DNS or the network: told once until it works again
+	Suspended                       // a destination, a site (Host) or a tenant is left alone, until Next
 )
 
 var kindNames = [...]string{
 	"queued", "delivered", "deferred", "unknown", "failed", "expired", "bounced", "delayed", "held", "dropped",
-	"paused", "resumed", "trouble",
+	"paused", "resumed", "trouble", "suspended",
 }
 
 // String is the kind in one word: queued, delivered, deferred, unknown, failed,
-// expired, bounced, delayed, held, dropped, paused, resumed.
+// expired, bounced, delayed, held, dropped, paused, resumed, trouble, suspended.
 func (k EventKind) String() string {
 	if int(k) < len(kindNames) {
 		return kindNames[k]

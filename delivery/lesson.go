@@ -5,6 +5,7 @@ import (
 
 	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
 	"github.com/nexthop-mail/nexthop/delivery/internal/session"
+	"github.com/nexthop-mail/nexthop/delivery/internal/waiting"
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
@@ -53,14 +54,14 @@ func (r *run) lessonOf(sh *shipment, parts []*part, report *Report, began time.T
 	switch l.Kind {
 	case sched.LoginRefused:
 		if l.Kind = r.refusal(sh.site, report); l.Kind == sched.LoginRefused {
-			l.Said = "login refused"
+			l.Said = r.said(sh, waiting.LoginRefused, first)
 		}
 	case sched.Unreachable:
 		if c := r.ownTrouble(report); c != sched.NoTrouble {
 			l.Kind, l.Cause = sched.Ours, c
 			return l
 		}
-		l.Said = first.Reply.Bounded().Text
+		l.Said = r.said(sh, waiting.SiteDown, first)
 		r.mu.Lock()
 		failures := r.sched.Failures(sh.ship) + 1
 		r.mu.Unlock()
@@ -71,6 +72,19 @@ func (r *run) lessonOf(sh *shipment, parts []*part, report *Report, began time.T
 		r.tookMail(sh.site)
 	}
 	return l
+}
+
+// said is what is stored with mail that is kept back for a site: since when, and what
+// the host said that was asked last.
+func (r *run) said(sh *shipment, code string, last *RecipientReport) string {
+	why := waiting.Reason{Code: code, Host: last.Host, Since: r.agent.clock.Read().Wall, Text: saidBy(last.Reply.Bounded())}
+	r.mu.Lock()
+	before, ok := waiting.Parse(r.sched.Said(sh.ship))
+	r.mu.Unlock()
+	if ok && before.Code == code && !before.Since.IsZero() {
+		why.Since = before.Since
+	}
+	return why.String()
 }
 
 // takesWithout is how long a host is known to take mail from us without the login

@@ -15,6 +15,7 @@ type part struct {
 	delivery *queue.Delivery
 	route    mx.Route
 	asked    time.Time // when the route was found
+	claimed  time.Time
 }
 
 // shipment is deliveries of one message that are sent to one site together.

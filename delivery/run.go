@@ -22,17 +22,19 @@ type run struct {
 	cut     func()          // ends it
 	owner   string          // of what is parked
 	trouble trouble
-	leases  leases
-	follows chan struct{} // has room for the one who follows the wall clock
-	jumped  time.Time     // of that one: when a jump ahead was noticed that is not followed yet
-	settler settler
-	gate    *session.Gate
-	keys    siteKeys
-	dns     dnsProbe
-	network families
-	watcher watcher
-	workers sync.WaitGroup
-	stir    signal // the scheduler wants a claim, or the run is to end
+
+	suspended suspended
+	leases    leases
+	follows   chan struct{} // has room for the one who follows the wall clock
+	jumped    time.Time     // of that one: when a jump ahead was noticed that is not followed yet
+	settler   settler
+	gate      *session.Gate
+	keys      siteKeys
+	dns       dnsProbe
+	network   families
+	watcher   watcher
+	workers   sync.WaitGroup
+	stir      signal // the scheduler wants a claim, or the run is to end
 
 	unreadable map[leaseKey]bool // reported; of the claims alone
 
@@ -78,7 +80,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err := a.begin(r); err != nil {
 		return err
 	}
-	defer a.end()
+	defer a.leaveRun()
+	r.learnSuspended(ctx)
 	r.sender.sessions.Reopen() // after another Run
 	stop := r.serve()
 	err := r.claims(ctx)
@@ -106,6 +109,7 @@ func (r *run) serve() (stop func()) {
 	parts.Go(func() { r.followClock(leasing) })
 	parts.Go(func() { r.agent.events.run(telling, r.agent.tellEvent) })
 	parts.Go(func() { r.watcher.run(watching, r) })
+	parts.Go(func() { r.watchSuspended(watching) })
 	return func() {
 		stopWatching()
 		r.settler.close()
@@ -154,7 +158,7 @@ func (a *Agent) begin(r *run) error {
 	return nil
 }
 
-func (a *Agent) end() {
+func (a *Agent) leaveRun() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.atWork = nil

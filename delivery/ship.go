@@ -21,6 +21,7 @@ const freshRoute = 2 * time.Second
 // it. It returns the shipment that is next, nil where there is none.
 func (r *run) ship(sh *shipment) (next *shipment) {
 	r.refresh(sh)
+	sh.parts = r.holdBack(sh.parts)
 	if len(sh.parts) == 0 {
 		r.mu.Lock()
 		defer r.mu.Unlock()
