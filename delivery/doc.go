@@ -7,7 +7,8 @@
 //  1. asks its [Router] for the route: next hops in order (package mx, unless
 //     told otherwise);
 //  2. walks the hosts in that order, and the addresses of each host in theirs,
-//     leaving out addresses that failed a moment ago;
+//     leaving out addresses that failed a moment ago; destinations with the same
+//     hosts are walked together, if that changes nothing for any of them;
 //  3. asks its [PolicySource] what TLS the host must give, takes a kept session
 //     that satisfies it or makes one: connect, greeting, EHLO, STARTTLS;
 //  4. offers the recipients still open in as few transactions as the host

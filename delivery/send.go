@@ -3,8 +3,6 @@ package delivery
 import (
 	"context"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/nexthop-mail/nexthop/delivery/internal/attempt"
 	"github.com/nexthop-mail/nexthop/queue"
 )
@@ -33,39 +31,6 @@ func (s *Sender) Send(ctx context.Context, m *queue.Message) (*Report, error) {
 func (s *Sender) job(ctx context.Context, m *queue.Message, options *attempt.Options) *attempt.Job {
 	s.once.Do(s.prepare)
 	return s.attempts.Job(m, s.tracesOf(ctx), options)
-}
-
-// deliver walks the route of every destination, several at a time.
-func (s *Sender) deliver(ctx context.Context, m *queue.Message, job *attempt.Job) {
-	walks := job.Walks()
-	if len(walks) == 1 {
-		s.walk(ctx, m, &walks[0])
-		return
-	}
-	limit := s.MaxDestinations
-	if limit <= 0 {
-		limit = 8
-	}
-	var eg errgroup.Group
-	eg.SetLimit(limit)
-	for i := range walks {
-		eg.Go(func() error {
-			s.walk(ctx, m, &walks[i])
-			return nil
-		})
-	}
-	_ = eg.Wait() // no walk returns an error: findings are in the report
-}
-
-// walk takes the recipients of a destination along its route.
-func (s *Sender) walk(ctx context.Context, m *queue.Message, w *attempt.Walk) {
-	route, err := s.route(ctx, m.From, w.Domain())
-	s.tracesOf(ctx).Route(w.Domain(), route, err)
-	if err != nil {
-		w.NoRoute(ctx, err)
-		return
-	}
-	w.Along(ctx, &route)
 }
 
 // Close ends the kept sessions with QUIT and waits for them, at most as long as

@@ -162,25 +162,11 @@ func (r *run) group(sh *shipment) (group []*part) {
 	return group
 }
 
-// policies are what the hosts of a route must give, in an order of their own.
-// Not ok where somebody cannot say.
+// policies are what the hosts of a route must give. Not ok where somebody cannot say.
 func (r *run) policies(route *mx.Route) (list []session.Policy, ok bool) {
-	hosts := inOrder(route.Hosts)
-	for i := range hosts {
-		var p session.Policy
-		err := errPanic
-		r.agent.guard(func() { p, err = r.sender.sessions.PolicyFor(r.work, route, &hosts[i]) })
-		if err != nil {
-			return nil, false
-		}
-		list = append(list, p)
-	}
-	return list, true
+	r.agent.guard(func() { list, ok = r.sender.policies(r.work, route) })
+	return list, ok
 }
-
-// sameProtection reports whether a session made under one policy serves the
-// other.
-func sameProtection(a, b session.Policy) bool { return a.Serves(&b) }
 
 // attempt sends a group. cut is where the agent broke it off.
 func (r *run) attempt(sh *shipment, group []*part) (report *Report, cut bool) {

@@ -135,6 +135,14 @@ func (w *Walk) Domain() string { return w.domain }
 // sessions are where the walk has its sessions from.
 func (w *Walk) sessions() *session.Pool { return w.job.config.Sessions }
 
+// Join takes over the recipients of another walk, which has none then: their
+// destinations have the same hosts.
+func (w *Walk) Join(other *Walk) {
+	w.ledger.rcpts = append(w.ledger.rcpts, other.ledger.rcpts...)
+	slices.SortFunc(w.ledger.rcpts, func(a, b rcpt) int { return a.index - b.index })
+	other.ledger.rcpts = nil
+}
+
 // repeat is a recipient the message names twice: offered once, reported twice.
 type repeat struct{ first, again int }
 
