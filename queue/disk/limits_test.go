@@ -228,7 +228,7 @@ func TestRecordsBeyondTheFormat(t *testing.T) {
 func TestCreatedBeyondAGroup(t *testing.T) {
 	_, s := openSmall(t)
 	defer s.Close()
-	s.limits.group = 8 << 10
+	s.limits.group = 12 << 10
 	mustPut(t, s)
 	c, err := s.Claim(t.Context(), time.Unix(1e9, 0), queue.ClaimOptions{})
 	must(t, err)
