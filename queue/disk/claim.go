@@ -179,8 +179,9 @@ func (s *Spool) keep(p *pick, note *claimed) bool {
 	if !s.holds(p.slot, p.entry.Message, p.lease.Token) {
 		return false
 	}
-	if home := s.segments.list[s.index.Get(p.slot).Home]; home == nil || home.number != note.record.Home.Segment {
-		return true // moved since it was read; it is read again when needed
+	e := s.index.Get(p.slot)
+	if home := s.segments.list[e.Home]; home == nil || home.number != note.record.Home.Segment || e.Record != p.entry.Record {
+		return true // moved or changed since it was read; it is read again when needed
 	}
 	s.index.Note(p.slot, note)
 	return true

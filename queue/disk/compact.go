@@ -20,6 +20,7 @@ type compaction struct {
 	tickets []*ticket
 	slots   map[index.Slot]bool // acquired for the tickets
 	bytes   int64
+	unread  bool // the device could not read some of the segment
 	busy    bool // something could not be moved because of what others are writing
 }
 
@@ -51,6 +52,15 @@ func (s *Spool) compact(ctx context.Context, g *segment) error {
 			return err
 		}
 		if c.busy {
+			return nil
+		}
+		s.mu.Lock()
+		if c.unread && len(g.gone) > 0 { // who knows which ends are where it cannot be read
+			g.broken = true
+		}
+		broken := g.broken
+		s.mu.Unlock()
+		if broken {
 			return nil
 		}
 	}
@@ -170,6 +180,9 @@ func (c *compaction) move() error {
 				}
 			}
 		}
+	}
+	for _, gap := range groups.Gaps() {
+		c.unread = c.unread || gap.Err != nil
 	}
 	return groups.Err()
 }

@@ -225,3 +225,51 @@ func sizeOf(fs *crashfs.FS, name string) (int64, error) {
 func textMessage(text string) *queue.Message {
 	return &queue.Message{Content: queue.String(text), Recipients: []queue.Recipient{{Address: "a@example.com"}}}
 }
+
+// TestEndsThatCannotBeRead gives up a segment of ends while the device cannot read
+// it: it stays for as long as the messages that have ended are in another one, and
+// goes when they are not.
+func TestEndsThatCannotBeRead(t *testing.T) {
+	ctx := context.Background()
+	fs := crashfs.New(1)
+	s, err := openByHand(fs, small())
+	must(t, err)
+	ended := mustPut(t, s)
+	stays, err := s.Put(ctx, time.Unix(1e9, 0), textMessage("stays"))
+	must(t, err)
+	first := s.current
+	s.rollNow = true
+	must(t, s.Drop(ctx, ended))
+	second := s.current
+	s.rollNow = true
+	mustPut(t, s)
+	if first == second || s.current == second || second.gone[first.number] != 1 {
+		t.Fatal("the end is not in a segment of its own")
+	}
+	name := fileName(segmentPrefix, second.number)
+	fs.Spoil(name, record.HeaderSize, second.size)
+	must(t, s.compact(ctx, second))
+	if s.segments.byNumber[second.number] == nil {
+		t.Fatal("a segment was given up of which nothing could be read")
+	}
+	fs.Mend(name)
+	again, err := openByHand(fs.Copy(), small())
+	must(t, err)
+	if _, err := again.Show(ctx, ended); !errors.Is(err, queue.ErrNotFound) {
+		t.Errorf("the message whose end could not be read is back: %v", err)
+	}
+	must(t, again.Close())
+	must(t, s.compact(ctx, first))
+	must(t, s.maintain(ctx))
+	if s.segments.byNumber[second.number] != nil {
+		t.Error("a segment of ends is kept when the messages are gone from the log")
+	}
+	again, err = openByHand(fs.Restart(), small())
+	must(t, err)
+	if _, err := again.Show(ctx, ended); !errors.Is(err, queue.ErrNotFound) {
+		t.Errorf("the message whose end could not be read is back in the end: %v", err)
+	}
+	if _, err := again.Show(ctx, stays); err != nil {
+		t.Error(err)
+	}
+}

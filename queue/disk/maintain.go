@@ -226,7 +226,7 @@ type round struct {
 
 // open reports whether a round may give a segment up. The lock is held.
 func (r *round) open(s *Spool, g *segment) bool {
-	return g != s.current && !g.broken && !r.tried[g] && g.number < r.before && len(g.from) == 0
+	return g != s.current && !r.tried[g] && g.number < r.before && len(g.from) == 0 && (!g.broken || s.needless(g))
 }
 
 func (s *Spool) newRound() *round {

@@ -22,7 +22,7 @@ type segment struct {
 	// flushes is whether it has records of flushes. While deliveries are due by those
 	// alone, it is retired only when a checkpoint covers it.
 	flushes bool
-	broken  bool // a record in it that is needed cannot be read
+	broken  bool // a record in it that is or may be needed cannot be read
 	pins    int
 	dead    bool // retired; the file goes with the last pin
 }
