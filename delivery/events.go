@@ -88,7 +88,8 @@ func (e *events) serve(tell func(*Event)) {
 func (e *events) run(ctx context.Context, tell func(*Event)) {
 	e.takeOver()
 	var list, spare []Event
-	for left := false; ; {
+	var left bool
+	for {
 		list, spare = spare, list
 		list, left = e.take(list, func() bool { return !e.running && len(e.waiting) == 0 })
 		if left {

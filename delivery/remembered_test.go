@@ -96,7 +96,7 @@ func TestWorstCase(t *testing.T) {
 		}
 		with := heap()
 		sender.Close()
-		sender = nil
+		sender = nil //nolint:wastedassign // what it remembers is to go
 		within(t, "for each address that failed", (with-heap())/n, 6<<10)
 		runtime.KeepAlive(net)
 	})

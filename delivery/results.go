@@ -73,10 +73,10 @@ func (c *results) attempt(a *attempt.Attempt) Attempt {
 
 // error is the one error that is made of a failure.
 func (c *results) error(f *attempt.Failure) *Error {
-	switch {
-	case f == nil:
+	switch f {
+	case nil:
 		return nil
-	case f == c.failure:
+	case c.failure:
 		return c.err
 	}
 	e := c.errors[f]

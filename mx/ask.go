@@ -169,15 +169,15 @@ func (u *turn) learn(w way, f *failure) {
 // is a sign other than answered and perhaps no failure.
 func (u *turn) try(ctx context.Context, w way) (Answer, sign, *failure) {
 	network, size, limit := "udp", u.client.udpSize(), u.timeout
-	switch {
-	case w == wide:
+	switch w {
+	case wide:
 		size = wideSize
-	case w == noEDNS:
+	case noEDNS:
 		size = 0
 		if u.doubted && !u.tcpOnly {
 			limit /= 2 // the other half is for TCP
 		}
-	case w == stream:
+	case stream:
 		network = "tcp"
 		if u.out[EDNS] || u.tried[noEDNS] {
 			size = 0

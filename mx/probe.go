@@ -1,6 +1,9 @@
 package mx
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
 // prober is a Resolver that can ask past what it remembers.
 type prober interface {
@@ -23,12 +26,11 @@ func Probe(ctx context.Context, r Resolver) error {
 
 // trouble is err if it says that nobody answers.
 func trouble(err error) error {
-	if err == nil {
-		return nil
-	}
-	switch err.(*ResolveError).Kind {
-	case Refused, Lame, Malformed, Truncated, Bogus, AliasLoop:
-		return nil
+	if re, ok := errors.AsType[*ResolveError](err); ok {
+		switch re.Kind {
+		case Refused, Lame, Malformed, Truncated, Bogus, AliasLoop:
+			return nil
+		}
 	}
 	return err
 }

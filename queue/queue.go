@@ -13,7 +13,7 @@ import (
 // else a queue can do (list, hold, flush, ...) are interfaces of their own, used
 // through this package's functions: List, Hold, Flush and so on. They find the
 // ability in a queue that another wraps, too (As).
-type Queue interface {
+type Queue interface { //nolint:interfacebloat // Mark is no option: at most once hangs on it
 	// Put takes a message and returns the id it is given once nothing can lose
 	// it any more (rules P1 to P8). It does not change m and keeps nothing of
 	// it; m.ID is ignored.

@@ -170,7 +170,7 @@ func failure(o mx.Outcome, domain, name string, cause error) *mx.Error {
 func (t *Table) Probe(ctx context.Context) error {
 	router, err := t.prepared()
 	if err != nil || router.Resolver == nil {
-		return nil // it is not DNS that does not work
+		return nil //nolint:nilerr // it is not DNS that does not work
 	}
 	return mx.Probe(ctx, router.Resolver)
 }

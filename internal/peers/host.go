@@ -42,7 +42,7 @@ func (s *Server) Mailbox(local string) (messages []string) {
 	dir := s.Path(vmail + "/" + local)
 	_ = filepath.Walk(dir, func(path string, info os.FileInfo, err error) error {
 		if err != nil || !info.Mode().IsRegular() || strings.HasPrefix(info.Name(), ".") || strings.Contains(path[len(dir):], "/tmp/") {
-			return nil // what vanishes while it is read was not there
+			return nil //nolint:nilerr // what vanishes while it is read was not there
 		}
 		if data, err := os.ReadFile(path); err == nil {
 			messages = append(messages, string(data))

@@ -2,6 +2,7 @@ package smtp_test
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -183,7 +184,7 @@ func TestAuthDoubt(t *testing.T) {
 				r.open()
 				client, err := (&sasl.Login{User: "user", Password: secret}).Client(c.mechanism)
 				r.must(err)
-				e, ok := r.s.Auth(r.t.Context(), client).(*smtp.Error)
+				e, ok := errors.AsType[*smtp.Error](r.s.Auth(r.t.Context(), client))
 				if !ok || e.Doubt.Next != c.want || (e.Doubt.Brief == c.want) != brief || e.Doubt.Now != 0 {
 					r.t.Errorf("%+v, want %v", e, c.want)
 				}
@@ -192,14 +193,14 @@ func TestAuthDoubt(t *testing.T) {
 	}
 	with(t, "a server that did not prove who it is is not given more", authHost("CRAM-MD5", smtptest.Cue{At: smtptest.Auth, Reply: "235 2.7.0 welcome"}), func(r *rig) {
 		r.open()
-		e, ok := r.s.Auth(r.t.Context(), &talker{name: "CRAM-MD5", complete: fmt.Errorf("no proof")}).(*smtp.Error)
+		e, ok := errors.AsType[*smtp.Error](r.s.Auth(r.t.Context(), &talker{name: "CRAM-MD5", complete: fmt.Errorf("no proof")}))
 		if !ok || e.Doubt != (smtp.Doubt{}) {
 			r.t.Errorf("%+v", e)
 		}
 	})
 	with(t, "a challenge that makes no sense blames the mechanism", authHost("CRAM-MD5", smtptest.Cue{At: smtptest.Auth, Reply: "334 !!"}), func(r *rig) {
 		r.open()
-		e, ok := r.s.Auth(r.t.Context(), &talker{name: "CRAM-MD5"}).(*smtp.Error)
+		e, ok := errors.AsType[*smtp.Error](r.s.Auth(r.t.Context(), &talker{name: "CRAM-MD5"}))
 		if !ok || e.Doubt.Next != smtp.OptCramMD5 {
 			r.t.Errorf("%+v", e)
 		}

@@ -1,6 +1,7 @@
 package smtp_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -268,7 +269,7 @@ func TestDoubtTLS(t *testing.T) {
 			if err == nil {
 				err = r.s.Hello(r.t.Context())
 			}
-			e, ok := err.(*smtp.Error)
+			e, ok := errors.AsType[*smtp.Error](err)
 			if !ok || e.Doubt != c.want {
 				r.t.Errorf("%v: %+v, wanted %+v", err, e, c.want)
 			}
@@ -279,7 +280,7 @@ func TestDoubtTLS(t *testing.T) {
 	}}), func(r *rig) {
 		r.must(r.s.Handshake(r.t.Context(), insecure()))
 		r.must(r.s.Greet(r.t.Context()))
-		if e, ok := r.s.Hello(r.t.Context()).(*smtp.Error); !ok || e.Doubt.Now != 0 {
+		if e, ok := errors.AsType[*smtp.Error](r.s.Hello(r.t.Context())); !ok || e.Doubt.Now != 0 {
 			r.t.Errorf("%+v", e)
 		}
 	})

@@ -68,9 +68,8 @@ func (l *life) compare() error {
 	}
 	if have := haltedOf(l.s.suspended); len(l.halted) > 0 && !slices.Contains(l.halted, have) || len(l.halted) == 0 && have != "" {
 		return fmt.Errorf("%q is suspended, want one of %q", have, l.halted)
-	} else {
-		l.halted = []string{have}
 	}
+	l.halted = []string{haltedOf(l.s.suspended)}
 	if err := l.holds(); err != nil {
 		return err
 	}

@@ -74,8 +74,8 @@ func (s *Spool) moveTicket(g *segment, t *ticket, before []uint32) {
 		case record.KindDelivery:
 			d, err := record.ParseDeliveryState(t.frames[i].Head)
 			slot, found := s.index.Find(d.ID, d.Destination)
-			if e := (index.Entry{}); err == nil && found {
-				if e = s.index.Get(slot); e.Record == old {
+			if err == nil && found {
+				if e := s.index.Get(slot); e.Record == old {
 					s.index.Move(slot, e.Home, now)
 				}
 			}

@@ -125,7 +125,7 @@ func takenWhileHeld(r *run) {
 	d := r.wantTaken(id, 1, 0)[0]
 	r.settle(deferred(d, r.now))
 	r.none("after the settlement of what was taken on hold")
-	d = r.wantTaken(id, 1, 0)[0]
+	r.wantTaken(id, 1, 0)
 	r.advance(queue.DefaultLease)
 	r.none("when the lease of what was taken on hold has ended")
 	r.release(id)

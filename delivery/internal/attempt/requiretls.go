@@ -43,9 +43,9 @@ func notVouched(host *mx.Host) *Failure {
 // insist makes a host's failure final for the host where the message needs what
 // it showed it does not have: TLS, and a certificate that somebody vouches for
 // (RFC 8689 section 5). Trouble on the way there stays trouble that passes.
-func (e *Failure) insist() {
-	if e.Verdict == NotNow && (errors.Is(e.Err, session.ErrNoTLS) || session.Distrusted(e.Err)) {
-		e.Verdict, e.Enhanced = HostRefuses, "5.7.10"
+func (f *Failure) insist() {
+	if f.Verdict == NotNow && (errors.Is(f.Err, session.ErrNoTLS) || session.Distrusted(f.Err)) {
+		f.Verdict, f.Enhanced = HostRefuses, "5.7.10"
 	}
 }
 

@@ -107,7 +107,7 @@ func TestJumps(t *testing.T) {
 			if got := at.Wall.Sub(r.began); got != time.Hour-6*day {
 				t.Errorf("the wall clock says %v", got)
 			}
-			if got := at.Ahead(at.Wall); got != at.Now {
+			if got := at.Ahead(at.Wall); !got.Equal(at.Now) {
 				t.Errorf("now is %v there, want %v", got, at.Now)
 			}
 			r.moved(30*time.Minute, -6*day) // dated in what is now the future

@@ -147,10 +147,10 @@ func (w *world) endFlight(i int, k Kind, p step) {
 	w.bySite[f.site]--
 	for _, id := range f.mail {
 		m := w.mails[id]
-		switch {
-		case k == Ours:
+		switch k {
+		case Ours:
 			m.at = atSite
-		case k == Remembered || k == LoginRefused:
+		case Remembered, LoginRefused:
 			w.s.KeptBack(w.now, id)
 		default:
 			w.s.Gone(w.now, id)

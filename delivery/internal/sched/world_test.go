@@ -25,7 +25,6 @@ type world struct {
 	flying    []*flight
 	settling  []*mail
 	inFlight  int
-	slow      int
 	bySite    map[string]int
 	began     map[string]time.Time // the last attempt at a site
 	closed    map[string]time.Time // no attempt before
@@ -39,7 +38,6 @@ type world struct {
 	stopped   bool
 	trouble   Cause
 
-	trace []string
 	wrong string
 }
 

@@ -89,7 +89,7 @@ func run(ctx context.Context, args []string, w io.Writer) error {
 		if o.keep, err = os.MkdirTemp("", "mutate"); err != nil {
 			return err
 		}
-		defer os.RemoveAll(o.keep)
+		defer func() { _ = os.RemoveAll(o.keep) }()
 	}
 	loaded, err := load(ctx, o)
 	if err != nil {

@@ -55,6 +55,5 @@ type test struct {
 	name   string
 	takes  time.Duration
 	works  time.Duration // of the processor
-	reach  int           // how many mutants it comes by
 	rows   []string      // of the requirements that its subtests name
 }

@@ -75,7 +75,7 @@ func (s *suite) measure(ctx context.Context) error {
 		mu.Lock()
 		defer mu.Unlock()
 		problems = append(problems, err)
-		s.out.Write(left)
+		_, _ = s.out.Write(left)
 		for _, n := range numbers {
 			s.mutants[n-1].tests = append(s.mutants[n-1].tests, t)
 		}
@@ -108,8 +108,8 @@ func (s *suite) reach(ctx context.Context, t *test, log string) (numbers []int, 
 	if err := os.WriteFile(log, nil, 0o600); err != nil {
 		return nil, nil, err
 	}
-	defer os.Remove(log)
-	done := t.binary.runTests(ctx, []string{t.name}, limits{wall: 10*s.slowest, work: s.slowest}, "NEXTHOP_MUTANT_LOG="+log)
+	defer func() { _ = os.Remove(log) }()
+	done := t.binary.runTests(ctx, []string{t.name}, limits{wall: 10 * s.slowest, work: s.slowest}, "NEXTHOP_MUTANT_LOG="+log)
 	t.takes, t.works = done.takes, done.works
 	t.rows = rowsIn(done.out, "--- PASS: ")
 	if !done.passed {
