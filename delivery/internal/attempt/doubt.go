@@ -68,7 +68,7 @@ func (w *Walk) learn(h *session.Hop, sess *session.Session, r *result) {
 	case h.Without == 0, r.stale:
 	case r.failed:
 		memory.Acquit(h.Addr, h.Without, now)
-	default:
+	case r.reachedMail:
 		memory.Confirm(h.Addr, h.Without, now)
 	}
 	if r.doubt.Next != 0 {

@@ -159,7 +159,7 @@ func TestSuspicionRunsOut(t *testing.T) {
 	})
 }
 
-// TestLearnt is what a transaction leaves behind.
+// TestLearnt is what a transaction leaves behind of what was suspected.
 func TestLearnt(t *testing.T) {
 	const suspected = smtp.OptNotify
 	for _, c := range []struct {
@@ -167,12 +167,14 @@ func TestLearnt(t *testing.T) {
 		without smtp.Option
 		result  result
 		want    smtp.Option // what is left out the next time
+		known   smtp.Option // of that, what is shown
 	}{
-		{"all is well without what was suspected", suspected, result{}, suspected},
-		{"it failed without", suspected, result{failed: true}, 0},
-		{"it was stale", suspected, result{stale: true}, suspected},
-		{"it was not left out", 0, result{}, suspected},
-		{"something else is in doubt", suspected, result{failed: true, doubt: smtp.Doubt{Next: smtp.OptReturn}}, smtp.OptReturn},
+		{"all is well without it", suspected, result{reachedMail: true}, suspected, suspected},
+		{"nothing was said", suspected, result{}, suspected, 0},
+		{"it failed without", suspected, result{failed: true}, 0, 0},
+		{"it was stale", suspected, result{stale: true, failed: true}, suspected, 0},
+		{"it was not left out", 0, result{reachedMail: true}, suspected, 0},
+		{"something else is in doubt", suspected, result{reachedMail: true, failed: true, doubt: smtp.Doubt{Next: smtp.OptReturn}}, smtp.OptReturn, 0},
 	} {
 		t.Run("SMTP-25 "+c.name, func(t *testing.T) {
 			w, h := walkTo()
@@ -182,6 +184,10 @@ func TestLearnt(t *testing.T) {
 			w.learn(h, &session.Session{Session: new(smtp.Session)}, &c.result)
 			if got := memory.Without(h.Addr, now); got != c.want {
 				t.Errorf("without %v, want %v", got, c.want)
+			}
+			memory.Acquit(h.Addr, ^smtp.Option(0), now)
+			if got := memory.Without(h.Addr, now); got != c.known {
+				t.Errorf("known is %v, want %v", got, c.known)
 			}
 		})
 	}

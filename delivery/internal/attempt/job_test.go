@@ -40,7 +40,7 @@ func TestAccept(t *testing.T) {
 		{"content that cannot be read", func(m *queue.Message) { m.Content = unreadable{} }, NotNow, "4.3.0", "u deferred 4.3.0\n"},
 		{"a recipient that is none keeps its own reason", func(m *queue.Message) {
 			m.Content, m.Recipients = unreadable{}, append(m.Recipients, queue.Recipient{Address: "v@"})
-		}, NotNow, "4.3.0", "u deferred 4.3.0\nv failed 5.1.2\n"},
+		}, NotNow, "4.3.0", "u deferred 4.3.0\nv@ failed 5.1.2\n"},
 	} {
 		tour(t, c.name, []*smtptest.Host{says(smtptest.Rcpt, "550 5.1.1 who")}, func(tr *trip) {
 			m := to("u")

@@ -307,14 +307,14 @@ func (l *ledger) fallBack() bool {
 		r := &l.rcpts[i]
 		switch {
 		case r.settled:
-		case r.judged && r.decisive != NotNow:
+		case r.decisive != NotNow:
 			r.settled = true
 			l.left--
 		default:
 			going++
 			r.result.Route, r.result.Routed = mx.ViaFallback, true
-			if n := len(r.result.Attempts); r.apart && n > 0 {
-				r.result.Attempts[n-1].Next = NextFallback
+			if r.apart {
+				r.result.Attempts[len(r.result.Attempts)-1].Next = NextFallback
 			}
 		}
 	}

@@ -44,7 +44,7 @@ func notVouched(host *mx.Host) *Failure {
 // it showed it does not have: TLS, and a certificate that somebody vouches for
 // (RFC 8689 section 5). Trouble on the way there stays trouble that passes.
 func (f *Failure) insist() {
-	if f.Verdict == NotNow && (errors.Is(f.Err, session.ErrNoTLS) || session.Distrusted(f.Err)) {
+	if errors.Is(f.Err, session.ErrNoTLS) || session.Distrusted(f.Err) {
 		f.Verdict, f.Enhanced = HostRefuses, "5.7.10"
 	}
 }

@@ -58,8 +58,8 @@ func (w *Walk) transact(ctx context.Context, h *session.Hop, sess *session.Sessi
 		if f.err != nil {
 			f.doubted = res.Doubt.Next
 		}
-		ended := res.Err != nil && r.Err == res.Err && r.State != smtp.Unknown
-		if ended || r.State == smtp.Refused && r.Stage == smtp.StageMail {
+		ended := res.Err != nil && r.Err == res.Err
+		if ended || r.Stage == smtp.StageMail {
 			out.whole = f
 		}
 		if r.State == smtp.Refused && f.refusesContent(r.Reply.Enhanced) {
@@ -121,10 +121,7 @@ func returnParam(r queue.Return) string {
 }
 
 func notifyParam(n queue.Notify) string {
-	switch {
-	case n == 0:
-		return ""
-	case n&queue.NotifyNever != 0:
+	if n&queue.NotifyNever != 0 {
 		return "NEVER"
 	}
 	var words []string

@@ -267,10 +267,11 @@ func (w *Walk) converse(ctx context.Context, h *session.Hop, sess *session.Sessi
 
 // most is how many recipients go into one transaction.
 func (w *Walk) most(sess *session.Session) int {
-	if n := maxRecipients(sess); w.job.Recipients == 0 || n < w.job.Recipients {
+	n := maxRecipients(sess)
+	if w.job.Recipients == 0 {
 		return n
 	}
-	return w.job.Recipients
+	return min(n, w.job.Recipients)
 }
 
 // uncount lets a session that settled recipients before it ended not count: it

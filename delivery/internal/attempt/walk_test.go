@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -57,6 +59,9 @@ func inWords(a *Attempt) string {
 	s += " " + verdictWords[a.Verdict]
 	if a.Err != nil {
 		s += " " + a.Err.Enhanced
+		if a.Err.Verdict != a.Verdict {
+			s += " but " + verdictWords[a.Err.Verdict]
+		}
 		if a.Err.Remembered {
 			s += " remembered"
 		}
@@ -75,8 +80,7 @@ func show(results []Result) string {
 	var b strings.Builder
 	for i := range results {
 		r := &results[i]
-		user, _, _ := strings.Cut(r.Address, "@")
-		fmt.Fprintf(&b, "%s %v", user, r.Outcome)
+		fmt.Fprintf(&b, "%s %v", strings.TrimSuffix(r.Address, "@e.test"), r.Outcome)
 		if r.Host != "" {
 			fmt.Fprintf(&b, " by %s", strings.TrimSuffix(r.Host, ".e.test"))
 		}
@@ -105,6 +109,7 @@ type trip struct {
 	route  mx.Route
 	opts   Options
 	diary  *diary
+	dials  []string // by address, of the last message
 }
 
 // addressOf is 192.0.2.n.
@@ -117,7 +122,7 @@ func tour(t *testing.T, name string, hosts []*smtptest.Host, f func(tr *trip)) {
 	t.Run(name, func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			tr := &trip{t: t, net: &smtptest.Network{Servers: map[string]smtptest.Server{}}}
-			tr.config = &Config{Sessions: &session.Pool{Config: session.Config{Hello: "from.test", Self: []string{"us.test"}, Dial: tr.net.DialContext}}}
+			tr.config = &Config{Sessions: &session.Pool{Config: session.Config{Hello: "from.test", Self: []string{"us.test"}, Dial: tr.dial}}}
 			tr.route = mx.Route{Domain: "e.test", Kind: mx.ViaMX}
 			for i, h := range hosts {
 				if h != nil {
@@ -135,6 +140,23 @@ func tour(t *testing.T, name string, hosts []*smtptest.Host, f func(tr *trip)) {
 	})
 }
 
+func (tr *trip) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	tr.dials = append(tr.dials, strings.TrimSuffix(address, ":25"))
+	return tr.net.DialContext(ctx, network, address)
+}
+
+// wantDials checks whom the last message had connections to.
+func (tr *trip) wantDials(list ...int) {
+	tr.t.Helper()
+	var want []string
+	for _, n := range list {
+		want = append(want, addressOf(n).String())
+	}
+	if !slices.Equal(tr.dials, want) {
+		tr.t.Errorf("dialled %v, want %v", tr.dials, want)
+	}
+}
+
 // to is a message to users at e.test, or to whole addresses.
 func to(users ...string) *queue.Message {
 	m := &queue.Message{From: "a@from.test", Content: queue.String("Subject: s\r\n\r\nbody\r\n")}
@@ -150,13 +172,25 @@ func to(users ...string) *queue.Message {
 // send takes a message along the route and returns what became of it.
 func (tr *trip) send(ctx context.Context, m *queue.Message) string {
 	tr.t.Helper()
-	tr.diary = new(diary)
+	tr.diary, tr.dials = new(diary), nil
 	job := tr.config.Job(m, tr.diary, &tr.opts)
 	defer job.Release()
 	if job.Accept() == nil {
 		for i := range job.Walks() {
 			route := tr.route
 			job.Walks()[i].Along(ctx, &route)
+		}
+	}
+	// Nobody is dialled of whom there is nothing to tell.
+	told := make(map[string]bool)
+	for _, r := range job.Results() {
+		for _, a := range r.Attempts {
+			told[a.Addr.Addr().String()] = true
+		}
+	}
+	for _, d := range tr.dials {
+		if !told[d] {
+			tr.t.Errorf("%s was dialled, of which there is no attempt", d)
 		}
 	}
 	return show(job.Results())
@@ -259,8 +293,8 @@ func TestWalk(t *testing.T) {
 		"u delivered by mx1; mx1@1 taken, settled", "v failed by mx1 5.6.0; mx1@1 refused 5.6.0, settled", "w delivered by mx1; mx1@1 taken, settled")
 	wants("SMTP-27 nor for now", hosts{limited(1, 0, smtptest.Cue{At: smtptest.Final, Nth: 1, Reply: "451 4.6.0 hm"})}, "u v",
 		"u deferred by mx1 4.6.0; mx1@1 not now 4.6.0, no host left", "v delivered by mx1; mx1@1 taken, settled")
-	wants("recipients named twice are offered once", hosts{host()}, "u v U@E.test u",
-		"u delivered by mx1; mx1@1 taken, settled", "v delivered by mx1; mx1@1 taken, settled", "U delivered by mx1; mx1@1 taken, settled", "u delivered by mx1; mx1@1 taken, settled")
+	wants("recipients named twice are offered once", hosts{host()}, "u v u@E.TEST u",
+		"u delivered by mx1; mx1@1 taken, settled", "v delivered by mx1; mx1@1 taken, settled", "u@E.TEST delivered by mx1; mx1@1 taken, settled", "u delivered by mx1; mx1@1 taken, settled")
 	wants("what is no address is refused at once", hosts{host()}, "u @e.test v",
 		"u delivered by mx1; mx1@1 taken, settled", " failed 5.1.3", "v delivered by mx1; mx1@1 taken, settled")
 	wants("a route without hosts", nil, "u", "u deferred 4.4.1")
