@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"sync/atomic"
+	"time"
 )
 
 // fading is content that can be read once.
@@ -34,3 +35,6 @@ func failing(err error) func(context.Context, string, string) (net.Conn, error) 
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: err}
 	}
 }
+
+// pass lets virtual time go by.
+func pass(d time.Duration) { <-time.After(d) }

@@ -106,7 +106,7 @@ func TestManyTransactions(t *testing.T) {
 		{"as the host states, below what is asked for", limited(10, 0), 20, 20, 2},
 		{"as is asked for, below what the host states", limited(20, 0), 10, 20, 2},
 	} {
-		tour(t, "SMTP-45 "+c.name, hosts{c.host}, func(tr *trip) {
+		tour(t, c.name, hosts{c.host}, func(tr *trip) {
 			tr.opts.Recipients = c.most
 			m := to()
 			for i := range c.recipients {
@@ -138,7 +138,7 @@ func TestDoubtedWalk(t *testing.T) {
 		if err := tr.net.SetServer("192.0.2.1", first); err != nil {
 			tr.t.Fatal(err)
 		}
-		time.Sleep(20 * time.Second)
+		pass(20 * time.Second)
 		tr.want("u", "u delivered by mx1; mx1@1 not now 4.7.5 doubts STARTTLS, in clear; mx1@1 taken without STARTTLS, settled")
 	})
 	tour(t, "SMTP-25 CHUNKING that is not known after all", hosts{offers("CHUNKING", smtptest.Cue{At: smtptest.Chunk, Reply: "502 5.5.1 what"}), host()}, func(tr *trip) {
@@ -234,7 +234,7 @@ func TestRememberedWalk(t *testing.T) {
 	tour(t, "MX-23 a success is the end of it", hosts{nil, host()}, func(tr *trip) {
 		down := "u delivered by mx2; mx1@1 not now 4.4.1, next address; mx2@2 "
 		tr.want("u", down+"taken, settled")
-		time.Sleep(16 * time.Second)
+		pass(16 * time.Second)
 		if err := tr.net.SetServer("192.0.2.1", limited(0, 1)); err != nil {
 			tr.t.Fatal(err)
 		}
@@ -243,12 +243,12 @@ func TestRememberedWalk(t *testing.T) {
 			tr.t.Fatal(err)
 		}
 		tr.want("u", down+"again taken, settled")
-		time.Sleep(16 * time.Second) // it is its first failure again
+		pass(16 * time.Second) // it is its first failure again
 		tr.want("u", down+"again taken, settled")
 	})
 	tour(t, "MX-23 a probe that found nothing is not the last", hosts{nil, host()}, func(tr *trip) {
 		tr.want("u", "u delivered by mx2; mx1@1 not now 4.4.1, next address; mx2@2 taken, settled")
-		time.Sleep(16 * time.Second)
+		pass(16 * time.Second)
 		ctx, cancel := context.WithTimeout(tr.t.Context(), time.Second)
 		defer cancel()
 		tr.config.Sessions.Dial = failing(nil)
