@@ -50,6 +50,8 @@ type Claim struct {
 	left          int // how much is to be done in this piece
 	stage         func(*Claim)
 	pinned        bool
+	advanced      bool // what has become due by now is found
+	patience      int  // for how much that may be, and one
 	picked        int
 	bounded       bool
 	named         int             // of the names in the bounds, how many have been looked up
@@ -97,9 +99,10 @@ func (x *Index) NewClaim(now time.Time, b Bounds) *Claim {
 func (c *Claim) Some(most int, take func(Slot)) (more bool) {
 	x := c.x
 	c.left, c.take = most, take
-	if x.Advance(c.now, c.left) {
+	if !c.advanced && !c.advance() {
 		return c.pause()
 	}
+	x.now = Micros(c.now)
 	c.bit = x.parking.bit(c.b.Owner)
 	for c.stage != nil {
 		if c.left <= 0 {
@@ -111,6 +114,21 @@ func (c *Claim) Some(most int, take func(Slot)) (more bool) {
 		x.Unpin()
 	}
 	return false
+}
+
+// advance finds what has become due, and reports whether it is done with that: also if
+// others give it more to do than it can do. Then there is more than it finds.
+func (c *Claim) advance() (done bool) {
+	x := c.x
+	if c.patience == 0 {
+		c.patience = 2*(x.lanes.n+x.byEnd.list.n) + 2
+	}
+	if c.advanced = !x.Advance(c.now, c.left); !c.advanced {
+		c.patience -= min(c.patience-1, c.left)
+		c.advanced = c.patience == 1
+		c.bounded = c.advanced
+	}
+	return c.advanced
 }
 
 // pause keeps the numbers that the claim knows from being given to others.
@@ -169,6 +187,10 @@ func (c *Claim) collect() {
 	c.walk.over(c, func(n uint32, l *lane) {
 		if c.isDue(l) && !c.exceptTenants[l.key.tenant] {
 			c.lanes.push(c.x, local{n: n, lane: l})
+		}
+	}, func(_ uint32, o *ownLanes) {
+		if l := o.due.first(); l != nil {
+			c.lanes.push(c.x, local{own: o, lane: l})
 		}
 	}, (*Claim).pick)
 }
@@ -261,6 +283,9 @@ func (c *Claim) stepOver(l *lane) bool {
 		return false
 	}
 	switch {
+	case c.only != nil && tenant && c.lanes.list.at(0).own != nil:
+		o := c.lanes.list.at(0).own
+		c.tenantsAside.push(tenantAside{&o.due, o.due.setAside(c.x, l)})
 	case c.only != nil:
 		c.lanes.drop()
 	case tenant:

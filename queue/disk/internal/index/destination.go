@@ -10,6 +10,8 @@ import (
 type destination struct {
 	name       string
 	lanes      uint32 // the first of them
+	laneCount  int
+	own        *ownLanes // if there are many, or were
 	deliveries int
 	held       int
 	leased     int

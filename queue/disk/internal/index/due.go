@@ -4,6 +4,7 @@ package index
 // those, so that a claim steps over a tenant at once however many destinations it
 // has.
 type dueHeap struct {
+	own     bool // of one destination
 	by      owners
 	tenants []*tenantPage      // by number; nil where there is none
 	list    paged[*tenantHeap] // those with lanes that are not set aside
@@ -52,27 +53,29 @@ func (d *dueHeap) set(tenant uint32, t *tenantHeap) {
 func (d *dueHeap) push(x *Index, l *lane) {
 	t := d.of(l.key.tenant)
 	if t == nil {
-		t = &tenantHeap{lanes: laneHeap{less: before}, pos: -1}
+		t = &tenantHeap{lanes: laneHeap{own: d.own, less: before}, pos: -1}
 		d.set(l.key.tenant, t)
 	}
 	t.lanes.push(x, l, inDue)
-	l.due = d
+	if !d.own {
+		l.due = d
+	}
 	d.lanes++
 	d.place(x, t)
 }
 
 func (d *dueHeap) remove(x *Index, l *lane) {
 	t := d.of(l.key.tenant)
-	t.lanes.remove(x, l.pos)
+	t.lanes.remove(x, *t.lanes.pos(l))
 	d.place(x, t)
-	if d.lanes--; d.lanes == 0 && d.by != 0 {
+	if d.lanes--; d.lanes == 0 && d.by != 0 && !d.own {
 		delete(x.due, d.by)
 	}
 }
 
 func (d *dueHeap) fix(x *Index, l *lane) {
 	t := d.of(l.key.tenant)
-	t.lanes.fix(x, l.pos)
+	t.lanes.fix(x, *t.lanes.pos(l))
 	d.place(x, t)
 }
 

@@ -17,6 +17,9 @@ type lane struct {
 	due   *dueHeap // where it stands in one
 	pos   int
 	at    int64 // by which it stands among those that wait
+
+	ownWhere whichHeap // the same among the lanes of its destination, if there are many
+	ownPos   int
 }
 
 type laneKey struct {
@@ -49,6 +52,7 @@ func (x *Index) laneFor(k laneKey) uint32 {
 			x.lanes.push(l)
 		}
 		d := x.dest(k.destination)
+		d.laneCount++
 		l.next = d.lanes
 		if d.lanes != none {
 			x.lane(d.lanes).prev = n
@@ -56,6 +60,9 @@ func (x *Index) laneFor(k laneKey) uint32 {
 		d.lanes = n
 		x.laneOfKey[k] = n
 		*x.tenantLanes.at(int(k.tenant))++
+	}
+	if !known && x.dest(k.destination).laneCount > fewLanes {
+		x.keepOwn(k.destination)
 	}
 	x.lane(n).total++
 	return n
@@ -69,6 +76,7 @@ func (x *Index) leaveLane(n uint32) {
 	}
 	x.unplace(l)
 	d := x.dest(l.key.destination)
+	d.laneCount--
 	if d.stale == n {
 		d.stale = l.next
 	}
@@ -106,7 +114,8 @@ func (x *Index) place(l *lane) {
 			want = inDue
 		}
 	}
-	by := x.dest(l.key.destination).parkedBy
+	d := x.dest(l.key.destination)
+	by := d.parkedBy
 	if want != l.where || want == inDue && l.due.by != by {
 		x.unplace(l)
 	}
@@ -122,6 +131,9 @@ func (x *Index) place(l *lane) {
 		l.at = wake
 		x.later.push(x, l, inLater)
 	}
+	if d.own != nil {
+		d.own.place(x, l)
+	}
 }
 
 func (x *Index) unplace(l *lane) {
@@ -132,15 +144,27 @@ func (x *Index) unplace(l *lane) {
 		x.later.remove(x, l.pos)
 	}
 	l.where = inNone
+	if l.ownWhere != inNone {
+		x.dest(l.key.destination).own.place(x, l)
+	}
 }
 
 // laneHeap is a heap of lanes that know their places in it.
 type laneHeap struct {
+	own  bool // of one destination
 	list paged[*lane]
 	less func(x *Index, a, b *lane) bool
 }
 
 func (h *laneHeap) at(i int) *lane { return *h.list.at(i) }
+
+// pos is the place of a lane in the heap.
+func (h *laneHeap) pos(l *lane) *int {
+	if h.own {
+		return &l.ownPos
+	}
+	return &l.pos
+}
 
 // earlier orders the lanes that wait, by what place has found, and before those due by
 // the order of claims.
@@ -164,9 +188,14 @@ func before(x *Index, a, b *lane) bool {
 }
 
 func (h *laneHeap) push(x *Index, l *lane, w whichHeap) {
-	l.where, l.pos = w, h.list.n
+	if h.own {
+		l.ownWhere = w
+	} else {
+		l.where = w
+	}
+	*h.pos(l) = h.list.n
 	h.list.push(l)
-	h.up(x, l.pos)
+	h.up(x, h.list.n-1)
 }
 
 func (h *laneHeap) remove(x *Index, i int) {
@@ -181,7 +210,7 @@ func (h *laneHeap) remove(x *Index, i int) {
 func (h *laneHeap) fix(x *Index, i int) {
 	l := h.at(i)
 	h.up(x, i)
-	h.down(x, l.pos)
+	h.down(x, *h.pos(l))
 }
 
 func (h *laneHeap) up(x *Index, i int) {
@@ -210,5 +239,5 @@ func (h *laneHeap) down(x *Index, i int) {
 
 func (h *laneHeap) swap(i, j int) {
 	h.list.swap(i, j)
-	h.at(i).pos, h.at(j).pos = i, j
+	*h.pos(h.at(i)), *h.pos(h.at(j)) = i, j
 }

@@ -13,10 +13,10 @@ type laneWalk struct {
 	lane        *lane
 }
 
-// over calls f with lanes, as many as there is left to do, and goes on to a stage when
-// there are no more. If a lane where it stopped has gone it begins with that
+// over calls f with lanes, as many as there is left to do, or many with those of a
+// destination that has many, and goes on to a stage when there are no more. If a lane where it stopped has gone it begins with that
 // destination again.
-func (w *laneWalk) over(c *Claim, f func(n uint32, l *lane), then func(*Claim)) {
+func (w *laneWalk) over(c *Claim, f func(n uint32, l *lane), many func(n uint32, o *ownLanes), then func(*Claim)) {
 	x := c.x
 	for ; c.left > 0; c.left-- {
 		if w.destination == len(c.order) {
@@ -24,6 +24,12 @@ func (w *laneWalk) over(c *Claim, f func(n uint32, l *lane), then func(*Claim)) 
 			return
 		}
 		d := x.dest(c.order[w.destination])
+		if d.own != nil && !w.begun && d.parkedBy&c.bit == 0 {
+			x.work++
+			many(c.order[w.destination], d.own)
+			w.destination++
+			continue
+		}
 		if !w.begun || w.number != none && x.lane(w.number) != w.lane {
 			w.number, w.begun = d.lanes, true
 		}
@@ -49,6 +55,10 @@ func (c *Claim) soonest() {
 			c.wake = min(c.wake, c.x.wake(l))
 		}
 		c.leased = c.leased || c.x.dest(l.key.destination).leased > 0
+	}, func(n uint32, o *ownLanes) {
+		steps := nextSteps
+		o.soonest(c, 0, &steps)
+		c.leased = c.leased || c.x.dest(n).leased > 0
 	}, (*Claim).answer)
 }
 
@@ -134,7 +144,8 @@ func (c *Claim) earliestLease(i int, end *time.Time, steps *int) {
 // local is a lane in the heap of a claim, with where it stands there: what is claimed
 // or comes meanwhile shows when it is looked at.
 type local struct {
-	n    uint32
+	n    uint32    // its number
+	own  *ownLanes // those of which it is the best, or nil
 	lane *lane
 	rank int64
 	id   uint64
@@ -160,6 +171,8 @@ func (e *local) before(o *local) bool {
 	return e.name < o.name
 }
 
+func (e *local) same(o *local) bool { return !e.before(o) && !o.before(e) }
+
 func (h *localHeap) push(x *Index, e local) {
 	e.key(x)
 	h.list.push(e)
@@ -171,14 +184,32 @@ func (h *localHeap) push(x *Index, e local) {
 // best is the lane whose first delivery comes next, nil if none is due.
 func (h *localHeap) best(c *Claim) *lane {
 	for ; c.left > 0 && h.list.n > 0; c.left-- {
+		c.x.work++
 		top := h.list.at(0)
-		l := top.lane
-		if c.x.lane(top.n) != l || !c.isDue(l) || c.x.dest(l.key.destination).parkedBy&c.bit != 0 {
+		was := *top
+		if o := top.own; o != nil {
+			if top.lane = o.due.first(); top.lane == nil {
+				h.drop()
+				continue
+			}
+			if l := top.lane; c.exceptTenants[l.key.tenant] {
+				c.tenantsAside.push(tenantAside{&o.due, o.due.setAside(c.x, l)})
+				continue
+			}
+		} else if c.x.lane(top.n) != top.lane {
 			h.drop()
 			continue
 		}
-		was := *top
-		if top.key(c.x); was == *top {
+		l := top.lane
+		if c.x.dest(l.key.destination).parkedBy&c.bit != 0 || top.own == nil && !c.isDue(l) {
+			h.drop()
+			continue
+		}
+		if !c.isDue(l) { // the clock went back
+			c.x.place(l)
+			continue
+		}
+		if top.key(c.x); was.same(top) {
 			return l
 		}
 		h.down(0)

@@ -16,8 +16,12 @@ func TestClaimInPieces(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	for seed := range uint64(300) {
 		rng := rand.New(rand.NewPCG(seed, 1))
-		name := func() string { return fmt.Sprintf("d%d.example", rng.IntN(40)) }
-		tenant := func() string { return fmt.Sprint(rng.IntN(25)) }
+		names, tenants := 40, 25
+		if seed%2 == 0 {
+			names, tenants = 3, 60 // many tenants each
+		}
+		name := func() string { return fmt.Sprintf("d%d.example", rng.IntN(names)) }
+		tenant := func() string { return fmt.Sprint(rng.IntN(tenants)) }
 		whole, pieces := index.New(), index.New()
 		both := func(f func(x *index.Index)) { f(whole); f(pieces) }
 		for n := range 200 {
@@ -73,6 +77,82 @@ func TestClaimInPieces(t *testing.T) {
 	}
 }
 
+// TestClaimByName claims what is for some destinations by their names, and leaving out all
+// others: that finds the same.
+func TestClaimByName(t *testing.T) {
+	for seed := range uint64(300) {
+		now := time.Unix(1e9, 0)
+		rng := rand.New(rand.NewPCG(seed, 3))
+		named, left := index.New(), index.New()
+		both := func(f func(x *index.Index)) { f(named); f(left) }
+		all := []string{"a.example", "b.example", "c.example", "d.example"}
+		for n := range 300 {
+			e := index.Entry{Message: index.Number(uint64(n+1), 1), Destination: all[rng.IntN(4)], Tenant: fmt.Sprint(rng.IntN(50)), Priority: rng.IntN(2),
+				AtOnce: rng.IntN(3) > 0, Since: index.Micros(now) + rng.Int64N(100) - 60}
+			both(func(x *index.Index) { x.Set(&e) })
+		}
+		for round := range 12 {
+			if rng.IntN(3) == 0 {
+				p := index.Postponement{Name: all[rng.IntN(4)], Until: now.Add(time.Duration(rng.IntN(30)-10) * time.Microsecond)}
+				both(func(x *index.Index) { x.At(now); x.Postpone(p) })
+			}
+			rng.Shuffle(4, func(i, j int) { all[i], all[j] = all[j], all[i] })
+			some := 1 + rng.IntN(3)
+			b := index.Bounds{Max: 1 + rng.IntN(40), PerDestination: rng.IntN(20), PerTenant: rng.IntN(3)}
+			for range rng.IntN(2) * rng.IntN(10) {
+				b.ExceptTenants = append(b.ExceptTenants, fmt.Sprint(rng.IntN(50)))
+			}
+			claim := func(x *index.Index) (list []index.Slot, next time.Time, ok bool) {
+				next, ok = x.Claim(now, b, func(s index.Slot) {
+					list = append(list, s)
+					x.Lease(s, uint64(round+1), now.Add(time.Duration(1+len(list)%9)*time.Microsecond), nil)
+				})
+				return list, next, ok
+			}
+			b.Destinations = all[:some]
+			a, nextA, okA := claim(named)
+			b.Destinations, b.Except = nil, all[some:]
+			c, nextC, okC := claim(left)
+			if !slices.Equal(a, c) || !nextA.Equal(nextC) || okA != okC {
+				t.Fatalf("seed %d, round %d, %v of %v, %+v:\nby name %v, next %v %t;\nleaving out %v, next %v %t",
+					seed, round, some, all, b, a, nextA, okA, c, nextC, okC)
+			}
+			now = now.Add(time.Duration(rng.IntN(6)) * time.Microsecond)
+			for _, s := range a {
+				if rng.IntN(3) == 0 {
+					both(func(x *index.Index) { x.Remove(s) })
+				}
+			}
+		}
+	}
+}
+
+// TestClaimOneOfManyTenants claims a destination by name for which the mail of very many
+// tenants waits: a claim costs what it returns.
+func TestClaimOneOfManyTenants(t *testing.T) {
+	const many = 20_000
+	now := time.Unix(1e9, 0)
+	x := index.New()
+	for n := range many {
+		x.Set(&index.Entry{Message: index.Number(uint64(n+1), 1), Destination: "big.example", Tenant: fmt.Sprint(n), AtOnce: n%2 == 0,
+			Since: index.Micros(now.Add(time.Hour))})
+	}
+	before := x.Work()
+	for range 10 {
+		got := 0
+		x.Claim(now, index.Bounds{Max: 10, PerTenant: 1, Destinations: []string{"big.example"}}, func(s index.Slot) {
+			got++
+			x.Lease(s, 1, now.Add(time.Hour), nil)
+		})
+		if got != 10 {
+			t.Fatalf("a claim returned %d, want 10", got)
+		}
+	}
+	if n := x.Work() - before; n > 2000 {
+		t.Errorf("10 claims of 10 looked at %d entries", n)
+	}
+}
+
 // TestClaimBesideAll does everything else between the pieces of claims: nothing that is
 // due is lost, and nothing is handed out twice.
 func TestClaimBesideAll(t *testing.T) {
@@ -80,7 +160,11 @@ func TestClaimBesideAll(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, 2))
 		now := time.Unix(1e9, 0)
 		x := index.New()
-		name := func() string { return fmt.Sprintf("d%d.example", rng.IntN(30)) }
+		names := 30
+		if seed%2 == 0 {
+			names = 2
+		}
+		name := func() string { return fmt.Sprintf("d%d.example", rng.IntN(names)) }
 		there := map[index.Slot]uint64{}
 		leased := map[index.Slot]bool{}
 		messages := uint64(0)
@@ -88,7 +172,7 @@ func TestClaimBesideAll(t *testing.T) {
 			switch rng.IntN(8) {
 			case 0, 1:
 				messages++
-				e := index.Entry{Message: index.Number(messages, 1), Destination: name(), Tenant: fmt.Sprint(rng.IntN(20)), AtOnce: rng.IntN(2) == 0}
+				e := index.Entry{Message: index.Number(messages, 1), Destination: name(), Tenant: fmt.Sprint(rng.IntN(60)), AtOnce: rng.IntN(2) == 0}
 				there[x.Set(&e)] = e.Message
 			case 2:
 				for s := range there {
