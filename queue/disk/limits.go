@@ -25,7 +25,7 @@ const (
 // Places in a segment have 32 bits. A group of records is not split, so that a
 // segment may get as long as SegmentSize and the longest group together.
 const (
-	maxGroup  = 1 << 30 // records that are written as one, in bytes
+	maxGroup  = 2 << 30 // records that are written as one, in bytes
 	maxNumber = 1 << 44 // ordinals of messages: an id has 48 bits, four of which are no ordinal
 	maxName   = 1 << 10 // bytes of a destination that somebody postpones
 )

@@ -319,7 +319,7 @@ func (s *Spool) roll(bytes int64) error {
 	s.mu.Unlock()
 	old := g
 	g, err := s.createSegment(number, list)
-	if vfs.IsExhausted(err) && old != nil && old.size+bytes <= 2*maxGroup && !s.spoiled {
+	if vfs.IsExhausted(err) && old != nil && old.size+bytes <= MaxSegmentSize+maxGroup && !s.spoiled {
 		return nil // the old one will do, until there is a descriptor for another
 	}
 	if err != nil {
