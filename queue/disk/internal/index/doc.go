@@ -9,8 +9,9 @@
 // A lane is the deliveries that differ in age alone: one destination, one
 // tenant, one priority, and either due at once or from a time on. The due lanes
 // of each tenant stand in a heap by the order of claims, and so do the tenants;
-// the other lanes stand in one by when they become due. A claim so costs what it
-// returns and what its options name, however much waits.
+// the other lanes stand in one by when they become due. A destination with many lanes
+// has heaps of its own beside those. A claim so costs what it returns and what its
+// options name, however much waits.
 //
 // The deliveries of a lane are sorted by age, so that any of them is found as fast
 // as the first. What may take long, a flush, a list, a claim or a message with very many
