@@ -294,7 +294,7 @@ func TestSuspendedExpiresInOrder(t *testing.T) {
 		}
 		o.start()
 		for i := range many {
-			pass(o.began.Add(time.Duration(i+1) * time.Minute).Add(30 * time.Second).Sub(time.Now()))
+			pass(time.Until(o.began.Add(time.Duration(i+1) * time.Minute).Add(30 * time.Second)))
 			if n := len(o.of(delivery.Expired)); n != i+1 {
 				t.Fatalf("after %d minutes %d messages have expired", i+1, n)
 			}

@@ -182,7 +182,7 @@ func (x *exchange) landed() *Error {
 		case err = <-x.flying:
 		case <-timer.C:
 			s.wire.abandonWrite(true)
-			_ = <-x.flying // cut off; what it says is of no account
+			<-x.flying //nolint:errcheck // cut off; what it says is of no account
 			err = errUnsolicited
 		}
 		x.flying = nil

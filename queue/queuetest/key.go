@@ -156,15 +156,15 @@ func duplicateInFull(r *run) {
 }
 
 // left puts a message with a key and settles it.
-func (r *run) left(tenant, key string) string {
+func (r *run) left(key string) string {
 	r.Helper()
-	id := r.put(r.keyed(tenant, key))
+	id := r.put(r.keyed("tenant", key))
 	r.settle(all(r.one(), queue.Delivered))
 	return id
 }
 
 func duplicateOfLeft(r *run) {
-	first := r.left("tenant", "key")
+	first := r.left("key")
 	r.wantGone(first)
 	r.wantDuplicate(r.keyed("tenant", "key"), first)
 	r.advance(r.keep - time.Second)
@@ -177,9 +177,9 @@ func duplicateOfLeft(r *run) {
 
 func noDuplicateOfLeft(r *run) {
 	for range 2 {
-		r.left("tenant", "")
+		r.left("")
 	}
-	r.left("tenant", "key")
+	r.left("key")
 	for _, m := range []*queue.Message{r.keyed("", "key"), r.keyed("tenant", "KEY"), r.keyed("tenantk", "ey"), r.keyed("tenant", "")} {
 		r.put(m)
 	}
@@ -187,7 +187,7 @@ func noDuplicateOfLeft(r *run) {
 }
 
 func createdDuplicateOfLeft(r *run) {
-	first := r.left("tenant", "key")
+	first := r.left("key")
 	r.put(r.message())
 	s := all(r.one(), queue.Failed)
 	s.Create = []*queue.Message{r.keyed("tenant", "key"), r.keyed("tenant", "new")}
@@ -207,7 +207,7 @@ func duplicateOfDropped(r *run) {
 
 func duplicateAgain(r *run) {
 	for range 3 {
-		id := r.left("tenant", "key")
+		id := r.left("key")
 		r.wantDuplicate(r.keyed("tenant", "key"), id)
 		r.advance(r.keep)
 	}
@@ -218,7 +218,7 @@ func duplicateAgain(r *run) {
 func (r *run) leftMany(from, to int) []string {
 	var ids []string
 	for i := from; i < to; i++ {
-		ids = append(ids, r.left("tenant", fmt.Sprint("key ", i)))
+		ids = append(ids, r.left(fmt.Sprint("key ", i)))
 	}
 	return ids
 }

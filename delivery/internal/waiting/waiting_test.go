@@ -94,7 +94,7 @@ func TestDeadlines(t *testing.T) {
 		d.Add(noon.Add(time.Duration(i*7919%many)*time.Second), waiting.Mail{ID: fmt.Sprint(i)})
 	}
 	seen := map[string]bool{}
-	for now, rounds := noon, 0; len(seen) < many; rounds++ {
+	for rounds := 0; len(seen) < many; rounds++ {
 		if rounds > many {
 			t.Fatalf("%d of %d have come", len(seen), many)
 		}
@@ -102,7 +102,7 @@ func TestDeadlines(t *testing.T) {
 		if next.IsZero() {
 			t.Fatalf("there is nothing more after %d of %d", len(seen), many)
 		}
-		now = next.Add(100 * time.Second)
+		now := next.Add(100 * time.Second)
 		list, complete := d.Due(now)
 		for _, m := range list {
 			if seen[m.ID] {
