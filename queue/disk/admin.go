@@ -23,9 +23,10 @@ func (s *Spool) Drop(ctx context.Context, id string) error {
 			dropped = noteOf(&record.Delivery{}, &m).left(time.Time{})
 		}
 		s.mu.Lock()
-		defer s.mu.Unlock()
+		gone := s.goneFrame(slot, leftKey{})
+		s.mu.Unlock()
 		t.durable, t.class = true, ending
-		t.join(&ticket{frames: []frame{s.goneFrame(slot, leftKey{})}, apply: func(_ *hold, g *segment, _ []uint32) {
+		t.join(&ticket{frames: []frame{gone}, apply: func(_ *hold, g *segment, _ []uint32) {
 			s.gone(g, slot, dropped)
 			s.holdEnds.set(number, false, time.Time{})
 		}})

@@ -138,7 +138,8 @@ func (r *holdRig) ops() []holdOp {
 		{"Release of it", func() error { return s.Release(ctx, r.id) }},
 		{"Flush of it", func() error { return flush(queue.Selection{Message: r.id}) }},
 		{"compaction of it", func() error {
-			g := s.current
+			number, _ := parseID(r.id)
+			g := s.segments.list[s.index.Get(s.slots(number)[0]).Home]
 			s.rollNow = true
 			if _, err := s.Put(ctx, r.now, r.message("first.example")); err != nil {
 				return err

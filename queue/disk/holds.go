@@ -7,6 +7,7 @@ import (
 
 	"github.com/nexthop-mail/nexthop/queue"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/index"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/vfs"
 )
 
@@ -39,6 +40,16 @@ func (s *Spool) holdOne(slot index.Slot, number uint64, t *ticket, held bool, on
 	if err != nil && (!errors.Is(err, queue.ErrDamaged) || vfs.IsUnreadable(err)) {
 		return err // which may be read another time
 	}
+	if r := s.heldTicket(slot, number, &d, h, err, t, held, on); r != nil {
+		t.join(r) // which may take long
+	}
+	return nil
+}
+
+// heldTicket is what is to be written for that, nil for nothing.
+func (s *Spool) heldTicket(
+	slot index.Slot, number uint64, d *record.Delivery, from handle, err error, t *ticket, held bool, on queue.Terms,
+) *ticket {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil { // nothing of it can be written again
@@ -46,13 +57,13 @@ func (s *Spool) holdOne(slot index.Slot, number uint64, t *ticket, held bool, on
 		s.holdEnds.set(number, held, on.Until)
 		return nil
 	}
-	s.unpinLocked(h.segment)
+	s.unpinLocked(from.segment)
 	if d.Held == held && d.Hold == on {
 		return nil
 	}
 	t.changes = t.changes || d.Held && !held
 	d.Held, d.Hold = held, on
-	r := s.rewrite(slot, &d, false)
+	r := s.rewrite(slot, d, false)
 	apply := r.apply
 	r.apply = func(h *hold, g *segment, at []uint32) {
 		apply(h, g, at)
@@ -61,8 +72,7 @@ func (s *Spool) holdOne(slot index.Slot, number uint64, t *ticket, held bool, on
 			c.record.Hold = on // for the settlement
 		}
 	}
-	t.join(r)
-	return nil
+	return r
 }
 
 // endHolds releases messages that were held until a time that has come, so many of

@@ -113,8 +113,9 @@ func (s *Spool) mark(slots []index.Slot) (*ticket, error) {
 		d := c.record
 		amend(&d, &e)
 		d.Marked = true
-		t.join(s.rewrite(slot, &d, false))
+		one := s.rewrite(slot, &d, false)
 		s.mu.Unlock()
+		t.join(one) // which may take long
 	}
 	s.line.enqueue(t)
 	return t, nil
