@@ -58,14 +58,31 @@ func (r *run) route(p *part) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p.route, p.asked = route, time.Now()
+	to := r.target(&p.route)
+	r.noteSite(p.delivery.Lease.Destination, to.Site)
 	if o := r.keepSuspended(p); o != nil {
 		r.sched.Gone(p.asked, p.id)
 		r.settler.add(*o)
 		r.decide()
 		return
 	}
-	r.sched.Routed(p.asked, p.id, r.target(&p.route))
+	r.sched.Routed(p.asked, p.id, to)
 	r.decide()
+}
+
+// maxSites is of how many destinations it is remembered to which site their mail goes,
+// for those who ask.
+const maxSites = 20_000
+
+// noteSite notes to which site a destination's mail goes. The caller holds r.mu.
+func (r *run) noteSite(destination, site string) {
+	if old, known := r.sites[destination]; known && old == site {
+		return
+	}
+	if r.sites == nil || len(r.sites) >= maxSites {
+		r.sites = make(map[string]string)
+	}
+	r.sites[destination] = site
 }
 
 // target is a route as the scheduler has it.

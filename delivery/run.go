@@ -49,6 +49,7 @@ type run struct {
 	armed   time.Time
 	ended   bool
 	failure error                // of the queue, for good
+	sites   map[string]string    // by destination: where its mail went last
 	took    map[string]time.Time // by site: when it last took or refused a message without asking for a login
 }
 

@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -136,6 +137,11 @@ func (y *why) of(e *queue.Entry, i int) Wait {
 		w.Since, w.Until = y.wall(e.Hold.Since), y.wall(e.Hold.Until)
 		return w
 	}
+	if y.run != nil {
+		y.run.mu.Lock()
+		w.Site = y.run.sites[s.Destination]
+		y.run.mu.Unlock()
+	}
 	stored, known := waiting.Parse(s.Because)
 	if !y.suspended(e, s, stored, &w) && !y.held(s, &w) && !y.kept(s, &w) && !y.stored(s, stored, known, &w) {
 		y.own(e, s, &w)
@@ -165,7 +171,9 @@ func (y *why) suspended(e *queue.Entry, s *queue.Waiting, stored waiting.Reason,
 	by := y.table.Mail(y.at.Now, s.Destination, e.Message.Tenant)
 	if by == nil && y.run != nil {
 		if other, site := y.run.suspended.of(y.at.Now, s.Destination, e.Message.Tenant); other != nil && y.table.Has(y.at.Now, other.Subject) {
-			by, w.Site = other, site
+			if by = other; site != "" {
+				w.Site = site
+			}
 		}
 	}
 	if by == nil { // what is stored may tell which site the mail goes to
@@ -176,7 +184,9 @@ func (y *why) suspended(e *queue.Entry, s *queue.Waiting, stored waiting.Reason,
 		if by = y.table.Site(y.at.Now, "", slices.Values(hosts)); by == nil {
 			return false
 		}
-		w.Site = by.Name
+		if w.Site == "" {
+			w.Site = by.Name
+		}
 	}
 	w.State, w.Reason, w.Note = WaitLater, WaitSuspended, by.Reason
 	w.Since, w.Until = y.wall(by.Since), y.wall(by.Until)
@@ -219,7 +229,9 @@ func (y *why) held(s *queue.Waiting, w *Wait) bool {
 
 // standing is what a site has against mail.
 func (y *why) standing(at sched.Standing, w *Wait) {
-	w.Site = at.Site
+	if at.Site != "" {
+		w.Site = at.Site
+	}
 	switch {
 	case at.Down:
 		w.Reason = WaitSiteDown
@@ -345,4 +357,157 @@ func (y *why) own(e *queue.Entry, s *queue.Waiting, w *Wait) {
 	y.run.mu.Lock()
 	defer y.run.mu.Unlock()
 	y.trouble(w)
+}
+
+// SiteStatus is what is known of one site, or of a destination whose site is not known.
+type SiteStatus struct {
+	// Site is the name of its hosts; empty where that is not known, since no agent runs
+	// that has tried it, or since nobody can say where the mail goes.
+	Site string
+
+	// Destinations are those with mail in the queue, in order, and Waiting how many
+	// deliveries they have there.
+	Destinations []string
+	Waiting      int
+
+	// Connections are open to it, unused ones too; Window is how many attempts may be in
+	// flight. Zero without a Run.
+	Connections, Window int
+
+	// State is WaitNew where nothing keeps its mail back; else WaitSiteDown,
+	// WaitSiteFull, WaitRate, WaitLoginRefused, WaitDNS or WaitSuspended, until Until, if
+	// that is known.
+	State WaitReason
+	Until time.Time
+
+	// Host was asked last, and Last is what it said; Note is the reason of a suspension.
+	Host, Last, Note string
+}
+
+// Sites says of every site that has mail in the queue what it waits for, in the order of
+// their names. Without a Run it goes by what the queue has stored. The error is that of
+// queue.Survey.
+func (a *Agent) Sites(ctx context.Context) ([]SiteStatus, error) {
+	y := why{run: a.running(), at: a.time(), keeps: make(map[string]sched.Standing)}
+	suspended, err := queue.Suspensions(ctx, a.Queue, y.at.Now)
+	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return nil, err
+	}
+	y.table = waiting.NewTable(suspended)
+	sites := y.sites()
+	byName := make(map[string]*SiteStatus) // of destinations
+	for _, s := range sites {
+		for _, name := range s.Destinations {
+			byName[name] = s
+		}
+		s.Destinations = nil
+	}
+	for after := ""; ; {
+		page, err := queue.Survey(ctx, a.Queue, after, surveyPage)
+		if err != nil {
+			return nil, err
+		}
+		for i := range page {
+			d := &page[i]
+			s := byName[d.Name]
+			if other := y.siteOf(d); s == nil || other.State == WaitSuspended {
+				if s != nil {
+					other.Site = s.Site // whose other mail is not suspended
+				}
+				s, sites = other, append(sites, other)
+			}
+			s.Destinations = append(s.Destinations, d.Name)
+			s.Waiting += d.Deliveries
+			after = d.Name
+		}
+		if len(page) < surveyPage {
+			break
+		}
+	}
+	list := make([]SiteStatus, 0, len(sites))
+	for _, s := range sites {
+		if s.Waiting > 0 || s.State != WaitNew {
+			list = append(list, *s)
+		}
+	}
+	slices.SortStableFunc(list, func(a, b SiteStatus) int {
+		return cmp.Or(cmp.Compare(a.Site, b.Site), slices.Compare(a.Destinations, b.Destinations))
+	})
+	return list, nil
+}
+
+// surveyPage is how many destinations are counted at a time.
+const surveyPage = 1000
+
+// sites are those that the run knows.
+func (y *why) sites() (list []*SiteStatus) {
+	if y.run == nil {
+		return nil
+	}
+	r := y.run
+	r.mu.Lock()
+	known := make(map[string][]string)
+	for destination, site := range r.sites {
+		known[site] = append(known[site], destination)
+	}
+	states := r.sched.SiteStates(time.Now(), known)
+	r.mu.Unlock()
+	bySuspended := make(map[string]*SiteStatus)
+	for i := range states {
+		at := &states[i]
+		var w Wait
+		y.standing(at.Standing, &w)
+		s := &SiteStatus{
+			Site: at.Site, Destinations: append(known[at.Site], at.Destinations...), Connections: r.gate.SizeOf(at.Site), Window: at.Window,
+			State: w.Reason, Until: w.Until, Host: w.Host, Last: w.Last,
+		}
+		if by := y.table.Site(y.at.Now, at.Site, slices.Values(hostNames(at.Site))); by != nil {
+			s.State, s.Until, s.Note = WaitSuspended, y.wall(by.Until), by.Reason
+		}
+		bySuspended[at.Site] = s
+		list = append(list, s)
+	}
+	r.suspended.mu.Lock()
+	defer r.suspended.mu.Unlock()
+	for name, one := range r.suspended.sited {
+		if !y.table.Has(y.at.Now, one.by.Subject) {
+			continue
+		}
+		s := bySuspended[one.site]
+		if s == nil {
+			s = &SiteStatus{Site: one.site}
+			bySuspended[one.site] = s
+			list = append(list, s)
+		}
+		s.State, s.Until, s.Note = WaitSuspended, y.wall(one.by.Until), one.by.Reason
+		s.Destinations = append(s.Destinations, name)
+	}
+	return list
+}
+
+// siteOf is what is known of a destination whose site is not.
+func (y *why) siteOf(d *queue.Destination) *SiteStatus {
+	s := &SiteStatus{}
+	if by := y.table.Mail(y.at.Now, d.Name, noTenant); by != nil {
+		s.State, s.Until, s.Note = WaitSuspended, y.wall(by.Until), by.Reason
+		return s
+	}
+	if d.Postponed.After(y.at.Now) {
+		var w Wait
+		y.stored(&queue.Waiting{Next: d.Postponed, Postponed: d.Postponed, Reason: d.Reason}, waiting.Reason{}, false, &w)
+		s.State, s.Until, s.Host, s.Last = w.Reason, w.Until, w.Host, w.Last
+	}
+	return s
+}
+
+// noTenant is the name of no tenant.
+const noTenant = "\x00"
+
+// hostNames are the names of the hosts of a site.
+func hostNames(site string) []string {
+	names := strings.FieldsFunc(site, func(r rune) bool { return r == ',' || r == ';' })
+	for i, name := range names {
+		names[i], _, _ = strings.Cut(name, ":")
+	}
+	return names
 }

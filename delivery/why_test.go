@@ -95,18 +95,20 @@ func TestWhy(t *testing.T) {
 			want: []string{"a.test waiting not-before 0s..1h0m0s||||"},
 		},
 		{
-			name:  "deferred, by the schedule",
-			hosts: map[string]*smtptest.Host{"mx.a.test": {Extensions: full(), Script: []smtptest.Cue{{At: smtptest.Rcpt, Reply: "450 4.2.1 later"}}}},
-			make:  func(o *office) string { return o.submit(to("t", "u@a.test")) },
-			wait:  time.Minute,
-			want:  []string{"a.test waiting schedule 0s..5m0s||mx.a.test|450 4.2.1 later|"},
+			name:   "deferred, by the schedule",
+			hosts:  map[string]*smtptest.Host{"mx.a.test": {Extensions: full(), Script: []smtptest.Cue{{At: smtptest.Rcpt, Reply: "450 4.2.1 later"}}}},
+			make:   func(o *office) string { return o.submit(to("t", "u@a.test")) },
+			wait:   time.Minute,
+			want:   []string{"a.test waiting schedule 0s..5m0s|mx.a.test|mx.a.test|450 4.2.1 later|"},
+			stored: []string{"a.test waiting schedule 0s..5m0s||mx.a.test|450 4.2.1 later|"},
 		},
 		{
-			name:  "the site is down, and it was tried itself",
-			hosts: map[string]*smtptest.Host{"mx.a.test": down()},
-			make:  func(o *office) string { return o.submit(to("t", "u@a.test")) },
-			wait:  time.Minute,
-			want:  []string{"a.test waiting schedule 0s..5m0s||mx.a.test|421 4.3.2 no mail today|"},
+			name:   "the site is down, and it was tried itself",
+			hosts:  map[string]*smtptest.Host{"mx.a.test": down()},
+			make:   func(o *office) string { return o.submit(to("t", "u@a.test")) },
+			wait:   time.Minute,
+			want:   []string{"a.test waiting schedule 0s..5m0s|mx.a.test|mx.a.test|421 4.3.2 no mail today|"},
+			stored: []string{"a.test waiting schedule 0s..5m0s||mx.a.test|421 4.3.2 no mail today|"},
 		},
 		{
 			name:  "the site is down, and it was never tried itself",
@@ -268,4 +270,59 @@ type noServer struct{}
 
 func (noServer) Resolve(_ context.Context, name string, typ mx.Type) (mx.Answer, error) {
 	return mx.Answer{}, &mx.ResolveError{Name: name, Type: typ, Kind: mx.Timeout}
+}
+
+// TestSites says of every site what its mail waits for.
+func TestSites(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts := map[string]*smtptest.Host{
+			"mx.a.test":      {Extensions: full(), Script: []smtptest.Cue{{At: smtptest.Rcpt, Reply: "450 4.2.1 later"}}},
+			"mx.shared.test": {Script: []smtptest.Cue{{At: smtptest.Banner, Reply: "421 4.3.2 no mail today"}}},
+			"mx1.d.test":     slowHost(time.Hour), "mx2.d.test": slowHost(time.Hour),
+		}
+		o := newOffice(t, &smtptest.Internet{Zone: threeSites, Hosts: hosts})
+		o.agent.Settings.Warn = -1
+		o.agent.Settings.Limits.PerSite = 1
+		o.start()
+		o.suspend(suspensionOf(queue.OfDestination, "e.test", time.Time{}))
+		o.submit(to("t", "u@b.test"))
+		pass(time.Minute)
+		for _, r := range []string{"u@a.test", "u@c.test", "u@c.test", "u@d.test", "u@d.test", "u@e.test"} {
+			o.submit(to("t", r))
+		}
+		pass(time.Minute)
+		brief := func(a *delivery.Agent) (list []string) {
+			sites, err := a.Sites(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, s := range sites {
+				text := fmt.Sprintf("%s %v %d waiting, %d of %d, %s", s.Site, s.Destinations, s.Waiting, s.Connections, s.Window, s.State)
+				for _, more := range []string{s.Host, s.Last, s.Note} {
+					text += "|" + more
+				}
+				list = append(list, text)
+			}
+			return list
+		}
+		want := func(got []string, want ...string) {
+			t.Helper()
+			if !slices.Equal(got, want) {
+				t.Errorf("the sites are\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
+			}
+		}
+		want(brief(o.agent),
+			" [e.test] 1 waiting, 0 of 0, suspended|||maintenance",
+			"mx.a.test [a.test] 1 waiting, 0 of 1, new|||",
+			"mx.shared.test [b.test c.test] 3 waiting, 0 of 1, site-down|mx.shared.test|421 4.3.2 no mail today|",
+			"mx1.d.test;,mx2.d.test; [d.test] 2 waiting, 1 of 1, site-full|||",
+		)
+		want(brief(o.stored().agent),
+			" [a.test] 1 waiting, 0 of 0, new|||",
+			" [b.test] 1 waiting, 0 of 0, new|||", // which was tried itself
+			" [c.test] 2 waiting, 0 of 0, site-down|mx.shared.test|421 4.3.2 no mail today|",
+			" [d.test] 2 waiting, 0 of 0, new|||",
+			" [e.test] 1 waiting, 0 of 0, suspended|||maintenance",
+		)
+	})
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nexthop-mail/nexthop/delivery"
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
@@ -18,6 +19,14 @@ type entry struct {
 	Queued     time.Time   `json:"queued"`
 	Held       bool        `json:"held"`
 	Recipients []recipient `json:"recipients"`
+	Hold       *hold       `json:"hold,omitempty"` // where it has a reason or an end
+}
+
+// hold is why a message is on hold.
+type hold struct {
+	Since  *time.Time `json:"since"`
+	Until  *time.Time `json:"until"`
+	Reason string     `json:"reason"`
 }
 
 // recipient is one that waits. Status is queued before the first attempt, sending
@@ -34,6 +43,9 @@ func entryOf(e *queue.Entry) entry {
 	out := entry{
 		ID: e.Message.ID, From: e.Message.From, Size: e.Size, Queued: e.Message.Arrived.UTC(), Held: e.Held,
 		Recipients: []recipient{},
+	}
+	if h := e.Hold; e.Held && h != (queue.Terms{}) {
+		out.Hold = &hold{instant(h.Since), instant(h.Until), h.Reason}
 	}
 	for i := range e.Waiting {
 		w := &e.Waiting[i]
@@ -78,7 +90,7 @@ func (o *operation) print(w io.Writer, e *queue.Entry, whole bool) error {
 	}
 	held := ""
 	if out.Held {
-		held = " on hold"
+		held = " on hold" + details(&delivery.Wait{Until: e.Hold.Until, Note: e.Hold.Reason})
 	}
 	_, err := fmt.Fprintf(w, "%s %s %d bytes <%s>%s\n", out.ID, stamp(out.Queued), out.Size, out.From, held)
 	for _, r := range out.Recipients {

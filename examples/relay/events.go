@@ -59,6 +59,7 @@ type line struct {
 	Next      string `json:"next,omitempty"`
 	Bounce    string `json:"bounce,omitempty"`      // the id of the report, for bounced and delayed
 	Place     string `json:"destination,omitempty"` // for events about a destination
+	Tenant    string `json:"tenant,omitempty"`
 }
 
 // write appends one event. An event that cannot be written is lost: mail goes on.
@@ -69,7 +70,7 @@ func (j *journal) write(e *delivery.Event) {
 	l := line{
 		Time: e.Time.UTC().Format(time.RFC3339Nano), Event: e.Kind.String(), ID: e.ID, From: e.From,
 		Recipient: e.Recipient, Attempt: e.Attempt, Host: e.Host, Code: e.Code, Enhanced: e.Enhanced,
-		Reply: e.Reply, Bounce: e.BounceID,
+		Reply: e.Reply, Bounce: e.BounceID, Tenant: e.Tenant,
 	}
 	if e.Addr.IsValid() {
 		l.Addr, l.TLS = e.Addr.String(), e.TLS.String()

@@ -56,11 +56,11 @@ func parseFlags(args []string, stderr io.Writer) (*options, error) {
 	fs.StringVar(&o.postmaster, "postmaster", "", "`ADDRESS` that mail for the postmaster of this host goes to (default: postmaster of the first -relay-domain, else of this host)")
 	fs.StringVar(&o.cert, "cert", "", "certificate `FILE` (PEM) to offer STARTTLS with")
 	fs.StringVar(&o.key, "key", "", "key `FILE` (PEM) of -cert")
-	if err := cli.Parse(fs, args, stderr, "relay [flags]\n       relay queue [-queue WHERE] list|show ID|flush [DOMAIN]|hold ID|release ID|drop ID [-json]"); err != nil {
+	if err := cli.Parse(fs, args, stderr, "relay [flags]\n       relay queue -help\n       "+sitesUsage); err != nil {
 		return nil, err
 	}
 	if fs.NArg() > 0 {
-		return nil, cli.Usage("what is %q? Flags come first, and the only command is queue", fs.Arg(0))
+		return nil, cli.Usage("what is %q? Flags come first, and the commands are queue and sites", fs.Arg(0))
 	}
 	return o, o.check()
 }

@@ -2,7 +2,9 @@
 // host out.
 //
 //	relay [flags]
-//	relay queue [-queue WHERE] list|show ID|flush [DOMAIN]|hold ID|release ID|drop ID [-json]
+//	relay queue [-queue WHERE] list|show ID|why ID|flush [DOMAIN]|hold ID|release ID|drop ID|fail ID [-json]
+//	relay queue [-queue WHERE] suspend DOMAIN|SITE|resume DOMAIN|SITE|suspensions [-json]
+//	relay sites [-queue WHERE] [-json]
 //
 // It takes mail for anybody from clients it trusts (-trust), and mail for certain
 // domains from everybody (-relay-domain), which is the role of a secondary MX. A
@@ -42,6 +44,9 @@ func main() {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if len(args) > 0 && args[0] == "queue" {
 		return administer(ctx, args[1:], stdout, stderr)
+	}
+	if len(args) > 0 && args[0] == "sites" {
+		return sites(ctx, args[1:], stdout, stderr)
 	}
 	return relay(ctx, args, stdout, stderr)
 }

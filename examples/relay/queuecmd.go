@@ -15,7 +15,18 @@ import (
 	"github.com/nexthop-mail/nexthop/queue/disk"
 )
 
-const queueUsage = "relay queue [-queue WHERE] list|show ID|flush [DOMAIN]|hold ID|release ID|drop ID [-json]"
+const queueUsage = `relay queue [-queue WHERE] [-json] COMMAND
+  list, show ID              what waits
+  why ID|DOMAIN              why it waits, a line for each recipient
+  flush [DOMAIN]             try now
+  hold ID [-for D] [-reason TEXT], release ID
+  drop ID                    without a word to the sender
+  fail ID [-reason TEXT]     with a report to the sender
+  suspend DOMAIN|SITE|tenant=NAME [-for D] [-reason TEXT], resume DOMAIN|SITE|tenant=NAME, suspensions
+hold, release, flush, drop and fail take -match in place of ID, with -dry-run to count only:
+  -match 'domain=example.com,from=@example.org,older=2d,tenant=NAME,class=4.7'`
+
+const sitesUsage = "relay sites [-queue WHERE] [-json]"
 
 // administer is the command "relay queue": on the queue itself where nobody has it
 // open, else through the relay that has.
@@ -30,11 +41,44 @@ func administer(ctx context.Context, args []string, stdout, stderr io.Writer) in
 	return cli.ExitOK
 }
 
+// sites is the command "relay sites".
+func sites(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	var (
+		where string
+		o     = operation{Verb: "sites"}
+		fs    = flag.NewFlagSet("relay sites", flag.ContinueOnError)
+	)
+	fs.StringVar(&where, "queue", defaultQueue, "`WHERE` mail waits: a directory, postgres://...")
+	fs.BoolVar(&o.JSON, "json", false, "JSON on standard output")
+	err := cli.Parse(fs, args, stderr, sitesUsage)
+	if err == nil && fs.NArg() > 0 {
+		err = cli.Usage("what is %q? %s", fs.Arg(0), sitesUsage)
+	}
+	if err == nil {
+		err = administerAt(ctx, where, o, stdout)
+	}
+	if err != nil {
+		return cli.Complain(stderr, "relay sites", err)
+	}
+	return cli.ExitOK
+}
+
 // parseQueueFlags lets flags stand before and after the words.
 func parseQueueFlags(args []string, stderr io.Writer) (where string, o operation, err error) {
 	fs := flag.NewFlagSet("relay queue", flag.ContinueOnError)
 	fs.StringVar(&where, "queue", defaultQueue, "`WHERE` mail waits: a directory, postgres://...")
 	fs.BoolVar(&o.JSON, "json", false, "JSON on standard output")
+	fs.Var(&o.For, "for", "for so long, `D` such as 30m, 12h or 2d (hold, suspend; default: until somebody ends it)")
+	fs.StringVar(&o.Reason, "reason", "", "`TEXT` that says why (hold, suspend, fail)")
+	fs.BoolVar(&o.DryRun, "dry-run", false, "count what -match names, and change nothing")
+	fs.Func("match", "what is meant, in place of an ID: `CONDITIONS` with commas", func(v string) error {
+		if o.Match != nil {
+			return errors.New("it was given before")
+		}
+		m, err := parseMatch(v)
+		o.Match = m
+		return err
+	})
 	var words []string
 	for rest := args; ; {
 		if err := cli.Parse(fs, rest, stderr, queueUsage); err != nil {

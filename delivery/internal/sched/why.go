@@ -111,8 +111,9 @@ type SiteState struct {
 	Destinations              []string // of what is kept back and what is held
 }
 
-// SiteStates tells of all sites that have mail, or have something against attempts.
-func (s *Scheduler) SiteStates(now time.Time) (list []SiteState) {
+// SiteStates tells of all sites that have mail, that have something against attempts, or
+// that are wanted.
+func (s *Scheduler) SiteStates(now time.Time, wanted map[string][]string) (list []SiteState) {
 	by := map[*site][]string{}
 	for _, p := range s.placeList {
 		if p.site != nil {
@@ -127,7 +128,7 @@ func (s *Scheduler) SiteStates(now time.Time) (list []SiteState) {
 				names = append(names, k.destination)
 			}
 		}
-		if t.held == 0 && len(names) == 0 && !at.Down && !at.Refused {
+		if t.held == 0 && len(names) == 0 && wanted[t.key] == nil && !at.Down && !at.Refused {
 			continue
 		}
 		if len(t.key) > 1 && t.key[:2] == "? " {

@@ -195,6 +195,13 @@ func (p *pass) spent(born time.Time, messages int, now time.Time) bool {
 	return p.gate.over(p) || now.Sub(born) >= l.ConnectionLife || l.Messages > 0 && messages >= l.Messages
 }
 
+// SizeOf is how many connections to a site there are, unused ones too.
+func (g *Gate) SizeOf(site string) int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.sites[site]
+}
+
 // Size is how many connections are open or being opened.
 func (g *Gate) Size() int {
 	g.mu.Lock()

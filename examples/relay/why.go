@@ -1,0 +1,203 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/delivery"
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+// waits is why a recipient waits, on the outside.
+type waits struct {
+	ID          string     `json:"id"`
+	Recipient   string     `json:"recipient"`
+	Destination string     `json:"destination"`
+	Site        string     `json:"site"`
+	State       string     `json:"state"`
+	Reason      string     `json:"reason"`
+	Since       *time.Time `json:"since"` // null: not known
+	Until       *time.Time `json:"until"` // null: it does not end by itself
+	Host        string     `json:"host"`
+	Last        string     `json:"last"`
+	Note        string     `json:"note,omitempty"` // of whoever holds or has suspended it
+}
+
+// instant is a time, or null.
+func instant(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC().Round(0)
+	return &t
+}
+
+// why says why the recipients of a message wait, or those at a domain.
+func (o *operation) why(ctx context.Context, a *delivery.Agent, w io.Writer) error {
+	what := queue.Selection{Message: o.Argument}
+	if _, err := queue.Show(ctx, a.Queue, o.Argument); errors.Is(err, queue.ErrNotFound) {
+		if destination, err := queue.ParseDestination(o.Argument); err == nil && strings.ContainsAny(destination, ".[") {
+			what = queue.Selection{Destination: destination}
+		}
+	}
+	err := a.WhyAll(ctx, what, func(y delivery.Wait) error {
+		if o.JSON {
+			return printJSON(w, waits{
+				ID: y.ID, Recipient: y.Recipient, Destination: y.Destination, Site: y.Site,
+				State: y.State.String(), Reason: y.Reason.String(),
+				Since: instant(y.Since), Until: instant(y.Until), Host: y.Host, Last: y.Last, Note: y.Note,
+			})
+		}
+		_, err := fmt.Fprintf(w, "%s %s %s, %s%s\n", y.ID, y.Recipient, y.State, y.Reason, details(&y))
+		return err
+	})
+	if err != nil {
+		return o.failed(err)
+	}
+	return nil
+}
+
+// details is the rest of a line for a person.
+func details(y *delivery.Wait) string {
+	var b strings.Builder
+	if !y.Since.IsZero() {
+		b.WriteString(" since " + stamp(y.Since))
+	}
+	if !y.Until.IsZero() {
+		b.WriteString(" until " + stamp(y.Until))
+	}
+	if y.Note != "" {
+		b.WriteString(" (" + y.Note + ")")
+	}
+	if y.Host != "" || y.Last != "" {
+		b.WriteString(": " + strings.TrimSpace(y.Host+" "+y.Last))
+	}
+	return b.String()
+}
+
+// site is what is known of a site, on the outside.
+type site struct {
+	Site         string     `json:"site"` // empty: not known
+	Destinations []string   `json:"destinations"`
+	Waiting      int        `json:"waiting"`
+	Connections  int        `json:"connections"`
+	Window       int        `json:"window"`
+	State        string     `json:"state"` // open, or what keeps its mail back
+	Until        *time.Time `json:"until"`
+	Reason       string     `json:"reason"` // of whoever has suspended it
+	Host         string     `json:"host"`
+	Last         string     `json:"last"`
+}
+
+// sites prints a line for each site that has mail.
+func (o *operation) sites(ctx context.Context, a *delivery.Agent, w io.Writer) error {
+	list, err := a.Sites(ctx)
+	if err != nil {
+		return o.failed(err)
+	}
+	for i := range list {
+		s := &list[i]
+		state := s.State.String()
+		if s.State == delivery.WaitNew {
+			state = "open"
+		}
+		if s.Destinations == nil {
+			s.Destinations = []string{}
+		}
+		if o.JSON {
+			err = printJSON(w, site{
+				Site: s.Site, Destinations: s.Destinations, Waiting: s.Waiting, Connections: s.Connections, Window: s.Window,
+				State: state, Until: instant(s.Until), Reason: s.Note, Host: s.Host, Last: s.Last,
+			})
+		} else {
+			name := s.Site
+			if name == "" {
+				name = "?"
+			}
+			_, err = fmt.Fprintf(w, "%s %s, %d waiting, %d connections of %d%s\n    %s\n", name, state, s.Waiting, s.Connections, s.Window,
+				details(&delivery.Wait{Until: s.Until, Note: s.Note, Host: s.Host, Last: s.Last}), strings.Join(s.Destinations, " "))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// suspended is what is suspended, on the outside.
+type suspended struct {
+	Kind   string     `json:"kind"`
+	Name   string     `json:"name"`
+	Since  *time.Time `json:"since"`
+	Until  *time.Time `json:"until"`
+	Reason string     `json:"reason"`
+}
+
+// subjects is what the argument names: a domain may be one that mail is for, and the
+// name of a host.
+func (o *operation) subjects() (list []queue.Subject) {
+	if tenant, ok := strings.CutPrefix(o.Argument, "tenant="); ok {
+		return []queue.Subject{{Kind: queue.OfTenant, Name: tenant}}
+	}
+	if o.Argument == "" {
+		return nil
+	}
+	if destination, err := queue.ParseDestination(o.Argument); err == nil {
+		return []queue.Subject{{Kind: queue.OfDestination, Name: destination}, {Kind: queue.OfSite, Name: destination}}
+	}
+	return []queue.Subject{{Kind: queue.OfSite, Name: o.Argument}}
+}
+
+func (o *operation) suspend(ctx context.Context, a *delivery.Agent, w io.Writer) error {
+	var list []queue.Suspension
+	on := o.terms()
+	for _, s := range o.subjects() {
+		list = append(list, queue.Suspension{Subject: s, Terms: on})
+	}
+	if err := a.Suspend(ctx, list...); err != nil {
+		return o.failed(err)
+	}
+	if o.JSON {
+		return printJSON(w, map[string]any{"name": o.Argument, "suspended": true, "until": instant(on.Until)})
+	}
+	_, err := fmt.Fprintf(w, "%s suspended%s\n", o.Argument, details(&delivery.Wait{Until: on.Until}))
+	return err
+}
+
+func (o *operation) resume(ctx context.Context, a *delivery.Agent, w io.Writer) error {
+	n, err := a.Resume(ctx, o.subjects()...)
+	if err == nil && n == 0 {
+		err = fmt.Errorf("nothing of that name is suspended: %w", queue.ErrNotFound)
+	}
+	if err != nil {
+		return o.failed(err)
+	}
+	if o.JSON {
+		return printJSON(w, map[string]any{"name": o.Argument, "resumed": true})
+	}
+	_, err = fmt.Fprintf(w, "%s resumed\n", o.Argument)
+	return err
+}
+
+func (o *operation) suspensions(ctx context.Context, a *delivery.Agent, w io.Writer) error {
+	list, err := queue.Suspensions(ctx, a.Queue, time.Now())
+	if err != nil {
+		return o.failed(err)
+	}
+	for i := range list {
+		s := &list[i]
+		if o.JSON {
+			err = printJSON(w, suspended{s.Kind.String(), s.Name, instant(s.Since), instant(s.Until), s.Reason})
+		} else {
+			_, err = fmt.Fprintf(w, "%s %s%s\n", s.Kind, s.Name, details(&delivery.Wait{Since: s.Since, Until: s.Until, Note: s.Reason}))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
