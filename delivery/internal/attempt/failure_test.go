@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"syscall"
 	"testing"
 
 	"github.com/nexthop-mail/nexthop/delivery/internal/session"
 	"github.com/nexthop-mail/nexthop/internal/smtp"
 	"github.com/nexthop-mail/nexthop/mx"
 	"github.com/nexthop-mail/nexthop/queue"
+	"github.com/nexthop-mail/nexthop/smarthost"
 )
 
 // TestStatusFor is the enhanced status code of a reply that has none, at every stage.
@@ -54,11 +56,13 @@ func TestLoginRefusedBy(t *testing.T) {
 	reply := func(stage Stage, code int, enhanced string) *Failure {
 		return &Failure{Stage: stage, Code: code, Enhanced: enhanced, Lines: []string{"no"}}
 	}
+	_, unfit := new(session.Pool).PolicyFor(t.Context(), &mx.Route{}, &mx.Host{Login: &smarthost.Login{User: "u"}, TLS: mx.TLSMay})
 	for _, c := range []struct {
 		name string
 		f    *Failure
 		want bool
 	}{
+		{"a login that does not fit", &Failure{Stage: StageAuth, Err: unfit}, true},
 		{"530 to MAIL", reply(StageMail, 530, "5.7.0"), true},
 		{"534 to RCPT", reply(StageRcpt, 534, ""), true},
 		{"535 to DATA", reply(StageData, 535, ""), true},
@@ -94,6 +98,7 @@ func TestBlamesAddress(t *testing.T) {
 		want bool
 	}{
 		{"nobody answers", Failure{Stage: StageConnect, Err: errors.New("refused")}, true},
+		{"we have no descriptors", Failure{Stage: StageConnect, Err: syscall.EMFILE}, false},
 		{"a greeting of 554", Failure{Stage: StageBanner, Lines: said}, true},
 		{"no greeting", Failure{Stage: StageBanner, Err: lost}, true},
 		{"EHLO refused", Failure{Stage: StageHello, Lines: said}, true},
@@ -135,6 +140,7 @@ func TestFlatReply(t *testing.T) {
 func TestJudgeErrors(t *testing.T) {
 	h := &session.Hop{Host: &mx.Host{Name: "mx.e.test"}, Addr: netip.MustParseAddrPort("192.0.2.1:25")}
 	cause := errors.New("cause")
+	_, login := new(session.Pool).PolicyFor(t.Context(), &mx.Route{}, &mx.Host{Login: &smarthost.Login{User: "u"}, TLS: mx.TLSMay})
 	in := func(stage smtp.Stage, kind smtp.Kind) *smtp.Error {
 		return &smtp.Error{Stage: stage, Kind: kind, Err: cause}
 	}
@@ -148,6 +154,7 @@ func TestJudgeErrors(t *testing.T) {
 		{"dialling", &session.Error{Step: session.Dialling, Err: cause}, StageConnect, NotNow, "4.4.1"},
 		{"no name for EHLO", &session.Error{Step: session.Starting, Err: cause}, StageHello, NotNow, "4.3.5"},
 		{"this host", session.ErrSelf, StageHello, HostRefuses, "5.4.6"},
+		{"a login that does not fit", login, StageAuth, NotNow, "4.7.0"},
 		{"no TLS", session.ErrNoTLS, StageStartTLS, NotNow, "4.7.4"},
 		{"anything", cause, StageHello, NotNow, "4.4.2"},
 		{"unfit", &smtp.Error{Stage: smtp.StageMail, Kind: smtp.Unfit, Enhanced: "5.6.3", Err: cause}, StageMail, HostRefuses, "5.6.3"},
@@ -246,6 +253,50 @@ func TestBounds(t *testing.T) {
 		}
 		if got := config.maxSessions(); got != c.wantSessions {
 			t.Errorf("MX-21 MaxSessions %d is %d, want %d", c.sessions, got, c.wantSessions)
+		}
+	}
+}
+
+// TestFindings is what the findings of a transaction mean for the next one.
+func TestFindings(t *testing.T) {
+	for _, c := range []struct {
+		verdict Verdict
+		stage   Stage
+		status  string
+		want    bool
+	}{
+		{Refused, StageContent, "5.6.0", true}, {Refused, StageContent, "5.3.4", true}, {Refused, StageContent, "5.1.1", false},
+		{Refused, StageContent, "5.7.1", false}, {Refused, StageContent, "", false}, {Refused, StageRcpt, "5.6.0", false},
+		{NotNow, StageContent, "5.6.0", false}, {HostRefuses, StageContent, "5.6.0", false},
+	} {
+		f := &finding{verdict: c.verdict, err: &Failure{Stage: c.stage}}
+		if got := f.refusesContent(c.status); got != c.want {
+			t.Errorf("SMTP-27 %s at stage %d with %s refuses the content: %t, want %t", verdictWords[c.verdict], c.stage, c.status, got, c.want)
+		}
+	}
+	tried := func(v Verdict) finding { return finding{tried: true, verdict: v} }
+	for _, c := range []struct {
+		list              []finding
+		progress, carried bool
+	}{
+		{nil, false, false},
+		{[]finding{tried(NotNow), tried(HostRefuses)}, false, false},
+		{[]finding{tried(NotNow), tried(Refused)}, true, false},
+		{[]finding{tried(NotNow), tried(MaybeTaken)}, true, false},
+		{[]finding{tried(NotNow), tried(Taken)}, true, true},
+		{[]finding{{verdict: Refused}}, false, false},
+	} {
+		r := &result{findings: c.list}
+		if r.progress() != c.progress || r.carried() != c.carried {
+			t.Errorf("%+v: progress %t, carried %t; want %t, %t", c.list, r.progress(), r.carried(), c.progress, c.carried)
+		}
+	}
+	for f, want := range map[finding]Next{
+		{verdict: MaybeTaken, answered: true}: StopUnknown, {verdict: Taken, answered: true}: StopSettled, {verdict: Refused, answered: true}: StopSettled,
+		{verdict: NotNow, answered: true}: NextHost, {verdict: HostRefuses, answered: true}: NextHost, {verdict: NotNow}: NextAddress,
+	} {
+		if got := f.next(); got != want {
+			t.Errorf("%+v: %s, want %s", f, nextWords[got], nextWords[want])
 		}
 	}
 }

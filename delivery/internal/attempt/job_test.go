@@ -92,7 +92,7 @@ func TestIsUTF8(t *testing.T) {
 		{queue.Message{From: "a@from.test", Recipients: []queue.Recipient{{Address: "u~\x7f@e.test"}}}, false},
 		{queue.Message{UTF8: true}, true},
 		{queue.Message{From: "é@from.test"}, true},
-		{queue.Message{From: "\u0080@from.test"}, true},
+		{queue.Message{From: "\x80@from.test"}, true},
 		{queue.Message{Recipients: []queue.Recipient{{Address: "u@e.test"}, {Address: "é@e.test"}}}, true},
 	} {
 		if got := IsUTF8(&c.m); got != c.want {

@@ -192,6 +192,14 @@ func TestDoubtedWalk(t *testing.T) {
 		tr.want("u v", "u unknown by mx1 4.4.2; mx1@1 not now 4.2.1, next host; mx1@1 again maybe taken 4.4.2, unknown", "v delivered by mx1; mx1@1 taken, settled")
 		tr.wantDials(1)
 	})
+	tour(t, "SMTP-21 nor is it where everybody is concerned", hosts{lost("450 4.2.1 later"), host(), host()}, func(tr *trip) {
+		last := mx.Route{Domain: "e.test", Kind: mx.ViaFallback, Hosts: tr.route.Hosts[2:]}
+		tr.route.Hosts = tr.route.Hosts[:2]
+		tr.route.Fallback = func(context.Context) (mx.Route, error) { return last, nil }
+		tr.want("t", "t delivered by mx1; mx1@1 taken, settled")
+		tr.want("u", "u unknown by mx1 4.4.2; mx1@1 not now 4.2.1, next host; mx1@1 again maybe taken 4.4.2, unknown")
+		tr.wantDials(1)
+	})
 }
 
 // onceReadable is content that can be read when it is accepted, and not when it is sent.
@@ -216,8 +224,7 @@ func TestTold(t *testing.T) {
 		tour(t, c.name, []*smtptest.Host{c.host}, func(tr *trip) {
 			var told []string
 			tr.config.Unreachable = func(h *mx.Host) { told = append(told, h.Name) }
-			if dial := tr.config.Sessions.Dial; c.err != nil {
-				_ = dial
+			if c.err != nil {
 				tr.config.Sessions.Dial = failing(c.err)
 			}
 			tr.send(tr.t.Context(), to("u"))
