@@ -43,13 +43,11 @@ func (w *Walk) transact(ctx context.Context, h *session.Hop, sess *session.Sessi
 		failed:      res.Err != nil && res.Err.Kind != smtp.Unfit && res.Err.Kind != smtp.Local && res.Err.Kind != smtp.Exhausted,
 	}
 	switch {
-	case out.stale && res.MaybeSent:
+	case res.MaybeSent:
 		out.lost = w.maybeTaken(h, res.Err)
 		return out
-	case res.Err != nil && h.Spare(res.Doubt.Now, w.needsExtensions()) != 0 && (out.stale || nothingSettled(&res)):
+	case h.Spare(res.Doubt.Now, w.needsExtensions()) != 0 && nothingSettled(&res):
 		out.instead = w.job.config.judge(h, res.Err)
-		return out
-	case out.stale:
 		return out
 	}
 	for i := range res.Rcpts {
@@ -62,7 +60,7 @@ func (w *Walk) transact(ctx context.Context, h *session.Hop, sess *session.Sessi
 		if ended || r.Stage == smtp.StageMail {
 			out.whole = f
 		}
-		if r.State == smtp.Refused && f.refusesContent(r.Reply.Enhanced) {
+		if f.refusesContent(r.Reply.Enhanced) {
 			out.content = f
 		}
 	}

@@ -145,9 +145,21 @@ func TestDoubtedWalk(t *testing.T) {
 		tr.want("u", "u delivered by mx1; mx1@1 not now 4.5.0 doubts CHUNKING, same host; mx1@1 taken without CHUNKING, settled")
 		tr.want("u", "u delivered by mx1; mx1@1 again taken without CHUNKING, settled")
 	})
+	tour(t, "SMTP-25 but who was refused is not offered again", hosts{
+		offers("CHUNKING", smtptest.Cue{At: smtptest.Rcpt, Address: "v@e.test", Reply: "550 5.1.1 who"}, smtptest.Cue{At: smtptest.Chunk, Reply: "502 5.5.1 what"}), host(),
+	}, func(tr *trip) {
+		tr.want("u v", "u delivered by mx2; mx1@1 not now 4.5.0, next address; mx2@2 taken, settled", "v failed by mx1 5.1.1; mx1@1 refused 5.1.1, settled")
+		tr.wantDials(1, 2)
+	})
+	tour(t, "SMTP-25 and who was too many for a transaction is", hosts{offers("CHUNKING", smtptest.Cue{At: smtptest.Chunk, Reply: "502 5.5.1 what"})}, func(tr *trip) {
+		tr.net.Servers["192.0.2.1"].(*smtptest.Host).MaxRecipients = 1
+		again := " delivered by mx1; mx1@1 not now 4.5.0 doubts CHUNKING, same host; mx1@1 taken without CHUNKING, settled"
+		tr.want("u v", "u"+again, "v"+again)
+	})
 	tour(t, "SMTP-25 a parameter that is not known after all", hosts{offers("SIZE", smtptest.Cue{At: smtptest.Mail, Said: " SIZE=", Reply: "555 5.5.4 what"})}, func(tr *trip) {
+		tr.config.Sessions.MaxIdle = -1
 		tr.want("u", "u delivered by mx1; mx1@1 taken without SIZE, settled")
-		tr.want("u", "u delivered by mx1; mx1@1 again taken without SIZE, settled")
+		tr.want("u", "u delivered by mx1; mx1@1 taken without SIZE, settled")
 		n := 0
 		for _, c := range tr.net.Servers["192.0.2.1"].(*smtptest.Host).Commands() {
 			if strings.Contains(c, " SIZE=") {
@@ -293,13 +305,14 @@ func TestRememberedWalk(t *testing.T) {
 		tr.same(tr.send(ctx, to("u")), "u deferred by mx1 4.7.5; mx1 not now 4.7.5, no host left")
 	})
 	tour(t, "QUE-14 who was refused by every host stays, beside others", hosts{
-		says(smtptest.Rcpt, "450 4.2.1 later"), offers("SMTPUTF8 8BITMIME", smtptest.Cue{At: smtptest.Rcpt, Reply: "450 4.2.1 later"}), offers("SMTPUTF8 8BITMIME"),
+		host(smtptest.Cue{At: smtptest.Rcpt, Address: "u@e.test", Reply: "450 4.2.1 later"}), offers("SMTPUTF8 8BITMIME"), offers("SMTPUTF8 8BITMIME"),
 	}, func(tr *trip) {
 		last := mx.Route{Domain: "e.test", Kind: mx.ViaFallback, Hosts: tr.route.Hosts[1:]}
 		tr.route.Hosts = tr.route.Hosts[:1]
 		tr.route.Fallback = func(context.Context) (mx.Route, error) { return last, nil }
-		tr.want("u é", "u delivered by mx3 via fallback; mx1@1 not now 4.2.1, fallback; mx2@2 not now 4.2.1, next host; mx3@3 taken, settled",
-			"é failed by mx1 5.6.7; mx1@1 host refuses 5.6.7, no host left")
+		tr.want("u é v", "u delivered by mx2 via fallback; mx1@1 not now 4.2.1, fallback; mx2@2 taken, settled",
+			"é failed by mx1 5.6.7; mx1@1 host refuses 5.6.7, no host left", "v delivered by mx1; mx1@1 taken, settled")
+		tr.wantDials(1, 2)
 	})
 	tour(t, "a host that lacks something is not asked at its next address", hosts{host(), host()}, func(tr *trip) {
 		tr.route.Hosts = tr.route.Hosts[:1]

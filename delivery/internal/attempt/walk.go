@@ -65,7 +65,7 @@ func (w *Walk) addresses(ctx context.Context, route *mx.Route, host *mx.Host) st
 	w.ledger.atHost()
 	for _, ip := range host.Addrs {
 		w.hop = session.Hop{Host: host, Addr: w.sessions().AddrPort(host, ip), Policy: &w.policy}
-		if next := w.address(ctx, &w.hop); next != toNextAddress || w.ledger.settled() {
+		if next := w.address(ctx, &w.hop); next != toNextAddress {
 			return next
 		}
 	}
@@ -225,9 +225,7 @@ func (w *Walk) converse(ctx context.Context, h *session.Hop, sess *session.Sessi
 				Host: h.Host.Name, Addr: h.Addr, TLS: sess.Protection, Reused: sess.Reused, Err: result.instead,
 				Began: began, Next: SameHost, Without: h.Without, Doubted: now,
 			})
-			if shown := now &^ result.doubt.Next; shown != 0 {
-				w.sessions().Memory.Lacks(h.Addr, shown, time.Now())
-			}
+			w.sessions().Memory.Lacks(h.Addr, now&^result.doubt.Next, time.Now())
 			h.Without |= now
 		}
 		if result.stale || result.instead != nil {
@@ -307,7 +305,7 @@ func (w *Walk) allPenalised(route *mx.Route) bool {
 
 // tell passes a failure on to whoever wants to know.
 func (w *Walk) tell(h *session.Hop, e *Failure) {
-	if e.Stage == StageConnect && session.Ours(e.Err) {
+	if session.Ours(e.Err) {
 		return
 	}
 	if told := w.job.config.Unreachable; told != nil {

@@ -342,6 +342,7 @@ func TestWalkBeyond(t *testing.T) {
 		ctx, cancel := context.WithCancel(tr.t.Context())
 		cancel()
 		tr.same(tr.send(ctx, to("u")), "u deferred by mx1 4.4.7; mx1@1 not now 4.4.7, canceled")
+		tr.wantDials()
 	})
 	for at, want := range map[smtptest.Stage]string{
 		smtptest.Banner: "u deferred by mx1 4.4.7; mx1@1 not now 4.4.7, canceled",

@@ -1,7 +1,7 @@
 // Command mutate breaks packages of this repository in one place at a time and
 // prints which of the breaks no test notices.
 //
-//	mutate [-C DIR] [-tests DIR,...] [-files REGEXP] [-accepted FILE] [-again FILE] PACKAGE...
+//	mutate [-C DIR] [-tests DIR,... [-run REGEXP]] [-files REGEXP] [-accepted FILE] [-again FILE] PACKAGE...
 //	mutate [...] -row ROW PACKAGE...
 //	mutate [...] -clauses FILE PACKAGE...
 //
@@ -55,6 +55,7 @@ type options struct {
 	dir      string         // where the go command runs: the root of a module
 	packages []string       // the packages that are broken, as the go command names them
 	tests    []string       // the packages whose tests run
+	matching *regexp.Regexp // the tests that run; if nil, all
 	files    *regexp.Regexp // the files that are broken; if nil, all
 	accepted string         // the file of accepted survivors; if empty, there are none
 	slowest  time.Duration  // tests that take more of the processor's time do not run
@@ -149,6 +150,7 @@ func parse(args []string) (options, error) {
 	flags := flag.NewFlagSet("mutate", flag.ContinueOnError)
 	dir := flags.String("C", ".", "the module to work in")
 	tests := flags.String("tests", "", "directories of the test packages, with commas; default: the packages that are broken")
+	matching := flags.String("run", "", "run only tests whose name matches this")
 	files := flags.String("files", "", "break only files whose name matches this")
 	accepted := flags.String("accepted", "", "the file of accepted survivors")
 	slowest := flags.Duration("slowest", 10*time.Second, "leave out tests that take more of the processor's time, or ten times as long")
@@ -173,12 +175,18 @@ func parse(args []string) (options, error) {
 	if *tests != "" {
 		o.tests = strings.Split(*tests, ",")
 	}
-	if *files != "" {
-		matched, err := regexp.Compile(*files)
+	for _, given := range []struct {
+		text string
+		to   **regexp.Regexp
+	}{{*files, &o.files}, {*matching, &o.matching}} {
+		if given.text == "" {
+			continue
+		}
+		matches, err := regexp.Compile(given.text)
 		if err != nil {
 			return options{}, err
 		}
-		o.files = matched
+		*given.to = matches
 	}
 	if *keep != "" {
 		absolute, err := filepath.Abs(*keep)

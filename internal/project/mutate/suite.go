@@ -60,7 +60,7 @@ func (s *suite) measure(ctx context.Context) error {
 			return fmt.Errorf("listing tests: %w", err)
 		}
 		for _, name := range strings.Fields(string(out)) {
-			if !strings.HasPrefix(name, "Benchmark") {
+			if !strings.HasPrefix(name, "Benchmark") && (s.matching == nil || s.matching.MatchString(name)) {
 				tests = append(tests, &test{binary: b, name: name})
 			}
 		}
