@@ -63,14 +63,17 @@ cover: setup ## print which requirements the tests show, and how much code they 
 
 # MUTATE is the packages to break, MUTATE_TESTS the directories of the tests that must
 # notice, with commas; without it, the packages' own. Without MUTATE, it is what MUTATED
-# lists: a module and a package of it, of which every survivor has a reason.
-MUTATED := examples:./internal/smtpd
+# lists: a module, a package of it, and where the tests of that are. Of these every
+# survivor has a reason.
+MUTATED := examples:./internal/smtpd:./internal/smtpd \
+	.:./delivery/internal/attempt:./delivery/internal/attempt,./delivery
 mutate: ## break MUTATE, or what is to have no survivors, in one place at a time, and print what no test notices
 ifdef MUTATE
 	@$(GO) run ./internal/project/mutate -accepted docs/survivors.txt $(if $(MUTATE_TESTS),-tests $(MUTATE_TESTS)) $(MUTATE)
 else
 	@for p in $(MUTATED); do echo "== $$p"; \
-		$(GO) run ./internal/project/mutate -C $${p%%:*} -accepted docs/survivors.txt $${p#*:} || exit 1; \
+		module=$${p%%:*}; rest=$${p#*:}; \
+		$(GO) run ./internal/project/mutate -C $$module -accepted docs/survivors.txt -tests $${rest#*:} $${rest%%:*} || exit 1; \
 	done
 endif
 
