@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -109,6 +110,7 @@ type trip struct {
 	route  mx.Route
 	opts   Options
 	diary  *diary
+	mu     sync.Mutex
 	dials  []string // by address, of the last message
 }
 
@@ -141,7 +143,9 @@ func tour(t *testing.T, name string, hosts []*smtptest.Host, f func(tr *trip)) {
 }
 
 func (tr *trip) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	tr.mu.Lock()
 	tr.dials = append(tr.dials, strings.TrimSuffix(address, ":25"))
+	tr.mu.Unlock()
 	return tr.net.DialContext(ctx, network, address)
 }
 
