@@ -39,8 +39,12 @@ func (r *run) conclude(p *part, report *Report) outcome {
 func (o *outcome) spare(report *Report, now time.Time) {
 	kept := 0
 	for i := range report.Recipients {
-		if unsent(report.Recipients[i].Err) {
-			o.settlement.NotBefore = now.Add(unsentPause)
+		if err := report.Recipients[i].Err; unsent(err) {
+			pause := unsentPause
+			if errors.Is(err, errUnread) {
+				pause = lastPause
+			}
+			o.settlement.NotBefore = now.Add(pause)
 			continue
 		}
 		o.settlement.Results[kept], o.events[kept] = o.settlement.Results[i], o.events[i]
@@ -50,12 +54,13 @@ func (o *outcome) spare(report *Report, now time.Time) {
 }
 
 // unsent reports whether nothing was sent because the queue could not be told before,
-// or a lease of the shipment had run out.
+// did not hand out the content, or a lease of the shipment had run out.
 func unsent(err *Error) bool {
-	return err != nil && (errors.Is(err, errUnmarked) || errors.Is(err, errLeaseLost))
+	return err != nil && (errors.Is(err, errUnmarked) || errors.Is(err, errUnread) || errors.Is(err, errLeaseLost))
 }
 
-// unsentPause is how soon that is tried again.
+// unsentPause is how soon that is tried again; where the content cannot be read it is
+// lastPause, since the whole of what is claimed may fail so.
 const unsentPause = time.Second
 
 // judge is what a recipient's outcome means for the queue, and what to call it.
@@ -129,6 +134,7 @@ var (
 	errInterrupted = errors.New("an earlier attempt was interrupted: the message may have been delivered")
 	errExpired     = errors.New("not delivered in time")
 	errPanic       = errors.New("a hook of the application panicked")
+	errUnread      = errors.New("the queue does not hand out the content")
 	errUnmarked    = errors.New("the queue could not record that the message is about to be sent")
 )
 

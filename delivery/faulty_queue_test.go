@@ -22,10 +22,10 @@ type faultyQueue struct {
 	settle  func(batch []queue.Settlement) error
 	settled func() error
 
-	// claim, mark and extend are asked before each Claim, Mark and Extend, one for each
-	// settlement.
-	claim, mark, extend func() error
-	one                 func(s *queue.Settlement) error
+	// claim, mark, extend and open are asked before each Claim, Mark, Extend and Open, one
+	// for each settlement.
+	claim, mark, extend, open func() error
+	one                       func(s *queue.Settlement) error
 
 	// lost says whose lease Extend and Mark find lost; nil is nobody's.
 	lost func(l *queue.Lease) bool
@@ -86,6 +86,18 @@ func (q *faultyQueue) Extend(ctx context.Context, now time.Time, leases []queue.
 	return list, err
 }
 
+func (q *faultyQueue) Open(ctx context.Context, id string) (queue.Content, error) {
+	q.mu.Lock()
+	open := q.open
+	q.mu.Unlock()
+	if open != nil {
+		if err := open(); err != nil {
+			return nil, err
+		}
+	}
+	return q.Queue.Open(ctx, id)
+}
+
 // settleEach settles those that one does not fail.
 func (q *faultyQueue) settleEach(ctx context.Context, now time.Time, batch []queue.Settlement) ([]queue.Settled, error) {
 	list := make([]queue.Settled, len(batch))
@@ -115,8 +127,11 @@ func (q *faultyQueue) Put(ctx context.Context, now time.Time, m *queue.Message) 
 }
 
 func (q *faultyQueue) Settle(ctx context.Context, now time.Time, batch []queue.Settlement) ([]queue.Settled, error) {
-	if q.settle != nil {
-		if err := q.settle(batch); err != nil {
+	q.mu.Lock()
+	ask := q.settle
+	q.mu.Unlock()
+	if ask != nil {
+		if err := ask(batch); err != nil {
 			return nil, err
 		}
 	}

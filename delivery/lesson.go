@@ -51,6 +51,9 @@ func (r *RecipientReport) kind() sched.Kind {
 func (r *run) lessonOf(sh *shipment, parts []*part, report *Report, began time.Time) sched.Lesson {
 	l := sched.Lesson{Kind: kindOf(report), Began: began}
 	first := &report.Recipients[0]
+	if l.Kind != sched.Unreachable && l.Kind != sched.Remembered && first.Addr.IsValid() {
+		r.network.note(first.Addr.Addr(), false)
+	}
 	switch l.Kind {
 	case sched.LoginRefused:
 		if l.Kind = r.refusal(sh.site, report); l.Kind == sched.LoginRefused {

@@ -183,7 +183,7 @@ func (r *run) attempt(sh *shipment, group []*part) (report *Report, cut bool) {
 		}
 	}()
 	var err error
-	if m.Content, err = r.queue.Open(r.work, m.ID); err != nil {
+	if m.Content, err = r.open(m.ID); err != nil {
 		return local(&m, NotNow, "4.3.0", err), r.work.Err() != nil
 	}
 	report = newReport(&m)
@@ -212,6 +212,22 @@ func (r *run) attempt(sh *shipment, group []*part) (report *Report, cut bool) {
 func (r *run) hasLost() func(*part) bool {
 	now := r.latest()
 	return func(p *part) bool { return !r.leases.valid(&p.delivery.Lease, now) }
+}
+
+// open opens a message's content. Where the queue fails at that, and not the message,
+// nobody is charged for it.
+func (r *run) open(id string) (queue.Content, error) {
+	c, err := r.queue.Open(r.work, id)
+	switch {
+	case errors.Is(err, queue.ErrDamaged), errors.Is(err, queue.ErrNotFound):
+		return nil, err
+	case r.work.Err() == nil:
+		r.heed(opening, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errUnread, err)
+	}
+	return c, nil
 }
 
 // mayCommit is why the octets must not be sent that would make a host take the

@@ -76,4 +76,55 @@ func TestTarpits(t *testing.T) {
 			}
 		})
 	})
+	t.Run("QUE-13 and with its first message all the others", func(t *testing.T) {
+		const messages = 100
+		synctest.Test(t, func(t *testing.T) {
+			world := tarpits(1000) // more than the memory has room for
+			o := newOffice(t, world)
+			o.start()
+			for i := range 1000 {
+				o.submit(message(fmt.Sprintf("u@t%d.test", i)))
+			}
+			pass(time.Minute)
+			for i := range messages {
+				o.submit(message(fmt.Sprintf("u%d@good.test", i)))
+			}
+			pass(15 * time.Second)
+			if got := len(world.Hosts["good.test"].Messages()); got != messages {
+				t.Errorf("it has %d of %d messages after 15 s", got, messages)
+			}
+		})
+	})
+	t.Run("QUE-13 and as many a second as it gets alone, but for a tenth", func(t *testing.T) {
+		const messages = 2000
+		took := func(tarpitted int) (last time.Duration) {
+			synctest.Test(t, func(t *testing.T) {
+				world := tarpits(tarpitted)
+				good := world.Hosts["good.test"]
+				good.Script = []smtptest.Cue{{At: smtptest.Final, Delay: 100 * time.Millisecond}}
+				o := newOffice(t, world)
+				o.start()
+				o.submit(message("first@good.test")) // it is known to be quick
+				pass(time.Second)
+				for i := range tarpitted {
+					o.submit(message(fmt.Sprintf("u@t%d.test", i)))
+				}
+				pass(time.Minute)
+				began := time.Now()
+				for i := range messages {
+					o.submit(message(fmt.Sprintf("u%d@good.test", i)))
+				}
+				for len(good.Messages()) < messages+1 && time.Since(began) < time.Hour {
+					pass(100 * time.Millisecond)
+				}
+				last = time.Since(began)
+			})
+			return last
+		}
+		alone, beside := took(0), took(n)
+		if beside > alone*10/9 {
+			t.Errorf("%d messages take %v alone and %v beside %d tarpits", messages, alone, beside, n)
+		}
+		t.Logf("%v alone, %v beside %d", alone, beside, n)
+	})
 }

@@ -23,6 +23,7 @@ const (
 	settling
 	extending
 	marking
+	opening
 	postponing
 	ours // no call of the queue: DNS, the network, the machine
 	troubles

@@ -200,3 +200,18 @@ func (s *Scheduler) wantRefill(now time.Time, t *site) {
 		s.claims.refills[t.class] = append(s.claims.refills[t.class], t)
 	}
 }
+
+// moveRefill has a site wait for mail among those of its class, which has changed: one
+// that has turned out to be quick does not wait for room that slow ones take.
+func (s *Scheduler) moveRefill(t *site) {
+	if !t.refill || t == s.claims.site {
+		return
+	}
+	for k := range s.claims.refills {
+		line := s.claims.refills[k]
+		if i := slices.Index(line, t); i >= 0 {
+			s.claims.refills[k] = slices.Delete(line, i, i+1)
+		}
+	}
+	s.claims.refills[t.class] = append(s.claims.refills[t.class], t)
+}

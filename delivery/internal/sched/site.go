@@ -216,6 +216,7 @@ func (s *Scheduler) classify(now time.Time, t *site) {
 	for _, l := range listed {
 		s.list(l)
 	}
+	s.moveRefill(t)
 }
 
 // count changes how many deliveries a lane holds, and its site.
