@@ -23,19 +23,16 @@ func (e *encoder) time(t time.Time) {
 	e.uint(uint64(t.Nanosecond()))
 }
 
-// decoder takes values off a head. After the first that is not there every
-// further one is zero and err says so.
+// decoder takes values off a head. After the first that is not there none
+// further is, and err says so.
 type decoder struct {
 	b   []byte
 	err error
 }
 
-func (d *decoder) fail() {
-	if d.err == nil {
-		d.err = fmt.Errorf("head of a record: %w", ErrDamaged)
-	}
-	d.b = nil
-}
+func (d *decoder) fail() { d.b, d.err = nil, errHead }
+
+var errHead = fmt.Errorf("head of a record: %w", ErrDamaged)
 
 func (d *decoder) uint() uint64 {
 	v, n := binary.Uvarint(d.b)
@@ -93,8 +90,6 @@ func (d *decoder) time() time.Time {
 	sec, nsec := d.int(), d.uint()
 	if nsec >= 1e9 {
 		d.fail()
-	}
-	if d.err != nil {
 		return time.Time{}
 	}
 	return time.Unix(sec, int64(nsec)).UTC()
@@ -112,7 +107,7 @@ func (d *decoder) count(size int) int {
 
 // done is the error of the whole, which must have been used up.
 func (d *decoder) done() error {
-	if d.err == nil && len(d.b) > 0 {
+	if len(d.b) > 0 {
 		d.fail()
 	}
 	return d.err

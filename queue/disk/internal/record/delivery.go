@@ -144,12 +144,11 @@ func ParseDeliveryState(b []byte) (Delivery, error) {
 func parseDelivery(b []byte) (Delivery, decoder) {
 	var p Delivery
 	d := decoder{b: b}
-	if len(b) < placeSize {
-		d.fail()
+	home := d.take(placeSize)
+	if d.err != nil {
 		return p, d
 	}
-	p.Home = Place{binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint32(b[8:])}
-	d.b = b[placeSize:]
+	p.Home = Place{binary.LittleEndian.Uint64(home), binary.LittleEndian.Uint32(home[8:])}
 	p.ID = d.uint()
 	p.Destination = d.string()
 	p.Due = d.time()

@@ -140,23 +140,27 @@ func ReadHead(r io.ReaderAt, salt uint64, off int64, hint int) (h FrameHeader, h
 // long, whose length is the hint.
 func ReadHeadInto(buf []byte, r io.ReaderAt, salt uint64, off int64) (h FrameHeader, head, rest []byte, err error) {
 	b, failed := readUpTo(r, off, buf)
-	if len(b) < FrameSize && failed != nil {
-		return h, nil, nil, failed
-	}
 	h, ok := ParseFrameHeader(b, salt, off)
 	if !ok {
-		return h, nil, nil, fmt.Errorf("frame at %d: %w", off, ErrDamaged)
+		return h, nil, nil, noFrame(off, failed)
 	}
 	end := FrameSize + h.HeadLen
 	if len(b) < end {
-		if b, failed = readUpTo(r, off, make([]byte, end)); len(b) < end && failed != nil {
-			return h, nil, nil, failed
-		}
+		b, failed = readUpTo(r, off, make([]byte, end))
 	}
 	if len(b) < end || Sum(b[FrameSize:end]) != h.HeadSum {
-		return h, nil, nil, fmt.Errorf("frame at %d: %w", off, ErrDamaged)
+		return h, nil, nil, noFrame(off, failed)
 	}
 	return h, b[FrameSize:end:end], b[end:], nil
+}
+
+// noFrame is the error where there is no frame: what reading it failed with, if it
+// did.
+func noFrame(off int64, failed error) error {
+	if failed != nil {
+		return failed
+	}
+	return fmt.Errorf("frame at %d: %w", off, ErrDamaged)
 }
 
 // ReadBody reads the body of the frame at off into b, growing it as needed.
@@ -168,7 +172,7 @@ func ReadBody(r io.ReaderAt, off int64, h FrameHeader, b []byte) ([]byte, error)
 	b = b[:h.BodyLen]
 	n, err := r.ReadAt(b, off+FrameSize+int64(h.HeadLen))
 	if n < len(b) {
-		if err != nil && err != io.EOF {
+		if err != io.EOF {
 			return nil, err
 		}
 		return nil, fmt.Errorf("frame at %d ends early: %w", off, ErrDamaged)

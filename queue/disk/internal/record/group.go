@@ -41,7 +41,7 @@ func (g *Groups) Next() bool {
 		if g.ahead {
 			return true
 		}
-		if !first || !last { // the scanner goes on before the group is used
+		if !last { // the scanner goes on before the group is used
 			f.Head = slices.Clone(f.Head)
 		}
 		g.list, g.next = append(g.list, f), f.To

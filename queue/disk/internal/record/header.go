@@ -70,9 +70,7 @@ func (h FileHeader) Append(b []byte) []byte {
 func ReadHeader(r io.ReaderAt, kind FileKind) (FileHeader, error) {
 	h, err := readHeader(r, 0)
 	if errors.Is(err, ErrDamaged) {
-		if second, err2 := readHeader(r, headerCopy); err2 == nil || !errors.Is(err2, ErrDamaged) {
-			h, err = second, err2
-		}
+		h, err = readHeader(r, headerCopy)
 	}
 	if err == nil && h.Kind != kind {
 		err = fmt.Errorf("header of another kind of file: %w", ErrDamaged)
@@ -90,12 +88,11 @@ func readHeader(r io.ReaderAt, off int64) (FileHeader, error) {
 	default:
 		return FileHeader{}, err
 	}
-	return parseHeader(b[:n])
+	return parseHeader(b) // with zeros for what is not there
 }
 
 func parseHeader(b []byte) (FileHeader, error) {
-	if len(b) < headerLen || string(b[:len(magic)]) != magic ||
-		Sum(b[:headerLen-4]) != binary.LittleEndian.Uint32(b[headerLen-4:]) {
+	if string(b[:len(magic)]) != magic || Sum(b[:headerLen-4]) != binary.LittleEndian.Uint32(b[headerLen-4:]) {
 		return FileHeader{}, fmt.Errorf("file header: %w", ErrDamaged)
 	}
 	if v := binary.LittleEndian.Uint16(b[8:]); v > Version {

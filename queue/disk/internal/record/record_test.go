@@ -2,9 +2,12 @@ package record_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
+	"io"
 	"math/rand/v2"
 	"reflect"
+	"syscall"
 	"testing"
 	"time"
 
@@ -170,6 +173,13 @@ func TestForgedFrame(t *testing.T) {
 func TestHeader(t *testing.T) {
 	want := record.FileHeader{Kind: record.ContentFile, Number: 7, Salt: 8}
 	good := want.Append(nil)
+	newer := func(b []byte) []byte {
+		for _, c := range [][]byte{b, b[512:]} {
+			c[8]++
+			binary.LittleEndian.PutUint32(c[32:], record.Sum(c[:32]))
+		}
+		return b
+	}
 	for name, c := range map[string]struct {
 		hurt func([]byte) []byte
 		err  error
@@ -180,10 +190,37 @@ func TestHeader(t *testing.T) {
 		"both damaged":      {func(b []byte) []byte { b[9]++; b[521]++; return b }, record.ErrDamaged},
 		"empty":             {func([]byte) []byte { return nil }, record.ErrDamaged},
 		"of another kind":   {func([]byte) []byte { return record.FileHeader{Kind: record.SegmentFile}.Append(nil) }, record.ErrDamaged},
+		"newer":             {newer, record.ErrNewer},
+		"newer, first gone": {func(b []byte) []byte { newer(b); clear(b[:512]); return b }, record.ErrNewer},
+		"another magic": {func(b []byte) []byte {
+			for _, c := range [][]byte{b, b[512:]} {
+				c[0]++
+				binary.LittleEndian.PutUint32(c[32:], record.Sum(c[:32]))
+			}
+			return b
+		}, record.ErrDamaged},
+		"cut in the first copy": {func(b []byte) []byte { return b[:35] }, record.ErrDamaged},
+		"the copies differ": {func(b []byte) []byte {
+			return append(b[:512], record.FileHeader{Kind: record.ContentFile, Number: 9, Salt: 9}.Append(nil)[512:]...)
+		}, nil},
 		"another program's": {func(b []byte) []byte { return bytes.Repeat([]byte("x"), len(b)) }, record.ErrDamaged},
 	} {
 		got, err := record.ReadHeader(bytes.NewReader(c.hurt(bytes.Clone(good))), record.ContentFile)
-		if !errors.Is(err, c.err) || err == nil && got != want {
+		if !errors.Is(err, c.err) || err == nil && got != want || errors.Is(err, record.ErrDamaged) && c.err != record.ErrDamaged {
+			t.Errorf("%s: %+v, %v, want %v", name, got, err, c.err)
+		}
+	}
+	b := bytes.NewReader(good)
+	for name, c := range map[string]struct {
+		r   io.ReaderAt
+		err error
+	}{
+		"the first copy cannot be read": {failing{b, 0, 512, syscall.EIO}, nil},
+		"neither can be read":           {failing{b, 0, 1024, syscall.EIO}, record.ErrDamaged},
+		"reading fails":                 {failing{b, 0, 512, errElse}, errElse},
+		"reading fails beyond it":       {failing{b, 36, 1024, errElse}, nil},
+	} {
+		if got, err := record.ReadHeader(c.r, record.ContentFile); !errors.Is(err, c.err) || err == nil && got != want {
 			t.Errorf("%s: %+v, %v, want %v", name, got, err, c.err)
 		}
 	}

@@ -42,23 +42,21 @@ func NewScanner(r io.ReaderAt, size int64, salt uint64, off int64) *Scanner {
 // Next goes to the next intact frame and reports whether there is one. Bodies
 // are verified and not kept.
 func (s *Scanner) Next() bool {
-	for s.err == nil && s.off < s.size {
+	for s.off < s.size {
 		h, ok := s.header(s.off)
-		if !ok {
-			s.gap(s.off, s.off+Align)
-			s.off += Align
-			continue
+		end := s.off + Align
+		if ok {
+			end = s.off + h.Len()
 		}
-		end := s.off + h.Len()
-		if end <= s.size && s.load(h) {
-			s.at = s.off
-			s.off = end
+		if ok && end <= s.size && s.load(h) {
+			s.at, s.off = s.off, end
 			return true
 		}
-		if s.err == nil {
-			s.gap(s.off, min(end, s.size))
-			s.off = end
+		if s.err != nil {
+			break
 		}
+		s.gap(s.off, end)
+		s.off = end
 	}
 	return false
 }
@@ -101,7 +99,7 @@ func (s *Scanner) header(off int64) (FrameHeader, bool) {
 func (s *Scanner) load(h FrameHeader) bool {
 	off := s.off + FrameSize
 	head := s.bytes(off, h.HeadLen)
-	if len(head) < h.HeadLen || Sum(head) != h.HeadSum {
+	if Sum(head) != h.HeadSum {
 		return false
 	}
 	s.frame = Frame{Kind: h.Kind, Flags: h.Flags, Mark: h.Mark, BodySum: h.BodySum}
@@ -123,9 +121,10 @@ func (s *Scanner) load(h FrameHeader) bool {
 	return sum == h.BodySum
 }
 
-// bytes returns up to n bytes at off, valid until the next call.
+// bytes returns up to n bytes at off, valid until the next call. It never goes
+// back by more than a call of its own.
 func (s *Scanner) bytes(off int64, n int) []byte {
-	if off < s.base || off+int64(n) > s.base+int64(len(s.buf)) {
+	if off+int64(n) > s.base+int64(len(s.buf)) {
 		want := max(n, int(min(scanBuffer, s.size)))
 		if cap(s.buf) < want {
 			s.buf = make([]byte, want)

@@ -225,9 +225,6 @@ func parseSegmentState(d *decoder) SegmentState {
 }
 
 func (r *Row) parse(b []byte) {
-	if len(b) < rowSize {
-		return
-	}
 	*r = Row{
 		Message:     binary.LittleEndian.Uint64(b),
 		Since:       binary.LittleEndian.Uint64(b[8:]),
