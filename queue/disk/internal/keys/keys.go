@@ -91,7 +91,7 @@ func (k *Keys) Add(e Entry) {
 	g.pending = append(g.pending, e)
 	k.count++
 	k.Added++
-	for len(k.list) > 1 && (k.list[0].newest <= e.Left-k.keep || k.count > k.max) {
+	for k.list[0].newest <= e.Left-k.keep || k.count > k.max { // never the one it is in
 		k.forgetFirst(k.list[0].newest > e.Left-k.keep)
 	}
 }
@@ -105,7 +105,7 @@ func (k *Keys) current(now int64) *Generation {
 			return g
 		}
 	}
-	g := &Generation{Number: k.next, first: now}
+	g := &Generation{Number: k.next}
 	k.next++
 	k.list = append(k.list, g)
 	return g
