@@ -2,4 +2,9 @@
 
 package vfs
 
-var LockNamed = lockNamed
+var (
+	LockNamed = lockNamed
+	LockDir   = lockDir
+	LockError = lockError
+	TryLock   = tryLock
+)

@@ -41,7 +41,7 @@ func TestLockOutlivesItsFile(t *testing.T) {
 func TestLockIsOnTheFileOfThatName(t *testing.T) {
 	for _, replaced := range []bool{false, true} {
 		path := filepath.Join(t.TempDir(), "lock")
-		times := 0
+		times, before := 0, descriptors(t)
 		f, err := vfs.LockNamed(path, func() (*os.File, error) {
 			f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 			if times++; times == 1 {
@@ -53,6 +53,9 @@ func TestLockIsOnTheFileOfThatName(t *testing.T) {
 			return f, err
 		})
 		must(t, err)
+		if n := descriptors(t); n >= 0 && n != before+1 {
+			t.Errorf("replaced %v: %d descriptors are open, and were %d", replaced, n, before)
+		}
 		mine, err := f.Stat()
 		must(t, err)
 		named, err := os.Stat(path)
@@ -61,6 +64,71 @@ func TestLockIsOnTheFileOfThatName(t *testing.T) {
 			t.Errorf("replaced %v: the lock is on a file without a name", replaced)
 		}
 		must(t, f.Close())
+	}
+}
+
+// TestOtherLocksOfTheFile has the file locked by a program that knows nothing of the
+// directory, as it is where directories cannot be locked. What fails leaves nothing open.
+func TestOtherLocksOfTheFile(t *testing.T) {
+	dir := t.TempDir()
+	f, err := os.Create(filepath.Join(dir, "lock"))
+	must(t, err)
+	must(t, vfs.TryLock(f))
+	before := descriptors(t)
+	for _, write := range []bool{true, false} {
+		if l, err := vfs.OS(dir).Lock("lock", write); !errors.Is(err, vfs.ErrLocked) {
+			t.Errorf("to write %v: a second lock = %v, %v, want ErrLocked", write, l, err)
+		}
+	}
+	if _, err := vfs.OS(filepath.Join(dir, "none")).Lock("lock", true); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the lock of a directory that is not there = %v", err)
+	}
+	if after := descriptors(t); after != before {
+		t.Errorf("%d descriptors are open, and were %d", after, before)
+	}
+	must(t, f.Close())
+	l, err := vfs.OS(dir).Lock("lock", true)
+	must(t, err)
+	must(t, l.Close())
+	if after := descriptors(t); before >= 0 && after != before-1 {
+		t.Errorf("%d descriptors are open after the lock was given up, want %d", after, before-1)
+	}
+}
+
+// descriptors is how many the process has, where that can be found out.
+func descriptors(t *testing.T) int {
+	t.Helper()
+	_ = vfs.IsFull(nil) // whoever counts calls of this package has a file open by now
+	list, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return -1
+	}
+	return len(list)
+}
+
+// TestWhatIsNoLock tells a lock that somebody holds from a file system that has none
+// and from other errors.
+func TestWhatIsNoLock(t *testing.T) {
+	for _, c := range []struct{ err, want, not error }{
+		{nil, nil, vfs.ErrNoLock},
+		{syscall.EWOULDBLOCK, vfs.ErrLocked, vfs.ErrNoLock},
+		{syscall.ENOLCK, vfs.ErrNoLock, vfs.ErrLocked},
+		{syscall.ENOSYS, vfs.ErrNoLock, vfs.ErrLocked},
+		{syscall.EIO, syscall.EIO, vfs.ErrNoLock},
+	} {
+		if err := vfs.LockError(c.err); !errors.Is(err, c.want) || errors.Is(err, c.not) {
+			t.Errorf("a lock that fails with %v = %v, want %v", c.err, err, c.want)
+		}
+	}
+}
+
+// TestDirectoryThatCannotBeLocked has the lock of the file do.
+func TestDirectoryThatCannotBeLocked(t *testing.T) {
+	d, err := os.Open(t.TempDir())
+	must(t, err)
+	must(t, d.Close())
+	if err := vfs.LockDir(d); err != nil {
+		t.Errorf("the lock of what cannot be locked = %v", err)
 	}
 }
 

@@ -8,8 +8,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"sync/atomic"
 )
 
@@ -55,7 +53,7 @@ func (o *osFS) Rename(from, to string) error { return os.Rename(o.path(from), o.
 func (o *osFS) Remove(name string) error { return os.Remove(o.path(name)) }
 
 func (o *osFS) List() ([]Info, error) {
-	entries, err := os.ReadDir(o.dir)
+	entries, err := os.ReadDir(o.dir) // by name
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +71,6 @@ func (o *osFS) List() ([]Info, error) {
 		}
 		list = append(list, Info{Name: e.Name(), Size: info.Size()})
 	}
-	slices.SortFunc(list, func(a, b Info) int { return strings.Compare(a.Name, b.Name) })
 	return list, nil
 }
 
@@ -126,9 +123,7 @@ func (l *lock) Close() error {
 	if l.file != nil {
 		err = l.file.Close()
 	}
-	if d := l.fs.handle.Swap(nil); d != nil {
-		_ = d.Close()
-	}
+	_ = l.fs.handle.Swap(nil).Close() // nil where there is none
 	return err
 }
 
@@ -137,9 +132,15 @@ type osFile struct{ *os.File }
 func (f osFile) Sync() error { return syncData(f.File) }
 
 func (f osFile) Allocate(size int64) error {
-	if err := allocate(f.File, size); err == nil || !errors.Is(err, errors.ErrUnsupported) {
-		return err
+	err := allocate(f.File, size)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return fillUp(f, size)
 	}
+	return err
+}
+
+// fillUp makes a file so long with bytes that take room.
+func fillUp(f osFile, size int64) error {
 	have, err := f.Size()
 	if err != nil {
 		return err

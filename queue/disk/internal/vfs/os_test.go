@@ -39,6 +39,12 @@ func TestOS(t *testing.T) {
 	if _, err := g.WriteAt([]byte("x"), 0); err == nil {
 		t.Error("a file opened for reading took a write")
 	}
+	w, err := d.Open("b", true)
+	must(t, err)
+	if _, err := w.WriteAt([]byte("x"), 5); err != nil {
+		t.Error("a file opened for writing takes none: ", err)
+	}
+	must(t, w.Close())
 	must(t, d.Remove("b"))
 	if _, err := d.Open("b", false); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Open of a removed file = %v, want ErrNotExist", err)

@@ -34,7 +34,7 @@ func lockFile(path string, write bool) (*os.File, error) {
 		flags = os.O_RDWR | os.O_CREATE
 	}
 	f, err := lockNamed(path, func() (*os.File, error) { return os.OpenFile(path, flags, 0o600) })
-	if !write && errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) { // the directory too, where it was to be made
 		return nil, nil
 	}
 	if err == nil && write {
@@ -64,7 +64,7 @@ func lockNamed(path string, open func() (*os.File, error)) (*os.File, error) {
 			_ = f.Close()
 			return nil, err
 		}
-		if named, err := os.Stat(path); err == nil && os.SameFile(mine, named) {
+		if named, _ := os.Stat(path); os.SameFile(mine, named) {
 			return f, nil
 		}
 		_ = f.Close()
@@ -83,8 +83,6 @@ func lockDir(d *os.File) error {
 // lockError says what it means that a lock could not be had.
 func lockError(err error) error {
 	switch {
-	case err == nil:
-		return nil
 	case errors.Is(err, syscall.EWOULDBLOCK):
 		return ErrLocked
 	case errors.Is(err, syscall.ENOLCK), isAny(err, unsupportedErrors()):
