@@ -113,6 +113,11 @@ func TestSessionsThatDoNotCount(t *testing.T) {
 			"w deferred by mx1 4.2.1; mx1@1 not now 4.2.1, no host left", "x delivered by mx1; mx1@1 taken, settled")
 		tr.wantDials(1, 1)
 	})
+	refuses := offers("CHUNKING", smtptest.Cue{At: smtptest.Chunk, Reply: "502 5.5.1 what"})
+	tour(t, "one that shows what the host cannot do", []*smtptest.Host{refuses}, func(tr *trip) {
+		tr.config.MaxSessions = 1
+		tr.want("u", "u delivered by mx1; mx1@1 not now 4.5.0 doubts CHUNKING, same host; mx1@1 taken without CHUNKING, settled")
+	})
 	h := limited(1, 0, smtptest.Cue{At: smtptest.Final, Conn: 1, Nth: 2, Reply: "502 5.5.1 what"})
 	h.Extensions = append(h.Extensions, "CHUNKING")
 	tour(t, "before it shows what the host cannot do", []*smtptest.Host{h}, func(tr *trip) {
@@ -122,5 +127,24 @@ func TestSessionsThatDoNotCount(t *testing.T) {
 	tour(t, "what was left out of a session that did not come about", []*smtptest.Host{says(smtptest.Banner, "421 busy")}, func(tr *trip) {
 		tr.config.Sessions.Memory.Lacks(tr.config.Sessions.AddrPort(&tr.route.Hosts[0], addressOf(1)), smtp.OptSize, time.Now())
 		tr.want("u", "u deferred by mx1 4.3.2; mx1@1 not now 4.3.2 without SIZE, no host left")
+	})
+}
+
+// TestJoin: recipients of one walk that another takes over are offered once.
+func TestJoin(t *testing.T) {
+	tour(t, "QUE-13", []*smtptest.Host{host()}, func(tr *trip) {
+		job := tr.config.Job(to("u", "v@f.test", "w"), new(diary), &Options{})
+		defer job.Release()
+		if job.Accept() != nil || len(job.Walks()) != 2 {
+			tr.t.Fatalf("%d walks", len(job.Walks()))
+		}
+		job.Walks()[0].Join(&job.Walks()[1])
+		for i := range job.Walks() {
+			job.Walks()[i].Along(tr.t.Context(), &tr.route)
+		}
+		list := tr.net.Servers["192.0.2.1"].(*smtptest.Host).Messages()
+		if len(list) != 1 || strings.Join(list[0].To(), " ") != "u@e.test v@f.test w@e.test" {
+			tr.t.Errorf("%d messages, the first to %v; want one to all three in their order", len(list), list[0].To())
+		}
 	})
 }

@@ -173,14 +173,20 @@ func TestDoubtedWalk(t *testing.T) {
 	tour(t, "a recipient that was taken doubts nothing", hosts{host(smtptest.Cue{At: smtptest.Rcpt, Address: "v@e.test", Reply: "451 4.3.0 hm"})}, func(tr *trip) {
 		tr.want("u v", "u delivered by mx1; mx1@1 taken, settled", "v deferred by mx1 4.3.0; mx1@1 not now 4.3.0 doubts PIPELINING, no host left")
 	})
-	for name, m := range map[string]*queue.Message{
-		"a message the host is not fit for": to("é"), "content that cannot be read": {From: "a@from.test", Content: onceReadable(), Recipients: to("u").Recipients},
+	for name, c := range map[string]struct {
+		to     string
+		commit func() error
+	}{
+		"a message the host is not fit for": {"é", nil}, "one that may not be committed": {"u", func() error { return errors.New("no") }},
 	} {
-		tour(t, "SMTP-25 "+name+" shows nothing about it", hosts{host()}, func(tr *trip) {
+		tour(t, "SMTP-25 "+name+" does not clear what was left out", hosts{host()}, func(tr *trip) {
 			addr := tr.config.Sessions.AddrPort(&tr.route.Hosts[0], addressOf(1))
 			memory := &tr.config.Sessions.Memory
 			memory.Suspect(addr, smtp.Doubt{Next: smtp.OptNotify}, time.Now())
-			tr.send(tr.t.Context(), m)
+			tr.opts.Commit = c.commit
+			if got := tr.send(tr.t.Context(), to(c.to)); strings.Contains(got, "delivered") {
+				tr.t.Errorf("got %s", got)
+			}
 			if got := memory.Without(addr, time.Now()); got != smtp.OptNotify {
 				tr.t.Errorf("without %v, want NOTIFY", got)
 			}
@@ -204,6 +210,14 @@ func TestDoubtedWalk(t *testing.T) {
 		tr.want("u v", "u unknown by mx1 4.4.2; mx1@1 not now 4.2.1, next host; mx1@1 again maybe taken 4.4.2, unknown", "v delivered by mx1; mx1@1 taken, settled")
 		tr.wantDials(1)
 	})
+	late := lost("450 4.2.1 later")
+	late.Extensions = append(late.Extensions, "LIMITS RCPTMAX=1")
+	late.Script = append(late.Script, smtptest.Cue{At: smtptest.Rcpt, Conn: 2, Address: "w@e.test", Reply: "450 4.2.1 later"})
+	tour(t, "SMTP-21 nor is anybody for the others", hosts{late, host()}, func(tr *trip) {
+		tr.want("t", "t delivered by mx1; mx1@1 taken, settled")
+		tr.want("u w", "u unknown by mx1 4.4.2; mx1@1 not now 4.2.1, next host; mx1@1 again maybe taken 4.4.2, unknown", "w deferred by mx1 4.2.1; mx1@1 not now 4.2.1, unknown")
+		tr.wantDials(1)
+	})
 	tour(t, "SMTP-21 nor is it where everybody is concerned", hosts{lost("450 4.2.1 later"), host(), host()}, func(tr *trip) {
 		last := mx.Route{Domain: "e.test", Kind: mx.ViaFallback, Hosts: tr.route.Hosts[2:]}
 		tr.route.Hosts = tr.route.Hosts[:2]
@@ -212,11 +226,6 @@ func TestDoubtedWalk(t *testing.T) {
 		tr.want("u", "u unknown by mx1 4.4.2; mx1@1 not now 4.2.1, next host; mx1@1 again maybe taken 4.4.2, unknown")
 		tr.wantDials(1)
 	})
-}
-
-// onceReadable is content that can be read when it is accepted, and not when it is sent.
-func onceReadable() queue.Content {
-	return &fading{text: "S: s\r\n\r\n" + strings.Repeat("line\r\n", 50_000)}
 }
 
 // TestTold is which failures a router is told of.
