@@ -57,6 +57,7 @@ func (s *Scheduler) push(now time.Time, t *site, m *item) {
 		if sh != nil && sh.items[0].join == m.join && sh.rcpts+m.Recipients <= maxJoined {
 			sh.items, sh.rcpts, m.ship = append(sh.items, m), sh.rcpts+m.Recipients, sh
 			s.count(sh.lane, 1)
+			sh.rankBy(m)
 			return
 		}
 	}
@@ -85,9 +86,28 @@ func (s *Scheduler) pull(now time.Time, m *item) {
 	if len(sh.items) == 0 {
 		s.unqueue(sh)
 		s.dissolve(sh, m.Message)
+	} else {
+		sh.rerank()
 	}
 	s.forgetLane(l)
 	s.eased(now, t)
+}
+
+// rerank puts a shipment that waits where the first of its deliveries belongs.
+func (sh *shipment) rerank() {
+	sh.rank, sh.first = sh.items[0].rank, sh.items[0].ID
+	for _, m := range sh.items[1:] {
+		sh.rankBy(m)
+	}
+	sh.lane.waiting.fix(sh)
+}
+
+// rankBy ranks a shipment no lower than one of its deliveries.
+func (sh *shipment) rankBy(m *item) {
+	if m.rank.Before(sh.rank) || m.rank.Equal(sh.rank) && m.ID < sh.first {
+		sh.rank, sh.first = m.rank, m.ID
+		sh.lane.waiting.fix(sh)
+	}
 }
 
 // dissolve frees a shipment that nothing is left of.
