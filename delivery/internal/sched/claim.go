@@ -173,6 +173,9 @@ func (s *Scheduler) leaveOut(want *Claim) {
 	for _, p := range s.placeList {
 		if p.site != nil && p.site.full() {
 			p.site.skipped = true
+			for _, g := range p.site.groups {
+				g.skipped = true
+			}
 			want.Except = append(want.Except, p.name)
 		}
 	}
@@ -225,7 +228,7 @@ func (s *Scheduler) search(want *Claim) {
 // hasEnough reports whether a site has no use for more of a tenant's mail.
 func (s *Scheduler) hasEnough(t *site, u *tenant) bool {
 	l := t.lanes[u]
-	return l != nil && l.held >= fewWaiting || t.class == slow && !s.slowRoom(u)
+	return l != nil && l.held >= fewWaiting || t.class == slow && !s.slowRoom(u) || !t.groupRoom(u)
 }
 
 // released has a tenant's mail claimed again that was left out because it held too
@@ -285,7 +288,7 @@ func (s *Scheduler) refillClaim(t *site, want Claim) Claim {
 		}
 	}
 	want.Destinations = append([]string(nil), c.names...)
-	want.Max = min(want.Max, max(t.ahead()-t.held, 1))
+	want.Max = min(want.Max, max(min(t.ahead()-t.held, t.groupLeft()), 1))
 	want.PerTenant = max(t.ahead()/max(len(t.turned), 1), 1)
 	c.sated = c.sated[:0]
 	for _, u := range t.turned {
@@ -359,6 +362,7 @@ func (s *Scheduler) refilled(now time.Time, t *site, some, more bool) {
 		t.vain = now.Add(emptyPause)
 	}
 	s.wantRefill(now, t)
+	s.easeGroups(now, t)
 }
 
 // unpark lifts what this agent alone keeps back.

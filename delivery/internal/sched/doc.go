@@ -22,16 +22,17 @@
 //
 // # Limits
 //
-// L1. No more attempts are in flight than Settings.Connections, and than
-// Settings.PerSite at one site.
+// L1. No more attempts are in flight than Settings.Connections, and than PerSite at one
+// site. Settings.Site may say otherwise of a site, and put it into groups: no more are in
+// flight at the sites of a group than its Connections.
 //
 // L2. No more are in flight at a site than its window: it begins at 2, grows with
 // what the site takes, and halves when the site says "later" to a message or hangs
 // up.
 //
-// L3. Attempts at a site begin no closer together than Settings.Rate allows, nor
-// than the site's pace, which it has after ten attempts in a row that nothing came
-// of.
+// L3. Attempts at a site begin no closer together than its rate allows, nor than the
+// site's pace, which it has after ten attempts in a row that nothing came of; and at the
+// sites of a group no closer than the group's rate allows.
 //
 // L4. A site of which no host could be asked is left alone for as long as the
 // lesson says, a site that refuses the login for five minutes. Then one attempt is
@@ -110,6 +111,11 @@
 // than four times what is left of that. Beyond that the site of which nothing is known
 // and that has waited longest makes way for a new one. A site where nothing has ended for two seconds gives back most of what waits
 // there when the memory is wanted.
+//
+// M6. A group holds four deliveries for each attempt that it may have in flight, and what
+// it may begin in half a second, whichever is less, but sixteen at least. Beyond that
+// its sites have no more room, but for four of each tenant, and those with parked
+// destinations are given mail one after the other as there is room again.
 //
 // # Back-off
 //

@@ -86,7 +86,7 @@ func (s *Scheduler) Learned(now time.Time, n Ship, l Lesson) Notice {
 	switch l.Kind {
 	case Works:
 		t.timed(now.Sub(l.Began))
-		t.grow(s.settings.PerSite)
+		t.grow(t.most)
 		s.revive(now, t)
 	case Later:
 		t.timed(now.Sub(l.Began))
@@ -151,7 +151,7 @@ func (s *Scheduler) revive(now time.Time, t *site) {
 		return
 	}
 	t.failures, t.until = 0, time.Time{}
-	t.threshold = float64(s.settings.PerSite)
+	t.threshold = float64(t.most)
 	s.liftAll(now, t)
 }
 
@@ -165,7 +165,7 @@ func (s *Scheduler) leaveAlone(now time.Time, t *site) {
 // absolve lets a site be tried at once.
 func (s *Scheduler) absolve(now time.Time, t *site) {
 	t.failures, t.until, t.deferrals, t.pace, t.paced = 0, time.Time{}, 0, 0, time.Time{}
-	t.threshold = float64(s.settings.PerSite)
+	t.threshold = float64(t.most)
 	s.liftAll(now, t)
 	s.touch(now, t)
 }

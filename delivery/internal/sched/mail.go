@@ -50,7 +50,7 @@ type item struct {
 	rank   time.Time // since when it counts as due, with its priority
 	place  *place
 	tenant *tenant
-	group  *group
+	party  *party
 	join   string
 	to     string // the site, while gathering
 	ship   *shipment
@@ -64,10 +64,10 @@ type place struct {
 	index int   // in Scheduler.placeList
 }
 
-// group is the deliveries of one message that were claimed together. They wait for
+// party is the deliveries of one message that were claimed together. They wait for
 // each other's routes, for a moment, so that those which lead to one site go in one
 // attempt.
-type group struct {
+type party struct {
 	left  int // without a route yet
 	until time.Time
 	ready []*item
@@ -82,13 +82,13 @@ const gatherTime = 20 * time.Millisecond
 // else next is when something will be, zero where there is nothing.
 func (s *Scheduler) Claimed(now time.Time, list []Mail, more bool, next time.Time) {
 	s.Recovered(now, QueueFails)
-	var g *group
+	var g *party
 	for i := range list {
 		if i == 0 || list[i].Message != list[i-1].Message {
 			g = nil
 			if i+1 < len(list) && list[i+1].Message == list[i].Message {
-				g = &group{until: now.Add(gatherTime)}
-				s.groups = append(s.groups, g)
+				g = &party{until: now.Add(gatherTime)}
+				s.parties = append(s.parties, g)
 			}
 		}
 		s.hold(now, &list[i], g)
@@ -97,9 +97,9 @@ func (s *Scheduler) Claimed(now time.Time, list []Mail, more bool, next time.Tim
 }
 
 // hold takes one delivery.
-func (s *Scheduler) hold(now time.Time, mail *Mail, g *group) {
+func (s *Scheduler) hold(now time.Time, mail *Mail, g *party) {
 	m := s.newItem()
-	m.Mail, m.state, m.group = *mail, unrouted, g
+	m.Mail, m.state, m.party = *mail, unrouted, g
 	m.rank = mail.Due.Add(-time.Duration(mail.Priority) * s.settings.PriorityStep)
 	m.tenant = s.tenant(mail.Tenant)
 	m.tenant.held++
@@ -148,7 +148,7 @@ func (s *Scheduler) Routed(now time.Time, id ID, r Route) {
 		s.forgetSite(t)
 	}
 	m.to, m.join, m.own = r.Site, r.Join, r.Own
-	g := m.group
+	g := m.party
 	if g == nil || g.done {
 		s.arrive(now, m)
 		s.touch(now, m.place.site)
@@ -159,14 +159,14 @@ func (s *Scheduler) Routed(now time.Time, id ID, r Route) {
 	s.expectLess(now, g)
 }
 
-func (s *Scheduler) expectLess(now time.Time, g *group) {
+func (s *Scheduler) expectLess(now time.Time, g *party) {
 	if g.left--; g.left == 0 {
 		s.release(now, g)
 	}
 }
 
-// release sends those of a group on their way that are ready.
-func (s *Scheduler) release(now time.Time, g *group) {
+// release sends those of a party on their way that are ready.
+func (s *Scheduler) release(now time.Time, g *party) {
 	if g.done {
 		return
 	}
@@ -323,7 +323,7 @@ func (s *Scheduler) leave(now time.Time, m *item) {
 	case routing:
 		s.probeOver(now, m.ID)
 	case gathering:
-		m.group.ready = withoutItem(m.group.ready, m)
+		m.party.ready = withoutItem(m.party.ready, m)
 	case waiting:
 		s.pull(now, m)
 	case begun:
@@ -334,8 +334,8 @@ func (s *Scheduler) leave(now time.Time, m *item) {
 	if p.held--; p.held == 0 {
 		s.forgetPlace(p)
 	}
-	if m.group != nil && !m.group.done && before < gathering {
-		s.expectLess(now, m.group)
+	if m.party != nil && !m.party.done && before < gathering {
+		s.expectLess(now, m.party)
 	}
 }
 

@@ -50,7 +50,7 @@ func (t *site) likelyAt(now time.Time) time.Time {
 	if t.careful() {
 		return now.Add(minLikely)
 	}
-	t.likely = t.likely.Add(max(t.pace, t.took/time.Duration(t.limit())))
+	t.likely = t.likely.Add(max(t.pace, interval(t.rate), t.took/time.Duration(t.limit())))
 	switch least, most := now.Add(minLikely), now.Add(parkedFor); {
 	case t.likely.Before(least):
 		return least
@@ -132,6 +132,7 @@ func (s *Scheduler) liftAll(now time.Time, t *site) {
 
 // eased does what is to be done when a site has room again.
 func (s *Scheduler) eased(now time.Time, t *site) {
+	s.easeGroups(now, t)
 	if t.full() {
 		return
 	}
@@ -192,6 +193,10 @@ func (s *Scheduler) wantRefill(now time.Time, t *site) {
 	}
 	if now.Before(t.vain) {
 		s.alarmFor(t, t.vain)
+		return
+	}
+	if t.groupFull() {
+		t.waitForGroup()
 		return
 	}
 	if !t.full() {

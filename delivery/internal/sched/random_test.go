@@ -145,6 +145,9 @@ func (w *world) endFlight(i int, k Kind, p step) {
 	w.lesson(f, k, wait)
 	w.inFlight--
 	w.bySite[f.site]--
+	for _, g := range w.siteLimits(f.site).Groups {
+		w.byGroup[g.Name]--
+	}
 	for _, id := range f.mail {
 		m := w.mails[id]
 		switch k {
@@ -205,8 +208,16 @@ func (w *world) configure(p step) {
 	if w.set.Rate = 0; p.more(3)%8 == 0 {
 		w.set.Rate = float64(1 + p.more(4)%100)
 	}
+	w.draw(p.arg * 0x9e3779b97f4a7c15)
 	w.s.Configure(w.now, w.set)
 	clear(w.began)
+	clear(w.beganIn)
+	clear(w.byGroup)
+	for _, f := range w.flying {
+		for _, g := range w.siteLimits(f.site).Groups {
+			w.byGroup[g.Name]++
+		}
+	}
 	for t := w.s.known.head; t != nil; t = t.next {
 		if !t.closed(w.now) {
 			w.closed[t.key] = time.Time{}
@@ -228,6 +239,32 @@ func (w *world) flush(p step) {
 			w.closed[t.key] = time.Time{}
 		}
 	}
+}
+
+// draw makes the limits of sites and groups: two of four sites in each of two groups,
+// one in both.
+func (w *world) draw(n uint64) {
+	bits := func(k int) int { return int(n >> k & 7) }
+	w.sites = nil
+	if w.set.Site = nil; bits(0)%2 > 0 {
+		return
+	}
+	g, h := GroupLimits{Name: "g", Connections: bits(3)}, GroupLimits{Name: "h", Connections: bits(6)}
+	if bits(9) == 0 {
+		g.Rate = float64(1 + bits(12))
+	}
+	w.sites = map[string]SiteLimits{
+		"sb": {PerSite: 1 + bits(15), Groups: []GroupLimits{g}}, "sc": {PerSite: w.set.PerSite, Groups: []GroupLimits{g, h}},
+		"sd": {PerSite: w.set.PerSite, Rate: float64(bits(18)), Groups: []GroupLimits{h}},
+	}
+	w.set.Site = w.siteLimits
+}
+
+func (w *world) siteLimits(name string) SiteLimits {
+	if l, found := w.sites[name]; found {
+		return l
+	}
+	return SiteLimits{PerSite: w.set.PerSite, Rate: w.set.Rate}
 }
 
 // story is a seed's.
@@ -257,6 +294,8 @@ func play(set Settings, steps []step) (wrong string) {
 		}
 	}()
 	w := newWorld(set)
+	w.draw(uint64(set.Ahead) * 0x9e3779b97f4a7c15)
+	w.s.Configure(w.now, w.set)
 	w.decide()
 	for i, p := range steps {
 		happenings[p.what].do(w, p)

@@ -11,11 +11,37 @@ type Settings struct {
 	// Rate is how many attempts a second begin at one site; zero is no limit.
 	Rate float64
 
+	// Site answers with what holds at the site of a name; nil is PerSite and Rate for
+	// all. The same name gets the same answer until Configure.
+	Site func(name string) SiteLimits
+
 	// Ahead is how many deliveries may be held.
 	Ahead int
 
 	// PriorityStep is what a step of priority counts.
 	PriorityStep time.Duration
+}
+
+// SiteLimits are the limits of one site, and the groups whose limits it shares.
+type SiteLimits struct {
+	PerSite int
+	Rate    float64
+	Groups  []GroupLimits
+}
+
+// GroupLimits are the limits that the sites of a group have in common; zero is none.
+type GroupLimits struct {
+	Name        string
+	Connections int
+	Rate        float64
+}
+
+// site is what holds at a site.
+func (s *Settings) site(name string) SiteLimits {
+	if s.Site == nil {
+		return SiteLimits{PerSite: s.PerSite, Rate: s.Rate}
+	}
+	return s.Site(name)
 }
 
 // Scheduler is what an agent has claimed, what it knows of sites, and what it does
@@ -26,6 +52,7 @@ type Scheduler struct {
 	items  map[ID]*item
 	places map[string]*place
 	sites  map[string]*site
+	groups map[string]*group
 	known  siteList // all of them, the one used last at the end
 
 	tenants    map[string]*tenant
@@ -34,7 +61,7 @@ type Scheduler struct {
 	boards     [classes]heap[*tenant] // tenants with something that may begin
 	served     uint64                 // counts beginnings and arrivals
 	alarms     heap[*site]            // sites with a time to look at them again
-	groups     []*group               // messages whose routes are waited for
+	parties    []*party               // messages whose routes are waited for
 	unrouted   []ID                   // to be routed, in order
 
 	held      int // deliveries claimed and not settled
@@ -69,6 +96,7 @@ func New(settings Settings) *Scheduler {
 	s := &Scheduler{
 		settings: settings,
 		items:    make(map[ID]*item), places: make(map[string]*place), sites: make(map[string]*site),
+		groups:  make(map[string]*group),
 		tenants: make(map[string]*tenant), ships: make(map[Ship]*shipment),
 	}
 	for c := range s.boards {
@@ -170,10 +198,10 @@ func (s *Scheduler) Decide(now time.Time, out *Output) {
 
 // timePasses does what was to be done until now.
 func (s *Scheduler) timePasses(now time.Time) {
-	for len(s.groups) > 0 && (s.groups[0].left == 0 || !s.groups[0].until.After(now)) {
-		g := s.groups[0]
-		s.groups[0] = nil
-		s.groups = s.groups[1:]
+	for len(s.parties) > 0 && (s.parties[0].left == 0 || !s.parties[0].until.After(now)) {
+		g := s.parties[0]
+		s.parties[0] = nil
+		s.parties = s.parties[1:]
 		s.release(now, g)
 	}
 	for {
@@ -209,8 +237,8 @@ func (s *Scheduler) wake(now time.Time) (at time.Time) {
 	if t, ok := s.alarms.first(); ok && !s.drained {
 		sooner(t.alarm)
 	}
-	if len(s.groups) > 0 {
-		sooner(s.groups[0].until)
+	if len(s.parties) > 0 {
+		sooner(s.parties[0].until)
 	}
 	if s.troubled() {
 		if s.probes() && s.trouble.probeID == 0 && s.trouble.probeShip == 0 && !s.drained && (len(s.unrouted) > 0 || s.anyReady()) {
@@ -230,13 +258,13 @@ func (s *Scheduler) wake(now time.Time) (at time.Time) {
 // tried.
 func (s *Scheduler) Configure(now time.Time, settings Settings) {
 	s.settings = settings
-	most := float64(settings.PerSite)
 	for t := s.known.head; t != nil; t = t.next {
+		s.limit(t)
 		if t.refused {
 			s.absolve(now, t)
 		}
-		t.size = min(t.size, most)
-		t.threshold = max(t.threshold, most)
+		t.size = min(t.size, float64(t.most))
+		t.threshold = max(t.threshold, float64(t.most))
 		t.paced = time.Time{}
 		s.touch(now, t)
 	}
@@ -256,10 +284,10 @@ func (s *Scheduler) Stop(now time.Time, stop bool) {
 // is claimed.
 func (s *Scheduler) Drain(now time.Time) {
 	s.drained = true
-	for _, g := range s.groups {
+	for _, g := range s.parties {
 		s.release(now, g)
 	}
-	s.groups = nil
+	s.parties = nil
 	list := s.unrouted
 	s.unrouted = nil
 	for _, id := range list {

@@ -51,7 +51,7 @@ func (s *Scheduler) push(now time.Time, t *site, m *item) {
 		s.newest = append(s.newest, t)
 	}
 	m.state = waiting
-	joins := m.group != nil && m.join != ""
+	joins := m.party != nil && m.join != ""
 	if joins {
 		sh := t.byMessage[m.Message]
 		if sh != nil && sh.items[0].join == m.join && sh.rcpts+m.Recipients <= maxJoined {
@@ -141,6 +141,7 @@ func (s *Scheduler) Ended(now time.Time, n Ship) {
 	t.progress = now
 	t.inFlight--
 	s.inFlight--
+	s.leaveGroups(now, t)
 	l.inFlight--
 	l.tenant.inFlight--
 	if sh.slow {

@@ -14,6 +14,11 @@ type site struct {
 	held      int                  // deliveries that wait or are in flight
 	inFlight  int
 
+	most           int     // attempts in flight, by the settings
+	rate           float64 // a second, by the settings
+	groups         []*group
+	blocked, waits bool // in a group's list of those that would begin, that would be given mail
+
 	window
 	backoff
 	paced    time.Time // no attempt before: a rate, or a pace
@@ -72,8 +77,10 @@ func (s *Scheduler) site(now time.Time, key string) *site {
 		if len(s.sites) >= maxSites {
 			s.forgetSites()
 		}
-		t = &site{key: key, window: newWindow(s.settings.PerSite), progress: now, class: slow, alarmAt: absent, turnedAt: absent}
+		t = &site{key: key, progress: now, class: slow, alarmAt: absent, turnedAt: absent}
 		t.turn = heap[*lane]{less: laneDue, at: func(l *lane) *int { return &l.turnAt }}
+		s.limit(t)
+		t.window = newWindow(t.most)
 		s.sites[key] = t
 		s.known.add(t)
 	}
@@ -107,6 +114,7 @@ func (s *Scheduler) forgetSite(t *site) {
 		s.alarms.remove(t)
 	}
 	s.welcome(t, nil)
+	s.join(t, nil)
 	s.known.remove(t)
 	delete(s.sites, t.key)
 }
@@ -145,10 +153,21 @@ func (t *site) ahead() int {
 		return fewAhead
 	}
 	if t.took == 0 {
-		return firstAhead
+		return max(min(firstAhead, inTime(t.rate)), minAhead)
 	}
 	turns := int(min(max(aheadTime/t.took, 2), 1000))
-	return max(int(t.size)*turns, minAhead)
+	return max(min(int(t.size)*turns, inTime(t.rate)), minAhead)
+}
+
+// unbounded is more deliveries than are ever held.
+const unbounded = 1 << 30
+
+// inTime is how many attempts may begin in aheadTime by a rate.
+func inTime(rate float64) int {
+	if wait := interval(rate); wait > 0 {
+		return int(aheadTime / wait)
+	}
+	return unbounded
 }
 
 // careful reports whether attempts are made one at a time: to find out whether the
@@ -156,7 +175,7 @@ func (t *site) ahead() int {
 func (t *site) careful() bool { return t.failures > 0 || t.refused || t.pace > 0 }
 
 // full reports whether no more is to be claimed for the site just now.
-func (t *site) full() bool { return t.held >= max(t.ahead()*3/4, 1) }
+func (t *site) full() bool { return t.held >= max(t.ahead()*3/4, 1) || t.groupFull() }
 
 // limit is how many attempts may be in flight.
 func (t *site) limit() int {
@@ -226,6 +245,9 @@ func (s *Scheduler) count(l *lane, n int) {
 		s.heldSlow += n
 		l.tenant.heldSlow += n
 	}
+	for _, g := range l.site.groups {
+		g.count(l.tenant, n)
+	}
 	if n < 0 && l.held < fewWaiting && l.tenant.turned > 0 {
 		s.claims.search = true
 	}
@@ -246,6 +268,9 @@ func (s *Scheduler) hasRoom(now time.Time, t *site, m *item) bool {
 		if l := t.lanes[m.tenant]; l != nil && l.held >= fewAhead {
 			return false
 		}
+	}
+	if !t.groupRoom(m.tenant) {
+		return false
 	}
 	if s.classify(now, t); t.class == quick || s.slowRoom(m.tenant) {
 		return true

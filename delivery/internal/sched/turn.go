@@ -205,13 +205,13 @@ func (s *Scheduler) ready(now time.Time, t *site) bool {
 	case t.closed(now):
 		s.alarmFor(t, t.until)
 		return false
-	case t.inFlight >= min(t.limit(), s.settings.PerSite):
+	case t.inFlight >= min(t.limit(), t.most):
 		return false
 	case now.Before(t.paced):
 		s.alarmFor(t, t.paced)
 		return false
 	default:
-		return true
+		return s.groupsReady(now, t)
 	}
 }
 
@@ -370,6 +370,7 @@ func (s *Scheduler) begin(now time.Time, l *lane, trial bool, out *Output) {
 		t.progress = now
 	}
 	s.inFlight++
+	s.enterGroups(now, t)
 	s.served++
 	l.inFlight++
 	l.served, l.since = s.served, now
@@ -391,11 +392,15 @@ func (s *Scheduler) begin(now time.Time, l *lane, trial bool, out *Output) {
 
 // pace notes when the next attempt at a site may begin.
 func (s *Scheduler) pace(now time.Time, t *site) {
-	wait := t.pace
-	if s.settings.Rate > 0 {
-		wait = max(wait, time.Duration(float64(time.Second)/s.settings.Rate))
-	}
-	if wait > 0 {
+	if wait := max(t.pace, interval(t.rate)); wait > 0 {
 		t.paced = now.Add(wait)
 	}
+}
+
+// interval is the time between two of so many a second; zero where that is no limit.
+func interval(rate float64) time.Duration {
+	if rate <= 0 {
+		return 0
+	}
+	return time.Duration(min(float64(time.Second)/rate, float64(24*time.Hour)))
 }

@@ -27,6 +27,9 @@ type world struct {
 	inFlight  int
 	bySite    map[string]int
 	began     map[string]time.Time // the last attempt at a site
+	sites     map[string]SiteLimits
+	byGroup   map[string]int
+	beganIn   map[string]time.Time // the last attempt in a group
 	closed    map[string]time.Time // no attempt before
 	alive     map[string]time.Time
 	failed    map[string]int
@@ -84,7 +87,8 @@ func newWorld(set Settings) *world {
 		s: New(set), now: origin, set: set, mails: map[ID]*mail{},
 		parked: map[string]time.Time{}, paused: map[string]time.Time{}, bySite: map[string]int{},
 		began: map[string]time.Time{}, closed: map[string]time.Time{}, alive: map[string]time.Time{},
-		failed: map[string]int{}, moved: map[string]string{}, passed: map[string]passed{}, before: map[*lane]before{}, unclaimed: map[string]int{},
+		failed: map[string]int{}, moved: map[string]string{}, passed: map[string]passed{}, before: map[*lane]before{}, byGroup: map[string]int{}, beganIn: map[string]time.Time{},
+		unclaimed: map[string]int{},
 	}
 }
 
@@ -224,14 +228,16 @@ func (w *world) begin(b *Begin) {
 	w.flying = append(w.flying, f)
 	w.inFlight++
 	w.bySite[b.Site]++
-	if w.inFlight > w.set.Connections || w.bySite[b.Site] > w.set.PerSite {
+	limits := w.siteLimits(b.Site)
+	if w.inFlight > w.set.Connections || w.bySite[b.Site] > limits.PerSite {
 		w.fail("L1: %d attempts in flight, %d at %s", w.inFlight, w.bySite[b.Site], b.Site)
 	}
+	w.beginInGroups(limits.Groups)
 	if until := w.closed[b.Site]; w.now.Before(until) {
 		w.fail("L4: an attempt at %s, %v before its time", b.Site, until.Sub(w.now))
 	}
-	if w.set.Rate > 0 {
-		if since := w.now.Sub(w.began[b.Site]); since < time.Duration(float64(time.Second)/w.set.Rate) {
+	if limits.Rate > 0 {
+		if since := w.now.Sub(w.began[b.Site]); since < time.Duration(float64(time.Second)/limits.Rate) {
 			w.fail("L3: an attempt at %s %v after the last", b.Site, since)
 		}
 	}
@@ -247,13 +253,26 @@ func (w *world) begin(b *Begin) {
 		}
 		m.at = inAttempt
 	}
-	w.order(first)
+	w.order(b.Mail)
 	for tenant, p := range w.passed {
 		p.n++
 		w.passed[tenant] = p
 	}
 	delete(w.passed, first.Tenant)
 	w.siteTurn(first)
+}
+
+// beginInGroups is rules L1 and L3 for groups.
+func (w *world) beginInGroups(groups []GroupLimits) {
+	for _, g := range groups {
+		if w.byGroup[g.Name]++; g.Connections > 0 && w.byGroup[g.Name] > g.Connections {
+			w.fail("L1: %d attempts in flight in group %s", w.byGroup[g.Name], g.Name)
+		}
+		if since := w.now.Sub(w.beganIn[g.Name]); g.Rate > 0 && since < time.Duration(float64(time.Second)/g.Rate) {
+			w.fail("L3: an attempt in group %s %v after the last", g.Name, since)
+		}
+		w.beganIn[g.Name] = w.now
+	}
 }
 
 // siteTurn is rule T5.
@@ -270,8 +289,14 @@ func (w *world) siteTurn(first *mail) {
 }
 
 // order is rule T6.
-func (w *world) order(first *mail) {
+func (w *world) order(begun []ID) {
 	rank := func(m *mail) time.Time { return m.Due.Add(-time.Duration(m.Priority) * w.set.PriorityStep) }
+	first := w.mails[begun[0]]
+	for _, id := range begun {
+		if m := w.mails[id]; rank(m).Before(rank(first)) {
+			first = m
+		}
+	}
 	t := w.s.sites[first.site]
 	l := t.lanes[w.s.tenants[first.Tenant]]
 	for _, sh := range l.waiting.list {
@@ -344,11 +369,32 @@ func (w *world) check() {
 			w.fail("%s holds %d, %d in flight, want %d", t.key, t.held, t.inFlight, w.bySite[t.key])
 		}
 	}
+	w.checkGroups()
 	if slowHeld != s.heldSlow {
 		w.fail("%d held at sites that are not quick, counted as %d", slowHeld, s.heldSlow)
 	}
 	w.checkRoom()
 	w.checkWaiting()
+}
+
+// checkGroups is what holds of groups.
+func (w *world) checkGroups() {
+	held, sites := map[string]int{}, 0
+	for t := w.s.known.head; t != nil; t = t.next {
+		for _, g := range w.siteLimits(t.key).Groups {
+			held[g.Name] += t.held
+			sites++
+		}
+	}
+	for name, g := range w.s.groups {
+		if g.inFlight != w.byGroup[name] || g.held != held[name] {
+			w.fail("group %s has %d in flight and holds %d, want %d and %d", name, g.inFlight, g.held, w.byGroup[name], held[name])
+		}
+		sites -= g.sites
+	}
+	if sites != 0 {
+		w.fail("%d sites are in no group, and should be", sites)
+	}
 }
 
 // checkClaim is rule M4, after a claim that has left so much.
@@ -380,7 +426,12 @@ func (w *world) checkRoom() {
 	}
 	could := map[*tenant]bool{}
 	for t := s.known.head; t != nil; t = t.next {
-		free := t.waiting > 0 && !t.closed(w.now) && t.inFlight < min(t.limit(), w.set.PerSite) && !w.now.Before(t.paced)
+		free := t.waiting > 0 && !t.closed(w.now) && t.inFlight < min(t.limit(), w.siteLimits(t.key).PerSite) && !w.now.Before(t.paced)
+		for _, g := range w.siteLimits(t.key).Groups {
+			if g.Connections > 0 && w.byGroup[g.Name] >= g.Connections || g.Rate > 0 && w.now.Sub(w.beganIn[g.Name]) < time.Duration(float64(time.Second)/g.Rate) {
+				free = false
+			}
+		}
 		if !free {
 			continue
 		}
