@@ -342,7 +342,7 @@ func (r *run) forgive(ctx context.Context, destination string) {
 			r.sender.sessions.Memory.Succeed(r.sender.sessions.AddrPort(&route.Hosts[i], ip))
 		}
 	}
-	key := r.keys.of(&route)
+	key := r.site(&route)
 	r.inform(func(s *sched.Scheduler, now time.Time) { s.Flush(now, key, destination) })
 }
 

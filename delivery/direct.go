@@ -87,8 +87,11 @@ func (r *run) noteSite(destination, site string) {
 
 // target is a route as the scheduler has it.
 func (r *run) target(route *mx.Route) sched.Route {
-	return sched.Route{Site: r.keys.of(route), Join: joinKey(route), Own: dependsOnSender(route)}
+	return sched.Route{Site: r.site(route), Join: joinKey(route), Own: dependsOnSender(route)}
 }
+
+// site names the site of a route, by the settings in force.
+func (r *run) site(route *mx.Route) string { return r.agent.current().siteOf(&r.keys, route) }
 
 // ask asks the router. A panic in it is an error like any other.
 func (r *run) ask(ctx context.Context, p *part) (route mx.Route, err error) {

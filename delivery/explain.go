@@ -20,6 +20,11 @@ type Explanation struct {
 	Route mx.Route
 	// Policies are the TLS policies of Route.Hosts, in the same order.
 	Policies []PolicyAnswer
+	// Site is the name of the site that the mail counts for, and Limits what holds for
+	// its connections to Route.Hosts, in the same order; empty from a Sender, which has
+	// no limits.
+	Site   string
+	Limits []HostLimits
 	// Fallback is what follows once every host of the route has failed for now;
 	// nil where nothing does.
 	Fallback *Explanation
@@ -81,6 +86,9 @@ func (e *Explanation) String() string {
 	}
 	for i := range e.Route.Hosts {
 		e.host(&b, i)
+	}
+	if e.Site != "" {
+		e.limits(&b)
 	}
 	for i := range e.Route.LeftOut {
 		l := &e.Route.LeftOut[i]

@@ -79,8 +79,8 @@ func (l *Limits) problems() (list []error) {
 			list = append(list, fmt.Errorf("delivery.Limits.%s: %d is negative", f.name, f.value))
 		}
 	}
-	if l.Rate < 0 {
-		list = append(list, fmt.Errorf("delivery.Limits.Rate: %v is negative", l.Rate))
+	if !isRate(l.Rate) {
+		list = append(list, fmt.Errorf("delivery.Limits.Rate: %v is no rate", l.Rate))
 	}
 	if l.ConnectionLife < 0 {
 		list = append(list, fmt.Errorf("delivery.Limits.ConnectionLife: %v is negative", l.ConnectionLife))

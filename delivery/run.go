@@ -212,11 +212,16 @@ func (r *run) limits() *Limits { return &r.agent.current().Limits }
 
 // connectionLimits are those of the limits that connections are counted against.
 func (r *run) connectionLimits() session.Limits {
-	l := r.limits()
-	return session.Limits{
+	s := r.agent.current()
+	l := &s.Limits
+	limits := session.Limits{
 		Connections: l.Connections, PerSite: l.PerSite, PerHost: l.PerHost, PerAddress: l.PerAddress,
-		Messages: l.Messages, ConnectionLife: l.ConnectionLife,
+		Messages: l.Messages, ConnectionLife: l.ConnectionLife, Recipients: l.Recipients,
 	}
+	if s.rules != nil {
+		limits.Rules = s.rules
+	}
+	return limits
 }
 
 // leastAhead is how many deliveries an agent may have claimed at least, however few
@@ -227,8 +232,12 @@ const leastAhead = 1024
 // connection to go on, and no more however long the queue is.
 func (s *Settings) schedule() sched.Settings {
 	l := &s.Limits
-	return sched.Settings{
+	settings := sched.Settings{
 		Connections: l.Connections, PerSite: l.PerSite, Rate: l.Rate,
 		Ahead: max(4*l.Connections, leastAhead), PriorityStep: queue.PriorityStep,
 	}
+	if s.rules != nil {
+		settings.Site = s.rules.site
+	}
+	return settings
 }

@@ -3,7 +3,9 @@ package delivery
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
@@ -35,6 +37,13 @@ type Settings struct {
 
 	// Limits are how much is done at once.
 	Limits Limits
+
+	// Rules set other limits for part of the mail, and Groups limits that several
+	// sites have in common.
+	Rules  []Rule
+	Groups map[string]Group
+
+	rules *ruleSet // compiled
 }
 
 // The values that zero stands for in Settings.
@@ -58,13 +67,15 @@ func (s Settings) withDefaults() Settings {
 		s.Jitter = defaultJitter
 	}
 	s.Limits = s.Limits.withDefaults()
+	s.Rules, s.Groups = slices.Clone(s.Rules), maps.Clone(s.Groups)
+	s.rules = newRuleSet(&s)
 	return s
 }
 
 // Validate says everything that is wrong with the settings, each problem with
 // the name of its field; nil where they make sense.
 func (s *Settings) Validate() error {
-	problems := s.Limits.problems()
+	problems := append(s.Limits.problems(), s.ruleProblems()...)
 	if s.Expire < 0 {
 		problems = append(problems, fmt.Errorf("delivery.Settings.Expire: %v is negative", s.Expire))
 	}

@@ -188,7 +188,7 @@ func (r *run) attempt(sh *shipment, group []*part) (report *Report, cut bool) {
 	}
 	report = newReport(&m)
 	job := r.sender.job(r.work, &m, &attempt.Options{
-		Together: true, Gate: r.gate, Site: sh.site, Spread: r.spread(sh), Recipients: r.limits().Recipients,
+		Together: true, Gate: r.gate, Site: sh.site, Spread: r.spread(sh),
 		Commit: func() error {
 			err := r.mayCommit(group)
 			if err == nil && !committed {

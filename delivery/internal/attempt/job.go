@@ -43,9 +43,6 @@ type Options struct {
 	// error keeps them from being sent. Nil is nobody.
 	Commit func() error
 
-	// Recipients is the most that one transaction has; 0 leaves it to the host.
-	Recipients int
-
 	// Gate counts the connections, for Site; nil is nobody.
 	Gate *session.Gate
 	Site string

@@ -107,7 +107,7 @@ func TestManyTransactions(t *testing.T) {
 		{"as is asked for, below what the host states", limited(20, 0), 10, 20, 2},
 	} {
 		tour(t, c.name, hosts{c.host}, func(tr *trip) {
-			tr.opts.Recipients = c.most
+			tr.opts.Gate = gateOf(c.most)
 			m := to()
 			for i := range c.recipients {
 				m.Recipients = append(m.Recipients, queue.Recipient{Address: fmt.Sprintf("u%d@e.test", i)})

@@ -147,6 +147,10 @@ func (w *Walk) visit(ctx context.Context, h *session.Hop) step {
 			}
 			w.sessions().Memory.Succeed(h.Addr)
 		}
+		if h.Gate.Pace(ctx, h.Site, h.Host.Name) != nil {
+			w.sessions().Keep(sess)
+			return w.canceled(ctx, h, began)
+		}
 		next, again := w.use(ctx, h, sess)
 		if !again {
 			return next
@@ -265,11 +269,11 @@ func (w *Walk) converse(ctx context.Context, h *session.Hop, sess *session.Sessi
 
 // most is how many recipients go into one transaction.
 func (w *Walk) most(sess *session.Session) int {
-	n := maxRecipients(sess)
-	if w.job.Recipients == 0 {
+	n, most := maxRecipients(sess), sess.MostRecipients()
+	if most == 0 {
 		return n
 	}
-	return min(n, w.job.Recipients)
+	return min(n, most)
 }
 
 // uncount lets a session that settled recipients before it ended not count: it

@@ -305,6 +305,13 @@ func TestWalk(t *testing.T) {
 }
 
 // TestWalkBeyond is what ends a walk, and what goes with its hosts.
+// gateOf is a gate that leaves a transaction so many recipients.
+func gateOf(recipients int) *session.Gate {
+	return session.NewGate(func() session.Limits {
+		return session.Limits{Connections: 9, PerSite: 9, PerHost: 9, PerAddress: 9, ConnectionLife: time.Hour, Recipients: recipients}
+	})
+}
+
 func TestWalkBeyond(t *testing.T) {
 	type hosts = []*smtptest.Host
 	tour(t, "MX-21 two addresses of a host, in their order", hosts{nil, host()}, func(tr *trip) {
@@ -336,7 +343,7 @@ func TestWalkBeyond(t *testing.T) {
 		tr.want("u", "u deferred by mx3 4.3.0; mx1@1 not now 4.3.0, next host; mx2@2 not now 4.3.2, next address; mx3@3 not now 4.3.0 doubts PIPELINING, limit")
 	})
 	tour(t, "a limit on recipients", hosts{host()}, func(tr *trip) {
-		tr.opts.Recipients = 2
+		tr.opts.Gate = gateOf(2)
 		tr.want("u v w", "u delivered by mx1; mx1@1 taken, settled", "v delivered by mx1; mx1@1 taken, settled", "w delivered by mx1; mx1@1 taken, settled")
 		if got := len(tr.net.Servers["192.0.2.1"].(*smtptest.Host).Messages()); got != 2 {
 			tr.t.Errorf("%d transactions, want 2", got)

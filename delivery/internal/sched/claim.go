@@ -73,6 +73,7 @@ type claims struct {
 	hiding   bool      // a general claim has left out what only others' claims find
 	search   bool      // a tenant has room for that now
 	bySite   bool      // the next such claim leaves out sites
+	second   bool      // the one under way does: what came up before is for the other kind
 	last     claimKind // whose turn it was
 	withheld bool      // a general claim has left out tenants that hold too much
 	before   time.Time // no claim before
@@ -155,7 +156,10 @@ func (s *Scheduler) claim(now time.Time) (want Claim, ok bool) {
 			}
 		case others:
 			if c.hiding && (c.search || !c.others.never && !c.others.at.After(now)) {
-				c.under, c.meantime[1], want.Others = others, due{never: true}, true
+				c.under, want.Others = others, true
+				if c.second = c.bySite; !c.second {
+					c.meantime[1] = due{never: true}
+				}
 				s.search(&want)
 				return want, true
 			}
@@ -322,6 +326,12 @@ func (s *Scheduler) answered(now time.Time, n int, more bool, next time.Time) {
 			c.before = now.Add(gatherMore)
 		}
 	case others:
+		if c.second {
+			if !found.never {
+				c.others.sooner(found.at)
+			}
+			return
+		}
 		c.others = found
 		if !c.meantime[1].never {
 			c.others.sooner(c.meantime[1].at)

@@ -37,9 +37,7 @@ func (s *Scheduler) join(t *site, limits []GroupLimits) {
 			g = &group{tenants: make(map[*tenant]int)}
 			s.groups[limits[i].Name] = g
 		}
-		if g.GroupLimits != limits[i] {
-			g.GroupLimits, g.paced = limits[i], time.Time{}
-		}
+		g.GroupLimits = limits[i]
 		t.groups = append(t.groups, g)
 		g.take(t, 1)
 	}

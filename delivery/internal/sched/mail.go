@@ -267,6 +267,7 @@ func (s *Scheduler) Moved(now time.Time, id ID, r Route) {
 	s.part(now, m)
 	if k := t.kept[m.Destination]; k != nil {
 		s.liftOne(t, k) // it goes elsewhere, too
+		s.claims.again(now)
 	}
 	m.to, m.join, m.own = r.Site, r.Join, r.Own
 	s.arrive(now, m)

@@ -258,6 +258,9 @@ func (s *Scheduler) wake(now time.Time) (at time.Time) {
 // tried.
 func (s *Scheduler) Configure(now time.Time, settings Settings) {
 	s.settings = settings
+	for _, g := range s.groups {
+		g.paced = time.Time{}
+	}
 	for t := s.known.head; t != nil; t = t.next {
 		s.limit(t)
 		if t.refused {

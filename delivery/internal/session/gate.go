@@ -10,12 +10,37 @@ import (
 )
 
 // Limits are what a Gate counts connections against: in total, to one site, to
-// one host and to one address; and how much a connection may carry, in messages
-// where that is limited, and for how long.
+// one host and to one address; how much a connection may carry, in messages
+// where that is limited, and for how long; and how many recipients a transaction has.
 type Limits struct {
 	Connections, PerSite, PerHost, PerAddress int
 	Messages                                  int
 	ConnectionLife                            time.Duration
+	Recipients                                int
+
+	// Rules say what holds for a host in place of PerSite, Messages and Recipients; nil
+	// leaves them as they are.
+	Rules Rules
+}
+
+// Rules answer with what holds for a site's connections to a host.
+type Rules interface {
+	Host(site, host string) HostLimits
+}
+
+// HostLimits are what holds for a site's connections to one host, and the groups that
+// they count in as well.
+type HostLimits struct {
+	PerSite, Messages, Recipients int
+	Groups                        []GroupLimits
+}
+
+// at is what holds for a site's connections to a host.
+func (l *Limits) at(site, host string) HostLimits {
+	if l.Rules == nil {
+		return HostLimits{PerSite: l.PerSite, Messages: l.Messages, Recipients: l.Recipients}
+	}
+	return l.Rules.Host(site, host)
 }
 
 // Gate keeps an agent's connections to its limits: those in use and those kept
@@ -30,6 +55,8 @@ type Gate struct {
 	sites   map[string]int
 	hosts   map[string]tally
 	addrs   map[netip.Addr]int
+	groups  map[string]*group
+	passes  map[*pass]bool
 	waiting []*waiter // in order
 }
 
@@ -43,6 +70,8 @@ type pass struct {
 	site string
 	host string
 	addr netip.Addr
+
+	groups []string // that it is counted in
 }
 
 // NewGate returns a gate that asks for the limits whenever they matter, so that
@@ -51,6 +80,7 @@ func NewGate(limits func() Limits) *Gate {
 	return &Gate{
 		limits: limits,
 		sites:  make(map[string]int), hosts: make(map[string]tally), addrs: make(map[netip.Addr]int),
+		groups: make(map[string]*group), passes: make(map[*pass]bool),
 	}
 }
 
@@ -63,22 +93,35 @@ const (
 	perAddress
 	perHost
 	perSite
+	perGroup
 )
 
 // reached is the limit that is in the way of one more connection.
 func (g *Gate) reached(l *Limits, want *pass) limit {
-	switch {
-	case g.total >= l.Connections:
+	if g.total >= l.Connections {
 		return inTotal
-	case g.addrs[want.addr] >= l.PerAddress:
+	}
+	at := l.at(want.site, want.host)
+	switch {
+	case g.addrs[want.addr] >= max(l.PerAddress, l.above(&at)):
 		return perAddress
-	case g.hosts[want.host].open >= l.PerHost:
+	case g.hosts[want.host].open >= max(l.PerHost, l.above(&at)):
 		return perHost
-	case g.sites[want.site] >= l.PerSite:
+	case g.sites[want.site] >= at.PerSite:
 		return perSite
+	case g.groupFull(at.Groups, 0):
+		return perGroup
 	default:
 		return noLimit
 	}
+}
+
+// above is what a rule allows a site, where that is more than others have; else zero.
+func (l *Limits) above(at *HostLimits) int {
+	if at.PerSite > l.PerSite {
+		return at.PerSite
+	}
+	return 0
 }
 
 // counts reports whether a connection counts against the limit that is in the way of
@@ -93,6 +136,8 @@ func (p *pass) counts(way limit, want *pass) bool {
 		return p.host == want.host
 	case perSite:
 		return p.site == want.site
+	case perGroup:
+		return p.sharesGroup(want)
 	default:
 		return false
 	}
@@ -107,6 +152,12 @@ func (g *Gate) count(p *pass, n int) {
 		delete(g.addrs, p.addr)
 	}
 	g.tally(p.host, n, 0)
+	if n > 0 {
+		g.passes[p] = true
+	} else {
+		delete(g.passes, p)
+	}
+	g.countGroups(p, n > 0)
 }
 
 func (g *Gate) tally(host string, open, idle int) {
@@ -135,6 +186,7 @@ func (p *pass) leave() {
 func (g *Gate) Wake() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.regroup()
 	g.admit()
 	for _, w := range g.waiting {
 		w.look()
@@ -147,8 +199,10 @@ func (g *Gate) over(p *pass) bool {
 	l := g.limits()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.total > l.Connections || g.sites[p.site] > l.PerSite ||
-		g.hosts[p.host].open > l.PerHost || g.addrs[p.addr] > l.PerAddress
+	at := l.at(p.site, p.host)
+	return g.total > l.Connections || g.sites[p.site] > at.PerSite ||
+		g.hosts[p.host].open > max(l.PerHost, l.above(&at)) || g.addrs[p.addr] > max(l.PerAddress, l.above(&at)) ||
+		g.groupFull(at.Groups, 1)
 }
 
 // rest and resume say that a connection is kept unused, and that it is taken up
@@ -184,6 +238,7 @@ func (g *Gate) move(p *pass, site string) {
 	}
 	p.site = site
 	g.sites[site]++
+	g.countGroups(p, true)
 }
 
 // spent reports whether a session has carried what one may.
@@ -192,7 +247,8 @@ func (p *pass) spent(born time.Time, messages int, now time.Time) bool {
 		return false
 	}
 	l := p.gate.limits()
-	return p.gate.over(p) || now.Sub(born) >= l.ConnectionLife || l.Messages > 0 && messages >= l.Messages
+	most := l.at(p.site, p.host).Messages
+	return p.gate.over(p) || now.Sub(born) >= l.ConnectionLife || most > 0 && messages >= most
 }
 
 // SizeOf is how many connections to a site there are, unused ones too.
@@ -232,10 +288,10 @@ func (g *Gate) rank(equals []mx.Host, site string, share int) {
 	limits := g.limits()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	most := min(share, limits.PerHost)
-	room := g.total < limits.Connections && g.sites[site] < limits.PerSite
 	place := func(h *mx.Host) int {
-		t := g.hosts[h.Name]
+		t, at := g.hosts[h.Name], limits.at(site, h.Name)
+		most := min(share, max(limits.PerHost, limits.above(&at)))
+		room := g.total < limits.Connections && g.sites[site] < at.PerSite
 		switch {
 		case t.open-t.idle >= most:
 			return 2

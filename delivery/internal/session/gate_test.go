@@ -87,17 +87,17 @@ func TestSpreadOrder(t *testing.T) {
 		open   map[string]open
 		want   string
 	}{
-		{"nothing is open", Limits{9, 9, 9, 9, 0, 0}, 2, nil, "a b c d e f"},
-		{"one has its share", Limits{9, 9, 9, 9, 0, 0}, 2, map[string]open{"a": {busy: 2}}, "b c a d e f"},
-		{"one has less than its share", Limits{9, 9, 9, 9, 0, 0}, 2, map[string]open{"a": {busy: 1}}, "a b c d e f"},
-		{"sessions to spare do not count", Limits{9, 9, 9, 9, 0, 0}, 2, map[string]open{"a": {busy: 1, idle: 1}}, "a b c d e f"},
-		{"the limit of a host is below the share", Limits{9, 9, 1, 9, 0, 0}, 2, map[string]open{"a": {busy: 1}}, "b c a d e f"},
-		{"while there is room, one to spare does not come first", Limits{9, 9, 9, 9, 0, 0}, 9, map[string]open{"b": {idle: 1}}, "a b c d e f"},
-		{"there is no more room in total", Limits{1, 9, 9, 9, 0, 0}, 9, map[string]open{"b": {idle: 1}}, "b a c d e f"},
-		{"there is no more room for the site", Limits{9, 1, 9, 9, 0, 0}, 9, map[string]open{"b": {idle: 1}}, "b a c d e f"},
-		{"no room, one to spare, and one with its share", Limits{9, 3, 9, 9, 0, 0}, 2, map[string]open{"a": {busy: 2}, "c": {idle: 1}}, "c b a d e f"},
-		{"preference stands", Limits{9, 9, 9, 9, 0, 0}, 1, map[string]open{"a": {busy: 1}, "d": {busy: 1}}, "b c a d e f"},
-		{"equals of a later preference", Limits{9, 9, 9, 9, 0, 0}, 1, map[string]open{"e": {busy: 1}}, "a b c d f e"},
+		{"nothing is open", Limits{9, 9, 9, 9, 0, 0, 0, nil}, 2, nil, "a b c d e f"},
+		{"one has its share", Limits{9, 9, 9, 9, 0, 0, 0, nil}, 2, map[string]open{"a": {busy: 2}}, "b c a d e f"},
+		{"one has less than its share", Limits{9, 9, 9, 9, 0, 0, 0, nil}, 2, map[string]open{"a": {busy: 1}}, "a b c d e f"},
+		{"sessions to spare do not count", Limits{9, 9, 9, 9, 0, 0, 0, nil}, 2, map[string]open{"a": {busy: 1, idle: 1}}, "a b c d e f"},
+		{"the limit of a host is below the share", Limits{9, 9, 1, 9, 0, 0, 0, nil}, 2, map[string]open{"a": {busy: 1}}, "b c a d e f"},
+		{"while there is room, one to spare does not come first", Limits{9, 9, 9, 9, 0, 0, 0, nil}, 9, map[string]open{"b": {idle: 1}}, "a b c d e f"},
+		{"there is no more room in total", Limits{1, 9, 9, 9, 0, 0, 0, nil}, 9, map[string]open{"b": {idle: 1}}, "b a c d e f"},
+		{"there is no more room for the site", Limits{9, 1, 9, 9, 0, 0, 0, nil}, 9, map[string]open{"b": {idle: 1}}, "b a c d e f"},
+		{"no room, one to spare, and one with its share", Limits{9, 3, 9, 9, 0, 0, 0, nil}, 2, map[string]open{"a": {busy: 2}, "c": {idle: 1}}, "c b a d e f"},
+		{"preference stands", Limits{9, 9, 9, 9, 0, 0, 0, nil}, 1, map[string]open{"a": {busy: 1}, "d": {busy: 1}}, "b c a d e f"},
+		{"equals of a later preference", Limits{9, 9, 9, 9, 0, 0, 0, nil}, 1, map[string]open{"e": {busy: 1}}, "a b c d f e"},
 	} {
 		t.Run("MX-16 QUE-13 "+c.name, func(t *testing.T) {
 			g := NewGate(func() Limits { return Limits{Connections: 99, PerSite: 99, PerHost: 99, PerAddress: 99} })

@@ -44,6 +44,16 @@ type Session struct {
 	below  *Session    // kept before it, under the same key
 }
 
+// MostRecipients is how many recipients one transaction may have by the limits; zero
+// leaves it to the host.
+func (s *Session) MostRecipients() int {
+	if s.pass == nil {
+		return 0
+	}
+	l := s.pass.gate.limits()
+	return l.at(s.pass.site, s.pass.host).Recipients
+}
+
 // spent reports whether a session is too old, or has carried enough, to carry
 // more.
 func (s *Session) spent(now time.Time) bool {
