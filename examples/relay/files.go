@@ -14,7 +14,7 @@ import (
 )
 
 // followFiles reads files again that have changed, and all of them at SIGHUP: smart
-// hosts and their secrets, the certificate and its key. The library follows resolv.conf
+// hosts and their secrets, the certificate and its key, the limits. The library follows resolv.conf
 // and the hosts file by itself, and reads them at SIGHUP. At SIGHUP the events' file is
 // opened again, too. A file that has become wrong leaves what was there in force.
 func (p *parts) followFiles(ctx context.Context) {
@@ -25,8 +25,13 @@ func (p *parts) followFiles(ctx context.Context) {
 	defer tick.Stop()
 	hosts := &cli.Watch{Files: p.options.SmartHosts.Files()}
 	keys := &cli.Watch{Files: p.keys.files()}
+	limits := &cli.Watch{}
+	if p.options.limits != "" {
+		limits.Files = []string{p.options.limits}
+	}
 	hosts.Changed()
 	keys.Changed()
+	limits.Changed()
 	for {
 		asked := false
 		select {
@@ -41,6 +46,9 @@ func (p *parts) followFiles(ctx context.Context) {
 		if hosts.Changed() || asked {
 			p.complain("the smart hosts in use stay so", p.readSmartHosts())
 		}
+		if limits.Changed() || asked {
+			p.complain("-limits: those in force stay so", p.readLimits())
+		}
 		if keys.Changed() || asked {
 			p.complain("-cert, -key: the certificate in use stays so", p.keys.read())
 		}
@@ -54,6 +62,16 @@ func (p *parts) readSmartHosts() error {
 		return err
 	}
 	return p.agent.Configure(p.settings)
+}
+
+// readLimits reads the limits again.
+func (p *parts) readLimits() error {
+	s := p.settings
+	if err := readLimits(p.options.limits, &s); err != nil {
+		return err
+	}
+	p.settings = s
+	return p.agent.Configure(s)
 }
 
 func (p *parts) complain(about string, err error) {
