@@ -1,7 +1,6 @@
 package main
 
 import (
-	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -86,7 +85,4 @@ func TestLimitsReplaced(t *testing.T) {
 	_ = r.Process.Signal(syscall.SIGHUP)
 	eventually(t, "the others go without the rule", func() bool { return len(host.Messages()) == 3 })
 	r.stop()
-	if err := os.Remove(file); err != nil {
-		t.Fatal(err)
-	}
 }
