@@ -237,9 +237,9 @@
 // are lifted.
 //
 // A9. A hold has a reason and may have an end. It is shown, with since when, and is
-// replaced by the next of the same message. One with an end is over with the first claim
-// whose time is not before it, which returns what is due by that, and rule C8 goes by it
-// as by the end of a lease. A hold without terms has none.
+// replaced by the next of the same message. One with an end is over with the first claim or
+// flush whose time is not before it, which does with the mail what it does with other
+// mail, and rule C8 goes by it as by the end of a lease. A hold without terms has none.
 //
 // A10. What is suspended is remembered and shown to all handles, with since when, until
 // when and why, until it is resumed or a time is given that is not before its end. The

@@ -220,6 +220,9 @@ func (s *Spool) writeTables(ctx context.Context, w *tableWriter, first *record.T
 	if err := writePieces(w, first); err != nil {
 		return err
 	}
+	if err := s.writeHolds(w); err != nil { // before the rows: the end of a hold is not in the log
+		return err
+	}
 	rows := uint64(0)
 	t := &record.Table{Rows: make([]record.Row, 0, rowsPiece)}
 	for next, more := 0, true; more; {
@@ -258,9 +261,6 @@ func (s *Spool) writeTables(ctx context.Context, w *tableWriter, first *record.T
 		s.mu.Unlock()
 	}
 	if err := s.writeKnown(w); err != nil {
-		return err
-	}
-	if err := s.writeHolds(w); err != nil {
 		return err
 	}
 	s.mu.Lock()

@@ -42,11 +42,8 @@ func (s *Spool) Claim(ctx context.Context, now time.Time, want queue.ClaimOption
 	}
 	defer s.end()
 	found := queue.Claimed{Seen: s.changes.Count()}
-	for more := true; more; {
-		var err error
-		if more, err = s.endHolds(ctx, now); err != nil {
-			return queue.Claimed{}, err
-		}
+	if err := s.endHolds(ctx, now); err != nil {
+		return queue.Claimed{}, err
 	}
 	picks, next, err := s.pick(now.Round(0), want.WithDefaults())
 	if err != nil {

@@ -31,6 +31,9 @@ func (s *Spool) Flush(ctx context.Context, now time.Time, what ...queue.Selectio
 	}
 	defer s.end()
 	list, err := s.selected(now, what)
+	if err == nil {
+		err = s.endHolds(ctx, now)
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -285,6 +288,7 @@ func (s *Spool) update(slot index.Slot, d *record.Delivery) {
 
 // flushAll does what a record of a flush says, while opening.
 func (s *Spool) flushAll(r *record.Flush, at record.Place) {
+	s.endHoldsBefore(r.Since)
 	f := s.newFlush(r)
 	f.at = at
 	for !s.index.Flush(&f.Flushing, holdMax) {

@@ -75,41 +75,52 @@ func (s *Spool) heldTicket(
 	return r
 }
 
-// endHolds releases messages that were held until a time that has come, so many of
-// them, and reports whether there may be more. It is written, and need not be saved:
-// if that is lost the hold ends once more. What cannot be released now is tried again
-// with the next claim.
-func (s *Spool) endHolds(ctx context.Context, now time.Time) (more bool, err error) {
-	for range holdMax {
+// endHolds releases messages that were held until a time that has come, in the index
+// alone: their records say themselves when the hold is over, and say nothing of it once
+// they are written anew.
+func (s *Spool) endHolds(ctx context.Context, now time.Time) error {
+	for {
 		s.mu.Lock()
-		number, ended := s.holdEnds.over(index.Micros(now))
-		s.mu.Unlock()
-		if !ended {
-			return false, nil
-		}
-		err := s.change(ctx, formatID(number), func(slot index.Slot, number uint64, t *ticket) error {
-			s.mu.Lock()
-			until, again := s.holdEnds.Of(number)
+		number, until, any := s.holdEnds.First()
+		if !any || until > index.Micros(now) {
 			s.mu.Unlock()
-			if again && until > index.Micros(now) { // it was held anew meanwhile
-				return nil
-			}
-			return s.holdOne(slot, number, t, false, queue.Terms{})
-		})
-		if err == nil || errors.Is(err, queue.ErrNotFound) {
-			continue
-		}
-		s.mu.Lock()
-		if _, again := s.holdEnds.Of(number); !again {
-			s.holdEnds.set(number, true, now)
+			return nil
 		}
 		s.mu.Unlock()
-		if errors.Is(err, queue.ErrFull) || errors.Is(err, queue.ErrDamaged) || vfs.IsExhausted(err) {
-			return false, nil
+		slots := s.slots(number)
+		if err := s.acquire(ctx, slots); err != nil { // who writes a delivery anew says whether it is held
+			return err
 		}
-		return false, err
+		s.endHold(number, until, slots)
+		s.release(slots)
 	}
-	return true, nil
+}
+
+// endHold releases one message, unless it was held anew. Its deliveries are acquired.
+func (s *Spool) endHold(number uint64, until int64, slots []index.Slot) {
+	h := s.hold()
+	defer h.end()
+	if is, known := s.holdEnds.Of(number); !known || is != until {
+		return
+	}
+	for _, slot := range slots {
+		h.step(1)
+		if s.index.Is(slot, number) && s.index.Get(slot).Flags&index.Held != 0 {
+			s.index.SetFlag(slot, index.Held, false)
+		}
+	}
+	s.holdEnds.Delete(number)
+}
+
+// endHoldsBefore does the same while opening, for a flush that was made at that time.
+func (s *Spool) endHoldsBefore(now time.Time) {
+	for {
+		number, until, any := s.holdEnds.First()
+		if !any || until > index.Micros(now) {
+			return
+		}
+		s.endHold(number, until, s.slots(number))
+	}
 }
 
 // holdEnds is the messages whose holds end by themselves.
@@ -122,14 +133,4 @@ func (h *holdEnds) set(number uint64, held bool, until time.Time) {
 		return
 	}
 	h.Set(number, index.Micros(until))
-}
-
-// over takes a message out whose hold is over.
-func (h *holdEnds) over(now int64) (number uint64, ok bool) {
-	number, until, ok := h.First()
-	if !ok || until > now {
-		return 0, false
-	}
-	h.Delete(number)
-	return number, true
 }

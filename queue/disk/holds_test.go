@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -94,34 +95,120 @@ func TestHoldEndsAfterCheckpoint(t *testing.T) {
 	}
 }
 
-// TestHoldEndsWithoutRoom has no room to record the end of a hold: claims go on, and
-// it ends later.
+// TestHoldEndsWithoutRoom has no room for anything: what was held until a time is claimed
+// then all the same.
 func TestHoldEndsWithoutRoom(t *testing.T) {
 	fs := crashfs.New(1)
 	s, _, now := heldSpool(t, fs, 3)
 	defer s.Close()
-	other, err := s.Put(t.Context(), now, &queue.Message{
-		Recipients: []queue.Recipient{{Address: "a@other.example"}}, Content: queue.String("text"),
+	fs.Inject(noRoom)
+	if n := claimAll(t, s, now.Add(time.Hour)); n != 3 {
+		t.Errorf("without room a claim returned %d deliveries whose holds have ended, want 3", n)
+	}
+	fs.Inject(nil)
+}
+
+// TestHoldEndsBeforeFlush flushes what is not due and was held until a time that has
+// come, and opens the spool by the log.
+func TestHoldEndsBeforeFlush(t *testing.T) {
+	fs := crashfs.New(1)
+	s, err := openByHand(fs, small())
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	id, err := s.Put(t.Context(), now, &queue.Message{
+		Recipients: []queue.Recipient{{Address: "a@one.example"}}, Content: queue.String("text"), NotBefore: now.Add(24 * time.Hour),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	fs.Inject(noRoom)
+	if err := s.HoldUntil(t.Context(), now, id, queue.Terms{Until: now.Add(time.Hour)}); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := s.Flush(t.Context(), now.Add(2*time.Hour), queue.Selection{}); n != 1 || err != nil {
+		t.Errorf("Flush = %d, %v, want the one whose hold is over", n, err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = openByHand(fs, small()); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if n := claimAll(t, s, now.Add(2*time.Hour)); n != 1 {
+		t.Errorf("after the restart a claim returned %d deliveries, want the one that was flushed", n)
+	}
+}
+
+// TestHoldEndsDuringCheckpoint ends holds while a checkpoint is written, and opens the
+// spool by that.
+func TestHoldEndsDuringCheckpoint(t *testing.T) {
+	fs := crashfs.New(1)
+	s, _, now := heldSpool(t, fs, 50)
 	later := now.Add(time.Hour)
-	got, err := s.Claim(t.Context(), later, queue.ClaimOptions{})
+	once := sync.OnceFunc(func() { claimAll(t, s, later) })
+	fs.Meanwhile(once)
+	if err := s.takeCheckpoint(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	fs.Meanwhile(nil)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s, err := openByHand(fs, small())
 	if err != nil {
-		t.Fatalf("Claim without room = %v, want what is due", err)
+		t.Fatal(err)
 	}
-	found := false
-	for _, d := range got.Deliveries {
-		found = found || d.Lease.Message == other
+	defer s.Close()
+	if n := claimAll(t, s, later); n != 50 {
+		t.Errorf("after the restart a claim returned %d deliveries, want 50", n)
 	}
-	if !found {
-		t.Errorf("Claim without room returned %v, want %s", got.Deliveries, other)
+}
+
+// TestHoldsEndBesideOthers ends many holds while others hold anew, release and compact.
+func TestHoldsEndBesideOthers(t *testing.T) {
+	fs := crashfs.New(1)
+	s, ids, now := heldSpool(t, fs, 400)
+	defer s.Close()
+	later := now.Add(time.Hour)
+	var others sync.WaitGroup
+	others.Go(func() {
+		for i, id := range ids {
+			var err error
+			switch i % 4 {
+			case 0:
+				err = s.HoldUntil(t.Context(), later, id, queue.Terms{Until: later.Add(time.Hour)})
+			case 1:
+				err = s.Hold(t.Context(), id)
+			case 2:
+				err = s.Release(t.Context(), id)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	others.Go(func() {
+		for range 5 {
+			if err := s.maintain(context.Background()); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	for range 20 {
+		claimAll(t, s, later)
 	}
-	fs.Inject(nil)
-	if n := len(got.Deliveries) + claimAll(t, s, later); n != 4 {
-		t.Errorf("with room again claims returned %d deliveries in all, want 4", n)
+	others.Wait()
+	claimAll(t, s, later.Add(time.Minute))
+	for i, id := range ids {
+		e, err := s.Show(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := i%4 < 2; e.Held != want {
+			t.Errorf("the message %d of %d is on hold: %t, want %t", i, len(ids), e.Held, want)
+		}
 	}
 }
 
@@ -201,5 +288,43 @@ func TestSuspendWithoutRoom(t *testing.T) {
 	fs.Inject(nil)
 	if err := s.Suspend(t.Context(), now, many...); err != nil {
 		t.Errorf("Suspend with room again = %v", err)
+	}
+}
+
+// TestHoldEndsOfPart writes one delivery of a message anew after the end of a hold, and
+// opens the spool by the log: the other's hold has ended too.
+func TestHoldEndsOfPart(t *testing.T) {
+	fs := crashfs.New(1)
+	s, err := openByHand(fs, small())
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	id, err := s.Put(t.Context(), now, &queue.Message{
+		Recipients: []queue.Recipient{{Address: "a@one.example"}, {Address: "a@two.example"}}, Content: queue.String("text"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.HoldUntil(t.Context(), now, id, queue.Terms{Until: now.Add(time.Hour)}); err != nil {
+		t.Fatal(err)
+	}
+	later := now.Add(time.Hour)
+	got, err := s.Claim(t.Context(), later, queue.ClaimOptions{Max: 1})
+	if err != nil || len(got.Deliveries) != 1 {
+		t.Fatalf("Claim = %+v, %v", got, err)
+	}
+	if _, err := s.Settle(t.Context(), later, []queue.Settlement{{Lease: got.Deliveries[0].Lease}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = openByHand(fs, small()); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if n := claimAll(t, s, later); n != 2 {
+		t.Errorf("after the restart a claim returned %d deliveries, want both", n)
 	}
 }

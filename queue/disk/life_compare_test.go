@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -36,6 +37,9 @@ func (l *life) holding(s *Spool) (map[deliveryKey]string, error) {
 func (l *life) compare() error {
 	if len(l.s.problems) > 0 {
 		return fmt.Errorf("a power cut is no damage: %v", l.s.problems)
+	}
+	if err := l.s.endHolds(context.Background(), l.now); err != nil {
+		return err
 	}
 	held, err := l.holding(l.s)
 	if err != nil {
@@ -93,7 +97,7 @@ func (l *life) holds() error {
 		}
 	}
 	for number, until := range l.s.holdEnds.All() {
-		if l.s.index.Has(number) && want[number] != until {
+		if is, held := want[number]; held && is != until {
 			return fmt.Errorf("the hold of %s ends at %d, want %d", formatID(number), until, want[number])
 		}
 		delete(want, number)
@@ -102,13 +106,6 @@ func (l *life) holds() error {
 		return fmt.Errorf("holds whose ends are not known: %v", want)
 	}
 	return nil
-}
-
-// withoutHold is a version without what it is on hold for.
-func withoutHold(version string) string {
-	before, rest, _ := strings.Cut(version, " held=")
-	_, after, _ := strings.Cut(rest, " warned=")
-	return before + after
 }
 
 // over reports whether a destination's postponement is gone and has passed, so
@@ -124,13 +121,25 @@ func (l *life) over(name, until string) bool {
 	return slices.ContainsFunc(l.postpone[name], passed)
 }
 
-func (l *life) allowed(k deliveryKey, versions []string, have string) bool {
-	if slices.Contains(versions, have) || slices.Contains(l.memory[k], have) || have != "" && slices.Contains(versions, unseen) || l.inFlight(k) {
-		return true
+// ended is a version as it is once the holds that are over have ended.
+func (l *life) ended(version string) string {
+	before, rest, found := strings.Cut(version, " held=")
+	hold, after, _ := strings.Cut(rest, " warned=")
+	_, times, _ := strings.Cut(hold, "/")
+	end, _, _ := strings.Cut(times, "/")
+	until, err := strconv.ParseInt(end, 10, 64)
+	if !found || err != nil || until < 0 || until > index.Micros(l.now) {
+		return version
 	}
-	if len(l.flight) > 0 && l.flight[0].ends && slices.ContainsFunc(versions, func(v string) bool {
-		return strings.Contains(have, " held=no ") && withoutHold(v) == withoutHold(have)
-	}) {
+	return before + " held=no warned=" + after
+}
+
+func (l *life) allowed(k deliveryKey, versions []string, have string) bool {
+	versions = slices.Clone(versions)
+	for i := range versions {
+		versions[i] = l.ended(versions[i])
+	}
+	if slices.Contains(versions, have) || slices.Contains(l.memory[k], have) || have != "" && slices.Contains(versions, unseen) || l.inFlight(k) {
 		return true
 	}
 	marking := len(l.flight) > 0 && l.flight[0].mark
@@ -222,6 +231,9 @@ func (l *life) compareWithoutCheckpoint() error {
 	s, err := openByHand(fs, l.o)
 	if err != nil {
 		return fmt.Errorf("open without checkpoint: %w", err)
+	}
+	if err := s.endHolds(context.Background(), l.now); err != nil {
+		return err
 	}
 	got, err := l.holding(s)
 	if err != nil {

@@ -46,7 +46,6 @@ type flight struct {
 	destinations int
 	key          deliveryKey // of the delivery settled with it
 	mark         bool        // any delivery may have been marked
-	ends         bool        // any hold may have ended
 }
 
 func newLife(seed uint64, o Options) *life {
@@ -245,18 +244,12 @@ func describe(s *Spool, slot index.Slot, number uint64) (string, error) {
 
 func (l *life) claim() error {
 	if _, end, any := l.s.holdEnds.First(); any && end <= index.Micros(l.now) {
-		l.flight = []flight{{ends: true}}
-		defer func() {
-			if l.flight == nil {
-				l.all("")
-			}
-		}()
+		defer l.all("")
 	}
 	got, err := l.s.Claim(context.Background(), l.now, queue.ClaimOptions{Max: 1 + l.rng.IntN(5), Lease: 10 * time.Second})
 	if err != nil {
 		return err
 	}
-	l.flight = nil
 	l.claims = append(l.claims, got.Deliveries...)
 	if len(got.Unreadable) > 0 { // the others were handed out all the same
 		return fmt.Errorf("unreadable: %w", got.Unreadable[0].Err)

@@ -169,7 +169,9 @@ func (r *replayer) delivery(f *record.Located, newOnly bool) error {
 	e := entryOf(&d)
 	e.Home, e.Record = home.slot, r.g.place(uint32(f.From))
 	r.s.index.Set(&e)
-	r.s.holdEnds.set(d.ID, d.Held, d.Hold.Until)
+	if d.Held { // else the others of the message may still be, until a time
+		r.s.holdEnds.set(d.ID, true, d.Hold.Until)
+	}
 	r.s.atLeast(index.Ordinal(d.ID) + 1)
 	return nil
 }

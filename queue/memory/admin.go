@@ -50,6 +50,7 @@ func (q *Queue) Flush(ctx context.Context, now time.Time, what ...queue.Selectio
 			return 0, queue.ErrNotFound
 		}
 	}
+	q.endHolds(now.Round(0))
 	flushed := make(map[*delivery]bool)
 	for i := range what {
 		q.flush(now.Round(0), &what[i], flushed)

@@ -120,9 +120,9 @@ const (
 		" is not stored, and ends with the process. Where it names no destination and the zero time, all of " +
 		"that owner's are lifted."
 	ruleA9 = "A9. A hold has a reason and may have an end. It is shown, with since when, and is replaced by the " +
-		"next of the same message. One with an end is over with the first claim whose time is not before it, " +
-		"which returns what is due by that, and rule C8 goes by it as by the end of a lease. A hold without " +
-		"terms has none."
+		"next of the same message. One with an end is over with the first claim or flush whose time is not " +
+		"before it, which does with the mail what it does with other mail, and rule C8 goes by it as by the " +
+		"end of a lease. A hold without terms has none."
 	ruleA10 = "A10. What is suspended is remembered and shown to all handles, with since when, until when and why, " +
 		"until it is resumed or a time is given that is not before its end. The next of the same subject " +
 		"replaces it. It keeps nothing from being claimed: who claims leaves it out, and looks after mail " +

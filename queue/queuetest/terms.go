@@ -208,12 +208,22 @@ func endedHoldAcrossClose(r *run) {
 	m := r.message()
 	m.NotBefore = r.now.Add(3 * time.Hour)
 	id := r.put(m)
+	other := r.message("b@two.example")
+	other.NotBefore = m.NotBefore
+	second := r.put(other)
 	r.holdUntil(id, r.now.Add(time.Hour), "")
+	r.holdUntil(second, r.now.Add(2*time.Hour), "")
 	r.advance(time.Hour)
 	r.none("at the end of a hold on what is not due")
 	r.wantFlush(1, queue.Selection{Message: id})
 	r.reopen()
 	r.one()
+	r.advance(time.Hour)
+	r.wantFlush(1, queue.Selection{Message: second}) // no claim has come since
+	r.reopen()
+	if got := of(r.due(), messageOf); got[second] != 1 {
+		r.Errorf("Claim returned %v, want what was flushed at the end of its hold", got)
+	}
 }
 
 func heldForLongReason(r *run) {

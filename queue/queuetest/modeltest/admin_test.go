@@ -26,6 +26,11 @@ func (m *machine) Back(t *rapid.T) {
 			delete(m.postponed, name)
 		}
 	}
+	for _, e := range m.messages {
+		if !e.held { // its hold may have ended, and be found once more by who reads what is stored
+			m.check(t, "Release", queue.Release(ctx(), m.q, e.ID))
+		}
+	}
 	m.now = m.now.Add(-seconds(0, 300).Draw(t, "by"))
 }
 
@@ -55,14 +60,23 @@ func wantFound(t *rapid.T, what string, e *message, err error) bool {
 // Hold holds a message.
 func (m *machine) Hold(t *rapid.T) {
 	if id, e := m.some(t); wantFound(t, "Hold", e, queue.Hold(ctx(), m.q, id)) {
-		e.held = true
+		e.held, e.until = true, time.Time{}
+	}
+}
+
+// HoldUntil holds a message, mostly until a time.
+func (m *machine) HoldUntil(t *rapid.T) {
+	until := m.later(t)
+	id, e := m.some(t)
+	if wantFound(t, "HoldUntil", e, queue.HoldUntil(ctx(), m.q, m.now, id, queue.Terms{Until: until, Reason: "why"})) {
+		e.held, e.until = true, until
 	}
 }
 
 // Release releases a message.
 func (m *machine) Release(t *rapid.T) {
 	if id, e := m.some(t); wantFound(t, "Release", e, queue.Release(ctx(), m.q, id)) {
-		e.held = false
+		e.held, e.until = false, time.Time{}
 	}
 }
 
@@ -151,6 +165,9 @@ func (m *machine) Reopen(t *rapid.T) {
 	for _, d := range m.all() {
 		d.claimed = false
 	}
+	_, err = m.q.Claim(ctx(), m.now, queue.ClaimOptions{Destinations: []string{"none.example"}})
+	m.check(t, "Claim", err) // which ends holds that were over before
+	m.endHolds()
 	clear(m.parked)
 }
 
@@ -218,6 +235,9 @@ func (m *machine) compareEntry(t *rapid.T, got queue.Entry, want *message) {
 	if got.Message.ID != want.ID || got.Held != want.held || got.Size != int64(len(want.content)) {
 		t.Fatalf("List has %s, held %t, of %d bytes, want %s, %t, %d",
 			got.Message.ID, got.Held, got.Size, want.ID, want.held, len(want.content))
+	}
+	if !got.Hold.Until.Equal(want.until) {
+		t.Fatalf("the hold of %s ends at %v, want %v", want.ID, got.Hold.Until, want.until)
 	}
 	waiting := m.waiting(want)
 	if len(got.Waiting) != len(waiting) {

@@ -23,6 +23,7 @@ type message struct {
 	queue.Message
 	content    string
 	held       bool
+	until      time.Time // when the hold ends by itself; zero is not
 	deliveries []*delivery // that have pending recipients, in any order
 }
 
@@ -111,6 +112,12 @@ func (m *model) claim(want queue.ClaimOptions) (taken []*delivery, more bool, ne
 	want = want.WithDefaults()
 	for _, list := range m.parked {
 		maps.DeleteFunc(list, func(_ string, until time.Time) bool { return !until.After(m.now) })
+	}
+	m.endHolds()
+	for _, e := range m.messages {
+		if e.held && !e.until.IsZero() && (next.IsZero() || e.until.Before(next)) {
+			next = e.until
+		}
 	}
 	var due []*delivery
 	for _, d := range m.all() {
@@ -213,8 +220,18 @@ func (m *model) drop(e *message) {
 	m.messages = slices.DeleteFunc(m.messages, func(o *message) bool { return o == e })
 }
 
+// endHolds ends the holds whose time has come, as claims and flushes do.
+func (m *model) endHolds() {
+	for _, e := range m.messages {
+		if e.held && !e.until.IsZero() && !e.until.After(m.now) {
+			e.held, e.until = false, time.Time{}
+		}
+	}
+}
+
 // flush makes deliveries due at once and says how many that was.
 func (m *model) flush(list []queue.Selection) int {
+	m.endHolds()
 	names := func(what queue.Selection, d *delivery) bool {
 		return (what.Message == "" || d.message.ID == what.Message) && (what.Destination == "" || d.destination == what.Destination)
 	}
