@@ -151,12 +151,18 @@ func (s *Spool) pass(t *ticket, names []string) error {
 	return err
 }
 
+// postpone makes the ticket of a postponement, or of the end of one. Where it waits to
+// be saved, as that of a flush may, one that stands behind it in the log may be in the
+// index already: the later in the log counts.
 func (s *Spool) postpone(p queue.Postponement) *ticket {
 	r := record.Destination{Name: p.Destination, Postponed: p.Until, Reason: p.Reason}
 	f := frame{}
 	f.Kind, f.Head = record.KindDestination, r.Append(nil)
 	return &ticket{frames: []frame{f}, apply: func(_ *hold, g *segment, at []uint32) {
 		g.cost += index.SmallCost
+		if s.index.RecordedAfter(p.Destination, g.place(at[0])) {
+			return
+		}
 		s.index.Postpone(index.Postponement{
 			Name: p.Destination, Until: p.Until, Reason: p.Reason, Record: g.place(at[0]), Oldest: g.number,
 		})

@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -171,6 +172,80 @@ func TestCompactionBesideAPostponement(t *testing.T) {
 			var err error
 			s, err = openByHand(fs.Restart(), Options{})
 			must(t, err)
+		}
+	}
+}
+
+// TestPostponeBehindAFlush has a destination postponed and flushed in one batch that is
+// saved, which the postponement need not be. The one that is later in the log counts,
+// at once and after a restart: the index follows the log, not the order in which who
+// waits is answered. Where the device says at the sync that there is no room, what need
+// not be saved is written anew before the rest, and the index follows that too.
+func TestPostponeBehindAFlush(t *testing.T) {
+	ctx, now := context.Background(), time.Unix(1e9, 0)
+	const name = "slow.example"
+	for _, of := range []struct {
+		what       string
+		flushFirst bool
+		full       bool // the first sync of the batch finds no room
+		again      bool // it is postponed already
+		postponed  time.Time
+		want       time.Time
+	}{
+		{what: "flushed first", flushFirst: true, postponed: now.Add(2 * time.Hour), want: now.Add(2 * time.Hour), again: true},
+		{what: "flushed first, not postponed before", flushFirst: true, postponed: now.Add(2 * time.Hour), want: now.Add(2 * time.Hour)},
+		{what: "flushed first, then lifted", flushFirst: true, again: true},
+		{what: "postponed first", postponed: now.Add(2 * time.Hour), again: true},
+		{what: "flushed first, no room at the sync", flushFirst: true, postponed: now.Add(2 * time.Hour), again: true, full: true},
+		{what: "postponed first, no room at the sync", postponed: now.Add(2 * time.Hour), again: true, full: true},
+	} {
+		for _, what := range []queue.Selection{{}, {Destination: name}} {
+			fs, s := openSmall(t)
+			_, err := s.Put(ctx, now, &queue.Message{NotBefore: now.Add(time.Hour), Content: queue.String("text"),
+				Recipients: []queue.Recipient{{Address: "a@" + name}}})
+			must(t, err)
+			if of.again {
+				must(t, s.Postpone(ctx, now, queue.Postponement{Destination: name, Until: now.Add(3 * time.Hour)}))
+			}
+			must(t, s.save())
+			calls := []func(){
+				func() { mustPut(t, s) }, // so that the batch is saved
+				func() {
+					_, err := s.Flush(ctx, now, what)
+					must(t, err)
+				},
+				func() { must(t, s.Postpone(ctx, now, queue.Postponement{Destination: name, Until: of.postponed})) },
+			}
+			if !of.flushFirst {
+				calls[1], calls[2] = calls[2], calls[1]
+			}
+			if of.full {
+				syncs := 0
+				fs.Inject(func(op crashfs.Op, _ string) error {
+					if op == crashfs.OpSync {
+						if syncs++; syncs == 2 { // the first is of what the batch waits behind
+							return syscall.ENOSPC
+						}
+					}
+					return nil
+				})
+			}
+			behindASync(t, fs, s, calls...)
+			fs.Inject(nil)
+			if wrote := s.mends > 0; wrote != of.full {
+				t.Errorf("%s, %+v: the batch was written anew: %v", of.what, what, wrote)
+			}
+			before, _ := s.index.Postponed(name)
+			if !of.full && !before.Equal(of.want) {
+				t.Errorf("%s, %+v: postponed until %v, want %v", of.what, what, before.UTC(), of.want.UTC())
+			}
+			must(t, s.save())
+			s, err = openByHand(fs.Kill(), Options{})
+			must(t, err)
+			if after, _ := s.index.Postponed(name); !after.Equal(before) {
+				t.Errorf("%s, %+v: postponed until %v, and after a restart until %v", of.what, what, before.UTC(), after.UTC())
+			}
+			must(t, s.Close())
 		}
 	}
 }

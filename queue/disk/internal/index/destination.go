@@ -143,6 +143,17 @@ func (x *Index) MovePostponement(name string, from, to Place) {
 	}
 }
 
+// RecordedAfter reports whether what is known of a destination is recorded in the
+// same segment as a place, and behind it.
+func (x *Index) RecordedAfter(name string, p Place) bool {
+	n, known := x.names[name]
+	if !known || !x.dest(n).recorded {
+		return false
+	}
+	have := x.dest(n).record
+	return have.Segment == p.Segment && have.Offset > p.Offset
+}
+
 // Postponement is a destination that is kept back, and where that is recorded.
 type Postponement struct {
 	Name   string
