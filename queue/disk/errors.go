@@ -44,6 +44,9 @@ func takeLock(fs vfs.FS, write bool) (io.Closer, error) {
 // failure is ErrFailed with its cause.
 func failure(cause error) error { return fmt.Errorf("%w: %w", ErrFailed, cause) }
 
+// errSlots is for when there are as many segments as can be told apart.
+var errSlots = fmt.Errorf("%w: too many segments", queue.ErrFull)
+
 // writeError says ErrFull of an error that means it.
 func writeError(err error) error {
 	if vfs.IsFull(err) {

@@ -3,11 +3,10 @@ package disk
 import (
 	"crypto/rand"
 	"encoding/binary"
-	"fmt"
+	"errors"
 	"slices"
 	"time"
 
-	"github.com/nexthop-mail/nexthop/queue"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/vfs"
 )
@@ -38,7 +37,10 @@ func (s *Spool) write(b *batch) {
 		if err == nil {
 			return
 		}
-		if !vfs.IsFull(err) || !s.relent(b, err) {
+		switch {
+		case errors.Is(err, errSlots) && b.has(growing):
+			b.refuse(growing, err)
+		case !vfs.IsFull(err) || !s.relent(b, err):
 			b.fail(err)
 		}
 	}
@@ -68,7 +70,7 @@ func (s *Spool) append(b *batch) error {
 	if err := s.finishTail(); err != nil {
 		return err
 	}
-	if err := s.roll(b.bytes); err != nil {
+	if err := s.roll(b); err != nil {
 		return err
 	}
 	g := s.current
@@ -293,9 +295,9 @@ func (s *Spool) deleteContents(list []uint64) {
 }
 
 // roll begins a new segment where there is none or the current one is full.
-func (s *Spool) roll(bytes int64) error {
+func (s *Spool) roll(b *batch) error {
 	g := s.current
-	if g != nil && (bytes == 0 || !s.rollNow && g.size+bytes <= s.limit && s.takesMore(g)) {
+	if g != nil && (b.bytes == 0 || !s.rollNow && g.size+b.bytes <= s.limit && s.takesMore(g)) {
 		return nil
 	}
 	if g != nil && s.unsaved {
@@ -304,9 +306,12 @@ func (s *Spool) roll(bytes int64) error {
 		}
 	}
 	s.mu.Lock()
-	if len(s.segments.byNumber) >= maxSegments {
+	if s.segments.full(1) || b.grows() && s.segments.full(1+s.segments.spare()) {
 		s.mu.Unlock()
-		return fmt.Errorf("%w: too many segments", queue.ErrFull)
+		if !b.grows() && s.goesOn(g, b.bytes) {
+			return nil
+		}
+		return errSlots
 	}
 	number := s.nextSegment
 	s.nextSegment++
@@ -319,8 +324,8 @@ func (s *Spool) roll(bytes int64) error {
 	s.mu.Unlock()
 	old := g
 	g, err := s.createSegment(number, list)
-	if vfs.IsExhausted(err) && old != nil && old.size+bytes <= MaxSegmentSize+maxGroup && !s.spoiled {
-		return nil // the old one will do, until there is a descriptor for another
+	if vfs.IsExhausted(err) && s.goesOn(old, b.bytes) {
+		return nil // until there is a descriptor for another
 	}
 	if err != nil {
 		return err
@@ -330,12 +335,18 @@ func (s *Spool) roll(bytes int64) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.segments.add(g)
+	s.segments.add(g) // there is a slot: only who writes the log takes any
 	s.logBytes += g.size
 	s.current, s.rollNow, s.spoiled = g, false, false
 	s.limit = s.segmentLimit()
 	s.mergeDue = len(s.crowd()) > 0
 	return nil
+}
+
+// goesOn reports whether a segment that is full can take more all the same, where
+// there cannot be another.
+func (s *Spool) goesOn(g *segment, bytes int64) bool {
+	return g != nil && g.size+bytes <= MaxSegmentSize+maxGroup && !s.spoiled
 }
 
 // takesMore reports whether nothing of a segment is saved that shares a sector

@@ -136,12 +136,11 @@ func (l *loader) rows() error {
 	for _, n := range l.last.Slots {
 		g := s.segments.byNumber[n.Number]
 		if g == nil { // retired since
-			if len(s.segments.list) == maxSegments {
+			g = newSegment(n.Number)
+			if !s.segments.add(g) { // without the checkpoint fewer are needed
 				return fmt.Errorf("too many segments: %w", record.ErrDamaged)
 			}
-			g = newSegment(n.Number)
-			s.segments.list = append(s.segments.list, g)
-			g.slot = uint16(len(s.segments.list) - 1)
+			delete(s.segments.byNumber, g.number)
 			s.ghosts = append(s.ghosts, g)
 		}
 		l.slots[n.Slot] = g

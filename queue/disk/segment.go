@@ -59,6 +59,7 @@ func numberOf(name, prefix string) (uint64, bool) {
 type segments struct {
 	list     []*segment // by slot; nil is free
 	byNumber map[uint64]*segment
+	most     int // slots; tests have fewer than maxSegments
 }
 
 // maxSegments is how many slots the index can tell apart.
@@ -73,7 +74,7 @@ func (t *segments) add(g *segment) bool {
 			return true
 		}
 	}
-	if len(t.list) == maxSegments {
+	if t.full(1) {
 		return false
 	}
 	g.slot = uint16(len(t.list))
@@ -81,6 +82,21 @@ func (t *segments) add(g *segment) bool {
 	t.byNumber[g.number] = g
 	return true
 }
+
+// full reports whether fewer than so many slots are left. Segments may have one that are
+// not in use any more: of which a checkpoint speaks, or whose records are missing.
+func (t *segments) full(left int) bool {
+	for _, g := range t.list {
+		if g == nil {
+			left--
+		}
+	}
+	return t.most-len(t.list) < left
+}
+
+// spare is how many slots are kept from Put, so that what lets mail leave gets a segment
+// even if the spool is opened again and again meanwhile.
+func (t *segments) spare() int { return max(1, t.most/1024) }
 
 // remove takes segments out of use: what was kept because of them is not needed
 // any more.

@@ -217,7 +217,7 @@ func newSpool(fs vfs.FS, o Options) *Spool {
 		limits:         defaultLimits(),
 		sector:         o.sector,
 		index:          index.New(),
-		segments:       segments{byNumber: map[uint64]*segment{}},
+		segments:       segments{byNumber: map[uint64]*segment{}, most: maxSegments},
 		keys:           newKeyTable(&o),
 		reserved:       turns{},
 		passing:        map[string]int{},
