@@ -102,11 +102,11 @@ func (m Match) canonical() (Match, error) {
 	return m, nil
 }
 
-// problems are what makes no sense of the rules and groups.
-func (s *Settings) ruleProblems() (list []error) {
+// ruleProblems are what makes no sense of rules and groups.
+func ruleProblems(rules []Rule, groups map[string]Group) (list []error) {
 	seen := make(map[Match]int)
-	for i := range s.Rules {
-		r := &s.Rules[i]
+	for i := range rules {
+		r := &rules[i]
 		wrong := func(format string, args ...any) {
 			list = append(list, fmt.Errorf("delivery.Settings.Rules[%d]"+format, append([]any{i}, args...)...))
 		}
@@ -129,15 +129,15 @@ func (s *Settings) ruleProblems() (list []error) {
 		if !isRate(r.Rate) {
 			wrong(".Rate: %v is no rate", r.Rate)
 		}
-		if _, known := s.Groups[r.Group]; r.Group != "" && !known {
+		if _, known := groups[r.Group]; r.Group != "" && !known {
 			wrong(".Group: there is no group %q", r.Group)
 		}
 		if (*r == Rule{Match: r.Match}) {
 			wrong(": it sets nothing")
 		}
 	}
-	for _, name := range sortedNames(s.Groups) {
-		g := s.Groups[name]
+	for _, name := range sortedNames(groups) {
+		g := groups[name]
 		switch {
 		case name == "":
 			list = append(list, errors.New("delivery.Settings.Groups: one has no name"))

@@ -75,7 +75,7 @@ func (s Settings) withDefaults() Settings {
 // Validate says everything that is wrong with the settings, each problem with
 // the name of its field; nil where they make sense.
 func (s *Settings) Validate() error {
-	problems := append(s.Limits.problems(), s.ruleProblems()...)
+	problems := append(s.Limits.problems(), ruleProblems(s.Rules, s.Groups)...)
 	if s.Expire < 0 {
 		problems = append(problems, fmt.Errorf("delivery.Settings.Expire: %v is negative", s.Expire))
 	}

@@ -123,6 +123,23 @@ func (s *Scheduler) Learned(now time.Time, n Ship, l Lesson) Notice {
 	return s.notice(now, t, l.Kind)
 }
 
+// fail leaves the site alone for a while, as long as wait says. Attempts that were
+// in flight together fail once; one beside which others succeeded says little
+// about the site. It reports whether the site is left alone now.
+func (t *site) fail(began, now time.Time, wait time.Duration) bool {
+	switch {
+	case t.closed(now):
+		return true
+	case began.Before(t.alive):
+		t.shrink(began, now)
+		return false
+	}
+	t.failures++
+	t.size, t.threshold, t.shrunk = 1, 1, now
+	t.until = now.Add(wait)
+	return true
+}
+
 // notice is what the operator is told: once that a login was refused, and once that
 // the site works again.
 func (s *Scheduler) notice(now time.Time, t *site, k Kind) Notice {

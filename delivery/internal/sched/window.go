@@ -75,20 +75,3 @@ const refusedFor = 5 * time.Minute
 
 // closed reports whether the site is left alone.
 func (b *backoff) closed(now time.Time) bool { return now.Before(b.until) }
-
-// fail leaves the site alone for a while, as long as wait says. Attempts that were
-// in flight together fail once; one beside which others succeeded says little
-// about the site. It reports whether the site is left alone now.
-func (t *site) fail(began, now time.Time, wait time.Duration) bool {
-	switch {
-	case t.closed(now):
-		return true
-	case began.Before(t.alive):
-		t.shrink(began, now)
-		return false
-	}
-	t.failures++
-	t.size, t.threshold, t.shrunk = 1, 1, now
-	t.until = now.Add(wait)
-	return true
-}

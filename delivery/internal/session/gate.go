@@ -5,8 +5,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/nexthop-mail/nexthop/mx"
 )
 
 // Limits are what a Gate counts connections against: in total, to one site, to
@@ -55,7 +53,7 @@ type Gate struct {
 	sites   map[string]int
 	hosts   map[string]tally
 	addrs   map[netip.Addr]int
-	groups  map[string]*group
+	groups  groups
 	passes  map[*pass]bool
 	waiting []*waiter // in order
 }
@@ -80,7 +78,7 @@ func NewGate(limits func() Limits) *Gate {
 	return &Gate{
 		limits: limits,
 		sites:  make(map[string]int), hosts: make(map[string]tally), addrs: make(map[netip.Addr]int),
-		groups: make(map[string]*group), passes: make(map[*pass]bool),
+		groups: make(groups), passes: make(map[*pass]bool),
 	}
 }
 
@@ -109,7 +107,7 @@ func (g *Gate) reached(l *Limits, want *pass) limit {
 		return perHost
 	case g.sites[want.site] >= at.PerSite:
 		return perSite
-	case g.groupFull(at.Groups, 0):
+	case g.groups.full(at.Groups, 0):
 		return perGroup
 	default:
 		return noLimit
@@ -171,6 +169,27 @@ func (g *Gate) tally(host string, open, idle int) {
 	}
 }
 
+// countGroups counts a connection in its groups, and in no others. The caller holds g.mu.
+func (g *Gate) countGroups(p *pass, open bool) {
+	limits := g.limits()
+	if limits.Rules == nil && len(p.groups) == 0 {
+		return
+	}
+	var to []GroupLimits
+	if open {
+		to = limits.at(p.site, p.host).Groups
+	}
+	p.groups = g.groups.move(p.groups, to)
+}
+
+// sharesGroup reports whether a connection counts in a group that another would.
+func (p *pass) sharesGroup(want *pass) bool {
+	limits := p.gate.limits()
+	return slices.ContainsFunc(limits.at(want.site, want.host).Groups, func(l GroupLimits) bool {
+		return slices.Contains(p.groups, l.Name)
+	})
+}
+
 // leave gives a connection's place back.
 func (p *pass) leave() {
 	if p == nil {
@@ -186,7 +205,10 @@ func (p *pass) leave() {
 func (g *Gate) Wake() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.regroup()
+	for p := range g.passes {
+		g.countGroups(p, true)
+	}
+	g.groups.forget(time.Now())
 	g.admit()
 	for _, w := range g.waiting {
 		w.look()
@@ -202,7 +224,7 @@ func (g *Gate) over(p *pass) bool {
 	at := l.at(p.site, p.host)
 	return g.total > l.Connections || g.sites[p.site] > at.PerSite ||
 		g.hosts[p.host].open > max(l.PerHost, l.above(&at)) || g.addrs[p.addr] > max(l.PerAddress, l.above(&at)) ||
-		g.groupFull(at.Groups, 1)
+		g.groups.full(at.Groups, 1)
 }
 
 // rest and resume say that a connection is kept unused, and that it is taken up
@@ -265,41 +287,132 @@ func (g *Gate) Size() int {
 	return g.total
 }
 
-// Spread puts hosts of equal preference in the order in which a site should try
-// them. As long as connections may be added that is the order that was drawn, so
-// that each host has its part of the mail; but those that have their share of
-// the site's connections come last, so that the slowest host does not have them
-// all. Once nothing may be added, those with a session to spare come first.
-// Preference is never touched.
-func (g *Gate) Spread(hosts []mx.Host, site string, share func(equals []mx.Host) int) {
-	for len(hosts) > 0 {
-		n := 1
-		for n < len(hosts) && hosts[n].Preference == hosts[0].Preference {
-			n++
-		}
-		if n > 1 {
-			g.rank(hosts[:n], site, share(hosts[:n]))
-		}
-		hosts = hosts[n:]
-	}
+// waiter is a call that waits at a gate for the right to a connection, or for a
+// session that will do.
+type waiter struct {
+	pass   *pass
+	key    key
+	signal chan struct{} // there may be a session to end
+	done   chan struct{} // closed when it waits no longer
+	way    limit         // that a session is being ended for on its behalf
+	sess   *Session      // what it was given, where that is no place
 }
 
-func (g *Gate) rank(equals []mx.Host, site string, share int) {
+// join takes a place, or waits for one; nil where it has it.
+func (g *Gate) join(want *pass, k key) *waiter {
 	limits := g.limits()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	place := func(h *mx.Host) int {
-		t, at := g.hosts[h.Name], limits.at(site, h.Name)
-		most := min(share, max(limits.PerHost, limits.above(&at)))
-		room := g.total < limits.Connections && g.sites[site] < at.PerSite
-		switch {
-		case t.open-t.idle >= most:
-			return 2
-		case !room && t.idle == 0:
-			return 1
-		default:
-			return 0
+	if g.reached(&limits, want) == noLimit {
+		g.count(want, 1)
+		return nil
+	}
+	w := &waiter{pass: want, key: k, signal: make(chan struct{}, 1), done: make(chan struct{})}
+	g.waiting = append(g.waiting, w)
+	return w
+}
+
+// admit gives places to those who wait for one, in order. One that has a place which
+// a session was ended for on another's behalf leaves that one to look for a further
+// session. The caller holds g.mu.
+func (g *Gate) admit() {
+	if len(g.waiting) == 0 {
+		return
+	}
+	limits := g.limits()
+	owed := 0
+	g.waiting = slices.DeleteFunc(g.waiting, func(w *waiter) bool {
+		switch way := g.reached(&limits, w.pass); {
+		case way == noLimit:
+			g.count(w.pass, 1)
+			if w.way == noLimit {
+				owed++
+			}
+			close(w.done)
+			return true
+		case w.way == noLimit:
+		case way != w.way:
+			w.lookAgain()
+		case owed > 0:
+			owed--
+			w.lookAgain()
+		}
+		return false
+	})
+}
+
+// lookAgain has a waiter look for a session to end though one has been ended for it.
+func (w *waiter) lookAgain() {
+	w.way = noLimit
+	w.look()
+}
+
+// look has a waiter look for a session to end.
+func (w *waiter) look() {
+	select {
+	case w.signal <- struct{}{}:
+	default:
+	}
+}
+
+// offer tells the first who waits for room and has nothing coming of a connection that
+// is kept unused and that takes up what is missing. The caller holds g.mu.
+func (g *Gate) offer(p *pass) {
+	if len(g.waiting) == 0 {
+		return
+	}
+	limits := g.limits()
+	for _, w := range g.waiting {
+		if w.way == noLimit && p.counts(g.reached(&limits, w.pass), w.pass) {
+			w.look()
+			return
 		}
 	}
-	slices.SortStableFunc(equals, func(a, b mx.Host) int { return place(&a) - place(&b) })
+}
+
+// hand hands a session that has been used to the first who waits for one like it.
+func (g *Gate) hand(s *Session) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for i, w := range g.waiting {
+		if w.key == s.key {
+			g.waiting = slices.Delete(g.waiting, i, i+1)
+			g.move(s.pass, w.pass.site)
+			w.sess = s
+			close(w.done)
+			return true
+		}
+	}
+	return false
+}
+
+// lacks is the limit that is in a waiter's way, unless a session is being ended for it
+// already.
+func (g *Gate) lacks(w *waiter) limit {
+	limits := g.limits()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if w.way != noLimit {
+		return noLimit
+	}
+	return g.reached(&limits, w.pass)
+}
+
+// ends notes that a session is about to be ended for a waiter.
+func (g *Gate) ends(w *waiter, way limit) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	w.way = way
+}
+
+// withdraw ends a wait; false where it has come to its end already.
+func (g *Gate) withdraw(w *waiter) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	i := slices.Index(g.waiting, w)
+	if i < 0 {
+		return false
+	}
+	g.waiting = slices.Delete(g.waiting, i, i+1)
+	return true
 }

@@ -1,10 +1,6 @@
 package session
 
-import (
-	"context"
-	"slices"
-	"time"
-)
+import "time"
 
 // GroupLimits are limits that connections to several hosts have in common; zero is none.
 type GroupLimits struct {
@@ -13,108 +9,70 @@ type GroupLimits struct {
 	Rate        float64 // messages a second
 }
 
-// group is what a gate counts for a group.
+// groups is what a gate counts for each group.
+type groups map[string]*group
+
 type group struct {
 	open int
 	next time.Time // no message before
 }
 
-// groupFull reports whether a group has as many connections as it may, and so many more.
-func (g *Gate) groupFull(groups []GroupLimits, more int) bool {
-	for i := range groups {
-		if l := &groups[i]; l.Connections > 0 {
-			if n := g.groups[l.Name]; n != nil && n.open >= l.Connections+more {
-				return true
-			}
+func (g groups) of(name string) *group {
+	n := g[name]
+	if n == nil {
+		n = &group{}
+		g[name] = n
+	}
+	return n
+}
+
+// full reports whether one of some groups has as many connections as it may, and so
+// many more.
+func (g groups) full(limits []GroupLimits, more int) bool {
+	for i := range limits {
+		if l := &limits[i]; l.Connections > 0 && g[l.Name] != nil && g[l.Name].open >= l.Connections+more {
+			return true
 		}
 	}
 	return false
 }
 
-// sharesGroup reports whether a connection counts in a group that another would.
-func (p *pass) sharesGroup(want *pass) bool {
-	limits := p.gate.limits()
-	return slices.ContainsFunc(limits.at(want.site, want.host).Groups, func(l GroupLimits) bool {
-		return slices.Contains(p.groups, l.Name)
-	})
+// move has a connection that counts in the groups named count in others, and returns
+// their names.
+func (g groups) move(from []string, to []GroupLimits) []string {
+	for _, name := range from {
+		g[name].open--
+	}
+	from = from[:0]
+	for i := range to {
+		g.of(to[i].Name).open++
+		from = append(from, to[i].Name)
+	}
+	return from
 }
 
-// countGroups counts a connection in its groups, and in no others. The caller holds g.mu.
-func (g *Gate) countGroups(p *pass, open bool) {
-	limits := g.limits()
-	if limits.Rules == nil && len(p.groups) == 0 {
-		return
-	}
-	for _, name := range p.groups {
-		g.groups[name].open--
-	}
-	if p.groups = p.groups[:0]; !open {
-		return
-	}
-	for _, l := range limits.at(p.site, p.host).Groups {
-		if g.groups[l.Name] == nil {
-			g.groups[l.Name] = &group{}
-		}
-		g.groups[l.Name].open++
-		p.groups = append(p.groups, l.Name)
-	}
-}
-
-// regroup counts all connections anew, since the limits have changed. The caller holds
-// g.mu.
-func (g *Gate) regroup() {
-	for p := range g.passes {
-		g.countGroups(p, true)
-	}
-	for name, n := range g.groups {
-		if n.open == 0 && !n.next.After(time.Now()) {
-			delete(g.groups, name)
-		}
-	}
-}
-
-// Pace waits until a message may be offered to a host by the rates of the groups that
-// connections to it count in. A nil Gate has none.
-func (g *Gate) Pace(ctx context.Context, site, host string) error {
-	if g == nil {
-		return nil
-	}
-	limits := g.limits()
-	if limits.Rules == nil {
-		return nil
-	}
-	wait := g.reserve(limits.at(site, host).Groups, time.Now())
-	if wait <= 0 {
-		return nil
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
-	}
-}
-
-// reserve takes the next time at which all groups allow a message, and returns how long
-// that is away.
-func (g *Gate) reserve(groups []GroupLimits, now time.Time) time.Duration {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+// reserve takes the next time at which all of some groups allow a message, and returns
+// how long that is away.
+func (g groups) reserve(limits []GroupLimits, now time.Time) time.Duration {
 	at := now
-	for i := range groups {
-		if n := g.groups[groups[i].Name]; n != nil && n.next.After(at) {
+	for i := range limits {
+		if n := g[limits[i].Name]; n != nil && n.next.After(at) {
 			at = n.next
 		}
 	}
-	for i := range groups {
-		if l := &groups[i]; l.Rate > 0 {
-			if g.groups[l.Name] == nil {
-				g.groups[l.Name] = &group{}
-			}
-			g.groups[l.Name].next = at.Add(time.Duration(min(float64(time.Second)/l.Rate, float64(24*time.Hour))))
+	for i := range limits {
+		if l := &limits[i]; l.Rate > 0 {
+			g.of(l.Name).next = at.Add(time.Duration(min(float64(time.Second)/l.Rate, float64(24*time.Hour))))
 		}
 	}
 	return at.Sub(now)
+}
+
+// forget forgets groups that nothing is known of any more.
+func (g groups) forget(now time.Time) {
+	for name, n := range g {
+		if n.open == 0 && !n.next.After(now) {
+			delete(g, name)
+		}
+	}
 }
