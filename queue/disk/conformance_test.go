@@ -83,6 +83,14 @@ func openFragile(o Options) (*queuetest.Instance, error) {
 			}
 			return nil
 		},
+		Full: func(full bool) error {
+			if !full {
+				fs.SetDevice(crashfs.Device{})
+				return nil
+			}
+			fs.SetDevice(crashfs.Device{Room: fs.Used() + 1})
+			return nil
+		},
 		Damage: func(id string) error {
 			damage(s, fs, id)
 			return nil

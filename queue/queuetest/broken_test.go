@@ -43,6 +43,8 @@ type hooked struct {
 	survey func(q *memory.Queue, ctx context.Context, after string, max int) ([]queue.Destination, error)
 	close  func(q *memory.Queue) error
 
+	noRoom bool // faults may ask for it
+
 	mu     sync.Mutex // for what a fault remembers
 	lost   []string   // messages whose leases a fault has taken away
 	closed bool
@@ -258,6 +260,7 @@ func broken(hook func(h *hooked)) queuetest.Subject {
 			h := &hooked{Queue: &memory.Queue{MaxMessages: bound}}
 			hook(h)
 			in := &queuetest.Instance{Queue: h}
+			in.Full = func(full bool) error { h.noRoom = full; return nil }
 			in.Share = func() (queue.Queue, func(), error) { return h, func() {}, nil }
 			return in, nil
 		}

@@ -32,6 +32,68 @@ func results(change func(r *queue.Result)) func(h *hooked) {
 	})
 }
 
+// withoutRoom makes a fault of what becomes of a settlement with a report while there is no
+// room for that.
+func withoutRoom(settle func(q *memory.Queue, ctx context.Context, now time.Time, s queue.Settlement) (queue.Settled, error)) func(h *hooked) {
+	return func(h *hooked) {
+		h.settle = func(q *memory.Queue, ctx context.Context, now time.Time, s queue.Settlement) (queue.Settled, error) {
+			if !h.noRoom || len(s.Create) == 0 {
+				return settleOne(q, ctx, now, s)
+			}
+			return settle(q, ctx, now, s)
+		}
+	}
+}
+
+// inPart settles what rule S5 has recorded where there is no room for a report, once
+// something of it is wrong.
+func inPart(wrong func(now time.Time, s *queue.Settlement)) func(h *hooked) {
+	return withoutRoom(func(q *memory.Queue, ctx context.Context, now time.Time, s queue.Settlement) (queue.Settled, error) {
+		all := s.Results
+		s.Create, s.Warned = nil, false
+		s.Results = slices.DeleteFunc(slices.Clone(all), func(r queue.Result) bool { return r.Outcome == queue.Failed })
+		if least := now.Add(time.Minute); s.NotBefore.Before(least) {
+			s.NotBefore = least
+		}
+		wrong(now, &s)
+		got, err := settleOne(q, ctx, now, s)
+		got.NoRoom = true
+		return got, err
+	})
+}
+
+func TestFaultsOfRoom(t *testing.T) {
+	runFaults(t, []fault{
+		{"without room it is as it should be", nil, inPart(func(time.Time, *queue.Settlement) {})},
+		{"without room it is refused", nil, withoutRoom(
+			func(*memory.Queue, context.Context, time.Time, queue.Settlement) (queue.Settled, error) {
+				return queue.Settled{Err: queue.ErrFull}, nil
+			})},
+		{"without room who failed is lost with the report", []string{"S5"}, inPart(func(_ time.Time, s *queue.Settlement) {
+			s.Results = append(s.Results, queue.Result{Recipient: 1, Outcome: queue.Failed})
+		})},
+		{"without room who failed is charged", []string{"S5"}, inPart(func(_ time.Time, s *queue.Settlement) {
+			s.Results = append(s.Results, queue.Result{Recipient: 1, Outcome: queue.Deferred})
+		})},
+		{"without room who has it gets it again", []string{"S5"}, inPart(func(_ time.Time, s *queue.Settlement) { s.Results = nil })},
+		{"without room it is tried again at once", []string{"S5"}, inPart(func(_ time.Time, s *queue.Settlement) { s.NotBefore = time.Time{} })},
+		{"without room the sender counts as warned", []string{"S5"}, inPart(func(_ time.Time, s *queue.Settlement) { s.Warned = true })},
+		{"without room it is settled and refused", []string{"S5"}, withoutRoom(
+			func(q *memory.Queue, ctx context.Context, now time.Time, s queue.Settlement) (queue.Settled, error) {
+				s.Create = nil
+				_, err := settleOne(q, ctx, now, s)
+				return queue.Settled{Err: queue.ErrFull}, err
+			})},
+		{"without room a report is told of that was not put", []string{"S5"}, withoutRoom(
+			func(q *memory.Queue, ctx context.Context, now time.Time, s queue.Settlement) (queue.Settled, error) {
+				s.Create = nil
+				got, err := settleOne(q, ctx, now, s)
+				got.Created = []string{s.Lease.Message + "0"}
+				return got, err
+			})},
+	})
+}
+
 func TestFaultsOfSettle(t *testing.T) { runFaults(t, faultsOfSettle()) }
 
 func faultsOfSettle() []fault {

@@ -13,7 +13,10 @@ func inMemory() queuetest.Subject {
 	return queuetest.Subject{
 		Open: func() (*queuetest.Instance, error) {
 			q := new(memory.Queue)
-			return &queuetest.Instance{Queue: q, Share: func() (queue.Queue, func(), error) { return q, func() {}, nil }}, nil
+			return &queuetest.Instance{
+				Queue: q, Share: func() (queue.Queue, func(), error) { return q, func() {}, nil },
+				Full: func(bool) error { return nil },
+			}, nil
 		},
 		KeepKeys: memory.DefaultKeepKeys,
 		OpenFewKeys: func() (*queuetest.Instance, error) {

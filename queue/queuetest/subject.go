@@ -60,6 +60,10 @@ type Instance struct {
 	// Fail makes the queue fail for good, while it is open.
 	Fail func() error
 
+	// Full takes away the room in which the queue stores messages, and gives it back.
+	// A queue that needs none beside its process's memory may do nothing.
+	Full func(full bool) error
+
 	// Advance tells an implementation with a clock of its own how much time has
 	// passed.
 	Advance func(d time.Duration)
@@ -89,6 +93,7 @@ const (
 	needTerms
 	needSuspend
 	needTake
+	needFull
 )
 
 // names are what subjects may lack, in the order of their bits.
@@ -98,6 +103,7 @@ func (n need) names() (list []string) {
 		"Instance.Reopen", "Instance.Crash", "Instance.Damage", "Subject.OpenBounded", "io.Closer", "queue.Waiter",
 		"Instance.Share", "Instance.Fail", "order across destinations",
 		"Subject.KeepKeys", "Subject.OpenFewKeys", "queue.TermHolder", "queue.Suspender", "queue.Taker",
+		"Instance.Full",
 	} {
 		if n&(1<<i) != 0 {
 			list = append(list, name)
@@ -134,6 +140,7 @@ func (s Subject) abilities() (need, error) {
 	set(needDamage, in.Damage != nil)
 	set(needShare, in.Share != nil)
 	set(needFail, in.Fail != nil)
+	set(needFull, in.Full != nil)
 	set(needBound, s.OpenBounded != nil)
 	set(needOrder, !s.Shared)
 	set(needKeys, s.KeepKeys > 0)

@@ -40,7 +40,7 @@ func allChecks() []check {
 		putChecks(), contentChecks(), keyChecks(), boundChecks(), claimChecks(), shareChecks(), nextChecks(), leaseChecks(),
 		interruptChecks(), settleChecks(), atomicChecks(), createChecks(), openChecks(), listChecks(), holdChecks(),
 		flushChecks(), postponeChecks(), ownChecks(), surveyChecks(), crowdChecks(), waitChecks(), handleChecks(),
-		restartChecks(), endChecks(), termsChecks(), suspendChecks(), takeChecks(),
+		restartChecks(), endChecks(), termsChecks(), suspendChecks(), takeChecks(), roomChecks(),
 	} {
 		all = append(all, part...)
 	}
