@@ -181,8 +181,11 @@ func (r *run) keepSuspended(p *part) *outcome {
 	}
 	o := r.unchanged(p)
 	if by == nil {
-		site := r.keys.of(&p.route)
-		if by = table.Site(at.Now, site, hostsOf(p)); by == nil {
+		if !table.Sites() {
+			return nil
+		}
+		site := r.site(&p.route)
+		if by = table.Site(at.Now, site, slices.Values(namesIn(site))); by == nil {
 			return nil
 		}
 		if dependsOnSender(&p.route) || !r.suspended.note(d.Lease.Destination, sited{*by, site, at.Now.Add(sitedFor)}) {
@@ -259,17 +262,6 @@ func (s *suspended) leaveOut(now time.Time, o *queue.ClaimOptions) {
 	}
 	o.Except = slices.Concat(o.Except, destinations)
 	o.ExceptTenants = slices.Concat(o.ExceptTenants, tenants)
-}
-
-// hostsOf are the names of a part's hosts.
-func hostsOf(p *part) func(yield func(string) bool) {
-	return func(yield func(string) bool) {
-		for i := range p.route.Hosts {
-			if !yield(p.route.Hosts[i].Name) {
-				return
-			}
-		}
-	}
 }
 
 // holdBack settles deliveries that are suspended, before they begin, and returns the

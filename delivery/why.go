@@ -461,7 +461,7 @@ func (y *why) sites() (list []*SiteStatus) {
 			Site: at.Site, Destinations: append(known[at.Site], at.Destinations...), Connections: r.gate.SizeOf(at.Site), Window: at.Window,
 			State: w.Reason, Until: w.Until, Host: w.Host, Last: w.Last,
 		}
-		if by := y.table.Site(y.at.Now, at.Site, slices.Values(hostNames(at.Site))); by != nil {
+		if by := y.table.Site(y.at.Now, at.Site, slices.Values(namesIn(at.Site))); by != nil {
 			s.State, s.Until, s.Note = WaitSuspended, y.wall(by.Until), by.Reason
 		}
 		bySuspended[at.Site] = s
@@ -503,11 +503,13 @@ func (y *why) siteOf(d *queue.Destination) *SiteStatus {
 // noTenant is the name of no tenant.
 const noTenant = "\x00"
 
-// hostNames are the names of the hosts of a site.
-func hostNames(site string) []string {
-	names := strings.FieldsFunc(site, func(r rune) bool { return r == ',' || r == ';' })
+// namesIn are the names by which a site may be suspended beside its own: those of its
+// hosts, and that of all mail for them where it is only some.
+func namesIn(site string) []string {
+	whole, _, _ := strings.Cut(site, domainMark)
+	names := strings.FieldsFunc(whole, func(r rune) bool { return r == ',' || r == ';' })
 	for i, name := range names {
 		names[i], _, _ = strings.Cut(name, ":")
 	}
-	return names
+	return append(names, whole)
 }

@@ -233,6 +233,37 @@ func TestWhy(t *testing.T) {
 			want:   []string{"a.test leased rate 1s..1h0m0s|mx.a.test|||"},
 			stored: []string{"a.test leased claimed -..-||||"},
 		},
+		{
+			name:  "the group is full",
+			hosts: map[string]*smtptest.Host{"mx.a.test": slowHost(5 * time.Minute)},
+			set: func(o *office) {
+				o.agent.Settings.Groups = map[string]delivery.Group{"provider": {Connections: 1}}
+				o.agent.Settings.Rules = []delivery.Rule{
+					{Match: delivery.Match{MX: "mx.a.test"}, Group: "provider"}, {Match: delivery.Match{MX: "mx.shared.test"}, Group: "provider"},
+				}
+			},
+			make: func(o *office) string {
+				o.submit(to("t", "u@a.test"))
+				pass(time.Second)
+				return o.submit(to("t", "v@b.test"))
+			},
+			wait:   time.Minute,
+			want:   []string{"b.test leased site-full 1s..-|mx.shared.test|||"},
+			stored: []string{"b.test leased claimed -..-||||"},
+		},
+		{
+			name: "suspended, the host of a domain with limits of its own",
+			set: func(o *office) {
+				o.agent.Settings.Rules = []delivery.Rule{{Match: delivery.Match{Domain: "b.test"}, Connections: 1}}
+			},
+			make: func(o *office) string {
+				o.suspend(suspensionOf(queue.OfSite, "mx.shared.test", time.Time{}))
+				return o.submit(to("u", "u@b.test"))
+			},
+			wait:   time.Minute,
+			want:   []string{"b.test waiting suspended 0s..-|mx.shared.test for b.test|||maintenance"},
+			stored: []string{"b.test waiting suspended 0s..-|mx.shared.test|||maintenance"},
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

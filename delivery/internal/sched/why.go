@@ -1,6 +1,9 @@
 package sched
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Standing is where a delivery that is held stands, or the mail of a destination that
 // is kept back.
@@ -67,12 +70,28 @@ func (s *Scheduler) standing(now time.Time, t *site) Standing {
 	switch {
 	case t.closed(now):
 		at.Down, at.Refused, at.Until = !t.refused, t.refused, t.until
-	case now.Before(t.paced):
-		at.Paced, at.Until = true, t.paced
-	case t.inFlight >= t.limit(), s.inFlight >= s.settings.Connections, t.full():
+	case now.Before(t.pacedUntil()):
+		at.Paced, at.Until = true, t.pacedUntil()
+	case t.inFlight >= min(t.limit(), t.most), s.inFlight >= s.settings.Connections, t.full(), t.groupBusy():
 		at.Full = true
 	}
 	return at
+}
+
+// pacedUntil is before when no attempt at a site is to begin, its groups included.
+func (t *site) pacedUntil() time.Time {
+	at := t.paced
+	for _, g := range t.groups {
+		if g.paced.After(at) {
+			at = g.paced
+		}
+	}
+	return at
+}
+
+// groupBusy reports whether a group of a site has as many attempts in flight as it may.
+func (t *site) groupBusy() bool {
+	return slices.ContainsFunc(t.groups, func(g *group) bool { return g.Connections > 0 && g.inFlight >= g.Connections })
 }
 
 // Trouble is what our own trouble is, and since when.
