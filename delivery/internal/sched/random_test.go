@@ -51,6 +51,7 @@ var happenings = []struct {
 	}},
 	{"the settings change", 1, (*world).configure},
 	{"somebody flushes", 1, (*world).flush},
+	{"somebody takes mail away", 1, (*world).withdraw},
 	{"a destination moves", 1, func(w *world, p step) {
 		w.moved[destination(p.more(1))] = fmt.Sprint("s", string(rune('a'+p.more(2)%4)))
 	}},
@@ -113,6 +114,24 @@ func (w *world) routeComes(p step) {
 		if w.s.items[id].state == gathering {
 			return // it waits for its siblings, and then for its turn
 		}
+	}
+}
+
+// withdraw takes away some of what waits at a site.
+func (w *world) withdraw(p step) {
+	var ids []ID
+	for id, m := range w.mails {
+		if m.at == atSite && w.s.Idle(id) {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	for range min(p.more(0)%4, len(ids)) {
+		i := p.pick(len(ids))
+		if w.s.Withdraw(w.now, ids[i]) {
+			w.end(w.mails[ids[i]])
+		}
+		ids = slices.Delete(ids, i, i+1)
 	}
 }
 
