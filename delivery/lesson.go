@@ -54,6 +54,9 @@ func (r *run) lessonOf(sh *shipment, parts []*part, report *Report, began time.T
 	if l.Kind != sched.Unreachable && l.Kind != sched.Remembered && first.Addr.IsValid() {
 		r.network.note(first.Addr.Addr(), false)
 	}
+	if l.Kind == sched.Unreachable && first.Reply.Code == 421 && r.isFull(sh) {
+		l.Kind, l.Again = sched.Busy, true
+	}
 	switch l.Kind {
 	case sched.LoginRefused:
 		if l.Kind = r.refusal(sh.site, report); l.Kind == sched.LoginRefused {
@@ -101,12 +104,31 @@ func (r *run) refusal(site string, report *Report) sched.Kind {
 	if !atRecipients(report) {
 		return sched.LoginRefused
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if last, found := r.took[site]; found && time.Since(last) < takesWithout {
+	if r.tookWithin(site, takesWithout) {
 		return sched.Later
 	}
 	return sched.LoginRefused
+}
+
+// fullFor is how long ago a site may have taken mail of which a host that greets 421
+// is taken to be full and not to be down.
+const fullFor = 10 * time.Second
+
+// isFull reports whether a host of a shipment's site that greets 421 may have too many
+// connections of ours, if only one that says QUIT.
+func (r *run) isFull(sh *shipment) bool {
+	r.mu.Lock()
+	beside := r.sched.Beside(sh.ship)
+	r.mu.Unlock()
+	return beside > 0 || r.tookWithin(sh.site, fullFor)
+}
+
+// tookWithin reports whether a site took mail no longer ago than that.
+func (r *run) tookWithin(site string, ago time.Duration) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	last, found := r.took[site]
+	return found && time.Since(last) < ago
 }
 
 // maxTook is of how many sites it is remembered that they took mail.

@@ -51,7 +51,7 @@ func (r *run) landed(sh *shipment, group []*part, report *Report, l sched.Lesson
 	for _, p := range group {
 		hi := lo + len(p.delivery.Message.Recipients)
 		own := &Report{Recipients: report.Recipients[lo:hi:hi]}
-		if lo = hi; l.Kind == sched.Ours && !cut {
+		if lo = hi; (l.Kind == sched.Ours || l.Again) && !cut {
 			continue // it waits as before
 		}
 		if r.isKept(sh, own, cut) {

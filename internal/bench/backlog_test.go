@@ -42,7 +42,7 @@ func compareBacklog(t *testing.T, to *table, _ candidate) {
 		t.Fatal(err)
 	}
 	name := fmt.Sprintf("%d deferred messages", messages)
-	to.add(name, "s to the first delivery", nexthop, arrivals[0].Sub(began).Seconds(), atMost(5))
+	to.add(name, "s to the first delivery", nexthop, arrivals[0].Sub(began).Seconds(), atMost(1))
 	to.add(name, "MB resident at most", nexthop, peakMemory(t, pids[0]), atMost(300))
 }
 

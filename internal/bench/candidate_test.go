@@ -13,6 +13,8 @@ import (
 type settings struct {
 	connectTimeout time.Duration // 0 is the relay's own
 	perSite        int           // connections to one site at most; 0 is 100
+	retry          time.Duration // between attempts; 0 is the relay's own
+	feedback       bool          // begin with as many connections as the relay does by default
 }
 
 func (s settings) sites() int {

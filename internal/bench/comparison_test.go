@@ -23,6 +23,7 @@ var parts = []part{
 	{name: "lone", others: true, run: compareLone},
 	{name: "hole", others: true, rounds: 1, run: compareHole},
 	{name: "distance", others: true, rounds: 1, run: compareDistance},
+	{name: "crowded", others: true, rounds: 1, run: compareCrowded},
 	{name: "library", run: compareLibrary},
 	{name: "backlog", rounds: 1, run: compareBacklog},
 }

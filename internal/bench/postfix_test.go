@@ -38,8 +38,15 @@ func startPostfix(t *testing.T, s settings) *running {
 	if s.connectTimeout == 0 {
 		timeout = 30 * time.Second
 	}
-	server := peers.Postfix(strings.TrimSuffix(relayAddr, ":25"), "postfix.relay.test", "", "",
-		fmt.Sprintf(postfixRelay, s.sites(), int(timeout.Seconds())))
+	config := fmt.Sprintf(postfixRelay, s.sites(), int(timeout.Seconds()))
+	if s.feedback {
+		config += "initial_destination_concurrency = 5\n"
+	}
+	if s.retry > 0 {
+		config += fmt.Sprintf("minimal_backoff_time = %[1]ds\nmaximal_backoff_time = %[1]ds\nqueue_run_delay = %[2]ds\n",
+			int(s.retry.Seconds()), max(int(s.retry.Seconds())/2, 1))
+	}
+	server := peers.Postfix(strings.TrimSuffix(relayAddr, ":25"), "postfix.relay.test", "", "", config)
 	master := server.Files["/etc/postfix/master.cf"]
 	server.Files["/etc/postfix/master.cf"] = strings.Replace(master, "inet n - n - - smtpd",
 		"inet n - n - "+strconv.Itoa(250)+" smtpd", 1) + "scache unix - - n - 1 scache\n"

@@ -30,6 +30,9 @@ func relayOn(t *testing.T, dir string, s settings) *running {
 	if s.connectTimeout > 0 {
 		args = append(args, "-connect-timeout", s.connectTimeout.String())
 	}
+	if s.retry > 0 {
+		args = append(args, "-retry", s.retry.String())
+	}
 	return startProgram(t, exec.Command(os.Getenv(relayPath), args...))
 }
 

@@ -32,6 +32,10 @@ type Lesson struct {
 
 	// Cause is what the trouble is, where Ours.
 	Cause Cause
+
+	// Again says that the site had no room for what was offered, which waits there as
+	// before and is charged nothing.
+	Again bool
 }
 
 // Notice is what the operator is to be told of a site.
@@ -48,6 +52,14 @@ const (
 func (s *Scheduler) Failures(n Ship) int {
 	if sh := s.ships[n]; sh != nil {
 		return sh.site.failures
+	}
+	return 0
+}
+
+// Beside is how many other attempts are in flight at a shipment's site.
+func (s *Scheduler) Beside(n Ship) int {
+	if sh := s.ships[n]; sh != nil {
+		return sh.site.inFlight - 1
 	}
 	return 0
 }
@@ -76,6 +88,7 @@ func (s *Scheduler) Learned(now time.Time, n Ship, l Lesson) Notice {
 		return NoNotice
 	}
 	t := sh.site
+	sh.unsent = sh.unsent || l.Again
 	if l.Kind == Ours {
 		sh.unsent = true
 		s.Troubled(now, l.Cause)
@@ -86,7 +99,7 @@ func (s *Scheduler) Learned(now time.Time, n Ship, l Lesson) Notice {
 	switch l.Kind {
 	case Works:
 		t.timed(now.Sub(l.Began))
-		t.grow(t.most)
+		t.grow(now, t.most)
 		s.revive(now, t)
 	case Later:
 		t.timed(now.Sub(l.Began))

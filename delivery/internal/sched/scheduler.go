@@ -268,6 +268,7 @@ func (s *Scheduler) Configure(now time.Time, settings Settings) {
 		}
 		t.size = min(t.size, float64(t.most))
 		t.threshold = max(t.threshold, float64(t.most))
+		t.ceiling = 0
 		t.paced = time.Time{}
 		s.touch(now, t)
 	}
