@@ -141,3 +141,49 @@ func ExampleEvent() {
 	// reported to me@example.org
 	// delivered: from <> to me@example.org
 }
+
+// What waits says why, whether an agent runs or not: here a domain is left alone for an
+// hour, and one message is on hold.
+func ExampleAgent_Why() {
+	ctx := context.Background()
+	agent := &delivery.Agent{Queue: &memory.Queue{}}
+	id, err := agent.Submit(ctx, &queue.Message{
+		From:       "alice@example.org",
+		Recipients: []queue.Recipient{{Address: "bob@example.com"}, {Address: "carol@example.net"}},
+		Content:    queue.String("Subject: hello\r\n\r\nHello.\r\n"),
+	})
+	if err != nil {
+		fmt.Println(err)
+	}
+	tell := func() {
+		waits, err := agent.Why(ctx, id)
+		for _, w := range waits {
+			fmt.Printf("%s: %v, %v %q\n", w.Recipient, w.State, w.Reason, w.Note)
+		}
+		if err != nil {
+			fmt.Println(err)
+		}
+	}
+	tell()
+	domain := queue.Subject{Kind: queue.OfDestination, Name: "example.com"}
+	err = agent.Suspend(ctx, queue.Suspension{
+		Subject: domain, Terms: queue.Terms{Until: time.Now().Add(time.Hour), Reason: "they asked for it"},
+	})
+	if err != nil {
+		fmt.Println(err)
+	}
+	tell()
+	if err := agent.HoldUntil(ctx, id, queue.Terms{Reason: "looks odd"}); err != nil {
+		fmt.Println(err)
+	}
+	tell()
+	fmt.Println(agent.Resume(ctx, domain))
+	// Output:
+	// bob@example.com: due, new ""
+	// carol@example.net: due, new ""
+	// bob@example.com: waiting, suspended "they asked for it"
+	// carol@example.net: due, new ""
+	// bob@example.com: held, held "looks odd"
+	// carol@example.net: held, held "looks odd"
+	// 1 <nil>
+}
