@@ -104,8 +104,8 @@
 // claims without the others pass over what is parked, and a site has room for four of
 // each tenant whatever it holds. Such claims leave out by turns the tenants that have
 // two deliveries at a site that has turned more away, and the mail for that site. So
-// due mail of a tenant that holds nothing is claimed by one of the next six claims,
-// and one in six more for each 32 tenants of which the same is true.
+// due mail of a tenant that holds nothing is claimed by one of the next six claims
+// after the one under way, and one in six more for each 32 tenants of which the same is true.
 //
 // M5. Sites that are not quick hold half of the memory at most, of a tenant no more
 // than four times what is left of that. Beyond that the site of which nothing is known
