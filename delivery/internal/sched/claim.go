@@ -115,7 +115,7 @@ func (s *Scheduler) claimAt(now time.Time) (at time.Time, ok bool) {
 	if c.hiding && !c.others.never {
 		d.sooner(c.others.at)
 	}
-	if c.hiding && c.search {
+	if c.hiding && (c.search || c.bySite) {
 		d.sooner(now)
 	}
 	if s.refillDue(now) {
@@ -155,7 +155,7 @@ func (s *Scheduler) claim(now time.Time) (want Claim, ok bool) {
 				return want, true
 			}
 		case others:
-			if c.hiding && (c.search || !c.others.never && !c.others.at.After(now)) {
+			if c.hiding && (c.search || c.bySite || !c.others.never && !c.others.at.After(now)) {
 				c.under, want.Others = others, true
 				if c.second = c.bySite; !c.second {
 					c.meantime[1] = due{never: true}
@@ -213,7 +213,7 @@ func (s *Scheduler) search(want *Claim) {
 				continue
 			}
 			some = true
-			if s.claims.bySite {
+			if s.claims.second {
 				for _, k := range t.keptList[:min(len(t.keptList), exceptMost)] {
 					want.Except = append(want.Except, k.destination)
 				}
@@ -225,8 +225,9 @@ func (s *Scheduler) search(want *Claim) {
 			}
 		}
 	}
-	s.claims.bySite = some && !s.claims.bySite
-	s.claims.search = s.claims.bySite
+	if s.claims.bySite = some && !s.claims.second; !s.claims.second {
+		s.claims.search = false
+	}
 }
 
 // hasEnough reports whether a site has no use for more of a tenant's mail.

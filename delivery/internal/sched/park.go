@@ -168,6 +168,7 @@ func (s *Scheduler) welcome(t *site, but []*tenant) {
 			continue
 		}
 		u.turned--
+		s.claims.search = true // it may have been left out
 		s.forgetTenant(u)
 	}
 	clear(t.turned[len(left):])
