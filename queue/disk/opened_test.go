@@ -1,0 +1,100 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/queue"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/crashfs"
+)
+
+// died is what a process leaves that dies with a settlement that is not saved yet: the
+// directory, and what it holds without the settlement and with it. With a checkpoint
+// some of it has been moved.
+func died(t *testing.T, seed uint64, checkpoint int) (fs *crashfs.FS, before, after string) {
+	t.Helper()
+	ctx, now := context.Background(), time.Unix(1e9, 0)
+	fs = crashfs.New(seed)
+	s := varied(t, fs, checkpoint)
+	must(t, s.Suspend(ctx, now, queue.Suspension{Subject: queue.Subject{Kind: queue.OfDestination, Name: "halted.example"}}))
+	if checkpoint > 0 {
+		must(t, compactAll(s))
+	}
+	mustPut(t, s)
+	before = all(t, s)
+	c, err := s.Claim(ctx, now, queue.ClaimOptions{Destinations: []string{"third.example"}})
+	must(t, err)
+	done, err := s.Settle(ctx, now, []queue.Settlement{{Lease: c.Deliveries[0].Lease, Results: []queue.Result{{Outcome: queue.Delivered}}}})
+	must(t, err)
+	must(t, done[0].Err)
+	after = all(t, s)
+	return fs.Kill(), before, after
+}
+
+// TestOpenThatFails has one call of the system fail while the spool is opened, each in
+// its turn: it is an error, or nothing of it shows, and nothing is lost.
+func TestOpenThatFails(t *testing.T) {
+	odd := errors.New("odd")
+	for checkpoint := range 4 {
+		fs, _, want := died(t, 1, checkpoint)
+		for op := crashfs.OpWrite; op <= crashfs.OpLock; op++ {
+			for n := 1; ; n++ {
+				hurt := fs.Copy()
+				what := fmt.Sprintf("with a checkpoint in %d, %v number %d fails", checkpoint, op, n)
+				hit := false
+				nth := crashfs.FailNth(op, n, false, odd)
+				hurt.Inject(func(o crashfs.Op, name string) error {
+					err := nth(o, name)
+					hit = hit || err != nil
+					return err
+				})
+				s, err := openByHand(hurt, small())
+				hurt.Inject(nil)
+				if !hit {
+					must(t, err)
+					break
+				}
+				if err == nil {
+					if got := all(t, s); got != want {
+						t.Fatalf("%s: the spool has\n%s\nwant\n%s", what, got, want)
+					}
+				}
+				same(t, what+", and then nothing", hurt.Kill(), want)
+			}
+		}
+	}
+}
+
+// TestOpenCutAnywhere has the power cut at each change of an opening.
+func TestOpenCutAnywhere(t *testing.T) {
+	for checkpoint := range 4 {
+		for cut := 1; ; cut++ {
+			fs, before, after := died(t, uint64(cut), checkpoint)
+			at := fs.Writes() + cut
+			fs.CutAt(at)
+			s, err := openByHand(fs, small())
+			if fs.Writes() < at {
+				must(t, err)
+				must(t, s.Close())
+				if cut < 5 {
+					t.Errorf("only %d changes were made", cut)
+				}
+				break
+			}
+			if err != nil && !errors.Is(err, crashfs.ErrPowerCut) {
+				t.Fatal(err)
+			}
+			fs = fs.Restart()
+			s, err = openByHand(fs, small())
+			must(t, err)
+			got := all(t, s)
+			if got != before && got != after {
+				t.Fatalf("cut at change %d with a checkpoint in %d: the spool has\n%s\nwant\n%s", cut, checkpoint, got, after)
+			}
+			same(t, "what was read once", fs.Restart(), got)
+		}
+	}
+}
