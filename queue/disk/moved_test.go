@@ -12,6 +12,7 @@ import (
 
 	"github.com/nexthop-mail/nexthop/queue"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/crashfs"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/index"
 )
 
 // varied is a spool of three segments, of which the second says of mail in the first
@@ -124,7 +125,11 @@ func all(t *testing.T, s *Spool) string {
 		lines = append(lines, fmt.Sprint(key, number, known, n, left))
 	}
 	for number, until := range s.holdEnds.All() {
-		lines = append(lines, fmt.Sprint("hold ", number, until))
+		for _, slot := range s.slots(number) {
+			if s.index.Get(slot).Flags&index.Held != 0 { // else its end means nothing
+				lines = append(lines, fmt.Sprint("hold ", number, until))
+			}
+		}
 	}
 	halted, err := s.Suspensions(ctx, now)
 	must(t, err)
