@@ -89,6 +89,7 @@ func (q *Queue) add(now time.Time, f draft) string {
 	e := &entry{message: m, content: f.content, left: len(f.parts)}
 	q.entries[m.ID] = e
 	q.ids.add(m.ID)
+	q.most = max(q.most, len(q.entries))
 	if m.Key != "" {
 		q.keys[key{m.Tenant, m.Key}] = e
 	}
@@ -132,7 +133,28 @@ func (q *Queue) finish(d *delivery) (last bool) {
 		delete(q.keys, key{e.message.Tenant, e.message.Key})
 	}
 	q.bytes -= int64(len(e.content))
+	q.giveBack()
 	return true
+}
+
+// giveBack gives memory back when most messages have left: maps keep the room of all
+// that they ever had. It takes as long as what has left since the last time.
+func (q *Queue) giveBack() {
+	if q.most < 10_000 || len(q.entries) > q.most/8 {
+		return
+	}
+	q.most = len(q.entries)
+	q.entries, q.keys = anew(q.entries), anew(q.keys)
+	q.deliveries, q.destinations = anew(q.deliveries), anew(q.destinations)
+	q.ids.sweep()
+	q.waiting.items = slices.Clip(slices.Clone(q.waiting.items))
+}
+
+// anew is a map with no more room than it needs.
+func anew[K comparable, V any](m map[K]V) map[K]V {
+	small := make(map[K]V, len(m))
+	maps.Copy(small, m)
+	return small
 }
 
 // copy is a copy of the entry's message with the recipients of some states.

@@ -22,6 +22,12 @@ func (l *idList) remove(id string) {
 	}
 }
 
+// sweep sweeps now, and keeps no more room than is needed.
+func (l *idList) sweep() {
+	l.ids = slices.Clone(slices.DeleteFunc(l.ids, func(id string) bool { return l.gone[id] }))
+	l.gone = nil
+}
+
 // after returns the ids greater than one, in order.
 func (l *idList) after(id string) func(yield func(string) bool) {
 	at, found := slices.BinarySearch(l.ids, id)

@@ -2,6 +2,7 @@ package memory
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/queue"
@@ -61,6 +62,9 @@ func (q *Queue) remember(now time.Time, m *queue.Message) {
 			delete(l.of, first.key)
 		}
 		l.order = l.order[1:]
+	}
+	if len(l.order) > 2*len(l.of)+1000 { // a clock that went back has the first stay for long
+		l.order = slices.DeleteFunc(l.order, func(m leftMessage) bool { return l.of[m.key].id != m.id })
 	}
 }
 

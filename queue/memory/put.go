@@ -79,14 +79,22 @@ func read(ctx context.Context, m *queue.Message, room int64) (draft, error) {
 		return draft{}, err
 	}
 	w := &bounded{room: room}
-	if size := m.Content.Size(); size > 0 && (room < 0 || size <= room) && size < 1<<20 {
-		w.Grow(int(size))
+	if size := m.Content.Size(); size > 0 && (room < 0 || size <= room) && size < mostAhead {
+		w.Buffer = *bytes.NewBuffer(make([]byte, 0, size))
 	}
 	if _, err := queue.CopyContent(ctx, w, m.Content); err != nil {
 		return draft{}, err
 	}
-	return draft{m, parts, w.Bytes()}, nil
+	content := w.Bytes()
+	if spare := cap(content) - len(content); spare > 1024 && spare > len(content)/8 { // room that nobody counts
+		content = append(make([]byte, 0, len(content)), content...)
+	}
+	return draft{m, parts, content}, nil
 }
+
+// mostAhead is the size of a content for which there is memory before any of it is read,
+// since it says that it is so long.
+const mostAhead = 256 << 20
 
 // bounded is a buffer that is full at some point.
 type bounded struct {

@@ -43,6 +43,7 @@ type Queue struct {
 	lastToken    uint64
 	bytes        int64
 	entries      map[string]*entry
+	most         int    // entries there were since memory was given back
 	ids          idList // the keys of entries, in order
 	keys         map[key]*entry
 	left         leftKeys // of messages that have left
