@@ -65,6 +65,7 @@ func (s *Spool) readPicks(now time.Time, picks []pick, found *queue.Claimed) err
 	var exhausted error
 	for i := range picks {
 		p := &picks[i]
+		s.awaitMark(p.slot)
 		d, m, err := s.readBoth(p.slot, p.entry.Message)
 		switch {
 		case errors.Is(err, queue.ErrNotFound): // dropped meanwhile

@@ -52,7 +52,7 @@ func (s *Spool) Mark(ctx context.Context, leases []queue.Lease) error {
 		return err
 	}
 	defer s.end()
-	slots, err := s.toMark(leases)
+	slots, err := s.toMark(leases, nil)
 	if err != nil || len(slots) == 0 {
 		return err
 	}
@@ -60,7 +60,9 @@ func (s *Spool) Mark(ctx context.Context, leases []queue.Lease) error {
 		return err
 	}
 	defer s.release(slots)
-	if slots, err = s.toMark(leases); err != nil || len(slots) == 0 { // as they are now
+	m := &marking{done: make(chan struct{})}
+	defer s.marked(m)
+	if slots, err = s.toMark(leases, m); err != nil || len(slots) == 0 { // as they are now
 		return err
 	}
 	t, err := s.mark(slots)
@@ -70,9 +72,39 @@ func (s *Spool) Mark(ctx context.Context, leases []queue.Lease) error {
 	return s.wait(t)
 }
 
+// marking is a call of Mark that has found its leases good. Who leases one of its
+// deliveries once more, since the lease has ended, waits until it is done: what it reads
+// then says that the delivery may have been sent.
+type marking struct {
+	slots []index.Slot
+	done  chan struct{}
+}
+
+// marked is for when a call of Mark is done.
+func (s *Spool) marked(m *marking) {
+	h := s.hold()
+	defer h.end()
+	for _, slot := range m.slots {
+		h.step(1)
+		delete(s.marking, slot)
+	}
+	close(m.done)
+}
+
+// awaitMark returns when nobody is marking a delivery.
+func (s *Spool) awaitMark(slot index.Slot) {
+	s.mu.Lock()
+	m := s.marking[slot]
+	s.mu.Unlock()
+	if m != nil {
+		<-m.done
+	}
+}
+
 // toMark returns the deliveries of leases of which none is lost that are to be
-// marked and are not yet, each once however often its lease is named.
-func (s *Spool) toMark(leases []queue.Lease) (slots []index.Slot, err error) {
+// marked and are not yet, each once however often its lease is named. For a call that
+// has acquired them, they are then noted with it.
+func (s *Spool) toMark(leases []queue.Lease, by *marking) (slots []index.Slot, err error) {
 	slots = make([]index.Slot, 0, len(leases))
 	h := s.hold()
 	for i := range leases {
@@ -84,6 +116,9 @@ func (s *Spool) toMark(leases []queue.Lease) (slots []index.Slot, err error) {
 		}
 		if s.index.Get(slot).Flags&(index.AtMostOnce|index.Marked) == index.AtMostOnce {
 			slots = append(slots, slot)
+			if by != nil && s.marking[slot] == nil {
+				s.marking[slot], by.slots = by, append(by.slots, slot)
+			}
 		}
 	}
 	h.end()

@@ -3,6 +3,8 @@ package disk
 import (
 	"context"
 	"errors"
+	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -46,5 +48,60 @@ func TestMarkOfASlotThatIsAnothersNow(t *testing.T) {
 		must(t, s.Close())
 		s, err = openByHand(fs, Options{})
 		must(t, err)
+	}
+}
+
+// TestClaimBesideMark has a delivery that may be sent at most once claimed again, its
+// lease having ended, while the one who had it marks it. Only one of the two may send:
+// where Mark answers that all is well, the other is told that the delivery was marked.
+func TestClaimBesideMark(t *testing.T) {
+	ctx, now := context.Background(), time.Unix(1e9, 0)
+	for _, take := range []bool{false, true} {
+		fs, s := openSmall(t)
+		once := textMessage("once")
+		once.Guarantee = queue.AtMostOnce
+		id, err := s.Put(ctx, now, once)
+		must(t, err)
+		first, err := s.Claim(ctx, now, queue.ClaimOptions{Lease: time.Minute})
+		must(t, err)
+		lease := first.Deliveries[0].Lease
+		later := now.Add(time.Hour)
+		var again []queue.Delivery
+		var claim sync.WaitGroup
+		fs.Meanwhile(func() { // the mark is being saved
+			claim.Go(func() {
+				if take {
+					c, err := s.Take(ctx, later, id, time.Minute)
+					must(t, err)
+					again = c.Deliveries
+					return
+				}
+				c, err := s.Claim(ctx, later, queue.ClaimOptions{})
+				must(t, err)
+				again = c.Deliveries
+			})
+			for leased := false; !leased; runtime.Gosched() {
+				s.mu.Lock()
+				_, holds := s.slotOf(&lease)
+				leased = !holds
+				s.mu.Unlock()
+			}
+			for range 1000 { // time to read the delivery, for who does not wait
+				runtime.Gosched()
+			}
+		})
+		err = s.Mark(ctx, []queue.Lease{lease})
+		fs.Meanwhile(nil)
+		claim.Wait()
+		if len(again) != 1 {
+			t.Fatalf("the other got %d deliveries", len(again))
+		}
+		if err == nil && !again[0].Interrupted {
+			t.Errorf("taken %v: two are told that they may send it", take)
+		}
+		if len(s.marking) > 0 {
+			t.Errorf("%d deliveries are still being marked", len(s.marking))
+		}
+		must(t, s.Close())
 	}
 }

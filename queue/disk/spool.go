@@ -106,14 +106,15 @@ type Spool struct {
 	nextCheckpoint uint64
 	lastToken      uint64
 	keys           keyTable
-	reserved       turns          // deliveries that a call is changing
-	freed          chan struct{}  // closed when keys lose an element
-	awaited        bool           // somebody waits for that
-	deadContents   []uint64       // files to delete once the log is saved
-	entering       int            // messages on their way in, for MaxMessages
-	flushes        []*flush       // in line, or not in the index as a whole, in the order of the log
-	flushed        uint64         // how many there were
-	passing        map[string]int // calls of Flush and Postpone that are being written, by destination
+	marking        map[index.Slot]*marking // deliveries that Mark is at
+	reserved       turns                   // deliveries that a call is changing
+	freed          chan struct{}           // closed when keys lose an element
+	awaited        bool                    // somebody waits for that
+	deadContents   []uint64                // files to delete once the log is saved
+	entering       int                     // messages on their way in, for MaxMessages
+	flushes        []*flush                // in line, or not in the index as a whole, in the order of the log
+	flushed        uint64                  // how many there were
+	passing        map[string]int          // calls of Flush and Postpone that are being written, by destination
 
 	buffer           []byte
 	unsaved          bool
@@ -219,6 +220,7 @@ func newSpool(fs vfs.FS, o Options) *Spool {
 		index:          index.New(),
 		segments:       segments{byNumber: map[uint64]*segment{}, most: maxSegments},
 		keys:           newKeyTable(&o),
+		marking:        map[index.Slot]*marking{},
 		reserved:       turns{},
 		passing:        map[string]int{},
 		leaving:        map[uint64]leftKey{},
