@@ -1,7 +1,6 @@
 package memory
 
 import (
-	"bytes"
 	"context"
 	"time"
 
@@ -80,12 +79,12 @@ func read(ctx context.Context, m *queue.Message, room int64) (draft, error) {
 	}
 	w := &bounded{room: room}
 	if size := m.Content.Size(); size > 0 && (room < 0 || size <= room) && size < mostAhead {
-		w.Buffer = *bytes.NewBuffer(make([]byte, 0, size))
+		w.content = make([]byte, 0, size)
 	}
 	if _, err := queue.CopyContent(ctx, w, m.Content); err != nil {
 		return draft{}, err
 	}
-	content := w.Bytes()
+	content := w.content
 	if spare := cap(content) - len(content); spare > 1024 && spare > len(content)/8 { // room that nobody counts
 		content = append(make([]byte, 0, len(content)), content...)
 	}
@@ -96,16 +95,17 @@ func read(ctx context.Context, m *queue.Message, room int64) (draft, error) {
 // since it says that it is so long.
 const mostAhead = 256 << 20
 
-// bounded is a buffer that is full at some point.
+// bounded is content as it is read, of which no more comes in than there is room for.
 type bounded struct {
-	bytes.Buffer
-	room int64
+	content []byte
+	room    int64 // negative is no bound
 }
 
-// Write hides the Buffer's ReadFrom too, which knows no bound.
+// Write takes p, or nothing of it.
 func (b *bounded) Write(p []byte) (int, error) {
-	if b.room >= 0 && int64(b.Len()+len(p)) > b.room {
+	if b.room >= 0 && int64(len(b.content)+len(p)) > b.room {
 		return 0, queue.ErrFull
 	}
-	return b.Buffer.Write(p)
+	b.content = append(b.content, p...)
+	return len(p), nil
 }

@@ -1,6 +1,7 @@
 package memory_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"runtime"
@@ -35,6 +36,34 @@ func (s streamed) Size() int64 {
 
 func (s streamed) Open() (io.ReadCloser, error) {
 	return io.NopCloser(io.LimitReader(zeros{}, s.size)), nil
+}
+
+// TestContentBeyondTheBoundIsNotReadOn puts content that does not tell its size and is
+// longer than there is room for: it is not read much further than that.
+func TestContentBeyondTheBoundIsNotReadOn(t *testing.T) {
+	q := &memory.Queue{MaxBytes: 100 << 10}
+	read := &counted{}
+	_, err := q.Put(t.Context(), time.Unix(0, 0), &queue.Message{Content: read, Recipients: []queue.Recipient{{Address: "a@b.example"}}})
+	if !errors.Is(err, queue.ErrFull) {
+		t.Errorf("Put = %v, want ErrFull", err)
+	}
+	if read.bytes > 200<<10 {
+		t.Errorf("of a content that is too long %d bytes were read, where 100 KiB have room", read.bytes)
+	}
+}
+
+// counted is 64 MiB of zeros of which somebody counts what is read.
+type counted struct{ bytes int64 }
+
+func (*counted) Size() int64 { return -1 }
+
+func (c *counted) Open() (io.ReadCloser, error) {
+	return io.NopCloser(io.TeeReader(io.LimitReader(zeros{}, 64<<20), c)), nil
+}
+
+func (c *counted) Write(p []byte) (int, error) {
+	c.bytes += int64(len(p))
+	return len(p), nil
 }
 
 type zeros struct{}
