@@ -27,7 +27,7 @@ func TestHiddenLimit(t *testing.T) {
 	for _, limit := range []int{1, 2, 4, 10} {
 		t.Run(fmt.Sprintf("QUE-13 421 above %d connections", limit), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				const messages, takes = 5000, 20 * time.Millisecond
+				const messages, takes = 1500, 20 * time.Millisecond
 				host := slowHost(takes)
 				host.Discard = true
 				o := newOffice(t, toHost(host))

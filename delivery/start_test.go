@@ -54,9 +54,9 @@ func backlog(t *testing.T, q *disk.Spool, n int) {
 // first delivery that is due begins half a second after the queue was opened at the
 // latest, and after three seconds as much goes out as before.
 func TestStartGoesOnAtOnce(t *testing.T) {
-	n := 20_000
-	if testing.Short() {
-		n = 2000
+	n := 5000
+	if os.Getenv("NEXTHOP_LONG") != "" {
+		n = 100_000
 	}
 	for _, crash := range []bool{false, true} {
 		t.Run(fmt.Sprintf("QUE-5 after a crash: %t", crash), func(t *testing.T) {
