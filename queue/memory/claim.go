@@ -111,6 +111,10 @@ func (r *round) best() *destination {
 	}
 	var best *destination
 	for by, from := range r.q.active {
+		if by != 0 && from.empty() { // there may be as many as there are sets of owners
+			delete(r.q.active, by)
+			continue
+		}
 		if by&r.bit == 0 && !from.empty() && (best == nil || firstBefore(from.first(), best)) {
 			best = from.first()
 		}
