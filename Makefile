@@ -66,7 +66,8 @@ cover: setup ## print which requirements the tests show, and how much code they 
 # lists: a module, a package of it, and where the tests of that are. Of these every
 # survivor has a reason.
 MUTATED := examples:./internal/smtpd:./internal/smtpd \
-	.:./delivery/internal/attempt:./delivery/internal/attempt,./delivery
+	.:./delivery/internal/attempt:./delivery/internal/attempt,./delivery \
+	.:./delivery/internal/session:./delivery/internal/session
 mutate: ## break MUTATE, or what is to have no survivors, in one place at a time, and print what no test notices
 ifdef MUTATE
 	@$(GO) run ./internal/project/mutate -accepted docs/survivors.txt $(if $(MUTATE_TESTS),-tests $(MUTATE_TESTS)) $(MUTATE)

@@ -88,7 +88,9 @@ func TestGateOrder(t *testing.T) {
 		g := gate(1)
 		held := taken(t, g, 1)
 		w := waiting(t, g, 2, 3)
-		new(Pool).dismiss(w[0])
+		if new(Pool).dismiss(w[0]); g.Size() != 1 || len(g.waiting) != 1 || admitted(w[0]) {
+			t.Fatalf("%d connections and %d who wait, want one of each", g.Size(), len(g.waiting))
+		}
 		if held[0].leave(); !admitted(w[1]) {
 			t.Fatal("the place went to one that waits no longer")
 		}
@@ -101,9 +103,13 @@ func TestGateOrder(t *testing.T) {
 		g := gate(1)
 		held := taken(t, g, 1)
 		w := waiting(t, g, 2, 1)
+		w[1].pass.site = "another.test"
 		s := &Session{pass: held[0], key: key{host: "1"}}
-		if !g.hand(s) || w[1].sess != s || !admitted(w[1]) || admitted(w[0]) || g.Size() != 1 {
+		if !g.hand(s) || w[1].sess != s || !admitted(w[1]) || admitted(w[0]) || g.Size() != 1 || len(g.waiting) != 1 {
 			t.Error("it did not")
+		}
+		if g.SizeOf("another.test") != 1 || g.SizeOf("mx1.test") != 0 {
+			t.Error("it does not count for the site that has it now")
 		}
 	})
 	t.Run("for one place one session is ended", func(t *testing.T) {
@@ -138,6 +144,35 @@ func TestGateOrder(t *testing.T) {
 		g.ends(w[1], inTotal)
 		if held[0].leave(); !admitted(w[0]) || !asked(w[1]) || g.lacks(w[1]) != inTotal {
 			t.Error("it has not")
+		}
+	})
+	t.Run("who loses one place has one other session ended", func(t *testing.T) {
+		g := gate(1)
+		held := taken(t, g, 1)
+		w := waiting(t, g, 2, 3, 4)
+		g.ends(w[1], inTotal)
+		g.ends(w[2], inTotal)
+		if held[0].leave(); !admitted(w[0]) || !asked(w[1]) || asked(w[2]) || g.lacks(w[2]) != noLimit {
+			t.Error("not the next alone looks again")
+		}
+	})
+	t.Run("who has the place that was made for it leaves the others to theirs", func(t *testing.T) {
+		g := gate(1)
+		held := taken(t, g, 1)
+		w := waiting(t, g, 2, 3, 4)
+		g.ends(w[0], inTotal)
+		g.ends(w[1], inTotal)
+		if held[0].leave(); !admitted(w[0]) || asked(w[1]) || asked(w[2]) || g.lacks(w[1]) != noLimit {
+			t.Error("another session is to be ended")
+		}
+	})
+	t.Run("who finds another limit in the way looks for a session again", func(t *testing.T) {
+		g := gate(2)
+		held := taken(t, g, 1, 2)
+		w := waiting(t, g, 1)
+		g.ends(w[0], inTotal)
+		if held[1].leave(); admitted(w[0]) || !asked(w[0]) || g.lacks(w[0]) != perAddress {
+			t.Error("it does not")
 		}
 	})
 	t.Run("limits that are raised admit those who wait", func(t *testing.T) {

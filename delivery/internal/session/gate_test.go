@@ -42,6 +42,17 @@ func TestGateForgets(t *testing.T) {
 	}
 }
 
+// TestMostRecipients is how many recipients a transaction may have by the limits.
+func TestMostRecipients(t *testing.T) {
+	g := NewGate(func() Limits { return Limits{Recipients: 7} })
+	if n := (&Session{}).MostRecipients(); n != 0 {
+		t.Errorf("%d where there are no limits, want 0", n)
+	}
+	if n := (&Session{pass: &pass{gate: g}}).MostRecipients(); n != 7 {
+		t.Errorf("%d, want 7", n)
+	}
+}
+
 // TestTLSConfigIsOurs: what the application's configuration may not have is taken out
 // of it: certificates for all, renegotiation, and a memory that two logins share.
 func TestTLSConfigIsOurs(t *testing.T) {

@@ -1,11 +1,14 @@
 package session
 
 import (
+	"crypto"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"errors"
+	"math/big"
 	"slices"
 	"testing"
 	"time"
@@ -77,6 +80,34 @@ func TestBearsOneOf(t *testing.T) {
 	service := &x509.Certificate{NotBefore: at(1999)(), NotAfter: at(2099)(), ExtraExtensions: []pkix.Extension{{
 		Id: asn1.ObjectIdentifier{2, 5, 29, 17}, Value: names(srvName("e.test")),
 	}}}
+	submission := &x509.Certificate{NotBefore: at(1999)(), NotAfter: at(2099)(), ExtraExtensions: []pkix.Extension{{
+		Id: asn1.ObjectIdentifier{2, 5, 29, 17}, Value: names(srvName("_Submission.e.test")),
+	}}}
+	// by another authority in between, which the first has signed
+	between := func() (s tls.ConnectionState) {
+		t.Helper()
+		middle, err := ca.CertificateFor(&x509.Certificate{
+			NotBefore: at(1999)(), NotAfter: at(2099)(), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+			SerialNumber: big.NewInt(1000), Subject: pkix.Name{CommonName: "between"},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		signer, err := x509.ParseCertificate(middle.Certificate[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		key := middle.PrivateKey.(crypto.Signer)
+		leaf := &x509.Certificate{SerialNumber: big.NewInt(1001), NotBefore: at(1999)(), NotAfter: at(2099)(), DNSNames: []string{"e.test"}}
+		der, err := x509.CreateCertificate(rand.Reader, leaf, signer, key.Public(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if leaf, err = x509.ParseCertificate(der); err != nil {
+			t.Fatal(err)
+		}
+		return tls.ConnectionState{PeerCertificates: []*x509.Certificate{leaf, signer}}
+	}
 	names := []string{"_submission.e.test", "e.test", "[192.0.2.1]"}
 	for _, c := range []struct {
 		name   string
@@ -85,6 +116,8 @@ func TestBearsOneOf(t *testing.T) {
 		want   bool
 	}{
 		{"the second of them", &tls.Config{RootCAs: ca.Pool()}, state(valid, "e.test"), true},
+		{"the name of a service", &tls.Config{RootCAs: ca.Pool()}, state(submission), true},
+		{"by another authority in between", &tls.Config{RootCAs: ca.Pool()}, between(), true},
 		{"an address", &tls.Config{RootCAs: ca.Pool()}, state(valid, "192.0.2.1"), true},
 		{"none of them", &tls.Config{RootCAs: ca.Pool()}, state(valid, "f.test"), false},
 		{"a DNS name is not the name of a service", &tls.Config{RootCAs: ca.Pool()}, state(valid, "_submission.e.test"), false},

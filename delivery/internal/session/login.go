@@ -71,9 +71,7 @@ func (p *Pool) login(ctx context.Context, h *Hop, made *Session) error {
 	for i, m := range mechanisms {
 		tried := a.try(ctx, m)
 		if tried == nil {
-			if refused |= made.Lacks(); refused != 0 {
-				p.Memory.Lacks(h.Addr, refused, time.Now())
-			}
+			p.Memory.Lacks(h.Addr, refused|made.Lacks(), time.Now())
 			return nil
 		}
 		blame(tried, refused)

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -66,11 +67,32 @@ func TestLevelOf(t *testing.T) {
 		{"TLS from the start and none", mx.Host{ImplicitTLS: true, TLS: mx.TLSNone}, mx.TLSDefault, 0, true},
 	} {
 		t.Run("TLS-2 "+c.name, func(t *testing.T) {
-			got, err := (&Config{TLS: c.sender}).levelFor(&c.host)
+			sender := &Config{TLS: c.sender}
+			got, err := sender.levelFor(&c.host)
 			if got != c.want || (err != nil) != c.mistaken {
 				t.Errorf("%v (%v), want %v", got, err, c.want)
 			}
+			c.host.Name = "mx.e.test"
+			asked, failed := sender.PolicyFor(t.Context(), &mx.Route{}, &c.host)
+			configured, err := sender.Configured(&c.host)
+			if c.mistaken {
+				if err == nil || failed == nil {
+					t.Errorf("%v, %v; want two errors", err, failed)
+				}
+			} else if want := (Policy{Level: c.want, ServerName: "mx.e.test"}); configured.Level != want.Level || configured.ServerName != want.ServerName ||
+				asked.Level != want.Level || asked.ServerName != want.ServerName {
+				t.Errorf("%+v, %+v, want %+v", configured, asked, want)
+			}
 		})
+	}
+}
+
+// TestPolicyFails: where the policy of a host cannot be learnt, there is none.
+func TestPolicyFails(t *testing.T) {
+	fails := errors.New("not now")
+	c := &Config{Policy: func(context.Context, *mx.Route, *mx.Host) (Policy, error) { return Policy{Level: mx.TLSVerify}, fails }}
+	if p, err := c.PolicyFor(t.Context(), &mx.Route{}, &mx.Host{Name: "mx.e.test"}); !errors.Is(err, fails) || p.Level != 0 {
+		t.Errorf("%+v, %v; want %v", p, err, fails)
 	}
 }
 

@@ -8,6 +8,20 @@ import (
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
+// TestMemoryOfOthers: a failure at one address changes nothing at another whose time is
+// over.
+func TestMemoryOfOthers(t *testing.T) {
+	addr, other := netip.MustParseAddrPort("192.0.2.1:25"), netip.MustParseAddrPort("192.0.2.2:25")
+	began := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	m := new(Memory)
+	m.Fail(addr, "first", began)
+	m.Fail(other, "first", began.Add(time.Minute))
+	m.Fail(addr, "second", began.Add(time.Minute))
+	if !m.Penalised(addr, began.Add(90*time.Second-1)) {
+		t.Error("MX-23 the second failure in a row does not count as one")
+	}
+}
+
 // TestMemory is what is remembered of addresses that failed: each step is a call at a
 // time, and what may be done with the address right after it.
 func TestMemory(t *testing.T) {

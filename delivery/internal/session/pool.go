@@ -28,9 +28,6 @@ func (p *Pool) Kept(h *Hop, o Observer) *Session {
 }
 
 func (p *Pool) before(h *Hop) *Session {
-	if p.MaxIdle < 0 {
-		return nil
-	}
 	return p.idle.take(h.key(), h.Site, time.Now())
 }
 

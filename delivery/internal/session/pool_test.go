@@ -173,6 +173,25 @@ func TestHowManyAreKept(t *testing.T) {
 			t.Errorf("%d are kept, want 4", n)
 		}
 	})
+	// An agent's connections have limits, which count kept ones, too.
+	for most, want := range map[int]int{0: maxIdlePerKey + 1, 1: maxIdlePerKey + 1, -1: 0} {
+		synctest.Test(t, func(t *testing.T) {
+			p, _, net, list := kit(t, maxIdlePerKey+1)
+			p.MaxIdle = most
+			g := NewGate(func() Limits {
+				return Limits{Connections: 99, PerSite: 99, PerHost: 99, PerAddress: 99, ConnectionLife: time.Hour}
+			})
+			for _, s := range list {
+				s.pass = &pass{gate: g, site: "a"}
+				g.join(s.pass, key{})
+				p.Keep(s)
+			}
+			time.Sleep(time.Second)
+			if n := net.Open(); n != want {
+				t.Errorf("an agent keeps %d, at most %d may be; want %d", n, most, want)
+			}
+		})
+	}
 }
 
 // TestUnusedForTooLong: it is the session itself that ends, the others stay, and one
@@ -257,14 +276,37 @@ func TestTakesTheLongestUnused(t *testing.T) {
 	})
 }
 
+// TestTakesTheLongestUnusedOfAll: so it is where they are kept for several hosts.
+func TestTakesTheLongestUnusedOfAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var p idle
+		g := NewGate(func() Limits { return Limits{Connections: 9, PerSite: 9, PerHost: 9, PerAddress: 9} })
+		for _, host := range []string{"d", "b", "f", "a", "c", "h", "e", "g"} {
+			p.add(&Session{key: key{host: host}, pass: &pass{gate: g, site: host}}, 9, 9, time.Hour)
+			time.Sleep(time.Second)
+		}
+		got := ""
+		for range 8 {
+			got += p.oldest(func(*pass) bool { return true }).key.host
+		}
+		if got != "dbfacheg" {
+			t.Errorf("%s, want dbfacheg", got)
+		}
+	})
+}
+
 // TestPoolReopens: a closed pool keeps nothing until it is opened again.
 func TestPoolReopens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, h, net, list := kit(t, 3)
+		p.MaxIdle = 1
 		p.Keep(list[0])
 		p.Close()
 		if n := net.Open(); n != 2 {
 			t.Errorf("%d connections once the pool is closed, want the 2 in use", n)
+		}
+		if p.idle.count != 0 || len(p.idle.stacks) != 0 {
+			t.Errorf("%d in %d stacks are kept by a closed pool", p.idle.count, len(p.idle.stacks))
 		}
 		p.Keep(list[1])
 		time.Sleep(time.Second)
@@ -275,6 +317,83 @@ func TestPoolReopens(t *testing.T) {
 		p.Keep(list[2])
 		if p.Kept(h, silent{}) != list[2] {
 			t.Error("nothing is kept though the pool is open again")
+		}
+	})
+}
+
+// TestKeptIsQuiet: once a session has been given back, who had it is not told what is
+// said in it.
+func TestKeptIsQuiet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, h, _, list := kit(t, 1)
+		p.Keep(list[0])
+		o := &listener{}
+		h.Without = smtp.OptSize
+		s := p.Kept(h, o)
+		if s.Session.Without() != smtp.OptSize || len(o.told) != 1 {
+			t.Errorf("it does without %v, told %v", s.Session.Without(), o.told)
+		}
+		if err := s.Hello(t.Context()); err != nil || o.lines.Load() != 2 {
+			t.Errorf("told of %d lines (%v), want 2", o.lines.Load(), err)
+		}
+		p.Keep(s)
+		if p.Close(); o.lines.Load() != 2 {
+			t.Errorf("told of %d lines, want no more than 2", o.lines.Load())
+		}
+	})
+}
+
+// TestNotKept: a session that is of no more use ends at once.
+func TestNotKept(t *testing.T) {
+	for name, spoil := range map[string]func(t *testing.T, s *Session){
+		"nothing more may be said in it": func(t *testing.T, s *Session) { _ = s.Hello(t.Context()) },
+		"its policy has ended":           func(_ *testing.T, s *Session) { s.expires = time.Now() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p, h, net, list := kit(t, 1)
+				net.Servers["192.0.2.1"].(*smtptest.Host).Script = []smtptest.Cue{{At: smtptest.Hello, Reply: "421 busy"}}
+				spoil(t, list[0])
+				p.Keep(list[0])
+				time.Sleep(time.Second)
+				if net.Open() != 0 || p.Kept(h, silent{}) != nil {
+					t.Error("it is kept")
+				}
+			})
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		p, h, net, list := kit(t, 1)
+		list[0].expires = time.Now().Add(10 * time.Second)
+		p.Keep(list[0])
+		s := p.Kept(h, silent{})
+		if s != list[0] {
+			t.Fatal("it is not kept until its policy ends")
+		}
+		p.Keep(s)
+		time.Sleep(10 * time.Second)
+		if p.Kept(h, silent{}) != nil {
+			t.Error("it is kept when its policy has ended")
+		}
+		time.Sleep(time.Second)
+		if net.Open() != 0 {
+			t.Error("it has not ended")
+		}
+	})
+}
+
+// TestCloseWaitsForAll: Close waits for every session that says QUIT.
+func TestCloseWaitsForAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, _, net, list := kit(t, 2)
+		net.Servers["192.0.2.1"].(*smtptest.Host).Script = []smtptest.Cue{
+			{At: smtptest.Quit, Conn: 1, Delay: 2 * time.Second}, {At: smtptest.Quit, Delay: time.Second},
+		}
+		for _, s := range list {
+			p.idle.end(s)
+		}
+		if p.Close(); net.Open() != 0 {
+			t.Errorf("%d connections, want none", net.Open())
 		}
 	})
 }
