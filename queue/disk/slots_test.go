@@ -80,3 +80,44 @@ func TestNoSlotForASegment(t *testing.T) {
 		must(t, s.Close())
 	}
 }
+
+// TestNoSlotForWhatACheckpointSpeaksOf opens a spool whose checkpoint speaks of segments
+// that are in use no more, and that has slots only for those that are: the log is read
+// without the checkpoint, and says the same.
+func TestNoSlotForWhatACheckpointSpeaksOf(t *testing.T) {
+	ctx := context.Background()
+	fs, s := openSmall(t)
+	mustPut(t, s)
+	var old []*segment
+	for range 3 {
+		old = append(old, s.current)
+		s.rollNow = true
+		mustPut(t, s)
+	}
+	must(t, s.takeCheckpoint(ctx))
+	s.rollNow = true
+	mustPut(t, s)
+	for _, g := range old {
+		must(t, s.compact(ctx, g))
+	}
+	must(t, s.save())
+	inUse := len(s.segments.byNumber)
+	total, err := s.Total(ctx)
+	must(t, err)
+	for _, slots := range []int{maxSegments, inUse} {
+		again := newSpool(fs.Kill(), Options{})
+		again.byHand, again.segments.most = true, slots
+		must(t, again.recover(false))
+		for number := range again.segments.byNumber {
+			if again.segments.list[again.segments.byNumber[number].slot].number != number {
+				t.Errorf("segment %d stands in a slot of another", number)
+			}
+		}
+		if got, err := again.Total(ctx); err != nil || got != total {
+			t.Errorf("with %d slots: %+v, %v, want %+v", slots, got, err, total)
+		}
+		if used := again.checkpoint.Segment != 0; used != (slots == maxSegments) {
+			t.Errorf("with %d slots: the checkpoint was used: %v", slots, used)
+		}
+	}
+}
