@@ -98,7 +98,7 @@ func TestFaultsOfSettle(t *testing.T) { runFaults(t, faultsOfSettle()) }
 
 func faultsOfSettle() []fault {
 	return []fault{
-		{"who failed is tried again", []string{"L7", "P6", "S1", "S10", "S8"}, results(func(r *queue.Result) {
+		{"who failed is tried again", []string{"L7", "P6", "S1", "S10", "S5", "S8"}, results(func(r *queue.Result) {
 			if r.Outcome == queue.Failed {
 				r.Outcome = queue.Deferred
 			}
