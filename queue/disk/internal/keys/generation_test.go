@@ -116,6 +116,19 @@ func TestForgotten(t *testing.T) {
 	check("too many, and not too old", k, 32, 1)
 }
 
+// TestFileWithoutKeys has a file that was made, and nothing written to it.
+func TestFileWithoutKeys(t *testing.T) {
+	k := keys.New(320, 1<<20)
+	k.Load(&keys.Generation{Number: 7})
+	if found, list := k.Find(hash(1), 10); found != nil || len(list) > 0 {
+		t.Errorf("a key is %v, %v", found, list)
+	}
+	k.Add(keys.Entry{Hash: hash(1), Message: 1, Left: 100})
+	if found, _ := k.Find(hash(1), 100); found == nil {
+		t.Error("a key is not found")
+	}
+}
+
 // TestLoadedGenerationGoesOn has a generation that was read from its file take more,
 // for as long as it would have without a restart.
 func TestLoadedGenerationGoesOn(t *testing.T) {
@@ -167,6 +180,14 @@ func TestKeysThatLookAlike(t *testing.T) {
 	}
 	if found, _ := k.Find(alike(5, 0), 1010); found != nil {
 		t.Errorf("one that is too old is %v", found)
+	}
+	for i := range uint64(3) { // beside those in the table
+		k.Add(keys.Entry{Hash: alike(6+i, 0), Message: 7, Left: 10})
+	}
+	g := k.Unsaved()[0]
+	g.Saved(len(g.Pending()), []keys.Piece{{Off: 64}})
+	if _, list := k.Find(alike(7, 0), 10); len(list) != 1 {
+		t.Errorf("a key is looked for in %d places of its file, want one", len(list))
 	}
 	k.Add(keys.Entry{Hash: keys.Hash{}, Message: 9, Left: 10})
 	if found, _ := k.Find(keys.Hash{}, 10); found == nil {
