@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -138,8 +139,9 @@ func all(t *testing.T, s *Spool) string {
 	return strings.Join(lines, "\n")
 }
 
-// compactAll gives up every segment but the one that is written to.
-func compactAll(s *Spool) error {
+// compactAll gives up every segment but the one that is written to, the newest first or
+// the oldest.
+func compactAll(s *Spool, newestFirst bool) error {
 	if s.current == nil { // it was just opened
 		id, err := s.Put(context.Background(), time.Unix(1e9, 0), textMessage("text"))
 		if err == nil {
@@ -150,10 +152,12 @@ func compactAll(s *Spool) error {
 		}
 	}
 	last := s.current.number
-	for _, g := range slices.Clone(s.segments.list) {
-		if g == nil || g.number >= last {
-			continue
-		}
+	list := slices.DeleteFunc(slices.Clone(s.segments.list), func(g *segment) bool { return g == nil || g.number >= last })
+	slices.SortFunc(list, func(a, b *segment) int { return cmp.Compare(a.number, b.number) })
+	if newestFirst {
+		slices.Reverse(list)
+	}
+	for _, g := range list {
 		if err := s.compact(context.Background(), g); err != nil {
 			return err
 		}
@@ -181,18 +185,19 @@ func same(t *testing.T, what string, fs *crashfs.FS, want string) *Spool {
 // them is where it was moved, and the files are gone.
 func TestWhatIsMovedIsTheSame(t *testing.T) {
 	for checkpoint := range 4 {
-		movedIsTheSame(t, checkpoint)
+		movedIsTheSame(t, checkpoint, false)
+		movedIsTheSame(t, checkpoint, true)
 	}
 }
 
-func movedIsTheSame(t *testing.T, checkpoint int) {
+func movedIsTheSame(t *testing.T, checkpoint int, newestFirst bool) {
 	fs := crashfs.New(1)
 	s := varied(t, fs, checkpoint)
 	want := all(t, s)
 	same(t, "opened once more", fs.Copy(), want)
 	for round := range 4 {
 		oldest := s.current.number
-		must(t, compactAll(s))
+		must(t, compactAll(s, newestFirst))
 		if got := all(t, s); got != want {
 			t.Fatalf("round %d: the spool has\n%s\nwant\n%s", round, got, want)
 		}
@@ -224,18 +229,18 @@ func movedIsTheSame(t *testing.T, checkpoint int) {
 // TestCompactionCutAnywhere has the power cut at each change of a compaction.
 func TestCompactionCutAnywhere(t *testing.T) {
 	for checkpoint := range 4 {
-		compactionCutAnywhere(t, checkpoint)
+		compactionCutAnywhere(t, checkpoint, checkpoint%2 == 0)
 	}
 }
 
-func compactionCutAnywhere(t *testing.T, checkpoint int) {
+func compactionCutAnywhere(t *testing.T, checkpoint int, newestFirst bool) {
 	for cut := 1; ; cut++ {
 		fs := crashfs.New(uint64(cut))
 		s := varied(t, fs, checkpoint)
 		want := all(t, s)
 		at := fs.Writes() + cut
 		fs.CutAt(at)
-		if err := compactAll(s); err != nil && !errors.Is(err, crashfs.ErrPowerCut) {
+		if err := compactAll(s, newestFirst); err != nil && !errors.Is(err, crashfs.ErrPowerCut) {
 			t.Fatal(err)
 		}
 		if fs.Writes() < at {
@@ -246,7 +251,7 @@ func compactionCutAnywhere(t *testing.T, checkpoint int) {
 		}
 		fs = fs.Restart()
 		s = same(t, fmt.Sprintf("cut at change %d", cut), fs, want)
-		must(t, compactAll(s))
+		must(t, compactAll(s, newestFirst))
 		same(t, fmt.Sprintf("cut at change %d, and then no more", cut), fs.Restart(), want)
 	}
 }
@@ -263,12 +268,12 @@ func TestCompactionThatFails(t *testing.T) {
 		{crashfs.OpSync, syscall.ENOSPC}, {crashfs.OpWrite, syscall.EIO}, {crashfs.OpSync, syscall.EIO}, {crashfs.OpSyncDir, syscall.EIO},
 	} {
 		for checkpoint := range 2 {
-			compactionThatFails(t, c.op, c.cause, checkpoint)
+			compactionThatFails(t, c.op, c.cause, checkpoint, checkpoint == 0)
 		}
 	}
 }
 
-func compactionThatFails(t *testing.T, op crashfs.Op, cause error, checkpoint int) {
+func compactionThatFails(t *testing.T, op crashfs.Op, cause error, checkpoint int, newestFirst bool) {
 	for n := 1; ; n++ {
 		fs := crashfs.New(uint64(n))
 		s := varied(t, fs, checkpoint)
@@ -281,7 +286,7 @@ func compactionThatFails(t *testing.T, op crashfs.Op, cause error, checkpoint in
 			hit = hit || err != nil
 			return err
 		})
-		err := compactAll(s)
+		err := compactAll(s, newestFirst)
 		fs.Inject(nil)
 		if !hit {
 			must(t, err)
@@ -291,7 +296,7 @@ func compactionThatFails(t *testing.T, op crashfs.Op, cause error, checkpoint in
 			if got := all(t, s); got != want {
 				t.Fatalf("%s: the spool has\n%s\nwant\n%s", what, got, want)
 			}
-			must(t, compactAll(s))
+			must(t, compactAll(s, newestFirst))
 		}
 		same(t, what+", and the process dies", fs.Copy(), want)
 		same(t, what+", and then the power", fs.Restart(), want)

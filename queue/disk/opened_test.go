@@ -21,7 +21,7 @@ func died(t *testing.T, seed uint64, checkpoint int) (fs *crashfs.FS, before, af
 	s := varied(t, fs, checkpoint)
 	must(t, s.Suspend(ctx, now, queue.Suspension{Subject: queue.Subject{Kind: queue.OfDestination, Name: "halted.example"}}))
 	if checkpoint > 0 {
-		must(t, compactAll(s))
+		must(t, compactAll(s, false))
 	}
 	mustPut(t, s)
 	before = all(t, s)
