@@ -302,3 +302,61 @@ func compactionThatFails(t *testing.T, op crashfs.Op, cause error, checkpoint in
 		same(t, what+", and then the power", fs.Restart(), want)
 	}
 }
+
+// TestEndsThatCouldNotBeMoved has a segment in which there is nothing but that mail has
+// been delivered, while the segment with that mail is in use. It stays if its ends cannot
+// be read, or cannot be written: without them the mail would be delivered again.
+func TestEndsThatCouldNotBeMoved(t *testing.T) {
+	ctx, now := context.Background(), time.Unix(1e9, 0)
+	for _, op := range []crashfs.Op{crashfs.OpRead, crashfs.OpWrite, crashfs.OpSync} {
+		cause := errors.New("odd")
+		if op == crashfs.OpSync {
+			cause = syscall.EIO
+		}
+		fs := crashfs.New(1)
+		s, err := openByHand(fs, small())
+		must(t, err)
+		var ids []string
+		for range 3 {
+			ids = append(ids, mustPut(t, s))
+		}
+		m := textMessage("text")
+		m.Recipients[0].Address = "a@stays.example"
+		stays, err := s.Put(ctx, now, m)
+		must(t, err)
+		must(t, s.Hold(ctx, stays))
+		s.rollNow = true
+		deliverAll(t, s)
+		must(t, s.save())
+		g := s.current
+		s.rollNow = true
+		must(t, s.Hold(ctx, mustPut(t, s)))
+		if g.number != 2 || s.current == g || len(g.gone) == 0 || !s.segments.byNumber[1].inUse(s) {
+			t.Fatalf("the ends are in segment %d, %v", g.number, g.gone)
+		}
+		fs.Inject(crashfs.FailNth(op, 1, false, cause))
+		if err := s.compact(ctx, g); err == nil {
+			t.Errorf("%v fails, and nobody learns of it", op)
+		}
+		fs.Inject(nil)
+		if s.segments.byNumber[2] == nil {
+			t.Errorf("%v fails, and the segment is given up", op)
+		}
+		if s.failed() == nil {
+			must(t, s.save())
+		}
+		for _, left := range []*crashfs.FS{fs.Copy(), fs.Restart()} {
+			must(t, withoutCheckpoints(left))
+			again, err := openByHand(left, small())
+			must(t, err)
+			for _, id := range ids {
+				if _, err := again.Show(ctx, id); !errors.Is(err, queue.ErrNotFound) {
+					t.Errorf("%v fails, and after a restart a message that was delivered is %v", op, err)
+				}
+			}
+		}
+	}
+}
+
+// inUse reports whether something in a segment is needed.
+func (g *segment) inUse(s *Spool) bool { return s.index.Refs(g.slot).Homes > 0 }

@@ -98,3 +98,63 @@ func TestOpenCutAnywhere(t *testing.T) {
 		}
 	}
 }
+
+// TestFilesThatBearAnothersNumber has a file renamed. What its name says and what it
+// says itself are not the same, so nothing of it counts, and it is named.
+func TestFilesThatBearAnothersNumber(t *testing.T) {
+	for _, prefix := range []string{checkpointPrefix, segmentPrefix} {
+		fs, _, want := died(t, 1, 0)
+		s := same(t, "before", fs, want)
+		must(t, s.takeCheckpoint(context.Background()))
+		must(t, s.save())
+		fs = fs.Kill()
+		from, to := fileName(prefix, 1), fileName(prefix, 9)
+		must(t, fs.Rename(from, to))
+		problems, err := check(fs.Copy())
+		must(t, err)
+		named := false
+		for _, p := range problems {
+			named = named || p.File == to || p.File == from
+		}
+		if !named {
+			t.Errorf("%s as %s: Check says %v", from, to, problems)
+		}
+		s, err = openByHand(fs, small())
+		must(t, err)
+		if prefix == checkpointPrefix && all(t, s) != want {
+			t.Errorf("%s as %s: the spool has\n%s\nwant\n%s", from, to, all(t, s), want)
+		}
+		id := mustPut(t, s)
+		must(t, s.save())
+		s, err = openByHand(fs.Restart(), small())
+		must(t, err)
+		if _, err := s.Show(context.Background(), id); err != nil {
+			t.Errorf("%s as %s: what was put then: %v", from, to, err)
+		}
+	}
+}
+
+// TestFilesNeverFinished has files that a power cut left before they had their names.
+// Opening deletes them, and looking at the directory does not.
+func TestFilesNeverFinished(t *testing.T) {
+	fs, _, want := died(t, 1, 0)
+	names := []string{fileName(segmentPrefix, 2) + newSuffix, fileName(checkpointPrefix, 9) + newSuffix, fileName(suspendedPrefix, 9) + newSuffix}
+	for _, name := range names {
+		f, err := fs.Create(name)
+		must(t, err)
+		must(t, f.Close())
+	}
+	_, err := check(fs)
+	must(t, err)
+	for _, name := range names {
+		if _, err := sizeOf(fs, name); err != nil {
+			t.Errorf("Check: %s: %v", name, err)
+		}
+	}
+	same(t, "with files that were never finished", fs, want)
+	for _, name := range names {
+		if _, err := sizeOf(fs, name); err == nil {
+			t.Errorf("%s is there still", name)
+		}
+	}
+}
