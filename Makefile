@@ -67,7 +67,10 @@ cover: setup ## print which requirements the tests show, and how much code they 
 # survivor has a reason.
 MUTATED := examples:./internal/smtpd:./internal/smtpd \
 	.:./delivery/internal/attempt:./delivery/internal/attempt,./delivery \
-	.:./delivery/internal/session:./delivery/internal/session
+	.:./delivery/internal/session:./delivery/internal/session \
+	.:./queue/disk/internal/record:./queue/disk/internal/record \
+	.:./queue/disk/internal/keys:./queue/disk/internal/keys \
+	.:./queue/disk/internal/vfs:./queue/disk/internal/vfs
 mutate: ## break MUTATE, or what is to have no survivors, in one place at a time, and print what no test notices
 ifdef MUTATE
 	@$(GO) run ./internal/project/mutate -accepted docs/survivors.txt $(if $(MUTATE_TESTS),-tests $(MUTATE_TESTS)) $(MUTATE)
