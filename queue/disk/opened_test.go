@@ -128,8 +128,10 @@ func TestFilesThatBearAnothersNumber(t *testing.T) {
 		must(t, s.save())
 		s, err = openByHand(fs.Restart(), small())
 		must(t, err)
-		if _, err := s.Show(context.Background(), id); err != nil {
-			t.Errorf("%s as %s: what was put then: %v", from, to, err)
+		for _, id := range []string{id, formatID(144)} { // put now, and in the second segment
+			if _, err := s.Show(context.Background(), id); err != nil {
+				t.Errorf("%s as %s: %s: %v", from, to, id, err)
+			}
 		}
 	}
 }
