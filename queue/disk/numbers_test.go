@@ -70,6 +70,29 @@ func TestNumbersAreNotGivenTwice(t *testing.T) {
 	}
 }
 
+// TestNumbersThatCannotBeRead has the last message of a spool damaged, so that nothing
+// tells its number: it is not given to another.
+func TestNumbersThatCannotBeRead(t *testing.T) {
+	fs, s := openSmall(t)
+	mustPut(t, s)
+	id := mustPut(t, s)
+	number, _ := parseID(id)
+	slot := s.slots(number)[0]
+	name, at := s.current.file.name, int64(s.index.Get(slot).Record.Offset)
+	d, h, err := s.readDelivery(slot, number)
+	must(t, err)
+	s.unpin(h.segment)
+	must(t, s.Close())
+	must(t, withoutCheckpoints(fs))
+	fs.Flip(name, at, 1)
+	fs.Flip(name, int64(d.Home.Offset), 1)
+	s, err = openByHand(fs.Kill(), Options{})
+	must(t, err)
+	if again := mustPut(t, s); ordinalOf(again) <= ordinalOf(id) {
+		t.Errorf("%d is put, and %d was there", ordinalOf(again), ordinalOf(id))
+	}
+}
+
 // TestCheckpointsInOrder has a checkpoint taken after a restart: it comes after the one
 // that was there, which is deleted.
 func TestCheckpointsInOrder(t *testing.T) {

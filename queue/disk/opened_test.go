@@ -9,6 +9,7 @@ import (
 
 	"github.com/nexthop-mail/nexthop/queue"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/crashfs"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
 )
 
 // died is what a process leaves that dies with a settlement that is not saved yet: the
@@ -157,6 +158,56 @@ func TestFilesNeverFinished(t *testing.T) {
 	for _, name := range names {
 		if _, err := sizeOf(fs, name); err == nil {
 			t.Errorf("%s is there still", name)
+		}
+	}
+}
+
+// TestDamagedCheckpoint has a bit of a checkpoint flipped, or its end missing. It is left
+// aside and named, and the log read: that comes to the same.
+func TestDamagedCheckpoint(t *testing.T) {
+	fs := crashfs.New(1)
+	s := varied(t, fs, 3)
+	want := all(t, s)
+	must(t, s.save())
+	name := fileName(checkpointPrefix, 1)
+	size, err := sizeOf(fs, name)
+	must(t, err)
+	open := func(what string, fs *crashfs.FS) (named bool) {
+		t.Helper()
+		s, err := openByHand(fs, small())
+		must(t, err)
+		if got := all(t, s); got != want {
+			t.Fatalf("%s: the spool has\n%s\nwant\n%s", what, got, want)
+		}
+		named = len(s.problems) > 0 && s.problems[0].File == name
+		must(t, compactAll(s, true))
+		if got := all(t, s); got != want {
+			t.Fatalf("%s, after a compaction: the spool has\n%s\nwant\n%s", what, got, want)
+		}
+		return named
+	}
+	if open("a sound checkpoint", fs.Copy()) {
+		t.Error("a sound checkpoint is named as damaged")
+	}
+	named := 0
+	for off := int64(0); off < size; off += 20 {
+		hurt := fs.Copy()
+		hurt.Flip(name, off, 4)
+		if open(fmt.Sprintf("a bit of byte %d flipped", off), hurt) {
+			named++
+		}
+	}
+	if named < int(size-record.HeaderSize)/20/2 { // but for what fills, and the header, which is there twice
+		t.Errorf("damage at %d of %d places is named", named, size/20)
+	}
+	for end := int64(0); end < size; end += 200 {
+		cut := fs.Copy()
+		f, err := cut.Open(name, true)
+		must(t, err)
+		must(t, f.Truncate(end))
+		must(t, f.Close())
+		if !open(fmt.Sprintf("cut after %d bytes", end), cut) {
+			t.Errorf("that it is cut after %d bytes is not named", end)
 		}
 	}
 }
