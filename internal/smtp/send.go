@@ -195,7 +195,7 @@ func (x *exchange) converse() *Error {
 	case x.grouped && !x.bdat:
 		return x.dataReply()
 	case x.taken == 0:
-		s.needReset = s.needReset || !x.refused
+		s.needReset = !x.refused
 		return nil
 	case x.bdat:
 		return x.chunks()
@@ -270,7 +270,7 @@ func (x *exchange) conclude(e *Error) {
 			res.Err = e
 		case rr.State == again:
 			rr.State = NotTried
-		case rr.State == NotTried && rr.Err == nil && x.env == nil:
+		case rr.Err == nil && x.env == nil:
 			rr.Err = e
 		}
 	}
