@@ -63,11 +63,12 @@ cover: setup ## print which requirements the tests show, and how much code they 
 
 # MUTATE is the packages to break, MUTATE_TESTS the directories of the tests that must
 # notice, with commas; without it, the packages' own. Without MUTATE, it is what MUTATED
-# lists: a module, a package of it, and where the tests of that are. Of these every
-# survivor has a reason.
+# lists: a module, a package of it, where the tests of that are, and, where it is not
+# all, what the names of its files match. Of these every survivor has a reason.
 MUTATED := examples:./internal/smtpd:./internal/smtpd \
 	.:./delivery/internal/attempt:./delivery/internal/attempt,./delivery \
 	.:./delivery/internal/session:./delivery/internal/session \
+	'.:./internal/smtp:./internal/smtp:^(send|session).go' \
 	.:./queue/disk/internal/record:./queue/disk/internal/record \
 	.:./queue/disk/internal/keys:./queue/disk/internal/keys \
 	.:./queue/disk/internal/vfs:./queue/disk/internal/vfs
@@ -76,8 +77,8 @@ ifdef MUTATE
 	@$(GO) run ./internal/project/mutate -accepted docs/survivors.txt $(if $(MUTATE_TESTS),-tests $(MUTATE_TESTS)) $(MUTATE)
 else
 	@for p in $(MUTATED); do echo "== $$p"; \
-		module=$${p%%:*}; rest=$${p#*:}; \
-		$(GO) run ./internal/project/mutate -C $$module -accepted docs/survivors.txt -tests $${rest#*:} $${rest%%:*} || exit 1; \
+		IFS=:; set -- $$p; unset IFS; \
+		$(GO) run ./internal/project/mutate -C $$1 -accepted docs/survivors.txt -tests $$3 $${4:+-files $$4} $$2 || exit 1; \
 	done
 endif
 

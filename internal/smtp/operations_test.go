@@ -1,6 +1,7 @@
 package smtp_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"io"
@@ -68,14 +69,17 @@ func TestTLSRefused(t *testing.T) {
 		want  smtp.Doubt
 	}{
 		{"502 what", smtptest.Mail, smtp.Doubt{Now: smtp.OptTLS, Next: smtp.OptTLS}},
-		{"454 not now", smtptest.Mail, smtp.Doubt{Now: smtp.OptTLS, Next: smtp.OptTLS, Brief: smtp.OptTLS}},
+		{"454 4.7.0 not now", smtptest.Mail, smtp.Doubt{Now: smtp.OptTLS, Next: smtp.OptTLS, Brief: smtp.OptTLS}},
 		{"502 what", smtptest.Rcpt, smtp.Doubt{}},
 	} {
 		with(t, "TLS-4 "+c.reply+", and lost at "+c.lost.String(), abandoned(scripted([]smtptest.Cue{
 			{At: smtptest.StartTLS, Reply: c.reply}, {At: c.lost, Then: smtptest.Close},
 		}, "STARTTLS")), func(r *rig) {
 			r.open()
-			wantErr(r.t, r.s.StartTLS(r.t.Context(), insecure()), smtp.StageStartTLS, smtp.Replied)
+			e := wantErr(r.t, r.s.StartTLS(r.t.Context(), insecure()), smtp.StageStartTLS, smtp.Replied)
+			if status := e.Reply.Enhanced; (status == "4.7.0") != (e.Reply.Code == 454) {
+				r.t.Errorf("the status is %q", status)
+			}
 			if res := r.send(message("u@e.test")); res.Doubt != c.want {
 				r.t.Errorf("in doubt: %+v, want %+v", res.Doubt, c.want)
 			}
@@ -335,4 +339,42 @@ func TestUnreadGroup(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestGoodbyeInTwoParts is a 421 that a session finds on its next use, hours after the
+// last message, of which a part came with the last reply.
+func TestGoodbyeInTwoParts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := smtptest.Pipe()
+		go func() {
+			_, _ = io.WriteString(server, "220 h\r\n")
+			lines := bufio.NewScanner(server)
+			for _, reply := range []string{"250 h\r\n", "250 ok\r\n", "250 ok\r\n", "354 go\r\n"} {
+				lines.Scan()
+				_, _ = io.WriteString(server, reply)
+			}
+			for lines.Scan() && lines.Text() != "." {
+			}
+			_, _ = io.WriteString(server, "250 ok\r\n42")
+			time.Sleep(5 * time.Hour)
+			_, _ = io.WriteString(server, "1 bye\r\n")
+		}()
+		s, err := smtp.New(client, &smtp.Config{Hello: "client.example"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(s.Greet(t.Context()), s.Hello(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+		if res := s.Send(t.Context(), message("u@e.test")); res.Rcpts[0].State != smtp.Delivered {
+			t.Fatal(res.Err)
+		}
+		time.Sleep(6 * time.Hour)
+		res := s.Send(t.Context(), message("u@e.test"))
+		if e := wantErr(t, res.Err, smtp.StageIdle, smtp.Replied); e.Reply.Code != 421 || !res.Stale || res.Rcpts[0].State != smtp.NotTried {
+			t.Errorf("%v, stale: %t, %v", e, res.Stale, res.Rcpts[0].State)
+		}
+		s.Close()
+		server.Close()
+	})
 }

@@ -99,7 +99,7 @@ func (s *Session) Hello(ctx context.Context) error {
 		first, second = second, first
 	}
 	r, e := s.greet(first)
-	if e == nil && r.Class() == 5 && !s.closing {
+	if r.Class() == 5 && !s.closing {
 		r, e = s.greet(second)
 	}
 	if e == nil {
@@ -115,7 +115,7 @@ func (s *Session) Hello(ctx context.Context) error {
 // greet says EHLO or HELO, and takes in what the server offers.
 func (s *Session) greet(verb string) (Reply, *Error) {
 	r, e := s.say(StageHello, s.cfg.Timeouts.Hello, verb, s.hello)
-	if e != nil || !r.Positive() {
+	if !r.Positive() {
 		return r, e
 	}
 	s.ready = true
@@ -232,7 +232,7 @@ func (s *Session) unasked() *Error {
 	r, err := s.rd.reply(form{})
 	s.wire.polling = false
 	s.over = true
-	if err == nil && r.Code == 421 {
+	if r.Code == 421 {
 		return &Error{Stage: StageIdle, Kind: Replied, Reply: r}
 	}
 	if err == nil || isTimeout(err) {
@@ -245,7 +245,7 @@ func (s *Session) unasked() *Error {
 // and closes the connection. Its outcome changes nothing.
 func (s *Session) Quit(ctx context.Context) {
 	defer s.Close()
-	if s.over || s.begin(ctx, StageQuit, s.cfg.Timeouts.Quit) != nil {
+	if s.begin(ctx, StageQuit, s.cfg.Timeouts.Quit) != nil {
 		return
 	}
 	defer s.end()
@@ -351,7 +351,7 @@ func (s *Session) put(stage Stage, timeout time.Duration, line []byte) (Reply, *
 	f := form{plain: stage == StageHello, hello: stage == StageHello, auth: stage == StageAuth}
 	if _, err := s.conn.Write(line); err != nil {
 		s.wire.hurry()
-		if r, e := s.await(stage, timeout, f); e == nil && r.Negative() {
+		if r, _ := s.await(stage, timeout, f); r.Negative() { // what cannot be read is no reply
 			s.closing = true
 			return r, nil
 		}
