@@ -3,7 +3,6 @@ package delivery_test
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -14,34 +13,6 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 	"github.com/nexthop-mail/nexthop/queue/memory"
 )
-
-// waiting is what waits, as "recipient held" or "recipient".
-func (o *office) waiting() (list []string) {
-	o.t.Helper()
-	err := queue.Select(o.t.Context(), o.queue, queue.Selection{}, func(e *queue.Entry, _ []int) error {
-		for i := range e.Waiting {
-			text := e.Message.Recipients[i].Address
-			if e.Held {
-				text += " held"
-			}
-			list = append(list, text)
-		}
-		return nil
-	}, nil)
-	if err != nil {
-		o.t.Fatal(err)
-	}
-	slices.Sort(list)
-	return list
-}
-
-func (o *office) wantWaiting(want ...string) {
-	o.t.Helper()
-	slices.Sort(want)
-	if got := o.waiting(); !slices.Equal(got, want) {
-		o.t.Errorf("%q wait, want %q", got, want)
-	}
-}
 
 // TestFail ends mail with a report, whatever it waits for and whoever has it in hand.
 func TestFail(t *testing.T) {

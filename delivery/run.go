@@ -208,8 +208,6 @@ func (a *Agent) running() *run {
 	return a.atWork
 }
 
-func (r *run) limits() *Limits { return &r.agent.current().Limits }
-
 // connectionLimits are those of the limits that connections are counted against.
 func (r *run) connectionLimits() session.Limits {
 	s := r.agent.current()

@@ -119,10 +119,11 @@ func TestProbes(t *testing.T) {
 			t.Errorf("%d connections were tried before all paused", at)
 		}
 		last := dials[0]
-		for i, want := range []time.Duration{1, 2, 4, 5, 5, 5, 5, 5} {
+		for i, seconds := range []int{1, 2, 4, 5, 5, 5, 5, 5} {
+			want := time.Duration(seconds) * time.Second
 			gap := dials[at+i] - last
-			if gap < want*time.Second-100*time.Millisecond || gap > want*time.Second+100*time.Millisecond {
-				t.Errorf("probe %d came after %v, want %v", i, gap, want*time.Second)
+			if gap < want-100*time.Millisecond || gap > want+100*time.Millisecond {
+				t.Errorf("probe %d came after %v, want %v", i, gap, want)
 			}
 			last = dials[at+i]
 		}

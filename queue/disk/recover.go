@@ -202,12 +202,7 @@ func (s *Spool) inUse(f *found) (*usage, error) {
 		}
 		break
 	}
-	for n, is := range used {
-		if is && !u.retired[n] {
-			u.numbers = append(u.numbers, n)
-		}
-	}
-	slices.Sort(u.numbers)
+	u.numbers = u.of(used)
 	for _, n := range u.numbers {
 		g := f.segments[n]
 		if g == nil {
@@ -225,6 +220,17 @@ func (s *Spool) inUse(f *found) (*usage, error) {
 		}
 	}
 	return u, nil
+}
+
+// of is what of those that are used is not retired, in order.
+func (u *usage) of(used map[uint64]bool) (numbers []uint64) {
+	for n, is := range used {
+		if is && !u.retired[n] {
+			numbers = append(numbers, n)
+		}
+	}
+	slices.Sort(numbers)
+	return numbers
 }
 
 func missing(f *found, n uint64) error {

@@ -125,7 +125,7 @@ func TestMemoryIsGivenBack(t *testing.T) {
 		}
 	}
 	last := strings.Clone(ids[many-1])
-	ids = nil
+	clear(ids)
 	if n := inUse() - had; n > full/10 {
 		t.Errorf("%d messages take %d bytes, and the last of them %d", many, full, n)
 	}

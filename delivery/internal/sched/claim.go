@@ -118,7 +118,7 @@ func (s *Scheduler) claimAt(now time.Time) (at time.Time, ok bool) {
 	if c.hiding && (c.search || c.bySite) {
 		d.sooner(now)
 	}
-	if s.refillDue(now) {
+	if s.refillDue() {
 		d.sooner(now)
 	}
 	if d.never {
@@ -249,7 +249,7 @@ func (s *Scheduler) released(now time.Time, u *tenant) {
 }
 
 // refillDue reports whether a site is to be given mail.
-func (s *Scheduler) refillDue(now time.Time) bool {
+func (s *Scheduler) refillDue() bool {
 	if s.troubled() {
 		return false
 	}

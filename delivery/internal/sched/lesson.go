@@ -129,7 +129,7 @@ func (s *Scheduler) Learned(now time.Time, n Ship, l Lesson) Notice {
 		t.until = now.Add(refusedFor)
 	}
 	if t.pace > 0 && t.waiting > fewAhead {
-		for _, m := range s.empty(now, t) { // it would wait here for long
+		for _, m := range s.empty(t) { // it would wait here for long
 			s.parkAt(now, t, m)
 		}
 	}
@@ -187,7 +187,7 @@ func (s *Scheduler) revive(now time.Time, t *site) {
 
 // leaveAlone gives back what waits at a site that is left alone.
 func (s *Scheduler) leaveAlone(now time.Time, t *site) {
-	for _, m := range s.empty(now, t) {
+	for _, m := range s.empty(t) {
 		s.keepAt(now, t, m)
 	}
 }

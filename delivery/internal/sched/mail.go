@@ -225,7 +225,7 @@ func (s *Scheduler) Unroutable(now time.Time, id ID, wait time.Duration, said st
 	t.said = said
 	t.fail(now, now, wait)
 	s.leave(now, m)
-	s.used(now, t)
+	s.used(t)
 }
 
 // Misses is how often in a row a destination had no route.
@@ -322,7 +322,7 @@ func (s *Scheduler) leave(now time.Time, m *item) {
 	case unrouted:
 		s.unrouted = without(s.unrouted, m.ID)
 	case routing:
-		s.probeOver(now, m.ID)
+		s.probeOver(m.ID)
 	case gathering:
 		m.party.ready = withoutItem(m.party.ready, m)
 	case waiting:

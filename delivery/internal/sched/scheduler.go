@@ -298,7 +298,7 @@ func (s *Scheduler) Drain(now time.Time) {
 		s.giveBack(now, s.items[id], Back{Why: Draining})
 	}
 	for t := s.known.head; t != nil; t = t.next {
-		for _, m := range s.empty(now, t) {
+		for _, m := range s.empty(t) {
 			s.giveBack(now, m, Back{Why: Draining})
 		}
 	}

@@ -179,7 +179,7 @@ func (s *Scheduler) Ended(now time.Time, n Ship) {
 	s.spareShips = append(s.spareShips, sh)
 	s.forgetLane(l)
 	s.forgetTenant(l.tenant)
-	s.used(now, t)
+	s.used(t)
 	s.classify(now, t)
 	s.touch(now, t)
 	s.eased(now, t)
@@ -187,7 +187,7 @@ func (s *Scheduler) Ended(now time.Time, n Ship) {
 
 // empty takes out what waits at a site, in the order of ranks. What it returns is in
 // no shipment any more, and the site has it no longer.
-func (s *Scheduler) empty(now time.Time, t *site) (list []*item) {
+func (s *Scheduler) empty(t *site) (list []*item) {
 	for t.waiting > 0 {
 		l := t.turn.list[len(t.turn.list)-1]
 		for _, sh := range slices.Clone(l.waiting.list) {

@@ -88,7 +88,7 @@ func (s *Scheduler) site(now time.Time, key string) *site {
 }
 
 // used puts a site last among those that may be forgotten.
-func (s *Scheduler) used(now time.Time, t *site) {
+func (s *Scheduler) used(t *site) {
 	if s.sites[t.key] == t && s.known.tail != t {
 		s.known.remove(t)
 		s.known.add(t)
@@ -288,7 +288,7 @@ func (s *Scheduler) makeWay(now time.Time) bool {
 		if t.known || t.waiting == 0 || t.inFlight > 0 {
 			continue
 		}
-		for _, m := range s.empty(now, t) {
+		for _, m := range s.empty(t) {
 			s.parkAt(now, t, m)
 		}
 		return true
@@ -307,7 +307,7 @@ func (s *Scheduler) trim(now time.Time) {
 			continue
 		}
 		t.took = max(t.took, now.Sub(t.progress))
-		for _, m := range s.empty(now, t) {
+		for _, m := range s.empty(t) {
 			s.parkAt(now, t, m)
 		}
 	}

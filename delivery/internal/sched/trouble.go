@@ -122,7 +122,7 @@ func (s *Scheduler) probeFailed(now time.Time, id ID, n Ship) {
 }
 
 // probeOver notes that a delivery that may be the probe has come to another end.
-func (s *Scheduler) probeOver(now time.Time, id ID) {
+func (s *Scheduler) probeOver(id ID) {
 	if id == s.trouble.probeID {
 		s.trouble.probeID = 0
 	}

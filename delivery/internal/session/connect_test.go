@@ -165,7 +165,7 @@ func TestConnect(t *testing.T) {
 				if began := errors.As(err, &ours); began != c.began || began && ours.Step != c.step {
 					t.Errorf("%v, want an Error: %t, of step %d", err, c.began, c.step)
 				}
-				switch want := c.err.(type) {
+				switch want := c.err.(type) { //nolint:errorlint // the kind of expectation, not an error that came back
 				case nil:
 					if (err == nil) != done {
 						t.Errorf("%v", err)
@@ -237,8 +237,9 @@ func TestSourceFor(t *testing.T) {
 	for i := range 20 {
 		pin := fmt.Sprint(i)
 		seen[c.SourceFor(pin, four)], seen[c.SourceFor(pin, six)] = true, true
-		if c.SourceFor(pin, four) != c.SourceFor(pin, four) || !c.SourceFor(pin, four).Is4() || !c.SourceFor(pin, six).Is6() {
-			t.Errorf("%s is sent from %v or %v", pin, c.SourceFor(pin, four), c.SourceFor(pin, six))
+		first, second, other := c.SourceFor(pin, four), c.SourceFor(pin, four), c.SourceFor(pin, six)
+		if first != second || !first.Is4() || !other.Is6() {
+			t.Errorf("%s is sent from %v, %v and %v", pin, first, second, other)
 		}
 	}
 	if len(seen) != 3 {

@@ -91,10 +91,10 @@ func TestLimits(t *testing.T) {
 					}
 					rules[host] = at
 				}
-				switch {
-				case c.way == perAddress:
+				switch c.way {
+				case perAddress:
 					less(&limits.PerAddress)
-				case c.way == perHost:
+				case perHost:
 					less(&limits.PerHost)
 				}
 				limits.Rules = rules

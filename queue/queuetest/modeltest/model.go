@@ -23,7 +23,7 @@ type message struct {
 	queue.Message
 	content    string
 	held       bool
-	until      time.Time // when the hold ends by itself; zero is not
+	until      time.Time   // when the hold ends by itself; zero is not
 	deliveries []*delivery // that have pending recipients, in any order
 }
 
