@@ -156,10 +156,10 @@ func TestConclude(t *testing.T) {
 			errs := ""
 			for _, rr := range res.Rcpts {
 				after = append(after, rr.State.String())
-				switch {
-				case rr.Err == nil:
+				switch rr.Err {
+				case nil:
 					errs += "0"
-				case rr.Err == e:
+				case e:
 					errs += "1"
 				default:
 					errs += "2"
