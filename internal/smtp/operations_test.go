@@ -298,9 +298,10 @@ func TestUnreadGroup(t *testing.T) {
 		kind    smtp.Kind
 		fails   bool
 	}{
-		"refusals":    {"250 ok\r\n" + strings.Repeat("550 no\r\n", n) + "554 none\r\n", time.Second, 0, false},
-		"no sense":    {"250 ok\r\nwhat\r\n", 0, smtp.Protocol, true},
-		"its goodbye": {"421 bye\r\n", 0, smtp.Replied, true},
+		"refusals":      {"250 ok\r\n" + strings.Repeat("550 no\r\n", n) + "554 none\r\n", time.Second, 0, false},
+		"an invitation": {"250 ok\r\n" + strings.Repeat("550 no\r\n", n) + "354 go\r\n", time.Second, 0, false},
+		"no sense":      {"250 ok\r\nwhat\r\n", 0, smtp.Protocol, true},
+		"its goodbye":   {"421 bye\r\n", 0, smtp.Replied, true},
 	} {
 		t.Run("EXT-10 "+name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
