@@ -15,7 +15,7 @@
 // no testing.T. Each case gets a queue of its own, names the rule it guards and
 // quotes it where it fails. What an implementation cannot do is not asked of it:
 // cases about lists run on a queue.Lister, cases about crashes on an Instance
-// with Crash, and so on. Run skips the others by name, and NotAsked tells what they
+// with Crash, and so on. Run logs the names of the others, and NotAsked tells what they
 // would need, so that nobody takes for tested what was not.
 //
 // The kit gives the time to every call and never waits for one to pass. It
