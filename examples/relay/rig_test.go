@@ -101,6 +101,24 @@ func (w *world) start(ip string, h *smtptest.Host) (stop func()) {
 	return stop
 }
 
+// text is what a process writes, which others may read meanwhile.
+type text struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (x *text) Write(p []byte) (int, error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.buf.Write(p)
+}
+
+func (x *text) String() string {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.buf.String()
+}
+
 // process is a relay that runs.
 type process struct {
 	*exec.Cmd
@@ -108,7 +126,7 @@ type process struct {
 	addr   netip.AddrPort
 	http   string
 	out    bytes.Buffer
-	errs   bytes.Buffer
+	errs   text
 	reader sync.WaitGroup // of errs
 }
 
