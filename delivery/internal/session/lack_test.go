@@ -112,6 +112,9 @@ func TestLacks(t *testing.T) {
 			m.Lacks(netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 25), smtp.OptTLS, began)
 		}
 		m.Lacks(addr, smtp.OptTLS, at(2*time.Hour))
+		if len(m.lacks) != maxRemembered {
+			t.Errorf("%d are remembered: all are looked at though there is room", len(m.lacks))
+		}
 		m.Lacks(other, smtp.OptTLS, at(2*time.Hour))
 		if m.Without(addr, at(2*time.Hour)) == 0 || m.Without(other, at(2*time.Hour)) == 0 || len(m.lacks) != 2 {
 			t.Errorf("%d are remembered", len(m.lacks))
