@@ -304,7 +304,13 @@ func TestWalk(t *testing.T) {
 	wants("a route without hosts", nil, "u", "u deferred 4.4.1")
 }
 
-// TestWalkBeyond is what ends a walk, and what goes with its hosts.
+// slowly lets a message to any host go every ten seconds.
+type slowly struct{}
+
+func (slowly) Host(_, _ string) session.HostLimits {
+	return session.HostLimits{PerSite: 9, Groups: []session.GroupLimits{{Name: "slow", Rate: 0.1}}}
+}
+
 // gateOf is a gate that leaves a transaction so many recipients.
 func gateOf(recipients int) *session.Gate {
 	return session.NewGate(func() session.Limits {
@@ -312,6 +318,7 @@ func gateOf(recipients int) *session.Gate {
 	})
 }
 
+// TestWalkBeyond is what ends a walk, and what goes with its hosts.
 func TestWalkBeyond(t *testing.T) {
 	type hosts = []*smtptest.Host
 	tour(t, "MX-21 two addresses of a host, in their order", hosts{nil, host()}, func(tr *trip) {
@@ -366,6 +373,21 @@ func TestWalkBeyond(t *testing.T) {
 			tr.same(tr.send(ctx, to("u")), want)
 		})
 	}
+	tour(t, "the caller gives up while a group's pace has it wait", hosts{host()}, func(tr *trip) {
+		tr.opts.Gate = session.NewGate(func() session.Limits {
+			return session.Limits{Connections: 9, PerSite: 9, PerHost: 9, PerAddress: 9, ConnectionLife: time.Hour, Rules: slowly{}}
+		})
+		tr.want("u", "u delivered by mx1; mx1@1 taken, settled")
+		ctx, cancel := context.WithTimeout(tr.t.Context(), time.Second)
+		defer cancel()
+		tr.same(tr.send(ctx, to("v")), "v deferred by mx1 4.4.7; mx1@1 not now 4.4.7, canceled")
+		if got := len(tr.net.Servers["192.0.2.1"].(*smtptest.Host).Messages()); got != 1 {
+			tr.t.Errorf("%d messages went, want 1", got)
+		}
+		time.Sleep(10 * time.Second)
+		tr.want("w", "w delivered by mx1; mx1@1 again taken, settled")
+		tr.wantDials()
+	})
 	self := func() *smtptest.Host { return &smtptest.Host{Name: "us.test"} }
 	tour(t, "MX-24 a host that is this one, and there are others", hosts{nil, self(), host()}, func(tr *trip) {
 		tr.want("u", "u deferred by mx1 4.4.1; mx1@1 not now 4.4.1, next address; mx2@2 host refuses 5.4.6, self")
