@@ -26,9 +26,11 @@ func Check(m *Message) error {
 
 // Causes in a MessageError.
 var (
-	errNone    = errors.New("there is none")
-	errUnknown = errors.New("no value that is defined")
-	errToken   = errors.New("not letters, digits and hyphens")
+	errNone      = errors.New("there is none")
+	errUnknown   = errors.New("no value that is defined")
+	errNoName    = errors.New("no name")
+	errCanonical = errors.New("not in canonical form (ParseDestination)")
+	errToken     = errors.New("not letters, digits and hyphens")
 )
 
 // checkFields looks at everything but the recipients.

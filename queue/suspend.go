@@ -11,7 +11,8 @@ import (
 // somebody said so (rule A10).
 type Suspender interface {
 	// Suspend adds suspensions; one of the same subject is replaced. Since is now,
-	// whatever the Terms say. Errors: ErrFull, beyond MaxSuspensions or where there
+	// whatever the Terms say. Errors: a *MessageError about a subject that can
+	// name no mail, such as a domain that is not in canonical form; ErrFull, beyond MaxSuspensions or where there
 	// is no room; ErrClosed. None was added then.
 	Suspend(ctx context.Context, now time.Time, list ...Suspension) error
 
@@ -53,6 +54,30 @@ func (k SubjectKind) String() string {
 type Subject struct {
 	Kind SubjectKind
 	Name string
+}
+
+// check refuses what could keep no mail back: a domain that is none or not in
+// canonical form, a site without a name. No tenant is one, too.
+func (s Subject) check() error {
+	if s.Kind > OfTenant {
+		return fieldError("Kind", "5.5.4", errUnknown)
+	}
+	if len(s.Name) > MaxSubject {
+		return tooLong("Name", MaxSubject)
+	}
+	if s.Kind == OfSite && s.Name == "" {
+		return fieldError("Name", "5.5.4", errNoName)
+	}
+	if s.Kind == OfDestination {
+		canonical, err := ParseDestination(s.Name)
+		if err != nil {
+			return err
+		}
+		if canonical != s.Name {
+			return fieldError("Name", "5.1.2", errCanonical)
+		}
+	}
+	return nil
 }
 
 // Suspension is something that is to be left alone.
@@ -105,11 +130,10 @@ func (s SuspensionSet) With(now time.Time, list ...Suspension) (SuspensionSet, e
 		return slices.ContainsFunc(list, func(n Suspension) bool { return n.Subject == o })
 	})
 	for i, one := range list {
+		if err := one.Subject.check(); err != nil {
+			return nil, err
+		}
 		switch {
-		case one.Kind > OfTenant:
-			return nil, fieldError("Kind", "5.5.4", errUnknown)
-		case len(one.Name) > MaxSubject:
-			return nil, tooLong("Name", MaxSubject)
 		case slices.ContainsFunc(list[i+1:], func(n Suspension) bool { return n.Subject == one.Subject }):
 			continue // the last counts
 		}

@@ -130,6 +130,14 @@ func suspendedTooMuch(r *run) {
 	if err := queue.Suspend(r.ctx, r.q, r.now, long); err == nil {
 		r.Errorf("Suspend of a site with a name of %d bytes = nil", len(long.Name))
 	}
+	for _, bad := range []queue.Subject{
+		{}, {Name: "One.Example"}, {Name: "a b"}, {Name: "one.example."}, {Kind: queue.OfSite}, {Kind: queue.OfTenant + 1, Name: "x"},
+	} {
+		var wrong *queue.MessageError
+		if err := queue.Suspend(r.ctx, r.q, r.now, queue.Suspension{Subject: bad}); !errors.As(err, &wrong) {
+			r.Errorf("Suspend of %v %q = %v, want a *MessageError", bad.Kind, bad.Name, err)
+		}
+	}
 	many := make([]queue.Suspension, queue.MaxSuspensions)
 	for i := range many {
 		many[i] = suspension(queue.OfTenant, fmt.Sprintf("t%06d", i), time.Time{}, "")
