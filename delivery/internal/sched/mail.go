@@ -124,7 +124,9 @@ func (s *Scheduler) hold(now time.Time, mail *Mail, g *party) {
 		s.keep(now, t, m, Back{Why: NoRoute, Whole: true, Until: t.until, Said: t.said})
 	default:
 		s.unrouted = append(s.unrouted, m.ID)
+		return
 	}
+	s.notToCome(now, m)
 }
 
 func (s *Scheduler) newItem() *item {
@@ -162,6 +164,13 @@ func (s *Scheduler) Routed(now time.Time, id ID, r Route) {
 func (s *Scheduler) expectLess(now time.Time, g *party) {
 	if g.left--; g.left == 0 {
 		s.release(now, g)
+	}
+}
+
+// notToCome has those of its message no longer wait for the route of a delivery.
+func (s *Scheduler) notToCome(now time.Time, m *item) {
+	if m.party != nil && !m.party.done {
+		s.expectLess(now, m.party)
 	}
 }
 
@@ -210,7 +219,16 @@ func (s *Scheduler) arrive(now time.Time, m *item) {
 // route, or an attempt has decided about it.
 func (s *Scheduler) Gone(now time.Time, id ID) {
 	if m := s.items[id]; m != nil {
-		s.leave(now, m)
+		s.takeOut(now, m)
+	}
+}
+
+// takeOut takes a delivery out that the caller settles.
+func (s *Scheduler) takeOut(now time.Time, m *item) {
+	expected := m.state < gathering
+	s.leave(now, m)
+	if expected {
+		s.notToCome(now, m)
 	}
 }
 
@@ -224,7 +242,7 @@ func (s *Scheduler) Unroutable(now time.Time, id ID, wait time.Duration, said st
 	t := s.site(now, noRouteKey(m.Destination))
 	t.said = said
 	t.fail(now, now, wait)
-	s.leave(now, m)
+	s.takeOut(now, m)
 	s.used(t)
 }
 
@@ -301,9 +319,7 @@ func (s *Scheduler) Settled(now time.Time, id ID, left bool, due time.Time) {
 	if m == nil {
 		return
 	}
-	if m.state != leaving {
-		s.leave(now, m)
-	}
+	s.takeOut(now, m)
 	delete(s.items, id)
 	s.held--
 	m.tenant.held--
@@ -315,8 +331,7 @@ func (s *Scheduler) Settled(now time.Time, id ID, left bool, due time.Time) {
 
 // leave takes a delivery out of everything but the count of what is held.
 func (s *Scheduler) leave(now time.Time, m *item) {
-	before := m.state
-	switch before {
+	switch m.state {
 	case leaving:
 		return
 	case unrouted:
@@ -334,9 +349,6 @@ func (s *Scheduler) leave(now time.Time, m *item) {
 	p := m.place
 	if p.held--; p.held == 0 {
 		s.forgetPlace(p)
-	}
-	if m.party != nil && !m.party.done && before < gathering {
-		s.expectLess(now, m.party)
 	}
 }
 

@@ -110,7 +110,7 @@ func (s *Scheduler) Withdraw(now time.Time, id ID) bool {
 	if !s.Idle(id) {
 		return false
 	}
-	s.leave(now, s.items[id])
+	s.takeOut(now, s.items[id])
 	return true
 }
 
