@@ -2,24 +2,8 @@ package sched
 
 import "time"
 
-// Claim is what to claim from the queue.
-type Claim struct {
-	Max, PerDestination, PerTenant int
-
-	// Destinations are all that is wanted, if there are any, whether or not this
-	// agent has parked them. Others says the same of all destinations. Else what is
-	// parked is passed over.
-	Destinations []string
-	Others       bool
-
-	// Except are destinations to be left out, and ExceptTenants tenants.
-	Except, ExceptTenants []string
-}
-
 const (
-	// claimMost is how many deliveries one claim asks for at most, and of one
-	// destination; tenantMost, of one tenant.
-	claimMost  = 128
+	// tenantMost is how many deliveries of one tenant a claim asks for at most.
 	tenantMost = 64
 
 	// refillMost is how many destinations a claim for one site names.
@@ -27,9 +11,6 @@ const (
 
 	// exceptMost is how many destinations of a site are left out of a claim at most.
 	exceptMost = 256
-
-	// memoryShare is how much of what is left of the memory a tenant may hold.
-	memoryShare = 4
 
 	// gatherMore is how long the claims wait for more to come, where there is plenty
 	// to do meanwhile: a claim of many costs little more than a claim of one.
@@ -39,68 +20,8 @@ const (
 	emptyPause = 100 * time.Millisecond
 )
 
-type claimKind uint8
-
-const (
-	noClaim claimKind = iota
-	general           // everything but what is parked
-	others            // what is parked for the sake of other tenants
-	refill            // for one site
-	kinds
-)
-
-// due is when a claim is due; never where nothing but an event brings one about.
-type due struct {
-	at    time.Time
-	never bool
-}
-
-func (d *due) sooner(at time.Time) {
-	if d.never || at.Before(d.at) {
-		d.at, d.never = at, false
-	}
-}
-
-// claims are what was claimed when, and what is to be.
-type claims struct {
-	under    claimKind // way
-	site     *site     // refill
-	names    []string
-	sated    []*tenant // that are left out of it
-	general  due
-	others   due
-	meantime [2]due    // what came up for either while the claim was under way
-	hiding   bool      // a general claim has left out what only others' claims find
-	search   bool      // a tenant has room for that now
-	bySite   bool      // the next such claim leaves out sites
-	second   bool      // the one under way does: what came up before is for the other kind
-	last     claimKind // whose turn it was
-	withheld bool      // a general claim has left out tenants that hold too much
-	before   time.Time // no claim before
-	trimmed  time.Time // the memory is not trimmed before
-	refills  [classes][]*site
-}
-
-// again says that there may be something to claim.
-func (c *claims) again(now time.Time) { c.expect(now, now) }
-
-// expect says that something will be due.
-func (c *claims) expect(now, at time.Time) {
-	if at.IsZero() || at.Before(now) {
-		at = now
-	}
-	c.general.sooner(at)
-	c.others.sooner(at)
-	for i := range c.meantime {
-		c.meantime[i].sooner(at)
-	}
-}
-
 // MailCame says that somebody has changed the queue.
 func (s *Scheduler) MailCame(now time.Time) { s.claims.again(now) }
-
-// crowded reports whether the memory is full.
-func (s *Scheduler) crowded() bool { return s.held > s.settings.Ahead-claimMost }
 
 // claimAt is when the next claim is due.
 func (s *Scheduler) claimAt(now time.Time) (at time.Time, ok bool) {
@@ -230,24 +151,6 @@ func (s *Scheduler) search(want *Claim) {
 	}
 }
 
-// hasEnough reports whether a site has no use for more of a tenant's mail.
-func (s *Scheduler) hasEnough(t *site, u *tenant) bool {
-	l := t.lanes[u]
-	return l != nil && l.held >= fewWaiting || t.class == slow && !s.slowRoom(u) || !t.groupRoom(u)
-}
-
-// released has a tenant's mail claimed again that was left out because it held too
-// much, once it holds enough less.
-func (s *Scheduler) released(now time.Time, u *tenant) {
-	if u.held == minAhead-1 {
-		s.claims.search = true
-	}
-	if s.claims.withheld && u.held < memoryShare*(s.settings.Ahead-s.held)*3/4 {
-		s.claims.withheld = false
-		s.claims.again(now)
-	}
-}
-
 // refillDue reports whether a site is to be given mail.
 func (s *Scheduler) refillDue() bool {
 	if s.troubled() {
@@ -374,18 +277,6 @@ func (s *Scheduler) refilled(now time.Time, t *site, some, more bool) {
 	}
 	s.wantRefill(now, t)
 	s.easeGroups(now, t)
-}
-
-// unpark lifts what this agent alone keeps back.
-func (s *Scheduler) unpark(t *site, k *kept) {
-	if k.paused || k.each {
-		k.parked = false
-		t.parked--
-		s.parked--
-		s.lift = append(s.lift, Lift{Destination: k.destination, Parked: true})
-		return
-	}
-	s.liftOne(t, k)
 }
 
 // loaded reports whether there is plenty to do.

@@ -136,4 +136,23 @@
 // O2. What met the trouble stays as it was. It is not given back.
 //
 // O3. The first probe that works ends the trouble, and mail goes on at once.
+//
+// # Files
+//
+// A file uses only files that stand before it here, so that all can be read in this
+// order.
+//
+//  1. values.go, what a Scheduler is told and what it says; settings.go, its limits;
+//     window.go, how many attempts at a site, and how long none; heap.go.
+//  2. state.go, all that it remembers.
+//  3. room.go, how much may be held; group.go, which sites have limits in common;
+//     lane.go, whose mail waits where; trouble.go, trouble of our own.
+//  4. ready.go, which sites may be tried; refill.go, which are to be given mail.
+//  5. shipment.go, what goes together; site.go, which sites are known; turn.go, whose
+//     attempt begins.
+//  6. park.go, what is kept back in the queue, and what no longer.
+//  7. arrive.go, what becomes of mail with a route; claim.go, what is claimed;
+//     lesson.go, what an attempt has taught, and its end.
+//  8. mail.go, what happens to deliveries; scheduler.go, the decision; why.go, what is
+//     told to those who ask.
 package sched

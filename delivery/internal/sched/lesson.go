@@ -2,84 +2,6 @@ package sched
 
 import "time"
 
-// Kind is what an attempt tells of the site it was made at, from the least to the
-// one that outweighs the others.
-type Kind uint8
-
-// The kinds of lesson.
-const (
-	Nothing      Kind = iota // it was about the message, or about us
-	Ours                     // our own trouble kept the attempt from being made
-	Remembered               // every host had failed a moment ago and none was asked
-	Unreachable              // no host could be asked
-	LoginRefused             // the hosts do not take our login
-	Later                    // recipients or the message were deferred
-	Busy                     // a host takes no mail just now
-	Works                    // a host took or refused something
-)
-
-// Lesson is what an attempt has taught.
-type Lesson struct {
-	Kind  Kind
-	Began time.Time
-
-	// Wait is for how long to leave the site alone, by the schedule, where
-	// Unreachable, or until its hosts are no longer remembered for a failure.
-	Wait time.Duration
-
-	// Said is what was said, to be handed back with what goes back for it.
-	Said string
-
-	// Cause is what the trouble is, where Ours.
-	Cause Cause
-
-	// Again says that the site had no room for what was offered, which waits there as
-	// before and is charged nothing.
-	Again bool
-}
-
-// Notice is what the operator is to be told of a site.
-type Notice uint8
-
-// The notices.
-const (
-	NoNotice  Notice = iota
-	LoginOut         // the login was refused for the first time; Until says how long for
-	LoginBack        // a site that refused the login works again
-)
-
-// Failures is how often in a row no host of a shipment's site could be asked.
-func (s *Scheduler) Failures(n Ship) int {
-	if sh := s.ships[n]; sh != nil {
-		return sh.site.failures
-	}
-	return 0
-}
-
-// Beside is how many other attempts are in flight at a shipment's site.
-func (s *Scheduler) Beside(n Ship) int {
-	if sh := s.ships[n]; sh != nil {
-		return sh.site.inFlight - 1
-	}
-	return 0
-}
-
-// Window is how many attempts may be in flight at a shipment's site.
-func (s *Scheduler) Window(n Ship) int {
-	if sh := s.ships[n]; sh != nil {
-		return sh.site.limit()
-	}
-	return 1
-}
-
-// Until is until when a shipment's site is left alone.
-func (s *Scheduler) Until(n Ship) time.Time {
-	if sh := s.ships[n]; sh != nil {
-		return sh.site.until
-	}
-	return time.Time{}
-}
-
 // Learned notes what an attempt has taught of its site. A shipment may be offered
 // in several attempts, one after the other.
 func (s *Scheduler) Learned(now time.Time, n Ship, l Lesson) Notice {
@@ -134,23 +56,6 @@ func (s *Scheduler) Learned(now time.Time, n Ship, l Lesson) Notice {
 		}
 	}
 	return s.notice(now, t, l.Kind)
-}
-
-// fail leaves the site alone for a while, as long as wait says. Attempts that were
-// in flight together fail once; one beside which others succeeded says little
-// about the site. It reports whether the site is left alone now.
-func (t *site) fail(began, now time.Time, wait time.Duration) bool {
-	switch {
-	case t.closed(now):
-		return true
-	case began.Before(t.alive):
-		t.shrink(began, now)
-		return false
-	}
-	t.failures++
-	t.size, t.threshold, t.shrunk = 1, 1, now
-	t.until = now.Add(wait)
-	return true
 }
 
 // notice is what the operator is told: once that a login was refused, and once that
@@ -217,4 +122,93 @@ func (s *Scheduler) FlushAll(now time.Time) {
 		s.absolve(now, t)
 	}
 	s.claims.again(now)
+}
+
+// Ended says that the attempts at a shipment have ended. What the caller has said
+// nothing of is gone, unless trouble of our own kept it from being sent: that waits
+// as before.
+func (s *Scheduler) Ended(now time.Time, n Ship) {
+	sh := s.ships[n]
+	if sh == nil {
+		return
+	}
+	delete(s.ships, n)
+	t, l := sh.site, sh.lane
+	t.progress = now
+	t.inFlight--
+	s.inFlight--
+	s.leaveGroups(now, t)
+	l.inFlight--
+	l.tenant.inFlight--
+	if sh.slow {
+		s.slow--
+	}
+	if sh.trial {
+		s.trials--
+	}
+	s.fixTenant(l.tenant)
+	if l.turnAt != absent {
+		t.turn.fix(l)
+	}
+	if sh.unsent {
+		s.probeFailed(now, 0, n)
+	}
+	for len(sh.items) > 0 {
+		m := sh.items[len(sh.items)-1]
+		if !sh.unsent {
+			s.leave(now, m)
+			continue
+		}
+		s.part(now, m)
+		switch {
+		case s.drained:
+			s.giveBack(now, m, Back{Why: Draining})
+		case t.closed(now):
+			s.keepAt(now, t, m)
+		default:
+			s.push(now, t, m)
+		}
+	}
+	s.probeOverShip(now, n)
+	s.handOn = handOn{t, sh.turns + 1}
+	*sh = shipment{items: sh.items[:0]}
+	s.spareShips = append(s.spareShips, sh)
+	s.forgetLane(l)
+	s.forgetTenant(l.tenant)
+	s.used(t)
+	s.classify(now, t)
+	s.touch(now, t)
+	s.eased(now, t)
+}
+
+// Failures is how often in a row no host of a shipment's site could be asked.
+func (s *Scheduler) Failures(n Ship) int {
+	if sh := s.ships[n]; sh != nil {
+		return sh.site.failures
+	}
+	return 0
+}
+
+// Beside is how many other attempts are in flight at a shipment's site.
+func (s *Scheduler) Beside(n Ship) int {
+	if sh := s.ships[n]; sh != nil {
+		return sh.site.inFlight - 1
+	}
+	return 0
+}
+
+// Window is how many attempts may be in flight at a shipment's site.
+func (s *Scheduler) Window(n Ship) int {
+	if sh := s.ships[n]; sh != nil {
+		return sh.site.limit()
+	}
+	return 1
+}
+
+// Until is until when a shipment's site is left alone.
+func (s *Scheduler) Until(n Ship) time.Time {
+	if sh := s.ships[n]; sh != nil {
+		return sh.site.until
+	}
+	return time.Time{}
 }

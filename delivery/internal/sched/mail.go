@@ -2,81 +2,6 @@ package sched
 
 import "time"
 
-// ID is a delivery's number. The caller gives each that it claims one of its own,
-// which is not zero.
-type ID uint64
-
-// Mail is what a Scheduler knows of a delivery.
-type Mail struct {
-	ID                           ID
-	Message, Destination, Tenant string
-	Priority, Recipients         int
-	Due                          time.Time // since when it has been due
-
-	// Deadline is when it must be looked at even if it cannot be sent; zero is never.
-	Deadline time.Time
-}
-
-// Route is where a delivery goes.
-type Route struct {
-	// Site is the name of the hosts.
-	Site string
-
-	// Join is the same for deliveries of one message that may share an attempt at
-	// the site; empty is shared with no other.
-	Join string
-
-	// Own is set where other mail for the destination may have another route.
-	Own bool
-}
-
-type state uint8
-
-const (
-	unrouted  state = iota // waits for its route to be asked for
-	routing                // its route is being asked for
-	gathering              // waits for those of its message
-	waiting                // waits at its site
-	begun                  // is in an attempt
-	moving                 // has left its site
-	leaving                // is being settled
-)
-
-// item is a delivery that is held.
-type item struct {
-	Mail
-	state  state
-	own    bool
-	rank   time.Time // since when it counts as due, with its priority
-	place  *place
-	tenant *tenant
-	party  *party
-	join   string
-	to     string // the site, while gathering
-	ship   *shipment
-}
-
-// place is a destination with deliveries that are held.
-type place struct {
-	name  string
-	held  int   // not leaving
-	site  *site // where the last one went; nil where there was none yet
-	index int   // in Scheduler.placeList
-}
-
-// party is the deliveries of one message that were claimed together. They wait for
-// each other's routes, for a moment, so that those which lead to one site go in one
-// attempt.
-type party struct {
-	left  int // without a route yet
-	until time.Time
-	ready []*item
-	done  bool
-}
-
-// gatherTime is how long a route is waited for on behalf of the others.
-const gatherTime = 20 * time.Millisecond
-
 // Claimed takes what a claim has found. The deliveries of one message stand
 // together where they came together. more says that the queue has more that is due;
 // else next is when something will be, zero where there is nothing.
@@ -161,74 +86,11 @@ func (s *Scheduler) Routed(now time.Time, id ID, r Route) {
 	s.expectLess(now, g)
 }
 
-func (s *Scheduler) expectLess(now time.Time, g *party) {
-	if g.left--; g.left == 0 {
-		s.release(now, g)
-	}
-}
-
-// notToCome has those of its message no longer wait for the route of a delivery.
-func (s *Scheduler) notToCome(now time.Time, m *item) {
-	if m.party != nil && !m.party.done {
-		s.expectLess(now, m.party)
-	}
-}
-
-// release sends those of a party on their way that are ready.
-func (s *Scheduler) release(now time.Time, g *party) {
-	if g.done {
-		return
-	}
-	list := g.ready
-	g.done, g.ready = true, nil
-	for _, m := range list {
-		m.state = moving
-	}
-	for _, m := range list {
-		s.arrive(now, m)
-	}
-	for _, m := range list {
-		if m.state == waiting {
-			s.touch(now, m.ship.site)
-		}
-	}
-}
-
-// arrive lets a delivery wait at its site, unless that is left alone or has no
-// room.
-func (s *Scheduler) arrive(now time.Time, m *item) {
-	t := s.site(now, m.to)
-	m.place.site = t
-	switch {
-	case s.drained:
-		s.giveBack(now, m, Back{Why: Draining})
-	case t.closed(now):
-		s.keepAt(now, t, m)
-	case !s.hasRoom(now, t, m):
-		s.parkAt(now, t, m)
-	default:
-		s.push(now, t, m)
-		if !t.vain.IsZero() {
-			t.vain = time.Time{}
-			s.wantRefill(now, t)
-		}
-	}
-}
-
 // Gone says that the caller settles a delivery by itself: it has expired, has no
 // route, or an attempt has decided about it.
 func (s *Scheduler) Gone(now time.Time, id ID) {
 	if m := s.items[id]; m != nil {
 		s.takeOut(now, m)
-	}
-}
-
-// takeOut takes a delivery out that the caller settles.
-func (s *Scheduler) takeOut(now time.Time, m *item) {
-	expected := m.state < gathering
-	s.leave(now, m)
-	if expected {
-		s.notToCome(now, m)
 	}
 }
 
@@ -253,10 +115,6 @@ func (s *Scheduler) Misses(destination string) int {
 	}
 	return 0
 }
-
-// noRouteKey names what stands for a destination as long as nobody can say where
-// its mail goes. No host is called so.
-func noRouteKey(destination string) string { return "? " + destination }
 
 // Stalled says that trouble of our own kept a delivery's route from being found. It
 // is asked for again.
@@ -327,62 +185,4 @@ func (s *Scheduler) Settled(now time.Time, id ID, left bool, due time.Time) {
 	s.forgetTenant(m.tenant)
 	*m = item{}
 	s.spareItems = append(s.spareItems, m)
-}
-
-// leave takes a delivery out of everything but the count of what is held.
-func (s *Scheduler) leave(now time.Time, m *item) {
-	switch m.state {
-	case leaving:
-		return
-	case unrouted:
-		s.unrouted = without(s.unrouted, m.ID)
-	case routing:
-		s.probeOver(m.ID)
-	case gathering:
-		m.party.ready = withoutItem(m.party.ready, m)
-	case waiting:
-		s.pull(now, m)
-	case begun:
-		s.part(now, m)
-	}
-	m.state = leaving
-	p := m.place
-	if p.held--; p.held == 0 {
-		s.forgetPlace(p)
-	}
-}
-
-// giveBack hands a delivery back to the queue.
-func (s *Scheduler) giveBack(now time.Time, m *item, b Back) {
-	s.leave(now, m)
-	b.ID = m.ID
-	s.back = append(s.back, b)
-}
-
-func without(list []ID, id ID) []ID {
-	for i := range list {
-		if list[i] == id {
-			return append(list[:i], list[i+1:]...)
-		}
-	}
-	return list
-}
-
-func withoutItem(list []*item, m *item) []*item {
-	for i := range list {
-		if list[i] == m {
-			return append(list[:i], list[i+1:]...)
-		}
-	}
-	return list
-}
-
-// forgetPlace forgets a destination that nothing is held for.
-func (s *Scheduler) forgetPlace(p *place) {
-	last := len(s.placeList) - 1
-	s.placeList[p.index] = s.placeList[last]
-	s.placeList[p.index].index = p.index
-	s.placeList[last] = nil
-	s.placeList = s.placeList[:last]
-	delete(s.places, p.name)
 }

@@ -1,9 +1,55 @@
 package sched
 
-import (
-	"slices"
-	"time"
-)
+import "time"
+
+// leave takes a delivery out of everything but the count of what is held.
+func (s *Scheduler) leave(now time.Time, m *item) {
+	switch m.state {
+	case leaving:
+		return
+	case unrouted:
+		s.unrouted = without(s.unrouted, m.ID)
+	case routing:
+		s.probeOver(m.ID)
+	case gathering:
+		m.party.ready = withoutItem(m.party.ready, m)
+	case waiting:
+		s.pull(now, m)
+	case begun:
+		s.part(now, m)
+	}
+	m.state = leaving
+	p := m.place
+	if p.held--; p.held == 0 {
+		s.forgetPlace(p)
+	}
+}
+
+func without(list []ID, id ID) []ID {
+	for i := range list {
+		if list[i] == id {
+			return append(list[:i], list[i+1:]...)
+		}
+	}
+	return list
+}
+
+// forgetPlace forgets a destination that nothing is held for.
+func (s *Scheduler) forgetPlace(p *place) {
+	last := len(s.placeList) - 1
+	s.placeList[p.index] = s.placeList[last]
+	s.placeList[p.index].index = p.index
+	s.placeList[last] = nil
+	s.placeList = s.placeList[:last]
+	delete(s.places, p.name)
+}
+
+// giveBack hands a delivery back to the queue.
+func (s *Scheduler) giveBack(now time.Time, m *item, b Back) {
+	s.leave(now, m)
+	b.ID = m.ID
+	s.back = append(s.back, b)
+}
 
 const (
 	// parkedFor is how long a destination stays parked at the longest.
@@ -14,16 +60,6 @@ const (
 
 	maxKept = 10_000 // destinations of a site to be lifted at once
 )
-
-// kept is a destination whose mail is kept back in the queue for a site.
-type kept struct {
-	destination string
-	at          int // in the site's list
-	until       time.Time
-	parked      bool // for this agent alone
-	paused      bool // for all
-	each        bool // each delivery by itself
-}
 
 // keepAt gives a delivery back because its site is left alone.
 func (s *Scheduler) keepAt(now time.Time, t *site, m *item) {
@@ -122,102 +158,22 @@ func (s *Scheduler) liftOne(t *site, k *kept) {
 	t.keptList = t.keptList[:last]
 }
 
+// unpark lifts what this agent alone keeps back.
+func (s *Scheduler) unpark(t *site, k *kept) {
+	if k.paused || k.each {
+		k.parked = false
+		t.parked--
+		s.parked--
+		s.lift = append(s.lift, Lift{Destination: k.destination, Parked: true})
+		return
+	}
+	s.liftOne(t, k)
+}
+
 // liftAll lifts everything that is kept back for a site.
 func (s *Scheduler) liftAll(now time.Time, t *site) {
 	for len(t.keptList) > 0 {
 		s.liftOne(t, t.keptList[len(t.keptList)-1])
 	}
 	s.claims.again(now)
-}
-
-// eased does what is to be done when a site has room again.
-func (s *Scheduler) eased(now time.Time, t *site) {
-	s.easeGroups(now, t)
-	if t.full() {
-		return
-	}
-	if t.skipped {
-		t.skipped = false
-		s.claims.again(now)
-	}
-	s.wantRefill(now, t)
-	if t.parked == 0 {
-		s.welcome(t, nil)
-	}
-}
-
-// turnAway notes that a site has no room for a tenant's mail.
-func (s *Scheduler) turnAway(t *site, u *tenant) {
-	if slices.Contains(t.turned, u) {
-		return
-	}
-	if t.turnedAt == absent {
-		t.turnedAt = len(s.turning)
-		s.turning = append(s.turning, t)
-	}
-	t.turned = append(t.turned, u)
-	u.turned++
-}
-
-// welcome forgets that a site has turned away mail of tenants, but for some.
-func (s *Scheduler) welcome(t *site, but []*tenant) {
-	left := t.turned[:0]
-	for _, u := range t.turned {
-		if slices.Contains(but, u) {
-			left = append(left, u)
-			continue
-		}
-		u.turned--
-		s.claims.search = true // it may have been left out
-		s.forgetTenant(u)
-	}
-	clear(t.turned[len(left):])
-	if t.turned = left; len(left) > 0 || t.turnedAt == absent {
-		return
-	}
-	last := len(s.turning) - 1
-	moved := s.turning[last]
-	s.turning[t.turnedAt], moved.turnedAt = moved, t.turnedAt
-	s.turning[last] = nil
-	s.turning, t.turned, t.turnedAt = s.turning[:last], nil, absent
-}
-
-// wantRefill puts a site in the line of those that are to be given mail of their
-// parked destinations.
-func (s *Scheduler) wantRefill(now time.Time, t *site) {
-	if t.parked == 0 || t.refill || s.drained {
-		return
-	}
-	if t.closed(now) {
-		s.alarmFor(t, t.until)
-		return
-	}
-	if now.Before(t.vain) {
-		s.alarmFor(t, t.vain)
-		return
-	}
-	if t.groupFull() {
-		t.waitForGroup()
-		return
-	}
-	if !t.full() {
-		t.refill = true
-		s.classify(now, t)
-		s.claims.refills[t.class] = append(s.claims.refills[t.class], t)
-	}
-}
-
-// moveRefill has a site wait for mail among those of its class, which has changed: one
-// that has turned out to be quick does not wait for room that slow ones take.
-func (s *Scheduler) moveRefill(t *site) {
-	if !t.refill || t == s.claims.site {
-		return
-	}
-	for k := range s.claims.refills {
-		line := s.claims.refills[k]
-		if i := slices.Index(line, t); i >= 0 {
-			s.claims.refills[k] = slices.Delete(line, i, i+1)
-		}
-	}
-	s.claims.refills[t.class] = append(s.claims.refills[t.class], t)
 }

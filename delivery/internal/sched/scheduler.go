@@ -2,95 +2,6 @@ package sched
 
 import "time"
 
-// Settings are what a Scheduler goes by.
-type Settings struct {
-	// Connections is how many attempts may be in flight in all, and PerSite at one
-	// site.
-	Connections, PerSite int
-
-	// Rate is how many attempts a second begin at one site; zero is no limit.
-	Rate float64
-
-	// Site answers with what holds at the site of a name; nil is PerSite and Rate for
-	// all. The same name gets the same answer until Configure.
-	Site func(name string) SiteLimits
-
-	// Ahead is how many deliveries may be held.
-	Ahead int
-
-	// PriorityStep is what a step of priority counts.
-	PriorityStep time.Duration
-}
-
-// SiteLimits are the limits of one site, and the groups whose limits it shares.
-type SiteLimits struct {
-	PerSite int
-	Rate    float64
-	Groups  []GroupLimits
-}
-
-// GroupLimits are the limits that the sites of a group have in common; zero is none.
-type GroupLimits struct {
-	Name        string
-	Connections int
-	Rate        float64
-}
-
-// site is what holds at a site.
-func (s *Settings) site(name string) SiteLimits {
-	if s.Site == nil {
-		return SiteLimits{PerSite: s.PerSite, Rate: s.Rate}
-	}
-	return s.Site(name)
-}
-
-// Scheduler is what an agent has claimed, what it knows of sites, and what it does
-// next. It is not safe for concurrent use.
-type Scheduler struct {
-	settings Settings
-
-	items  map[ID]*item
-	places map[string]*place
-	sites  map[string]*site
-	groups map[string]*group
-	known  siteList // all of them, the one used last at the end
-
-	tenants    map[string]*tenant
-	tenantList []*tenant              // all of them
-	placeList  []*place               // all of them
-	boards     [classes]heap[*tenant] // tenants with something that may begin
-	served     uint64                 // counts beginnings and arrivals
-	alarms     heap[*site]            // sites with a time to look at them again
-	parties    []*party               // messages whose routes are waited for
-	unrouted   []ID                   // to be routed, in order
-
-	held      int // deliveries claimed and not settled
-	heldSlow  int // of these, at sites that are not quick
-	inFlight  int
-	slow      int // attempts in flight that began at a site that was not quick
-	trials    int
-	nextTrial time.Time
-	newest    []*site // sites of which nothing is known, as mail came for them
-	turning   []*site // sites that have turned mail away
-
-	handOn   handOn
-	lastShip Ship
-	ships    map[Ship]*shipment
-
-	claims  claims
-	trouble trouble
-	stopped bool // the caller has no room for what an attempt makes
-	drained bool
-
-	parked int // destinations, of all sites
-
-	back []Back
-	lift []Lift
-
-	spareItems []*item
-	spareShips []*shipment
-}
-
 // New returns a Scheduler that knows nothing yet.
 func New(settings Settings) *Scheduler {
 	s := &Scheduler{
@@ -106,69 +17,6 @@ func New(settings Settings) *Scheduler {
 		less: func(a, b *site) bool { return a.alarm.Before(b.alarm) }, at: func(t *site) *int { return &t.alarmAt },
 	}
 	return s
-}
-
-// Output is what is to be done.
-type Output struct {
-	// Route are deliveries whose routes are to be asked for.
-	Route []ID
-
-	// Begin are attempts to be made.
-	Begin []Begin
-
-	// Back are deliveries that go back to the queue, to be settled.
-	Back []Back
-
-	// Lift are destinations that are no longer to be kept back in the queue.
-	Lift []Lift
-
-	// Claim is what to claim now, if ToClaim.
-	Claim   Claim
-	ToClaim bool
-
-	// Wake is when to call Decide again, if nothing happens before; zero is never.
-	Wake time.Time
-
-	// Trouble is what there is to tell about our own trouble.
-	Trouble []TroubleNotice
-
-	ids []ID
-}
-
-// Begin is one attempt.
-type Begin struct {
-	Ship Ship
-	Site string
-	Mail []ID // good until the next Decide with the same Output
-}
-
-// Why is why a delivery goes back.
-type Why uint8
-
-// The reasons.
-const (
-	Parked   Why = iota // there is no room for it
-	Down                // no host of its site could be asked
-	Refused             // the hosts of its site refuse the login
-	NoRoute             // nobody can say where it goes
-	Draining            // the agent ends
-)
-
-// Back is a delivery that goes back to the queue.
-type Back struct {
-	ID     ID
-	Why    Why
-	Whole  bool      // its destination's other mail is to wait there, too
-	Until  time.Time // so long; zero where Draining
-	Likely time.Time // Parked: when its turn would be, where it can wait by itself alone
-	Said   string    // what the site has taught, the last time
-}
-
-// Lift is a destination that is no longer to be kept back.
-type Lift struct {
-	Destination string
-	Parked      bool // for this agent alone
-	Each        bool // each delivery waits by itself
 }
 
 // Decide fills in what is to be done now. What was in out before is overwritten.
@@ -215,15 +63,29 @@ func (s *Scheduler) timePasses(now time.Time) {
 	}
 }
 
-// alarmFor has a site looked at again at a time.
-func (s *Scheduler) alarmFor(t *site, at time.Time) {
-	switch {
-	case t.alarmAt == absent:
-		t.alarm = at
-		s.alarms.add(t)
-	case at.Before(t.alarm):
-		t.alarm = at
-		s.alarms.fix(t)
+// probe begins what finds out whether the trouble is over.
+func (s *Scheduler) probe(now time.Time, out *Output) {
+	r := &s.trouble
+	if r.probeShip != 0 || !s.probes() {
+		return
+	}
+	if m := s.items[r.probeID]; m != nil && m.state != waiting {
+		return
+	}
+	if r.probeID == 0 && now.Before(r.at) {
+		return
+	}
+	if r.probeID == 0 && len(s.unrouted) > 0 && !s.drained {
+		id := s.unrouted[0]
+		s.unrouted = s.unrouted[1:]
+		s.items[id].state, r.probeID = routing, id
+		out.Route = append(out.Route, id)
+		return
+	}
+	r.probeID = 0
+	if l, trial := s.next(now); l != nil {
+		s.begin(now, l, trial, out)
+		r.probeShip = s.lastShip
 	}
 }
 

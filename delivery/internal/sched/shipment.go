@@ -5,34 +5,8 @@ import (
 	"time"
 )
 
-// Ship is a shipment's number: deliveries of one message that are in one attempt.
-type Ship uint64
-
-// shipment is deliveries of one message that go to one site together.
-type shipment struct {
-	n     Ship // zero while it waits
-	site  *site
-	lane  *lane
-	items []*item
-	rcpts int
-	rank  time.Time
-	first ID
-	at    int // in its lane
-
-	slow, trial bool // begun at a site that is not quick, as a trial
-	unsent      bool // trouble of our own kept it from being made
-	turns       int  // so many went before it in the same turn
-}
-
 // maxJoined is how many recipients a shipment has before the next begins.
 const maxJoined = 5000
-
-func shipmentBefore(a, b *shipment) bool {
-	if !a.rank.Equal(b.rank) {
-		return a.rank.Before(b.rank)
-	}
-	return a.first < b.first
-}
 
 func (s *Scheduler) newShipment() *shipment {
 	if last := len(s.spareShips) - 1; last >= 0 {
@@ -128,63 +102,6 @@ func (s *Scheduler) part(now time.Time, m *item) {
 	s.eased(now, sh.site)
 }
 
-// Ended says that the attempts at a shipment have ended. What the caller has said
-// nothing of is gone, unless trouble of our own kept it from being sent: that waits
-// as before.
-func (s *Scheduler) Ended(now time.Time, n Ship) {
-	sh := s.ships[n]
-	if sh == nil {
-		return
-	}
-	delete(s.ships, n)
-	t, l := sh.site, sh.lane
-	t.progress = now
-	t.inFlight--
-	s.inFlight--
-	s.leaveGroups(now, t)
-	l.inFlight--
-	l.tenant.inFlight--
-	if sh.slow {
-		s.slow--
-	}
-	if sh.trial {
-		s.trials--
-	}
-	s.fixTenant(l.tenant)
-	if l.turnAt != absent {
-		t.turn.fix(l)
-	}
-	if sh.unsent {
-		s.probeFailed(now, 0, n)
-	}
-	for len(sh.items) > 0 {
-		m := sh.items[len(sh.items)-1]
-		if !sh.unsent {
-			s.leave(now, m)
-			continue
-		}
-		s.part(now, m)
-		switch {
-		case s.drained:
-			s.giveBack(now, m, Back{Why: Draining})
-		case t.closed(now):
-			s.keepAt(now, t, m)
-		default:
-			s.push(now, t, m)
-		}
-	}
-	s.probeOverShip(now, n)
-	s.handOn = handOn{t, sh.turns + 1}
-	*sh = shipment{items: sh.items[:0]}
-	s.spareShips = append(s.spareShips, sh)
-	s.forgetLane(l)
-	s.forgetTenant(l.tenant)
-	s.used(t)
-	s.classify(now, t)
-	s.touch(now, t)
-	s.eased(now, t)
-}
-
 // empty takes out what waits at a site, in the order of ranks. What it returns is in
 // no shipment any more, and the site has it no longer.
 func (s *Scheduler) empty(t *site) (list []*item) {
@@ -210,5 +127,29 @@ func (s *Scheduler) empty(t *site) (list []*item) {
 		}
 		return int(a.ID) - int(b.ID)
 	})
+	return list
+}
+
+// count changes how many deliveries a lane holds, and its site.
+func (s *Scheduler) count(l *lane, n int) {
+	l.held += n
+	if l.site.held += n; l.site.class == slow {
+		s.heldSlow += n
+		l.tenant.heldSlow += n
+	}
+	for _, g := range l.site.groups {
+		g.count(l.tenant, n)
+	}
+	if n < 0 && l.held < fewWaiting && l.tenant.turned > 0 {
+		s.claims.search = true
+	}
+}
+
+func withoutItem(list []*item, m *item) []*item {
+	for i := range list {
+		if list[i] == m {
+			return append(list[:i], list[i+1:]...)
+		}
+	}
 	return list
 }

@@ -2,42 +2,12 @@ package sched
 
 import "time"
 
-// Cause is what our own trouble is. Zero is none.
-type Cause uint8
-
-// The causes.
-const (
-	NoTrouble    Cause = iota
-	DNSFails           // no DNS server answers
-	NetworkFails       // there is no route to anywhere
-	MachineFails       // no descriptors, ports or memory for a connection
-	QueueFails         // the queue hands nothing out
-	StoreFails         // the queue stores nothing; the caller finds out when it does again
-)
-
-// TroubleNotice is what there is to tell about our own trouble.
-type TroubleNotice struct {
-	Cause Cause
-	Over  bool
-	Since time.Time
-}
-
 const (
 	firstProbe = time.Second
 	lastProbe  = 5 * time.Second
 )
 
-// trouble is our own trouble.
-type trouble struct {
-	cause     Cause
-	since     time.Time
-	pause     time.Duration
-	at        time.Time // the next probe
-	probeID   ID        // the delivery that is the probe while it finds its route
-	probeShip Ship      // the attempt that is
-	notices   []TroubleNotice
-}
-
+// troubled reports whether there is trouble of our own.
 func (s *Scheduler) troubled() bool { return s.trouble.cause != NoTrouble }
 
 // Troubled says that something failed that is no one's fault but ours.
@@ -69,32 +39,6 @@ func (r *trouble) failed(now time.Time) {
 		r.at = now.Add(r.pause)
 	}
 	r.probeID, r.probeShip = 0, 0
-}
-
-// probe begins what finds out whether the trouble is over.
-func (s *Scheduler) probe(now time.Time, out *Output) {
-	r := &s.trouble
-	if r.probeShip != 0 || !s.probes() {
-		return
-	}
-	if m := s.items[r.probeID]; m != nil && m.state != waiting {
-		return
-	}
-	if r.probeID == 0 && now.Before(r.at) {
-		return
-	}
-	if r.probeID == 0 && len(s.unrouted) > 0 && !s.drained {
-		id := s.unrouted[0]
-		s.unrouted = s.unrouted[1:]
-		s.items[id].state, r.probeID = routing, id
-		out.Route = append(out.Route, id)
-		return
-	}
-	r.probeID = 0
-	if l, trial := s.next(now); l != nil {
-		s.begin(now, l, trial, out)
-		r.probeShip = s.lastShip
-	}
 }
 
 // probes reports whether a delivery can find out whether the trouble is over.

@@ -1,0 +1,53 @@
+package sched
+
+import "time"
+
+// Settings are what a Scheduler goes by.
+type Settings struct {
+	// Connections is how many attempts may be in flight in all, and PerSite at one
+	// site.
+	Connections, PerSite int
+
+	// Rate is how many attempts a second begin at one site; zero is no limit.
+	Rate float64
+
+	// Site answers with what holds at the site of a name; nil is PerSite and Rate for
+	// all. The same name gets the same answer until Configure.
+	Site func(name string) SiteLimits
+
+	// Ahead is how many deliveries may be held.
+	Ahead int
+
+	// PriorityStep is what a step of priority counts.
+	PriorityStep time.Duration
+}
+
+// SiteLimits are the limits of one site, and the groups whose limits it shares.
+type SiteLimits struct {
+	PerSite int
+	Rate    float64
+	Groups  []GroupLimits
+}
+
+// GroupLimits are the limits that the sites of a group have in common; zero is none.
+type GroupLimits struct {
+	Name        string
+	Connections int
+	Rate        float64
+}
+
+// site is what holds at a site.
+func (s *Settings) site(name string) SiteLimits {
+	if s.Site == nil {
+		return SiteLimits{PerSite: s.PerSite, Rate: s.Rate}
+	}
+	return s.Site(name)
+}
+
+// interval is the time between two of so many a second; zero where that is no limit.
+func interval(rate float64) time.Duration {
+	if rate <= 0 {
+		return 0
+	}
+	return time.Duration(min(float64(time.Second)/rate, float64(24*time.Hour)))
+}
