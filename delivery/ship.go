@@ -10,6 +10,7 @@ import (
 	"github.com/nexthop-mail/nexthop/delivery/internal/attempt"
 	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
 	"github.com/nexthop-mail/nexthop/delivery/internal/session"
+	"github.com/nexthop-mail/nexthop/internal/age"
 	"github.com/nexthop-mail/nexthop/mx"
 	"github.com/nexthop-mail/nexthop/queue"
 )
@@ -112,7 +113,7 @@ func (r *run) landing(p *part, report *Report, cut bool) outcome {
 // refresh asks for the routes anew that were found too long ago. A delivery that
 // now goes elsewhere, or nowhere, leaves the shipment.
 func (r *run) refresh(sh *shipment) {
-	if time.Since(sh.parts[0].asked) < freshRoute {
+	if age.Since(sh.parts[0].asked) < freshRoute {
 		return
 	}
 	sh.parts = slices.DeleteFunc(sh.parts, func(p *part) bool {

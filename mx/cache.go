@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/singleflight"
+
+	"github.com/nexthop-mail/nexthop/internal/age"
 )
 
 // Cache is a Resolver that remembers the answers of another as long as their TTL
@@ -17,6 +19,8 @@ import (
 //
 //   - TTL 0 answers those who were waiting for it, and is then forgotten
 //     (RFC 2181 section 8).
+//   - Time that the machine sleeps counts: an answer ends when its TTL has passed by
+//     the monotonic clock or by the wall clock, whichever comes first.
 //   - That a name does not exist is kept for all its types, that it has no
 //     records for the one type (RFC 2308 section 5). Servers that say so because
 //     they do not know a type (RFC 4074 section 4.2) are not believed beyond it:
@@ -26,7 +30,7 @@ import (
 //
 // Set the fields before the first use and leave them alone afterwards; then it
 // is safe for concurrent use. It must not be copied. It has no goroutine that
-// outlives the calls, and the time is package time's.
+// outlives the calls.
 type Cache struct {
 	// Resolver is asked for what is not known; required.
 	Resolver Resolver
@@ -52,6 +56,8 @@ type Cache struct {
 	mu      sync.Mutex
 	known   entries
 	cleared int // how often it was
+
+	now func() time.Time // nil is time.Now
 }
 
 // Clear forgets all answers, and does not keep those of questions that are under way:
@@ -91,7 +97,7 @@ type flight struct {
 // *ResolveError: the Resolver's, or what is wrong with an answer of its that
 // breaks the promises of a Resolver.
 func (c *Cache) Resolve(ctx context.Context, name string, t Type) (Answer, error) {
-	if a, left, err := c.peek(name, t, time.Now()); err != nil {
+	if a, left, err := c.peek(name, t, c.time()); err != nil {
 		return Answer{}, err
 	} else if a != nil {
 		return with(a, left), nil
@@ -132,7 +138,7 @@ func canceled(ctx context.Context, name string, t Type) error {
 
 // ask asks the Resolver and keeps what it says.
 func (c *Cache) ask(ctx context.Context, name string, t Type) (any, error) {
-	if a, left, err := c.peek(name, t, time.Now()); err != nil {
+	if a, left, err := c.peek(name, t, c.time()); err != nil {
 		return flight{}, err // answered since we looked
 	} else if a != nil {
 		return flight{answer: with(a, left)}, nil
@@ -168,7 +174,7 @@ func (c *Cache) keep(name string, t Type, a *Answer, err error, cleared int) {
 		return
 	}
 	a.TTL = ttl
-	e := &entry{key: k, asked: t, answer: *a, err: err, expires: time.Now().Add(ttl), cost: cost(name, a)}
+	e := &entry{key: k, asked: t, answer: *a, err: err, expires: c.time().Add(ttl), cost: cost(name, a)}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if cleared != c.cleared {
@@ -176,6 +182,13 @@ func (c *Cache) keep(name string, t Type, a *Answer, err error, cleared int) {
 	}
 	c.known.reconcile(e)
 	c.known.put(e, orDefault(c.MaxEntries, defaultEntries))
+}
+
+func (c *Cache) time() time.Time {
+	if c.now != nil {
+		return c.now()
+	}
+	return time.Now()
 }
 
 // peek is what is known without asking: an answer and the TTL it has left, a
@@ -193,7 +206,7 @@ func (c *Cache) peek(name string, t Type, now time.Time) (*Answer, time.Duration
 	case e.err != nil:
 		return nil, 0, e.err
 	}
-	return &e.answer, e.expires.Sub(now), nil
+	return &e.answer, age.Left(e.expires, now), nil
 }
 
 // with is an answer with the TTL it has left.

@@ -1,6 +1,10 @@
 package mx
 
-import "time"
+import (
+	"time"
+
+	"github.com/nexthop-mail/nexthop/internal/age"
+)
 
 // key is what an entry of a Cache is found by.
 type key struct {
@@ -34,7 +38,7 @@ func (s *entries) get(k key, now time.Time) *entry {
 		return nil
 	}
 	s.unlink(e)
-	if !now.Before(e.expires) {
+	if age.Past(e.expires, now) {
 		s.drop(e)
 		return nil
 	}

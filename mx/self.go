@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nexthop-mail/nexthop/internal/address"
+	"github.com/nexthop-mail/nexthop/internal/age"
 )
 
 // identity is what this host goes by: canonical names and plain addresses.
@@ -112,7 +113,7 @@ func (r *Router) ownAddrs(id *identity) ([]netip.Addr, error) {
 		return id.addrs, nil
 	}
 	known := r.interfaces.Load()
-	if known != nil && time.Since(known.at) < interfacesFor {
+	if known != nil && age.Since(known.at) < interfacesFor {
 		return known.addrs, nil
 	}
 	list := net.InterfaceAddrs

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/nexthop-mail/nexthop/internal/age"
 )
 
 // mostServersKnown bounds what a Client remembers of servers, those it no longer
@@ -54,7 +56,7 @@ func (h *habits) leftOut(addr string, now time.Time) (out [TCP + 1]bool, doubted
 		return out, false
 	}
 	for m, until := range s.without {
-		out[m] = now.Before(until)
+		out[m] = !age.Past(until, now)
 	}
 	return out, s.doubted
 }
@@ -112,7 +114,7 @@ func (h *habits) inOrder(all []Server, rotate bool, now time.Time) []Server {
 		h.turn++
 	}
 	for _, s := range slices.Concat(all[from:], all[:from]) {
-		if known := h.known[s.Addr]; known != nil && now.Before(known.dead) {
+		if known := h.known[s.Addr]; known != nil && !age.Past(known.dead, now) {
 			last = append(last, s)
 		} else {
 			servers = append(servers, s)

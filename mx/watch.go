@@ -8,6 +8,8 @@ import (
 	"os"
 	"sync/atomic"
 	"time"
+
+	"github.com/nexthop-mail/nexthop/internal/age"
 )
 
 // lookAgain is how often a file in use is looked at for changes, at most.
@@ -39,7 +41,7 @@ func (w *watched[T]) look(path string, most int64, parse func(text []byte) (*T, 
 	known := w.state.Load()
 	now := time.Now()
 	asked := w.asked.Load()
-	if !asked && known != nil && now.Sub(known.looked) < lookAgain && !now.Before(known.looked) {
+	if !asked && known != nil && age.Between(known.looked, now) < lookAgain && !now.Before(known.looked) {
 		return known.value, known.unless()
 	}
 	if !w.looking.CompareAndSwap(false, true) {

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nexthop-mail/nexthop/internal/age"
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
@@ -102,8 +103,8 @@ func (d *discovered) current(now time.Time) *choice {
 	if d.kept == nil {
 		return nil
 	}
-	expired := !d.kept.until.IsZero() && !now.Before(d.kept.until)
-	if (d.stale || expired) && (d.failed == nil || now.Sub(d.at) >= patience) {
+	expired := !d.kept.until.IsZero() && age.Past(d.kept.until, now)
+	if (d.stale || expired) && (d.failed == nil || age.Between(d.at, now) >= patience) {
 		return nil
 	}
 	return d.kept

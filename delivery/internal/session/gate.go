@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/nexthop-mail/nexthop/internal/age"
 )
 
 // Limits are what a Gate counts connections against: in total, to one site, to
@@ -270,7 +272,7 @@ func (p *pass) spent(born time.Time, messages int, now time.Time) bool {
 	}
 	l := p.gate.limits()
 	most := l.at(p.site, p.host).Messages
-	return p.gate.over(p) || now.Sub(born) >= l.ConnectionLife || most > 0 && messages >= most
+	return p.gate.over(p) || age.Between(born, now) >= l.ConnectionLife || most > 0 && messages >= most
 }
 
 // SizeOf is how many connections to a site there are, unused ones too.

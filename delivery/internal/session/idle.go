@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/nexthop-mail/nexthop/internal/age"
 )
 
 const (
@@ -33,7 +35,12 @@ func (p *idle) take(k key, site string, now time.Time) *Session {
 		if s == nil {
 			return nil
 		}
-		if s.pass.resume(site); p.answers(s, now) {
+		s.pass.resume(site)
+		if age.Between(s.unused, now) >= s.rests {
+			p.end(s) // the timer stood still while the machine slept
+			continue
+		}
+		if p.answers(s, now) {
 			return s
 		}
 	}
@@ -140,7 +147,7 @@ func (p *idle) add(s *Session, maxIdle, perKey int, timeout time.Duration) bool 
 	st.height++
 	p.stacks[s.key] = st
 	p.count++
-	s.unused = time.Now()
+	s.unused, s.rests = time.Now(), timeout
 	s.pass.rest()
 	return true
 }

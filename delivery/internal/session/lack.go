@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/nexthop-mail/nexthop/internal/age"
 	"github.com/nexthop-mail/nexthop/internal/smtp"
 )
 
@@ -29,10 +30,10 @@ type lack struct {
 
 // at is the lack at a time.
 func (l lack) at(now time.Time) lack {
-	if !now.Before(l.until) {
+	if age.Past(l.until, now) {
 		l.known = 0
 	}
-	if !now.Before(l.since.Add(suspectedFor)) {
+	if age.Between(l.since, now) >= suspectedFor {
 		l.suspected, l.brief = 0, 0
 	}
 	return l

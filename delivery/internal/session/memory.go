@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/nexthop-mail/nexthop/internal/age"
 )
 
 // LeftAlone is for how long an address is left alone that failed so many times
@@ -45,7 +47,7 @@ func (m *Memory) Penalised(addr netip.AddrPort, now time.Time) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	p := m.failed[addr]
-	return p != nil && (p.probing || now.Before(p.until))
+	return p != nil && (p.probing || !age.Past(p.until, now))
 }
 
 // Failure is the last failure of an address, as Fail was told; nil where there
@@ -71,7 +73,7 @@ func (m *Memory) Ask(addr netip.AddrPort, anyway bool, now time.Time) (ok, probe
 	switch {
 	case p == nil:
 		return true, false
-	case p.probing, now.Before(p.until) && !anyway:
+	case p.probing, !age.Past(p.until, now) && !anyway:
 		return false, false
 	}
 	p.probing = true
@@ -105,7 +107,7 @@ func (m *Memory) Fail(addr netip.AddrPort, failure any, now time.Time) {
 	}
 	// Failures that overlap are one: the sessions of one outage must not climb
 	// the table together.
-	if p.probing || !now.Before(p.until) {
+	if p.probing || age.Past(p.until, now) {
 		p.failures++
 		p.until = now.Add(LeftAlone(p.failures))
 	}
@@ -129,7 +131,7 @@ func (m *Memory) Clear() {
 // forget makes room: what has run out first, else any one.
 func (m *Memory) forget(now time.Time) {
 	for a, p := range m.failed {
-		if now.After(p.until) && !p.probing {
+		if age.Between(p.until, now) > 0 && !p.probing {
 			delete(m.failed, a)
 		}
 	}

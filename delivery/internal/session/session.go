@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/nexthop-mail/nexthop/internal/age"
 	"github.com/nexthop-mail/nexthop/internal/smtp"
 	"github.com/nexthop-mail/nexthop/mx"
 )
@@ -39,9 +40,10 @@ type Session struct {
 	messages int   // carried, or tried
 	pass     *pass // its place among an agent's connections; may be nil
 
-	timer  *time.Timer // ends it when idle too long
-	unused time.Time   // since when
-	below  *Session    // kept before it, under the same key
+	timer  *time.Timer   // ends it when unused too long
+	rests  time.Duration // for how long it may be unused
+	unused time.Time     // since when it was last kept
+	below  *Session      // kept before it, under the same key
 }
 
 // MostRecipients is how many recipients one transaction may have by the limits; zero
@@ -57,5 +59,5 @@ func (s *Session) MostRecipients() int {
 // spent reports whether a session is too old, or has carried enough, to carry
 // more.
 func (s *Session) spent(now time.Time) bool {
-	return !s.expires.IsZero() && !now.Before(s.expires) || s.pass.spent(s.born, s.messages, now)
+	return !s.expires.IsZero() && age.Past(s.expires, now) || s.pass.spent(s.born, s.messages, now)
 }
