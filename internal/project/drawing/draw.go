@@ -5,190 +5,116 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 )
 
-// drawing is files on storeys.
+// drawing is packages above each other, and in each of them files on storeys.
 type drawing struct {
-	order  []string            // users before what they use, as far as possible
-	storey map[string]int      // from 1 at the bottom
-	back   map[string][]string // for each file, the files above it that it uses
-	uses   int
+	packages []*house // users before what they use
+	files    int
+	uses     int // of one file by another, of the same package or not
+	back     int // of these, by a file below
+	height   int // the most storeys of a package and packages beneath it
+	whole    int // storeys of all files, as if they were of one package
 }
 
-// draw puts files on storeys.
+// house is a package.
+type house struct {
+	name    string
+	beneath int                 // packages under it, one above the other
+	order   []string            // users before what they use, as far as possible
+	storey  map[string]int      // from 1 at the bottom
+	back    map[string][]string // for each file, the files above it that it uses
+	storeys int
+	uses    int // of one of its files by another
+}
+
+// draw draws packages. Between packages no use runs back up, because Go lets no two
+// import each other.
 func draw(g graph) *drawing {
-	d := &drawing{order: arrange(g), storey: make(map[string]int), back: make(map[string][]string)}
-	at := make(map[string]int)
-	for i, file := range d.order {
-		at[file] = i
-	}
-	for _, file := range slices.Backward(d.order) {
-		highest := 0
-		for _, used := range slices.Sorted(maps.Keys(g[file])) {
+	d := &drawing{files: len(g), whole: build("", g).storeys}
+	within := make(map[string]graph)
+	above := make(graph) // of packages
+	for file, used := range g {
+		in := path.Dir(file)
+		if within[in] == nil {
+			within[in], above[in] = make(graph), make(map[string]bool)
+		}
+		within[in][file] = make(map[string]bool)
+		for u := range used {
 			d.uses++
-			if at[used] < at[file] {
-				d.back[file] = append(d.back[file], used)
+			if path.Dir(u) == in {
+				within[in][file][u] = true
 			} else {
-				highest = max(highest, d.storey[used])
+				above[in][path.Dir(u)] = true
 			}
 		}
-		d.storey[file] = highest + 1
+	}
+	tower := build("", above)
+	for _, name := range tower.order {
+		h := build(name, within[name])
+		h.beneath = tower.storey[name] - 1
+		d.packages = append(d.packages, h)
+		d.back += h.backUp()
+		d.height = max(d.height, h.storeys+h.beneath)
 	}
 	return d
 }
 
-// arrange puts files in an order in which few of them use one before them. Those
-// that do not use each other in a circle have none: users come before what they use.
-// Names decide between equals, so that the same code has the same order.
-func arrange(g graph) (order []string) {
-	for _, circle := range circles(g) {
-		within := make(graph)
-		for _, file := range circle {
-			within[file] = maps.Clone(g[file])
-			maps.DeleteFunc(within[file], func(used string, _ bool) bool { return !slices.Contains(circle, used) })
-		}
-		order = append(order, sift(within, unroll(within))...)
+// build puts files on storeys.
+func build(name string, g graph) *house {
+	h := &house{name: name, order: arrange(g), storey: make(map[string]int), back: make(map[string][]string)}
+	at := make(map[string]int)
+	for i, file := range h.order {
+		at[file] = i
 	}
-	return order
-}
-
-// circles are the files by whom they use each other with, directly or by way of
-// others (Tarjan's algorithm), users before what they use.
-func circles(g graph) (list [][]string) {
-	type mark struct{ number, lowest int }
-	var (
-		marks = make(map[string]*mark)
-		stack []string
-		visit func(file string) *mark
-	)
-	visit = func(file string) *mark {
-		m := &mark{len(marks), len(marks)}
-		marks[file] = m
-		stack = append(stack, file)
+	for _, file := range slices.Backward(h.order) {
+		highest := 0
 		for _, used := range slices.Sorted(maps.Keys(g[file])) {
-			if marks[used] == nil {
-				m.lowest = min(m.lowest, visit(used).lowest)
-			} else if slices.Contains(stack, used) {
-				m.lowest = min(m.lowest, marks[used].number)
+			h.uses++
+			if at[used] < at[file] {
+				h.back[file] = append(h.back[file], used)
+			} else {
+				highest = max(highest, h.storey[used])
 			}
 		}
-		if m.lowest == m.number {
-			from := slices.Index(stack, file)
-			circle := slices.Sorted(slices.Values(stack[from:]))
-			stack = stack[:from]
-			list = append(list, circle)
-		}
-		return m
+		h.storey[file] = highest + 1
+		h.storeys = max(h.storeys, highest+1)
 	}
-	for _, file := range slices.Sorted(maps.Keys(g)) {
-		if marks[file] == nil {
-			visit(file)
-		}
-	}
-	slices.Reverse(list)
-	return list
+	return h
 }
 
-// unroll is a first order for the files of a circle: what nobody uses comes first
-// and what uses nothing last; else the file is next that uses most of the others and
-// is used by fewest (Eades, Lin and Smyth's heuristic for feedback arcs).
-func unroll(g graph) []string {
-	left := slices.Sorted(maps.Keys(g))
-	uses, users := make(graph), make(graph)
-	for file := range g {
-		uses[file], users[file] = maps.Clone(g[file]), make(map[string]bool)
+// backUp is how many uses run back up.
+func (h *house) backUp() (n int) {
+	for _, up := range h.back {
+		n += len(up)
 	}
-	for file, used := range g {
-		for u := range used {
-			users[u][file] = true
-		}
-	}
-	remove := func(file string) {
-		left = slices.DeleteFunc(left, func(s string) bool { return s == file })
-		for u := range uses[file] {
-			delete(users[u], file)
-		}
-		for u := range users[file] {
-			delete(uses[u], file)
-		}
-	}
-	var first, last []string
-	for len(left) > 0 {
-		if i := slices.IndexFunc(left, func(s string) bool { return len(uses[s]) == 0 }); i >= 0 {
-			last = append(last, left[i])
-			remove(left[i])
-			continue
-		}
-		next := slices.MaxFunc(left, func(a, b string) int {
-			return cmp.Or(
-				cmp.Compare(b2i(len(users[a]) == 0), b2i(len(users[b]) == 0)),
-				cmp.Compare(len(uses[a])-len(users[a]), len(uses[b])-len(users[b])),
-			)
+	return n
+}
+
+// print writes the drawing, the highest package and its highest storey first.
+func (d *drawing) print(w io.Writer) {
+	for _, h := range d.packages {
+		fmt.Fprintf(w, "%s: files %d, storeys %d, uses among them %d, back up %d, packages beneath %d\n",
+			h.name, len(h.order), h.storeys, h.uses, h.backUp(), h.beneath)
+		files := slices.Clone(h.order)
+		slices.SortStableFunc(files, func(a, b string) int {
+			return cmp.Or(h.storey[b]-h.storey[a], strings.Compare(a, b))
 		})
-		first = append(first, next)
-		remove(next)
-	}
-	slices.Reverse(last)
-	return append(first, last...)
-}
-
-func b2i(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
-}
-
-// sift moves one file after the other to the place where fewest uses run back, as
-// long as that makes them fewer.
-func sift(g graph, order []string) []string {
-	for better := true; better; {
-		better = false
-		for _, file := range slices.Clone(order) {
-			from := slices.Index(order, file)
-			// saved is how many fewer run back with the file at a place than now.
-			most, to := 0, from
-			for step := -1; step <= 1; step += 2 {
-				saved := 0
-				for at := from + step; at >= 0 && at < len(order); at += step {
-					saved += step * (b2i(g[order[at]][file]) - b2i(g[file][order[at]]))
-					if saved > most {
-						most, to = saved, at
-					}
+		for _, file := range files {
+			fmt.Fprintf(w, "%3d  %s", h.storey[file], path.Base(file))
+			if up := h.back[file]; len(up) > 0 {
+				fmt.Fprintf(w, "  %d back up:", len(up))
+				for _, used := range up {
+					fmt.Fprintf(w, " %s", path.Base(used))
 				}
 			}
-			if most > 0 {
-				order = slices.Insert(slices.Delete(order, from, from+1), to, file)
-				better = true
-			}
-		}
-	}
-	return order
-}
-
-// print writes the drawing, the highest storey first.
-func (d *drawing) print(w io.Writer) {
-	files := slices.Clone(d.order)
-	slices.SortStableFunc(files, func(a, b string) int {
-		return cmp.Or(d.storey[b]-d.storey[a], strings.Compare(a, b))
-	})
-	back := 0
-	for _, file := range files {
-		back += len(d.back[file])
-		fmt.Fprintf(w, "%3d  %s", d.storey[file], file)
-		if up := d.back[file]; len(up) > 0 {
-			fmt.Fprintf(w, "  %d back up: %s", len(up), strings.Join(up, " "))
+			fmt.Fprintln(w)
 		}
 		fmt.Fprintln(w)
 	}
-	fmt.Fprintf(w, "%d files on %d storeys, %d uses, %d of them back up\n", len(files), d.storeys(), d.uses, back)
-}
-
-func (d *drawing) storeys() (n int) {
-	for _, s := range d.storey {
-		n = max(n, s)
-	}
-	return n
+	fmt.Fprintf(w, "all: files %d, uses %d, back up %d, storeys and packages beneath %d, storeys from file to file %d\n",
+		d.files, d.uses, d.back, d.height, d.whole)
 }

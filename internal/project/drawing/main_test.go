@@ -51,13 +51,17 @@ func (T) Do() { u() }`,
 		t.Fatal(err)
 	}
 	want := strings.Join([]string{
-		"  4  a/help.go",
-		"  3  a/top.go  1 back up: a/help.go",
-		"  2  a/inner/t.go",
-		"  1  a/doc.go",
-		"  1  a/helped.go",
-		"  1  a/inner/u.go",
-		"6 files on 4 storeys, 5 uses, 1 of them back up",
+		"a: files 4, storeys 2, uses among them 3, back up 1, packages beneath 1",
+		"  2  help.go",
+		"  1  doc.go",
+		"  1  helped.go",
+		"  1  top.go  1 back up: help.go",
+		"",
+		"a/inner: files 2, storeys 2, uses among them 1, back up 0, packages beneath 0",
+		"  2  t.go",
+		"  1  u.go",
+		"",
+		"all: files 6, uses 5, back up 1, storeys and packages beneath 3, storeys from file to file 3",
 		"",
 	}, "\n")
 	if b.String() != want {
@@ -78,23 +82,25 @@ func TestDrawingFails(t *testing.T) {
 	}
 }
 
-func TestDraw(t *testing.T) {
+func TestBuild(t *testing.T) {
 	for _, c := range []struct {
-		name  string
-		uses  string // "ab" is a that uses b
-		files string
-		back  int
+		name    string
+		uses    string // "ab" is a that uses b
+		files   string
+		back    int
+		storeys int
 	}{
-		{"nothing", "", "", 0},
-		{"a chain", "ca ab", "abc", 0},
-		{"two users of one", "ac bc", "abc", 0},
-		{"a pair", "ab ba", "ab", 1},
-		{"a ring", "ab bc cd da", "abcd", 1},
-		{"a ring with a shortcut", "ab bc cd da ac bd", "abcd", 1},
-		{"two rings, one above the other", "ab ba cd dc bc", "abcd", 2},
-		{"a file in two rings", "ab ba bc cb", "abc", 2},
-		{"one above a ring and one below", "xa ab bc ca by", "abcxy", 1},
-		{"all use each other", "ab ac ba bc ca cb", "abc", 3},
+		{"nothing", "", "", 0, 0},
+		{"a chain", "ca ab", "abc", 0, 3},
+		{"two users of one", "ac bc", "abc", 0, 2},
+		{"a pair", "ab ba", "ab", 1, 2},
+		{"a ring", "ab bc cd da", "abcd", 1, 4},
+		{"a ring with a shortcut", "ab bc cd da ac bd", "abcd", 1, 4},
+		{"two rings, one above the other", "ab ba cd dc bc", "abcd", 2, 2},
+		{"a file in two rings", "ab ba bc cb", "abc", 2, 2},
+		{"one above a ring and one below", "xa ab bc ca by", "abcxy", 1, 3},
+		{"all use each other", "ab ac ba bc ca cb", "abc", 3, 3},
+		{"two rings of three with a file in common, and a shortcut", "ab bc ca ad de ea eb", "abcde", 2, 3},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			g := make(graph)
@@ -106,18 +112,19 @@ func TestDraw(t *testing.T) {
 				}
 				g[use[:1]][use[1:]] = true
 			}
-			d := draw(g)
-			back := 0
+			d := build("", g)
 			for file, up := range d.back {
-				back += len(up)
 				for _, used := range up {
 					if slices.Index(d.order, used) > slices.Index(d.order, file) {
 						t.Errorf("%s is below %s in %q", used, file, d.order)
 					}
 				}
 			}
-			if back != c.back {
+			if back := d.backUp(); back != c.back {
 				t.Errorf("%d uses run back up in %q, want %d", back, d.order, c.back)
+			}
+			if d.storeys != c.storeys {
+				t.Errorf("%q stand on %d storeys, want %d", d.order, d.storeys, c.storeys)
 			}
 			sorted := slices.Sorted(slices.Values(d.order))
 			if got := strings.Join(sorted, ""); got != c.files {
