@@ -63,8 +63,3 @@ func (c *Config) AddrPort(host *mx.Host, ip netip.Addr) netip.AddrPort {
 		return netip.AddrPortFrom(ip, defaultPort)
 	}
 }
-
-// smtpConfig is what a session with a hop is told.
-func (c *Config) smtpConfig(h *Hop) *smtp.Config {
-	return &smtp.Config{Hello: c.Hello, Without: h.Without, Timeouts: c.Timeouts}
-}

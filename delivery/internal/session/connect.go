@@ -29,6 +29,65 @@ func (p *Pool) Fresh(ctx context.Context, h *Hop, o Observer) (*Session, error) 
 	return made, nil
 }
 
+// enter waits at the hop's gate for the right to a connection, or for a kept session
+// that will do, whichever comes first. While a limit is reached it ends a kept session
+// that stands in the way.
+func (p *Pool) enter(ctx context.Context, h *Hop, want *pass, o Observer) (*Session, error) {
+	for {
+		w := want.gate.join(want, h.key())
+		if w == nil {
+			return nil, nil
+		}
+		if other := p.before(h); other != nil {
+			p.dismiss(w)
+			p.takeUp(other, h, o)
+			return other, nil
+		}
+		if err := p.await(ctx, w); err != nil {
+			p.dismiss(w)
+			return nil, err
+		}
+		if w.sess == nil {
+			return nil, nil
+		}
+		if p.idle.answers(w.sess, time.Now()) {
+			p.takeUp(w.sess, h, o)
+			return w.sess, nil
+		}
+	}
+}
+
+// await waits until a waiter has something.
+func (p *Pool) await(ctx context.Context, w *waiter) error {
+	g := w.pass.gate
+	for {
+		if way := g.lacks(w); way != noLimit {
+			if s := p.idle.oldest(func(p *pass) bool { return p.counts(way, w.pass) }); s != nil {
+				g.ends(w, way)
+				p.idle.end(s)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-w.done:
+			return nil
+		case <-w.signal:
+		}
+	}
+}
+
+// dismiss ends a wait, and gives back what it has come to meanwhile.
+func (p *Pool) dismiss(w *waiter) {
+	switch {
+	case w.pass.gate.withdraw(w):
+	case w.sess != nil:
+		p.Keep(w.sess)
+	default:
+		w.pass.leave()
+	}
+}
+
 // connect dials, reads the greeting, says EHLO, brings up the TLS that the policy
 // asks for, and logs in (RFC 5321 sections 3.1 and 3.2, RFC 3207, RFC 4954).
 func (p *Pool) connect(ctx context.Context, h *Hop, o Observer, place *pass) (*Session, error) {
@@ -71,6 +130,11 @@ func abandon(conn net.Conn) {
 	}
 }
 
+// smtpConfig is what a session with a hop is told.
+func (c *Config) smtpConfig(h *Hop) *smtp.Config {
+	return &smtp.Config{Hello: c.Hello, Without: h.Without, Timeouts: c.Timeouts}
+}
+
 // open goes from the greeting to a session that gives what the policy asks. What was
 // achieved is checked right before it may carry a secret, or mail (RFC 3207 section
 // 4.1).
@@ -97,7 +161,7 @@ func (p *Pool) open(ctx context.Context, h *Hop, made *Session) error {
 	if p.isSelf(made.Extensions().Greeting) {
 		return ErrSelf
 	}
-	return p.login(ctx, h, made)
+	return logIn(ctx, &p.Memory, h, made)
 }
 
 // isSelf reports whether a name a server gives itself is one of ours: a host

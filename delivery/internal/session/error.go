@@ -1,6 +1,12 @@
 package session
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+
+	"github.com/nexthop-mail/nexthop/mx"
+	"github.com/nexthop-mail/nexthop/smarthost"
+)
 
 // Error is why there is no session with a host that has not said anything.
 type Error struct {
@@ -40,3 +46,44 @@ func (e *ConfigError) Error() string { return e.Err.Error() }
 
 // Unwrap returns the cause.
 func (e *ConfigError) Unwrap() error { return e.Err }
+
+// loginError is why nexthop does not log in; the host was not asked.
+type loginError struct{ text string }
+
+func (e *loginError) Error() string { return e.text }
+
+// tokenError is a token source that gave no token.
+type tokenError struct{ err error }
+
+func (e *tokenError) Error() string { return "no token to log in with: " + e.err.Error() }
+
+func (e *tokenError) Unwrap() error { return e.err }
+
+// IsLogin reports whether an error is a login that nexthop did not try: one that
+// does not fit, or has no token just now.
+func IsLogin(err error) bool {
+	var l *loginError
+	var t *tokenError
+	return errors.As(err, &l) || errors.As(err, &t)
+}
+
+// IsOwnLogin reports whether nexthop does not log in for a reason that lasts: the
+// login does not fit the host, or what the host offers.
+func IsOwnLogin(err error) bool {
+	_, ok := errors.AsType[*loginError](err)
+	return ok
+}
+
+// loginOf is the login of a host, nil where there is none. It is an error where
+// the login is of a kind nobody knows.
+func loginOf(host *mx.Host) (*smarthost.Login, error) {
+	switch l := host.Login.(type) {
+	case nil:
+		return nil, nil
+	case *smarthost.Login:
+		if l != nil {
+			return l, nil
+		}
+	}
+	return nil, &loginError{fmt.Sprintf("a login of type %T, not *smarthost.Login", host.Login)}
+}

@@ -4,40 +4,12 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/nexthop-mail/nexthop/internal/age"
 	"github.com/nexthop-mail/nexthop/internal/smtp"
 )
 
-const (
-	// knownFor is how long an address is known not to be able to do something,
-	// where nobody requires it. After that it is tried again.
-	knownFor = time.Hour
-
-	// suspectedFor is how long a suspicion waits for the next attempt: longer than
-	// the schedule's longest delay.
-	suspectedFor = 24 * time.Hour
-)
-
-// lack is what an address is known, or suspected, not to be able to do.
-type lack struct {
-	known smtp.Option
-	until time.Time
-
-	suspected smtp.Option
-	brief     smtp.Option // of these, what is not to be remembered beyond the attempt
-	since     time.Time
-}
-
-// at is the lack at a time.
-func (l lack) at(now time.Time) lack {
-	if age.Past(l.until, now) {
-		l.known = 0
-	}
-	if age.Between(l.since, now) >= suspectedFor {
-		l.suspected, l.brief = 0, 0
-	}
-	return l
-}
+// knownFor is how long an address is known not to be able to do something, where
+// nobody requires it. After that it is tried again.
+const knownFor = time.Hour
 
 // Without is what is to be left out at an address: what is known not to work
 // there, and what may have been the cause of the last failure.

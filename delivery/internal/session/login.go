@@ -14,49 +14,9 @@ import (
 	"github.com/nexthop-mail/nexthop/smarthost"
 )
 
-// loginError is why nexthop does not log in; the host was not asked.
-type loginError struct{ text string }
-
-func (e *loginError) Error() string { return e.text }
-
-// tokenError is a token source that gave no token.
-type tokenError struct{ err error }
-
-func (e *tokenError) Error() string { return "no token to log in with: " + e.err.Error() }
-func (e *tokenError) Unwrap() error { return e.err }
-
-// IsLogin reports whether an error is a login that nexthop did not try: one that
-// does not fit, or has no token just now.
-func IsLogin(err error) bool {
-	var l *loginError
-	var t *tokenError
-	return errors.As(err, &l) || errors.As(err, &t)
-}
-
-// IsOwnLogin reports whether nexthop does not log in for a reason that lasts: the
-// login does not fit the host, or what the host offers.
-func IsOwnLogin(err error) bool {
-	_, ok := errors.AsType[*loginError](err)
-	return ok
-}
-
-// loginOf is the login of a host, nil where there is none. It is an error where
-// the login is of a kind nobody knows.
-func loginOf(host *mx.Host) (*smarthost.Login, error) {
-	switch l := host.Login.(type) {
-	case nil:
-		return nil, nil
-	case *smarthost.Login:
-		if l != nil {
-			return l, nil
-		}
-	}
-	return nil, &loginError{fmt.Sprintf("a login of type %T, not *smarthost.Login", host.Login)}
-}
-
-// login logs in where the hop has a login (RFC 4954). The session has given the
+// logIn logs in where the hop has a login (RFC 4954). The session has given the
 // TLS that the policy asks for by then.
-func (p *Pool) login(ctx context.Context, h *Hop, made *Session) error {
+func logIn(ctx context.Context, m *Memory, h *Hop, made *Session) error {
 	login, err := loginOf(h.Host)
 	if login == nil {
 		return err
@@ -68,20 +28,20 @@ func (p *Pool) login(ctx context.Context, h *Hop, made *Session) error {
 		return noMechanism(login, offered)
 	}
 	refused := smtp.Option(0)
-	for i, m := range mechanisms {
-		tried := a.try(ctx, m)
+	for i, name := range mechanisms {
+		tried := a.try(ctx, name)
 		if tried == nil {
-			p.Memory.Lacks(h.Addr, refused|made.Lacks(), time.Now())
+			m.Lacks(h.Addr, refused|made.Lacks(), time.Now())
 			return nil
 		}
 		blame(tried, refused)
 		if codeOf(err) != 535 { // which says more than that a mechanism is not known
 			err = tried
 		}
-		if i+1 == len(mechanisms) || !made.Reusable() || !wantsOther(tried, m, mechanisms[i+1], made.Encrypted()) {
+		if i+1 == len(mechanisms) || !made.Reusable() || !wantsOther(tried, name, mechanisms[i+1], made.Encrypted()) {
 			break
 		}
-		refused |= smtp.Mechanism(m)
+		refused |= smtp.Mechanism(name)
 	}
 	return err
 }

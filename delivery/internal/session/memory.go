@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/nexthop-mail/nexthop/internal/age"
+	"github.com/nexthop-mail/nexthop/internal/smtp"
 )
 
 // LeftAlone is for how long an address is left alone that failed so many times
@@ -141,4 +142,29 @@ func (m *Memory) forget(now time.Time) {
 		}
 		delete(m.failed, a)
 	}
+}
+
+// suspectedFor is how long a suspicion waits for the next attempt: longer than the
+// schedule's longest delay.
+const suspectedFor = 24 * time.Hour
+
+// lack is what an address is known, or suspected, not to be able to do.
+type lack struct {
+	known smtp.Option
+	until time.Time
+
+	suspected smtp.Option
+	brief     smtp.Option // of these, what is not to be remembered beyond the attempt
+	since     time.Time
+}
+
+// at is the lack at a time.
+func (l lack) at(now time.Time) lack {
+	if age.Past(l.until, now) {
+		l.known = 0
+	}
+	if age.Between(l.since, now) >= suspectedFor {
+		l.suspected, l.brief = 0, 0
+	}
+	return l
 }

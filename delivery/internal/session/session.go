@@ -2,9 +2,9 @@ package session
 
 import (
 	"net/netip"
+	"sync"
 	"time"
 
-	"github.com/nexthop-mail/nexthop/internal/age"
 	"github.com/nexthop-mail/nexthop/internal/smtp"
 	"github.com/nexthop-mail/nexthop/mx"
 )
@@ -46,18 +46,56 @@ type Session struct {
 	below  *Session      // kept before it, under the same key
 }
 
-// MostRecipients is how many recipients one transaction may have by the limits; zero
-// leaves it to the host.
-func (s *Session) MostRecipients() int {
-	if s.pass == nil {
-		return 0
-	}
-	l := s.pass.gate.limits()
-	return l.at(s.pass.site, s.pass.host).Recipients
+// Gate keeps an agent's connections to its limits: those in use and those kept
+// for the next message. A place for a new one that an unused one takes up is
+// made by ending that one. Whoever waits for a place has it before those who come
+// later, unless a limit that does not concern them is in the way.
+type Gate struct {
+	limits func() Limits
+
+	mu      sync.Mutex
+	total   int
+	sites   map[string]int
+	hosts   map[string]tally
+	addrs   map[netip.Addr]int
+	groups  groups
+	passes  map[*pass]bool
+	waiting []*waiter // in order
 }
 
-// spent reports whether a session is too old, or has carried enough, to carry
-// more.
-func (s *Session) spent(now time.Time) bool {
-	return !s.expires.IsZero() && age.Past(s.expires, now) || s.pass.spent(s.born, s.messages, now)
+// tally is how many connections a host has, and how many of them are kept
+// unused.
+type tally struct{ open, idle int }
+
+// pass is the right to one connection. A nil pass is one nobody counts.
+type pass struct {
+	gate *Gate
+	site string
+	host string
+	addr netip.Addr
+
+	groups []string // that it is counted in
+}
+
+// limit is one of those that connections are counted against.
+type limit uint8
+
+const (
+	noLimit limit = iota
+	inTotal
+	perAddress
+	perHost
+	perSite
+	perGroup
+)
+
+// waiter is a call that waits at a gate for the right to a connection, or for a
+// session that will do.
+type waiter struct {
+	pass   *pass
+	key    key
+	signal chan struct{} // there may be a session to end
+	done   chan struct{} // closed when it waits no longer
+	way    limit         // that a session is being ended for on its behalf
+	sess   *Session      // what it was given, where that is no place
 }

@@ -16,7 +16,7 @@ func TestStoreys(t *testing.T) {
 		"delivery/internal/clock":   {1, 0},
 		"delivery/internal/reports": {2, 0},
 		"delivery/internal/sched":   {8, 0},
-		"delivery/internal/session": {9, 2},
+		"delivery/internal/session": {7, 0},
 		"delivery/internal/waiting": {1, 0},
 	}
 	for _, h := range draw(uses).packages {

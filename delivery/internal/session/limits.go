@@ -2,6 +2,48 @@ package session
 
 import "time"
 
+// Limits are what a Gate counts connections against: in total, to one site, to
+// one host and to one address; how much a connection may carry, in messages
+// where that is limited, and for how long; and how many recipients a transaction has.
+type Limits struct {
+	Connections, PerSite, PerHost, PerAddress int
+	Messages                                  int
+	ConnectionLife                            time.Duration
+	Recipients                                int
+
+	// Rules say what holds for a host in place of PerSite, Messages and Recipients; nil
+	// leaves them as they are.
+	Rules Rules
+}
+
+// above is what a rule allows a site, where that is more than others have; else zero.
+func (l *Limits) above(at *HostLimits) int {
+	if at.PerSite > l.PerSite {
+		return at.PerSite
+	}
+	return 0
+}
+
+// at is what holds for a site's connections to a host.
+func (l *Limits) at(site, host string) HostLimits {
+	if l.Rules == nil {
+		return HostLimits{PerSite: l.PerSite, Messages: l.Messages, Recipients: l.Recipients}
+	}
+	return l.Rules.Host(site, host)
+}
+
+// Rules answer with what holds for a site's connections to a host.
+type Rules interface {
+	Host(site, host string) HostLimits
+}
+
+// HostLimits are what holds for a site's connections to one host, and the groups that
+// they count in as well.
+type HostLimits struct {
+	PerSite, Messages, Recipients int
+	Groups                        []GroupLimits
+}
+
 // GroupLimits are limits that connections to several hosts have in common; zero is none.
 type GroupLimits struct {
 	Name        string
