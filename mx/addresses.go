@@ -2,6 +2,7 @@ package mx
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"time"
 
@@ -29,7 +30,8 @@ const (
 type lookup struct {
 	name       string
 	preference uint16
-	firstStep  bool // the first alias is secure, whatever comes after it
+	firstStep  Security // of the first alias, where its name was asked about
+	firstErr   error    // why it could not be asked about
 	standing   standing
 	found      [families]finding
 }
@@ -38,7 +40,7 @@ type lookup struct {
 type finding struct {
 	open          bool // still to be asked
 	status        Status
-	secure, first bool // DNSSEC vouches for all of it, and for its first step
+	secure, first Security // all of it, and its first step
 	name          string
 	addrs         []netip.Addr
 	ttl           time.Duration
@@ -52,10 +54,15 @@ func (f *finding) set(a *Answer, ttl time.Duration) {
 		return
 	}
 	f.name, f.addrs = a.Name, a.Addrs
-	f.secure, f.first = a.Secure, a.Secure
-	if len(a.Aliases) > 0 {
-		f.first = a.Aliases[0].Secure
+	f.secure, f.first = securityOf(a.Secure), firstStep(a)
+}
+
+// firstStep is what an answer says about the first step from its name.
+func firstStep(a *Answer) Security {
+	if len(a.Aliases) > 0 && !a.Secure {
+		return a.Aliases[0].Secure
 	}
+	return securityOf(a.Secure)
 }
 
 // lookUp asks for the addresses of all hosts, both families and all hosts in
@@ -129,23 +136,37 @@ func (r *Router) lookUpOpen(ctx context.Context, hosts []lookup) {
 }
 
 // askFirstSteps finds out whether the first alias of a host is secure where the
-// chain as a whole is not: DANE then goes by the name before it (RFC 7672
-// section 2.2.2). Such hosts are rare, so are the questions.
+// chain as a whole is not, and no answer has told: DANE then goes by the name before
+// it (RFC 7672 section 2.2.2). Such hosts are rare, so are the questions. A host about
+// which such a question fails is of no use for now: if it counted as not signed, who
+// can have one question fail could have its certificate go unchecked (section 2.1.2).
 func (r *Router) askFirstSteps(ctx context.Context, hosts []lookup) {
 	var group errgroup.Group
 	group.SetLimit(lookupsAtOnce)
 	for i := range hosts {
 		h := &hosts[i]
-		if !h.hasAddress() || h.target() == h.name || h.nameSecure() {
+		if !h.hasAddress() || h.nameSecure() != SecurityUnknown {
 			continue
 		}
 		group.Go(func() error {
-			a, err := ask(ctx, r.Resolver, h.name, TypeCNAME)
-			h.firstStep = err == nil && len(a.Aliases) > 0 && a.Aliases[0].Secure
+			h.firstStep, h.firstErr = r.stepFrom(ctx, h.name)
 			return nil
 		})
 	}
-	_ = group.Wait() // a failed question leaves firstStep false
+	_ = group.Wait() // the errors are in the lookups
+}
+
+// stepFrom asks whether the alias at a name is secure.
+func (r *Router) stepFrom(ctx context.Context, name string) (Security, error) {
+	a, err := ask(ctx, r.Resolver, name, TypeCNAME)
+	switch {
+	case errors.Is(err, errors.ErrUnsupported):
+		// The Resolver cannot ask, whatever others do: it vouches for nothing.
+		return Insecure, nil
+	case err != nil:
+		return SecurityUnknown, err
+	}
+	return firstStep(&a), nil
 }
 
 // add makes addr one of the answers about h, without DNS.
@@ -156,6 +177,7 @@ func (h *lookup) add(addr netip.Addr) {
 	}
 	found := &h.found[f]
 	found.status, found.name, found.addrs = Success, h.name, append(found.addrs, addr)
+	found.secure, found.first = Insecure, Insecure
 }
 
 // uses is whether the Router uses addresses of addr's family.
@@ -171,7 +193,10 @@ func (h *lookup) failure() error {
 	if err := h.found[six].err; err != nil {
 		return err
 	}
-	return h.found[four].err
+	if err := h.found[four].err; err != nil {
+		return err
+	}
+	return h.firstErr
 }
 
 // noSuchName is whether DNS says that the name does not exist.
@@ -189,27 +214,32 @@ func (h *lookup) target() string {
 	return h.name
 }
 
-// secure is whether every answer that gave an address is secure throughout.
-func (h *lookup) secure() bool {
-	for i := range h.found {
-		if f := &h.found[i]; len(f.addrs) > 0 && !f.secure {
-			return false
-		}
-	}
-	return h.hasAddress()
+// secure is whether every answer that gave an address is secure throughout. A family
+// without an answer has given no address to connect to, and takes nothing away.
+func (h *lookup) secure() Security {
+	return h.together(func(f *finding) Security { return f.secure })
 }
 
 // nameSecure is whether the first step of every such answer is.
-func (h *lookup) nameSecure() bool {
-	if h.firstStep {
-		return true
+func (h *lookup) nameSecure() Security {
+	if h.firstStep != SecurityUnknown {
+		return h.firstStep
 	}
+	return h.together(func(f *finding) Security { return f.first })
+}
+
+// together is what is known of all answers that gave an address.
+func (h *lookup) together(of func(*finding) Security) Security {
+	if !h.hasAddress() {
+		return SecurityUnknown
+	}
+	all := Secure
 	for i := range h.found {
-		if f := &h.found[i]; len(f.addrs) > 0 && !f.first {
-			return false
+		if f := &h.found[i]; len(f.addrs) > 0 {
+			all = all.both(of(f))
 		}
 	}
-	return h.hasAddress()
+	return all
 }
 
 // ttl is the least TTL of the answers there are.

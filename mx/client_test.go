@@ -88,34 +88,34 @@ func TestClientAnswers(t *testing.T) {
 		{
 			name: "MX-6, MX-33 alias and records in one response", ask: "a.test", t: mx.TypeMX,
 			records: []string{"b.test. 300 IN MX 10 m.b.test.", "a.test. 5 IN CNAME b.test.", "c.test. 1 IN MX 1 evil.test."},
-			want: mx.Answer{Status: mx.Success, Name: "b.test", TTL: 5 * sec, Aliases: []mx.Alias{{From: "a.test", To: "b.test"}},
+			want: mx.Answer{Status: mx.Success, Name: "b.test", TTL: 5 * sec, Aliases: []mx.Alias{{From: "a.test", To: "b.test", Secure: mx.Insecure}},
 				MX: []mx.MX{{Preference: 10, Host: "m.b.test"}}},
 		},
 		{
 			name: "MX-6 alias alone is for the caller to follow", ask: "a.test", t: mx.TypeMX,
 			records: []string{"a.test. 5 IN CNAME b.test."},
-			want:    mx.Answer{Status: mx.Aliased, Name: "b.test", TTL: 5 * sec, Aliases: []mx.Alias{{From: "a.test", To: "b.test"}}},
+			want:    mx.Answer{Status: mx.Aliased, Name: "b.test", TTL: 5 * sec, Aliases: []mx.Alias{{From: "a.test", To: "b.test", Secure: mx.Insecure}}},
 		},
 		{
 			name: "alias whose target has no such record", ask: "a.e.test", t: mx.TypeMX,
 			records: []string{"a.e.test. 5 IN CNAME b.e.test.", "authority", soa},
-			want:    mx.Answer{Status: mx.NoData, Name: "b.e.test", TTL: 5 * sec, Aliases: []mx.Alias{{From: "a.e.test", To: "b.e.test"}}},
+			want:    mx.Answer{Status: mx.NoData, Name: "b.e.test", TTL: 5 * sec, Aliases: []mx.Alias{{From: "a.e.test", To: "b.e.test", Secure: mx.Insecure}}},
 		},
 		{
 			name: "MX-7 alias whose target does not exist", ask: "a.e.test", t: mx.TypeMX, rcode: dns.RcodeNameError,
 			records: []string{"a.e.test. 5 IN CNAME b.e.test.", "authority", soa},
-			want:    mx.Answer{Status: mx.NXDomain, Name: "b.e.test", TTL: 5 * sec, Aliases: []mx.Alias{{From: "a.e.test", To: "b.e.test"}}},
+			want:    mx.Answer{Status: mx.NXDomain, Name: "b.e.test", TTL: 5 * sec, Aliases: []mx.Alias{{From: "a.e.test", To: "b.e.test", Secure: mx.Insecure}}},
 		},
 		{
 			name: "MX-7 DNAME with the CNAME made from it", ask: "m.old.test", t: mx.TypeMX,
 			records: []string{"old.test. 60 IN DNAME new.test.", "m.old.test. 60 IN CNAME m.new.test.", "m.new.test. 60 IN MX 1 x.new.test."},
-			want: mx.Answer{Status: mx.Success, Name: "m.new.test", TTL: 60 * sec, Aliases: []mx.Alias{{From: "m.old.test", To: "m.new.test"}},
+			want: mx.Answer{Status: mx.Success, Name: "m.new.test", TTL: 60 * sec, Aliases: []mx.Alias{{From: "m.old.test", To: "m.new.test", Secure: mx.Insecure}},
 				MX: []mx.MX{{Preference: 1, Host: "x.new.test"}}},
 		},
 		{
 			name: "the alias itself", ask: "a.test", t: mx.TypeCNAME,
 			records: []string{"a.test. 5 IN CNAME b.test."},
-			want:    mx.Answer{Status: mx.Success, Name: "b.test", TTL: 5 * sec, Aliases: []mx.Alias{{From: "a.test", To: "b.test"}}},
+			want:    mx.Answer{Status: mx.Success, Name: "b.test", TTL: 5 * sec, Aliases: []mx.Alias{{From: "a.test", To: "b.test", Secure: mx.Insecure}}},
 		},
 		{
 			name: "an odd byte in a name stays escaped", ask: "e.test", t: mx.TypeMX,

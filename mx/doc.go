@@ -32,7 +32,10 @@
 //  6. At most MaxHosts are picked, one of each preference before a second of
 //     any.
 //  7. Their addresses are asked for, A and AAAA of all hosts in parallel, and
-//     their aliases followed. A host is never asked for its own MX records.
+//     their aliases followed. A host is never asked for its own MX records. If the
+//     MX set is secure and a host is an alias that is not secure to its end, the
+//     alias is asked about by itself (RFC 7672 section 2.2.2). If that fails, the
+//     host is left out as if its addresses were not known.
 //  8. This host is looked for by address: SelfAddrs, in the relay role the
 //     interfaces, and loopback unless it is allowed. Its preference and
 //     everything worse is left out, whether or not a worse host looks better in
@@ -65,7 +68,9 @@
 // hooks for what people should know.
 //
 // An [Answer] says whether DNSSEC vouches for it. A Client believes that of a
-// server whose [Server].TrustAD is set, and of no other.
+// server whose [Server].TrustAD is set, and of no other. Of an alias, a name and an
+// address it is known or not ([Security]): what could not be found out is never
+// taken for what is not signed.
 //
 // # Errors
 //

@@ -113,7 +113,7 @@ func (s *search) judge(all []candidate, hosts []lookup) {
 			continue
 		}
 		switch h := &hosts[c.lookup]; {
-		case h.standing == usable:
+		case h.standing == usable && h.firstErr == nil:
 		case h.standing == refusedAddrs:
 			c.leave(AddressRefused)
 		case h.failure() != nil:

@@ -221,7 +221,7 @@ func TestDNSAuthenticData(t *testing.T) {
 				if route.Secure != test.want {
 					t.Errorf("the route is secure: %v, want %v", route.Secure, test.want)
 				}
-				if host := route.Hosts[0]; !test.trusted && (host.Secure || host.NameSecure) {
+				if host := route.Hosts[0]; !test.trusted && (host.Secure != mx.Insecure || host.NameSecure != mx.Insecure) {
 					t.Errorf("host %+v is secure by the word of a stranger", host)
 				}
 				for _, q := range dns.Queries() {

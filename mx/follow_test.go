@@ -105,7 +105,7 @@ func TestFollow(t *testing.T) {
 			if err != nil || a.Secure != test.want {
 				t.Errorf("with %v secure the chain is secure: %v, %v; want %v", test.secure, a.Secure, err, test.want)
 			}
-			if !a.Aliases[0].Secure {
+			if a.Aliases[0].Secure != mx.Secure {
 				t.Errorf("with %v secure the first alias is not", test.secure)
 			}
 		}
@@ -241,25 +241,27 @@ func TestRouteSecurity(t *testing.T) {
 	const chain = "e.test MX 10 m.e.test\n m.e.test CNAME n.other.test\n n.other.test A 192.0.2.1\n"
 	const plain = "e.test MX 10 m.e.test\n m.e.test A 192.0.2.1\n m.e.test AAAA 2001:db8::1\n"
 	tests := []struct {
-		name                        string
-		zone                        string
-		secure                      []string
-		route, nameSecure, wantHost bool
+		name                 string
+		zone                 string
+		secure               []string
+		route                bool
+		nameSecure, wantHost mx.Security
 	}{
-		{name: "MX-36 nothing is secure", zone: plain},
-		{name: "MX-36 all is secure", zone: plain, secure: []string{"test"}, route: true, nameSecure: true, wantHost: true},
-		{name: "MX-36 the addresses alone", zone: plain, secure: []string{"m.e.test"}, nameSecure: true, wantHost: true},
-		{name: "MX-36 the absence of MX records", zone: "e.test A 192.0.2.1", secure: []string{"e.test"}, route: true, nameSecure: true, wantHost: true},
-		{name: "MX-36 an alias, all secure", zone: chain, secure: []string{"test"}, route: true, nameSecure: true, wantHost: true},
-		{name: "MX-36 an alias, its first step secure", zone: chain, secure: []string{"e.test"}, route: true, nameSecure: true},
-		{name: "MX-36 an alias, nothing secure", zone: chain},
-		{name: "MX-36 the domain an alias, its first step secure", zone: "e.test CNAME f.test\n f.test A 192.0.2.1", secure: []string{"e.test"}, nameSecure: true},
-		{name: "MX-36 the domain an alias, all secure", zone: "e.test CNAME f.test\n f.test A 192.0.2.1", secure: []string{"test"}, route: true, nameSecure: true, wantHost: true},
-		{name: "MX-36 the domain an alias, its target secure", zone: "e.test CNAME f.test\n f.test A 192.0.2.1", secure: []string{"f.test"}},
+		{name: "MX-36 nothing is secure", zone: plain, nameSecure: mx.Insecure, wantHost: mx.Insecure},
+		{name: "MX-36 all is secure", zone: plain, secure: []string{"test"}, route: true, nameSecure: mx.Secure, wantHost: mx.Secure},
+		{name: "MX-36 the addresses alone", zone: plain, secure: []string{"m.e.test"}, nameSecure: mx.Secure, wantHost: mx.Secure},
+		{name: "MX-36 the absence of MX records", zone: "e.test A 192.0.2.1", secure: []string{"e.test"}, route: true, nameSecure: mx.Secure, wantHost: mx.Secure},
+		{name: "MX-36 an alias, all secure", zone: chain, secure: []string{"test"}, route: true, nameSecure: mx.Secure, wantHost: mx.Secure},
+		{name: "MX-36 an alias, its first step secure", zone: chain, secure: []string{"e.test"}, route: true, nameSecure: mx.Secure, wantHost: mx.Insecure},
+		{name: "MX-36 an alias, nothing secure", zone: chain, nameSecure: mx.Insecure, wantHost: mx.Insecure},
+		{name: "MX-36 the domain an alias, its first step secure", zone: "e.test CNAME f.test\n f.test A 192.0.2.1", secure: []string{"e.test"}, nameSecure: mx.Secure, wantHost: mx.Insecure},
+		{name: "MX-36 the domain an alias, all secure", zone: "e.test CNAME f.test\n f.test A 192.0.2.1", secure: []string{"test"}, route: true, nameSecure: mx.Secure, wantHost: mx.Secure},
+		{name: "MX-36 the domain an alias, its target secure", zone: "e.test CNAME f.test\n f.test A 192.0.2.1", secure: []string{"f.test"}, nameSecure: mx.Insecure, wantHost: mx.Insecure},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			f := zone(t, test.zone)
+			f.Validates = true
 			sign(f, test.secure)
 			route, err := mx.Lookup(t.Context(), f, "e.test")
 			if err != nil {
@@ -270,7 +272,7 @@ func TestRouteSecurity(t *testing.T) {
 				t.Errorf("route, host, name secure: %v, %v, %v; want %v, %v, %v",
 					route.Secure, h.Secure, h.NameSecure, test.route, test.wantHost, test.nameSecure)
 			}
-			// Each step came in a response of its own: nothing more is to be asked.
+			// The resolver knows each step: nothing more is to be asked.
 			if n := f.Count("m.e.test", mx.TypeCNAME) + f.Count("e.test", mx.TypeCNAME); n > 0 {
 				t.Errorf("asked for CNAME records %d times", n)
 			}
@@ -281,7 +283,7 @@ func TestRouteSecurity(t *testing.T) {
 		sign(f, []string{"e.test"})
 		client := &mx.Client{Servers: []mx.Server{{Addr: first, TrustAD: true}}, Dial: f.Dial}
 		route, err := mx.Lookup(t.Context(), client, "e.test")
-		if err != nil || route.Hosts[0].Secure || !route.Hosts[0].NameSecure {
+		if err != nil || route.Hosts[0].Secure != mx.Insecure || route.Hosts[0].NameSecure != mx.Secure {
 			t.Errorf("host is %+v, %v; want the name secure, the addresses not", route.Hosts, err)
 		}
 		if f.Count("m.e.test", mx.TypeCNAME) != 1 {

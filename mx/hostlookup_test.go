@@ -172,7 +172,7 @@ func TestHostLookupIsForOperators(t *testing.T) {
 		dns.SetSigned("corp.test", true)
 		r.HostLookup = files(t, "", "search corp.test\n")
 		host, err := r.Addresses(t.Context(), "host")
-		if err != nil || host.Secure || host.NameSecure || host.Target != "host.corp.test" {
+		if err != nil || host.Secure != mx.Insecure || host.NameSecure != mx.Insecure || host.Target != "host.corp.test" {
 			t.Errorf("host is %+v, %v", host, err)
 		}
 	})

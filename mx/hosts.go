@@ -53,7 +53,7 @@ func (r *Router) addresses(ctx context.Context, host string, l *HostLookup) (Hos
 		if named.class(plain(addr)) != reachable {
 			return Host{}, fail(Misconfigured, name, "", errNoAddress)
 		}
-		return Host{Name: name, Target: name, Addrs: []netip.Addr{addr}}, nil
+		return Host{Name: name, Target: name, Addrs: []netip.Addr{addr}, Secure: Insecure, NameSecure: Insecure}, nil
 	}
 	name, err := address.ParseHost(host)
 	if err != nil {
@@ -88,11 +88,11 @@ func (r *Router) find(ctx context.Context, l *HostLookup, name string, absolute 
 		h := &hosts[0]
 		r.lookUp(ctx, hosts)
 		r.askFirstSteps(ctx, hosts)
-		if addrs := r.choose(nil, h, r.maxAddrsPerHost()); len(addrs) > 0 {
+		if addrs := r.choose(nil, h, r.maxAddrsPerHost()); len(addrs) > 0 && h.firstErr == nil {
 			host := h.host(addrs)
 			if full != name {
 				// Nobody vouches for what the name was completed by.
-				host.Name, host.Secure, host.NameSecure = name, false, false
+				host.Name, host.Secure, host.NameSecure = name, Insecure, Insecure
 			}
 			return host, nil
 		}

@@ -86,9 +86,10 @@ func TestAddresses(t *testing.T) {
 func TestAddressesSecurity(t *testing.T) {
 	for _, test := range []struct {
 		secure           []string
-		host, nameSecure bool
+		host, nameSecure mx.Security
 	}{
-		{nil, false, false}, {[]string{"a.test", "b.test"}, true, true}, {[]string{"a.test"}, false, true}, {[]string{"b.test"}, false, false},
+		{nil, mx.Insecure, mx.Insecure}, {[]string{"a.test", "b.test"}, mx.Secure, mx.Secure},
+		{[]string{"a.test"}, mx.Insecure, mx.Secure}, {[]string{"b.test"}, mx.Insecure, mx.Insecure},
 	} {
 		dns := wideZone(t, "a.test CNAME b.test\n b.test A 192.0.2.1")
 		sign(dns, test.secure)

@@ -50,6 +50,7 @@ func (q *query) interpret(m *message, trusted bool) (Answer, *failure) {
 			return Answer{}, &failure{Malformed, err}
 		}
 		a.Status = Success
+		m.vouch(&a, trusted, q.t)
 		return a, nil
 	case broken || a.Unreadable > 0:
 		// Some record is there; to say "none" would be a lie.
@@ -59,6 +60,7 @@ func (q *query) interpret(m *message, trusted bool) (Answer, *failure) {
 		return Answer{}, &failure{Malformed, err}
 	}
 	f = m.absence(&a, nonexistent)
+	m.vouch(&a, trusted, q.t)
 	return a, f
 }
 
@@ -147,9 +149,27 @@ func (m *message) alias(a *Answer, broken *bool) (Alias, bool) {
 			continue
 		}
 		a.TTL = min(a.TTL, seconds(r.ttl))
-		return Alias{From: a.Name, To: to, Secure: a.Secure}, true
+		return Alias{From: a.Name, To: to}, true
 	}
 	return Alias{}, false
+}
+
+// vouch says of each alias what the AD bit does. It is about the response as a whole
+// (RFC 4035 section 3.2.3): without it, the part that nobody vouches for may be another,
+// and if there is no other, the absence of one.
+func (m *message) vouch(a *Answer, trusted bool, t Type) {
+	of := SecurityUnknown
+	switch {
+	case !trusted:
+		of = Insecure
+	case m.flags&flagAD != 0:
+		of = Secure
+	case t == TypeCNAME:
+		of = Insecure
+	}
+	for i := range a.Aliases {
+		a.Aliases[i].Secure = of
+	}
 }
 
 // absence tells apart the ways of having no record (RFC 2308 section 2). Its

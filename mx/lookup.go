@@ -116,6 +116,12 @@ func (s *search) viaImplicit(ctx context.Context, noMX *Answer) error {
 		}
 		return fail(NoMailHost, s.route.Domain, h.name, nil)
 	}
+	first := securityOf(noMX.Secure)
+	if len(noMX.Aliases) > 0 && h.hasAddress() {
+		if first = firstStep(noMX); first == SecurityUnknown {
+			first, h.firstErr = s.router.stepFrom(ctx, s.route.Domain)
+		}
+	}
 	if err := s.only(h); err != nil {
 		return err
 	}
@@ -123,9 +129,8 @@ func (s *search) viaImplicit(ctx context.Context, noMX *Answer) error {
 	// its target what all of them end in.
 	host := &s.route.Hosts[0]
 	if len(noMX.Aliases) > 0 {
-		host.Name = s.route.Domain
-		host.NameSecure = noMX.Aliases[0].Secure
-		host.Secure = host.Secure && noMX.Secure
+		host.Name, host.NameSecure = s.route.Domain, first
+		host.Secure = host.Secure.both(securityOf(noMX.Secure))
 	}
 	return nil
 }
@@ -136,6 +141,9 @@ func (s *search) only(h *lookup) error {
 	standing := r.standingOf(s.id, s.own, h)
 	if r.isSelfName(s.id, s.route.Domain) {
 		standing = self
+	}
+	if standing == usable && h.firstErr != nil {
+		standing = noStanding
 	}
 	switch standing {
 	case usable:

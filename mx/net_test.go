@@ -77,7 +77,7 @@ func TestFromNet(t *testing.T) {
 			if got := describe(route, err); got != want {
 				t.Errorf("route is %s, want %s", got, want)
 			}
-			if route.Secure || len(route.Hosts) > 0 && route.Hosts[0].Secure {
+			if route.Secure || len(route.Hosts) > 0 && route.Hosts[0].Secure != mx.Insecure {
 				t.Error("secure")
 			}
 		})

@@ -116,10 +116,14 @@ type Answer struct {
 	Unreadable int
 }
 
-// Alias is one CNAME of a chain.
+// Alias is one CNAME of a chain. Secure is whether DNSSEC vouches for this one link,
+// whatever comes after it. A Resolver says what it knows: one that validates knows it
+// of each link, while the AD bit of a server is about a response as a whole, so that a
+// response of several links without it leaves each SecurityUnknown. Links of an Answer
+// that is Secure are all Secure.
 type Alias struct {
 	From, To string
-	Secure   bool
+	Secure   Security
 }
 
 // MX is one mail exchanger record (RFC 1035 section 3.3.9). Host is canonical:

@@ -115,9 +115,13 @@ type Host struct {
 	Identities []string
 
 	// Secure is whether DNSSEC vouches for the addresses and the whole chain
-	// of aliases to them; NameSecure, for the first step of that chain only
-	// (RFC 7672 section 2.2.2 decides by both).
-	Secure, NameSecure bool
+	// of aliases to them, of each family that gave an address; NameSecure, for the
+	// first step of that chain only, and if Name is no alias, the same as Secure
+	// (RFC 7672 section 2.2.2 decides by both). A Router finds out both for the hosts
+	// of a Secure MX set, for an implicit MX and for a host that is named; a host
+	// about which it cannot, because a question fails, is left out. Of hosts of other
+	// MX sets, NameSecure may be SecurityUnknown: it was not asked for.
+	Secure, NameSecure Security
 }
 
 // Login is a reference to the credentials for a next hop, which this package

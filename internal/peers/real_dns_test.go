@@ -194,17 +194,17 @@ func TestRealDNSSEC(t *testing.T) {
 		name, domain      string
 		server            string
 		trusted           bool
-		secure            bool // the MX records
-		host, nameOfAlias bool // the first host, and the first step to it
+		secure            bool        // the MX records
+		host, nameOfAlias mx.Security // the first host, and the first step to it
 	}{
-		{"MX-36 signed, by a trusted resolver", "secure.test", recursor, true, true, true, true},
-		{"MX-36 signed, by another", "secure.test", recursor, false, false, false, false},
-		{"MX-36 signed, by the authority itself", "secure.test", authority, true, false, false, false},
-		{"MX-36 not signed", "plain.test", recursor, true, false, false, false},
-		{"MX-36 absence of MX records", "bare.secure.test", recursor, true, true, true, true},
-		{"MX-36 alias of the domain", "alias.secure.test", recursor, true, true, true, true},
-		{"MX-36 host that is not signed", "outside.secure.test", recursor, true, true, false, false},
-		{"MX-36 signed alias of a host that is not", "first.secure.test", recursor, true, true, false, true},
+		{"MX-36 signed, by a trusted resolver", "secure.test", recursor, true, true, mx.Secure, mx.Secure},
+		{"MX-36 signed, by another", "secure.test", recursor, false, false, mx.Insecure, mx.Insecure},
+		{"MX-36 signed, by the authority itself", "secure.test", authority, true, false, mx.Insecure, mx.Insecure},
+		{"MX-36 not signed", "plain.test", recursor, true, false, mx.Insecure, mx.Insecure},
+		{"MX-36 absence of MX records", "bare.secure.test", recursor, true, true, mx.Secure, mx.Secure},
+		{"MX-36 alias of the domain", "alias.secure.test", recursor, true, true, mx.Secure, mx.Secure},
+		{"MX-36 host that is not signed", "outside.secure.test", recursor, true, true, mx.Insecure, mx.Insecure},
+		{"MX-36 signed alias of a host that is not", "first.secure.test", recursor, true, true, mx.Insecure, mx.Secure},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			route, err := ask(test.server, test.trusted).Route(t.Context(), test.domain)

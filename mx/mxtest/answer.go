@@ -44,10 +44,23 @@ func (d *DNS) ask(asked Query) *answer {
 		r = d.ruleFor(question{a.name, q.t}, &asked, false)
 	}
 	for i := range a.aliases {
-		// One AD bit speaks for a response as a whole.
-		a.aliases[i].Secure = a.secure
+		a.aliases[i].Secure = d.vouch(a, i, q.t)
 	}
 	return a
+}
+
+// vouch is what is known of whether the i-th alias is signed. A validating resolver
+// knows; one AD bit speaks for a response as a whole, and without it says something of a
+// link only where that is what was asked for.
+func (d *DNS) vouch(a *answer, i int, t mx.Type) mx.Security {
+	switch {
+	case a.secure, d.Validates && d.isSigned(a.aliases[i].From):
+		return mx.Secure
+	case d.Validates, t == mx.TypeCNAME:
+		return mx.Insecure
+	default:
+		return mx.SecurityUnknown
+	}
 }
 
 // step adds what is at a.name to the answer. It is true where that is an alias

@@ -27,6 +27,11 @@ type DNS struct {
 	// entry are not signed.
 	Signed map[string]bool
 
+	// Validates makes the fake resolver one that validates by itself, which knows of
+	// each link of a chain whether it is signed. Without it the fake knows what the AD
+	// bit of a response says, which is about the chain as a whole.
+	Validates bool
+
 	// Rules are what questions meet instead of, or on top of, what the zone
 	// says. The first that applies to a question is used, and no other.
 	Rules []Rule

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -321,10 +322,19 @@ func TestSigned(t *testing.T) {
 		if err != nil || a.Secure != want {
 			t.Errorf("%s is secure: %v, %v; want %v", name, a.Secure, err, want)
 		}
+		links := mx.SecurityUnknown
+		if want {
+			links = mx.Secure
+		}
 		for _, alias := range a.Aliases {
-			if alias.Secure != want {
-				t.Errorf("alias %+v of %s: want secure %v, as the answer", alias, name, want)
+			if alias.Secure != links {
+				t.Errorf("alias %+v of %s: want it %v, as the answer has it", alias, name, links)
 			}
+		}
+	}
+	for name, want := range map[string]mx.Security{"e.out.test": mx.Insecure, "a.in.test": mx.Secure, "b.out.test": mx.Insecure} {
+		if a, err := d.Resolve(t.Context(), name, mx.TypeCNAME); err != nil || a.Aliases[0].Secure != want {
+			t.Errorf("the alias of %s by itself is %v, %v; want it %v", name, a.Aliases, err, want)
 		}
 	}
 	d.SetSigned("g.out.test", true)
@@ -333,6 +343,18 @@ func TestSigned(t *testing.T) {
 	}
 	if a, err := d.Resolve(t.Context(), "f.in.test", mx.TypeCNAME); err != nil || !a.Secure || a.Name != "g.out.test" {
 		t.Errorf("the alias by itself is %+v, %v", a, err)
+	}
+}
+
+func TestValidatingFakeKnowsEachLink(t *testing.T) {
+	d := &mxtest.DNS{
+		Zone:   "a.in.test CNAME b.out.test.\nb.out.test CNAME c.in.test.\nc.in.test A 192.0.2.1",
+		Signed: map[string]bool{"in.test": true}, Validates: true,
+	}
+	want := []mx.Alias{{From: "a.in.test", To: "b.out.test", Secure: mx.Secure}, {From: "b.out.test", To: "c.in.test", Secure: mx.Insecure}}
+	a, err := d.Resolve(t.Context(), "a.in.test", mx.TypeA)
+	if err != nil || a.Secure || !slices.Equal(a.Aliases, want) {
+		t.Errorf("the aliases are %v, %v; want %v", a.Aliases, err, want)
 	}
 }
 
