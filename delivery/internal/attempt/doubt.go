@@ -20,21 +20,6 @@ func (w *Walk) spare(h *session.Hop, e *smtp.Error) smtp.Option {
 	return h.Spare(e.Doubt.Now, w.needsExtensions()) &^ h.Without
 }
 
-// needsExtensions reports whether the message cannot go to a host that knows no
-// extensions.
-func (w *Walk) needsExtensions() bool {
-	j := w.job
-	if j.body.EightBit || j.body.UTF8Header || j.requiresTLS() || j.from.NeedsUTF8() {
-		return true
-	}
-	for i := range w.ledger.rcpts {
-		if w.ledger.rcpts[i].mailbox.NeedsUTF8() {
-			return true
-		}
-	}
-	return false
-}
-
 // without is what is left out at an address from the start.
 func (w *Walk) without(h *session.Hop) smtp.Option {
 	o := w.sessions().Memory.Without(h.Addr, time.Now())

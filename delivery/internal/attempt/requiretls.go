@@ -11,12 +11,6 @@ import (
 
 var errNotVouched = errors.New("REQUIRETLS: nobody vouches for the MX records, neither DNSSEC nor a policy")
 
-// requiresTLS reports whether a message with REQUIRETLS may only go where all of
-// RFC 8689 section 4.2.1 is given. A report is to arrive all the same (section 5).
-func (j *Job) requiresTLS() bool {
-	return j.message.TLS == queue.TLSRequired && j.message.From != ""
-}
-
 // policyFor is what TLS a host must give for the message. Where its sender would rather
 // have it delivered, the policies of domains are not asked (RFC 8689 section 4.2.2).
 func (w *Walk) policyFor(ctx context.Context, route *mx.Route, host *mx.Host) (session.Policy, error) {
@@ -47,14 +41,4 @@ func (f *Failure) insist() {
 	if errors.Is(f.Err, session.ErrNoTLS) || session.Distrusted(f.Err) {
 		f.Verdict, f.Enhanced = HostRefuses, "5.7.10"
 	}
-}
-
-// saysRequireTLS reports whether MAIL is to have the parameter: always for a
-// message that requires it, and for a report where the host gives what it asks.
-func (w *Walk) saysRequireTLS(sess *session.Session) bool {
-	if w.job.message.TLS != queue.TLSRequired {
-		return false
-	}
-	return w.job.requiresTLS() ||
-		w.vouched && sess.Protection.Level >= mx.TLSVerify && sess.Extensions().RequireTLS
 }

@@ -12,7 +12,7 @@ func TestStoreys(t *testing.T) {
 	}
 	most := map[string]struct{ storeys, back int }{
 		"delivery":                  {18, 30},
-		"delivery/internal/attempt": {10, 1},
+		"delivery/internal/attempt":  {8, 0},
 		"delivery/internal/clock":   {1, 0},
 		"delivery/internal/reports": {2, 0},
 		"delivery/internal/sched":   {8, 0},
