@@ -59,8 +59,8 @@ type Claim struct {
 	order         []uint32        // those of only
 	walk          laneWalk        // over their lanes
 	lanes         localHeap       // those with something due
-	except        map[uint32]bool
-	exceptTenants map[uint32]bool
+	except        names
+	exceptTenants names
 	byDestination map[uint32]int // nil where there is no bound
 	byTenant      map[uint32]int
 	aside         paged[*lane]
@@ -111,6 +111,7 @@ func (c *Claim) Some(most int, take func(Slot)) (more bool) {
 		c.stage(c)
 	}
 	if c.pinned {
+		x.paused = nil
 		x.Unpin()
 	}
 	return false
@@ -135,6 +136,7 @@ func (c *Claim) advance() (done bool) {
 func (c *Claim) pause() bool {
 	if !c.pinned {
 		c.pinned = true
+		c.x.paused = c
 		c.x.Pin()
 	}
 	return true
@@ -152,10 +154,10 @@ func (c *Claim) lookUp() {
 		c.named++
 		switch {
 		case i < len(b.Except):
-			c.except = put(c.except, x.names, b.Except[i])
+			c.except.add(x.names, b.Except[i])
 			continue
 		case i-len(b.Except) < len(b.ExceptTenants):
-			c.exceptTenants = put(c.exceptTenants, x.tenants, b.ExceptTenants[i-len(b.Except)])
+			c.exceptTenants.add(x.tenants, b.ExceptTenants[i-len(b.Except)])
 			continue
 		}
 		if i -= len(b.Except) + len(b.ExceptTenants); i == len(b.Destinations) {
@@ -165,27 +167,46 @@ func (c *Claim) lookUp() {
 			}
 			return
 		}
-		if n, known := x.names[b.Destinations[i]]; known && !c.only[n] && !c.except[n] {
+		if n, known := x.names[b.Destinations[i]]; known && !c.only[n] && !c.except.numbers[n] {
 			c.only[n] = true
 			c.order = append(c.order, n)
 		}
 	}
 }
 
-func put(set map[uint32]bool, known map[string]uint32, name string) map[uint32]bool {
+// names are destinations or tenants that a claim leaves out, by number. Those that have
+// none get theirs if they come while it is in progress.
+type names struct {
+	numbers map[uint32]bool
+	unknown map[string]bool
+}
+
+func (s *names) add(known map[string]uint32, name string) {
 	if n, ok := known[name]; ok {
-		if set == nil {
-			set = map[uint32]bool{}
-		}
-		set[n] = true
+		put(&s.numbers, n)
+		return
 	}
-	return set
+	put(&s.unknown, name)
+}
+
+// came is for when a name has got a number.
+func (s *names) came(name string, n uint32) {
+	if s.unknown[name] {
+		put(&s.numbers, n)
+	}
+}
+
+func put[K comparable](set *map[K]bool, k K) {
+	if *set == nil {
+		*set = map[K]bool{}
+	}
+	(*set)[k] = true
 }
 
 // collect finds the lanes of some destinations with something due.
 func (c *Claim) collect() {
 	c.walk.over(c, func(n uint32, l *lane) {
-		if c.isDue(l) && !c.exceptTenants[l.key.tenant] {
+		if c.isDue(l) && !c.exceptTenants.numbers[l.key.tenant] {
 			c.lanes.push(c.x, local{n: n, lane: l})
 		}
 	}, func(_ uint32, o *ownLanes) {
@@ -248,9 +269,9 @@ func (c *Claim) best() *lane {
 		switch {
 		case l == nil:
 			return nil
-		case c.exceptTenants[l.key.tenant]:
+		case c.exceptTenants.numbers[l.key.tenant]:
 			c.tenantsAside.push(tenantAside{l.due, l.due.setAside(x, l)})
-		case c.except[l.key.destination]:
+		case c.except.numbers[l.key.destination]:
 			c.setAside(l)
 		case x.wake(l) > x.now:
 			x.place(l) // the clock went back

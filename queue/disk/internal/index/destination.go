@@ -47,6 +47,9 @@ func (x *Index) destinationFor(name string) uint32 {
 		x.destinations.push(d)
 	}
 	x.names[name] = n
+	if c := x.paused; c != nil {
+		c.except.came(name, n)
+	}
 	x.nameRoom += nameRoom + int64(len(name))
 	return n
 }
@@ -103,6 +106,9 @@ func (x *Index) tenantFor(name string) uint32 {
 		x.tenantLanes.push(0)
 	}
 	x.tenants[name] = t
+	if c := x.paused; c != nil {
+		c.exceptTenants.came(name, t)
+	}
 	return t
 }
 

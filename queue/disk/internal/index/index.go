@@ -18,7 +18,8 @@ type Index struct {
 	due       map[owners]*dueHeap // by who parks the destination
 	parking   parking
 	later     laneHeap
-	now       int64 // the time of the last claim
+	now       int64  // the time of the last claim
+	paused    *Claim // that is in progress; nil if there is none
 
 	destinations     paged[destination]
 	freeDestinations paged[uint32]

@@ -51,7 +51,7 @@ func (w *laneWalk) over(c *Claim, f func(n uint32, l *lane), many func(n uint32,
 // soonest finds when the first of the lanes of some destinations is due.
 func (c *Claim) soonest() {
 	c.walk.over(c, func(_ uint32, l *lane) {
-		if l.pile.n > 0 && !c.exceptTenants[l.key.tenant] {
+		if l.pile.n > 0 && !c.exceptTenants.numbers[l.key.tenant] {
 			c.wake = min(c.wake, c.x.wake(l))
 		}
 		c.leased = c.leased || c.x.dest(l.key.destination).leased > 0
@@ -98,7 +98,7 @@ func (c *Claim) answer() {
 }
 
 func (c *Claim) admits(d uint32) bool {
-	return !c.except[d] && (c.only == nil || c.only[d])
+	return !c.except.numbers[d] && (c.only == nil || c.only[d])
 }
 
 // earliestLane looks below those that are not admitted only, since a heap's
@@ -114,7 +114,7 @@ func (c *Claim) earliestLane(i int, steps *int) {
 	if l.at >= c.wake {
 		return
 	}
-	if *steps--; *steps < 0 || c.admits(l.key.destination) && !c.exceptTenants[l.key.tenant] {
+	if *steps--; *steps < 0 || c.admits(l.key.destination) && !c.exceptTenants.numbers[l.key.tenant] {
 		c.wake = l.at
 		return
 	}
@@ -192,7 +192,7 @@ func (h *localHeap) best(c *Claim) *lane {
 				h.drop()
 				continue
 			}
-			if l := top.lane; c.exceptTenants[l.key.tenant] {
+			if l := top.lane; c.exceptTenants.numbers[l.key.tenant] {
 				c.tenantsAside.push(tenantAside{&o.due, o.due.setAside(c.x, l)})
 				continue
 			}

@@ -58,7 +58,7 @@ func (o *ownLanes) soonest(c *Claim, i int, steps *int) {
 	if l.at >= c.wake {
 		return
 	}
-	if *steps--; *steps < 0 || !c.exceptTenants[l.key.tenant] {
+	if *steps--; *steps < 0 || !c.exceptTenants.numbers[l.key.tenant] {
 		c.wake = l.at
 		return
 	}
