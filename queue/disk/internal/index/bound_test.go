@@ -14,8 +14,8 @@ import (
 // not grow with their number.
 func TestOneBigDestination(t *testing.T) {
 	const (
-		many = 100_000
-		most = 150 // steps for each; a million would take a fifth more
+		many = 20_000
+		most = 130 // steps for each; a million would take a third more
 	)
 	now := time.Unix(1e9, 0)
 	rng := rand.New(rand.NewPCG(1, 1))
@@ -63,7 +63,7 @@ func TestOneBigDestination(t *testing.T) {
 // bounds what is done, however much waits.
 func TestPieces(t *testing.T) {
 	const (
-		many  = 50_000
+		many  = 10_000
 		piece = 100
 	)
 	now := time.Unix(1e9, 0)

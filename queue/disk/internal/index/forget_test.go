@@ -11,7 +11,7 @@ import (
 // are: it keeps chunks and buckets for what is left, and forgets tenants and
 // destinations, also of what went while a checkpoint was being taken.
 func TestWhatHasGoneIsForgotten(t *testing.T) {
-	const many, left = 20 * chunkLen, 3
+	const many, left = 9 * chunkLen, 3
 	for name, order := range map[string]func(slots []Slot){
 		"the first go first": func([]Slot) {},
 		"in any order": func(slots []Slot) {
@@ -38,6 +38,9 @@ func TestWhatHasGoneIsForgotten(t *testing.T) {
 					x.Unpin()
 					for x.Loose(100) {
 					}
+				}
+				if err := x.verify(); err != nil {
+					t.Fatal(err)
 				}
 				chunks := 0
 				for _, c := range x.chunks {

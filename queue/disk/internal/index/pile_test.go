@@ -89,7 +89,7 @@ func TestPileIsFull(t *testing.T) {
 		rng := rand.New(rand.NewPCG(1, 1))
 		var p pile
 		list := map[uint32]bool{}
-		for n := range 300_000 {
+		for n := range 150_000 {
 			if v := of.next(n, rng); !list[v] {
 				list[v] = true
 				p.insert(v, less)
@@ -108,7 +108,7 @@ func TestPileIsFull(t *testing.T) {
 			t.Logf("%s: room for %.2f numbers each", name, got)
 		}
 		for v := range list {
-			if p.n > 10_000 {
+			if p.n > 5_000 {
 				p.remove(v, less)
 			}
 		}

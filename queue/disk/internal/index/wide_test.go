@@ -12,7 +12,7 @@ import (
 // what it costs to find one of its deliveries must not grow with their number.
 func TestWideMessage(t *testing.T) {
 	const (
-		destinations = 50_000
+		destinations = 10_000
 		most         = 100 // steps a delivery, over the whole of its life
 	)
 	now := time.Unix(1e9, 0)
@@ -69,11 +69,11 @@ func TestWideMessage(t *testing.T) {
 // TestClaimAmongMany claims from very many destinations and from one with very
 // many deliveries: a claim must cost what it returns and what its options name.
 func TestClaimAmongMany(t *testing.T) {
-	const many = 50_000
+	const many = 10_000
 	name := func(n int) string { return fmt.Sprintf("d%d.example", n) }
 	var some []string
 	for n := range 1000 {
-		some = append(some, name(n*47))
+		some = append(some, name(n*9))
 	}
 	x := index.New()
 	now := time.Unix(1e9, 0)
