@@ -21,7 +21,7 @@ import (
 
 // pieceOfKeys is how many entries one frame of such a file has: what a match costs
 // to be read.
-const pieceOfKeys = 512
+const pieceOfKeys = keys.PieceSize
 
 // leftWith returns the message that had a key, and has left, where the key is
 // remembered at a time.
@@ -127,14 +127,15 @@ func (s *Spool) saveGeneration(g *keys.Generation) error {
 	}
 	defer f.Close()
 	var pieces []keys.Piece
-	for from := 0; from < len(pending); from += pieceOfKeys {
-		list := pending[from:min(from+pieceOfKeys, len(pending))]
+	entries := 0
+	for _, list := range pending {
 		frame := record.Frame{Kind: record.KindKeys, Flags: record.First | record.Last, Mark: uint32(begin)}
 		for i := range list {
 			frame.Head = list[i].Append(frame.Head)
 		}
 		off := begin + int64(len(buf))
-		pieces = append(pieces, keys.Piece{From: from, Off: off})
+		pieces = append(pieces, keys.Piece{From: entries, Off: off})
+		entries += len(list)
 		buf = frame.Append(buf, g.Salt, off)
 	}
 	buf = s.fillFile(buf, g.Salt, begin+int64(len(buf)), begin)
@@ -157,7 +158,7 @@ func (s *Spool) saveGeneration(g *keys.Generation) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	g.End = begin + int64(len(buf))
-	g.Saved(len(pending), pieces)
+	g.Saved(entries, pieces)
 	return nil
 }
 

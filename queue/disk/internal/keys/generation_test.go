@@ -37,7 +37,7 @@ func TestNothingIsRemembered(t *testing.T) {
 func parts(k *keys.Keys) string {
 	var list []int
 	for _, g := range k.Unsaved() {
-		list = append(list, len(g.Pending()))
+		list = append(list, count(g.Pending()))
 	}
 	return fmt.Sprint(list)
 }
@@ -162,7 +162,7 @@ func TestLoadedGenerationGoesOn(t *testing.T) {
 // TestKeysThatLookAlike has keys of which the table in memory has the same bits.
 func TestKeysThatLookAlike(t *testing.T) {
 	alike := func(bits uint64, last byte) (h keys.Hash) {
-		binary.LittleEndian.PutUint64(h[:], bits<<18)
+		binary.LittleEndian.PutUint64(h[:], bits<<26)
 		h[15] = last
 		return h
 	}
@@ -185,7 +185,7 @@ func TestKeysThatLookAlike(t *testing.T) {
 		k.Add(keys.Entry{Hash: alike(6+i, 0), Message: 7, Left: 10})
 	}
 	g := k.Unsaved()[0]
-	g.Saved(len(g.Pending()), []keys.Piece{{Off: 64}})
+	g.Saved(count(g.Pending()), []keys.Piece{{Off: 64}})
 	if _, list := k.Find(alike(7, 0), 10); len(list) != 1 {
 		t.Errorf("a key is looked for in %d places of its file, want one", len(list))
 	}
@@ -199,7 +199,7 @@ func TestKeysThatLookAlike(t *testing.T) {
 // the message that came last has it.
 func TestNewestOfAKey(t *testing.T) {
 	at := func(slot uint64) (h keys.Hash) {
-		binary.LittleEndian.PutUint64(h[:], slot<<18)
+		binary.LittleEndian.PutUint64(h[:], slot<<26)
 		return h
 	}
 	k := keys.New(1000, 1<<20)

@@ -70,7 +70,7 @@ type Generation struct {
 
 	pieces        []Piece
 	saved         int
-	pending       []Entry
+	pending       pending
 	table         table
 	first, newest int64
 }
@@ -88,7 +88,7 @@ func (k *Keys) Add(e Entry) {
 	}
 	g := k.current(e.Left)
 	g.insert(e)
-	g.pending = append(g.pending, e)
+	g.pending.add(e)
 	k.count++
 	k.Added++
 	for k.list[0].newest <= e.Left-k.keep || k.count > k.max { // never the one it is in
@@ -147,7 +147,7 @@ func (g *Generation) LoadPiece(off int64, list []Entry) {
 	}
 }
 
-func (g *Generation) len() int { return g.saved + len(g.pending) }
+func (g *Generation) len() int { return g.saved + g.pending.n }
 
 func (g *Generation) insert(e Entry) {
 	if g.len() == 0 {
@@ -160,15 +160,15 @@ func (g *Generation) insert(e Entry) {
 // Unsaved returns the generations that have entries which are not in their files.
 func (k *Keys) Unsaved() (list []*Generation) {
 	for _, g := range k.list {
-		if len(g.pending) > 0 {
+		if g.pending.n > 0 {
 			list = append(list, g)
 		}
 	}
 	return list
 }
 
-// Pending is the entries that are not in the file yet.
-func (g *Generation) Pending() []Entry { return g.pending }
+// Pending is the entries that are not in the file yet, in pieces of at most PieceSize.
+func (g *Generation) Pending() [][]Entry { return g.pending.all() }
 
 // Saved says that the first n of the pending entries are in the file now, in
 // pieces that begin there.
@@ -177,7 +177,7 @@ func (g *Generation) Saved(n int, pieces []Piece) {
 		g.pieces = append(g.pieces, Piece{g.saved + p.From, p.Off})
 	}
 	g.saved += n
-	g.pending = slices.Clone(g.pending[n:])
+	g.pending.drop(n)
 }
 
 // Match is an entry that may be the one looked for.
@@ -196,7 +196,7 @@ func (k *Keys) Find(h Hash, now int64) (found *Entry, list []Match) {
 		slices.Sort(numbers)
 		for _, n := range slices.Backward(numbers) {
 			if at := n - g.saved; at >= 0 {
-				if e := &g.pending[at]; e.Hash == h && k.Remembers(e, now) {
+				if e := g.pending.at(at); e.Hash == h && k.Remembers(e, now) {
 					return e, nil
 				}
 				continue
@@ -210,56 +210,3 @@ func (k *Keys) Find(h Hash, now int64) (found *Entry, list []Match) {
 
 // Remembers reports whether an entry counts at a time.
 func (k *Keys) Remembers(e *Entry, now int64) bool { return now < e.Left+k.keep }
-
-// table is a hash table with open addressing of numbers of entries. The bits of the
-// hash that a slot has say where it belongs, too, however large the table.
-type table struct {
-	slots []uint64 // bits of the hash, not all zero, and the number; 0 is free
-	used  int
-}
-
-// numberBits is how many bits of a slot the number has.
-const numberBits = 18
-
-func mark(h *Hash) uint64 { return max(binary.LittleEndian.Uint64(h[:])>>numberBits, 1) }
-
-func (t *table) insert(h *Hash, n uint32) {
-	if 2*(t.used+1) > len(t.slots) {
-		t.grow()
-	}
-	t.put(mark(h)<<numberBits | uint64(n))
-	t.used++
-}
-
-func (t *table) grow() {
-	old := t.slots
-	t.slots = make([]uint64, max(64, 2*len(old)))
-	for _, slot := range old {
-		if slot != 0 {
-			t.put(slot)
-		}
-	}
-}
-
-func (t *table) put(slot uint64) {
-	mask := uint64(len(t.slots) - 1)
-	at := slot >> numberBits & mask
-	for t.slots[at] != 0 {
-		at = (at + 1) & mask
-	}
-	t.slots[at] = slot
-}
-
-// find appends every number that may be the hash's.
-func (t *table) find(h *Hash, list []int) []int {
-	if len(t.slots) == 0 {
-		return list
-	}
-	m, mask := mark(h), uint64(len(t.slots)-1)
-	for at := m & mask; t.slots[at] != 0; at = (at + 1) & mask {
-		if t.slots[at]>>numberBits == m {
-			list = append(list, int(t.slots[at]&(1<<numberBits-1)))
-		}
-	}
-	return list
-}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/keys"
@@ -22,7 +23,7 @@ func newStore(keep int64, max int) *store {
 // save writes what is pending, in pieces of three.
 func (s *store) save() {
 	for _, g := range s.Unsaved() {
-		list := g.Pending()
+		list := slices.Concat(g.Pending()...)
 		file := s.files[g.Number]
 		if file == nil {
 			file = map[int64][]keys.Entry{}
@@ -156,7 +157,7 @@ func TestMemory(t *testing.T) {
 		s.Add(keys.Entry{Hash: hash(i), Message: i + 1, Left: 1})
 		if i%100_000 == 99_999 {
 			for _, g := range s.Unsaved() {
-				g.Saved(len(g.Pending()), []keys.Piece{{Off: 1}})
+				g.Saved(count(g.Pending()), []keys.Piece{{Off: 1}})
 			}
 		}
 	}
