@@ -28,7 +28,6 @@ func (s *Spool) Drop(ctx context.Context, id string) error {
 		t.durable, t.class = true, ending
 		t.join(&ticket{frames: []frame{gone}, apply: func(_ *hold, g *segment, _ []uint32) {
 			s.gone(g, slot, dropped)
-			s.holdEnds.set(number, false, time.Time{})
 		}})
 		return nil
 	})

@@ -3,6 +3,7 @@ package disk
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/queue"
@@ -105,7 +106,7 @@ func (s *Spool) endHold(number uint64, until int64, slots []index.Slot) {
 	}
 	for _, slot := range slots {
 		h.step(1)
-		if s.index.Is(slot, number) && s.index.Get(slot).Flags&index.Held != 0 {
+		if s.index.Is(slot, number) && s.isHeld(slot) {
 			s.index.SetFlag(slot, index.Held, false)
 		}
 	}
@@ -122,6 +123,22 @@ func (s *Spool) endHoldsBefore(now time.Time) {
 		s.endHold(number, until, s.slots(number))
 	}
 }
+
+// sweepHolds forgets the ends of holds that are over, while opening: a checkpoint or
+// the log before it was read to its end has spoken of them.
+func (s *Spool) sweepHolds() {
+	var over []uint64
+	for number := range s.holdEnds.All() {
+		if !slices.ContainsFunc(s.slots(number), s.isHeld) {
+			over = append(over, number)
+		}
+	}
+	for _, number := range over {
+		s.holdEnds.Delete(number)
+	}
+}
+
+func (s *Spool) isHeld(slot index.Slot) bool { return s.index.Get(slot).Flags&index.Held != 0 }
 
 // holdEnds is the messages whose holds end by themselves.
 type holdEnds struct{ index.Ends }

@@ -328,3 +328,57 @@ func TestHoldEndsOfPart(t *testing.T) {
 		t.Errorf("after the restart a claim returned %d deliveries, want both", n)
 	}
 }
+
+// TestHoldThatIsOverWakesNobody has holds end before their time: by a release, or
+// because the message has left. No claim is told to come when they would have ended, now
+// or after a restart, with a checkpoint from before that or without.
+func TestHoldThatIsOverWakesNobody(t *testing.T) {
+	ctx, now := context.Background(), time.Unix(1e9, 0)
+	due := now.Add(10 * time.Hour)
+	for name, end := range map[string]func(*Spool, string, queue.Lease) error{
+		"released": func(s *Spool, id string, _ queue.Lease) error { return s.Release(ctx, id) },
+		"dropped":  func(s *Spool, id string, _ queue.Lease) error { return s.Drop(ctx, id) },
+		"delivered": func(s *Spool, _ string, l queue.Lease) error {
+			_, err := s.Settle(ctx, now, []queue.Settlement{{Lease: l, Results: []queue.Result{{Outcome: queue.Delivered}}}})
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fs := crashfs.New(1)
+			s, err := openByHand(fs, small())
+			must(t, err)
+			put := func(notBefore time.Time) string {
+				id, err := s.Put(ctx, now, &queue.Message{NotBefore: notBefore, Content: queue.String("text"),
+					Recipients: []queue.Recipient{{Address: "a@b.example"}}})
+				must(t, err)
+				return id
+			}
+			put(due)
+			id := put(time.Time{})
+			c, err := s.Claim(ctx, now, queue.ClaimOptions{Lease: 20 * time.Hour})
+			must(t, err)
+			must(t, s.HoldUntil(ctx, now, id, queue.Terms{Until: now.Add(time.Hour)}))
+			must(t, s.takeCheckpoint(ctx))
+			must(t, end(s, id, c.Deliveries[0].Lease))
+			must(t, s.save())
+			next := func(when string) {
+				t.Helper()
+				c, err := s.Claim(ctx, now, queue.ClaimOptions{Lease: 20 * time.Hour})
+				must(t, err)
+				if !c.Next.Equal(due) || s.holdEnds.Len() > 0 {
+					t.Errorf("%s: a claim is to come again at %v, want %v; %d holds are to end", when, c.Next.UTC(), due.UTC(), s.holdEnds.Len())
+				}
+			}
+			next("before a restart")
+			fs = fs.Kill()
+			s, err = openByHand(fs, small())
+			must(t, err)
+			next("with a checkpoint")
+			must(t, s.Close())
+			must(t, withoutCheckpoints(fs))
+			s, err = openByHand(fs, small())
+			must(t, err)
+			next("without a checkpoint")
+		})
+	}
+}

@@ -57,6 +57,7 @@ func (s *Spool) recover(readOnly bool) error {
 	}
 	s.purge()
 	s.keys.sweep(s.index)
+	s.sweepHolds()
 	s.numbers(f, u)
 	if readOnly {
 		return nil

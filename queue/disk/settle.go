@@ -405,6 +405,7 @@ func (s *Spool) gone(g *segment, slot index.Slot, left leftKey) {
 	if e.Flags&index.InFile != 0 {
 		s.deadContents = append(s.deadContents, e.Message)
 	}
+	s.holdEnds.Delete(e.Message)
 	s.keys.leave(left, e.Message)
 }
 
