@@ -121,28 +121,36 @@ func (s *Spool) postponeSome(now time.Time, list []queue.Postponement) error {
 			s.index.Unpark(p.Owner, p.Destination)
 		}
 	}
-	if len(t.frames) > 0 {
-		return s.pass(t, names)
-	}
 	h.end()
+	if len(t.frames) > 0 {
+		s.pass(t, names)
+		return s.passed(t, names)
+	}
 	if t.changes {
 		s.changes.Add()
 	}
 	return nil
 }
 
-// pass writes a ticket that says something of destinations and that a later one may
-// undo, and returns when the index has it. The lock is held and given up.
-func (s *Spool) pass(t *ticket, names []string) error {
-	s.line.enqueue(t)
+// pass puts a ticket in line that says something of destinations and that a later one may
+// undo. It is followed by passed.
+func (s *Spool) pass(t *ticket, names []string) {
+	h := s.hold()
 	for _, name := range names {
+		h.step(1)
 		s.passing[name]++
 	}
-	s.mu.Unlock()
+	h.end()
+	s.line.enqueue(t) // which may take long
+}
+
+// passed returns when the index has such a ticket.
+func (s *Spool) passed(t *ticket, names []string) error {
 	err := s.wait(t)
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	h := s.hold()
+	defer h.end()
 	for _, name := range names {
+		h.step(1)
 		if s.passing[name]--; s.passing[name] == 0 {
 			delete(s.passing, name)
 		}

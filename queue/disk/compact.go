@@ -305,7 +305,7 @@ func (c *compaction) gone(r *record.Gone) {
 	c.enqueue(&ticket{frames: []frame{f}, apply: func(_ *hold, g *segment, _ []uint32) { g.keepGone(home) }})
 }
 
-// enqueue puts a ticket in line that must be saved. The lock is held.
+// enqueue puts a ticket in line that must be saved.
 func (c *compaction) enqueue(t *ticket) {
 	t.durable, t.class = true, moving
 	for i := range t.frames {

@@ -142,13 +142,16 @@ func (s *Spool) flushEach(now time.Time, list []record.Flush, counted map[string
 			}
 		}
 	}
+	names := slices.Collect(maps.Keys(lifted))
 	s.flushing.Lock()
 	s.mu.Lock()
 	s.index.At(now)
 	s.flushes = append(s.flushes, mine...)
 	s.flushed++
+	s.mu.Unlock()
+	s.pass(t, names)
 	s.flushing.Unlock()
-	if err := s.pass(t, slices.Collect(maps.Keys(lifted))); err != nil {
+	if err := s.passed(t, names); err != nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.flushes = slices.DeleteFunc(s.flushes, func(f *flush) bool { return slices.Contains(mine, f) })

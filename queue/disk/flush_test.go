@@ -202,7 +202,10 @@ func TestFlushSaysNothingOfWhatComesAfter(t *testing.T) {
 	s.mu.Lock()
 	f := s.newFlush(&record.Flush{Since: now})
 	s.flushes, s.flushed = append(s.flushes, f), s.flushed+1
-	must(t, s.pass(f.ticket(), nil))
+	s.mu.Unlock()
+	flushed := f.ticket()
+	s.pass(flushed, nil)
+	must(t, s.passed(flushed, nil))
 	must(t, s.Hold(ctx, id)) // takes into its record what the flush says
 	must(t, s.Release(ctx, id))
 	c, err := s.Claim(ctx, now, queue.ClaimOptions{})
@@ -236,7 +239,10 @@ func TestCheckpointInTheMiddleOfAFlush(t *testing.T) {
 	s.mu.Lock()
 	f := s.newFlush(&record.Flush{Since: now})
 	s.flushes, s.flushed = append(s.flushes, f), s.flushed+1
-	must(t, s.pass(f.ticket(), nil))
+	s.mu.Unlock()
+	flushed := f.ticket()
+	s.pass(flushed, nil)
+	must(t, s.passed(flushed, nil))
 	must(t, s.save())
 	s.mu.Lock()
 	s.index.Flush(&f.Flushing, 3)

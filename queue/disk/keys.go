@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -94,85 +95,93 @@ func (s *Spool) CountKeys(ctx context.Context) (queue.KeyCount, error) {
 	return queue.KeyCount{Remembered: s.keys.left.Len(), Forgotten: s.keys.left.Forgotten}, nil
 }
 
-// awaitKeys waits until no other call is putting a message with the key of one
-// of the drafts, and looks which of them belong to messages that have left. The
-// lock is held when it returns without an error.
-func (s *Spool) awaitKeys(ctx context.Context, now time.Time, drafts []*draft) error {
-	for {
-		s.mu.Lock()
-		if !s.anyReserved(drafts) {
-			d := s.unseen(drafts)
-			if d == nil {
-				return nil
-			}
-			seen := s.keys.left.Added + 1
-			s.mu.Unlock()
-			number, known, err := s.leftWith(d.key, now)
-			if err != nil {
-				return err
-			}
-			if d.left, d.seen = 0, seen; known {
-				d.left = number
-			}
+// claimKeys reserves the keys of drafts until freeKeys, or, where a message has one or
+// had it not long ago, gives the draft that message's number; of drafts with the same
+// key the first counts. Who puts a message with a key waits until no other call does:
+// all take theirs in the same order, so that no two wait for each other. Whether a
+// message that has left had a key is looked up when it is reserved: until it is free
+// none can come and leave.
+func (s *Spool) claimKeys(ctx context.Context, now time.Time, drafts []*draft) error {
+	keyed := withKeys(drafts)
+	for next := 0; next < len(keyed); {
+		freed := s.reserveSome(keyed, &next)
+		if freed == nil {
 			continue
 		}
-		freed := s.freed
-		s.awaited = true
-		s.mu.Unlock()
 		select {
 		case <-freed:
 		case <-ctx.Done():
+			s.freeKeys(drafts)
 			return ctx.Err()
 		}
 	}
-}
-
-// unseen is a draft whose key may be one of what has left and was not looked up
-// since the last was added. The lock is held.
-func (s *Spool) unseen(drafts []*draft) *draft {
-	for _, d := range drafts {
-		if d.keyed && d.seen != s.keys.left.Added+1 && s.keys.left.Len() > 0 {
-			return d
+	for _, d := range keyed {
+		if !d.reserved {
+			continue
+		}
+		number, known, err := s.leftWith(d.key, now)
+		if err != nil {
+			s.freeKeys(drafts)
+			return err
+		}
+		if known {
+			d.number, d.duplicate = number, true
+		}
+	}
+	for i, d := range keyed[min(1, len(keyed)):] {
+		if first := keyed[i]; first.key == d.key {
+			d.number, d.duplicate = first.number, true
 		}
 	}
 	return nil
 }
 
-// reserveKey reserves a draft's key until freeKeys, or, where a message has it,
-// gives the draft that message's number. The lock is held.
-func (s *Spool) reserveKey(d *draft) {
-	if !d.keyed {
-		return
-	}
-	if n, known := s.lookUpKey(d.key); known {
-		d.number, d.duplicate = n, true
-		return
-	}
-	if d.left != 0 && s.keys.left.Len() > 0 {
-		d.number, d.duplicate = d.left, true
-		return
-	}
-	s.keys.reserved[d.key] = d.number
-	d.reserved = true
-}
-
-func (s *Spool) anyReserved(drafts []*draft) bool {
+// withKeys is the drafts that have a key, in the order of those.
+func withKeys(drafts []*draft) []*draft {
+	keyed := make([]*draft, 0, len(drafts))
 	for _, d := range drafts {
-		if _, reserved := s.keys.reserved[d.key]; d.keyed && reserved {
-			return true
+		if d.keyed {
+			keyed = append(keyed, d)
 		}
 	}
-	return false
+	slices.SortStableFunc(keyed, func(a, b *draft) int { return bytes.Compare(a.key[:], b.key[:]) })
+	return keyed
 }
 
-// freeKeys gives up what reserveKey reserved.
+// reserveSome goes on with the next of the drafts until one has a key that another call
+// has reserved: then it returns what is closed when some are freed.
+func (s *Spool) reserveSome(keyed []*draft, next *int) chan struct{} {
+	h := s.hold()
+	defer h.end()
+	for ; *next < len(keyed); *next++ {
+		h.step(1)
+		d := keyed[*next]
+		if *next > 0 && keyed[*next-1].key == d.key {
+			continue
+		}
+		if n, known := s.lookUpKey(d.key); known {
+			d.number, d.duplicate = n, true
+			continue
+		}
+		if _, reserved := s.keys.reserved[d.key]; reserved {
+			s.awaited = true
+			return s.freed
+		}
+		s.keys.reserved[d.key] = d.number
+		d.reserved = true
+	}
+	return nil
+}
+
+// freeKeys gives up what claimKeys reserved.
 func (s *Spool) freeKeys(drafts []*draft) {
 	if !slices.ContainsFunc(drafts, func(d *draft) bool { return d.reserved }) {
 		return
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	h := s.hold()
+	defer h.end()
 	for _, d := range drafts {
+		h.step(1)
 		if d.reserved {
 			delete(s.keys.reserved, d.key)
 			d.reserved = false

@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/nexthop-mail/nexthop/queue"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/crashfs"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/keys"
 )
 
 // TestKeysOutliveTheLog: keys of messages that have left are known when the
@@ -202,5 +204,56 @@ func TestKeyOfWhatEndedBeforeItsLogWent(t *testing.T) {
 		if got, err := s.Put(ctx, now, m); !errors.Is(err, queue.ErrDuplicate) || got != id {
 			t.Fatalf("Put with the key again = %q, %v, want %q and ErrDuplicate", got, err, id)
 		}
+	}
+}
+
+// TestKeyIsLookedUpOnce has keys be remembered all the time while messages with keys are
+// put and created: whoever looks one up need not begin again.
+func TestKeyIsLookedUpOnce(t *testing.T) {
+	ctx, now := t.Context(), time.Unix(1e9, 0)
+	keyed := func(n int) *queue.Message {
+		m := textMessage("text")
+		m.Key = fmt.Sprint("key ", n)
+		return m
+	}
+	for name, do := range map[string]func(*Spool) error{
+		"Put": func(s *Spool) error { _, err := s.Put(ctx, now, keyed(1)); return err },
+		"Settle": func(s *Spool) error {
+			c, err := s.Claim(ctx, now, queue.ClaimOptions{})
+			if err != nil {
+				return err
+			}
+			var create []*queue.Message
+			for n := range 100 {
+				create = append(create, keyed(n))
+			}
+			done, err := s.Settle(ctx, now, []queue.Settlement{{
+				Lease: c.Deliveries[0].Lease, Results: []queue.Result{{Outcome: queue.Delivered}}, Create: create,
+			}})
+			if err == nil && len(done[0].Created) != len(create) {
+				err = fmt.Errorf("%d of %d were created: %w", len(done[0].Created), len(create), done[0].Err)
+			}
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, err := openByHand(crashfs.New(1), small())
+			must(t, err)
+			mustPut(t, s)
+			holds := 0
+			s.mu.watch = stateWatch(func() {
+				if holds++; holds < 5000 {
+					e := keys.Entry{Message: uint64(holds), Left: now.UnixMicro()}
+					binary.BigEndian.PutUint64(e.Hash[:], uint64(holds)<<32)
+					s.keys.left.Add(e)
+				}
+			})
+			err = do(s)
+			s.mu.watch = nil
+			must(t, err)
+			if holds > 300 {
+				t.Errorf("the lock was taken %d times", holds)
+			}
+		})
 	}
 }

@@ -62,7 +62,6 @@ func (c *compaction) message(off uint32, m *record.Message) error {
 	s.flushing.Lock() // none is to get in line between what is looked at here and the ticket
 	defer s.flushing.Unlock()
 	h := s.hold()
-	defer h.end()
 	if flushed != s.flushed { // since then, or still under way
 		for i, slot := range live {
 			h.step(1)
@@ -70,7 +69,8 @@ func (c *compaction) message(off uint32, m *record.Message) error {
 			t.frames[i].Head = list[i].Append(nil)
 		}
 	}
-	c.enqueue(t)
+	h.end()
+	c.enqueue(t) // which may take long
 	return nil
 }
 

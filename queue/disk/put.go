@@ -26,10 +26,8 @@ type draft struct {
 	inFile    bool
 	keyed     bool
 	key       keyHash
-	reserved  bool   // the key is
-	left      uint64 // the message with that key that has left; valid while seen is up to date
-	seen      uint64 // how much had been added to the keys of what has left, and one
-	duplicate bool   // number is that of the message that has the key
+	reserved  bool // the key is
+	duplicate bool // number is that of the message that has the key
 
 	// What most messages need to be encoded, in one piece with the rest.
 	ticket     ticket
@@ -70,27 +68,32 @@ func (s *Spool) Put(ctx context.Context, now time.Time, m *queue.Message) (strin
 func (s *Spool) putDraft(ctx context.Context, now time.Time, d *draft) error {
 	if d.keyed {
 		drafts := []*draft{d}
-		if err := s.awaitKeys(ctx, now, drafts); err != nil {
+		if err := s.claimKeys(ctx, now, drafts); err != nil {
 			return err
 		}
-		s.reserveKey(d)
-		unsure := s.tail != nil // the message with the key may be in it
-		s.mu.Unlock()
-		if d.duplicate && unsure {
-			if err := s.save(); err != nil {
-				return err
-			}
-		}
-		if d.duplicate {
-			return queue.ErrDuplicate
-		}
 		defer s.freeKeys(drafts)
+		if d.duplicate {
+			return s.known()
+		}
 	}
 	err := s.putTicket(now, d)
 	if errors.Is(err, queue.ErrFull) && s.reclaim(ctx) {
 		err = s.putTicket(now, d)
 	}
 	return err
+}
+
+// known answers for a message that is there, once it is saved.
+func (s *Spool) known() error {
+	s.mu.Lock()
+	unsure := s.tail != nil // it may be in it
+	s.mu.Unlock()
+	if unsure {
+		if err := s.save(); err != nil {
+			return err
+		}
+	}
+	return queue.ErrDuplicate
 }
 
 // putTicket has a message written. The draft is not ours any more if that went

@@ -80,27 +80,51 @@ func (c *settling) created(i int) []*draft {
 // It returns where to go on.
 func (c *settling) round(ctx context.Context, from int) (int, error) {
 	s := c.s
+	to := c.alone(from)
 	var drafts []*draft
-	last := min(from+holdMax, len(c.batch))
-	for i := from; i < last; i++ {
+	for i := from; i < to; i++ {
 		drafts = append(drafts, c.created(i)...)
 	}
 	for _, d := range drafts {
 		s.encode(c.now, d, d.ticket.init())
 	}
-	if err := s.awaitKeys(ctx, c.now, drafts); err != nil {
+	if err := s.claimKeys(ctx, c.now, drafts); err != nil {
 		return from, err
 	}
-	to := from
-	for ; to < last && !s.anyReserved(c.created(to)); to++ {
-		if c.settled[to].Err == nil {
-			c.settled[to].Err = c.settle(to)
+	s.mu.Lock()
+	for i := from; i < to; i++ {
+		if c.settled[i].Err == nil {
+			c.settled[i].Err = c.settle(i)
 		}
 	}
 	s.mu.Unlock()
+	for i := from; i < to; i++ {
+		c.create(i)
+	}
 	c.wait(from, to)
 	s.freeKeys(drafts)
 	return to, nil
+}
+
+// alone returns the end of such a round.
+func (c *settling) alone(from int) int {
+	last := min(from+holdMax, len(c.batch))
+	if c.drafts == nil {
+		return last
+	}
+	known := map[keyHash]int{} // which settlement has one
+	for i := from; i < last; i++ {
+		for _, d := range c.created(i) {
+			if !d.keyed {
+				continue
+			}
+			if by, is := known[d.key]; is && by != i {
+				return i
+			}
+			known[d.key] = i
+		}
+	}
+	return last
 }
 
 // abandon deletes the files of the messages that were not put.
@@ -299,28 +323,28 @@ func (c *settling) settle(i int) error {
 	case len(left) < len(note.record.Recipients):
 		t.class = c.class
 	}
-	for _, f := range c.created(i) {
-		c.create(f)
+	c.settledNow(slot)
+	c.tickets[i] = t
+	if len(c.created(i)) == 0 { // else create does it, which may take long
+		s.line.enqueue(t)
+	}
+	return nil
+}
+
+// create puts a settlement in line with the messages that it creates.
+func (c *settling) create(i int) {
+	t, drafts := c.tickets[i], c.created(i)
+	if t == nil || len(drafts) == 0 {
+		return
+	}
+	for _, f := range drafts {
 		c.settled[i].Created = append(c.settled[i].Created, formatID(f.number))
 		if !f.duplicate {
 			t.join(&f.ticket)
 			t.durable, t.changes = true, true
 		}
 	}
-	c.settledNow(slot)
-	c.tickets[i] = t
-	s.line.enqueue(t)
-	return nil
-}
-
-// create gives a draft the number of a message with its key, where there is one
-// or will be one by this very settlement.
-func (c *settling) create(f *draft) {
-	if n, reserved := c.s.keys.reserved[f.key]; f.keyed && reserved {
-		f.number, f.duplicate = n, true
-		return
-	}
-	c.s.reserveKey(f)
+	c.s.line.enqueue(t)
 }
 
 // giveBack reschedules a delivery in memory only.
