@@ -242,10 +242,10 @@
 // mail, and rule C8 goes by it as by the end of a lease. A hold without terms has none.
 //
 // A10. What is suspended is remembered and shown to all handles, with since when, until
-// when and why, until it is resumed or a time is given that is not before its end. The
-// next of the same subject replaces it. It keeps nothing from being claimed: who claims
-// leaves it out, and looks after mail whose time is over meanwhile. Suspend and Resume
-// are as durable as Put.
+// when and why, until it is resumed, or Suspend, Resume or Suspensions is given a time
+// that is not before its end, for good. The next of the same subject replaces it. It
+// keeps nothing from being claimed: who claims leaves it out, and looks after mail whose
+// time is over meanwhile. Suspend and Resume are as durable as Put.
 //
 // # Several claimers
 //

@@ -40,9 +40,30 @@ func (s *Spool) Suspensions(ctx context.Context, now time.Time) ([]queue.Suspens
 	}
 	defer s.end()
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	list := s.suspended.At(now)
+	over := len(s.suspended) - len(list)
+	s.mu.Unlock()
+	if over > 0 {
+		return s.endSuspensions(now), nil
+	}
+	return slices.Clone(list), nil
+}
+
+// endSuspensions ends those whose time has come, and returns the others. It is stored if it
+// can be: a clock that is put back after the spool is opened again finds them over. If it
+// cannot be, they are over for this process.
+func (s *Spool) endSuspensions(now time.Time) []queue.Suspension {
+	s.suspending.Lock()
+	defer s.suspending.Unlock()
+	s.mu.Lock()
+	had := len(s.suspended)
 	s.suspended = s.suspended.At(now)
-	return slices.Clone(s.suspended), nil
+	list := s.suspended
+	s.mu.Unlock()
+	if len(list) < had {
+		_ = s.writeSuspended(list)
+	}
+	return slices.Clone(list)
 }
 
 // suspend changes what is suspended, unless nothing is to change.
@@ -59,7 +80,7 @@ func (s *Spool) suspend(
 	have := s.suspended
 	s.mu.Unlock()
 	after, changed, err := change(have)
-	if err != nil || changed == 0 {
+	if err != nil || changed == 0 && len(after) == len(have) {
 		return 0, err
 	}
 	if err := s.writeSuspended(after); err != nil {

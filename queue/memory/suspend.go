@@ -30,8 +30,8 @@ func (q *Queue) Resume(ctx context.Context, now time.Time, list ...queue.Subject
 	}
 	defer q.mu.Unlock()
 	after, had := q.suspended.Without(now, list...)
+	q.suspended = after
 	if had > 0 {
-		q.suspended = after
 		q.changes.Add()
 	}
 	return had, nil

@@ -37,6 +37,7 @@ type hooked struct {
 
 	holdUntil func(q *memory.Queue, ctx context.Context, now time.Time, id string, on queue.Terms) error
 	suspend   func(q *memory.Queue, ctx context.Context, now time.Time, list []queue.Suspension) error
+	suspended func(q *memory.Queue, ctx context.Context, now time.Time) ([]queue.Suspension, error)
 	take      func(q *memory.Queue, ctx context.Context, now time.Time, id string, lease time.Duration, to []string) (queue.Taken, error)
 
 	wait   func(ctx context.Context, seen uint64) error
@@ -158,6 +159,13 @@ func (h *hooked) Suspend(ctx context.Context, now time.Time, list ...queue.Suspe
 		return h.suspend(h.Queue, ctx, now, list)
 	}
 	return h.Queue.Suspend(ctx, now, list...)
+}
+
+func (h *hooked) Suspensions(ctx context.Context, now time.Time) ([]queue.Suspension, error) {
+	if h.suspended != nil {
+		return h.suspended(h.Queue, ctx, now)
+	}
+	return h.Queue.Suspensions(ctx, now)
 }
 
 func (h *hooked) Take(

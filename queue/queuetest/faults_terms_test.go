@@ -61,6 +61,25 @@ func faultsOfTerms() []fault {
 				return q.Suspend(ctx, now, list...)
 			}
 		}},
+		{"what was suspended is so again for a clock that was put back", []string{"A10", "W2"}, func(h *hooked) {
+			var first []queue.Suspension
+			h.suspend = func(q *memory.Queue, ctx context.Context, now time.Time, list []queue.Suspension) error {
+				if first == nil {
+					first = slices.Clone(list)
+				}
+				return q.Suspend(ctx, now, list...)
+			}
+			h.suspended = func(q *memory.Queue, ctx context.Context, now time.Time) ([]queue.Suspension, error) {
+				list, err := q.Suspensions(ctx, now)
+				for _, s := range first {
+					has := slices.ContainsFunc(list, func(o queue.Suspension) bool { return o.Subject == s.Subject })
+					if !has && !s.Until.IsZero() && s.Until.After(now) {
+						list = append(list, s)
+					}
+				}
+				return list, err
+			}
+		}},
 		{"sites are destinations", []string{"A10", "W2"}, func(h *hooked) {
 			h.suspend = func(q *memory.Queue, ctx context.Context, now time.Time, list []queue.Suspension) error {
 				list = slices.Clone(list)

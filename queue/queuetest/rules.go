@@ -124,9 +124,10 @@ const (
 		"before it, which does with the mail what it does with other mail, and rule C8 goes by it as by the " +
 		"end of a lease. A hold without terms has none."
 	ruleA10 = "A10. What is suspended is remembered and shown to all handles, with since when, until when and why, " +
-		"until it is resumed or a time is given that is not before its end. The next of the same subject " +
-		"replaces it. It keeps nothing from being claimed: who claims leaves it out, and looks after mail " +
-		"whose time is over meanwhile. Suspend and Resume are as durable as Put."
+		"until it is resumed, or Suspend, Resume or Suspensions is given a time that is not before its end, " +
+		"for good. The next of the same subject replaces it. It keeps nothing from being claimed: who claims " +
+		"leaves it out, and looks after mail whose time is over meanwhile. Suspend and Resume are as durable " +
+		"as Put."
 	ruleW1 = "W1. Wait returns when mail may have become due that the claim it is told of did not foresee: after a " +
 		"Put, a settlement that leaves or creates something, a Release, a Flush, the lifting of a " +
 		"postponement, a Suspend and a Resume, whoever did it. What came after the claim and before Wait " +

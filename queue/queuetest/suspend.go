@@ -15,6 +15,8 @@ func suspendChecks() []check {
 		{ruleA10, "a suspension is shown with its reason, its end and since when", needSuspend, suspended},
 		{ruleA10, "the next of the same subject replaces it", needSuspend, suspendedAnew},
 		{ruleA10, "it ends when its time has come, or when it is resumed", needSuspend, suspensionEnds},
+		{ruleA10, "it is over for good, whatever the clock says then", needSuspend, suspensionStaysOver},
+		{ruleA10, "it is over for good, across a close too", needSuspend | needReopen, suspensionStaysOverAcrossClose},
 		{ruleA10, "a domain, a site and a tenant of one name are three", needSuspend, suspendedKinds},
 		{ruleA10, "it keeps nothing from being claimed", needSuspend, suspendedClaim},
 		{ruleA10, "a subject or a number that is too much changes nothing", needSuspend, suspendedTooMuch},
@@ -102,6 +104,34 @@ func suspensionEnds(r *run) {
 	r.wantResumed(2, always.Subject, site.Subject, over.Subject)
 	r.wantSuspended()
 	r.wantResumed(0, always.Subject)
+}
+
+func suspensionStaysOver(r *run) {
+	start := r.now
+	hour := suspension(queue.OfDestination, "hour.example", start.Add(time.Hour), "")
+	day := suspension(queue.OfSite, "day.example", start.Add(24*time.Hour), "")
+	r.suspend(hour, day)
+	r.advance(time.Hour)
+	r.wantSuspended(since(start, day))
+	r.now = r.now.Add(-30 * time.Minute)
+	r.wantSuspended(since(start, day))
+	r.wantResumed(0, hour.Subject)
+	r.advance(24 * time.Hour)
+	r.wantResumed(0, hour.Subject) // which says the time, too
+	r.now = r.now.Add(-24 * time.Hour)
+	r.wantSuspended()
+}
+
+func suspensionStaysOverAcrossClose(r *run) {
+	start := r.now
+	hour := suspension(queue.OfDestination, "hour.example", start.Add(time.Hour), "")
+	always := suspension(queue.OfDestination, "always.example", time.Time{}, "")
+	r.suspend(hour, always)
+	r.advance(time.Hour)
+	r.wantSuspended(since(start, always))
+	r.reopen()
+	r.now = r.now.Add(-30 * time.Minute)
+	r.wantSuspended(since(start, always))
 }
 
 func suspendedKinds(r *run) {

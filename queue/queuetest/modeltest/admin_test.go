@@ -197,6 +197,7 @@ func (m *machine) Check(t *rapid.T) {
 	if want := m.survey(); err != nil || !slices.EqualFunc(survey, want, m.sameDestination) {
 		t.Fatalf("Survey = %+v, %v, want %+v", survey, err, want)
 	}
+	m.checkSuspended(t)
 	at := 0
 	for want := (queue.ListOptions{Max: 7}); ; {
 		page, err := queue.List(ctx(), m.q, want)

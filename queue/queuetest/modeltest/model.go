@@ -17,6 +17,7 @@ type model struct {
 	messages  []*message // in the order of their ids
 	postponed map[string]time.Time
 	parked    map[string]map[string]time.Time // by owner and destination
+	suspended []queue.Suspension              // by kind and name
 }
 
 type message struct {
@@ -306,4 +307,50 @@ func (m *model) total() queue.Total {
 		t.Bytes += int64(len(e.content))
 	}
 	return t
+}
+
+// take is the deliveries of a message that nobody has leased, with destinations only
+// those, and how many somebody has.
+func (m *model) take(e *message, only []string) (taken []*delivery, leased int) {
+	for _, d := range e.deliveries {
+		switch {
+		case len(only) > 0 && !slices.Contains(only, d.destination):
+		case d.leaseEnd().After(m.now):
+			leased++
+		default:
+			taken = append(taken, d)
+		}
+	}
+	slices.SortFunc(taken, func(a, b *delivery) int { return cmp.Compare(a.destination, b.destination) })
+	return taken, leased
+}
+
+// suspend adds suspensions, each in place of one of the same subject.
+func (m *model) suspend(list []queue.Suspension) {
+	m.endSuspensions()
+	for _, one := range list {
+		m.suspended = slices.DeleteFunc(m.suspended, func(o queue.Suspension) bool { return o.Subject == one.Subject })
+		one.Since = m.now
+		one.Reason = one.Reason[:min(len(one.Reason), queue.MaxReason)]
+		m.suspended = append(m.suspended, one)
+	}
+	slices.SortFunc(m.suspended, func(a, b queue.Suspension) int {
+		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
+	})
+	m.endSuspensions()
+}
+
+// resume ends suspensions and says how many there were.
+func (m *model) resume(list []queue.Subject) int {
+	m.endSuspensions()
+	before := len(m.suspended)
+	m.suspended = slices.DeleteFunc(m.suspended, func(o queue.Suspension) bool { return slices.Contains(list, o.Subject) })
+	return before - len(m.suspended)
+}
+
+// endSuspensions ends those whose time has come.
+func (m *model) endSuspensions() {
+	m.suspended = slices.DeleteFunc(m.suspended, func(o queue.Suspension) bool {
+		return !o.Until.IsZero() && !o.Until.After(m.now)
+	})
 }
