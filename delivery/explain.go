@@ -73,6 +73,27 @@ func (e *Explanation) explain(ctx context.Context, s *Sender, route mx.Route, er
 	}
 }
 
+// Explain is what the agent's Sender explains, with the limits in force.
+func (a *Agent) Explain(ctx context.Context, from, domain string) (*Explanation, error) {
+	e, err := a.sender().Explain(ctx, from, domain)
+	settings := a.current()
+	for at := e; at != nil; at = at.Fallback {
+		if at.Err == nil {
+			at.limited(settings)
+		}
+	}
+	return e, err
+}
+
+// limited fills in the limits.
+func (e *Explanation) limited(s *Settings) {
+	e.Site = s.siteOf(new(siteKeys), &e.Route)
+	e.Limits = make([]HostLimits, len(e.Route.Hosts))
+	for i := range e.Route.Hosts {
+		e.Limits[i] = s.hostLimits(e.Site, e.Route.Hosts[i].Name)
+	}
+}
+
 // String is the explanation for a person, a line per host. It contains no secret.
 func (e *Explanation) String() string {
 	var b strings.Builder
@@ -175,6 +196,17 @@ func policyInWords(p *TLSPolicy, h *mx.Host) string {
 		return "required, certificate for " + names + " (" + source + ")"
 	default:
 		return "where offered, any certificate (" + source + ")"
+	}
+}
+
+// limits writes a line for the site, and one for each host where they differ.
+func (e *Explanation) limits(b *strings.Builder) {
+	fmt.Fprintf(b, "  site %s\n", e.Site)
+	for i := range e.Limits {
+		text := e.Limits[i].String()
+		if i == 0 || text != e.Limits[i-1].String() {
+			fmt.Fprintf(b, "  limits at %s: %s\n", e.Route.Hosts[i].Name, text)
+		}
 	}
 }
 

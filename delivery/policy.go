@@ -54,3 +54,28 @@ type TLSPolicy struct {
 type PolicySource interface {
 	TLSPolicy(ctx context.Context, route *mx.Route, host *mx.Host) (TLSPolicy, error)
 }
+
+// Protection is what a session's TLS is worth.
+type Protection struct {
+	// Level is TLSNone in clear, TLSEncrypt where the peer is not known, and
+	// TLSVerify where its certificate was checked as the policy asks.
+	Level mx.TLSLevel
+	// Source is what asked for the check: "" for configuration, else the
+	// policy's, such as "dane" or "mta-sts".
+	Source string
+}
+
+// String is none, encrypted, verified, or the policy that verified: dane,
+// mta-sts.
+func (p Protection) String() string {
+	switch {
+	case p.Level == mx.TLSVerify && p.Source != "":
+		return p.Source
+	case p.Level == mx.TLSVerify:
+		return "verified"
+	case p.Level == mx.TLSEncrypt:
+		return "encrypted"
+	default:
+		return "none"
+	}
+}

@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -34,18 +35,18 @@ type ruleSet struct {
 // maxRuled is for how many hosts it is remembered what holds there.
 const maxRuled = 10_000
 
-// newRuleSet compiles the rules of settings that make sense.
-func newRuleSet(s *Settings) *ruleSet {
-	if len(s.Rules) == 0 {
+// newRuleSet compiles rules that make sense.
+func newRuleSet(limits Limits, rules []Rule, groups map[string]Group) *ruleSet {
+	if len(rules) == 0 {
 		return nil
 	}
 	set := &ruleSet{
-		limits: s.Limits, rules: make(map[Match]*Rule), groups: s.Groups,
+		limits: limits, rules: make(map[Match]*Rule), groups: groups,
 		known: make(map[[2]string]session.HostLimits),
 	}
-	for i := range s.Rules {
-		if m, err := s.Rules[i].Match.canonical(); err == nil {
-			set.rules[m] = &s.Rules[i]
+	for i := range rules {
+		if m, err := rules[i].Match.canonical(); err == nil {
+			set.rules[m] = &rules[i]
 		}
 	}
 	return set
@@ -199,4 +200,22 @@ func bestHosts(key string) (list []string) {
 		}
 		base = rest
 	}
+}
+
+// String is the limits for a person.
+func (l HostLimits) String() string {
+	text := fmt.Sprintf("%d connections", l.Connections)
+	if l.Rate > 0 {
+		text += fmt.Sprintf(", %v messages a second", l.Rate)
+	}
+	if l.Messages > 0 {
+		text += fmt.Sprintf(", %d messages a connection", l.Messages)
+	}
+	if l.Recipients > 0 {
+		text += fmt.Sprintf(", %d recipients a transaction", l.Recipients)
+	}
+	for _, name := range l.Groups {
+		text += ", group " + name
+	}
+	return text
 }

@@ -77,7 +77,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		parts: make(map[sched.ID]*part), asking: make(map[string][]*part),
 	}
 	r.sched = sched.New(a.current().schedule())
-	r.gate = session.NewGate(r.connectionLimits)
+	r.gate = session.NewGate(func() session.Limits { return a.current().connections() })
 	if err := a.begin(r); err != nil {
 		return err
 	}
@@ -206,36 +206,4 @@ func (a *Agent) running() *run {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.atWork
-}
-
-// connectionLimits are those of the limits that connections are counted against.
-func (r *run) connectionLimits() session.Limits {
-	s := r.agent.current()
-	l := &s.Limits
-	limits := session.Limits{
-		Connections: l.Connections, PerSite: l.PerSite, PerHost: l.PerHost, PerAddress: l.PerAddress,
-		Messages: l.Messages, ConnectionLife: l.ConnectionLife, Recipients: l.Recipients,
-	}
-	if s.rules != nil {
-		limits.Rules = s.rules
-	}
-	return limits
-}
-
-// leastAhead is how many deliveries an agent may have claimed at least, however few
-// connections it may have.
-const leastAhead = 1024
-
-// schedule is the settings as the scheduler has them. It holds enough for every
-// connection to go on, and no more however long the queue is.
-func (s *Settings) schedule() sched.Settings {
-	l := &s.Limits
-	settings := sched.Settings{
-		Connections: l.Connections, PerSite: l.PerSite, Rate: l.Rate,
-		Ahead: max(4*l.Connections, leastAhead), PriorityStep: queue.PriorityStep,
-	}
-	if s.rules != nil {
-		settings.Site = s.rules.site
-	}
-	return settings
 }

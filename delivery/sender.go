@@ -11,6 +11,7 @@ import (
 	"github.com/nexthop-mail/nexthop/delivery/internal/attempt"
 	"github.com/nexthop-mail/nexthop/delivery/internal/session"
 	"github.com/nexthop-mail/nexthop/internal/content"
+	"github.com/nexthop-mail/nexthop/internal/smtp"
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
@@ -135,6 +136,42 @@ type Sender struct {
 	untraced traces // of calls that no hook is told of
 }
 
+// Trace is a set of hooks into what a Sender does, in the manner of
+// net/http/httptrace. Any may be nil. They are called in order for one
+// destination, concurrently for several, and hold the delivery up for as long
+// as they run. None sees a secret.
+type Trace struct {
+	// Route is called when the route of a destination is known, or is not.
+	Route func(domain string, route mx.Route, err error)
+	// Connect is called before an address is dialled.
+	Connect func(host string, addr netip.AddrPort)
+	// Connected is called when dialling ended.
+	Connected func(host string, addr netip.AddrPort, err error)
+	// Secured is called when a session is ready for mail, with what its TLS is
+	// worth.
+	Secured func(host string, addr netip.AddrPort, p Protection)
+	// Reused is called when a kept session is taken up again.
+	Reused func(host string, addr netip.AddrPort)
+	// Line is called for each line of the dialogue; content is summed up in
+	// one line, secrets are left out, control characters are escaped.
+	Line func(host string, addr netip.AddrPort, l Line)
+	// Attempt is called for each step of the walk that ended, with the
+	// recipients it was about.
+	Attempt func(domain string, recipients []string, a Attempt)
+}
+
+// Line is one line of an SMTP dialogue.
+type Line struct {
+	Sent bool // by us; else received
+	Text string
+}
+
+// traces are the hooks that apply to one call.
+type traces struct {
+	list  [2]*Trace
+	guard func(hook func()) bool // nil calls them as they are
+}
+
 // ContentPolicy says what a Sender does with content that is not canonical mail.
 type ContentPolicy uint8
 
@@ -196,6 +233,15 @@ func (t Timeouts) AtMost(d time.Duration) Timeouts {
 	limit(&t.Reset, full.Reset)
 	limit(&t.Quit, full.Quit)
 	return t
+}
+
+// dialogue is the timeouts as package smtp has them.
+func (t Timeouts) dialogue() smtp.Timeouts {
+	return smtp.Timeouts{
+		Greeting: t.Greeting, Hello: t.Hello, StartTLS: t.StartTLS,
+		Auth: t.Auth, Mail: t.Mail, Rcpt: t.Rcpt, Data: t.Data, Write: t.Write,
+		Final: t.Final, Reset: t.Reset, Quit: t.Quit, Backstop: t.Backstop,
+	}
 }
 
 // Conversion says which 8-bit content a Sender encodes for hosts that take 7 bits

@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
+	"github.com/nexthop-mail/nexthop/delivery/internal/session"
+	"github.com/nexthop-mail/nexthop/mx"
+	"github.com/nexthop-mail/nexthop/queue"
 )
 
 // Settings are what Agent.Configure can replace while mail flows. A zero field
@@ -68,7 +71,7 @@ func (s Settings) withDefaults() Settings {
 	}
 	s.Limits = s.Limits.withDefaults()
 	s.Rules, s.Groups = slices.Clone(s.Rules), maps.Clone(s.Groups)
-	s.rules = newRuleSet(&s)
+	s.rules = newRuleSet(s.Limits, s.Rules, s.Groups)
 	return s
 }
 
@@ -89,6 +92,56 @@ func (s *Settings) Validate() error {
 		problems = append(problems, d.problems()...)
 	}
 	return errors.Join(problems...)
+}
+
+// leastAhead is how many deliveries an agent may have claimed at least, however few
+// connections it may have.
+const leastAhead = 1024
+
+// schedule is the settings as the scheduler has them. It holds enough for every
+// connection to go on, and no more however long the queue is.
+func (s *Settings) schedule() sched.Settings {
+	l := &s.Limits
+	settings := sched.Settings{
+		Connections: l.Connections, PerSite: l.PerSite, Rate: l.Rate,
+		Ahead: max(4*l.Connections, leastAhead), PriorityStep: queue.PriorityStep,
+	}
+	if s.rules != nil {
+		settings.Site = s.rules.site
+	}
+	return settings
+}
+
+// connections are those of the limits that connections are counted against.
+func (s *Settings) connections() session.Limits {
+	l := &s.Limits
+	limits := session.Limits{
+		Connections: l.Connections, PerSite: l.PerSite, PerHost: l.PerHost, PerAddress: l.PerAddress,
+		Messages: l.Messages, ConnectionLife: l.ConnectionLife, Recipients: l.Recipients,
+	}
+	if s.rules != nil {
+		limits.Rules = s.rules
+	}
+	return limits
+}
+
+// siteOf names the site of a route: that of its hosts, or of the part of their mail that
+// a rule by domain is for.
+func (s *Settings) siteOf(keys *siteKeys, route *mx.Route) string {
+	site := keys.of(route)
+	if domain := s.rules.domain(route.Domain); domain != "" {
+		site += domainMark + domain
+	}
+	return site
+}
+
+// hostLimits are what holds for a site's connections to a host.
+func (s *Settings) hostLimits(site, host string) HostLimits {
+	if s.rules != nil {
+		return s.rules.at(site, host)
+	}
+	l := &s.Limits
+	return HostLimits{Connections: l.PerSite, Rate: l.Rate, Messages: l.Messages, Recipients: l.Recipients}
 }
 
 // Stats is what an agent is doing just now.

@@ -10,36 +10,6 @@ import (
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
-// Trace is a set of hooks into what a Sender does, in the manner of
-// net/http/httptrace. Any may be nil. They are called in order for one
-// destination, concurrently for several, and hold the delivery up for as long
-// as they run. None sees a secret.
-type Trace struct {
-	// Route is called when the route of a destination is known, or is not.
-	Route func(domain string, route mx.Route, err error)
-	// Connect is called before an address is dialled.
-	Connect func(host string, addr netip.AddrPort)
-	// Connected is called when dialling ended.
-	Connected func(host string, addr netip.AddrPort, err error)
-	// Secured is called when a session is ready for mail, with what its TLS is
-	// worth.
-	Secured func(host string, addr netip.AddrPort, p Protection)
-	// Reused is called when a kept session is taken up again.
-	Reused func(host string, addr netip.AddrPort)
-	// Line is called for each line of the dialogue; content is summed up in
-	// one line, secrets are left out, control characters are escaped.
-	Line func(host string, addr netip.AddrPort, l Line)
-	// Attempt is called for each step of the walk that ended, with the
-	// recipients it was about.
-	Attempt func(domain string, recipients []string, a Attempt)
-}
-
-// Line is one line of an SMTP dialogue.
-type Line struct {
-	Sent bool // by us; else received
-	Text string
-}
-
 type (
 	traceKey struct{}
 	guardKey struct{}
@@ -57,10 +27,16 @@ func guarded(ctx context.Context, guard func(hook func()) bool) context.Context 
 	return context.WithValue(ctx, guardKey{}, guard)
 }
 
-// traces are the hooks that apply to one call.
-type traces struct {
-	list  [2]*Trace
-	guard func(hook func()) bool // nil calls them as they are
+// tracesOf are the hooks that apply to one call.
+func (s *Sender) tracesOf(ctx context.Context) *traces {
+	t, _ := ctx.Value(traceKey{}).(*Trace)
+	list := [2]*Trace{s.Trace, t}
+	if list == [2]*Trace{} {
+		return &s.untraced
+	}
+	ts := &traces{list: list}
+	ts.guard, _ = ctx.Value(guardKey{}).(func(hook func()) bool)
+	return ts
 }
 
 // call calls a hook.

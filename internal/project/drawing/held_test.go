@@ -11,8 +11,8 @@ func TestStoreys(t *testing.T) {
 		t.Fatal(err)
 	}
 	most := map[string]struct{ storeys, back int }{
-		"delivery":                  {18, 30},
-		"delivery/internal/attempt":  {8, 0},
+		"delivery":                  {15, 26},
+		"delivery/internal/attempt": {8, 0},
 		"delivery/internal/clock":   {1, 0},
 		"delivery/internal/reports": {2, 0},
 		"delivery/internal/sched":   {8, 0},
