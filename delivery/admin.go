@@ -7,11 +7,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
 	"github.com/nexthop-mail/nexthop/mx"
 	"github.com/nexthop-mail/nexthop/queue"
+	"golang.org/x/sync/errgroup"
 )
 
 // ErrInFlight says that mail is being delivered just now, by this agent or by another,
@@ -43,7 +42,7 @@ func (a *Agent) HoldUntil(ctx context.Context, id string, on queue.Terms) error 
 			if p.delivery.Lease.Message != id {
 				return nil
 			}
-			o := r.unchanged(p)
+			o := unchanged(p)
 			return &o
 		})
 	}
@@ -161,9 +160,6 @@ func (a *Agent) each(
 	return int(done.Load()), err
 }
 
-// takeLease is for how long what is to be ended is taken.
-const takeLease = 5 * time.Minute
-
 // end ends some recipients of a message: as failed, with a report to the sender, or as
 // dropped.
 func (a *Agent) end(ctx context.Context, e *queue.Entry, named []int, kind EventKind, reason string) error {
@@ -261,30 +257,6 @@ func (e *endedError) Error() string {
 	return "ended by the administrator: " + e.reason
 }
 
-// record settles one outcome, and tells of it.
-func (a *Agent) record(ctx context.Context, o *outcome) error {
-	for {
-		result, err := a.Queue.Settle(ctx, a.clock.Now(), []queue.Settlement{o.settlement})
-		if err != nil {
-			return err
-		}
-		var bad *queue.MessageError
-		if errors.As(result[0].Err, &bad) && len(o.settlement.Create) > 0 {
-			if !o.withoutSignature(result[0].Err) {
-				o.settlement.Create = nil
-			}
-			continue
-		}
-		if result[0].Err != nil {
-			return result[0].Err
-		}
-		if a.tell(o, &result[0]); result[0].NoRoom {
-			return queue.ErrFull // who was to be told of has stayed
-		}
-		return nil
-	}
-}
-
 // Flush makes what the selection names due now, and returns how many deliveries
 // that are. What a running agent knows against their hosts is forgotten: the
 // back-off of their sites, addresses that failed, logins that were refused. The
@@ -344,9 +316,4 @@ func (r *run) forgive(ctx context.Context, destination string) {
 	}
 	key := r.site(&route)
 	r.inform(func(s *sched.Scheduler, now time.Time) { s.Flush(now, key, destination) })
-}
-
-func (r *run) forgiveAll() {
-	r.sender.sessions.Memory.Clear()
-	r.inform((*sched.Scheduler).FlushAll)
 }

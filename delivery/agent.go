@@ -3,12 +3,14 @@ package delivery
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery/internal/clock"
-	"github.com/nexthop-mail/nexthop/internal/address"
+	"github.com/nexthop-mail/nexthop/delivery/internal/reports"
+	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
+	"github.com/nexthop-mail/nexthop/delivery/internal/session"
+	"github.com/nexthop-mail/nexthop/mx"
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
@@ -105,13 +107,55 @@ type Agent struct {
 
 	clock  clock.Clock
 	events events
-	late   lately
+	told   reports.Told // of delays
 	wake   signal
 
 	mu       sync.Mutex
 	settings *Settings // in force, with defaults; nil before the first use
 	atWork   *run
 	zero     Sender // where Sender is nil
+}
+
+// run is an agent at work, from the beginning of Run to its end: a scheduler that
+// decides, and the goroutines that do what it says. Run waits for all of them.
+type run struct {
+	agent  *Agent
+	queue  queue.Queue
+	sender *Sender
+
+	work    context.Context // of deliveries under way; outlives Run's context by the drain
+	cut     func()          // ends it
+	owner   string          // of what is parked
+	trouble trouble
+
+	suspended suspended
+	leases    leases
+	follows   chan struct{} // has room for the one who follows the wall clock
+	jumped    time.Time     // of that one: when a jump ahead was noticed that is not followed yet
+	settler   settler
+	gate      *session.Gate
+	keys      siteKeys
+	dns       dnsProbe
+	network   families
+	watcher   watcher
+	workers   sync.WaitGroup
+	stir      signal // the scheduler wants a claim, or the run is to end
+
+	unreadable map[leaseKey]bool // reported; of the claims alone
+
+	mu      sync.Mutex
+	sched   *sched.Scheduler
+	out     sched.Output
+	parts   map[sched.ID]*part // those that are claimed and not settled
+	lastID  sched.ID
+	asking  map[string][]*part // by destination: routes that a goroutine is to ask for
+	claim   *sched.Claim       // to be made
+	timer   *time.Timer        // calls the scheduler at armed, unless that is zero
+	armed   time.Time
+	ended   bool
+	failure error                // of the queue, for good
+	sites   map[string]string    // by destination: where its mail went last
+	took    map[string]time.Time // by site: when it last took or refused a message without asking for a login
 }
 
 // The values that zero stands for in an Agent.
@@ -128,49 +172,12 @@ var (
 	errNoQueue = errors.New("delivery.Agent.Queue: there is none")
 )
 
-// Validate says everything that is wrong with the fields, each problem with the
-// name of its field; nil where they make sense.
-func (a *Agent) Validate() error { return a.validate(a.sender().Validate()) }
-
-// validate is Validate with what is wrong with the Sender.
-func (a *Agent) validate(sender error) error {
-	var problems []error
-	if a.Queue == nil {
-		problems = append(problems, errNoQueue)
-	}
-	problems = append(problems, sender, a.Settings.Validate())
-	if a.Reporter != "" {
-		if _, err := address.ParseHello(a.Reporter); err != nil {
-			problems = append(problems, fmt.Errorf("delivery.Agent.Reporter: %w", err))
-		}
-	}
-	if a.Postmaster != "" {
-		if _, err := address.Parse(a.Postmaster); err != nil {
-			problems = append(problems, fmt.Errorf("delivery.Agent.Postmaster: %w", err))
-		}
-	}
-	if a.Lease != 0 && a.Lease < leastLease {
-		problems = append(problems, fmt.Errorf("delivery.Agent.Lease: %v is less than %v", a.Lease, leastLease))
-	}
-	if a.Drain < 0 {
-		problems = append(problems, fmt.Errorf("delivery.Agent.Drain: %v is negative", a.Drain))
-	}
-	if a.MaxHops < 0 {
-		problems = append(problems, fmt.Errorf("delivery.Agent.MaxHops: %d is negative", a.MaxHops))
-	}
-	return errors.Join(problems...)
-}
-
 func (a *Agent) sender() *Sender {
 	if a.Sender != nil {
 		return a.Sender
 	}
 	return &a.zero
 }
-
-// Wake makes a running agent look at its queue again: somebody else has changed
-// it.
-func (a *Agent) Wake() { a.wake.set() }
 
 // current are the settings in force. Nobody changes what it points to.
 func (a *Agent) current() *Settings {
@@ -181,6 +188,34 @@ func (a *Agent) current() *Settings {
 		a.settings = &s
 	}
 	return a.settings
+}
+
+// Wake makes a running agent look at its queue again: somebody else has changed
+// it.
+func (a *Agent) Wake() { a.wake.set() }
+
+// time is the time for what happens at the door. Where no Run is there to extend
+// leases first, a clock that jumped ahead is followed at once.
+func (a *Agent) time() clock.Time {
+	if by := a.clock.Behind(); by > 0 && a.running() == nil {
+		a.clock.Follow(by)
+	}
+	return a.clock.Read()
+}
+
+// running is the run at work, nil where there is none.
+func (a *Agent) running() *run {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.atWork
+}
+
+// leaseLength is for how long deliveries are claimed, and extended.
+func (a *Agent) leaseLength() time.Duration {
+	if a.Lease == 0 {
+		return queue.DefaultLease
+	}
+	return a.Lease
 }
 
 // guard calls a hook of the application's. One that panics is reported to Panic
@@ -202,4 +237,63 @@ func (a *Agent) panicked(v any) {
 	}
 	defer func() { _ = recover() }() // the hook about panics may not panic either
 	a.Panic(v)
+}
+
+// signer is the Sign hook.
+func (a *Agent) signer() signer { return signer{a.Sign, a.guard} }
+
+// note takes events for the application. It does not wait.
+func (a *Agent) note(list ...Event) {
+	if a.events.add(list) {
+		go a.events.serve(a.tellEvent)
+	}
+}
+
+// tellEvent hands an event to the application.
+func (a *Agent) tellEvent(e *Event) {
+	if a.Events != nil {
+		a.guard(func() { a.Events(*e) })
+	}
+	if a.events.told() {
+		if r := a.running(); r != nil {
+			r.heard()
+		}
+	}
+}
+
+// site names the site of a route, by the settings in force.
+func (r *run) site(route *mx.Route) string { return r.agent.current().siteOf(&r.keys, route) }
+
+// expiry is when, by the wall clock, a delivery is given up: later than was said where
+// that clock has jumped ahead since the message arrived.
+func (r *run) expiry(d *queue.Delivery) time.Time {
+	at := d.Message.Expires
+	if at.IsZero() {
+		at = d.Message.Arrived.Add(r.agent.current().Expire)
+	}
+	return at.Add(r.agent.clock.Moved(d.Message.Arrived))
+}
+
+// deadline is when, by the wall clock, a delivery must be looked at even if it cannot be sent: to expire,
+// or for its sender to be told of the delay.
+func (r *run) deadline(d *queue.Delivery) time.Time {
+	at := r.expiry(d)
+	if warn := r.warning(d); !d.Warned && !warn.IsZero() && warn.Before(at) {
+		return warn
+	}
+	return at
+}
+
+// warning is when the sender is to be told of the delay; zero is never.
+func (r *run) warning(d *queue.Delivery) time.Time {
+	warn := r.agent.current().Warn
+	if warn < 0 {
+		return time.Time{}
+	}
+	return d.Message.Arrived.Add(warn).Add(r.agent.clock.Moved(d.Message.Arrived))
+}
+
+func (r *run) warnDue(d *queue.Delivery, now time.Time) bool {
+	at := r.warning(d)
+	return !d.Warned && !at.IsZero() && !at.After(now)
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/nexthop-mail/nexthop/delivery/internal/clock"
 	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
 	"github.com/nexthop-mail/nexthop/queue"
 )
@@ -160,18 +161,6 @@ func (r *run) admitted(found []queue.Delivery) []queue.Delivery {
 	})
 }
 
-// watcher tells the scheduler when the queue says that another claim is worth while.
-type watcher struct{ claimed chan uint64 }
-
-// watch says that a claim has seen so much. The caller is one goroutine.
-func (w *watcher) watch(seen uint64) {
-	select {
-	case <-w.claimed:
-	default:
-	}
-	w.claimed <- seen
-}
-
 // run watches the queue until ctx ends, if that can tell.
 func (w *watcher) run(ctx context.Context, r *run) {
 	q, able := queue.As[queue.Waiter](r.queue)
@@ -189,5 +178,16 @@ func (w *watcher) run(ctx context.Context, r *run) {
 				r.inform((*sched.Scheduler).MailCame)
 			}
 		}
+	}
+}
+
+// mail is a part as the scheduler knows it. at is the same moment as now, on the clock
+// that the scheduler goes by.
+func (r *run) mail(p *part, now clock.Time, at time.Time) sched.Mail {
+	d := p.delivery
+	return sched.Mail{
+		ID: p.id, Message: d.Message.ID, Destination: d.Lease.Destination, Tenant: d.Message.Tenant,
+		Priority: d.Message.Priority, Recipients: len(d.Message.Recipients),
+		Due: at.Add(d.Due.Sub(now.Now)), Deadline: at.Add(r.deadline(d).Sub(now.Wall)),
 	}
 }

@@ -1,12 +1,15 @@
 package delivery
 
 import (
+	"context"
 	"errors"
 	"math/rand/v2"
+	"os"
+	"slices"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery/internal/attempt"
-	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
+	"github.com/nexthop-mail/nexthop/delivery/internal/reports"
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
@@ -109,23 +112,19 @@ func eventOf(d *queue.Delivery, rr *RecipientReport, kind EventKind, attempt int
 	}
 }
 
-// tell hands on the events of an outcome that the queue has. Where the lease was
-// lost only what really happened is told: somebody else decides about the rest.
-func (a *Agent) tell(o *outcome, s *queue.Settled) {
-	now := time.Now()
-	if s.Err == nil {
-		o.events = append(o.events, a.created(o, s.Created, now)...)
+// nextAttempt is when to try again, but no later than the message expires. Where
+// the application's schedule panics the default one takes its place.
+func (a *Agent) nextAttempt(r Retry) (next time.Time) {
+	settings := a.current()
+	if !a.guard(func() { next = settings.nextAttempt(r, rand.Float64) }) {
+		usual := *settings
+		usual.Schedule = DefaultSchedule()
+		next = usual.nextAttempt(r, rand.Float64)
 	}
-	for i := range o.events {
-		o.events[i].Time = now
-		kind := o.events[i].Kind
-		if s.NoRoom && (kind == Failed || kind == Expired) {
-			continue // who could not be told of stays, and is tried again
-		}
-		if s.Err == nil || kind == Delivered {
-			a.note(o.events[i])
-		}
+	if next.After(r.Expires) {
+		return r.Expires
 	}
+	return next
 }
 
 // Reasons for which nothing was asked of a host.
@@ -137,23 +136,6 @@ var (
 	errUnread      = errors.New("the queue does not hand out the content")
 	errUnmarked    = errors.New("the queue could not record that the message is about to be sent")
 )
-
-// expiry is when, by the wall clock, a delivery is given up: later than was said where
-// that clock has jumped ahead since the message arrived.
-func (r *run) expiry(d *queue.Delivery) time.Time {
-	at := d.Message.Expires
-	if at.IsZero() {
-		at = d.Message.Arrived.Add(r.agent.current().Expire)
-	}
-	return at.Add(r.agent.clock.Moved(d.Message.Arrived))
-}
-
-// end settles a delivery that no host was asked about.
-func (r *run) end(p *part, report *Report) {
-	o := r.conclude(p, report)
-	r.inform(func(s *sched.Scheduler, now time.Time) { s.Gone(now, p.id) })
-	r.settler.add(o)
-}
 
 // local is a report of something no host was asked about.
 func local(m *queue.Message, v Verdict, enhanced string, cause error) *Report {
@@ -178,43 +160,135 @@ func (r *run) expired(d *queue.Delivery) *Report {
 	return report
 }
 
-// walkless is the report of a delivery that has no route.
-func (r *run) walkless(d *queue.Delivery, err error) *Report {
-	report := newReport(&d.Message)
-	job := r.sender.job(r.work, &d.Message, &attempt.Options{Together: true})
-	defer job.Release()
-	job.Group()
-	if walks := job.Walks(); len(walks) > 0 {
-		walks[0].NoRoute(r.work, err)
+// warn adds what tells the sender of the delay of a delivery that waits, without
+// charging it an attempt. now is the wall clock's.
+func (r *run) warn(o *outcome, now time.Time) {
+	d := o.part.delivery
+	for i := range d.States {
+		last := &d.States[i]
+		reply := last.Reply
+		if last.Attempts == 0 {
+			reply = queue.Reply{Enhanced: "4.4.1", Text: attempt.ErrNoHost.Error()}
+		}
+		o.settlement.Results = append(o.settlement.Results, queue.Result{Recipient: last.Index, Reply: reply})
 	}
-	new(results).report(report, job.Results())
-	return report
+	if r.agent.isLate(now, d) {
+		fates := slices.Repeat([]reports.Fate{reports.Delayed}, len(d.States))
+		r.agent.write(r.work, now, o, fates, r.expiry(d))
+	}
+	o.settlement.Results = nil
+	o.settlement.Warned = true
 }
 
-// leastWait is how soon a delivery is tried again at the earliest.
-const leastWait = 100 * time.Millisecond
-
-// nextAttempt is when to try again: by the schedule, with jitter. rnd answers
-// with a number from 0 up to 1.
-func (s *Settings) nextAttempt(r Retry, rnd func() float64) time.Time {
-	wait := max(s.Schedule.Delay(r), leastWait)
-	if s.Jitter > 0 {
-		wait = max(wait, wait+time.Duration(float64(wait)*s.Jitter*rnd())) // a sum too large is negative
+// notices adds to an outcome the reports it causes. now is the wall clock's, and expiry
+// when the delivery is given up.
+func (a *Agent) notices(ctx context.Context, now time.Time, o *outcome, expiry time.Time) {
+	late := a.isLate(now, o.part.delivery)
+	var fates []reports.Fate
+	for i := range o.events {
+		fate := fateOf(o.events[i].Kind, late)
+		if fate == reports.Untold {
+			continue
+		}
+		if fates == nil {
+			fates = make([]reports.Fate, len(o.events))
+		}
+		fates[i] = fate
 	}
-	return r.Now.Add(wait)
+	if fates != nil {
+		a.write(ctx, now, o, fates, expiry)
+	}
 }
 
-// nextAttempt is when to try again, but no later than the message expires. Where
-// the application's schedule panics the default one takes its place.
-func (a *Agent) nextAttempt(r Retry) (next time.Time) {
-	settings := a.current()
-	if !a.guard(func() { next = settings.nextAttempt(r, rand.Float64) }) {
-		usual := *settings
-		usual.Schedule = DefaultSchedule()
-		next = usual.nextAttempt(r, rand.Float64)
+// fateOf is what a report may have to tell of a recipient.
+func fateOf(k EventKind, late bool) reports.Fate {
+	switch {
+	case k == Failed:
+		return reports.Failed
+	case k == Expired:
+		return reports.Expired
+	case late && (k == Deferred || k == UnknownOutcome):
+		return reports.Delayed
+	default:
+		return reports.Untold
 	}
-	if next.After(r.Expires) {
-		return r.Expires
+}
+
+// write adds to an outcome the reports of what became of its recipients.
+func (a *Agent) write(ctx context.Context, now time.Time, o *outcome, fates []reports.Fate, expiry time.Time) {
+	events := o.events
+	var whole *queue.Entry
+	if slices.Contains(fates, reports.Delayed) {
+		whole = a.whole(ctx, o.part.delivery)
 	}
-	return next
+	list := a.reports().Write(ctx, &reports.Subject{
+		Delivery: o.part.delivery, Results: o.settlement.Results, Fates: fates, Whole: whole, Expiry: expiry, Now: now,
+		MayTell: func(i int) bool { return a.mayBounce(&events[i]) },
+	})
+	for _, n := range list {
+		o.notices = append(o.notices, n)
+		o.settlement.Create = append(o.settlement.Create, n.Message)
+		o.settlement.Warned = o.settlement.Warned || n.Delay
+	}
+}
+
+// whole is the message of a delivery whose sender is to be told of the delay, nil where
+// the queue shows none. It is looked up once: what the sender was told of then is told
+// to nobody again, as the keys of reports see to.
+func (a *Agent) whole(ctx context.Context, d *queue.Delivery) *queue.Entry {
+	if a.told.Has(d.Message.ID) {
+		return &queue.Entry{}
+	}
+	e, err := queue.Show(ctx, a.Queue, d.Message.ID)
+	if err != nil {
+		return nil
+	}
+	return &e
+}
+
+// isLate is whether the sender is to be told of a delay.
+func (a *Agent) isLate(now time.Time, d *queue.Delivery) bool {
+	warn := a.current().Warn
+	return warn > 0 && !d.Warned && now.Sub(d.Message.Arrived.Add(a.clock.Moved(d.Message.Arrived))) >= warn
+}
+
+// reports is what writes the agent's reports.
+func (a *Agent) reports() *reports.Writer {
+	w := &reports.Writer{
+		Reporter: a.reporter(), Postmaster: a.Postmaster, MaxReturn: max(a.MaxReturn, 0),
+		Life: a.current().ExpireReport, Open: a.Queue.Open,
+	}
+	if a.MaxReturn == 0 {
+		w.MaxReturn = defaultMaxReturn
+	}
+	if a.Sign != nil {
+		w.Sign = a.signer().sign
+	}
+	return w
+}
+
+// mayBounce asks the Bounce hook.
+func (a *Agent) mayBounce(e *Event) bool {
+	if a.Bounce == nil {
+		return true
+	}
+	yes := true
+	if !a.guard(func() { yes = a.Bounce(*e) }) {
+		return true
+	}
+	return yes
+}
+
+// reporter is this host's name.
+func (a *Agent) reporter() string {
+	if a.Reporter != "" {
+		return a.Reporter
+	}
+	if hello := a.sender().Hello; hello != "" {
+		return hello
+	}
+	if name, err := os.Hostname(); err == nil {
+		return name
+	}
+	return "localhost"
 }

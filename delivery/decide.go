@@ -1,9 +1,14 @@
 package delivery
 
 import (
+	"errors"
 	"time"
 
+	"github.com/nexthop-mail/nexthop/delivery/internal/attempt"
+	"github.com/nexthop-mail/nexthop/delivery/internal/clock"
 	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
+	"github.com/nexthop-mail/nexthop/delivery/internal/waiting"
+	"github.com/nexthop-mail/nexthop/queue"
 )
 
 // decide does what the scheduler says. The caller holds r.mu.
@@ -93,10 +98,189 @@ func (r *run) stopTimer() {
 	}
 }
 
+// ending reports whether nothing more is to be begun.
+func (r *run) ending() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.ended
+}
+
 // inform tells the scheduler something, and does what it says.
 func (r *run) inform(what func(s *sched.Scheduler, now time.Time)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	what(r.sched, time.Now())
 	r.decide()
+}
+
+// heard lets go on what waited for events to be told.
+func (r *run) heard() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.decide()
+}
+
+// withdraw settles what is claimed, in no attempt, and given an outcome.
+func (r *run) withdraw(outcomeOf func(*part) *outcome) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	var list []outcome
+	for id, p := range r.parts {
+		if !r.sched.Idle(id) {
+			continue // its route may be changing, too
+		}
+		if o := outcomeOf(p); o != nil && r.sched.Withdraw(now, id) {
+			list = append(list, *o)
+		}
+	}
+	r.settler.add(list...)
+	r.decide()
+}
+
+func (r *run) forgiveAll() {
+	r.sender.sessions.Memory.Clear()
+	r.inform((*sched.Scheduler).FlushAll)
+}
+
+// giveBack returns deliveries to the queue, to wait there, and lifts what they waited
+// for. The caller holds r.mu.
+func (r *run) giveBack(now time.Time, list []sched.Back, lifts []sched.Lift) {
+	if len(list)+len(lifts) == 0 {
+		return
+	}
+	at := r.agent.clock.Read()
+	outcomes := make([]outcome, 0, len(list))
+	var change []queue.Postponement
+	var flush []queue.Selection
+	for i := range list {
+		b := &list[i]
+		o := r.backOutcome(r.parts[b.ID], b, now, at)
+		if o.postpone != nil {
+			change = append(change, *o.postpone)
+		}
+		outcomes = append(outcomes, o)
+	}
+	for _, l := range lifts {
+		switch {
+		case l.Each:
+			flush = append(flush, queue.Selection{Destination: l.Destination})
+		case l.Parked:
+			change = append(change, queue.Postponement{Destination: l.Destination, Owner: r.owner})
+		default:
+			change = append(change, queue.Postponement{Destination: l.Destination})
+		}
+	}
+	r.settler.change(outcomes, change, flush)
+}
+
+// backOutcome is the outcome of a delivery that goes back to wait. now and at are
+// the same moment, on the scheduler's clock and on the agent's.
+func (r *run) backOutcome(p *part, b *sched.Back, now time.Time, at clock.Time) outcome {
+	o := unchanged(p)
+	if b.Why == sched.Draining {
+		return o
+	}
+	d := p.delivery
+	until := at.Now.Add(b.Until.Sub(now))
+	switch {
+	case b.Why != sched.Parked && !r.expiry(d).After(at.Wall):
+		// It would wait past its time for a site that is tried without it.
+		o.expired = true
+		return o
+	case r.warnDue(d, at.Wall):
+		// It waits by itself from here on: those behind it may have the same to be
+		// told, and are looked at for that before anything holds them back.
+		o.warn, o.settlement.NotBefore = true, until
+		o.settlement.Reason = because(b)
+		return o
+	case !b.Whole:
+		o.settlement.NotBefore = until
+		o.settlement.Reason = because(b)
+		return o
+	}
+	o.postpone = &queue.Postponement{Destination: d.Lease.Destination, Until: until, Reason: b.Said}
+	o.alone = until
+	if b.Why == sched.Parked {
+		o.postpone.Owner, o.postpone.Reason = r.owner, ""
+		o.alone = at.Now.Add(b.Likely.Sub(now))
+	} else {
+		o.postpone.Reason = because(b)
+		o.settlement.Reason = o.postpone.Reason // where the queue cannot postpone
+	}
+	return o
+}
+
+// because is what is stored with mail that is kept back.
+func because(b *sched.Back) string {
+	switch {
+	case b.Why == sched.Parked:
+		return ""
+	case b.Said != "":
+		return b.Said
+	case b.Why == sched.Refused:
+		return waiting.Reason{Code: waiting.LoginRefused}.String()
+	case b.Why == sched.NoRoute:
+		return waiting.Reason{Code: waiting.NoRoute}.String()
+	default:
+		return waiting.Reason{Code: waiting.SiteDown, Text: attempt.ErrNoHost.Error()}.String()
+	}
+}
+
+// tellTrouble tells of trouble of our own that is not the queue's, once when it
+// begins. The caller holds r.mu.
+func (r *run) tellTrouble(n sched.TroubleNotice) {
+	if n.Cause == sched.QueueFails || n.Cause == sched.StoreFails {
+		return // heed tells
+	}
+	if n.Over {
+		r.trouble.works(ours)
+		if n.Cause == sched.NetworkFails {
+			r.sender.sessions.Memory.Clear() // what failed meanwhile says nothing
+		}
+		return
+	}
+	err := errorOf(n.Cause)
+	r.trouble.failed(ours, err)
+	r.agent.note(troubleEvent(err))
+}
+
+// heed takes note of what a call of the queue has answered: trouble is told once
+// until it is over, and a queue that has failed for good ends the run.
+func (r *run) heed(what int, err error) {
+	switch {
+	case err == nil:
+		r.trouble.works(what)
+		return
+	case errors.Is(err, errors.ErrUnsupported), errors.Is(err, queue.ErrClosed), errors.Is(err, queue.ErrLeaseLost):
+		return
+	}
+	if r.trouble.failed(what, err) {
+		r.agent.note(troubleEvent(err))
+	}
+	if errors.Is(err, queue.ErrFailed) {
+		r.giveUp(err)
+	}
+}
+
+// giveUp ends the run because its queue has failed for good: nothing that is sent
+// from now on could be recorded.
+func (r *run) giveUp(cause error) {
+	r.mu.Lock()
+	first := r.failure == nil
+	if first {
+		r.failure = cause
+	}
+	r.mu.Unlock()
+	if first {
+		r.cut()
+		r.stir.set()
+	}
+}
+
+// failed is why the run ends by itself, nil where it does not.
+func (r *run) failed() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.failure
 }

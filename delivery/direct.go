@@ -4,9 +4,11 @@ import (
 	"context"
 	"time"
 
+	"github.com/nexthop-mail/nexthop/delivery/internal/attempt"
 	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
 	"github.com/nexthop-mail/nexthop/delivery/internal/waiting"
 	"github.com/nexthop-mail/nexthop/mx"
+	"github.com/nexthop-mail/nexthop/queue"
 )
 
 // askFor has a delivery's route asked for, by a goroutine of its destination's, so
@@ -90,9 +92,6 @@ func (r *run) target(route *mx.Route) sched.Route {
 	return sched.Route{Site: r.site(route), Join: joinKey(route), Own: dependsOnSender(route)}
 }
 
-// site names the site of a route, by the settings in force.
-func (r *run) site(route *mx.Route) string { return r.agent.current().siteOf(&r.keys, route) }
-
 // ask asks the router. A panic in it is an error like any other.
 func (r *run) ask(ctx context.Context, p *part) (route mx.Route, err error) {
 	d := p.delivery
@@ -130,5 +129,31 @@ func (r *run) noRoute(p *part, err error) {
 	o := r.conclude(p, report)
 	said := waiting.Reason{Code: waiting.NoRoute, Since: r.agent.clock.Read().Wall, Text: saidBy(reply.Bounded())}
 	r.inform(func(s *sched.Scheduler, now time.Time) { s.Unroutable(now, p.id, wait, said.String()) })
+	r.settler.add(o)
+}
+
+// walkless is the report of a delivery that has no route.
+func (r *run) walkless(d *queue.Delivery, err error) *Report {
+	report := newReport(&d.Message)
+	job := r.sender.job(r.work, &d.Message, &attempt.Options{Together: true})
+	defer job.Release()
+	job.Group()
+	if walks := job.Walks(); len(walks) > 0 {
+		walks[0].NoRoute(r.work, err)
+	}
+	new(results).report(report, job.Results())
+	return report
+}
+
+// handBack returns a delivery to the queue as it was.
+func (r *run) handBack(p *part) {
+	r.inform(func(s *sched.Scheduler, now time.Time) { s.Gone(now, p.id) })
+	r.settler.add(unchanged(p))
+}
+
+// end settles a delivery that no host was asked about.
+func (r *run) end(p *part, report *Report) {
+	o := r.conclude(p, report)
+	r.inform(func(s *sched.Scheduler, now time.Time) { s.Gone(now, p.id) })
 	r.settler.add(o)
 }

@@ -237,3 +237,12 @@ func Decide(verdicts ...Verdict) queue.Outcome {
 func Judge(stage Stage, code int, enhanced string) Verdict {
 	return Verdict(attempt.Judge(attempt.Stage(stage), code, enhanced))
 }
+
+// saidBy is a reply in one line, with its code.
+func saidBy(r queue.Reply) string {
+	text := strings.ReplaceAll(r.Text, "\n", " ")
+	if r.Code == 0 {
+		return text
+	}
+	return strings.TrimSpace(strconv.Itoa(r.Code) + " " + text)
+}

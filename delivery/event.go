@@ -1,7 +1,10 @@
 package delivery
 
 import (
+	"context"
+	"fmt"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/mx"
@@ -82,4 +85,207 @@ func (k EventKind) String() string {
 		return kindNames[k]
 	}
 	return "?"
+}
+
+func troubleEvent(cause error) Event {
+	e := &Error{Stage: StageMessage, Verdict: NotNow, Enhanced: "4.3.0", Err: cause}
+	return Event{Time: time.Now(), Kind: Trouble, Enhanced: e.Enhanced, Reply: e.Reason(), Err: e}
+}
+
+// ClockJump is the error of a Trouble event that tells of a wall clock which jumped: it
+// was set, or the machine slept.
+//
+// What waits for a time is due by the wall clock after a jump ahead. Nothing expires
+// and nobody is told of a delay because of a jump: what had arrived before is as old
+// as it was. After a jump back mail is retried as if nothing had been.
+type ClockJump struct {
+	// By is by how much, negative where the clock was put back.
+	By time.Duration
+}
+
+// Error says which way the clock jumped, and how far.
+func (e *ClockJump) Error() string {
+	if e.By < 0 {
+		return fmt.Sprintf("the wall clock was put back by %v", (-e.By).Round(time.Second))
+	}
+	return fmt.Sprintf("the wall clock is ahead by %v: it was set, or the machine slept", e.By.Round(time.Second))
+}
+
+// maxEvents is how many events wait for the hook before the agent waits for it.
+const maxEvents = 4096
+
+// events are what waits to be told to the hook, in order. One goroutine tells: Run's
+// while there is one, else one that ends when all is told. Its zero value is ready.
+type events struct {
+	mu      sync.Mutex
+	waiting []Event
+	telling int  // taken from waiting, and not told yet
+	full    bool // there were maxEvents, and more than half of that are left
+	running bool // a Run tells, or waits to
+	served  bool // somebody tells
+	more    signal
+	space   signal
+	free    signal // nobody tells any more
+}
+
+// add takes events. The caller is alone if nobody tells: it must have serve called.
+func (e *events) add(list []Event) (alone bool) {
+	e.mu.Lock()
+	e.waiting = append(e.waiting, list...)
+	e.full = e.full || len(e.waiting)+e.telling >= maxEvents
+	alone = !e.served
+	e.served = true
+	e.mu.Unlock()
+	e.more.set()
+	return alone
+}
+
+// room reports whether more may be begun that makes events. Once there was none
+// it takes half of them told for there to be some again.
+func (e *events) room() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return !e.full
+}
+
+// take is everything that waits. Where there is nothing, or over to Run, nobody tells
+// any more.
+func (e *events) take(spare []Event, leave func() bool) (list []Event, left bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if left = leave(); left {
+		e.served = false
+		e.free.set()
+		return nil, true
+	}
+	list = e.waiting
+	e.waiting, e.telling = spare[:0], len(list)
+	return list, false
+}
+
+// told counts one event that the hook knows now, and says whether there is room
+// again that was not there before.
+func (e *events) told() (eased bool) {
+	e.mu.Lock()
+	e.telling--
+	eased = e.full && len(e.waiting)+e.telling <= maxEvents/2
+	e.full = e.full && !eased
+	e.mu.Unlock()
+	if eased {
+		e.space.set()
+	}
+	return eased
+}
+
+// serve tells events until there are none, or a Run takes over.
+func (e *events) serve(tell func(*Event)) {
+	for {
+		list, left := e.take(nil, func() bool { return e.running || len(e.waiting) == 0 })
+		if left {
+			return
+		}
+		for i := range list {
+			tell(&list[i])
+		}
+	}
+}
+
+// run tells events until ctx ends, and then the rest.
+func (e *events) run(ctx context.Context, tell func(*Event)) {
+	e.takeOver()
+	var list, spare []Event
+	var left bool
+	for {
+		list, spare = spare, list
+		list, left = e.take(list, func() bool { return !e.running && len(e.waiting) == 0 })
+		if left {
+			return
+		}
+		for i := range list {
+			tell(&list[i])
+		}
+		if clear(list); cap(list) > 2*maxEvents {
+			list = list[:0:0] // what one large message needed is not kept
+			continue
+		}
+		if len(list) > 0 {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			e.mu.Lock()
+			e.running = false
+			e.mu.Unlock()
+		case <-e.more.seen():
+		}
+	}
+}
+
+// takeOver waits until nobody else tells.
+func (e *events) takeOver() {
+	for {
+		e.mu.Lock()
+		e.running = true
+		mine := !e.served
+		e.served = true
+		e.mu.Unlock()
+		if mine {
+			return
+		}
+		<-e.free.seen()
+	}
+}
+
+// rest waits until all is told and nobody tells any more.
+func (e *events) rest() {
+	for {
+		e.mu.Lock()
+		served := e.served
+		e.mu.Unlock()
+		if !served {
+			e.free.set() // for another who waits
+			return
+		}
+		<-e.free.seen()
+	}
+}
+
+// wait returns when there is room.
+func (e *events) wait(ctx context.Context) error {
+	for !e.room() {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-e.space.seen():
+		}
+	}
+	e.space.set() // there may be room for the next who waits, too
+	return nil
+}
+
+// count is how many events wait.
+func (e *events) count() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.waiting) + e.telling
+}
+
+// signal says that something has changed, once, to the one who waits for it: a
+// second set before it was seen adds nothing. Its zero value is ready.
+type signal struct {
+	once sync.Once
+	c    chan struct{}
+}
+
+// seen is the channel that has a value while the signal is set.
+func (s *signal) seen() chan struct{} {
+	s.once.Do(func() { s.c = make(chan struct{}, 1) })
+	return s.c
+}
+
+func (s *signal) set() {
+	select {
+	case s.seen() <- struct{}{}:
+	default:
+	}
 }

@@ -1,11 +1,14 @@
 package delivery
 
 import (
+	"errors"
+	"syscall"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
 	"github.com/nexthop-mail/nexthop/delivery/internal/session"
 	"github.com/nexthop-mail/nexthop/delivery/internal/waiting"
+	"github.com/nexthop-mail/nexthop/mx"
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
@@ -186,4 +189,71 @@ func (r *run) alarm(n sched.Notice, p *part, report *Report, until time.Time) {
 		e.Kind, e.Next = Paused, until
 	}
 	r.agent.note(e)
+}
+
+// dnsTrouble is whether a route could not be found because DNS does not work at all.
+func (r *run) dnsTrouble(err error) sched.Cause {
+	re, ok := errors.AsType[*mx.ResolveError](err)
+	if !ok || !re.NoServer() && re.Kind != mx.ServFail {
+		return sched.NoTrouble
+	}
+	prober, ok := r.sender.router.(DNSProber)
+	if !ok || r.dns.ask(func() (works bool) {
+		works = true
+		r.agent.guard(func() {
+			re, failed := errors.AsType[*mx.ResolveError](prober.Probe(r.work))
+			works = !failed || re.Kind == mx.Canceled
+		})
+		return works
+	}) {
+		return sched.NoTrouble
+	}
+	return sched.DNSFails
+}
+
+// ownTrouble is whether no host could be asked because this machine has no network,
+// or nothing to make a connection with: if that is so of every connection that was
+// tried.
+func (r *run) ownTrouble(report *Report) sched.Cause {
+	cause, other := sched.NoTrouble, false
+	for i := range report.Recipients {
+		for j := range report.Recipients[i].Attempts {
+			switch a := &report.Recipients[i].Attempts[j]; causeOf(a) {
+			case sched.MachineFails:
+				cause = sched.MachineFails
+			case sched.NetworkFails:
+				r.network.note(a.Addr.Addr(), true)
+				cause = max(cause, sched.NetworkFails)
+			default:
+				if a.Addr.IsValid() && a.Err != nil && !a.Err.Remembered {
+					r.network.note(a.Addr.Addr(), false)
+				}
+				other = true
+			}
+		}
+	}
+	if other || cause == sched.NetworkFails && r.network.anywhere() {
+		return sched.NoTrouble
+	}
+	return cause
+}
+
+// causeOf is what of ours kept an address from being asked.
+func causeOf(a *Attempt) sched.Cause {
+	if a.Err == nil || a.Err.Replied() || a.Err.Stage != StageConnect {
+		return sched.NoTrouble
+	}
+	for _, e := range []error{syscall.ENETUNREACH, syscall.ENETDOWN} {
+		if errors.Is(a.Err.Err, e) {
+			return sched.NetworkFails
+		}
+	}
+	for _, e := range []error{
+		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL, syscall.EADDRINUSE,
+	} {
+		if errors.Is(a.Err.Err, e) {
+			return sched.MachineFails
+		}
+	}
+	return sched.NoTrouble
 }

@@ -219,3 +219,14 @@ func (l HostLimits) String() string {
 	}
 	return text
 }
+
+// namesIn are the names by which a site may be suspended beside its own: those of its
+// hosts, and that of all mail for them where it is only some.
+func namesIn(site string) []string {
+	whole, _, _ := strings.Cut(site, domainMark)
+	names := strings.FieldsFunc(whole, func(r rune) bool { return r == ',' || r == ';' })
+	for i, name := range names {
+		names[i], _, _ = strings.Cut(name, ":")
+	}
+	return append(names, whole)
+}

@@ -3,54 +3,48 @@ package delivery
 import (
 	"context"
 	"crypto/rand"
+	"errors"
+	"fmt"
 	"sync"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
 	"github.com/nexthop-mail/nexthop/delivery/internal/session"
+	"github.com/nexthop-mail/nexthop/internal/address"
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// run is an agent at work, from the beginning of Run to its end: a scheduler that
-// decides, and the goroutines that do what it says. Run waits for all of them.
-type run struct {
-	agent  *Agent
-	queue  queue.Queue
-	sender *Sender
+// Validate says everything that is wrong with the fields, each problem with the
+// name of its field; nil where they make sense.
+func (a *Agent) Validate() error { return a.validate(a.sender().Validate()) }
 
-	work    context.Context // of deliveries under way; outlives Run's context by the drain
-	cut     func()          // ends it
-	owner   string          // of what is parked
-	trouble trouble
-
-	suspended suspended
-	leases    leases
-	follows   chan struct{} // has room for the one who follows the wall clock
-	jumped    time.Time     // of that one: when a jump ahead was noticed that is not followed yet
-	settler   settler
-	gate      *session.Gate
-	keys      siteKeys
-	dns       dnsProbe
-	network   families
-	watcher   watcher
-	workers   sync.WaitGroup
-	stir      signal // the scheduler wants a claim, or the run is to end
-
-	unreadable map[leaseKey]bool // reported; of the claims alone
-
-	mu      sync.Mutex
-	sched   *sched.Scheduler
-	out     sched.Output
-	parts   map[sched.ID]*part // those that are claimed and not settled
-	lastID  sched.ID
-	asking  map[string][]*part // by destination: routes that a goroutine is to ask for
-	claim   *sched.Claim       // to be made
-	timer   *time.Timer        // calls the scheduler at armed, unless that is zero
-	armed   time.Time
-	ended   bool
-	failure error                // of the queue, for good
-	sites   map[string]string    // by destination: where its mail went last
-	took    map[string]time.Time // by site: when it last took or refused a message without asking for a login
+// validate is Validate with what is wrong with the Sender.
+func (a *Agent) validate(sender error) error {
+	var problems []error
+	if a.Queue == nil {
+		problems = append(problems, errNoQueue)
+	}
+	problems = append(problems, sender, a.Settings.Validate())
+	if a.Reporter != "" {
+		if _, err := address.ParseHello(a.Reporter); err != nil {
+			problems = append(problems, fmt.Errorf("delivery.Agent.Reporter: %w", err))
+		}
+	}
+	if a.Postmaster != "" {
+		if _, err := address.Parse(a.Postmaster); err != nil {
+			problems = append(problems, fmt.Errorf("delivery.Agent.Postmaster: %w", err))
+		}
+	}
+	if a.Lease != 0 && a.Lease < leastLease {
+		problems = append(problems, fmt.Errorf("delivery.Agent.Lease: %v is less than %v", a.Lease, leastLease))
+	}
+	if a.Drain < 0 {
+		problems = append(problems, fmt.Errorf("delivery.Agent.Drain: %v is negative", a.Drain))
+	}
+	if a.MaxHops < 0 {
+		problems = append(problems, fmt.Errorf("delivery.Agent.MaxHops: %d is negative", a.MaxHops))
+	}
+	return errors.Join(problems...)
 }
 
 // Run delivers what is in the queue until ctx ends. It then claims nothing more,
@@ -123,30 +117,41 @@ func (r *run) serve() (stop func()) {
 	}
 }
 
-// note takes events for the application. It does not wait.
-func (a *Agent) note(list ...Event) {
-	if a.events.add(list) {
-		go a.events.serve(a.tellEvent)
-	}
-}
+// suspendedPause is the time between two questions to the queue.
+const suspendedPause = time.Second
 
-// tellEvent hands an event to the application.
-func (a *Agent) tellEvent(e *Event) {
-	if a.Events != nil {
-		a.guard(func() { a.Events(*e) })
+// watchSuspended keeps to what the queue says is suspended, and looks after mail that
+// expires meanwhile, until ctx ends.
+func (r *run) watchSuspended(ctx context.Context) {
+	if _, err := queue.Suspensions(ctx, r.queue, r.agent.clock.Now()); errors.Is(err, errors.ErrUnsupported) {
+		return
 	}
-	if a.events.told() {
-		if r := a.running(); r != nil {
-			r.heard()
+	_, tells := queue.As[queue.Waiter](r.queue)
+	w := &sweep{r: r}
+	for {
+		stale := r.suspended.stale.seen()
+		r.learnSuspended(ctx)
+		next := w.look(ctx)
+		if !tells && (next == 0 || next > 5*suspendedPause) {
+			next = 5 * suspendedPause
+		}
+		var timer <-chan time.Time
+		if next > 0 {
+			timer = time.After(next)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-stale:
+		case <-timer:
+			continue
+		}
+		select { // so that a busy queue is not asked all the time
+		case <-ctx.Done():
+			return
+		case <-time.After(suspendedPause):
 		}
 	}
-}
-
-// heard lets go on what waited for events to be told.
-func (r *run) heard() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.decide()
 }
 
 func (a *Agent) begin(r *run) error {
@@ -194,16 +199,32 @@ func (r *run) drain() (last time.Time) {
 	return last
 }
 
-// ending reports whether nothing more is to be begun.
-func (r *run) ending() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.ended
+// CurrentSettings are the settings in force, with the defaults in place of zeros: those of
+// the last Configure, else the field. To change one of them, change it there and
+// Configure the rest with it.
+func (a *Agent) CurrentSettings() Settings { return *a.current() }
+
+// Configure replaces the settings. A running agent goes by them from now on;
+// deliveries under way are not cut short, and connections over a lower limit
+// end as they become free. The error is that of Settings.Validate, and nothing
+// has changed then.
+func (a *Agent) Configure(s Settings) error {
+	if err := s.Validate(); err != nil {
+		return err
+	}
+	s = s.withDefaults()
+	a.mu.Lock()
+	a.settings = &s
+	a.mu.Unlock()
+	if r := a.running(); r != nil {
+		r.reconfigure()
+	}
+	a.Wake()
+	return nil
 }
 
-// running is the run at work, nil where there is none.
-func (a *Agent) running() *run {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.atWork
+// reconfigure makes a run go by new settings.
+func (r *run) reconfigure() {
+	r.gate.Wake()
+	r.inform(func(s *sched.Scheduler, now time.Time) { s.Configure(now, r.agent.current().schedule()) })
 }

@@ -144,71 +144,15 @@ func (s *Settings) hostLimits(site, host string) HostLimits {
 	return HostLimits{Connections: l.PerSite, Rate: l.Rate, Messages: l.Messages, Recipients: l.Recipients}
 }
 
-// Stats is what an agent is doing just now.
-type Stats struct {
-	// Deliveries are attempts under way.
-	Deliveries int
+// leastWait is how soon a delivery is tried again at the earliest.
+const leastWait = 100 * time.Millisecond
 
-	// Claimed are those that were taken from the queue and not settled yet.
-	Claimed int
-
-	// Sites are known, BackedOff are those whose hosts are down, Paused those
-	// that refuse our login.
-	Sites, BackedOff, Paused int
-
-	// Sessions are open: in use and kept for the next message.
-	Sessions int
-
-	// Events wait for the Events hook.
-	Events int
-
-	// Trouble is what the queue failed with last, nil where it works.
-	Trouble error
-}
-
-// Stats says what the agent is doing just now. Without a Run it does nothing.
-func (a *Agent) Stats() Stats {
-	r := a.running()
-	s := Stats{Events: a.events.count()}
-	if r == nil {
-		return s
+// nextAttempt is when to try again: by the schedule, with jitter. rnd answers
+// with a number from 0 up to 1.
+func (s *Settings) nextAttempt(r Retry, rnd func() float64) time.Time {
+	wait := max(s.Schedule.Delay(r), leastWait)
+	if s.Jitter > 0 {
+		wait = max(wait, wait+time.Duration(float64(wait)*s.Jitter*rnd())) // a sum too large is negative
 	}
-	r.mu.Lock()
-	at := r.sched.Stats(time.Now())
-	r.mu.Unlock()
-	s.Deliveries, s.Claimed = at.InFlight, at.Held
-	s.Sites, s.BackedOff, s.Paused = at.Sites, at.Down, at.Refused
-	s.Sessions = r.gate.Size()
-	s.Trouble = r.trouble.last()
-	return s
-}
-
-// CurrentSettings are the settings in force, with the defaults in place of zeros: those of
-// the last Configure, else the field. To change one of them, change it there and
-// Configure the rest with it.
-func (a *Agent) CurrentSettings() Settings { return *a.current() }
-
-// Configure replaces the settings. A running agent goes by them from now on;
-// deliveries under way are not cut short, and connections over a lower limit
-// end as they become free. The error is that of Settings.Validate, and nothing
-// has changed then.
-func (a *Agent) Configure(s Settings) error {
-	if err := s.Validate(); err != nil {
-		return err
-	}
-	s = s.withDefaults()
-	a.mu.Lock()
-	a.settings = &s
-	a.mu.Unlock()
-	if r := a.running(); r != nil {
-		r.reconfigure()
-	}
-	a.Wake()
-	return nil
-}
-
-// reconfigure makes a run go by new settings.
-func (r *run) reconfigure() {
-	r.gate.Wake()
-	r.inform(func(s *sched.Scheduler, now time.Time) { s.Configure(now, r.agent.current().schedule()) })
+	return r.Now.Add(wait)
 }

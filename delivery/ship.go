@@ -105,7 +105,7 @@ func (r *run) isKept(sh *shipment, report *Report, cut bool) bool {
 // was broken off before it decided anything the delivery goes back as it was.
 func (r *run) landing(p *part, report *Report, cut bool) outcome {
 	if (cut || r.leases.lost(&p.delivery.Lease)) && undecided(report) {
-		return r.unchanged(p)
+		return unchanged(p)
 	}
 	return r.conclude(p, report)
 }
@@ -295,4 +295,21 @@ func undecided(report *Report) bool {
 		}
 	}
 	return true
+}
+
+// holdBack settles deliveries that are suspended, before they begin, and returns the
+// others.
+func (r *run) holdBack(list []*part) []*part {
+	if r.suspended.table.Load() == nil {
+		return list
+	}
+	return slices.DeleteFunc(list, func(p *part) bool {
+		o := r.keepSuspended(p)
+		if o == nil {
+			return false
+		}
+		r.inform(func(s *sched.Scheduler, now time.Time) { s.Gone(now, p.id) })
+		r.settler.add(*o)
+		return true
+	})
 }

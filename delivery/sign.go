@@ -11,15 +11,21 @@ import (
 
 var errSignPanic = errors.New("the Sign hook panicked")
 
-// sign asks the Sign hook for the content to queue in place of m's.
-func (a *Agent) sign(ctx context.Context, m *queue.Message) (c queue.Content, err error) {
+// signer is the Sign hook, and what it is called by: see Agent.guard.
+type signer struct {
+	hook  func(ctx context.Context, m *queue.Message) (queue.Content, error)
+	guard func(hook func()) (ok bool)
+}
+
+// sign asks the hook for the content to queue in place of m's.
+func (s signer) sign(ctx context.Context, m *queue.Message) (c queue.Content, err error) {
 	copied := *m // the hook may keep it, and change it
-	if !a.guard(func() {
-		if c, err = a.Sign(ctx, &copied); err == nil && c != nil {
+	if !s.guard(func() {
+		if c, err = s.hook(ctx, &copied); err == nil && c != nil {
 			if b := queue.BytesOf(c); b != nil {
 				c = queue.Bytes(b)
 			} else {
-				c = signedContent{a, c}
+				c = signedContent{s.guard, c}
 			}
 		}
 	}) {
@@ -39,41 +45,41 @@ func signError(err error) *Error {
 // signedContent is content whose code is the application's. Its panics are
 // errors: a queue reads it where nothing else would stop them.
 type signedContent struct {
-	agent   *Agent
+	guard   func(hook func()) (ok bool)
 	content queue.Content
 }
 
 func (s signedContent) Size() (n int64) {
-	if !s.agent.guard(func() { n = s.content.Size() }) {
+	if !s.guard(func() { n = s.content.Size() }) {
 		return -1
 	}
 	return n
 }
 
 func (s signedContent) Open() (r io.ReadCloser, err error) {
-	if !s.agent.guard(func() { r, err = s.content.Open() }) {
+	if !s.guard(func() { r, err = s.content.Open() }) {
 		return nil, errSignPanic
 	}
 	if err != nil {
 		return nil, err
 	}
-	return signedReader{s.agent, r}, nil
+	return signedReader{s.guard, r}, nil
 }
 
 type signedReader struct {
-	agent  *Agent
+	guard  func(hook func()) (ok bool)
 	reader io.ReadCloser
 }
 
 func (s signedReader) Read(p []byte) (n int, err error) {
-	if !s.agent.guard(func() { n, err = s.reader.Read(p) }) {
+	if !s.guard(func() { n, err = s.reader.Read(p) }) {
 		return 0, errSignPanic
 	}
 	return n, err
 }
 
 func (s signedReader) Close() (err error) {
-	if !s.agent.guard(func() { err = s.reader.Close() }) {
+	if !s.guard(func() { err = s.reader.Close() }) {
 		return errSignPanic
 	}
 	return err

@@ -1,12 +1,13 @@
 package delivery
 
 import (
+	"context"
 	"errors"
+	"net/netip"
 	"sync"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
-	"github.com/nexthop-mail/nexthop/queue"
 )
 
 // trouble is what calls of the queue fail with just now, by what they are for. Its
@@ -57,65 +58,99 @@ func (t *trouble) last() error {
 	return nil
 }
 
-// heed takes note of what a call of the queue has answered: trouble is told once
-// until it is over, and a queue that has failed for good ends the run.
-func (r *run) heed(what int, err error) {
-	switch {
-	case err == nil:
-		r.trouble.works(what)
-		return
-	case errors.Is(err, errors.ErrUnsupported), errors.Is(err, queue.ErrClosed), errors.Is(err, queue.ErrLeaseLost):
-		return
-	}
-	if r.trouble.failed(what, err) {
-		r.agent.note(troubleEvent(err))
-	}
-	if errors.Is(err, queue.ErrFailed) {
-		r.giveUp(err)
+// Our own trouble, as it is told.
+var (
+	errNoDNS     = errors.New("no DNS server answers")
+	errNoNetwork = errors.New("there is no route to anywhere")
+	errNoSockets = errors.New("the system has no descriptors, ports or memory for a connection")
+)
+
+func errorOf(c sched.Cause) error {
+	switch c {
+	case sched.DNSFails:
+		return errNoDNS
+	case sched.NetworkFails:
+		return errNoNetwork
+	default:
+		return errNoSockets
 	}
 }
 
-func troubleEvent(cause error) Event {
-	e := &Error{Stage: StageMessage, Verdict: NotNow, Enhanced: "4.3.0", Err: cause}
-	return Event{Time: time.Now(), Kind: Trouble, Enhanced: e.Enhanced, Reply: e.Reason(), Err: e}
+// DNSProber is a Router that can tell whether DNS works at all. Where an Agent's Router
+// is one, and DNS does not work, that is taken for trouble of its own and not for the
+// domain's: no attempt is charged.
+type DNSProber interface {
+	// Probe returns nil if DNS works, as mx.Probe does. It may be called concurrently.
+	Probe(ctx context.Context) error
 }
 
-// giveUp ends the run because its queue has failed for good: nothing that is sent
-// from now on could be recorded.
-func (r *run) giveUp(cause error) {
-	r.mu.Lock()
-	first := r.failure == nil
-	if first {
-		r.failure = cause
-	}
-	r.mu.Unlock()
-	if first {
-		r.cut()
-		r.stir.set()
-	}
+// dnsProbe is what was last found out about DNS.
+type dnsProbe struct {
+	mu    sync.Mutex
+	under chan struct{} // way; closed when it is known
+	at    time.Time
+	works bool
 }
 
-// failed is why the run ends by itself, nil where it does not.
-func (r *run) failed() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.failure
+// probeAge is for how long it is known whether DNS works.
+const probeAge = time.Second
+
+// ask finds out whether DNS works: once for all who want to know.
+func (p *dnsProbe) ask(probe func() bool) (works bool) {
+	p.mu.Lock()
+	if time.Since(p.at) < probeAge {
+		defer p.mu.Unlock()
+		return p.works
+	}
+	if under := p.under; under != nil {
+		p.mu.Unlock()
+		<-under
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.works
+	}
+	p.under = make(chan struct{})
+	p.mu.Unlock()
+	works = probe()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	close(p.under)
+	p.under, p.at, p.works = nil, time.Now(), works
+	return works
 }
 
-// tellTrouble tells of trouble of our own that is not the queue's, once when it
-// begins. The caller holds r.mu.
-func (r *run) tellTrouble(n sched.TroubleNotice) {
-	if n.Cause == sched.QueueFails || n.Cause == sched.StoreFails {
-		return // heed tells
+// families is what is known of the network by address family: when it last carried
+// anything, and whether it had no route since.
+type families struct {
+	mu      sync.Mutex
+	carried [2]time.Time
+	without [2]bool
+}
+
+// carriedFor is how long a family that has carried something is taken to have a route.
+const carriedFor = time.Minute
+
+func familyOf(a netip.Addr) int {
+	if a.Unmap().Is4() {
+		return 0
 	}
-	if n.Over {
-		r.trouble.works(ours)
-		if n.Cause == sched.NetworkFails {
-			r.sender.sessions.Memory.Clear() // what failed meanwhile says nothing
-		}
-		return
+	return 1
+}
+
+// anywhere reports whether there is a route for either family, as far as is known. A
+// family without is no trouble if the other has one; an IPv6 that nothing is known of
+// is taken to have none, for most machines without IPv4 know IPv6.
+func (f *families) anywhere() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !f.without[0] || !f.without[1] && time.Since(f.carried[1]) < carriedFor
+}
+
+func (f *families) note(a netip.Addr, noRoute bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	i := familyOf(a)
+	if f.without[i] = noRoute; !noRoute {
+		f.carried[i] = time.Now()
 	}
-	err := errorOf(n.Cause)
-	r.trouble.failed(ours, err)
-	r.agent.note(troubleEvent(err))
 }

@@ -1,12 +1,9 @@
 package delivery
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery/internal/clock"
@@ -147,15 +144,6 @@ func (y *why) of(e *queue.Entry, i int) Wait {
 		y.own(e, s, &w)
 	}
 	return w
-}
-
-// saidBy is a reply in one line, with its code.
-func saidBy(r queue.Reply) string {
-	text := strings.ReplaceAll(r.Text, "\n", " ")
-	if r.Code == 0 {
-		return text
-	}
-	return strings.TrimSpace(strconv.Itoa(r.Code) + " " + text)
 }
 
 // wall is a time of the queue's as the wall clock has it; zero stays so.
@@ -357,159 +345,4 @@ func (y *why) own(e *queue.Entry, s *queue.Waiting, w *Wait) {
 	y.run.mu.Lock()
 	defer y.run.mu.Unlock()
 	y.trouble(w)
-}
-
-// SiteStatus is what is known of one site, or of a destination whose site is not known.
-type SiteStatus struct {
-	// Site is the name of its hosts; empty where that is not known, since no agent runs
-	// that has tried it, or since nobody can say where the mail goes.
-	Site string
-
-	// Destinations are those with mail in the queue, in order, and Waiting how many
-	// deliveries they have there.
-	Destinations []string
-	Waiting      int
-
-	// Connections are open to it, unused ones too; Window is how many attempts may be in
-	// flight. Zero without a Run.
-	Connections, Window int
-
-	// State is WaitNew where nothing keeps its mail back; else WaitSiteDown,
-	// WaitSiteFull, WaitRate, WaitLoginRefused, WaitDNS or WaitSuspended, until Until, if
-	// that is known.
-	State WaitReason
-	Until time.Time
-
-	// Host was asked last, and Last is what it said; Note is the reason of a suspension.
-	Host, Last, Note string
-}
-
-// Sites says of every site that has mail in the queue what it waits for, in the order of
-// their names. Without a Run it goes by what the queue has stored. The error is that of
-// queue.Survey.
-func (a *Agent) Sites(ctx context.Context) ([]SiteStatus, error) {
-	y := why{run: a.running(), at: a.time(), keeps: make(map[string]sched.Standing)}
-	suspended, err := queue.Suspensions(ctx, a.Queue, y.at.Now)
-	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
-		return nil, err
-	}
-	y.table = waiting.NewTable(suspended)
-	sites := y.sites()
-	byName := make(map[string]*SiteStatus) // of destinations
-	for _, s := range sites {
-		for _, name := range s.Destinations {
-			byName[name] = s
-		}
-		s.Destinations = nil
-	}
-	for after := ""; ; {
-		page, err := queue.Survey(ctx, a.Queue, after, surveyPage)
-		if err != nil {
-			return nil, err
-		}
-		for i := range page {
-			d := &page[i]
-			s := byName[d.Name]
-			if other := y.siteOf(d); s == nil || other.State == WaitSuspended {
-				if s != nil {
-					other.Site = s.Site // whose other mail is not suspended
-				}
-				s, sites = other, append(sites, other)
-			}
-			s.Destinations = append(s.Destinations, d.Name)
-			s.Waiting += d.Deliveries
-			after = d.Name
-		}
-		if len(page) < surveyPage {
-			break
-		}
-	}
-	list := make([]SiteStatus, 0, len(sites))
-	for _, s := range sites {
-		if s.Waiting > 0 || s.State != WaitNew {
-			list = append(list, *s)
-		}
-	}
-	slices.SortStableFunc(list, func(a, b SiteStatus) int {
-		return cmp.Or(cmp.Compare(a.Site, b.Site), slices.Compare(a.Destinations, b.Destinations))
-	})
-	return list, nil
-}
-
-// surveyPage is how many destinations are counted at a time.
-const surveyPage = 1000
-
-// sites are those that the run knows.
-func (y *why) sites() (list []*SiteStatus) {
-	if y.run == nil {
-		return nil
-	}
-	r := y.run
-	r.mu.Lock()
-	known := make(map[string][]string)
-	for destination, site := range r.sites {
-		known[site] = append(known[site], destination)
-	}
-	states := r.sched.SiteStates(time.Now(), known)
-	r.mu.Unlock()
-	bySuspended := make(map[string]*SiteStatus)
-	for i := range states {
-		at := &states[i]
-		var w Wait
-		y.standing(at.Standing, &w)
-		s := &SiteStatus{
-			Site: at.Site, Destinations: append(known[at.Site], at.Destinations...), Connections: r.gate.SizeOf(at.Site), Window: at.Window,
-			State: w.Reason, Until: w.Until, Host: w.Host, Last: w.Last,
-		}
-		if by := y.table.Site(y.at.Now, at.Site, slices.Values(namesIn(at.Site))); by != nil {
-			s.State, s.Until, s.Note = WaitSuspended, y.wall(by.Until), by.Reason
-		}
-		bySuspended[at.Site] = s
-		list = append(list, s)
-	}
-	r.suspended.mu.Lock()
-	defer r.suspended.mu.Unlock()
-	for name, one := range r.suspended.sited {
-		if !y.table.Has(y.at.Now, one.by.Subject) {
-			continue
-		}
-		s := bySuspended[one.site]
-		if s == nil {
-			s = &SiteStatus{Site: one.site}
-			bySuspended[one.site] = s
-			list = append(list, s)
-		}
-		s.State, s.Until, s.Note = WaitSuspended, y.wall(one.by.Until), one.by.Reason
-		s.Destinations = append(s.Destinations, name)
-	}
-	return list
-}
-
-// siteOf is what is known of a destination whose site is not.
-func (y *why) siteOf(d *queue.Destination) *SiteStatus {
-	s := &SiteStatus{}
-	if by := y.table.Mail(y.at.Now, d.Name, noTenant); by != nil {
-		s.State, s.Until, s.Note = WaitSuspended, y.wall(by.Until), by.Reason
-		return s
-	}
-	if d.Postponed.After(y.at.Now) {
-		var w Wait
-		y.stored(&queue.Waiting{Next: d.Postponed, Postponed: d.Postponed, Reason: d.Reason}, waiting.Reason{}, false, &w)
-		s.State, s.Until, s.Host, s.Last = w.Reason, w.Until, w.Host, w.Last
-	}
-	return s
-}
-
-// noTenant is the name of no tenant.
-const noTenant = "\x00"
-
-// namesIn are the names by which a site may be suspended beside its own: those of its
-// hosts, and that of all mail for them where it is only some.
-func namesIn(site string) []string {
-	whole, _, _ := strings.Cut(site, domainMark)
-	names := strings.FieldsFunc(whole, func(r rune) bool { return r == ',' || r == ';' })
-	for i, name := range names {
-		names[i], _, _ = strings.Cut(name, ":")
-	}
-	return append(names, whole)
 }

@@ -1,0 +1,126 @@
+package delivery
+
+import (
+	"sync"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
+	"github.com/nexthop-mail/nexthop/mx"
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+// part is a delivery that is claimed, and where it goes.
+type part struct {
+	id       sched.ID
+	delivery *queue.Delivery
+	route    mx.Route
+	asked    time.Time // when the route was found
+	claimed  time.Time
+}
+
+// shipment is deliveries of one message that are sent to one site together.
+type shipment struct {
+	ship  sched.Ship
+	site  string
+	parts []*part
+	one   [1]*part // where there is no more
+}
+
+// messageOf is the message of the parts with the recipients of all of them.
+func messageOf(parts []*part, content queue.Content) queue.Message {
+	m := parts[0].delivery.Message
+	m.Content = content
+	if len(parts) > 1 {
+		m.Recipients = nil
+		for _, p := range parts {
+			m.Recipients = append(m.Recipients, p.delivery.Message.Recipients...)
+		}
+	}
+	return m
+}
+
+// leases are those of all claimed deliveries.
+type leases struct {
+	mu   sync.Mutex
+	held map[leaseKey]*queue.Lease
+}
+
+type leaseKey struct{ message, destination string }
+
+func keyOf(l *queue.Lease) leaseKey { return leaseKey{l.Message, l.Destination} }
+
+func (l *leases) add(list []queue.Delivery) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.held == nil {
+		l.held = make(map[leaseKey]*queue.Lease)
+	}
+	for i := range list {
+		lease := list[i].Lease
+		l.held[keyOf(&lease)] = &lease
+	}
+}
+
+// lost reports whether a lease was lost.
+func (l *leases) lost(lease *queue.Lease) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	have := l.held[keyOf(lease)]
+	return have == nil || have.Token != lease.Token
+}
+
+// remove forgets a lease that was settled. A later claim's lease of the same
+// delivery stays.
+func (l *leases) remove(lease *queue.Lease) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if have := l.held[keyOf(lease)]; have != nil && have.Token == lease.Token {
+		delete(l.held, keyOf(lease))
+	}
+}
+
+// leaseMargin is how much of a lease must be left for a final dot: the time
+// the server may take to act on it is not ours to know, the way there is.
+const leaseMargin = 5 * time.Second
+
+// valid reports whether a lease still has time left: what is sent under it is
+// nobody else's to send.
+func (l *leases) valid(lease *queue.Lease, now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	have := l.held[keyOf(lease)]
+	return have != nil && have.Token == lease.Token && now.Add(leaseMargin).Before(have.Until)
+}
+
+// ending are the leases that end before a time.
+func (l *leases) ending(before time.Time) (list []queue.Lease) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, lease := range l.held {
+		if lease.Until.Before(before) {
+			list = append(list, *lease)
+		}
+	}
+	return list
+}
+
+// extended notes how long a lease lasts now.
+func (l *leases) extended(lease queue.Lease) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if have := l.held[keyOf(&lease)]; have != nil && have.Token == lease.Token {
+		have.Until = lease.Until
+	}
+}
+
+// watcher tells the scheduler when the queue says that another claim is worth while.
+type watcher struct{ claimed chan uint64 }
+
+// watch says that a claim has seen so much. The caller is one goroutine.
+func (w *watcher) watch(seen uint64) {
+	select {
+	case <-w.claimed:
+	default:
+	}
+	w.claimed <- seen
+}

@@ -1,0 +1,232 @@
+package delivery
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/delivery/internal/reports"
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+// outcome is what became of a delivery, on its way into the queue.
+type outcome struct {
+	part       *part
+	settlement queue.Settlement
+	events     []Event
+	notices    []reports.Notice // of settlement.Create
+
+	// expired says that the delivery's time is over and it is to be concluded, warn
+	// that its sender is to be told of the delay: both take reading, and are left to
+	// the settler.
+	expired, warn bool
+
+	// postpone is what keeps the whole destination back instead of the delivery, and
+	// alone until when that waits by itself where the queue cannot.
+	postpone *queue.Postponement
+	alone    time.Time
+
+	// Where the settlement could not be stored, after which pause it was tried last,
+	// and when it is tried again.
+	pause time.Duration
+	at    time.Time
+}
+
+// unchanged is the outcome of a delivery that goes back as it was, to the place that
+// it had.
+func unchanged(p *part) outcome {
+	d := p.delivery
+	return outcome{part: p, settlement: queue.Settlement{Lease: d.Lease, NotBefore: d.Due}}
+}
+
+// again is when a delivery may be claimed again; never where nothing of it is
+// left.
+func (o *outcome) again() (at time.Time, ever bool) {
+	left := len(o.part.delivery.States) - len(o.settlement.Results)
+	for i := range o.settlement.Results {
+		if k := o.settlement.Results[i].Outcome; k == queue.Deferred || k == queue.Unknown {
+			left++
+		}
+	}
+	if o.postpone != nil {
+		return o.postpone.Until, left > 0
+	}
+	return o.settlement.NotBefore, left > 0
+}
+
+// settler hands outcomes to the queue: all that are ready at once, so that they
+// share what a settlement costs, and none waits for another to become ready.
+type settler struct {
+	mu      sync.Mutex
+	pending work
+	closed  bool
+	last    time.Time     // of trying, where a run is to end
+	ends    chan struct{} // closed then
+	more    signal
+	done    chan struct{}
+
+	// Of run alone: what could not be stored, and whether nothing can be.
+	aside   []outcome
+	failing bool
+}
+
+// Times between tries at a queue that fails.
+const (
+	firstPause = 100 * time.Millisecond
+	lastPause  = 5 * time.Second
+	endPause   = 500 * time.Millisecond // once the run is to end
+
+	// longestAside is how often a settlement is tried at least that could not be
+	// stored while others could.
+	longestAside = time.Minute
+
+	// lastTries is for how long a settlement is tried once the agent is to end.
+	lastTries = 10 * time.Second
+)
+
+func newSettler() settler { return settler{done: make(chan struct{}), ends: make(chan struct{})} }
+
+// work is what a settler has to do: first the postponements, in order, then the
+// outcomes, then the flushes.
+type work struct {
+	outcomes []outcome
+	change   []queue.Postponement
+	flush    []queue.Selection
+}
+
+func (w *work) any() bool { return len(w.outcomes)+len(w.change)+len(w.flush) > 0 }
+
+// reuse empties what was done, for what comes next.
+func (w *work) reuse() {
+	clear(w.outcomes)
+	clear(w.change)
+	clear(w.flush)
+	w.outcomes, w.change, w.flush = w.outcomes[:0], w.change[:0], w.flush[:0]
+}
+
+// add takes outcomes and does not wait.
+func (s *settler) add(list ...outcome) {
+	if len(list) > 0 {
+		s.change(list, nil, nil)
+	}
+}
+
+// change takes outcomes with the postponements that belong to them, and does not wait.
+func (s *settler) change(list []outcome, change []queue.Postponement, flush []queue.Selection) {
+	s.mu.Lock()
+	w := &s.pending
+	w.outcomes, w.change, w.flush = append(w.outcomes, list...), append(w.change, change...), append(w.flush, flush...)
+	s.mu.Unlock()
+	s.more.set()
+}
+
+// close says that nothing more comes; wait returns when all is settled.
+func (s *settler) close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.more.set()
+}
+
+func (s *settler) wait() { <-s.done }
+
+// endBy has nothing tried after a time once it is closed.
+func (s *settler) endBy(last time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last = last
+	close(s.ends)
+}
+
+// take waits for something to do, or until what was set aside is to be tried again,
+// and returns nothing when no more comes.
+func (s *settler) take(spare work) work {
+	for {
+		s.mu.Lock()
+		w, closed := s.pending, s.closed
+		due := s.due(closed)
+		ready := w.any() || closed || len(due) > 0
+		if ready {
+			s.pending = spare // once only: what is filled next must not be what is returned
+		}
+		s.mu.Unlock()
+		if ready {
+			w.outcomes = append(w.outcomes, due...)
+			return w
+		}
+		s.rest()
+	}
+}
+
+// due takes those that were set aside and are to be tried again: all of them at the
+// end.
+func (s *settler) due(closed bool) (list []outcome) {
+	now := time.Now()
+	s.aside = slices.DeleteFunc(s.aside, func(o outcome) bool {
+		if !closed && now.Before(o.at) {
+			return false
+		}
+		list = append(list, o)
+		return true
+	})
+	return list
+}
+
+// rest waits for more outcomes, or for the time of those set aside.
+func (s *settler) rest() {
+	if len(s.aside) == 0 {
+		<-s.more.seen()
+		return
+	}
+	next := s.aside[0].at
+	for i := range s.aside {
+		if s.aside[i].at.Before(next) {
+			next = s.aside[i].at
+		}
+	}
+	timer := time.NewTimer(time.Until(next))
+	defer timer.Stop()
+	select {
+	case <-s.more.seen():
+	case <-timer.C:
+	}
+}
+
+// setAside keeps a settlement that could not be stored from holding up the others.
+// It is tried again with them after a pause of its own.
+func (s *settler) setAside(o outcome) {
+	o.pause = min(max(2*o.pause, firstPause), longestAside)
+	o.at = time.Now().Add(o.pause)
+	s.aside = append(s.aside, o)
+}
+
+// recess pauses before the queue is tried again; not for long once the run is to end.
+func (s *settler) recess(d time.Duration) {
+	select {
+	case <-s.ends:
+		<-time.After(min(d, endPause))
+		return
+	default:
+	}
+	select {
+	case <-s.ends:
+	case <-time.After(d):
+	}
+}
+
+// late reports whether a failing queue has been tried for long enough: never,
+// until the agent is to end.
+func (s *settler) late(end *time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		return false
+	}
+	if end.IsZero() {
+		*end = time.Now().Add(lastTries)
+		if s.last.Before(*end) {
+			*end = s.last
+		}
+	}
+	return !time.Now().Before(*end)
+}
