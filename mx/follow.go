@@ -123,7 +123,8 @@ func empty(a Answer, t Type) bool {
 	case TypeTXT:
 		return len(a.TXT) == 0
 	case TypeTLSA:
-		return len(a.TLSA) == 0
+		// One that cannot be read is a record all the same, of no use to anybody.
+		return len(a.TLSA)+a.Unreadable == 0
 	case TypeSRV:
 		return len(a.SRV) == 0
 	default:

@@ -112,7 +112,8 @@ type Answer struct {
 
 	// Unreadable is how many more records of the type asked for the response
 	// had, whose data cannot be read. They are there: an answer without them is
-	// not complete.
+	// not complete. Of TLSA records there may be no others: a domain with a broken
+	// one asks for TLS all the same (RFC 7672 section 2.1.1).
 	Unreadable int
 }
 

@@ -292,3 +292,28 @@ func TestClientSecurityOfLinks(t *testing.T) {
 		})
 	}
 }
+
+func TestBrokenTLSARecords(t *testing.T) {
+	const name = "_25._tcp.m.test"
+	for _, test := range []struct {
+		name, zone string
+		records    int
+	}{
+		{"TLS-36 the only record cannot be read", name + " TLSA 3 1 1 00ff", 0},
+		{"TLS-36 one of two records cannot be read", name + " TLSA 3 1 1 00ff\n" + name + " TLSA 3 1 2 00ff", 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dns := &mxtest.DNS{
+				Zone: test.zone, Signed: map[string]bool{"test": true},
+				Rules: []mxtest.Rule{{Name: name, Fault: mxtest.LastBroken}},
+			}
+			client := &mx.Client{Servers: []mx.Server{{Addr: first, TrustAD: true}}, Dial: dns.Dial}
+			for by, r := range map[string]mx.Resolver{"a server": client, "the fake": dns, "a cache": &mx.Cache{Resolver: client}} {
+				a, err := mx.Follow(t.Context(), r, name, mx.TypeTLSA)
+				if err != nil || a.Status != mx.Success || !a.Secure || len(a.TLSA) != test.records || a.Unreadable != 1 {
+					t.Errorf("by %s the answer is %+v, %v; want success with %d records and one that cannot be read", by, a, err, test.records)
+				}
+			}
+		})
+	}
+}

@@ -261,7 +261,7 @@ func (m *message) add(a *Answer, r record) bool {
 		}
 		a.TXT = append(a.TXT, text)
 	case TypeTLSA:
-		if len(data) < 4 {
+		if len(data) < 3 {
 			return false
 		}
 		a.TLSA = append(a.TLSA, TLSA{Usage: data[0], Selector: data[1], MatchingType: data[2], Data: append([]byte(nil), data[3:]...)})

@@ -112,6 +112,9 @@ func (a *answer) failure() (kind mx.Failure, failed bool) {
 	case OtherName, Malformed, Cut, Uncounted, Contradicts, OtherType, OtherClass, OtherSection:
 		return mx.Malformed, true
 	case LastBroken:
+		if len(a.records) == 1 && typeOf(a.records[0]) == mx.TypeTLSA {
+			return 0, false
+		}
 		return mx.Malformed, len(a.chain)+len(a.records) > 0 && len(a.records) < 2
 	default:
 		return 0, false

@@ -149,7 +149,7 @@ const (
 	// (mx.Malformed; of addresses and texts, the others).
 	LastLost
 	// LastBroken: the data of the last record is one octet (the others, and one
-	// that cannot be read; mx.Malformed where there are none).
+	// that cannot be read; mx.Malformed where there are none, but of TLSA records).
 	LastBroken
 	// Contradicts: the records, and that the name does not exist (mx.Malformed).
 	Contradicts
