@@ -209,6 +209,8 @@ func fill(a *mx.Answer, rr dns.RR) {
 		a.Addrs = append(a.Addrs, addr)
 	case *dns.MX:
 		a.MX = append(a.MX, mx.MX{Preference: rr.Preference, Host: canonical(rr.Mx)})
+	case *dns.NS:
+		a.NS = append(a.NS, canonical(rr.Ns))
 	case *dns.TXT:
 		a.TXT = append(a.TXT, plainText(rr.Txt))
 	case *dns.TLSA:
