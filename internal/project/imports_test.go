@@ -58,6 +58,7 @@ var mayImport = []importRule{
 	{"queue/queuetest", []string{"queue", "queue/queuetest"}, "the suite knows the contract only"},
 	{"queue/queuetest/modeltest", []string{"queue", "queue/memory", "queue/disk", "queue/queuetest"}, "it compares what users can import"},
 	{"delivery", []string{"mx", "smarthost", "queue", "delivery", "internal"}, "it joins the others"},
+	{"delivery/dane", []string{"mx"}, "what DNS says of a host's certificate does not depend on how mail is sent"},
 	{"delivery/internal", nil, "a package inside delivery has a rule of its own"},
 	{"delivery/internal/attempt", []string{"mx", "queue", "delivery/internal/session", "internal/content", "internal/smtp"},
 		"one walk is the same whoever asks for it, and when"},

@@ -1,0 +1,139 @@
+package dane
+
+import (
+	"bytes"
+	"crypto/x509"
+	"errors"
+	"strings"
+	"time"
+)
+
+// match compares the chain that a host has sent, which is not empty, with a record that
+// counts.
+func (p *Policy) match(r *Record, chain []*x509.Certificate, now time.Time) {
+	r.Fate = NoMatch
+	switch {
+	case r.Usage == DANETA:
+		p.matchAuthority(r, chain, now)
+	case r.matches(chain[0]):
+		// Nothing but the key or the certificate is looked at (RFC 7671 section 5.1).
+		r.Fate = Matched
+	}
+}
+
+// matchAuthority looks for the authority that a record is about: among the certificates
+// that issue others, in the record, or as the key that has signed one (RFC 7671
+// section 5.2).
+func (p *Policy) matchAuthority(r *Record, chain []*x509.Certificate, now time.Time) {
+	better := func(f Fate, depth int) {
+		if closeness(f) > closeness(r.Fate) {
+			r.Fate, r.Depth = f, depth
+		}
+	}
+	for depth := 1; depth < len(chain); depth++ {
+		// The host's own certificate, sent twice, is no authority over itself.
+		if r.matches(chain[depth]) && !bytes.Equal(chain[depth].Raw, chain[0].Raw) {
+			better(p.path(chain, chain[depth], now), depth)
+		}
+	}
+	if r.MatchingType != Full {
+		return
+	}
+	if r.Selector == Cert {
+		if authority, err := x509.ParseCertificate(r.Data); err == nil && !bytes.Equal(authority.Raw, chain[0].Raw) {
+			if f := p.path(chain, authority, now); f != BadChain {
+				better(f, len(chain))
+			}
+		}
+		return
+	}
+	key, err := x509.ParsePKIXPublicKey(r.Data)
+	if err != nil {
+		return
+	}
+	authority := x509.Certificate{PublicKey: key}
+	for depth, cert := range chain {
+		if authority.CheckSignature(cert.SignatureAlgorithm, cert.RawTBSCertificate, cert.Signature) == nil &&
+			!bytes.Equal(cert.RawSubjectPublicKeyInfo, r.Data) {
+			better(p.path(chain, cert, now), depth)
+		}
+	}
+}
+
+// closeness orders fates by how little is missing.
+func closeness(f Fate) int {
+	switch f {
+	case Matched:
+		return 4
+	case NameMismatch:
+		return 3
+	case Expired:
+		return 2
+	case BadChain:
+		return 1
+	default:
+		return 0
+	}
+}
+
+// path is what is to be said of the way from the host's certificate to an authority.
+// Where the key of an authority has signed a certificate, that is the last one of it.
+func (p *Policy) path(chain []*x509.Certificate, authority *x509.Certificate, now time.Time) Fate {
+	options := x509.VerifyOptions{
+		Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(), CurrentTime: now,
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	options.Roots.AddCert(authority)
+	for _, cert := range chain[1:] {
+		options.Intermediates.AddCert(cert)
+	}
+	if _, err := chain[0].Verify(options); err != nil {
+		if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok && invalid.Reason == x509.Expired {
+			return Expired
+		}
+		return BadChain
+	}
+	if !hasName(chain[0], p.Names) {
+		return NameMismatch
+	}
+	return Matched
+}
+
+// hasName reports whether a certificate is for one of the names (RFC 7672
+// section 3.2.3). The common name counts only if there is no DNS name.
+func hasName(cert *x509.Certificate, names []string) bool {
+	bears := cert.DNSNames
+	if len(bears) == 0 {
+		bears = []string{cert.Subject.CommonName}
+	}
+	for _, pattern := range bears {
+		for _, name := range names {
+			if matchName(pattern, name) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// matchName reports whether a name in a certificate is that of a host. A wildcard is the
+// whole first label, and stands for exactly one.
+func matchName(pattern, host string) bool {
+	pattern, host = fold(pattern), fold(host)
+	if rest, wild := strings.CutPrefix(pattern, "*."); wild {
+		_, parent, below := strings.Cut(host, ".")
+		return below && parent == rest
+	}
+	return pattern == host
+}
+
+// fold is a name in lower case, of the letters of ASCII alone: some others have those as
+// their small letters.
+func fold(name string) string {
+	return strings.Map(func(c rune) rune {
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		return c
+	}, name)
+}

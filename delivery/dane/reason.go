@@ -1,0 +1,105 @@
+package dane
+
+import "fmt"
+
+// ResultType is what a report of TLS counts a connection as, in the words of RFC 8460
+// section 4.3.
+type ResultType string
+
+// The result types that DANE has.
+const (
+	StartTLSNotSupported ResultType = "starttls-not-supported"
+	HostMismatch         ResultType = "certificate-host-mismatch"
+	CertificateExpired   ResultType = "certificate-expired"
+	NotTrusted           ResultType = "certificate-not-trusted"
+	ValidationFailure    ResultType = "validation-failure"
+	TLSAInvalid          ResultType = "tlsa-invalid"
+	DNSSECInvalid        ResultType = "dnssec-invalid"
+	DANERequired         ResultType = "dane-required"
+)
+
+// Reason is why a host is not authenticated.
+type Reason uint8
+
+// The reasons.
+const (
+	// NoReason: it is, or it is not known yet.
+	NoReason Reason = iota
+
+	// Why DANE has no say.
+
+	// NoName: the host is an address, and has no records.
+	NoName
+	// InsecureMX: insecure MX records name it.
+	InsecureMX
+	// InsecureAddress: its addresses are insecure.
+	InsecureAddress
+	// InsecureAlias: its name is an alias that is insecure.
+	InsecureAlias
+	// NoRecords: it has no TLSA records.
+	NoRecords
+	// InsecureRecords: it has some that nobody vouches for.
+	InsecureRecords
+
+	// Why there is nothing to compare with.
+
+	// NoneUsable: there are secure records, and none can be used.
+	NoneUsable
+
+	// Why nothing is known.
+
+	// LookupFailed: a question has no answer for now.
+	LookupFailed
+	// Misconfigured: the Source makes no sense.
+	Misconfigured
+
+	// What was wrong with the connection.
+
+	// NotOffered: there is no STARTTLS.
+	NotOffered
+	// HandshakeFailed: TLS was offered and did not come about.
+	HandshakeFailed
+	// Unparsable: the host's certificate cannot be parsed.
+	Unparsable
+	// NoRecordMatches: no certificate matches a record.
+	NoRecordMatches
+	// WrongName: a record vouches for the certificate, which is for other names.
+	WrongName
+	// NotInDate: a certificate has expired or is not valid yet.
+	NotInDate
+	// ChainInvalid: the certificates do not lead to what a record is about by the rules.
+	ChainInvalid
+
+	reasons // how many there are
+)
+
+// String is the reason in a few words.
+func (r Reason) String() string {
+	names := [reasons]string{
+		"", "the host is an address and has no name", "insecure MX records name the host", "its addresses are insecure",
+		"it is an insecure alias", "it has no TLSA records", "its TLSA records are insecure", "none of its TLSA records can be used",
+		"a DNS question has no answer for now", "it is misconfigured", "the host does not offer TLS", "TLS did not come about",
+		"the certificate cannot be parsed", "no certificate matches a TLSA record", "the certificate is for other names",
+		"a certificate has expired or is not valid yet", "the chain of certificates is not valid",
+	}
+	if r >= reasons {
+		return fmt.Sprintf("reason %d", uint8(r))
+	}
+	return names[r]
+}
+
+// Code is the reason as one word, for programs.
+func (r Reason) Code() string {
+	codes := [reasons]string{
+		"", "no-name", "mx-insecure", "address-insecure", "alias-insecure", "tlsa-none", "tlsa-insecure", "tlsa-unusable",
+		"dns-lookup-failed", "misconfigured", "starttls-not-offered", "handshake-failed", "certificate-unparsable", "tlsa-no-match",
+		"certificate-name", "certificate-expired", "chain-invalid",
+	}
+	if r >= reasons {
+		return fmt.Sprintf("reason-%d", uint8(r))
+	}
+	return codes[r]
+}
+
+// MarshalText is Code, for JSON.
+func (r Reason) MarshalText() ([]byte, error) { return []byte(r.Code()), nil }

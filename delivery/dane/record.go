@@ -1,0 +1,196 @@
+package dane
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/sha512"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/nexthop-mail/nexthop/mx"
+)
+
+// The certificate usages of TLSA records (RFC 7218 section 2.1). The two of PKIX mean
+// nothing in SMTP (RFC 7672 section 3.1.3).
+const (
+	PKIXTA = 0
+	PKIXEE = 1
+	DANETA = 2
+	DANEEE = 3
+)
+
+// The selectors (RFC 7218 section 2.2).
+const (
+	Cert = 0
+	SPKI = 1
+)
+
+// The matching types (RFC 7218 section 2.3).
+const (
+	Full   = 0
+	SHA256 = 1
+	SHA512 = 2
+)
+
+// Record is one TLSA record and what became of it.
+type Record struct {
+	mx.TLSA
+	Fate Fate
+	// Depth is the certificate it matched, 0 being the host's own, where Fate says
+	// that it matched one. A certificate that is in the record and was not sent comes
+	// after the others; of a key that is in no certificate, it is the one that the key
+	// has signed.
+	Depth int
+}
+
+// String is the record as it stands in a zone.
+func (r Record) String() string {
+	return fmt.Sprintf("%d %d %d %x", r.Usage, r.Selector, r.MatchingType, r.Data)
+}
+
+// Fate is what became of a record.
+type Fate uint8
+
+// The fates of a record: what Find says of it, and then what Judge says of one that
+// counts.
+const (
+	// Counts: it is usable, and certificates are compared with it.
+	Counts Fate = iota
+	// OtherDigest: another record of its usage and selector has a stronger digest.
+	OtherDigest
+	// PKIXUsage: usages 0 and 1 mean nothing in SMTP.
+	PKIXUsage
+	// UnknownUsage, UnknownSelector, UnknownMatching: the number has no meaning.
+	UnknownUsage
+	UnknownSelector
+	UnknownMatching
+	// BadLength: a digest that has not the length of its kind.
+	BadLength
+	// BadData: what should be a whole certificate or key is none.
+	BadData
+
+	// Matched: it authenticates the host.
+	Matched
+	// NoMatch: no certificate matches it.
+	NoMatch
+	// NameMismatch: its authority vouches for a certificate with other names.
+	NameMismatch
+	// Expired: on the way to its authority a certificate has expired, or is not valid yet.
+	Expired
+	// BadChain: the certificates do not lead to its authority by the rules.
+	BadChain
+
+	fates // how many there are
+)
+
+// Unusable reports whether a record is as good as none (RFC 7672 section 2.1.1). One of
+// which another has the stronger digest is not.
+func (f Fate) Unusable() bool { return f >= PKIXUsage && f <= BadData }
+
+// String is the fate in a few words.
+func (f Fate) String() string {
+	names := [fates]string{
+		"counts", "another has a stronger digest", "usage means nothing in SMTP", "unknown usage", "unknown selector",
+		"unknown matching type", "digest of the wrong length", "not a certificate or key", "matches", "matches no certificate",
+		"vouches for other names", "a certificate has expired or is not valid yet", "the chain is not valid",
+	}
+	if f >= fates {
+		return fmt.Sprintf("fate %d", uint8(f))
+	}
+	return names[f]
+}
+
+// MarshalText is String, for JSON.
+func (f Fate) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
+
+// judged are the records of a set with what is to be said of each before there is a
+// certificate. digests are the matching types that are digests, the strongest first.
+func judged(set []mx.TLSA, digests []uint8) []Record {
+	records := make([]Record, len(set))
+	for i := range set {
+		records[i] = Record{TLSA: set[i], Fate: usability(&set[i], digests)}
+	}
+	for i := range records {
+		r := &records[i]
+		if r.Fate == Counts && slices.ContainsFunc(records, func(other Record) bool {
+			return other.Fate == Counts && other.MatchingType != Full && other.Usage == r.Usage && other.Selector == r.Selector &&
+				slices.Index(digests, other.MatchingType) < slices.Index(digests, r.MatchingType)
+		}) {
+			// Marked later: what is weaker than this is weaker than the other as well.
+			defer func() { r.Fate = OtherDigest }()
+		}
+	}
+	return records
+}
+
+// usability is whether a record can be used at all (RFC 7671 section 4, RFC 7672
+// section 3.1).
+func usability(r *mx.TLSA, digests []uint8) Fate {
+	switch {
+	case r.Usage == PKIXTA || r.Usage == PKIXEE:
+		return PKIXUsage
+	case r.Usage > DANEEE:
+		return UnknownUsage
+	case r.Selector > SPKI:
+		return UnknownSelector
+	case r.MatchingType != Full && !slices.Contains(digests, r.MatchingType):
+		return UnknownMatching
+	case r.MatchingType == SHA256 && len(r.Data) != sha256.Size, r.MatchingType == SHA512 && len(r.Data) != sha512.Size:
+		return BadLength
+	case r.MatchingType == Full && !wellFormed(r.Selector, r.Data):
+		return BadData
+	}
+	return Counts
+}
+
+// wellFormed reports whether data has the form of a certificate, or of a key. It need not
+// be one that package x509 can use: it may still be what a host sends.
+func wellFormed(selector uint8, data []byte) bool {
+	if selector == SPKI {
+		var key struct {
+			Algorithm pkix.AlgorithmIdentifier
+			Key       asn1.BitString
+		}
+		rest, err := asn1.Unmarshal(data, &key)
+		return err == nil && len(rest) == 0
+	}
+	var cert struct {
+		TBS       asn1.RawValue
+		Algorithm pkix.AlgorithmIdentifier
+		Signature asn1.BitString
+	}
+	rest, err := asn1.Unmarshal(data, &cert)
+	return err == nil && len(rest) == 0 && cert.TBS.Class == asn1.ClassUniversal && cert.TBS.Tag == asn1.TagSequence
+}
+
+// matches reports whether a record is about a certificate.
+func (r *Record) matches(cert *x509.Certificate) bool {
+	selected := cert.Raw
+	if r.Selector == SPKI {
+		selected = cert.RawSubjectPublicKeyInfo
+	}
+	switch r.MatchingType {
+	case Full:
+		return bytes.Equal(selected, r.Data)
+	case SHA256:
+		sum := sha256.Sum256(selected)
+		return bytes.Equal(sum[:], r.Data)
+	case SHA512:
+		sum := sha512.Sum512(selected)
+		return bytes.Equal(sum[:], r.Data)
+	}
+	return false
+}
+
+// MarshalJSON writes a record in the form of zone text, with its fate.
+func (r Record) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Record string `json:"record"`
+		Fate   Fate   `json:"fate"`
+		Depth  int    `json:"depth,omitempty"`
+	}{r.String(), r.Fate, r.Depth})
+}

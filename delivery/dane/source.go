@@ -1,0 +1,324 @@
+package dane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/nexthop-mail/nexthop/mx"
+)
+
+// Source finds out what DANE asks of mail hosts. Set the fields and leave them alone
+// after the first use; then it is safe for concurrent use.
+type Source struct {
+	// Resolver is asked about TLSA records, and about aliases and addresses of which a
+	// route does not say whether they are secure; required. One whose answers are never
+	// secure makes every Policy that of a host without records: see Probe.
+	Resolver mx.Resolver
+
+	// Port is the TCP port of hosts that do not say theirs; 0 is 25.
+	Port uint16
+
+	// Mandatory is whether mail may only go to hosts that are authenticated
+	// by DANE. The policy of a host without usable records is then an error.
+	Mandatory bool
+
+	// InsecureMX is whether the records of a host are looked for that insecure MX
+	// records name (RFC 7672 section 2.2.1). What is found then authenticates the host
+	// by its own name alone, and says nothing about the domain: whoever can forge the MX
+	// records can name a host of their own.
+	InsecureMX bool
+
+	// Digests are the matching types of digests, the strongest first; nil is SHA512,
+	// SHA256. Those that are not listed are unusable. SHA256 must be there (RFC 7672
+	// section 3.1).
+	Digests []uint8
+}
+
+// Validate says everything that is wrong with the fields; nil if they make sense.
+func (s *Source) Validate() error {
+	var problems []error
+	if s.Resolver == nil {
+		problems = append(problems, errors.New("dane.Source.Resolver: it is required"))
+	}
+	for i, digest := range s.Digests {
+		if digest != SHA256 && digest != SHA512 || slices.Contains(s.Digests[:i], digest) {
+			problems = append(problems, fmt.Errorf("dane.Source.Digests[%d]: %d is not a digest, or stands there twice", i, digest))
+		}
+	}
+	if s.Digests != nil && !slices.Contains(s.Digests, SHA256) {
+		problems = append(problems, errors.New("dane.Source.Digests: SHA256 is required (RFC 7672 section 3.1)"))
+	}
+	return errors.Join(problems...)
+}
+
+// ErrNoDNSSEC is what Probe returns if answers are never secure.
+var ErrNoDNSSEC = errors.New("the resolver vouches for nothing: it is not trusted, does not validate, or something on the way to it takes out what it says")
+
+// Probe asks for the root's name servers, which are signed, and returns nil if the
+// resolver vouches for the answer. If it does not, the error is ErrNoDNSSEC, and DANE is
+// off: every Policy is that of a host without records, and programs should say so when
+// they start (RFC 7672 section 2.1.1). Any other error is a *mx.ResolveError: there was
+// no answer, and nothing is known.
+func Probe(ctx context.Context, r mx.Resolver) error {
+	a, err := mx.Follow(ctx, r, "", mx.TypeNS)
+	if err == nil && !a.Secure {
+		err = ErrNoDNSSEC
+	}
+	return err
+}
+
+// Step is one question of Find and what came of it.
+type Step struct {
+	Name     string      `json:"name"`
+	Type     string      `json:"type"`
+	Status   string      `json:"status"` // records, none, or the failure
+	Security mx.Security `json:"security"`
+	Aliases  []string    `json:"aliases,omitempty"` // the names that the answer led to
+}
+
+// search is one Find on its way.
+type search struct {
+	*Source
+	ctx    context.Context
+	route  *mx.Route
+	host   *mx.Host
+	policy Policy
+}
+
+// Find finds out what DANE asks of a host of a route, in the steps that the package
+// comment lists. It never fails: a question that does is part of the policy.
+func (s *Source) Find(ctx context.Context, route *mx.Route, host *mx.Host) *Policy {
+	f := search{Source: s, ctx: ctx, route: route, host: host, policy: Policy{
+		Domain: route.Domain, Host: host.Name, Port: s.port(host), Mandatory: s.Mandatory,
+		DomainSecure: vouched(route, host),
+	}}
+	if err := s.Validate(); err != nil {
+		f.fail(Misconfigured, err)
+		return &f.policy
+	}
+	f.find()
+	return &f.policy
+}
+
+func (s *Source) port(host *mx.Host) uint16 {
+	switch {
+	case host.Port != 0:
+		return host.Port
+	case s.Port != 0:
+		return s.Port
+	default:
+		return 25
+	}
+}
+
+func (s *Source) digests() []uint8 {
+	if s.Digests == nil {
+		return []uint8{SHA512, SHA256}
+	}
+	return s.Digests
+}
+
+// vouched reports whether it is known that the host is the domain's, or the operator's:
+// the MX records that name it are secure, or none led to it.
+func vouched(route *mx.Route, host *mx.Host) bool {
+	switch route.Kind {
+	case mx.ViaMX:
+		return route.Secure
+	case mx.ViaSmartHost, mx.ViaFallback:
+		// A smart host found in DNS does not go by its own name, unless DNSSEC vouches.
+		return len(host.Identities) == 0 || slices.Contains(host.Identities, host.Name)
+	default:
+		return true
+	}
+}
+
+// find is Find.
+func (f *search) find() {
+	p := &f.policy
+	if strings.HasPrefix(f.host.Name, "[") {
+		f.none(NoName)
+		return
+	}
+	if !p.DomainSecure && (f.Mandatory || !f.InsecureMX) {
+		f.none(InsecureMX)
+		return
+	}
+	bases, ok := f.bases()
+	if !ok {
+		return
+	}
+	insecure := false
+	for _, base := range bases {
+		a, ok := f.ask("_"+strconv.Itoa(int(p.Port))+"._tcp."+base, mx.TypeTLSA)
+		if !ok {
+			return
+		}
+		if p.TTL == 0 || a.TTL < p.TTL {
+			p.TTL = a.TTL
+		}
+		if a.Status != mx.Success || !a.Secure {
+			insecure = insecure || a.Status == mx.Success
+			continue
+		}
+		p.Base = base
+		p.Unreadable = a.Unreadable
+		p.Records = judged(a.TLSA, f.digests())
+		p.Names = f.names(base)
+		p.Outcome, p.Reason = Unusable, NoneUsable
+		if slices.ContainsFunc(p.Records, func(r Record) bool { return r.Fate == Counts }) {
+			p.Outcome, p.Reason = Usable, NoReason
+		}
+		return
+	}
+	if insecure {
+		f.none(InsecureRecords)
+	} else {
+		f.none(NoRecords)
+	}
+}
+
+// bases are the names where TLSA records may be, in order (RFC 7672 section 2.2.2); not
+// ok if that is decided without.
+func (f *search) bases() (bases []string, ok bool) {
+	name, target := f.host.Name, f.host.Target
+	addresses, first := f.host.Secure, f.host.NameSecure
+	if addresses == mx.SecurityUnknown {
+		// The route does not come from a Router.
+		var a mx.Answer
+		if a, ok = f.addresses(name); !ok {
+			return nil, false
+		}
+		target, addresses = a.Name, mx.Insecure
+		if a.Secure {
+			addresses = mx.Secure
+		}
+	}
+	if target == "" {
+		target = name
+	}
+	switch {
+	case addresses == mx.Secure && target != name:
+		return []string{target, name}, true
+	case addresses == mx.Secure:
+		return []string{name}, true
+	case target == name:
+		f.none(InsecureAddress)
+		return nil, false
+	}
+	if first == mx.SecurityUnknown {
+		a, ok := f.ask(name, mx.TypeCNAME)
+		if !ok {
+			return nil, false
+		}
+		first = mx.Insecure
+		if a.Secure {
+			first = mx.Secure
+		}
+	}
+	if first != mx.Secure {
+		f.none(InsecureAlias)
+		return nil, false
+	}
+	return []string{name}, true
+}
+
+// addresses asks for the addresses of a host. Either family will do; both must be secure
+// if both have any.
+func (f *search) addresses(name string) (all mx.Answer, ok bool) {
+	all = mx.Answer{Status: mx.NoData, Name: name, Secure: true}
+	var failed error
+	for _, t := range []mx.Type{mx.TypeA, mx.TypeAAAA} {
+		a, err := f.follow(name, t)
+		switch {
+		case err != nil:
+			failed = err
+		case a.Status == mx.Success:
+			a.Secure = a.Secure && all.Secure
+			all = a
+		}
+	}
+	if all.Status != mx.Success && failed != nil {
+		f.fail(LookupFailed, failed)
+		return all, false
+	}
+	all.Secure = all.Secure && all.Status == mx.Success
+	return all, true
+}
+
+// ask asks a question without whose answer there is no policy.
+func (f *search) ask(name string, t mx.Type) (a mx.Answer, ok bool) {
+	a, err := f.follow(name, t)
+	if err != nil {
+		f.fail(LookupFailed, err)
+		return a, false
+	}
+	return a, true
+}
+
+// follow asks a question and notes the step.
+func (f *search) follow(name string, t mx.Type) (mx.Answer, error) {
+	a, err := mx.Follow(f.ctx, f.Resolver, name, t)
+	step := Step{Name: name, Type: t.String(), Status: "none"}
+	switch {
+	case err != nil:
+		step.Status = err.Error()
+		if re, ok := errors.AsType[*mx.ResolveError](err); ok {
+			step.Status = re.Kind.String()
+		}
+	case a.Status == mx.Success:
+		step.Status = "records"
+	}
+	if err == nil {
+		step.Security = mx.Insecure
+		if a.Secure {
+			step.Security = mx.Secure
+		}
+		for _, alias := range a.Aliases {
+			step.Aliases = append(step.Aliases, alias.To)
+		}
+	}
+	f.policy.Steps = append(f.policy.Steps, step)
+	return a, err
+}
+
+// names are those of which a certificate of usage DANE-TA must bear one (RFC 7672
+// section 3.2.2).
+func (f *search) names(base string) (names []string) {
+	add := func(name string) {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	if add(base); !f.policy.DomainSecure {
+		return names
+	}
+	switch f.route.Kind {
+	case mx.ViaMX:
+		add(f.route.Domain)
+		if n := len(f.route.Aliases); n > 0 {
+			add(f.route.Aliases[n-1].To)
+		}
+	case mx.ViaImplicit:
+		add(f.route.Domain)
+	case mx.ViaSmartHost, mx.ViaFallback:
+		add(f.host.Name)
+		for _, name := range f.host.Identities {
+			if !strings.HasPrefix(name, "_") {
+				add(name)
+			}
+		}
+	}
+	return names
+}
+
+// none is the policy of a host without records that count.
+func (f *search) none(why Reason) { f.policy.Outcome, f.policy.Reason = None, why }
+
+// fail is the policy of a host that is left alone for now.
+func (f *search) fail(why Reason, err error) {
+	f.policy.Outcome, f.policy.Reason, f.policy.Cause = Failed, why, err
+}

@@ -1,0 +1,226 @@
+package dane
+
+import (
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/mx"
+)
+
+// Verdict is what DANE says of a connection to a host, and why.
+type Verdict struct {
+	// Policy is what was to be shown.
+	Policy *Policy `json:"policy"`
+
+	// Accepted is whether mail may be sent, as far as DANE has a say. Encrypted is
+	// whether there was TLS, and Authenticated whether a record vouches for it.
+	Accepted      bool `json:"accepted"`
+	Encrypted     bool `json:"encrypted"`
+	Authenticated bool `json:"authenticated"`
+
+	// Reason is why the host is not authenticated; NoReason if it is.
+	Reason Reason `json:"reason,omitzero"`
+
+	// ResultType is what a report counts this as (RFC 8460 section 4.3); empty is
+	// no failure. A connection can be accepted and still be reported, as one is if
+	// no record of the domain can be used.
+	ResultType ResultType `json:"result_type,omitempty"`
+
+	// Records are those of the Policy with what became of each, and Matched is the
+	// first that authenticates the host, nil if none does.
+	Records []Record `json:"records,omitempty"`
+	Matched *Record  `json:"matched,omitempty"`
+
+	// Chain are the certificates that the host has sent, its own first.
+	Chain []Certificate `json:"chain,omitempty"`
+
+	// Cause is the error behind the Reason; it may be nil.
+	Cause error `json:"-"`
+}
+
+// Certificate is what people want to know of a certificate.
+type Certificate struct {
+	Subject   string    `json:"subject"`
+	Issuer    string    `json:"issuer"`
+	Names     []string  `json:"names,omitempty"` // its DNS names
+	NotBefore time.Time `json:"not_before"`
+	NotAfter  time.Time `json:"not_after"`
+	// SPKI256 is the SHA-256 digest of its key in hexadecimal: the data of a record
+	// "3 1 1" for it.
+	SPKI256 string `json:"spki_sha256"`
+}
+
+// described are the certificates of a chain.
+func described(chain []*x509.Certificate) []Certificate {
+	var all []Certificate
+	for _, cert := range chain {
+		sum := sha256.Sum256(cert.RawSubjectPublicKeyInfo)
+		all = append(all, Certificate{
+			Subject: cert.Subject.String(), Issuer: cert.Issuer.String(), Names: cert.DNSNames,
+			NotBefore: cert.NotBefore, NotAfter: cert.NotAfter, SPKI256: hex.EncodeToString(sum[:]),
+		})
+	}
+	return all
+}
+
+// authenticate compares the chain with the records.
+func (v *Verdict) authenticate(chain []*x509.Certificate, now time.Time) {
+	v.Records = slices.Clone(v.Policy.Records)
+	best := NoMatch
+	for i := range v.Records {
+		r := &v.Records[i]
+		if r.Fate != Counts {
+			continue
+		}
+		v.Policy.match(r, chain, now)
+		if closeness(r.Fate) <= closeness(best) {
+			continue
+		}
+		if best = r.Fate; best == Matched {
+			v.Matched = r
+		}
+	}
+	switch best {
+	case Matched:
+		v.Accepted, v.Authenticated = true, true
+	case NameMismatch:
+		v.refuse(WrongName, HostMismatch, nil)
+	case Expired:
+		v.refuse(NotInDate, CertificateExpired, nil)
+	case BadChain:
+		v.refuse(ChainInvalid, NotTrusted, nil)
+	default:
+		v.refuse(NoRecordMatches, NotTrusted, nil)
+	}
+}
+
+// refuse makes v the verdict that the host must not have mail.
+func (v *Verdict) refuse(why Reason, result ResultType, cause error) {
+	v.Accepted, v.Reason, v.ResultType, v.Cause = false, why, result, cause
+}
+
+// Err is an *Error if nothing may be sent over the connection, and nil if mail may.
+func (v *Verdict) Err() error {
+	if v.Accepted {
+		return nil
+	}
+	return &Error{Verdict: *v}
+}
+
+// DomainAuthenticated reports whether the host is proved to be the domain's: it is
+// authenticated, and known to be a host of the domain.
+func (v *Verdict) DomainAuthenticated() bool { return v.Authenticated && v.Policy.DomainSecure }
+
+// String tells people what was found, line by line: the questions, the records, the
+// certificates, and the verdict.
+func (v *Verdict) String() string {
+	var b strings.Builder
+	p := v.Policy
+	fmt.Fprintf(&b, "%s port %d for %s", p.Host, p.Port, p.Domain)
+	if !p.DomainSecure {
+		b.WriteString(", named by insecure MX records")
+	}
+	b.WriteByte('\n')
+	for _, step := range p.Steps {
+		fmt.Fprintf(&b, "  asked %s of %s: %s", step.Type, step.Name, step.Status)
+		if step.Security != mx.SecurityUnknown {
+			fmt.Fprintf(&b, ", %v", step.Security)
+		}
+		for _, alias := range step.Aliases {
+			fmt.Fprintf(&b, ", alias of %s", alias)
+		}
+		b.WriteByte('\n')
+	}
+	records := v.Records
+	if records == nil {
+		records = p.Records
+	}
+	for _, r := range records {
+		fmt.Fprintf(&b, "  record %s: %s", r, r.Fate)
+		if r.Fate == Matched {
+			fmt.Fprintf(&b, " at depth %d", r.Depth)
+		}
+		b.WriteByte('\n')
+	}
+	if p.Unreadable > 0 {
+		fmt.Fprintf(&b, "  and %d that cannot be read\n", p.Unreadable)
+	}
+	if len(p.Names) > 0 {
+		fmt.Fprintf(&b, "  names for usage 2: %s\n", strings.Join(p.Names, ", "))
+	}
+	for i, cert := range v.Chain {
+		names := cert.Names
+		if len(names) == 0 {
+			names = []string{"no DNS name"}
+		}
+		fmt.Fprintf(&b, "  certificate %d: %q, %s, issued by %q, until %s\n", i, cert.Subject, printable(strings.Join(names, " ")), cert.Issuer,
+			cert.NotAfter.UTC().Format(time.DateOnly))
+	}
+	fmt.Fprintf(&b, "  %s\n", v.summary())
+	return b.String()
+}
+
+// summary is the verdict in a sentence.
+func (v *Verdict) summary() string {
+	switch {
+	case v.Authenticated:
+		return "authenticated"
+	case v.Accepted && v.Encrypted:
+		return "accepted with TLS, not authenticated: " + v.Reason.String()
+	case v.Accepted:
+		return "accepted, DANE has no say: " + v.Reason.String()
+	}
+	text := "refused: " + v.Reason.String()
+	if v.ResultType == DANERequired {
+		text = "refused, since DANE is mandatory: " + v.Reason.String()
+	}
+	if v.Cause != nil {
+		text += ": " + v.Cause.Error()
+	}
+	return text
+}
+
+// printable is text from a certificate without what terminals act on.
+func printable(text string) string {
+	return strings.Map(func(c rune) rune {
+		if c < ' ' || c > '~' {
+			return '?'
+		}
+		return c
+	}, text)
+}
+
+// Error is why a host must not have mail for now. It is always temporary (RFC 7672
+// section 2.2): what is wrong may be put right at any time.
+type Error struct{ Verdict Verdict }
+
+// Error says for which host, and why.
+func (e *Error) Error() string {
+	return "DANE for " + e.Verdict.Policy.Host + ": " + e.Verdict.summary()
+}
+
+// Unwrap is the cause, such as a *mx.ResolveError; it may be nil.
+func (e *Error) Unwrap() error { return e.Verdict.Cause }
+
+// Temporary is always true.
+func (e *Error) Temporary() bool { return true }
+
+// ResultType is what reports count this as (RFC 8460 section 4.3).
+func (e *Error) ResultType() string { return string(e.Verdict.ResultType) }
+
+// ReasonCode is the reason as a word for failure-reason-code of reports.
+func (e *Error) ReasonCode() string { return e.Verdict.Reason.Code() }
+
+// resultOfLookup is what reports count a failed question as.
+func resultOfLookup(p *Policy) ResultType {
+	if _, ok := errors.AsType[*mx.ResolveError](p.Cause); ok {
+		return DNSSECInvalid
+	}
+	return ValidationFailure
+}
