@@ -421,17 +421,19 @@ func tell(steps []step) string {
 	return b.String()
 }
 
+// storyLength is how many steps a story has, or one more.
+const storyLength = 2000
+
 // TestRandom plays random stories: 1,000,000 steps, and 1,000,000,000 with
 // NEXTHOP_LONG.
 func TestRandom(t *testing.T) {
-	const length = 2000
 	stories := 500
 	if os.Getenv("NEXTHOP_LONG") != "" {
 		stories = 500_000
 	}
 	began := time.Now()
 	for seed := range uint64(stories) {
-		set, steps := story(seed, length+int(seed%2))
+		set, steps := story(seed, storyLength+int(seed%2))
 		wrong := play(set, steps)
 		if wrong == "" {
 			continue
@@ -440,5 +442,5 @@ func TestRandom(t *testing.T) {
 		steps = shrink(set, steps)
 		t.Fatalf("seed %d, %+v: %s, after %d steps:%s", seed, set, play(set, steps), len(steps), tell(steps))
 	}
-	t.Logf("%d steps, %.0f a second", stories*length, float64(stories*length)/time.Since(began).Seconds())
+	t.Logf("%d steps, %.0f a second", stories*storyLength, float64(stories*storyLength)/time.Since(began).Seconds())
 }
