@@ -105,7 +105,7 @@ func (s *Scheduler) makeWay(now time.Time) bool {
 
 // trim gives back what is in the others' way, where the memory is wanted.
 func (s *Scheduler) trim(now time.Time) {
-	if !s.crowded() || now.Before(s.claims.trimmed) {
+	if !s.crowded() || !s.mayClaim() || now.Before(s.claims.trimmed) {
 		return
 	}
 	s.claims.trimmed = now.Add(stuckAfter)

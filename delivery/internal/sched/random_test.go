@@ -49,6 +49,9 @@ var happenings = []struct {
 			w.now = w.out.Wake
 		}
 	}},
+	{"it decides again", 6, (*world).decidesAgain},
+	{"it decides before it wants to wake", 6, (*world).wakesEarly},
+	{"somebody looks", 3, (*world).look},
 	{"the settings change", 1, (*world).configure},
 	{"somebody flushes", 1, (*world).flush},
 	{"somebody takes mail away", 1, (*world).withdraw},
@@ -86,7 +89,11 @@ func (w *world) mailComes(p step) {
 		to = slices.Compact(to)
 	}
 	for range n {
-		w.put(tenant, p.more(6)%3-1, to...)
+		var deadline time.Time
+		if p.more(7)%4 == 0 {
+			deadline = w.now.Add(time.Duration(p.more(7)) * time.Second)
+		}
+		w.put(tenant, p.more(6)%3-1, 1+p.more(7)%2*2000, deadline, to...)
 	}
 }
 
@@ -101,6 +108,9 @@ func (w *world) routeComes(p step) {
 	switch p.more(2) % 32 {
 	case 0:
 		w.s.Unroutable(w.now, id, time.Minute, "no")
+		if d := m.Destination; !w.noRoute[d].After(w.now) {
+			w.noRoute[d] = w.now.Add(time.Minute)
+		}
 		w.end(m)
 	case 1:
 		w.s.Gone(w.now, id)
@@ -110,6 +120,7 @@ func (w *world) routeComes(p step) {
 	default:
 		r := w.route(m)
 		m.site, m.at = r.Site, atSite
+		delete(w.noRoute, m.Destination)
 		w.s.Routed(w.now, id, r)
 		if w.s.items[id].state == gathering {
 			return // it waits for its siblings, and then for its turn
@@ -156,12 +167,12 @@ func (w *world) endFlight(i int, k Kind, p step) {
 	if p.more(3)%16 == 0 && len(f.mail) > 0 { // moved meanwhile
 		m := w.mails[f.mail[0]]
 		f.mail = f.mail[1:]
-		m.at, m.site = atSite, "s"+string(rune('a'+p.more(4)%4))
-		w.s.Moved(w.now, m.ID, Route{Site: m.site, Join: "j"})
+		m.at, m.site, m.join = atSite, "s"+string(rune('a'+(int(f.site[1]-'a')+1+p.more(4)%3)%4)), "j"
+		w.s.Moved(w.now, m.ID, Route{Site: m.site, Join: "j", Own: m.own()})
 	}
-	wait := 10 * time.Minute
-	w.s.Learned(w.now, f.ship, Lesson{Kind: k, Began: f.began, Wait: wait, Cause: NetworkFails})
-	w.lesson(f, k, wait)
+	wait := time.Duration(1+p.more(6)) * 3 * time.Second
+	w.s.Learned(w.now, f.ship, Lesson{Kind: k, Began: f.began, Wait: wait, Cause: NetworkFails, Said: says(p)})
+	w.lesson(f, k, wait, says(p))
 	w.inFlight--
 	w.bySite[f.site]--
 	for _, g := range w.siteLimits(f.site).Groups {
@@ -183,21 +194,24 @@ func (w *world) endFlight(i int, k Kind, p step) {
 }
 
 // lesson notes when a site may be tried again.
-func (w *world) lesson(f *flight, k Kind, wait time.Duration) {
+func (w *world) lesson(f *flight, k Kind, wait time.Duration, said string) {
 	site := f.site
 	switch k {
 	case Works, Later, Busy:
 		w.alive[site], w.closed[site] = w.now, time.Time{}
+		w.failed[site], w.refused[site] = 0, false
 	case Unreachable:
+		w.said[site] = said
 		if !w.closed[site].After(w.now) && !f.began.Before(w.alive[site]) {
 			w.closed[site] = w.now.Add(wait)
+			w.failed[site]++
 		}
 	case Remembered:
 		if !w.closed[site].After(w.now) {
 			w.closed[site] = w.now.Add(wait)
 		}
 	case LoginRefused:
-		w.closed[site] = w.now.Add(refusedFor)
+		w.closed[site], w.refused[site], w.said[site] = w.now.Add(refusedFor), true, said
 	}
 }
 
@@ -237,11 +251,17 @@ func (w *world) configure(p step) {
 			w.byGroup[g.Name]++
 		}
 	}
-	for t := w.s.known.head; t != nil; t = t.next {
-		if !t.closed(w.now) {
-			w.closed[t.key] = time.Time{}
+	for site := range w.refused {
+		if w.refused[site] {
+			w.absolve(site)
 		}
 	}
+}
+
+// absolve notes that a site is tried at once.
+func (w *world) absolve(site string) {
+	delete(w.closed, site)
+	delete(w.failed, site)
 }
 
 func (w *world) flush(p step) {
@@ -249,15 +269,19 @@ func (w *world) flush(p step) {
 	if p.pick(2) == 0 {
 		w.s.FlushAll(w.now)
 		clear(w.closed)
+		clear(w.failed)
+		clear(w.noRoute)
 		return
 	}
 	d := destination(p.more(1))
-	w.s.Flush(w.now, w.siteOf(d), d)
+	w.absolve(w.siteOf(d))
+	delete(w.noRoute, d)
 	for t := w.s.known.head; t != nil; t = t.next {
-		if !t.closed(w.now) {
-			w.closed[t.key] = time.Time{}
+		if t.kept[d] != nil {
+			w.absolve(t.key)
 		}
 	}
+	w.s.Flush(w.now, w.siteOf(d), d)
 }
 
 // draw makes the limits of sites and groups: two of four sites in each of two groups,
@@ -333,7 +357,8 @@ func play(set Settings, steps []step) (wrong string) {
 
 // quietDay lets everything work, until the queue is empty.
 func (w *world) quietDay() {
-	w.stopped = false
+	w.stopped, w.quiet = false, true
+	until, n := w.horizon(), len(w.backlog)+len(w.mails)
 	w.s.Stop(w.now, false)
 	w.s.Recovered(w.now, StoreFails)
 	for range 100_000 {
@@ -355,6 +380,9 @@ func (w *world) quietDay() {
 		}
 		w.decide()
 		if w.wrong != "" || len(w.backlog)+len(w.mails) == 0 {
+			if most := time.Duration(n+10) * time.Second; w.now.Sub(until) > most {
+				w.fail("it takes %v for %d deliveries after the last could be tried, want %v at most", w.now.Sub(until), n, most)
+			}
 			return
 		}
 		if len(w.routing)+len(w.flying)+len(w.settling) == 0 && w.claim == nil {
@@ -366,6 +394,26 @@ func (w *world) quietDay() {
 		}
 	}
 	w.fail("%d in the queue and %d held after a quiet day", len(w.backlog), len(w.mails))
+}
+
+// horizon is when all that is left alone is tried again, and all that waits is due.
+func (w *world) horizon() time.Time {
+	last := w.now
+	for _, times := range []map[string]time.Time{w.closed, w.noRoute} {
+		for _, at := range times {
+			if at.After(last) {
+				last = at
+			}
+		}
+	}
+	for _, list := range [][]*mail{w.backlog, w.settling} {
+		for _, m := range list {
+			if m.not.After(last) {
+				last = m.not
+			}
+		}
+	}
+	return last
 }
 
 // lastDay ends everything, and looks for what is left.
@@ -395,12 +443,13 @@ func (w *world) lastDay() {
 	}
 }
 
-// shrink takes out of a story what it fails without.
+// shrink takes out of a story what it fails without in the same way.
 func shrink(set Settings, steps []step) []step {
+	wrong := kind(play(set, steps))
 	for n := len(steps) / 2; n > 0; {
 		shorter := false
 		for from := 0; from+n <= len(steps); {
-			if try := slices.Delete(slices.Clone(steps), from, from+n); play(set, try) != "" {
+			if try := slices.Delete(slices.Clone(steps), from, from+n); kind(play(set, try)) == wrong {
 				steps, shorter = try, true
 			} else {
 				from += n
@@ -411,6 +460,20 @@ func shrink(set Settings, steps []step) []step {
 		}
 	}
 	return steps
+}
+
+// kind is what was wrong, whatever the numbers are.
+func kind(wrong string) string {
+	if strings.HasPrefix(wrong, "step ") {
+		_, wrong, _ = strings.Cut(wrong, ": ")
+	}
+	what, _, _ := strings.Cut(wrong, " ") // a rule, or the first word
+	return what + strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r == ' ' {
+			return r
+		}
+		return -1
+	}, wrong)
 }
 
 func tell(steps []step) string {

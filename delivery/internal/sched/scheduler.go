@@ -25,7 +25,6 @@ func (s *Scheduler) Decide(now time.Time, out *Output) {
 	out.Trouble = append(out.Trouble[:0], s.trouble.notices...)
 	s.trouble.notices = s.trouble.notices[:0]
 	s.timePasses(now)
-	s.trim(now)
 	if s.troubled() {
 		s.probe(now, out)
 	} else {
@@ -37,6 +36,7 @@ func (s *Scheduler) Decide(now time.Time, out *Output) {
 		s.beginAll(now, out)
 	}
 	s.handOn = handOn{}
+	s.trim(now)
 	out.Claim, out.ToClaim = s.claim(now)
 	out.Back = append(out.Back[:0], s.back...)
 	out.Lift = append(out.Lift[:0], s.lift...)
@@ -69,23 +69,60 @@ func (s *Scheduler) probe(now time.Time, out *Output) {
 	if r.probeShip != 0 || !s.probes() {
 		return
 	}
-	if m := s.items[r.probeID]; m != nil && m.state != waiting {
-		return
+	if r.probeID != 0 {
+		if !s.probeWaits() || s.beginProbe(now, out) || s.items[r.probeID] != nil {
+			return // where nothing may begin yet, it is the probe when something may
+		}
+		r.probeID = 0
 	}
-	if r.probeID == 0 && now.Before(r.at) {
-		return
-	}
-	if r.probeID == 0 && len(s.unrouted) > 0 && !s.drained {
+	switch {
+	case now.Before(r.at):
+	case len(s.unrouted) > 0 && !s.drained:
 		id := s.unrouted[0]
 		s.unrouted = s.unrouted[1:]
 		s.items[id].state, r.probeID = routing, id
 		out.Route = append(out.Route, id)
-		return
+	default:
+		s.beginProbe(now, out)
 	}
-	r.probeID = 0
-	if l, trial := s.next(now); l != nil {
-		s.begin(now, l, trial, out)
-		r.probeShip = s.lastShip
+}
+
+// probeWaits reports whether no delivery is the probe whose route is being asked for.
+func (s *Scheduler) probeWaits() bool {
+	m := s.items[s.trouble.probeID]
+	return m == nil || m.state == waiting
+}
+
+// beginProbe begins the attempt that is the probe, if one may begin.
+func (s *Scheduler) beginProbe(now time.Time, out *Output) bool {
+	l, trial := s.next(now)
+	if l == nil {
+		return false
+	}
+	s.begin(now, l, trial, out)
+	s.trouble.probeID, s.trouble.probeShip = 0, s.lastShip
+	return true
+}
+
+// probeAt is when to begin what finds out whether the trouble is over; false where nothing
+// may begin until something else happens.
+func (s *Scheduler) probeAt(now time.Time) (at time.Time, ok bool) {
+	r := &s.trouble
+	switch {
+	case !s.probes() || r.probeShip != 0 || !s.probeWaits() || s.drained:
+		return at, false
+	case r.probeID == 0 && len(s.unrouted) > 0:
+		return r.at, true
+	case s.inFlight >= s.settings.Connections || s.stopped:
+		return at, false
+	case len(s.boards[quick].list) > 0, len(s.boards[slow].list) > 0 && s.slowMayBegin():
+		return r.at, true
+	case s.trialWaits(now) && s.nextTrial.After(r.at):
+		return s.nextTrial, true
+	case s.trialWaits(now):
+		return r.at, true
+	default:
+		return at, false
 	}
 }
 
@@ -103,8 +140,8 @@ func (s *Scheduler) wake(now time.Time) (at time.Time) {
 		sooner(s.parties[0].until)
 	}
 	if s.troubled() {
-		if s.probes() && s.trouble.probeID == 0 && s.trouble.probeShip == 0 && !s.drained && (len(s.unrouted) > 0 || s.anyReady()) {
-			sooner(s.trouble.at)
+		if t, ok := s.probeAt(now); ok {
+			sooner(t)
 		}
 	} else if s.trialWaits(now) {
 		sooner(s.nextTrial)

@@ -32,13 +32,17 @@ type world struct {
 	beganIn   map[string]time.Time // the last attempt in a group
 	closed    map[string]time.Time // no attempt before
 	alive     map[string]time.Time
-	failed    map[string]int
-	moved     map[string]string // destinations with another site than usual
-	passed    map[string]passed // by tenant with nothing in flight that could begin
-	before    map[*lane]before  // by lane with nothing in flight
-	unclaimed map[string]int    // claims that have found nothing of a tenant's that holds nothing
+	failed    map[string]int // in a row
+	refused   map[string]bool
+	said      map[string]string
+	noRoute   map[string]time.Time // by destination: without a route until then
+	moved     map[string]string    // destinations with another site than usual
+	passed    map[string]passed    // by tenant with nothing in flight that could begin
+	before    map[*lane]before     // by lane with nothing in flight
+	unclaimed map[string]int       // claims that have found nothing of a tenant's that holds nothing
 	drained   bool
 	stopped   bool
+	quiet     bool // much happens between two decisions
 	trouble   Cause
 
 	wrong string
@@ -49,8 +53,12 @@ type mail struct {
 	n    ID // of the message's delivery, for the order
 	at   where
 	site string
+	join string
 	not  time.Time // not before
 }
+
+// own is whether other mail for the destination may have another route.
+func (m *mail) own() bool { return m.Destination[1] == 'b' }
 
 // passed is how many attempts of others have begun since a tenant could have, and how
 // many may (rule T4).
@@ -87,7 +95,7 @@ func newWorld(set Settings) *world {
 		s: New(set), now: origin, set: set, mails: map[ID]*mail{},
 		parked: map[string]time.Time{}, paused: map[string]time.Time{}, bySite: map[string]int{},
 		began: map[string]time.Time{}, closed: map[string]time.Time{}, alive: map[string]time.Time{},
-		failed: map[string]int{}, moved: map[string]string{}, passed: map[string]passed{}, before: map[*lane]before{}, byGroup: map[string]int{}, beganIn: map[string]time.Time{},
+		failed: map[string]int{}, refused: map[string]bool{}, said: map[string]string{}, noRoute: map[string]time.Time{}, moved: map[string]string{}, passed: map[string]passed{}, before: map[*lane]before{}, byGroup: map[string]int{}, beganIn: map[string]time.Time{},
 		unclaimed: map[string]int{},
 	}
 }
@@ -107,19 +115,19 @@ func (w *world) siteOf(destination string) string {
 }
 
 func (w *world) route(m *mail) Route {
-	r := Route{Site: w.siteOf(m.Destination), Join: "j"}
-	r.Own = m.Destination[1] == 'b'
-	return r
+	m.join = [...]string{"j", "j", "k", ""}[m.Destination[1]%4]
+	return Route{Site: w.siteOf(m.Destination), Join: m.join, Own: m.own()}
 }
 
-// put adds mail of a message to some destinations.
-func (w *world) put(tenant string, priority int, destinations ...string) {
+// put adds mail of a message to some destinations, to be looked at by the deadline where
+// it has one, and with so many recipients at each.
+func (w *world) put(tenant string, priority, rcpts int, deadline time.Time, destinations ...string) {
 	w.lastID++
 	message := fmt.Sprint("m", w.lastID)
 	for _, d := range destinations {
 		w.lastID++
 		m := &mail{Mail: Mail{
-			Message: message, Destination: d, Tenant: tenant, Priority: priority, Recipients: 1, Due: w.now,
+			Message: message, Destination: d, Tenant: tenant, Priority: priority, Recipients: rcpts, Due: w.now, Deadline: deadline,
 		}, n: w.lastID}
 		w.backlog = append(w.backlog, m)
 	}
@@ -205,6 +213,7 @@ func (w *world) decide() {
 		}
 		c := w.out.Claim
 		w.claim = &c
+		w.checkLimits(w.claim)
 	}
 	w.tell()
 	w.check()
@@ -245,11 +254,15 @@ func (w *world) begin(b *Begin) {
 	if w.drained || w.stopped {
 		w.fail("an attempt begins after the end")
 	}
+	rcpts := 0
 	for _, id := range b.Mail {
 		m := w.mails[id]
 		if m == nil || m.at != atSite || m.site != b.Site || m.Message != first.Message {
 			w.fail("N1: %+v begins and does not wait at %s with %+v", m, b.Site, first)
 			return
+		}
+		if rcpts += m.Recipients; m != first && (m.join != first.join || m.join == "" || rcpts > maxJoined) {
+			w.fail("%+v begins in one attempt with %+v, to %d recipients", m, first, rcpts)
 		}
 		m.at = inAttempt
 	}
@@ -314,6 +327,7 @@ func (w *world) goBack(b *Back) {
 		w.fail("N1: %d goes back and was not held", b.ID)
 		return
 	}
+	w.why(m, b)
 	m.at = back
 	w.settling = append(w.settling, m)
 	m.not = m.Due
@@ -375,6 +389,7 @@ func (w *world) check() {
 	}
 	w.checkRoom()
 	w.checkWaiting()
+	w.checkWake()
 }
 
 // checkGroups is what holds of groups.
