@@ -172,6 +172,7 @@ var (
 	errNoQueue = errors.New("delivery.Agent.Queue: there is none")
 )
 
+// sender is the Sender, the zero one where there is none.
 func (a *Agent) sender() *Sender {
 	if a.Sender != nil {
 		return a.Sender
@@ -274,8 +275,8 @@ func (r *run) expiry(d *queue.Delivery) time.Time {
 	return at.Add(r.agent.clock.Moved(d.Message.Arrived))
 }
 
-// deadline is when, by the wall clock, a delivery must be looked at even if it cannot be sent: to expire,
-// or for its sender to be told of the delay.
+// deadline is when, by the wall clock, a delivery must be looked at even if it cannot be
+// sent: to expire, or for its sender to be told of the delay.
 func (r *run) deadline(d *queue.Delivery) time.Time {
 	at := r.expiry(d)
 	if warn := r.warning(d); !d.Warned && !warn.IsZero() && warn.Before(at) {
@@ -293,6 +294,7 @@ func (r *run) warning(d *queue.Delivery) time.Time {
 	return d.Message.Arrived.Add(warn).Add(r.agent.clock.Moved(d.Message.Arrived))
 }
 
+// warnDue reports whether the sender is to be told of the delay now.
 func (r *run) warnDue(d *queue.Delivery, now time.Time) bool {
 	at := r.warning(d)
 	return !d.Warned && !at.IsZero() && !at.After(now)

@@ -120,7 +120,7 @@ func (r *run) heard() {
 	r.decide()
 }
 
-// withdraw settles what is claimed, in no attempt, and given an outcome.
+// withdraw settles what is claimed, is in no attempt, and is given an outcome.
 func (r *run) withdraw(outcomeOf func(*part) *outcome) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -138,6 +138,7 @@ func (r *run) withdraw(outcomeOf func(*part) *outcome) {
 	r.decide()
 }
 
+// forgiveAll forgets what is known against all hosts.
 func (r *run) forgiveAll() {
 	r.sender.sessions.Memory.Clear()
 	r.inform((*sched.Scheduler).FlushAll)

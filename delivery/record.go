@@ -96,6 +96,3 @@ func (o *outcome) unsettled(cause error) Event {
 	e.ID, e.From, e.Destination, e.Tenant, e.Metadata = m.ID, m.From, o.part.delivery.Lease.Destination, m.Tenant, m.Metadata
 	return e
 }
-
-// takeLease is for how long what is to be ended is taken.
-const takeLease = 5 * time.Minute

@@ -168,3 +168,6 @@ func (w *sweep) endOne(ctx context.Context, d *queue.Delivery) (again time.Time)
 	}
 	return again
 }
+
+// takeLease is for how long what is to be ended is taken.
+const takeLease = 5 * time.Minute
