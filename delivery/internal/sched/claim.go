@@ -23,11 +23,6 @@ const (
 // MailCame says that somebody has changed the queue.
 func (s *Scheduler) MailCame(now time.Time) { s.claims.again(now) }
 
-// mayClaim reports whether a claim may be made at all.
-func (s *Scheduler) mayClaim() bool {
-	return s.claims.under == noClaim && !s.drained && !s.stopped && (!s.troubled() || s.mayProbeByClaim())
-}
-
 // claimAt is when the next claim is due.
 func (s *Scheduler) claimAt(now time.Time) (at time.Time, ok bool) {
 	c := &s.claims

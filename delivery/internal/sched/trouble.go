@@ -52,6 +52,11 @@ func (s *Scheduler) mayProbeByClaim() bool {
 	return s.trouble.cause == QueueFails || s.probes() && s.trouble.probeID == 0 && s.trouble.probeShip == 0 && len(s.unrouted) == 0 && !s.anyReady()
 }
 
+// mayClaim reports whether a claim may be made at all.
+func (s *Scheduler) mayClaim() bool {
+	return s.claims.under == noClaim && !s.drained && !s.stopped && (!s.troubled() || s.mayProbeByClaim())
+}
+
 // anyReady reports whether there may be anything to begin.
 func (s *Scheduler) anyReady() bool {
 	return len(s.boards[quick].list)+len(s.boards[slow].list) > 0
