@@ -18,13 +18,13 @@ func (x *Index) Arrive(message uint64) *Arrival {
 	return &Arrival{x: x, message: message}
 }
 
-func (x *Index) hides(message uint64) bool { return message == x.arriving && message != 0 }
+func (x *Index) hides(message uint64) bool { return message == x.arriving }
 
 // Add adds a delivery.
 func (a *Arrival) Add(e Entry) {
 	e.Flags |= arriving
 	a.size = e.Size
-	a.slots.push(a.x.add(&e, a.slots.n == 0))
+	a.slots.push(a.x.add(&e, false))
 }
 
 // Appear is for when all have been added: the message is there from now on.

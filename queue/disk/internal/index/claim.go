@@ -19,8 +19,7 @@ type Bounds struct {
 // be too early, or, where ok is false, never as things stand.
 func (x *Index) Claim(now time.Time, b Bounds, take func(Slot)) (next time.Time, ok bool) {
 	c := x.NewClaim(now, b)
-	for c.Some(math.MaxInt/2, take) {
-	}
+	c.Some(math.MaxInt, take)
 	return c.Next()
 }
 
@@ -50,8 +49,7 @@ type Claim struct {
 	left          int // how much is to be done in this piece
 	stage         func(*Claim)
 	pinned        bool
-	advanced      bool // what has become due by now is found
-	patience      int  // for how much that may be, and one
+	patience      int // how much it finds at most of what has become due before it goes on
 	picked        int
 	bounded       bool
 	named         int             // of the names in the bounds, how many have been looked up
@@ -61,8 +59,8 @@ type Claim struct {
 	lanes         localHeap       // those with something due
 	except        names
 	exceptTenants names
-	byDestination map[uint32]int // nil where there is no bound
-	byTenant      map[uint32]int
+	byDestination counter
+	byTenant      counter
 	aside         paged[*lane]
 	tenantsAside  paged[tenantAside]
 	bit           owners // of who claims
@@ -82,12 +80,8 @@ type tenantAside struct {
 // NewClaim begins a claim. Who begins it calls Some until there is no more.
 func (x *Index) NewClaim(now time.Time, b Bounds) *Claim {
 	c := &Claim{x: x, b: b, now: now, stage: (*Claim).lookUp, wake: math.MaxInt64}
-	if b.PerDestination > 0 {
-		c.byDestination = map[uint32]int{}
-	}
-	if b.PerTenant > 0 {
-		c.byTenant = map[uint32]int{}
-	}
+	c.patience = 2 * (x.lanes.n + x.byEnd.list.n)
+	c.byDestination.most, c.byTenant.most = b.PerDestination, b.PerTenant
 	if len(b.Destinations) > 0 {
 		c.only = map[uint32]bool{}
 	}
@@ -98,15 +92,19 @@ func (x *Index) NewClaim(now time.Time, b Bounds) *Claim {
 // whether there is more to do.
 func (c *Claim) Some(most int, take func(Slot)) (more bool) {
 	x := c.x
-	c.left, c.take = most, take
-	if !c.advanced && !c.advance() {
-		return c.pause()
+	if x.Advance(c.now, most) {
+		if c.patience -= most; c.patience > 0 {
+			c.pause()
+			return true
+		}
+		c.bounded = true // others give it more to do than it can do: there is more than it finds
 	}
-	x.now = Micros(c.now)
+	c.left, c.take = most, take
 	c.bit = x.parking.bit(c.b.Owner)
 	for c.stage != nil {
 		if c.left <= 0 {
-			return c.pause()
+			c.pause()
+			return true
 		}
 		c.stage(c)
 	}
@@ -117,29 +115,13 @@ func (c *Claim) Some(most int, take func(Slot)) (more bool) {
 	return false
 }
 
-// advance finds what has become due, and reports whether it is done with that: also if
-// others give it more to do than it can do. Then there is more than it finds.
-func (c *Claim) advance() (done bool) {
-	x := c.x
-	if c.patience == 0 {
-		c.patience = 2*(x.lanes.n+x.byEnd.list.n) + 2
-	}
-	if c.advanced = !x.Advance(c.now, c.left); !c.advanced {
-		c.patience -= min(c.patience-1, c.left)
-		c.advanced = c.patience == 1
-		c.bounded = c.advanced
-	}
-	return c.advanced
-}
-
 // pause keeps the numbers that the claim knows from being given to others.
-func (c *Claim) pause() bool {
+func (c *Claim) pause() {
 	if !c.pinned {
 		c.pinned = true
 		c.x.paused = c
 		c.x.Pin()
 	}
-	return true
 }
 
 // Next is when there may be more, once all is done.
@@ -161,10 +143,7 @@ func (c *Claim) lookUp() {
 			continue
 		}
 		if i -= len(b.Except) + len(b.ExceptTenants); i == len(b.Destinations) {
-			c.stage = (*Claim).pick
-			if c.only != nil {
-				c.stage = (*Claim).collect
-			}
+			c.stage = (*Claim).collect
 			return
 		}
 		if n, known := x.names[b.Destinations[i]]; known && !c.only[n] && !c.except.numbers[n] {
@@ -220,7 +199,6 @@ func (c *Claim) collect() {
 func (c *Claim) pick() {
 	x := c.x
 	for ; c.left > 0; c.left-- {
-		x.steps++
 		l := c.best()
 		if l == nil {
 			if c.left > 0 {
@@ -245,12 +223,8 @@ func (c *Claim) pick() {
 		}
 		c.take(s)
 		c.picked++
-		if c.byDestination != nil {
-			c.byDestination[l.key.destination]++
-		}
-		if c.byTenant != nil {
-			c.byTenant[l.key.tenant]++
-		}
+		c.byDestination.add(l.key.destination)
+		c.byTenant.add(l.key.tenant)
 	}
 }
 
@@ -299,8 +273,8 @@ func (c *Claim) first() *lane {
 // stepOver leaves the best lane out, and with it its tenant, where a bound says
 // so.
 func (c *Claim) stepOver(l *lane) bool {
-	tenant := c.b.PerTenant > 0 && c.byTenant[l.key.tenant] >= c.b.PerTenant
-	if !tenant && (c.b.PerDestination <= 0 || c.byDestination[l.key.destination] < c.b.PerDestination) {
+	tenant := c.byTenant.full(l.key.tenant)
+	if !tenant && !c.byDestination.full(l.key.destination) {
 		return false
 	}
 	switch {
@@ -318,10 +292,28 @@ func (c *Claim) stepOver(l *lane) bool {
 }
 
 func (c *Claim) setAside(l *lane) {
-	c.x.steps++
 	c.x.unplace(l)
 	l.where = inLocal
 	c.aside.push(l)
+}
+
+// counter is how many a claim has taken, by destination or tenant. Without a bound
+// nothing is counted.
+type counter struct {
+	most int // of each; if 0, there is no bound
+	of   map[uint32]int
+}
+
+func (c *counter) full(n uint32) bool { return c.most > 0 && c.of[n] >= c.most }
+
+func (c *counter) add(n uint32) {
+	if c.most <= 0 {
+		return
+	}
+	if c.of == nil {
+		c.of = map[uint32]int{}
+	}
+	c.of[n]++
 }
 
 // end puts back what was set aside.
@@ -330,7 +322,6 @@ func (c *Claim) end() {
 		switch {
 		case c.aside.n > 0:
 			if l := c.aside.pop(); l.where == inLocal { // else it was put back, or is gone
-				l.where = inNone
 				c.x.place(l)
 			}
 		case c.tenantsAside.n > 0:
@@ -339,11 +330,8 @@ func (c *Claim) end() {
 		case c.bounded:
 			c.next, c.more, c.stage = c.now, true, nil
 			return
-		case c.only != nil:
-			c.walk, c.stage = laneWalk{}, (*Claim).soonest
-			return
 		default:
-			c.stage = (*Claim).answer
+			c.walk, c.stage = laneWalk{}, (*Claim).soonest
 			return
 		}
 	}

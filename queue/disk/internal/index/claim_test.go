@@ -1,6 +1,7 @@
 package index
 
 import (
+	"fmt"
 	"testing"
 	"time"
 )
@@ -45,5 +46,173 @@ func TestClaimLeavesOutWhatComesMeanwhile(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestClaimAmongMuchThatIsOver claims in the smallest pieces where much has become due,
+// and nothing else happens: it finds all of it, and knows that this is all.
+func TestClaimAmongMuchThatIsOver(t *testing.T) {
+	for _, n := range []struct{ lanes, leases, postponed, parked int }{
+		{1, 0, 0, 0}, {2, 0, 0, 0}, {0, 1, 0, 0}, {0, 5, 0, 0}, {0, 0, 1, 0}, {0, 0, 0, 1}, {0, 0, 0, 20}, {9, 9, 9, 9}, {30, 1, 1, 1}, {1, 30, 1, 1},
+	} {
+		x := New()
+		x.At(start)
+		number := 0
+		each := func(most int, do func(name string)) {
+			for range most {
+				number++
+				do(fmt.Sprintf("d%d.example", number))
+			}
+		}
+		each(n.lanes, func(name string) { x.set(number, name, "", after(5)) })
+		each(n.leases, func(name string) { x.Lease(x.set(number, name, "", start), 1, after(5), nil) })
+		each(n.postponed, func(name string) {
+			x.set(number, name, "", start)
+			x.Postpone(Postponement{Name: name, Until: after(5)})
+		})
+		each(n.parked, func(name string) {
+			x.set(number, name, "", start)
+			x.Park("me", name, after(5))
+		})
+		x.set(1000, "later.example", "", after(50))
+		c := x.NewClaim(after(5), Bounds{Max: 1000, Owner: "me"})
+		got := 0
+		for c.Some(1, func(s Slot) { got++; x.Lease(s, 1, after(100), nil) }) {
+		}
+		next, ok := c.Next()
+		if got != number || !ok || !next.Equal(after(50)) {
+			t.Errorf("%+v: %d are claimed and the next is at %v, want %d and %v", n, got, next, number, after(50))
+		}
+	}
+}
+
+// TestClaimEndsWhateverBecomesDue has more become due between the pieces of a claim than
+// one of them finds: it comes to an end, and says that there is more.
+func TestClaimEndsWhateverBecomesDue(t *testing.T) {
+	for _, lanes := range []int{1, 10, 100} {
+		x := New()
+		for n := range lanes {
+			x.Set(&Entry{Message: Number(uint64(n+1), 1), Destination: fmt.Sprintf("d%d.example", n), AtOnce: true})
+		}
+		c := x.NewClaim(start, Bounds{Max: 1000})
+		pieces, got := 0, 0
+		for more := true; more; pieces++ {
+			for n := range 5 {
+				x.Park("me", fmt.Sprintf("p%d.%d", pieces, n), start)
+			}
+			if pieces > 10*lanes+100 {
+				t.Fatalf("the claim of %d does not end", lanes)
+			}
+			more = c.Some(2, func(s Slot) { got++; x.Lease(s, 1, after(100), nil) })
+		}
+		if next, ok := c.Next(); !ok || !next.Equal(start) {
+			t.Errorf("of %d lanes: the next claim is at %v, %t, want it now", lanes, next, ok)
+		}
+		if got != lanes {
+			t.Errorf("%d are claimed, want those of %d lanes", got, lanes)
+		}
+	}
+}
+
+// TestPiecesOfAClaim goes on with claims for one entry at a time: no piece does more.
+func TestPiecesOfAClaim(t *testing.T) {
+	const many = 100
+	name := func(n int) string { return fmt.Sprintf("d%d.example", n) }
+	var names, unknown []string
+	for n := range many {
+		names = append(names, name(n))
+		unknown = append(unknown, "un"+name(n))
+	}
+	for what, c := range map[string]struct {
+		set    func(x *Index, n int)
+		bounds Bounds
+		least  int
+	}{
+		"that names destinations and tenants which are not there": {
+			func(*Index, int) {},
+			Bounds{Max: 1, Except: unknown, ExceptTenants: unknown, Destinations: unknown},
+			3 * many,
+		},
+		"of all that is due": {
+			func(x *Index, n int) {
+				x.At(after(-5))
+				x.set(n+1, name(n), "", start)
+			},
+			Bounds{Max: many},
+			2 * many, // they have become due
+		},
+		"of all that is due, and something else is due later": {
+			func(x *Index, n int) {
+				x.Set(&Entry{Message: Number(uint64(n+1), 1), Destination: name(n), AtOnce: true})
+			},
+			Bounds{Max: many},
+			many,
+		},
+		"that steps over destinations and puts them back": {
+			func(x *Index, n int) {
+				x.Set(&Entry{Message: Number(uint64(n+1), 1), Destination: name(n), AtOnce: true})
+			},
+			Bounds{Max: many, Except: names},
+			3 * many,
+		},
+		"that steps over tenants and puts them back": {
+			func(x *Index, n int) {
+				x.Set(&Entry{Message: Number(uint64(n+1), 1), Destination: "a", Tenant: name(n), AtOnce: true})
+			},
+			Bounds{Max: many, ExceptTenants: names},
+			3 * many,
+		},
+		"of destinations, for which something waits": {
+			func(x *Index, n int) { x.set(n+1, name(n), "", after(9)) },
+			Bounds{Max: many, Destinations: names},
+			5 * many, // looked up, and they and their lanes looked at twice
+		},
+		"of destinations, for which nothing is admitted": {
+			func(x *Index, n int) {
+				x.set(n+1, name(n), "", after(9))
+				x.Park("me", name(n), after(9))
+			},
+			Bounds{Max: many, Destinations: names, Owner: "me"},
+			3 * many,
+		},
+		"of destinations, of all that is due": {
+			func(x *Index, n int) {
+				x.Set(&Entry{Message: Number(uint64(n+1), 1), Destination: name(n), AtOnce: true})
+			},
+			Bounds{Max: many, Destinations: names},
+			7 * many,
+		},
+		"of a destination of very many tenants, of all that is due": {
+			func(x *Index, n int) {
+				x.Set(&Entry{Message: Number(uint64(n+1), 1), Destination: "a", Tenant: name(n), AtOnce: true})
+			},
+			Bounds{Max: many, Destinations: []string{"a"}},
+			2 * many,
+		},
+		"of a destination of very many tenants, and steps over them": {
+			func(x *Index, n int) {
+				x.Set(&Entry{Message: Number(uint64(n+1), 1), Destination: "a", Tenant: name(n), AtOnce: true})
+			},
+			Bounds{Max: many, Destinations: []string{"a"}, ExceptTenants: names},
+			3 * many,
+		},
+	} {
+		x := New()
+		x.At(start)
+		for n := range many {
+			c.set(x, n)
+		}
+		claim := x.NewClaim(start, c.bounds)
+		pieces := 0
+		for more := true; more; pieces++ {
+			taken := 0
+			more = claim.Some(1, func(s Slot) { taken++; x.Lease(s, 1, after(50), nil) })
+			if taken > 1 {
+				t.Errorf("a claim %s: a piece took %d", what, taken)
+			}
+		}
+		if pieces < c.least || pieces > c.least+c.least/3+10 {
+			t.Errorf("a claim %s: %d pieces, want at least %d", what, pieces, c.least)
+		}
 	}
 }

@@ -40,7 +40,7 @@ type Index struct {
 
 	ordinals ordinals // of the messages
 	wide     map[uint64]*wide
-	arriving uint64 // a message that is not there yet as a whole
+	arriving uint64 // a message that is not there yet as a whole; 0, which is none, if all are
 	messages int
 	bytes    int64
 	waits    int   // deliveries in the piles whose lease has not ended

@@ -38,7 +38,6 @@ func (w *laneWalk) over(c *Claim, f func(n uint32, l *lane), many func(n uint32,
 			w.begun = false
 			continue
 		}
-		x.steps++
 		x.work++
 		l := x.lane(w.number)
 		f(w.number, l)
@@ -104,7 +103,6 @@ func (c *Claim) admits(d uint32) bool {
 // earliestLane looks below those that are not admitted only, since a heap's
 // children are never earlier than it.
 func (c *Claim) earliestLane(i int, steps *int) {
-	c.x.steps++
 	c.x.work++
 	h := &c.x.later
 	if i >= h.list.n {
@@ -124,7 +122,6 @@ func (c *Claim) earliestLane(i int, steps *int) {
 
 func (c *Claim) earliestLease(i int, end *time.Time, steps *int) {
 	x := c.x
-	x.steps++
 	x.work++
 	if i >= x.byEnd.list.n {
 		return

@@ -49,7 +49,6 @@ func (o *ownLanes) place(x *Index, l *lane) {
 
 // soonest is when a lane of a claim's tenants is due, at least: it looks at so many.
 func (o *ownLanes) soonest(c *Claim, i int, steps *int) {
-	c.x.steps++
 	c.x.work++
 	if i >= o.later.list.n {
 		return

@@ -137,19 +137,27 @@ func TestClaimOneOfManyTenants(t *testing.T) {
 		x.Set(&index.Entry{Message: index.Number(uint64(n+1), 1), Destination: "big.example", Tenant: fmt.Sprint(n), AtOnce: n%2 == 0,
 			Since: index.Micros(now.Add(time.Hour))})
 	}
-	before := x.Work()
-	for range 10 {
-		got := 0
-		x.Claim(now, index.Bounds{Max: 10, PerTenant: 1, Destinations: []string{"big.example"}}, func(s index.Slot) {
-			got++
-			x.Lease(s, 1, now.Add(time.Hour), nil)
-		})
-		if got != 10 {
-			t.Fatalf("a claim returned %d, want 10", got)
+	for _, of := range []struct {
+		bounds index.Bounds
+		want   int
+	}{
+		{index.Bounds{Max: 10, PerTenant: 1, Destinations: []string{"big.example"}}, 10},
+		{index.Bounds{Max: 10, PerDestination: 5, Destinations: []string{"big.example"}}, 5},
+	} {
+		before := x.Work()
+		for range 10 {
+			got := 0
+			x.Claim(now, of.bounds, func(s index.Slot) {
+				got++
+				x.Lease(s, 1, now.Add(time.Hour), nil)
+			})
+			if got != of.want {
+				t.Fatalf("a claim returned %d, want %d", got, of.want)
+			}
 		}
-	}
-	if n := x.Work() - before; n > 2000 {
-		t.Errorf("10 claims of 10 looked at %d entries", n)
+		if n := x.Work() - before; n > 2000 {
+			t.Errorf("10 claims of %d looked at %d entries", of.want, n)
+		}
 	}
 }
 

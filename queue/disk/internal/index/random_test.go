@@ -16,21 +16,30 @@ import (
 // must be the same, and what the index counts must be true. With NEXTHOP_LONG there are
 // more of them, and what fails is told as a story as short as can be.
 
-func TestModelOfFewDeliveries(t *testing.T) {
-	world{destinations: 3, tenants: 4, many: 30}.random(t, 5)
+func TestModelOfFewDeliveries(t *testing.T)    { fewDeliveries.random(t, 0, 1) }
+func TestModelOfFewDestinations(t *testing.T)  { fewDestinations.random(t, 0, 1) }
+func TestModelOfManyDestinations(t *testing.T) { manyDestinations.random(t, 0, 1) }
+func TestModelOfManyTenants(t *testing.T)      { manyTenants.random(t, 0, 1) }
+
+// TestModels is more of each.
+func TestModels(t *testing.T) {
+	seeds := uint64(4)
+	if long() {
+		seeds = 1000
+	}
+	for _, w := range []world{fewDeliveries, fewDestinations, manyDestinations, manyTenants} {
+		w.random(t, 1, seeds)
+	}
 }
 
-func TestModelOfFewDestinations(t *testing.T) {
-	world{destinations: 2, tenants: 12, many: 120, back: true}.random(t, 4)
-}
+func long() bool { return os.Getenv("NEXTHOP_LONG") != "" }
 
-func TestModelOfManyDestinations(t *testing.T) {
-	world{destinations: 40, tenants: 3, many: 100}.random(t, 4)
-}
-
-func TestModelOfManyTenants(t *testing.T) {
-	world{destinations: 6, tenants: 200, many: 80, back: true}.random(t, 4)
-}
+var (
+	fewDeliveries    = world{destinations: 3, tenants: 4, many: 30}
+	fewDestinations  = world{destinations: 2, tenants: 12, many: 120, back: true}
+	manyDestinations = world{destinations: 40, tenants: 3, many: 100}
+	manyTenants      = world{destinations: 6, tenants: 200, many: 80, back: true}
+)
 
 // world is what the random steps are like.
 type world struct {
@@ -39,12 +48,10 @@ type world struct {
 	back                  bool // the clock goes back, too
 }
 
-func (w world) random(t *testing.T, seeds uint64) {
-	long := os.Getenv("NEXTHOP_LONG") != ""
-	if long {
-		seeds = 1000
-	}
-	for seed := range seeds {
+// random does the steps of some seeds.
+func (w world) random(t *testing.T, from, to uint64) {
+	t.Helper()
+	for seed := from; seed < to; seed++ {
 		rng := rand.New(rand.NewPCG(seed, uint64(w.destinations)))
 		steps := make([]uint64, 700)
 		for i := range steps {
@@ -54,13 +61,13 @@ func (w world) random(t *testing.T, seeds uint64) {
 		if err == nil {
 			continue
 		}
-		if long {
+		if long() {
 			story, err = w.run(w.shrink(steps))
 		}
 		for _, line := range story[max(0, len(story)-50):] {
 			t.Log(line)
 		}
-		t.Fatalf("seed %d: %v", seed, err)
+		t.Fatalf("%+v, seed %d: %v", w, seed, err)
 	}
 }
 
@@ -230,7 +237,12 @@ func (p *pair) step() {
 	case n < 10:
 		if !p.beside {
 			p.advance()
+			break
 		}
+		at := p.soon()
+		p.tell("at %v", at)
+		p.x.At(at)
+		p.m.now = Micros(at)
 	case n < 11:
 		if !p.beside {
 			p.claimBeside()

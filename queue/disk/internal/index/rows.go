@@ -59,6 +59,7 @@ func (x *Index) Loose(most int) (more bool) {
 		x.forget(x.loose.pop())
 	}
 	for ; most > 0 && x.looseTenants.n > 0; most-- {
+		x.work++
 		x.forgetTenant(x.looseTenants.pop())
 	}
 	return x.loose.n+x.looseTenants.n > 0

@@ -121,10 +121,10 @@ func (p *pair) claimBeside() {
 		p.want(false, "slot %d of nobody is claimed", s)
 	}
 	c := p.x.NewClaim(at, b)
-	p.m.now = Micros(at)
 	for n := 0; c.Some(1+p.rng.IntN(3), take) && p.err == nil; n++ {
 		p.tell("beside that:")
 		p.unparked(at)
+		p.m.now = Micros(at)
 		p.step()
 		p.want(n < 100*(len(p.m.list)+100), "the claim does not end")
 	}

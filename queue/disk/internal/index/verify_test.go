@@ -10,6 +10,7 @@ import (
 // index does not agree with it. No claim may be in progress.
 func (x *Index) verify() error {
 	v := &verifier{x: x, there: map[Slot]bool{}}
+	v.want(x.pins == 0 && x.paused == nil, "numbers are pinned, and no claim is in progress")
 	v.store()
 	if v.problem == nil { // the rest goes by the slots and would panic
 		v.table()

@@ -1,0 +1,162 @@
+package index
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+)
+
+func agent(n int) string { return fmt.Sprint("agent", n) }
+
+// seen is which destinations a claim of an owner sees.
+func (x *Index) seen(now time.Time, owner string) (list []string) {
+	var slots []Slot
+	x.Claim(now, Bounds{Max: 1000, Owner: owner}, func(s Slot) {
+		list = append(list, x.Get(s).Destination)
+		slots = append(slots, s)
+		x.Lease(s, 1, now.Add(time.Hour), nil)
+	})
+	for _, s := range slots {
+		x.Unlease(s)
+	}
+	return list
+}
+
+// TestOneOwnerTooMany has one owner more than there can be park a destination: the
+// postponements that end first make room, until an owner has none.
+func TestOneOwnerTooMany(t *testing.T) {
+	for name, c := range map[string]struct {
+		first []time.Duration // when those of the first owner end
+		rest  []time.Duration // and those of each other one
+		ended int             // of the first owner's
+	}{
+		"the first owner's ends first":               {[]time.Duration{time.Minute}, []time.Duration{time.Hour}, 1},
+		"both of the first owner's end first":        {[]time.Duration{time.Minute, 2 * time.Minute}, []time.Duration{time.Hour}, 2},
+		"one of the first owner's ends after others": {[]time.Duration{time.Minute, 2 * time.Hour}, []time.Duration{time.Hour}, 1},
+		"others end first":                           {[]time.Duration{2 * time.Hour}, []time.Duration{time.Hour}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			x := New()
+			x.At(start)
+			destination := func(owner, n int) string { return fmt.Sprintf("d%d.%d", owner, n) }
+			for o := range maxOwners {
+				list := c.rest
+				if o == 0 {
+					list = c.first
+				}
+				for n, after := range list {
+					x.set(1000*o+n+1, destination(o, n), "", start.Add(-time.Hour))
+					if !x.Admit(agent(o), 1) {
+						t.Fatalf("owner %d is not admitted", o)
+					}
+					x.Park(agent(o), destination(o, n), start.Add(after))
+				}
+			}
+			if !x.Admit(agent(5), 0) {
+				t.Error("who is there is not admitted")
+			}
+			pieces := 0
+			for !x.Admit("new", 1) {
+				if pieces++; pieces > 2 {
+					t.Fatal("nobody makes room")
+				}
+			}
+			x.Park("new", destination(7, 0), start.Add(time.Minute))
+			if err := x.verify(); err != nil {
+				t.Fatal(err)
+			}
+			seen := x.seen(start, agent(0))
+			for n := range c.first {
+				if got := slices.Contains(seen, destination(0, n)); got != (n < c.ended) {
+					t.Errorf("the first owner sees destination %d: %t", n, got)
+				}
+			}
+			if seen := x.seen(start, "new"); slices.Contains(seen, destination(7, 0)) || !slices.Contains(seen, destination(8, 0)) {
+				t.Errorf("the new owner sees %v", seen)
+			}
+			if len(x.parking.numbers) > maxOwners {
+				t.Errorf("there are %d owners", len(x.parking.numbers))
+			}
+		})
+	}
+	t.Run("who has not been admitted", func(t *testing.T) {
+		x := New()
+		for o := range maxOwners + 3 {
+			x.Park(agent(o), "a", start.Add(time.Duration(o+1)*time.Hour))
+		}
+		if err := x.verify(); err != nil || len(x.parking.numbers) != maxOwners {
+			t.Errorf("there are %d owners: %v", len(x.parking.numbers), err)
+		}
+		x.set(1, "a", "", start)
+		for o := range maxOwners + 3 {
+			if sees := x.seen(start, agent(o)) != nil; sees != (o < 3) {
+				t.Errorf("owner %d sees it: %t", o, sees)
+			}
+		}
+	})
+	t.Run("admitted in the number asked for", func(t *testing.T) {
+		x := New()
+		for o := range maxOwners {
+			for n := range 10 {
+				x.Park(agent(o), fmt.Sprint(n), start.Add(time.Hour))
+			}
+		}
+		for pieces := 1; !x.Admit("new", 3); pieces++ {
+			ended := 0
+			for _, o := range x.parking.owners {
+				if o != nil {
+					ended += 10 - len(o.byDestination)
+				}
+			}
+			if ended != 3*pieces {
+				t.Fatalf("%d are ended in %d pieces of 3", ended, pieces)
+			}
+		}
+	})
+}
+
+// TestParkedTwice parks a destination again, for longer and for less.
+func TestParkedTwice(t *testing.T) {
+	for _, second := range []int{5, 20} {
+		x := New()
+		x.set(1, "a", "", start)
+		x.Park("me", "b", after(7))
+		x.Park("me", "a", after(10))
+		x.Park("me", "c", after(15))
+		x.Park("me", "a", after(second))
+		for n := range 30 {
+			if seen := x.seen(after(n), "me") != nil; seen != (n >= second) {
+				t.Errorf("parked until %d: seen at %d: %t", second, n, seen)
+			}
+		}
+		if err := x.verify(); err != nil {
+			t.Error(err)
+		}
+		if x.parking.numbers["me"] != 0 || len(x.parking.numbers) > 0 || len(x.names) != 1 {
+			t.Error("an owner or a destination is not forgotten")
+		}
+	}
+}
+
+// TestUnparkWhatIsNot lifts postponements that are not there.
+func TestUnparkWhatIsNot(t *testing.T) {
+	x := New()
+	x.Unpark("me", "a")
+	if x.UnparkAll("me", 1) {
+		t.Error("there are more of nobody's")
+	}
+	x.set(1, "a", "", start)
+	x.Park("me", "b", after(5))
+	x.Unpark("me", "a")
+	x.Unpark("you", "b")
+	x.Unpark("me", "unknown")
+	x.Postpone(Postponement{Name: "c", Until: after(5)})
+	x.Unpark("me", "c")
+	if err := x.verify(); err != nil || x.dest(x.names["b"]).parkedBy == 0 {
+		t.Errorf("a destination that is parked is not: %v", err)
+	}
+	if x.UnparkAll("me", 1); x.verify() != nil {
+		t.Error(x.verify())
+	}
+}
