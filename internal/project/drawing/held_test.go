@@ -11,24 +11,34 @@ import (
 	"testing"
 )
 
-// houses draws the packages of delivery, by name.
-func houses(t *testing.T) map[string]*house {
-	t.Helper()
-	uses, err := load("../../..", []string{"./delivery", "./delivery/internal/..."})
+// TestDelivery draws delivery and what is inside it, which is to be read from the bottom
+// to the top.
+func TestDelivery(t *testing.T) {
+	uses, err := load(root, []string{"./delivery", "./delivery/internal/..."})
 	if err != nil {
 		t.Fatal(err)
 	}
-	list := make(map[string]*house)
+	houses := make(map[string]*house)
 	for _, h := range draw(uses).packages {
-		list[h.name] = h
+		houses[h.name] = h
 	}
-	return list
+	t.Run("no more storeys and uses that run back up than there were", func(t *testing.T) { testStoreys(t, houses) })
+	t.Run("40 files that are no tests in delivery itself", func(t *testing.T) {
+		if n := len(houses["delivery"].order); n > 40 {
+			t.Errorf("there are %d", n)
+		}
+	})
+	for name, l := range lists() {
+		t.Run("the files of "+name+" as "+l.text+" lists them", func(t *testing.T) { l.test(t, houses[name]) })
+	}
 }
 
-// TestStoreys: the files of delivery and of what is inside it stand on no more storeys
-// than here, and no more of their uses run back up, so that each package can be read
-// from the bottom to the top. If a change makes fewer of either, the table follows.
-func TestStoreys(t *testing.T) {
+// root is where the module is.
+const root = "../../.."
+
+// testStoreys compares the figures with the best there have been. If a change makes them
+// better, the table follows.
+func testStoreys(t *testing.T, houses map[string]*house) {
 	most := map[string]struct{ storeys, back int }{
 		"delivery":                  {7, 3},
 		"delivery/internal/attempt": {8, 0},
@@ -38,71 +48,61 @@ func TestStoreys(t *testing.T) {
 		"delivery/internal/session": {7, 0},
 		"delivery/internal/waiting": {1, 0},
 	}
-	for name, h := range houses(t) {
+	for name, h := range houses {
 		m, ok := most[name]
 		if !ok {
 			t.Errorf("%s is not in the table", name)
 		}
 		if h.storeys > m.storeys || h.backUp() > m.back {
-			t.Errorf("%s has %d storeys, and %d uses run back up; at most %d and %d are allowed (make drawing shows them)",
+			t.Errorf("%s has %d storeys, and %d uses run back up, want %d and %d at most (make drawing shows them)",
 				name, h.storeys, h.backUp(), m.storeys, m.back)
 		}
 	}
 }
 
-// mostFiles is how many files package delivery may have that are no tests: it is read
-// as a whole.
-const mostFiles = 40
+// list is a text that tells readers on which storey files stand.
+type list struct {
+	text   string
+	storey *regexp.Regexp // its number and its files
+	file   *regexp.Regexp
+}
 
-func TestFilesOfDelivery(t *testing.T) {
-	if n := len(houses(t)["delivery"].order); n > mostFiles {
-		t.Errorf("delivery has %d files that are no tests, want %d at most", n, mostFiles)
+// lists are the texts, by the packages they are about.
+func lists() map[string]list {
+	return map[string]list{
+		"delivery": {
+			"ARCHITECTURE.md", regexp.MustCompile(`(?m)^\| (\d+) \| ([^|]*) \|`), regexp.MustCompile("`(\\w+)`"),
+		},
+		"delivery/internal/sched": {
+			"delivery/internal/sched/doc.go", regexp.MustCompile(`(?m)^//  (\d+)\. ((?:.*\n//     )*.*)$`), regexp.MustCompile(`(\w+)\.go`),
+		},
 	}
 }
 
-// TestFilesAreListed: the lists of files by storey, in ARCHITECTURE.md and in the
-// package comment of sched, say where files stand, and leave none out.
-func TestFilesAreListed(t *testing.T) {
-	for _, c := range []struct {
-		name, text string
-		line       *regexp.Regexp // of a storey: its number, and its files
-		file       *regexp.Regexp
-	}{
-		{"delivery", "ARCHITECTURE.md", regexp.MustCompile(`(?m)^\| (\d+) \| ([^|]*) \|`), regexp.MustCompile("`(\\w+)`")},
-		{
-			"delivery/internal/sched", "delivery/internal/sched/doc.go",
-			regexp.MustCompile(`(?m)^//  (\d+)\. ((?:.*\n//     )*.*)$`), regexp.MustCompile(`(\w+)\.go`),
-		},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			text, err := os.ReadFile(path.Join("../../..", c.text))
-			if err != nil {
-				t.Fatal(err)
-			}
-			listed := make(map[string]int)
-			for _, l := range c.line.FindAllStringSubmatch(string(text), -1) {
-				storey, err := strconv.Atoi(l[1])
-				if err != nil {
-					t.Fatal(err)
-				}
-				for _, f := range c.file.FindAllStringSubmatch(l[2], -1) {
-					listed[f[1]] = storey
-				}
-			}
-			stands := make(map[string]int)
-			for file, storey := range houses(t)[c.name].storey {
-				stands[strings.TrimSuffix(path.Base(file), ".go")] = storey
-			}
-			delete(stands, "doc")
-			for _, file := range slices.Sorted(maps.Keys(stands)) {
-				if listed[file] != stands[file] {
-					t.Errorf("%s.go stands on storey %d, %s says %d", file, stands[file], c.text, listed[file])
-				}
-				delete(listed, file)
-			}
-			for file := range listed {
-				t.Errorf("%s lists %s.go, which is not there", c.text, file)
-			}
-		})
+// test compares a list with where files stand.
+func (l *list) test(t *testing.T, h *house) {
+	text, err := os.ReadFile(path.Join(root, l.text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := make(map[string]int)
+	for _, found := range l.storey.FindAllStringSubmatch(string(text), -1) {
+		storey, err := strconv.Atoi(found[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range l.file.FindAllStringSubmatch(found[2], -1) {
+			listed[file[1]] = storey
+		}
+	}
+	for _, file := range slices.Sorted(maps.Keys(h.storey)) {
+		name := strings.TrimSuffix(path.Base(file), ".go")
+		if name != "doc" && listed[name] != h.storey[file] {
+			t.Errorf("%s stands on storey %d, and is listed on %d", file, h.storey[file], listed[name])
+		}
+		delete(listed, name)
+	}
+	for name := range listed {
+		t.Errorf("%s.go is listed, and is not there", name)
 	}
 }
