@@ -132,6 +132,23 @@ func (r *run) refresh(sh *shipment) {
 	})
 }
 
+// holdBack settles deliveries that are suspended, before they begin, and returns the
+// others.
+func (r *run) holdBack(list []*part) []*part {
+	if r.suspended.table.Load() == nil {
+		return list
+	}
+	return slices.DeleteFunc(list, func(p *part) bool {
+		o := r.keepSuspended(p)
+		if o == nil {
+			return false
+		}
+		r.inform(func(s *sched.Scheduler, now time.Time) { s.Gone(now, p.id) })
+		r.settler.add(*o)
+		return true
+	})
+}
+
 // group takes those deliveries out of the shipment that may share a transaction:
 // all of them, unless a policy asks different things for different destinations
 // (SMTP-43, QUE-12), or their routes have changed or lead to other addresses.
@@ -295,21 +312,4 @@ func undecided(report *Report) bool {
 		}
 	}
 	return true
-}
-
-// holdBack settles deliveries that are suspended, before they begin, and returns the
-// others.
-func (r *run) holdBack(list []*part) []*part {
-	if r.suspended.table.Load() == nil {
-		return list
-	}
-	return slices.DeleteFunc(list, func(p *part) bool {
-		o := r.keepSuspended(p)
-		if o == nil {
-			return false
-		}
-		r.inform(func(s *sched.Scheduler, now time.Time) { s.Gone(now, p.id) })
-		r.settler.add(*o)
-		return true
-	})
 }
