@@ -25,6 +25,8 @@ func TestAuthority(t *testing.T) {
 	byNoCA := issue(t, noCA, "example.com", names("example.com"))
 	deadCA := issue(t, root, "dead", isCA, expired)
 	byDead := issue(t, deadCA, "example.com", names("example.com"))
+	deadRoot := issue(t, nil, "dead root", isCA, expired)
+	byDeadRoot := issue(t, deadRoot, "example.com", names("example.com"))
 	only := issue(t, root, "only", isCA, func(c *x509.Certificate) {
 		c.PermittedDNSDomains, c.PermittedDNSDomainsCritical = []string{"elsewhere.test"}, true
 	})
@@ -62,7 +64,10 @@ func TestAuthority(t *testing.T) {
 		{"TLS-38 the length holds with a bare key above", []string{tlsa(2, 1, 0, root)}, []*identity{tooDeep, below, tight}, dane.ChainInvalid, 2},
 		{"TLS-38 what issued the certificate is no authority", []string{tlsa(2, 1, 1, noCA)}, []*identity{byNoCA, noCA}, dane.ChainInvalid, 1},
 		{"TLS-38 what is in the middle is no authority", []string{tlsa(2, 1, 1, root)}, []*identity{byNoCA, noCA, root}, dane.ChainInvalid, 2},
-		{"TLS-38 the authority has expired", []string{tlsa(2, 1, 1, deadCA)}, []*identity{byDead, deadCA}, dane.NotInDate, 1},
+		{"TLS-38 the authority's own dates play no part", []string{tlsa(2, 1, 1, deadCA)}, []*identity{byDead, deadCA}, dane.NoReason, 1},
+		{"TLS-38 nor do those of a root", []string{tlsa(2, 1, 1, deadRoot)}, []*identity{byDeadRoot, deadRoot}, dane.NoReason, 1},
+		{"TLS-38 nor if it is in the record", []string{tlsa(2, 0, 0, deadCA)}, []*identity{byDead}, dane.NoReason, 1},
+		{"TLS-38 a sent authority is not left out for its key's sake", []string{tlsa(2, 1, 0, noCA)}, []*identity{byNoCA, noCA}, dane.ChainInvalid, 1},
 		{"TLS-38 what is in the middle has expired", []string{tlsa(2, 1, 1, root)}, []*identity{byDead, deadCA, root}, dane.NotInDate, 2},
 		{"TLS-38 the host's certificate has expired", []string{tlsa(2, 1, 1, root)}, []*identity{old, middle, root}, dane.NotInDate, 2},
 		{"TLS-38 the host's certificate has expired, with a bare key", []string{tlsa(2, 1, 0, middle)}, []*identity{old}, dane.NotInDate, 0},
@@ -73,7 +78,7 @@ func TestAuthority(t *testing.T) {
 		{"TLS-38 a host is no authority over itself", []string{tlsa(2, 1, 1, self)}, []*identity{self}, dane.NoRecordMatches, 0},
 		{"TLS-38 nor if it sends its certificate twice", []string{tlsa(2, 1, 1, self)}, []*identity{self, self}, dane.NoRecordMatches, 0},
 		{"TLS-38 nor if the record has it whole", []string{tlsa(2, 0, 0, self)}, []*identity{self}, dane.NoRecordMatches, 0},
-		{"TLS-38 nor if the record has its key", []string{tlsa(2, 1, 0, self)}, []*identity{self}, dane.NoRecordMatches, 0},
+		{"TLS-38 but the key in a record may have signed its own certificate", []string{tlsa(2, 1, 0, self)}, []*identity{self}, dane.NoReason, 0},
 		{"TLS-38 a root that issued the host's certificate", []string{tlsa(2, 0, 2, root)}, []*identity{direct, root}, dane.NoReason, 1},
 		{"TLS-39 the certificate is for another name", []string{tlsa(2, 1, 1, middle)}, []*identity{foreign, middle}, dane.WrongName, 1},
 		{"TLS-39 another name, with a bare key", []string{tlsa(2, 1, 0, middle)}, []*identity{foreign}, dane.WrongName, 0},

@@ -36,8 +36,8 @@ func (p *Policy) matchAuthority(r *Record, chain []*x509.Certificate, now time.T
 			better(p.path(chain, chain[depth], now), depth)
 		}
 	}
-	if r.MatchingType != Full {
-		return
+	if r.MatchingType != Full || r.Fate != NoMatch {
+		return // of an authority that was sent, what is sent counts
 	}
 	if r.Selector == Cert {
 		if authority, err := x509.ParseCertificate(r.Data); err == nil && !bytes.Equal(authority.Raw, chain[0].Raw) {
@@ -53,8 +53,7 @@ func (p *Policy) matchAuthority(r *Record, chain []*x509.Certificate, now time.T
 	}
 	authority := x509.Certificate{PublicKey: key}
 	for depth, cert := range chain {
-		if authority.CheckSignature(cert.SignatureAlgorithm, cert.RawTBSCertificate, cert.Signature) == nil &&
-			!bytes.Equal(cert.RawSubjectPublicKeyInfo, r.Data) {
+		if authority.CheckSignature(cert.SignatureAlgorithm, cert.RawTBSCertificate, cert.Signature) == nil {
 			better(p.path(chain, cert, now), depth)
 		}
 	}
@@ -83,7 +82,13 @@ func (p *Policy) path(chain []*x509.Certificate, authority *x509.Certificate, no
 		Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(), CurrentTime: now,
 		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
-	options.Roots.AddCert(authority)
+	// An authority is a name and a key: how long it trusts itself plays no part (RFC 5280
+	// section 6.1.1).
+	anchor := *authority
+	if cert := chain[0]; !bytes.Equal(anchor.Raw, cert.Raw) {
+		anchor.NotBefore, anchor.NotAfter = now, now
+	}
+	options.Roots.AddCert(&anchor)
 	for _, cert := range chain[1:] {
 		options.Intermediates.AddCert(cert)
 	}

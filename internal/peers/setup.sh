@@ -126,6 +126,7 @@ fetch nullmailer nullmailer
 fetch dma dma
 fetch bind bind9 bind9-utils
 fetch unbound unbound
+fetch openssl openssl
 fetch strace strace
 fetch_npm
 echo "setup: the servers and clients are in $peers; $total KiB were downloaded"
