@@ -13,6 +13,11 @@ type TLSPolicy struct {
 	// Level is the least that will do. TLSDefault is TLSMay.
 	Level mx.TLSLevel
 
+	// Exact has Level hold also if Sender.TLS is higher, for a rule of the operator's
+	// about part of the mail. What the host itself is configured with, by its TLS or a
+	// login, is never lowered.
+	Exact bool
+
 	// Source names what asked for it, for reports: "" for configuration, or
 	// such as "dane", "mta-sts".
 	Source string
@@ -27,6 +32,15 @@ type TLSPolicy struct {
 	// levels below it take any certificate.
 	Verify func(tls.ConnectionState) error
 
+	// MinVersion is the least version of TLS that will do, such as tls.VersionTLS13;
+	// zero is that of Sender.TLSConfig, or TLS 1.2. At TLSMay a host without it gets
+	// mail in clear.
+	MinVersion uint16
+
+	// Certificate is shown to the host if it asks for one; nil is none. That of a login
+	// comes first.
+	Certificate *tls.Certificate
+
 	// Vouched is whether the source knows that the host is one of the domain's,
 	// as an MTA-STS policy that names it does and DANE with its secured MX records
 	// (RFC 8689 section 4.2.1). A message with REQUIRETLS goes to no host of an MX
@@ -35,7 +49,7 @@ type TLSPolicy struct {
 
 	// Key tells apart policies that a session made under one must not serve the
 	// other. It joins host, address and level in the key of kept sessions; it
-	// must differ wherever Verify does.
+	// must differ wherever Verify, MinVersion or Certificate does.
 	Key string
 
 	// Expires is when the policy must be asked for again; a session is not
@@ -49,7 +63,7 @@ type TLSPolicy struct {
 //   - An error leaves the host out of this attempt as a temporary failure; the
 //     next host is tried. It never leads to less security.
 //   - An answer weaker than the level the host or the Sender is configured
-//     with is raised to that level.
+//     with is raised to that level, unless it is Exact.
 //   - It may be called concurrently.
 type PolicySource interface {
 	TLSPolicy(ctx context.Context, route *mx.Route, host *mx.Host) (TLSPolicy, error)

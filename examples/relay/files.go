@@ -10,11 +10,14 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/nexthop-mail/nexthop/delivery"
 	"github.com/nexthop-mail/nexthop/examples/internal/cli"
+	"github.com/nexthop-mail/nexthop/mx"
 )
 
 // followFiles reads files again that have changed, and all of them at SIGHUP: smart
-// hosts and their secrets, the certificate and its key, the limits. The library follows resolv.conf
+// hosts and their secrets, the certificate and its key, the limits and the certificates that
+// they name. The library follows resolv.conf
 // and the hosts file by itself, and reads them at SIGHUP. At SIGHUP the events' file is
 // opened again, too. A file that has become wrong leaves what was there in force.
 func (p *parts) followFiles(ctx context.Context) {
@@ -25,13 +28,8 @@ func (p *parts) followFiles(ctx context.Context) {
 	defer tick.Stop()
 	hosts := &cli.Watch{Files: p.options.SmartHosts.Files()}
 	keys := &cli.Watch{Files: p.keys.files()}
-	limits := &cli.Watch{}
-	if p.options.limits != "" {
-		limits.Files = []string{p.options.limits}
-	}
 	hosts.Changed()
 	keys.Changed()
-	limits.Changed()
 	for {
 		asked := false
 		select {
@@ -46,8 +44,8 @@ func (p *parts) followFiles(ctx context.Context) {
 		if hosts.Changed() || asked {
 			p.complain("the smart hosts in use stay so", p.readSmartHosts())
 		}
-		if limits.Changed() || asked {
-			p.complain("-limits: those in force stay so", p.readLimits())
+		if p.limits.Changed() || asked {
+			p.complain("-limits: those in force stay so", p.readLimits(nil))
 		}
 		if keys.Changed() || asked {
 			p.complain("-cert, -key: the certificate in use stays so", p.keys.read())
@@ -64,14 +62,35 @@ func (p *parts) readSmartHosts() error {
 	return p.agent.Configure(p.settings)
 }
 
-// readLimits reads the limits again.
-func (p *parts) readLimits() error {
+// readLimits reads the limits: at first for a sender, and then again for the agent at work.
+func (p *parts) readLimits(first *delivery.Sender) error {
+	f, err := readLimits(p.options.limits)
+	if err != nil {
+		return err
+	}
 	s := p.settings
-	if err := readLimits(p.options.limits, &s); err != nil {
+	s.Rules, s.Groups = f.rules, f.groups
+	if first == nil {
+		err = p.agent.Configure(s)
+	}
+	if err != nil {
 		return err
 	}
 	p.settings = s
-	return p.agent.Configure(s)
+	p.tls.set(f.tls)
+	p.limits = cli.Watch{}
+	if p.options.limits != "" {
+		p.limits.Files = []string{p.options.limits}
+		for i := range f.tls {
+			p.limits.Files = append(p.limits.Files, f.tls[i].files...)
+		}
+	}
+	p.limits.Changed()
+	if first != nil && p.options.limits != "" {
+		p.tls.base, first.TLS = first.TLS, mx.TLSDefault // which the rules may lower
+		first.Policy = &p.tls
+	}
+	return nil
 }
 
 func (p *parts) complain(about string, err error) {

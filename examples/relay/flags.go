@@ -57,7 +57,7 @@ func parseFlags(args []string, stderr io.Writer) (*options, error) {
 	fs.StringVar(&o.postmaster, "postmaster", "", "`ADDRESS` that mail for the postmaster of this host goes to (default: postmaster of the first -relay-domain, else of this host)")
 	fs.StringVar(&o.cert, "cert", "", "certificate `FILE` (PEM) to offer STARTTLS with")
 	fs.StringVar(&o.key, "key", "", "key `FILE` (PEM) of -cert")
-	fs.StringVar(&o.limits, "limits", "", "JSON `FILE` of limits by domain, by MX host or by site, and of groups of hosts (read again when it changes)")
+	fs.StringVar(&o.limits, "limits", "", "JSON `FILE` of limits and TLS levels by domain, by MX host or by site, and of groups of hosts (read again when it changes)")
 	if err := cli.Parse(fs, args, stderr, "relay [flags]\n       relay queue -help\n       "+sitesUsage); err != nil {
 		return nil, err
 	}
@@ -120,7 +120,7 @@ func (o *options) ports() []uint16 {
 	return []uint16{uint16(port)}
 }
 
-// settings are those of the agent.
+// settings are those of the agent, but for what is in the file of -limits.
 func (o *options) settings() (delivery.Settings, error) {
 	delays, err := o.delays()
 	s := delivery.Settings{
@@ -130,13 +130,7 @@ func (o *options) settings() (delivery.Settings, error) {
 	if s.Warn == 0 {
 		s.Warn = -1
 	}
-	if err != nil {
-		return s, err
-	}
-	if err := readLimits(o.limits, &s); err != nil {
-		return s, cli.Config("-limits %s: %w", o.limits, err)
-	}
-	return s, nil
+	return s, err
 }
 
 func (o *options) delays() (delivery.Delays, error) {

@@ -1,90 +1,128 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
+	"regexp"
+	"strconv"
+	"strings"
 
 	"github.com/nexthop-mail/nexthop/delivery"
 )
 
-// limitsFile is the file of -limits. Rules and groups are decoded one by one, so that
-// what makes no sense is named with its place.
+// limitsFile is what the file of -limits says.
 type limitsFile struct {
-	Rules  []json.RawMessage          `json:"rules"`
-	Groups map[string]json.RawMessage `json:"groups"`
+	rules  []delivery.Rule
+	groups map[string]delivery.Group
+	tls    []tlsRule
 }
 
-type limitRule struct {
-	Match struct {
-		Domain string `json:"domain"`
-		MX     string `json:"mx"`
-		Site   string `json:"site"`
-	} `json:"match"`
-	Connections int     `json:"connections"`
-	Rate        float64 `json:"rate"`
-	Messages    int     `json:"messages"`
-	Recipients  int     `json:"recipients"`
-	Group       string  `json:"group"`
-}
-
-type limitGroup struct {
-	Connections int     `json:"connections"`
-	Rate        float64 `json:"rate"`
-}
-
-// readLimits reads the rules and groups of a file into settings; none where there is no
-// file.
-func readLimits(file string, s *delivery.Settings) error {
-	s.Rules, s.Groups = nil, nil
+// readLimits reads a file of limits. Errors name the file, the line and the field of
+// everything that makes no sense. No file is no limits.
+func readLimits(file string) (*limitsFile, error) {
+	f := &limitsFile{groups: make(map[string]delivery.Group)}
 	if file == "" {
-		return nil
+		return f, nil
 	}
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var f limitsFile
-	if err := decode(text, &f); err != nil {
-		return err
+	root, err := parseTree(file, text)
+	if err != nil {
+		return nil, err
 	}
-	var problems []error
-	for i, raw := range f.Rules {
-		var r limitRule
-		if err := decode(raw, &r); err != nil {
-			problems = append(problems, fmt.Errorf("rules[%d]: %w", i, err))
-		}
-		s.Rules = append(s.Rules, delivery.Rule{
-			Match:       delivery.Match{Domain: r.Match.Domain, MX: r.Match.MX, Site: r.Match.Site},
-			Connections: r.Connections, Rate: r.Rate, Messages: r.Messages, Recipients: r.Recipients, Group: r.Group,
-		})
+	r := &limitsReader{reader: reader{file: file}, limitsFile: f}
+	r.object(root, "", map[string]field{"rules": r.list(r.rule), "groups": r.group})
+	if len(r.problems) == 0 {
+		r.validate()
 	}
-	s.Groups = make(map[string]delivery.Group)
-	for name, raw := range f.Groups {
-		var g limitGroup
-		if err := decode(raw, &g); err != nil {
-			problems = append(problems, fmt.Errorf("groups[%q]: %w", name, err))
-		}
-		s.Groups[name] = delivery.Group(g)
+	if len(r.problems) > 0 {
+		return nil, errors.Join(r.problems...)
 	}
-	if len(problems) > 0 {
-		return errors.Join(problems...)
-	}
-	return s.Validate()
+	return f, nil
 }
 
-// decode decodes one JSON value that has no keys but those of v.
-func decode(text []byte, v any) error {
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
-		return err
+// limitsReader reads it.
+type limitsReader struct {
+	reader
+	*limitsFile
+	all        []delivery.Rule // those that only say something of TLS, too
+	ruleLines  []int
+	groupLines map[string]int
+}
+
+// rule takes one rule.
+func (r *limitsReader) rule(n node, path string) {
+	var (
+		rule delivery.Rule
+		tls  *tlsRule
+	)
+	r.object(n, path, map[string]field{
+		"match": func(n node, path string) {
+			r.object(n, path, map[string]field{
+				"domain": r.text(&rule.Match.Domain), "mx": r.text(&rule.Match.MX), "site": r.text(&rule.Match.Site),
+			})
+		},
+		"connections": r.whole(&rule.Connections), "rate": r.number(&rule.Rate),
+		"messages": r.whole(&rule.Messages), "recipients": r.whole(&rule.Recipients), "group": r.text(&rule.Group),
+		"tls": func(n node, path string) { tls = r.tlsRule(n, path) },
+	})
+	if only := (delivery.Rule{Match: rule.Match}); rule != only || tls == nil {
+		r.rules = append(r.rules, rule)
 	}
-	if _, err := d.Token(); err != io.EOF {
-		return errors.New("something follows the value")
+	if tls != nil {
+		tls.match = rule.Match
+		r.tls = append(r.tls, *tls)
+		rule.Connections = max(rule.Connections, 1) // it says something
 	}
-	return nil
+	r.all, r.ruleLines = append(r.all, rule), append(r.ruleLines, n.line)
+}
+
+// group takes the groups.
+func (r *limitsReader) group(n node, path string) {
+	r.groupLines = make(map[string]int)
+	list, ok := n.value.([]member)
+	if !ok {
+		r.wrong(n.line, path, "not an object")
+	}
+	for _, m := range list {
+		at := fmt.Sprintf("%s[%q]", path, m.name)
+		if _, twice := r.groups[m.name]; twice {
+			r.wrong(m.line, at, "it stands twice")
+		}
+		var g delivery.Group
+		r.object(m.node, at, map[string]field{"connections": r.whole(&g.Connections), "rate": r.number(&g.Rate)})
+		r.groups[m.name], r.groupLines[m.name] = g, m.line
+	}
+}
+
+// settingsPath is how the library names a field of the rules or groups.
+var settingsPath = regexp.MustCompile(`^delivery\.Settings\.(Rules|Groups)(?:\[([^]]*)\])?((?:\.\w+)?): `)
+
+// validate finds what makes no sense of rules and groups together, as the library says
+// it, and gives it its place in the file.
+func (r *limitsReader) validate() {
+	err := (&delivery.Settings{Rules: r.all, Groups: r.groups}).Validate()
+	list := []error{err}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		list = joined.Unwrap()
+	}
+	for _, err := range list {
+		if err == nil {
+			continue
+		}
+		line, path, text := 1, "", err.Error()
+		if m := settingsPath.FindStringSubmatch(text); m != nil {
+			kind, key, field := strings.ToLower(m[1]), m[2], strings.ToLower(m[3])
+			path, text = kind+"["+key+"]"+field, strings.TrimPrefix(text, m[0])
+			if i, err := strconv.Atoi(key); err == nil && kind == "rules" && i < len(r.ruleLines) {
+				line = r.ruleLines[i]
+			} else if name, err := strconv.Unquote(key); err == nil {
+				line = r.groupLines[name]
+			}
+		}
+		r.wrong(line, path, "%s", text)
+	}
 }

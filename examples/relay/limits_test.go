@@ -1,7 +1,9 @@
 package main
 
 import (
+	"crypto/tls"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -9,38 +11,64 @@ import (
 
 	"github.com/nexthop-mail/nexthop/delivery"
 	"github.com/nexthop-mail/nexthop/delivery/smtptest"
+	"github.com/nexthop-mail/nexthop/examples/internal/cli"
+	"github.com/nexthop-mail/nexthop/mx"
 )
 
+// TestLimitsFile: whatever makes no sense in the file is told with the file, the line and the
+// field.
 func TestLimitsFile(t *testing.T) {
-	read := func(t *testing.T, text string) error {
-		t.Helper()
-		file := filepath.Join(t.TempDir(), "limits")
-		replace(t, file, text)
-		return readLimits(file, &delivery.Settings{})
-	}
+	file := filepath.Join(t.TempDir(), "limits.json")
+	one := func(rule string) string { return "{\"rules\": [\n" + rule + "]}" }
 	for text, want := range map[string]string{
-		`{"rule": []}`: `unknown field "rule"`,
-		`{"rules": [{"match": {"domain": "e.test"}, "connections": 1}, {"match": {"host": "e.test"}, "rate": 1}]}`: `rules[1]: json: unknown field "host"`,
-		`{"rules": [{"match": {"domain": "e.test"}, "speed": 1}]}`:                                                 `rules[0]: json: unknown field "speed"`,
-		`{"rules": [{"match": {"domain": "e.test"}, "connections": -1}]}`:                                          `Rules[0].Connections`,
-		`{"rules": [{"match": {"domain": "e.test"}, "rate": "fast"}]}`:                                             `rules[0]: json: cannot unmarshal string`,
-		`{"rules": [{"match": {"domain": "e.test"}, "group": "g"}]}`:                                               `there is no group "g"`,
-		`{"groups": {"g": {"rates": 1}}}`:                                                                          `groups["g"]: json: unknown field "rates"`,
-		`{} {}`:                                                                                                    "something follows",
-		``:                                                                                                         "EOF",
+		`{"rule": []}`: `:1: rule: unknown key; there are groups, rules`,
+		"{\"rules\": [\n{\"match\": {\"domain\": \"e.test\"}, \"connections\": 1},\n{\"match\":\n{\"host\": \"e.test\"}, \"rate\": 1}]}": `:4: rules[1].match.host: unknown key`,
+		one(`{"match": {"domain": "e.test"}, "speed": 1}`):                                                       `:2: rules[0].speed: unknown key`,
+		one(`{"match": {"domain": "e.test"},` + "\n" + `"connections": -1}`):                                     `:3: rules[0].connections: not a whole number`,
+		one(`{"match": {"domain": "e.test"}, "connections": 1.5}`):                                               `:2: rules[0].connections: not a whole number`,
+		one(`{"match": {"domain": "e.test"}, "rate": "fast"}`):                                                   `:2: rules[0].rate: not a number`,
+		one(`{"match": {"domain": 7}, "rate": 1}`):                                                               `:2: rules[0].match.domain: not a text`,
+		one(`{"match": {"domain": "e.test"}, "group": "g"}`):                                                     `:2: rules[0].group: there is no group "g"`,
+		one(`{"match": {"domain": "e.test"}, "rate": 1},` + "\n" + `{"match": {"domain": "E.test"}, "rate": 2}`): `:3: rules[1].match: `,
+		one(`{"match": {"domain": "e.test"}}`):                                                                   `:2: rules[0]: it sets nothing`,
+		one(`{"rate": 1}`):                                                                                       `:2: rules[0].match: not exactly one`,
+		one(`{"match": {"domain": "e.test"}, "rate": 1, "rate": 2}`):                                             `:2: rules[0].rate: it stands twice`,
+		"{\"groups\":\n{\"g\":\n{\"rates\": 1}}}":                                                                `:3: groups["g"].rates: unknown key`,
+		"{\"groups\":\n{\"g\": 1}}":                                                                              `:2: groups["g"]: not an object`,
+		`{"rules": {}}`:                                                                                          `:1: rules: not a list`,
+		"{}\n{}":                                                                                                 ":2: something follows",
+		"{\n\"rules\": [":                                                                                        ":2: the file ends too early",
+		"{\n\"rules\": [}":                                                                                       ":2: invalid character",
+		``:                                                                                                       ":1: the file ends too early",
+		one(`{"match": {"domain": "e.test"}, "tls": {"level": "most"}}`):                                         `:2: rules[0].tls.level: "most" is none of`,
+		one(`{"match": {"domain": "e.test"}, "tls": {"level": "dane-only"}}`):                                    `:2: rules[0].tls.level: this relay does not know DANE`,
+		one(`{"match": {"domain": "e.test"}, "tls": {"leve": "may"}}`):                                           `:2: rules[0].tls.leve: unknown key`,
+		one(`{"match": {"domain": "e.test"}, "tls": {"level": "encrypt", "min": "1.1"}}`):                        `:2: rules[0].tls.min: "1.1" is neither`,
+		one(`{"match": {"domain": "e.test"}, "tls": {"level": "may", "min": "1.3"}}`):                            `:2: rules[0].tls.min: mail that may go in clear`,
+		one(`{"match": {"domain": "e.test"}, "tls": {}}`):                                                        `:2: rules[0].tls: it sets nothing`,
+		one(`{"match": {"domain": "e.test"}, "tls": {"level": "fingerprint"}}`):                                  `:2: rules[0].tls.fingerprints: level fingerprint needs some`,
+		one(`{"match": {"domain": "e.test"}, "tls": {"level": "verify", "fingerprints": ["00"]}}`):               `:2: rules[0].tls.fingerprints[0]: "00" is no SHA-256`,
+		one(`{"match": {"domain": "e.test"}, "tls": {"level": "verify", "cert": "c.pem"}}`):                      `:2: rules[0].tls: cert and key go together`,
+		one(`{"match": {"domain": "e.test"}, "tls": {"cert": "/none", "key": "/none"}}`):                         `:2: rules[0].tls.cert: open /none`,
+		one(`{"match": {"domain": "a..test"}, "tls": {"level": "verify"}}`):                                       `:2: rules[0].match: `,
 	} {
-		if err := read(t, text); err == nil || !strings.Contains(err.Error(), want) {
+		replace(t, file, text)
+		if _, err := readLimits(file); err == nil || !strings.Contains(err.Error(), file+want) {
 			t.Errorf("%s: %v, want %q", text, err, want)
 		}
 	}
-	file := filepath.Join(t.TempDir(), "limits")
+	replace(t, file, one(`{"match": {"domain": "e.test"}, "speed": 1},`+"\n"+`{"match": {"domain": "f.test"}, "rat": 1}`))
+	if _, err := readLimits(file); err == nil || !strings.Contains(err.Error(), ":2: ") || !strings.Contains(err.Error(), ":3: ") {
+		t.Errorf("two mistakes: %v, want both", err)
+	}
 	replace(t, file, `{"rules": [
 		{"match": {"mx": ".mail.protection.outlook.com"}, "group": "office365", "connections": 5, "messages": 50},
-		{"match": {"domain": "example.com"}, "rate": 10, "recipients": 20},
-		{"match": {"site": "mx.example.net"}, "connections": 2}],
+		{"match": {"domain": "example.com"}, "rate": 10, "recipients": 20, "tls": {"level": "verify", "min": "1.3"}},
+		{"match": {"site": "mx.example.net"}, "connections": 2},
+		{"match": {"domain": ".example.org"}, "tls": {"level": "encrypt"}}],
 		"groups": {"office365": {"connections": 20, "rate": 50}}}`)
-	var s delivery.Settings
-	if err := readLimits(file, &s); err != nil {
+	f, err := readLimits(file)
+	if err != nil {
 		t.Fatal(err)
 	}
 	want := []delivery.Rule{
@@ -48,13 +76,34 @@ func TestLimitsFile(t *testing.T) {
 		{Match: delivery.Match{Domain: "example.com"}, Rate: 10, Recipients: 20},
 		{Match: delivery.Match{Site: "mx.example.net"}, Connections: 2},
 	}
-	for i := range want {
-		if s.Rules[i] != want[i] {
-			t.Errorf("%+v, want %+v", s.Rules[i], want[i])
+	if !slices.Equal(f.rules, want) {
+		t.Errorf("%+v, want %+v", f.rules, want)
+	}
+	if g := f.groups["office365"]; g != (delivery.Group{Connections: 20, Rate: 50}) {
+		t.Errorf("%+v", g)
+	}
+	if len(f.tls) != 2 || *f.tls[0].level != mx.TLSVerify || f.tls[0].min != tls.VersionTLS13 || f.tls[0].match.Domain != "example.com" {
+		t.Errorf("%+v", f.tls)
+	}
+}
+
+// TestBadLimitsAtStart: a relay whose file of limits makes no sense does not start.
+func TestBadLimitsAtStart(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "limits.json")
+	for text, want := range map[string]string{
+		"{\"rules\": [\n{\"match\": {\"domain\": \"e.test\"},\n\"speed\": 1}]}":               file + ":3: rules[0].speed: unknown key",
+		"{\"rules\": [\n{\"match\": {\"mx\": \"e.test\"}, \"tls\":\n{\"level\": \"high\"}}]}": file + `:3: rules[0].tls.level: "high" is none of`,
+	} {
+		replace(t, file, text)
+		c := command("-queue", inMemory, "-listen", "127.0.0.1:0", "-limits", file)
+		out, _ := c.CombinedOutput()
+		if code := c.ProcessState.ExitCode(); code != cli.ExitConfig || !strings.Contains(string(out), want) {
+			t.Errorf("%s: exit code %d and %q, want %d and %q", text, code, out, cli.ExitConfig, want)
 		}
 	}
-	if g := s.Groups["office365"]; g != (delivery.Group{Connections: 20, Rate: 50}) {
-		t.Errorf("%+v", g)
+	c := command("-queue", inMemory, "-listen", "127.0.0.1:0", "-limits", file+".none")
+	if out, _ := c.CombinedOutput(); c.ProcessState.ExitCode() != cli.ExitConfig {
+		t.Errorf("no such file: exit code %d, %s", c.ProcessState.ExitCode(), out)
 	}
 }
 
@@ -76,7 +125,7 @@ func TestLimitsReplaced(t *testing.T) {
 	replace(t, file, `{"rules": [{"match": {"domain": "two.example"}, "rat": 1}]}`)
 	_ = r.Process.Signal(syscall.SIGHUP)
 	eventually(t, "the relay says what is wrong", func() bool {
-		return strings.Contains(r.errs.String(), `-limits: those in force stay so: rules[0]: json: unknown field "rat"`)
+		return strings.Contains(r.errs.String(), `-limits: those in force stay so: `+file+`:1: rules[0].rat: unknown key`)
 	})
 	if n := len(host.Messages()); n != 1 {
 		t.Errorf("%d messages went, want one: the rate is in force", n)

@@ -53,6 +53,8 @@ type parts struct {
 	counts   counts
 	options  *options
 	settings delivery.Settings
+	tls      tlsRules
+	limits   cli.Watch
 	broken   chan error // the queue is of no use any more
 }
 
@@ -76,6 +78,9 @@ func assemble(o *options, stdout, stderr io.Writer) (*parts, error) {
 	}
 	if p.settings, err = o.settings(); err != nil {
 		return nil, err
+	}
+	if err := p.readLimits(sender); err != nil {
+		return nil, cli.Config("-limits: %w", err)
 	}
 	if err := p.journal.open(); err != nil {
 		return nil, cli.Config("-events: %w", err)

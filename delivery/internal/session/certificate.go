@@ -29,8 +29,8 @@ func Distrusted(err error) bool {
 // checks the certificate against the roots and the name: below it, refusing one
 // would lead to sending in clear, which is worse (RFC 7435 section 3). The
 // checks that come with TLSConfig were asked for by name, and hold at every
-// level. A certificate of ours is shown where the login has one, and to nobody
-// else (requirement TLS-8).
+// level. A certificate of ours is shown if the login or the policy has one, and to
+// nobody else (requirement TLS-8).
 func (c *Config) tlsConfig(h *Hop) *tls.Config {
 	p := h.Policy
 	var t *tls.Config
@@ -48,11 +48,14 @@ func (c *Config) tlsConfig(h *Hop) *tls.Config {
 	}
 	t.Renegotiation = tls.RenegotiateNever
 	t.Certificates, t.GetClientCertificate = nil, nil
+	t.MinVersion = max(t.MinVersion, p.MinVersion)
+	shown := p.Certificate
 	if login, _ := loginOf(h.Host); login != nil && login.Certificate != nil {
-		t.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			return login.Certificate, nil
-		}
-		t.ClientSessionCache = nil // or a session of one login could be resumed by another
+		shown = login.Certificate
+	}
+	if shown != nil {
+		t.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return shown, nil }
+		t.ClientSessionCache = nil // or a session of one could be resumed by another
 	}
 	return t
 }

@@ -46,8 +46,11 @@ func (h *Hop) Spare(o smtp.Option, extensions bool) smtp.Option {
 func (h *Hop) key() key {
 	k := key{host: h.Host.Name, addr: h.Addr, source: h.Source, level: h.Level()}
 	k.login, k.helo = h.Host.Login, h.Without&smtp.OptEHLO != 0
-	if k.level >= mx.TLSVerify {
-		k.serverName, k.policy = h.Policy.ServerName, h.Policy.Key
+	switch p := h.Policy; {
+	case k.level >= mx.TLSVerify:
+		k.serverName, k.policy = p.ServerName, p.Key
+	case k.level != mx.TLSNone && (p.MinVersion > 0 || p.Certificate != nil):
+		k.policy = p.Key
 	}
 	return k
 }

@@ -17,7 +17,7 @@ func (c *Config) Configured(host *mx.Host) (p Policy, err error) {
 }
 
 // PolicyFor is the policy of a host: the configured level, raised by what Policy
-// asks.
+// asks, or lowered if it says so exactly and the host has no level of its own.
 func (c *Config) PolicyFor(ctx context.Context, route *mx.Route, host *mx.Host) (Policy, error) {
 	level, err := c.levelFor(host)
 	if err != nil {
@@ -30,7 +30,11 @@ func (c *Config) PolicyFor(ctx context.Context, route *mx.Route, host *mx.Host) 
 			return Policy{}, err
 		}
 	}
-	p.Level = max(p.Level, level)
+	if own := host.TLS != mx.TLSDefault || host.Login != nil || host.ImplicitTLS; own || !p.Exact {
+		p.Level = max(p.Level, level)
+	} else if p.Level == mx.TLSDefault {
+		p.Level = mx.TLSMay
+	}
 	c.identify(&p, host)
 	return p, nil
 }

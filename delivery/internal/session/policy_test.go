@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/nexthop-mail/nexthop/mx"
+	"github.com/nexthop-mail/nexthop/smarthost"
 )
 
 // TestPolicyIsRaised is that a policy never asks for less than is configured.
@@ -37,5 +38,36 @@ func TestPolicyIsRaised(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// TestPolicyIsExact: a policy that is exact holds though more is configured for all hosts,
+// and not though more is configured for the host.
+func TestPolicyIsExact(t *testing.T) {
+	for _, c := range []struct {
+		name       string
+		configured mx.TLSLevel
+		host       mx.Host
+		asked      mx.TLSLevel
+		want       mx.TLSLevel
+	}{
+		{"less than for all", mx.TLSVerify, mx.Host{}, mx.TLSMay, mx.TLSMay},
+		{"none", mx.TLSEncrypt, mx.Host{}, mx.TLSNone, mx.TLSNone},
+		{"no level", mx.TLSEncrypt, mx.Host{}, mx.TLSDefault, mx.TLSMay},
+		{"more than for all", mx.TLSMay, mx.Host{}, mx.TLSVerify, mx.TLSVerify},
+		{"less than the host's", mx.TLSMay, mx.Host{TLS: mx.TLSEncrypt}, mx.TLSNone, mx.TLSEncrypt},
+		{"a host with a login", mx.TLSMay, mx.Host{Login: &smarthost.Login{User: "u", Password: "p"}}, mx.TLSMay, mx.TLSVerify},
+		{"TLS from the start", mx.TLSMay, mx.Host{ImplicitTLS: true}, mx.TLSNone, mx.TLSEncrypt},
+	} {
+		t.Run("TLS-2 "+c.name, func(t *testing.T) {
+			config := Config{TLS: c.configured, Policy: func(context.Context, *mx.Route, *mx.Host) (Policy, error) {
+				return Policy{Level: c.asked, Exact: true}, nil
+			}}
+			c.host.Name = "mx.e.test"
+			p, err := config.PolicyFor(t.Context(), &mx.Route{}, &c.host)
+			if err != nil || p.Level != c.want {
+				t.Errorf("level %v (%v), want %v", p.Level, err, c.want)
+			}
+		})
 	}
 }
