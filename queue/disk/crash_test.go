@@ -18,26 +18,35 @@ import (
 // long is for what takes too long for every run.
 func long() bool { return os.Getenv("NEXTHOP_LONG") != "" }
 
+// seeds is how many seeds a test of random use has. NEXTHOP_SEEDS may make it fewer,
+// for who runs the tests again and again.
+func seeds(usual, most uint64) uint64 {
+	if long() {
+		usual = most
+	}
+	return min(usual, number("NEXTHOP_SEEDS", usual))
+}
+
 // TestPowerCut uses a spool at random, cuts the power at a random write, opens
 // what is left, compares it with what was acknowledged, and goes on with that,
 // the opening itself being cut too, for several generations a seed.
 func TestPowerCut(t *testing.T) {
-	seeds := 500
-	if long() {
-		seeds = 10_000
-	}
+	seeds := seeds(500, 10_000)
 	var wg sync.WaitGroup
 	next := make(chan uint64)
 	for range 2 {
 		wg.Go(func() {
 			for seed := range next {
+				if t.Failed() {
+					continue
+				}
 				if err := powerCuts(seed); err != nil {
 					t.Errorf("seed %d: %v", seed, err)
 				}
 			}
 		})
 	}
-	for seed := range uint64(seeds) {
+	for seed := range seeds {
 		next <- seed
 	}
 	close(next)
@@ -98,8 +107,9 @@ func (l *life) reopen() error {
 // TestPowerCutEverywhere lives through the same again and again, with the power
 // cut at the first write, at the second, and so on to the last.
 func TestPowerCutEverywhere(t *testing.T) {
-	last := 0
-	for cut := 1; ; cut++ {
+	const about = 600 // cuts there are
+	last, step := 0, 1+int((about-1)/seeds(about, about))
+	for cut := 1; ; cut += step {
 		l := newLife(42, small())
 		l.fs.CutAt(cut)
 		err := l.open()

@@ -27,16 +27,13 @@ import (
 // NEXTHOP_CROWD is how many seeds are run, NEXTHOP_CROWD_FIRST the first,
 // NEXTHOP_CROWD_ONLY the name of the one kind of device that is to have any.
 func TestCrowd(t *testing.T) {
-	seeds := number("NEXTHOP_CROWD", 240)
-	if long() {
-		seeds = number("NEXTHOP_CROWD", 200_000)
-	}
+	seeds := number("NEXTHOP_CROWD", seeds(240, 200_000))
 	first := number("NEXTHOP_CROWD_FIRST", 0)
 	var group sync.WaitGroup
 	var next atomic.Uint64
 	for range runtime.GOMAXPROCS(0) {
 		group.Go(func() {
-			for n := next.Add(1) - 1; n < seeds; n = next.Add(1) - 1 {
+			for n := next.Add(1) - 1; n < seeds && !t.Failed(); n = next.Add(1) - 1 {
 				seed := first + n
 				trouble := troubles[seed%uint64(len(troubles))]
 				if only := os.Getenv("NEXTHOP_CROWD_ONLY"); only != "" && only != trouble.name {

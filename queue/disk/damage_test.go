@@ -60,10 +60,7 @@ func TestFlippedBits(t *testing.T) {
 			t.Fatal(err)
 		}
 		rng := rand.New(rand.NewPCG(1, 2))
-		rounds := 300
-		if long() {
-			rounds = 5000
-		}
+		rounds := int(seeds(300, 5000))
 		named, lost := 0, 0
 		for range rounds {
 			f := list[rng.IntN(len(list))]

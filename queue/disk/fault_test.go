@@ -14,10 +14,7 @@ import (
 // TestFaults uses a spool at random while calls of the file system fail, kills
 // or cuts the power of what has failed, opens it again and compares.
 func TestFaults(t *testing.T) {
-	seeds := uint64(120)
-	if long() {
-		seeds = 10_000
-	}
+	seeds := seeds(120, 10_000)
 	for _, c := range []struct {
 		op  crashfs.Op
 		all bool // every such call from then on
@@ -43,9 +40,9 @@ func TestFaults(t *testing.T) {
 		{crashfs.OpOpen, false, syscall.EMFILE},
 	} {
 		t.Run(fmt.Sprintf("%v %v always=%v", c.op, c.err, c.all), func(t *testing.T) {
-			for seed := range seeds / 10 {
+			for seed := range (seeds + 9) / 10 {
 				if err := faults(seed, c.op, c.all, c.err); err != nil {
-					t.Errorf("seed %d: %v", seed, err)
+					t.Fatalf("seed %d: %v", seed, err)
 				}
 			}
 		})

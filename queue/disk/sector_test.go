@@ -66,10 +66,7 @@ func TestBadSectors(t *testing.T) {
 		list, err := fs.List()
 		must(t, err)
 		rng := rand.New(rand.NewPCG(3, uint64(checkpoint)))
-		rounds := 100
-		if long() {
-			rounds = 5000
-		}
+		rounds := int(seeds(100, 5000))
 		named := 0
 		for range rounds {
 			f := list[rng.IntN(len(list))]

@@ -14,7 +14,8 @@
 //  2. instrument writes all of them into one copy of the sources, each behind a
 //     number, so that everything is compiled once (go test -overlay).
 //  3. suite.measure runs every test alone to learn how long it takes and which
-//     mutants it reaches.
+//     mutants it reaches: those it comes by where they make a difference, such as a
+//     condition that is true where the break has it false.
 //  4. suite.kill runs, for each mutant, the tests that reach it until one fails:
 //     first those that have noticed another break of the same function, then fast
 //     ones, and those that come by what few others come by.

@@ -32,43 +32,37 @@ func zzOn(number int) bool {
 	return zzActive == number
 }
 
+// The functions below ask zzOn only where the break makes a difference: a test that
+// never comes by such a place cannot notice it, and is not one that reaches it.
+
 func zzTrue[T ~bool](number int, is T) T {
-	if zzOn(number) {
-		return true
-	}
-	return is
+	return is || T(zzOn(number))
 }
 func zzFalse[T ~bool](number int, is T) T {
-	if zzOn(number) {
-		return false
-	}
-	return is
+	return is && !T(zzOn(number))
 }
 func zzNot[T ~bool](number int, is T) T {
-	if zzOn(number) {
-		return !is
-	}
-	return is
+	return is != T(zzOn(number))
 }
 
-func zzLess[T cmp.Ordered](number int, a, b T) bool         { return a < b || zzOn(number) && a == b }
-func zzLessEqual[T cmp.Ordered](number int, a, b T) bool    { return a < b || !zzOn(number) && a == b }
-func zzGreater[T cmp.Ordered](number int, a, b T) bool      { return a > b || zzOn(number) && a == b }
-func zzGreaterEqual[T cmp.Ordered](number int, a, b T) bool { return a > b || !zzOn(number) && a == b }
+func zzLess[T cmp.Ordered](number int, a, b T) bool         { return a < b || a == b && zzOn(number) }
+func zzLessEqual[T cmp.Ordered](number int, a, b T) bool    { return a < b || a == b && !zzOn(number) }
+func zzGreater[T cmp.Ordered](number int, a, b T) bool      { return a > b || a == b && zzOn(number) }
+func zzGreaterEqual[T cmp.Ordered](number int, a, b T) bool { return a > b || a == b && !zzOn(number) }
 
 type zzNumber interface {
 	~int | ~int8 | ~int16 | ~int32 | ~int64 | ~uint | ~uint8 | ~uint16 | ~uint32 | ~uint64 | ~uintptr | ~float32 | ~float64
 }
 
 func zzAdd[T zzNumber](number int, a, b T) T {
-	if zzOn(number) {
+	if b != 0 && zzOn(number) {
 		return a - b
 	}
 	return a + b
 }
 
 func zzSub[T zzNumber](number int, a, b T) T {
-	if zzOn(number) {
+	if b != 0 && zzOn(number) {
 		return a + b
 	}
 	return a - b
