@@ -58,7 +58,8 @@ func (c *compaction) message(off uint32, m *record.Message) error {
 		return err
 	}
 	t.frames = append(t.frames, f)
-	t.apply = func(h *hold, to *segment, at []uint32) { s.moved(h, c.g, to, at, live, list, f.Len()) }
+	cost := messageCost(f.Len(), f.Head, len(live))
+	t.apply = func(h *hold, to *segment, at []uint32) { s.moved(h, c.g, to, at, live, list, cost) }
 	s.flushing.Lock() // none is to get in line between what is looked at here and the ticket
 	defer s.flushing.Unlock()
 	h := s.hold()
@@ -93,10 +94,10 @@ func (c *compaction) body(off uint32, m *record.Message) (frame, error) {
 
 // moved puts deliveries at their message's new place.
 func (s *Spool) moved(
-	h *hold, from, to *segment, at []uint32, slots []index.Slot, list []record.Delivery, bytes int64,
+	h *hold, from, to *segment, at []uint32, slots []index.Slot, list []record.Delivery, cost int64,
 ) {
 	to.from[from.number] = true
-	to.cost += bytes - record.FrameSize + index.MessageCost + int64(len(slots))*index.DeliveryCost
+	to.cost += cost
 	for i, slot := range slots {
 		h.step(1)
 		if !s.index.Is(slot, list[i].ID) {

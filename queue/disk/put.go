@@ -299,7 +299,8 @@ func (s *Spool) encode(now time.Time, d *draft, t *ticket) {
 	f.Kind, f.Body, f.BodySum = record.KindMessage, d.body, d.bodySum
 	f.Head, _ = split(heads, m.Append(heads))
 	t.frames = append(t.frames, f)
-	t.apply = func(h *hold, g *segment, at []uint32) { s.added(h, g, at, list, d) }
+	cost := messageCost(f.Len(), f.Head, len(d.parts))
+	t.apply = func(h *hold, g *segment, at []uint32) { s.added(h, g, at, list, d, cost) }
 }
 
 // headRoom is what the heads of a message to one recipient fit into, mostly.
@@ -314,7 +315,8 @@ func split(room, appended []byte) (head, rest []byte) {
 // added puts a message in the index that is now in the log. One with more deliveries
 // than one hold of the lock takes is found only when all are there, and then they become
 // due for claims in turns.
-func (s *Spool) added(h *hold, g *segment, at []uint32, list []record.Delivery, d *draft) {
+func (s *Spool) added(h *hold, g *segment, at []uint32, list []record.Delivery, d *draft, cost int64) {
+	g.cost += cost
 	entry := func(i int) index.Entry {
 		e := entryOf(&list[i])
 		e.Home, e.Record = g.slot, g.place(at[i])
@@ -328,7 +330,7 @@ func (s *Spool) added(h *hold, g *segment, at []uint32, list []record.Delivery, 
 		}
 		h.step(len(list) - 1)
 		s.index.Add(entries)
-		s.appeared(g, len(list), d)
+		s.appeared(d)
 		return
 	}
 	a := s.index.Arrive(d.number)
@@ -337,7 +339,7 @@ func (s *Spool) added(h *hold, g *segment, at []uint32, list []record.Delivery, 
 		a.Add(entry(i))
 	}
 	a.Appear()
-	s.appeared(g, len(list), d)
+	s.appeared(d)
 	for more := true; more; {
 		h.step(1)
 		more = a.Queue(1)
@@ -345,8 +347,7 @@ func (s *Spool) added(h *hold, g *segment, at []uint32, list []record.Delivery, 
 }
 
 // appeared is for when a message is in the index.
-func (s *Spool) appeared(g *segment, deliveries int, d *draft) {
-	g.cost += int64(deliveries)*index.DeliveryCost + index.MessageCost + int64(len(d.body))
+func (s *Spool) appeared(d *draft) {
 	if d.keyed {
 		s.rememberKey(d.key, d.number)
 	}

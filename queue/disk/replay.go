@@ -143,7 +143,7 @@ func (r *replayer) message(f *record.Located) error {
 		return err
 	}
 	r.s.atLeast(index.Ordinal(m.ID) + 1)
-	r.g.cost += index.MessageCost + f.To - f.From - record.FrameSize - int64(len(f.Head))
+	r.g.cost += messageCost(f.To-f.From, f.Head, 0)
 	if m.Moved != 0 && r.s.segments.byNumber[m.Moved] != nil {
 		r.g.from[m.Moved] = true
 	}
@@ -187,9 +187,11 @@ func (r *replayer) gone(f *record.Located) error {
 	} else if known && !left.at.IsZero() {
 		r.s.leaving[d.ID] = left // what is left of it may have ended too
 	}
-	if r.s.segments.byNumber[d.Home] != nil {
-		r.g.keepGone(d.Home)
+	home := d.Home
+	if r.s.segments.byNumber[home] == nil { // what would bring the delivery back has gone
+		home = r.g.number
 	}
+	r.g.keepGone(home)
 	return nil
 }
 

@@ -31,6 +31,12 @@ func newSegment(number uint64) *segment {
 	return &segment{number: number, gone: map[uint64]int{}, from: map[uint64]bool{}}
 }
 
+// messageCost is what the record of a message and those of its deliveries cost the
+// segment that they are written to. The content counts with what fills its record up.
+func messageCost(bytes int64, head []byte, deliveries int) int64 {
+	return index.MessageCost + bytes - record.FrameSize - int64(len(head)) + int64(deliveries)*index.DeliveryCost
+}
+
 // The names of files. Numbers have a fixed length, so that names sort as they do.
 const (
 	segmentPrefix    = "segment-"
