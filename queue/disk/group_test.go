@@ -162,7 +162,7 @@ func TestSegmentThatCouldNotBeBegun(t *testing.T) {
 	back, torn := 0, 0
 	for seed := range seeds(300, 300) {
 		fs := crashfs.New(seed)
-		s, err := openByHand(fs, Options{})
+		s, err := openByHand(fs, Options{SegmentSize: 64 << 10})
 		must(t, err)
 		mustPut(t, s)
 		old := s.current
@@ -190,7 +190,7 @@ func TestSegmentThatCouldNotBeBegun(t *testing.T) {
 		last := fileName(segmentPrefix, s.current.number)
 		before, err := sizeOf(fs, last)
 		must(t, err)
-		if s, err = openByHand(fs, Options{}); err != nil {
+		if s, err = openByHand(fs, Options{SegmentSize: 64 << 10}); err != nil {
 			t.Fatal(err)
 		}
 		if len(s.problems) > 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
 	"testing"
 	"time"
 
@@ -36,36 +37,56 @@ func died(t *testing.T, seed uint64, checkpoint int) (fs *crashfs.FS, before, af
 }
 
 // TestOpenThatFails has one call of the system fail while the spool is opened, each in
-// its turn: it is an error, or nothing of it shows, and nothing is lost.
+// its turn: it is an error that tells the cause, and leaves no file open; or nothing
+// depended on it. Nothing is lost.
 func TestOpenThatFails(t *testing.T) {
-	odd := errors.New("odd")
 	for checkpoint := range 4 {
 		fs, _, want := died(t, 1, checkpoint)
 		for op := crashfs.OpWrite; op <= crashfs.OpLock; op++ {
-			for n := 1; ; n++ {
-				hurt := fs.Copy()
-				what := fmt.Sprintf("with a checkpoint in %d, %v number %d fails", checkpoint, op, n)
-				hit := false
-				nth := crashfs.FailNth(op, n, false, odd)
-				hurt.Inject(func(o crashfs.Op, name string) error {
-					err := nth(o, name)
-					hit = hit || err != nil
-					return err
-				})
-				s, err := openByHand(hurt, small())
-				hurt.Inject(nil)
-				if !hit {
-					must(t, err)
-					break
-				}
-				if err == nil {
-					if got := all(t, s); got != want {
-						t.Fatalf("%s: the spool has\n%s\nwant\n%s", what, got, want)
-					}
-				}
-				same(t, what+", and then nothing", hurt.Kill(), want)
-			}
+			openFails(t, fs, op, errors.New("odd"), want)
+			openFails(t, fs, op, syscall.EMFILE, want)
 		}
+	}
+}
+
+func openFails(t *testing.T, fs *crashfs.FS, op crashfs.Op, cause error, want string) {
+	t.Helper()
+	for n := 1; ; n++ {
+		hurt := fs.Copy()
+		what := fmt.Sprintf("%v number %d fails with %v", op, n, cause)
+		hit := ""
+		nth := crashfs.FailNth(op, n, false, cause)
+		hurt.Inject(func(o crashfs.Op, name string) error {
+			err := nth(o, name)
+			if err != nil {
+				hit = fmt.Sprintf("%v %s", o, name)
+			}
+			return err
+		})
+		s, err := openByHand(hurt, small())
+		hurt.Inject(nil)
+		if hit == "" {
+			must(t, err)
+			must(t, s.Close())
+			if n := hurt.Descriptors(); n != 0 {
+				t.Errorf("%d files are open when the spool is closed", n)
+			}
+			break
+		}
+		switch {
+		case err == nil:
+			if got := all(t, s); got != want {
+				t.Fatalf("%s: the spool has\n%s\nwant\n%s", what, got, want)
+			}
+			if cause != syscall.EMFILE && op != crashfs.OpRemove && hit != "size "+reserveName { // which is then made anew
+				t.Errorf("%s, %s, and nobody is told", what, hit)
+			}
+		case !errors.Is(err, cause):
+			t.Errorf("%s, %s: %v does not tell the cause", what, hit, err)
+		case hurt.Descriptors() != 0:
+			t.Errorf("%s, %s: %d files are left open", what, hit, hurt.Descriptors())
+		}
+		same(t, what+", and then nothing", hurt.Kill(), want)
 	}
 }
 
@@ -208,6 +229,51 @@ func TestDamagedCheckpoint(t *testing.T) {
 		must(t, f.Close())
 		if !open(fmt.Sprintf("cut after %d bytes", end), cut) {
 			t.Errorf("that it is cut after %d bytes is not named", end)
+		}
+	}
+}
+
+// TestOpenWithoutRoom has the device full while the spool is opened, from each of its
+// calls on or for one alone: it opens all the same, and hands out what is there. When
+// there is room again nothing is lost, and the machine may fail then.
+func TestOpenWithoutRoom(t *testing.T) {
+	for checkpoint := range 4 {
+		fs, _, want := died(t, 1, checkpoint)
+		for _, op := range []crashfs.Op{crashfs.OpWrite, crashfs.OpTruncate, crashfs.OpSync, crashfs.OpCreate, crashfs.OpRename, crashfs.OpSyncDir} {
+			for _, always := range []bool{false, true} {
+				for n := 1; ; n++ {
+					full := fs.Copy()
+					what := fmt.Sprintf("with a checkpoint in %d, no room for %v number %d, always %v", checkpoint, op, n, always)
+					hit := ""
+					nth := crashfs.FailNth(op, n, always, syscall.ENOSPC)
+					full.Inject(func(o crashfs.Op, name string) error {
+						err := nth(o, name)
+						if err != nil {
+							hit += fmt.Sprintf("%v %s, ", o, name)
+						}
+						return err
+					})
+					s, err := openByHand(full, small())
+					if hit == "" {
+						must(t, err)
+						must(t, s.Close())
+						break
+					}
+					if err != nil {
+						t.Errorf("%s: %s: %v", what, hit, err)
+						full.Inject(nil)
+						same(t, what+", and then there is", full.Kill(), want)
+						continue
+					}
+					if got := all(t, s); got != want {
+						t.Fatalf("%s: the spool has\n%s\nwant\n%s", what, got, want)
+					}
+					full.Inject(nil)
+					s.spare.failed = time.Time{} // a while has passed
+					must(t, s.save())
+					same(t, what+", and then there is, and the power fails", full.Restart(), want)
+				}
+			}
 		}
 	}
 }

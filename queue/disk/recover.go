@@ -40,6 +40,7 @@ func (s *Spool) recover(readOnly bool) error {
 	}
 	u, err := s.inUse(f)
 	if err != nil {
+		f.close()
 		return err
 	}
 	from, err := s.restore(f)

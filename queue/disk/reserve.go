@@ -1,7 +1,9 @@
 package disk
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/queue"
@@ -98,7 +100,7 @@ func (t *ticket) endRoom() (n int64) {
 func (s *Spool) openReserve() error {
 	open := func() (vfs.File, error) { return s.fs.Open(reserveName, true) }
 	f, err := s.files.another(open)
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
 		f, err = s.files.another(func() (vfs.File, error) { return s.fs.Create(reserveName) })
 	}
 	if err != nil {

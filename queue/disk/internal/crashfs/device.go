@@ -50,6 +50,13 @@ func (f *FS) SetDevice(d Device) {
 	f.device = d
 }
 
+// Descriptors returns how many files and locks are open.
+func (f *FS) Descriptors() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.descriptors
+}
+
 // Used returns how much of the device's room is taken.
 func (f *FS) Used() int64 {
 	f.mu.Lock()
