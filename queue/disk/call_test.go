@@ -81,11 +81,12 @@ func calls(t *testing.T) map[string]func(s *Spool) func() error {
 			must(t, s.Suspend(ctx, now, queue.Suspension{Subject: subject}))
 			return func() error { _, err := s.Resume(ctx, now, subject); return err }
 		},
-		"a compaction":   simply(func(s *Spool) error { return compactAll(s, false) }),
-		"a checkpoint":   simply(func(s *Spool) error { return s.takeCheckpoint(ctx) }),
-		"maintenance":    simply(func(s *Spool) error { return s.maintain(ctx) }),
-		"a new segment":  simply(func(s *Spool) error { s.rollNow = true; return s.Drop(ctx, formatID(128)) }),
-		"keys are saved": simply(func(s *Spool) error { return s.saveKeys() }),
+		"a compaction, the newest segment first": simply(func(s *Spool) error { return compactAll(s, true) }),
+		"a compaction":                           simply(func(s *Spool) error { return compactAll(s, false) }),
+		"a checkpoint":                           simply(func(s *Spool) error { return s.takeCheckpoint(ctx) }),
+		"maintenance":                            simply(func(s *Spool) error { return s.maintain(ctx) }),
+		"a new segment":                          simply(func(s *Spool) error { s.rollNow = true; return s.Drop(ctx, formatID(128)) }),
+		"keys are saved":                         simply(func(s *Spool) error { return s.saveKeys() }),
 	}
 }
 

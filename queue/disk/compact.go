@@ -117,7 +117,6 @@ func (s *Spool) retire(list ...*segment) error {
 	t := &ticket{durable: true, class: ending}
 	s.mu.Lock()
 	for _, g := range list {
-		delete(g.gone, g.number)
 		r := s.index.Refs(g.slot)
 		if r.Homes+r.Records+r.Destinations > 0 {
 			g.broken = true
