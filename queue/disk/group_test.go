@@ -160,7 +160,7 @@ func TestEndsOfARejectedGroup(t *testing.T) {
 func TestSegmentThatCouldNotBeBegun(t *testing.T) {
 	ctx := context.Background()
 	back, torn := 0, 0
-	for seed := range seeds(300, 300) {
+	for seed := range uint64(300) {
 		fs := crashfs.New(seed)
 		s, err := openByHand(fs, Options{SegmentSize: 64 << 10})
 		must(t, err)
