@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"errors"
+	"strings"
 	"syscall"
 	"time"
 
@@ -50,9 +51,22 @@ func (r *RecipientReport) kind() sched.Kind {
 	}
 }
 
+// deferredIn is which part of a report's recipients was deferred for what may be the
+// rate at which mail comes. A status of the mailbox or of the address is about that.
+func deferredIn(report *Report) float64 {
+	n := 0
+	for i := range report.Recipients {
+		r := &report.Recipients[i]
+		if s := r.Reply.Enhanced; r.kind() == sched.Later && r.Err.Replied() && !strings.HasPrefix(s, "4.1.") && !strings.HasPrefix(s, "4.2.") {
+			n++
+		}
+	}
+	return float64(n) / float64(max(len(report.Recipients), 1))
+}
+
 // lessonOf is what a report tells of a shipment's site.
 func (r *run) lessonOf(sh *shipment, parts []*part, report *Report, began time.Time) sched.Lesson {
-	l := sched.Lesson{Kind: kindOf(report), Began: began}
+	l := sched.Lesson{Kind: kindOf(report), Began: began, Deferred: deferredIn(report)}
 	first := &report.Recipients[0]
 	if l.Kind != sched.Unreachable && l.Kind != sched.Remembered && first.Addr.IsValid() {
 		r.network.note(first.Addr.Addr(), false)

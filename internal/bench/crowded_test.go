@@ -198,9 +198,6 @@ func compareCrowded(t *testing.T, to *table, c candidate) {
 		t.Run(name, func(t *testing.T) {
 			got := measureCrowded(t, c, r, 5000)
 			third := gate{over: postfix, bound: 1.0 / 3}
-			if r.perSecond > 0 {
-				third.bound = 1 // a rate shows in deferred recipients, as greylisting does, and is not learnt
-			}
 			to.add(name, "attempts deferred/all", c.name, got.deferred, third)
 			to.add(name, "s until all arrived", c.name, got.took.Seconds(), gate{over: postfix, bound: 1})
 		})

@@ -32,7 +32,9 @@
 //
 // L3. Attempts at a site begin no closer together than its rate allows, nor than the
 // site's pace, which it has after ten attempts in a row that nothing came of; and at the
-// sites of a group no closer than the group's rate allows.
+// sites of a group no closer than the group's rate allows. A site that defers a quarter of
+// what it is offered and takes the rest has a rate, too: what it took between two
+// deferrals, and then what has gone well. That is forgotten if it makes nothing better.
 //
 // L4. A site of which no host could be asked is left alone for as long as the
 // lesson says, a site that refuses the login for five minutes. Then one attempt is
@@ -143,7 +145,8 @@
 // order.
 //
 //  1. values.go, what a Scheduler is told and what it says; settings.go, its limits;
-//     window.go, how many attempts at a site, and how long none; heap.go.
+//     window.go, how many attempts at a site, and how long none; grant.go, how many a
+//     second; heap.go.
 //  2. state.go, all that it remembers.
 //  3. room.go, how much may be held; group.go, which sites have limits in common;
 //     lane.go, whose mail waits where; trouble.go, trouble of our own.

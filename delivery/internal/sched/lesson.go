@@ -23,6 +23,7 @@ func (s *Scheduler) Learned(now time.Time, n Ship, l Lesson) Notice {
 		t.timed(now.Sub(l.Began))
 		t.grow(now, t.most)
 		s.revive(now, t)
+		s.judge(now, t, l.Began, l.Deferred)
 	case Later:
 		t.timed(now.Sub(l.Began))
 		s.revive(now, t) // it answers
@@ -30,11 +31,18 @@ func (s *Scheduler) Learned(now time.Time, n Ship, l Lesson) Notice {
 		if t.deferrals >= manyDeferrals {
 			t.shrink(l.Began, now)
 		}
+		if l.Deferred > 0 {
+			s.judge(now, t, l.Began, l.Deferred)
+		}
 	case Busy:
 		t.timed(now.Sub(l.Began))
 		s.revive(now, t)
+		alone := t.limit() == 1 || t.inFlight == 1 || t.grant.rate > 0
 		t.shrink(l.Began, now)
 		t.deferred(slowPace)
+		if alone && !l.Again { // fewer at a time it cannot mean
+			s.judge(now, t, l.Began, 1)
+		}
 	case Unreachable:
 		t.tried(now.Sub(l.Began))
 		t.said = l.Said
@@ -56,6 +64,16 @@ func (s *Scheduler) Learned(now time.Time, n Ship, l Lesson) Notice {
 		}
 	}
 	return s.notice(now, t, l.Kind)
+}
+
+// judge notes which part of an attempt was deferred for what may be the rate. Where a
+// rate is found out what would wait for long goes back.
+func (s *Scheduler) judge(now time.Time, t *site, began time.Time, deferred float64) {
+	if t.grant.judge(began, now, deferred, pressed{t.waiting > 0, t.took}) && t.held > t.ahead()+fewAhead {
+		for _, m := range s.empty(t) {
+			s.parkAt(now, t, m)
+		}
+	}
 }
 
 // notice is what the operator is told: once that a login was refused, and once that
@@ -101,6 +119,7 @@ func (s *Scheduler) leaveAlone(now time.Time, t *site) {
 func (s *Scheduler) absolve(now time.Time, t *site) {
 	t.failures, t.until, t.deferrals, t.pace, t.paced = 0, time.Time{}, 0, 0, time.Time{}
 	t.threshold = float64(t.most)
+	t.grant = grant{}
 	s.liftAll(now, t)
 	s.touch(now, t)
 }

@@ -86,7 +86,7 @@ func (t *site) likelyAt(now time.Time) time.Time {
 	if t.careful() {
 		return now.Add(minLikely)
 	}
-	t.likely = t.likely.Add(max(t.pace, interval(t.rate), t.took/time.Duration(t.limit())))
+	t.likely = t.likely.Add(max(t.pace, interval(t.speed()), t.took/time.Duration(t.limit())))
 	switch least, most := now.Add(minLikely), now.Add(parkedFor); {
 	case t.likely.Before(least):
 		return least

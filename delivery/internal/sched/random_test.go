@@ -171,7 +171,11 @@ func (w *world) endFlight(i int, k Kind, p step) {
 		w.s.Moved(w.now, m.ID, Route{Site: m.site, Join: "j", Own: m.own()})
 	}
 	wait := time.Duration(1+p.more(6)) * 3 * time.Second
-	w.s.Learned(w.now, f.ship, Lesson{Kind: k, Began: f.began, Wait: wait, Cause: NetworkFails, Said: says(p)})
+	l := Lesson{Kind: k, Began: f.began, Wait: wait, Cause: NetworkFails, Said: says(p)}
+	if k == Later && p.more(5)%4 > 0 || k == Works && p.more(5)%8 == 0 {
+		l.Deferred = float64(1+p.more(6)%2) / 2
+	}
+	w.s.Learned(w.now, f.ship, l)
 	w.lesson(f, k, wait, says(p))
 	w.inFlight--
 	w.bySite[f.site]--

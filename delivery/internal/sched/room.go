@@ -43,14 +43,23 @@ func (t *site) ahead() int {
 		return fewAhead
 	}
 	if t.took == 0 {
-		return max(min(firstAhead, inTime(t.rate)), minAhead)
+		return max(min(firstAhead, inTime(t.speed())), minAhead)
 	}
 	turns := int(min(max(aheadTime/t.took, 2), 1000))
-	return max(min(int(t.size)*turns, inTime(t.rate)), minAhead)
+	return max(min(int(t.size)*turns, inTime(t.speed())), minAhead)
 }
 
 // unbounded is more deliveries than are ever held.
 const unbounded = 1 << 30
+
+// speed is how many attempts a second may begin at the site, by the settings and by
+// what it has taught; zero is any number.
+func (t *site) speed() float64 {
+	if t.rate > 0 && (t.grant.rate == 0 || t.rate < t.grant.rate) {
+		return t.rate
+	}
+	return t.grant.rate
+}
 
 // inTime is how many attempts may begin in aheadTime by a rate.
 func inTime(rate float64) int {

@@ -167,7 +167,7 @@ func (s *Scheduler) Configure(now time.Time, settings Settings) {
 		}
 		t.size = min(t.size, float64(t.most))
 		t.threshold = max(t.threshold, float64(t.most))
-		t.ceiling = 0
+		t.ceiling, t.grant = 0, grant{}
 		t.paced = time.Time{}
 		s.touch(now, t)
 	}

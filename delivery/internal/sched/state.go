@@ -162,6 +162,7 @@ type site struct {
 
 	window
 	backoff
+	grant    grant
 	paced    time.Time // no attempt before: a rate, or a pace
 	alarm    time.Time // when to look at it again
 	alarmAt  int

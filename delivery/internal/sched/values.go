@@ -64,6 +64,10 @@ type Lesson struct {
 	// Cause is what the trouble is, where Ours.
 	Cause Cause
 
+	// Deferred is which part of the recipients was deferred for what may be the rate at
+	// which mail comes: not where it was said to be about a mailbox.
+	Deferred float64
+
 	// Again says that the site had no room for what was offered, which waits there as
 	// before and is charged nothing.
 	Again bool
