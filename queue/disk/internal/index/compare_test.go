@@ -226,7 +226,6 @@ func (p *pair) compareSurvey() {
 	p.want(len(v.List) == len(sorted), "%d destinations are counted, want %d", len(v.List), len(sorted))
 	for i := range min(len(v.List), len(sorted)) {
 		got := v.List[i]
-		got.destination = 0
 		if got.Postponed.IsZero() {
 			got.Reason = ""
 		}

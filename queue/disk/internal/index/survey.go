@@ -14,7 +14,6 @@ type Count struct {
 	Postponed                time.Time
 	Reason                   string
 	Oldest                   uint64 // the message with the lowest id
-	destination              uint32
 }
 
 // Survey counts by destination, some at a time: those after a name, in order, at most
@@ -25,7 +24,7 @@ type Survey struct {
 	List  []Count
 
 	from   int // the destinations, and then the deliveries, that come next
-	oldest map[uint32]*Count
+	oldest map[string]*Count // by name, since numbers may be given to others meanwhile
 }
 
 // Count goes on with the destinations and reports whether there are more. It looks at
@@ -36,7 +35,7 @@ func (x *Index) Count(v *Survey, most int) (more bool) {
 	for ; v.from < to; v.from++ {
 		d := x.destinations.at(v.from)
 		if d.deliveries > 0 && d.name > v.After {
-			v.List = append(v.List, Count{d.name, d.deliveries, d.held, d.leased, d.bytes, d.until, d.reason, 0, uint32(v.from)})
+			v.List = append(v.List, Count{d.name, d.deliveries, d.held, d.leased, d.bytes, d.until, d.reason, 0})
 		}
 	}
 	return to < x.destinations.n
@@ -51,23 +50,23 @@ func (v *Survey) Sort() {
 
 // SeekOldest is to be called when the list is complete.
 func (v *Survey) SeekOldest() {
-	v.from, v.oldest = 0, make(map[uint32]*Count, len(v.List))
+	v.from, v.oldest = 0, make(map[string]*Count, len(v.List))
 	for i := range v.List {
-		v.oldest[v.List[i].destination] = &v.List[i]
+		v.oldest[v.List[i].Name] = &v.List[i]
 	}
 }
 
 // Oldest looks at so many deliveries for the oldest at each destination and reports
 // whether there are more.
 func (x *Index) Oldest(v *Survey, most int) (more bool) {
-	to := min(v.from+most, len(x.chunks)*chunkLen)
+	to := max(v.from, min(v.from+most, len(x.chunks)*chunkLen))
 	x.work += to - v.from
 	for ; v.from < to; v.from++ {
 		c, i := x.at(Slot(v.from))
 		if c == nil || Flags(c.when[i])&used == 0 {
 			continue
 		}
-		n := v.oldest[x.lane(c.lane[i]).key.destination]
+		n := v.oldest[x.dest(x.lane(c.lane[i]).key.destination).name]
 		if m := c.id[i] >> 16; n != nil && (n.Oldest == 0 || m < n.Oldest) {
 			n.Oldest = m
 		}
