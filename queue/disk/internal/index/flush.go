@@ -38,24 +38,33 @@ func (x *Index) Flush(f *Flushing, most int) (done bool) {
 	if f.Message != 0 {
 		return x.flushMessage(f, most)
 	}
+	if f.Destination == "" {
+		return x.flushAll(f, most)
+	}
+	n, known := x.names[f.Destination]
+	if !known {
+		return true
+	}
 	if !f.begun {
-		f.begun = true
-		if f.Destination == "" {
-			f.Count = x.waits
-		} else if n, known := x.names[f.Destination]; known {
-			f.destination, f.Count = n, x.dest(n).waits
-		} else {
-			return true
-		}
+		f.begun, f.Count = true, x.dest(n).waits
+	}
+	f.destination = n // another may have had its number since
+	done, _ = x.flushDestination(f, most)
+	return done
+}
+
+func (x *Index) flushAll(f *Flushing, most int) (done bool) {
+	if !f.begun {
+		f.begun, f.Count = true, x.waits
 	}
 	for ; int(f.destination) < x.destinations.n; f.destination++ {
-		if done, most = x.flushDestination(f, most); !done || f.Destination != "" {
-			return done
-		}
-		if most--; most <= 0 {
-			f.destination++
+		if most <= 0 {
 			return false
 		}
+		if done, most = x.flushDestination(f, most); !done {
+			return false
+		}
+		most--
 	}
 	return true
 }

@@ -207,6 +207,9 @@ func (x *Index) Update(s Slot, e *Entry) {
 	c.id[i] = e.Message<<16 | uint64(e.Home)
 	c.offset[i], c.record[i] = e.Record.Offset, e.Record.Segment
 	c.lane[i] = x.laneFor(x.keyOf(e))
+	if e.Flags&flushed != 0 {
+		x.flushed++
+	}
 	x.leaveLane(old)
 	x.count(s, 1)
 	x.queue(s)

@@ -1,0 +1,193 @@
+package index
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
+)
+
+// rows is all of a checkpoint.
+func (x *Index) rows() (list []record.Row) {
+	for from, more := 0, true; more; more = from > 0 {
+		list, from = x.Rows(list, from, 1000)
+	}
+	return list
+}
+
+// TestFlushIsKept takes what a flush has made due over from a checkpoint, once and, as if
+// it was in there twice, again: it counts as such until its own record says when it is
+// due.
+func TestFlushIsKept(t *testing.T) {
+	x := New()
+	x.set(1, "a", "", start.Add(time.Hour))
+	f := Flushing{Since: Micros(start)}
+	if !x.Flush(&f, 10) || f.Count != 1 || x.Flushed() != 1 {
+		t.Fatalf("%d are flushed, want 1", x.Flushed())
+	}
+	row := x.rows()[0]
+	entry := Entry{Message: row.Message, Destination: "a", AtOnce: Flags(row.Flags)&AtOnce != 0, Since: int64(row.Since), Flags: Flags(row.Flags) &^ AtOnce}
+	if !entry.AtOnce || entry.Since != Micros(start) {
+		t.Fatalf("the checkpoint says %+v", entry)
+	}
+	y := New()
+	for n := range 3 {
+		again := entry
+		again.Since += int64(n % 2)
+		y.Set(&again)
+		if err := y.verify(); err != nil || y.Flushed() != 1 {
+			t.Fatalf("%d are due by a flush, want 1: %v", y.Flushed(), err)
+		}
+	}
+	s, _ := y.Find(entry.Message, "a")
+	if got := y.Get(s); got.Flags != 0 {
+		t.Errorf("whoever asks is told of flags %b", got.Flags)
+	}
+	own := y.Get(s)
+	y.Set(&own)
+	if y.Flushed() != 0 || y.verify() != nil {
+		t.Errorf("%d are due by a flush whose records say so", y.Flushed())
+	}
+	y.Set(&entry)
+	if y.Remove(s); y.Flushed() != 0 {
+		t.Errorf("%d are due by a flush, and none is there", y.Flushed())
+	}
+}
+
+// TestFlush makes deliveries due.
+func TestFlush(t *testing.T) {
+	early, late := after(-5), after(5)
+	type delivery struct {
+		message     int
+		destination string
+		since       time.Time
+		do          func(x *Index, s Slot)
+	}
+	hold := func(x *Index, s Slot) { x.SetFlag(s, Held, true) }
+	lease := func(x *Index, s Slot) { x.Lease(s, 1, late, nil) }
+	ended := func(x *Index, s Slot) { x.Lease(s, 1, start, nil); x.Advance(start, 10) }
+	moved := func(x *Index, s Slot) { x.Move(s, 0, Place{0, 50}) }
+	for _, c := range []struct {
+		name  string
+		list  []delivery
+		flush Flushing
+		count int
+		due   []int // messages, in order
+	}{
+		{"nothing", nil, Flushing{}, 0, nil},
+		{"all", []delivery{{1, "a", late, nil}, {2, "b", late, nil}}, Flushing{}, 2, []int{1, 2}},
+		{"what is due keeps its place", []delivery{{1, "a", late, nil}, {2, "b", early, nil}, {3, "c", start, nil}}, Flushing{}, 3, []int{2, 1, 3}},
+		{"a destination", []delivery{{1, "a", late, nil}, {2, "b", late, nil}}, Flushing{Destination: "b"}, 1, []int{2}},
+		{"a destination that is unknown", []delivery{{1, "a", late, nil}}, Flushing{Destination: "b"}, 0, nil},
+		{"a message", []delivery{{1, "a", late, nil}, {1, "b", late, nil}, {2, "b", late, nil}}, Flushing{Message: Number(1, 1)}, 2, []int{1, 1}},
+		{"a message at a destination", []delivery{{1, "a", late, nil}, {1, "b", late, nil}, {2, "b", late, nil}},
+			Flushing{Message: Number(1, 1), Destination: "b"}, 1, []int{1}},
+		{"a message that is not there", []delivery{{1, "a", late, nil}}, Flushing{Message: Number(2, 1)}, 0, nil},
+		{"a message of which a destination counts elsewhere", []delivery{{1, "a", late, nil}, {1, "b", late, nil}},
+			Flushing{Message: Number(1, 1), Counted: map[string]bool{"b": true}}, 1, []int{1, 1}},
+		{"what is on hold", []delivery{{1, "a", late, hold}, {2, "a", late, nil}}, Flushing{}, 1, []int{2}},
+		{"a message that is on hold", []delivery{{1, "a", late, hold}}, Flushing{Message: Number(1, 1)}, 0, nil},
+		{"what is leased", []delivery{{1, "a", late, lease}, {2, "a", late, nil}}, Flushing{}, 1, []int{2}},
+		{"a message that is leased", []delivery{{1, "a", late, lease}}, Flushing{Message: Number(1, 1)}, 0, nil},
+		{"what was leased", []delivery{{1, "a", late, ended}, {2, "a", late, nil}}, Flushing{Destination: "a"}, 1, []int{2}},
+		{"a message that was leased", []delivery{{1, "a", late, ended}}, Flushing{Message: Number(1, 1)}, 0, nil},
+		{"what has a later record", []delivery{{1, "a", late, moved}, {2, "a", late, nil}}, Flushing{Earlier: func(p Place) bool { return p.Offset < 50 }}, 2, []int{2}},
+		{"several of one lane, and several messages at one time", []delivery{
+			{1, "a", late, nil}, {2, "a", late, nil}, {3, "a", after(9), nil}, {4, "a", after(7), nil}, {5, "a", start, nil},
+		}, Flushing{Destination: "a"}, 5, []int{1, 2, 3, 4, 5}},
+	} {
+		for _, most := range []int{1, 2, 100} {
+			x := New()
+			x.At(start)
+			for _, d := range c.list {
+				if s := x.set(d.message, d.destination, "", d.since); d.do != nil {
+					d.do(x, s)
+				}
+			}
+			f := c.flush
+			f.Since = Micros(start) - 1
+			for n := 0; !x.Flush(&f, most); n++ {
+				if n > 100 {
+					t.Fatalf("%s: it does not end", c.name)
+				}
+			}
+			var due []int
+			x.Claim(start, Bounds{Max: 100}, func(s Slot) {
+				due = append(due, int(Ordinal(x.message(s))))
+				x.Lease(s, 2, late, nil)
+			})
+			if f.Count != c.count || !slices.Equal(due, c.due) {
+				t.Errorf("%s, %d at a time: %d are flushed and %v due, want %d and %v", c.name, most, f.Count, due, c.count, c.due)
+			}
+			if err := x.verify(); err != nil {
+				t.Errorf("%s, %d at a time: %v", c.name, most, err)
+			}
+		}
+	}
+}
+
+// TestPiecesOfAFlush goes on with flushes for one entry at a time: no piece does more.
+func TestPiecesOfAFlush(t *testing.T) {
+	const many = 100
+	for name, c := range map[string]struct {
+		destination func(n int) string
+		flush       Flushing
+		pieces      int
+	}{
+		"all of one destination":   {func(int) string { return "a" }, Flushing{}, many},
+		"one destination":          {func(int) string { return "a" }, Flushing{Destination: "a"}, many},
+		"all of many destinations": {func(n int) string { return fmt.Sprint(n) }, Flushing{}, many},
+		"a message":                {func(n int) string { return fmt.Sprint(n) }, Flushing{Message: Number(1, many)}, many + 8},
+	} {
+		x := New()
+		x.At(start)
+		for n := range many {
+			e := Entry{Message: Number(uint64(n+1), 1), Destination: c.destination(n), Since: Micros(start) + int64(n)}
+			if c.flush.Message != 0 {
+				e.Message = c.flush.Message
+			}
+			x.Set(&e)
+		}
+		f := c.flush
+		f.Since = Micros(start) - 1
+		pieces, flushed := 0, 0
+		for done := false; !done; pieces++ {
+			if done = x.Flush(&f, 1); x.Flushed() > flushed+1 {
+				t.Errorf("%s: a piece has flushed %d", name, x.Flushed()-flushed)
+			}
+			flushed = x.Flushed()
+		}
+		if flushed != many || f.Count != many || pieces < c.pieces || pieces > c.pieces+c.pieces/2 {
+			t.Errorf("%s: %d are flushed in %d pieces, want %d in %d", name, flushed, pieces, many, c.pieces)
+		}
+	}
+}
+
+// TestFlushWhileDestinationsGo has the destination of a flush go between two pieces of it,
+// and another get its number.
+func TestFlushWhileDestinationsGo(t *testing.T) {
+	x := New()
+	x.At(start)
+	var slots []Slot
+	for n := range 5 {
+		slots = append(slots, x.set(n+1, "a", "", after(5)))
+	}
+	f := Flushing{Destination: "a", Since: Micros(start)}
+	if x.Flush(&f, 2) {
+		t.Fatal("it ends before all are flushed")
+	}
+	for _, s := range slots {
+		x.Remove(s)
+	}
+	x.set(9, "b", "", after(5))
+	if x.names["b"] != f.destination {
+		t.Fatal("another has another number: this shows nothing")
+	}
+	for !x.Flush(&f, 2) {
+	}
+	if x.Flushed() != 0 {
+		t.Errorf("%d are flushed at a destination that was not named", x.Flushed())
+	}
+}
