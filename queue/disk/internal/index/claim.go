@@ -94,7 +94,6 @@ func (c *Claim) Some(most int, take func(Slot)) (more bool) {
 	x := c.x
 	if x.Advance(c.now, most) {
 		if c.patience -= most; c.patience > 0 {
-			c.pause()
 			return true
 		}
 		c.bounded = true // others give it more to do than it can do: there is more than it finds
@@ -321,9 +320,7 @@ func (c *Claim) end() {
 	for ; c.left > 0; c.left-- {
 		switch {
 		case c.aside.n > 0:
-			if l := c.aside.pop(); l.where == inLocal { // else it was put back, or is gone
-				c.x.place(l)
-			}
+			c.x.place(c.aside.pop())
 		case c.tenantsAside.n > 0:
 			t := c.tenantsAside.pop()
 			t.due.putBack(c.x, t.tenant)

@@ -105,6 +105,9 @@ func TestClaimEndsWhateverBecomesDue(t *testing.T) {
 			}
 			more = c.Some(2, func(s Slot) { got++; x.Lease(s, 1, after(100), nil) })
 		}
+		if want := max(1, 3*lanes/2); pieces != want {
+			t.Errorf("of %d lanes: a claim in %d pieces, want %d", lanes, pieces, want)
+		}
 		if next, ok := c.Next(); !ok || !next.Equal(start) {
 			t.Errorf("of %d lanes: the next claim is at %v, %t, want it now", lanes, next, ok)
 		}

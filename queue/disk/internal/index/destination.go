@@ -248,14 +248,13 @@ func (x *Index) replace(n uint32) {
 	}
 }
 
-// replaceSome goes on with that and returns how many lanes there were, up to most.
-func (x *Index) replaceSome(d *destination, most int) (n int) {
-	for ; d.stale != none && n < most; n++ {
+// replaceSome goes on with that for so many lanes.
+func (x *Index) replaceSome(d *destination, most int) {
+	for ; d.stale != none && most > 0; most-- {
 		l := x.lane(d.stale)
 		d.stale = l.next
 		x.place(l)
 	}
-	return n
 }
 
 // replaceNext does a lane of a destination that is not done. It reports whether there
@@ -263,8 +262,9 @@ func (x *Index) replaceSome(d *destination, most int) (n int) {
 func (x *Index) replaceNext() bool {
 	for x.stale.n > 0 {
 		n := *x.stale.at(x.stale.n - 1)
-		if d := x.dest(n); d.stale != none && d.used {
-			return x.replaceSome(d, 1) > 0
+		if d := x.dest(n); d.stale != none {
+			x.replaceSome(d, 1)
+			return true
 		}
 		x.stale.pop()
 	}
@@ -331,5 +331,5 @@ func Micros(t time.Time) int64 {
 	if sec > last/1_000_000 {
 		return last
 	}
-	return sec*1_000_000 + int64(t.Nanosecond()/1000)
+	return min(sec*1_000_000+int64(t.Nanosecond()/1000), last)
 }

@@ -32,7 +32,7 @@ func TestPile(t *testing.T) {
 		grow := []int{90, 50, 10}
 		next := uint32(0)
 		for phase := range grow {
-			for range 12_000 {
+			for range 8_000 {
 				if rng.IntN(100) < grow[phase] || len(want) == 0 {
 					v := next<<8 | uint32(rng.IntN(256))
 					if seed%3 > 0 {
