@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/crashfs"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/index"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
 )
 
 // TestContentsOfNobodyBesideDamage opens a spool of which a segment is missing and
@@ -58,54 +60,154 @@ func TestContentsOfNobodyBesideDamage(t *testing.T) {
 }
 
 // TestSegmentThatFailedComesBack has the write that begins a segment fail though all
-// of it reached the device, and the removal of its file be lost in a power cut. It is
-// not taken for the newest: what was retired since is not missed, no content is kept
-// for it, and numbers go on where they were.
+// of it reached the device, and its file stay: because it cannot be removed, or because
+// the power is cut before that is saved. It is not taken for the newest: what was retired
+// since is not missed, no content is kept for it, and numbers go on where they were. What
+// was answered is there, and nothing else, and so it is after another power cut.
 func TestSegmentThatFailedComesBack(t *testing.T) {
-	ctx := context.Background()
-	for seed := range uint64(150) {
-		for _, cause := range []error{syscall.EIO, syscall.ENOSPC} {
-			fs := crashfs.New(seed)
-			s, err := openByHand(fs, small())
-			must(t, err)
-			a := mustPut(t, s)
-			first := s.current
-			s.rollNow = true
-			b := mustPut(t, s)
-			s.rollNow = true
-			begun := ""
-			fs.Inject(func(op crashfs.Op, name string) error {
-				if op == crashfs.OpWrite && strings.HasPrefix(name, segmentPrefix) && (begun == "" || name == begun) {
-					begun = name
-					return cause
-				}
-				return nil
-			})
-			if _, err := putSize(s, "c.example", 10); err == nil && cause == syscall.EIO {
-				t.Fatal("a Put whose segment could not be begun succeeded")
-			}
-			fs.Inject(nil)
-			if s.failed() != nil {
-				t.Fatalf("a write that fails ends the spool: %v", s.failed())
-			}
-			c := mustPut(t, s)
-			must(t, s.compact(ctx, first))
-			d := mustPut(t, s)
-			again, err := openByHand(fs.Restart(), small())
-			must(t, err)
-			if len(again.problems) > 0 || again.hidden {
-				t.Errorf("seed %d, %v: %v", seed, cause, again.problems)
-			}
-			if next := again.nextMessage.Load(); next > 20 {
-				t.Errorf("seed %d, %v: the next message is %d", seed, cause, next)
-			}
-			for _, id := range []string{a, b, c, d} {
-				if _, err := again.Show(ctx, id); err != nil {
-					t.Errorf("seed %d, %v: %s: %v", seed, cause, id, err)
+	for _, c := range []struct {
+		cause error
+		stays bool // the file cannot be removed
+		seeds uint64
+		least int
+	}{
+		{syscall.EIO, true, 100, 5},
+		{syscall.ENOSPC, true, 100, 5}, // a Put tries again at once
+		{syscall.EIO, false, 300, 5},   // what is lost must be just that
+	} {
+		t.Run(fmt.Sprintf("%v, cannot be removed: %v", c.cause, c.stays), func(t *testing.T) {
+			back, retired := 0, 0
+			for seed := range c.seeds {
+				c := &comeback{t: t, seed: seed, cause: c.cause, stays: c.stays, fs: crashfs.New(seed)}
+				if c.run(); c.back {
+					back++
+					if c.retired {
+						retired++
+					}
 				}
 			}
+			if back < c.least || c.stays && retired < c.least {
+				t.Errorf("the segment came back %d times, %d of them when another was retired, want at least %d", back, retired, c.least)
+			}
+		})
+	}
+}
+
+// comeback is one such segment.
+type comeback struct {
+	t     *testing.T
+	seed  uint64
+	cause error
+	stays bool // its file cannot be removed
+	fs    *crashfs.FS
+	s     *Spool
+
+	name    string   // of the file
+	want    []string // messages that are there
+	unsure  bool     // and there may be one more
+	retired bool     // the first segment was, since
+	back    bool
+}
+
+func (c *comeback) run() {
+	t := c.t
+	s, err := openByHand(c.fs, small())
+	must(t, err)
+	c.s = s
+	c.put()
+	first := s.current
+	s.rollNow = true
+	c.put()
+	s.rollNow = true
+	c.fs.Inject(func(op crashfs.Op, name string) error {
+		switch begins := op == crashfs.OpWrite && strings.HasPrefix(name, segmentPrefix); {
+		case begins && c.name == "", begins && name == c.name:
+			c.name = name
+			return c.cause
+		case op == crashfs.OpRemove && name == c.name && c.stays:
+			return syscall.EROFS
+		}
+		return nil
+	})
+	id, err := putSize(s, "c.example", 10)
+	switch {
+	case err == nil && errors.Is(c.cause, syscall.ENOSPC):
+		c.want = append(c.want, id)
+	case !errors.Is(err, c.cause):
+		t.Fatalf("seed %d: a Put whose segment could not be begun: %v", c.seed, err)
+	}
+	if s.failed() != nil {
+		t.Fatalf("a write that fails ends the spool: %v", s.failed())
+	}
+	if c.stays {
+		c.fs.CutAt(c.fs.Writes() + 1 + int(c.seed%16))
+	} else { // before the next is begun
+		c.fs.CutAt(c.fs.Writes() + 1 + int(c.seed%4))
+	}
+	if c.put() {
+		err := s.compact(context.Background(), first)
+		c.retired = err == nil
+		if err == nil {
+			c.put()
+		} else if !errors.Is(err, crashfs.ErrPowerCut) {
+			t.Fatalf("seed %d: %v", c.seed, err)
 		}
 	}
+	c.fs = c.fs.Restart()
+	size, err := sizeOf(c.fs, c.name)
+	c.back = err == nil && size > record.HeaderSize
+	for range 2 {
+		c.check()
+	}
+}
+
+// put reports false where the power was cut.
+func (c *comeback) put() bool {
+	id, err := putSize(c.s, "d.example", 10)
+	if err == nil {
+		c.want = append(c.want, id)
+		return true
+	}
+	if !errors.Is(err, crashfs.ErrPowerCut) {
+		c.t.Fatalf("seed %d: %v", c.seed, err)
+	}
+	c.unsure = true
+	return false
+}
+
+// check opens what is left, puts a message more and cuts the power.
+func (c *comeback) check() {
+	t, ctx := c.t, context.Background()
+	s, err := openByHand(c.fs, small())
+	must(t, err)
+	c.s = s
+	if len(s.problems) > 0 || s.hidden {
+		t.Errorf("seed %d: %v", c.seed, s.problems)
+	}
+	if number, _ := numberOf(c.name, segmentPrefix); c.back && s.nextSegment <= number {
+		t.Errorf("seed %d: the next segment is %d, and there was %d", c.seed, s.nextSegment, number)
+	}
+	if next := s.nextMessage.Load(); next > 20 {
+		t.Errorf("seed %d: the next message is %d", c.seed, next)
+	}
+	page, err := s.List(ctx, queue.ListOptions{})
+	must(t, err)
+	var got []string
+	for i := range page.Entries {
+		got = append(got, page.Entries[i].Message.ID)
+		if _, err := readContent(s, got[i]); err != nil {
+			t.Errorf("seed %d: %s: %v", c.seed, got[i], err)
+		}
+	}
+	if c.unsure && len(got) == len(c.want)+1 {
+		c.want = append(c.want, got[len(got)-1])
+	}
+	if !slices.Equal(got, c.want) {
+		t.Errorf("seed %d: %v are there, want %v", c.seed, got, c.want)
+	}
+	c.unsure = false
+	c.put()
+	c.fs = c.fs.Restart()
 }
 
 // TestMarkOnAFullDevice marks what may be sent at most once while there is no room
