@@ -31,6 +31,7 @@ func seeds(usual, most uint64) uint64 {
 // what is left, compares it with what was acknowledged, and goes on with that,
 // the opening itself being cut too, for several generations a seed.
 func TestPowerCut(t *testing.T) {
+	collectLess(t)
 	seeds := seeds(500, 10_000)
 	var wg sync.WaitGroup
 	next := make(chan uint64)
@@ -107,6 +108,7 @@ func (l *life) reopen() error {
 // TestPowerCutEverywhere lives through the same again and again, with the power
 // cut at the first write, at the second, and so on to the last.
 func TestPowerCutEverywhere(t *testing.T) {
+	collectLess(t)
 	const about = 600 // cuts there are
 	last, step := 0, 1+int((about-1)/seeds(about, about))
 	for cut := 1; ; cut += step {

@@ -27,7 +27,8 @@ import (
 // NEXTHOP_CROWD is how many seeds are run, NEXTHOP_CROWD_FIRST the first,
 // NEXTHOP_CROWD_ONLY the name of the one kind of device that is to have any.
 func TestCrowd(t *testing.T) {
-	seeds := number("NEXTHOP_CROWD", seeds(240, 200_000))
+	collectLess(t)
+	seeds := number("NEXTHOP_CROWD", seeds(112, 200_000))
 	first := number("NEXTHOP_CROWD_FIRST", 0)
 	var group sync.WaitGroup
 	var next atomic.Uint64

@@ -14,6 +14,7 @@ import (
 // TestFaults uses a spool at random while calls of the file system fail, kills
 // or cuts the power of what has failed, opens it again and compares.
 func TestFaults(t *testing.T) {
+	collectLess(t)
 	seeds := seeds(120, 10_000)
 	for _, c := range []struct {
 		op  crashfs.Op

@@ -50,11 +50,13 @@ type flight struct {
 
 func newLife(seed uint64, o Options) *life {
 	o.KeepKeys = 20 * time.Second // so that keys come and go
-	return &life{
+	l := &life{
 		rng: rand.New(rand.NewPCG(seed, 1)), fs: crashfs.New(seed), o: o,
 		now:   time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
 		known: map[deliveryKey][]string{}, memory: map[deliveryKey][]string{}, content: map[string]string{}, postpone: map[string][]string{},
 	}
+	l.fs.Meanwhile(func() {}) // nobody else is there
+	return l
 }
 
 func (l *life) open() error {

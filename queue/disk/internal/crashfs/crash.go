@@ -18,7 +18,7 @@ func (f *FS) Restart() *FS {
 	defer f.mu.Unlock()
 	f.off = true
 	g := New(f.rng.Uint64())
-	g.device = f.device
+	g.device, g.meanwhile = f.device, f.meanwhile
 	dir := f.directory()
 	for _, name := range slices.Sorted(maps.Keys(dir)) { // in order: one seed, one outcome
 		image := f.survivors(dir[name], true)
@@ -45,7 +45,7 @@ func (f *FS) Copy() *FS {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	g := New(f.rng.Uint64())
-	g.device = f.device
+	g.device, g.meanwhile = f.device, f.meanwhile
 	for name, n := range f.names {
 		g.names[name] = n.clone()
 	}

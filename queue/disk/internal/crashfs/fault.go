@@ -1,5 +1,7 @@
 package crashfs
 
+import "runtime"
+
 // Op is a kind of operation on the file system.
 type Op int
 
@@ -37,11 +39,14 @@ func (f *FS) Inject(in Injector) {
 }
 
 // Meanwhile has every further Sync of a file call do while the device is busy with
-// it. Others can use the file system then; do may do so too.
+// it, in what Restart, Kill and Copy return too. Others can use the file system then; do
+// may do so too. If nil, others have their turn.
 func (f *FS) Meanwhile(do func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.meanwhile = do
+	if f.meanwhile = do; do == nil {
+		f.meanwhile = runtime.Gosched
+	}
 }
 
 // FailNth returns an injector that fails the n-th operation of kind op, the

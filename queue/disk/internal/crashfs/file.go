@@ -72,10 +72,7 @@ func resize(b []byte, n int64) []byte {
 		return b[:n]
 	}
 	old := len(b)
-	for int64(cap(b)) < n {
-		b = append(b[:cap(b)], 0)
-	}
-	b = b[:n]
+	b = slices.Grow(b, int(n)-old)[:n]
 	clear(b[old:])
 	return b
 }
