@@ -43,11 +43,3 @@ func (s *Settings) site(name string) SiteLimits {
 	}
 	return s.Site(name)
 }
-
-// interval is the time between two of so many a second; zero where that is no limit.
-func interval(rate float64) time.Duration {
-	if rate <= 0 {
-		return 0
-	}
-	return time.Duration(min(float64(time.Second)/rate, float64(24*time.Hour)))
-}
