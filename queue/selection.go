@@ -28,7 +28,8 @@ type Selection struct {
 	Before time.Time
 
 	// Status is the enhanced status code that the recipient was last deferred with,
-	// or the beginning of one: "4.7" is any of 4.7.X.
+	// or the beginning of one: "4.7" is any of 4.7.X. Several with spaces between them
+	// are any of these.
 	Status string
 }
 
@@ -78,8 +79,13 @@ func (s *Selection) matchesStatus(w *Waiting) bool {
 	if s.Status == "" {
 		return true
 	}
-	rest, fits := strings.CutPrefix(w.Reply.Enhanced, s.Status)
-	return fits && (rest == "" || rest[0] == '.' || strings.HasSuffix(s.Status, "."))
+	for status := range strings.FieldsSeq(s.Status) {
+		rest, fits := strings.CutPrefix(w.Reply.Enhanced, status)
+		if fits && (rest == "" || rest[0] == '.' || strings.HasSuffix(status, ".")) {
+			return true
+		}
+	}
+	return false
 }
 
 // Select calls visit with every message of q of which the selection names a

@@ -74,6 +74,8 @@ func TestSelect(t *testing.T) {
 		{"a status", queue.Selection{Status: "4.7.12"}, []string{"first[1]"}},
 		{"the beginning of a status", queue.Selection{Status: "4.7"}, []string{"first[1]"}},
 		{"the beginning of a number", queue.Selection{Status: "4.7.1"}, nil},
+		{"one of several statuses", queue.Selection{Status: "4.2 4.7.12 5"}, []string{"first[1]"}},
+		{"none of several statuses", queue.Selection{Status: "4.2 4.7.1"}, nil},
 		{"all at once", queue.Selection{Destination: "y.example", Tenant: "t", From: "a@one.example", Status: "4", Before: start},
 			[]string{"first[1]"}},
 		{"nothing", queue.Selection{Destination: "none.example"}, nil},

@@ -60,6 +60,7 @@ type line struct {
 	Bounce    string `json:"bounce,omitempty"`      // the id of the report, for bounced and delayed
 	Place     string `json:"destination,omitempty"` // for events about a destination
 	Tenant    string `json:"tenant,omitempty"`
+	Class     string `json:"class,omitempty"` // for what was not delivered
 }
 
 // write appends one event. An event that cannot be written is lost: mail goes on.
@@ -70,7 +71,7 @@ func (j *journal) write(e *delivery.Event) {
 	l := line{
 		Time: e.Time.UTC().Format(time.RFC3339Nano), Event: e.Kind.String(), ID: e.ID, From: e.From,
 		Recipient: e.Recipient, Attempt: e.Attempt, Host: e.Host, Code: e.Code, Enhanced: e.Enhanced,
-		Reply: e.Reply, Bounce: e.BounceID, Tenant: e.Tenant,
+		Reply: e.Reply, Bounce: e.BounceID, Tenant: e.Tenant, Class: classOf(e),
 	}
 	if e.Addr.IsValid() {
 		l.Addr, l.TLS = e.Addr.String(), e.TLS.String()

@@ -43,8 +43,9 @@ func parseMatch(text string) (*match, error) {
 		case "tenant":
 			m.Tenant = value
 		case "class":
-			if strings.Trim(value, "0123456789.") != "" || value[0] < '2' || value[0] > '5' {
-				return nil, fmt.Errorf("class=%s: no enhanced status code, nor the beginning of one, such as 4.7", value)
+			if _, ok := statuses(value); !ok {
+				return nil, fmt.Errorf("class=%s: neither an enhanced status code nor the beginning of one, such as 4.7, nor one of %s",
+					value, strings.Join(classNames(), ", "))
 			}
 			m.Class = value
 		case "older":
@@ -62,7 +63,8 @@ func parseMatch(text string) (*match, error) {
 
 // selection is the same for the queue.
 func (m *match) selection(now time.Time) queue.Selection {
-	s := queue.Selection{Destination: m.Domain, From: m.From, Tenant: m.Tenant, Status: m.Class}
+	s := queue.Selection{Destination: m.Domain, From: m.From, Tenant: m.Tenant}
+	s.Status, _ = statuses(m.Class)
 	if m.Older > 0 {
 		s.Before = now.Add(-time.Duration(m.Older))
 	}

@@ -24,7 +24,8 @@ const queueUsage = `relay queue [-queue WHERE] [-json] COMMAND
   fail ID [-reason TEXT]     with a report to the sender
   suspend DOMAIN|SITE|tenant=NAME [-for D] [-reason TEXT], resume DOMAIN|SITE|tenant=NAME, suspensions
 hold, release, flush, drop and fail take -match in place of ID, with -dry-run to count only:
-  -match 'domain=example.com,from=@example.org,older=2d,tenant=NAME,class=4.7'`
+  -match 'domain=example.com,from=@example.org,older=2d,tenant=NAME,class=CLASS'
+  where CLASS is an enhanced status code or its beginning, such as 4.7, or a bounce class of the events, such as quota-issues`
 
 const sitesUsage = "relay sites [-queue WHERE] [-json]"
 
