@@ -26,6 +26,7 @@ type options struct {
 	maxSize      int64
 	events       string
 	http         string
+	actions      actions
 	checkRoutes  bool
 	postmaster   string
 	cert, key    string
@@ -53,6 +54,7 @@ func parseFlags(args []string, stderr io.Writer) (*options, error) {
 	fs.Int64Var(&o.maxSize, "max-size", 52428800, "largest message accepted, in `BYTES`")
 	fs.StringVar(&o.events, "events", "", "append one JSON object a line to `FILE` (-: standard output; SIGHUP opens it again)")
 	fs.StringVar(&o.http, "http", "", "`ADDR` of /metrics, /healthz and a dashboard")
+	fs.Var(&o.actions, "actions", "the dashboard of -http may act on mail, if that listens on a loopback address; -actions=anywhere: on any")
 	fs.BoolVar(&o.checkRoutes, "check-routes", false, "ask DNS at RCPT, and refuse domains that do not exist or take no mail")
 	fs.StringVar(&o.postmaster, "postmaster", "", "`ADDRESS` that mail for the postmaster of this host goes to (default: postmaster of the first -relay-domain, else of this host)")
 	fs.StringVar(&o.cert, "cert", "", "certificate `FILE` (PEM) to offer STARTTLS with")
@@ -78,6 +80,8 @@ func (o *options) check() error {
 		return cli.Usage("-expire must be positive")
 	case (o.cert == "") != (o.key == ""):
 		return cli.Usage("-cert and -key go together")
+	case o.actions != showOnly && o.http == "":
+		return cli.Usage("-actions goes with -http")
 	}
 	if _, err := o.delays(); err != nil {
 		return err

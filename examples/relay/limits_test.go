@@ -50,7 +50,7 @@ func TestLimitsFile(t *testing.T) {
 		one(`{"match": {"domain": "e.test"}, "tls": {"level": "verify", "fingerprints": ["00"]}}`):               `:2: rules[0].tls.fingerprints[0]: "00" is no SHA-256`,
 		one(`{"match": {"domain": "e.test"}, "tls": {"level": "verify", "cert": "c.pem"}}`):                      `:2: rules[0].tls: cert and key go together`,
 		one(`{"match": {"domain": "e.test"}, "tls": {"cert": "/none", "key": "/none"}}`):                         `:2: rules[0].tls.cert: open /none`,
-		one(`{"match": {"domain": "a..test"}, "tls": {"level": "verify"}}`):                                       `:2: rules[0].match: `,
+		one(`{"match": {"domain": "a..test"}, "tls": {"level": "verify"}}`):                                      `:2: rules[0].match: `,
 	} {
 		replace(t, file, text)
 		if _, err := readLimits(file); err == nil || !strings.Contains(err.Error(), file+want) {

@@ -29,6 +29,9 @@ func (p *parts) pages() http.Handler {
 	mux.HandleFunc("GET /metrics", p.metrics)
 	mux.HandleFunc("GET /healthz", p.health)
 	mux.HandleFunc("GET /{$}", p.dashboard)
+	if p.options.actions != showOnly {
+		mux.Handle("POST /act", p.acting())
+	}
 	return mux
 }
 

@@ -123,6 +123,9 @@ func (p *parts) listen(o *options) (err error) {
 		if p.web, err = net.Listen("tcp", o.http); err != nil {
 			return cli.Config("-http: %w", err)
 		}
+		if err := o.actions.allowed(p.web.Addr()); err != nil {
+			return err
+		}
 	}
 	if p.listener, err = net.Listen("tcp", o.listen); err != nil {
 		return cli.Config("-listen: %w", err)
