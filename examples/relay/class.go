@@ -38,8 +38,8 @@ var bounceClasses = []bounceClass{
 const otherClass = "other"
 
 func classNames() (list []string) {
-	for i := range bounceClasses {
-		list = append(list, bounceClasses[i].name)
+	for _, c := range bounceClasses {
+		list = append(list, c.name)
 	}
 	return list
 }
@@ -71,8 +71,7 @@ func classOf(e *delivery.Event) string {
 		return ""
 	}
 	_, status, _ := strings.Cut(e.Enhanced, ".")
-	for i := range bounceClasses {
-		c := &bounceClasses[i]
+	for _, c := range bounceClasses {
 		if slices.ContainsFunc(c.status, func(s string) bool { return status == s || strings.HasPrefix(status, s+".") }) {
 			return c.name
 		}
