@@ -78,7 +78,6 @@ func (s *Spool) recover(readOnly bool) error {
 	for _, g := range s.segments.byNumber {
 		s.logBytes += g.size
 	}
-	s.limit = s.segmentLimit()
 	if err := s.clean(f); err != nil && !vfs.IsFull(err) {
 		return err
 	}
@@ -338,13 +337,7 @@ func (s *Spool) numbers(f *found, u *usage) {
 		next += 1 << 20 // numbers may have been given that cannot be read any more
 	}
 	s.nextMessage.Store(next)
-	for n := range f.sizes {
-		s.nextSegment = max(s.nextSegment, n+1)
-	}
-	for _, n := range u.numbers {
-		s.nextSegment = max(s.nextSegment, n+1)
-	}
-	for n := range u.retired {
+	for n := range f.sizes { // none speaks of one that was begun later
 		s.nextSegment = max(s.nextSegment, n+1)
 	}
 	if len(f.checkpoints) > 0 {

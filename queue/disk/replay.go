@@ -91,7 +91,7 @@ func (r *replayer) strand(list []record.Located) {
 		var number uint64
 		switch f.Kind {
 		case record.KindMessage:
-			if m, err := record.ParseMessage(f.Head); err == nil && m.Moved != 0 {
+			if m, err := record.ParseMessage(f.Head); err == nil {
 				number = m.ID
 			}
 		case record.KindDelivery:
