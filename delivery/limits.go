@@ -74,7 +74,8 @@ type Match struct {
 	Site string
 
 	// Domain is a recipient domain, or, with a leading dot, all its subdomains. Their
-	// mail counts as a site of its own, beside other mail for the same hosts.
+	// mail counts as a site of its own, beside other mail for the same hosts. To suspend
+	// the site of these hosts suspends it, too.
 	Domain string
 
 	// MX is a host that is connected to, with all hosts in the domain of that name; with

@@ -13,9 +13,11 @@ import (
 
 // Suspend leaves alone what the suspensions name, until their end or until it is
 // resumed: mail for a destination, mail that goes to a site, mail of a tenant. A site
-// is named as Why shows it, or by the name of any of its hosts. What is in flight goes
-// on; nothing else begins once Suspend has returned, here, and within about a second
-// where other agents work on the queue.
+// is named as Why shows it, or by the name of any of its hosts. Either covers all mail
+// for these hosts, also that of domains which a Rule makes sites of their own; their
+// names, as Why shows them, cover their mail alone. What is in flight goes on; nothing
+// else begins once Suspend has returned, here, and within about a second if other agents
+// work on the queue.
 //
 // Suspended mail keeps its place. It expires on time, without an attempt, and its sender
 // is told of the delay, if the queue can list and hand out single messages. The error is

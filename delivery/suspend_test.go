@@ -152,6 +152,59 @@ func TestSuspended(t *testing.T) {
 	}
 }
 
+// TestSuspendedWithRules: to suspend a site covers the mail for its hosts that rules by domain
+// make sites of their own, whether these are there already or come later.
+func TestSuspendedWithRules(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		of   string
+		kept []string
+	}{
+		{"by its host", "mx.shared.test", []string{"b.test", "c.test"}},
+		{"by its name", "mx1.d.test;,mx2.d.test;", []string{"d.test"}},
+		{"by one of its hosts", "mx2.d.test", []string{"d.test"}},
+		{"the site of one domain", "mx.shared.test for b.test", []string{"b.test"}},
+		{"the site of a domain without a rule", "mx.shared.test for c.test", nil},
+	} {
+		for _, when := range []string{"before the mail", "while mail waits"} {
+			t.Run("QUE-13 "+c.name+", "+when, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					all := []string{"a.test", "b.test", "c.test", "d.test"}
+					o, _ := newThreeSites(t)
+					o.agent.Settings.Rules = []delivery.Rule{
+						{Match: delivery.Match{Domain: "b.test"}, Connections: 1},
+						{Match: delivery.Match{Domain: "d.test"}, Rate: 10},
+					}
+					s := suspensionOf(queue.OfSite, c.of, time.Time{})
+					m := to("t", "u@a.test", "u@b.test", "u@c.test", "u@d.test")
+					if when == "before the mail" {
+						o.start()
+						pass(time.Second)
+						o.suspend(s)
+						o.submit(m)
+					} else {
+						m.NotBefore = o.began.Add(10 * time.Minute)
+						o.submit(m)
+						o.start()
+						pass(time.Minute)
+						o.suspend(s)
+					}
+					pass(30 * time.Minute)
+					want := slices.DeleteFunc(slices.Clone(all), func(d string) bool { return slices.Contains(c.kept, d) })
+					if got := o.delivered(); !slices.Equal(got, want) {
+						t.Errorf("while %s is suspended %q were delivered to, want %q", c.of, got, want)
+					}
+					o.resume(1, s.Subject)
+					pass(2 * time.Second)
+					if got := o.delivered(); !slices.Equal(got, all) {
+						t.Errorf("after that %q were delivered to, want all", got)
+					}
+				})
+			})
+		}
+	}
+}
+
 // TestSuspendedInACrowd suspends a site that has much in hand: nothing begins any more
 // once Suspend has returned, and all of it goes out afterwards.
 func TestSuspendedInACrowd(t *testing.T) {
