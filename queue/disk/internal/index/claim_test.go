@@ -2,8 +2,11 @@ package index
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
+
+	"github.com/nexthop-mail/nexthop/queue"
 )
 
 // start is a time.
@@ -216,6 +219,57 @@ func TestPiecesOfAClaim(t *testing.T) {
 		}
 		if pieces < c.least || pieces > c.least+c.least/3+10 {
 			t.Errorf("a claim %s: %d pieces, want at least %d", what, pieces, c.least)
+		}
+	}
+}
+
+// TestOrder claims what is due in order: since when it is due, its priority included,
+// the lower number, the name of the destination.
+func TestOrder(t *testing.T) {
+	step := int(queue.PriorityStep / time.Microsecond)
+	type delivery struct {
+		message, priority int
+		destination       string
+		since             int
+	}
+	for name, list := range map[string][]delivery{ // as they are to be claimed
+		"longer due":               {{3, 0, "c", -30}, {1, 0, "a", -20}, {2, 0, "b", -10}, {4, 0, "a", 0}},
+		"priority":                 {{3, 1, "c", 0}, {2, 0, "b", 0}, {1, -1, "a", 0}},
+		"priority against age":     {{3, 0, "c", -step - 2}, {2, 1, "b", -1}, {1, 0, "a", -step}, {4, 2, "d", step}, {5, -1, "e", -2*step + 1}},
+		"number":                   {{1, 0, "c", 0}, {2, 0, "a", 0}, {3, 0, "b", 0}},
+		"number against priority":  {{1, 0, "c", -step}, {2, 1, "a", 0}, {3, 0, "b", -step}},
+		"name":                     {{1, 0, "a", 0}, {1, 0, "b", 0}, {1, 0, "c", 0}, {1, 0, "d", 0}, {1, 0, "e", 0}},
+		"number in one lane":       {{1, 0, "a", 0}, {2, 0, "a", 0}, {3, 0, "a", 0}, {4, 0, "a", 0}},
+		"age and number in a lane": {{2, 0, "a", -9}, {4, 0, "a", -9}, {1, 0, "a", -8}, {3, 0, "a", -8}},
+	} {
+		for _, tenants := range []int{1, 2, 40} {
+			for rotation := range list {
+				for _, b := range []Bounds{{}, {Destinations: []string{"e", "c", "a", "b", "d"}}} {
+					x := New()
+					for i := range list {
+						d := list[(i*3+rotation)%len(list)]
+						if len(list)%3 == 0 {
+							d = list[(i+rotation)%len(list)]
+						}
+						x.Set(&Entry{Message: Number(uint64(d.message), 1), Destination: d.destination, Priority: d.priority, Tenant: fmt.Sprint(i % tenants),
+							AtOnce: i%2 == 0, Since: Micros(after(d.since))})
+					}
+					for n := range 3 * fewLanes { // the destinations have many lanes
+						x.set(1000+n, string(rune('a'+n%5)), fmt.Sprint("later", n), start.Add(time.Hour))
+						x.set(2000+n, "a", fmt.Sprint("later", n), start.Add(time.Hour))
+					}
+					b.Max = len(list)
+					var got []delivery
+					x.Claim(after(step), b, func(s Slot) {
+						e := x.Get(s)
+						got = append(got, delivery{int(Ordinal(e.Message)), e.Priority, e.Destination, int(e.Since - Micros(start))})
+						x.Lease(s, 1, start.Add(time.Hour), nil)
+					})
+					if !slices.Equal(got, list) {
+						t.Errorf("%s, by name %t: claimed %v, want %v", name, b.Destinations != nil, got, list)
+					}
+				}
+			}
 		}
 	}
 }

@@ -61,7 +61,7 @@ func (x *Index) Sweep(from, most int, older func(*Postponement) bool) (next int)
 	to := min(from+most, x.destinations.n)
 	x.work += to - from
 	for n := from; n < to; n++ {
-		if d := x.destinations.at(n); d.used && d.recorded && d.over(x.now) && !older(d.postponement()) {
+		if d := x.destinations.at(n); d.recorded && d.over(x.now) && !older(d.postponement()) {
 			x.Forget(d.name)
 		}
 	}
@@ -78,7 +78,7 @@ func (d *destination) postponement() *Postponement {
 // forget frees a destination of which there is nothing to know.
 func (x *Index) forget(n uint32) {
 	d := x.dest(n)
-	if d.deliveries > 0 || d.recorded || d.postponed != notPostponed || d.parkedBy != 0 || !d.used {
+	if d.deliveries > 0 || d.recorded || d.parkedBy != 0 || !d.used { // who is postponed is recorded
 		return
 	}
 	if x.pins > 0 {
@@ -112,14 +112,13 @@ func (x *Index) tenantFor(name string) uint32 {
 	return t
 }
 
-// leaveTenant counts a lane less of a tenant and forgets one without any.
+// leaveTenant counts a lane less of a tenant.
 func (x *Index) leaveTenant(t uint32) {
-	n := x.tenantLanes.at(int(t))
-	if *n--; *n == 0 {
-		x.forgetTenant(t)
-	}
+	*x.tenantLanes.at(int(t))--
+	x.forgetTenant(t)
 }
 
+// forgetTenant forgets a tenant without lanes.
 func (x *Index) forgetTenant(t uint32) {
 	name := x.tenantNames.at(int(t))
 	if n, known := x.tenants[*name]; *x.tenantLanes.at(int(t)) > 0 || !known || n != t {
@@ -132,9 +131,7 @@ func (x *Index) forgetTenant(t uint32) {
 	delete(x.tenants, *name)
 	*name = ""
 	for _, d := range x.due {
-		if d.of(t) != nil {
-			d.set(t, nil)
-		}
+		d.forget(t)
 	}
 	x.freeTenants.push(t)
 }
@@ -143,7 +140,7 @@ func (x *Index) forgetTenant(t uint32) {
 // is where it was.
 func (x *Index) MovePostponement(name string, from, to Place) {
 	if n, known := x.names[name]; known {
-		if d := x.dest(n); d.recorded && d.record == from {
+		if d := x.dest(n); d.record == from {
 			d.record = to
 		}
 	}
@@ -226,12 +223,10 @@ func (x *Index) Forget(name string) {
 		return
 	}
 	x.Postpone(Postponement{Name: name})
-	if n, known := x.names[name]; known {
-		d := x.dest(n)
-		x.refs(d.record.Segment).Destinations--
-		d.recorded, d.oldest = false, 0
-		x.forget(n)
-	}
+	d := x.dest(n)
+	x.refs(d.record.Segment).Destinations--
+	d.recorded, d.oldest = false, 0
+	x.forget(n)
 }
 
 // fewLanes is how many lanes of a destination are put where they belong at once when

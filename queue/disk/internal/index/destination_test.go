@@ -17,6 +17,9 @@ func TestPostponementOfManyLanes(t *testing.T) {
 		for n := range many {
 			x.set(n+1, "a", fmt.Sprint(n), start)
 		}
+		if own := x.dest(x.names["a"]).own != nil; own != (many > fewLanes) {
+			t.Errorf("%d lanes have heaps of their own: %t", many, own)
+		}
 		x.set(many+1, "b", "", start)
 		claim := func(now time.Time) (n int) { return len(x.seen(now, "me")) }
 		later := start.Add(time.Hour)
@@ -116,6 +119,24 @@ func TestNamesAreCopied(t *testing.T) {
 	}
 }
 
+// TestPostponementsOfASegment asks for those recorded in a segment, some at a time.
+func TestPostponementsOfASegment(t *testing.T) {
+	x := New()
+	for n := range 10 {
+		x.Postpone(Postponement{Name: fmt.Sprint(n), Until: after(5), Record: Place{Segment: uint16(n % 2)}})
+	}
+	if list, next := x.Postponements(7, 0, 3); list != nil || next != 0 {
+		t.Errorf("in a segment without any are %d, and more from %d on", len(list), next)
+	}
+	list, next := x.Postponements(1, 0, 3)
+	if len(list) != 1 || next != 3 {
+		t.Errorf("%d of three, and more from %d on", len(list), next)
+	}
+	if list, next = x.Postponements(1, 3, 7); len(list) != 4 || next != 0 {
+		t.Errorf("%d of the rest, and more from %d on", len(list), next)
+	}
+}
+
 // TestMicros is the scale of times.
 func TestMicros(t *testing.T) {
 	const last = 1<<56 - 1
@@ -130,6 +151,7 @@ func TestMicros(t *testing.T) {
 		{time.Unix(0, 1000), 1},
 		{time.Unix(1, 999_999_999), 1_999_999},
 		{time.Unix(1e9, 123_456_789), 1e15 + 123_456},
+		{time.UnixMicro(last - 5), last - 5},
 		{time.UnixMicro(last), last},
 		{time.UnixMicro(last + 1), last},
 		{time.Unix(last/1_000_000, 999_999_999), last},
@@ -146,5 +168,36 @@ func TestMicros(t *testing.T) {
 		if got := x.Get(s).Since; got != want {
 			t.Errorf("due from %d on, want %d", got, want)
 		}
+	}
+}
+
+// TestUnknownDestinations asks for what is known of names that nobody has, while another
+// destination has the first number, and while none has.
+func TestUnknownDestinations(t *testing.T) {
+	at := Place{1, 5}
+	for _, x := range []*Index{New(), New()} {
+		if x.At(start); x.Len() == 0 && len(x.names) == 0 {
+			x.Postpone(Postponement{Name: "a", Until: after(5), Record: at})
+		}
+		x.MovePostponement("b", at, Place{1, 6})
+		x.Forget("b")
+		if x.RecordedAfter("b", Place{1, 1}) || x.IsPostponed("b") || x.Over(&Postponement{Name: "b", Until: start}) {
+			t.Error("something is known of a name that nobody has")
+		}
+		if until, _ := x.Postponed("b"); !until.IsZero() {
+			t.Errorf("a name that nobody has is postponed to %v", until)
+		}
+		if !x.RecordedAfter("a", Place{1, 4}) || x.RecordedAfter("a", at) || x.RecordedAfter("a", Place{2, 1}) {
+			t.Error("a postponement is recorded elsewhere")
+		}
+		if err := x.verify(); err != nil {
+			t.Error(err)
+		}
+	}
+	x := New()
+	x.Forget("b")
+	x.MovePostponement("b", at, at)
+	if x.RecordedAfter("b", at) || x.IsPostponed("b") || len(x.names) != 0 {
+		t.Error("an empty index knows a name")
 	}
 }

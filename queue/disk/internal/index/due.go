@@ -50,6 +50,13 @@ func (d *dueHeap) set(tenant uint32, t *tenantHeap) {
 	d.tenants[n][int(tenant)%len(tenantPage{})] = t
 }
 
+// forget gives up what there is of a tenant without lanes.
+func (d *dueHeap) forget(tenant uint32) {
+	if n := int(tenant) / len(tenantPage{}); n < len(d.tenants) && d.tenants[n] != nil {
+		d.tenants[n][int(tenant)%len(tenantPage{})] = nil
+	}
+}
+
 func (d *dueHeap) push(x *Index, l *lane) {
 	t := d.of(l.key.tenant)
 	if t == nil {
@@ -68,7 +75,7 @@ func (d *dueHeap) remove(x *Index, l *lane) {
 	t := d.of(l.key.tenant)
 	t.lanes.remove(x, *t.lanes.pos(l))
 	d.place(x, t)
-	if d.lanes--; d.lanes == 0 && d.by != 0 && !d.own {
+	if d.lanes--; d.lanes == 0 && d.by != 0 { // that of nobody stays
 		delete(x.due, d.by)
 	}
 }
@@ -125,7 +132,7 @@ func (d *dueHeap) less(x *Index, i, j int) bool {
 }
 
 func (d *dueHeap) up(x *Index, i int) {
-	for i > 0 && d.less(x, i, (i-1)/2) {
+	for d.less(x, i, (i-1)/2) { // the first is not before itself
 		d.swap(i, (i-1)/2)
 		i = (i - 1) / 2
 	}

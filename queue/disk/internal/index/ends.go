@@ -82,7 +82,7 @@ func (h *endHeap) remove(i int) {
 }
 
 func (h *endHeap) fix(i int) {
-	for i > 0 && h.at(i).at < h.at((i-1)/2).at {
+	for h.at(i).at < h.at((i-1)/2).at { // the first is not before itself
 		h.swap(i, (i-1)/2)
 		i = (i - 1) / 2
 	}

@@ -96,9 +96,8 @@ func (x *Index) flushMessage(f *Flushing, most int) (done bool) {
 
 // flushDestination returns how much is left of what it may do.
 func (x *Index) flushDestination(f *Flushing, most int) (done bool, left int) {
-	first := x.dest(f.destination).lanes
-	if f.lane == nil || x.lane(f.number) != f.lane || f.lane.key.destination != f.destination {
-		x.enterLane(f, first)
+	if f.lane == nil || x.lane(f.number) != f.lane { // it has gone
+		x.enterLane(f, x.dest(f.destination).lanes)
 	}
 	for ; f.lane != nil; most-- {
 		if most <= 0 {

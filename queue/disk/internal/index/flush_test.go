@@ -191,3 +191,62 @@ func TestFlushWhileDestinationsGo(t *testing.T) {
 		t.Errorf("%d are flushed at a destination that was not named", x.Flushed())
 	}
 }
+
+// TestFlushWhileLanesGo has the lane go at which a flush stands, and the one after it,
+// and another destination get their numbers.
+func TestFlushWhileLanesGo(t *testing.T) {
+	x := New()
+	x.At(start)
+	last := x.set(1, "a", "t0", after(5))
+	second := x.set(2, "a", "t1", after(5))
+	first := []Slot{x.set(3, "a", "t2", after(5)), x.set(4, "a", "t2", after(6))}
+	f := Flushing{Destination: "a", Since: Micros(start)}
+	if x.Flush(&f, 1) || x.Flushed() != 1 || !x.Get(first[0]).AtOnce {
+		t.Fatal("it does not begin with the lane that came last: this shows nothing")
+	}
+	n := f.lane.next
+	x.Remove(first[0])
+	x.Remove(first[1])
+	x.Remove(second)
+	others := []Slot{x.set(5, "b", "u0", after(5)), x.set(6, "b", "u1", after(5))}
+	if x.lane(n).key.destination != x.names["b"] {
+		t.Fatal("another has another number: this shows nothing")
+	}
+	for !x.Flush(&f, 1) {
+	}
+	if x.Flushed() != 1 || !x.Get(last).AtOnce || x.Get(others[0]).AtOnce || x.Get(others[1]).AtOnce {
+		t.Errorf("%d are flushed, want one", x.Flushed())
+	}
+}
+
+// TestFlushPassesOverWhatIsDue flushes a destination of whose deliveries one is not due:
+// it does not look at the others.
+func TestFlushPassesOverWhatIsDue(t *testing.T) {
+	for _, atOnce := range []bool{false, true} {
+		x := New()
+		x.At(start)
+		for n := range 1000 {
+			since := Micros(start) - 1000
+			if atOnce {
+				since += 1e9
+			}
+			x.Set(&Entry{Message: Number(uint64(n+1), 1), Destination: "a", AtOnce: atOnce, Since: since})
+		}
+		x.set(2000, "a", "", after(5))
+		f := Flushing{Destination: "a", Since: Micros(start)}
+		if done := x.Flush(&f, 5); !done || x.Flushed() != 1 || f.Count != 1001 {
+			t.Errorf("%d are flushed and %d counted, or it does not end", x.Flushed(), f.Count)
+		}
+	}
+	x := New()
+	x.At(after(-9))
+	s := x.set(1, "a", "", start)
+	for _, f := range []Flushing{{}, {Destination: "a"}, {Message: Number(1, 1)}} {
+		f.Since = Micros(start)
+		for n := 0; !x.Flush(&f, 5); n++ {
+		}
+		if x.Flushed() != 0 || x.Get(s).AtOnce || f.Count != 1 {
+			t.Errorf("what is due from when a flush says is flushed, or %d are counted", f.Count)
+		}
+	}
+}

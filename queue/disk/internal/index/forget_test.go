@@ -91,3 +91,75 @@ func TestFlushBesideForgottenDestinations(t *testing.T) {
 		t.Errorf("a flush of one counted %d and made %d due, or did not end", f.Count, x.Flushed())
 	}
 }
+
+// TestNumbersAreGivenAgain has destinations and tenants come and go: not more numbers are
+// used than there are at a time.
+func TestNumbersAreGivenAgain(t *testing.T) {
+	x := New()
+	x.set(1, "a", "t", time.Unix(1, 0))
+	for n := range 100 {
+		s := x.set(n+2, fmt.Sprint("d", n), fmt.Sprint("t", n), time.Unix(1, 0))
+		x.Claim(time.Unix(1, 0), Bounds{Max: 0}, nil)
+		x.Remove(s)
+	}
+	if x.destinations.n != 2 || x.tenantNames.n != 2 || x.lanes.n != 2 {
+		t.Errorf("numbers for %d destinations, %d tenants and %d lanes, want 2", x.destinations.n, x.tenantNames.n, x.lanes.n)
+	}
+	if err := x.verify(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestWhatGoesTwiceWhilePinned has a destination and a tenant go twice while numbers are
+// pinned: each number is given to one other afterwards.
+func TestWhatGoesTwiceWhilePinned(t *testing.T) {
+	for _, tenants := range [][]string{{"t", "u"}, {"t", ""}, {"", "u"}} {
+		x := New()
+		x.set(1, "a", tenants[1], time.Unix(1, 0))
+		x.Pin()
+		for range 3 {
+			x.Remove(x.set(2, "b", tenants[0], time.Unix(1, 0)))
+		}
+		if x.Loose(10) {
+			t.Error("what is pinned is forgotten")
+		}
+		if _, known := x.names["b"]; !known {
+			t.Error("a number that is pinned is given up")
+		}
+		x.Unpin()
+		for pieces := 1; x.Loose(1); pieces++ {
+			if pieces > 6 {
+				t.Fatal("it does not end")
+			}
+		}
+		for n := range 4 {
+			x.set(n+10, fmt.Sprint("d", n), fmt.Sprint("t", n), time.Unix(1, 0))
+		}
+		if err := x.verify(); err != nil || len(x.names) != 5 || x.destinations.n != 5 || x.tenantNames.n != 5 {
+			t.Errorf("%q: %d destinations: %v", tenants, len(x.names), err)
+		}
+	}
+}
+
+// TestLooseInPieces forgets what has gone so much at a time.
+func TestLooseInPieces(t *testing.T) {
+	x := New()
+	x.Pin()
+	x.Pin()
+	for n := range 5 {
+		x.Remove(x.set(n+1, fmt.Sprint("d", n), fmt.Sprint("t", n), time.Unix(1, 0)))
+	}
+	x.Unpin()
+	if x.Loose(3) || len(x.names) != 5 {
+		t.Error("what is still pinned is forgotten")
+	}
+	x.Unpin()
+	for _, want := range []struct {
+		names, tenants int
+		more           bool
+	}{{2, 5, true}, {0, 4, true}, {0, 1, true}, {0, 0, false}} {
+		if more := x.Loose(3); len(x.names) != want.names || len(x.tenants) != want.tenants || more != want.more {
+			t.Errorf("%d destinations and %d tenants are left, more to do %t; want %+v", len(x.names), len(x.tenants), more, want)
+		}
+	}
+}

@@ -163,7 +163,7 @@ func (x *Index) add(e *Entry, first bool) Slot {
 		x.flushed++
 	}
 	x.link(s)
-	if first && e.Flags&arriving == 0 {
+	if first {
 		x.arrived(e.Message, e.Size)
 	}
 	if first && !isWide(e.Message) {

@@ -16,3 +16,13 @@ func TestSizeOfADelivery(t *testing.T) {
 		t.Errorf("and %d in its lane, want 4", s)
 	}
 }
+
+// TestMessageBytes is what the record of a message takes in its segment.
+func TestMessageBytes(t *testing.T) {
+	if got := index.MessageBytes(1000, index.Held|index.Marked); got != index.MessageCost+1000 {
+		t.Errorf("a message of 1000 bytes takes %d", got)
+	}
+	if got := index.MessageBytes(1000, index.InFile); got != index.MessageCost {
+		t.Errorf("a message in a file of its own takes %d", got)
+	}
+}

@@ -16,7 +16,7 @@ type lane struct {
 	where whichHeap
 	due   *dueHeap // where it stands in one
 	pos   int
-	at    int64 // by which it stands among those that wait
+	at    int64 // when it is due, by which it stands among those that wait
 
 	ownWhere whichHeap // the same among the lanes of its destination, if there are many
 	ownPos   int
@@ -60,9 +60,9 @@ func (x *Index) laneFor(k laneKey) uint32 {
 		d.lanes = n
 		x.laneOfKey[k] = n
 		*x.tenantLanes.at(int(k.tenant))++
-	}
-	if !known && x.dest(k.destination).laneCount > fewLanes {
-		x.keepOwn(k.destination)
+		if d.laneCount > fewLanes {
+			x.keepOwn(d)
+		}
 	}
 	x.lane(n).total++
 	return n
@@ -74,7 +74,6 @@ func (x *Index) leaveLane(n uint32) {
 	if l.total--; l.total > 0 {
 		return
 	}
-	x.unplace(l)
 	d := x.dest(l.key.destination)
 	d.laneCount--
 	if d.stale == n {
@@ -119,16 +118,15 @@ func (x *Index) place(l *lane) {
 	if want != l.where || want == inDue && l.due.by != by {
 		x.unplace(l)
 	}
+	l.at = wake
 	switch {
-	case want == inDue && l.where == inDue:
+	case l.where == inDue:
 		l.due.fix(x, l)
+	case l.where == inLater:
+		x.later.fix(x, l.pos)
 	case want == inDue:
 		x.dueOf(by).push(x, l)
-	case want == inLater && l.where == inLater:
-		l.at = wake
-		x.later.fix(x, l.pos)
 	case want == inLater:
-		l.at = wake
 		x.later.push(x, l, inLater)
 	}
 	if d.own != nil {
@@ -214,7 +212,7 @@ func (h *laneHeap) fix(x *Index, i int) {
 }
 
 func (h *laneHeap) up(x *Index, i int) {
-	for i > 0 && h.less(x, h.at(i), h.at((i-1)/2)) {
+	for h.less(x, h.at(i), h.at((i-1)/2)) { // the first is not before itself
 		h.swap(i, (i-1)/2)
 		i = (i - 1) / 2
 	}

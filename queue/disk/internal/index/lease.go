@@ -146,7 +146,7 @@ func (h *leaseHeap) remove(i int) {
 func (h *leaseHeap) before(i, j int) bool { return h.at(i).until.Before(h.at(j).until) }
 
 func (h *leaseHeap) fix(i int) {
-	for i > 0 && h.before(i, (i-1)/2) {
+	for h.before(i, (i-1)/2) { // the first is not before itself
 		h.swap(i, (i-1)/2)
 		i = (i - 1) / 2
 	}

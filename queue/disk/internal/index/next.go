@@ -173,7 +173,7 @@ func (e *local) same(o *local) bool { return !e.before(o) && !o.before(e) }
 func (h *localHeap) push(x *Index, e local) {
 	e.key(x)
 	h.list.push(e)
-	for i := h.list.n - 1; i > 0 && h.list.at(i).before(h.list.at((i-1)/2)); i = (i - 1) / 2 {
+	for i := h.list.n - 1; h.list.at(i).before(h.list.at((i - 1) / 2)); i = (i - 1) / 2 { // the first is not before itself
 		h.list.swap(i, (i-1)/2)
 	}
 }

@@ -9,8 +9,7 @@ type ownLanes struct {
 }
 
 // keepOwn begins to keep the lanes of a destination apart.
-func (x *Index) keepOwn(n uint32) {
-	d := x.dest(n)
+func (x *Index) keepOwn(d *destination) {
 	if d.own != nil {
 		return
 	}
@@ -36,12 +35,12 @@ func (o *ownLanes) place(x *Index, l *lane) {
 		l.ownWhere = inNone
 	}
 	switch {
-	case want == inDue && l.ownWhere == inDue:
+	case l.ownWhere == inDue:
 		o.due.fix(x, l)
+	case l.ownWhere == inLater:
+		o.later.fix(x, l.ownPos)
 	case want == inDue:
 		o.due.push(x, l)
-	case want == inLater && l.ownWhere == inLater:
-		o.later.fix(x, l.ownPos)
 	case want == inLater:
 		o.later.push(x, l, inLater)
 	}

@@ -44,7 +44,10 @@ func (p *pair) change(e *modeled) {
 	case 3, 4:
 		to := p.entry(e.Message, e.Destination)
 		if p.oneIn(3) { // as it was, at another place
-			to.AtOnce, to.Since, to.Flags, to.Tenant, to.Priority = e.AtOnce, e.Since, e.Flags, e.Tenant, e.Priority
+			to.Since, to.Flags = e.Since, e.Flags
+			if p.oneIn(2) {
+				to.AtOnce, to.Tenant, to.Priority = e.AtOnce, e.Tenant, e.Priority
+			}
 		}
 		p.tell("set %+v", to)
 		if p.oneIn(2) {
@@ -183,7 +186,10 @@ func (p *pair) park() {
 
 func (p *pair) postponements() {
 	v := Postponement{Name: p.name(), Reason: fmt.Sprint("reason ", p.rng.IntN(100)), Record: p.place(), Oldest: 1 + p.rng.Uint64N(5)}
-	older := func(p *Postponement) bool { return p.Oldest%2 == 0 }
+	older := func(of *Postponement) bool {
+		p.want(p.m.dest(of.Name).recorded, "%s is not recorded, and somebody is asked for older records of it", of.Name)
+		return of.Oldest%2 == 0
+	}
 	switch p.rng.IntN(11) {
 	case 0, 1, 2, 3:
 		v.Until = p.soon()
@@ -204,14 +210,14 @@ func (p *pair) postponements() {
 		p.m.forget(v.Name)
 	case 8, 9:
 		p.tell("sweep")
+		most := 1 + p.rng.IntN(5)
+		for from := p.x.Sweep(0, most, older); from > 0; {
+			from = p.x.Sweep(from, most, older)
+		}
 		for _, name := range slices.Collect(maps.Keys(p.m.destinations)) {
 			if d := p.m.dest(name); d.recorded && p.m.over(name) && d.oldest%2 != 0 {
 				p.m.forget(name)
 			}
-		}
-		most := 1 + p.rng.IntN(5)
-		for from := p.x.Sweep(0, most, older); from > 0; {
-			from = p.x.Sweep(from, most, older)
 		}
 	case 10:
 		d := p.m.dest(v.Name)

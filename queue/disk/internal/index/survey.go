@@ -23,7 +23,7 @@ type Survey struct {
 	Max   int
 	List  []Count
 
-	from   int // the destinations, and then the deliveries, that come next
+	from   int               // the destinations, and then the deliveries, that come next
 	oldest map[string]*Count // by name, since numbers may be given to others meanwhile
 }
 

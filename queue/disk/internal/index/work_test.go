@@ -42,6 +42,11 @@ func TestWork(t *testing.T) {
 			x.Set(&Entry{Message: Number(100, 1), Destination: "new", Flags: Held})
 		}, 1},
 		{"a record is moved", func(x *Index, s []Slot) { x.Move(s[0], 1, Place{}) }, 1},
+		{"a record says the same elsewhere", func(x *Index, s []Slot) {
+			e := x.Get(s[0])
+			e.Record.Offset = 7
+			x.Update(s[0], &e)
+		}, 1},
 		{"a delivery is removed", func(x *Index, s []Slot) { x.Remove(s[0]) }, 1},
 		{"one of two in a lane is removed", func(x *Index, s []Slot) {
 			x.Remove(x.set(100, name(0), "0", start))
