@@ -183,13 +183,13 @@ func put[K comparable](set *map[K]bool, k K) {
 
 // collect finds the lanes of some destinations with something due.
 func (c *Claim) collect() {
-	c.walk.over(c, func(n uint32, l *lane) {
+	c.walk.over(c, func(l *lane) {
 		if c.isDue(l) && !c.exceptTenants.numbers[l.key.tenant] {
-			c.lanes.push(c.x, local{n: n, lane: l})
+			c.lanes.push(c.x, local{lane: l})
 		}
-	}, func(_ uint32, o *ownLanes) {
-		if l := o.due.first(); l != nil {
-			c.lanes.push(c.x, local{own: o, lane: l})
+	}, func(d *destination) {
+		if l := d.own.due.first(); l != nil {
+			c.lanes.push(c.x, local{own: d.own, lane: l})
 		}
 	}, (*Claim).pick)
 }

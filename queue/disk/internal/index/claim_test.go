@@ -273,3 +273,89 @@ func TestOrder(t *testing.T) {
 		}
 	}
 }
+
+// TestLanesGoWhileTheyAreClaimed has a lane go of a destination that is claimed by name,
+// between any two pieces of the claim, and another destination get its number.
+func TestLanesGoWhileTheyAreClaimed(t *testing.T) {
+	for goes := range 3 {
+		for pause := range 20 {
+			for comes := range 3 {
+				x := New()
+				x.At(start)
+				var slots []Slot
+				for n := range 3 {
+					slots = append(slots, x.set(n+1, "a", fmt.Sprint(n), start))
+				}
+				x.set(4, "b", "", start)
+				c := x.NewClaim(start, Bounds{Max: 10, Destinations: []string{"a", "b"}})
+				taken := map[uint64]bool{}
+				there := map[uint64]bool{Number(1, 1): true, Number(2, 1): true, Number(3, 1): true, Number(4, 1): true}
+				for n := 0; c.Some(1, func(s Slot) {
+					if m := x.message(s); taken[m] || x.Get(s).Destination == "c" {
+						t.Fatalf("lane %d goes after %d pieces: message %d is taken twice, or was not asked for", goes, pause, m)
+					}
+					taken[x.message(s)] = true
+					x.Lease(s, 1, start.Add(time.Hour), nil)
+				}); n++ {
+					if n == pause {
+						x.Remove(slots[goes])
+						delete(there, Number(uint64(goes+1), 1))
+						for n := range comes {
+							x.set(10+n, "c", fmt.Sprint(n), start)
+						}
+					}
+					if n > 1000 {
+						t.Fatal("it does not end")
+					}
+				}
+				for m := range there {
+					if !taken[m] {
+						t.Fatalf("lane %d goes after %d pieces: message %d is not taken", goes, pause, m)
+					}
+				}
+				for x.Loose(10) {
+				}
+				if err := x.verify(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+}
+
+// TestLanesComeWhileTheyAreClaimed has a destination that is claimed by name get many
+// lanes, between any two pieces of the claim: those of the others are claimed all the
+// same.
+func TestLanesComeWhileTheyAreClaimed(t *testing.T) {
+	for pause := range 40 {
+		x := New()
+		x.At(start)
+		names := []string{"a", "b", "c"}
+		for n := range 9 {
+			x.set(n+1, names[n%3], fmt.Sprint(n), start)
+		}
+		c := x.NewClaim(start, Bounds{Max: 100, Destinations: names})
+		taken := map[uint64]bool{}
+		for n := 0; c.Some(1, func(s Slot) {
+			taken[x.message(s)] = true
+			x.Lease(s, 1, start.Add(time.Hour), nil)
+		}); n++ {
+			if n == pause {
+				for n := range fewLanes {
+					x.set(100+n, "b", fmt.Sprint("new", n), start)
+				}
+			}
+			if n > 1000 {
+				t.Fatal("it does not end")
+			}
+		}
+		for n := range 9 {
+			if !taken[Number(uint64(n+1), 1)] {
+				t.Fatalf("they come after %d pieces: message %d is not taken", pause, n+1)
+			}
+		}
+		if err := x.verify(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

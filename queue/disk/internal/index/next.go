@@ -14,9 +14,9 @@ type laneWalk struct {
 }
 
 // over calls f with lanes, as many as there is left to do, or many with those of a
-// destination that has many, and goes on to a stage when there are no more. If a lane where it stopped has gone it begins with that
-// destination again.
-func (w *laneWalk) over(c *Claim, f func(n uint32, l *lane), many func(n uint32, o *ownLanes), then func(*Claim)) {
+// destination that has many, and goes on to a stage when there are no more. If a lane
+// where it stopped has gone it begins with that destination again.
+func (w *laneWalk) over(c *Claim, f func(l *lane), many func(d *destination), then func(*Claim)) {
 	x := c.x
 	for ; c.left > 0; c.left-- {
 		if w.destination == len(c.order) {
@@ -24,40 +24,45 @@ func (w *laneWalk) over(c *Claim, f func(n uint32, l *lane), many func(n uint32,
 			return
 		}
 		d := x.dest(c.order[w.destination])
-		if d.own != nil && !w.begun && d.parkedBy&c.bit == 0 {
+		if d.own != nil && d.parkedBy&c.bit == 0 {
 			x.work++
-			many(c.order[w.destination], d.own)
-			w.destination++
+			many(d)
+			w.next()
 			continue
 		}
 		if !w.begun || w.number != none && x.lane(w.number) != w.lane {
 			w.number, w.begun = d.lanes, true
 		}
 		if w.number == none || d.parkedBy&c.bit != 0 {
-			w.destination++
-			w.begun = false
+			w.next()
 			continue
 		}
 		x.work++
 		l := x.lane(w.number)
-		f(w.number, l)
+		f(l)
 		if w.number = l.next; w.number != none {
 			w.lane = x.lane(w.number)
 		}
 	}
 }
 
+// next goes on to the next destination.
+func (w *laneWalk) next() {
+	w.destination++
+	w.begun = false
+}
+
 // soonest finds when the first of the lanes of some destinations is due.
 func (c *Claim) soonest() {
-	c.walk.over(c, func(_ uint32, l *lane) {
+	c.walk.over(c, func(l *lane) {
 		if l.pile.n > 0 && !c.exceptTenants.numbers[l.key.tenant] {
 			c.wake = min(c.wake, c.x.wake(l))
 		}
 		c.leased = c.leased || c.x.dest(l.key.destination).leased > 0
-	}, func(n uint32, o *ownLanes) {
+	}, func(d *destination) {
 		steps := nextSteps
-		o.soonest(c, 0, &steps)
-		c.leased = c.leased || c.x.dest(n).leased > 0
+		d.own.soonest(c, 0, &steps)
+		c.leased = c.leased || d.leased > 0
 	}, (*Claim).answer)
 }
 
@@ -141,9 +146,8 @@ func (c *Claim) earliestLease(i int, end *time.Time, steps *int) {
 // local is a lane in the heap of a claim, with where it stands there: what is claimed
 // or comes meanwhile shows when it is looked at.
 type local struct {
-	n    uint32    // its number
 	own  *ownLanes // those of which it is the best, or nil
-	lane *lane
+	lane *lane     // which may be gone, and then has nothing due
 	rank int64
 	id   uint64
 	name string
@@ -193,9 +197,6 @@ func (h *localHeap) best(c *Claim) *lane {
 				c.tenantsAside.push(tenantAside{&o.due, o.due.setAside(c.x, l)})
 				continue
 			}
-		} else if c.x.lane(top.n) != top.lane {
-			h.drop()
-			continue
 		}
 		l := top.lane
 		if c.x.dest(l.key.destination).parkedBy&c.bit != 0 || top.own == nil && !c.isDue(l) {

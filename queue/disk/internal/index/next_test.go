@@ -98,6 +98,52 @@ func TestNextLooksOnlySoFar(t *testing.T) {
 	}
 }
 
+// TestNextLooksNoFurther claims where very much is due at one time, of which the claim
+// admits what it finds among the first: it does not look at the rest.
+func TestNextLooksNoFurther(t *testing.T) {
+	const many = 100
+	for name, of := range map[string]struct {
+		at     int // which one is admitted, so that it is the second in its heap
+		set    func(x *Index, n int, is bool)
+		bounds Bounds
+	}{
+		"lanes": {1, func(x *Index, n int, is bool) {
+			if is {
+				x.set(n, "is.example", "", after(9))
+			} else {
+				x.set(n, fmt.Sprintf("d%d.example", n), "other", after(9))
+			}
+		}, Bounds{ExceptTenants: []string{"other"}}},
+		"lanes of one destination": {fewLanes - 1, func(x *Index, n int, is bool) {
+			e := Entry{Message: Number(uint64(n), 1), Destination: "is.example", Priority: n, Tenant: "other", Since: Micros(after(9))}
+			if is {
+				e.Tenant = ""
+			}
+			x.Set(&e)
+		}, Bounds{ExceptTenants: []string{"other"}, Destinations: []string{"is.example"}}},
+		"leases": {1, func(x *Index, n int, is bool) {
+			name := "other.example"
+			if is {
+				name = "is.example"
+			}
+			x.Lease(x.set(n, name, "", start), 1, after(9), nil)
+		}, Bounds{Except: []string{"other.example"}}},
+	} {
+		x := New()
+		for n := range many {
+			of.set(x, n+1, n == of.at)
+		}
+		before := x.Work()
+		list, next, ok := x.taken(start, of.bounds)
+		if list != nil || !ok || !next.Equal(after(9)) {
+			t.Errorf("%s: the next claim is at %v, %t, want %v", name, next, ok, after(9))
+		}
+		if n := x.Work() - before; n > 12 {
+			t.Errorf("%s: a claim looked at %d entries", name, n)
+		}
+	}
+}
+
 // TestNext is what a claim says of the next.
 func TestNext(t *testing.T) {
 	hour := start.Add(time.Hour)
@@ -134,6 +180,40 @@ func TestNext(t *testing.T) {
 			Bounds{Max: 1, Owner: "me", Destinations: []string{"a"}}, hour},
 		{"the destination is parked by another", func(x *Index) { x.set(1, "a", "", start); x.Park("you", "a", hour) }, Bounds{Max: 0, Owner: "me"}, start},
 		{"a destination for which nothing waits is parked", func(x *Index) { x.Park("me", "a", hour) }, Bounds{Max: 1, Owner: "me"}, time.Time{}},
+		{"the destination is parked, leased and asked for", func(x *Index) {
+			x.Lease(x.set(1, "a", "", start), 1, after(3), nil)
+			x.Park("me", "a", hour)
+		}, Bounds{Max: 1, Owner: "me", Destinations: []string{"a"}}, hour},
+		{"it is, and so is another", func(x *Index) {
+			x.Lease(x.set(1, "a", "", start), 1, after(3), nil)
+			x.Park("me", "a", hour)
+			x.set(2, "b", "", hour)
+		}, Bounds{Max: 1, Owner: "me", Destinations: []string{"a", "b"}}, hour},
+		{"it is, and so is another of many lanes", func(x *Index) {
+			x.Lease(x.set(1, "a", "", start), 1, after(3), nil)
+			x.Park("me", "a", hour)
+			for n := range 2 * fewLanes {
+				x.set(2+n, "b", fmt.Sprint(n), hour)
+			}
+		}, Bounds{Max: 1, Owner: "me", Destinations: []string{"a", "b"}}, hour},
+		{"something is leased, and another of many lanes is asked for", func(x *Index) {
+			x.Lease(x.set(1, "a", "", start), 1, after(3), nil)
+			for n := range 2 * fewLanes {
+				x.set(2+n, "b", fmt.Sprint(n), hour)
+			}
+		}, Bounds{Max: 1, Destinations: []string{"a", "b"}}, after(3)},
+		{"one of many lanes is leased", func(x *Index) {
+			for n := range 2 * fewLanes {
+				x.set(2+n, "b", fmt.Sprint(n), hour)
+			}
+			x.Lease(x.set(1, "b", "", start), 1, after(3), nil)
+		}, Bounds{Max: 1, Destinations: []string{"b", "a"}}, after(3)},
+		{"one of many lanes is parked", func(x *Index) {
+			for n := range 2 * fewLanes {
+				x.set(2+n, "b", fmt.Sprint(n), after(3))
+			}
+			x.Park("me", "b", hour)
+		}, Bounds{Max: 1, Owner: "me", Destinations: []string{"b"}}, hour},
 		{"a tenant is left out", func(x *Index) { x.set(1, "a", "t", start) }, Bounds{Max: 1, ExceptTenants: []string{"t"}}, time.Time{}},
 		{"a destination is left out", func(x *Index) { x.set(1, "a", "t", start) }, Bounds{Max: 1, Except: []string{"a"}}, time.Time{}},
 		{"a destination is left out that is asked for", func(x *Index) { x.set(1, "a", "t", start) },
@@ -153,33 +233,35 @@ func TestNext(t *testing.T) {
 // TestDueAtAnEarlierTime has something come while a claim is in progress that is due, and
 // an earlier time is given meanwhile. The claim takes it, or says that there is more.
 func TestDueAtAnEarlierTime(t *testing.T) {
-	late := start.Add(-30 * time.Minute)
+	now := start.Add(500)
 	for name, c := range map[string]struct {
 		bounds Bounds
 		taken  bool
 		want   time.Time
 	}{
 		"at any destination":  {Bounds{Max: 9}, true, start.Add(time.Hour)},
-		"at that destination": {Bounds{Max: 9, Destinations: []string{"a"}}, false, start},
-		"at one of two":       {Bounds{Max: 9, Destinations: []string{"a", "b"}}, false, start},
+		"at that destination": {Bounds{Max: 9, Destinations: []string{"a"}}, false, now},
+		"at one of two":       {Bounds{Max: 9, Destinations: []string{"a", "b"}}, false, now},
 		"at another":          {Bounds{Max: 9, Destinations: []string{"b"}}, false, start.Add(time.Hour)},
 	} {
-		x := New()
-		x.set(1, "a", "", start)
-		x.set(2, "b", "", start)
-		claim := x.NewClaim(start, c.bounds)
-		taken := false
-		for claim.Some(1, func(s Slot) {
-			taken = taken || x.message(s) == Number(3, 1)
-			x.Lease(s, 1, start.Add(time.Hour), nil)
-		}) {
-			if claim.picked > 0 && x.Len() == 2 {
-				x.At(late.Add(-time.Hour))
-				x.set(3, "a", "other", late)
+		for _, late := range []time.Time{start, start.Add(-30 * time.Minute)} {
+			x := New()
+			x.set(1, "a", "", start.Add(-time.Hour))
+			x.set(2, "b", "", start.Add(-time.Hour))
+			claim := x.NewClaim(now, c.bounds)
+			taken := false
+			for claim.Some(1, func(s Slot) {
+				taken = taken || x.message(s) == Number(3, 1)
+				x.Lease(s, 1, start.Add(time.Hour), nil)
+			}) {
+				if claim.picked > 0 && x.Len() == 2 {
+					x.At(late.Add(-time.Hour))
+					x.set(3, "a", "other", late)
+				}
 			}
-		}
-		if next, ok := claim.Next(); taken != c.taken || !ok || !next.Equal(c.want) {
-			t.Errorf("%s: it is taken: %t, and the next claim is at %v, %t, want %t and %v", name, taken, next, ok, c.taken, c.want)
+			if next, ok := claim.Next(); taken != c.taken || !ok || !next.Equal(c.want) {
+				t.Errorf("%s: it is taken: %t, and the next claim is at %v, %t, want %t and %v", name, taken, next, ok, c.taken, c.want)
+			}
 		}
 	}
 }

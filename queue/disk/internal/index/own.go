@@ -22,9 +22,6 @@ func (x *Index) keepOwn(d *destination) {
 // place puts a lane where it stands among all.
 func (o *ownLanes) place(x *Index, l *lane) {
 	want := l.where
-	if want == inLocal {
-		want = inNone
-	}
 	if l.ownWhere != want {
 		switch l.ownWhere {
 		case inDue:

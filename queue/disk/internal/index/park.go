@@ -108,8 +108,7 @@ func (x *Index) owner(name string) *owner {
 	if n, known := p.numbers[name]; known {
 		return p.owners[n]
 	}
-	for !x.Admit(name, math.MaxInt) {
-	}
+	x.Admit(name, math.MaxInt)
 	if p.numbers == nil {
 		p.numbers = map[string]int{}
 	}

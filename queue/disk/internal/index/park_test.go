@@ -62,6 +62,9 @@ func TestOneOwnerTooMany(t *testing.T) {
 					t.Fatal("nobody makes room")
 				}
 			}
+			if len(x.parking.numbers) == maxOwners {
+				t.Error("an owner is admitted, and there is no room for one")
+			}
 			x.Park("new", destination(7, 0), start.Add(time.Minute))
 			if err := x.verify(); err != nil {
 				t.Fatal(err)
@@ -102,7 +105,8 @@ func TestOneOwnerTooMany(t *testing.T) {
 				x.Park(agent(o), fmt.Sprint(n), start.Add(time.Hour))
 			}
 		}
-		for pieces := 1; !x.Admit("new", 3); pieces++ {
+		pieces := 1
+		for ; !x.Admit("new", 3); pieces++ {
 			ended := 0
 			for _, o := range x.parking.owners {
 				if o != nil {
@@ -112,6 +116,9 @@ func TestOneOwnerTooMany(t *testing.T) {
 			if ended != 3*pieces {
 				t.Fatalf("%d are ended in %d pieces of 3", ended, pieces)
 			}
+		}
+		if pieces < 4 {
+			t.Errorf("one of 10 has none after %d pieces of 3", pieces)
 		}
 	})
 }
@@ -146,8 +153,8 @@ func TestUnparkWhatIsNot(t *testing.T) {
 	if x.UnparkAll("me", 1) {
 		t.Error("there are more of nobody's")
 	}
-	x.set(1, "a", "", start)
 	x.Park("me", "b", after(5))
+	x.set(1, "a", "", start)
 	x.Unpark("me", "a")
 	x.Unpark("you", "b")
 	x.Unpark("me", "unknown")
@@ -158,5 +165,47 @@ func TestUnparkWhatIsNot(t *testing.T) {
 	}
 	if x.UnparkAll("me", 1); x.verify() != nil {
 		t.Error(x.verify())
+	}
+}
+
+// TestParkedWhileItIsClaimed has an owner park a destination between two pieces of a claim
+// of its own: the rest of the claim has nothing for it.
+func TestParkedWhileItIsClaimed(t *testing.T) {
+	for _, lanes := range []int{2, 3 * fewLanes} {
+		for _, b := range []Bounds{{}, {Destinations: []string{"a", "b"}}} {
+			for pause := range 12 {
+				x := New()
+				x.At(start)
+				for n := range lanes {
+					x.set(2*n+1, "a", fmt.Sprint(n), start)
+					x.set(2*n+2, "b", fmt.Sprint(n), start)
+				}
+				b.Max, b.Owner = 1000, "me"
+				c := x.NewClaim(start, b)
+				parked, n, others := false, 0, 0
+				for c.Some(1, func(s Slot) {
+					name := x.Get(s).Destination
+					if name == "a" && parked {
+						t.Fatalf("%d lanes, by name %t: what was parked after %d pieces is claimed", lanes, b.Destinations != nil, pause)
+					}
+					if name == "b" {
+						others++
+					}
+					x.Lease(s, 1, start.Add(time.Hour), nil)
+				}) {
+					if n == pause {
+						x.Park("me", "a", after(5))
+						parked = true
+					}
+					n++
+				}
+				if others != lanes {
+					t.Errorf("%d lanes, by name %t: %d of another destination are claimed", lanes, b.Destinations != nil, others)
+				}
+				if err := x.verify(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
 	}
 }

@@ -35,8 +35,8 @@ func TestModels(t *testing.T) {
 func long() bool { return os.Getenv("NEXTHOP_LONG") != "" }
 
 var (
-	fewDeliveries    = world{destinations: 3, tenants: 4, many: 30}
-	fewDestinations  = world{destinations: 2, tenants: 12, many: 120, back: true}
+	fewDeliveries    = world{destinations: 3, tenants: 4, many: 30, back: true}
+	fewDestinations  = world{destinations: 2, tenants: 12, many: 120}
 	manyDestinations = world{destinations: 40, tenants: 3, many: 100}
 	manyTenants      = world{destinations: 6, tenants: 200, many: 80, back: true}
 )

@@ -63,6 +63,18 @@ func TestWork(t *testing.T) {
 		{"claim of one destination", claim(Bounds{Max: 1, Destinations: names(3, 4)}), 7},
 		{"claim of one destination, named often", claim(Bounds{Max: 1, Destinations: append(names(3, 4), append(names(3, 4), names(3, 4)...)...)}), 7 + 2},
 		{"claim of five destinations, and take three", claim(Bounds{Max: 3, Destinations: names(3, 8)}), 6 + 5 + 4 + 3}, // the first three have nothing left, which shows when they come first,
+		{"claim where very much becomes due at one time", func(x *Index, _ []Slot) {
+			for n := range 100 {
+				x.set(n+100, fmt.Sprint("later", n), "", after(9))
+			}
+			x.taken(start, Bounds{Max: many})
+		}, 200 + 1 + many + 1 + 1 + 1},
+		{"claim of a destination of many tenants", func(x *Index, _ []Slot) {
+			for n := range 100 {
+				x.set(n+100, "many", fmt.Sprint("later", n), after(9))
+			}
+			x.taken(start, Bounds{Max: many, Destinations: []string{"many"}})
+		}, 200 + 2 + 1 + 1 + 1},
 		{"the deliveries of a message", func(x *Index, _ []Slot) { x.Slots(nil, Number(1, 1), 0, 10) }, 2},
 		{"a page of a list", func(x *Index, _ []Slot) { x.List(nil, 0, 7, "") }, 7},
 		{"a page of a list for a destination", func(x *Index, _ []Slot) { x.List(nil, 0, 7, name(0)) }, 7},
