@@ -135,7 +135,7 @@ func (r *Router) lookUpOpen(ctx context.Context, hosts []lookup) {
 	_ = group.Wait() // the errors are in the findings
 }
 
-// askFirstSteps finds out whether the first alias of a host is secure where the
+// askFirstSteps finds out whether the first alias of a host is secure if the
 // chain as a whole is not, and no answer has told: DANE then goes by the name before
 // it (RFC 7672 section 2.2.2). Such hosts are rare, so are the questions. A host about
 // which such a question fails is of no use for now: if it counted as not signed, who
@@ -188,7 +188,7 @@ func (r *Router) uses(addr netip.Addr) bool {
 // hasAddress is whether there is any.
 func (h *lookup) hasAddress() bool { return len(h.found[six].addrs)+len(h.found[four].addrs) > 0 }
 
-// failure is why a question has no answer, nil where all have one.
+// failure is why a question has no answer, nil if all have one.
 func (h *lookup) failure() error {
 	if err := h.found[six].err; err != nil {
 		return err

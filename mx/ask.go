@@ -146,7 +146,7 @@ var (
 )
 
 // learn remembers what the server does without, now that it has answered without it:
-// a code is an answer only where it was silent before, or has refused as such.
+// a code is an answer only if it was silent before, or has refused as such.
 func (u *turn) learn(w way, f *failure) {
 	now := time.Now()
 	if w == withEDNS {
@@ -197,7 +197,7 @@ func (u *turn) try(ctx context.Context, w way) (Answer, sign, *failure) {
 	return u.read(w, q, m)
 }
 
-// wideSize is the room for responses over UDP where TCP does not work.
+// wideSize is the room for responses over UDP if TCP does not work.
 const wideSize = 4096
 
 // signOf is what a failed exchange is a sign of.

@@ -21,10 +21,10 @@ import (
 //     (RFC 2181 section 8).
 //   - Time that the machine sleeps counts: an answer ends when its TTL has passed by
 //     the monotonic clock or by the wall clock, whichever comes first.
-//   - That a name does not exist is kept for all its types, that it has no
-//     records for the one type (RFC 2308 section 5). Servers that say so because
-//     they do not know a type (RFC 4074 section 4.2) are not believed beyond it:
-//     a record of another type that is known speaks against them.
+//   - If a name does not exist, that is kept for all types; if it has no records of
+//     a type, for that type alone (RFC 2308 section 5). Some servers deny a name
+//     because they do not know a type (RFC 4074 section 4.2). A known record of
+//     another type proves them wrong, and the denial then holds for its type alone.
 //   - A failure is kept for its name and type alone, and briefly (RFC 2308
 //     section 7).
 //
@@ -35,21 +35,21 @@ type Cache struct {
 	// Resolver is asked for what is not known; required.
 	Resolver Resolver
 
-	// MaxEntries bounds the answers kept; 0 is 65,536. An answer counts once for
+	// MaxEntries bounds the answers kept. Default: 65,536. An answer counts once for
 	// every 1,024 bytes of it, so that this bounds the memory too. The one that
 	// was not used for the longest time goes first.
 	MaxEntries int
 
-	// MaxTTL bounds how long an answer is kept, whatever its TTL; 0 is 24 h.
+	// MaxTTL bounds how long an answer is kept, whatever its TTL. Default: 24 h.
 	MaxTTL time.Duration
 
-	// MaxNegativeTTL bounds how long an absence is kept; 0 is 3 h, and more than
+	// MaxNegativeTTL bounds how long an absence is kept. Default: 3 h; more than
 	// 24 h counts as 24 h (RFC 2308 section 5).
 	MaxNegativeTTL time.Duration
 
-	// FailureTTL is how long a failed question is not asked again; 0 is 1 s
-	// (RFC 9520 section 3.2), negative is not at all, and more than 5 minutes
-	// counts as 5 minutes (RFC 2308 section 7).
+	// FailureTTL is how long a failed question is not asked again. Default: 1 s
+	// (RFC 9520 section 3.2). If negative, failures are not remembered; more than
+	// 5 minutes counts as 5 minutes (RFC 2308 section 7).
 	FailureTTL time.Duration
 
 	flights singleflight.Group
@@ -60,9 +60,9 @@ type Cache struct {
 	now func() time.Time // nil is time.Now
 }
 
-// Clear forgets all answers, and does not keep those of questions that are under way:
-// where other DNS servers are asked from now on, they may know other things, as those of
-// another network do.
+// Clear forgets all answers, and does not keep those of questions that are under way.
+// Call it when other DNS servers are asked from now on: they may know other things, as
+// those of another network do.
 func (c *Cache) Clear() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -216,7 +216,7 @@ func with(a *Answer, left time.Duration) Answer {
 	return b
 }
 
-// orDefault is value, or otherwise where it is zero.
+// orDefault is value, or otherwise if it is zero.
 func orDefault[T int | time.Duration](value, otherwise T) T {
 	if value == 0 {
 		return otherwise

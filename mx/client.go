@@ -38,13 +38,13 @@ type Client struct {
 	// Server.TrustAD.
 	TrustAD bool
 
-	// Timeout is how long a Client waits for one response; 0 is 5 s.
+	// Timeout is how long a Client waits for one response. Default: 5 s.
 	Timeout time.Duration
 
-	// MaxTimeout bounds the Timeout, whatever the File says; 0 is no bound.
+	// MaxTimeout bounds the Timeout, whatever the File says. Default: no bound.
 	MaxTimeout time.Duration
 
-	// Attempts is how often a server that does not answer is asked; 0 is 2.
+	// Attempts is how often a server that does not answer is asked. Default: 2.
 	// Servers that refuse are asked once.
 	Attempts int
 
@@ -58,12 +58,12 @@ type Client struct {
 	// TCPOnly never uses UDP.
 	TCPOnly bool
 
-	// Dial makes the connections, network being "udp" or "tcp"; nil is
+	// Dial makes the connections, network being "udp" or "tcp". Default:
 	// net.Dialer's DialContext. Each write to a "udp" connection is one
 	// datagram, and so is each read.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
-	// Trace are hooks; nil is none.
+	// Trace are hooks; it may be nil.
 	Trace *Trace
 
 	habits habits
@@ -90,7 +90,7 @@ const (
 )
 
 // Validate says everything that is wrong with the fields, each problem with the
-// name of its field; nil where they make sense.
+// name of its field; nil if they make sense.
 func (c *Client) Validate() error {
 	var problems []error
 	if len(c.Servers) == 0 && c.File == "" {
@@ -117,7 +117,7 @@ func (c *Client) Validate() error {
 }
 
 // Resolve asks the servers in turn. The error is always a *ResolveError: of the
-// server that came closest to answering, where none did. A server that finds
+// server that came closest to answering, if none did. A server that finds
 // the data bogus is believed, no other is asked. Of the record types it
 // knows those this package names.
 func (c *Client) Resolve(ctx context.Context, name string, t Type) (Answer, error) {

@@ -18,7 +18,7 @@
 //     dot. What is no domain fails here with [BadDomain], before any question.
 //     An address literal is its own route ([ViaLiteral]) and DNS is not asked.
 //  2. The MX records are asked for by [Follow], which follows aliases of the
-//     domain, eight at most, and asks again where a response carries the alias
+//     domain, eight at most, and asks again if a response carries the alias
 //     alone. No answer at all is [DNSTrouble] or [BogusAnswer], never "no
 //     records"; a name that does not exist is [NoSuchDomain].
 //  3. Without MX records the domain is its own and only exchanger
@@ -42,9 +42,9 @@
 //     other ways.
 //  9. Hosts without an address that may be dialled ([Router.Permits]) are left
 //     out. The others keep MaxAddrsPerHost addresses, MaxAddrs in all, both
-//     families where both are there, in the resolver's order within a family.
+//     families if both are there, in the resolver's order within a family.
 //
-// What was left out stands in [Route].LeftOut with a [Reason]. Where nothing
+// What was left out stands in [Route].LeftOut with a [Reason]. If nothing
 // remains, the [Error] says which of the [Outcome] values it is: this host is
 // the best there is ([MailLoop]), a host that might be of use has no answer for
 // now ([DNSTrouble]), or DNS firmly says that there is none ([NoUsableHost],

@@ -7,7 +7,7 @@ import (
 
 // Error is why there is no route. Router and Lookup return no other error.
 type Error struct {
-	// Domain is the destination in canonical form, or as it was given where it
+	// Domain is the destination in canonical form, or as it was given if it
 	// has none (Outcome BadDomain).
 	Domain string
 	// Name is the name that decided: the domain, the last alias of it, or the
@@ -15,7 +15,7 @@ type Error struct {
 	Name string
 	// Outcome tells the cases apart.
 	Outcome Outcome
-	// Kind is ViaSmartHost or ViaFallback where next hops were not looked for by
+	// Kind is ViaSmartHost or ViaFallback if next hops were not looked for by
 	// MX records; else it is ViaMX and means nothing.
 	Kind Kind
 	// Enhanced is the enhanced status code (RFC 3463) and Code the SMTP reply
@@ -26,7 +26,7 @@ type Error struct {
 	// LeftOut are the hosts that DNS named, and why none was of use; at most
 	// 100.
 	LeftOut []LeftOut
-	// Err is the cause, a *ResolveError where a lookup failed. It may be nil.
+	// Err is the cause, a *ResolveError if a lookup failed. It may be nil.
 	Err error
 }
 

@@ -18,7 +18,7 @@ const maxTTL = (1<<31 - 1) * time.Second
 
 // Follow asks r and goes on asking as long as the answer is Aliased, over at
 // most eight aliases in all. The answer covers the whole chain: its Aliases,
-// the least TTL, Secure only where every step is. Its status is never Aliased
+// the least TTL, Secure only if every step is. Its status is never Aliased
 // or StatusNone, and the error is always a *ResolveError; a chain that is too
 // long or ends in itself is one of kind AliasLoop (RFC 1034 section 5.2.2).
 func Follow(ctx context.Context, r Resolver, name string, t Type) (Answer, error) {

@@ -32,7 +32,7 @@ const mostHostsBytes = 16 << 20
 // Names that come from DNS or from the address of a recipient are no business of a
 // HostLookup: those are absolute, and DNS is asked for them alone.
 type HostLookup struct {
-	// HostsFile is a file in the form of hosts(5); empty is the system's.
+	// HostsFile is a file in the form of hosts(5). Default: the system's.
 	HostsFile string
 
 	// ResolvConf is a file in the form of resolv.conf(5) with the search list;
@@ -42,7 +42,7 @@ type HostLookup struct {
 	// DNSOnly leaves both files alone: names are complete, and DNS is asked.
 	DNSOnly bool
 
-	// Trace are hooks; nil is none. Only Read is called.
+	// Trace are hooks, of which only Read is called; it may be nil.
 	Trace *Trace
 
 	hosts watched[hostsFile]

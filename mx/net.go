@@ -81,7 +81,7 @@ func (r netResolver) look(ctx context.Context, a *Answer, name string, t Type) e
 	}
 }
 
-// serverOf is the server that net asked, where it says.
+// serverOf is the server that net asked, if it says.
 func serverOf(e *net.DNSError) string {
 	if e == nil {
 		return ""

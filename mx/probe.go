@@ -11,7 +11,7 @@ type prober interface {
 }
 
 // Probe says whether DNS works at all: it asks for the root's name servers, past any
-// Cache. Nil means that it does, so that where other questions fail it is the domain's
+// Cache. If the error is nil it does: when other questions fail, it is the domain's
 // servers that do. The error is a *ResolveError. Of one that is Timeout, Unreachable
 // or ServFail, nobody on the way to the root answers: the trouble is this machine's,
 // its network's or its resolvers'. A resolver that refuses to say, or says that there

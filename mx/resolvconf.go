@@ -170,7 +170,7 @@ func (c *resolvConf) directive(keyword string, values []string) {
 	}
 }
 
-// server takes the address of a server: an IP address, with a scope where it is
+// server takes the address of a server: an IP address, with a scope if it is
 // link-local, or as OpenBSD has it "[address]:port".
 func (c *resolvConf) server(text string) {
 	addr, err := netip.ParseAddr(text)

@@ -8,7 +8,7 @@ type ResolveError struct {
 	// Name and Type are the question.
 	Name string
 	Type Type
-	// Server is the DNS server that was asked, host:port; empty where that is
+	// Server is the DNS server that was asked, host:port; empty if that is
 	// not known.
 	Server string
 	// Kind tells the failures apart.

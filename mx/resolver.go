@@ -12,7 +12,7 @@ import (
 //
 //   - name is absolute and canonical: lower-case A-labels without a trailing
 //     dot. No search list is ever applied (RFC 5321 section 2.3.5).
-//   - An answer is a fact: records, or the authoritative absence of them. Where
+//   - An answer is a fact: records, or the authoritative absence of them. If
 //     there is no answer (SERVFAIL, REFUSED, timeout, malformed or bogus data)
 //     Resolve returns a *ResolveError and never an Answer that looks like
 //     "no records".
@@ -22,7 +22,7 @@ import (
 //   - A question of TypeCNAME is not followed: it is answered with Success, the
 //     one alias in Aliases, and its target as Name.
 //   - Resolve ends when ctx ends, and is safe for concurrent use.
-//   - The slices of an Answer may be shared: nobody changes them.
+//   - The slices of an Answer may be shared, and must not be changed.
 type Resolver interface {
 	Resolve(ctx context.Context, name string, t Type) (Answer, error)
 }
@@ -90,12 +90,12 @@ type Answer struct {
 	Name string
 
 	// Aliases is the chain of CNAMEs from the name asked for to Name, in order;
-	// empty where the name is no alias.
+	// empty if the name is no alias.
 	Aliases []Alias
 
 	// TTL is how long the answer as a whole may be reused: the least of the
 	// TTLs in the chain and the record set, and for a negative answer RFC 2308
-	// section 5's. Zero is "use once".
+	// section 5's. If zero, the answer may be used once.
 	TTL time.Duration
 
 	// Secure is whether a trusted resolver vouched (DNSSEC) for every step.

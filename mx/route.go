@@ -18,7 +18,7 @@ type Route struct {
 
 	// Hosts are the next hops in the order to try them: preference ascending,
 	// equals in random order. Each has at least one address. There are none only
-	// where there is a Fallback, and LeftOut says why.
+	// if there is a Fallback, and LeftOut says why.
 	Hosts []Host
 
 	// LeftOut are the hosts that DNS named and the route does not use, in order
@@ -37,17 +37,17 @@ type Route struct {
 	Secure bool
 
 	// BySender is whether other mail for the domain may have another route because
-	// of who sends it: then what is learnt of these hosts says nothing about it.
+	// of who sends it. Then nothing that is learnt of these hosts applies to that mail.
 	BySender bool
 
 	// Fallback finds the next hops to turn to in the same attempt once every host
 	// above has failed for now, and for nothing else: not after a refusal that is
-	// final, not after an unknown outcome. Nil is none. It is called at most once
-	// per attempt; what it answers has no Fallback of its own.
+	// final, not after an unknown outcome. It may be nil. It is called at most once
+	// per attempt; the route it returns has no Fallback of its own.
 	Fallback func(context.Context) (Route, error)
 
 	// FallbackID is the same for routes whose Fallback leads to the same hosts, so that
-	// mail for their domains may go together. Empty is like no other.
+	// mail for their domains may go together. An empty one is equal to no other.
 	FallbackID string
 }
 
@@ -83,28 +83,28 @@ func (k Kind) String() string {
 // Host is one next hop.
 type Host struct {
 	// Name is the host as the MX record names it, canonical; an address literal
-	// in brackets where there is no name. Target is Name after its aliases, the
-	// same where it has none.
+	// in brackets if there is no name. Target is Name after its aliases, the
+	// same if it has none.
 	Name, Target string
 
 	// Preference is the MX record's, lower is tried first.
 	Preference uint16
 
-	// Port is the TCP port; 0 is the sender's default.
+	// Port is the TCP port. Default: the sender's.
 	Port uint16
 
 	// Addrs are the addresses in the order to dial them.
 	Addrs []netip.Addr
 
 	// TLS is the level this hop asks for; TLSDefault leaves it to the sender, and
-	// is TLSVerify where there is a Login.
+	// is TLSVerify if there is a Login.
 	TLS TLSLevel
 
 	// ImplicitTLS is whether TLS begins with the connection, without STARTTLS
 	// (RFC 8314 section 3.3).
 	ImplicitTLS bool
 
-	// Login is who to log in as before mail is sent; nil is nobody. Package
+	// Login is who to log in as before mail is sent, or nil. Package
 	// smarthost has the logins there are.
 	Login Login
 
@@ -148,7 +148,7 @@ const (
 type LeftOut struct {
 	Host   Host
 	Reason Reason
-	// Err is the failed lookup, where Reason is LookupFailed or BadRecord.
+	// Err is the failed lookup, if Reason is LookupFailed or BadRecord.
 	Err error
 }
 

@@ -21,13 +21,13 @@ func Lookup(ctx context.Context, r Resolver, domain string) (Route, error) {
 // afterwards; then it is safe for concurrent use. A Router must not be copied
 // after its first use.
 type Router struct {
-	// Resolver answers DNS questions; required. Where it is a *Cache, a route
+	// Resolver answers DNS questions; required. If it is a *Cache, a route
 	// whose answers are all cached is found without starting a goroutine.
 	Resolver Resolver
 
 	// Self are the names under which this host stands in MX records: its host
 	// names and its EHLO name, in any spelling. An address literal counts as an
-	// entry of SelfAddrs. None removes nothing by name.
+	// entry of SelfAddrs. Without any, no host is removed by name.
 	Self []string
 
 	// SelfAddrs are the addresses under which others reach this host and that
@@ -40,11 +40,11 @@ type Router struct {
 	// mail server it shares a machine with.
 	Relay bool
 
-	// InterfaceAddrs lists the addresses of the interfaces, for Relay; nil is
+	// InterfaceAddrs lists the addresses of the interfaces, for Relay. Default:
 	// net.InterfaceAddrs. It is asked again when a minute has passed.
 	InterfaceAddrs func() ([]net.Addr, error)
 
-	// SelfPorts are the TCP ports at which this host takes mail; none is 25. A
+	// SelfPorts are the TCP ports at which this host takes mail. Default: 25. A
 	// host that the operator named is this one at these ports alone (IsSelf): at
 	// another there may be another server on the same machine.
 	SelfPorts []uint16
@@ -62,7 +62,7 @@ type Router struct {
 	AllowLinkLocal bool
 	RefusePrivate  bool
 
-	// Family limits the addresses asked for and used; zero is both families.
+	// Family limits the addresses asked for and used. Default: both families.
 	Family Family
 
 	// Order is the order of the two families inside one host, never across
@@ -74,24 +74,24 @@ type Router struct {
 	// a delegation is broken or a name just registered.
 	DeferNoSuchDomain bool
 
-	// HostLookup is where Addresses looks for a host; nil is the hosts file of
+	// HostLookup is where Addresses looks for a host. Default: the hosts file of
 	// this machine, and DNS with its search list.
 	HostLookup *HostLookup
 
 	// Rand is a uniform random number in [0, n), for the order among hosts of
-	// one preference; nil is math/rand/v2. It must be safe for concurrent use.
+	// one preference. Default: math/rand/v2. It must be safe for concurrent use.
 	Rand func(n int) int
 
-	// MaxHosts bounds the hosts of a route; 0 is 16. One of each preference
+	// MaxHosts bounds the hosts of a route. Default: 16. One of each preference
 	// comes before a second of any.
 	MaxHosts int
 
-	// MaxAddrsPerHost bounds the addresses of one host; 0 is 4. Where a host
+	// MaxAddrsPerHost bounds the addresses of one host. Default: 4. If a host
 	// has both families, both are among them.
 	MaxAddrsPerHost int
 
-	// MaxAddrs bounds the addresses of a route; 0 is 32. Every host keeps one
-	// before any keeps a second. Each of the three limits counts as 2 where it
+	// MaxAddrs bounds the addresses of a route. Default: 32. Every host keeps one
+	// before any keeps a second. Each of the three limits counts as 2 if it
 	// is 1: at least two addresses are to be tried (RFC 5321 section 5.1).
 	MaxAddrs int
 
@@ -101,7 +101,7 @@ type Router struct {
 	hostLookup HostLookup // where HostLookup is nil
 }
 
-// The limits that hold where the Router gives none, and the reach of the lists
+// The limits that hold if the Router gives none, and the reach of the lists
 // a stranger's DNS can make long.
 const (
 	defaultHosts        = 16
@@ -131,8 +131,8 @@ const (
 	PreferIPv6                    // all IPv6 first (RFC 3974 section 3)
 )
 
-// Validate says everything that is wrong with the fields, each problem with the
-// name of its field; nil where they make sense. Route and Addresses fail with
+// Validate reports everything that is wrong with the fields, each problem with the
+// name of its field. The error is nil if they make sense. Route and Addresses fail with
 // the same error, as Misconfigured: a wrong configuration must not bounce mail.
 func (r *Router) Validate() error {
 	var problems []error
@@ -165,7 +165,7 @@ func (r *Router) Validate() error {
 	return errors.Join(append(problems, err)...)
 }
 
-// noSuchDomain is the outcome where a domain does not exist.
+// noSuchDomain is the outcome if a domain does not exist.
 func (r *Router) noSuchDomain() Outcome {
 	if r.DeferNoSuchDomain {
 		return MaybeNoSuchDomain

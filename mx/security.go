@@ -2,8 +2,8 @@ package mx
 
 import "fmt"
 
-// Security is what is known of whether DNSSEC vouches for something that DNS said: an
-// alias, a name, an address. "Not known" and "no" are different answers: who can make
+// Security says whether DNSSEC vouches for something that DNS said: an alias, a name, an
+// address. "Not known" and "no" are different answers: whoever can make
 // a question fail must not be able to have a signed name taken for an unsigned one
 // (RFC 7672 section 2.1.2).
 type Security uint8

@@ -78,8 +78,8 @@ func (r *Router) isSelfName(id *identity, name string) bool {
 // role by the addresses of the interfaces; and by its port, which must be one of
 // SelfPorts, or not set. It is for hosts that the operator named; loopback says
 // nothing about those, for a proxy listens there as well, and neither does another
-// port. What is this host all the same shows by its greeting. The error is an *Error, where the interfaces cannot be listed or the Router makes no
-// sense.
+// port. A host that is this one all the same is found by its greeting. The error is an
+// *Error: the interfaces cannot be listed, or the Router makes no sense.
 func (r *Router) IsSelf(h *Host) (bool, error) {
 	id := r.identity()
 	if id.err != nil {

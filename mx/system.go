@@ -16,7 +16,7 @@ const systemResolvConf = "/etc/resolv.conf"
 // "search", "domain" and LOCALDOMAIN play no part: a mail domain is never completed
 // (RFC 5321 section 2.3.5); a HostLookup goes by them.
 //
-// The error wraps the one of opening the file; where there is none, as on
+// The error wraps the one of opening the file; if there is none, as on
 // Windows, FromNet may serve.
 func System() (*Client, error) {
 	// Another one reads the file now, so that the first question of the caller's
@@ -41,7 +41,7 @@ type settings struct {
 	tcpOnly  bool
 }
 
-// settings are the fields, and what the file says where they say nothing.
+// settings are the fields, and what the file says if they say nothing.
 func (c *Client) settings() (*settings, error) {
 	s := &settings{servers: c.Servers, timeout: c.Timeout, attempts: c.Attempts, rotate: c.Rotate, tcpOnly: c.TCPOnly}
 	if c.File != "" {

@@ -73,7 +73,7 @@ func (s *fileState[T]) unless() error {
 	return s.err
 }
 
-// current is the value without a look at the file; nil where there is none.
+// current is the value without a look at the file; nil if there is none.
 func (w *watched[T]) current() *T {
 	if s := w.state.Load(); s != nil {
 		return s.value

@@ -228,7 +228,7 @@ func (m *message) name(start, end int) (string, bool) {
 	return canonicalOwner(name), err == nil && off == end
 }
 
-// add appends the data of r to the records of its type in a. It is false where
+// add appends the data of r to the records of its type in a. It is false if
 // the data cannot be read.
 func (m *message) add(a *Answer, r record) bool {
 	data := m.wire[r.start:r.end]

@@ -9,7 +9,7 @@ import (
 // net/url is of no use for any of this: it refuses [192.0.2.1], which is how mail
 // writes an address (RFC 5321 section 4.1.3), and repeats passwords in its errors.
 
-// splitPort splits "host:port". The port is empty where there is none.
+// splitPort splits "host:port". The port is empty if there is none.
 func splitPort(s string) (host, port, reason string) {
 	if strings.HasPrefix(s, "[") {
 		end := strings.IndexByte(s, ']')

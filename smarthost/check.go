@@ -8,7 +8,7 @@ import (
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
-// Validate says what is wrong with the host, an *Error; nil where it makes sense.
+// Validate returns an *Error if something is wrong with the host.
 func (h Host) Validate() error {
 	if _, err := h.canonical(); err != nil {
 		return err
@@ -38,7 +38,7 @@ func (h Host) canonical() (Host, *Error) {
 	return h, nil
 }
 
-// check is why the fields do not fit together, empty where they do.
+// check is why the fields do not fit together, empty if they do.
 func (h *Host) check() string {
 	literal := strings.HasPrefix(h.Name, "[")
 	switch {

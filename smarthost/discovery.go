@@ -120,7 +120,7 @@ func (d *discovered) failure(since time.Time) error {
 	return d.failed
 }
 
-// fail notes that there is no new choice. Where DNS gave no answer, as opposed to a
+// fail notes that there is no new choice. If DNS gave no answer, as opposed to a
 // firm no, the last one is better than none.
 func (d *discovered) fail(err error) (*choice, error) {
 	d.mu.Lock()
@@ -167,7 +167,7 @@ func (t *Table) Unreachable(host *mx.Host) {
 	}
 }
 
-// doubt marks the choice as stale where the host is of it.
+// doubt marks the choice as stale if the host is of it.
 func (d *discovered) doubt(host *mx.Host) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

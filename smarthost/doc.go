@@ -33,7 +33,7 @@
 //  1. To the recipient's domain itself.
 //  2. To the domain it is a subdomain of, the longest first.
 //  3. To any domain, by sender (below).
-//  4. Rules.Default; MX records where there is none.
+//  4. Rules.Default; MX records if there is none.
 //
 // Among rules with the same To: From the sender's address, then from its domain,
 // then from the domain that is a subdomain of, the longest first, then from
@@ -41,14 +41,14 @@
 // specific To is looked at.
 //
 // A rule holds for address literals and for domains that take no mail, too: the
-// smart host is told, and says what it thinks. What is no domain is refused before.
+// smart host decides about them. Anything that is no domain is refused before.
 //
 // # What Route does
 //
-//  1. The rule is chosen. Where it says MX, the Router is asked as if there were no
+//  1. The rule is chosen. If it says MX, the Router is asked as if there were no
 //     Table; Rules.Fallback goes along, to be used when every host has failed for
-//     now. It does not where this host was left out: whoever is an MX of the domain
-//     must not pass its mail to others around its own place in the order.
+//     now. It does not if this host was left out: an MX of the domain must not pass
+//     its mail to others around its own place in the order.
 //  2. The rule's hosts are put in order. One without a [Preference] keeps its place
 //     in the list; the others share the remaining places, the lowest first and
 //     equals at random, afresh for each message.
@@ -58,19 +58,19 @@
 //     (mx.HostLookup); what MX and SRV records name is looked for in DNS alone.
 //  4. This host is left out, by name and by address, at the ports where it takes mail
 //     (mx.Router.IsSelf): another server on this machine may be a next hop. Own-host
-//     removal for the recipient's domain is not asked about: whoever names a smart
-//     host means it. Where no other host remains it is a mail loop.
-//  5. What cannot be looked up is left out, for now: that a smart host has no
+//     removal for the recipient's domain plays no part: a smart host that was named
+//     is meant. If no other host remains, it is a mail loop.
+//  5. Hosts that cannot be looked up are left out for now. A smart host without an
 //     address is a mistake to be mended, and mail waits for that.
 //
 // A host that was named by its name or address may be on loopback or in a private
-// network, where a proxy often is. What MX and SRV records lead to is held against
-// mx.Router.Permits.
+// network, where a proxy often is. The hosts that MX and SRV records lead to are held
+// against mx.Router.Permits.
 //
 // # Names in certificates
 //
 // With a Login the certificate must bear the name that the operator wrote. A name
-// that DNS gave in exchange for it counts only where DNSSEC vouches for the records
+// that DNS gave in exchange for it counts only if DNSSEC vouches for the records
 // (RFC 7817 section 3): with MX or SRV records, the domain does, and for SRV the
 // SRV-ID made of it (RFC 4985).
 //
@@ -79,9 +79,9 @@
 // By SRV (RFC 6186, RFC 8314 section 5.1), "_submissions._tcp" of the domain is asked
 // for, and "_submission._tcp" only if the domain has none or says that it is not
 // offered. Targets are ordered by priority, and by weight at random. One outside
-// the domain is refused unless DNSSEC vouches for it or Host.Targets names it. What
-// was found is kept until a host of it cannot be reached; if DNSSEC vouches for it,
-// until its TTL ends.
+// the domain is refused unless DNSSEC vouches for it or Host.Targets names it. The
+// targets are kept until one of them cannot be reached, and, if DNSSEC vouches for
+// them, no longer than their TTL.
 //
 // # Errors
 //

@@ -3,11 +3,11 @@ package smarthost
 // Error is why a notation, or a host, makes no sense. It contains no secret.
 type Error struct {
 	// Input is what was read, as far as it can be shown: the scheme, and the host
-	// where it is one.
+	// if it is one.
 	Input string
 	// Reason is what is wrong with it.
 	Reason string
-	// Unsupported is set where the notation is right and asks for something that
+	// Unsupported is set if the notation is right and asks for something that
 	// does not exist here: an authentication mechanism nobody has heard of.
 	Unsupported bool
 }

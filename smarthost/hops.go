@@ -142,7 +142,7 @@ func missing(h *Host, err error) hops {
 	return found
 }
 
-// nowhere is the error where no smart host remains. It is a mail loop where all of
+// nowhere is the error if no smart host remains. It is a mail loop where all of
 // them are this host; anything else may be mended.
 func nowhere(domain string, leftOut []mx.LeftOut) *mx.Error {
 	e := failure(mx.MailLoop, domain, "", nil)

@@ -7,13 +7,13 @@ import (
 // Host is a smart host: a next hop that is named rather than found.
 type Host struct {
 	// Name is a host name in any spelling or an IP address, in brackets or bare.
-	// Where Lookup is not ByAddress it is a mail domain.
+	// If Lookup is not ByAddress it is a mail domain.
 	Name string
 
 	// Lookup is what DNS is asked about Name; the zero value is its addresses.
 	Lookup Lookup
 
-	// Port is the TCP port; 0 is 25, with ImplicitTLS 465. SRV records have ports
+	// Port is the TCP port. Default: 25, with ImplicitTLS 465. SRV records have ports
 	// of their own.
 	Port uint16
 
@@ -21,8 +21,8 @@ type Host struct {
 	// 3.3). SRV records decide it themselves.
 	ImplicitTLS bool
 
-	// TLS is the level the host must give. TLSDefault is TLSVerify where there is
-	// a Login, else TLSEncrypt where there is ImplicitTLS or SRV, else the
+	// TLS is the level the host must give. TLSDefault is TLSVerify if there is
+	// a Login, else TLSEncrypt if there is ImplicitTLS or SRV, else the
 	// sender's own. TLSEncrypt or TLSNone with a Login is consent to send its
 	// secrets to whoever answers.
 	TLS mx.TLSLevel
@@ -30,7 +30,7 @@ type Host struct {
 	// Preference is the host's rank in its list; the zero value keeps its place.
 	Preference Preference
 
-	// Login is who to log in as; nil is nobody.
+	// Login is who to log in as. If nil, there is no login.
 	Login *Login
 
 	// Targets are names outside the domain that its SRV records may lead to
@@ -55,7 +55,7 @@ type Preference struct{ plus1 uint32 }
 // Prefer is the preference n.
 func Prefer(n uint16) Preference { return Preference{uint32(n) + 1} }
 
-// Value is the number, and false where there is none.
+// Value is the number, and false if there is none.
 func (p Preference) Value() (uint16, bool) { return uint16(p.plus1 - 1), p.plus1 != 0 }
 
 // The ports of RFC 5321, RFC 8314 and RFC 6409.

@@ -23,12 +23,12 @@ type Login struct {
 	// Password is for every mechanism but EXTERNAL, OAUTHBEARER and XOAUTH2.
 	Password string
 
-	// Token gives the bearer tokens of OAUTHBEARER and XOAUTH2 (RFC 7628); nil is
-	// none.
+	// Token gives the bearer tokens of OAUTHBEARER and XOAUTH2 (RFC 7628). If nil,
+	// there are none.
 	Token TokenSource
 
 	// Certificate is shown to the server in the TLS handshake, and is what the
-	// mechanism EXTERNAL goes by; nil shows none.
+	// mechanism EXTERNAL goes by. It may be nil.
 	Certificate *tls.Certificate
 
 	// Mechanism is the only one to use, such as "SCRAM-SHA-256"; empty is the
@@ -44,7 +44,7 @@ type TokenSource interface {
 	Token(ctx context.Context, refused string) (string, error)
 }
 
-// LoginName is the User, or the subject of the Certificate where there is none.
+// LoginName is the User, or the subject of the Certificate if there is none.
 func (l *Login) LoginName() string {
 	if l.User == "" && l.Certificate != nil && l.Certificate.Leaf != nil {
 		return l.Certificate.Leaf.Subject.String()
@@ -52,7 +52,7 @@ func (l *Login) LoginName() string {
 	return l.User
 }
 
-// Format writes who logs in and never the secrets, whatever the verb.
+// Format writes the LoginName and never the secrets, whatever the verb.
 func (l Login) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "login of %q", l.LoginName())
 }

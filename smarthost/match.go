@@ -23,7 +23,7 @@ type target struct {
 	hosts []Host
 }
 
-// add puts a rule in; false where its place is taken.
+// add puts a rule in; false if its place is taken.
 func (s *ruleSet) add(to, from string, t *target) bool {
 	senders := s.to[to]
 	if senders == nil {
@@ -37,7 +37,7 @@ func (s *ruleSet) add(to, from string, t *target) bool {
 	return true
 }
 
-// match is the rule for a message to a canonical domain, nil where there is none.
+// match is the rule for a message to a canonical domain, nil if there is none.
 func (s *ruleSet) match(from, domain string) *target {
 	if len(s.to) == 0 {
 		return nil

@@ -11,7 +11,7 @@ import (
 
 // order is the order in which to try a rule's hosts, as indexes: one without a
 // preference keeps its place; the others share the remaining places, lower first
-// and equals at random. random is uniform in [0, n); nil is math/rand/v2.
+// and equals at random. random is uniform in [0, n), math/rand/v2 if nil.
 func order(hosts []Host, random func(n int) int) []int {
 	if random == nil {
 		random = rand.IntN
@@ -41,7 +41,7 @@ func order(hosts []Host, random func(n int) int) []int {
 }
 
 // ranking gives the hosts of a route preferences that say what their order is: equal
-// where they are equals, and ascending otherwise.
+// if they are equals, and ascending otherwise.
 type ranking struct {
 	begun bool
 	last  uint16     // given last

@@ -27,7 +27,7 @@ const maxInput = 64 << 10
 //	                          hosts outside the domain that they may lead to
 //
 // With a user the level is verify. tls=encrypt and tls=none are consent, by name,
-// to less; tls=may is refused with a user, because whoever is in the way could read
+// to less; tls=may is refused with a user, because anybody on the way could read
 // the password. With oauthbearer and xoauth2 the password is a bearer token.
 //
 // Postfix's notation: "[host]:port" and "[host]" by address, "host:port" and "host"

@@ -37,12 +37,12 @@ type Rule struct {
 	// MX sends the mail by MX records, an exemption from less specific rules.
 	MX bool
 
-	// Hosts are the smart hosts, required where MX is false.
+	// Hosts are the smart hosts, required if MX is false.
 	Hosts []Host
 }
 
 // Validate says everything that is wrong with the rules, each problem with the name
-// of its field; nil where they make sense. No message contains a secret.
+// of its field. The error is nil if they make sense. It contains no secret.
 func (r Rules) Validate() error {
 	_, err := compile(r)
 	return err

@@ -79,7 +79,7 @@ func within(name, domain string) bool {
 }
 
 // discover asks for the SRV records of a domain: the service that is preferred, and
-// the other only where DNS firmly says that the first is not offered.
+// the other only if DNS firmly says that the first is not offered.
 func discover(ctx context.Context, router *mx.Router, domain string) (*choice, error) {
 	for _, service := range []string{serviceSubmissions, serviceSubmission} {
 		answer, err := mx.Follow(ctx, router.Resolver, service+"._tcp."+domain, mx.TypeSRV)

@@ -16,12 +16,12 @@ import (
 // rules. Set the fields before the first use; then it is safe for concurrent use.
 // It must not be copied after its first use.
 type Table struct {
-	// Router finds routes by MX records, and addresses; nil is one on the system's
+	// Router finds routes by MX records, and addresses. Default: one on the system's
 	// resolvers behind a cache, with nothing else set. Its Self, SelfAddrs and
 	// Relay say which hosts are this one.
 	Router *mx.Router
 
-	// Discovered, where not nil, is called when the SRV records of a domain lead
+	// Discovered, if not nil, is called when the SRV records of a domain lead
 	// elsewhere than the last time, and the first time, when before is empty. The
 	// entries are "host:port", in no order. It holds up the message that asked.
 	Discovered func(domain string, before, now []string)
@@ -79,7 +79,7 @@ func (t *Table) Rules() Rules {
 	return Rules{}
 }
 
-// Validate says what is wrong with the Router; nil where it makes sense. The rules
+// Validate reports what is wrong with the Router. The rules
 // were checked by Set.
 func (t *Table) Validate() error {
 	_, err := t.prepared()
@@ -87,7 +87,7 @@ func (t *Table) Validate() error {
 }
 
 // Route says where mail from a reverse-path to a domain goes, in the steps the
-// package comment lists. The error is always an *mx.Error. Where MX hosts could not
+// package comment lists. The error is always an *mx.Error. If MX hosts could not
 // be looked up for now and there is a Fallback, the route has no hosts.
 func (t *Table) Route(ctx context.Context, from, domain string) (mx.Route, error) {
 	router, err := t.prepared()
@@ -142,7 +142,7 @@ func hostless(domain string, e *mx.Error) mx.Route {
 	return route
 }
 
-// prepared is the Router, one on the system's resolvers where none was given.
+// prepared is the Router, one on the system's resolvers if none was given.
 func (t *Table) prepared() (*mx.Router, error) {
 	t.once.Do(func() {
 		if t.router = t.Router; t.router != nil {

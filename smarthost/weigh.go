@@ -27,7 +27,7 @@ func offered(records []mx.SRV) []mx.SRV {
 }
 
 // weigh puts records in order: priority ascending, and within one at random by
-// weight (RFC 2782). random is uniform in [0, n); nil is math/rand/v2.
+// weight (RFC 2782). random is uniform in [0, n), math/rand/v2 if nil.
 func weigh(records []mx.SRV, random func(n int) int) []mx.SRV {
 	if random == nil {
 		random = rand.IntN
