@@ -52,6 +52,7 @@ var happenings = []struct {
 	{"it decides again", 6, (*world).decidesAgain},
 	{"it decides before it wants to wake", 6, (*world).wakesEarly},
 	{"somebody looks", 3, (*world).look},
+	{"somebody counts", 3, (*world).count},
 	{"the settings change", 1, (*world).configure},
 	{"somebody flushes", 1, (*world).flush},
 	{"somebody takes mail away", 1, (*world).withdraw},

@@ -24,8 +24,8 @@ func (s *Scheduler) wantRefill(now time.Time, t *site) {
 		return
 	}
 	if !t.full() {
-		t.refill = true
 		s.classify(now, t)
+		t.refill = true
 		s.claims.refills[t.class] = append(s.claims.refills[t.class], t)
 	}
 }
