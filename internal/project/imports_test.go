@@ -68,6 +68,7 @@ var mayImport = []importRule{
 	{"delivery/internal/session", []string{"mx", "smarthost", "internal/sasl", "internal/smtp"},
 		"how a connection comes to be is the same whatever is sent over it"},
 	{"delivery/internal/waiting", []string{"queue"}, "why mail waits is told in words that a queue can keep"},
+	{"delivery/mtasts", []string{"mx"}, "what a domain says of its hosts does not depend on how mail is sent"},
 	{"delivery/smtptest", []string{"mx", "mx/mxtest", "smarthost", "queue", "delivery", "delivery/smtptest"},
 		"people's tests use it: public packages only"},
 	{"delivery/bench", []string{"mx", "smarthost", "queue", "queue/disk", "delivery"}, "it measures what users can import"},

@@ -1,0 +1,172 @@
+package mtasts
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Dir is a Store in a directory, a file for each policy. It may be shared by several
+// processes, and survives restarts. A file that cannot be read, or was written by a newer
+// version, is as good as none, and is replaced when its policy is fetched again: who can
+// damage the files can also remove them.
+type Dir struct {
+	// Path is the directory; required. It is made when it is needed, for nobody else to
+	// read.
+	Path string
+}
+
+// The files of a Dir.
+const (
+	filePrefix  = "mta-sts."
+	fileSuffix  = ".json"
+	fileVersion = 1
+	mostFile    = 4 * mostBytes
+)
+
+// file is what is in a file.
+type file struct {
+	Version int `json:"version"`
+	Entry
+}
+
+var errNoDir = errors.New("mtasts.Dir.Path: it is required")
+
+// path is the file of a domain. Names that are too long for a file are hashed.
+func (d *Dir) path(domain string) string {
+	name := domain
+	if len(filePrefix)+len(name)+len(fileSuffix) > 200 || strings.ContainsAny(name, `/\:`) || name == "" {
+		sum := sha256.Sum256([]byte(domain))
+		name = "_" + hex.EncodeToString(sum[:])
+	}
+	return filepath.Join(d.Path, filePrefix+name+fileSuffix)
+}
+
+// Load implements Store.
+func (d *Dir) Load(_ context.Context, domain string) (Entry, error) {
+	if d.Path == "" {
+		return Entry{}, errNoDir
+	}
+	e, err := read(d.path(domain))
+	if err != nil || e.Domain != domain {
+		return Entry{}, err
+	}
+	return e, nil
+}
+
+// read is the entry in a file; none if there is no such file, or it makes no sense.
+func read(path string) (Entry, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Entry{}, nil
+	} else if err != nil {
+		return Entry{}, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, mostFile))
+	if err != nil {
+		return Entry{}, err
+	}
+	var stored file
+	if err := json.Unmarshal(text, &stored); err != nil || stored.Version != fileVersion {
+		return Entry{}, nil //nolint:nilerr // what cannot be read is as good as none
+	}
+	return stored.Entry, nil
+}
+
+// Save implements Store: the file is written beside the old one, and then takes its place.
+func (d *Dir) Save(_ context.Context, e Entry) error {
+	if d.Path == "" {
+		return errNoDir
+	}
+	text, err := json.Marshal(file{fileVersion, e})
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(d.Path, 0o700); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(d.Path, ".mta-sts-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	if err == nil {
+		err = f.Sync()
+	}
+	err = errors.Join(err, f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), d.path(e.Domain))
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+		return fmt.Errorf("storing the MTA-STS policy of %s: %w", e.Domain, err)
+	}
+	return nil
+}
+
+// Delete implements Store.
+func (d *Dir) Delete(_ context.Context, domain string) error {
+	if d.Path == "" {
+		return errNoDir
+	}
+	if err := os.Remove(d.path(domain)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// List implements Store.
+func (d *Dir) List(ctx context.Context, after string, limit int) ([]Entry, error) {
+	if d.Path == "" {
+		return nil, errNoDir
+	}
+	files, err := os.ReadDir(d.Path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	var domains []string
+	for _, f := range files {
+		name, ours := strings.CutPrefix(strings.TrimSuffix(f.Name(), fileSuffix), filePrefix)
+		if !ours || !strings.HasSuffix(f.Name(), fileSuffix) {
+			continue
+		}
+		if strings.HasPrefix(name, "_") {
+			e, err := read(filepath.Join(d.Path, f.Name()))
+			if err != nil {
+				return nil, err
+			}
+			name = e.Domain
+		}
+		if name > after {
+			domains = append(domains, name)
+		}
+	}
+	slices.Sort(domains)
+	var all []Entry
+	for _, domain := range domains {
+		if len(all) == limit {
+			break
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		e, err := d.Load(ctx, domain)
+		if err != nil {
+			return nil, err
+		}
+		if e.Domain != "" {
+			all = append(all, e)
+		}
+	}
+	return all, nil
+}

@@ -1,0 +1,130 @@
+package mtasts
+
+import (
+	"context"
+	"hash/fnv"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// When policies are fetched again.
+const (
+	refreshEvery = 24 * time.Hour      // at the latest
+	refreshLeast = time.Hour           // however short max_age is
+	unusedFor    = 30 * 24 * time.Hour // then a policy is left to expire
+	mostBackOff  = 6 * time.Hour
+	alertAfter   = 3 // failures in a row
+	atOnce       = 4
+	page         = 256
+	lookEvery    = time.Hour // others may have stored policies
+)
+
+// Run fetches the policies of the Store again before they expire, until ctx ends, whose
+// error it returns. Several processes that share a Store may each have a Run: whoever is
+// first spares the others the work.
+func (s *Source) Run(ctx context.Context) error {
+	if err := s.Validate(); err != nil {
+		return err
+	}
+	for {
+		next := s.Refresh(ctx)
+		timer := time.NewTimer(time.Until(next))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		}
+	}
+}
+
+// Refresh is one round of Run: it fetches the policies of the Store whose time has come,
+// once a day or when half of their max_age is over, and removes those that have expired.
+// It returns when the next round is due. A policy that cannot be fetched is tried again
+// after 5 minutes, 10, 20 and so on, up to 6 hours. One of mode none, or that no mail has
+// gone by for 30 days, is left to expire.
+func (s *Source) Refresh(ctx context.Context) (next time.Time) {
+	s.init()
+	next = time.Now().Add(lookEvery)
+	for after := ""; ctx.Err() == nil; {
+		entries, err := s.store().List(ctx, after, page)
+		if err != nil {
+			if ctx.Err() == nil {
+				s.Trace.storeFailed("", err)
+			}
+			return next
+		}
+		var group errgroup.Group
+		group.SetLimit(atOnce)
+		times := make([]time.Time, len(entries))
+		for i := range entries {
+			group.Go(func() error {
+				times[i] = s.refresh(ctx, &entries[i])
+				return nil
+			})
+		}
+		_ = group.Wait() // the failures are remembered
+		for _, at := range times {
+			if !at.IsZero() && at.Before(next) {
+				next = at
+			}
+		}
+		if len(entries) < page {
+			break
+		}
+		after = entries[len(entries)-1].Domain
+	}
+	return next
+}
+
+// refresh fetches one policy again if its time has come, and says when it comes next; the
+// zero time is never.
+func (s *Source) refresh(ctx context.Context, e *Entry) time.Time {
+	now := time.Now()
+	switch {
+	case !e.valid(now):
+		if err := s.store().Delete(ctx, e.Domain); err != nil && ctx.Err() == nil {
+			s.Trace.storeFailed(e.Domain, err)
+		}
+		return time.Time{}
+	case e.Policy.Mode == None, now.Sub(e.Used) > unusedFor:
+		return e.Expires()
+	}
+	if at := s.due(e); now.Before(at) {
+		return at
+	}
+	fresh, err := s.fetch(ctx, e.Domain, "", true)
+	if err == nil {
+		return s.due(&fresh)
+	}
+	if ctx.Err() != nil {
+		return time.Time{}
+	}
+	s.mu.Lock()
+	failures := s.failed[e.Domain].times
+	s.mu.Unlock()
+	if failures >= alertAfter {
+		s.Trace.notRefreshed(*e, failures, err)
+	}
+	return s.due(e)
+}
+
+// due is when a policy is to be fetched again.
+func (s *Source) due(e *Entry) time.Time {
+	s.mu.Lock()
+	f := s.failed[e.Domain]
+	s.mu.Unlock()
+	if f.err != nil && f.at.After(e.Fetched) {
+		wait := mostBackOff
+		if f.times < 10 {
+			wait = min(wait, holdOff<<(f.times-1))
+		}
+		return f.at.Add(wait)
+	}
+	every := max(min(e.Policy.MaxAge/2, refreshEvery), refreshLeast)
+	// Not all at the same time: each has a time of its own in the last tenth.
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(e.Domain))
+	return e.Fetched.Add(every - time.Duration(h.Sum32()%1000)*every/10_000)
+}

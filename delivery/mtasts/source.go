@@ -1,0 +1,211 @@
+package mtasts
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/nexthop-mail/nexthop/internal/address"
+	"github.com/nexthop-mail/nexthop/mx"
+)
+
+// Source finds the policies of domains. Set the fields and leave them alone after the
+// first use; then it is safe for concurrent use. It must not be copied.
+type Source struct {
+	// Resolver is asked for TXT records; required. One that remembers (mx.Cache) keeps
+	// that from being a question for each message.
+	Resolver mx.Resolver
+
+	// Store keeps the policies; nil is a Memory of the Source's own.
+	Store Store
+
+	// Fetcher gets policies; nil is one with the Resolver.
+	Fetcher *Fetcher
+
+	// Trace are hooks; nil is none.
+	Trace *Trace
+
+	once    sync.Once
+	own     Memory
+	fetcher *Fetcher
+	flights singleflight.Group
+	mu      sync.Mutex
+	failed  map[string]failure // by domain
+}
+
+// Trace has hooks for what people should know. Each may be nil. They are called by
+// whoever finds out, and must return soon.
+type Trace struct {
+	// Fetched is called when a fetch has ended: with the entry that is stored from now
+	// on, or with an error, and the entry that stays in force, if there is one.
+	Fetched func(domain string, e Entry, err error)
+
+	// StoreFailed is called when the Store does not work. Policies are then fetched
+	// again when they are needed.
+	StoreFailed func(domain string, err error)
+
+	// NotRefreshed is called when a policy in force could not be fetched again before
+	// it expires, several times in a row: when it does, nothing will hold its domain's
+	// mail to it. It is not called for a policy of mode none.
+	NotRefreshed func(e Entry, failures int, err error)
+}
+
+func (t *Trace) fetched(domain string, e Entry, err error) {
+	if t != nil && t.Fetched != nil {
+		t.Fetched(domain, e, err)
+	}
+}
+
+func (t *Trace) storeFailed(domain string, err error) {
+	if t != nil && t.StoreFailed != nil {
+		t.StoreFailed(domain, err)
+	}
+}
+
+func (t *Trace) notRefreshed(e Entry, failures int, err error) {
+	if t != nil && t.NotRefreshed != nil {
+		t.NotRefreshed(e, failures, err)
+	}
+}
+
+// holdOff is how long a policy whose fetch has failed is left alone, for the same id
+// (RFC 8461 section 3.3), and usedEvery how exactly it is known when one was used.
+const (
+	holdOff    = 5 * time.Minute
+	usedEvery  = time.Hour
+	mostFailed = 65536
+)
+
+// failure is a fetch that failed.
+type failure struct {
+	id    string
+	at    time.Time
+	times int // in a row
+	err   error
+}
+
+// Validate says what is wrong with the fields; nil if they make sense.
+func (s *Source) Validate() error {
+	if s.Resolver == nil {
+		return errors.New("mtasts.Source.Resolver: it is required")
+	}
+	return nil
+}
+
+// init fills in what is not set.
+func (s *Source) init() {
+	s.once.Do(func() {
+		if s.fetcher = s.Fetcher; s.fetcher == nil {
+			s.fetcher = &Fetcher{Resolver: s.Resolver}
+		}
+		s.failed = make(map[string]failure)
+	})
+}
+
+func (s *Source) store() Store {
+	if s.Store == nil {
+		return &s.own
+	}
+	return s.Store
+}
+
+// Find finds the policy of a domain, in the steps that the package comment lists. domain
+// is a mail domain in any spelling, the one that mail is sent to or whose hosts it is sent
+// through; an address literal has no policy.
+func (s *Source) Find(ctx context.Context, domain string) Found {
+	return s.find(ctx, domain, false)
+}
+
+// Recheck is Find before mail fails for good because of a policy: the policy is fetched
+// again even if its id is the same, unless it was a moment ago (RFC 8461 section 5.1).
+func (s *Source) Recheck(ctx context.Context, domain string) Found {
+	return s.find(ctx, domain, true)
+}
+
+func (s *Source) find(ctx context.Context, domain string, again bool) Found {
+	s.init()
+	found := Found{Domain: domain}
+	parsed, err := address.ParseDomain(domain)
+	if _, literal := parsed.Literal(); err != nil || literal {
+		found.Record = "not a domain name"
+		return found
+	}
+	if err := s.Validate(); err != nil {
+		found.Record = err.Error()
+		return found
+	}
+	found.Domain = parsed.String()
+	id, live := s.record(ctx, &found)
+	stored := s.load(ctx, found.Domain)
+	now := time.Now()
+	held := stored.valid(now)
+	switch {
+	case !live && held && !again:
+		found.use(&stored, Cached)
+	case live && held && stored.ID == id && !again:
+		found.use(&stored, Live)
+	case !live && !held:
+		// Nothing is known, and nobody says that there is anything.
+	default:
+		s.renew(ctx, &found, &stored, id, again)
+	}
+	if found.Applies() && now.Sub(stored.Used) >= usedEvery && stored.Domain != "" && found.Origin != Fetched {
+		stored.Used = now
+		s.save(ctx, stored)
+	}
+	return found
+}
+
+// record looks at the TXT record.
+func (s *Source) record(ctx context.Context, found *Found) (id string, live bool) {
+	a, err := mx.Follow(ctx, s.Resolver, "_mta-sts."+found.Domain, mx.TypeTXT)
+	if err != nil {
+		// Whether there is a policy is not known, and mail does not wait for that.
+		found.Record = err.Error()
+		return "", false
+	}
+	id, live, why := ParseRecord(a.TXT)
+	if found.Record = "id " + id; !live {
+		found.Record = why
+	}
+	return id, live
+}
+
+// load is what is stored.
+func (s *Source) load(ctx context.Context, domain string) Entry {
+	e, err := s.store().Load(ctx, domain)
+	if err != nil {
+		if ctx.Err() == nil {
+			s.Trace.storeFailed(domain, err)
+		}
+		return Entry{}
+	}
+	return e
+}
+
+// save stores an entry. If that fails, it is fetched again another time.
+func (s *Source) save(ctx context.Context, e Entry) {
+	// What was fetched is kept, though whoever wanted it has gone.
+	if err := s.store().Save(context.WithoutCancel(ctx), e); err != nil {
+		s.Trace.storeFailed(e.Domain, err)
+	}
+}
+
+// renew fetches a policy, and falls back on the one that is stored.
+func (s *Source) renew(ctx context.Context, found *Found, stored *Entry, id string, again bool) {
+	fresh, err := s.fetch(ctx, found.Domain, id, again)
+	now := time.Now()
+	switch {
+	case err == nil:
+		found.use(&fresh, Fetched)
+		return
+	case stored.valid(now):
+		found.use(stored, Kept)
+	}
+	if ctx.Err() == nil {
+		found.Err = err
+	}
+}

@@ -1,0 +1,199 @@
+package mtasts_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/delivery/mtasts"
+)
+
+// entry is an entry with something in every field.
+func entry(domain, id string) mtasts.Entry {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	return mtasts.Entry{Domain: domain, ID: id, Fetched: at, Used: at.Add(time.Hour), Policy: mtasts.Policy{
+		Mode: mtasts.Testing, MX: []string{"*.e.test"}, MaxAge: 7 * day, Lines: []string{"version: STSv1"}, Notes: []string{"it has empty lines"},
+	}}
+}
+
+func TestStores(t *testing.T) {
+	for name, store := range map[string]mtasts.Store{"in memory": &mtasts.Memory{}, "in a directory": &mtasts.Dir{Path: filepath.Join(t.TempDir(), "a", "b")}} {
+		t.Run("TLS-17 "+name, func(t *testing.T) {
+			ctx := t.Context()
+			long := strings.Repeat(strings.Repeat("a", 60)+".", 4) + "test"
+			domains := []string{"a-b.test", "a.test", "b.test", long, "xn--mller-kva.test"}
+			if e, err := store.Load(ctx, "a.test"); err != nil || e.Domain != "" {
+				t.Errorf("of a domain that is not there it has %+v, %v", e, err)
+			}
+			if all, err := store.List(ctx, "", 10); err != nil || len(all) > 0 {
+				t.Errorf("an empty one lists %v, %v", all, err)
+			}
+			if err := store.Delete(ctx, "a.test"); err != nil {
+				t.Errorf("deleting what is not there is %v", err)
+			}
+			for _, id := range []string{"1", "2"} {
+				for _, domain := range domains {
+					if err := store.Save(ctx, entry(domain, id)); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			for _, domain := range domains {
+				if e, err := store.Load(ctx, domain); err != nil || !reflect.DeepEqual(e, entry(domain, "2")) {
+					t.Errorf("of %s it has %+v, %v", domain, e, err)
+				}
+			}
+			var listed []string
+			for after := ""; ; {
+				page, err := store.List(ctx, after, 2)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, e := range page {
+					if listed = append(listed, e.Domain); !reflect.DeepEqual(e, entry(e.Domain, "2")) {
+						t.Errorf("it lists %+v", e)
+					}
+				}
+				if len(page) < 2 {
+					break
+				}
+				after = page[1].Domain
+			}
+			if want := []string{"a-b.test", "a.test", long, "b.test", "xn--mller-kva.test"}; !reflect.DeepEqual(listed, want) {
+				t.Errorf("it lists %q, want %q", listed, want)
+			}
+			for _, domain := range []string{"a.test", long} {
+				if err := store.Delete(ctx, domain); err != nil {
+					t.Error(err)
+				}
+				if e, err := store.Load(ctx, domain); err != nil || e.Domain != "" {
+					t.Errorf("what was deleted is %+v, %v", e, err)
+				}
+			}
+			if all, err := store.List(ctx, "", 10); err != nil || len(all) != 3 {
+				t.Errorf("then it lists %d, %v", len(all), err)
+			}
+			var wg sync.WaitGroup
+			for i := range 20 {
+				wg.Go(func() {
+					if err := store.Save(ctx, entry("b.test", fmt.Sprint(i))); err != nil {
+						t.Error(err)
+					}
+					if e, err := store.Load(ctx, "b.test"); err != nil || e.Domain != "b.test" {
+						t.Errorf("while others save it has %+v, %v", e, err)
+					}
+				})
+			}
+			wg.Wait()
+		})
+	}
+}
+
+func TestMemoryIsBounded(t *testing.T) {
+	m := mtasts.Memory{MaxEntries: 100}
+	for i := range 1000 {
+		e := entry(fmt.Sprintf("d%03d.test", i), "1")
+		e.Used = e.Used.Add(time.Duration(i) * time.Second)
+		if err := m.Save(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+		if e, err := m.Load(t.Context(), e.Domain); err != nil || e.Domain == "" {
+			t.Fatalf("what was saved is %+v, %v", e, err)
+		}
+	}
+	all, err := m.List(t.Context(), "", 1000)
+	if err != nil || len(all) > 100 || len(all) < 80 || all[0].Domain < "d900.test" {
+		t.Errorf("%d are left, from %s, %v; want the last hundred or a few less", len(all), all[0].Domain, err)
+	}
+}
+
+func TestDirOutlivesItsProcess(t *testing.T) {
+	path := t.TempDir()
+	if err := (&mtasts.Dir{Path: path}).Save(t.Context(), entry("a.test", "1")); err != nil {
+		t.Fatal(err)
+	}
+	d := &mtasts.Dir{Path: path}
+	if e, err := d.Load(t.Context(), "a.test"); err != nil || e.ID != "1" {
+		t.Errorf("TLS-17 after a restart it has %+v, %v", e, err)
+	}
+	files, err := os.ReadDir(path)
+	if err != nil || len(files) != 1 {
+		t.Fatalf("the files are %v, %v", files, err)
+	}
+	name := filepath.Join(path, files[0].Name())
+	if info, err := os.Stat(name); err != nil || runtime.GOOS != "windows" && info.Mode().Perm() != 0o600 {
+		t.Errorf("the file is %v, %v; want it 0600", info.Mode(), err)
+	}
+	for what, text := range map[string]string{
+		"cut": "{\"version\":1,\"dom", "empty": "", "of a newer version": "{\"version\":2,\"domain\":\"a.test\"}", "another's": "{\"version\":1,\"domain\":\"b.test\"}",
+		"of an unknown mode": "{\"version\":1,\"domain\":\"a.test\",\"policy\":{\"mode\":\"x\"}}",
+	} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if e, err := d.Load(t.Context(), "a.test"); err != nil || e.Domain != "" {
+			t.Errorf("of a file that is %s it has %+v, %v", what, e, err)
+		}
+		if all, err := d.List(t.Context(), "", 10); err != nil || len(all) > 0 {
+			t.Errorf("of a file that is %s it lists %+v, %v", what, all, err)
+		}
+		if err := d.Save(t.Context(), entry("a.test", "3")); err != nil {
+			t.Errorf("a file that is %s cannot be replaced: %v", what, err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := d.List(ctx, "", 10); err == nil {
+		t.Error("a list does not end with its context")
+	}
+}
+
+func TestDirThatCannotBeUsed(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range []*mtasts.Dir{{}, {Path: filepath.Join(file, "below")}} {
+		if err := d.Save(t.Context(), entry("a.test", "1")); err == nil {
+			t.Errorf("in %q a policy is saved", d.Path)
+		}
+		if _, err := d.Load(t.Context(), "a.test"); err == nil && d.Path == "" {
+			t.Errorf("in %q a policy is found", d.Path)
+		}
+		if _, err := d.List(t.Context(), "", 1); err == nil {
+			t.Errorf("%q is listed", d.Path)
+		}
+		if err := d.Delete(t.Context(), "a.test"); err == nil {
+			t.Errorf("in %q a policy is deleted", d.Path)
+		}
+	}
+}
+
+func TestRestart(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		store := &mtasts.Dir{Path: t.TempDir()}
+		start := func() *mtasts.Source {
+			s := w.source()
+			s.Store = store
+			return s
+		}
+		w.want(start().Find(t.Context(), "e.test"), mtasts.Fetched, mtasts.Enforce, 1)
+		w.record("")
+		w.down(true)
+		pass(3 * day)
+		w.want(start().Find(t.Context(), "e.test"), mtasts.Cached, mtasts.Enforce, 1)
+		other := start()
+		w.record("v=STSv1; id=1")
+		w.want(other.Find(t.Context(), "e.test"), mtasts.Live, mtasts.Enforce, 1)
+		pass(5 * day)
+		w.record("")
+		w.want(start().Find(t.Context(), "e.test"), mtasts.NoPolicy, mtasts.None, 1)
+	})
+}
