@@ -3,27 +3,10 @@
 //
 //	drawing [-root DIR] [PATTERN ...]
 //
-// It
-//
-//  1. reads the packages that the patterns name, "./delivery ./delivery/internal/..."
-//     without any, and notes for each file the other files whose declarations it
-//     uses: types, functions, methods, fields, variables and constants. A call by way
-//     of an interface is a use of the file with the interface;
-//  2. puts the files of each package in an order in which few uses run from a later
-//     file to an earlier one, and of such orders looks for one with few storeys;
-//  3. prints them by storey, the highest first: a file stands one above the highest
-//     of those of its package that it uses, but for the uses that run back up, which
-//     are counted.
-//
-// A package can be read without those that use it, and uses of another package are of
-// what that one exports and documents. So what a reader has to climb to understand a file
-// is the storeys of its package, and the packages beneath, one above the other. The last
-// line has the most of that, and beside it the storeys there would be if the files of
-// all packages were those of one.
-//
-// Code that can be read from the bottom to the top has no uses that run back up. Where
-// there are some the order is the best that was found, and hardly any is better: with a
-// hundred times as many tries it finds none.
+// Without a pattern it draws "./delivery ./delivery/internal/...". Package storeys says
+// how files come to stand where they stand. The highest package comes first, and in it
+// the highest file, with the files that it uses although they stand above it; the last
+// line is about all of them.
 package main
 
 import (
@@ -31,6 +14,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"github.com/nexthop-mail/nexthop/internal/project/storeys"
 )
 
 func main() {
@@ -51,10 +36,10 @@ func run(args []string, w io.Writer) error {
 	if len(patterns) == 0 {
 		patterns = []string{"./delivery", "./delivery/internal/..."}
 	}
-	uses, err := load(*root, patterns)
+	uses, err := storeys.Load(*root, patterns)
 	if err != nil {
 		return err
 	}
-	draw(uses).print(w)
+	storeys.Draw(uses).Print(w)
 	return nil
 }

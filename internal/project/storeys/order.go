@@ -1,4 +1,4 @@
-package main
+package storeys
 
 import (
 	"cmp"
@@ -10,11 +10,11 @@ import (
 // arrange puts files in an order in which few of them use one before them. Those
 // that do not use each other in a circle have none: users come before what they use.
 // The same code has the same order each time.
-func arrange(g graph) []string {
+func arrange(g Graph) []string {
 	var parts [][]string
-	within := make([]graph, 0)
+	within := make([]Graph, 0)
 	for _, circle := range circles(g) {
-		w := make(graph)
+		w := make(Graph)
 		for _, file := range circle {
 			w[file] = maps.Clone(g[file])
 			maps.DeleteFunc(w[file], func(used string, _ bool) bool { return !slices.Contains(circle, used) })
@@ -27,7 +27,7 @@ func arrange(g graph) []string {
 
 // circles are the files by whom they use each other with, directly or by way of
 // others (Tarjan's algorithm), users before what they use.
-func circles(g graph) (list [][]string) {
+func circles(g Graph) (list [][]string) {
 	type mark struct{ number, lowest int }
 	var (
 		marks = make(map[string]*mark)
@@ -65,9 +65,9 @@ func circles(g graph) (list [][]string) {
 // unroll is a first order for the files of a circle: what nobody uses comes first
 // and what uses nothing last; else the file is next that uses most of the others and
 // is used by fewest (Eades, Lin and Smyth's heuristic for feedback arcs).
-func unroll(g graph) []string {
+func unroll(g Graph) []string {
 	left := slices.Sorted(maps.Keys(g))
-	uses, users := make(graph), make(graph)
+	uses, users := make(Graph), make(Graph)
 	for file := range g {
 		uses[file], users[file] = maps.Clone(g[file]), make(map[string]bool)
 	}
@@ -114,7 +114,7 @@ func b2i(b bool) int {
 
 // sift moves one file after the other to the place where fewest uses run back, as
 // long as that makes them fewer.
-func sift(g graph, order []string) []string {
+func sift(g Graph, order []string) []string {
 	for better := true; better; {
 		better = false
 		for _, file := range slices.Clone(order) {
@@ -145,7 +145,7 @@ const kicks = 500
 // search looks for an order with fewer uses that run back, and of several for one with
 // fewer storeys. A sift ends where no single move makes it better, so it moves a few
 // files of a circle at random and sifts again.
-func search(g graph, within []graph, parts [][]string) []string {
+func search(g Graph, within []Graph, parts [][]string) []string {
 	best := slices.Concat(parts...)
 	bestBack, bestStoreys := cost(g, best)
 	r := rand.New(rand.NewPCG(1, 1))
@@ -176,7 +176,7 @@ func search(g graph, within []graph, parts [][]string) []string {
 }
 
 // cost is how many uses run back up in an order, and how many storeys it makes.
-func cost(g graph, order []string) (back, storeys int) {
+func cost(g Graph, order []string) (back, storeys int) {
 	storey := make(map[string]int)
 	for _, file := range slices.Backward(order) {
 		highest := 0

@@ -1,4 +1,4 @@
-package main
+package project_test
 
 import (
 	"maps"
@@ -9,36 +9,35 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/nexthop-mail/nexthop/internal/project/storeys"
 )
 
 // TestDelivery draws delivery and what is inside it, which is to be read from the bottom
 // to the top.
 func TestDelivery(t *testing.T) {
-	uses, err := load(root, []string{"./delivery", "./delivery/internal/..."})
+	uses, err := storeys.Load(root, []string{"./delivery", "./delivery/internal/..."})
 	if err != nil {
 		t.Fatal(err)
 	}
-	houses := make(map[string]*house)
-	for _, h := range draw(uses).packages {
-		houses[h.name] = h
+	packages := make(map[string]*storeys.Package)
+	for _, h := range storeys.Draw(uses).Packages {
+		packages[h.Name] = h
 	}
-	t.Run("no more storeys and uses that run back up than there were", func(t *testing.T) { testStoreys(t, houses) })
+	t.Run("no more storeys and uses that run back up than there were", func(t *testing.T) { testStoreys(t, packages) })
 	t.Run("40 files that are no tests in delivery itself", func(t *testing.T) {
-		if n := len(houses["delivery"].order); n > 40 {
+		if n := len(packages["delivery"].Storey); n > 40 {
 			t.Errorf("there are %d", n)
 		}
 	})
 	for name, l := range lists() {
-		t.Run("the files of "+name+" as "+l.text+" lists them", func(t *testing.T) { l.test(t, houses[name]) })
+		t.Run("the files of "+name+" as "+l.text+" lists them", func(t *testing.T) { l.test(t, packages[name]) })
 	}
 }
 
-// root is where the module is.
-const root = "../../.."
-
 // testStoreys compares the figures with the best there have been. If a change makes them
 // better, the table follows.
-func testStoreys(t *testing.T, houses map[string]*house) {
+func testStoreys(t *testing.T, packages map[string]*storeys.Package) {
 	most := map[string]struct{ storeys, back int }{
 		"delivery":                  {7, 3},
 		"delivery/internal/attempt": {8, 0},
@@ -48,14 +47,14 @@ func testStoreys(t *testing.T, houses map[string]*house) {
 		"delivery/internal/session": {7, 0},
 		"delivery/internal/waiting": {1, 0},
 	}
-	for name, h := range houses {
+	for name, h := range packages {
 		m, ok := most[name]
 		if !ok {
 			t.Errorf("%s is not in the table", name)
 		}
-		if h.storeys > m.storeys || h.backUp() > m.back {
+		if h.Storeys > m.storeys || h.BackUp() > m.back {
 			t.Errorf("%s has %d storeys, and %d uses run back up, want %d and %d at most (make drawing shows them)",
-				name, h.storeys, h.backUp(), m.storeys, m.back)
+				name, h.Storeys, h.BackUp(), m.storeys, m.back)
 		}
 	}
 }
@@ -80,7 +79,7 @@ func lists() map[string]list {
 }
 
 // test compares a list with where files stand.
-func (l *list) test(t *testing.T, h *house) {
+func (l *list) test(t *testing.T, h *storeys.Package) {
 	text, err := os.ReadFile(path.Join(root, l.text))
 	if err != nil {
 		t.Fatal(err)
@@ -95,10 +94,10 @@ func (l *list) test(t *testing.T, h *house) {
 			listed[file[1]] = storey
 		}
 	}
-	for _, file := range slices.Sorted(maps.Keys(h.storey)) {
+	for _, file := range slices.Sorted(maps.Keys(h.Storey)) {
 		name := strings.TrimSuffix(path.Base(file), ".go")
-		if name != "doc" && listed[name] != h.storey[file] {
-			t.Errorf("%s stands on storey %d, and is listed on %d", file, h.storey[file], listed[name])
+		if name != "doc" && listed[name] != h.Storey[file] {
+			t.Errorf("%s stands on storey %d, and is listed on %d", file, h.Storey[file], listed[name])
 		}
 		delete(listed, name)
 	}

@@ -1,4 +1,4 @@
-package main
+package storeys
 
 import (
 	"encoding/json"
@@ -16,8 +16,8 @@ import (
 	"strings"
 )
 
-// graph is for each file the other files that it uses.
-type graph map[string]map[string]bool
+// Graph is for each file the other files that it uses.
+type Graph map[string]map[string]bool
 
 // listed is what the go command says of a package.
 type listed struct {
@@ -26,15 +26,16 @@ type listed struct {
 	DepOnly                 bool
 }
 
-// load reads the packages that patterns name. Those they import are read from
+// Load reads the packages that patterns name, as the go command does in a folder of their
+// module. Those they import are read from
 // what the compiler has made of them.
-func load(root string, patterns []string) (graph, error) {
+func Load(root string, patterns []string) (Graph, error) {
 	list, err := goList(root, patterns)
 	if err != nil {
 		return nil, err
 	}
 	l := &loader{
-		fset: token.NewFileSet(), root: root, uses: make(graph), done: make(map[string]*types.Package),
+		fset: token.NewFileSet(), root: root, uses: make(Graph), done: make(map[string]*types.Package),
 		exports: make(map[string]string), own: make(map[string]bool), files: make(map[string]string),
 	}
 	for i := range list {
@@ -75,8 +76,8 @@ func goList(root string, patterns []string) (list []listed, err error) {
 type loader struct {
 	fset     *token.FileSet
 	root     string
-	uses     graph
-	files    map[string]string         // by their full path, as the drawing calls them
+	uses     Graph
+	files    map[string]string         // by their full path, as the Drawing calls them
 	exports  map[string]string         // what the compiler has made of a package
 	own      map[string]bool           // to be drawn
 	done     map[string]*types.Package // drawn
