@@ -26,9 +26,8 @@ type listed struct {
 	DepOnly                 bool
 }
 
-// Load reads the packages that patterns name, as the go command does in a folder of their
-// module. Those they import are read from
-// what the compiler has made of them.
+// Load reads the packages that patterns name, which are the go command's; root is a folder
+// of their module. What they import beside is read from what the compiler has made of it.
 func Load(root string, patterns []string) (Graph, error) {
 	list, err := goList(root, patterns)
 	if err != nil {
