@@ -14,16 +14,16 @@ const (
 	DefaultLease = 15 * time.Minute
 )
 
-// ClaimOptions says what a claim is after. The zero value asks for up to
+// ClaimOptions says what to claim. The zero value asks for up to
 // DefaultMax deliveries of any destination for DefaultLease.
 type ClaimOptions struct {
-	// Max is how many deliveries to return at most; zero is DefaultMax.
+	// Max is how many deliveries to return at most. Default: DefaultMax.
 	Max int
 
-	// Lease is how long the leases last; zero is DefaultLease.
+	// Lease is how long the leases last. Default: DefaultLease.
 	Lease time.Duration
 
-	// Destinations restricts the claim to these, in canonical form; empty is
+	// Destinations restricts the claim to these, in canonical form. Default:
 	// all. Except leaves these out, whatever Destinations says.
 	Destinations, Except []string
 
@@ -31,13 +31,12 @@ type ClaimOptions struct {
 	ExceptTenants []string
 
 	// PerDestination and PerTenant are how many deliveries of one destination
-	// and of one tenant to return at most; zero is no bound. They are what
-	// fairness is made of: who may take so much in a round leaves the rest to
-	// others.
+	// and of one tenant to return at most. Default: no bound. Fairness is made of
+	// them: a tenant that may take so much in a round leaves the rest to others.
 	PerDestination, PerTenant int
 
 	// Owner is who claims: postponements of that owner bind the claim beside
-	// everybody's (rule A8). Empty is nobody in particular.
+	// everybody's (rule A8). It may be empty.
 	Owner string
 }
 
@@ -62,12 +61,13 @@ type Claimed struct {
 	// and they count for Max.
 	Unreadable []Unreadable
 
-	// Next is when a claim with the same options may find more (rule C8). Not
-	// after the time of the claim: there is more already. Zero: nothing waits.
+	// Next is when a claim with the same options may find more (rule C8). If it is
+	// not after the time of the claim, there is more already. If zero, nothing
+	// waits.
 	Next time.Time
 
-	// Seen is what Wait is told, so that nothing that came after this claim is
-	// missed. It means nothing where the queue is no Waiter.
+	// Seen is passed to Wait, so that nothing that came after this claim is missed.
+	// It means nothing if the queue is no Waiter.
 	Seen uint64
 }
 
@@ -140,7 +140,7 @@ type Extended struct {
 	// Lease is the lease as it stands now.
 	Lease Lease
 
-	// Err is nil where it was extended; else ErrLeaseLost, or what kept the queue
+	// Err is nil if it was extended; else ErrLeaseLost, or what kept the queue
 	// from it.
 	Err error
 }

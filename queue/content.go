@@ -8,7 +8,7 @@ import (
 
 // Content is the header and body of a message.
 //
-//   - Size is the number of bytes Open's reader yields, or -1 where it is not
+//   - Size is the number of bytes Open's reader yields, or -1 if it is not
 //     known without reading.
 //   - Open starts at the first byte each time and may be called more than once
 //     and from several goroutines. Its error is temporary.
@@ -20,13 +20,13 @@ type Content interface {
 }
 
 // InMemory is content that is already in memory, so that sending it needs no
-// copy. Nobody may change the bytes while the content is in use.
+// copy. The bytes must not be changed while the content is in use.
 type InMemory interface {
 	Content
 	Bytes() []byte
 }
 
-// BytesOf returns c's bytes where it holds them in memory, else nil.
+// BytesOf returns c's bytes if it holds them in memory, else nil.
 func BytesOf(c Content) []byte {
 	if m, ok := c.(InMemory); ok {
 		return m.Bytes()

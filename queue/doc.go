@@ -1,6 +1,10 @@
-// Package queue says what is still to be delivered, and when: the nouns every
-// other package speaks of (Message, Recipient, Content, Outcome), the Queue
-// interface, and the contract every queue keeps.
+// Package queue holds the mail that is still to be delivered. It has the nouns that
+// every other package uses (Message, Recipient, Content, Outcome), the Queue interface,
+// and the contract that every queue keeps.
+//
+// A program that only submits mail needs Message, Recipient and a Content, such as
+// String or File, and hands them to delivery.Agent. The rest is for programs that work on
+// a queue, and for those who write one.
 //
 // A message goes through a queue like this:
 //
@@ -9,7 +13,7 @@
 //     one destination.
 //  2. Claim hands out deliveries that are due, each with a lease.
 //  3. Open gives the content, an attempt is made, Extend keeps the lease while
-//     it lasts. Where the message may be sent at most once, Mark records that it
+//     it lasts. If the message may be sent at most once, Mark records that it
 //     is about to be.
 //  4. Settle records what became of each recipient: the delivered and the failed
 //     are done with, the others wait for the next attempt. Bounces enter the
@@ -21,41 +25,41 @@
 // implementation against every rule below and measures it.
 //
 // Several claimers may work on one queue: agents of one process, or of several
-// where an implementation says so. Some rules ask less of a queue that several
+// if an implementation says so. Some rules ask less of a queue that several
 // processes share; they say so.
 //
 // A call that concerns many deliveries may be done in pieces, so that it keeps nobody
-// waiting for long: what comes, goes or changes while it is under way may be concerned by
-// it or not. All of it is done when it returns. A message that is put is listed whole
+// waiting for long: mail that comes, goes or changes while it is under way may be
+// included or not. All of it is done when it returns. A message that is put is listed whole
 // or not at all, though its deliveries may become due one after the other.
 //
 // # Put
 //
-// P1. Put is all or nothing: a message is in the queue with all its recipients
-// or not at all. Where Put ends with the error of its context, or of the storage,
-// it may be either.
+// P1. Put is all or nothing: a message is in the queue with all its recipients or not
+// at all. If Put ends with the error of its context, or of the storage, it may be
+// either.
 //
 // P2. When Put returns without an error, the message survives whatever the
 // implementation promises to survive: for a durable queue the death of the
 // process and a power cut at any later moment.
 //
-// P3. Nothing of the message is lost or changed: what was put is what Claim,
-// Open and Show return, byte for byte in strings and content, to the millisecond
-// in times. Arrived is the time of Put where it was zero. Put does not change the
-// message it is given, and what its owner does to it later changes nothing.
+// P3. Nothing of the message is lost or changed: Claim, Open and Show return what was
+// put, byte for byte in strings and content, to the millisecond in times. Arrived is
+// the time of Put if it was zero. Put does not change the message it is given, and
+// changes that its owner makes later have no effect.
 //
 // P4. A message Check refuses is refused by Put with the same *MessageError.
 //
-// P5. The content is read once, as a stream. Where the reader fails, or yields
-// more or fewer bytes than Size said, Put fails with a *MessageError and the
-// message is not in the queue.
+// P5. The content is read once, as a stream. If the reader fails, or yields more or
+// fewer bytes than Size said, Put fails with a *MessageError and the message is not in
+// the queue.
 //
-// P6. While a message is in the queue, Put of another with the same tenant and
-// the same key, not empty, puts nothing and returns the id of the first with
-// ErrDuplicate. So it does for some time after the message has left, which is set
-// where the queue is opened, across any restart of a durable queue. How many keys
-// are remembered of messages that have left may be bounded: the oldest are then
-// forgotten first, and counted. The key of a dropped message is forgotten.
+// P6. While a message is in the queue, Put of another with the same tenant and the
+// same key, not empty, puts nothing and returns the id of the first with ErrDuplicate.
+// It does the same for some time after the message has left, across any restart of a
+// durable queue; that time is set when the queue is opened. A queue may bound how many
+// keys it remembers of messages that have left: then it forgets the oldest first, and
+// counts them. The key of a dropped message is forgotten.
 //
 // P7. Ids consist of digits and ASCII letters, at most 40. A Put that begins
 // after another has returned gives an id greater as a string, whatever the
@@ -74,12 +78,12 @@
 // C2. A delivery has all pending recipients of its message at its destination,
 // with their states, and no other recipient.
 //
-// C3. Deliveries come in the order in which they became due, where every step of
-// priority counts as having been due for PriorityStep longer; then the lower id,
-// then the lesser destination. A delivery has been due since its not-before time,
-// or since the Put, settlement or flush that made it due at once. A queue that
-// several processes share keeps this order within one tenant and destination, and
-// serves tenants and destinations in turn, so that none is passed over for ever.
+// C3. Deliveries come in the order in which they became due; every step of priority
+// counts as having been due for PriorityStep longer. Then the lower id comes first,
+// then the lesser destination. A delivery has been due since its not-before time, or
+// since the Put, settlement or flush that made it due at once. A queue that several
+// processes share keeps this order within one tenant and destination, and serves
+// tenants and destinations in turn, so that none is passed over for ever.
 //
 // C4. Claim returns at most Max deliveries, PerDestination of one destination
 // and PerTenant of one tenant: it goes through what is due in order, leaves out
@@ -87,8 +91,8 @@
 // A shared queue may also leave out what another caller has in hand, and stop
 // short of Max; it exceeds no bound.
 //
-// C5. Claim returns only deliveries to Destinations, where there are any, none to
-// Except, and none of ExceptTenants.
+// C5. Claim returns only deliveries to Destinations, if there are any, none to Except,
+// and none of ExceptTenants.
 //
 // C6. Claim does not wait for anything to become due, and not for other callers
 // to settle.
@@ -96,14 +100,13 @@
 // C7. A delivery whose record cannot be read keeps no other back: it is returned
 // as Unreadable, leased, beside those that can.
 //
-// C8. Claimed.Next is not after the time given where something due was left out
-// because of a bound, and may be so wherever a shared queue may have left
-// something out. Else it is after that time, and not later than the first moment
-// at which a delivery that the options admit and that is not on hold becomes due,
-// by its own time, by its destination's or by the end of its lease. It may be
-// earlier, and is zero only where there is no such delivery. An empty queue
-// answers zero, unless other processes can put into it and it is no Waiter: then
-// it answers when to look again.
+// C8. Claimed.Next is not after the time given if something due was left out because
+// of a bound, and may be so if a shared queue may have left something out. Else it is
+// after that time, and not later than the first moment at which a delivery that the
+// options admit and that is not on hold becomes due, by its own time, by its
+// destination's or by the end of its lease. It may be earlier, and is zero only if
+// there is no such delivery. An empty queue answers zero, unless other processes can
+// put into it and it is no Waiter: then it answers when to look again.
 //
 // C9. A claim that runs beside others never returns what another holds a lease
 // on.
@@ -124,17 +127,16 @@
 // L5. Extend sets the end of each lease to the time given plus the duration, be
 // that later or earlier. One that is lost stops no other.
 //
-// L6. Mark records that the deliveries of some leases are about to be sent, where
-// their messages are AtMostOnce. It marks all of them or, with ErrLeaseLost, none,
-// and is as durable as Put when it returns without an error; with any other error
-// it may be either. A marked delivery that is claimed again without having been
-// settled, its lease having ended or died with the process, has Interrupted set.
-// A settlement clears the mark. Without a mark, and for any other message,
-// Interrupted is never set.
+// L6. Mark records that the deliveries of some leases are about to be sent, if their
+// messages are AtMostOnce. It marks all of them or, with ErrLeaseLost, none, and is as
+// durable as Put when it returns without an error; with any other error it may be
+// either. If a marked delivery is claimed again without having been settled, because
+// its lease ended or died with the process, Interrupted is set. A settlement clears
+// the mark. Without a mark, and for any other message, Interrupted is never set.
 //
-// L7. Take leases deliveries of one message, due or not and on hold or not, but for
-// those on which another has a lease that has not ended. They are as if they had been
-// claimed, and a hold stays. It is optional.
+// L7. Take leases the deliveries of one message, whether or not they are due or on
+// hold, except those on which another has a lease that has not ended. They are as if
+// they had been claimed, and a hold stays. It is optional.
 //
 // # Settle
 //
@@ -147,8 +149,8 @@
 // S3. A pending recipient without a result stays as it is, and is not charged an
 // attempt.
 //
-// S4. A settled delivery with recipients that stay is due again at NotBefore, or
-// at once where that is zero.
+// S4. A settled delivery with recipients that stay is due again at NotBefore, or at
+// once if that is zero.
 //
 // S5. A settlement happens as a whole or not at all: the results, the next
 // attempt and the messages it creates. One whose lease is lost, that names a
@@ -160,9 +162,9 @@
 // failed stay pending, without an attempt; what was delivered is recorded. If there
 // is no room for a settlement that ends nobody, it may be kept in memory only.
 //
-// S6. The settlements of one batch are independent of each other: one that fails
-// stops no other. Where two have the same lease the first counts, and where two
-// create a message of the same tenant and key it is put once.
+// S6. The settlements of one batch are independent of each other: one that fails stops
+// no other. If two have the same lease, the first counts. If two create a message of
+// the same tenant and key, it is put once.
 //
 // S7. A settlement that creates messages is as durable as Put when Settle
 // returns. A durable queue may lose any other settlement to a crash within a
@@ -215,11 +217,11 @@
 // A4. A dropped message is gone as if its last recipient had been settled. Its
 // leases are lost. Drop is as durable as Put.
 //
-// A5. Flush makes the deliveries it selects due at once, and lifts everybody's
-// postponement of their destinations, of the destinations it names, or of all
-// where it selects everything. Deliveries due already keep their place, those on
-// hold stay on hold, and those claimed are left to their settlement. A shared
-// queue may answer -1 for their number. A flush may be lost as a settlement may.
+// A5. Flush makes the deliveries it selects due at once. It lifts everybody's
+// postponement of their destinations and of the destinations it names, or of all if it
+// selects everything. Deliveries due already keep their place, those on hold stay on
+// hold, and those claimed are left to their settlement. A shared queue may answer -1
+// for their number. A flush may be lost as a settlement may.
 //
 // A6. A postponed destination's deliveries, those put later included, are not
 // claimed before its time. A postponement is replaced by the next of the same
@@ -230,39 +232,40 @@
 // way; those of a shared queue may be a minute behind. A destination is in the
 // survey while it has deliveries.
 //
-// A8. A postponement with an owner binds the claims of that owner and nobody
-// else's. It neither replaces nor lifts that of another owner or of everybody,
-// no Flush lifts it and nothing shows it. It is not stored, and ends with the
-// process. Where it names no destination and the zero time, all of that owner's
-// are lifted.
+// A8. A postponement with an owner binds the claims of that owner and nobody else's.
+// It neither replaces nor lifts that of another owner or of everybody, no Flush lifts
+// it and nothing shows it. It is not stored, and ends with the process. If it names no
+// destination and the zero time, all of that owner's are lifted.
 //
-// A9. A hold has a reason and may have an end. It is shown, with since when, and is
-// replaced by the next of the same message. One with an end is over with the first claim or
-// flush whose time is not before it, which does with the mail what it does with other
-// mail, and rule C8 goes by it as by the end of a lease. A hold without terms has none.
+// A9. A hold has a reason and may have an end. It is shown, together with when it
+// began, and is replaced by the next of the same message. One with an end is over with
+// the first claim or flush whose time is not before it; that call does with the mail
+// what it does with other mail, and rule C8 goes by the end of the hold as by the end
+// of a lease. A hold without terms has neither.
 //
-// A10. What is suspended is remembered and shown to all handles, with since when, until
-// when and why, until it is resumed, or Suspend, Resume or Suspensions is given a time
-// that is not before its end, for good. The next of the same subject replaces it. It
-// keeps nothing from being claimed: who claims leaves it out, and looks after mail whose
-// time is over meanwhile. Suspend and Resume are as durable as Put.
+// A10. A suspension is remembered and shown to all handles, with its beginning, its
+// end and its reason, until it is resumed, or until Suspend, Resume or Suspensions is
+// given a time that is not before its end. Then it is over for good. The next of the
+// same subject replaces it. It keeps nothing from being claimed: claimers leave the
+// mail out, and look after mail that expires meanwhile. Suspend and Resume are as
+// durable as Put.
 //
 // # Several claimers
 //
 // The first of these is optional, the others are for queues that can be opened
 // more than once at a time.
 //
-// W1. Wait returns when mail may have become due that the claim it is told of did
-// not foresee: after a Put, a settlement that leaves or creates something, a
-// Release, a Flush, the lifting of a postponement, a Suspend and a Resume, whoever did
-// it. What came after the claim and before Wait counts. It may return for less, but not again and
-// again while nothing happens.
+// W1. Wait returns when mail may have become due that the claim it is told of did not
+// foresee: after a Put, a settlement that leaves or creates something, a Release, a
+// Flush, the lifting of a postponement, a Suspend and a Resume, by any claimer. Events
+// between the claim and Wait count. It may return for less, but not again and again
+// while nothing happens.
 //
 // W2. All handles of a queue show the same mail: what one puts, settles, holds,
 // flushes or postpones for everybody is so for the others. What one has leased no
 // other is given.
 //
-// W3. Of a handle that died nothing stays but what it stored and its leases, which
+// W3. When a handle dies, nothing of it stays but what it stored and its leases, which
 // end in their time. Closing one handle leaves the others at work.
 //
 // # Time, errors and the end

@@ -22,7 +22,7 @@ var (
 	ErrClosed = errors.New("queue: closed")
 
 	// ErrFull: there is no room for the message, by a bound or on the device.
-	// It passes as mail leaves.
+	// There is again when mail has left.
 	ErrFull = errors.New("queue: full")
 
 	// ErrDamaged: what the queue stored of this message cannot be read back.
@@ -36,18 +36,18 @@ var (
 
 // MessageError is why a message was refused at the door. Nothing was stored.
 type MessageError struct {
-	// Field is what is wrong: "From", "Recipients", "Content", "Key", ... as
-	// the field of Message is called.
+	// Field is the name of the field of Message that is wrong: "From",
+	// "Recipients", "Content", "Key", ...
 	Field string
 
-	// Index is the position in Recipients where Field is "Recipients" and one
+	// Index is the position in Recipients if Field is "Recipients" and one
 	// of them is meant; else -1.
 	Index int
 
 	// Enhanced is the enhanced status code that fits (RFC 3463), "5.1.3".
 	Enhanced string
 
-	// Err is the cause. Where reading the content failed, it is the reader's.
+	// Err is the cause. If reading the content failed, it is the reader's.
 	Err error
 }
 

@@ -10,7 +10,7 @@ import (
 // message. Queues keep a copy of their own.
 type File string
 
-// Size is the file's size, -1 where that cannot be found out or says nothing.
+// Size is the file's size, or -1 if that is not known.
 func (f File) Size() int64 {
 	info, err := os.Stat(string(f))
 	if err != nil || !info.Mode().IsRegular() {

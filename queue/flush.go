@@ -11,7 +11,7 @@ import (
 type Flusher interface {
 	// Flush makes what any of the selections names due at once and returns how
 	// many deliveries they name that are neither on hold nor claimed: that many are
-	// now due, or -1 where the queue does not know. Errors: ErrNotFound where a
+	// now due, or -1 if the queue does not know. Errors: ErrNotFound where a
 	// message is not there, and then nothing was done; errors.ErrUnsupported for a
 	// selection that goes by more than names (Selection.ByName); ErrClosed.
 	Flush(ctx context.Context, now time.Time, what ...Selection) (int, error)
@@ -20,7 +20,7 @@ type Flusher interface {
 // Flush makes deliveries of q due at once. Selections that go by more than names are
 // resolved here, message by message, so that mail which comes meanwhile may be flushed
 // or not. It answers errors.ErrUnsupported for a queue that is no Flusher, and for such
-// a selection where it is no Lister.
+// a selection if it is no Lister.
 func Flush(ctx context.Context, q Queue, now time.Time, what ...Selection) (int, error) {
 	f, ok := As[Flusher](q)
 	if !ok {

@@ -28,10 +28,10 @@ type TermHolder interface {
 
 // Terms are why something is held or suspended, and for how long.
 type Terms struct {
-	// Since is when that began; zero where nobody knows. A queue sets it.
+	// Since is when that began, zero if it is not known. A queue sets it.
 	Since time.Time
 
-	// Until is when it ends; zero is when somebody ends it.
+	// Until is when it ends. If zero, it lasts until somebody ends it.
 	Until time.Time
 
 	// Reason is why, for those who ask; up to MaxReason bytes of it are kept.
@@ -42,9 +42,9 @@ type Terms struct {
 // a queue keeps.
 const MaxReason = 500
 
-// Bounded returns t with its reason cut to MaxReason bytes, and copied where it is, so
-// that it does not keep a longer string alive, and with times that no clock in this
-// process has a part in.
+// Bounded returns t with its reason cut to MaxReason bytes, and copied if it is, so
+// that it does not keep a longer string alive, and with times without a monotonic
+// reading.
 func (t Terms) Bounded() Terms {
 	t.Since, t.Until, t.Reason = t.Since.Round(0), t.Until.Round(0), boundReason(t.Reason)
 	return t
@@ -70,7 +70,7 @@ func Hold(ctx context.Context, q Queue, id string) error {
 }
 
 // HoldUntil keeps a message of q from being claimed on some terms. A queue that is a
-// Holder and no TermHolder holds it without a reason, where the terms have no end;
+// Holder and no TermHolder holds it without a reason, if the terms have no end;
 // else it answers errors.ErrUnsupported.
 func HoldUntil(ctx context.Context, q Queue, now time.Time, id string, on Terms) error {
 	if h, ok := As[TermHolder](q); ok {

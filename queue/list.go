@@ -17,14 +17,14 @@ type Lister interface {
 // ListOptions says which page of the list is wanted. The zero value is the
 // first page of everything.
 type ListOptions struct {
-	// After is the Next of the page before; empty is the first page.
+	// After is the Next of the page before. Default: the first page.
 	After string
 
-	// Max is how many messages to return at most; zero is DefaultMax.
+	// Max is how many messages to return at most. Default: DefaultMax.
 	Max int
 
 	// Destination restricts the list to messages that wait for this
-	// destination, in canonical form; empty is all. An Entry then still shows
+	// destination, in canonical form. Default: all. An Entry then still shows
 	// all its recipients.
 	Destination string
 }
@@ -38,7 +38,7 @@ type Page struct {
 	// read.
 	Unreadable []string
 
-	// Next is ListOptions.After of the next page; empty where this was the last.
+	// Next is ListOptions.After of the next page; empty if this was the last.
 	Next string
 }
 
@@ -55,7 +55,7 @@ type Entry struct {
 	// Size is the number of bytes of the content.
 	Size int64
 
-	// Held is whether the message is on hold, and Hold on which terms; zero where
+	// Held is whether the message is on hold, and Hold on which terms; zero if
 	// it is not, or where the queue is no TermHolder.
 	Held bool
 	Hold Terms
@@ -69,11 +69,11 @@ type Waiting struct {
 	Destination string
 
 	// Next is when the recipient's delivery is next due, its destination's
-	// postponement included; zero is at once. A hold is not in it.
+	// postponement included. If zero, it is due at once. A hold is not in it.
 	Next time.Time
 
 	// Postponed is until when the destination is postponed for everybody, and
-	// Reason why; zero where it is not.
+	// Reason why; zero if it is not.
 	Postponed time.Time
 	Reason    string
 

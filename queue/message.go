@@ -3,14 +3,14 @@ package queue
 import "time"
 
 // Message is one piece of mail: an envelope (From and Recipients, RFC 5321
-// section 2.3.1) and its content. It is a value: whoever fills it in owns it,
-// and nobody nexthop hands it to changes it.
+// section 2.3.1) and its content. It is a value: it belongs to the caller that fills
+// it in, and nexthop does not change it.
 type Message struct {
 	// ID names the message in events, traces and administration. A queue gives
-	// it at Put; a Sender uses it as it is. Empty is fine for a Sender.
+	// it at Put. A Sender uses it as it is, and needs none.
 	ID string
 
-	// From is the reverse-path, a mailbox without angle brackets. Empty is the
+	// From is the reverse-path, a mailbox without angle brackets. If empty, it is the
 	// null reverse-path of notifications (RFC 5321 section 4.5.5).
 	From string
 
@@ -22,29 +22,29 @@ type Message struct {
 	Content Content
 
 	// Key makes Put idempotent: a queue that still knows a message with the
-	// same tenant and key answers ErrDuplicate (rule P6). Empty is no key.
+	// same tenant and key answers ErrDuplicate (rule P6). It may be empty.
 	Key string
 
 	// Metadata is the application's own: nexthop stores it, hands it back in
 	// events, and never reads it.
 	Metadata map[string]string
 
-	// Tenant names whose mail this is, for fairness between tenants. Empty is
-	// a tenant like any other.
+	// Tenant names whose mail this is, for fairness between tenants. The empty
+	// name is a tenant like any other.
 	Tenant string
 
 	// Priority orders messages that are due, higher first, from -9 to 9 (RFC
-	// 6710 section 4.1). Zero is ordinary mail. Mail that has waited makes up for
-	// its priority (PriorityStep), so that none is passed over for ever.
+	// 6710 section 4.1). Default: 0, ordinary mail. Waiting makes up for a lower
+	// priority (PriorityStep), so that no mail is passed over for ever.
 	Priority int
 
-	// Arrived is when the message was accepted; zero is the time of Put.
+	// Arrived is when the message was accepted. Default: the time of Put.
 	Arrived time.Time
 
-	// NotBefore is the earliest time of the first attempt; zero is at once.
+	// NotBefore is the earliest time of the first attempt. Default: at once.
 	NotBefore time.Time
 
-	// Expires is when to give up; zero leaves it to the retry schedule.
+	// Expires is when to give up. Default: as the retry schedule says.
 	Expires time.Time
 
 	// TLS is what the message itself asks of the transport.
@@ -53,8 +53,8 @@ type Message struct {
 	// UTF8 declares the message to be internationalized mail, as SMTPUTF8 at MAIL
 	// does (RFC 6531 section 3.4): octets beyond ASCII in a header are UTF-8 then,
 	// and hosts without SMTPUTF8 are not given it. An address beyond ASCII declares
-	// it, too. Without either such octets are an old custom of unknown meaning, and
-	// go to any host that takes 8-bit content.
+	// it, too. Without either, nobody knows what such octets mean, and they go to any
+	// host that takes 8-bit content.
 	UTF8 bool
 
 	// Guarantee says what to do when nobody knows whether a host took the
@@ -62,9 +62,9 @@ type Message struct {
 	Guarantee Guarantee
 
 	// Submitter is who submitted the message, an address or other identity that was
-	// authenticated and that next hops may be told (RFC 4954 section 5). Empty is
-	// unknown. A next hop that a login was made to is told by the parameter AUTH of
-	// MAIL, as AUTH=<> where it is unknown; nobody else is.
+	// authenticated and that next hops may be told (RFC 4954 section 5). If empty, it
+	// is unknown. Only a next hop with a login is told, by the parameter AUTH of MAIL:
+	// AUTH=<> if it is unknown.
 	Submitter string
 
 	// EnvelopeID is the ENVID parameter, decoded (RFC 3461 section 4.4), and
@@ -79,12 +79,12 @@ type Recipient struct {
 	// local part is never changed (RFC 5321 section 2.4).
 	Address string
 
-	// Notify says when the sender wants a report (RFC 3461 section 4.1). Zero
-	// is "not said".
+	// Notify says when the sender wants a report (RFC 3461 section 4.1). Default:
+	// the sender did not say.
 	Notify Notify
 
 	// OriginalType and Original are the ORCPT parameter, decoded (RFC 3461
-	// section 4.2): "rfc822" and an address. Empty is "not given".
+	// section 4.2): "rfc822" and an address. They may be empty.
 	OriginalType, Original string
 }
 
@@ -92,8 +92,8 @@ type Recipient struct {
 type Notify uint8
 
 // The occasions of RFC 3461 section 4.1. NotifyNever stands alone. Failure and delay
-// are reported by an agent. Success is for the host that has the mailbox to report: the
-// parameter is passed on to hosts with DSN, and where it cannot be no report comes.
+// are reported by an agent. Success is reported by the host that has the mailbox: the
+// parameter is passed on to hosts with DSN. Without DSN on the way, no report comes.
 const (
 	NotifyNever Notify = 1 << iota
 	NotifySuccess
@@ -126,7 +126,7 @@ const (
 // Guarantee is what an unknown outcome means for the next attempt.
 type Guarantee uint8
 
-// The two guarantees. AtLeastOnce may deliver a message twice where a reply
+// The two guarantees. AtLeastOnce may deliver a message twice if a reply
 // was lost; AtMostOnce may leave one undelivered.
 const (
 	AtLeastOnce Guarantee = iota

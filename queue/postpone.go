@@ -20,21 +20,21 @@ type Postponement struct {
 	// Destination is the destination in canonical form.
 	Destination string
 
-	// Until is when the deliveries may be claimed again; zero is now: it lifts
-	// what the same owner has postponed before.
+	// Until is when the deliveries may be claimed again. If zero, it lifts what the
+	// same owner has postponed before.
 	Until time.Time
 
-	// Owner is whose it is. Empty is everybody's: it binds every claim and is
-	// stored, and says what is known of the destination. Any other binds the claims
-	// with the same ClaimOptions.Owner alone and is not stored: it says what that
-	// claimer has no room for.
+	// Owner is whose it is. If empty, it is everybody's: it binds every claim and is
+	// stored, since it tells of the destination. Otherwise it binds only claims with
+	// the same ClaimOptions.Owner and is not stored: that claimer has no room for the
+	// mail.
 	Owner string
 
 	// Reason is why, for those who ask; up to MaxReplyText bytes of it are kept.
 	Reason string
 }
 
-// Bounded returns p with its reason cut to MaxReplyText bytes, and copied where it
+// Bounded returns p with its reason cut to MaxReplyText bytes, and copied if it
 // is, so that it does not keep a longer string alive.
 func (p Postponement) Bounded() Postponement {
 	if len(p.Reason) > MaxReplyText {

@@ -16,12 +16,12 @@ type Settlement struct {
 	// at all give the delivery back.
 	Results []Result
 
-	// NotBefore is the next attempt for the recipients that stay; zero is at
-	// once. It means nothing where none stays.
+	// NotBefore is the time of the next attempt for the recipients that stay.
+	// Default: at once. It means nothing if none stays.
 	NotBefore time.Time
 
-	// Reason is why what stays waits until NotBefore, where that is not what its
-	// results say; up to MaxReason bytes of it are kept (rule S11).
+	// Reason is why the recipients that stay wait until NotBefore, if their results
+	// do not say it. Up to MaxReason bytes of it are kept (rule S11).
 	Reason string
 
 	// Warned records that the sender was told of the delay. It stays recorded.
@@ -42,10 +42,10 @@ type Result struct {
 	// Recipient is the State.Index of the recipient.
 	Recipient int
 
-	// Outcome ends the recipient where it is Delivered or Failed.
+	// Outcome ends the recipient if it is Delivered or Failed.
 	Outcome Outcome
 
-	// Reply is what was said; its text is kept up to MaxReplyText bytes.
+	// Reply is the host's answer. Up to MaxReplyText bytes of its text are kept.
 	Reply Reply
 }
 
@@ -56,15 +56,15 @@ type Settled struct {
 	// of the message that is there.
 	Created []string
 
-	// NoRoom is set where there was no room for the messages of Create. None was
+	// NoRoom is set if there was no room for the messages of Create. None was
 	// put. The recipients that had failed stay pending as they were, and are due
-	// again at NotBefore, a minute from now at the earliest, and that the sender was
-	// warned is not recorded. The other results are.
+	// again at NotBefore, a minute from now at the earliest. Warned is not recorded.
+	// The other results are.
 	NoRoom bool
 
-	// Err is nil where the settlement was recorded. ErrLeaseLost, a
-	// *MessageError about a message of Create, a
-	// *ResultError, or a failure to store: nothing of the settlement was done.
+	// Err is nil if the settlement was recorded. Otherwise nothing of it was done,
+	// and Err is ErrLeaseLost, a *MessageError about a message of Create, a
+	// *ResultError, or a failure to store.
 	Err error
 }
 
@@ -85,7 +85,7 @@ func (e *ResultError) Error() string {
 const MaxReplyText = 2048
 
 // Bounded returns r with its strings cut to MaxReplyText bytes, and copied
-// where they are, so that they do not keep a longer string alive.
+// if they are, so that they do not keep a longer string alive.
 func (r Reply) Bounded() Reply {
 	for _, s := range []*string{&r.Host, &r.Addr, &r.Enhanced, &r.Text} {
 		if len(*s) > MaxReplyText {

@@ -42,7 +42,7 @@ type Destination struct {
 	Oldest time.Time
 
 	// Postponed is until when the destination is postponed for everybody, and
-	// Reason why; zero where it is not.
+	// Reason why; zero if it is not.
 	Postponed time.Time
 	Reason    string
 }

@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// Suspender is a queue that remembers what its claimers are to leave alone because
-// somebody said so (rule A10).
+// Suspender is a queue that remembers what its claimers are told to leave alone (rule
+// A10).
 type Suspender interface {
 	// Suspend adds suspensions; one of the same subject is replaced. Since is now,
 	// whatever the Terms say. Errors: a *MessageError about a subject that can
-	// name no mail, such as a domain that is not in canonical form; ErrFull, beyond MaxSuspensions or where there
-	// is no room; ErrClosed. None was added then.
+	// name no mail, such as a domain that is not in canonical form; ErrFull, beyond
+	// MaxSuspensions or if there is no room; ErrClosed. None is added then.
 	Suspend(ctx context.Context, now time.Time, list ...Suspension) error
 
 	// Resume ends the suspensions of these subjects and returns how many there were.
@@ -164,7 +164,8 @@ func (s SuspensionSet) Without(now time.Time, list ...Subject) (after Suspension
 	return after, had
 }
 
-// At returns what is not over, which may be the set itself: nobody changes it.
+// At returns the suspensions that are not over. It may be the set itself, which must not
+// be changed.
 func (s SuspensionSet) At(now time.Time) SuspensionSet {
 	if !slices.ContainsFunc(s, func(o Suspension) bool { return o.Over(now) }) {
 		return s

@@ -6,8 +6,8 @@ import (
 )
 
 // Waiter is a queue that tells when a claim is worth while before the time that
-// the last one has foreseen, whoever changed the queue (rule W1). Whoever claims
-// from a queue that is none goes by Claimed.Next alone.
+// the last one has foreseen, whoever changed the queue (rule W1). For other queues
+// Claimed.Next is all that a claimer has.
 type Waiter interface {
 	// Wait returns nil when something may have become due since the claim that
 	// returned seen. Errors: ctx's, ErrClosed.
@@ -52,7 +52,7 @@ func (c *Changes) Count() uint64 {
 }
 
 // Wait returns nil when there have been more changes than seen, and ctx's error
-// where that ends first.
+// if that ends first.
 func (c *Changes) Wait(ctx context.Context, seen uint64) error {
 	for {
 		c.mu.Lock()

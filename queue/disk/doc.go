@@ -11,8 +11,8 @@
 //     their records.
 //  4. Settle appends what stays of a delivery, or its end. With messages to
 //     create it is saved before it returns; without, within a second.
-//  5. What nobody needs any more is given up with its whole segment. Where much
-//     of the log is useless, the mail that waits in the emptiest segment moves
+//  5. Records that are not needed any more are given up with their whole segment. If
+//     much of the log is useless, the mail that waits in the emptiest segment moves
 //     to the end of the log. From time to time a checkpoint of the index is
 //     taken, so that the next Open has little to read.
 //
@@ -25,24 +25,24 @@
 // # What survives
 //
 // Put, Hold, Release, Drop, Suspend, Resume and a Settle that creates messages
-// survive a power cut once they have returned. Any other settlement, Flush and Postpone survive
-// the death of the process at once and a power cut within a second; until then
-// the delivery comes back as it was. A mark is saved before Mark returns.
+// survive a power cut once they have returned. Any other settlement, a Flush and a
+// Postpone survive the death of the process at once, and a power cut after a second;
+// before that, the delivery comes back as it was. A mark is saved before Mark returns.
 // Postponements with an owner are in memory only.
 //
-// The key of a message that has left survives as the settlement does with which it
-// left. Where the device is full when a segment is given up, the keys that are
-// only there are lost with the process.
+// The key of a message that has left survives like the settlement with which it left.
+// If the device is full when a segment is given up, the keys that are only there are
+// lost with the process.
 //
 // # What goes wrong
 //
-// A write that fails fails the calls it was for, and nothing of theirs is
-// stored: ErrFull where the device is full, or says so when it saves. A full device
-// takes no mail and lets all mail go: a part of it, in the file "reserve", is kept for
-// that, and Put answers ErrFull until it is whole again. Once the device fails to save, or a
+// If a write fails, so do the calls it was for, and nothing of theirs is stored. The
+// error is ErrFull if the device is full, or says so when it saves. A full device takes
+// no mail and lets all mail go: a part of it, in the file "reserve", is kept for that,
+// and Put answers ErrFull until it is whole again. Once the device fails to save, or a
 // failed write cannot be undone, every further call answers ErrFailed until the
-// spool is opened again: what such a device shows need not be what it holds, so
-// Open writes it again. Damage to stored bytes, and sectors that cannot be read,
+// spool is opened again: such a device may show what it does not hold, so Open writes
+// it again. Damage to stored bytes, and sectors that cannot be read,
 // answer queue.ErrDamaged for the messages concerned, and the others are not
 // affected. Check names what is damaged; Dump shows the records.
 //
@@ -55,6 +55,6 @@
 // it needs does not grow with the queue: see Options.OpenSegments.
 //
 // A Spool is safe for concurrent use. It has no goroutine of its own: one of the
-// callers who wait writes for the others. Maintenance, and saving what nobody
-// waits for, run for a moment now and then; Close waits for them.
+// callers that wait writes for the others. Maintenance, and saving that no caller waits
+// for, run for a moment now and then; Close waits for them.
 package disk

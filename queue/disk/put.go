@@ -36,7 +36,7 @@ type draft struct {
 	heads      [headRoom]byte
 }
 
-// Put stores a message. It answers queue.ErrFull where the device has no room
+// Put stores a message. It answers queue.ErrFull if the device has no room
 // or MaxMessages are there.
 func (s *Spool) Put(ctx context.Context, now time.Time, m *queue.Message) (string, error) {
 	if err := s.begin(ctx); err != nil {

@@ -21,32 +21,32 @@ import (
 // Options changes how a spool works. The zero value is right for nearly all.
 type Options struct {
 	// SegmentSize is how long a file of the log gets, in bytes, at most
-	// MaxSegmentSize; zero is DefaultSegmentSize. A file is never begun for less
+	// MaxSegmentSize. Default: DefaultSegmentSize. A file is never begun for less
 	// than three times what its beginning takes, at least 16 KiB in all. The option may
 	// change from one Open to the next.
 	SegmentSize int64
 
 	// LargeContent is the size in bytes from which a content gets a file of its
-	// own, at most MaxLargeContent; zero is DefaultLargeContent.
+	// own, at most MaxLargeContent. Default: DefaultLargeContent.
 	LargeContent int64
 
 	// OpenSegments is how many files of the log are open at a time, at least
-	// MinOpenSegments; zero is DefaultOpenSegments. Beside them the spool needs one
+	// MinOpenSegments. Default: DefaultOpenSegments. Beside them the spool needs one
 	// descriptor each for its directory, for the lock and for its reserve, for each
 	// content that is in a file of its own while that is read or written, and for a
 	// checkpoint while it is written.
 	OpenSegments int
 
 	// MaxMessages is how many messages Put lets in before it answers
-	// queue.ErrFull; zero is no bound but the device's.
+	// queue.ErrFull. Default: no bound but the device's.
 	MaxMessages int
 
 	// KeepKeys is for how long a message's key is remembered after it has left, so
-	// that it is not put again; zero is DefaultKeepKeys, negative not at all.
+	// that it is not put again. Default: DefaultKeepKeys. If negative, it is not remembered.
 	KeepKeys time.Duration
 
 	// MaxKeys is how many such keys are remembered at most, at 16 bytes of memory
-	// each; zero is DefaultMaxKeys, negative is none. The oldest are forgotten
+	// each. Default: DefaultMaxKeys. If negative, there are none. The oldest are forgotten
 	// first.
 	MaxKeys int
 

@@ -7,7 +7,7 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// Put keeps a copy of m in memory. It answers queue.ErrFull where m would exceed
+// Put keeps a copy of m in memory. It answers queue.ErrFull if m would exceed
 // MaxMessages or MaxBytes.
 func (q *Queue) Put(ctx context.Context, now time.Time, m *queue.Message) (string, error) {
 	room, known, err := q.room(ctx, now, m)

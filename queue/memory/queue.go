@@ -21,20 +21,20 @@ const (
 // Queue is a queue in memory. The zero value is an empty queue with the default
 // bounds. It must not be copied, and its fields not changed, after first use.
 type Queue struct {
-	// MaxMessages is how many messages Put lets in; zero is DefaultMaxMessages,
-	// negative is no bound.
+	// MaxMessages is how many messages Put lets in. Default:
+	// DefaultMaxMessages. If negative, there is no bound.
 	MaxMessages int
 
-	// MaxBytes is how many bytes of content Put lets in; zero is
-	// DefaultMaxBytes, negative is no bound.
+	// MaxBytes is how many bytes of content Put lets in. Default:
+	// DefaultMaxBytes. If negative, there is no bound.
 	MaxBytes int64
 
-	// KeepKeys is for how long a message's key is remembered after it has left;
-	// zero is DefaultKeepKeys, negative not at all.
+	// KeepKeys is for how long a message's key is remembered after it has left.
+	// Default: DefaultKeepKeys. If negative, it is not remembered.
 	KeepKeys time.Duration
 
-	// MaxKeys is how many such keys are remembered at most; zero is
-	// DefaultMaxKeys, negative is none. The oldest are forgotten first.
+	// MaxKeys is how many such keys are remembered at most. Default:
+	// DefaultMaxKeys. If negative, there are none. The oldest are forgotten first.
 	MaxKeys int
 
 	mu           sync.Mutex
