@@ -23,86 +23,87 @@ import (
 //	go func() { ended <- agent.Run(ctx) }()
 //	id, err := agent.Submit(ctx, &queue.Message{From: ..., Recipients: ..., Content: ...})
 //
-// Close the queue only when Run has returned. What waits in it, [queue.List] and
-// [queue.Show] tell.
+// Close the queue only when Run has returned. [queue.List] and [queue.Show] show what
+// waits in it.
+//
 // Mail arrives, expires and is late by the wall clock. Small steps of that clock are
 // followed. A jump of more than a minute, as after a sleep of the machine, is told
-// ([ClockJump]): mail that fell due meanwhile goes out, and what had arrived before is
-// given so much longer, so that no jump makes it expire or be reported late. Where the
-// clock was put back, intervals go on as if nothing had been.
+// ([ClockJump]). Mail that fell due meanwhile goes out, and mail that had arrived before
+// is given so much longer, so that no jump makes it expire or be reported late. If the
+// clock was put back, intervals stay as they were.
 //
 // Set the fields before the first use and leave them alone afterwards; what may
 // change while mail flows is in Settings, by Configure. Then all methods are
 // safe for concurrent use.
 type Agent struct {
-	// Queue holds the mail. Required. Several agents may share one where its
+	// Queue holds the mail. Required. Several agents may share one if its
 	// implementation allows that.
 	Queue queue.Queue
 
-	// Sender makes the attempts; nil is the zero Sender. Run ends its kept
+	// Sender makes the attempts. Default: the zero Sender. Run ends its kept
 	// sessions when it returns.
 	Sender *Sender
 
 	// Settings are what Configure can replace while mail flows.
 	Settings Settings
 
-	// Reporter is this host's name in reports (RFC 3464 section 2.2.2); empty
-	// is the Sender's Hello, or if that is empty the name that the machine has, which
-	// in a container is seldom one that anybody can answer to. Reports of delay come
-	// after four hours unless Settings.Warn says otherwise, so set one of them.
+	// Reporter is this host's name in reports (RFC 3464 section 2.2.2). Default: the
+	// Sender's Hello, or if that is empty, the machine's name. In a container that is
+	// seldom a name to which replies can be sent, so set one of the two: reports of
+	// delay come after four hours unless Settings.Warn says otherwise.
 	Reporter string
 
-	// Postmaster is the mailbox reports are From; empty is postmaster at
+	// Postmaster is the mailbox in the From field of reports. Default: postmaster at
 	// Reporter.
 	Postmaster string
 
-	// Sign answers with the content to queue in place of m's, DKIM-signed for
+	// Sign returns the content to queue in place of m's, DKIM-signed for
 	// instance. It is called at Submit and for the reports the agent makes, with
 	// content that has CRLF line ends, and may be called concurrently. A message
 	// whose signing fails is refused by Submit for now; a report goes out
-	// unsigned, and its event has the error. Nil leaves contents as they are.
+	// unsigned, and its event has the error. If nil, contents stay as they are.
 	Sign func(ctx context.Context, m *queue.Message) (queue.Content, error)
 
 	// Bounce is asked before the sender is told of a failure, once for each
 	// recipient whose failure the sender would be told of, with its event: false
-	// leaves the recipient out of the report, so that what is held hostile is not
-	// returned to an address that may be forged (RFC 5321 section 6.2). The event
-	// comes in either case. Nil is yes, and so is a panic.
+	// leaves the recipient out of the report, so that hostile mail is not returned to
+	// an address that may be forged (RFC 5321 section 6.2). The event comes in either
+	// case. If Bounce is nil or panics, the sender is told.
 	Bounce func(Event) bool
 
 	// Events is called for everything that becomes of mail, one call at a time
 	// and in order, after it has been settled, whether there is a Run or not. Up to
 	// 4,096 events wait for it; while that many do, no further delivery is begun and
 	// Submit waits, so that none is lost but in a crash. It must not call Submit
-	// itself, which may wait for it. Nil is nobody.
+	// itself, which may wait for it. It may be nil.
 	Events func(Event)
 
-	// Panic is told what a hook of the application's panicked with, on the
-	// goroutine that panicked and before its stack is gone. The delivery it was
-	// called for is deferred, or goes on as if nothing had been where the hook had
-	// no say in it, as those of a Trace; and mail goes on. Nil is nobody.
+	// Panic is called with the value that a hook of the application's panicked with,
+	// on the goroutine that panicked and before its stack is gone. If the hook decides
+	// about a delivery, that delivery is deferred; otherwise, as with a Trace, it
+	// continues. It may be nil.
 	Panic func(v any)
 
-	// Lease is for how long a delivery is claimed at a time, and extended before that
-	// is over: so long its mail waits at most when an agent dies whose queue others
-	// share. 0 is 15 min; 30 s is the least.
+	// Lease is for how long a delivery is claimed at a time; it is extended before
+	// that is over. If an agent dies whose queue others share, its mail waits that long
+	// at most. Default: 15 min. It must be 30 s at least.
 	Lease time.Duration
 
 	// Drain is how long deliveries under way may go on after Run's context has
-	// ended; 0 is 30 s. Run may take 3 s more.
+	// ended. Default: 30 s. Run may take 3 s more.
 	Drain time.Duration
 
 	// MaxHops is how many Received fields a message may have at Submit (RFC
-	// 5321 section 6.3); 0 is 100.
+	// 5321 section 6.3). Default: 100.
 	MaxHops int
 
 	// MaxSize is how many octets of content Submit takes, in the form in which
-	// they are sent; 0 is 50 MiB, negative is no limit.
+	// they are sent. Default: 50 MiB. If negative, there is no limit.
 	MaxSize int64
 
-	// MaxReturn is up to how many octets a message is returned whole to a sender
-	// who asked for that (RET=FULL, RFC 3461 section 4.3); a longer one is
-	// returned by its header. 0 is 64 KiB, negative returns none whole.
+	// MaxReturn is the size in octets up to which a message is returned whole to a
+	// sender who asked for that (RET=FULL, RFC 3461 section 4.3). Of a longer one only
+	// the header is returned. Default: 64 KiB. If negative, none is returned whole.
 	MaxReturn int64
 
 	clock  clock.Clock
@@ -172,7 +173,7 @@ var (
 	errNoQueue = errors.New("delivery.Agent.Queue: there is none")
 )
 
-// sender is the Sender, the zero one where there is none.
+// sender is the Sender, the zero one if there is none.
 func (a *Agent) sender() *Sender {
 	if a.Sender != nil {
 		return a.Sender
@@ -195,7 +196,7 @@ func (a *Agent) current() *Settings {
 // it.
 func (a *Agent) Wake() { a.wake.set() }
 
-// time is the time for what happens at the door. Where no Run is there to extend
+// time is the time for what happens at the door. If no Run is there to extend
 // leases first, a clock that jumped ahead is followed at once.
 func (a *Agent) time() clock.Time {
 	if by := a.clock.Behind(); by > 0 && a.running() == nil {
@@ -204,7 +205,7 @@ func (a *Agent) time() clock.Time {
 	return a.clock.Read()
 }
 
-// running is the run at work, nil where there is none.
+// running is the run at work, nil if there is none.
 func (a *Agent) running() *run {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -265,7 +266,7 @@ func (a *Agent) tellEvent(e *Event) {
 // site names the site of a route, by the settings in force.
 func (r *run) site(route *mx.Route) string { return r.agent.current().siteOf(&r.keys, route) }
 
-// expiry is when, by the wall clock, a delivery is given up: later than was said where
+// expiry is when, by the wall clock, a delivery is given up: later than was said if
 // that clock has jumped ahead since the message arrived.
 func (r *run) expiry(d *queue.Delivery) time.Time {
 	at := d.Message.Expires

@@ -46,7 +46,7 @@ func (r *run) claims(ctx context.Context) error {
 	return nil
 }
 
-// wanted is the claim that is to be made, nil where none is.
+// wanted is the claim that is to be made, nil if none is.
 func (r *run) wanted() *sched.Claim {
 	r.mu.Lock()
 	defer r.mu.Unlock()

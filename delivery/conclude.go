@@ -62,7 +62,7 @@ func unsent(err *Error) bool {
 	return err != nil && (errors.Is(err, errUnmarked) || errors.Is(err, errUnread) || errors.Is(err, errLeaseLost))
 }
 
-// unsentPause is how soon that is tried again; where the content cannot be read it is
+// unsentPause is how soon that is tried again; if the content cannot be read it is
 // lastPause, since the whole of what is claimed may fail so.
 const unsentPause = time.Second
 
@@ -112,7 +112,7 @@ func eventOf(d *queue.Delivery, rr *RecipientReport, kind EventKind, attempt int
 	}
 }
 
-// nextAttempt is when to try again, but no later than the message expires. Where
+// nextAttempt is when to try again, but no later than the message expires. If
 // the application's schedule panics the default one takes its place.
 func (a *Agent) nextAttempt(r Retry) (next time.Time) {
 	settings := a.current()
@@ -232,7 +232,7 @@ func (a *Agent) write(ctx context.Context, now time.Time, o *outcome, fates []re
 	}
 }
 
-// whole is the message of a delivery whose sender is to be told of the delay, nil where
+// whole is the message of a delivery whose sender is to be told of the delay, nil if
 // the queue shows none. It is looked up once: what the sender was told of then is told
 // to nobody again, as the keys of reports see to.
 func (a *Agent) whole(ctx context.Context, d *queue.Delivery) *queue.Entry {

@@ -19,7 +19,7 @@ func (r *run) decide() {
 }
 
 // nextShipment does what the scheduler says, but leaves one attempt to the caller, who holds
-// r.mu: nil where there is none.
+// r.mu: nil if there is none.
 func (r *run) nextShipment() (mine *shipment) {
 	now, out := time.Now(), &r.out
 	r.sched.Stop(now, !r.agent.events.room())
@@ -279,7 +279,7 @@ func (r *run) giveUp(cause error) {
 	}
 }
 
-// failed is why the run ends by itself, nil where it does not.
+// failed is why the run ends by itself, nil if it does not.
 func (r *run) failed() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

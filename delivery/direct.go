@@ -103,7 +103,7 @@ func (r *run) ask(ctx context.Context, p *part) (route mx.Route, err error) {
 	return route, err
 }
 
-// noRoute settles a delivery with what the router found. Where that passes, the
+// noRoute settles a delivery with what the router found. If that passes, the
 // destination is left alone for a while.
 func (r *run) noRoute(p *part, err error) {
 	d := p.delivery

@@ -14,13 +14,13 @@
 //  4. offers the recipients still open in as few transactions as the host
 //     allows, and judges every reply with [Judge]: what it means for the
 //     recipient, and whether another host may be asked;
-//  5. stops when no recipient is open, when nobody knows whether a host took
-//     the message, or when the hosts are used up and so are those of the route's
-//     fallback, if it has one: they get the recipients whom every host has
-//     failed for now. [Decide] makes one outcome per recipient of what all
-//     hosts said.
+//  5. stops when no recipient is open, when it is not known whether a host took
+//     the message, or when the hosts are used up. The hosts of the route's
+//     fallback, if it has one, come last: they get the recipients that every host
+//     has failed for now. [Decide] makes one outcome per recipient of the verdicts
+//     of all hosts.
 //
-// [Sender.Send] answers with a [Report]: per recipient the outcome, the host
+// [Sender.Send] returns a [Report]: per recipient the outcome, the host
 // that decided, and every [Attempt] with the reason the walk went on or ended.
 // [Sender.Explain] shows steps 1 to 3 without connecting.
 //
@@ -35,29 +35,29 @@
 //
 // # Errors
 //
-// What went wrong is an [*Error]: the stage, the host, the reply, the cause, and
+// An [*Error] says what went wrong: the stage, the host, the reply, the cause, and
 // whether it is temporary. Send returns one exactly when some recipient was not
-// delivered, so that a program which sends one message to one recipient needs
-// no more than the error.
+// delivered. A program that sends one message to one recipient needs no more than
+// the error.
 //
 // # An agent
 //
-// An [Agent] delivers what is in a queue (package queue) and keeps at it:
+// An [Agent] delivers the mail in a queue (package queue) and keeps at it:
 //
-//  1. [Agent.Submit] puts a message there, or refuses what can never go;
-//  2. [Agent.Run] claims what is due, a bounded number ahead, and sends what
-//     leads to the same hosts over the same connections, within [Limits];
+//  1. [Agent.Submit] puts a message there, or refuses one that can never go;
+//  2. [Agent.Run] claims due mail, a bounded number ahead, and sends mail for the
+//     same hosts over the same connections, within [Limits];
 //  3. every outcome is settled in the queue, with the next attempt by the
 //     [Schedule] and the report that a failure causes, in one step;
 //  4. then the Events hook is told.
 //
-// A site, which is all destinations with the same hosts, whose hosts are down
+// A site is all destinations with the same hosts. While its hosts are down it
 // costs one attempt each time the schedule allows one, however many messages
-// wait for it. Waiting is charged to no message.
+// wait for it. Waiting never counts as an attempt.
 //
 // # Concurrency
 //
-// A Sender is safe for concurrent use once its fields are set. It keeps
-// sessions open between calls; Close ends them. So is an Agent; Run ends every
-// goroutine and every connection it has begun.
+// A Sender and an Agent are safe for concurrent use once their fields are set. A
+// Sender keeps sessions open between calls; Close ends them. Run ends every
+// goroutine and every connection that it has begun.
 package delivery

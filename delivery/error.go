@@ -17,11 +17,11 @@ type Error struct {
 	Stage Stage
 
 	// Host is the next hop's name and Addr the address connected to; empty and
-	// invalid where the attempt had not come that far.
+	// invalid if the attempt had not come that far.
 	Host string
 	Addr netip.AddrPort
 
-	// Recipient is the address it is about; empty where it is about all.
+	// Recipient is the address it is about; empty if it is about all.
 	Recipient string
 
 	// Code is the host's reply code, Lines the text of its reply, a line each,
@@ -31,33 +31,33 @@ type Error struct {
 	Code  int
 	Lines []string
 
-	// Enhanced is the status code of RFC 3463: the host's where it gave a valid
-	// one, else ours by stage and cause. Never empty.
+	// Enhanced is the status code of RFC 3463: the host's if it gave a valid one,
+	// else ours by stage and cause. It is never empty.
 	Enhanced string
 
 	// Verdict is what it means.
 	Verdict Verdict
 
-	// AtMostOnce is set where the message may be sent at most once and may have been
+	// AtMostOnce is set if the message may be sent at most once and may have been
 	// taken: then it must not be sent again.
 	AtMostOnce bool
 
-	// Remembered is set where the host was not asked because the same failure
-	// had just happened.
+	// Remembered is set if the host was not asked because the same failure had just
+	// happened.
 	Remembered bool
 
-	// Err is the cause where no host replied.
+	// Err is the cause if no host replied.
 	Err error
 }
 
-// Temporary reports whether another attempt may be made, and may succeed. Where the
+// Temporary reports whether another attempt may be made, and may succeed. If the
 // message may have been taken, a second copy is the price of it; a message that may be
 // sent at most once has no other attempt then.
 func (e *Error) Temporary() bool {
 	return e.Verdict == NotNow || e.Verdict == MaybeTaken && !e.AtMostOnce
 }
 
-// Replied reports whether the host said so, and not nexthop in its place.
+// Replied reports whether the host itself gave the reply.
 func (e *Error) Replied() bool { return len(e.Lines) > 0 }
 
 // Unwrap returns the cause.
@@ -86,7 +86,7 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Reason is the reply, or the cause where there was none.
+// Reason is the reply, or the cause if there was none.
 func (e *Error) Reason() string {
 	switch {
 	case len(e.Lines) > 0:
@@ -111,13 +111,13 @@ func (e *Error) Reply() queue.Reply {
 // configuration (RFC 4954 section 6; requirement QUE-15). The mail stays good and
 // is never bounced for it, but trying again soon, with this message or another one
 // on the same route, leads to the same answer and perhaps to a locked account.
-// Whoever retries should pause the route and tell an operator.
+// A program that retries should pause the route and tell an operator.
 //
-// It is so where AUTH was answered 5yz, where the host offers no mechanism that
-// the login can serve, or did not prove who it is, where the TLS level does not
-// fit a login, and where any command was answered 530, 534, 535 or 538, or 5yz with
-// the status 5.7.8 to 5.7.11. It is not so for 454 and 432, nor for a token source
-// that failed: these pass by themselves.
+// It reports true if AUTH was answered 5yz, if the host offers no mechanism that the
+// login can serve or did not prove who it is, if the TLS level does not fit a login, and
+// if any command was answered 530, 534, 535 or 538, or 5yz with the status 5.7.8 to
+// 5.7.11. It reports false for 454 and 432, and for a token source that failed: these
+// pass by themselves.
 func (e *Error) LoginRefused() bool {
 	f := e.failure()
 	return f.LoginRefused()

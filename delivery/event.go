@@ -10,15 +10,15 @@ import (
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
-// Event is something that became of a recipient, or of a message or a
+// Event is something that happened to a recipient, or to a message or a
 // destination as a whole. Fields that do not apply are zero.
 type Event struct {
 	// Time is when it was settled, by the wall clock.
 	Time time.Time
 	Kind EventKind
 
-	// ID and From are the message's. Recipient is who it is about; empty where
-	// it is about the message or a destination.
+	// ID and From are the message's. Recipient is who it is about; empty if it is
+	// about the message or a destination.
 	ID, From, Recipient string
 
 	// Destination is the recipient's domain in canonical form.
@@ -45,7 +45,7 @@ type Event struct {
 	Tenant   string
 	Metadata map[string]string
 
-	// Err is the deciding error where the recipient was not delivered.
+	// Err is the deciding error if the recipient was not delivered.
 	Err *Error
 
 	// BounceID is the id of the report that was queued, for Bounced and Delayed.
@@ -95,11 +95,11 @@ func troubleEvent(cause error) Event {
 // ClockJump is the error of a Trouble event that tells of a wall clock which jumped: it
 // was set, or the machine slept.
 //
-// What waits for a time is due by the wall clock after a jump ahead. Nothing expires
-// and nobody is told of a delay because of a jump: what had arrived before is as old
-// as it was. After a jump back mail is retried as if nothing had been.
+// After a jump ahead, mail that waits for a time is due by the wall clock. No mail
+// expires and no delay is reported because of a jump: mail that had arrived before is
+// as old as it was. After a jump back, mail is retried when it would have been.
 type ClockJump struct {
-	// By is by how much, negative where the clock was put back.
+	// By is by how much, negative if the clock was put back.
 	By time.Duration
 }
 
@@ -148,7 +148,7 @@ func (e *events) room() bool {
 	return !e.full
 }
 
-// take is everything that waits. Where there is nothing, or over to Run, nobody tells
+// take is everything that waits. If there is nothing, or over to Run, nobody tells
 // any more.
 func (e *events) take(spare []Event, leave func() bool) (list []Event, left bool) {
 	e.mu.Lock()

@@ -20,15 +20,15 @@ type Explanation struct {
 	Route mx.Route
 	// Policies are the TLS policies of Route.Hosts, in the same order.
 	Policies []PolicyAnswer
-	// Site is the name of the site that the mail counts for, and Limits what holds for
-	// its connections to Route.Hosts, in the same order; empty from a Sender, which has
-	// no limits.
+	// Site is the name of the site that the mail counts for, and Limits are those of
+	// its connections to Route.Hosts, in the same order. From a Sender, which has no
+	// limits, they are empty.
 	Site   string
 	Limits []HostLimits
-	// Fallback is what follows once every host of the route has failed for now;
-	// nil where nothing does.
+	// Fallback is the route that follows once every host of this one has failed for
+	// now, or nil.
 	Fallback *Explanation
-	// Err is why there is no route; nil where there is one.
+	// Err is why there is no route; nil if there is one.
 	Err *Error
 }
 
@@ -40,7 +40,7 @@ type PolicyAnswer struct {
 
 // Explain finds the route for mail from a sender to a recipient domain and the
 // TLS policy of every host on it, without connecting. from is the reverse-path,
-// by which a Router may decide; "" is the null one. The error is nil where there
+// by which a Router may decide; "" is the null one. The error is nil if there
 // is a route, else the Explanation's Err. The Explanation is never nil.
 func (s *Sender) Explain(ctx context.Context, from, domain string) (*Explanation, error) {
 	e := &Explanation{Domain: domain}
@@ -199,7 +199,7 @@ func policyInWords(p *TLSPolicy, h *mx.Host) string {
 	}
 }
 
-// limits writes a line for the site, and one for each host where they differ.
+// limits writes a line for the site, and one for each host if they differ.
 func (e *Explanation) limits(b *strings.Builder) {
 	fmt.Fprintf(b, "  site %s\n", e.Site)
 	for i := range e.Limits {
@@ -215,8 +215,8 @@ func (e *Explanation) limits(b *strings.Builder) {
 // what would bounce: a domain that does not exist, or takes no mail (556 and
 // 5.1.10, RFC 7505 section 4.1).
 //
-// Nil where there is one, else an *Error. Where that is temporary nobody knows,
-// and the address should be taken.
+// The error is nil if there is one, else an *Error. If that is temporary, it is not
+// known whether there is a route, and the address should be taken.
 func (s *Sender) CheckRoute(ctx context.Context, from, to string) error {
 	mailbox, err := address.Parse(to)
 	if err != nil {

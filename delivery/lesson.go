@@ -115,7 +115,7 @@ func (r *run) said(sh *shipment, code string, last *RecipientReport) string {
 const takesWithout = time.Hour
 
 // refusal is what a refused login tells. A host that asks for a login at RCPT or
-// after it may mean one recipient: where it took mail from us lately it is left to
+// after it may mean one recipient: if it took mail from us lately it is left to
 // the schedule, so that one recipient does not hold up a whole provider's.
 func (r *run) refusal(site string, report *Report) sched.Kind {
 	if !atRecipients(report) {
@@ -151,7 +151,7 @@ func (r *run) tookWithin(site string, ago time.Duration) bool {
 // maxTook is of how many sites it is remembered that they took mail.
 const maxTook = 4096
 
-// tookMail notes that a site takes mail. Where too many are known all are forgotten: a
+// tookMail notes that a site takes mail. If too many are known all are forgotten: a
 // login that one of them asks for pauses it then.
 func (r *run) tookMail(site string) {
 	r.mu.Lock()

@@ -12,40 +12,41 @@ import (
 	"github.com/nexthop-mail/nexthop/internal/address"
 )
 
-// Limits bound what an agent asks of receivers and of its own machine. A zero
-// field is its default. Waiting for a limit charges no message an attempt.
+// Limits bound what an agent asks of receivers and of its own machine. Waiting for a
+// limit never counts as an attempt.
 type Limits struct {
-	// Connections is how many may be open or being opened in total; 0 is 500.
+	// Connections is how many may be open or being opened in total. Default: 500.
 	Connections int
 
 	// PerSite is how many to one site, which is all destinations with the same
-	// hosts; 0 is 20. Below it the number follows what the site takes: it grows
-	// with what is delivered, and halves when hosts fail or say "later".
+	// hosts. Default: 20. Below it the number adapts to the site: it grows with each
+	// delivery, and halves when hosts fail or say "later".
 	PerSite int
 
 	// PerHost and PerAddress are how many to one host name and to one address,
-	// whatever the site; 0 is PerSite.
+	// whatever the site. Default: PerSite.
 	PerHost, PerAddress int
 
-	// Rate is how many messages a second are offered to one site; 0 is no limit.
+	// Rate is how many messages a second are offered to one site. Default: no limit.
 	Rate float64
 
-	// Messages is how many go over one connection; 0 is no limit but the host's
+	// Messages is how many go over one connection. Default: no limit but the host's
 	// own (RFC 9422).
 	Messages int
 
-	// ConnectionLife is how old a connection may be to carry another message; 0
-	// is 5 min.
+	// ConnectionLife is how old a connection may be to carry another message.
+	// Default: 5 min.
 	ConnectionLife time.Duration
 
-	// Recipients is how many one transaction has; 0 is 100. A host that states
+	// Recipients is how many one transaction has. Default: 100. A host that states
 	// a lower limit is obeyed, and one that states a higher one gets no more.
 	Recipients int
 }
 
-// Rule sets limits for part of the mail. Where several rules match, each field is that
-// of the most specific one that sets it: a rule by site comes before one by domain, and
-// that before one by MX; of two of a kind, the longer. What none sets is as Limits say.
+// Rule sets limits for part of the mail. If several rules match, each field is that of
+// the most specific one that sets it: a rule by site comes before one by domain, and that
+// before one by MX; of two of a kind, the longer. Fields that no rule sets are as in
+// Limits.
 type Rule struct {
 	// Match says what mail the rule is for.
 	Match Match

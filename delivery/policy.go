@@ -23,22 +23,22 @@ type TLSPolicy struct {
 	Source string
 
 	// ServerName is sent as SNI and, at TLSVerify, is the name the certificate
-	// must be for. Empty is one of the host's Identities, or where it has none its
-	// name, the address alone of an address literal, which is not sent as SNI.
+	// must be for. Default: one of the host's Identities, or if it has none its
+	// name. Of an address literal it is the address alone, which is not sent as SNI.
 	ServerName string
 
-	// Verify, where not nil, replaces the check of the certificate against the
+	// Verify, if not nil, replaces the check of the certificate against the
 	// roots and ServerName. It runs in the handshake, at TLSVerify only: the
 	// levels below it take any certificate.
 	Verify func(tls.ConnectionState) error
 
-	// MinVersion is the least version of TLS that will do, such as tls.VersionTLS13;
-	// zero is that of Sender.TLSConfig, or TLS 1.2. At TLSMay a host without it gets
+	// MinVersion is the least version of TLS that will do, such as tls.VersionTLS13.
+	// Default: that of Sender.TLSConfig, or TLS 1.2. At TLSMay a host without it gets
 	// mail in clear.
 	MinVersion uint16
 
-	// Certificate is shown to the host if it asks for one; nil is none. That of a login
-	// comes first.
+	// Certificate is shown to the host if it asks for one. It may be nil. That of a
+	// login comes first.
 	Certificate *tls.Certificate
 
 	// Vouched is whether the source knows that the host is one of the domain's,
@@ -53,7 +53,7 @@ type TLSPolicy struct {
 	Key string
 
 	// Expires is when the policy must be asked for again; a session is not
-	// reused past it. Zero is never.
+	// reused past it. If zero, never.
 	Expires time.Time
 }
 
@@ -71,8 +71,8 @@ type PolicySource interface {
 
 // Protection is what a session's TLS is worth.
 type Protection struct {
-	// Level is TLSNone in clear, TLSEncrypt where the peer is not known, and
-	// TLSVerify where its certificate was checked as the policy asks.
+	// Level is TLSNone in clear, TLSEncrypt if the peer is not known, and
+	// TLSVerify if its certificate was checked as the policy asks.
 	Level mx.TLSLevel
 	// Source is what asked for the check: "" for configuration, else the
 	// policy's, such as "dane" or "mta-sts".

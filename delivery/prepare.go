@@ -14,7 +14,7 @@ import (
 )
 
 // Validate says everything that is wrong with the fields, each problem with the
-// name of its field; nil where they make sense. A Sender that does not make
+// name of its field; nil if they make sense. A Sender that does not make
 // sense defers every message with the same error: a mistake in configuration
 // must not bounce mail. That there is a Resolver beside a Router is told and does no
 // harm.
@@ -120,7 +120,7 @@ func (s *Sender) prepare() {
 	}
 }
 
-// route asks the router, the default one where none was given.
+// route asks the router, the default one if none was given.
 func (s *Sender) route(ctx context.Context, from, domain string) (mx.Route, error) {
 	s.once.Do(s.prepare)
 	if s.broken != nil {

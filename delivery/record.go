@@ -33,7 +33,7 @@ func (a *Agent) record(ctx context.Context, o *outcome) error {
 	}
 }
 
-// tell hands on the events of an outcome that the queue has. Where the lease was
+// tell hands on the events of an outcome that the queue has. If the lease was
 // lost only what really happened is told: somebody else decides about the rest.
 func (a *Agent) tell(o *outcome, s *queue.Settled) {
 	now := time.Now()

@@ -47,12 +47,12 @@ type RecipientReport struct {
 	// Outcome is the verdict over all hosts.
 	Outcome queue.Outcome
 
-	// Route is how the next hops were found; meaningful where Routed is true.
+	// Route is how the next hops were found; meaningful if Routed is true.
 	Route  mx.Kind
 	Routed bool
 
 	// Host and Addr are the host that decided: the one that took the message,
-	// or whose answer makes the outcome. Empty where no host was reached.
+	// or whose answer makes the outcome. They are empty if no host was reached.
 	Host string
 	Addr netip.AddrPort
 
@@ -62,7 +62,7 @@ type RecipientReport struct {
 	// Reply is what the deciding host said, or nexthop in its place.
 	Reply queue.Reply
 
-	// Err is nil where the recipient was delivered, else the deciding error.
+	// Err is nil if the recipient was delivered, else the deciding error.
 	Err *Error
 
 	// Attempts are the steps of the walk in order, the deciding one among them.
@@ -78,15 +78,15 @@ type Attempt struct {
 	TLS      Protection
 	Reused   bool // on a session kept from before
 	Verdict  Verdict
-	Err      *Error // nil where Verdict is Taken
+	Err      *Error // nil if Verdict is Taken
 	Next     Next   // why the walk went on or ended here
 	Began    time.Time
 	Duration time.Duration
 
-	// Without is what was left out of the dialogue because it is known not to work
-	// at the address, or may not: such as "CHUNKING" or "PIPELINING, SIZE". Doubted
-	// is what may have been the cause of this failure; it is left out at once where
-	// Next is SameHost or InClear, else when mail goes to the address again.
+	// Without was left out of the dialogue because it does not work at the address,
+	// or may not work: such as "CHUNKING" or "PIPELINING, SIZE". Doubted
+	// may have been the cause of this failure. It is left out at once if Next is
+	// SameHost or InClear, else when mail goes to the address again.
 	Without, Doubted string
 }
 
@@ -127,7 +127,7 @@ func (r *RecipientReport) settle(e *Error, v Verdict) {
 	r.Err, r.Outcome, r.Reply = e, attempt.Decide(attempt.Verdict(v)), e.Reply()
 }
 
-// Err is nil where every recipient was delivered. Otherwise it is the *Error of
+// Err is nil if every recipient was delivered. Otherwise it is the *Error of
 // one that was not: a failed one before an unknown, an unknown before a
 // deferred.
 func (r *Report) Err() error {
@@ -181,7 +181,7 @@ func (c *results) report(report *Report, list []attempt.Result) {
 	}
 }
 
-// attempts are the attempts of a recipient, appended to list where they are its
+// attempts are the attempts of a recipient, appended to list if they are its
 // own.
 func (c *results) attempts(list []Attempt, r *attempt.Result) []Attempt {
 	switch {

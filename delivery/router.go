@@ -21,7 +21,7 @@ type Router interface {
 }
 
 // HostObserver is a Router that wants to know when one of its hosts gives no
-// session: what it found the host by may have changed. It is told once per failure
+// session, since the records that led to the host may have changed. It is told once per failure
 // and may be called concurrently; a failure that is remembered from before is not
 // told again.
 type HostObserver interface {
@@ -37,7 +37,7 @@ func (r byMX) Route(ctx context.Context, _, domain string) (mx.Route, error) {
 	return r.router.Route(ctx, domain)
 }
 
-// selfOf is the names of this host that a Router goes by, where it can be told.
+// selfOf is the names of this host that a Router goes by, if it can be told.
 func selfOf(r Router) []string {
 	var by *mx.Router
 	switch r := r.(type) {

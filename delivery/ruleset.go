@@ -12,7 +12,8 @@ import (
 
 // HostLimits are the limits for mail to one host, of all rules that match.
 type HostLimits struct {
-	// Connections, Rate, Messages and Recipients are as in Rule; zero is no limit.
+	// Connections, Rate, Messages and Recipients are as in Rule. If zero, there is no
+	// limit.
 	Connections int
 	Rate        float64
 	Messages    int
@@ -56,7 +57,7 @@ func newRuleSet(limits Limits, rules []Rule, groups map[string]Group) *ruleSet {
 // site of its own.
 const domainMark = " for "
 
-// domain is the pattern of the most specific rule for a recipient domain, empty where
+// domain is the pattern of the most specific rule for a recipient domain, empty if
 // there is none.
 func (s *ruleSet) domain(domain string) string {
 	if s == nil {
@@ -221,7 +222,7 @@ func (l HostLimits) String() string {
 }
 
 // namesIn are the names by which a site may be suspended beside its own: those of its
-// hosts, and that of all mail for them where it is only some.
+// hosts, and that of all mail for them if it is only some.
 func namesIn(site string) []string {
 	whole, _, _ := strings.Cut(site, domainMark)
 	names := strings.FieldsFunc(whole, func(r rune) bool { return r == ',' || r == ';' })

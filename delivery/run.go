@@ -15,7 +15,7 @@ import (
 )
 
 // Validate says everything that is wrong with the fields, each problem with the
-// name of its field; nil where they make sense.
+// name of its field; nil if they make sense.
 func (a *Agent) Validate() error { return a.validate(a.sender().Validate()) }
 
 // validate is Validate with what is wrong with the Sender.
@@ -47,18 +47,18 @@ func (a *Agent) validate(sender error) error {
 	return errors.Join(problems...)
 }
 
-// Run delivers what is in the queue until ctx ends. It then claims nothing more,
+// Run delivers the mail in the queue until ctx ends. It then claims nothing more,
 // lets deliveries under way finish for as long as Drain says, cuts off the rest
-// and gives back what was claimed and not begun. When it returns it has settled
+// and gives back deliveries that were claimed and not begun. When it returns it has settled
 // or given back everything, ended every connection, and no goroutine is left. That
 // is 3 s after the end of Drain at the latest, whatever hosts do and however often a
 // queue fails, unless a hook or a call of the queue's does not return.
 //
-// The error is nil after that. It is not where the fields make no sense, where
-// Run is running already, where the queue was closed under it (queue.ErrClosed),
-// and where the queue has failed for good (an error that wraps queue.ErrFailed):
-// then deliveries under way are cut off, since what became of them could not be
-// recorded. What else goes wrong with the queue is tried again, and told (Trouble).
+// Run returns an error if the fields make no sense, if it is running already, if the
+// queue was closed under it (queue.ErrClosed), or if the queue has failed for good (an
+// error that wraps queue.ErrFailed). In the last case deliveries under way are cut off,
+// since their outcomes could not be recorded. Other errors of the queue are told
+// (Trouble), and the call is tried again.
 func (a *Agent) Run(ctx context.Context) error {
 	if err := a.validate(a.sender().validate()); err != nil {
 		return err

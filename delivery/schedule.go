@@ -8,19 +8,19 @@ import (
 )
 
 // Schedule says how long to wait after an attempt that did not settle every
-// recipient of a delivery. It may be called concurrently. Jitter is added to what
-// it answers; less than 100 ms is taken for 100 ms, so that a mistake does not
-// become a loop; and the last attempt is due when the message expires.
+// recipient of a delivery. It may be called concurrently. Jitter is added to the
+// delay. Less than 100 ms is taken for 100 ms, so that a mistake does not become a
+// loop. The last attempt is due when the message expires.
 type Schedule interface {
 	Delay(Retry) time.Duration
 }
 
-// Retry is what a Schedule may go by.
+// Retry is what a Schedule is told of an attempt.
 type Retry struct {
 	// Attempts is how many there have been, with the last one.
 	Attempts int
 
-	// Outcome is Deferred or Unknown, Reply what was said to the recipient that
+	// Outcome is Deferred or Unknown, and Reply is the reply to the recipient that
 	// came furthest.
 	Outcome queue.Outcome
 	Reply   queue.Reply
@@ -37,7 +37,7 @@ type Retry struct {
 // entry is the wait after the n-th attempt, and the last one repeats.
 type Delays []time.Duration
 
-// DefaultSchedule is what an agent goes by that is given no other. Most trouble
+// DefaultSchedule is the Schedule of an agent that is given no other. Most trouble
 // is over within the hour, and what is not lasts: RFC 5321 section 4.5.4.1
 // advises two attempts in the first hour and one every two or three hours after.
 //
@@ -49,7 +49,7 @@ type Delays []time.Duration
 //	5th       2 h     3 h 50 m
 //	6th on    4 h     7 h 50 m, ...
 //
-// Who greylists takes a message once some minutes have passed (RFC 6647 section
+// A host that greylists takes a message once some minutes have passed (RFC 6647 section
 // 5). A reply that looks like it is followed up sooner, though not before five
 // minutes:
 //
@@ -61,7 +61,7 @@ type Delays []time.Duration
 //	6th on    as above
 //
 // Such are the codes 450 and 451 with the status 4.7.0 or 4.7.1, or with 4.2.0 or
-// 4.3.0, which is what they have where the host gives none. Texts are not looked
+// 4.3.0, which is what they have if the host gives none. Texts are not looked
 // at.
 func DefaultSchedule() Schedule { return byReply{} }
 

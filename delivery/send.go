@@ -158,7 +158,7 @@ func (s *Sender) alike(ctx context.Context, a, b *mx.Route) bool {
 }
 
 // policies are what the hosts of a route must give, in an order of their own.
-// Not ok where somebody cannot say.
+// Not ok if somebody cannot say.
 func (s *Sender) policies(ctx context.Context, route *mx.Route) (list []session.Policy, ok bool) {
 	hosts := inOrder(route.Hosts)
 	for i := range hosts {

@@ -20,24 +20,24 @@ import (
 // use and leave them alone afterwards; then it is safe for concurrent use.
 type Sender struct {
 	// Hello is the name given in EHLO, which should have an address record
-	// (RFC 5321 section 4.1.1.1). Empty is the address literal of each
+	// (RFC 5321 section 4.1.1.1). Default: the address literal of each
 	// connection's local end.
 	Hello string
 
-	// Resolver answers DNS questions; nil is the system's resolvers behind a
-	// cache. It is not used where Router is set.
+	// Resolver answers DNS questions. Default: the system's resolvers behind a
+	// cache. It is not used if Router is set.
 	Resolver mx.Resolver
 
-	// Router finds the next hops; nil is MX records through Resolver with this
+	// Router finds the next hops. Default: by MX records through Resolver, with this
 	// Sender's Self, SelfAddrs, Relay, AllowLoopback, RefusePrivate, Family and
-	// DeferNoSuchDomain. Of these a Sender with a Router has Self alone, for the
-	// greetings of hosts: Validate says so of the others, and of names in Self that
-	// the mx.Router of ByMX or of a smarthost.Table does not know.
+	// DeferNoSuchDomain. With a Router only Self is used, for the greetings of hosts.
+	// Validate reports the others, and names in Self that the mx.Router of ByMX or of a
+	// smarthost.Table does not know.
 	Router Router
 
 	// Self are the names under which this host stands in MX records. They and
 	// everything of equal or higher preference are left out (RFC 5321
-	// section 5.1). None removes nothing: a program that only sends needs none.
+	// section 5.1). A program that only sends needs none.
 	Self []string
 
 	// SelfAddrs are the addresses under which others reach this host and that its
@@ -56,71 +56,71 @@ type Sender struct {
 	// special networks: for programs whose users choose the domains.
 	RefusePrivate bool
 
-	// DeferNoSuchDomain defers mail to domains that do not exist, which else fails
-	// at once.
+	// DeferNoSuchDomain defers mail to domains that do not exist. Without it such
+	// mail fails at once.
 	DeferNoSuchDomain bool
 
-	// Family limits the addresses used; the zero value is both.
+	// Family limits the addresses used. Default: both families.
 	Family mx.Family
 
-	// Port is the TCP port of hosts whose route names none; 0 is 25. Hosts with
-	// TLS from the start have 465 instead.
+	// Port is the TCP port of hosts whose route names none. Default: 25, and 465 for
+	// hosts with TLS from the start.
 	Port uint16
 
-	// TLS is the level for hosts whose route names none; TLSDefault is TLSMay.
+	// TLS is the level for hosts whose route names none. Default: TLSMay.
 	TLS mx.TLSLevel
 
-	// TLSConfig is the base of every TLS configuration (roots, versions); nil is
+	// TLSConfig is the base of every TLS configuration (roots, versions). Default:
 	// Go's defaults with TLS 1.2 at least. ServerName, the check against the roots
 	// and certificates of ours are set per host. Its VerifyPeerCertificate and
-	// VerifyConnection are asked whenever TLS is used, at every level; a host they
-	// refuse is left out of the attempt for now and gets no mail, in clear neither.
-	// A host that offers no TLS is not theirs.
+	// VerifyConnection are called whenever TLS is used, at every level; a host they
+	// refuse is left out of the attempt for now and gets no mail, not even in clear.
+	// They are not called for hosts without TLS.
 	TLSConfig *tls.Config
 
-	// Policy decides the TLS a host must give beyond TLS; nil is nobody.
+	// Policy decides the TLS a host must give beyond TLS. It may be nil.
 	Policy PolicySource
 
-	// Content says what is done with content that is not in canonical form.
+	// Content says how to treat content that is not in canonical form.
 	Content ContentPolicy
 
 	// Convert says which 8-bit content is encoded as quoted-printable or base64 for
-	// hosts without 8BITMIME. Content that is not goes to another host of the route,
+	// hosts without 8BITMIME. Other 8-bit content goes to another host of the route,
 	// or fails with the status 5.6.3.
 	Convert Conversion
 
-	// Judge replaces the verdict table; nil is the package's Judge.
+	// Judge replaces the verdict table. Default: the package's Judge.
 	Judge func(stage Stage, code int, enhanced string) Verdict
 
-	// Dial replaces the TCP dialler; nil is net.Dialer with Source.
+	// Dial replaces the TCP dialler. Default: net.Dialer with Source.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	// Source are local addresses to send from: any number per family, of which
-	// each message uses the same one at every attempt. None leaves it to the
-	// system. Not used with Dial.
+	// each message uses the same one at every attempt. Default: the system's choice.
+	// Not used with Dial.
 	Source []netip.Addr
 
-	// ConnectTimeout bounds one connection attempt; 0 is 30 s. Timeouts bound
+	// ConnectTimeout bounds one connection attempt. Default: 30 s. Timeouts bound
 	// the steps of the dialogue.
 	ConnectTimeout time.Duration
 	Timeouts       Timeouts
 
 	// MaxConnections bounds the connections tried per destination in one
-	// attempt; 0 is 32, and 1 counts as 2 (RFC 5321 section 5.1 wants at least
-	// two addresses tried).
+	// attempt. Default: 32; 1 counts as 2, since RFC 5321 section 5.1 wants at least
+	// two addresses tried.
 	MaxConnections int
 
 	// MaxSessions bounds the sessions per destination that reach MAIL in one
 	// attempt, so that a recipient refused for now is not offered to every
-	// host in the world; 0 is 5.
+	// host in the world. Default: 5.
 	MaxSessions int
 
 	// MaxDestinations bounds the destinations of one message that are
-	// attempted at the same time; 0 is 8.
+	// attempted at the same time. Default: 8.
 	MaxDestinations int
 
-	// MaxIdle bounds the sessions kept open between calls; 0 is 64, negative
-	// keeps none. IdleTimeout is how long one is kept unused; 0 is 30 s, short
+	// MaxIdle bounds the sessions kept open between calls. Default: 64. If negative,
+	// none is kept. IdleTimeout is how long one is kept unused. Default: 30 s, short
 	// of the five minutes a server must wait (RFC 5321 section 4.5.3.2.7).
 	MaxIdle     int
 	IdleTimeout time.Duration

@@ -17,28 +17,28 @@ import (
 // Settings are what Agent.Configure can replace while mail flows. A zero field
 // is its default.
 type Settings struct {
-	// Schedule says when to try again; nil is DefaultSchedule.
+	// Schedule says when to try again. Default: DefaultSchedule.
 	Schedule Schedule
 
-	// Expire is how long after its arrival a message that does not say so itself
-	// is given up (Message.Expires wins); 0 is 5 days, as RFC 5321 section
-	// 4.5.4.1 wants at least.
+	// Expire is how long after its arrival a message is given up, unless
+	// Message.Expires says when. Default: 5 days; RFC 5321 section 4.5.4.1 asks for
+	// four or five at least.
 	Expire time.Duration
 
-	// ExpireReport is the same for the reports the agent makes, of which nobody
-	// is told by mail when they cannot be delivered; 0 is Expire.
+	// ExpireReport is the same for the reports the agent makes. If they cannot be
+	// delivered, nobody is told by mail. Default: Expire.
 	ExpireReport time.Duration
 
 	// Warn is how long after its arrival the sender is told that a message is
-	// delayed, once; 0 is 4 h, negative is never.
+	// delayed, once. Default: 4 h. If negative, never.
 	Warn time.Duration
 
 	// Jitter is the part of a delay that is added to it at random, at most, so
-	// that what failed together is not tried again together; 0 is 0.1, negative
-	// is none. Nothing is ever subtracted.
+	// that mail which failed together is not tried again together. Default: 0.1. If
+	// negative, nothing is added. Nothing is ever subtracted.
 	Jitter float64
 
-	// Limits are how much is done at once.
+	// Limits say how much is done at once.
 	Limits Limits
 
 	// Rules set other limits for part of the mail, and Groups limits that several
@@ -76,7 +76,7 @@ func (s Settings) withDefaults() Settings {
 }
 
 // Validate says everything that is wrong with the settings, each problem with
-// the name of its field; nil where they make sense.
+// the name of its field; nil if they make sense.
 func (s *Settings) Validate() error {
 	problems := append(s.Limits.problems(), ruleProblems(s.Rules, s.Groups)...)
 	if s.Expire < 0 {

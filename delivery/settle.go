@@ -108,7 +108,7 @@ func (r *run) abandon(list []outcome) {
 }
 
 // postpone changes what is kept back in the queue, and reports whether anything was
-// let go. Where the queue has no such ability each delivery waits by itself.
+// let go. If the queue has no such ability each delivery waits by itself.
 func (r *run) postpone(w *work) (lifted bool) {
 	if len(w.change) == 0 {
 		return false

@@ -22,11 +22,11 @@ type outcome struct {
 	expired, warn bool
 
 	// postpone is what keeps the whole destination back instead of the delivery, and
-	// alone until when that waits by itself where the queue cannot.
+	// alone until when that waits by itself if the queue cannot.
 	postpone *queue.Postponement
 	alone    time.Time
 
-	// Where the settlement could not be stored, after which pause it was tried last,
+	// If the settlement could not be stored, after which pause it was tried last,
 	// and when it is tried again.
 	pause time.Duration
 	at    time.Time
@@ -39,7 +39,7 @@ func unchanged(p *part) outcome {
 	return outcome{part: p, settlement: queue.Settlement{Lease: d.Lease, NotBefore: d.Due}}
 }
 
-// again is when a delivery may be claimed again; never where nothing of it is
+// again is when a delivery may be claimed again; never if nothing of it is
 // left.
 func (o *outcome) again() (at time.Time, ever bool) {
 	left := len(o.part.delivery.States) - len(o.settlement.Results)

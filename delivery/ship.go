@@ -19,7 +19,7 @@ import (
 const freshRoute = 2 * time.Second
 
 // ship makes the attempts at a shipment, and settles or gives back every delivery of
-// it. It returns the shipment that is next, nil where there is none.
+// it. It returns the shipment that is next, nil if there is none.
 func (r *run) ship(sh *shipment) (next *shipment) {
 	r.refresh(sh)
 	sh.parts = r.holdBack(sh.parts)
@@ -101,7 +101,7 @@ func (r *run) isKept(sh *shipment, report *Report, cut bool) bool {
 	}
 }
 
-// landing is the outcome of a delivery that an attempt was made at. Where the attempt
+// landing is the outcome of a delivery that an attempt was made at. If the attempt
 // was broken off before it decided anything the delivery goes back as it was.
 func (r *run) landing(p *part, report *Report, cut bool) outcome {
 	if (cut || r.leases.lost(&p.delivery.Lease)) && undecided(report) {
@@ -180,13 +180,13 @@ func (r *run) group(sh *shipment) (group []*part) {
 	return group
 }
 
-// policies are what the hosts of a route must give. Not ok where somebody cannot say.
+// policies are what the hosts of a route must give. Not ok if somebody cannot say.
 func (r *run) policies(route *mx.Route) (list []session.Policy, ok bool) {
 	r.agent.guard(func() { list, ok = r.sender.policies(r.work, route) })
 	return list, ok
 }
 
-// attempt sends a group. cut is where the agent broke it off.
+// attempt sends a group. cut is if the agent broke it off.
 func (r *run) attempt(sh *shipment, group []*part) (report *Report, cut bool) {
 	m := messageOf(group, nil)
 	committed := false
@@ -232,7 +232,7 @@ func (r *run) hasLost() func(*part) bool {
 	return func(p *part) bool { return !r.leases.valid(&p.delivery.Lease, now) }
 }
 
-// open opens a message's content. Where the queue fails at that, and not the message,
+// open opens a message's content. If the queue fails at that, and not the message,
 // nobody is charged for it.
 func (r *run) open(id string) (queue.Content, error) {
 	c, err := r.queue.Open(r.work, id)
@@ -249,7 +249,7 @@ func (r *run) open(id string) (queue.Content, error) {
 }
 
 // mayCommit is why the octets must not be sent that would make a host take the
-// message, nil where they may: the leases still hold.
+// message, nil if they may: the leases still hold.
 func (r *run) mayCommit(parts []*part) error {
 	if r.work.Err() != nil {
 		return context.Cause(r.work)
@@ -261,7 +261,7 @@ func (r *run) mayCommit(parts []*part) error {
 }
 
 // mark tells the queue that a message is about to be sent that may be sent at most
-// once. Where that cannot be recorded nothing is sent.
+// once. If that cannot be recorded nothing is sent.
 func (r *run) mark(parts []*part) error {
 	if parts[0].delivery.Message.Guarantee != queue.AtMostOnce {
 		return nil

@@ -12,7 +12,7 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// Stats is what an agent is doing just now.
+// Stats are numbers of what an agent is doing just now.
 type Stats struct {
 	// Deliveries are attempts under way.
 	Deliveries int
@@ -30,7 +30,7 @@ type Stats struct {
 	// Events wait for the Events hook.
 	Events int
 
-	// Trouble is what the queue failed with last, nil where it works.
+	// Trouble is the error that the queue failed with last, nil if it works.
 	Trouble error
 }
 
@@ -53,8 +53,8 @@ func (a *Agent) Stats() Stats {
 
 // SiteStatus is what is known of one site, or of a destination whose site is not known.
 type SiteStatus struct {
-	// Site is the name of its hosts; empty where that is not known, since no agent runs
-	// that has tried it, or since nobody can say where the mail goes.
+	// Site is the name of its hosts. It is empty if that is not known: no running agent
+	// has tried it, or there is no route.
 	Site string
 
 	// Destinations are those with mail in the queue, in order, and Waiting how many
@@ -66,7 +66,7 @@ type SiteStatus struct {
 	// flight. Zero without a Run.
 	Connections, Window int
 
-	// State is WaitNew where nothing keeps its mail back; else WaitSiteDown,
+	// State is WaitNew if nothing keeps its mail back; else WaitSiteDown,
 	// WaitSiteFull, WaitRate, WaitLoginRefused, WaitDNS or WaitSuspended, until Until, if
 	// that is known.
 	State WaitReason

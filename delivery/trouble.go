@@ -46,7 +46,7 @@ func (t *trouble) works(what int) {
 	t.errs[what] = nil
 }
 
-// last is one of the errors, nil where there is none.
+// last is one of the errors, nil if there is none.
 func (t *trouble) last() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -76,8 +76,8 @@ func errorOf(c sched.Cause) error {
 	}
 }
 
-// DNSProber is a Router that can tell whether DNS works at all. Where an Agent's Router
-// is one, and DNS does not work, that is taken for trouble of its own and not for the
+// DNSProber is a Router that can tell whether DNS works at all. If an Agent's Router is
+// one, and DNS does not work, the trouble is taken for the Agent's own and not for the
 // domain's: no attempt is charged.
 type DNSProber interface {
 	// Probe returns nil if DNS works, as mx.Probe does. It may be called concurrently.

@@ -19,18 +19,18 @@ type Wait struct {
 	ID, Recipient, Destination string
 
 	// Site is the site that the mail goes to, as far as that is known: by a running
-	// agent that has mail for it, or where it is suspended by that name.
+	// agent that has mail for it, or if it is suspended by that name.
 	Site string
 
 	State  WaitState
 	Reason WaitReason
 
-	// Since is since when it waits for that reason, Until when that ends by itself;
-	// zero where that is not known, and where it does not.
+	// Since is since when it waits for that reason, and Until when that ends by itself.
+	// They are zero if that is not known; Until also if it does not end by itself.
 	Since, Until time.Time
 
 	// Host is the host that was asked last, and Last what it said, or the local
-	// reason; of the site where the message itself was not tried.
+	// reason; those of the site if the message itself was not tried.
 	Host, Last string
 
 	// Note is the reason that somebody gave for a hold or a suspension.
