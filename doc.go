@@ -1,8 +1,8 @@
 // Package nexthop delivers mail the way the Internet does it: it finds the hosts
 // that take mail for a domain, walks them in order of preference, speaks SMTP
-// with them, keeps what cannot be delivered now, comes back for it, and says for
-// every recipient what became of it. It is a library for programs that send mail
-// themselves or pass on that of others. This package is documentation only.
+// with them, retries later if mail cannot be delivered now, and reports the outcome
+// for every recipient. It is a library for programs that send mail themselves or
+// pass on that of others. This package is documentation only.
 //
 // # Packages
 //
@@ -11,10 +11,10 @@
 //   - [github.com/nexthop-mail/nexthop/delivery] delivers: its Sender makes one
 //     attempt, now, through the hosts in order, and reports per recipient; its
 //     Agent takes from a queue, retries, keeps to limits, and bounces.
-//   - [github.com/nexthop-mail/nexthop/queue] has the nouns that everything
-//     speaks of (Message, Recipient, Content, Outcome), and the contract of a
-//     queue. Package memory below it forgets, package disk is durable, and
-//     package queuetest checks any other.
+//   - [github.com/nexthop-mail/nexthop/queue] has the nouns that all packages
+//     use (Message, Recipient, Content, Outcome), and the contract of a queue.
+//     Package memory below it forgets when the program ends, package disk is
+//     durable, and package queuetest checks any other queue.
 //   - [github.com/nexthop-mail/nexthop/smarthost] is next hops other than MX: by
 //     recipient, by sender, or when every MX host is down, with AUTH.
 //   - [github.com/nexthop-mail/nexthop/mx/mxtest] and
@@ -40,7 +40,8 @@
 //
 // # Send mail that has to arrive
 //
-// What an Agent has accepted is in its queue until every recipient is settled:
+// A message that an Agent has accepted is in its queue until every recipient is
+// settled:
 //
 //	spool, err := disk.Open("spool", disk.Options{})
 //	if err != nil {
@@ -98,9 +99,9 @@
 //     that outcome is Unknown, and Message.Guarantee says what it means.
 //   - Content that cannot be read to its end never becomes a message, and an
 //     address never becomes a command.
-//   - What strangers say is bounded in length, in number and in time. Everything
-//     that waits ends with its context.
-//   - What a durable queue has accepted survives a power cut (queue, rule P2).
+//   - Everything that strangers say is bounded in length, in number and in time.
+//     Every wait ends when its context does.
+//   - Mail that a durable queue has accepted survives a power cut (queue, rule P2).
 //
 // # What is to come
 //
