@@ -9,7 +9,7 @@ type Index struct {
 	roomy  []uint64 // a bit for each chunk with a free slot
 	room   int      // before it there is none in roomy
 	gaps   []int    // where chunks is nil
-	empty  int      // perhaps a chunk in which nothing is
+	empty  int      // a chunk that is there, perhaps one in which nothing is
 	table  table
 
 	lanes     paged[*lane]
@@ -252,7 +252,7 @@ func (x *Index) Remove(s Slot) (last bool) {
 		x.bytes -= int64(size)
 	}
 	if x.table.count == 0 {
-		x.chunks, x.rooms, x.roomy, x.room, x.gaps = nil, nil, nil, 0, nil
+		x.chunks, x.rooms, x.roomy, x.room, x.gaps, x.empty = nil, nil, nil, 0, nil, 0
 		x.table = table{}
 	}
 	return last

@@ -165,3 +165,99 @@ func TestOrdinals(t *testing.T) {
 		}
 	}
 }
+
+// pileOf is a pile with pages of such lengths, of numbers 10 apart.
+func pileOf(lengths ...int) *pile {
+	p := &pile{}
+	v := uint32(0)
+	for _, n := range lengths {
+		page := make([]uint32, 0, pilePage)
+		for range n {
+			v += 10
+			page = append(page, v)
+		}
+		p.pages, p.n = append(p.pages, page), p.n+n
+	}
+	return p
+}
+
+// TestPagesOfAPile inserts into full pages, and removes from those of which little is
+// left.
+func TestPagesOfAPile(t *testing.T) {
+	const full, worth = pilePage, pilePage / 8
+	less := func(a, b uint32) bool { return a < b }
+	first := func(p *pile, page int) uint32 { return p.pages[page][0] }
+	last := func(p *pile, page int) uint32 { return p.pages[page][len(p.pages[page])-1] }
+	for _, c := range []struct {
+		name  string
+		pages []int
+		do    func(p *pile)
+		want  []int
+	}{
+		{"behind all", []int{full - 1}, func(p *pile) { p.insert(last(p, 0)+5, less) }, []int{full}},
+		{"behind all, which are full", []int{full}, func(p *pile) { p.insert(last(p, 0)+5, less) }, []int{full, 1}},
+		{"into a full one alone", []int{full}, func(p *pile) { p.insert(first(p, 0)+5, less) }, []int{full/2 + 1, full / 2}},
+		{"into the second half of it", []int{full}, func(p *pile) { p.insert(last(p, 0)-5, less) }, []int{full / 2, full/2 + 1}},
+		{"into a full one before one that has room", []int{full, full - 2*worth}, func(p *pile) { p.insert(first(p, 0)+5, less) },
+			[]int{full - worth + 1, full - worth}},
+		{"to the end of it", []int{full, full - 2*worth}, func(p *pile) { p.insert(last(p, 0)-5, less) }, []int{full - worth, full - worth + 1}},
+		{"into a full one before one that has not enough", []int{full, full - 2*worth + 1}, func(p *pile) { p.insert(first(p, 0)+5, less) },
+			[]int{full/2 + 1, full / 2, full - 2*worth + 1}},
+		{"into a full one behind one that has room", []int{full - 2*worth, full}, func(p *pile) { p.insert(last(p, 1)-5, less) },
+			[]int{full - worth, full - worth + 1}},
+		{"to the beginning of it", []int{full - 2*worth, full}, func(p *pile) { p.insert(first(p, 1)+5, less) }, []int{full - worth + 1, full - worth}},
+		{"into a full one behind one that has not enough", []int{full - 2*worth + 1, full}, func(p *pile) { p.insert(first(p, 1)+5, less) },
+			[]int{full - 2*worth + 1, full/2 + 1, full / 2}},
+		{"into a full one between others", []int{full - 2*worth, full, full - 2*worth}, func(p *pile) { p.insert(first(p, 1)+5, less) },
+			[]int{full - 2*worth, full - worth + 1, full - worth}},
+		{"of a page with enough", []int{full / 2, 10}, func(p *pile) { p.remove(first(p, 0), less) }, []int{full/2 - 1, 10}},
+		{"of one with just enough", []int{full/4 + 1, 10}, func(p *pile) { p.remove(last(p, 0), less) }, []int{full / 4, 10}},
+		{"of one with little, before another", []int{full / 4, 10}, func(p *pile) { p.remove(last(p, 0), less) }, []int{full/4 - 1 + 10}},
+		{"of one with little, behind another", []int{10, full / 4}, func(p *pile) { p.remove(last(p, 1), less) }, []int{full/4 - 1 + 10}},
+		{"of one with little, between others", []int{10, full / 4, 20}, func(p *pile) { p.remove(last(p, 1), less) }, []int{10, full/4 - 1 + 20}},
+		{"of one with little, beside one with just little enough", []int{full / 4, full/2 + 1}, func(p *pile) { p.remove(last(p, 0), less) }, []int{full * 3 / 4}},
+		{"of one with little, beside one with too much", []int{full / 4, full/2 + 2}, func(p *pile) { p.remove(last(p, 0), less) }, []int{full/4 - 1, full/2 + 2}},
+		{"of one with little that is alone", []int{full / 4}, func(p *pile) { p.remove(last(p, 0), less) }, []int{full/4 - 1}},
+		{"the only one of a page", []int{10, 1, 10}, func(p *pile) { p.remove(first(p, 1), less) }, []int{10, 10}},
+		{"the only one", []int{1}, func(p *pile) { p.remove(first(p, 0), less) }, nil},
+	} {
+		p := pileOf(c.pages...)
+		before := p.n
+		c.do(p)
+		var got []int
+		var all []uint32
+		for _, page := range p.pages {
+			got = append(got, len(page))
+			all = append(all, page...)
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: pages of %v, want %v", c.name, got, c.want)
+		}
+		if n := len(all); !slices.IsSorted(all) || n != p.n || n != before+1 && n != before-1 {
+			t.Errorf("%s: %d are there, want %d, in order", c.name, n, p.n)
+		}
+	}
+}
+
+// TestComparisonsOfAPile is how often numbers are compared: not at all to take the first
+// out, once to put one behind the last.
+func TestComparisonsOfAPile(t *testing.T) {
+	p := pileOf(pilePage, pilePage, 500)
+	compared := 0
+	less := func(a, b uint32) bool { compared++; return a < b }
+	for _, c := range []struct {
+		name string
+		do   func()
+		most int
+	}{
+		{"the first is removed", func() { p.remove(10, less) }, 0},
+		{"one is added behind all", func() { p.insert(1e6, less) }, 1},
+		{"one is added between others", func() { p.insert(5005, less) }, 14},
+		{"one is removed", func() { p.remove(5005, less) }, 13},
+	} {
+		compared = 0
+		if c.do(); compared > c.most {
+			t.Errorf("%s: %d comparisons, want at most %d", c.name, compared, c.most)
+		}
+	}
+}

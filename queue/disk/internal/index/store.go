@@ -141,7 +141,7 @@ func (x *Index) release(s Slot) {
 	if r.used--; r.used > 0 {
 		return
 	}
-	if e := x.empty; e == n || e >= len(x.chunks) || x.chunks[e] == nil || x.rooms[e].used > 0 {
+	if e := x.empty; e == n || x.rooms[e].used > 0 {
 		x.empty = n
 		return
 	}

@@ -2,6 +2,7 @@ package index
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -108,4 +109,71 @@ func TestIs(t *testing.T) {
 	if err := x.verify(); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestChunksAreKept empties chunks: one of them is kept, the room of the others is given
+// to others.
+func TestChunksAreKept(t *testing.T) {
+	x := New()
+	var slots []Slot
+	n := 0
+	fill := func(chunks int) {
+		for len(slots) < chunks*chunkLen {
+			n++
+			slots = append(slots, x.set(n, "a", "", start))
+		}
+	}
+	drop := func(chunks ...Slot) {
+		left := slots[:0]
+		for _, s := range slots {
+			if slices.Contains(chunks, s/chunkLen) {
+				x.Remove(s)
+			} else {
+				left = append(left, s)
+			}
+		}
+		slots = left
+	}
+	check := func(chunks int, gone ...int) {
+		t.Helper()
+		v := &verifier{x: x, there: map[Slot]bool{}}
+		v.store()
+		if v.problem != nil || len(x.chunks) != chunks || !slices.Equal(x.gaps, gone) {
+			t.Errorf("%d chunks without %v, want %d without %v: %v", len(x.chunks), x.gaps, chunks, gone, v.problem)
+		}
+	}
+	fill(4)
+	check(4)
+	drop(1)
+	check(4)
+	kept := x.chunks[1]
+	for range 3 { // the same one again and again
+		x.Remove(x.set(1e6, "a", "", start))
+		check(4)
+	}
+	if x.chunks[1] != kept {
+		t.Error("a chunk is made anew for every delivery")
+	}
+	drop(3)
+	check(4, 3)
+	drop(2)
+	check(4, 3, 2)
+	fill(2)
+	check(4, 3, 2)
+	fill(3)
+	check(4, 3)
+	fill(4)
+	check(4)
+	fill(5)
+	check(5)
+	drop(0, 1, 2, 3)
+	check(5, 1, 2, 3)
+	drop(4)
+	check(0)
+	fill(1)
+	x.set(1e6, "a", "", start)
+	check(2)
+	drop(0)
+	x.Remove(chunkLen)
+	check(0)
 }

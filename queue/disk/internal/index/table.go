@@ -203,9 +203,6 @@ func (x *Index) Slots(list []Slot, message uint64, from uint32, most int) (_ []S
 
 // slotsIn appends the deliveries of a message in one of the parts it is spread over.
 func (x *Index) slotsIn(list []Slot, message uint64, p uint32) []Slot {
-	if x.table.n == 0 {
-		return list
-	}
 	x.chain(message, p, func(s Slot, c *chunk, i int) bool {
 		if part(message, x.lane(c.lane[i]).key.destination) == p {
 			list = append(list, s)
@@ -221,9 +218,6 @@ func (x *Index) slotsIn(list []Slot, message uint64, p uint32) []Slot {
 func (x *Index) Has(message uint64) bool {
 	if x.hides(message) {
 		return false
-	}
-	if isWide(message) {
-		return x.wide[message] != nil
 	}
 	return x.any(message, func(Slot, *chunk, int) bool { return true })
 }

@@ -60,6 +60,12 @@ func TestTableGrowsAndShrinks(t *testing.T) {
 		if slices.Contains(at, n) || n%(most/20) == 0 {
 			check()
 		}
+		if want := uint32(max(tablePage, 2*n+1)); n < tablePage && x.table.n != want {
+			t.Fatalf("%d buckets for %d, want %d", x.table.n, n, want)
+		}
+	}
+	if pages := x.table.pages[:2]; pages[1] != nil {
+		t.Error("a page of buckets is kept that nobody needs")
 	}
 	if s, ok := x.Find(Number(1, 1), "a"); !ok || s != slots[0] || len(x.table.pages) != 1 {
 		t.Errorf("the last is found: %t, among %d pages of buckets", ok, len(x.table.pages))
@@ -143,6 +149,12 @@ func TestSlotsOf(t *testing.T) {
 	x := New()
 	if list, next := x.Slots(nil, Number(1, 100), 0, 10); list != nil || next != 0 {
 		t.Errorf("an empty index has %v, and more from %d on", list, next)
+	}
+	x.set(3, "a", "", start)
+	for _, most := range []int{1, 3} { // parts that are empty count, too
+		if list, next := x.Slots(nil, Number(2, 100), 0, most); list != nil || next != uint32(most) {
+			t.Errorf("of a message that is not there are %v, and more from %d on, want %d", list, next, most)
+		}
 	}
 	for _, deliveries := range []int{1, 7, 40, 300, 2000} {
 		number := Number(uint64(deliveries), deliveries)

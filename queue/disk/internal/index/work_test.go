@@ -112,3 +112,39 @@ func TestWork(t *testing.T) {
 		}
 	}
 }
+
+// TestSteps is how often the index goes one further in a chain or compares two
+// deliveries.
+func TestSteps(t *testing.T) {
+	x := New()
+	number := Number(1, 3)
+	var slots []Slot
+	for n := range 4 { // all in one bucket
+		slots = append(slots, x.Set(&Entry{Message: number, Destination: fmt.Sprint(n)}))
+	}
+	x.set(2, "busy", "", after(1))
+	place := func(s Slot) int { // in the chain
+		c, i := x.at(s)
+		at, n := *x.table.head(x.bucketOf(c, i)), 1
+		for ; Slot(at) != s; n++ {
+			c, i := x.at(Slot(at))
+			at = c.next[i]
+		}
+		return n
+	}
+	for _, s := range slots {
+		before := x.steps
+		if x.Find(number, x.Get(s).Destination); x.steps-before != 1+place(s) {
+			t.Errorf("%d steps to find the %d. of a chain", x.steps-before, place(s))
+		}
+		before, at := x.steps, place(s)
+		if x.unlink(s); x.steps-before != at-1 {
+			t.Errorf("%d steps to unlink the %d. of a chain", x.steps-before, at)
+		}
+		x.link(s)
+	}
+	before := x.steps
+	if x.Add([]Entry{{Message: Number(3, 1), Destination: "busy", Since: Micros(after(2))}}); x.steps-before != 1 {
+		t.Errorf("%d steps to add the last of two in a lane", x.steps-before)
+	}
+}
