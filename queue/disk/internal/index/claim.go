@@ -292,7 +292,6 @@ func (c *Claim) stepOver(l *lane) bool {
 
 func (c *Claim) setAside(l *lane) {
 	c.x.unplace(l)
-	l.where = inLocal
 	c.aside.push(l)
 }
 

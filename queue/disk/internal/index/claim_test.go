@@ -359,3 +359,45 @@ func TestLanesComeWhileTheyAreClaimed(t *testing.T) {
 		}
 	}
 }
+
+// TestClaimAtAnEarlierTime claims, after the clock has gone back, where what comes first
+// in order is not due any more, and something behind it is.
+func TestClaimAtAnEarlierTime(t *testing.T) {
+	for _, others := range []int{0, 3 * fewLanes} {
+		for _, b := range []Bounds{{}, {Destinations: []string{"a"}}, {Destinations: []string{"b", "a"}}, {Except: []string{"c"}}} {
+			x := New()
+			x.At(after(0))
+			x.Set(&Entry{Message: Number(1, 1), Destination: "a", Priority: 1, Since: Micros(after(-5))})
+			x.Set(&Entry{Message: Number(2, 1), Destination: "a", Priority: 1, Tenant: "t", Since: Micros(after(-4))})
+			x.set(3, "a", "", after(-50))
+			x.set(4, "a", "t", after(-40))
+			for n := range others {
+				x.set(10+n, "a", fmt.Sprint(n), after(1000))
+			}
+			b.Max = 10
+			for now, want := range map[int][]uint64{-60: nil, -45: {3}, -20: {3, 4}, -5: {1, 3, 4}, 0: {1, 2, 3, 4}} {
+				x.Advance(after(0), 100) // all is due
+				var got []uint64
+				var slots []Slot
+				next, ok := x.Claim(after(now), b, func(s Slot) {
+					got = append(got, Ordinal(x.message(s)))
+					slots = append(slots, s)
+					x.Lease(s, 1, after(2000), nil)
+				})
+				soon := map[int]int{-60: -50, -45: -40, -20: -5, -5: -4, 0: 1000}[now]
+				if others == 0 && now == 0 {
+					soon = 2000
+				}
+				if !slices.Equal(got, want) || !ok || !next.Equal(after(soon)) {
+					t.Errorf("%d other lanes, %+v, at %d: %v are claimed and the next at %v, want %v and %v", others, b, now, got, next, want, after(soon))
+				}
+				for _, s := range slots {
+					x.Unlease(s)
+				}
+				if err := x.verify(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+}

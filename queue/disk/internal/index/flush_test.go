@@ -190,6 +190,9 @@ func TestFlushWhileDestinationsGo(t *testing.T) {
 	if x.Flushed() != 0 {
 		t.Errorf("%d are flushed at a destination that was not named", x.Flushed())
 	}
+	if f.Count != 5 {
+		t.Errorf("%d are counted, want those that were there when it began", f.Count)
+	}
 }
 
 // TestFlushWhileLanesGo has the lane go at which a flush stands, and the one after it,
@@ -247,6 +250,73 @@ func TestFlushPassesOverWhatIsDue(t *testing.T) {
 		}
 		if x.Flushed() != 0 || x.Get(s).AtOnce || f.Count != 1 {
 			t.Errorf("what is due from when a flush says is flushed, or %d are counted", f.Count)
+		}
+	}
+}
+
+// TestFlushWhileDeliveriesGo has deliveries go between two pieces of a flush, and others
+// get their slots: what there was is counted, and others are not flushed.
+func TestFlushWhileDeliveriesGo(t *testing.T) {
+	for name, f := range map[string]Flushing{
+		"all":           {},
+		"a destination": {Destination: "a"},
+		"a message":     {Message: Number(1, 7)},
+	} {
+		x := New()
+		x.At(start)
+		var slots []Slot
+		for n := range 5 {
+			e := Entry{Message: Number(uint64(n+1), 1), Destination: "a", Since: Micros(after(5))}
+			if f.Message != 0 {
+				e.Message, e.Destination = f.Message, fmt.Sprint(n)
+			}
+			slots = append(slots, x.Set(&e))
+		}
+		f.Since = Micros(start)
+		if x.Flush(&f, 2) || x.Flushed() == 0 {
+			t.Fatalf("%s: %d are flushed, or it ends before all are", name, x.Flushed())
+		}
+		for _, s := range slots {
+			if !x.Get(s).AtOnce {
+				x.Remove(s)
+			}
+		}
+		before := x.Flushed()
+		var others []Slot
+		for n := range 5 {
+			others = append(others, x.set(10+n, "b", "", after(5)))
+		}
+		if f.Message == 0 && f.Destination == "" {
+			others = nil // they may be among them
+		}
+		for !x.Flush(&f, 2) {
+		}
+		for _, s := range others {
+			if x.Get(s).AtOnce {
+				t.Errorf("%s: another is flushed", name)
+			}
+		}
+		if want := 5; f.Message == 0 && f.Count != want || f.Message != 0 && f.Count != before {
+			t.Errorf("%s: %d are counted", name, f.Count)
+		}
+	}
+}
+
+// TestFlushOfNothingInPieces goes on over destinations for which nothing waits so many at
+// a time.
+func TestFlushOfNothingInPieces(t *testing.T) {
+	x := New()
+	for n := range 100 {
+		x.Postpone(Postponement{Name: fmt.Sprint(n), Until: after(5)})
+	}
+	for _, most := range []int{1, 10, 30} {
+		f := Flushing{}
+		pieces := 1
+		for !x.Flush(&f, most) {
+			pieces++
+		}
+		if want := (100 + most - 1) / most; pieces != want {
+			t.Errorf("%d at a time: %d pieces, want %d", most, pieces, want)
 		}
 	}
 }

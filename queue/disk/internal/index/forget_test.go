@@ -113,10 +113,19 @@ func TestNumbersAreGivenAgain(t *testing.T) {
 // TestWhatGoesTwiceWhilePinned has a destination and a tenant go twice while numbers are
 // pinned: each number is given to one other afterwards.
 func TestWhatGoesTwiceWhilePinned(t *testing.T) {
-	for _, tenants := range [][]string{{"t", "u"}, {"t", ""}, {"", "u"}} {
+	for i, tenants := range [][]string{{"t", "u"}, {"t", ""}, {"", "u"}, {"t", "u"}, {"t", ""}, {"", "u"}} {
 		x := New()
-		x.set(1, "a", tenants[1], time.Unix(1, 0))
+		var first Slot
+		if i < 3 {
+			x.set(1, "a", tenants[1], time.Unix(1, 0))
+		} else { // who goes has the first number
+			first = x.set(2, "b", tenants[0], time.Unix(1, 0))
+			x.set(1, "a", tenants[1], time.Unix(1, 0))
+		}
 		x.Pin()
+		if i >= 3 {
+			x.Remove(first)
+		}
 		for range 3 {
 			x.Remove(x.set(2, "b", tenants[0], time.Unix(1, 0)))
 		}
@@ -128,7 +137,7 @@ func TestWhatGoesTwiceWhilePinned(t *testing.T) {
 		}
 		x.Unpin()
 		for pieces := 1; x.Loose(1); pieces++ {
-			if pieces > 6 {
+			if pieces > 8 {
 				t.Fatal("it does not end")
 			}
 		}
@@ -137,6 +146,25 @@ func TestWhatGoesTwiceWhilePinned(t *testing.T) {
 		}
 		if err := x.verify(); err != nil || len(x.names) != 5 || x.destinations.n != 5 || x.tenantNames.n != 5 {
 			t.Errorf("%q: %d destinations: %v", tenants, len(x.names), err)
+		}
+	}
+}
+
+// TestTenantsOfSomeHeaps has tenants go, of which some heaps of what is due know and
+// others do not, or do not know as many.
+func TestTenantsOfSomeHeaps(t *testing.T) {
+	x := New()
+	x.At(time.Unix(1, 0))
+	var slots []Slot
+	for n := range 200 { // which is more than a page
+		slots = append(slots, x.set(n+1, fmt.Sprint(n), fmt.Sprint(n), time.Unix(1, 0)))
+	}
+	x.Park("low", "0", time.Unix(2, 0))
+	x.Park("high", "150", time.Unix(2, 0))
+	for _, n := range []int{1, 10, 63, 64, 100, 151, 199, 0, 150} {
+		x.Remove(slots[n])
+		if err := x.verify(); err != nil {
+			t.Fatalf("tenant %d goes: %v", n, err)
 		}
 	}
 }

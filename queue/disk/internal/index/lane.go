@@ -34,7 +34,6 @@ const (
 	inNone whichHeap = iota
 	inDue
 	inLater
-	inLocal // on the list of a claim in progress
 )
 
 func (x *Index) lane(n uint32) *lane { return *x.lanes.at(int(n)) }

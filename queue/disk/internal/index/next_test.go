@@ -114,7 +114,7 @@ func TestNextLooksNoFurther(t *testing.T) {
 				x.set(n, fmt.Sprintf("d%d.example", n), "other", after(9))
 			}
 		}, Bounds{ExceptTenants: []string{"other"}}},
-		"lanes of one destination": {fewLanes - 1, func(x *Index, n int, is bool) {
+		"lanes of one destination": {fewLanes - 2, func(x *Index, n int, is bool) {
 			e := Entry{Message: Number(uint64(n), 1), Destination: "is.example", Priority: n, Tenant: "other", Since: Micros(after(9))}
 			if is {
 				e.Tenant = ""
@@ -202,6 +202,10 @@ func TestNext(t *testing.T) {
 				x.set(2+n, "b", fmt.Sprint(n), hour)
 			}
 		}, Bounds{Max: 1, Destinations: []string{"a", "b"}}, after(3)},
+		{"another is leased for less", func(x *Index) {
+			x.Lease(x.set(1, "a", "", start), 1, after(3), nil)
+			x.Lease(x.set(2, "b", "", start), 1, hour, nil)
+		}, Bounds{Max: 1, Destinations: []string{"b"}}, hour},
 		{"one of many lanes is leased", func(x *Index) {
 			for n := range 2 * fewLanes {
 				x.set(2+n, "b", fmt.Sprint(n), hour)

@@ -98,3 +98,22 @@ func TestFormOfOrdinals(t *testing.T) {
 		t.Errorf("%d blocks are left", len(o.blocks))
 	}
 }
+
+// TestLastOfABlock has the last ordinal of a block stay while others go.
+func TestLastOfABlock(t *testing.T) {
+	const last = 1<<blockBits - 1
+	var o ordinals
+	for n := range uint64(blockFew) {
+		o.add(last - n)
+	}
+	for n := uint64(blockFew - 1); n > 0; n-- {
+		o.remove(last - n)
+		o.verify(t)
+		if first, ok := o.next(0); !ok || first != last-n+1 {
+			t.Fatalf("the first is %d, %t, want %d", first, ok, last-n+1)
+		}
+		if _, ok := o.next(last + 1); ok {
+			t.Fatal("there is another behind the last")
+		}
+	}
+}

@@ -8,19 +8,21 @@ const AtOnce Flags = 1 << 7
 // Rows appends the deliveries in so many slots from one on, as a checkpoint has them,
 // and returns where to go on; 0 is the end.
 func (x *Index) Rows(list []record.Row, from, most int) (_ []record.Row, next int) {
-	all := len(x.chunks) * chunkLen
-	to := min(from+most, all, (from/chunkLen+1)*chunkLen)
-	if to <= from || to == all {
-		next = 0
-	} else {
+	n := from / chunkLen
+	if n >= len(x.chunks) { // all have gone meanwhile
+		return list, 0
+	}
+	to := min(from+most, (n+1)*chunkLen)
+	if to < len(x.chunks)*chunkLen {
 		next = to
 	}
-	if to <= from || x.chunks[from/chunkLen] == nil {
+	c := x.chunks[n]
+	if c == nil {
 		return list, next
 	}
 	x.work += to - from
-	c := x.chunks[from/chunkLen]
-	for i := from % chunkLen; i < from%chunkLen+to-from; i++ {
+	for at := from; at < to; at++ {
+		i := at % chunkLen
 		f := Flags(c.when[i])
 		if f&used == 0 {
 			continue

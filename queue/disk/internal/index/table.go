@@ -40,7 +40,7 @@ func (t *table) head(b uint32) *uint32 { return &t.pages[b/tablePage][b%tablePag
 
 // bucket is the one of a message's buckets with the given number.
 func (t *table) bucket(message uint64, part uint32) uint32 {
-	h := hash(message*0x9e3779b97f4a7c15 + uint64(part)*0xd1b54a32d192ed03)
+	h := hash(message*0x9e3779b97f4a7c15 ^ uint64(part)*0xd1b54a32d192ed03)
 	b := h & (2*t.round - 1)
 	if b >= t.n {
 		b = h & (t.round - 1)
@@ -50,8 +50,7 @@ func (t *table) bucket(message uint64, part uint32) uint32 {
 
 // hash spreads its argument over all bits, of which a bucket takes the lowest.
 func hash(v uint64) uint32 {
-	v = (v ^ v>>30) * 0xbf58476d1ce4e5b9
-	v = (v ^ v>>27) * 0x94d049bb133111eb
+	v = (v ^ v>>32) * 0x94d049bb133111eb
 	return uint32(v >> 32)
 }
 
