@@ -74,10 +74,14 @@ func (d *desk) learn(b Begin, l Lesson) {
 	if l.Kind != Ours && !l.Again {
 		for _, id := range b.Mail {
 			d.s.Gone(d.now, id)
-			d.s.Settled(d.now, id, false, time.Time{})
 		}
 	}
 	d.s.Ended(d.now, b.Ship)
+	if l.Kind != Ours && !l.Again {
+		for _, id := range b.Mail {
+			d.s.Settled(d.now, id, false, time.Time{})
+		}
+	}
 	d.decide()
 }
 
