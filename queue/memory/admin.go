@@ -20,6 +20,23 @@ func (e *entry) pending() func(yield func(*delivery) bool) {
 	}
 }
 
+// each does something with each delivery that is not done with, in turns, unless the
+// queue is closed meanwhile.
+func (e *entry) each(t *turns, do func(*delivery)) (open bool) {
+	for _, d := range e.deliveries {
+		if len(d.states) == 0 {
+			continue
+		}
+		if !t.next() {
+			return false
+		}
+		if len(d.states) > 0 {
+			do(d)
+		}
+	}
+	return true
+}
+
 // Drop removes a message.
 func (q *Queue) Drop(ctx context.Context, id string) error {
 	if err := q.begin(ctx); err != nil {
@@ -30,8 +47,9 @@ func (q *Queue) Drop(ctx context.Context, id string) error {
 	if !ok {
 		return queue.ErrNotFound
 	}
-	for d := range e.pending() {
-		q.finish(d)
+	t := turns{q: q}
+	if !e.each(&t, func(d *delivery) { q.finish(d) }) {
+		return queue.ErrClosed
 	}
 	return nil
 }
@@ -42,7 +60,11 @@ func (q *Queue) Flush(ctx context.Context, now time.Time, what ...queue.Selectio
 		return 0, err
 	}
 	defer q.mu.Unlock()
+	t := turns{q: q}
 	for i := range what {
+		if !t.next() {
+			return 0, queue.ErrClosed
+		}
 		if !what[i].ByName() {
 			return 0, errByName
 		}
@@ -50,61 +72,95 @@ func (q *Queue) Flush(ctx context.Context, now time.Time, what ...queue.Selectio
 			return 0, queue.ErrNotFound
 		}
 	}
-	q.endHolds(now.Round(0))
-	flushed := make(map[*delivery]bool)
-	for i := range what {
-		q.flush(now.Round(0), &what[i], flushed)
+	f := flush{q: q, t: &t, now: now.Round(0), done: make(map[*delivery]bool)}
+	open := q.endHolds(&t, f.now)
+	for i := 0; i < len(what) && open; i++ {
+		open = f.selection(&what[i])
+	}
+	if !open {
+		return 0, queue.ErrClosed
 	}
 	q.changes.Add()
-	return len(flushed), nil
+	return len(f.done), nil
 }
 
 var errByName = fmt.Errorf("memory: flush by more than names: %w", errors.ErrUnsupported)
 
-// flush does what one selection says, and adds the deliveries that it names. It looks at
-// no others.
-func (q *Queue) flush(now time.Time, what *queue.Selection, flushed map[*delivery]bool) {
+// flush is a call of Flush. What comes or leaves meanwhile may be among what it flushes
+// or not.
+type flush struct {
+	q    *Queue
+	t    *turns
+	now  time.Time
+	done map[*delivery]bool // those that were named
+}
+
+// selection does what one selection says. It looks at no deliveries but those that it
+// names. It reports false where the queue was closed meanwhile.
+func (f *flush) selection(what *queue.Selection) (open bool) {
+	q := f.q
 	switch e := q.entries[what.Message]; {
 	case what.Message != "" && what.Destination != "":
 		if d := q.deliveries[pair{what.Message, what.Destination}]; d != nil {
-			q.flushOne(now, d, flushed)
+			f.one(d)
 		}
 	case what.Message != "":
-		for d := range e.pending() {
-			q.flushOne(now, d, flushed)
-		}
+		return e == nil || e.each(f.t, f.one)
 	case what.Destination != "":
 		if d := q.destinations[what.Destination]; d != nil {
-			q.flushAll(now, d, flushed)
+			return f.destination(d)
 		}
 	default:
-		for _, d := range q.destinations {
-			q.flushAll(now, d, flushed)
+		return f.all()
+	}
+	return f.t.next()
+}
+
+// destination flushes a destination.
+func (f *flush) destination(to *destination) (open bool) {
+	f.q.postpone(to, queue.Postponement{})
+	w := to.walk()
+	defer w.end()
+	for d := w.next(); d != nil; d = w.next() {
+		f.one(d)
+		if !f.t.next() {
+			return false
 		}
 	}
+	return true
 }
 
-// flushAll flushes a destination.
-func (q *Queue) flushAll(now time.Time, to *destination, flushed map[*delivery]bool) {
-	q.postpone(to, queue.Postponement{})
-	for d := to.all; d != nil; d = d.next {
-		q.flushOne(now, d, flushed)
+// all flushes everything.
+func (f *flush) all() (open bool) {
+	q := f.q
+	for n := q.asleep.Len(); n > 0 && !q.asleep.empty(); n-- {
+		q.postpone(q.asleep.first(), queue.Postponement{})
+		if !f.t.next() {
+			return false
+		}
 	}
+	for id, more := q.ids.after(""); more; id, more = q.ids.after(id) {
+		if e := q.entries[id]; !e.each(f.t, f.one) {
+			return false
+		}
+	}
+	return true
 }
 
-func (q *Queue) flushOne(now time.Time, d *delivery, flushed map[*delivery]bool) {
+func (f *flush) one(d *delivery) {
+	q := f.q
 	if !d.destination.postponed.IsZero() {
 		q.postpone(d.destination, queue.Postponement{})
 	}
 	if d.entry.held || d.leased {
 		return
 	}
-	if d.notBefore.After(now) {
+	if d.notBefore.After(f.now) {
 		q.displace(d)
-		d.schedule(now, time.Time{})
+		d.schedule(f.now, time.Time{})
 		q.place(d)
 	}
-	flushed[d] = true
+	f.done[d] = true
 }
 
 // Postpone keeps the deliveries of destinations back.
@@ -114,7 +170,11 @@ func (q *Queue) Postpone(ctx context.Context, _ time.Time, list ...queue.Postpon
 	}
 	defer q.mu.Unlock()
 	lifted := false
+	t := turns{q: q}
 	for _, p := range list {
+		if !t.next() {
+			return queue.ErrClosed
+		}
 		p = p.Bounded()
 		p.Until = p.Until.Round(0)
 		lifted = lifted || p.Until.IsZero()
@@ -124,7 +184,9 @@ func (q *Queue) Postpone(ctx context.Context, _ time.Time, list ...queue.Postpon
 		case !p.Until.IsZero():
 			q.park(p)
 		case p.Destination == "":
-			q.liftAll(p.Owner)
+			if !q.liftAll(&t, p.Owner) {
+				return queue.ErrClosed
+			}
 		default:
 			q.lift(p.Owner, p.Destination)
 		}

@@ -16,7 +16,9 @@ func (q *Queue) Claim(ctx context.Context, now time.Time, want queue.ClaimOption
 	defer q.mu.Unlock()
 	now = now.Round(0)
 	seen := q.changes.Count()
-	q.wakeUp(now)
+	if !q.wakeUp(&turns{q: q}, now) {
+		return queue.Claimed{}, queue.ErrClosed
+	}
 	r := newRound(q, now, want.WithDefaults())
 	for d := r.pick(); d != nil; d = r.pick() {
 		if len(r.found.Deliveries) == r.want.Max {

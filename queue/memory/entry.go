@@ -146,7 +146,6 @@ func (q *Queue) giveBack() {
 	q.most = len(q.entries)
 	q.entries, q.keys = anew(q.entries), anew(q.keys)
 	q.deliveries, q.destinations = anew(q.deliveries), anew(q.destinations)
-	q.ids.sweep()
 	q.waiting.items = slices.Clip(slices.Clone(q.waiting.items))
 }
 

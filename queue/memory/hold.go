@@ -32,12 +32,15 @@ func (q *Queue) setHeld(ctx context.Context, id string, held bool, on queue.Term
 	if !ok {
 		return queue.ErrNotFound
 	}
-	q.holdOn(e, held, on)
+	t := turns{q: q}
+	if !q.holdOn(&t, e, held, on) {
+		return queue.ErrClosed
+	}
 	return nil
 }
 
-// holdOn puts a message on hold, or releases it.
-func (q *Queue) holdOn(e *entry, held bool, on queue.Terms) {
+// holdOn puts a message on hold, or releases it, unless the queue is closed meanwhile.
+func (q *Queue) holdOn(t *turns, e *entry, held bool, on queue.Terms) (open bool) {
 	was := e.held
 	q.forgetEnd(e)
 	e.held, e.hold = held, on
@@ -46,15 +49,15 @@ func (q *Queue) holdOn(e *entry, held bool, on queue.Terms) {
 		e.ends = true
 	}
 	if was == held {
-		return
+		return true
 	}
 	if !held {
 		q.changes.Add()
 	}
-	for d := range e.pending() {
+	return e.each(t, func(d *delivery) { // wherever it is to be by then
 		q.displace(d)
 		q.place(d)
-	}
+	})
 }
 
 // forgetEnd takes a message out of those whose holds end by themselves.
@@ -65,9 +68,13 @@ func (q *Queue) forgetEnd(e *entry) {
 	}
 }
 
-// endHolds releases what was held until a time that has come.
-func (q *Queue) endHolds(now time.Time) {
+// endHolds releases what was held until a time that has come, unless the queue is closed
+// meanwhile.
+func (q *Queue) endHolds(t *turns, now time.Time) (open bool) {
 	for !q.holds.empty() && q.holds.first().hold.Over(now) {
-		q.holdOn(q.holds.first(), false, queue.Terms{})
+		if !q.holdOn(t, q.holds.first(), false, queue.Terms{}) || !t.next() {
+			return false
+		}
 	}
+	return true
 }

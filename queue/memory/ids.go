@@ -1,44 +1,60 @@
 package memory
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
-// idList is the ids in the queue in their order. They come in ascending order
-// and leave in any, so what has left is swept out now and then.
-type idList struct {
-	ids  []string // ascending; an id that has left stays until the next sweep
-	gone map[string]bool
+// idList is the ids in the queue in their order, in pieces, so that little is moved when
+// one leaves. They come in ascending order.
+type idList struct{ pieces [][]string } // none is empty
+
+// idsPiece is how many ids one piece has at most.
+const idsPiece = 512
+
+func (l *idList) add(id string) {
+	last := len(l.pieces) - 1
+	if last < 0 || len(l.pieces[last]) == idsPiece {
+		l.pieces = append(l.pieces, nil)
+		last++
+	}
+	l.pieces[last] = append(l.pieces[last], id)
 }
 
-func (l *idList) add(id string) { l.ids = append(l.ids, id) }
+// find is where the first id stands that is not less than one.
+func (l *idList) find(id string) (piece, at int) {
+	piece, _ = slices.BinarySearchFunc(l.pieces, id, func(p []string, id string) int { return cmp.Compare(p[len(p)-1], id) })
+	if piece < len(l.pieces) {
+		at, _ = slices.BinarySearch(l.pieces[piece], id)
+	}
+	return piece, at
+}
 
+// remove takes out an id that is there.
 func (l *idList) remove(id string) {
-	if l.gone == nil {
-		l.gone = make(map[string]bool)
+	piece, at := l.find(id)
+	p := slices.Delete(l.pieces[piece], at, at+1)
+	switch {
+	case len(p) == 0:
+		l.pieces = slices.Delete(l.pieces, piece, piece+1)
+		return
+	case len(p) <= cap(p)/4: // what it keeps no room for
+		p = slices.Clone(p)
 	}
-	l.gone[id] = true
-	if len(l.gone) > 1000 && len(l.gone) > len(l.ids)/2 {
-		l.ids = slices.DeleteFunc(l.ids, func(id string) bool { return l.gone[id] })
-		clear(l.gone)
-	}
+	l.pieces[piece] = p
 }
 
-// sweep sweeps now, and keeps no more room than is needed.
-func (l *idList) sweep() {
-	l.ids = slices.Clone(slices.DeleteFunc(l.ids, func(id string) bool { return l.gone[id] }))
-	l.gone = nil
-}
-
-// after returns the ids greater than one, in order.
-func (l *idList) after(id string) func(yield func(string) bool) {
-	at, found := slices.BinarySearch(l.ids, id)
-	if found {
+// after is the first id that is greater than one, which need not be there.
+func (l *idList) after(id string) (next string, ok bool) {
+	piece, at := l.find(id)
+	if piece < len(l.pieces) && l.pieces[piece][at] == id {
 		at++
 	}
-	return func(yield func(string) bool) {
-		for _, id := range l.ids[at:] {
-			if !l.gone[id] && !yield(id) {
-				return
-			}
-		}
+	if piece < len(l.pieces) && at == len(l.pieces[piece]) {
+		piece, at = piece+1, 0
 	}
+	if piece == len(l.pieces) {
+		return "", false
+	}
+	return l.pieces[piece][at], true
 }

@@ -18,8 +18,15 @@ func (q *Queue) List(ctx context.Context, want queue.ListOptions) (queue.Page, e
 		most = queue.DefaultMax
 	}
 	var page queue.Page
-	for id := range q.ids.after(want.After) {
+	t := turns{q: q}
+	for id, more := q.ids.after(want.After); more; id, more = q.ids.after(id) {
+		if !t.next() {
+			return queue.Page{}, queue.ErrClosed
+		}
 		e := q.entries[id]
+		if e == nil {
+			continue // it has left meanwhile
+		}
 		if want.Destination != "" && q.deliveries[pair{id, want.Destination}] == nil {
 			continue
 		}

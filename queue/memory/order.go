@@ -10,6 +10,7 @@ type destination struct {
 	parkedBy  owners
 
 	all   *delivery // a list of its deliveries, wherever they are
+	walks *walk     // through that list
 	count int       // how many those are
 	bytes int64     // the content of their messages
 
@@ -22,6 +23,37 @@ func (d *destination) place() *int { return &d.at }
 func (d *delivery) place() *int    { return &d.at }
 func (e *entry) place() *int       { return &e.at }
 
+// walk goes through the deliveries of a destination, whatever comes or goes between one
+// and the next: each that is there all the time is found once.
+type walk struct {
+	through *destination
+	at      *delivery // the next; nil at the end
+	other   *walk     // through the same destination
+}
+
+// walk begins at the first. It is followed by end.
+func (d *destination) walk() *walk {
+	w := &walk{through: d, at: d.all, other: d.walks}
+	d.walks = w
+	return w
+}
+
+func (w *walk) next() *delivery {
+	d := w.at
+	if d != nil {
+		w.at = d.next
+	}
+	return d
+}
+
+func (w *walk) end() {
+	at := &w.through.walks
+	for *at != w {
+		at = &(*at).other
+	}
+	*at = w.other
+}
+
 // link adds a delivery to the list of its destination, and unlink takes it out.
 func (d *destination) link(one *delivery) {
 	if one.next = d.all; one.next != nil {
@@ -31,6 +63,11 @@ func (d *destination) link(one *delivery) {
 }
 
 func (d *destination) unlink(one *delivery) {
+	for w := d.walks; w != nil; w = w.other {
+		if w.at == one {
+			w.at = one.next
+		}
+	}
 	if one.previous == nil {
 		d.all = one.next
 	} else {
@@ -131,19 +168,22 @@ func (q *Queue) rank(d *destination, change func()) {
 	d.in.add(d)
 }
 
-// wakeUp moves what is due by now to where claims look.
-func (q *Queue) wakeUp(now time.Time) {
-	q.endHolds(now)
-	for !q.waiting.empty() && !q.waiting.first().wake().After(now) {
+// wakeUp moves what is due by now to where claims look, unless the queue is closed
+// meanwhile.
+func (q *Queue) wakeUp(t *turns, now time.Time) (open bool) {
+	open = q.endHolds(t, now)
+	for open && !q.waiting.empty() && !q.waiting.first().wake().After(now) {
 		d := q.waiting.first()
 		q.displace(d)
 		q.ready(d)
+		open = t.next()
 	}
-	for !q.asleep.empty() && !q.asleep.first().postponed.After(now) {
+	for open && !q.asleep.empty() && !q.asleep.first().postponed.After(now) {
 		d := q.asleep.first()
 		q.rank(d, func() { d.postponed, d.reason = time.Time{}, "" })
+		open = t.next()
 	}
-	q.unpark(now)
+	return open && q.unpark(t, now)
 }
 
 // next is the earliest time at which wakeUp may find something for an owner; zero

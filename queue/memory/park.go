@@ -100,7 +100,9 @@ func (q *Queue) forgetOwner() {
 			first = o
 		}
 	}
-	q.liftAll(first.name)
+	for destination := range first.byName {
+		q.lift(first.name, destination)
+	}
 }
 
 // lift ends an owner's postponement of a destination, if there is one.
@@ -124,25 +126,37 @@ func (q *Queue) lift(name, destination string) {
 	}
 }
 
-// liftAll ends all postponements of an owner.
-func (q *Queue) liftAll(name string) {
+// liftAll ends all postponements of an owner, unless the queue is closed meanwhile.
+func (q *Queue) liftAll(t *turns, name string) (open bool) {
 	if n, known := q.parking.numbers[name]; known {
 		for destination := range q.parking.owners[n].byName {
 			q.lift(name, destination)
+			if !t.next() {
+				return false
+			}
 		}
 	}
+	return true
 }
 
-// unpark ends the postponements of all owners that are over by now.
-func (q *Queue) unpark(now time.Time) {
+// unpark ends the postponements of all owners that are over by now, unless the queue is
+// closed meanwhile.
+func (q *Queue) unpark(t *turns, now time.Time) (open bool) {
 	var all owners
 	for _, n := range q.parking.numbers {
 		all |= 1 << n
 	}
 	for ; all != 0; all &= all - 1 {
 		o := q.parking.owners[bits.TrailingZeros64(uint64(all))]
+		if o == nil {
+			continue // it has gone meanwhile
+		}
 		for len(o.byName) > 0 && !o.byEnd.first().until.After(now) {
 			q.lift(o.name, o.byEnd.first().destination.name)
+			if !t.next() {
+				return false
+			}
 		}
 	}
+	return true
 }

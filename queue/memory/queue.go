@@ -4,7 +4,6 @@ import (
 	"context"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/queue"
@@ -37,7 +36,7 @@ type Queue struct {
 	// DefaultMaxKeys. If negative, there are none. The oldest are forgotten first.
 	MaxKeys int
 
-	mu           sync.Mutex
+	mu           lock
 	closed       bool
 	lastID       uint64
 	lastToken    uint64

@@ -17,7 +17,11 @@ func (q *Queue) Extend(
 	}
 	defer q.mu.Unlock()
 	list := make([]queue.Extended, len(leases))
+	t := turns{q: q}
 	for i, l := range leases {
+		if !t.next() {
+			return nil, queue.ErrClosed
+		}
 		d := q.leased(l)
 		if d == nil {
 			list[i].Err = queue.ErrLeaseLost
@@ -74,7 +78,11 @@ func (q *Queue) Settle(
 	}
 	defer q.mu.Unlock()
 	now = now.Round(0)
+	t := turns{q: q}
 	for i := range batch {
+		if !t.next() {
+			return nil, queue.ErrClosed
+		}
 		if settled[i].Err == nil {
 			settled[i] = q.settle(now, &batch[i], drafts[i])
 		}
