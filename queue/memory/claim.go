@@ -22,8 +22,7 @@ func (q *Queue) Claim(ctx context.Context, now time.Time, want queue.ClaimOption
 	r := newRound(q, now, want.WithDefaults())
 	for d := r.pick(); d != nil; d = r.pick() {
 		if len(r.found.Deliveries) == r.want.Max {
-			r.more = true
-			r.skipped = append(r.skipped, d)
+			r.more, r.last = true, d
 			break
 		}
 		r.found.Deliveries = append(r.found.Deliveries, q.lease(d, now, r.want.Lease))
@@ -69,7 +68,8 @@ type round struct {
 	bit     owners               // of who claims
 	named   sorted[*destination] // the destinations asked for, where any are
 	aside   []*destination       // those that have nothing more to give
-	skipped []*delivery          // due, and over a bound
+	skipped []*lane              // that have nothing that may be taken
+	last    *delivery            // the one that was too many
 }
 
 func newRound(q *Queue, now time.Time, want queue.ClaimOptions) *round {
@@ -127,8 +127,8 @@ func (r *round) best() *destination {
 // pick takes the next delivery in order out of its heap; nil where there is none.
 func (r *round) pick() *delivery {
 	for dest := r.best(); dest != nil; dest = r.best() {
-		d := dest.ready.first()
-		user := d.entry.message.Tenant
+		l := dest.ready.first()
+		d, user := l.ready.first(), l.tenant
 		switch {
 		case r.except[dest.name]:
 			r.putAside(dest)
@@ -136,15 +136,13 @@ func (r *round) pick() *delivery {
 			r.take(dest, d)
 			r.q.place(d)
 		case r.tenants[user]:
-			r.take(dest, d)
-			r.skipped = append(r.skipped, d)
+			r.skip(l)
 		case full(r.perDest[dest], r.want.PerDestination):
 			r.more = true
 			r.putAside(dest)
 		case full(r.perUser[user], r.want.PerTenant):
 			r.more = true
-			r.take(dest, d)
-			r.skipped = append(r.skipped, d)
+			r.skip(l)
 		default:
 			r.perDest[dest]++
 			r.perUser[user]++
@@ -157,18 +155,38 @@ func (r *round) pick() *delivery {
 
 func full(n, most int) bool { return most > 0 && n >= most }
 
-// take takes a delivery out of its destination's heap, and the destination out
-// of the round with its last.
+// take takes the first delivery of a destination out of its heap, and the destination
+// out of the round with its last.
 func (r *round) take(dest *destination, d *delivery) {
-	from := dest.in
-	from.remove(dest)
-	dest.ready.remove(d)
-	d.in = nil
-	if dest.ready.empty() {
+	l := d.lane
+	if l.ready.Len() == 1 && dest.ready.Len() == 1 {
+		dest.in.remove(dest)
 		dest.in = nil
+		dest.remove(d)
 		return
 	}
-	from.add(dest)
+	if l.ready.Len() == 1 {
+		dest.remove(d)
+	} else {
+		l.ready.remove(d)
+		d.lane, d.in = nil, nil
+		dest.ready.fix(l)
+	}
+	dest.in.fix(dest)
+}
+
+// skip takes a lane out of its destination, and that out of the round with its last.
+func (r *round) skip(l *lane) {
+	dest := l.destination
+	r.skipped = append(r.skipped, l)
+	if dest.ready.Len() == 1 {
+		dest.in.remove(dest)
+		dest.in = nil
+		dest.ready.remove(l)
+		return
+	}
+	dest.ready.remove(l)
+	dest.in.fix(dest)
 }
 
 func (r *round) putAside(dest *destination) {
@@ -182,11 +200,14 @@ func (r *round) end() {
 	for !r.named.empty() {
 		r.putAside(r.named.first())
 	}
+	for _, l := range r.skipped {
+		r.q.rank(l.destination, func() { l.destination.ready.add(l) })
+	}
 	for _, dest := range r.aside {
 		r.q.rank(dest, func() {})
 	}
-	for _, d := range r.skipped {
-		r.q.ready(d)
+	if r.last != nil {
+		r.q.ready(r.last)
 	}
 	r.found.Next = r.q.next(r.want.Owner)
 	if r.more {

@@ -36,8 +36,9 @@ type delivery struct {
 	token  uint64
 	until  time.Time
 
-	in *sorted[*delivery] // the heap it lies in: ready, waiting or none
-	at int
+	in   *sorted[*delivery] // the heap it lies in: of a lane, waiting or none
+	lane *lane              // where that is of one
+	at   int
 
 	previous, next *delivery // of the same destination
 }

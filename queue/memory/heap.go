@@ -36,5 +36,6 @@ func (s *sorted[T]) Pop() any {
 
 func (s *sorted[T]) add(x T)     { heap.Push(s, x) }
 func (s *sorted[T]) remove(x T)  { heap.Remove(s, *x.place()) }
+func (s *sorted[T]) fix(x T)     { heap.Fix(s, *x.place()) }
 func (s *sorted[T]) first() T    { return s.items[0] }
 func (s *sorted[T]) empty() bool { return len(s.items) == 0 }

@@ -14,9 +14,12 @@ type destination struct {
 	count int       // how many those are
 	bytes int64     // the content of their messages
 
-	ready sorted[*delivery]     // those that are due, by the order of claims
-	in    *sorted[*destination] // the heap it lies in: one of active, asleep or none
-	at    int
+	ready sorted[*lane]    // those with something that is due, by the first of it
+	home  lane             // one of them
+	lanes map[string]*lane // the others, by tenant
+
+	in *sorted[*destination] // the heap it lies in: one of active, asleep or none
+	at int
 }
 
 func (d *destination) place() *int { return &d.at }
@@ -98,14 +101,16 @@ func (q *Queue) activeOf(by owners) *activeHeap {
 	return h
 }
 
-func firstBefore(a, b *destination) bool { return a.ready.first().before(b.ready.first()) }
+func firstBefore(a, b *destination) bool { return laneBefore(a.ready.first(), b.ready.first()) }
 
 // destination is the destination of that name, made where it is new.
 func (q *Queue) destination(name string) *destination {
 	d, ok := q.destinations[name]
 	if !ok {
 		d = &destination{name: name}
-		d.ready.before = (*delivery).before
+		d.ready.before = laneBefore
+		d.home.destination = d
+		d.home.ready.before = (*delivery).before
 		q.destinations[name] = d
 	}
 	return d
@@ -127,22 +132,19 @@ func (q *Queue) place(d *delivery) {
 
 // ready puts a delivery among those of its destination that are due.
 func (q *Queue) ready(d *delivery) {
-	d.in = &d.destination.ready
-	q.rank(d.destination, func() { d.in.add(d) })
+	q.rank(d.destination, func() { d.destination.add(d) })
 }
 
 // displace takes a delivery out of whatever heap it lies in.
 func (q *Queue) displace(d *delivery) {
-	if d.in == nil {
-		return
+	switch d.in {
+	case nil:
+	case &q.waiting:
+		d.in = nil
+		q.waiting.remove(d)
+	default:
+		q.rank(d.destination, func() { d.destination.remove(d) })
 	}
-	in := d.in
-	d.in = nil
-	if in == &q.waiting {
-		in.remove(d)
-		return
-	}
-	q.rank(d.destination, func() { in.remove(d) })
 }
 
 // rank makes a change to a destination and then puts it where it belongs: asleep

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"testing"
 	"time"
 
@@ -208,5 +209,81 @@ func TestWhatComesInBetween(t *testing.T) {
 				t.Errorf("%v, want ErrClosed", err)
 			}
 		})
+	}
+}
+
+// TestClaimPassesOverTenants has one tenant with very much due mail, which claims leave
+// out, or of which they have enough: what a claim passes over it does not look at.
+func TestClaimPassesOverTenants(t *testing.T) {
+	const many = 20_000
+	ctx, now := context.Background(), time.Unix(1e9, 0)
+	q := new(memory.Queue)
+	put := func(at time.Time, tenant, to string) {
+		t.Helper()
+		if _, err := q.Put(ctx, at, &queue.Message{Tenant: tenant, Content: queue.String("text"), Recipients: []queue.Recipient{{Address: "a@" + to}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range many {
+		put(now, "busy", fmt.Sprintf("d%d.example", i%3))
+	}
+	for i := range 9 {
+		put(now.Add(time.Second), "small", fmt.Sprintf("d%d.example", i%3))
+	}
+	later := now.Add(time.Minute)
+	for name, c := range map[string]struct {
+		want        queue.ClaimOptions
+		busy, small int
+	}{
+		"left out":         {queue.ClaimOptions{ExceptTenants: []string{"busy"}}, 0, 9},
+		"few of each":      {queue.ClaimOptions{PerTenant: 2}, 2, 2},
+		"named":            {queue.ClaimOptions{PerTenant: 4, Destinations: []string{"d1.example"}}, 4, 3},
+		"both":             {queue.ClaimOptions{PerTenant: 3, ExceptTenants: []string{"busy"}}, 0, 3},
+		"few of each here": {queue.ClaimOptions{PerTenant: 5, PerDestination: 2}, 5, 1},
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		got, err := q.Claim(ctx, later, c.want)
+		runtime.ReadMemStats(&after)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := after.TotalAlloc - before.TotalAlloc; n > 64<<10 {
+			t.Errorf("%s: a claim takes %d bytes", name, n)
+		}
+		of := map[string]int{}
+		var back []queue.Settlement
+		for _, d := range got.Deliveries {
+			of[d.Message.Tenant]++
+			back = append(back, queue.Settlement{Lease: d.Lease, NotBefore: d.Due})
+		}
+		if of["busy"] != c.busy || of["small"] != c.small {
+			t.Errorf("%s: %v, want %d and %d", name, of, c.busy, c.small)
+		}
+		if more := c.want.PerTenant > 0; more != got.Next.Equal(later) {
+			t.Errorf("%s: to come again at %v", name, got.Next)
+		}
+		if _, err := q.Settle(ctx, later, back); err != nil {
+			t.Fatal(err)
+		}
+	}
+	total := 0
+	for {
+		c, err := q.Claim(ctx, later, queue.ClaimOptions{Max: 1000})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(c.Deliveries) == 0 {
+			break
+		}
+		for i, d := range c.Deliveries {
+			if small := d.Message.Tenant == "small"; small != (total+i >= many) {
+				t.Fatalf("delivery %d is of %s: the order is broken", total+i, d.Message.Tenant)
+			}
+		}
+		total += len(c.Deliveries)
+	}
+	if total != many+9 {
+		t.Errorf("%d of %d came in the end", total, many+9)
 	}
 }
