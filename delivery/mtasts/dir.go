@@ -78,7 +78,7 @@ func read(path string) (Entry, error) {
 	}
 	var stored file
 	if err := json.Unmarshal(text, &stored); err != nil || stored.Version != fileVersion {
-		return Entry{}, nil //nolint:nilerr // what cannot be read is as good as none
+		return Entry{}, nil
 	}
 	return stored.Entry, nil
 }

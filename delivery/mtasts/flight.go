@@ -29,9 +29,10 @@ func (s *Source) fetch(ctx context.Context, domain, id string, again bool) (Entr
 		})
 		select {
 		case r := <-done:
-			if o := r.Val.(outcome); !o.left || leads.Load() {
+			if o := r.Val.(outcome); !o.left {
 				return o.entry, r.Err
 			}
+			// Whoever fetched has gone, and if that was us, so have we.
 		case <-ctx.Done():
 			if leads.Load() {
 				<-done // the fetch ends with our context

@@ -152,11 +152,18 @@ func (s *Source) find(ctx context.Context, domain string, again bool) Found {
 	default:
 		s.renew(ctx, &found, &stored, id, again)
 	}
-	if found.Applies() && now.Sub(stored.Used) >= usedEvery && stored.Domain != "" && found.Origin != Fetched {
-		stored.Used = now
-		s.save(ctx, stored)
+	if found.Applies() && found.Origin != Fetched && now.Sub(stored.Used) >= usedEvery {
+		s.noteUse(ctx, stored.Domain)
 	}
 	return found
+}
+
+// noteUse stores that mail goes by a domain's policy: the one that is stored by now.
+func (s *Source) noteUse(ctx context.Context, domain string) {
+	if e := s.load(ctx, domain); e.Domain != "" {
+		e.Used = time.Now()
+		s.save(ctx, e)
+	}
 }
 
 // record looks at the TXT record.
