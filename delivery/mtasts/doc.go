@@ -3,8 +3,13 @@
 //
 //	source := mtasts.Source{Resolver: resolver, Store: &mtasts.Dir{Path: dir}}
 //	found := source.Find(ctx, "example.com")
-//	if found.Applies() && !found.Policy.Matches(host.Name) {
-//		... // the host is not the domain's: next host, if found.Policy.Mode is Enforce
+//	if err := found.JudgeName(host.Name).Err(); err != nil {
+//		... // try the next host: the policy does not name this one
+//	}
+//	... // connect, STARTTLS with host.Name
+//	verdict := found.Judge(host.Name, mtasts.Session{Offered: true, Chain: state.PeerCertificates}, nil, time.Now())
+//	if err := verdict.Err(); err != nil {
+//		... // likewise: QUIT, and the next host
 //	}
 //
 // # What Find does
@@ -36,10 +41,17 @@
 // except in what cannot be misunderstood; docs/leniency.md in the repository has the list,
 // and [Policy].Notes says what was found.
 //
+// # Verdicts
+//
+// [Found.Judge] takes what a connection has shown and makes a [Verdict] of it: whether the
+// policy names the host, whether the host has proved to be that one, and if not, why, with
+// its result type for reports. In mode testing it says the same and refuses nothing.
+//
 // # Errors
 //
-// What is wrong is an *[Error], with the result type of reports. Find has no error: that
-// there is no policy is no reason to keep mail.
+// What is wrong with a policy is an *[Error], and what is wrong with a host a *[HostError],
+// both with the result type of reports. Find has no error: that there is no policy is no
+// reason to keep mail.
 //
 // # Concurrency
 //

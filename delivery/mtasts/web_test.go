@@ -54,14 +54,20 @@ const (
 func bubble(t *testing.T, f func(t *testing.T, w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{DNS: &mxtest.DNS{Zone: zoneOfTest}, t: t, roots: x509.NewCertPool(), dead: map[string]bool{}}
-		w.ca, w.caOf = w.certificate(nil, nil, func(c *x509.Certificate) { c.IsCA, c.KeyUsage = true, x509.KeyUsageCertSign })
-		w.roots.AddCert(w.caOf)
-		w.cert, _ = w.certificate(w.caOf, &w.ca, forName("mta-sts.e.test"))
-		w.serve(goodPolicy)
+		w := newWorld(t)
 		f(t, w)
 		w.wg.Wait()
 	})
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{DNS: &mxtest.DNS{Zone: zoneOfTest}, t: t, roots: x509.NewCertPool(), dead: map[string]bool{}}
+	w.ca, w.caOf = w.certificate(nil, nil, func(c *x509.Certificate) { c.IsCA, c.KeyUsage = true, x509.KeyUsageCertSign })
+	w.roots.AddCert(w.caOf)
+	w.cert, _ = w.certificate(w.caOf, &w.ca, forName("mta-sts.e.test"))
+	w.serve(goodPolicy)
+	return w
 }
 
 func forName(names ...string) func(*x509.Certificate) {
