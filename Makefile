@@ -68,6 +68,7 @@ cover: setup ## print which requirements the tests show, and how much code they 
 MUTATED := examples:./internal/smtpd:./internal/smtpd \
 	.:./delivery/internal/attempt:./delivery/internal/attempt,./delivery \
 	.:./delivery/internal/session:./delivery/internal/session \
+	.:./delivery/internal/waiting:./delivery/internal/waiting \
 	'.:./internal/smtp:./internal/smtp:^(data|send|session).go' \
 	.:./queue/disk/internal/record:./queue/disk/internal/record \
 	.:./queue/disk/internal/keys:./queue/disk/internal/keys \

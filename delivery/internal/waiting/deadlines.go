@@ -57,7 +57,7 @@ func (d *Deadlines) Due(now time.Time) (list []Mail, complete bool) {
 		n++
 	}
 	d.list = slices.Delete(d.list, 0, n)
-	return list, d.horizon.IsZero() || len(d.list) > 0 && now.Before(d.horizon)
+	return list, d.horizon.IsZero() || len(d.list) > 0 // what is left is due before the horizon
 }
 
 // Next is when the next is to be looked at; zero where there is none.
