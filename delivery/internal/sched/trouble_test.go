@@ -32,6 +32,61 @@ func TestNoProbeMayBegin(t *testing.T) {
 		d.end(d.begun[0], Nothing, firstProbe)
 		d.want("the probe", d.begun[len(d.begun)-1].Site, "c")
 	})
+	t.Run("O1 while every connection is in flight at quick sites", func(t *testing.T) {
+		d := newDesk(t, Settings{Connections: 2, PerSite: 2, Ahead: 400})
+		for _, site := range []string{"a", "b", "c"} {
+			d.known(site, time.Second)
+		}
+		d.mails("A", "a", "b", "c")
+		d.s.Troubled(d.now, NetworkFails)
+		d.pass(firstProbe)
+		d.sleeps("no connection is free")
+		d.end(d.begun[0], Nothing, firstProbe)
+		d.want("the probe", d.begun[len(d.begun)-1].Site, "c")
+	})
+	t.Run("O1 a trial is the probe, when its time has come", func(t *testing.T) {
+		// The first trial is made at once, the second a second later, the third 2.25 s after that.
+		for _, c := range []struct{ trouble, probe time.Duration }{
+			{500 * time.Millisecond, 1500 * time.Millisecond}, {time.Second, 3250 * time.Millisecond}, {2500 * time.Millisecond, 3500 * time.Millisecond},
+		} {
+			d := newDesk(t, Settings{Connections: 24, PerSite: 2, Ahead: 400})
+			for i := range 24 {
+				d.mails("A", fmt.Sprint("n", i))
+			}
+			d.claimed("A", "d", 0)
+			if c.trouble >= time.Second {
+				d.pass(time.Second)
+			}
+			n := len(d.begun)
+			d.pass(origin.Add(c.trouble).Sub(d.now))
+			d.s.Troubled(d.now, NetworkFails)
+			d.decide()
+			d.want(fmt.Sprint("it wakes in trouble since ", c.trouble), d.out.Wake.Sub(origin), c.probe)
+			d.pass(origin.Add(c.probe).Sub(d.now) - 1)
+			d.want("in flight before", len(d.begun), n)
+			d.pass(1)
+			d.want("in flight with the probe", len(d.begun), n+1)
+			d.want("it wakes while that is in flight", d.out.Wake.IsZero(), true)
+		}
+	})
+	t.Run("O1 a probe whose route is known is made when it may begin, and no other is asked for meanwhile", func(t *testing.T) {
+		d := newDesk(t, Settings{Connections: 1, PerSite: 2, Ahead: 400})
+		d.mails("A", "a")
+		ids := d.claimed("A", "d", 2)
+		d.s.Stalled(d.now, ids[0], NetworkFails)
+		d.s.Stalled(d.now, ids[1], NetworkFails)
+		d.pass(firstProbe)
+		d.want("asked for", d.out.Route, ids[:1])
+		d.s.Routed(d.now, ids[0], Route{Site: "p"})
+		d.decide()
+		d.sleeps("no connection is free")
+		d.pass(time.Minute)
+		d.want("asked for beside it", len(d.out.Route), 0)
+		d.sleeps("no connection is free")
+		d.end(d.begun[0], Nothing, time.Second)
+		d.want("it is made at once", d.at("p"), 1)
+		d.want("asked for while it is made", len(d.out.Route), 0)
+	})
 	t.Run("O1 while what is left is kept for quick sites", func(t *testing.T) {
 		d := newDesk(t, Settings{Connections: 8, PerSite: 2, Ahead: 400})
 		for i := range 9 {
