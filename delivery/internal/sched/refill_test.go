@@ -1,0 +1,61 @@
+package sched
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// TestRefillOfSlowSites has sites that are not quick hold three quarters of what they may:
+// none of them is given mail until they hold less, but quick ones are.
+func TestRefillOfSlowSites(t *testing.T) {
+	const most = 400 / 2 * 3 / 4
+	// full has parked mail of a site whose attempts take so long, which has room for it,
+	// while sites that are not quick hold so much.
+	full := func(t *testing.T, took time.Duration, held int) *desk {
+		d := newDesk(t, Settings{Connections: 40, PerSite: 2, Ahead: 400})
+		d.known("s", took)
+		d.mail("A", "d", 25, Route{Site: "s"})
+		d.settle()
+		const left = minAhead*3/4 - 2
+		if took >= quickTime {
+			held += d.s.sites["s"].held - left
+		}
+		for i := 0; d.s.heldSlow < held; i++ {
+			d.mails("B", fmt.Sprint("n", i))
+		}
+		d.s.MailCame(d.now)
+		d.pass(gatherMore)
+		if d.claim == nil || isRefill(d.claim) {
+			t.Fatalf("%+v, want another claim", d.claim)
+		}
+		for d.s.sites["s"].held > left { // while that is under way
+			for _, b := range d.begun {
+				if b.Site == "s" {
+					d.end(b, Works, took)
+					break
+				}
+			}
+		}
+		return d
+	}
+	t.Run("M5 one that is not quick waits", func(t *testing.T) {
+		d := full(t, 6*time.Second, most)
+		d.want("held at sites that are not quick", d.s.heldSlow, most)
+		d.want("parked", d.s.sites["s"].parked, 1)
+		d.want("a claim of its own", d.claimUntil(isRefill) == nil, true)
+		for id := range d.s.items {
+			if d.s.items[id].Tenant == "B" && d.s.Withdraw(d.now, id) {
+				d.s.Settled(d.now, id, false, time.Time{})
+				break
+			}
+		}
+		d.decide()
+		d.want("held then", d.s.heldSlow, most-1)
+		d.want("a claim of its own", d.claimUntil(isRefill) != nil, true)
+	})
+	t.Run("M5 one that is quick does not", func(t *testing.T) {
+		d := full(t, time.Second, most)
+		d.want("a claim of its own", d.claimUntil(isRefill) != nil, true)
+	})
+}
