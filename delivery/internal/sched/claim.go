@@ -241,15 +241,16 @@ func (s *Scheduler) answered(now time.Time, n int, more bool, next time.Time) {
 			c.others.sooner(c.meantime[1].at)
 		}
 	case refill:
-		s.refilled(now, c.site, n > 0, more)
+		s.refilled(now, c.site, n > 0, more, next)
 	}
 }
 
-// refilled notes that a site was given mail. Where nothing more is due of the
-// destinations that were named they are parked no longer; else others are named the
-// next time. That is as soon as some of the mail has come to the site, for it may go
-// elsewhere, to a site that has no room for it either.
-func (s *Scheduler) refilled(now time.Time, t *site, some, more bool) {
+// refilled notes that a site was given mail. If nothing more is due of the
+// destinations that were named they are parked no longer, and what is due of them next
+// is there for all claims; else others are named the next time. That is as soon as some
+// of the mail has come to the site, for it may go elsewhere, to a site that has no room
+// for it either.
+func (s *Scheduler) refilled(now time.Time, t *site, some, more bool, next time.Time) {
 	c := &s.claims
 	c.site, t.refill = nil, false
 	keep := some && more
@@ -270,6 +271,9 @@ func (s *Scheduler) refilled(now time.Time, t *site, some, more bool) {
 			t.keptList[last], k.at = k, last
 		default:
 			s.unpark(t, k)
+			if !next.IsZero() {
+				c.expect(now, next)
+			}
 		}
 	}
 	if keep && (some || more) {

@@ -257,6 +257,32 @@ func TestClaimAgain(t *testing.T) {
 		d.want("a claim after that", d.claim == nil, true)
 		d.want("wakes", d.out.Wake.Sub(d.now), time.Hour)
 	})
+	t.Run("what is due later of a destination that is parked no longer is claimed then, by any claim", func(t *testing.T) {
+		d := newDesk(t, Settings{Connections: 32, PerSite: 2, Ahead: 2000})
+		d.known("s", time.Second)
+		d.mail("A", "d", 40, Route{Site: "s"})
+		d.settle()
+		answer := func(next time.Time) {
+			d.claim = nil
+			d.s.Claimed(d.now, nil, false, next)
+			d.decide()
+		}
+		for i := 0; i < 99 && (d.claim == nil || len(d.claim.Destinations) == 0); i++ {
+			if d.claim != nil {
+				answer(d.now.Add(parkedFor))
+			} else {
+				d.end(d.begun[0], Works, time.Second)
+			}
+		}
+		d.want("a claim for the site", d.claim.Destinations, []string{"d"})
+		answer(d.now.Add(time.Minute))
+		for d.claim != nil {
+			answer(d.now.Add(parkedFor))
+		}
+		d.want("wakes", d.out.Wake.Sub(d.now), time.Minute)
+		d.pass(time.Minute)
+		d.want("a claim of all that is left", d.claim != nil && len(d.claim.Destinations) == 0, true)
+	})
 	t.Run("after a claim that found nothing of what is there is a pause", func(t *testing.T) {
 		d := newDesk(t, Settings{Connections: 8, PerSite: 2, Ahead: 400})
 		d.claim = nil
