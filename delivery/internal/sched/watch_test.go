@@ -64,6 +64,9 @@ func (w *world) checkWake() {
 		if t := s.sites[w.siteOf(m.Destination)]; t != nil && t.full() {
 			continue
 		}
+		if p := s.places[m.Destination]; p != nil && p.site != nil && p.site.full() {
+			continue // where its mail went until it moved
+		}
 		if u := s.tenants[m.Tenant]; u == nil || u.held < memoryShare*(w.set.Ahead-s.held)*3/4 {
 			w.fail("%s of %s is due and not claimed", m.Destination, m.Tenant)
 			return
