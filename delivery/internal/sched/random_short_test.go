@@ -7,9 +7,9 @@ import "testing"
 // shortest story.
 func TestRandomShort(t *testing.T) {
 	for seed := range uint64(12) {
-		set, steps := story(seed, storyLength+int(seed%2))
-		if wrong := play(set, steps); wrong != "" {
-			t.Fatalf("seed %d, %d steps: %s", seed, len(steps), wrong)
+		s := newStory(seed)
+		if wrong := s.play(); wrong != "" {
+			t.Fatalf("seed %d: %s", seed, wrong)
 		}
 	}
 }

@@ -315,8 +315,19 @@ func (w *world) siteLimits(name string) SiteLimits {
 	return SiteLimits{PerSite: w.set.PerSite, Rate: w.set.Rate}
 }
 
-// story is a seed's.
-func story(seed uint64, n int) (Settings, []step) {
+// story is what happens to a scheduler with some settings, and whether a quiet day
+// follows.
+type story struct {
+	set   Settings
+	steps []step
+	quiet bool
+}
+
+// storyLength is how many steps a story has.
+const storyLength = 2000
+
+// newStory makes up the story of a seed.
+func newStory(seed uint64) story {
 	r := rand.New(rand.NewPCG(seed, 7))
 	var bag []int
 	for i := range happenings {
@@ -324,34 +335,35 @@ func story(seed uint64, n int) (Settings, []step) {
 			bag = append(bag, i)
 		}
 	}
-	steps := make([]step, n)
-	for i := range steps {
-		steps[i] = step{bag[r.IntN(len(bag))], r.Uint64()}
+	s := story{steps: make([]step, storyLength), quiet: seed%2 == 0}
+	for i := range s.steps {
+		s.steps[i] = step{bag[r.IntN(len(bag))], r.Uint64()}
 	}
-	return Settings{
+	s.set = Settings{
 		Connections: 1 + r.IntN(12), PerSite: 1 + r.IntN(6), Ahead: claimMost + 8 + r.IntN(64), PriorityStep: 10 * time.Minute,
-	}, steps
+	}
+	return s
 }
 
 // play plays a story to its end, and then a quiet day in which everything is
-// delivered. It returns what was wrong.
-func play(set Settings, steps []step) (wrong string) {
+// delivered, if there is one. It returns what was wrong.
+func (s *story) play() (wrong string) {
 	defer func() {
 		if v := recover(); v != nil {
 			wrong = fmt.Sprintf("panic: %v\n%s", v, debug.Stack())
 		}
 	}()
-	w := newWorld(set)
-	w.draw(uint64(set.Ahead) * 0x9e3779b97f4a7c15)
+	w := newWorld(s.set)
+	w.draw(uint64(s.set.Ahead) * 0x9e3779b97f4a7c15)
 	w.s.Configure(w.now, w.set)
 	w.decide()
-	for i, p := range steps {
+	for i, p := range s.steps {
 		happenings[p.what].do(w, p)
 		if w.decide(); w.wrong != "" {
 			return fmt.Sprintf("step %d: %s", i, w.wrong)
 		}
 	}
-	if len(steps)%2 == 0 {
+	if s.quiet {
 		w.quietDay()
 	}
 	if w.wrong == "" {
@@ -448,14 +460,15 @@ func (w *world) lastDay() {
 	}
 }
 
-// shrink takes out of a story what it fails without in the same way.
-func shrink(set Settings, steps []step) []step {
-	wrong := kind(play(set, steps))
-	for n := len(steps) / 2; n > 0; {
+// shrink leaves out of a story whatever it goes wrong without.
+func (s *story) shrink() {
+	wrong := kind(s.play())
+	for n := len(s.steps) / 2; n > 0; {
 		shorter := false
-		for from := 0; from+n <= len(steps); {
-			if try := slices.Delete(slices.Clone(steps), from, from+n); kind(play(set, try)) == wrong {
-				steps, shorter = try, true
+		for from := 0; from+n <= len(s.steps); {
+			try := story{s.set, slices.Delete(slices.Clone(s.steps), from, from+n), s.quiet}
+			if kind(try.play()) == wrong {
+				*s, shorter = try, true
 			} else {
 				from += n
 			}
@@ -464,7 +477,6 @@ func shrink(set Settings, steps []step) []step {
 			n /= 2
 		}
 	}
-	return steps
 }
 
 // kind is what was wrong, whatever the numbers are.
@@ -489,9 +501,6 @@ func tell(steps []step) string {
 	return b.String()
 }
 
-// storyLength is how many steps a story has, or one more.
-const storyLength = 2000
-
 // TestRandom plays random stories: 1,000,000 steps, and 1,000,000,000 with
 // NEXTHOP_LONG.
 func TestRandom(t *testing.T) {
@@ -501,14 +510,14 @@ func TestRandom(t *testing.T) {
 	}
 	began := time.Now()
 	for seed := range uint64(stories) {
-		set, steps := story(seed, storyLength+int(seed%2))
-		wrong := play(set, steps)
+		s := newStory(seed)
+		wrong := s.play()
 		if wrong == "" {
 			continue
 		}
-		t.Logf("seed %d, %d steps: %s", seed, len(steps), wrong)
-		steps = shrink(set, steps)
-		t.Fatalf("seed %d, %+v: %s, after %d steps:%s", seed, set, play(set, steps), len(steps), tell(steps))
+		t.Logf("seed %d: %s", seed, wrong)
+		s.shrink()
+		t.Fatalf("seed %d, %+v, %t: %s, after %d steps:%s", seed, s.set, s.quiet, s.play(), len(s.steps), tell(s.steps))
 	}
 	t.Logf("%d steps, %.0f a second", stories*storyLength, float64(stories*storyLength)/time.Since(began).Seconds())
 }

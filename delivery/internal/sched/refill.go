@@ -63,6 +63,7 @@ func (s *Scheduler) easeGroups(now time.Time, t *site) {
 // eased does what is to be done when a site has room again.
 func (s *Scheduler) eased(now time.Time, t *site) {
 	s.easeGroups(now, t)
+	s.wantRefill(now, t) // or it waits until its group has room, too
 	if t.full() {
 		return
 	}
@@ -70,7 +71,6 @@ func (s *Scheduler) eased(now time.Time, t *site) {
 		t.skipped = false
 		s.claims.again(now)
 	}
-	s.wantRefill(now, t)
 	if t.parked == 0 {
 		s.welcome(t, nil)
 	}
