@@ -60,9 +60,9 @@ func (s *Scheduler) tenant(name string) *tenant {
 	return u
 }
 
-// forgetTenant forgets a tenant that nothing is left of.
+// forgetTenant forgets a tenant that nothing is left of, if it is not forgotten yet.
 func (s *Scheduler) forgetTenant(u *tenant) {
-	if u.held > 0 || u.sites > 0 || u.turned > 0 {
+	if u.held > 0 || u.sites > 0 || u.turned > 0 || s.tenants[u.name] != u {
 		return
 	}
 	last := len(s.tenantList) - 1

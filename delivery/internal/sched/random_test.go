@@ -192,7 +192,9 @@ func (w *world) endFlight(i int, k Kind, p step) {
 			w.s.KeptBack(w.now, id)
 		default:
 			w.s.Gone(w.now, id)
-			w.end(m)
+			if w.end(m); p.more(7)%4 == 1 { // before the attempt has ended
+				w.settle(len(w.settling)-1, p)
+			}
 		}
 	}
 	w.s.Ended(w.now, f.ship)
@@ -224,7 +226,11 @@ func (w *world) settled(p step) {
 	if len(w.settling) == 0 {
 		return
 	}
-	i := p.pick(len(w.settling))
+	w.settle(p.pick(len(w.settling)), p)
+}
+
+// settle settles one of those that are to be.
+func (w *world) settle(i int, p step) {
 	m := w.settling[i]
 	w.settling = slices.Delete(w.settling, i, i+1)
 	delete(w.mails, m.ID)
