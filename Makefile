@@ -70,6 +70,7 @@ MUTATED := examples:./internal/smtpd:./internal/smtpd \
 	.:./delivery/internal/session:./delivery/internal/session \
 	.:./delivery/internal/waiting:./delivery/internal/waiting \
 	'.:./internal/smtp:./internal/smtp:^(data|send|session).go' \
+	.:./queue/disk/internal/index:./queue/disk/internal/index \
 	.:./queue/disk/internal/record:./queue/disk/internal/record \
 	.:./queue/disk/internal/keys:./queue/disk/internal/keys \
 	.:./queue/disk/internal/vfs:./queue/disk/internal/vfs

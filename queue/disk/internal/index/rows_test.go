@@ -33,6 +33,14 @@ func TestRowsInPieces(t *testing.T) {
 			t.Errorf("%d from %d on: %d rows, and more from %d on; want %d and %d", c.most, c.from, len(rows), next, c.rows, c.next)
 		}
 	}
+	v := &Survey{Max: 10}
+	x.Count(v, 10)
+	v.SeekOldest()
+	for x.Oldest(v, 1000) {
+	}
+	if v.List[0].Oldest != Number(1, 1) {
+		t.Errorf("the oldest is %d", v.List[0].Oldest)
+	}
 	x.set(1e6, "b", "", start)
 	if home := x.AtHome(0, 1); len(home) != x.Len() {
 		t.Errorf("%d have their home in a segment, want %d", len(home), x.Len())

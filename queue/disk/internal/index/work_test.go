@@ -43,10 +43,11 @@ func TestWork(t *testing.T) {
 		}, 1},
 		{"a record is moved", func(x *Index, s []Slot) { x.Move(s[0], 1, Place{}) }, 1},
 		{"a record says the same elsewhere", func(x *Index, s []Slot) {
+			x.set(100, name(0), "0", after(5)) // in the same lane
 			e := x.Get(s[0])
 			e.Record.Offset = 7
 			x.Update(s[0], &e)
-		}, 1},
+		}, 2 + 1},
 		{"a delivery is removed", func(x *Index, s []Slot) { x.Remove(s[0]) }, 1},
 		{"one of two in a lane is removed", func(x *Index, s []Slot) {
 			x.Remove(x.set(100, name(0), "0", start))
