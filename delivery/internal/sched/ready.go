@@ -31,17 +31,20 @@ func (s *Scheduler) ready(now time.Time, t *site) bool {
 	}
 }
 
-// groupsReady reports whether the groups of a site have room for an attempt there.
+// groupsReady reports whether the groups of a site have room for an attempt there. If one
+// has none, the site is looked at when that has room, and not when another's pace allows.
 func (s *Scheduler) groupsReady(now time.Time, t *site) bool {
 	for _, g := range t.groups {
-		switch {
-		case g.Connections > 0 && g.inFlight >= g.Connections:
+		if g.Connections > 0 && g.inFlight >= g.Connections {
 			if !t.blocked {
 				t.blocked = true
 				g.blocked = append(g.blocked, t)
 			}
 			return false
-		case now.Before(g.paced):
+		}
+	}
+	for _, g := range t.groups {
+		if now.Before(g.paced) {
 			s.alarmFor(t, g.paced)
 			return false
 		}
