@@ -166,6 +166,11 @@ func oneFails(t *testing.T, name string, call func(*Spool) func() error, op cras
 	if got := all(t, s); got != want {
 		t.Fatalf("%s: the spool has\n%s\nwant\n%s", what, got, want)
 	}
+	for _, g := range s.segments.byNumber {
+		if g.broken {
+			t.Errorf("%s, and segment %d is taken for broken", what, g.number)
+		}
+	}
 	if err != nil && contents(t, fs) != files {
 		t.Errorf("%s, and there are %s, want %s", what, contents(t, fs), files)
 	}

@@ -162,7 +162,7 @@ func TestFilesThatBearAnothersNumber(t *testing.T) {
 // Opening deletes them, and looking at the directory does not.
 func TestFilesNeverFinished(t *testing.T) {
 	fs, _, want := died(t, 1, 0)
-	names := []string{fileName(segmentPrefix, 2) + newSuffix, fileName(checkpointPrefix, 9) + newSuffix, fileName(suspendedPrefix, 9) + newSuffix}
+	names := []string{fileName(segmentPrefix, 2) + newSuffix, fileName(segmentPrefix, 3) + newSuffix, fileName(checkpointPrefix, 9) + newSuffix, fileName(suspendedPrefix, 9) + newSuffix}
 	for _, name := range names {
 		f, err := fs.Create(name)
 		must(t, err)

@@ -41,7 +41,7 @@ func TestSegmentsFitTheDevice(t *testing.T) {
 func TestTailThatFailsAtLast(t *testing.T) {
 	fs, _, want := died(t, 1, 0)
 	for n := 1; n < 6; n++ {
-		hurt, seen := fs.Copy(), 0
+		hurt, seen, failed := fs.Copy(), 0, false
 		hurt.Inject(func(op crashfs.Op, name string) error {
 			if op != crashfs.OpWrite || !strings.HasPrefix(name, segmentPrefix) {
 				return nil
@@ -49,10 +49,11 @@ func TestTailThatFailsAtLast(t *testing.T) {
 			if seen++; seen <= n {
 				return syscall.ENOSPC
 			}
+			failed = true
 			return syscall.EIO
 		})
-		s, err := openByHand(hurt, small())
-		if err == nil && s.tail == nil || err != nil && !errors.Is(err, syscall.EIO) {
+		_, err := openByHand(hurt, small())
+		if errors.Is(err, syscall.EIO) != failed || err != nil && !failed {
 			t.Errorf("%d writes have no room, and then all fail: %v", n, err)
 		}
 		hurt.Inject(nil)
@@ -284,22 +285,22 @@ func TestPostponementsOfASegmentThatHasGone(t *testing.T) {
 // TestDueAfterOpening has a checkpoint due if much of the log was read to open the spool,
 // and not where it was little.
 func TestDueAfterOpening(t *testing.T) {
-	ctx := context.Background()
+	ctx, o := context.Background(), Options{SegmentSize: 16 << 10, LargeContent: 1 << 20, sector: 512}
 	for _, checkpoint := range []bool{false, true} {
 		fs := crashfs.New(1)
-		s, err := openByHand(fs, small())
+		s, err := openByHand(fs, o)
 		must(t, err)
 		for range 40 {
 			_, err := s.Put(ctx, time.Unix(1e9, 0), textMessage(strings.Repeat("x", 3000)))
 			must(t, err)
 		}
-		for s.current.size < s.limit-2000 { // at the end of a segment
-			mustPut(t, s)
-		}
+		_, err = s.Put(ctx, time.Unix(1e9, 0), &queue.Message{Recipients: []queue.Recipient{{Address: "a@example.com"}},
+			Content: queue.String(strings.Repeat("x", 60<<10))})
+		must(t, err) // its segment is longer than others
 		if checkpoint {
 			must(t, s.takeCheckpoint(ctx))
 		}
-		s, err = openByHand(fs.Kill(), small())
+		s, err = openByHand(fs.Kill(), o)
 		must(t, err)
 		if s.checkpointDue() == checkpoint {
 			t.Errorf("with a checkpoint at the end %v: another is due %v", checkpoint, !checkpoint)
@@ -319,9 +320,12 @@ func TestUnreadableAndDamagedEnd(t *testing.T) {
 	id := mustPut(t, s)
 	end := last.size
 	mustPut(t, s)
+	damaged := last.size
+	mustPut(t, s)
+	mustPut(t, s)
 	fs = fs.Kill()
 	fs.Spoil(last.file.name, begin, end)
-	fs.Flip(last.file.name, end+record.FrameSize, 1)
+	fs.Flip(last.file.name, damaged+record.FrameSize, 1)
 	before, err := sizeOf(fs, last.file.name)
 	must(t, err)
 	_, err = openByHand(fs, small())
@@ -335,5 +339,181 @@ func TestUnreadableAndDamagedEnd(t *testing.T) {
 	must(t, err)
 	if _, err := s.Show(context.Background(), id); err != nil {
 		t.Errorf("when it can be read: %v", err)
+	}
+}
+
+// TestNewestSegmentIsDamaged has the newest segment damaged at its beginning, or in all of
+// it that says something. It is known to have been begun, so it is named, and its file and
+// its number stay; one that was never written to counts for nothing.
+func TestNewestSegmentIsDamaged(t *testing.T) {
+	destroyed := func(fs *crashfs.FS, g *segment) {
+		for off := range int64(record.HeaderSize) {
+			fs.Flip(g.file.name, off, 1)
+		}
+	}
+	for what, c := range map[string]struct {
+		hurt  func(fs *crashfs.FS, g *segment)
+		named bool
+	}{
+		"its beginning":    {hurt: destroyed, named: true},
+		"the only message": {hurt: func(fs *crashfs.FS, g *segment) { fs.Flip(g.file.name, 1536+record.FrameSize+4, 1) }, named: true},
+		"nothing of it":    {hurt: func(*crashfs.FS, *segment) {}},
+	} {
+		fs := crashfs.New(1)
+		s, err := openByHand(fs, small())
+		must(t, err)
+		first := mustPut(t, s)
+		s.rollNow = true
+		_, err = s.Put(context.Background(), time.Unix(1e9, 0), textMessage(strings.Repeat("x", 700)))
+		must(t, err)
+		g := s.current
+		must(t, s.Close())
+		c.hurt(fs, g)
+		for range 2 {
+			s, err = openByHand(fs, small())
+			must(t, err)
+			if named := len(s.problems) > 0 && s.problems[0].File == g.file.name; named != c.named {
+				t.Errorf("%s is damaged: the problems are %v", what, s.problems)
+			}
+			if s.nextSegment != g.number+1 {
+				t.Errorf("%s is damaged: the next segment is %d", what, s.nextSegment)
+			}
+			if _, err := s.Show(context.Background(), first); err != nil {
+				t.Errorf("%s is damaged: the first message: %v", what, err)
+			}
+			_ = s.Close()
+			fs = fs.Kill()
+			if _, err := sizeOf(fs, g.file.name); err != nil {
+				t.Errorf("%s is damaged: %v", what, err)
+			}
+		}
+	}
+}
+
+// TestSegmentThatWasNeverWrittenTo has a segment begun, whose list is longer than a
+// sector, that the log does not go on in: whole or with a beginning that is torn it
+// counts for nothing, also when one of those it lists is given up since.
+func TestSegmentThatWasNeverWrittenTo(t *testing.T) {
+	ctx := context.Background()
+	for _, torn := range []bool{false, true} {
+		fs := crashfs.New(1)
+		s, err := openByHand(fs, small())
+		must(t, err)
+		var ids []string
+		for range 250 {
+			s.rollNow = true
+			ids = append(ids, mustPut(t, s))
+		}
+		list := record.Segments{Next: 5000}
+		for _, g := range s.segments.list {
+			list.List = append(list.List, record.Extent{Segment: g.number, Saved: g.saved})
+		}
+		g, err := s.createSegment(s.nextSegment, list)
+		must(t, err)
+		must(t, g.file.Close())
+		if g.size < record.HeaderSize+1024 {
+			t.Fatalf("the list takes %d bytes", g.size)
+		}
+		must(t, s.Drop(ctx, ids[0]))
+		must(t, s.compact(ctx, s.segments.byNumber[1]))
+		if torn {
+			for off := range int64(record.HeaderSize) {
+				fs.Flip(g.file.name, off, 1)
+			}
+		}
+		must(t, s.Postpone(ctx, time.Unix(1e9, 0), queue.Postponement{Destination: "slow.example", Until: time.Unix(2e9, 0)})) // not saved
+		s, err = openByHand(fs.Kill(), small())
+		must(t, err)
+		if len(s.problems) > 0 || s.hidden || s.tail != nil {
+			t.Errorf("torn %v: %v", torn, s.problems)
+		}
+		for i, id := range ids {
+			if _, err := s.Show(ctx, id); errors.Is(err, queue.ErrNotFound) != (i == 0) {
+				t.Errorf("torn %v: message %d of %d: %v", torn, i, len(ids), err)
+			}
+		}
+		if next := ordinalOf(mustPut(t, s)); torn == (next >= 5000) {
+			t.Errorf("torn %v: the next message is %d, and the list says 5000", torn, next)
+		}
+		again, err := openByHand(s.fs.(*crashfs.FS).Restart(), small())
+		must(t, err)
+		if until, _ := again.index.Postponed("slow.example"); until.IsZero() {
+			t.Errorf("torn %v: what was read at the end of the log was not saved", torn)
+		}
+	}
+}
+
+// TestDamagedCopyOfWhatIsThere has half of a segment moved and what was moved damaged:
+// the message is read where it was.
+func TestDamagedCopyOfWhatIsThere(t *testing.T) {
+	l := newLife(7, small())
+	must(t, l.open())
+	text := strings.Repeat("text ", 50)
+	id, err := l.s.Put(context.Background(), l.now, textMessage(text))
+	must(t, err)
+	l.s.rollNow = true
+	mustPut(t, l.s)
+	moveOne(t, l.s, id)
+	l.s.rollNow = true
+	mustPut(t, l.s) // what was moved is known to be saved
+	number, _ := parseID(id)
+	name, from := find(t, l.fs.Copy(), number, record.KindMessage)
+	if name != fileName(segmentPrefix, 2) {
+		t.Fatalf("the copy is in %s", name)
+	}
+	l.fs.Flip(name, from+record.FrameSize+4, 1)
+	l.fs = l.fs.Kill()
+	must(t, l.open())
+	if got, err := readContent(l.s, id); err != nil || got != text {
+		t.Errorf("the content has %d bytes, want %d: %v", len(got), len(text), err)
+	}
+}
+
+// TestDamageAtTheEndStaysKnown has one record of the last message damaged when the spool
+// is opened, twice, and nothing is written meanwhile: the second opening knows of the
+// message what the first knew, and what of it can be delivered is.
+func TestDamageAtTheEndStaysKnown(t *testing.T) {
+	ctx, now := context.Background(), time.Unix(1e9, 0)
+	for _, hit := range []record.Kind{record.KindDelivery, record.KindMessage} {
+		for _, end := range []string{"closed", "killed", "without power"} {
+			fs := crashfs.New(1)
+			s, err := openByHand(fs, small())
+			must(t, err)
+			m := textMessage("text of the message")
+			m.Recipients = nil
+			for i := range 3 {
+				m.Recipients = append(m.Recipients, queue.Recipient{Address: fmt.Sprintf("a@d%d.example", i)})
+			}
+			id, err := s.Put(ctx, now, m)
+			must(t, err)
+			must(t, s.Close())
+			number, _ := parseID(id)
+			name, at := find(t, fs.Copy(), number, hit)
+			fs.Flip(name, at+record.FrameSize+4, 1)
+			for round := range 3 {
+				if s, err = openByHand(fs, small()); err != nil {
+					t.Fatal(err)
+				}
+				if n := len(s.slots(number)); n < 2 || len(s.problems) == 0 {
+					t.Errorf("%v, opening %d: %d deliveries are known, and the problems are %v", hit, round, n, s.problems)
+				}
+				switch end {
+				case "closed":
+					must(t, s.Close())
+				case "killed":
+					fs = fs.Kill()
+				default:
+					fs = fs.Restart()
+				}
+			}
+			if s, err = openByHand(fs, small()); err != nil {
+				t.Fatal(err)
+			}
+			c, err := s.Claim(ctx, now, queue.ClaimOptions{})
+			must(t, err)
+			if ok, bad := len(c.Deliveries), len(c.Unreadable); hit == record.KindDelivery && ok != 2 || hit == record.KindMessage && bad != 3 {
+				t.Errorf("%v: %d deliveries can be read, and %d are known as damaged", hit, ok, bad)
+			}
+		}
 	}
 }

@@ -11,7 +11,7 @@ type tail struct {
 	list    int64 // where a segment ends in which there is nothing but its list
 	says    int64 // where the last complete group ends that says something
 	end     int64 // where those end that say nothing and follow it
-	bad     bool  // some of the segment cannot be read
+	bad     bool  // some of the segment cannot be read, or is damaged: it stays as it is
 }
 
 // saveTail sees to it that the end of the log is on the disk as recovery counted
@@ -24,13 +24,17 @@ type tail struct {
 // for that either, the first write tries again.
 func (s *Spool) saveTail(t *tail) error {
 	g := t.segment
-	t.end = max(t.end, min(int64(g.saved), g.size)) // damage stays
+	if t.end < min(int64(g.saved), g.size) {
+		// Damage stays, with what says that it was saved: else the next opening would
+		// take it for torn, and what is left of its group would be lost.
+		t.end, t.bad = g.size, true
+	}
 	cut := g.size > t.end
 	g.size = t.end
 	s.applied = g.where(uint32(g.size))
 	var err error
 	switch {
-	case t.bad: // what cannot be read now may be read another time
+	case t.bad: // what cannot be read now may be read another time, and damage stays known
 		err = s.inPlace(t, func(vfs.File) error { return nil })
 	case t.says > int64(g.saved):
 		err = s.copyTail(t)
