@@ -19,7 +19,7 @@ func TestChurn(t *testing.T) {
 	}
 	n, size, o := 40_000, 4<<10, Options{SegmentSize: 1 << 20}
 	if long() {
-		n, o = 1_000_000, Options{}
+		n, o = 1_000_000, Options{SegmentSize: DefaultSegmentSize}
 	}
 	dir := t.TempDir()
 	s, err := Open(dir, o)

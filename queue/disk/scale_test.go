@@ -64,8 +64,8 @@ func TestManyDeferred(t *testing.T) {
 	if long() && (got.Open+got.Claim > 3*time.Second || got.Page > 50*time.Millisecond) {
 		t.Error("want at most 3s to the first claim, and 50ms for a page, on a machine with nothing else to do")
 	}
-	if max(got.Peak, filled.Peak) > 150<<20 {
-		t.Error("want at most 150 MiB resident")
+	if max(got.Peak, filled.Peak) > 200<<20 { // twice what is in use, and what a fast device adds before that is collected
+		t.Error("want at most 200 MiB resident")
 	}
 }
 
