@@ -67,6 +67,9 @@ func (w *world) checkWake() {
 		if p := s.places[m.Destination]; p != nil && p.site != nil && p.site.full() {
 			continue // where its mail went until it moved
 		}
+		if slices.ContainsFunc(w.settling, func(o *mail) bool { return o.Destination == m.Destination }) {
+			continue // until when that is kept back is known once it is settled
+		}
 		if u := s.tenants[m.Tenant]; u == nil || u.held < memoryShare*(w.set.Ahead-s.held)*3/4 {
 			w.fail("%s of %s is due and not claimed", m.Destination, m.Tenant)
 			return
