@@ -89,11 +89,13 @@ func (s *Spool) readPicks(now time.Time, picks []pick, found *queue.Claimed) err
 func (s *Spool) pick(now time.Time, want queue.ClaimOptions) ([]pick, time.Time, error) {
 	s.claims.Lock()
 	defer s.claims.Unlock()
+	s.mu.Lock()
 	claim := s.index.NewClaim(now, index.Bounds{
 		Max: want.Max, Destinations: want.Destinations, Except: want.Except,
 		ExceptTenants:  want.ExceptTenants,
 		PerDestination: want.PerDestination, PerTenant: want.PerTenant, Owner: want.Owner,
 	})
+	s.mu.Unlock()
 	var picks []pick
 	for more, turns := true, 0; more; turns++ {
 		var some []pick
