@@ -98,13 +98,18 @@ func (s *Settings) Validate() error {
 // connections it may have.
 const leastAhead = 1024
 
+// aheadPerConnection is how many deliveries an agent may have claimed for each connection.
+// With fewer there is nothing left for the site of a connection when an attempt ends,
+// while mail waits in the queue: it goes to another site, which has to be connected to.
+const aheadPerConnection = 8
+
 // schedule is the settings as the scheduler has them. It holds enough for every
 // connection to go on, and no more however long the queue is.
 func (s *Settings) schedule() sched.Settings {
 	l := &s.Limits
 	settings := sched.Settings{
 		Connections: l.Connections, PerSite: l.PerSite, Rate: l.Rate,
-		Ahead: max(4*l.Connections, leastAhead), PriorityStep: queue.PriorityStep,
+		Ahead: max(aheadPerConnection*l.Connections, leastAhead), PriorityStep: queue.PriorityStep,
 	}
 	if s.rules != nil {
 		settings.Site = s.rules.site

@@ -79,10 +79,10 @@ func TestTarpits(t *testing.T) {
 	t.Run("QUE-13 and with its first message all the others", func(t *testing.T) {
 		const messages = 100
 		synctest.Test(t, func(t *testing.T) {
-			world := tarpits(1000) // more than the memory has room for
+			world := tarpits(2000) // more than the memory has room for
 			o := newOffice(t, world)
 			o.start()
-			for i := range 1000 {
+			for i := range 2000 {
 				o.submit(message(fmt.Sprintf("u@t%d.test", i)))
 			}
 			pass(time.Minute)
