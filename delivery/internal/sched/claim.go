@@ -85,7 +85,10 @@ func (s *Scheduler) claim(now time.Time) (want Claim, ok bool) {
 				return want, true
 			}
 		case refill:
-			if t := s.nextRefill(now); t != nil && !s.troubled() {
+			if s.troubled() {
+				continue
+			}
+			if t := s.nextRefill(now); t != nil {
 				return s.refillClaim(t, want), true
 			}
 		}

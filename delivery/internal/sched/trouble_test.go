@@ -316,6 +316,37 @@ func TestOwnTrouble(t *testing.T) {
 		d.decide()
 		d.want("a claim of so many then", d.claim.Max, claimMost)
 	})
+	t.Run("O3 a site that had room meanwhile is given mail", func(t *testing.T) {
+		d := newDesk(t, Settings{Connections: 32, PerSite: 2, Ahead: 2000})
+		d.known("s", time.Second)
+		d.mail("A", "d", 40, Route{Site: "s"})
+		d.settle()
+		d.s.Troubled(d.now, NetworkFails)
+		for len(d.begun) > 0 {
+			d.end(d.begun[0], Nothing, time.Second)
+		}
+		none := func(n int) (toSite bool) {
+			for range n {
+				if d.claim == nil {
+					break
+				}
+				toSite = toSite || len(d.claim.Destinations) > 0
+				d.claimed("A", "d", 0)
+			}
+			return toSite
+		}
+		for range 30 { // probes, of which nothing comes, empty the site
+			d.s.MailCame(d.now)
+			d.pass(lastProbe)
+			d.want("a claim for the site in trouble", none(9), false)
+			for len(d.begun) > 0 {
+				d.end(d.begun[0], Nothing, time.Second)
+			}
+		}
+		d.s.Recovered(d.now, NetworkFails)
+		d.decide()
+		d.want("a claim for the site after it", none(9), true)
+	})
 	t.Run("O1 something is claimed to find out where nothing is held", func(t *testing.T) {
 		d := newDesk(t, Settings{Connections: 9, PerSite: 2, Ahead: 400})
 		d.claimed("A", "d", 0)
