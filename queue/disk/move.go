@@ -8,6 +8,17 @@ import (
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
 )
 
+// flushedSoFar is a number that is another once anything is flushed from now on, or is
+// being flushed.
+func (s *Spool) flushedSoFar() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.flushes) > 0 {
+		return s.flushed - 1
+	}
+	return s.flushed
+}
+
 // message moves a message with all its deliveries, in one group.
 func (c *compaction) message(off uint32, m *record.Message) error {
 	s := c.s
@@ -18,12 +29,7 @@ func (c *compaction) message(off uint32, m *record.Message) error {
 	if err := c.acquire(slots); err != nil {
 		return err
 	}
-	s.mu.Lock()
-	flushed := s.flushed
-	if len(s.flushes) > 0 {
-		flushed--
-	}
-	s.mu.Unlock()
+	flushed := s.flushedSoFar()
 	var live []index.Slot
 	var list []record.Delivery
 	t := &ticket{}

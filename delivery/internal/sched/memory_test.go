@@ -34,7 +34,6 @@ func (d *desk) claimUntil(wanted func(c *Claim) bool) *Claim {
 }
 
 func isRefill(c *Claim) bool  { return len(c.Destinations) > 0 }
-func isOthers(c *Claim) bool  { return c.Others }
 func isGeneral(c *Claim) bool { return !c.Others && len(c.Destinations) == 0 }
 
 func TestMemoryOfGroups(t *testing.T) {
@@ -170,7 +169,7 @@ func TestParkedMail(t *testing.T) {
 	t.Run("M2 what is left stays parked, and is claimed as soon as some has come", func(t *testing.T) {
 		d := fill(t, usual)
 		drainTo(d, 3)
-		c := d.claimUntil(isRefill)
+		d.claimUntil(isRefill)
 		d.lift, d.claim = nil, nil
 		d.s.Claimed(d.now, []Mail{{ID: 900, Message: "900", Destination: "d", Tenant: "A", Recipients: 1}}, true, time.Time{})
 		d.decide()
@@ -178,8 +177,7 @@ func TestParkedMail(t *testing.T) {
 		d.want("a claim of its own before it has come", d.claimUntil(isRefill) == nil, true)
 		d.s.Routed(d.now, 900, Route{Site: "s"})
 		d.decide()
-		c = d.claimUntil(isRefill)
-		d.want("a claim when it has", c != nil, true)
+		d.want("a claim when it has", d.claimUntil(isRefill) != nil, true)
 	})
 	t.Run("M2 where what comes goes elsewhere there is another claim after a pause", func(t *testing.T) {
 		d := fill(t, usual)

@@ -32,12 +32,12 @@ func (p *pair) claim() {
 	p.m.advance(p.now)
 	want, bounded := p.m.due(p.now, b)
 	var got []Slot
-	long := time.Duration(1 + p.rng.IntN(50))
+	long := time.Duration(1+p.rng.IntN(50)) * time.Microsecond
 	take := func(s Slot) {
 		got = append(got, s)
 		for _, e := range p.m.list {
 			if e.slot == s {
-				p.lease(e, p.now.Add(time.Duration(len(got)%3)*10*time.Microsecond+long*time.Microsecond/2))
+				p.lease(e, p.now.Add(time.Duration(len(got)%3)*10*time.Microsecond+long/2))
 				e.changes++
 				return
 			}
