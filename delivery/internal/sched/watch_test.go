@@ -57,6 +57,10 @@ func (w *world) checkWake() {
 			w.fail("M2: %s has room, and nothing is claimed of what is parked", t.key)
 		}
 	}
+	leftOut := false
+	for _, t := range s.sites {
+		leftOut = leftOut || t.skipped
+	}
 	for _, m := range w.backlog {
 		if w.dueAt(m, &Claim{}).After(w.now) {
 			continue
@@ -64,8 +68,8 @@ func (w *world) checkWake() {
 		if t := s.sites[w.siteOf(m.Destination)]; t != nil && t.full() {
 			continue
 		}
-		if p := s.places[m.Destination]; p != nil && p.site != nil && p.site.full() {
-			continue // where its mail went until it moved
+		if w.moved[m.Destination] != "" && leftOut {
+			continue // perhaps with the site where its mail went until it moved
 		}
 		if slices.ContainsFunc(w.settling, func(o *mail) bool { return o.Destination == m.Destination }) {
 			continue // until when that is kept back is known once it is settled
