@@ -38,7 +38,7 @@
 //
 // L4. A site of which no host could be asked is left alone for as long as the
 // lesson says, a site that refuses the login for five minutes. Then one attempt is
-// made.
+// made. An attempt that began before the settings changed says nothing of the login.
 //
 // L5. Nothing else holds an attempt back: while there is room, no site waits that
 // has mail and may be tried.

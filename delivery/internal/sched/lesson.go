@@ -55,6 +55,9 @@ func (s *Scheduler) Learned(now time.Time, n Ship, l Lesson) Notice {
 		}
 		s.leaveAlone(now, t)
 	case LoginRefused:
+		if l.Began.Before(s.configured) {
+			return NoNotice // it may have been another login
+		}
 		t.said = l.Said
 		t.until = now.Add(refusedFor)
 	}

@@ -218,6 +218,9 @@ func (w *world) lesson(f *flight, k Kind, wait time.Duration, said string) {
 			w.closed[site] = w.now.Add(wait)
 		}
 	case LoginRefused:
+		if f.began.Before(w.s.configured) {
+			return
+		}
 		w.closed[site], w.refused[site], w.said[site] = w.now.Add(refusedFor), true, said
 	}
 }

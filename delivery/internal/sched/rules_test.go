@@ -325,6 +325,22 @@ func TestBackOff(t *testing.T) {
 		d.decide()
 		d.want("lifted", d.lift, []Lift{{Destination: "d"}})
 	})
+	t.Run("B2 a login of before the settings changed says nothing of the one since", func(t *testing.T) {
+		d := newDesk(t, Settings{Connections: 8, PerSite: 2, Ahead: 400})
+		d.mail("A", "d", 5, Route{Site: "s"})
+		d.pass(time.Second)
+		d.s.Configure(d.now, d.s.settings)
+		d.pass(time.Second)
+		b := d.begun[0]
+		d.want("notice", d.s.Learned(d.now, b.Ship, Lesson{Kind: LoginRefused, Began: d.now.Add(-2 * time.Second)}), NoNotice)
+		d.s.KeptBack(d.now, b.Mail[0])
+		d.s.Ended(d.now, b.Ship)
+		d.decide()
+		d.want("given back", fmt.Sprint(len(d.back), d.back[0].Why), fmt.Sprint(1, Parked))
+		d.want("in flight", d.at("s"), 3) // with the one that has ended
+		d.end(d.begun[2], LoginRefused, 0)
+		d.want("given back when the new one is refused, too", d.back[len(d.back)-1].Why, Refused)
+	})
 	t.Run("B3", func(t *testing.T) {
 		d := newDesk(t, Settings{Connections: 8, PerSite: 2, Ahead: 400})
 		ids := d.claimed("A", "d", 1)

@@ -156,7 +156,7 @@ func (s *Scheduler) wake(now time.Time) (at time.Time) {
 // limited by the old ones may grow at once, and those that refuse the login are
 // tried.
 func (s *Scheduler) Configure(now time.Time, settings Settings) {
-	s.settings = settings
+	s.settings, s.configured = settings, now
 	for _, g := range s.groups {
 		g.paced = time.Time{}
 	}

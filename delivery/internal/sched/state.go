@@ -5,7 +5,8 @@ import "time"
 // Scheduler is what an agent has claimed, what it knows of sites, and what it does
 // next. It is not safe for concurrent use.
 type Scheduler struct {
-	settings Settings
+	settings   Settings
+	configured time.Time // when they were last changed
 
 	items  map[ID]*item
 	places map[string]*place
