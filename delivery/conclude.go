@@ -20,7 +20,7 @@ func (r *run) conclude(p *part, report *Report) outcome {
 	now := at.Wall
 	expired := !r.expiry(d).After(now)
 	o := outcome{part: p, settlement: queue.Settlement{Lease: d.Lease}}
-	next := r.retryAt(d, report, now)
+	var next time.Time // the same for all that stays
 	for i := range report.Recipients {
 		rr, state := &report.Recipients[i], &d.States[i]
 		result, kind := r.judge(d, rr, expired && !unsent(rr.Err))
@@ -28,6 +28,9 @@ func (r *run) conclude(p *part, report *Report) outcome {
 		o.settlement.Results = append(o.settlement.Results, result)
 		e := eventOf(d, rr, kind, state.Attempts+1)
 		if result.Outcome == queue.Deferred || result.Outcome == queue.Unknown {
+			if next.IsZero() {
+				next = r.retryAt(d, report, now)
+			}
 			e.Next, o.settlement.NotBefore = next, at.Ahead(next)
 		}
 		o.events = append(o.events, e)
