@@ -251,13 +251,17 @@ func TestWhatTheRecordWas(t *testing.T) {
 		for _, test := range []struct{ domain, record, want string }{
 			{"[192.0.2.1]", "", "not a domain name"},
 			{"a..b", "", "not a domain name"},
+			{"", "", "not a domain name"},
+			{"a\nMTA-STS of b.test", "", "not a domain name"},
 			{"e.test", "", "no record"},
 			{"e.test", "v=STSv1;", "no id"},
 			{"e.test", "v=STSv1; id=AZaz09", "id AZaz09"},
 		} {
 			w.record(test.record)
 			if found := s.Find(t.Context(), test.domain); found.Record != test.want {
-				t.Errorf("of %s with %q the record is %q, want %q", test.domain, test.record, found.Record, test.want)
+				t.Errorf("of %q with %q the record is %q, want %q", test.domain, test.record, found.Record, test.want)
+			} else if test.record == "" && strings.Count(found.String(), "\n") != 1 {
+				t.Errorf("of %q is told %q", test.domain, found.String())
 			}
 		}
 		if err := w.Set(mxtest.Rule{Name: "_mta-sts.e.test", Fault: mxtest.ServFail}); err != nil {

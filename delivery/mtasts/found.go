@@ -3,8 +3,11 @@ package mtasts
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
+
+	"github.com/nexthop-mail/nexthop/internal/address"
 )
 
 // Found is what was found out about the policy of a domain.
@@ -95,7 +98,11 @@ func (f *Found) ResultType() ResultType {
 // String tells people what was found, line by line.
 func (f *Found) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "MTA-STS of %s: %s, in DNS: %s\n", f.Domain, f.Origin, f.Record)
+	domain := f.Domain
+	if _, err := address.ParseDomain(domain); err != nil {
+		domain = strconv.Quote(domain) // it may be anything
+	}
+	fmt.Fprintf(&b, "MTA-STS of %s: %s, in DNS: %s\n", domain, f.Origin, f.Record)
 	if p := f.Policy; p != nil {
 		fmt.Fprintf(&b, "  mode %s, id %s, fetched %s, in force until %s\n", p.Mode, f.ID,
 			f.Fetched.UTC().Format(time.RFC3339), f.Expires.UTC().Format(time.RFC3339))

@@ -92,6 +92,9 @@ func (s *Source) Validate() error {
 	if s.Resolver == nil {
 		return errors.New("mtasts.Source.Resolver: it is required")
 	}
+	if d, ok := s.Store.(*Dir); ok && d.Path == "" {
+		return errNoDir
+	}
 	return nil
 }
 

@@ -419,4 +419,8 @@ func TestValidate(t *testing.T) {
 	if err := s.Run(t.Context()); err == nil {
 		t.Error("it runs")
 	}
+	s = &mtasts.Source{Resolver: &mxtest.DNS{}, Store: &mtasts.Dir{}}
+	if err := s.Validate(); err == nil || !strings.Contains(err.Error(), "mtasts.Dir.Path") {
+		t.Errorf("of a store in no directory the error is %v", err)
+	}
 }
