@@ -62,9 +62,7 @@ func (s *Scheduler) Learned(now time.Time, n Ship, l Lesson) Notice {
 		t.until = now.Add(refusedFor)
 	}
 	if t.pace > 0 && t.waiting > fewAhead {
-		for _, m := range s.empty(t) { // it would wait here for long
-			s.parkAt(now, t, m)
-		}
+		s.parkWaiting(now, t)
 	}
 	return s.notice(now, t, l.Kind)
 }
@@ -73,9 +71,14 @@ func (s *Scheduler) Learned(now time.Time, n Ship, l Lesson) Notice {
 // rate is found out what would wait for long goes back.
 func (s *Scheduler) judge(now time.Time, t *site, began time.Time, deferred float64) {
 	if t.grant.judge(began, now, deferred, pressed{t.waiting > 0, t.took}) && t.held > t.ahead()+fewAhead {
-		for _, m := range s.empty(t) {
-			s.parkAt(now, t, m)
-		}
+		s.parkWaiting(now, t)
+	}
+}
+
+// parkWaiting gives back what waits for a site, and would wait there for long.
+func (s *Scheduler) parkWaiting(now time.Time, t *site) {
+	for _, m := range s.empty(t) {
+		s.parkAt(now, t, m)
 	}
 }
 
