@@ -1,30 +1,31 @@
-// Package nexthop delivers mail the way the Internet does it: it finds the hosts
-// that take mail for a domain, walks them in order of preference, speaks SMTP
-// with them, retries later if mail cannot be delivered now, and reports the outcome
-// for every recipient. It is a library for programs that send mail themselves or
-// pass on that of others. This package is documentation only.
+// Package nexthop delivers mail the way the Internet does: it looks up a domain's
+// MX records, tries the hosts in order of preference, keeps mail that cannot be
+// delivered yet, retries it later, and reports the outcome for every recipient. It is
+// a library for programs that send mail themselves or pass on other people's mail.
+// This package contains only documentation.
 //
 // # Packages
 //
-//   - [github.com/nexthop-mail/nexthop/mx] answers where mail for a domain goes:
-//     one question to DNS in, hosts in order out.
-//   - [github.com/nexthop-mail/nexthop/delivery] delivers: its Sender makes one
-//     attempt, now, through the hosts in order, and reports per recipient; its
-//     Agent takes from a queue, retries, keeps to limits, and bounces.
-//   - [github.com/nexthop-mail/nexthop/queue] has the nouns that all packages
-//     use (Message, Recipient, Content, Outcome), and the contract of a queue.
-//     Package memory below it forgets when the program ends, package disk is
-//     durable, and package queuetest checks any other queue.
-//   - [github.com/nexthop-mail/nexthop/smarthost] is next hops other than MX: by
-//     recipient, by sender, or when every MX host is down, with AUTH.
+//   - [github.com/nexthop-mail/nexthop/mx] finds the hosts that accept mail for a
+//     domain, in the order to try them.
+//   - [github.com/nexthop-mail/nexthop/delivery] delivers. Its Sender makes one
+//     attempt, now, and reports the outcome for each recipient. Its Agent delivers
+//     the mail in a queue: it retries, keeps to limits, and bounces.
+//   - [github.com/nexthop-mail/nexthop/queue] defines the types that all packages
+//     use (Message, Recipient, Content, Outcome) and the contract of a queue. Its
+//     subpackage disk is a durable queue, memory one that is lost with the process,
+//     and queuetest checks any other implementation.
+//   - [github.com/nexthop-mail/nexthop/smarthost] routes mail to hosts that the
+//     operator names instead of MX hosts: by recipient, by sender, or if every MX host
+//     is down. It supports AUTH.
 //   - [github.com/nexthop-mail/nexthop/mx/mxtest] and
-//     [github.com/nexthop-mail/nexthop/delivery/smtptest] are DNS and mail hosts
-//     for tests: names, hosts, latency and faults, in memory or on loopback.
+//     [github.com/nexthop-mail/nexthop/delivery/smtptest] provide DNS and mail hosts
+//     for tests, with latency and faults, in memory or on loopback.
 //
 // # Send one message
 //
-// The zero Sender asks the system's resolvers, goes by MX, and uses TLS where it
-// is offered:
+// The zero Sender asks the system's resolvers, sends to MX hosts, and uses TLS if a
+// host offers it:
 //
 //	sender := &delivery.Sender{Hello: "client.example.org"}
 //	defer sender.Close()
@@ -34,14 +35,14 @@
 //		Content:    queue.String(text),
 //	})
 //
-// The error is nil exactly when all recipients were delivered. Otherwise it is a
-// *delivery.Error that says whether to try again; the report has every step of
-// the walk. Keep the Sender for further messages: it keeps connections.
+// The error is nil if and only if all recipients were delivered. Otherwise it is a
+// *delivery.Error, which says whether to try again. The report lists every attempt.
+// Use the same Sender for further messages: it reuses connections.
 //
 // # Send mail that has to arrive
 //
-// A message that an Agent has accepted is in its queue until every recipient is
-// settled:
+// A message that an Agent has accepted stays in its queue until the outcome for every
+// recipient is final:
 //
 //	spool, err := disk.Open("spool", disk.Options{})
 //	if err != nil {
@@ -55,14 +56,14 @@
 //	// ... and when ctx is over:
 //	return <-ended // Run drains first; close the queue after it
 //
-// It tries for five days, on a schedule that can be replaced, tells
-// Agent.Events what becomes of each recipient, and reports a failure to the
-// sender in the same step as it is settled.
+// The Agent tries for five days, on a schedule that can be replaced. It calls
+// Agent.Events with the outcome for each recipient. If a recipient fails, the report to
+// the sender enters the queue in the same step in which the failure is recorded.
 //
 // # Look up a route
 //
-// A Router finds the hosts without sending anything, and says which it left out
-// and why:
+// A Router finds the hosts without sending anything. The route also lists the hosts
+// that were left out, each with the reason:
 //
 //	resolver, err := mx.System()
 //	router := &mx.Router{Resolver: &mx.Cache{Resolver: resolver}}
@@ -71,12 +72,12 @@
 //		fmt.Println(host.Preference, host.Name, host.Addrs)
 //	}
 //
-// Sender.Explain adds what TLS each host must give.
+// Sender.Explain adds the TLS that each host must offer.
 //
-// # Test against an Internet of your own
+// # Test without a network
 //
-// An Internet is DNS and hosts in memory. It works in a bubble of
-// testing/synctest, where a host that stalls for an hour costs no time:
+// A smtptest.Internet is DNS and mail hosts in memory. In a bubble of testing/synctest
+// time is virtual, and a host that stalls for an hour costs no time:
 //
 //	internet := (&smtptest.Internet{
 //		Zone:  "example.com. MX 10 mail.example.com.\nmail.example.com. A 192.0.2.1",
@@ -88,19 +89,20 @@
 //
 // # Guarantees
 //
-//   - Order of preference is never violated, neither for address families nor
-//     for speed. Equals are shuffled without bias at each attempt.
-//   - "No answer" is never taken for "no records": trouble with DNS defers.
-//   - An outcome is decided over all hosts, per recipient. A firm refusal of a
-//     recipient ends it; a host's own failure moves what is still open to the
-//     next host, and never outranks another host's "not now".
-//   - A recipient that was delivered is not offered again in the same attempt,
-//     and nothing is offered elsewhere once the reply to the content was lost:
-//     that outcome is Unknown, and Message.Guarantee says what it means.
-//   - Content that cannot be read to its end never becomes a message, and an
-//     address never becomes a command.
-//   - Everything that strangers say is bounded in length, in number and in time.
-//     Every wait ends when its context does.
+//   - Hosts are tried in order of preference. Neither address families nor speed
+//     change that. Hosts of equal preference are shuffled without bias at each attempt.
+//   - A failed DNS lookup is never taken for "no records": the mail is deferred.
+//   - The outcome for a recipient is decided from the replies of all hosts. If a host
+//     permanently refuses the recipient, that is final. If a host fails altogether, its
+//     recipients move on to the next host. Even if that failure is permanent, it never
+//     outranks a temporary one of another host.
+//   - A recipient that was delivered is not offered again in the same attempt. If the
+//     reply to the content is lost, the message is not offered to another host: the
+//     outcome is Unknown, and Message.Guarantee decides whether to try again.
+//   - If content cannot be read to its end, no host accepts it as a complete message.
+//     An address can never inject an SMTP command.
+//   - Everything that a remote host says is bounded in length, number and time. Every
+//     wait ends when its context does.
 //   - Mail that a durable queue has accepted survives a power cut (queue, rule P2).
 //
 // # What is to come

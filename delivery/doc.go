@@ -1,63 +1,63 @@
-// Package delivery delivers mail: a message and its recipients in, an outcome
-// for each recipient out.
+// Package delivery delivers mail: a message goes in, and an outcome for each of its
+// recipients comes out.
 //
-// A [Sender] makes one attempt, now. For each destination among the recipients
-// it
+// A [Sender] makes one attempt, now. For each destination among the recipients it
 //
-//  1. asks its [Router] for the route: next hops in order (package mx, unless
-//     told otherwise);
-//  2. walks the hosts in that order, and the addresses of each host in theirs,
-//     leaving out addresses that failed a moment ago; destinations with the same
-//     hosts are walked together, if that changes nothing for any of them;
-//  3. asks its [PolicySource] what TLS the host must give, takes a kept session
-//     that satisfies it or makes one: connect, greeting, EHLO, STARTTLS;
-//  4. offers the recipients still open in as few transactions as the host
-//     allows, and judges every reply with [Judge]: what it means for the
-//     recipient, and whether another host may be asked;
-//  5. stops when no recipient is open, when it is not known whether a host took
-//     the message, or when the hosts are used up. The hosts of the route's
-//     fallback, if it has one, come last: they get the recipients that every host
-//     has failed for now. [Decide] makes one outcome per recipient of the verdicts
-//     of all hosts.
+//  1. asks its [Router] for the route, which lists the next hops in order (by default
+//     that of package mx);
+//  2. tries the hosts in that order, and the addresses of each host in the order given,
+//     except addresses that failed a moment ago. Destinations with the same hosts are
+//     tried together if that changes nothing for any of them;
+//  3. asks its [PolicySource] which TLS the host must offer, then reuses a session that
+//     satisfies it or opens one: connect, greeting, EHLO, STARTTLS;
+//  4. offers the recipients that have no outcome yet, in as few transactions as the host
+//     allows. [Judge] decides what every reply means for the recipient, and whether
+//     another host may be asked;
+//  5. stops if every recipient has an outcome, if it is unknown whether a host accepted
+//     the message, or if no host is left. The fallback hosts of the route, if there are
+//     any, come last: they are offered the recipients that failed temporarily at every
+//     other host. [Decide] combines the verdicts of all hosts into one outcome for each
+//     recipient.
 //
-// [Sender.Send] returns a [Report]: per recipient the outcome, the host
-// that decided, and every [Attempt] with the reason the walk went on or ended.
-// [Sender.Explain] shows steps 1 to 3 without connecting.
+// [Sender.Send] returns a [Report], which has for each recipient the outcome, the host
+// that decided it, and every [Attempt] with the reason for trying the next host or
+// stopping. [Sender.Explain] does steps 1 to 3 without connecting.
 //
 // # Guarantees
 //
-//   - Order of preference is never violated, neither for address families nor
-//     for speed.
-//   - A recipient that was delivered or refused for good is not offered again.
-//   - A host's own refusal never outranks another host's "not now".
-//   - Nothing is offered elsewhere after the reply to the final dot was lost.
-//   - Content that cannot be read to its end never becomes a message.
+//   - Hosts are tried in order of preference. Neither address families nor speed change
+//     that.
+//   - A recipient that was delivered or permanently refused is not offered again.
+//   - If a host fails altogether, even permanently, that never outranks a temporary
+//     failure of another host.
+//   - If the reply to the content is lost, the message is not offered to another host.
+//   - If content cannot be read to its end, no host accepts it as a complete message.
 //
 // # Errors
 //
 // An [*Error] says what went wrong: the stage, the host, the reply, the cause, and
-// whether it is temporary. Send returns one exactly when some recipient was not
-// delivered. A program that sends one message to one recipient needs no more than
-// the error.
+// whether it is temporary. Send returns one if and only if some recipient was not
+// delivered. A program that sends one message to one recipient needs nothing else.
 //
-// # An agent
+// # Agent
 //
-// An [Agent] delivers the mail in a queue (package queue) and keeps at it:
+// An [Agent] delivers the mail in a queue (package queue) and retries it:
 //
-//  1. [Agent.Submit] puts a message there, or refuses one that can never go;
-//  2. [Agent.Run] claims due mail, a bounded number ahead, and sends mail for the
-//     same hosts over the same connections, within [Limits];
-//  3. every outcome is settled in the queue, with the next attempt by the
-//     [Schedule] and the report that a failure causes, in one step;
-//  4. then the Events hook is told.
+//  1. [Agent.Submit] puts a message into the queue, or refuses one that could never be
+//     delivered;
+//  2. [Agent.Run] claims mail that is due, a bounded number ahead, and sends mail for
+//     the same hosts over the same connections, within [Limits];
+//  3. every outcome is settled in the queue, in one step with the time of the next
+//     attempt, given by the [Schedule], and with the report that a failure causes;
+//  4. then the Events hook is called.
 //
-// A site is all destinations with the same hosts. While its hosts are down it
-// costs one attempt each time the schedule allows one, however many messages
-// wait for it. Waiting never counts as an attempt.
+// A site is all destinations with the same hosts. While its hosts are down, it costs one
+// attempt each time the schedule allows one, however many messages are waiting for it.
+// Waiting never counts as an attempt.
 //
 // # Concurrency
 //
-// A Sender and an Agent are safe for concurrent use once their fields are set. A
-// Sender keeps sessions open between calls; Close ends them. Run ends every
-// goroutine and every connection that it has begun.
+// A Sender and an Agent are safe for concurrent use once their fields are set. A Sender
+// keeps sessions open between calls; Close ends them. Run ends every goroutine and every
+// connection that it started.
 package delivery

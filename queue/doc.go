@@ -1,54 +1,64 @@
-// Package queue holds the mail that is still to be delivered. It has the nouns that
-// every other package uses (Message, Recipient, Content, Outcome), the Queue interface,
-// and the contract that every queue keeps.
+// Package queue defines the types for mail that is still to be delivered, the Queue
+// interface, and the contract that every queue keeps.
 //
-// A program that only submits mail needs Message, Recipient and a Content, such as
-// String or File, and hands them to delivery.Agent. The rest is for programs that work on
-// a queue, and for those who write one.
+// # If you only submit mail
 //
-// A message goes through a queue like this:
+// You need three types: Message, Recipient, and a Content such as String or File. Give the
+// message to delivery.Agent, which puts it into the queue and delivers it:
 //
-//  1. Put stores it. Its recipients are grouped by destination with Split, the
-//     same way in every queue: a delivery is the recipients of one message at
-//     one destination.
-//  2. Claim hands out deliveries that are due, each with a lease.
-//  3. Open gives the content, an attempt is made, Extend keeps the lease while
-//     it lasts. If the message may be sent at most once, Mark records that it
-//     is about to be.
-//  4. Settle records what became of each recipient: the delivered and the failed
-//     are done with, the others wait for the next attempt. Bounces enter the
+//	id, err := agent.Submit(ctx, &queue.Message{
+//		From:       "app@example.org",
+//		Recipients: []queue.Recipient{{Address: "bob@example.com"}},
+//		Content:    queue.String(text),
+//	})
+//
+// Package disk is a durable queue in a directory. Package memory is one that is lost with
+// the process. The rest of this page is for programs that work on a queue, and for
+// implementations of the Queue interface.
+//
+// # How a message goes through a queue
+//
+//  1. Put stores it. Split groups its recipients by destination, in the same way for
+//     every queue. A delivery is the recipients of one message at one destination.
+//  2. Claim returns deliveries that are due, each with a lease.
+//  3. Open returns the content, and an attempt is made. Extend prolongs the lease while
+//     the attempt lasts. If the message may be sent at most once, Mark records that it
+//     is about to be sent.
+//  4. Settle records the outcome for each recipient. Those that were delivered or have
+//     failed leave the queue, the others wait for the next attempt. Bounces enter the
 //     queue in the same step.
-//  5. With its last recipient a message leaves the queue, and its content too.
+//  5. With its last recipient the message leaves the queue, and so does its content.
 //
-// Package memory is the reference and forgets everything when the program ends;
-// package disk is durable and embedded. Package queuetest checks an
-// implementation against every rule below and measures it.
+// Several claimers may work on one queue: agents of one process, or of several processes
+// if the implementation says so. Some rules ask less of a queue that several processes
+// share.
 //
-// Several claimers may work on one queue: agents of one process, or of several
-// if an implementation says so. Some rules ask less of a queue that several
-// processes share; they say so.
+// # The contract
 //
-// A call that concerns many deliveries may be done in pieces, so that it keeps nobody
-// waiting for long: mail that comes, goes or changes while it is under way may be
-// included or not. All of it is done when it returns. A message that is put is listed whole
-// or not at all, though its deliveries may become due one after the other.
+// Package queuetest checks an implementation against every rule below, and measures it.
+// Package memory is the reference implementation.
+//
+// A call that concerns many deliveries may be done in pieces, so that other calls need not
+// wait long. Mail that arrives, leaves or changes during the call may be included or not.
+// When the call returns, all of it has been done. A message that is put is listed as a
+// whole or not at all, although its deliveries may become due one after the other.
 //
 // # Put
 //
 // P1. Put is all or nothing: a message is in the queue with all its recipients or not
-// at all. If Put ends with the error of its context, or of the storage, it may be
-// either.
+// at all. If Put returns the error of its context or of the storage, either may be the
+// case.
 //
 // P2. When Put returns without an error, the message survives whatever the
-// implementation promises to survive: for a durable queue the death of the
+// implementation promises to survive. For a durable queue that is the end of the
 // process and a power cut at any later moment.
 //
 // P3. Nothing of the message is lost or changed: Claim, Open and Show return what was
-// put, byte for byte in strings and content, to the millisecond in times. Arrived is
-// the time of Put if it was zero. Put does not change the message it is given, and
+// put, byte for byte in strings and content, to the millisecond in times. If Arrived
+// was zero, it is the time of Put. Put does not change the message it is given, and
 // changes that its owner makes later have no effect.
 //
-// P4. A message Check refuses is refused by Put with the same *MessageError.
+// P4. Put refuses every message that Check refuses, with the same *MessageError.
 //
 // P5. The content is read once, as a stream. If the reader fails, or yields more or
 // fewer bytes than Size said, Put fails with a *MessageError and the message is not in
@@ -56,17 +66,17 @@
 //
 // P6. While a message is in the queue, Put of another with the same tenant and the
 // same key, not empty, puts nothing and returns the id of the first with ErrDuplicate.
-// It does the same for some time after the message has left, across any restart of a
-// durable queue; that time is set when the queue is opened. A queue may bound how many
-// keys it remembers of messages that have left: then it forgets the oldest first, and
-// counts them. The key of a dropped message is forgotten.
+// It does the same for some time after the message has left, even if a durable queue is
+// restarted. That time is set when the queue is opened. A queue may bound how many keys
+// of messages that have left it remembers. It then forgets the oldest first and counts
+// those it forgot. The key of a dropped message is forgotten at once.
 //
-// P7. Ids consist of digits and ASCII letters, at most 40. A Put that begins
-// after another has returned gives an id greater as a string, whatever the
-// clock does. No id is ever given twice.
+// P7. An id consists of at most 40 digits and ASCII letters. If a Put begins after
+// another has returned, its id is greater as a string, whatever the clock does. No id is
+// ever used twice.
 //
-// P8. A queue with a bound answers ErrFull when a message would go over it, and
-// takes messages again when others have left.
+// P8. If a queue has a bound and a message would exceed it, Put answers ErrFull. When
+// messages have left, the queue accepts others again.
 //
 // # Claim
 //
@@ -94,11 +104,10 @@
 // C5. Claim returns only deliveries to Destinations, if there are any, none to Except,
 // and none of ExceptTenants.
 //
-// C6. Claim does not wait for anything to become due, and not for other callers
-// to settle.
+// C6. Claim waits neither for deliveries to become due nor for other callers to settle.
 //
-// C7. A delivery whose record cannot be read keeps no other back: it is returned
-// as Unreadable, leased, beside those that can.
+// C7. If the record of a delivery cannot be read, that does not delay any other
+// delivery. It is returned as Unreadable, with a lease, together with the others.
 //
 // C8. Claimed.Next is not after the time given if something due was left out because
 // of a bound, and may be so if a shared queue may have left something out. Else it is
@@ -108,24 +117,25 @@
 // there is no such delivery. An empty queue answers zero, unless other processes can
 // put into it and it is no Waiter: then it answers when to look again.
 //
-// C9. A claim that runs beside others never returns what another holds a lease
-// on.
+// C9. A claim never returns a delivery that another claim, made at the same time, has
+// leased.
 //
 // # Leases
 //
-// L1. A claimed delivery is returned to nobody else before its lease ends.
+// L1. No other claim returns a claimed delivery before its lease ends.
 //
 // L2. A delivery whose lease has ended without being settled is due again, with
 // nothing changed and no attempt charged.
 //
-// L3. A lease is lost when its delivery is claimed again, settled or dropped,
-// and not by its end alone: what was done under it can be settled until then.
+// L3. A lease is lost when its delivery is claimed again, settled or dropped. Its end
+// alone does not lose it: until then the delivery can still be settled under it.
 // Settle and Extend answer ErrLeaseLost for a lease that is lost, and do nothing.
 //
 // L4. No two leases of one delivery have the same token, across any restart.
 //
-// L5. Extend sets the end of each lease to the time given plus the duration, be
-// that later or earlier. One that is lost stops no other.
+// L5. Extend sets the end of each lease to the time given plus the duration, whether
+// that is later or earlier than before. A lost lease does not keep the others from being
+// extended.
 //
 // L6. Mark records that the deliveries of some leases are about to be sent, if their
 // messages are AtMostOnce. It marks all of them or, with ErrLeaseLost, none, and is as
@@ -140,8 +150,7 @@
 //
 // # Settle
 //
-// S1. A recipient settled as Delivered or Failed is done with: no claim returns
-// it again.
+// S1. A recipient settled as Delivered or Failed is final: no claim returns it again.
 //
 // S2. A recipient settled as Deferred or Unknown stays, and its State has one
 // more attempt, the outcome, the reply and the time of the settlement.
@@ -183,8 +192,8 @@
 // Open and Show answer ErrNotFound, and its room is free, in a shared queue within
 // a minute.
 //
-// S11. The reason of a settlement is shown with what stays of its delivery, until the
-// next settlement of it; an empty one is none.
+// S11. The reason of a settlement is shown with what remains of its delivery until the
+// next settlement. If it is empty, none is shown.
 //
 // # Open
 //

@@ -22,7 +22,7 @@ func claimChecks() []check {
 		{ruleC3, "no lane is passed over for ever", 0, everyLane},
 		{ruleC6, "a claim does not wait for mail to become due", 0, nothingDue},
 		{ruleC6, "a claim does not wait for a Put that reads", 0, claimWhileReading},
-		{ruleC7, "a damaged message keeps no other back", needDamage, damagedRecord},
+		{ruleC7, "a damaged message does not delay others", needDamage, damagedRecord},
 	}
 }
 

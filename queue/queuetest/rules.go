@@ -4,24 +4,26 @@ package queuetest
 // documentation.
 const (
 	ruleP1 = "P1. Put is all or nothing: a message is in the queue with all its recipients or not at all. If Put " +
-		"ends with the error of its context, or of the storage, it may be either."
+		"returns the error of its context or of the storage, either may be the case."
 	ruleP2 = "P2. When Put returns without an error, the message survives whatever the implementation promises to " +
-		"survive: for a durable queue the death of the process and a power cut at any later moment."
+		"survive. For a durable queue that is the end of the process and a power cut at any later moment."
 	ruleP3 = "P3. Nothing of the message is lost or changed: Claim, Open and Show return what was put, byte for " +
-		"byte in strings and content, to the millisecond in times. Arrived is the time of Put if it was zero. " +
-		"Put does not change the message it is given, and changes that its owner makes later have no effect."
-	ruleP4 = "P4. A message Check refuses is refused by Put with the same *MessageError."
+		"byte in strings and content, to the millisecond in times. If Arrived was zero, it is the time of " +
+		"Put. Put does not change the message it is given, and changes that its owner makes later have no " +
+		"effect."
+	ruleP4 = "P4. Put refuses every message that Check refuses, with the same *MessageError."
 	ruleP5 = "P5. The content is read once, as a stream. If the reader fails, or yields more or fewer bytes than " +
 		"Size said, Put fails with a *MessageError and the message is not in the queue."
 	ruleP6 = "P6. While a message is in the queue, Put of another with the same tenant and the same key, not " +
 		"empty, puts nothing and returns the id of the first with ErrDuplicate. It does the same for some " +
-		"time after the message has left, across any restart of a durable queue; that time is set when the " +
-		"queue is opened. A queue may bound how many keys it remembers of messages that have left: then it " +
-		"forgets the oldest first, and counts them. The key of a dropped message is forgotten."
-	ruleP7 = "P7. Ids consist of digits and ASCII letters, at most 40. A Put that begins after another has " +
-		"returned gives an id greater as a string, whatever the clock does. No id is ever given twice."
-	ruleP8 = "P8. A queue with a bound answers ErrFull when a message would go over it, and takes messages again " +
-		"when others have left."
+		"time after the message has left, even if a durable queue is restarted. That time is set when the " +
+		"queue is opened. A queue may bound how many keys of messages that have left it remembers. It then " +
+		"forgets the oldest first and counts those it forgot. The key of a dropped message is forgotten at " +
+		"once."
+	ruleP7 = "P7. An id consists of at most 40 digits and ASCII letters. If a Put begins after another has " +
+		"returned, its id is greater as a string, whatever the clock does. No id is ever used twice."
+	ruleP8 = "P8. If a queue has a bound and a message would exceed it, Put answers ErrFull. When messages have " +
+		"left, the queue accepts others again."
 	ruleC1 = "C1. Claim returns deliveries that are due. A delivery is due when its not-before time, if it has " +
 		"one, is not after the time given, its message is not on hold, its destination is not postponed " +
 		"beyond that time, and it is not leased. Without a not-before time it is due whatever time is given."
@@ -38,25 +40,25 @@ const (
 		"exceeds no bound."
 	ruleC5 = "C5. Claim returns only deliveries to Destinations, if there are any, none to Except, and none of " +
 		"ExceptTenants."
-	ruleC6 = "C6. Claim does not wait for anything to become due, and not for other callers to settle."
-	ruleC7 = "C7. A delivery whose record cannot be read keeps no other back: it is returned as Unreadable, " +
-		"leased, beside those that can."
+	ruleC6 = "C6. Claim waits neither for deliveries to become due nor for other callers to settle."
+	ruleC7 = "C7. If the record of a delivery cannot be read, that does not delay any other delivery. It is " +
+		"returned as Unreadable, with a lease, together with the others."
 	ruleC8 = "C8. Claimed.Next is not after the time given if something due was left out because of a bound, and " +
 		"may be so if a shared queue may have left something out. Else it is after that time, and not later " +
 		"than the first moment at which a delivery that the options admit and that is not on hold becomes " +
 		"due, by its own time, by its destination's or by the end of its lease. It may be earlier, and is " +
 		"zero only if there is no such delivery. An empty queue answers zero, unless other processes can put " +
 		"into it and it is no Waiter: then it answers when to look again."
-	ruleC9 = "C9. A claim that runs beside others never returns what another holds a lease on."
-	ruleL1 = "L1. A claimed delivery is returned to nobody else before its lease ends."
+	ruleC9 = "C9. A claim never returns a delivery that another claim, made at the same time, has leased."
+	ruleL1 = "L1. No other claim returns a claimed delivery before its lease ends."
 	ruleL2 = "L2. A delivery whose lease has ended without being settled is due again, with nothing changed and no" +
 		" attempt charged."
-	ruleL3 = "L3. A lease is lost when its delivery is claimed again, settled or dropped, and not by its end " +
-		"alone: what was done under it can be settled until then. Settle and Extend answer ErrLeaseLost for a" +
-		" lease that is lost, and do nothing."
+	ruleL3 = "L3. A lease is lost when its delivery is claimed again, settled or dropped. Its end alone does not " +
+		"lose it: until then the delivery can still be settled under it. Settle and Extend answer " +
+		"ErrLeaseLost for a lease that is lost, and do nothing."
 	ruleL4 = "L4. No two leases of one delivery have the same token, across any restart."
-	ruleL5 = "L5. Extend sets the end of each lease to the time given plus the duration, be that later or earlier." +
-		" One that is lost stops no other."
+	ruleL5 = "L5. Extend sets the end of each lease to the time given plus the duration, whether that is later or " +
+		"earlier than before. A lost lease does not keep the others from being extended."
 	ruleL6 = "L6. Mark records that the deliveries of some leases are about to be sent, if their messages are " +
 		"AtMostOnce. It marks all of them or, with ErrLeaseLost, none, and is as durable as Put when it " +
 		"returns without an error; with any other error it may be either. If a marked delivery is claimed " +
@@ -66,7 +68,7 @@ const (
 	ruleL7 = "L7. Take leases the deliveries of one message, whether or not they are due or on hold, except those " +
 		"on which another has a lease that has not ended. They are as if they had been claimed, and a hold " +
 		"stays. It is optional."
-	ruleS1 = "S1. A recipient settled as Delivered or Failed is done with: no claim returns it again."
+	ruleS1 = "S1. A recipient settled as Delivered or Failed is final: no claim returns it again."
 	ruleS2 = "S2. A recipient settled as Deferred or Unknown stays, and its State has one more attempt, the " +
 		"outcome, the reply and the time of the settlement."
 	ruleS3 = "S3. A pending recipient without a result stays as it is, and is not charged an attempt."
@@ -89,8 +91,8 @@ const (
 		"about."
 	ruleS10 = "S10. When the last recipient of a message is settled, the message is gone: Open and Show answer " +
 		"ErrNotFound, and its room is free, in a shared queue within a minute."
-	ruleS11 = "S11. The reason of a settlement is shown with what stays of its delivery, until the next settlement " +
-		"of it; an empty one is none."
+	ruleS11 = "S11. The reason of a settlement is shown with what remains of its delivery until the next " +
+		"settlement. If it is empty, none is shown."
 	ruleO1 = "O1. The content is the bytes that were put, and its Size is their number, however often and by " +
 		"however many it is read."
 	ruleO2 = "O2. Open of a message that is not there answers ErrNotFound. Content opened before its message left " +
