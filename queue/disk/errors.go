@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
+	"time"
 
 	"github.com/nexthop-mail/nexthop/queue"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
@@ -40,6 +42,34 @@ func takeLock(fs vfs.FS, write bool) (io.Closer, error) {
 	}
 	return lock, err
 }
+
+// lockPause is how long whoever waits for the lock does not ask for it.
+const lockPause = 20 * time.Millisecond
+
+// awaitLock takes the directory's lock to write, and waits for it for as long as it may.
+func awaitLock(fs vfs.FS, wait time.Duration) (io.Closer, error) {
+	for began := time.Now(); ; {
+		lock, err := takeLock(fs, true)
+		left := wait - time.Since(began)
+		if !errors.Is(err, ErrLocked) || left <= 0 {
+			return lock, err
+		}
+		<-time.After(min(lockPause, left))
+	}
+}
+
+// openError is why a spool was not opened, with its directory.
+type openError struct {
+	dir string
+	err error
+}
+
+// Error names the package once.
+func (e *openError) Error() string {
+	return "disk: open " + e.dir + ": " + strings.TrimPrefix(e.err.Error(), "disk: ")
+}
+
+func (e *openError) Unwrap() error { return e.err }
 
 // failure is ErrFailed with its cause.
 func failure(cause error) error { return fmt.Errorf("%w: %w", ErrFailed, cause) }

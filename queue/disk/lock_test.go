@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/crashfs"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/vfs"
@@ -89,4 +91,54 @@ func names(list []fs.DirEntry) (all string) {
 		all += e.Name() + " "
 	}
 	return all
+}
+
+// TestOpenWaits opens a spool that is in use: for as long as Options.Wait says, and no
+// longer if nobody gives it back.
+func TestOpenWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, c := range []struct {
+			name               string
+			wait, inUse, after time.Duration
+			want               error
+		}{
+			{"not at all", 0, time.Minute, 0, ErrLocked},
+			{"a time below zero", -time.Second, time.Minute, 0, ErrLocked},
+			{"until it is given back", time.Minute, 999 * time.Millisecond, time.Second, nil},
+			{"until the wait is over", 1010 * time.Millisecond, time.Minute, 1010 * time.Millisecond, ErrLocked},
+			{"given back at the last moment", time.Second, time.Second, time.Second, nil},
+			{"not for any other error", time.Minute, 0, 0, ErrNoLock},
+		} {
+			f, _ := filled(t, 40)
+			began := time.Now()
+			f.Inject(func(op crashfs.Op, _ string) error {
+				switch {
+				case op == crashfs.OpLock && c.inUse == 0:
+					return vfs.ErrNoLock
+				case op == crashfs.OpLock && time.Since(began) < c.inUse:
+					return vfs.ErrLocked
+				}
+				return nil
+			})
+			s, err := open(f, Options{Wait: c.wait})
+			if !errors.Is(err, c.want) || time.Since(began) != c.after {
+				t.Errorf("%s: %v after %v, want %v after %v", c.name, err, time.Since(began), c.want, c.after)
+			}
+			if err == nil {
+				must(t, s.Close())
+			}
+		}
+	})
+}
+
+// TestOpenNamesTheDirectory looks at what a person is told of a spool that is in use.
+func TestOpenNamesTheDirectory(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Open(dir, Options{})
+	must(t, err)
+	_, err = Open(dir, Options{Wait: time.Millisecond})
+	if want := "disk: open " + dir + ": the spool is in use"; err == nil || err.Error() != want {
+		t.Errorf("Open of an open spool = %v, want %q", err, want)
+	}
+	must(t, s.Close())
 }

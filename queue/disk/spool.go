@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"path/filepath"
 	"sync"
@@ -49,6 +48,10 @@ type Options struct {
 	// each. Default: DefaultMaxKeys. If negative, there are none. The oldest are forgotten
 	// first.
 	MaxKeys int
+
+	// Wait is for how long Open waits for the spool while it is in use elsewhere.
+	// Default: not at all.
+	Wait time.Duration
 
 	sector int64 // sectorSize if zero; tests make it small
 }
@@ -172,7 +175,7 @@ var (
 )
 
 // Open opens the spool in a directory, which it makes, with those above it, if
-// there is none. It reads the newest checkpoint and what was written since.
+// there is none. If it is in use it waits for as long as Options.Wait says. It reads the newest checkpoint and what was written since.
 // Damage does not keep it from opening: what is lost answers queue.ErrDamaged,
 // and Check names it. The caller must call Close.
 //
@@ -186,7 +189,7 @@ func openIn(tree vfs.Tree, dir string, o Options) (*Spool, error) {
 	}
 	s, err := open(vfs.OS(dir), o)
 	if err != nil {
-		return nil, fmt.Errorf("disk: open %s: %w", dir, err)
+		return nil, &openError{dir, err}
 	}
 	return s, nil
 }
@@ -195,7 +198,7 @@ func open(fs vfs.FS, o Options) (*Spool, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	lock, err := takeLock(fs, true)
+	lock, err := awaitLock(fs, o.Wait)
 	if err != nil {
 		return nil, err
 	}
