@@ -4,9 +4,12 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -518,15 +521,26 @@ func TestRandom(t *testing.T) {
 		stories = 500_000
 	}
 	began := time.Now()
-	for seed := range uint64(stories) {
-		s := newStory(seed)
-		wrong := s.play()
-		if wrong == "" {
-			continue
-		}
-		t.Logf("seed %d: %s", seed, wrong)
-		s.shrink()
-		t.Fatalf("seed %d, %+v, %t: %s, after %d steps:%s", seed, s.set, s.quiet, s.play(), len(s.steps), tell(s.steps))
+	var next atomic.Uint64
+	var players sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		players.Go(func() {
+			for !t.Failed() {
+				seed := next.Add(1) - 1
+				if seed >= uint64(stories) {
+					return
+				}
+				s := newStory(seed)
+				wrong := s.play()
+				if wrong == "" {
+					continue
+				}
+				t.Logf("seed %d: %s", seed, wrong)
+				s.shrink()
+				t.Errorf("seed %d, %+v, %t: %s, after %d steps:%s", seed, s.set, s.quiet, s.play(), len(s.steps), tell(s.steps))
+			}
+		})
 	}
+	players.Wait()
 	t.Logf("%d steps, %.0f a second", stories*storyLength, float64(stories*storyLength)/time.Since(began).Seconds())
 }

@@ -68,6 +68,9 @@ func (w *world) checkWake() {
 		if t := s.sites[w.siteOf(m.Destination)]; t != nil && t.full() {
 			continue
 		}
+		if p := s.places[m.Destination]; p != nil && p.site != nil && p.site.full() {
+			continue // one of its deliveries has moved there
+		}
 		if w.moved[m.Destination] != "" && leftOut {
 			continue // perhaps with the site where its mail went until it moved
 		}
