@@ -1,8 +1,11 @@
 package tlsrpt
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
+	"strings"
+	"unicode/utf8"
 )
 
 // Policy is the policy that a session was held to, as a report names it.
@@ -23,9 +26,26 @@ type Policy struct {
 	MX []string `json:"mx,omitempty"`
 }
 
-// same reports whether two policies are one in a report.
-func (p *Policy) same(q *Policy) bool {
-	return p.Type == q.Type && p.Domain == q.Domain && slices.Equal(p.Strings, q.Strings) && slices.Equal(p.MX, q.MX)
+// is reports whether two policies are one in the report of a domain.
+func (p *Policy) is(q *Policy, domain string) bool {
+	return p.Type == q.Type && p.Domain == cmp.Or(q.Domain, domain) && slices.Equal(p.Strings, q.Strings) && slices.Equal(p.MX, q.MX)
+}
+
+// size is how many octets its text has, about.
+func (p *Policy) size() int {
+	n := len(p.Domain)
+	for _, s := range p.Strings {
+		n += 16 + len(s)
+	}
+	for _, s := range p.MX {
+		n += 16 + len(s)
+	}
+	return n
+}
+
+func (p *Policy) compare(q *Policy) int {
+	return cmp.Or(cmp.Compare(p.Type, q.Type), cmp.Compare(p.Domain, q.Domain), slices.Compare(p.Strings, q.Strings),
+		slices.Compare(p.MX, q.MX))
 }
 
 // Failure is one thing that was wrong with a session. It is comparable: sessions that
@@ -50,4 +70,40 @@ type Failure struct {
 	// its greeting or its answer to EHLO.
 	Host string `json:"host,omitempty"`
 	Helo string `json:"helo,omitempty"`
+}
+
+// clean is the failure as it is counted: addresses of one form, and text of bounded
+// length that can stand in a report.
+func (f *Failure) clean() Failure {
+	return Failure{
+		Result: f.Result, Reason: clean(f.Reason, mostReason), Info: clean(f.Info, mostInfo),
+		SendingIP: f.SendingIP.Unmap().WithZone(""), ReceivingIP: f.ReceivingIP.Unmap().WithZone(""),
+		Host: clean(f.Host, mostHost), Helo: clean(f.Helo, mostHost),
+	}
+}
+
+// clean is text of at most so many octets, without what is no text.
+func clean(text string, most int) string {
+	bad := func(r rune) bool { return r < ' ' || r == 0x7f || r == utf8.RuneError }
+	if len(text) <= most && !strings.ContainsFunc(text, bad) {
+		return text
+	}
+	text = strings.Map(func(r rune) rune {
+		if bad(r) {
+			return '?'
+		}
+		return r
+	}, text)
+	if len(text) > most {
+		for most > 0 && !utf8.RuneStart(text[most]) {
+			most--
+		}
+		text = text[:most]
+	}
+	return text
+}
+
+func (f *Failure) compare(g *Failure) int {
+	return cmp.Or(cmp.Compare(f.Result, g.Result), cmp.Compare(f.Host, g.Host), f.ReceivingIP.Compare(g.ReceivingIP),
+		f.SendingIP.Compare(g.SendingIP), cmp.Compare(f.Reason, g.Reason), cmp.Compare(f.Helo, g.Helo), cmp.Compare(f.Info, g.Info))
 }

@@ -1,0 +1,249 @@
+package tlsrpt
+
+import (
+	"context"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/nexthop-mail/nexthop/internal/address"
+	"github.com/nexthop-mail/nexthop/mx"
+)
+
+// Record is what a domain says about reports: where it wants them (RFC 8460 section 3).
+type Record struct {
+	// Targets are where reports go, in the order of the record.
+	Targets []Target
+
+	// Notes say what is odd about the record, and what of it is passed over, for people.
+	Notes []string
+}
+
+// Kind is how a report is delivered.
+type Kind uint8
+
+// The kinds of delivery.
+const (
+	// Mail is a URI mailto.
+	Mail Kind = iota + 1
+	// HTTPS is a URI https.
+	HTTPS
+)
+
+// String is the scheme: mailto or https.
+func (k Kind) String() string {
+	switch k {
+	case Mail:
+		return "mailto"
+	case HTTPS:
+		return "https"
+	default:
+		return "no kind"
+	}
+}
+
+// Target is one place where a domain wants its reports.
+type Target struct {
+	// Kind is how reports get there.
+	Kind Kind
+
+	// URI is the target in canonical form.
+	URI string
+
+	// Address is the mailbox of Mail.
+	Address string
+
+	// Host is the domain of the mailbox, or the host of the URL: who gets the traffic.
+	Host string
+}
+
+// The bounds of a record.
+const (
+	mostTargets = 10
+	mostURI     = 1024
+)
+
+// RecordError is why a domain gets no reports.
+type RecordError struct {
+	// Reason is what is wrong with its record, or that there is none, in a few words.
+	Reason string
+	// Notes are those of the record.
+	Notes []string
+}
+
+// Error is the reason and the notes.
+func (e *RecordError) Error() string {
+	return strings.Join(append([]string{"TLSRPT record: " + e.Reason}, e.Notes...), "; ")
+}
+
+// ParseRecord reads the record of a domain out of all TXT records at _smtp._tls. Those that
+// do not begin with "v=TLSRPTv1;" are others' and do not count; exactly one must be left,
+// and have at least one target that reports can go to. What else is wrong with it is
+// passed over, with a note. The error is a *RecordError.
+func ParseRecord(records []string) (Record, error) {
+	found, n := "", 0
+	for _, text := range records {
+		if rest, ok := strings.CutPrefix(text, "v=TLSRPTv1"); ok {
+			if rest, ok = strings.CutPrefix(strings.TrimLeft(rest, " \t"), ";"); ok {
+				found, n = rest, n+1
+			}
+		}
+	}
+	switch n {
+	case 0:
+		return Record{}, &RecordError{Reason: "there is none"}
+	case 1:
+	default:
+		return Record{}, &RecordError{Reason: "there are several"}
+	}
+	var r Record
+	fields := 0
+	for _, field := range strings.Split(found, ";") {
+		name, value, ok := strings.Cut(strings.Trim(field, " \t"), "=")
+		if strings.TrimRight(name, " \t") != "rua" || !ok {
+			continue // a field to come
+		}
+		fields++
+		for _, uri := range strings.Split(value, ",") {
+			r.add(strings.Trim(uri, " \t"))
+		}
+	}
+	switch {
+	case fields == 0:
+		return Record{}, &RecordError{Reason: "it has no rua", Notes: r.Notes}
+	case len(r.Targets) == 0:
+		return Record{}, &RecordError{Reason: "no rua is a target for reports", Notes: r.Notes}
+	}
+	return r, nil
+}
+
+// add takes one URI of a record.
+func (r *Record) add(uri string) {
+	target, why := parseTarget(uri)
+	switch {
+	case why != "":
+		r.note(uri, why)
+	case len(r.Targets) == mostTargets:
+		r.note(uri, "too many targets")
+	case slices.Contains(r.Targets, target):
+		r.note(uri, "it is there twice")
+	default:
+		r.Targets = append(r.Targets, target)
+	}
+}
+
+func (r *Record) note(uri, why string) {
+	const most = 20
+	if len(r.Notes) < most {
+		r.Notes = append(r.Notes, "rua "+clean(uri, 100)+": "+why)
+	}
+}
+
+// parseTarget reads a URI; why says why it is no target.
+func parseTarget(uri string) (t Target, why string) {
+	switch {
+	case uri == "":
+		return t, "it is empty"
+	case len(uri) > mostURI:
+		return t, "it is too long"
+	case strings.ContainsFunc(uri, func(c rune) bool { return c <= ' ' || c >= 0x7f }):
+		return t, "it has characters that no URI has"
+	}
+	scheme, rest, ok := strings.Cut(uri, ":")
+	switch {
+	case !ok:
+		return t, "it has no scheme"
+	case strings.EqualFold(scheme, "mailto"):
+		return parseMailto(rest)
+	case strings.EqualFold(scheme, "https"):
+		return parseHTTPS(uri)
+	}
+	return t, "reports go by mailto and https"
+}
+
+// parseMailto reads what follows "mailto:" (RFC 6068). Only the address counts, and if
+// there are several, the first.
+func parseMailto(rest string) (t Target, why string) {
+	rest, _, _ = strings.Cut(rest, "?")
+	rest = strings.TrimPrefix(rest, "//") // people write it like a URL
+	text, err := url.PathUnescape(rest)
+	if err != nil {
+		return t, "it is not encoded as a URI"
+	}
+	// DMARC's limits of size, which this is often copied from.
+	if at := strings.LastIndexByte(text, '!'); at > strings.LastIndexByte(text, '@') {
+		text = text[:at]
+	}
+	box, err := address.Parse(text)
+	if err != nil {
+		if text, _, _ = strings.Cut(text, ","); text != "" {
+			box, err = address.Parse(text)
+		}
+	}
+	if err != nil {
+		return t, "its address is none"
+	}
+	plain, ok := box.Key().ASCII()
+	if !ok {
+		return t, "its address is not ASCII"
+	}
+	if _, literal := box.Domain().Literal(); literal {
+		return t, "its address has no domain"
+	}
+	return Target{Kind: Mail, URI: "mailto:" + plain, Address: plain, Host: box.Domain().String()}, ""
+}
+
+// parseHTTPS reads a URL.
+func parseHTTPS(uri string) (t Target, why string) {
+	u, err := url.Parse(uri)
+	if err != nil {
+		return t, "it is no URL"
+	}
+	switch {
+	case u.Host == "" || u.Hostname() == "":
+		return t, "it has no host"
+	case u.User != nil:
+		return t, "it has a user name"
+	}
+	host := u.Hostname()
+	if _, err := netip.ParseAddr(host); err != nil {
+		d, err := address.ParseDomain(host)
+		if err != nil {
+			return t, "its host is none"
+		}
+		host = d.String()
+	}
+	u.Scheme, u.Fragment, u.RawFragment = "https", "", ""
+	if port := u.Port(); port != "" && port != "443" {
+		u.Host = joinHostPort(host, port)
+	} else {
+		u.Host = joinHostPort(host, "")
+	}
+	if u.Path == "" {
+		u.Path = "/"
+	}
+	return Target{Kind: HTTPS, URI: u.String(), Host: host}, ""
+}
+
+// joinHostPort is a host as a URL has it.
+func joinHostPort(host, port string) string {
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	if port != "" {
+		host += ":" + port
+	}
+	return host
+}
+
+// Lookup asks DNS for the record of a domain, which is in canonical form. The error is a
+// *RecordError if the domain wants no reports, and a *mx.ResolveError if that is not known
+// for now.
+func Lookup(ctx context.Context, resolver mx.Resolver, domain string) (Record, error) {
+	answer, err := mx.Follow(ctx, resolver, "_smtp._tls."+domain, mx.TypeTXT)
+	if err != nil {
+		return Record{}, err
+	}
+	return ParseRecord(answer.TXT)
+}
