@@ -46,6 +46,7 @@ func testStoreys(t *testing.T, packages map[string]*storeys.Package) {
 		"delivery/internal/sched":   {8, 0},
 		"delivery/internal/session": {7, 0},
 		"delivery/internal/waiting": {1, 0},
+		"delivery/internal/web":     {1, 0},
 	}
 	for name, h := range packages {
 		m, ok := most[name]
