@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/nexthop-mail/nexthop/delivery/internal/attempt"
+	"github.com/nexthop-mail/nexthop/internal/enum"
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
@@ -168,11 +169,14 @@ var stageNames = [...]string{
 
 // String is the stage in one word: message, dns, connect, banner, ehlo,
 // starttls, auth, mail, rcpt, data, content.
-func (s Stage) String() string {
-	if int(s) < len(stageNames) {
-		return stageNames[s]
-	}
-	return "unknown"
+func (s Stage) String() string { return enum.String("delivery.Stage", stageNames[:], s) }
+
+// MarshalText is String, for JSON and the like. It fails for a value that has no name.
+func (s Stage) MarshalText() ([]byte, error) { return enum.Marshal("delivery.Stage", stageNames[:], s) }
+
+// UnmarshalText reads what MarshalText writes, and nothing else.
+func (s *Stage) UnmarshalText(text []byte) error {
+	return enum.Unmarshal("delivery.Stage", stageNames[:], s, text)
 }
 
 // Verdict is what one attempt at one host means for one recipient. The zero
@@ -211,6 +215,19 @@ func (v Verdict) String() string {
 	default:
 		return "not now"
 	}
+}
+
+var verdictWords = [...]string{"not-now", "host-refuses", "refused", "maybe-taken", "taken"}
+
+// MarshalText is one word for programs: not-now, host-refuses, refused, maybe-taken,
+// taken. It fails for a value that has no name.
+func (v Verdict) MarshalText() ([]byte, error) {
+	return enum.Marshal("delivery.Verdict", verdictWords[:], v)
+}
+
+// UnmarshalText reads what MarshalText writes, and nothing else.
+func (v *Verdict) UnmarshalText(text []byte) error {
+	return enum.Unmarshal("delivery.Verdict", verdictWords[:], v, text)
 }
 
 // Final reports whether the verdict ends the walk for its recipient.

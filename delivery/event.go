@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nexthop-mail/nexthop/internal/enum"
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
@@ -80,11 +81,16 @@ var kindNames = [...]string{
 
 // String is the kind in one word: queued, delivered, deferred, unknown, failed,
 // expired, bounced, delayed, held, dropped, paused, resumed, trouble, suspended.
-func (k EventKind) String() string {
-	if int(k) < len(kindNames) {
-		return kindNames[k]
-	}
-	return "?"
+func (k EventKind) String() string { return enum.String("delivery.EventKind", kindNames[:], k) }
+
+// MarshalText is String, for JSON and the like. It fails for a value that has no name.
+func (k EventKind) MarshalText() ([]byte, error) {
+	return enum.Marshal("delivery.EventKind", kindNames[:], k)
+}
+
+// UnmarshalText reads what MarshalText writes, and nothing else.
+func (k *EventKind) UnmarshalText(text []byte) error {
+	return enum.Unmarshal("delivery.EventKind", kindNames[:], k, text)
 }
 
 func troubleEvent(cause error) Event {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery/internal/attempt"
+	"github.com/nexthop-mail/nexthop/internal/enum"
 	"github.com/nexthop-mail/nexthop/mx"
 	"github.com/nexthop-mail/nexthop/queue"
 )
@@ -120,6 +121,19 @@ func (n Next) String() string {
 		return nextNames[n]
 	}
 	return "unknown"
+}
+
+var nextWords = [...]string{
+	"next-address", "next-host", "same-host", "in-clear", "settled", "unknown", "no-host-left", "limit", "canceled",
+	"fallback", "self",
+}
+
+// MarshalText is one word for programs, such as "next-host". It fails for a value that has no name.
+func (n Next) MarshalText() ([]byte, error) { return enum.Marshal("delivery.Next", nextWords[:], n) }
+
+// UnmarshalText reads what MarshalText writes, and nothing else.
+func (n *Next) UnmarshalText(text []byte) error {
+	return enum.Unmarshal("delivery.Next", nextWords[:], n, text)
 }
 
 // settle records an outcome that no host was asked for.

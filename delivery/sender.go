@@ -11,6 +11,7 @@ import (
 	"github.com/nexthop-mail/nexthop/delivery/internal/attempt"
 	"github.com/nexthop-mail/nexthop/delivery/internal/session"
 	"github.com/nexthop-mail/nexthop/internal/content"
+	"github.com/nexthop-mail/nexthop/internal/enum"
 	"github.com/nexthop-mail/nexthop/internal/smtp"
 	"github.com/nexthop-mail/nexthop/mx"
 )
@@ -185,6 +186,23 @@ const (
 	Relay
 )
 
+var contentNames = [...]string{"originate", "relay"}
+
+// String is originate or relay.
+func (p ContentPolicy) String() string {
+	return enum.String("delivery.ContentPolicy", contentNames[:], p)
+}
+
+// MarshalText is String, for JSON and the like. It fails for a value that has no name.
+func (p ContentPolicy) MarshalText() ([]byte, error) {
+	return enum.Marshal("delivery.ContentPolicy", contentNames[:], p)
+}
+
+// UnmarshalText reads what MarshalText writes, and nothing else.
+func (p *ContentPolicy) UnmarshalText(text []byte) error {
+	return enum.Unmarshal("delivery.ContentPolicy", contentNames[:], p, text)
+}
+
 func (p ContentPolicy) policy() content.Policy {
 	if p == Relay {
 		return content.Relay
@@ -261,6 +279,21 @@ const (
 	// ConvertNothing is none.
 	ConvertNothing
 )
+
+var conversionNames = [...]string{"unsigned", "signed", "nothing"}
+
+// String is unsigned, signed or nothing.
+func (c Conversion) String() string { return enum.String("delivery.Conversion", conversionNames[:], c) }
+
+// MarshalText is String, for JSON and the like. It fails for a value that has no name.
+func (c Conversion) MarshalText() ([]byte, error) {
+	return enum.Marshal("delivery.Conversion", conversionNames[:], c)
+}
+
+// UnmarshalText reads what MarshalText writes, and nothing else.
+func (c *Conversion) UnmarshalText(text []byte) error {
+	return enum.Unmarshal("delivery.Conversion", conversionNames[:], c, text)
+}
 
 func (c Conversion) conversion() content.Conversion {
 	switch c {

@@ -9,6 +9,7 @@ import (
 	"github.com/nexthop-mail/nexthop/delivery/internal/clock"
 	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
 	"github.com/nexthop-mail/nexthop/delivery/internal/waiting"
+	"github.com/nexthop-mail/nexthop/internal/enum"
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
@@ -48,8 +49,20 @@ const (
 	WaitHeld                    // it is on hold
 )
 
+var stateNames = [...]string{"due", "waiting", "leased", "held"}
+
 // String is the state in one word: due, waiting, leased, held.
-func (s WaitState) String() string { return [...]string{"due", "waiting", "leased", "held"}[s&3] }
+func (s WaitState) String() string { return enum.String("delivery.WaitState", stateNames[:], s) }
+
+// MarshalText is String, for JSON and the like. It fails for a value that has no name.
+func (s WaitState) MarshalText() ([]byte, error) {
+	return enum.Marshal("delivery.WaitState", stateNames[:], s)
+}
+
+// UnmarshalText reads what MarshalText writes, and nothing else.
+func (s *WaitState) UnmarshalText(text []byte) error {
+	return enum.Unmarshal("delivery.WaitState", stateNames[:], s, text)
+}
 
 // WaitReason is why a recipient waits.
 type WaitReason uint8
@@ -77,11 +90,16 @@ var reasonNames = [...]string{
 
 // String is the reason in one word: new, schedule, not-before, site-down, site-full,
 // rate, login-refused, suspended, held, dns, network, claimed.
-func (r WaitReason) String() string {
-	if int(r) < len(reasonNames) {
-		return reasonNames[r]
-	}
-	return "?"
+func (r WaitReason) String() string { return enum.String("delivery.WaitReason", reasonNames[:], r) }
+
+// MarshalText is String, for JSON and the like. It fails for a value that has no name.
+func (r WaitReason) MarshalText() ([]byte, error) {
+	return enum.Marshal("delivery.WaitReason", reasonNames[:], r)
+}
+
+// UnmarshalText reads what MarshalText writes, and nothing else.
+func (r *WaitReason) UnmarshalText(text []byte) error {
+	return enum.Unmarshal("delivery.WaitReason", reasonNames[:], r, text)
 }
 
 // Why says for each pending recipient of a message why it is still there. Without a Run

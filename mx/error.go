@@ -3,6 +3,8 @@ package mx
 import (
 	"fmt"
 	"strings"
+
+	"github.com/nexthop-mail/nexthop/internal/enum"
 )
 
 // Error is why there is no route. Router and Lookup return no other error.
@@ -125,6 +127,19 @@ func (o Outcome) String() string {
 	default:
 		return "no answer from DNS for now"
 	}
+}
+
+var outcomeWords = [...]string{
+	"dns-trouble", "bogus-answer", "no-such-domain", "no-mail-host", "null-mx", "no-usable-host", "mail-loop",
+	"bad-domain", "misconfigured", "maybe-no-such-domain",
+}
+
+// MarshalText is one word for programs, such as "no-such-domain". It fails for a value that has no name.
+func (o Outcome) MarshalText() ([]byte, error) { return enum.Marshal("mx.Outcome", outcomeWords[:], o) }
+
+// UnmarshalText reads what MarshalText writes, and nothing else.
+func (o *Outcome) UnmarshalText(text []byte) error {
+	return enum.Unmarshal("mx.Outcome", outcomeWords[:], o, text)
 }
 
 // Status is the SMTP reply code and the enhanced status code (RFC 3463) that go

@@ -1,6 +1,10 @@
 package mx
 
-import "time"
+import (
+	"time"
+
+	"github.com/nexthop-mail/nexthop/internal/enum"
+)
 
 // Means is what a Client uses to ask a DNS server, and can do without.
 type Means uint8
@@ -13,18 +17,17 @@ const (
 	TCP           // DNS over TCP, where UDP truncates (RFC 7766)
 )
 
-// String is the means in a word.
-func (m Means) String() string {
-	switch m {
-	case EDNS:
-		return "EDNS"
-	case UDP:
-		return "UDP"
-	case TCP:
-		return "TCP"
-	default:
-		return "none"
-	}
+var meansNames = [...]string{"none", "EDNS", "UDP", "TCP"}
+
+// String is the means in a word: none, EDNS, UDP or TCP.
+func (m Means) String() string { return enum.String("mx.Means", meansNames[:], m) }
+
+// MarshalText is String, for JSON and the like. It fails for a value that has no name.
+func (m Means) MarshalText() ([]byte, error) { return enum.Marshal("mx.Means", meansNames[:], m) }
+
+// UnmarshalText reads what MarshalText writes, and nothing else.
+func (m *Means) UnmarshalText(text []byte) error {
+	return enum.Unmarshal("mx.Means", meansNames[:], m, text)
 }
 
 // sign is what a question met, as far as it says what the server, or the path to

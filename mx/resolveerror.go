@@ -1,6 +1,10 @@
 package mx
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/nexthop-mail/nexthop/internal/enum"
+)
 
 // ResolveError is why a Resolver has no answer. It never means "no records":
 // every one of them is temporary (RFC 5321 section 5.1).
@@ -88,4 +92,17 @@ func (f Failure) String() string {
 	default:
 		return "no answer"
 	}
+}
+
+var failureWords = [...]string{
+	"no-answer", "timeout", "servfail", "refused", "lame", "malformed", "truncated", "bogus", "alias-loop",
+	"unreachable", "canceled",
+}
+
+// MarshalText is one word for programs, such as "servfail". It fails for a value that has no name.
+func (f Failure) MarshalText() ([]byte, error) { return enum.Marshal("mx.Failure", failureWords[:], f) }
+
+// UnmarshalText reads what MarshalText writes, and nothing else.
+func (f *Failure) UnmarshalText(text []byte) error {
+	return enum.Unmarshal("mx.Failure", failureWords[:], f, text)
 }

@@ -4,7 +4,11 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"strconv"
+	"strings"
 	"time"
+
+	"github.com/nexthop-mail/nexthop/internal/enum"
 )
 
 // Resolver asks DNS one question. It is the only way this package, and all of
@@ -42,28 +46,36 @@ const (
 	TypeTLSA  Type = 52
 )
 
+var typeNames = map[Type]string{
+	TypeA: "A", TypeNS: "NS", TypeCNAME: "CNAME", TypeMX: "MX", TypeTXT: "TXT", TypeAAAA: "AAAA", TypeSRV: "SRV", TypeTLSA: "TLSA",
+}
+
 // String is the type's mnemonic, or TYPEn (RFC 3597 section 5).
 func (t Type) String() string {
-	switch t {
-	case TypeA:
-		return "A"
-	case TypeNS:
-		return "NS"
-	case TypeCNAME:
-		return "CNAME"
-	case TypeMX:
-		return "MX"
-	case TypeTXT:
-		return "TXT"
-	case TypeAAAA:
-		return "AAAA"
-	case TypeSRV:
-		return "SRV"
-	case TypeTLSA:
-		return "TLSA"
-	default:
-		return fmt.Sprintf("TYPE%d", uint16(t))
+	if name, ok := typeNames[t]; ok {
+		return name
 	}
+	return fmt.Sprintf("TYPE%d", uint16(t))
+}
+
+// MarshalText is String, for JSON and the like.
+func (t Type) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+// UnmarshalText reads the mnemonics of the types above, and TYPEn.
+func (t *Type) UnmarshalText(text []byte) error {
+	for known, name := range typeNames {
+		if string(text) == name {
+			*t = known
+			return nil
+		}
+	}
+	if digits, ok := strings.CutPrefix(string(text), "TYPE"); ok {
+		if n, err := strconv.ParseUint(digits, 10, 16); err == nil {
+			*t = Type(n)
+			return nil
+		}
+	}
+	return fmt.Errorf("mx.Type: %.40q is no type of DNS records", text)
 }
 
 // Status is what kind of answer DNS gave. The zero value is no answer at all,
@@ -79,6 +91,19 @@ const (
 	NotFound                 // NoData or NXDomain, the resolver cannot tell which
 	Aliased                  // the response ended in an alias; ask again at its target
 )
+
+var statusNames = [...]string{"none", "success", "no-data", "nxdomain", "not-found", "aliased"}
+
+// String is the kind of answer in one word: none, success, no-data, nxdomain, not-found, aliased.
+func (s Status) String() string { return enum.String("mx.Status", statusNames[:], s) }
+
+// MarshalText is String, for JSON and the like. It fails for a value that has no name.
+func (s Status) MarshalText() ([]byte, error) { return enum.Marshal("mx.Status", statusNames[:], s) }
+
+// UnmarshalText reads what MarshalText writes, and nothing else.
+func (s *Status) UnmarshalText(text []byte) error {
+	return enum.Unmarshal("mx.Status", statusNames[:], s, text)
+}
 
 // Answer is what DNS says about one name and type.
 type Answer struct {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/netip"
 	"time"
+
+	"github.com/nexthop-mail/nexthop/internal/enum"
 )
 
 // Route is where mail for one domain goes: next hops in the order to try them,
@@ -63,21 +65,18 @@ const (
 	ViaFallback              // a next hop tried after every MX host failed for now
 )
 
-// String is the kind in the words of the command line: mx, implicit, literal,
-// smarthost, fallback.
-func (k Kind) String() string {
-	switch k {
-	case ViaImplicit:
-		return "implicit"
-	case ViaLiteral:
-		return "literal"
-	case ViaSmartHost:
-		return "smarthost"
-	case ViaFallback:
-		return "fallback"
-	default:
-		return "mx"
-	}
+var kindNames = [...]string{"mx", "implicit", "literal", "smarthost", "fallback"}
+
+// String is the kind in the words of the command line: mx, implicit, literal, smarthost,
+// fallback.
+func (k Kind) String() string { return enum.String("mx.Kind", kindNames[:], k) }
+
+// MarshalText is String, for JSON and the like. It fails for a value that has no name.
+func (k Kind) MarshalText() ([]byte, error) { return enum.Marshal("mx.Kind", kindNames[:], k) }
+
+// UnmarshalText reads what MarshalText writes, and nothing else.
+func (k *Kind) UnmarshalText(text []byte) error {
+	return enum.Unmarshal("mx.Kind", kindNames[:], k, text)
 }
 
 // Host is one next hop.
@@ -144,6 +143,20 @@ const (
 	TLSVerify                  // require it, and the certificate must be the host's
 )
 
+var levelNames = [...]string{"default", "none", "may", "encrypt", "verify"}
+
+// String is the level in the words of the command line: none, may, encrypt, verify, and
+// default for TLSDefault.
+func (l TLSLevel) String() string { return enum.String("mx.TLSLevel", levelNames[:], l) }
+
+// MarshalText is String, for JSON and the like. It fails for a value that has no name.
+func (l TLSLevel) MarshalText() ([]byte, error) { return enum.Marshal("mx.TLSLevel", levelNames[:], l) }
+
+// UnmarshalText reads what MarshalText writes, and nothing else.
+func (l *TLSLevel) UnmarshalText(text []byte) error {
+	return enum.Unmarshal("mx.TLSLevel", levelNames[:], l, text)
+}
+
 // LeftOut is a host that DNS named and the route does not use.
 type LeftOut struct {
 	Host   Host
@@ -202,6 +215,19 @@ func (r Reason) String() string {
 	default:
 		return "no answer about its address for now"
 	}
+}
+
+var reasonWords = [...]string{
+	"lookup-failed", "no-address", "self", "not-better", "not-a-name", "null-mx-among-others", "address-refused",
+	"over-limit", "bad-record",
+}
+
+// MarshalText is one word for programs, such as "not-better". It fails for a value that has no name.
+func (r Reason) MarshalText() ([]byte, error) { return enum.Marshal("mx.Reason", reasonWords[:], r) }
+
+// UnmarshalText reads what MarshalText writes, and nothing else.
+func (r *Reason) UnmarshalText(text []byte) error {
+	return enum.Unmarshal("mx.Reason", reasonWords[:], r, text)
 }
 
 // Permanent is whether asking again within the TTL cannot help this host:

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+
+	"github.com/nexthop-mail/nexthop/internal/enum"
 )
 
 // Lookup says where mail for domain goes. It is Route of a Router with nothing
@@ -120,6 +122,19 @@ const (
 	IPv6Only
 )
 
+var familyNames = [...]string{"both", "ipv4", "ipv6"}
+
+// String is both, ipv4 or ipv6.
+func (f Family) String() string { return enum.String("mx.Family", familyNames[:], f) }
+
+// MarshalText is String, for JSON and the like. It fails for a value that has no name.
+func (f Family) MarshalText() ([]byte, error) { return enum.Marshal("mx.Family", familyNames[:], f) }
+
+// UnmarshalText reads what MarshalText writes, and nothing else.
+func (f *Family) UnmarshalText(text []byte) error {
+	return enum.Unmarshal("mx.Family", familyNames[:], f, text)
+}
+
 // FamilyOrder is the order of the two families of one host. Within a family the
 // order is the resolver's.
 type FamilyOrder uint8
@@ -130,6 +145,21 @@ const (
 	PreferIPv4                    // all IPv4 first
 	PreferIPv6                    // all IPv6 first (RFC 3974 section 3)
 )
+
+var orderNames = [...]string{"alternate", "ipv4-first", "ipv6-first"}
+
+// String is alternate, ipv4-first or ipv6-first.
+func (o FamilyOrder) String() string { return enum.String("mx.FamilyOrder", orderNames[:], o) }
+
+// MarshalText is String, for JSON and the like. It fails for a value that has no name.
+func (o FamilyOrder) MarshalText() ([]byte, error) {
+	return enum.Marshal("mx.FamilyOrder", orderNames[:], o)
+}
+
+// UnmarshalText reads what MarshalText writes, and nothing else.
+func (o *FamilyOrder) UnmarshalText(text []byte) error {
+	return enum.Unmarshal("mx.FamilyOrder", orderNames[:], o, text)
+}
 
 // Validate reports everything that is wrong with the fields, each problem with the
 // name of its field. The error is nil if they make sense. Route and Addresses fail with

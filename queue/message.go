@@ -1,6 +1,13 @@
 package queue
 
-import "time"
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/internal/enum"
+)
 
 // Message is one piece of mail: an envelope (From and Recipients, RFC 5321
 // section 2.3.1) and its content. It is a value: it belongs to the caller that fills
@@ -101,6 +108,48 @@ const (
 	NotifyDelay
 )
 
+var notifyNames = [...]string{"never", "success", "failure", "delay"}
+
+// String is the occasions with commas between them: never, success, failure, delay. It is
+// empty if there are none.
+func (n Notify) String() string {
+	var list []string
+	for i, name := range notifyNames {
+		if n&(1<<i) != 0 {
+			list = append(list, name)
+		}
+	}
+	if rest := n >> len(notifyNames); rest != 0 {
+		list = append(list, fmt.Sprintf("queue.Notify(%d)", rest<<len(notifyNames)))
+	}
+	return strings.Join(list, ",")
+}
+
+// MarshalText is String, for JSON and the like. It fails for a set with unknown occasions.
+func (n Notify) MarshalText() ([]byte, error) {
+	if n>>len(notifyNames) != 0 {
+		return nil, fmt.Errorf("%v has no name", n)
+	}
+	return []byte(n.String()), nil
+}
+
+// UnmarshalText reads what MarshalText writes, in any order and in upper or lower case, as
+// NOTIFY has it.
+func (n *Notify) UnmarshalText(text []byte) error {
+	var set Notify
+	if len(text) > 0 {
+		for word := range strings.SplitSeq(string(text), ",") {
+			i := slices.IndexFunc(notifyNames[:], func(name string) bool { return strings.EqualFold(name, word) })
+			if i < 0 {
+				return fmt.Errorf("queue.Notify: %.40q is none of %s", word, strings.Join(notifyNames[:], ", "))
+			}
+			set |= 1 << i
+		}
+	}
+	*n = set
+	return nil
+}
+
 // Return is how much of the message a failure report carries back.
 type Return uint8
 
@@ -110,6 +159,19 @@ const (
 	ReturnFull
 	ReturnHeaders
 )
+
+var returnNames = [...]string{"unspecified", "full", "headers"}
+
+// String is unspecified, full or headers.
+func (r Return) String() string { return enum.String("queue.Return", returnNames[:], r) }
+
+// MarshalText is String, for JSON and the like. It fails for a value that has no name.
+func (r Return) MarshalText() ([]byte, error) { return enum.Marshal("queue.Return", returnNames[:], r) }
+
+// UnmarshalText reads what MarshalText writes, and nothing else.
+func (r *Return) UnmarshalText(text []byte) error {
+	return enum.Unmarshal("queue.Return", returnNames[:], r, text)
+}
 
 // TLSRequirement is what a message asks of the transport, whatever the
 // destination's own policy says.
@@ -123,6 +185,21 @@ const (
 	TLSOptional                // deliverability before secrecy: policies of domains are not asked
 )
 
+var tlsNames = [...]string{"by-policy", "required", "optional"}
+
+// String is by-policy, required or optional.
+func (r TLSRequirement) String() string { return enum.String("queue.TLSRequirement", tlsNames[:], r) }
+
+// MarshalText is String, for JSON and the like. It fails for a value that has no name.
+func (r TLSRequirement) MarshalText() ([]byte, error) {
+	return enum.Marshal("queue.TLSRequirement", tlsNames[:], r)
+}
+
+// UnmarshalText reads what MarshalText writes, and nothing else.
+func (r *TLSRequirement) UnmarshalText(text []byte) error {
+	return enum.Unmarshal("queue.TLSRequirement", tlsNames[:], r, text)
+}
+
 // Guarantee is what an unknown outcome means for the next attempt.
 type Guarantee uint8
 
@@ -132,3 +209,18 @@ const (
 	AtLeastOnce Guarantee = iota
 	AtMostOnce
 )
+
+var guaranteeNames = [...]string{"at-least-once", "at-most-once"}
+
+// String is at-least-once or at-most-once.
+func (g Guarantee) String() string { return enum.String("queue.Guarantee", guaranteeNames[:], g) }
+
+// MarshalText is String, for JSON and the like. It fails for a value that has no name.
+func (g Guarantee) MarshalText() ([]byte, error) {
+	return enum.Marshal("queue.Guarantee", guaranteeNames[:], g)
+}
+
+// UnmarshalText reads what MarshalText writes, and nothing else.
+func (g *Guarantee) UnmarshalText(text []byte) error {
+	return enum.Unmarshal("queue.Guarantee", guaranteeNames[:], g, text)
+}

@@ -34,7 +34,7 @@ func TestZeroValues(t *testing.T) {
 func TestOutcomeNames(t *testing.T) {
 	names := map[queue.Outcome]string{
 		queue.Deferred: "deferred", queue.Delivered: "delivered", queue.Failed: "failed", queue.Unknown: "unknown",
-		99: "deferred",
+		99: "queue.Outcome(99)",
 	}
 	for o, want := range names {
 		if o.String() != want {

@@ -1,5 +1,7 @@
 package queue
 
+import "github.com/nexthop-mail/nexthop/internal/enum"
+
 // Outcome is what became of one recipient in one attempt. The zero value is
 // Deferred: what nobody decided is tried again.
 type Outcome uint8
@@ -17,18 +19,19 @@ const (
 	Unknown
 )
 
-// String is the outcome's name in lower case.
-func (o Outcome) String() string {
-	switch o {
-	case Delivered:
-		return "delivered"
-	case Failed:
-		return "failed"
-	case Unknown:
-		return "unknown"
-	default:
-		return "deferred"
-	}
+var outcomeNames = [...]string{"deferred", "delivered", "failed", "unknown"}
+
+// String is the outcome in one word: deferred, delivered, failed, unknown.
+func (o Outcome) String() string { return enum.String("queue.Outcome", outcomeNames[:], o) }
+
+// MarshalText is String, for JSON and the like. It fails for a value that has no name.
+func (o Outcome) MarshalText() ([]byte, error) {
+	return enum.Marshal("queue.Outcome", outcomeNames[:], o)
+}
+
+// UnmarshalText reads what MarshalText writes, and nothing else.
+func (o *Outcome) UnmarshalText(text []byte) error {
+	return enum.Unmarshal("queue.Outcome", outcomeNames[:], o, text)
 }
 
 // Reply is what a host, or nexthop in its place, said of a recipient: flat, so

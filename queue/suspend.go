@@ -5,6 +5,8 @@ import (
 	"context"
 	"slices"
 	"time"
+
+	"github.com/nexthop-mail/nexthop/internal/enum"
 )
 
 // Suspender is a queue that remembers what its claimers are told to leave alone (rule
@@ -38,16 +40,19 @@ const (
 	OfTenant
 )
 
-// String is the kind in one word.
-func (k SubjectKind) String() string {
-	switch k {
-	case OfSite:
-		return "site"
-	case OfTenant:
-		return "tenant"
-	default:
-		return "destination"
-	}
+var subjectNames = [...]string{"destination", "site", "tenant"}
+
+// String is the kind in one word: destination, site, tenant.
+func (k SubjectKind) String() string { return enum.String("queue.SubjectKind", subjectNames[:], k) }
+
+// MarshalText is String, for JSON and the like. It fails for a value that has no name.
+func (k SubjectKind) MarshalText() ([]byte, error) {
+	return enum.Marshal("queue.SubjectKind", subjectNames[:], k)
+}
+
+// UnmarshalText reads what MarshalText writes, and nothing else.
+func (k *SubjectKind) UnmarshalText(text []byte) error {
+	return enum.Unmarshal("queue.SubjectKind", subjectNames[:], k, text)
 }
 
 // Subject is what is suspended.

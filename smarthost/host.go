@@ -1,6 +1,10 @@
 package smarthost
 
 import (
+	"fmt"
+	"strconv"
+
+	"github.com/nexthop-mail/nexthop/internal/enum"
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
@@ -48,6 +52,21 @@ const (
 	BySRV                   // SRV records of message submission (RFC 6186)
 )
 
+var lookupNames = [...]string{"address", "mx", "srv"}
+
+// String is address, mx or srv.
+func (l Lookup) String() string { return enum.String("smarthost.Lookup", lookupNames[:], l) }
+
+// MarshalText is String, for JSON and the like. It fails for a value that has no name.
+func (l Lookup) MarshalText() ([]byte, error) {
+	return enum.Marshal("smarthost.Lookup", lookupNames[:], l)
+}
+
+// UnmarshalText reads what MarshalText writes, and nothing else.
+func (l *Lookup) UnmarshalText(text []byte) error {
+	return enum.Unmarshal("smarthost.Lookup", lookupNames[:], l, text)
+}
+
 // Preference is a rank among the hosts of one list, lower first, equals in random
 // order. The zero value is none.
 type Preference struct{ plus1 uint32 }
@@ -57,6 +76,31 @@ func Prefer(n uint16) Preference { return Preference{uint32(n) + 1} }
 
 // Value is the number, and false if there is none.
 func (p Preference) Value() (uint16, bool) { return uint16(p.plus1 - 1), p.plus1 != 0 }
+
+// String is the number, and "none" if there is none.
+func (p Preference) String() string {
+	if n, ok := p.Value(); ok {
+		return strconv.Itoa(int(n))
+	}
+	return "none"
+}
+
+// MarshalText is String, for JSON and the like.
+func (p Preference) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// UnmarshalText reads what MarshalText writes, and nothing else.
+func (p *Preference) UnmarshalText(text []byte) error {
+	if string(text) == "none" {
+		*p = Preference{}
+		return nil
+	}
+	n, err := strconv.ParseUint(string(text), 10, 16)
+	if err != nil {
+		return fmt.Errorf("smarthost.Preference: %.40q is neither none nor a number up to 65535", text)
+	}
+	*p = Prefer(uint16(n))
+	return nil
+}
 
 // The ports of RFC 5321, RFC 8314 and RFC 6409.
 const (

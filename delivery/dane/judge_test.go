@@ -364,7 +364,7 @@ func TestWordsAreDistinct(t *testing.T) {
 		note("outcome ", int(o), o.String())
 	}
 	for what, text := range map[string]string{
-		"reason 200": dane.Reason(200).String(), "reason-200": dane.Reason(200).Code(), "fate 200": dane.Fate(200).String(), "outcome 200": dane.Outcome(200).String(),
+		"reason 200": dane.Reason(200).String(), "dane.Reason(200)": dane.Reason(200).Code(), "dane.Fate(200)": dane.Fate(200).String(), "dane.Outcome(200)": dane.Outcome(200).String(),
 	} {
 		if text != what {
 			t.Errorf("what has no name is called %q, want %q", text, what)

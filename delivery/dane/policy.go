@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nexthop-mail/nexthop/internal/enum"
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
@@ -71,24 +72,20 @@ const (
 	Usable
 )
 
+var outcomeNames = [...]string{"failed", "none", "unusable", "usable"}
+
 // String is failed, none, unusable or usable.
-func (o Outcome) String() string {
-	switch o {
-	case Failed:
-		return "failed"
-	case None:
-		return "none"
-	case Unusable:
-		return "unusable"
-	case Usable:
-		return "usable"
-	default:
-		return fmt.Sprintf("outcome %d", uint8(o))
-	}
+func (o Outcome) String() string { return enum.String("dane.Outcome", outcomeNames[:], o) }
+
+// MarshalText is String, for JSON. It fails for a value that has no name.
+func (o Outcome) MarshalText() ([]byte, error) {
+	return enum.Marshal("dane.Outcome", outcomeNames[:], o)
 }
 
-// MarshalText is String, for JSON.
-func (o Outcome) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
+// UnmarshalText reads what MarshalText writes, and nothing else.
+func (o *Outcome) UnmarshalText(text []byte) error {
+	return enum.Unmarshal("dane.Outcome", outcomeNames[:], o, text)
+}
 
 // Err is why the host is to be left alone before there is any connection: the outcome is
 // Failed, or DANE is mandatory and there is nothing to authenticate the host by. It is

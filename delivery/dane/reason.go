@@ -1,6 +1,10 @@
 package dane
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/nexthop-mail/nexthop/internal/enum"
+)
 
 // ResultType is what a report of TLS counts a connection as, in the words of RFC 8460
 // section 4.3.
@@ -88,18 +92,19 @@ func (r Reason) String() string {
 	return names[r]
 }
 
-// Code is the reason as one word, for programs.
-func (r Reason) Code() string {
-	codes := [reasons]string{
-		"", "no-name", "mx-insecure", "address-insecure", "alias-insecure", "tlsa-none", "tlsa-insecure", "tlsa-unusable",
-		"dns-lookup-failed", "misconfigured", "starttls-not-offered", "handshake-failed", "certificate-unparsable", "tlsa-no-match",
-		"certificate-name", "certificate-expired", "chain-invalid",
-	}
-	if r >= reasons {
-		return fmt.Sprintf("reason-%d", uint8(r))
-	}
-	return codes[r]
+var reasonCodes = [reasons]string{
+	"", "no-name", "mx-insecure", "address-insecure", "alias-insecure", "tlsa-none", "tlsa-insecure", "tlsa-unusable",
+	"dns-lookup-failed", "misconfigured", "starttls-not-offered", "handshake-failed", "certificate-unparsable", "tlsa-no-match",
+	"certificate-name", "certificate-expired", "chain-invalid",
 }
 
-// MarshalText is Code, for JSON.
-func (r Reason) MarshalText() ([]byte, error) { return []byte(r.Code()), nil }
+// Code is the reason as one word, for programs.
+func (r Reason) Code() string { return enum.String("dane.Reason", reasonCodes[:], r) }
+
+// MarshalText is Code, for JSON. It fails for a value that has no name.
+func (r Reason) MarshalText() ([]byte, error) { return enum.Marshal("dane.Reason", reasonCodes[:], r) }
+
+// UnmarshalText reads what MarshalText writes, and nothing else.
+func (r *Reason) UnmarshalText(text []byte) error {
+	return enum.Unmarshal("dane.Reason", reasonCodes[:], r, text)
+}

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/nexthop-mail/nexthop/internal/enum"
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
@@ -91,21 +92,22 @@ const (
 // which another has the stronger digest is not.
 func (f Fate) Unusable() bool { return f >= PKIXUsage && f <= BadData }
 
-// String is the fate in a few words.
-func (f Fate) String() string {
-	names := [fates]string{
-		"counts", "another has a stronger digest", "usage means nothing in SMTP", "unknown usage", "unknown selector",
-		"unknown matching type", "digest of the wrong length", "not a certificate or key", "matches", "matches no certificate",
-		"vouches for other names", "a certificate has expired or is not valid yet", "the chain is not valid",
-	}
-	if f >= fates {
-		return fmt.Sprintf("fate %d", uint8(f))
-	}
-	return names[f]
+var fateNames = [fates]string{
+	"counts", "another has a stronger digest", "usage means nothing in SMTP", "unknown usage", "unknown selector",
+	"unknown matching type", "digest of the wrong length", "not a certificate or key", "matches", "matches no certificate",
+	"vouches for other names", "a certificate has expired or is not valid yet", "the chain is not valid",
 }
 
-// MarshalText is String, for JSON.
-func (f Fate) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
+// String is the fate in a few words.
+func (f Fate) String() string { return enum.String("dane.Fate", fateNames[:], f) }
+
+// MarshalText is String, for JSON. It fails for a value that has no name.
+func (f Fate) MarshalText() ([]byte, error) { return enum.Marshal("dane.Fate", fateNames[:], f) }
+
+// UnmarshalText reads what MarshalText writes, and nothing else.
+func (f *Fate) UnmarshalText(text []byte) error {
+	return enum.Unmarshal("dane.Fate", fateNames[:], f, text)
+}
 
 // judged are the records of a set with what is to be said of each before there is a
 // certificate. digests are the matching types that are digests, the strongest first.

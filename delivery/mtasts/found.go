@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nexthop-mail/nexthop/internal/address"
+	"github.com/nexthop-mail/nexthop/internal/enum"
 )
 
 // Found is what was found out about the policy of a domain.
@@ -54,26 +55,20 @@ const (
 	Kept
 )
 
+var originNames = [...]string{"no policy", "fetched", "live", "cached", "kept"}
+
 // String is the origin in a word.
-func (o Origin) String() string {
-	switch o {
-	case NoPolicy:
-		return "no policy"
-	case Fetched:
-		return "fetched"
-	case Live:
-		return "live"
-	case Cached:
-		return "cached"
-	case Kept:
-		return "kept"
-	default:
-		return fmt.Sprintf("origin %d", uint8(o))
-	}
+func (o Origin) String() string { return enum.String("mtasts.Origin", originNames[:], o) }
+
+// MarshalText is String, for JSON. It fails for a value that has no name.
+func (o Origin) MarshalText() ([]byte, error) {
+	return enum.Marshal("mtasts.Origin", originNames[:], o)
 }
 
-// MarshalText is String, for JSON.
-func (o Origin) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
+// UnmarshalText reads what MarshalText writes, and nothing else.
+func (o *Origin) UnmarshalText(text []byte) error {
+	return enum.Unmarshal("mtasts.Origin", originNames[:], o, text)
+}
 
 // use makes an entry the policy that was found.
 func (f *Found) use(e *Entry, from Origin) {

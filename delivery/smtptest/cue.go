@@ -3,6 +3,8 @@ package smtptest
 import (
 	"strings"
 	"time"
+
+	"github.com/nexthop-mail/nexthop/internal/enum"
 )
 
 // Cue makes a Host do something other than the usual at one point of the
@@ -73,6 +75,19 @@ const (
 	AfterClosed      // once the client has closed its side
 )
 
+var whenNames = [...]string{"in-turn", "early", "after-closed"}
+
+// String is in-turn, early or after-closed.
+func (w When) String() string { return enum.String("smtptest.When", whenNames[:], w) }
+
+// MarshalText is String, for JSON and the like. It fails for a value that has no name.
+func (w When) MarshalText() ([]byte, error) { return enum.Marshal("smtptest.When", whenNames[:], w) }
+
+// UnmarshalText reads what MarshalText writes, and nothing else.
+func (w *When) UnmarshalText(text []byte) error {
+	return enum.Unmarshal("smtptest.When", whenNames[:], w, text)
+}
+
 // Then is how the dialogue goes on.
 type Then uint8
 
@@ -85,6 +100,19 @@ const (
 	Stall                   // say nothing more, read on, until the client closes
 	StopReading             // say nothing and read nothing more, so that the window fills
 )
+
+var thenNames = [...]string{"go-on", "skip", "close", "reset", "stall", "stop-reading"}
+
+// String is what is done in one word: go-on, skip, close, reset, stall, stop-reading.
+func (t Then) String() string { return enum.String("smtptest.Then", thenNames[:], t) }
+
+// MarshalText is String, for JSON and the like. It fails for a value that has no name.
+func (t Then) MarshalText() ([]byte, error) { return enum.Marshal("smtptest.Then", thenNames[:], t) }
+
+// UnmarshalText reads what MarshalText writes, and nothing else.
+func (t *Then) UnmarshalText(text []byte) error {
+	return enum.Unmarshal("smtptest.Then", thenNames[:], t, text)
+}
 
 // usual reports whether the Host answers as it always does.
 func (c *Cue) usual() bool {

@@ -4,6 +4,8 @@ import (
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"github.com/nexthop-mail/nexthop/internal/enum"
 )
 
 // Link is the way between the client and one address of a Network. The zero
@@ -37,6 +39,20 @@ const (
 	NoPorts             // EADDRNOTAVAIL: no local port is free
 	NoFiles             // EMFILE: too many open files
 )
+
+var faultNames = [...]string{"none", "refused", "unreachable", "black-hole", "reset-on-accept", "no-ports", "no-files"}
+
+// String is the fault in one word: none, refused, unreachable, black-hole,
+// reset-on-accept, no-ports, no-files.
+func (f Fault) String() string { return enum.String("smtptest.Fault", faultNames[:], f) }
+
+// MarshalText is String, for JSON and the like. It fails for a value that has no name.
+func (f Fault) MarshalText() ([]byte, error) { return enum.Marshal("smtptest.Fault", faultNames[:], f) }
+
+// UnmarshalText reads what MarshalText writes, and nothing else.
+func (f *Fault) UnmarshalText(text []byte) error {
+	return enum.Unmarshal("smtptest.Fault", faultNames[:], f, text)
+}
 
 const (
 	retransmission    = 200 * time.Millisecond

@@ -1,5 +1,7 @@
 package smtptest
 
+import "github.com/nexthop-mail/nexthop/internal/enum"
+
 // Stage is a point of the dialogue at which a Host can be told what to do.
 type Stage uint8
 
@@ -29,11 +31,14 @@ var stageNames = [...]string{
 }
 
 // String is the stage in one word, in lower case.
-func (s Stage) String() string {
-	if int(s) < len(stageNames) {
-		return stageNames[s]
-	}
-	return "unknown"
+func (s Stage) String() string { return enum.String("smtptest.Stage", stageNames[:], s) }
+
+// MarshalText is String, for JSON and the like. It fails for a value that has no name.
+func (s Stage) MarshalText() ([]byte, error) { return enum.Marshal("smtptest.Stage", stageNames[:], s) }
+
+// UnmarshalText reads what MarshalText writes, and nothing else.
+func (s *Stage) UnmarshalText(text []byte) error {
+	return enum.Unmarshal("smtptest.Stage", stageNames[:], s, text)
 }
 
 // precedes reports whether a reply at s is the last moment before a command of

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nexthop-mail/nexthop/internal/enum"
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
@@ -68,6 +69,19 @@ const (
 	WithEDNS
 	WithoutEDNS
 )
+
+var ednsNames = [...]string{"any", "with", "without"}
+
+// String is any, with or without.
+func (e EDNS) String() string { return enum.String("mxtest.EDNS", ednsNames[:], e) }
+
+// MarshalText is String, for JSON and the like. It fails for a value that has no name.
+func (e EDNS) MarshalText() ([]byte, error) { return enum.Marshal("mxtest.EDNS", ednsNames[:], e) }
+
+// UnmarshalText reads what MarshalText writes, and nothing else.
+func (e *EDNS) UnmarshalText(text []byte) error {
+	return enum.Unmarshal("mxtest.EDNS", ednsNames[:], e, text)
+}
 
 // Fault is what goes wrong with a question.
 type Fault uint8
@@ -166,19 +180,23 @@ const (
 	faults // how many there are
 )
 
+var faultNames = [faults]string{
+	"none", "NXDOMAIN", "no data", "SERVFAIL", "REFUSED", "FORMERR", "NOTIMP", "bogus", "lame",
+	"timeout", "hangup", "truncated", "truncated always", "alias only", "other name", "wrong id",
+	"wrong question", "garbage", "malformed", "BADVERS", "bare FORMERR", "reset", "cut", "empty", "no SOA",
+	"not served", "misplaced", "uncounted", "last record lost", "last record broken", "contradicts",
+	"other type", "other class", "other section", "other opcode",
+}
+
 // String is the fault in a few words.
-func (f Fault) String() string {
-	names := [faults]string{
-		"none", "NXDOMAIN", "no data", "SERVFAIL", "REFUSED", "FORMERR", "NOTIMP", "bogus", "lame",
-		"timeout", "hangup", "truncated", "truncated always", "alias only", "other name", "wrong id",
-		"wrong question", "garbage", "malformed", "BADVERS", "bare FORMERR", "reset", "cut", "empty", "no SOA",
-		"not served", "misplaced", "uncounted", "last record lost", "last record broken", "contradicts",
-		"other type", "other class", "other section", "other opcode",
-	}
-	if f >= faults {
-		return fmt.Sprintf("fault %d", f)
-	}
-	return names[f]
+func (f Fault) String() string { return enum.String("mxtest.Fault", faultNames[:], f) }
+
+// MarshalText is String, for JSON and the like. It fails for a value that has no name.
+func (f Fault) MarshalText() ([]byte, error) { return enum.Marshal("mxtest.Fault", faultNames[:], f) }
+
+// UnmarshalText reads what MarshalText writes, and nothing else.
+func (f *Fault) UnmarshalText(text []byte) error {
+	return enum.Unmarshal("mxtest.Fault", faultNames[:], f, text)
 }
 
 // isNoise is whether the fault is a message that is no answer, after which the

@@ -186,7 +186,7 @@ func TestRuleErrors(t *testing.T) {
 		want string
 	}{
 		{"transport", mxtest.Rule{Transport: "quic"}, `Transport: "quic" is neither udp nor tcp`},
-		{"fault", mxtest.Rule{Fault: 200}, "Fault: there is no fault 200"},
+		{"fault", mxtest.Rule{Fault: 200}, "Fault: there is no mxtest.Fault(200)"},
 		{"times", mxtest.Rule{Times: -1}, "Times: -1 is negative"},
 		{"delay", mxtest.Rule{Delay: -time.Second}, "Delay: -1s is negative"},
 		{"records of nobody", mxtest.Rule{Records: "A 192.0.2.1"}, "Records: they need the Name they belong to"},
