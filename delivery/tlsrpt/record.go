@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/nexthop-mail/nexthop/internal/address"
+	"github.com/nexthop-mail/nexthop/internal/enum"
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
@@ -31,16 +32,17 @@ const (
 	HTTPS
 )
 
-// String is the scheme: mailto or https.
-func (k Kind) String() string {
-	switch k {
-	case Mail:
-		return "mailto"
-	case HTTPS:
-		return "https"
-	default:
-		return "no kind"
-	}
+var kindNames = [...]string{"none", "mailto", "https"}
+
+// String is the scheme: mailto or https, and none for the zero value.
+func (k Kind) String() string { return enum.String("tlsrpt.Kind", kindNames[:], k) }
+
+// MarshalText is String, for JSON. It fails for a value that has no name.
+func (k Kind) MarshalText() ([]byte, error) { return enum.Marshal("tlsrpt.Kind", kindNames[:], k) }
+
+// UnmarshalText reads what MarshalText writes, and nothing else.
+func (k *Kind) UnmarshalText(text []byte) error {
+	return enum.Unmarshal("tlsrpt.Kind", kindNames[:], k, text)
 }
 
 // Target is one place where a domain wants its reports.

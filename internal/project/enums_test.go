@@ -37,7 +37,7 @@ func enums() []enumeration {
 		{delivery.ConvertNothing, nil}, {delivery.WaitHeld, nil}, {delivery.WaitClaimed, nil},
 		{dane.Usable, nil}, {dane.ChainInvalid, regexp.MustCompile(`^([a-z-]+|)$`)}, {dane.BadChain, sentence},
 		{mtasts.Kept, sentence}, {mtasts.Enforce, nil},
-		{tlsrpt.STSWebPKIInvalid, nil}, {tlsrpt.TLSA, nil},
+		{tlsrpt.STSWebPKIInvalid, nil}, {tlsrpt.TLSA, nil}, {tlsrpt.HTTPS, nil},
 		{smtptest.AfterClosed, nil}, {smtptest.StopReading, nil}, {smtptest.NoFiles, nil}, {smtptest.Other, nil},
 	}
 }
