@@ -12,7 +12,8 @@
 //  4. Server.Data takes the message. What it answers is the reply to the client.
 //
 // It offers PIPELINING, CHUNKING, SIZE, 8BITMIME, SMTPUTF8, DSN and
-// ENHANCEDSTATUSCODES, with a certificate STARTTLS, and REQUIRETLS under TLS. A line ends
+// ENHANCEDSTATUSCODES, with a certificate STARTTLS, and under TLS REQUIRETLS and, if there
+// are Logins, AUTH by SCRAM-SHA-256 and PLAIN (auth.go). A line ends
 // with CRLF and with nothing else: a bare CR or LF, in a command or in content, ends
 // the session with a refusal, so that no two servers ever disagree on where a
 // message ends.

@@ -3,6 +3,8 @@ package smtpd
 import (
 	"strconv"
 	"strings"
+
+	"github.com/nexthop-mail/nexthop/examples/internal/login"
 )
 
 func (s *session) ehlo(name string) {
@@ -16,6 +18,9 @@ func (s *session) ehlo(name string) {
 	switch {
 	case s.secure:
 		lines = append(lines, "REQUIRETLS")
+		if s.server.Logins != nil {
+			lines = append(lines, "AUTH "+login.Mechanisms)
+		}
 	case s.server.TLS != nil:
 		lines = append(lines, "STARTTLS")
 	}

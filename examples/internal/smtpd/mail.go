@@ -9,7 +9,7 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-func (s *session) mail(argument string) {
+func (s *session) mail(ctx context.Context, argument string) {
 	switch {
 	case !s.begun:
 		s.refuse(503, "5.5.1", "EHLO first")
@@ -24,13 +24,14 @@ func (s *session) mail(argument string) {
 		return
 	}
 	t := &Transaction{
-		Client: s.client, Trusted: s.trusted, Hello: s.hello, Secure: s.secure, Extended: s.extended, From: strings.Clone(path),
+		Client: s.client, Trusted: s.trusted, Hello: s.hello, Secure: s.secure, Extended: s.extended, User: s.user,
+		From: strings.Clone(path),
 	}
 	if r := t.mailParameters(parameters); r.Failed() {
 		s.refuse(r.Code, r.Enhanced, r.Text)
 		return
 	}
-	if r := s.reversePath(t); r.Failed() {
+	if r := s.reversePath(ctx, t); r.Failed() {
 		s.refuse(r.Code, r.Enhanced, r.Text)
 		return
 	}
@@ -40,7 +41,7 @@ func (s *session) mail(argument string) {
 }
 
 // reversePath looks at what MAIL said.
-func (s *session) reversePath(t *Transaction) Reply {
+func (s *session) reversePath(ctx context.Context, t *Transaction) Reply {
 	_, err := queue.Split(&queue.Message{From: t.From, Content: queue.String("")})
 	bad, _ := errors.AsType[*queue.MessageError](err)
 	switch {
@@ -50,6 +51,8 @@ func (s *session) reversePath(t *Transaction) Reply {
 		return Reply{553, "5.6.7", "an address beyond ASCII needs SMTPUTF8"}
 	case t.Size > s.server.maxSize():
 		return Reply{552, "5.3.4", "a message has at most " + strconv.FormatInt(s.server.maxSize(), 10) + " octets here"}
+	case s.server.Mail != nil:
+		return s.server.Mail(ctx, t)
 	}
 	return Reply{}
 }
@@ -62,7 +65,7 @@ func (s *session) rcpt(ctx context.Context, argument string) {
 	case len(s.tx.Recipients) >= s.server.maxRecipients(), s.envelope >= maxEnvelope:
 		s.say(452, "4.5.3", "enough recipients: send to those, then to the others")
 		return
-	case s.rejected >= maxRejected && !s.trusted:
+	case s.rejected >= maxRejected && !s.known():
 		s.enoughRejected()
 		return
 	}

@@ -88,7 +88,13 @@ func (t *Transaction) mailParameter(name, value string, given bool) Reply {
 		}
 		t.EnvelopeID = strings.Clone(id)
 	case "AUTH":
-		// RFC 4954 section 5: nobody here is trusted to say so, and it may be ignored.
+		// RFC 4954 section 5. A client is believed that it does not know who submitted
+		// the message, or that it was who is logged in, and nothing else.
+		submitter, ok := decodeXtext(value)
+		if !ok || submitter == "" {
+			return badValue
+		}
+		t.submitterUnknown = submitter != t.User
 	default:
 		return notOffered
 	}

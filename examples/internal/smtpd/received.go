@@ -89,6 +89,10 @@ func (t *Transaction) onlyRecipient() string {
 // protocol is the name from the registry of RFC 3848 and RFC 6531.
 func (t *Transaction) protocol() string {
 	switch {
+	case t.UTF8 && t.User != "": // which is under TLS
+		return "UTF8SMTPSA"
+	case t.User != "":
+		return "ESMTPSA"
 	case t.UTF8 && t.Secure:
 		return "UTF8SMTPS"
 	case t.UTF8:

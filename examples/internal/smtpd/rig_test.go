@@ -29,12 +29,21 @@ type taken struct {
 	content string
 }
 
+type listener = net.Listener
+
 func start(t *testing.T, s *Server) *rig {
+	t.Helper()
+	return startOn(t, s, func(l listener) listener { return l })
+}
+
+// startOn starts a server that listens in another way.
+func startOn(t *testing.T, s *Server, wrap func(listener) listener) *rig {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	l = wrap(l)
 	ctx, stop := context.WithCancel(t.Context())
 	r := &rig{Server: s, addr: l.Addr().String(), stop: stop, done: make(chan struct{})}
 	s.Name, s.TempDir = "relay.example.net", t.TempDir()

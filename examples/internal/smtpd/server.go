@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nexthop-mail/nexthop/examples/internal/login"
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
@@ -43,6 +44,10 @@ type Server struct {
 	// TLS is what STARTTLS is offered with; nil is not at all.
 	TLS *tls.Config
 
+	// Logins are those who may log in by AUTH (RFC 4954), which is offered under TLS
+	// alone. It is called for each login. Nil offers no AUTH.
+	Logins func() *login.Users
+
 	// TempDir is where large contents wait for Data; empty is the system's.
 	TempDir string
 
@@ -58,6 +63,10 @@ type Server struct {
 	Names      []string
 	Postmaster string
 
+	// Mail says whether the reverse-path of t is taken; t has no recipients yet. A reply
+	// that is no refusal takes it. Nil takes all.
+	Mail func(ctx context.Context, t *Transaction) Reply
+
 	// Rcpt says whether the recipient is taken; t has what came before it.
 	// destination is the recipient's domain in canonical form. A reply that is no
 	// refusal takes it. Nil takes all.
@@ -67,6 +76,7 @@ type Server struct {
 	Data func(ctx context.Context, t *Transaction, content queue.Content) Reply
 
 	ledger   ledger
+	guard    login.Guard
 	mu       sync.Mutex
 	open     map[*wire]struct{}
 	stopping bool
@@ -92,7 +102,8 @@ func or[T int | int64 | time.Duration](value, otherwise T) T {
 	return value
 }
 
-// Serve accepts connections until ctx ends. It then lets messages that are being
+// Serve accepts connections until ctx ends. Those of type *tls.Conn have TLS from the
+// start. It then lets messages that are being
 // received arrive, tells all other clients to come back later (421), and returns when
 // the last is gone, within the time given.
 func (s *Server) Serve(ctx context.Context, l net.Listener, grace time.Duration) error {
@@ -141,8 +152,9 @@ func (s *Server) serve(ctx context.Context, conn net.Conn) {
 	if h == nil {
 		s.refused.Add(1)
 		w.reply(refusal)
+		_ = w.raw.SetReadDeadline(time.Now().Add(time.Second)) // of a handshake
 		_ = w.flush(time.Second)
-		_ = conn.Close()
+		_ = w.raw.Close()
 		return
 	}
 	defer s.leave(w, h)

@@ -2,7 +2,6 @@ package smtpd
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"net/netip"
 	"os"
@@ -29,6 +28,8 @@ type session struct {
 	hello    string // as the client calls itself
 	extended bool   // EHLO, not HELO
 	secure   bool
+	user     string       // who is logged in; empty is nobody
+	refused  int          // logins
 	tx       *Transaction // nil outside a mail transaction
 	envelope int64        // octets held for it
 	body     *spool       // content that has arrived by BDAT
@@ -43,6 +44,9 @@ type session struct {
 func (s *session) run(ctx context.Context) {
 	defer s.reset()
 	s.since = time.Now()
+	if !s.handshake() {
+		return
+	}
 	s.say(220, "", s.server.Name+" ESMTP")
 	for !s.over {
 		line, err := s.wire.line(s.server.idle())
@@ -54,16 +58,19 @@ func (s *session) run(ctx context.Context) {
 			s.farewell(errOther)
 			return
 		}
-		if s.mistakes > maxMistakes || s.idle > maxIdle && !s.trusted {
+		if s.mistakes > maxMistakes || s.idle > maxIdle && !s.known() {
 			s.say(421, "4.7.0", "too many errors, or commands that lead nowhere")
 			return
 		}
-		if !s.trusted && time.Since(s.since) > maxWait {
+		if !s.known() && time.Since(s.since) > maxWait {
 			s.say(421, "4.4.2", "too long without a message")
 			return
 		}
 	}
 }
+
+// known reports whether the client is trusted, or somebody who is logged in.
+func (s *session) known() bool { return s.trusted || s.user != "" }
 
 // farewell says why a session ends that the client did not end.
 func (s *session) farewell(err error) {
@@ -103,7 +110,7 @@ func (s *session) command(ctx context.Context, line string) bool {
 func (s *session) mailCommand(ctx context.Context, verb, argument string) (known bool) {
 	switch verb {
 	case "MAIL":
-		s.mail(argument)
+		s.mail(ctx, argument)
 	case "RCPT":
 		s.rcpt(ctx, argument)
 	case "DATA":
@@ -125,6 +132,11 @@ func (s *session) otherCommand(verb, argument string) (known bool) {
 		s.helo(argument)
 	case "STARTTLS":
 		s.startTLS(argument)
+	case "AUTH":
+		if s.server.Logins == nil {
+			return false
+		}
+		s.auth(argument)
 	case "RSET":
 		s.reset()
 		s.say(250, "2.0.0", "reset")
@@ -161,33 +173,4 @@ func (s *session) reset() {
 		s.body.discard()
 		s.body, s.halfEnd = nil, false
 	}
-}
-
-func (s *session) startTLS(argument string) {
-	switch {
-	case s.server.TLS == nil || s.secure:
-		s.refuse(502, "5.5.1", "not offered")
-		return
-	case argument != "":
-		s.refuse(501, "5.5.4", "no argument is allowed")
-		return
-	case len(s.wire.buffered()) > 0:
-		// What came in clear is not the client's word once TLS is on.
-		s.say(501, "5.5.1", "nothing may follow STARTTLS before its reply")
-		s.over = true
-		return
-	}
-	s.say(220, "2.0.0", "go ahead")
-	if s.wire.flush(s.server.idle()) != nil || s.wire.ready(s.server.idle()) != nil {
-		s.over = true
-		return
-	}
-	conn := tls.Server(s.wire.raw, s.server.TLS)
-	if err := conn.Handshake(); err != nil {
-		s.over = true
-		return
-	}
-	s.wire.conn, s.secure = conn, true
-	s.begun, s.hello = false, ""
-	s.reset()
 }

@@ -17,6 +17,9 @@ type Transaction struct {
 	// Secure is whether TLS was on, Extended whether the client said EHLO.
 	Secure, Extended bool
 
+	// User is who is logged in; empty is nobody.
+	User string
+
 	// ID is what the Received field calls this reception.
 	ID string
 
@@ -34,14 +37,20 @@ type Transaction struct {
 	EnvelopeID string
 	Return     queue.Return
 
+	submitterUnknown bool // though somebody is logged in
+
 	destination string // of the last recipient, in canonical form
 }
 
 // Message is the transaction as a message for a queue.
 func (t *Transaction) Message(content queue.Content) *queue.Message {
+	submitter := t.User
+	if t.submitterUnknown {
+		submitter = ""
+	}
 	m := &queue.Message{
 		From: t.From, Recipients: t.Recipients, Content: content,
-		EnvelopeID: t.EnvelopeID, Return: t.Return, UTF8: t.UTF8,
+		EnvelopeID: t.EnvelopeID, Return: t.Return, UTF8: t.UTF8, Submitter: submitter,
 	}
 	if t.RequireTLS {
 		m.TLS = queue.TLSRequired

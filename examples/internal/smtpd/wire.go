@@ -2,6 +2,7 @@ package smtpd
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -33,12 +34,20 @@ type wire struct {
 	r, w int      // what of it is still to be read
 	out  []byte   // replies not yet sent
 
+	stopped chan struct{} // closed by stop
+
 	mu       sync.Mutex
 	stopping bool
 	content  bool // a message is under way: it may be finished
 }
 
-func newWire(conn net.Conn) *wire { return &wire{raw: conn, conn: conn, in: make([]byte, inBuffer)} }
+func newWire(conn net.Conn) *wire {
+	w := &wire{raw: conn, conn: conn, in: make([]byte, inBuffer), stopped: make(chan struct{})}
+	if inTLS, ok := conn.(*tls.Conn); ok {
+		w.raw = inTLS.NetConn()
+	}
+	return w
+}
 
 // local is the address of this host that the client is connected to.
 func (w *wire) local() netip.Addr { return plainAddr(w.raw.LocalAddr()) }
@@ -98,9 +107,24 @@ func (w *wire) ready(timeout time.Duration) error {
 func (w *wire) stop() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if !w.stopping {
+		close(w.stopped)
+	}
 	w.stopping = true
 	if !w.content {
 		_ = w.raw.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// pause waits, and is false if the server is to stop before that is over.
+func (w *wire) pause(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-w.stopped:
+		return false
 	}
 }
 
@@ -120,6 +144,11 @@ func (w *wire) inContent(yes bool) {
 // line is the next command without its CRLF; it is valid until the next read. All of
 // it must come within the time given.
 func (w *wire) line(timeout time.Duration) ([]byte, error) {
+	return w.lineOf(maxLine, mayBegin, timeout)
+}
+
+// lineOf is a line of at most so many octets, whose first octet may be some only.
+func (w *wire) lineOf(most int, mayBegin func(byte) bool, timeout time.Duration) ([]byte, error) {
 	if w.isStopping() {
 		return nil, errStopping
 	}
@@ -136,9 +165,9 @@ func (w *wire) line(timeout time.Duration) ([]byte, error) {
 		if i := bytes.IndexByte(w.in[w.r+seen:w.w], '\n'); i >= 0 {
 			l := w.in[w.r : w.r+seen+i+1]
 			w.r += len(l)
-			return cutEnd(l)
+			return cutEnd(l, most)
 		}
-		if seen = w.w - w.r; seen > maxLine {
+		if seen = w.w - w.r; seen > most {
 			return nil, errLineTooLong
 		}
 		if err := w.fill(time.Until(until)); err != nil {
@@ -147,10 +176,10 @@ func (w *wire) line(timeout time.Duration) ([]byte, error) {
 	}
 }
 
-func cutEnd(l []byte) ([]byte, error) {
+func cutEnd(l []byte, most int) ([]byte, error) {
 	n := len(l)
 	switch {
-	case n > maxLine:
+	case n > most:
 		return nil, errLineTooLong
 	case n < 2 || bytes.IndexByte(l, '\r') != n-2:
 		return nil, errBareEnd

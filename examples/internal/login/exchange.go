@@ -1,0 +1,137 @@
+package login
+
+import (
+	"bytes"
+	"errors"
+
+	"github.com/xdg-go/scram"
+)
+
+// Mechanisms are those that there are, as EHLO names them. PLAIN gives the password to
+// the server: both are for connections with TLS.
+const Mechanisms = "SCRAM-SHA-256 PLAIN"
+
+var (
+	// ErrRefused is the end of an exchange: nobody of this name has this password.
+	ErrRefused = errors.New("the user name or the password is wrong")
+
+	// ErrMalformed is the end of an exchange in which the client says what makes no sense.
+	ErrMalformed = errors.New("this makes no sense to the mechanism")
+)
+
+// Exchange is one login under way. The client speaks first.
+type Exchange struct {
+	users   *Users
+	known   bool
+	user    *User
+	over    bool                      // a client that says nothing more is logged in
+	attempt func(func() bool) error   // calls what decides
+	scram   *scram.ServerConversation // nil: PLAIN
+}
+
+// Begin begins an exchange; nil is one by a mechanism that is not there. What decides
+// about it is called by attempt, which may take time, as a Guard does, or not call it and
+// give its own error.
+func (u *Users) Begin(mechanism string, attempt func(decide func() bool) error) *Exchange {
+	e := &Exchange{users: u, attempt: attempt}
+	switch mechanism {
+	case "PLAIN":
+		return e
+	case "SCRAM-SHA-256":
+		server, err := scram.SHA256.NewServer(func(name string) (scram.StoredCredentials, error) {
+			e.user, e.known = u.find(name)
+			v := &e.user.Verifier
+			return scram.StoredCredentials{
+				KeyFactors: scram.KeyFactors{Salt: string(v.Salt), Iters: v.Iterations}, StoredKey: v.StoredKey[:], ServerKey: v.ServerKey[:],
+			}, nil
+		})
+		if err != nil {
+			return nil
+		}
+		e.scram = server.NewConversation()
+		return e
+	default:
+		return nil
+	}
+}
+
+// User is who is logged in; nil is nobody yet.
+func (e *Exchange) User() *User {
+	if !e.over {
+		return nil
+	}
+	return e.user
+}
+
+// Next takes what the client says. The challenge is for the client if there is no error
+// and User is nil. An error ends the exchange.
+func (e *Exchange) Next(response []byte) (challenge []byte, err error) {
+	switch {
+	case e.scram == nil:
+		return nil, e.plain(response)
+	case e.scram.Valid():
+		// What the server proved has been read.
+		if len(response) > 0 {
+			return nil, ErrMalformed
+		}
+		e.over = true
+		return nil, nil
+	case e.user == nil:
+		return e.first(response)
+	default:
+		return e.final(response)
+	}
+}
+
+// plain is PLAIN (RFC 4616).
+func (e *Exchange) plain(response []byte) error {
+	parts := bytes.Split(response, []byte{0})
+	if len(parts) != 3 || len(parts[1]) == 0 || len(parts[2]) == 0 {
+		return ErrMalformed
+	}
+	name := string(parts[1])
+	user, known := e.users.find(name)
+	as := string(parts[0])
+	err := e.decide(func() bool {
+		return user.Verifier.matches(string(parts[2])) && known && (as == "" || as == name)
+	})
+	if err == nil {
+		e.user, e.over = user, true
+	}
+	return err
+}
+
+// first is the first message of SCRAM.
+func (e *Exchange) first(response []byte) ([]byte, error) {
+	challenge, err := e.scram.Step(string(response))
+	if err != nil {
+		return nil, ErrMalformed
+	}
+	if as := e.scram.AuthzID(); as != "" && as != e.scram.Username() {
+		e.known = false // found at the end, as a wrong password is
+	}
+	return []byte(challenge), nil
+}
+
+// final is the second.
+func (e *Exchange) final(response []byte) (challenge []byte, err error) {
+	err = e.decide(func() bool {
+		text, err := e.scram.Step(string(response))
+		challenge = []byte(text)
+		return err == nil && e.scram.Valid() && e.known
+	})
+	return challenge, err
+}
+
+// decide asks attempt to find out.
+func (e *Exchange) decide(right func() bool) error {
+	decided := false
+	err := e.attempt(func() bool {
+		decided = right()
+		return decided
+	})
+	if err == nil && !decided {
+		err = ErrRefused
+	}
+	return err
+}
