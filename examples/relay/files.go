@@ -17,7 +17,7 @@ import (
 
 // followFiles reads files again that have changed, and all of them at SIGHUP: smart
 // hosts and their secrets, the certificate and its key, the limits and the certificates that
-// they name. The library follows resolv.conf
+// they name, and those who may log in. The library follows resolv.conf
 // and the hosts file by itself, and reads them at SIGHUP. At SIGHUP the events' file is
 // opened again, too. A file that has become wrong leaves what was there in force.
 func (p *parts) followFiles(ctx context.Context) {
@@ -28,18 +28,14 @@ func (p *parts) followFiles(ctx context.Context) {
 	defer tick.Stop()
 	hosts := &cli.Watch{Files: p.options.SmartHosts.Files()}
 	keys := &cli.Watch{Files: p.keys.files()}
+	logins := &cli.Watch{Files: p.logins.files()}
 	hosts.Changed()
 	keys.Changed()
-	for {
-		asked := false
-		select {
-		case <-ctx.Done():
-			return
-		case <-hup:
-			asked = true
+	logins.Changed()
+	again := func(asked bool) {
+		if asked {
 			p.options.Reread()
 			p.complain("-events", p.journal.open())
-		case <-tick.C:
 		}
 		if hosts.Changed() || asked {
 			p.complain("the smart hosts in use stay so", p.readSmartHosts())
@@ -49,6 +45,19 @@ func (p *parts) followFiles(ctx context.Context) {
 		}
 		if keys.Changed() || asked {
 			p.complain("-cert, -key: the certificate in use stays so", p.keys.read())
+		}
+		if logins.Changed() || asked {
+			p.complain("-logins: those who may log in stay so", p.logins.read())
+		}
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hup:
+			p.reloading(func() { again(true) })
+		case <-tick.C:
+			again(false)
 		}
 	}
 }

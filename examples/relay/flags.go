@@ -2,9 +2,10 @@ package main
 
 import (
 	"flag"
+	"fmt"
 	"io"
-	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"time"
 
@@ -17,6 +18,10 @@ import (
 type options struct {
 	cli.Transport
 	listen       string
+	listenTLS    string
+	logins       string
+	version      bool
+	unknown      []string // variables of the environment that are no flag
 	queue        string
 	relayDomains cli.List
 	trust        cli.List
@@ -39,11 +44,36 @@ const (
 	defaultRetry  = "5m,15m,30m,1h,2h,4h"
 )
 
-func parseFlags(args []string, stderr io.Writer) (*options, error) {
+const relayUsage = `relay [flags]
+       relay queue -help
+       ` + sitesUsage + `
+       relay passwd -help
+Each flag may be given as an environment variable, too: -relay-domain as NEXTHOP_RELAY_DOMAIN,
+with blanks between the values if it is repeatable. The command line goes before that.`
+
+// parseEnvironment parses a command line, and takes from the environment what it lacks: a
+// command but where the queue and the users are. It returns variables that are no flag.
+func parseEnvironment(fs *flag.FlagSet, args []string, stdout, stderr io.Writer, usage string) (unknown []string, err error) {
+	if err := cli.Parse(fs, args, stderr, usage); err != nil {
+		return nil, err
+	}
+	var only []string
+	if v := fs.Lookup("version"); v != nil && v.Value.String() == "true" {
+		fmt.Fprintln(stdout, cli.Version("relay"))
+		return nil, &cli.Error{Code: cli.ExitOK}
+	}
+	if fs.Name() != "relay" { // a command that shares the environment of a relay
+		only = []string{"queue", "logins"}
+	}
+	return cli.FromEnvironment(fs, os.Environ(), only...)
+}
+
+func parseFlags(args []string, stdout, stderr io.Writer) (*options, error) {
 	o := &options{expire: cli.Duration(5 * 24 * time.Hour), warn: cli.Duration(4 * time.Hour)}
 	fs := flag.NewFlagSet("relay", flag.ContinueOnError)
 	o.Define(fs)
 	fs.StringVar(&o.listen, "listen", defaultListen, "SMTP `ADDR`ess")
+	fs.StringVar(&o.listenTLS, "listen-tls", "", "SMTP `ADDR`ess with TLS from the start, port 465 by custom (needs -cert)")
 	fs.StringVar(&o.queue, "queue", defaultQueue, "`WHERE` mail waits: memory, a directory, postgres://...")
 	fs.Var(&o.relayDomains, "relay-domain", "accept mail from anyone for this `DOMAIN` (repeatable); .DOMAIN is its subdomains")
 	fs.Var(&o.trust, "trust", "clients that may relay anywhere, as `CIDR` (repeatable; default: loopback)")
@@ -60,11 +90,14 @@ func parseFlags(args []string, stderr io.Writer) (*options, error) {
 	fs.StringVar(&o.cert, "cert", "", "certificate `FILE` (PEM) to offer STARTTLS with")
 	fs.StringVar(&o.key, "key", "", "key `FILE` (PEM) of -cert")
 	fs.StringVar(&o.limits, "limits", "", "JSON `FILE` of limits and TLS levels by domain, by MX host or by site, and of groups of hosts (read again when it changes)")
-	if err := cli.Parse(fs, args, stderr, "relay [flags]\n       relay queue -help\n       "+sitesUsage); err != nil {
+	fs.StringVar(&o.logins, "logins", "", "`FILE` of those who may log in, made by relay passwd; they may send to anybody, over TLS alone (needs -cert; read again when it changes)")
+	fs.BoolVar(&o.version, "version", false, "print the version")
+	var err error
+	if o.unknown, err = parseEnvironment(fs, args, stdout, stderr, relayUsage); err != nil {
 		return nil, err
 	}
 	if fs.NArg() > 0 {
-		return nil, cli.Usage("what is %q? Flags come first, and the commands are queue and sites", fs.Arg(0))
+		return nil, cli.Usage("what is %q? Flags come first, and the commands are queue, sites and passwd", fs.Arg(0))
 	}
 	return o, o.check()
 }
@@ -80,6 +113,8 @@ func (o *options) check() error {
 		return cli.Usage("-expire must be positive")
 	case (o.cert == "") != (o.key == ""):
 		return cli.Usage("-cert and -key go together")
+	case o.cert == "" && (o.logins != "" || o.listenTLS != ""):
+		return cli.Usage("-logins and -listen-tls need -cert and -key: nobody logs in in clear")
 	case o.actions != showOnly && o.http == "":
 		return cli.Usage("-actions goes with -http")
 	}
@@ -108,20 +143,6 @@ func (o *options) postmasterAt(host string) string {
 		}
 	}
 	return "postmaster@" + host
-}
-
-// ports are those at which the relay takes mail: none where the system chooses one, or
-// where -listen is wrong, which shows when it is opened.
-func (o *options) ports() []uint16 {
-	_, text, err := net.SplitHostPort(o.listen)
-	if err != nil {
-		return nil
-	}
-	port, err := net.LookupPort("tcp", text)
-	if err != nil || port == 0 {
-		return nil
-	}
-	return []uint16{uint16(port)}
 }
 
 // settings are those of the agent, but for what is in the file of -limits.

@@ -5,10 +5,20 @@
 //	relay queue [-queue WHERE] list|show ID|why ID|flush [DOMAIN]|hold ID|release ID|drop ID|fail ID [-json]
 //	relay queue [-queue WHERE] suspend DOMAIN|SITE|resume DOMAIN|SITE|suspensions [-json]
 //	relay sites [-queue WHERE] [-json]
+//	relay passwd -logins FILE USER [ADDRESS...]
 //
 // It takes mail for anybody from clients it trusts (-trust), and mail for certain
 // domains from everybody (-relay-domain), which is the role of a secondary MX. A
 // message is answered 250 when its queue has it durably.
+//
+// With -logins, users who log in over TLS may send to anybody, from their own addresses,
+// wherever they are. The file has no passwords but what SCRAM needs to check them; relay
+// passwd writes it.
+//
+// Each flag may be an environment variable, too (NEXTHOP_LISTEN and so on). As a service
+// of systemd it tells when it takes mail, when it reads its files again and when it
+// stops, and takes the sockets that systemd opens for it: nexthop-relay.service and
+// nexthop-relay.socket are beside this file, and a Containerfile.
 //
 // Mail for its postmaster is taken from everybody, and goes to -postmaster, else to the
 // postmaster of the first -relay-domain, else of this host; where there is no way to
@@ -37,16 +47,19 @@ func main() {
 	cli.IgnoreBrokenPipes()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
 // run is main with its surroundings passed in.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+func run(ctx context.Context, args []string, stdin *os.File, stdout, stderr io.Writer) int {
 	if len(args) > 0 && args[0] == "queue" {
 		return administer(ctx, args[1:], stdout, stderr)
 	}
 	if len(args) > 0 && args[0] == "sites" {
 		return sites(ctx, args[1:], stdout, stderr)
+	}
+	if len(args) > 0 && args[0] == "passwd" {
+		return passwd(args[1:], stdin, stdout, stderr)
 	}
 	return relay(ctx, args, stdout, stderr)
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// policy is who may send to whom: trusted clients to anybody, everybody to the relay
-// domains.
+// policy is who may send to whom: trusted clients and those who have logged in to
+// anybody, everybody to the relay domains.
 type policy struct {
 	trusted    []netip.Prefix
 	domains    []string // canonical
@@ -25,7 +25,7 @@ type policy struct {
 
 // recipient decides on one RCPT.
 func (p *policy) recipient(ctx context.Context, t *smtpd.Transaction, r *queue.Recipient, destination string) smtpd.Reply {
-	if !t.Trusted && !p.isRelayDomain(destination) {
+	if !t.Trusted && t.User == "" && !p.isRelayDomain(destination) {
 		return smtpd.Reply{Code: 550, Enhanced: "5.7.1", Text: "relaying denied"}
 	}
 	if p.sender != nil {

@@ -51,7 +51,7 @@ func sites(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	)
 	fs.StringVar(&where, "queue", defaultQueue, "`WHERE` mail waits: a directory, postgres://...")
 	fs.BoolVar(&o.JSON, "json", false, "JSON on standard output")
-	err := cli.Parse(fs, args, stderr, sitesUsage)
+	_, err := parseEnvironment(fs, args, stdout, stderr, sitesUsage)
 	if err == nil && fs.NArg() > 0 {
 		err = cli.Usage("what is %q? %s", fs.Arg(0), sitesUsage)
 	}
@@ -82,7 +82,7 @@ func parseQueueFlags(args []string, stderr io.Writer) (where string, o operation
 	})
 	var words []string
 	for rest := args; ; {
-		if err := cli.Parse(fs, rest, stderr, queueUsage); err != nil {
+		if _, err := parseEnvironment(fs, rest, io.Discard, stderr, queueUsage); err != nil {
 			return "", o, err
 		}
 		if fs.NArg() == 0 {

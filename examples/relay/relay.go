@@ -21,7 +21,7 @@ const atTheEnd = 26 * time.Second
 
 // relay runs until ctx ends and gives the exit code.
 func relay(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	opts, err := parseFlags(args, stderr)
+	opts, err := parseFlags(args, stdout, stderr)
 	if err != nil {
 		return cli.Complain(stderr, "relay", err)
 	}
@@ -44,12 +44,13 @@ type parts struct {
 	dir      string // the queue's, empty where it has none
 	agent    *delivery.Agent
 	server   *smtpd.Server
-	listener net.Listener
+	listener *listeners
 	control  net.Listener // for "relay queue"; nil where the queue has no directory
 	web      net.Listener // for -http; nil without it
 	journal  *journal
 	log      io.Writer
 	keys     *keyPair // nil without -cert
+	logins   *logins  // nil without -logins
 	counts   counts
 	options  *options
 	settings delivery.Settings
@@ -62,12 +63,22 @@ type parts struct {
 // queue is the last but the sockets.
 func assemble(o *options, stdout, stderr io.Writer) (*parts, error) {
 	p := &parts{options: o, broken: make(chan error, 1), log: stderr, journal: &journal{path: o.events, out: cli.NewOutput(stdout)}}
-	sender, err := o.Sender(cli.Role{Relay: true, Ports: o.ports()}, stderr)
+	passed, err := passedSockets()
+	if err != nil {
+		return nil, cli.Config("%w", err)
+	}
+	sender, err := o.Sender(cli.Role{Relay: true, Ports: o.ports(passed)}, stderr)
 	if err != nil {
 		return nil, err
 	}
 	if p.keys, err = newKeyPair(o.cert, o.key); err != nil {
 		return nil, cli.Config("-cert, -key: %w", err)
+	}
+	if p.logins, err = newLogins(o.logins); err != nil {
+		return nil, cli.Config("-logins: %w", err)
+	}
+	if p.logins.readable() {
+		fmt.Fprintf(stderr, "relay: -logins %s: everybody on this machine can read it, and guess passwords with it\n", o.logins)
 	}
 	rules, err := o.policy()
 	if err != nil {
@@ -104,38 +115,42 @@ func assemble(o *options, stdout, stderr io.Writer) (*parts, error) {
 	p.server = &smtpd.Server{
 		Name: name, MaxSize: o.maxSize, TLS: p.keys.config(), TempDir: p.dir,
 		Trusted: rules.isTrusted, Names: o.Self, Postmaster: in.postmaster,
-		Rcpt: rules.recipient, Data: in.message,
+		Logins: p.logins.of(), Mail: p.logins.mail, Rcpt: rules.recipient, Data: in.message,
 	}
-	if err := p.listen(o); err != nil {
+	if err := p.listen(o, passed); err != nil {
 		return nil, errors.Join(err, p.close())
 	}
 	return p, nil
 }
 
 // listen opens the sockets.
-func (p *parts) listen(o *options) (err error) {
+func (p *parts) listen(o *options, passed map[string][]net.Listener) (err error) {
 	if p.dir != "" {
 		if p.control, err = listenControl(p.dir); err != nil {
 			return cli.Config("the socket for relay queue: %w", err)
 		}
 	}
-	if o.http != "" {
+	if web := passed[socketHTTP]; len(web) > 0 {
+		p.web = web[0]
+	} else if o.http != "" {
 		if p.web, err = net.Listen("tcp", o.http); err != nil {
 			return cli.Config("-http: %w", err)
 		}
+	}
+	if p.web != nil {
 		if err := o.actions.allowed(p.web.Addr()); err != nil {
 			return err
 		}
 	}
-	if p.listener, err = net.Listen("tcp", o.listen); err != nil {
-		return cli.Config("-listen: %w", err)
-	}
-	return nil
+	return p.listenMail(o, passed)
 }
 
 // close gives everything back that assemble took.
 func (p *parts) close() error {
-	for _, l := range []net.Listener{p.listener, p.control, p.web} {
+	if p.listener != nil {
+		_ = p.listener.Close()
+	}
+	for _, l := range []net.Listener{p.control, p.web} {
 		if l != nil {
 			_ = l.Close()
 		}
@@ -174,7 +189,13 @@ func (p *parts) run(ctx context.Context) error {
 		all.Go(func() { serveHTTP(ctx, p.web, p.pages()) })
 		fmt.Fprintf(p.log, "http %s\n", p.web.Addr())
 	}
-	fmt.Fprintf(p.log, "listening %s\n", p.listener.Addr())
+	for _, l := range p.listener.list {
+		fmt.Fprintf(p.log, "listening %s\n", l.Addr())
+	}
+	for _, name := range p.options.unknown {
+		fmt.Fprintf(p.log, "relay: %s is no setting\n", name)
+	}
+	all.Go(func() { p.tellSystemd(ctx) })
 	var broken error
 	select {
 	case <-ctx.Done():

@@ -1,0 +1,68 @@
+package cli
+
+import (
+	"flag"
+	"slices"
+	"strings"
+)
+
+// Prefix is that of the environment variables that are settings.
+const Prefix = "NEXTHOP_"
+
+// FromEnvironment gives flags that the command line does not have the values that the
+// environment has: -relay-domain is NEXTHOP_RELAY_DOMAIN. The values of a flag that is
+// repeatable stand there with blanks between them. Of variables that are no setting of
+// the program it returns the names. With only, none but these flags are settings.
+//
+// Call it after the command line was parsed. Errors repeat no values, which may be secret.
+func FromEnvironment(fs *flag.FlagSet, environ []string, only ...string) (unknown []string, err error) {
+	given := make(map[string]bool)
+	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	for _, entry := range environ {
+		variable, value, _ := strings.Cut(entry, "=")
+		rest, ours := strings.CutPrefix(variable, Prefix)
+		if !ours || isService(rest, value) {
+			continue
+		}
+		name := strings.ToLower(strings.ReplaceAll(rest, "_", "-"))
+		f := fs.Lookup(name)
+		switch {
+		case f == nil || rest != strings.ToUpper(rest) || len(only) > 0 && !slices.Contains(only, name):
+			unknown = append(unknown, variable)
+		case !given[name]:
+			if err := setAll(f, value); err != nil {
+				return nil, Usage("%s: %v", variable, quiet(err))
+			}
+		}
+	}
+	return unknown, nil
+}
+
+// setAll sets a flag: a repeatable one to each word.
+func setAll(f *flag.Flag, value string) error {
+	if _, repeatable := f.Value.(*List); !repeatable {
+		return f.Value.Set(value)
+	}
+	for _, word := range strings.Fields(value) {
+		if err := f.Value.Set(word); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isService reports whether a variable is one that Kubernetes and Docker make for a
+// service that is called nexthop: they are about where it is, and collide with -port.
+func isService(name, value string) bool {
+	return strings.HasPrefix(name, "SERVICE_") || strings.HasPrefix(name, "PORT_") ||
+		name == "PORT" && strings.Contains(value, "://")
+}
+
+// quiet is the text of an error of the flag package's own values without the value.
+func quiet(err error) string {
+	text := err.Error()
+	if i := strings.LastIndex(text, ": "); i >= 0 {
+		text = text[i+2:]
+	}
+	return text
+}

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+
+	"github.com/coreos/go-systemd/v22/activation"
+
+	"github.com/nexthop-mail/nexthop/examples/internal/cli"
+)
+
+// Names of sockets that systemd opens for the relay (FileDescriptorName=). A socket with
+// another name, as one has that was given none, takes SMTP.
+const (
+	socketSMTPS = "smtps" // TLS from the start
+	socketHTTP  = "http"
+)
+
+// passedSockets are those that systemd has opened, by name. Those for mail take the place
+// of -listen and -listen-tls, the other that of -http. The environment that tells of them is for this process alone.
+func passedSockets() (map[string][]net.Listener, error) {
+	files := activation.Files(true)
+	sockets := make(map[string][]net.Listener)
+	for i, f := range files {
+		l, err := net.FileListener(f)
+		if err != nil {
+			return nil, fmt.Errorf("socket %d from systemd, %s: %w", i, f.Name(), err)
+		}
+		_ = f.Close() // the listener has one of its own
+		name := f.Name()
+		if name != socketSMTPS && name != socketHTTP {
+			name = ""
+		}
+		sockets[name] = append(sockets[name], l)
+	}
+	return sockets, nil
+}
+
+// listenMail opens what takes mail, or takes what systemd has opened.
+func (p *parts) listenMail(o *options, passed map[string][]net.Listener) error {
+	clear, secure := passed[""], passed[socketSMTPS]
+	if len(clear)+len(secure) == 0 {
+		l, err := net.Listen("tcp", o.listen)
+		if err != nil {
+			return cli.Config("-listen: %w", err)
+		}
+		clear = []net.Listener{l}
+		if o.listenTLS != "" {
+			l, err := net.Listen("tcp", o.listenTLS)
+			if err != nil {
+				return errors.Join(cli.Config("-listen-tls: %w", err), clear[0].Close())
+			}
+			secure = []net.Listener{l}
+		}
+	}
+	p.listener = &listeners{list: clear, closed: make(chan struct{})}
+	for _, l := range secure {
+		if p.keys == nil {
+			return cli.Config("a socket with TLS from the start needs -cert and -key")
+		}
+		p.listener.list = append(p.listener.list, tls.NewListener(l, p.keys.config()))
+	}
+	return nil
+}
+
+// ports are those at which the relay takes mail: of what systemd has opened, else of
+// -listen, none if the system is to choose one, or if -listen is wrong, which shows when it
+// is opened.
+func (o *options) ports(passed map[string][]net.Listener) (list []uint16) {
+	for _, l := range append(passed[""], passed[socketSMTPS]...) {
+		if addr, ok := l.Addr().(*net.TCPAddr); ok {
+			list = append(list, uint16(addr.Port))
+		}
+	}
+	if len(list) > 0 {
+		return list
+	}
+	_, text, err := net.SplitHostPort(o.listen)
+	if err != nil {
+		return nil
+	}
+	port, err := net.LookupPort("tcp", text)
+	if err != nil || port == 0 {
+		return nil
+	}
+	return []uint16{uint16(port)}
+}
+
+// listeners are several as one.
+type listeners struct {
+	list     []net.Listener
+	accepted chan accepted
+	begin    sync.Once
+	end      sync.Once
+	closed   chan struct{}
+}
+
+type accepted struct {
+	conn net.Conn
+	err  error
+}
+
+// Accept waits for a connection to any of them.
+func (l *listeners) Accept() (net.Conn, error) {
+	l.begin.Do(func() {
+		l.accepted = make(chan accepted)
+		for _, one := range l.list {
+			go l.accept(one)
+		}
+	})
+	select {
+	case a := <-l.accepted:
+		return a.conn, a.err
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *listeners) accept(one net.Listener) {
+	for {
+		conn, err := one.Accept()
+		select {
+		case l.accepted <- accepted{conn, err}:
+		case <-l.closed:
+			if err == nil {
+				_ = conn.Close()
+			}
+			return
+		}
+	}
+}
+
+// Close closes all.
+func (l *listeners) Close() (err error) {
+	l.end.Do(func() {
+		close(l.closed)
+		for _, one := range l.list {
+			err = errors.Join(err, one.Close())
+		}
+	})
+	return err
+}
+
+// Addr is that of the first.
+func (l *listeners) Addr() net.Addr { return l.list[0].Addr() }
