@@ -76,7 +76,8 @@ var mayImport = []importRule{
 		"people's tests use it: public packages only"},
 	{"delivery/bench", []string{"mx", "smarthost", "queue", "queue/disk", "delivery"}, "it measures what users can import"},
 	{"delivery/tlsrpt", []string{"mx", "queue", "delivery/internal/web"}, "a report is a message like others; who sends it is told by the caller"},
-	{"examples", []string{"mx", "mx/mxtest", "smarthost", "queue", "queue/memory", "queue/disk", "delivery", "delivery/smtptest", "examples"},
+	{"examples", []string{"mx", "mx/mxtest", "smarthost", "queue", "queue/memory", "queue/disk", "queue/queuetest", "delivery",
+		"delivery/smtptest", "examples"},
 		"examples show what users can import"},
 }
 

@@ -64,6 +64,29 @@ func TestLadder(t *testing.T) {
 	}
 }
 
+// TestGuide: every declaration in docs/guide.md stands in examples/guide, whose tests
+// run it.
+func TestGuide(t *testing.T) {
+	var code strings.Builder
+	walk(t, func(path, text string) {
+		if strings.HasPrefix(path, "examples/guide/") && strings.HasSuffix(path, ".go") {
+			code.WriteString(text)
+		}
+	})
+	shown := 0
+	for _, block := range fences(readText(t, "docs/guide.md"), "go") {
+		for part := range strings.SplitAfterSeq(block, "\n}\n") {
+			part = strings.TrimPrefix(part, "\n")
+			if shown++; part != "" && !strings.Contains(code.String(), "\n"+part) {
+				t.Errorf("examples/guide has not what docs/guide.md shows:\n%s", part)
+			}
+		}
+	}
+	if shown < 15 {
+		t.Errorf("docs/guide.md shows %d declarations, which are not all", shown)
+	}
+}
+
 // vet type-checks a program and looks for mistakes in it. The requirements and
 // their sums are the repository's, so that nothing is asked of the network.
 func vet(t *testing.T, program string) {

@@ -1,0 +1,306 @@
+package guide
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http/httptest"
+	stdsmtp "net/smtp"
+	"net/url"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/emersion/go-smtp"
+	"github.com/wneessen/go-mail"
+
+	"github.com/nexthop-mail/nexthop/delivery"
+	"github.com/nexthop-mail/nexthop/delivery/smtptest"
+	"github.com/nexthop-mail/nexthop/mx"
+	"github.com/nexthop-mail/nexthop/queue"
+	"github.com/nexthop-mail/nexthop/queue/memory"
+	"github.com/nexthop-mail/nexthop/queue/queuetest"
+	"github.com/nexthop-mail/nexthop/smarthost"
+)
+
+const zone = `
+	example.com.           MX 10 mail.example.com.
+	mail.example.com.      A  192.0.2.1
+	example.net.           MX 10 a.mx.provider.example.
+	a.mx.provider.example. A  192.0.2.2
+	mail.example.org.      A  192.0.2.3`
+
+// world is hosts, and an agent that sends to them.
+type world struct {
+	net   *smtptest.Internet
+	hosts map[string]*smtptest.Host
+	agent *delivery.Agent
+}
+
+// newWorld starts an agent in a bubble. It calls events one at a time.
+func newWorld(t *testing.T, settings delivery.Settings, events func(delivery.Event)) *world {
+	w := &world{hosts: map[string]*smtptest.Host{
+		"mail.example.com": {Script: []smtptest.Cue{
+			{At: smtptest.Rcpt, Address: "gone@example.com", Reply: "550 5.1.1 No such user"},
+		}},
+		"a.mx.provider.example": {},
+		"mail.example.org:587": {
+			Extensions: []string{"STARTTLS"}, ExtensionsTLS: []string{"AUTH PLAIN"}, Users: map[string]string{"app": "secret"},
+			Script: []smtptest.Cue{{At: smtptest.Rcpt, Address: "gone@example.com", Reply: "550 5.1.1 No such user"}},
+		},
+	}}
+	w.net = (&smtptest.Internet{Zone: zone, Hosts: w.hosts}).Start(t)
+	w.agent = &delivery.Agent{
+		Queue:    &memory.Queue{},
+		Sender:   &delivery.Sender{Hello: "app.example.org", Resolver: w.net, Dial: w.net.DialContext},
+		Settings: settings, Events: events,
+	}
+	ended := make(chan error, 1)
+	ctx, stop := context.WithCancel(t.Context())
+	go func() { ended <- w.agent.Run(ctx) }()
+	t.Cleanup(func() {
+		if stop(); <-ended != nil {
+			t.Error("the agent ended with an error")
+		}
+	})
+	return w
+}
+
+// arrived returns who got mail at a host.
+func (w *world) arrived(host string) (list []string) {
+	for _, m := range w.hosts[host].Messages() {
+		list = append(list, m.To()...)
+	}
+	return list
+}
+
+func (w *world) want(t *testing.T, host string, want ...string) {
+	t.Helper()
+	if got := w.arrived(host); strings.Join(got, " ") != strings.Join(want, " ") {
+		t.Errorf("%s has mail for %q, want %q", host, got, want)
+	}
+}
+
+func TestSignUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, delivery.Settings{}, nil)
+		handler := &SignUp{Agent: w.agent}
+		for _, c := range []struct {
+			user, address string
+			status        int
+		}{
+			{"bob", "bob@example.com", 200},
+			{"bob", "bob@example.com", 200}, // the double click
+			{"eve", "eve at example.com", 400},
+			{"mallory", "", 400},
+		} {
+			r := httptest.NewRequest("POST", "/signup", strings.NewReader(url.Values{"user": {c.user}, "email": {c.address}}.Encode()))
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			answer := httptest.NewRecorder()
+			handler.ServeHTTP(answer, r)
+			if answer.Code != c.status {
+				t.Errorf("%s with %q: %d %s, want %d", c.user, c.address, answer.Code, answer.Body, c.status)
+			}
+			time.Sleep(time.Minute)
+		}
+		w.want(t, "mail.example.com", "bob@example.com")
+		for _, m := range w.hosts["mail.example.com"].Messages() {
+			for _, field := range []string{"Date: ", "Message-ID: ", "Subject: Please confirm your address", "Hello bob,"} {
+				if !strings.Contains(string(m.Content), field) {
+					t.Errorf("the mail lacks %q:\n%s", field, m.Content)
+				}
+			}
+		}
+		w.net.Check(t)
+	})
+}
+
+func TestNewsletter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		suppressed := new(Suppressed)
+		w := newWorld(t, newsletterSettings(), suppressed.Learn)
+		subscribers := []string{"Gone@example.com", "bob@example.com", "carol@example.net"}
+		publish := func(issue string) {
+			t.Helper()
+			text := "Subject: News\nDate: Mon, 02 Mar 2026 09:30:00 +0100\nMessage-ID: <" + issue + "@example.org>\n\nNews.\n"
+			if err := Publish(t.Context(), w.agent, suppressed, issue, subscribers, text); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := Pause(t.Context(), w.agent, "example.net", "they asked us to wait"); err != nil {
+			t.Error(err)
+		}
+		publish("1")
+		time.Sleep(time.Hour)
+		w.want(t, "mail.example.com", "bob@example.com")
+		w.want(t, "a.mx.provider.example")
+		if !suppressed.Has("gone@example.com") {
+			t.Error("an unknown user is not suppressed")
+		}
+		publish("1") // again, as after a crash
+		if err := Resume(t.Context(), w.agent, "example.net"); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Hour)
+		w.want(t, "mail.example.com", "bob@example.com")
+		w.want(t, "a.mx.provider.example", "carol@example.net")
+		publish("2")
+		time.Sleep(time.Hour)
+		w.want(t, "mail.example.com", "bob@example.com", "bob@example.com")
+	})
+}
+
+// TestNewsletterLimits: twenty a second go to the provider, whatever the domain.
+func TestNewsletterLimits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, newsletterSettings(), nil)
+		var subscribers []string
+		for i := range 200 {
+			subscribers = append(subscribers, "u"+strings.Repeat("x", i)[:i%50]+"@example.net")
+		}
+		for i := range 4 {
+			issue := string(rune('a' + i))
+			if err := Publish(t.Context(), w.agent, new(Suppressed), issue, subscribers[i*50:][:50], "Subject: News\n\nNews.\n"); err != nil {
+				t.Error(err)
+			}
+		}
+		time.Sleep(5 * time.Second)
+		if n := len(w.arrived("a.mx.provider.example")); n < 90 || n > 125 {
+			t.Errorf("%d messages after 5 s, want 20 a second", n)
+		}
+		time.Sleep(time.Minute)
+		if n := len(w.arrived("a.mx.provider.example")); n != 200 {
+			t.Errorf("%d messages in the end, want 200", n)
+		}
+	})
+}
+
+func TestRelay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, delivery.Settings{}, nil)
+		server := smtp.NewServer(&Relay{Agent: w.agent, Name: "relay.example.org"})
+		ours, theirs := smtptest.Pipe()
+		listener := &one{conn: theirs, closed: make(chan struct{})}
+		go server.Serve(listener)
+		defer server.Close()
+		client := smtp.NewClient(ours)
+		defer client.Close()
+		send := func(to, content string) error {
+			return client.SendMail("alice@example.org", []string{to}, strings.NewReader(content))
+		}
+		if err := send("bob@example.com", "Subject: Hello\r\n\r\nHello!\r\n"); err != nil {
+			t.Error(err)
+		}
+		err := send("carol@example.net", strings.Repeat("Received: from a by b; c\r\n", 101)+"\r\nHello!\r\n")
+		if e, ok := errors.AsType[*smtp.SMTPError](err); !ok || e.Code != 554 || e.EnhancedCode != (smtp.EnhancedCode{5, 4, 6}) {
+			t.Errorf("a message that loops: %v, want 554 5.4.6", err)
+		}
+		time.Sleep(time.Minute)
+		w.want(t, "mail.example.com", "bob@example.com")
+		if m := w.hosts["mail.example.com"].Messages()[0]; !strings.HasPrefix(string(m.Content), "Received: from ") {
+			t.Errorf("what arrived has no trace:\n%s", m.Content)
+		}
+		w.want(t, "a.mx.provider.example")
+	})
+}
+
+// TestBefore: the programs as they were send to the same kind of host.
+func TestBefore(t *testing.T) {
+	host := &smtptest.Host{Extensions: []string{"AUTH PLAIN"}, Users: map[string]string{"app": "secret"}}
+	addr := host.Start(t)
+	name, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := withNetSMTP(addr, stdsmtp.PlainAuth("", "app", "secret", name), []string{"bob@example.com"}, []byte("Subject: Hello\r\n\r\n")); err != nil {
+		t.Error(err)
+	}
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := mail.NewClient(name, mail.WithPort(number), mail.WithTLSPolicy(mail.NoTLS),
+		mail.WithSMTPAuth(mail.SMTPAuthPlainNoEnc), mail.WithUsername("app"), mail.WithPassword("secret"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := mail.NewMsg()
+	if err := errors.Join(m.From("app@example.org"), m.To("carol@example.net")); err != nil {
+		t.Fatal(err)
+	}
+	if err := withGoMail(t.Context(), client, m); err != nil {
+		t.Error(err)
+	}
+	if n := len(host.Messages()); n != 2 {
+		t.Errorf("%d messages arrived, want 2", n)
+	}
+}
+
+func TestReply(t *testing.T) {
+	for err, want := range map[error]int{queue.ErrFull: 452, queue.ErrClosed: 451, context.Canceled: 451} {
+		if e, ok := reply(err).(*smtp.SMTPError); !ok || e.Code != want {
+			t.Errorf("%v: %v, want %d", err, reply(err), want)
+		}
+	}
+	if err := reply(nil); err != nil {
+		t.Errorf("nil: %v", err)
+	}
+}
+
+// TestCounted: a queue around another keeps the contract.
+func TestCounted(t *testing.T) {
+	queuetest.Run(t, queuetest.Subject{Open: func() (*queuetest.Instance, error) {
+		return &queuetest.Instance{Queue: &Counted{Queue: new(memory.Queue)}}, nil
+	}})
+}
+
+func TestCounts(t *testing.T) {
+	counted := &Counted{Queue: new(memory.Queue)}
+	agent := &delivery.Agent{Queue: counted}
+	for range 3 {
+		_, err := agent.Submit(t.Context(), &queue.Message{
+			Recipients: []queue.Recipient{{Address: "bob@example.com"}}, Content: queue.String("Subject: Hello\n\n"),
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	if counted.N.Load() != 3 {
+		t.Errorf("%d messages were counted, want 3", counted.N.Load())
+	}
+	if page, err := queue.List(t.Context(), counted, queue.ListOptions{}); err != nil || len(page.Entries) != 3 {
+		t.Errorf("a list of %d, %v", len(page.Entries), err)
+	}
+}
+
+func TestMigrated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, delivery.Settings{}, nil)
+		sender, err := newSender()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer sender.Close()
+		sender.Router.(*smarthost.Table).Router = &mx.Router{Resolver: w.net}
+		sender.Dial, sender.TLSConfig = w.net.DialContext, w.net.Authority.ClientConfig()
+
+		content := []byte("Subject: Hello\r\n\r\nHello!\r\n")
+		if err := withNexthop(t.Context(), sender, []string{"bob@example.com"}, content); err != nil {
+			t.Error(err)
+		}
+		m := mail.NewMsg()
+		if err := m.From("app@example.org"); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.To("carol@example.net", "gone@example.com"); err != nil {
+			t.Fatal(err)
+		}
+		m.SetBodyString(mail.TypeTextPlain, "Hello!")
+		if err := withBoth(t.Context(), sender, m); err == nil || !strings.Contains(err.Error(), "550 5.1.1") {
+			t.Errorf("one of two recipients is refused: %v", err)
+		}
+		w.want(t, "mail.example.org:587", "bob@example.com", "carol@example.net")
+	})
+}

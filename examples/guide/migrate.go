@@ -1,0 +1,51 @@
+package guide
+
+import (
+	"context"
+	"net/smtp"
+
+	"github.com/wneessen/go-mail"
+
+	"github.com/nexthop-mail/nexthop/delivery"
+	"github.com/nexthop-mail/nexthop/queue"
+	"github.com/nexthop-mail/nexthop/smarthost"
+)
+
+// withNetSMTP is a program as it was, with net/smtp.
+func withNetSMTP(addr string, auth smtp.Auth, to []string, content []byte) error {
+	return smtp.SendMail(addr, auth, "app@example.org", to, content)
+}
+
+// newSender is made once; it keeps its connections.
+func newSender() (*delivery.Sender, error) {
+	table, err := smarthost.Via("submission://app:secret@mail.example.org")
+	if err != nil {
+		return nil, err
+	}
+	return &delivery.Sender{Hello: "app.example.org", Router: table}, nil
+}
+
+// withNexthop is the same program with nexthop.
+func withNexthop(ctx context.Context, sender *delivery.Sender, to []string, content []byte) error {
+	message := &queue.Message{From: "app@example.org", Content: queue.Bytes(content)}
+	for _, address := range to {
+		message.Recipients = append(message.Recipients, queue.Recipient{Address: address})
+	}
+	_, err := sender.Send(ctx, message)
+	return err
+}
+
+// withGoMail is a program as it was, with go-mail.
+func withGoMail(ctx context.Context, client *mail.Client, m *mail.Msg) error {
+	return client.DialAndSendWithContext(ctx, m)
+}
+
+// withBoth composes with go-mail and delivers with nexthop.
+func withBoth(ctx context.Context, sender *delivery.Sender, m *mail.Msg) error {
+	message, err := Compose(m)
+	if err != nil {
+		return err
+	}
+	_, err = sender.Send(ctx, message)
+	return err
+}

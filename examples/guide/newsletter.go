@@ -1,0 +1,88 @@
+package guide
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/delivery"
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+// newsletterSettings are limits for one large provider, whatever domains it hosts, and
+// for everybody else.
+func newsletterSettings() delivery.Settings {
+	return delivery.Settings{
+		Expire: 48 * time.Hour,
+		Warn:   -1, // nobody reads reports of delay about a newsletter
+		Limits: delivery.Limits{PerSite: 10},
+		Groups: map[string]delivery.Group{"provider": {Connections: 5, Rate: 20}},
+		Rules:  []delivery.Rule{{Match: delivery.Match{MX: "mx.provider.example"}, Group: "provider"}},
+	}
+}
+
+// Suppressed is the addresses that get no more mail, because one to them has failed.
+type Suppressed struct {
+	mu   sync.Mutex
+	list map[string]bool
+}
+
+// Learn is a hook for Agent.Events.
+func (s *Suppressed) Learn(e delivery.Event) {
+	unknown := e.Kind == delivery.Failed && strings.HasPrefix(e.Enhanced, "5.1.")
+	if !unknown {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.list == nil {
+		s.list = make(map[string]bool)
+	}
+	s.list[strings.ToLower(e.Recipient)] = true
+}
+
+// Has reports whether an address is one of them.
+func (s *Suppressed) Has(address string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.list[strings.ToLower(address)]
+}
+
+// Publish submits an issue to every subscriber. It can be run again after a crash: the
+// key of a message that was submitted before is known.
+func Publish(ctx context.Context, agent *delivery.Agent, s *Suppressed, issue string, subscribers []string, text string) error {
+	for _, to := range subscribers {
+		if s.Has(to) {
+			continue
+		}
+		_, err := agent.Submit(ctx, &queue.Message{
+			From:       "news@example.org",
+			Recipients: []queue.Recipient{{Address: to}},
+			Content:    queue.String("From: news@example.org\nTo: " + to + "\n" + text),
+			Key:        issue + "/" + to,
+			Tenant:     "news",
+			Priority:   -4, // other mail goes first
+		})
+		if err != nil && !errors.Is(err, queue.ErrDuplicate) {
+			return fmt.Errorf("to %s: %w", to, err)
+		}
+	}
+	return nil
+}
+
+// Pause leaves the mail for a domain in the queue until Resume.
+func Pause(ctx context.Context, agent *delivery.Agent, domain, reason string) error {
+	return agent.Suspend(ctx, queue.Suspension{
+		Subject: queue.Subject{Kind: queue.OfDestination, Name: domain},
+		Terms:   queue.Terms{Reason: reason},
+	})
+}
+
+// Resume has it delivered again.
+func Resume(ctx context.Context, agent *delivery.Agent, domain string) error {
+	_, err := agent.Resume(ctx, queue.Subject{Kind: queue.OfDestination, Name: domain})
+	return err
+}
