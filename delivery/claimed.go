@@ -16,6 +16,8 @@ type part struct {
 	route    mx.Route
 	asked    time.Time // when the route was found
 	claimed  time.Time
+
+	policyLookedAt bool // once more, before it is given up
 }
 
 // shipment is deliveries of one message that are sent to one site together.

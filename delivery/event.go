@@ -46,6 +46,10 @@ type Event struct {
 	Tenant   string
 	Metadata map[string]string
 
+	// Decision is what the PolicySource says of the deciding host; nil if it was not
+	// asked.
+	Decision *Decision
+
 	// Err is the deciding error if the recipient was not delivered.
 	Err *Error
 
@@ -72,15 +76,16 @@ const (
 	Resumed                         // a paused route works again, or what was suspended is no longer
 	Trouble                         // something of ours fails, the queue, DNS or the network: told once until it works again
 	Suspended                       // a destination, a site (Host) or a tenant is left alone, until Next
+	PolicyNotice                    // something about TLS policies: Err wraps a *TLSNotice, Destination and Host are what it is about
 )
 
 var kindNames = [...]string{
 	"queued", "delivered", "deferred", "unknown", "failed", "expired", "bounced", "delayed", "held", "dropped",
-	"paused", "resumed", "trouble", "suspended",
+	"paused", "resumed", "trouble", "suspended", "tls",
 }
 
 // String is the kind in one word: queued, delivered, deferred, unknown, failed,
-// expired, bounced, delayed, held, dropped, paused, resumed, trouble, suspended.
+// expired, bounced, delayed, held, dropped, paused, resumed, trouble, suspended, tls.
 func (k EventKind) String() string { return enum.String("delivery.EventKind", kindNames[:], k) }
 
 // MarshalText is String, for JSON and the like. It fails for a value that has no name.

@@ -69,7 +69,7 @@ func (e *Explanation) explain(ctx context.Context, s *Sender, route mx.Route, er
 	for i := range route.Hosts {
 		p := &e.Policies[i]
 		policy, err := s.sessions.PolicyFor(ctx, &route, &route.Hosts[i])
-		p.Policy, p.Err = TLSPolicy(policy), err
+		p.Policy, p.Err = policyOf(&policy), err
 	}
 }
 

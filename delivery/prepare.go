@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"github.com/nexthop-mail/nexthop/delivery/internal/attempt"
@@ -171,12 +172,26 @@ func (s *Sender) sessionConfig() session.Config {
 		MaxIdle: s.MaxIdle, IdleTimeout: s.IdleTimeout,
 	}
 	if s.Policy != nil {
-		c.Policy = func(ctx context.Context, route *mx.Route, host *mx.Host) (session.Policy, error) {
-			p, err := s.Policy.TLSPolicy(ctx, route, host)
-			return session.Policy(p), err
-		}
+		c.Policy = s.askPolicy
 	}
 	return c
+}
+
+// askPolicy asks a source, in the terms of package session.
+func (s *Sender) askPolicy(ctx context.Context, route *mx.Route, host *mx.Host) (session.Policy, error) {
+	asked := *host
+	if asked.Port == 0 {
+		asked.Port = s.sessions.AddrPort(host, netip.Addr{}).Port()
+	}
+	p, err := s.Policy.TLSPolicy(ctx, route, &asked)
+	if refused, ok := errors.AsType[*PolicyError](err); ok {
+		return session.Policy{}, &session.Refusal{Judgement: session.Judgement{Err: err, Source: refused.Decision.Source, Decision: refused.Decision}}
+	} else if err != nil {
+		return session.Policy{}, err
+	}
+	answer := sessionPolicy(&p)
+	answer.Domain = route.Domain
+	return answer, nil
 }
 
 // attemptConfig is what the Sender's attempts have in common.

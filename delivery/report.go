@@ -60,6 +60,10 @@ type RecipientReport struct {
 	// TLS is the protection of the session that decided.
 	TLS Protection
 
+	// Decision is what the PolicySource says of the deciding host; nil if it was not
+	// asked.
+	Decision *Decision
+
 	// Reply is what the deciding host said, or nexthop in its place.
 	Reply queue.Reply
 
@@ -89,6 +93,10 @@ type Attempt struct {
 	// may have been the cause of this failure. It is left out at once if Next is
 	// SameHost or InClear, else when mail goes to the address again.
 	Without, Doubted string
+
+	// Decision is what the PolicySource says of the host; nil if it was not asked. On a
+	// session kept from before it is by the policy of this message.
+	Decision *Decision
 }
 
 // Next is what a walk did after an attempt, and so why.
@@ -190,6 +198,7 @@ func (c *results) report(report *Report, list []attempt.Result) {
 		from, to := &list[i], &report.Recipients[i]
 		to.Outcome, to.Route, to.Routed = from.Outcome, from.Route, from.Routed
 		to.Host, to.Addr, to.TLS, to.Reply = from.Host, from.Addr, Protection(from.TLS), from.Reply
+		to.Decision = decisionOf(from.Decision)
 		to.Attempts = c.attempts(to.Attempts, from)
 		to.Err = c.error(from.Err)
 	}
@@ -227,7 +236,7 @@ func (c *results) attempt(a *attempt.Attempt) Attempt {
 	return Attempt{
 		Host: a.Host, Addr: a.Addr, TLS: Protection(a.TLS), Reused: a.Reused, Verdict: Verdict(a.Verdict),
 		Err: c.error(a.Err), Next: Next(a.Next), Began: a.Began, Duration: a.Duration,
-		Without: a.Without.String(), Doubted: a.Doubted.String(),
+		Without: a.Without.String(), Doubted: a.Doubted.String(), Decision: decisionOf(a.Decision),
 	}
 }
 

@@ -105,6 +105,7 @@ func (r *run) serve() (stop func()) {
 	parts.Go(func() { r.agent.events.run(telling, r.agent.tellEvent) })
 	parts.Go(func() { r.watcher.run(watching, r) })
 	parts.Go(func() { r.watchSuspended(watching) })
+	parts.Go(func() { r.runPolicy(watching) })
 	return func() {
 		stopWatching()
 		r.settler.close()
@@ -115,6 +116,23 @@ func (r *run) serve() (stop func()) {
 		r.agent.events.rest()
 		r.stopTimer()
 	}
+}
+
+// runPolicy has the source of policies do its own work until ctx ends.
+func (r *run) runPolicy(ctx context.Context) {
+	source, ok := r.sender.Policy.(PolicyRunner)
+	if !ok {
+		return
+	}
+	notice := func(n *TLSNotice) {
+		e := &Error{Stage: StageStartTLS, Host: n.Host, Verdict: NotNow, Enhanced: "4.7.5", Err: n}
+		r.agent.note(Event{Time: time.Now(), Kind: PolicyNotice, Destination: n.Domain, Host: n.Host, Enhanced: e.Enhanced, Reply: n.Error(), Err: e})
+	}
+	r.agent.guard(func() {
+		if err := source.RunTLS(ctx, notice); err != nil && ctx.Err() == nil {
+			notice(&TLSNotice{Reason: "policy-source", Text: "policies are not looked after any more", Err: err})
+		}
+	})
 }
 
 // suspendedPause is the time between two questions to the queue.

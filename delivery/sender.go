@@ -148,6 +148,9 @@ type Trace struct {
 	Connect func(host string, addr netip.AddrPort)
 	// Connected is called when dialling ended.
 	Connected func(host string, addr netip.AddrPort, err error)
+	// Decided is called when the PolicySource has decided about a new connection, and
+	// about a host that it keeps from being connected to.
+	Decided func(d *Decision)
 	// Secured is called when a session is ready for mail, with what its TLS is
 	// worth.
 	Secured func(host string, addr netip.AddrPort, p Protection)

@@ -59,6 +59,10 @@ func (r *run) landed(sh *shipment, group []*part, report *Report, l sched.Lesson
 			kept = append(kept, p)
 			continue
 		}
+		if !cut && r.mayGoAfterAll(p, own) {
+			sh.parts = append(sh.parts, p)
+			continue
+		}
 		if lost && !cut && !hasLost(p) && undecided(own) && unsent(own.Recipients[0].Err) {
 			sh.parts = append(sh.parts, p) // at once, without those that stood in its way
 			continue
@@ -312,4 +316,30 @@ func undecided(report *Report) bool {
 		}
 	}
 	return true
+}
+
+// mayGoAfterAll reports whether a delivery that a policy keeps back, and whose time is
+// over, is to be tried once more: its policy has changed since it was looked at (RFC 8461
+// section 5.1).
+func (r *run) mayGoAfterAll(p *part, report *Report) bool {
+	source, ok := r.sender.Policy.(PolicyRefresher)
+	if !ok || p.policyLookedAt || r.expiry(p.delivery).After(r.agent.clock.Read().Wall) {
+		return false
+	}
+	for i := range report.Recipients {
+		rr := &report.Recipients[i]
+		for j := range rr.Attempts {
+			d := rr.Attempts[j].Decision
+			if rr.Outcome != queue.Deferred || d == nil || d.Accepted {
+				continue
+			}
+			p.policyLookedAt = true
+			changed := false
+			r.agent.guard(func() { changed = source.RefreshTLS(r.work, d) })
+			if changed {
+				return true
+			}
+		}
+	}
+	return false
 }

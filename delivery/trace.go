@@ -76,6 +76,16 @@ func (ts *traces) Connected(host string, addr netip.AddrPort, err error) {
 	}
 }
 
+// Decided tells what a source of policies says.
+func (ts *traces) Decided(decision any) {
+	d := decisionOf(decision)
+	for _, t := range ts.list {
+		if t != nil && t.Decided != nil && d != nil {
+			ts.call(func() { t.Decided(d) })
+		}
+	}
+}
+
 // Secured tells that a session is ready.
 func (ts *traces) Secured(host string, addr netip.AddrPort, p session.Protection) {
 	for _, t := range ts.list {

@@ -169,7 +169,7 @@ type Session struct {
 // Judge is the verdict on a connection to the host. It does not look at the names and
 // dates of certificates unless a record asks for that.
 func (p *Policy) Judge(s Session, now time.Time) *Verdict {
-	v := &Verdict{Policy: p, Chain: described(s.Chain)}
+	v := &Verdict{Policy: p, Chain: Describe(s.Chain)}
 	if err, ok := errors.AsType[*Error](p.Err()); ok {
 		v.Reason, v.ResultType, v.Cause = err.Verdict.Reason, err.Verdict.ResultType, err.Verdict.Cause
 		return v

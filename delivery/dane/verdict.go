@@ -56,8 +56,8 @@ type Certificate struct {
 	SPKI256 string `json:"spki_sha256"`
 }
 
-// described are the certificates of a chain.
-func described(chain []*x509.Certificate) []Certificate {
+// Describe is what people want to know of the certificates of a chain.
+func Describe(chain []*x509.Certificate) []Certificate {
 	var all []Certificate
 	for _, cert := range chain {
 		sum := sha256.Sum256(cert.RawSubjectPublicKeyInfo)

@@ -17,6 +17,7 @@ import (
 	"github.com/nexthop-mail/nexthop/delivery/mtasts"
 	"github.com/nexthop-mail/nexthop/delivery/smtptest"
 	"github.com/nexthop-mail/nexthop/delivery/tlsrpt"
+	"github.com/nexthop-mail/nexthop/delivery/trust"
 	"github.com/nexthop-mail/nexthop/mx"
 	"github.com/nexthop-mail/nexthop/mx/mxtest"
 	"github.com/nexthop-mail/nexthop/queue"
@@ -33,10 +34,11 @@ func enums() []enumeration {
 		{mxtest.WithoutEDNS, nil}, {mxtest.OtherOpcode, sentence},
 		{smarthost.BySRV, nil},
 		{queue.ReturnHeaders, nil}, {queue.TLSOptional, nil}, {queue.AtMostOnce, nil}, {queue.Unknown, nil}, {queue.OfTenant, nil},
-		{delivery.StageContent, nil}, {delivery.Taken, nil}, {delivery.Suspended, nil}, {delivery.StopSelf, nil}, {delivery.Relay, nil},
+		{delivery.StageContent, nil}, {delivery.Taken, nil}, {delivery.PolicyNotice, nil}, {delivery.FaultOurs, nil}, {delivery.StopSelf, nil}, {delivery.Relay, nil},
 		{delivery.ConvertNothing, nil}, {delivery.WaitHeld, nil}, {delivery.WaitClaimed, nil},
 		{dane.Usable, nil}, {dane.ChainInvalid, regexp.MustCompile(`^([a-z-]+|)$`)}, {dane.BadChain, sentence},
 		{mtasts.Kept, sentence}, {mtasts.Enforce, nil},
+		{trust.Fingerprint, nil}, {trust.Refuse, nil},
 		{tlsrpt.STSWebPKIInvalid, nil}, {tlsrpt.TLSA, nil}, {tlsrpt.HTTPS, nil},
 		{smtptest.AfterClosed, nil}, {smtptest.StopReading, nil}, {smtptest.NoFiles, nil}, {smtptest.Other, nil},
 	}

@@ -76,8 +76,10 @@ var mayImport = []importRule{
 		"people's tests use it: public packages only"},
 	{"delivery/bench", []string{"mx", "smarthost", "queue", "queue/disk", "delivery"}, "it measures what users can import"},
 	{"delivery/tlsrpt", []string{"mx", "queue", "delivery/internal/web"}, "a report is a message like others; who sends it is told by the caller"},
+	{"delivery/trust", []string{"mx", "delivery", "delivery/dane", "delivery/mtasts", "delivery/tlsrpt"},
+		"whom mail may be given to is decided outside of how it is sent"},
 	{"examples", []string{"mx", "mx/mxtest", "smarthost", "queue", "queue/memory", "queue/disk", "queue/queuetest", "delivery",
-		"delivery/smtptest", "examples"},
+		"delivery/dane", "delivery/mtasts", "delivery/smtptest", "delivery/trust", "examples"},
 		"examples show what users can import"},
 }
 

@@ -173,7 +173,7 @@ func (l *ledger) enter(h *session.Hop, sess *session.Session, r *rcpt, f *findin
 	l.note(r, Attempt{
 		Host: h.Host.Name, Addr: h.Addr, TLS: sess.Protection, Reused: sess.Reused,
 		Verdict: f.verdict, Err: f.err, Began: began, Duration: time.Since(began), Next: f.next(),
-		Without: h.Without, Doubted: f.doubted,
+		Without: h.Without, Doubted: f.doubted, Decision: h.Judged.Decision,
 	}, f.reply)
 	if f.verdict.Final() {
 		r.settled = true
@@ -230,7 +230,7 @@ func (r *rcpt) consider(a *Attempt, reply queue.Reply) {
 	res := r.result
 	res.Outcome = a.Verdict.outcome()
 	res.Host, res.Addr, res.TLS = a.Host, a.Addr, a.TLS
-	res.Reply, res.Err = reply, a.Err
+	res.Reply, res.Err, res.Decision = reply, a.Err, a.Decision
 }
 
 // end says why the walk ends for the recipients still open.

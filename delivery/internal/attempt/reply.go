@@ -14,6 +14,9 @@ func (c *Config) judge(h *session.Hop, err error) *Failure {
 	if none, ok := errors.AsType[*session.Error](err); ok {
 		return noDialogue(h, none)
 	}
+	if refused, ok := errors.AsType[*session.Refusal](err); ok {
+		return fail(h, StageStartTLS, NotNow, statusOfRefusal(refused), refused)
+	}
 	var se *smtp.Error
 	if !errors.As(err, &se) {
 		return own(h, err)
@@ -78,6 +81,15 @@ func own(h *session.Hop, err error) *Failure {
 	default:
 		return fail(h, StageHello, NotNow, "4.4.2", err)
 	}
+}
+
+// statusOfRefusal is the status of a host that a policy keeps mail from: that there is no
+// TLS, or that it does not prove who the host is (RFC 3463 section 3.8).
+func statusOfRefusal(r *session.Refusal) string {
+	if errors.Is(r.Cause, session.ErrNoTLS) {
+		return "4.7.4"
+	}
+	return "4.7.5"
 }
 
 // stageOf is the attempt's stage for the session's.

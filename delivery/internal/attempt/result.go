@@ -27,6 +27,10 @@ type Result struct {
 	Reply queue.Reply
 	Err   *Failure
 
+	// Decision is what a source of policies says of the deciding host; nil if none was
+	// asked.
+	Decision any
+
 	// Attempts are the steps of the walk in order. Shared is set where they are one
 	// list with those of other recipients.
 	Attempts []Attempt
@@ -53,6 +57,8 @@ type Attempt struct {
 
 	Without smtp.Option // what was left out, since it does not work there or may not
 	Doubted smtp.Option // what may have been the cause: left out next time
+
+	Decision any // of the source of policies that was asked, if one was
 }
 
 // Observer is told what happens in the course of a walk, and of its sessions.

@@ -122,7 +122,7 @@ func (w *Walk) noSession(ctx context.Context, h *session.Hop, err error, began t
 		e.insist()
 	}
 	a := Attempt{Host: h.Host.Name, Addr: h.Addr, Verdict: e.Verdict, Err: e, Began: began, Next: NextAddress}
-	a.Without = h.Without
+	a.Without, a.Decision = h.Without, h.Judged.Decision
 	if se, ok := errors.AsType[*smtp.Error](err); ok {
 		now := w.spare(h, se)
 		w.noted(h, se, now)
@@ -174,7 +174,7 @@ func (w *Walk) converse(ctx context.Context, h *session.Hop, sess *session.Sessi
 			now := h.Spare(result.doubt.Now, w.needsExtensions())
 			w.ledger.all(Attempt{
 				Host: h.Host.Name, Addr: h.Addr, TLS: sess.Protection, Reused: sess.Reused, Err: result.instead,
-				Began: began, Next: SameHost, Without: h.Without, Doubted: now,
+				Began: began, Next: SameHost, Without: h.Without, Doubted: now, Decision: h.Judged.Decision,
 			})
 			w.sessions().Memory.Lacks(h.Addr, now&^result.doubt.Next, time.Now())
 			h.Without |= now

@@ -2,6 +2,7 @@ package attempt
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -98,7 +99,12 @@ func (w *Walk) host(ctx context.Context, route *mx.Route, host *mx.Host) step {
 func (w *Walk) addresses(ctx context.Context, route *mx.Route, host *mx.Host) step {
 	var err error
 	if w.policy, err = w.policyFor(ctx, route, host); err != nil {
-		w.ledger.all(Attempt{Host: host.Name, Began: time.Now(), Next: NextHost, Err: noPolicy(host, err)})
+		a := Attempt{Host: host.Name, Began: time.Now(), Next: NextHost, Err: noPolicy(host, err)}
+		if refusal, ok := errors.AsType[*session.Refusal](err); ok {
+			a.Decision = refusal.Decision
+			w.job.observer.Decided(refusal.Decision)
+		}
+		w.ledger.all(a)
 		return toNextHost
 	}
 	w.vouched = vouched(route, &w.policy)

@@ -25,6 +25,7 @@ type diary struct{ steps []string }
 
 func (d *diary) Connect(string, netip.AddrPort)                     {}
 func (d *diary) Connected(string, netip.AddrPort, error)            {}
+func (d *diary) Decided(any)                                        {}
 func (d *diary) Secured(string, netip.AddrPort, session.Protection) {}
 func (d *diary) Reused(string, netip.AddrPort)                      {}
 func (d *diary) Lines(string, netip.AddrPort) func(smtp.Line)       { return nil }

@@ -3,27 +3,9 @@ package session
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 
 	"github.com/nexthop-mail/nexthop/mx"
 )
-
-// distrust is the error of a check that refused a host's certificate: a finding
-// about who is at the other end, unlike a handshake that came to grief.
-type distrust struct{ cause error }
-
-func (d *distrust) Error() string { return d.cause.Error() }
-func (d *distrust) Unwrap() error { return d.cause }
-
-// Distrusted reports whether the error is that of a certificate refused, by a
-// check of the application's, of a policy's or of package tls.
-func Distrusted(err error) bool {
-	if _, ok := errors.AsType[*distrust](err); ok {
-		return true
-	}
-	_, ok := errors.AsType[*tls.CertificateVerificationError](err)
-	return ok
-}
 
 // tlsConfig is the TLS client configuration for a hop. Only TLSVerify
 // checks the certificate against the roots and the name: below it, refusing one
@@ -31,7 +13,7 @@ func Distrusted(err error) bool {
 // checks that come with TLSConfig were asked for by name, and hold at every
 // level. A certificate of ours is shown if the login or the policy has one, and to
 // nobody else (requirement TLS-8).
-func (c *Config) tlsConfig(h *Hop) *tls.Config {
+func (c *Config) tlsConfig(h *Hop, made *Session, o Observer) *tls.Config {
 	p := h.Policy
 	var t *tls.Config
 	if c.TLSConfig != nil {
@@ -40,10 +22,15 @@ func (c *Config) tlsConfig(h *Hop) *tls.Config {
 		t = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
 	t.ServerName = p.ServerName
-	t.InsecureSkipVerify = p.Level < mx.TLSVerify || p.Verify != nil
+	t.InsecureSkipVerify = p.Level < mx.TLSVerify || p.Verify != nil || p.Judge != nil
 	t.VerifyPeerCertificate = checkingPeer(t.VerifyPeerCertificate)
 	t.VerifyConnection = checking(t.VerifyConnection)
-	if p.Level >= mx.TLSVerify {
+	switch {
+	case p.Judge != nil:
+		t.VerifyConnection = both(t.VerifyConnection, checking(func(state tls.ConnectionState) error {
+			return c.prove(h, made, &state, o)
+		}))
+	case p.Level >= mx.TLSVerify:
 		t.VerifyConnection = both(t.VerifyConnection, checking(p.Verify))
 	}
 	t.Renegotiation = tls.RenegotiateNever

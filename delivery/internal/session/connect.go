@@ -40,8 +40,10 @@ func (p *Pool) enter(ctx context.Context, h *Hop, want *pass, o Observer) (*Sess
 		}
 		if other := p.before(h); other != nil {
 			p.dismiss(w)
-			p.takeUp(other, h, o)
-			return other, nil
+			if p.takeUp(other, h, o) {
+				return other, nil
+			}
+			continue
 		}
 		if err := p.await(ctx, w); err != nil {
 			p.dismiss(w)
@@ -50,8 +52,7 @@ func (p *Pool) enter(ctx context.Context, h *Hop, want *pass, o Observer) (*Sess
 		if w.sess == nil {
 			return nil, nil
 		}
-		if p.idle.answers(w.sess, time.Now()) {
-			p.takeUp(w.sess, h, o)
+		if p.idle.answers(w.sess, time.Now()) && p.takeUp(w.sess, h, o) {
 			return w.sess, nil
 		}
 	}
@@ -114,7 +115,9 @@ func (p *Pool) connect(ctx context.Context, h *Hop, o Observer, place *pass) (*S
 		return nil, &Error{Starting, err}
 	}
 	made.follow(h, o)
-	err = p.open(ctx, h, made)
+	made.local = localOf(conn)
+	h.again, h.Judged = h.Judged.Decision != nil, Judgement{}
+	err = p.open(ctx, h, made, o)
 	begun = true
 	if err != nil {
 		p.idle.end(made)
@@ -138,11 +141,11 @@ func (c *Config) smtpConfig(h *Hop) *smtp.Config {
 // open goes from the greeting to a session that gives what the policy asks. What was
 // achieved is checked right before it may carry a secret, or mail (RFC 3207 section
 // 4.1).
-func (p *Pool) open(ctx context.Context, h *Hop, made *Session) error {
+func (p *Pool) open(ctx context.Context, h *Hop, made *Session, o Observer) error {
 	made.Protection = Protection{Level: mx.TLSNone}
 	if h.Host.ImplicitTLS {
-		if err := made.Handshake(ctx, p.tlsConfig(h)); err != nil {
-			return err
+		if err := made.Handshake(ctx, p.tlsConfig(h, made, o)); err != nil {
+			return p.broke(h, made, err, o)
 		}
 		made.Protection = h.protection()
 	}
@@ -152,11 +155,14 @@ func (p *Pool) open(ctx context.Context, h *Hop, made *Session) error {
 	if err := made.Hello(ctx); err != nil {
 		return err
 	}
-	if err := p.secure(ctx, h, made); err != nil {
+	if err := p.secure(ctx, h, made, o); err != nil {
 		return err
 	}
 	if made.Protection.Level < h.Policy.Level && h.Policy.Level >= mx.TLSEncrypt {
-		return ErrNoTLS
+		return h.refusal(ErrNoTLS)
+	}
+	if made.Protection.Level == mx.TLSNone && h.Judged.Err != nil {
+		return h.refusal(ErrNoTLS)
 	}
 	if p.isSelf(made.Extensions().Greeting) {
 		return ErrSelf
@@ -177,12 +183,20 @@ func (p *Pool) isSelf(name string) bool {
 }
 
 // secure brings up TLS where the level asks for it and the host offers it.
-func (p *Pool) secure(ctx context.Context, h *Hop, made *Session) error {
-	level := h.Level()
-	if level == mx.TLSNone || h.Host.ImplicitTLS || !made.Extensions().StartTLS {
+func (p *Pool) secure(ctx context.Context, h *Hop, made *Session, o Observer) error {
+	level, offered := h.Level(), made.Extensions().StartTLS
+	switch {
+	case h.Host.ImplicitTLS:
+		return nil
+	case !offered:
+		p.judge(h, made, Handshake{}, o)
+		return nil
+	case level == mx.TLSNone:
+		p.judge(h, made, Handshake{Offered: true, Err: errLeftOut}, o)
 		return nil
 	}
-	if err := made.StartTLS(ctx, p.tlsConfig(h)); err != nil {
+	if err := made.StartTLS(ctx, p.tlsConfig(h, made, o)); err != nil {
+		err = p.broke(h, made, err, o)
 		if level == mx.TLSMay && made.Reusable() {
 			return nil // refused, politely: the session goes on in clear
 		}

@@ -33,6 +33,8 @@ func (w *witness) Connect(string, netip.AddrPort) { w.told = append(w.told, "con
 func (w *witness) Connected(_ string, _ netip.AddrPort, err error) {
 	w.told = append(w.told, fmt.Sprintf("connected %t", err == nil))
 }
+func (w *witness) Decided(decision any) { w.told = append(w.told, fmt.Sprint("decided ", decision)) }
+
 func (w *witness) Secured(_ string, _ netip.AddrPort, p Protection) {
 	w.told = append(w.told, fmt.Sprintf("secured %d by %q", p.Level, p.Source))
 }

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 
@@ -36,6 +37,8 @@ var (
 	ErrSelf = errors.New("the host answers with our own name: mail loop")
 	// ErrNoTLS is a host that does not give the TLS which is required.
 	ErrNoTLS = errors.New("the host does not offer STARTTLS, which is required")
+	// errLeftOut is TLS that was offered and is known not to work.
+	errLeftOut = errors.New("TLS did not come about a moment ago, and is left out")
 )
 
 // ConfigError is a mistake in the configuration: nobody can be sent to.
@@ -86,4 +89,21 @@ func loginOf(host *mx.Host) (*smarthost.Login, error) {
 		}
 	}
 	return nil, &loginError{fmt.Sprintf("a login of type %T, not *smarthost.Login", host.Login)}
+}
+
+// distrust is the error of a check that refused a host's certificate: a finding
+// about who is at the other end, unlike a handshake that came to grief.
+type distrust struct{ cause error }
+
+func (d *distrust) Error() string { return d.cause.Error() }
+func (d *distrust) Unwrap() error { return d.cause }
+
+// Distrusted reports whether the error is that of a certificate refused, by a
+// check of the application's, of a policy's or of package tls.
+func Distrusted(err error) bool {
+	if _, ok := errors.AsType[*distrust](err); ok {
+		return true
+	}
+	_, ok := errors.AsType[*tls.CertificateVerificationError](err)
+	return ok
 }

@@ -20,6 +20,10 @@ type Hop struct {
 
 	Gate *Gate  // limits to keep to; nil is none
 	Site string // whom its connections count for
+
+	// Judged is what the policy's source has said of the last connection.
+	Judged Judgement
+	again  bool // there was a connection before, and it was judged
 }
 
 // Level is the policy's, or none where TLS is left out and not required.
@@ -47,7 +51,7 @@ func (h *Hop) key() key {
 	k := key{host: h.Host.Name, addr: h.Addr, source: h.Source, level: h.Level()}
 	k.login, k.helo = h.Host.Login, h.Without&smtp.OptEHLO != 0
 	switch p := h.Policy; {
-	case k.level >= mx.TLSVerify:
+	case k.level >= mx.TLSVerify, k.level != mx.TLSNone && p.Judge != nil && p.Key != "":
 		k.serverName, k.policy = p.ServerName, p.Key
 	case k.level != mx.TLSNone && (p.MinVersion > 0 || p.Certificate != nil):
 		k.policy = p.Key
@@ -57,10 +61,16 @@ func (h *Hop) key() key {
 
 // protection is what TLS that came up as the policy asks is worth.
 func (h *Hop) protection() Protection {
-	if h.Policy.Level < mx.TLSVerify {
+	switch {
+	case h.Judged.Authenticated:
+		return Protection{Level: mx.TLSVerify, Source: h.Judged.Source}
+	case h.Policy.Level < mx.TLSVerify:
 		return Protection{Level: mx.TLSEncrypt}
+	case h.Policy.Judge != nil:
+		return Protection{Level: mx.TLSVerify}
+	default:
+		return Protection{Level: mx.TLSVerify, Source: h.Policy.Source}
 	}
-	return Protection{Level: mx.TLSVerify, Source: h.Policy.Source}
 }
 
 // Observer is told how sessions with a host come to be.
@@ -69,6 +79,8 @@ type Observer interface {
 	Connect(host string, addr netip.AddrPort)
 	// Connected is called when dialling ended.
 	Connected(host string, addr netip.AddrPort, err error)
+	// Decided is called when a policy's source has said what a new connection is worth.
+	Decided(decision any)
 	// Secured is called when a session is ready for mail.
 	Secured(host string, addr netip.AddrPort, p Protection)
 	// Reused is called when a session from before is used again.

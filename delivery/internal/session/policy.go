@@ -2,6 +2,8 @@ package session
 
 import (
 	"crypto/tls"
+	"crypto/x509"
+	"net/netip"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/mx"
@@ -19,12 +21,60 @@ type Policy struct {
 	Vouched     bool                            // the source knows that the host is the domain's
 	Key         string                          // tells policies apart whose sessions must not be shared
 	Expires     time.Time                       // no session is used again past it; zero is never
+
+	// Judge is asked what a connection is worth, if not nil: once TLS is up, in place of
+	// Verify unless it leaves open who the host is, or when it is known that there is no
+	// TLS. Basis is what it goes by, and Domain whose mail it is about.
+	Judge  func(*Handshake) Judgement
+	Basis  string
+	Domain string
 }
 
-// Serves reports whether a session made under one policy serves the other.
+// Handshake is what a connection has shown of TLS.
+type Handshake struct {
+	Host        string
+	Addr, Local netip.AddrPort
+	Offered     bool                 // STARTTLS, or TLS from the start
+	State       *tls.ConnectionState // nil if TLS did not come about
+	Err         error                // why it did not, though it was offered
+	Unparsable  bool                 // since the certificate cannot be parsed
+	Roots       *x509.CertPool       // nil is the system's
+	Now         time.Time
+}
+
+// Judgement is what a source of policies says of a connection. The zero value is that
+// nobody was asked.
+type Judgement struct {
+	Err           error  // why nothing may be sent; nil if mail may, as far as the source has a say
+	Authenticated bool   // the host is proved to be the domain's
+	Source        string // who says so
+	Decision      any    // all of it, for those who know what it is
+}
+
+// Refusal is why a host must not have mail by a policy: Judgement.Err, with what the
+// connection came to, if there was one.
+type Refusal struct {
+	Judgement
+	Cause error // may be nil
+}
+
+// Error is what the source says.
+func (r *Refusal) Error() string { return r.Err.Error() }
+
+// Unwrap is what the source says, and the cause.
+func (r *Refusal) Unwrap() []error {
+	if r.Cause == nil {
+		return []error{r.Err}
+	}
+	return []error{r.Err, r.Cause}
+}
+
+// Serves reports whether a session made under one policy serves the other as it is, so that
+// mail under both may share a transaction. A session under another Basis may serve if its
+// key is the same, once it has been judged anew.
 func (p *Policy) Serves(o *Policy) bool {
 	return p.Level == o.Level && p.Source == o.Source && p.ServerName == o.ServerName && p.Key == o.Key &&
-		p.MinVersion == o.MinVersion && p.Certificate == o.Certificate && p.Vouched == o.Vouched
+		p.MinVersion == o.MinVersion && p.Certificate == o.Certificate && p.Vouched == o.Vouched && p.Basis == o.Basis
 }
 
 // Protection is what a session's TLS is worth: the level that was reached, and who

@@ -21,8 +21,8 @@ type Pool struct {
 // Kept takes up a session from before, nil where there is none that will do.
 func (p *Pool) Kept(h *Hop, o Observer) *Session {
 	kept := p.before(h)
-	if kept != nil {
-		p.takeUp(kept, h, o)
+	if kept == nil || !p.takeUp(kept, h, o) {
+		return nil
 	}
 	return kept
 }
@@ -31,11 +31,18 @@ func (p *Pool) before(h *Hop) *Session {
 	return p.idle.take(h.key(), h.Site, time.Now())
 }
 
-// takeUp makes a session from before ready for the next message.
-func (p *Pool) takeUp(s *Session, h *Hop, o Observer) {
+// takeUp makes a session from before ready for the next message. One that the message's
+// policy refuses, though its key is the same, is ended.
+func (p *Pool) takeUp(s *Session, h *Hop, o Observer) bool {
+	if p.judgeAgain(s, h); h.Judged.Err != nil {
+		h.Judged = Judgement{}
+		p.idle.end(s)
+		return false
+	}
 	s.DoWithout(h.Without)
 	s.follow(h, o)
 	o.Reused(h.Host.Name, h.Addr)
+	return true
 }
 
 // Keep takes a session back that has carried a message, or tried to. One that is

@@ -17,6 +17,7 @@ type silent struct{ Observer }
 
 func (silent) Connect(string, netip.AddrPort)                 {}
 func (silent) Connected(string, netip.AddrPort, error)        {}
+func (silent) Decided(any)                                    {}
 func (silent) Secured(string, netip.AddrPort, Protection)     {}
 func (silent) Reused(string, netip.AddrPort)                  {}
 func (silent) Lines(string, netip.AddrPort) func(l smtp.Line) { return nil }

@@ -35,6 +35,11 @@ type Session struct {
 	Reused     bool
 
 	key      key
+	local    netip.AddrPort
+	basis    string    // what it was judged by
+	domain   string    // for whose mail
+	shown    Handshake // and what it has shown
+	judged   Judgement
 	expires  time.Time // its policy's; zero is never
 	born     time.Time
 	messages int   // carried, or tried

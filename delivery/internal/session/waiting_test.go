@@ -22,6 +22,7 @@ type listener struct {
 	lines atomic.Int32
 }
 
+func (l *listener) Decided(any)                                {}
 func (l *listener) Secured(string, netip.AddrPort, Protection) { l.told = append(l.told, "secured") }
 func (l *listener) Reused(string, netip.AddrPort)              { l.told = append(l.told, "reused") }
 func (l *listener) Lines(string, netip.AddrPort) func(smtp.Line) {

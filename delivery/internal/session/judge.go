@@ -1,0 +1,113 @@
+package session
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/internal/smtp"
+	"github.com/nexthop-mail/nexthop/mx"
+)
+
+// judge has the policy's source say what a new connection is worth.
+func (c *Config) judge(h *Hop, made *Session, shown Handshake, o Observer) {
+	p := h.Policy
+	if p.Judge == nil {
+		return
+	}
+	shown.Host, shown.Addr, shown.Local = h.Host.Name, h.Addr, made.local
+	shown.Roots, shown.Now = c.checking()
+	made.shown, made.basis, made.domain = shown, p.Basis, p.Domain
+	made.judged = p.Judge(&shown)
+	h.Judged = made.judged
+	if shown.Err == errLeftOut && h.again {
+		return // the connection before this one has been told of, for the same
+	}
+	o.Decided(made.judged.Decision)
+}
+
+// checking is whom certificates are checked against, and for when.
+func (c *Config) checking() (roots *x509.CertPool, now time.Time) {
+	if t := c.TLSConfig; t != nil {
+		roots = t.RootCAs
+		if t.Time != nil {
+			return roots, t.Time()
+		}
+	}
+	return roots, time.Now()
+}
+
+// prove is the check of a connection whose policy has a source: what that says, and if it
+// leaves open who the host is though the level asks for that, what any other policy has
+// checked (the level is the configuration's, or the message's).
+func (c *Config) prove(h *Hop, made *Session, state *tls.ConnectionState, o Observer) error {
+	c.judge(h, made, Handshake{Offered: true, State: state}, o)
+	switch {
+	case made.judged.Err != nil:
+		return made.judged.Err
+	case made.judged.Authenticated || h.Policy.Level < mx.TLSVerify:
+		return nil
+	case h.Policy.Verify != nil:
+		return h.Policy.Verify(*state)
+	}
+	return c.bearsOneOf([]string{h.Policy.ServerName})(*state)
+}
+
+// broke is the error of a handshake that failed, with what the policy's source says of
+// that. A check that has refused the certificate has said so already.
+func (c *Config) broke(h *Hop, made *Session, err error, o Observer) error {
+	if h.Policy.Judge == nil {
+		return err
+	}
+	if Distrusted(err) {
+		return h.refusal(err)
+	}
+	c.judge(h, made, Handshake{Offered: true, Err: err, Unparsable: unparsable(err)}, o)
+	return h.refusal(err)
+}
+
+// refusal is an error with what the policy's source has said.
+func (h *Hop) refusal(err error) error {
+	if h.Judged.Err == nil {
+		return err
+	}
+	return &Refusal{Judgement: h.Judged, Cause: err}
+}
+
+// judgeAgain has a session from before judged by the policy of the message that is next,
+// unless it has been.
+func (c *Config) judgeAgain(s *Session, h *Hop) {
+	p := h.Policy
+	h.Judged = Judgement{}
+	if p.Judge == nil {
+		return
+	}
+	if s.basis != p.Basis || s.domain != p.Domain || s.judged.Decision == nil {
+		shown := s.shown
+		_, shown.Now = c.checking()
+		s.judged, s.basis, s.domain = p.Judge(&shown), p.Basis, p.Domain
+	}
+	h.Judged = s.judged
+}
+
+// unparsable reports whether TLS failed because package x509 cannot parse the host's
+// certificate. Package tls has no type for that error, whose text a test holds it to.
+func unparsable(err error) bool {
+	var se *smtp.Error
+	if !errors.As(err, &se) || se.Err == nil {
+		return false
+	}
+	return strings.HasPrefix(se.Err.Error(), "tls: failed to parse certificate from server: ")
+}
+
+// localOf is the address that a connection is made from, if it has one.
+func localOf(conn net.Conn) netip.AddrPort {
+	if a, ok := conn.LocalAddr().(*net.TCPAddr); ok {
+		return a.AddrPort()
+	}
+	return netip.AddrPort{}
+}

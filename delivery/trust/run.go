@@ -1,0 +1,97 @@
+package trust
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/nexthop-mail/nexthop/delivery"
+	"github.com/nexthop-mail/nexthop/delivery/dane"
+	"github.com/nexthop-mail/nexthop/delivery/mtasts"
+)
+
+// RunTLS implements delivery.PolicyRunner: it looks whether the resolver vouches for
+// anything, and then fetches policies again before they expire until ctx ends. An Agent
+// calls it; a program with a Sender alone may.
+func (s *Source) RunTLS(ctx context.Context, notice func(*delivery.TLSNotice)) error {
+	s.prepare()
+	if s.broken != nil {
+		return s.broken
+	}
+	if notice != nil {
+		s.notices.Store(&notice)
+		defer s.notices.CompareAndSwap(&notice, nil)
+	}
+	if s.dane != nil {
+		s.probe(ctx)
+	}
+	if s.sts == nil {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return s.sts.Run(ctx)
+}
+
+// Probe looks whether the resolver vouches for anything, which DANE needs. The error is
+// dane.ErrNoDNSSEC if it does not, and another if there was no answer. It is nil if DANE
+// is off.
+func (s *Source) Probe(ctx context.Context) error {
+	s.prepare()
+	if s.broken != nil || s.dane == nil {
+		return s.broken
+	}
+	return dane.Probe(ctx, s.dane.Resolver)
+}
+
+func (s *Source) probe(ctx context.Context) {
+	err := s.Probe(ctx)
+	switch {
+	case err == nil || ctx.Err() != nil:
+	case errors.Is(err, dane.ErrNoDNSSEC):
+		s.tell(&delivery.TLSNotice{Reason: "dane-off", Text: "DANE is off", Err: err})
+	default:
+		s.tell(&delivery.TLSNotice{Reason: "dane-unknown", Text: "it is not known whether the resolver can do DNSSEC", Err: err})
+	}
+}
+
+// tell gives notice.
+func (s *Source) tell(n *delivery.TLSNotice) {
+	if s.Notice != nil {
+		s.Notice(n)
+	}
+	if notice := s.notices.Load(); notice != nil {
+		(*notice)(n)
+	}
+}
+
+// trace gives notice of what people should know of MTA-STS.
+func (s *Source) trace() *mtasts.Trace {
+	return &mtasts.Trace{
+		StoreFailed: func(domain string, err error) {
+			s.tell(&delivery.TLSNotice{Domain: domain, Reason: "policy-store", Text: "the store of MTA-STS policies does not work", Err: err})
+		},
+		NotRefreshed: func(e mtasts.Entry, _ int, err error) {
+			s.tell(&delivery.TLSNotice{
+				Domain: e.Domain, Reason: "policy-refresh", Err: err,
+				Text: "the MTA-STS policy of " + e.Domain + " cannot be fetched again, and expires " + e.Expires().UTC().Format("2006-01-02 15:04"),
+			})
+		},
+	}
+}
+
+// RefreshTLS implements delivery.PolicyRefresher: before mail fails for good because of an
+// MTA-STS policy, that is fetched again (RFC 8461 section 5.1). TLSA records are asked for
+// at each attempt.
+func (s *Source) RefreshTLS(ctx context.Context, d *delivery.Decision) (changed bool) {
+	s.prepare()
+	e, ok := d.Evidence.(*Evidence)
+	if !ok || s.sts == nil || d.Source != "mta-sts" || e.MTASTS == nil {
+		return false
+	}
+	before := e.MTASTS.Found
+	after := s.sts.Recheck(ctx, before.Domain)
+	if before.Policy == nil || after.Policy == nil {
+		return before.Policy != after.Policy
+	}
+	return before.Policy.Mode != after.Policy.Mode || !slices.Equal(before.Policy.MX, after.Policy.MX)
+}

@@ -1,0 +1,225 @@
+package trust
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/delivery"
+	"github.com/nexthop-mail/nexthop/delivery/dane"
+	"github.com/nexthop-mail/nexthop/delivery/mtasts"
+	"github.com/nexthop-mail/nexthop/mx"
+)
+
+// Source is a delivery.PolicySource by DANE, MTA-STS and rules. Set the fields and leave
+// them alone after the first use. A zero Source with a Resolver works.
+type Source struct {
+	// Resolver is asked about TLSA records and MTA-STS; required, and best the one that
+	// routes come from. DANE goes by what it vouches for, so it must be one that may be
+	// trusted (see mx.Client); if it vouches for nothing, DANE says nothing.
+	Resolver mx.Resolver
+
+	// Store keeps MTA-STS policies. Default: memory, which forgets them when the program
+	// ends. Use a mtasts.Dir to keep them.
+	Store mtasts.Store
+
+	// NoDANE and NoMTASTS switch one off.
+	NoDANE, NoMTASTS bool
+
+	// DANE and MTASTS replace what is made of the fields above, for those who set more.
+	// Their own Resolver and Store count then.
+	DANE   *dane.Source
+	MTASTS *mtasts.Source
+
+	// Rules are those in force until SetRules replaces them.
+	Rules []Rule
+
+	// Audit has policies checked and told of, and keeps no mail.
+	Audit bool
+
+	// Ratchet says what becomes of mail to a host that no longer proves who it is.
+	// Default: it is sent, and told of.
+	Ratchet Ratchet
+
+	// Notice is called for what is no outcome of a message, such as a policy that cannot
+	// be fetched again; nil is nobody. An Agent tells the same by events.
+	Notice func(*delivery.TLSNotice)
+
+	once     sync.Once
+	broken   error
+	dane     *dane.Source // nil is off
+	sts      *mtasts.Source
+	replaced atomic.Pointer[[]Rule]
+	notices  atomic.Pointer[func(*delivery.TLSNotice)]
+	proved   proofs
+}
+
+var (
+	_ delivery.PolicySource    = (*Source)(nil)
+	_ delivery.PolicyRefresher = (*Source)(nil)
+	_ delivery.PolicyRunner    = (*Source)(nil)
+)
+
+// Validate says everything that is wrong with the fields; nil if they make sense. A Source
+// that does not make sense keeps all mail: a mistake in configuration must not bounce
+// mail, nor send it to anybody.
+func (s *Source) Validate() error {
+	var problems []error
+	if s.Resolver == nil && (s.DANE == nil && !s.NoDANE || s.MTASTS == nil && !s.NoMTASTS) {
+		problems = append(problems, errors.New("trust.Source.Resolver: it is required"))
+	}
+	if s.DANE != nil {
+		problems = append(problems, s.DANE.Validate())
+	}
+	if s.MTASTS != nil {
+		problems = append(problems, s.MTASTS.Validate())
+	} else if d, ok := s.Store.(*mtasts.Dir); ok && d.Path == "" {
+		problems = append(problems, errors.New("trust.Source.Store: it has no directory"))
+	}
+	if s.Ratchet > Refuse {
+		problems = append(problems, fmt.Errorf("trust.Source.Ratchet: %d is no ratchet", s.Ratchet))
+	}
+	for i := range s.Rules {
+		if err := s.Rules[i].Validate(); err != nil {
+			problems = append(problems, fmt.Errorf("trust.Source.Rules[%d]: %w", i, err))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// prepare makes of the fields what a Source works with, once.
+func (s *Source) prepare() {
+	s.once.Do(func() {
+		if s.broken = s.Validate(); s.broken != nil {
+			return
+		}
+		if s.replaced.Load() == nil && len(s.Rules) > 0 {
+			s.broken = s.SetRules(s.Rules)
+		}
+		if !s.NoDANE {
+			if s.dane = s.DANE; s.dane == nil {
+				s.dane = &dane.Source{Resolver: s.Resolver}
+			}
+		}
+		if !s.NoMTASTS {
+			if s.sts = s.MTASTS; s.sts == nil {
+				s.sts = &mtasts.Source{Resolver: s.Resolver, Store: s.Store, Trace: s.trace()}
+			}
+		}
+	})
+}
+
+// TLSPolicy implements delivery.PolicySource, in the steps that the package comment lists.
+func (s *Source) TLSPolicy(ctx context.Context, route *mx.Route, host *mx.Host) (delivery.TLSPolicy, error) {
+	s.prepare()
+	c := &inquiry{source: s, domain: route.Domain, host: host.Name}
+	if s.broken != nil {
+		return delivery.TLSPolicy{}, c.misconfigured(s.broken)
+	}
+	c.rule = s.ruleFor(route, host)
+	c.audit = s.Audit || c.rule != nil && c.rule.Audit
+	c.evidence = newEvidence(route, host, c.rule)
+	if c.rule.level().fixed() {
+		return c.byRule(), nil
+	}
+	if s.dane != nil {
+		c.dane = s.askDANE(ctx, c.rule, route, host)
+	} else if c.rule.level() == DANEOnly {
+		return delivery.TLSPolicy{}, c.misconfigured(errNoDANE)
+	}
+	if c.dane != nil && c.dane.Err() != nil && !c.audit {
+		return delivery.TLSPolicy{}, c.decide(nil).Err()
+	}
+	if s.sts != nil && route.Kind != mx.ViaLiteral {
+		c.policyDomain = policyDomain(route, host)
+		found := s.sts.Find(ctx, c.policyDomain)
+		c.sts = &found
+	}
+	if c.sts != nil && c.stsDecides() && c.sts.JudgeName(c.host).Err() != nil && !c.audit {
+		return delivery.TLSPolicy{}, c.decide(nil).Err()
+	}
+	return c.policy(), nil
+}
+
+var errNoDANE = errors.New("a rule wants DANE, which is off")
+
+// askDANE finds out what DANE asks of a host.
+func (s *Source) askDANE(ctx context.Context, rule *Rule, route *mx.Route, host *mx.Host) *dane.Policy {
+	if rule.level() != DANEOnly || s.dane.Mandatory {
+		return s.dane.Find(ctx, route, host)
+	}
+	mandatory := *s.dane
+	mandatory.Mandatory = true
+	return mandatory.Find(ctx, route, host)
+}
+
+// policyDomain is whose MTA-STS policy a host is held to: the destination's, or that of a
+// smart host (RFC 8461 section 3.4).
+func policyDomain(route *mx.Route, host *mx.Host) string {
+	if route.Kind != mx.ViaSmartHost && route.Kind != mx.ViaFallback {
+		return route.Domain
+	}
+	for _, name := range host.Identities {
+		if !strings.HasPrefix(name, "_") {
+			return name
+		}
+	}
+	return host.Name
+}
+
+// byRule is the policy of a rule that leaves nothing to others.
+func (c *inquiry) byRule() delivery.TLSPolicy {
+	return delivery.TLSPolicy{
+		Level: c.rule.Level.floor(), Exact: true, MinVersion: c.rule.MinVersion, Certificate: c.rule.Certificate,
+		Key: c.rule.key(), Basis: c.basis(), Judge: c.decide,
+	}
+}
+
+// policy is the policy by what was found out.
+func (c *inquiry) policy() delivery.TLSPolicy {
+	p := delivery.TLSPolicy{Level: c.rule.level().floor(), Basis: c.basis(), Judge: c.decide}
+	if c.rule != nil {
+		p.MinVersion, p.Certificate = c.rule.MinVersion, c.rule.Certificate
+	}
+	var keys []string
+	if c.dane != nil && c.dane.Outcome >= dane.Unusable {
+		if !c.audit {
+			p.Level = max(p.Level, c.daneLevel())
+		}
+		if c.dane.Outcome == dane.Usable {
+			p.Source, p.ServerName = "dane", c.dane.ServerName()
+			keys = append(keys, c.dane.Key())
+		}
+		p.Expires = time.Now().Add(c.dane.TTL)
+	}
+	if c.sts != nil && c.stsDecides() {
+		p.ServerName, p.Source, p.Vouched = c.host, "mta-sts", true
+		if !c.audit {
+			p.Level = max(p.Level, mx.TLSVerify)
+		}
+		keys = append(keys, "mta-sts")
+	}
+	if c.audit {
+		p.Source, p.Vouched = "", false
+		keys = append(keys, "audit")
+	}
+	if key := c.rule.key(); key != "" {
+		keys = append(keys, key)
+	}
+	p.Key = strings.Join(keys, " ")
+	return p
+}
+
+// daneLevel is the level that DANE asks for. A host that is not known to be the domain's
+// does not become so by its records, but they must match all the same: the Decision says
+// so.
+func (c *inquiry) daneLevel() mx.TLSLevel {
+	if !c.dane.DomainSecure {
+		return mx.TLSEncrypt
+	}
+	return c.dane.Level()
+}
