@@ -142,9 +142,6 @@ func (s *Spool) enter() error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.failure != nil {
-		return s.failure
-	}
 	if s.index.Messages()+s.entering >= s.maxMessages {
 		return queue.ErrFull
 	}

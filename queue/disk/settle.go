@@ -187,7 +187,6 @@ func (c *settling) acquire(ctx context.Context) error {
 		c.sort()
 	}
 	if !free {
-		read = false // what the leases had may change until they are free
 		if err := s.acquire(ctx, c.slots); err != nil {
 			return err
 		}
@@ -264,9 +263,6 @@ func (c *settling) load() {
 func (c *settling) unreadable(i int, err error) error {
 	if b := &c.batch[i]; len(b.Results)+len(b.Create) == 0 {
 		return nil
-	}
-	if errors.Is(err, queue.ErrNotFound) {
-		return queue.ErrLeaseLost
 	}
 	return err
 }
