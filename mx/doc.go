@@ -1,93 +1,87 @@
-// Package mx answers one question: where does mail for this domain go?
-//
-// One call in, hosts in the order to try them out:
+// Package mx finds the hosts that accept mail for a domain, in the order in which a
+// sender should try them:
 //
 //	resolver, err := mx.System()
 //	...
 //	router := mx.Router{Resolver: &mx.Cache{Resolver: resolver}}
 //	route, err := router.Route(ctx, "example.com")
 //
-// [Lookup] is the same in one line, for a program that asks once.
+// [Lookup] does the same in one call, for a program that asks once.
 //
 // # What Route does
 //
-// [Router.Route] finds a route in these steps, RFC 5321 section 5.1 with what has
-// been added to it since:
+// [Router.Route] finds a route in these steps. They follow RFC 5321 section 5.1 and what
+// later RFCs added to it:
 //
-//  1. The domain is brought into canonical form: A-labels, lower case, no final
-//     dot. What is no domain fails here with [BadDomain], before any question.
-//     An address literal is its own route ([ViaLiteral]) and DNS is not asked.
-//  2. The MX records are asked for by [Follow], which follows aliases of the
-//     domain, eight at most, and asks again if a response carries the alias
-//     alone. No answer at all is [DNSTrouble] or [BogusAnswer], never "no
-//     records"; a name that does not exist is [NoSuchDomain].
-//  3. Without MX records the domain is its own and only exchanger
-//     ([ViaImplicit]). With a null MX it takes no mail ([NullMX], RFC 7505); a
-//     null MX beside others is left out. While there is an MX record the
-//     domain's own address is never asked for.
-//  4. The records are sorted by preference. Equals are shuffled without bias,
-//     afresh in each call; Router.Rand replaces the source of randomness.
-//  5. This host is looked for by name ([Router].Self) among all records. Its
-//     preference and everything worse is left out.
-//  6. At most MaxHosts are picked, one of each preference before a second of
-//     any.
-//  7. Their addresses are asked for, A and AAAA of all hosts in parallel, and
-//     their aliases followed. A host is never asked for its own MX records. If the
-//     MX set is secure and a host is an alias that is not secure to its end, the
-//     alias is asked about by itself (RFC 7672 section 2.2.2). If that fails, the
-//     host is left out as if its addresses were not known.
-//  8. This host is looked for by address: SelfAddrs, in the relay role the
-//     interfaces, and loopback unless it is allowed. Its preference and
-//     everything worse is left out, whether or not a worse host looks better in
-//     other ways.
-//  9. Hosts without an address that may be dialled ([Router.Permits]) are left
-//     out. The others keep MaxAddrsPerHost addresses, MaxAddrs in all, both
-//     families if both are there, in the resolver's order within a family.
+//  1. It brings the domain into canonical form: A-labels, lower case, no final dot. If
+//     this is not possible, it fails with [BadDomain] and asks nothing. An address
+//     literal is its own route ([ViaLiteral]), and DNS is not asked.
+//  2. It asks for the MX records with [Follow], which follows at most eight aliases of
+//     the domain and asks again if a response contains only the alias. If there is no
+//     answer, the outcome is [DNSTrouble] or [BogusAnswer], never "no records". If the
+//     name does not exist, it is [NoSuchDomain].
+//  3. If there is no MX record, the domain itself is the only host ([ViaImplicit]). A
+//     domain with a null MX accepts no mail ([NullMX], RFC 7505). A null MX among other
+//     records is left out. If there is an MX record, the addresses of the domain itself
+//     are never asked for.
+//  4. It sorts the records by preference. Records of equal preference are shuffled
+//     without bias in each call. Router.Rand replaces the source of randomness.
+//  5. It looks for this host by name ([Router].Self) among all records. If it is there,
+//     all records of its preference and higher are left out.
+//  6. It picks at most MaxHosts hosts: one of each preference before a second of any.
+//  7. It asks for their addresses, A and AAAA of all hosts in parallel, and follows
+//     their aliases. MX records of a host are never asked for. If the MX set is secure and
+//     a host is an alias that is not secure to its end, it asks about the alias itself
+//     (RFC 7672 section 2.2.2). If that fails, the host is left out as if its addresses
+//     were not known.
+//  8. It looks for this host by address: SelfAddrs, in the relay role the addresses of
+//     the interfaces, and loopback addresses unless they are allowed. If it is there, all
+//     hosts of its preference and higher are left out.
+//  9. It leaves out hosts without an address that may be dialled ([Router.Permits]). The
+//     others keep MaxAddrsPerHost addresses, MaxAddrs in all, of both families if there
+//     are both, in the resolver's order within a family.
 //
-// What was left out stands in [Route].LeftOut with a [Reason]. If nothing
-// remains, the [Error] says which of the [Outcome] values it is: this host is
-// the best there is ([MailLoop]), a host that might be of use has no answer for
-// now ([DNSTrouble]), or DNS firmly says that there is none ([NoUsableHost],
-// [NoMailHost]).
+// [Route].LeftOut lists what was left out, each with a [Reason]. If no host remains, the
+// [Outcome] in the [Error] says why: this host is the best one ([MailLoop]), a host that
+// might be usable could not be looked up ([DNSTrouble]), or there certainly is none
+// ([NoUsableHost], [NoMailHost]).
 //
-// A route is good for one attempt to deliver: the next asks again, within the
-// TTLs a Cache keeps.
+// A route is for one delivery attempt. The next attempt asks again; a Cache answers within
+// the TTLs.
 //
-// [Router.Addresses] is steps 7 and 9 for a host that the operator named, which is
-// looked for where other programs on this machine look ([HostLookup]): in the hosts
-// file, then in DNS, and a name without a dot by the search list. [Router.DNSAddresses]
-// is the same for a host that DNS has named: DNS alone.
+// [Router.Addresses] does steps 7 and 9 for a host that the operator named. It looks where
+// other programs on this machine look ([HostLookup]): in the hosts file, then in DNS, and
+// with the search list for a name without a dot. [Router.DNSAddresses] does the same for a
+// host that DNS has named, with DNS alone.
 //
 // # DNS
 //
-// [Resolver] is one method. [Client] is the real one, on UDP with EDNS0 and TCP, and
-// without what a server or the path to it cannot do (docs/dns.md has the table);
-// [System] makes one from /etc/resolv.conf, which is read again when it changes.
-// [Cache] remembers the answers of any other, true to their TTLs. [FromNet] adapts a
-// *net.Resolver, which knows less. [Probe] says whether DNS works at all. [Trace] has
-// hooks for what people should know.
+// [Resolver] is an interface with one method. [Client] asks DNS servers, by UDP with EDNS0
+// and by TCP, and copes with servers and networks that lack one of these (docs/dns.md).
+// [System] returns a Client for /etc/resolv.conf, which is read again when it changes.
+// [Cache] keeps the answers of another Resolver for their TTLs. [FromNet] adapts a
+// *net.Resolver, which learns less. [Probe] says whether DNS works at all. [Trace] has
+// hooks for logging.
 //
-// An [Answer] says whether DNSSEC vouches for it. A Client believes that of a
-// server whose [Server].TrustAD is set, and of no other. Of an alias, a name and an
-// address it is known or not ([Security]): what could not be found out is never
-// taken for what is not signed.
+// An [Answer] says whether DNSSEC has authenticated it. A Client believes this only of a
+// server whose [Server].TrustAD is set. For an alias, a name and an address, [Security] is
+// secure, insecure or unknown. If a lookup fails, it is unknown, never insecure.
 //
 // # Errors
 //
-// Route, Addresses and Lookup return an *[Error], which says whether to try
-// again and carries the status codes for a bounce. A Resolver's errors are
-// *[ResolveError]; all of them are temporary. An Error wraps the ResolveError
-// that decided, and that one its cause: errors.Is finds context.Canceled.
+// Route, Addresses and Lookup return an *[Error], which says whether to try again and has
+// the status code for a bounce. A Resolver returns *[ResolveError]; all of these are
+// temporary. An Error wraps the ResolveError that decided, and that wraps its cause, so
+// errors.Is finds context.Canceled.
 //
 // # Concurrency
 //
-// Router, Client and Cache are safe for concurrent use once their fields are
-// set, and must not be copied after their first use. No call leaves a goroutine
-// behind. The slices in a Route may be changed by who asked for it; those in an
-// Answer may not.
+// Router, Client and Cache are safe for concurrent use once their fields are set, and must
+// not be copied after their first use. No call leaves a goroutine behind. The caller may
+// change the slices in a Route, but not those in an Answer.
 //
 // # Tests
 //
-// Package mxtest has a fake Resolver and a DNS server on loopback, both from zone
-// text as an operator writes it, with faults on demand.
+// Package mxtest has a fake Resolver and a DNS server on loopback. Both serve zone text as
+// operators write it, with faults on demand.
 package mx

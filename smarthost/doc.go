@@ -1,16 +1,16 @@
-// Package smarthost says where mail goes whatever DNS thinks of it: next hops that
-// override MX records, who to log in as there, and what to turn to when every MX
-// host is down.
+// Package smarthost routes mail to hosts that the operator names, instead of the MX hosts
+// of a domain: submission servers with a login, next hops for some recipients or senders,
+// and a fallback for when every MX host is down.
 //
-// A [Table] is a Router for delivery.Sender. All mail through one submission server
-// is one line:
+// A [Table] is a Router for delivery.Sender. This sends all mail through one submission
+// server:
 //
 //	table, err := smarthost.Via("submission://alice:secret@mail.example.com")
 //	...
 //	sender := &delivery.Sender{Router: table}
 //
-// Everything else is a value of [Rules], which [Table.Set] puts in force, at any
-// time and for all mail at once:
+// Everything else is set by [Rules]. [Table.Set] puts them in force, at any time and for
+// all mail at once:
 //
 //	err = table.Set(smarthost.Rules{
 //		Default: []smarthost.Host{relay, backup},
@@ -22,72 +22,70 @@
 //		Fallback: []smarthost.Host{lastResort},
 //	})
 //
-// A [Host] is a struct to fill in, or what [Parse] makes of a URL, of Postfix's
-// notation, or of sendmail's.
+// Fill in a [Host] yourself, or let [Parse] read it from a URL, or from the notation of
+// Postfix or sendmail.
 //
 // # Which rule
 //
-// The most specific rule that fits wins, and where mail goes counts before whom it
-// comes from:
+// The most specific rule that matches wins. The recipient's domain counts before the
+// sender:
 //
-//  1. To the recipient's domain itself.
-//  2. To the domain it is a subdomain of, the longest first.
-//  3. To any domain, by sender (below).
-//  4. Rules.Default; MX records if there is none.
+//  1. A rule whose To is the recipient's domain.
+//  2. A rule whose To is a parent domain of it, the longest first.
+//  3. A rule for any recipient, by sender (below).
+//  4. Rules.Default, or MX records if it is empty.
 //
-// Among rules with the same To: From the sender's address, then from its domain,
-// then from the domain that is a subdomain of, the longest first, then from
-// anybody. A rule whose From does not fit is passed over, and the next less
-// specific To is looked at.
+// Among rules with the same To, one whose From is the sender's address comes first, then
+// one for its domain, then one for a parent domain of that, the longest first, then one
+// for any sender. If From does not match, the rule is skipped, and the next less specific
+// To is considered.
 //
-// A rule holds for address literals and for domains that take no mail, too: the
-// smart host decides about them. Anything that is no domain is refused before.
+// Rules also apply to address literals and to domains that accept no mail: the smart host
+// decides about them. Anything that is not a domain is refused before.
 //
 // # What Route does
 //
-//  1. The rule is chosen. If it says MX, the Router is asked as if there were no
-//     Table; Rules.Fallback goes along, to be used when every host has failed for
-//     now. It does not if this host was left out: an MX of the domain must not pass
-//     its mail to others around its own place in the order.
-//  2. The rule's hosts are put in order. One without a [Preference] keeps its place
-//     in the list; the others share the remaining places, the lowest first and
-//     equals at random, afresh for each message.
-//  3. Each is looked up as its [Lookup] says: by address, by MX records, or by SRV
-//     records. By address it is found where other programs on this machine find it,
-//     in the hosts file and with the search list for a name without a dot
-//     (mx.HostLookup); what MX and SRV records name is looked for in DNS alone.
-//  4. This host is left out, by name and by address, at the ports where it takes mail
-//     (mx.Router.IsSelf): another server on this machine may be a next hop. Own-host
-//     removal for the recipient's domain plays no part: a smart host that was named
-//     is meant. If no other host remains, it is a mail loop.
-//  5. Hosts that cannot be looked up are left out for now. A smart host without an
-//     address is a mistake to be mended, and mail waits for that.
+//  1. It chooses the rule. If the rule says MX, the Router is asked as if there were no
+//     Table. Rules.Fallback is added to the route, for when every host has failed
+//     temporarily. It is not added if this host was left out of the route: an MX host of
+//     the domain must not pass its mail on past its own place in the order.
+//  2. It puts the rule's hosts in order. A host without a [Preference] keeps its place in
+//     the list. The others share the remaining places, the lowest first, and equals at
+//     random for each message.
+//  3. It looks up each host as its [Lookup] says: by address, by MX records, or by SRV
+//     records. By address, it looks where other programs on this machine do: in the hosts
+//     file, and with the search list for a name without a dot (mx.HostLookup). Names in MX
+//     and SRV records are looked up in DNS alone.
+//  4. It leaves out this host, by name and by address, at the ports where it accepts mail
+//     (mx.Router.IsSelf); another server on this machine may be a next hop. MX records of
+//     the recipient's domain do not matter here. If no other host remains, it is a mail
+//     loop.
+//  5. It leaves out hosts that cannot be looked up. If a smart host has no address, that is
+//     a mistake in the configuration, and mail waits until it is corrected.
 //
-// A host that was named by its name or address may be on loopback or in a private
-// network, where a proxy often is. The hosts that MX and SRV records lead to are held
-// against mx.Router.Permits.
+// A host that the operator named may be on loopback or in a private network, because a
+// proxy often is. Hosts that MX and SRV records name must pass mx.Router.Permits.
 //
 // # Names in certificates
 //
-// With a Login the certificate must bear the name that the operator wrote. A name
-// that DNS gave in exchange for it counts only if DNSSEC vouches for the records
-// (RFC 7817 section 3): with MX or SRV records, the domain does, and for SRV the
-// SRV-ID made of it (RFC 4985).
+// With a Login, the certificate must be for the name that the operator wrote. A name found
+// in DNS counts only if DNSSEC has authenticated the records (RFC 7817 section 3). With MX
+// or SRV records the name is the domain, and for SRV also the SRV-ID made from it (RFC
+// 4985).
 //
 // # SRV records
 //
-// By SRV (RFC 6186, RFC 8314 section 5.1), "_submissions._tcp" of the domain is asked
-// for, and "_submission._tcp" only if the domain has none or says that it is not
-// offered. Targets are ordered by priority, and by weight at random. One outside
-// the domain is refused unless DNSSEC vouches for it or Host.Targets names it. The
-// targets are kept until one of them cannot be reached, and, if DNSSEC vouches for
-// them, no longer than their TTL.
+// With SRV records (RFC 6186, RFC 8314 section 5.1), "_submissions._tcp" of the domain is
+// asked for first, and "_submission._tcp" only if the domain does not offer that. Targets
+// are ordered by priority, and at random by weight. A target outside the domain is refused
+// unless DNSSEC has authenticated it or Host.Targets names it. The targets are kept until
+// one of them cannot be reached; if DNSSEC has authenticated them, at most for their TTL.
 //
 // # Errors
 //
-// Parse and the other functions about notation return an *[Error], which never
-// contains a secret. Table.Route returns an *mx.Error as mx.Router does; it is
-// temporary for whatever may be wrong with a smart host except a mail loop.
+// Parse and the other functions that read notations return an *[Error], which never
+// contains a secret. Table.Route returns an *mx.Error, as mx.Router does. Except for a mail
+// loop, every error about a smart host is temporary.
 //
 // # Concurrency
 //

@@ -1,60 +1,65 @@
-// Package disk is the queue in a directory: durable, embedded, without a
-// dependency.
+// Package disk is a durable queue in a directory of the file system. It needs no server.
+//
+//	spool, err := disk.Open("spool", disk.Options{})
+//	...
+//	defer spool.Close()
+//
+// It works like this:
 //
 //  1. Open takes the directory's lock and reads the newest checkpoint and the
 //     end of the log.
-//  2. Put appends the message's records to the log: its deliveries, and its
-//     envelope with the content. A content of 256 KiB or more is streamed to a
-//     file of its own and saved there first. All who call Put or Settle at one
-//     time share one write and one fdatasync.
-//  3. Claim picks deliveries in memory, where each costs 40 bytes, and reads
-//     their records.
-//  4. Settle appends what stays of a delivery, or its end. With messages to
-//     create it is saved before it returns; without, within a second.
-//  5. Records that are not needed any more are given up with their whole segment. If
-//     much of the log is useless, the mail that waits in the emptiest segment moves
-//     to the end of the log. From time to time a checkpoint of the index is
-//     taken, so that the next Open has little to read.
+//  2. Put appends the records of the message to the log: its deliveries, and its
+//     envelope with the content. Content of 256 KiB or more is first written to a file
+//     of its own and saved. Calls of Put and Settle at the same time share one write and
+//     one fdatasync.
+//  3. Claim chooses deliveries from an index in memory, which takes 40 bytes for each
+//     delivery, and reads their records.
+//  4. Settle appends what remains of a delivery, or its end. If it creates messages, it is
+//     saved before Settle returns, otherwise within a second.
+//  5. A segment of the log is deleted when none of its records is needed any more. If much
+//     of the log is not needed, the messages in the segment with the fewest of them are
+//     moved to the end of the log. From time to time a checkpoint of the index is written,
+//     so that the next Open has little to read.
 //
 // The directory holds segments of the log ("segment-…"), large contents
 // ("content-…"), one checkpoint ("checkpoint-…"), the keys of messages that
 // have left ("keys-…"), what is suspended ("suspended-…") and the lock. The format is in
-// docs/spool-format.md; a checkpoint may be deleted while the spool is closed,
-// and costs the next Open time, nothing else may.
+// docs/spool-format.md. While the spool is closed, the checkpoint may be deleted, which
+// makes the next Open slower. No other file may.
 //
 // # What survives
 //
 // Put, Hold, Release, Drop, Suspend, Resume and a Settle that creates messages
 // survive a power cut once they have returned. Any other settlement, a Flush and a
-// Postpone survive the death of the process at once, and a power cut after a second;
-// before that, the delivery comes back as it was. A mark is saved before Mark returns.
-// Postponements with an owner are in memory only.
+// Postpone survive the end of the process at once, and a power cut after a second; if they
+// are lost, the delivery is as it was before. A mark is saved before Mark returns.
+// Postponements with an owner are only in memory.
 //
-// The key of a message that has left survives like the settlement with which it left.
-// If the device is full when a segment is given up, the keys that are only there are
-// lost with the process.
+// The key of a message that has left is as durable as the settlement with which it left. If
+// the device is full when a segment is deleted, the keys that are only there are lost when
+// the process ends.
 //
 // # What goes wrong
 //
-// If a write fails, so do the calls it was for, and nothing of theirs is stored. The
-// error is ErrFull if the device is full, or says so when it saves. A full device takes
-// no mail and lets all mail go: a part of it, in the file "reserve", is kept for that,
-// and Put answers ErrFull until it is whole again. Once the device fails to save, or a
-// failed write cannot be undone, every further call answers ErrFailed until the
-// spool is opened again: such a device may show what it does not hold, so Open writes
-// it again. Damage to stored bytes, and sectors that cannot be read,
-// answer queue.ErrDamaged for the messages concerned, and the others are not
-// affected. Check names what is damaged; Dump shows the records.
+// If a write fails, the calls that it was for fail, and nothing of theirs is stored. If the
+// device is full, the error is ErrFull. On a full device no mail is accepted, but all mail
+// can still be delivered and leave: space for that is reserved in the file "reserve", and
+// Put answers ErrFull until that file has its full size again. If the device fails to save,
+// or a failed write cannot be undone, every further call answers ErrFailed until the spool
+// is opened again. Such a device may return data that it has not stored, so Open writes that
+// data again. If stored bytes are damaged or a sector cannot be read, calls about the
+// messages concerned answer queue.ErrDamaged, and other messages are not affected. Check
+// lists what is damaged; Dump shows the records.
 //
-// What the spool asks of a file system is in docs/adr/0010. One that cannot lock
-// files is refused with ErrNoLock. On AIX and Solaris, which have no other lock, a
+// docs/adr/0010 says what the spool needs from a file system. If it cannot lock files, Open
+// answers ErrNoLock. AIX and Solaris have no lock that works within one process: there a
 // directory must not be opened twice in one process.
 //
-// A process without descriptors fails the calls that need one, with the system's
-// error; nothing is lost, and the spool goes on when there are some again. How many
-// it needs does not grow with the queue: see Options.OpenSegments.
+// If the process has no file descriptors left, calls that need one fail with the system's
+// error. Nothing is lost, and the spool works again when there are some. The number it needs
+// does not grow with the queue: see Options.OpenSegments.
 //
-// A Spool is safe for concurrent use. It has no goroutine of its own: one of the
-// callers that wait writes for the others. Maintenance, and saving that no caller waits
-// for, run for a moment now and then; Close waits for them.
+// A Spool is safe for concurrent use. It has no goroutine that runs all the time: one of the
+// waiting callers writes for the others. Maintenance, and saves that no caller waits for, run
+// for a short time now and then. Close waits for them.
 package disk

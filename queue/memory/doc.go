@@ -1,30 +1,27 @@
-// Package memory is a queue that forgets: everything in it is gone when the
-// program ends, whatever its clients were told. It is the reference of the
-// contract in package queue, for tests, for programs whose mail is not worth a
-// disk, and for trying things out. Package disk is the one that keeps mail.
+// Package memory is a queue in memory: everything in it is lost when the program ends. It
+// is the reference implementation of the contract in package queue, and is meant for tests,
+// for trying things out, and for mail that may be lost. Package disk is the durable queue.
 //
 // How it works:
 //
 //  1. Every message is an entry with one delivery per destination (entry.go).
-//  2. A delivery that is due lies in a heap with the others of its tenant at its
-//     destination (lane.go); one that is not lies in one heap by the time it wakes
-//     up (order.go).
-//  3. A claim wakes up what is due, then takes the best delivery of the best
-//     destination until a bound stops it (claim.go).
+//  2. Deliveries that are due are in heaps, one for each tenant and destination (lane.go).
+//     The others are in one heap, ordered by the time when they become due (order.go).
+//  3. A claim first moves what has become due to its heap, then takes the best delivery of
+//     the best destination until a bound stops it (claim.go).
 //
-// Times are compared when a delivery is taken, not only when it is woken, so
-// that a clock that goes back takes back what is no longer due.
+// Times are compared again when a delivery is taken, so that nothing is claimed that is no
+// longer due because the clock was set back.
 //
 // # Queue
 //
-// The zero Queue is ready for use and safe for concurrent use; it implements
-// every optional interface of package queue but makes nothing durable.
+// The zero Queue is ready to use and safe for concurrent use. It implements every optional
+// interface of package queue.
 //
-// A claim costs the logarithm of what waits for each delivery that it takes, and
-// for each tenant at a destination that it passes over, however much mail that has.
-// What concerns more deliveries than 512 gives the lock up after so many, and others
-// come in between (lock.go). These do not, and take longer the larger they are: Put
-// and Show of one message, a claim of many deliveries, a page of a list, and, once
-// seven eighths of the messages that there were have left, the call that gives their
-// memory back.
+// A claim takes time logarithmic in the number of deliveries, for each delivery that it
+// takes and for each tenant at a destination that it skips. A call that concerns more than
+// 512 deliveries releases the lock after each 512, so that other calls can run (lock.go).
+// The exceptions, which take longer the larger they are, are Put and Show of one message, a
+// claim of many deliveries, a page of a list, and the call that frees memory after seven
+// eighths of the messages have left.
 package memory
