@@ -59,7 +59,11 @@ func (s *Scheduler) Learned(now time.Time, n Ship, l Lesson) Notice {
 			return NoNotice // it may have been another login
 		}
 		t.said = l.Said
-		t.until = now.Add(refusedFor)
+		until := now.Add(refusedFor)
+		if t.until.After(until) { // it answers, and what is kept back is due sooner
+			s.liftAll(now, t)
+		}
+		t.until = until
 	}
 	if t.pace > 0 && t.waiting > fewAhead {
 		s.parkWaiting(now, t)

@@ -59,3 +59,35 @@ func TestRefillOfSlowSites(t *testing.T) {
 		d.want("a claim of its own", d.claimUntil(isRefill) != nil, true)
 	})
 }
+
+// TestRoomBySettings: mail for which a site had no room is claimed when other settings
+// make some.
+func TestRoomBySettings(t *testing.T) {
+	group := func(limits ...GroupLimits) func(string) SiteLimits {
+		return func(string) SiteLimits { return SiteLimits{PerSite: 4, Groups: limits} }
+	}
+	tight := Settings{Connections: 40, PerSite: 4, Ahead: 400, Site: group(GroupLimits{Name: "g", Connections: 1})}
+	for name, loose := range map[string]func(string) SiteLimits{
+		"M5 no group any more":         group(),
+		"M5 another group":             group(GroupLimits{Name: "h", Connections: 40}),
+		"M5 more for the group":        group(GroupLimits{Name: "g", Connections: 40}),
+		"M5 a rate of the site's gone": group(),
+	} {
+		t.Run(name, func(t *testing.T) {
+			set := tight
+			if name == "M5 a rate of the site's gone" {
+				set.Site = func(string) SiteLimits { return SiteLimits{PerSite: 4, Rate: 1} }
+			}
+			d := newDesk(t, set)
+			d.known("s", time.Millisecond)
+			d.mail("A", "d", 60, Route{Site: "s"})
+			d.settle()
+			d.want("parked", d.s.sites["s"].parked, 1)
+			d.want("a claim of its own while there is no room", d.claimUntil(isRefill) == nil, true)
+			set.Site = loose
+			d.s.Configure(d.now, set)
+			d.decide()
+			d.want("a claim of its own then", d.claimUntil(isRefill) != nil, true)
+		})
+	}
+}

@@ -341,6 +341,22 @@ func TestBackOff(t *testing.T) {
 		d.end(d.begun[2], LoginRefused, 0)
 		d.want("given back when the new one is refused, too", d.back[len(d.back)-1].Why, Refused)
 	})
+	t.Run("B2 a login is refused at a site that is left alone for longer", func(t *testing.T) {
+		d := newDesk(t, Settings{Connections: 8, PerSite: 2, Ahead: 400})
+		d.mail("A", "d", 5, Route{Site: "s"})
+		began := d.begun[0]
+		d.end(d.begun[1], Unreachable, 0)
+		d.want("given back", fmt.Sprint(len(d.back), d.back[0].Why, d.back[0].Until.Sub(d.now)), fmt.Sprint(3, Down, 10*time.Minute))
+		d.settle()
+		d.end(began, LoginRefused, 0)
+		d.want("lifted, since it may be tried sooner", d.lift, []Lift{{Destination: "d"}})
+		d.mail("A", "d", 1, Route{Site: "s"})
+		d.want("given back", fmt.Sprint(len(d.back), d.back[0].Why, d.back[0].Until.Sub(d.now)), fmt.Sprint(1, Refused, refusedFor))
+		d.settle()
+		d.pass(refusedFor)
+		d.mail("A", "d", 1, Route{Site: "s"})
+		d.want("begun when logins are tried again", d.at("s"), 1)
+	})
 	t.Run("B3", func(t *testing.T) {
 		d := newDesk(t, Settings{Connections: 8, PerSite: 2, Ahead: 400})
 		ids := d.claimed("A", "d", 1)

@@ -171,6 +171,9 @@ func (s *Scheduler) Configure(now time.Time, settings Settings) {
 		t.paced = time.Time{}
 		s.touch(now, t)
 	}
+	for t := s.known.head; t != nil; t = t.next {
+		s.eased(now, t)
+	}
 	s.MailCame(now)
 }
 
