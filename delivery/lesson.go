@@ -38,6 +38,8 @@ func (r *RecipientReport) kind() sched.Kind {
 		return sched.Works
 	case r.Outcome == queue.Failed:
 		return sched.Nothing
+	case r.Decision != nil && !r.Decision.Accepted:
+		return sched.Nothing // a policy of its own domain's: others' mail may go there
 	case e.Stage < StageMail:
 		return sched.Unreachable
 	case e.Code == 421, e.Stage == StageMail && e.Replied():
