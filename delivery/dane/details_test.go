@@ -213,3 +213,14 @@ func TestWordsThatLookLikeNames(t *testing.T) {
 		}
 	}
 }
+
+// TestPolicyThatNobodyMade: a policy that was forgotten lets no mail through, and says so.
+func TestPolicyThatNobodyMade(t *testing.T) {
+	err := new(dane.Policy).Err()
+	if err == nil || !strings.HasSuffix(err.Error(), "refused: it is misconfigured") {
+		t.Errorf("%v", err)
+	}
+	if v := new(dane.Policy).Judge(dane.Session{}, now); v.Accepted || v.Reason != dane.Misconfigured {
+		t.Errorf("%v", v)
+	}
+}

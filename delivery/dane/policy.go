@@ -92,6 +92,8 @@ func (o *Outcome) UnmarshalText(text []byte) error {
 // an *Error; nil if the host may be tried.
 func (p *Policy) Err() error {
 	switch {
+	case p.Outcome == Failed && p.Reason == NoReason: // Find has not made it
+		return &Error{Verdict: Verdict{Policy: p, Reason: Misconfigured, ResultType: ValidationFailure}}
 	case p.Outcome == Failed:
 		return &Error{Verdict: Verdict{Policy: p, Reason: p.Reason, ResultType: resultOfLookup(p), Cause: p.Cause}}
 	case p.Mandatory && p.Outcome != Usable:
