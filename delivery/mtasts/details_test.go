@@ -3,10 +3,15 @@ package mtasts_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -295,5 +300,56 @@ func TestEdgesOfTheGrammar(t *testing.T) {
 	p, err := mtasts.ParsePolicy([]byte("\ufeff\n" + rest + "\n\n"))
 	if err != nil || len(p.Notes) != 2 {
 		t.Errorf("TLS-15 notes are %q, %v; want each once", p.Notes, err)
+	}
+}
+
+// TestOneFetchForAll: a policy that is due to be fetched again, and that a message needs
+// since its id is new, is fetched once.
+func TestOneFetchForAll(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		s := w.source()
+		s.Find(t.Context(), "e.test")
+		pass(25 * time.Hour)
+		w.record("v=STSv1; id=2;")
+		hold := make(chan struct{})
+		w.handle(func(conn net.Conn, _ *http.Request) {
+			<-hold
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: "+strconv.Itoa(len(goodPolicy))+"\r\n\r\n"+goodPolicy)
+		})
+		var both sync.WaitGroup
+		both.Go(func() { s.Refresh(t.Context()) })
+		synctest.Wait()
+		var found mtasts.Found
+		both.Go(func() { found = s.Find(t.Context(), "e.test") })
+		synctest.Wait()
+		close(hold)
+		both.Wait()
+		if n := w.fetched(); n != 2 || found.ID != "2" || found.Origin != mtasts.Fetched {
+			t.Errorf("%d fetches, and id %s was %v; want 2, the first among them", n, found.ID, found.Origin)
+		}
+	})
+}
+
+// TestFilesOfAProcessThatDied are removed, and not those that are being written.
+func TestFilesOfAProcessThatDied(t *testing.T) {
+	dir := t.TempDir()
+	old, young := filepath.Join(dir, ".mta-sts-1"), filepath.Join(dir, ".mta-sts-2")
+	for _, name := range []string{old, young} {
+		if err := os.WriteFile(name, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	long := time.Now().Add(-2 * time.Hour)
+	if err := os.Chtimes(old, long, long); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (&mtasts.Dir{Path: dir}).List(t.Context(), "", 10); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(old); err == nil {
+		t.Error("the old one is there")
+	}
+	if _, err := os.Stat(young); err != nil {
+		t.Error("the young one is gone")
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Dir is a Store in a directory, a file for each policy. It may be shared by several
@@ -28,6 +29,7 @@ type Dir struct {
 // The files of a Dir.
 const (
 	filePrefix  = "mta-sts."
+	tempPrefix  = ".mta-sts-"
 	fileSuffix  = ".json"
 	fileVersion = 1
 	mostFile    = 4 * mostBytes
@@ -95,7 +97,7 @@ func (d *Dir) Save(_ context.Context, e Entry) error {
 	if err := os.MkdirAll(d.Path, 0o700); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(d.Path, ".mta-sts-*")
+	f, err := os.CreateTemp(d.Path, tempPrefix+"*")
 	if err != nil {
 		return err
 	}
@@ -125,6 +127,16 @@ func (d *Dir) Delete(_ context.Context, domain string) error {
 	return nil
 }
 
+// leftFor is how old a file is that was being written when the process died.
+const leftFor = time.Hour
+
+// removeLeft removes what is left of writing a file.
+func (d *Dir) removeLeft(f fs.DirEntry) {
+	if info, err := f.Info(); err == nil && time.Since(info.ModTime()) > leftFor {
+		_ = os.Remove(filepath.Join(d.Path, f.Name())) // or another time
+	}
+}
+
 // List implements Store.
 func (d *Dir) List(ctx context.Context, after string, limit int) ([]Entry, error) {
 	if d.Path == "" {
@@ -136,6 +148,9 @@ func (d *Dir) List(ctx context.Context, after string, limit int) ([]Entry, error
 	}
 	var domains []string
 	for _, f := range files {
+		if strings.HasPrefix(f.Name(), tempPrefix) {
+			d.removeLeft(f)
+		}
 		name, ours := strings.CutPrefix(strings.TrimSuffix(f.Name(), fileSuffix), filePrefix)
 		if !ours || !strings.HasSuffix(f.Name(), fileSuffix) {
 			continue

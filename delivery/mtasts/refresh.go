@@ -94,7 +94,9 @@ func (s *Source) refresh(ctx context.Context, e *Entry) time.Time {
 	if at := s.due(e); now.Before(at) {
 		return at
 	}
-	fresh, err := s.fetch(ctx, e.Domain, "", true)
+	// With the id, whoever needs the policy at the same time shares the fetch.
+	id, _ := s.record(ctx, &Found{Domain: e.Domain})
+	fresh, err := s.fetch(ctx, e.Domain, id, true)
 	if err == nil {
 		return s.due(&fresh)
 	}
