@@ -94,7 +94,7 @@ func TestOnceMoreBeforeMailFails(t *testing.T) {
 				if n := len(o.of(delivery.Deferred)); n != 2 || mails(h) != 0 {
 					t.Fatalf("deferred %d times, %d MAIL", n, mails(h))
 				}
-				gets := w.web.gets
+				gets := w.web.fetched()
 				c.change(w)
 				pass(2 * time.Hour)
 				events := o.of(c.kind)
@@ -104,7 +104,7 @@ func TestOnceMoreBeforeMailFails(t *testing.T) {
 				if d := events[0].Decision; d == nil || d.Accepted != (c.kind == delivery.Delivered) {
 					t.Errorf("%v", d)
 				}
-				if n := w.web.gets - gets; n < 1 || n > 1 && !w.web.down {
+				if n := w.web.fetched() - gets; n < 1 || n > 1 && c.name != "TLS-22 it cannot be fetched" {
 					t.Errorf("the policy was fetched %d times", n)
 				}
 				if c.kind == delivery.Expired && !strings.Contains(events[0].Reply, "does not name the host mx1.e.test") {
@@ -126,13 +126,13 @@ func TestAgentLooksAfterPolicies(t *testing.T) {
 			o, stop := w.run(delivery.Settings{})
 			o.submit("u@e.test")
 			pass(49 * time.Hour)
-			if w.web.gets < 2 {
-				t.Errorf("it was fetched %d times in two days", w.web.gets)
+			if w.web.fetched() < 2 {
+				t.Errorf("it was fetched %d times in two days", w.web.fetched())
 			}
 			stop()
-			gets := w.web.gets
+			gets := w.web.fetched()
 			pass(49 * time.Hour)
-			if w.web.gets != gets {
+			if w.web.fetched() != gets {
 				t.Error("it is fetched when the agent has stopped")
 			}
 		})

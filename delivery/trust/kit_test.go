@@ -236,6 +236,13 @@ func (w *web) set(domain, mode string, hosts ...string) {
 	w.policies[domain] = text
 }
 
+// fetched is how often a policy was asked for.
+func (w *web) fetched() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.gets
+}
+
 // setDown has the policy hosts answer with no policy.
 func (w *web) setDown(is bool) {
 	w.mu.Lock()

@@ -94,7 +94,7 @@ func TestDANEDecidesWhereItApplies(t *testing.T) {
 				if d := r.Decision; d == nil || d.Result != tlsrpt.DNSSECInvalid || d.Fault != delivery.FaultDNS || d.Source != "dane" {
 					t.Errorf("%v", d)
 				}
-				if len(h.Connections()) != 0 || w.asked("_mta-sts") || w.web.gets != 0 {
+				if len(h.Connections()) != 0 || w.asked("_mta-sts") || w.web.fetched() != 0 {
 					t.Errorf("%d connections, MTA-STS asked: %t", len(h.Connections()), w.asked("_mta-sts"))
 				}
 			})
