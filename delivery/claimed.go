@@ -14,7 +14,8 @@ type part struct {
 	id       sched.ID
 	delivery *queue.Delivery
 	route    mx.Route
-	asked    time.Time // when the route was found
+	asked    time.Time     // when the route was found
+	dns      time.Duration // that it took
 	claimed  time.Time
 
 	policyLookedAt bool // once more, before it is given up

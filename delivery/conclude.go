@@ -107,12 +107,20 @@ func (r *run) retryAt(d *queue.Delivery, report *Report, now time.Time) time.Tim
 
 // eventOf is what is told of a recipient's outcome.
 func eventOf(d *queue.Delivery, rr *RecipientReport, kind EventKind, attempt int) Event {
-	return Event{
+	e := Event{
 		Kind: kind, ID: d.Message.ID, From: d.Message.From, Recipient: rr.Address,
 		Destination: d.Lease.Destination, Attempt: attempt, Host: rr.Host, Addr: rr.Addr,
 		Route: rr.Route, TLS: rr.TLS, Decision: rr.Decision, Code: rr.Reply.Code, Enhanced: rr.Reply.Enhanced,
 		Reply: rr.Reply.Bounded().Text, Tenant: d.Message.Tenant, Metadata: d.Message.Metadata, Err: rr.Err,
 	}
+	if n := len(rr.Attempts); n > 0 {
+		last := &rr.Attempts[n-1]
+		e.Duration = last.Began.Sub(rr.Attempts[0].Began) + last.Duration
+		for i := range rr.Attempts {
+			e.Stages = e.Stages.plus(rr.Attempts[i].Stages)
+		}
+	}
+	return e
 }
 
 // nextAttempt is when to try again, but no later than the message expires. If

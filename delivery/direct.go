@@ -52,14 +52,17 @@ func (r *run) route(p *part) {
 		r.handBack(p)
 		return
 	}
+	began := time.Now()
 	route, err := r.ask(r.work, p)
 	if err != nil {
+		p.dns = time.Since(began)
 		r.noRoute(p, err)
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p.route, p.asked = route, time.Now()
+	p.dns = p.asked.Sub(began)
 	to := r.target(&p.route)
 	r.noteSite(p.delivery.Lease.Destination, to.Site)
 	if o := r.keepSuspended(p); o != nil {
@@ -107,7 +110,7 @@ func (r *run) ask(ctx context.Context, p *part) (route mx.Route, err error) {
 // destination is left alone for a while.
 func (r *run) noRoute(p *part, err error) {
 	d := p.delivery
-	report := r.walkless(d, err)
+	report := r.walkless(d, err, p.dns)
 	if r.work.Err() != nil {
 		r.handBack(p)
 		return
@@ -133,12 +136,13 @@ func (r *run) noRoute(p *part, err error) {
 }
 
 // walkless is the report of a delivery that has no route.
-func (r *run) walkless(d *queue.Delivery, err error) *Report {
+func (r *run) walkless(d *queue.Delivery, err error, dns time.Duration) *Report {
 	report := newReport(&d.Message)
 	job := r.sender.job(r.work, &d.Message, &attempt.Options{Together: true})
 	defer job.Release()
 	job.Group()
 	if walks := job.Walks(); len(walks) > 0 {
+		walks[0].Asked(dns)
 		walks[0].NoRoute(r.work, err)
 	}
 	new(results).report(report, job.Results())

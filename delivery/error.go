@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery/internal/attempt"
 	"github.com/nexthop-mail/nexthop/internal/enum"
@@ -177,6 +178,25 @@ func (s Stage) MarshalText() ([]byte, error) { return enum.Marshal("delivery.Sta
 // UnmarshalText reads what MarshalText writes, and nothing else.
 func (s *Stage) UnmarshalText(text []byte) error {
 	return enum.Unmarshal("delivery.Stage", stageNames[:], s, text)
+}
+
+// Stages are how long the stages of an attempt took. One that the attempt did not come to,
+// or left out because it used a session kept from before, is zero.
+type Stages struct {
+	DNS     time.Duration // finding the route; of the first step of a walk alone
+	Connect time.Duration // the TCP connection
+	Hello   time.Duration // the greeting, EHLO and AUTH
+	TLS     time.Duration // STARTTLS and the handshake
+	Mail    time.Duration // MAIL, RCPT and DATA, with content that goes along with them
+	Content time.Duration // sending the content
+	Reply   time.Duration // waiting for the reply to the content
+}
+
+// plus is the sum of each stage.
+func (s Stages) plus(t Stages) Stages {
+	return Stages{
+		s.DNS + t.DNS, s.Connect + t.Connect, s.Hello + t.Hello, s.TLS + t.TLS, s.Mail + t.Mail, s.Content + t.Content, s.Reply + t.Reply,
+	}
 }
 
 // Verdict is what one attempt at one host means for one recipient. The zero

@@ -39,6 +39,14 @@ type Event struct {
 	Code            int
 	Enhanced, Reply string
 
+	// Duration is how long the attempt took, from the first host to the last, and
+	// Stages the time that its stages took, those at all hosts together.
+	Duration time.Duration
+	Stages   Stages
+
+	// Age is how long the message had been in the queue.
+	Age time.Duration
+
 	// Next is when the recipient is tried again.
 	Next time.Time
 

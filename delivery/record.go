@@ -40,8 +40,9 @@ func (a *Agent) tell(o *outcome, s *queue.Settled) {
 	if s.Err == nil {
 		o.events = append(o.events, a.created(o, s.Created, now)...)
 	}
+	arrived := o.part.delivery.Message.Arrived
 	for i := range o.events {
-		o.events[i].Time = now
+		o.events[i].Time, o.events[i].Age = now, max(0, now.Sub(arrived))
 		kind := o.events[i].Kind
 		if s.NoRoom && (kind == Failed || kind == Expired) {
 			continue // who could not be told of stays, and is tried again

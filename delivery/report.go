@@ -87,6 +87,7 @@ type Attempt struct {
 	Next     Next   // why the walk went on or ended here
 	Began    time.Time
 	Duration time.Duration
+	Stages   Stages // of that, and what finding the route took before
 
 	// Without was left out of the dialogue because it does not work at the address,
 	// or may not work: such as "CHUNKING" or "PIPELINING, SIZE". Doubted
@@ -235,7 +236,7 @@ func (c *results) appendAll(list []Attempt, of []attempt.Attempt) []Attempt {
 func (c *results) attempt(a *attempt.Attempt) Attempt {
 	return Attempt{
 		Host: a.Host, Addr: a.Addr, TLS: Protection(a.TLS), Reused: a.Reused, Verdict: Verdict(a.Verdict),
-		Err: c.error(a.Err), Next: Next(a.Next), Began: a.Began, Duration: a.Duration,
+		Err: c.error(a.Err), Next: Next(a.Next), Began: a.Began, Duration: a.Duration, Stages: Stages(a.Stages),
 		Without: a.Without.String(), Doubted: a.Doubted.String(), Decision: decisionOf(a.Decision),
 	}
 }

@@ -98,7 +98,9 @@ func (s *Sender) deliver(ctx context.Context, m *queue.Message, job *attempt.Job
 
 // ask finds the route of a destination.
 func (s *Sender) ask(ctx context.Context, m *queue.Message, w *attempt.Walk) routed {
+	began := time.Now()
 	route, err := s.route(ctx, m.From, w.Domain())
+	w.Asked(time.Since(began))
 	s.tracesOf(ctx).Route(w.Domain(), route, err)
 	return routed{w, route, err}
 }

@@ -224,6 +224,7 @@ func (r *run) attempt(sh *shipment, group []*part) (report *Report, cut bool) {
 	if refused := job.Accept(); refused == nil && len(job.Walks()) > 0 {
 		w := &job.Walks()[0]
 		r.sender.tracesOf(r.work).Route(w.Domain(), group[0].route, nil)
+		w.Asked(group[0].dns)
 		w.Along(r.work, &group[0].route)
 	}
 	new(results).report(report, job.Results())

@@ -19,6 +19,7 @@ func (x *exchange) chunks() *Error {
 	if e := x.landed(); e != nil {
 		return e
 	}
+	x.content()
 	ahead, size := 1, chunkSize
 	if x.grouped {
 		ahead = chunksAhead

@@ -61,6 +61,7 @@ func (x *exchange) text() *Error {
 	if e := x.landed(); e != nil {
 		return e
 	}
+	x.content()
 	w := textWriter{x: x, block: blocks.Get().(*[blockSize]byte)}
 	defer func() { blocks.Put(w.block) }()
 	x.s.traceContent(x.t.Body.Size())

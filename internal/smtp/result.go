@@ -1,5 +1,7 @@
 package smtp
 
+import "time"
+
 // State is what became of one recipient in one transaction. The zero value is
 // NotTried.
 type State uint8
@@ -58,6 +60,11 @@ type Result struct {
 
 	// Final is the reply to the content; zero where there was none.
 	Final Reply
+
+	// ContentAt is when the first octets of the content went out that did not go
+	// along with the envelope, and AwaitedAt since when the reply to the last of the
+	// content was waited for; zero if it did not come to that.
+	ContentAt, AwaitedAt time.Time
 
 	// Err is what ended the transaction where no reply that decides did: the
 	// connection, a protocol error, the content, the context. nil where every

@@ -50,6 +50,7 @@ type exchange struct {
 	certain  bool   // whatever was sent, it was not taken
 	finished bool   // all is judged
 	blocks   int    // of content written
+	apart    bool   // the content goes out after the envelope
 }
 
 // Send makes one transaction. What became of each recipient is in the result,
@@ -108,6 +109,9 @@ func (x *exchange) run(ctx context.Context) (e *Error) {
 	}
 	e = x.converse()
 	x.land(e != nil)
+	if x.apart {
+		x.res.ContentAt = s.wire.marked()
+	}
 	return e
 }
 
@@ -202,6 +206,12 @@ func (x *exchange) converse() *Error {
 	default:
 		return x.dataReply()
 	}
+}
+
+// content begins the content, behind the envelope.
+func (x *exchange) content() {
+	x.apart = true
+	x.s.wire.mark()
 }
 
 // commit asks the caller for leave to send what makes the message.

@@ -322,7 +322,11 @@ func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
 // await reads the reply to what was sent. A reply of a class that no command
 // has is as good as none.
 func (s *Session) await(stage Stage, timeout time.Duration, f form) (Reply, *Error) {
-	s.wire.readBy(time.Now().Add(timeout))
+	now := time.Now()
+	if stage == StageFinal {
+		s.res.AwaitedAt = now
+	}
+	s.wire.readBy(now.Add(timeout))
 	r, err := s.rd.reply(f)
 	if err != nil {
 		return r, s.fail(stage, err)

@@ -25,6 +25,7 @@ type wire struct {
 	mu       sync.Mutex
 	canceled bool
 	limit    time.Time // of the operation under way; zero is none
+	wrote    time.Time // when the first write since mark began; zero before it
 }
 
 // pollWait is how long a look at a transport without a file descriptor takes.
@@ -131,7 +132,24 @@ func (w *wire) allowWrite(st *stall) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.wrote.IsZero() {
+		w.wrote = now
+	}
 	_ = w.Conn.SetWriteDeadline(w.bound(until))
+}
+
+// mark has the next write note when it begins.
+func (w *wire) mark() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.wrote = time.Time{}
+}
+
+// marked is when the first write since mark began, zero if there was none.
+func (w *wire) marked() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.wrote
 }
 
 // over reports whether the operation has run out of time altogether.

@@ -48,7 +48,7 @@ func (w *Walk) noted(h *session.Hop, e *smtp.Error, atOnce smtp.Option) {
 
 // learn remembers what a transaction says of the address.
 func (w *Walk) learn(h *session.Hop, sess *session.Session, r *result) {
-	memory, now := &w.sessions().Memory, time.Now()
+	memory, now := &w.sessions().Memory, r.ended
 	switch {
 	case h.Without == 0, r.stale:
 	case r.failed:

@@ -147,7 +147,7 @@ func TestSuspicionRunsOut(t *testing.T) {
 		memory.Suspect(h.Addr, smtp.Doubt{Next: smtp.OptSize}, time.Now())
 		time.Sleep(20 * time.Hour)
 		w.noted(h, &smtp.Error{Stage: smtp.StageHello}, 0)
-		w.learn(h, &session.Session{Session: new(smtp.Session)}, &result{})
+		w.learn(h, &session.Session{Session: new(smtp.Session)}, &result{ended: time.Now()})
 		time.Sleep(3 * time.Hour)
 		if got := memory.Without(h.Addr, time.Now()); got != smtp.OptSize {
 			t.Errorf("after 23 hours without %v, want SIZE", got)
@@ -180,7 +180,7 @@ func TestLearnt(t *testing.T) {
 			w, h := walkTo()
 			memory, now := &w.sessions().Memory, time.Now()
 			memory.Suspect(h.Addr, smtp.Doubt{Next: suspected}, now)
-			h.Without = c.without
+			h.Without, c.result.ended = c.without, now
 			w.learn(h, &session.Session{Session: new(smtp.Session)}, &c.result)
 			if got := memory.Without(h.Addr, now); got != c.want {
 				t.Errorf("without %v, want %v", got, c.want)

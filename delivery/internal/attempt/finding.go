@@ -3,7 +3,9 @@ package attempt
 import (
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/nexthop-mail/nexthop/delivery/internal/session"
 	"github.com/nexthop-mail/nexthop/internal/smtp"
 	"github.com/nexthop-mail/nexthop/queue"
 )
@@ -54,6 +56,9 @@ func (f *finding) refusesContent(status string) bool {
 type result struct {
 	findings    []finding
 	reachedMail bool
+	began       time.Time // the transaction; with a connection made for it, that one
+	ended       time.Time
+	stages      session.Stages
 	stale       bool
 	unknown     bool
 

@@ -3,6 +3,7 @@ package attempt
 import (
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery/internal/session"
 	"github.com/nexthop-mail/nexthop/internal/address"
@@ -178,6 +179,9 @@ type Walk struct {
 	to       []smtp.Rcpt
 	findings []finding
 }
+
+// Asked notes how long it took to find the route.
+func (w *Walk) Asked(took time.Duration) { w.ledger.dns = took }
 
 // Domain is the destination.
 func (w *Walk) Domain() string { return w.domain }

@@ -27,6 +27,8 @@ type ledger struct {
 	unaskedHosts bool
 
 	why Next // the walk ended
+
+	dns time.Duration // that the route took; of the first attempt
 }
 
 // rcpt is one recipient on its way.
@@ -119,20 +121,20 @@ func (l *ledger) onward() step {
 }
 
 // record notes what one transaction meant for the recipients it was about.
-func (l *ledger) record(h *session.Hop, sess *session.Session, batch []*rcpt, result *result, began time.Time) {
+func (l *ledger) record(h *session.Hop, sess *session.Session, batch []*rcpt, result *result) {
 	for i, r := range batch {
 		if f := &result.findings[i]; f.tried {
-			l.enter(h, sess, r, f, began)
+			l.enter(h, sess, r, f, result)
 		}
 	}
 }
 
 // share notes for the recipients that were still to be offered what the host
 // would have to repeat for each transaction.
-func (l *ledger) share(h *session.Hop, sess *session.Session, f *finding, began time.Time) {
+func (l *ledger) share(h *session.Hop, sess *session.Session, f *finding, result *result) {
 	for i := range l.rcpts {
 		if r := &l.rcpts[i]; r.unasked() {
-			l.enter(h, sess, r, f, began)
+			l.enter(h, sess, r, f, result)
 		}
 	}
 }
@@ -167,12 +169,13 @@ func (l *ledger) settleLost() bool {
 }
 
 // enter notes a finding for one recipient.
-func (l *ledger) enter(h *session.Hop, sess *session.Session, r *rcpt, f *finding, began time.Time) {
+func (l *ledger) enter(h *session.Hop, sess *session.Session, r *rcpt, f *finding, result *result) {
 	r.answered = f.answered
 	r.failed = !f.answered
 	l.note(r, Attempt{
 		Host: h.Host.Name, Addr: h.Addr, TLS: sess.Protection, Reused: sess.Reused,
-		Verdict: f.verdict, Err: f.err, Began: began, Duration: time.Since(began), Next: f.next(),
+		Verdict: f.verdict, Err: f.err, Next: f.next(),
+		Began: result.began, Duration: result.ended.Sub(result.began), Stages: result.stages,
 		Without: h.Without, Doubted: f.doubted, Decision: h.Judged.Decision,
 	}, f.reply)
 	if f.verdict.Final() {
@@ -186,6 +189,9 @@ func (l *ledger) note(r *rcpt, a Attempt, reply queue.Reply) {
 	if !r.apart && len(l.common) > 0 {
 		r.result.Attempts = l.common[:len(l.common):len(l.common)]
 	}
+	if !r.apart && len(l.common) == 0 {
+		a.Stages.DNS += l.dns
+	}
 	r.apart = true
 	r.result.Attempts = append(r.result.Attempts, a)
 	r.consider(&a, reply)
@@ -197,6 +203,9 @@ func (l *ledger) note(r *rcpt, a Attempt, reply queue.Reply) {
 // all adds an attempt that is about every open recipient.
 func (l *ledger) all(a Attempt) {
 	a.Duration = time.Since(a.Began)
+	if len(l.common) == 0 {
+		a.Stages.DNS += l.dns
+	}
 	l.common = append(l.common, a)
 	reply := a.Err.Reply()
 	for i := range l.rcpts {

@@ -54,6 +54,7 @@ type Attempt struct {
 	Next     Next     // why the walk went on or ended here
 	Began    time.Time
 	Duration time.Duration
+	Stages   session.Stages
 
 	Without smtp.Option // what was left out, since it does not work there or may not
 	Doubted smtp.Option // what may have been the cause: left out next time

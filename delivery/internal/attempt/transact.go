@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery/internal/session"
 	"github.com/nexthop-mail/nexthop/internal/smtp"
@@ -29,6 +30,7 @@ const maxBatch = 5000
 
 // transact offers the message to the batch in one transaction.
 func (w *Walk) transact(ctx context.Context, h *session.Hop, sess *session.Session) result {
+	began := time.Now()
 	w.compose(sess)
 	res := sess.Send(ctx, &w.tx)
 	w.findings = slices.Grow(w.findings[:0], len(w.batch))[:len(w.batch)]
@@ -41,6 +43,7 @@ func (w *Walk) transact(ctx context.Context, h *session.Hop, sess *session.Sessi
 		doubt:       res.Doubt,
 		failed:      res.Err != nil && res.Err.Kind != smtp.Unfit && res.Err.Kind != smtp.Local && res.Err.Kind != smtp.Exhausted,
 	}
+	out.timed(h, &res, began)
 	switch {
 	case res.MaybeSent:
 		out.lost = w.maybeTaken(h, res.Err)
@@ -64,6 +67,26 @@ func (w *Walk) transact(ctx context.Context, h *session.Hop, sess *session.Sessi
 		}
 	}
 	return out
+}
+
+// timed notes how long the stages of a transaction took. What its connection took is
+// the first transaction's.
+func (r *result) timed(h *session.Hop, res *smtp.Result, began time.Time) {
+	r.began, r.ended = began, time.Now()
+	r.stages, h.Took = h.Took, session.Stages{}
+	if !h.Dialled.IsZero() {
+		r.began, h.Dialled = h.Dialled, time.Time{}
+	}
+	end := r.ended
+	if at := res.AwaitedAt; !at.IsZero() {
+		r.stages.Reply = end.Sub(at)
+		end = at
+	}
+	if at := res.ContentAt; !at.IsZero() {
+		r.stages.Content = end.Sub(at)
+		end = at
+	}
+	r.stages.Mail = end.Sub(began)
 }
 
 // nothingSettled reports whether the loss of the session is all that became of every

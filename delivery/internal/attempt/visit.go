@@ -121,7 +121,8 @@ func (w *Walk) noSession(ctx context.Context, h *session.Hop, err error, began t
 	if w.job.requiresTLS() {
 		e.insist()
 	}
-	a := Attempt{Host: h.Host.Name, Addr: h.Addr, Verdict: e.Verdict, Err: e, Began: began, Next: NextAddress}
+	a := Attempt{Host: h.Host.Name, Addr: h.Addr, Verdict: e.Verdict, Err: e, Began: began, Stages: h.Took, Next: NextAddress}
+	h.Dialled, h.Took = time.Time{}, session.Stages{}
 	a.Without, a.Decision = h.Without, h.Judged.Decision
 	if se, ok := errors.AsType[*smtp.Error](err); ok {
 		now := w.spare(h, se)
@@ -164,7 +165,6 @@ func (w *Walk) converse(ctx context.Context, h *session.Hop, sess *session.Sessi
 	counted, took, carried := false, false, false
 	for {
 		w.batch = w.ledger.batch(w.batch[:0], w.most(sess))
-		began := time.Now()
 		result := w.transact(ctx, h, sess)
 		w.learn(h, sess, &result)
 		if result.lost != nil {
@@ -174,9 +174,9 @@ func (w *Walk) converse(ctx context.Context, h *session.Hop, sess *session.Sessi
 			now := h.Spare(result.doubt.Now, w.needsExtensions())
 			w.ledger.all(Attempt{
 				Host: h.Host.Name, Addr: h.Addr, TLS: sess.Protection, Reused: sess.Reused, Err: result.instead,
-				Began: began, Next: SameHost, Without: h.Without, Doubted: now, Decision: h.Judged.Decision,
+				Began: result.began, Stages: result.stages, Next: SameHost, Without: h.Without, Doubted: now, Decision: h.Judged.Decision,
 			})
-			w.sessions().Memory.Lacks(h.Addr, now&^result.doubt.Next, time.Now())
+			w.sessions().Memory.Lacks(h.Addr, now&^result.doubt.Next, result.ended)
 			h.Without |= now
 		}
 		if result.stale || result.instead != nil {
@@ -189,7 +189,7 @@ func (w *Walk) converse(ctx context.Context, h *session.Hop, sess *session.Sessi
 			w.reached++
 			counted = true
 		}
-		w.ledger.record(h, sess, w.batch, &result, began)
+		w.ledger.record(h, sess, w.batch, &result)
 		switch {
 		case result.unknown:
 			w.ledger.end(StopUnknown)
@@ -200,10 +200,10 @@ func (w *Walk) converse(ctx context.Context, h *session.Hop, sess *session.Sessi
 		case !w.ledger.unasked():
 			return w.ledger.onward(), false
 		case result.whole != nil && !took:
-			w.ledger.share(h, sess, result.whole, began)
+			w.ledger.share(h, sess, result.whole, &result)
 			return w.ledger.onward(), false
 		case result.content != nil && !carried:
-			w.ledger.share(h, sess, result.content, began)
+			w.ledger.share(h, sess, result.content, &result)
 			return w.ledger.onward(), false
 		case !sess.Reusable():
 			w.uncount(sess, took || result.progress())

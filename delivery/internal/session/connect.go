@@ -102,13 +102,16 @@ func (p *Pool) connect(ctx context.Context, h *Hop, o Observer, place *pass) (*S
 	}()
 	o.Connect(h.Host.Name, h.Addr)
 	var err error
+	h.Dialled, h.Took = time.Now(), Stages{}
+	h.since = h.Dialled
 	conn, err = p.dial(ctx, h.Addr, h.Source)
+	h.Took.Connect = h.lap()
 	o.Connected(h.Host.Name, h.Addr, err)
 	if err != nil {
 		return nil, &Error{Dialling, err}
 	}
 	made := &Session{
-		key: h.key(), Addr: h.Addr.String(), expires: h.Policy.Expires, born: time.Now(), pass: place,
+		key: h.key(), Addr: h.Addr.String(), expires: h.Policy.Expires, born: h.since, pass: place,
 	}
 	made.Session, err = smtp.New(conn, p.smtpConfig(h))
 	if err != nil {
@@ -142,9 +145,11 @@ func (c *Config) smtpConfig(h *Hop) *smtp.Config {
 // achieved is checked right before it may carry a secret, or mail (RFC 3207 section
 // 4.1).
 func (p *Pool) open(ctx context.Context, h *Hop, made *Session, o Observer) error {
+	defer func() { h.Took.Hello += h.lap() }()
 	made.Protection = Protection{Level: mx.TLSNone}
 	if h.Host.ImplicitTLS {
-		if err := made.Handshake(ctx, p.tlsConfig(h, made, o)); err != nil {
+		err := made.Handshake(ctx, p.tlsConfig(h, made, o))
+		if h.Took.TLS = h.lap(); err != nil {
 			return p.broke(h, made, err, o)
 		}
 		made.Protection = h.protection()
@@ -195,7 +200,9 @@ func (p *Pool) secure(ctx context.Context, h *Hop, made *Session, o Observer) er
 		p.judge(h, made, Handshake{Offered: true, Err: errLeftOut}, o)
 		return nil
 	}
-	if err := made.StartTLS(ctx, p.tlsConfig(h, made, o)); err != nil {
+	h.Took.Hello = h.lap()
+	err := made.StartTLS(ctx, p.tlsConfig(h, made, o))
+	if h.Took.TLS = h.lap(); err != nil {
 		err = p.broke(h, made, err, o)
 		if level == mx.TLSMay && made.Reusable() {
 			return nil // refused, politely: the session goes on in clear

@@ -2,6 +2,7 @@ package session
 
 import (
 	"net/netip"
+	"time"
 
 	"github.com/nexthop-mail/nexthop/internal/smtp"
 	"github.com/nexthop-mail/nexthop/mx"
@@ -17,6 +18,12 @@ type Hop struct {
 	// Without are the options that are left out there, because they do not work or
 	// may not: see Memory.Without.
 	Without smtp.Option
+
+	// Dialled is when the newest connection was begun, and Took how long its stages
+	// took.
+	Dialled time.Time
+	Took    Stages
+	since   time.Time // when its newest stage began
 
 	Gate *Gate  // limits to keep to; nil is none
 	Site string // whom its connections count for
@@ -71,6 +78,14 @@ func (h *Hop) protection() Protection {
 	default:
 		return Protection{Level: mx.TLSVerify, Source: h.Policy.Source}
 	}
+}
+
+// lap is how long the stage of the connection took that has just ended.
+func (h *Hop) lap() time.Duration {
+	now := time.Now()
+	took := now.Sub(h.since)
+	h.since = now
+	return took
 }
 
 // Observer is told how sessions with a host come to be.
