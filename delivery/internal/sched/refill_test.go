@@ -44,6 +44,7 @@ func TestRefillOfSlowSites(t *testing.T) {
 		d.want("held at sites that are not quick", d.s.heldSlow, most)
 		d.want("parked", d.s.sites["s"].parked, 1)
 		d.want("a claim of its own", d.claimUntil(isRefill) == nil, true)
+		d.sleeps("they hold what they may")
 		for id := range d.s.items {
 			if d.s.items[id].Tenant == "B" && d.s.Withdraw(d.now, id) {
 				d.s.Settled(d.now, id, false, time.Time{})
