@@ -162,6 +162,8 @@ func (s *Scheduler) Configure(now time.Time, settings Settings) {
 	}
 	for t := s.known.head; t != nil; t = t.next {
 		s.limit(t)
+	}
+	for t := s.known.head; t != nil; t = t.next { // only now do the groups have the sites that they are to have
 		if t.refused {
 			s.absolve(now, t)
 		}
@@ -170,6 +172,7 @@ func (s *Scheduler) Configure(now time.Time, settings Settings) {
 		t.ceiling, t.grant = 0, grant{}
 		t.paced = time.Time{}
 		s.touch(now, t)
+		s.wantRefill(now, t)
 	}
 	for t := s.known.head; t != nil; t = t.next {
 		s.eased(now, t)
