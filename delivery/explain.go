@@ -2,11 +2,17 @@ package delivery
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery/internal/attempt"
+	"github.com/nexthop-mail/nexthop/delivery/internal/session"
 	"github.com/nexthop-mail/nexthop/internal/address"
+	"github.com/nexthop-mail/nexthop/internal/smtp"
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
@@ -36,6 +42,29 @@ type Explanation struct {
 type PolicyAnswer struct {
 	Policy TLSPolicy
 	Err    error
+
+	// Decision is what the PolicySource says of the host before there is any connection;
+	// nil if it was not asked.
+	Decision *Decision
+
+	// Probe is what a connection came to. It is nil if none was to be made: see
+	// Sender.ExplainConnect.
+	Probe *Probe
+}
+
+// Probe is what a connection to a host came to that was made to look: up to EHLO inside
+// TLS. No mail was sent, and nobody logged in.
+type Probe struct {
+	// Addr is where it led, TLS what it was worth, and State the TLS, nil without.
+	Addr  netip.AddrPort
+	TLS   Protection
+	State *tls.ConnectionState
+
+	// Decision is what the PolicySource says; nil if there is none.
+	Decision *Decision
+
+	// Err is why mail would not go there; nil if it would, as far as was seen.
+	Err *Error
 }
 
 // Explain finds the route for mail from a sender to a recipient domain and the
@@ -57,6 +86,60 @@ func (s *Sender) Explain(ctx context.Context, from, domain string) (*Explanation
 	return e, nil
 }
 
+// ExplainConnect is Explain, and connects to each host of the route to see what it has:
+// to its addresses in order, until there is a connection. It sends no mail. A receiver can
+// run it to see what senders see.
+func (s *Sender) ExplainConnect(ctx context.Context, from, domain string) (*Explanation, error) {
+	e, err := s.Explain(ctx, from, domain)
+	for at := e; at != nil; at = at.Fallback {
+		for i := range at.Policies {
+			if at.Policies[i].Err == nil {
+				at.Policies[i].Probe = s.probe(ctx, &at.Route, &at.Route.Hosts[i])
+			}
+		}
+	}
+	return e, err
+}
+
+// probe connects to a host.
+func (s *Sender) probe(ctx context.Context, route *mx.Route, host *mx.Host) *Probe {
+	policy, err := s.sessions.PolicyFor(ctx, route, host)
+	probe := &Probe{}
+	for _, ip := range host.Addrs {
+		hop := session.Hop{Host: host, Addr: s.sessions.AddrPort(host, ip), Policy: &policy, Source: s.sessions.SourceFor("", ip)}
+		probe.Addr = hop.Addr
+		if err == nil {
+			err = s.probeAddress(ctx, &hop, probe)
+		}
+		if probe.Decision = decisionOf(hop.Judged.Decision); err == nil {
+			return probe
+		}
+		probe.Err = newError(s.attempts.Failure(&hop, err))
+		if probe.Err.Stage != StageConnect || ctx.Err() != nil {
+			return probe
+		}
+		err = nil
+	}
+	return probe
+}
+
+// probeAddress connects to an address, and once more in clear where mail would be sent so.
+func (s *Sender) probeAddress(ctx context.Context, hop *session.Hop, probe *Probe) error {
+	for {
+		protection, state, err := s.sessions.Probe(ctx, hop, s.tracesOf(ctx))
+		probe.TLS, probe.State = Protection(protection), state
+		se, ok := errors.AsType[*smtp.Error](err)
+		if !ok {
+			return err
+		}
+		without := hop.Spare(se.Doubt.Now, false) &^ hop.Without
+		if without == 0 || session.Distrusted(err) {
+			return err
+		}
+		hop.Without |= without
+	}
+}
+
 // explain fills in what a router has answered, and the policies of the hosts.
 func (e *Explanation) explain(ctx context.Context, s *Sender, route mx.Route, err error) {
 	e.Route = route
@@ -70,6 +153,11 @@ func (e *Explanation) explain(ctx context.Context, s *Sender, route mx.Route, er
 		p := &e.Policies[i]
 		policy, err := s.sessions.PolicyFor(ctx, &route, &route.Hosts[i])
 		p.Policy, p.Err = policyOf(&policy), err
+		if refused, ok := errors.AsType[*PolicyError](err); ok {
+			p.Decision = refused.Decision
+		} else if policy.Judge != nil {
+			p.Decision = decisionOf(policy.Judge(nil).Decision)
+		}
 	}
 }
 
@@ -163,8 +251,12 @@ func (e *Explanation) host(b *strings.Builder, i int) {
 	for _, a := range h.Addrs {
 		fmt.Fprintf(b, " %s", a)
 	}
-	if p.Err != nil {
+	if p.Err != nil && p.Decision == nil {
 		fmt.Fprintf(b, "; no TLS policy for now: %v\n", p.Err)
+		return
+	} else if p.Err != nil {
+		fmt.Fprintf(b, "; no mail for now: %v\n", p.Err)
+		evidence(b, p.Decision)
 		return
 	}
 	b.WriteString("; TLS ")
@@ -176,6 +268,43 @@ func (e *Explanation) host(b *strings.Builder, i int) {
 		fmt.Fprintf(b, "; login %q", h.Login.LoginName())
 	}
 	b.WriteByte('\n')
+	if p.Probe != nil {
+		p.Probe.describe(b)
+	} else if p.Policy.Source != "" {
+		evidence(b, p.Decision)
+	}
+}
+
+// describe says what a probe has seen, and whether mail would go there.
+func (p *Probe) describe(b *strings.Builder) {
+	fmt.Fprintf(b, "      %s: ", p.Addr)
+	switch {
+	case p.Err != nil:
+		fmt.Fprintf(b, "no mail for now: %s: %s [%s]\n", p.Err.Stage, p.Err.Reason(), p.Err.Enhanced)
+	default:
+		fmt.Fprintf(b, "mail would go there, TLS %s\n", p.TLS)
+	}
+	if p.Decision != nil {
+		fmt.Fprintf(b, "      %s\n", p.Decision.Text)
+		evidence(b, p.Decision)
+		return
+	}
+	if p.State == nil {
+		return
+	}
+	for i, c := range p.State.PeerCertificates {
+		fmt.Fprintf(b, "        certificate %d: %q, issued by %q, until %s\n", i, strings.Join(c.DNSNames, " "), c.Issuer.String(), c.NotAfter.UTC().Format(time.DateOnly))
+	}
+}
+
+// evidence writes what a decision goes by.
+func evidence(b *strings.Builder, d *Decision) {
+	if d == nil || d.Evidence == nil {
+		return
+	}
+	for line := range strings.Lines(d.Evidence.String()) {
+		b.WriteString("      " + line)
+	}
 }
 
 func policyInWords(p *TLSPolicy, h *mx.Host) string {

@@ -44,7 +44,8 @@ type TLSPolicy struct {
 	// If not and the Level is that, whoever asks for it, the check of before follows:
 	// Verify, or roots and ServerName. Judge is called in the handshake, and must return
 	// soon; for a session that is kept it is called again if the next message has a
-	// policy with another Basis.
+	// policy with another Basis. For explanations it is called with nil, before there is
+	// any connection.
 	Judge func(*Handshake) *Decision
 
 	// Basis is the same for policies whose Judge says the same of a connection. Mail
@@ -184,7 +185,7 @@ func sessionPolicy(p *TLSPolicy) session.Policy {
 		s.Judge = func(h *session.Handshake) session.Judgement {
 			d := judge((*Handshake)(h))
 			if d == nil {
-				d = &Decision{Host: h.Host, Accepted: true, Encrypted: h.State != nil}
+				d = &Decision{Accepted: true}
 			}
 			return session.Judgement{Err: d.Err(), Authenticated: d.Accepted && d.Authenticated, Source: d.Source, Decision: d}
 		}

@@ -247,14 +247,6 @@ func TestMTASTSDecidesWhereDANEDoesNot(t *testing.T) {
 }
 
 func TestNoTLSAndBrokenTLS(t *testing.T) {
-	unparsable := func(w *world) tls.Certificate {
-		c := w.certificate("mx1.e.test")
-		der := slices.Clone(c.Certificate[0])
-		at := bytes.Index(der, []byte{0xa0, 3, 2, 1, 2}) // the version
-		der[at+4] = 9
-		c.Certificate = [][]byte{der}
-		return c
-	}
 	for _, c := range []struct {
 		name    string
 		level   mx.TLSLevel
@@ -526,4 +518,14 @@ func (c *counter) Add(domain string, p *tlsrpt.Policy, failures ...tlsrpt.Failur
 		text += " " + f.Result.String() + " " + f.Reason + " " + f.Host + " " + f.ReceivingIP.String()
 	}
 	*c = append(*c, text)
+}
+
+// unparsable is a certificate that crypto/x509 cannot parse.
+func unparsable(w *world) tls.Certificate {
+	c := w.certificate("mx1.e.test")
+	der := slices.Clone(c.Certificate[0])
+	at := bytes.Index(der, []byte{0xa0, 3, 2, 1, 2}) // the version
+	der[at+4] = 9
+	c.Certificate = [][]byte{der}
+	return c
 }

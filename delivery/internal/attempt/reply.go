@@ -8,6 +8,9 @@ import (
 	"github.com/nexthop-mail/nexthop/internal/smtp"
 )
 
+// Failure is what an error of a session means.
+func (c *Config) Failure(h *session.Hop, err error) *Failure { return c.judge(h, err) }
+
 // judge turns an error of a session into one of an attempt: a reply by the
 // verdict table, anything else by its kind.
 func (c *Config) judge(h *session.Hop, err error) *Failure {

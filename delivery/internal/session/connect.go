@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"strings"
 	"time"
@@ -172,7 +173,22 @@ func (p *Pool) open(ctx context.Context, h *Hop, made *Session, o Observer) erro
 	if p.isSelf(made.Extensions().Greeting) {
 		return ErrSelf
 	}
+	if h.Probe {
+		return nil
+	}
 	return logIn(ctx, &p.Memory, h, made)
+}
+
+// Probe makes a session up to what comes before the login, says QUIT, and returns what it
+// was worth with the TLS that there was; nil is none. Nobody's limits count it.
+func (p *Pool) Probe(ctx context.Context, h *Hop, o Observer) (Protection, *tls.ConnectionState, error) {
+	h.Gate, h.Probe = nil, true
+	made, err := p.connect(ctx, h, o, nil)
+	if err != nil {
+		return Protection{}, nil, err
+	}
+	defer p.idle.end(made)
+	return made.Protection, made.TLS(), nil
 }
 
 // isSelf reports whether a name a server gives itself is one of ours: a host

@@ -28,6 +28,9 @@ type Hop struct {
 	Gate *Gate  // limits to keep to; nil is none
 	Site string // whom its connections count for
 
+	// Probe ends a connection before the login: nobody wants to send mail.
+	Probe bool
+
 	// Judged is what the policy's source has said of the last connection.
 	Judged Judgement
 	again  bool // there was a connection before, and it was judged
