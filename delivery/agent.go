@@ -241,6 +241,10 @@ func (a *Agent) panicked(v any) {
 	a.Panic(v)
 }
 
+// Signs reports whether there is a Sign hook, which reports of TLS by mail need (package
+// tlsrpt).
+func (a *Agent) Signs() bool { return a.Sign != nil }
+
 // signer is the Sign hook.
 func (a *Agent) signer() signer { return signer{a.Sign, a.guard} }
 

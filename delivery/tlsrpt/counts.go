@@ -2,7 +2,9 @@ package tlsrpt
 
 import (
 	"cmp"
+	"crypto/rand"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -22,6 +24,7 @@ type Counts struct {
 	MaxBytes int
 
 	mu   sync.Mutex
+	name string     // in a Store
 	days []*counted // at most keptDays, the latest last
 }
 
@@ -278,6 +281,16 @@ func (c *Counts) Merge(day Day, tallies []Tally) {
 			}
 		}
 	}
+}
+
+// counter is the name of this Counts in a Store.
+func (c *Counts) counter() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.name == "" {
+		c.name = strings.ToLower(rand.Text())
+	}
+	return c.name
 }
 
 // changes are what has changed since it was asked last: the tallies of each such day.

@@ -36,5 +36,14 @@ func (d Day) Start() time.Time { return time.Unix(int64(d)*secondsOfDay, 0).UTC(
 // End is the last second of the day.
 func (d Day) End() time.Time { return (d + 1).Start().Add(-time.Second) }
 
+// MarshalText is String, for JSON.
+func (d Day) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText is ParseDay.
+func (d *Day) UnmarshalText(text []byte) (err error) {
+	*d, err = ParseDay(string(text))
+	return err
+}
+
 // String is the day like 2006-01-02.
 func (d Day) String() string { return d.Start().Format(time.DateOnly) }

@@ -1,0 +1,202 @@
+package tlsrpt
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Dir is a Store in a directory, with a directory for each day. It may be shared by several
+// processes of one machine, and by several machines if its file system has hard links that
+// only one of them can make. A file of counts that is damaged, or was written by a newer
+// version, is as good as none.
+type Dir struct {
+	// Path is the directory; required. It is made when it is needed, for nobody else to
+	// read.
+	Path string
+}
+
+// The files of a Dir.
+const (
+	countsPrefix = "counts."
+	reportPrefix = "report."
+	fileSuffix   = ".json"
+	fileVersion  = 1
+	mostFile     = 1 << 30
+)
+
+var errNoDir = errors.New("tlsrpt.Dir.Path: it is required")
+
+// countsFile is what is in a file of counts.
+type countsFile struct {
+	Version int     `json:"version"`
+	Tallies []Tally `json:"tallies"`
+}
+
+// deliveryFile is what is in a file of a report.
+type deliveryFile struct {
+	Version int `json:"version"`
+	Delivery
+}
+
+func (d *Dir) day(day Day) string { return filepath.Join(d.Path, day.String()) }
+
+// Save implements Store: the file is written beside the old one, and then takes its place.
+func (d *Dir) Save(_ context.Context, day Day, counter string, tallies []Tally) error {
+	return d.write(day, countsFile{fileVersion, tallies}, func(temporary string) error {
+		return os.Rename(temporary, filepath.Join(d.day(day), countsPrefix+counter+fileSuffix))
+	})
+}
+
+// write writes a file and has place put it where it belongs.
+func (d *Dir) write(day Day, value any, place func(temporary string) error) error {
+	if d.Path == "" {
+		return errNoDir
+	}
+	text, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(d.day(day), 0o700); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(d.day(day), ".new-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // no longer there if it was renamed
+	_, err = f.Write(text)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("storing TLS reports: %w", err)
+	}
+	return place(f.Name())
+}
+
+// Load implements Store.
+func (d *Dir) Load(ctx context.Context, day Day) ([]Tally, error) {
+	if d.Path == "" {
+		return nil, errNoDir
+	}
+	files, err := os.ReadDir(d.day(day))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	var all []Tally
+	for _, f := range files {
+		if !strings.HasPrefix(f.Name(), countsPrefix) || !strings.HasSuffix(f.Name(), fileSuffix) {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		var stored countsFile
+		ok, err := read(filepath.Join(d.day(day), f.Name()), &stored)
+		if err != nil {
+			return nil, err
+		}
+		if ok && stored.Version == fileVersion {
+			all = append(all, stored.Tallies...)
+		}
+	}
+	return all, nil
+}
+
+// read reads a file; ok is whether it makes sense. A file that is not there does not.
+func read(path string, value any) (ok bool, err error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	} else if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, mostFile))
+	if err != nil {
+		return false, err
+	}
+	return json.Unmarshal(text, value) == nil, nil
+}
+
+// path is the file of a revision of a Delivery. Names that are too long for a file, or
+// would be those of other files, are hashed.
+func (d *Dir) path(day Day, domain string, revision int) string {
+	name := domain
+	if len(name) > 200 || name == "" || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-_.") != "" {
+		sum := sha256.Sum256([]byte(domain))
+		name = "=" + hex.EncodeToString(sum[:])
+	}
+	return filepath.Join(d.day(day), fmt.Sprintf("%s%s.%d%s", reportPrefix, name, revision, fileSuffix))
+}
+
+// Update implements Store. Each revision is a file, which is there as a whole or not at
+// all, and which only one can make.
+func (d *Dir) Update(_ context.Context, next Delivery) (Delivery, bool, error) {
+	if d.Path == "" {
+		return Delivery{}, false, errNoDir
+	}
+	now, err := d.latest(next.Day, next.Domain)
+	if err != nil || next.Revision != now.Revision+1 {
+		return now, false, err
+	}
+	err = d.write(next.Day, deliveryFile{fileVersion, next}, func(temporary string) error {
+		return os.Link(temporary, d.path(next.Day, next.Domain, next.Revision))
+	})
+	switch {
+	case err == nil:
+		return next, true, nil
+	case errors.Is(err, fs.ErrExist):
+		now, err = d.latest(next.Day, next.Domain)
+	}
+	return now, false, err
+}
+
+// latest is the Delivery that is stored. One that cannot be read has its revision alone,
+// so that it is followed by the next.
+func (d *Dir) latest(day Day, domain string) (Delivery, error) {
+	latest := Delivery{Day: day, Domain: domain}
+	for {
+		next := latest.Revision + 1
+		path := d.path(day, domain, next)
+		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+			return latest, nil
+		}
+		var stored deliveryFile
+		ok, err := read(path, &stored)
+		if err != nil {
+			return Delivery{}, err
+		}
+		if !ok || stored.Version != fileVersion || stored.Day != day || stored.Domain != domain || stored.Revision != next {
+			stored.Delivery = Delivery{Day: day, Domain: domain, Revision: next}
+		}
+		latest = stored.Delivery
+	}
+}
+
+// Forget implements Store.
+func (d *Dir) Forget(_ context.Context, before Day) error {
+	if d.Path == "" {
+		return errNoDir
+	}
+	days, err := os.ReadDir(d.Path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	var problems []error
+	for _, entry := range days {
+		if day, err := ParseDay(entry.Name()); err == nil && day < before {
+			problems = append(problems, os.RemoveAll(d.day(day)))
+		}
+	}
+	return errors.Join(problems...)
+}
