@@ -172,7 +172,6 @@ func (s *Scheduler) Configure(now time.Time, settings Settings) {
 		t.ceiling, t.grant = 0, grant{}
 		t.paced = time.Time{}
 		s.touch(now, t)
-		s.wantRefill(now, t)
 	}
 	for t := s.known.head; t != nil; t = t.next {
 		s.eased(now, t)
