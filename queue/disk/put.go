@@ -157,14 +157,13 @@ func (s *Spool) knownWhenFull(now time.Time, m *queue.Message, full error) (stri
 	}
 	h := hashKey(m.Tenant, m.Key)
 	s.mu.Lock()
-	_, reserved := s.keys.reserved[h]
-	reserved = reserved || s.tail != nil
+	unsure := s.tail != nil // it may be in it
 	number, known := s.lookUpKey(h)
 	s.mu.Unlock()
-	switch {
-	case reserved:
+	if unsure {
 		return "", full
-	case !known:
+	}
+	if !known {
 		var err error
 		if number, known, err = s.leftWith(h, now); err != nil || !known {
 			return "", full

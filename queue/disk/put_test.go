@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"runtime"
@@ -284,5 +285,36 @@ func TestNothingIsDeletedForWhatIsInTheLog(t *testing.T) {
 	failLog(crashfs.OpWrite)(fs, s, nil)
 	if id, err := s.Put(ctx, now, textMessage("x")); id != "" || err == nil {
 		t.Errorf("Put = %q, %v", id, err)
+	}
+}
+
+// TestKeyOfAWideMessage has a message to very many destinations, whose key is known from
+// when it is there.
+func TestKeyOfAWideMessage(t *testing.T) {
+	ctx, now := context.Background(), time.Unix(1e9, 0)
+	_, s := openSmall(t)
+	m := keyedMessage("key")
+	for n := range holdMax + 1 {
+		m.Recipients = append(m.Recipients, queue.Recipient{Address: fmt.Sprintf("a@d%d.example", n)})
+	}
+	id, err := s.Put(ctx, now, m)
+	must(t, err)
+	if again, err := s.Put(ctx, now, m); again != id || !errors.Is(err, queue.ErrDuplicate) {
+		t.Errorf("Put once more = %q, %v", again, err)
+	}
+}
+
+// lying is a content in memory of another size than it says it has.
+type lying struct{ queue.Content }
+
+func (lying) Size() int64   { return 3 }
+func (lying) Bytes() []byte { return []byte("text") }
+
+func TestPutOfALyingContent(t *testing.T) {
+	_, s := openSmall(t)
+	m := textMessage("")
+	m.Content = lying{}
+	if id, err := s.Put(context.Background(), time.Unix(1e9, 0), m); id != "" || !errors.Is(err, queue.ErrSize) {
+		t.Errorf("Put = %q, %v, want ErrSize", id, err)
 	}
 }

@@ -3,7 +3,6 @@ package disk
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -280,10 +279,7 @@ func (c *settling) settle(i int) error {
 	}
 	e := s.index.Get(slot)
 	note := s.leased(slot)
-	if note == nil && len(b.Results)+len(b.Create) > 0 {
-		return fmt.Errorf("%w: %s", queue.ErrDamaged, b.Lease.Message)
-	}
-	if note == nil {
+	if note == nil { // it only gives the delivery back: load has seen to the others
 		c.giveBack(slot, e, c.next(i))
 		return nil
 	}
@@ -352,7 +348,6 @@ func (c *settling) giveBack(slot index.Slot, e index.Entry, next time.Time) {
 	c.s.index.Set(&e)
 	c.s.index.Unlease(slot)
 	c.s.changes.Add()
-	c.settledNow(slot)
 }
 
 // settledNow loses the lease for the settlements after this one.

@@ -72,13 +72,9 @@ func (c *settling) retry(ctx context.Context, i int, as class) {
 	}
 }
 
-// results are those of a settlement that are recorded.
+// results are those of a settlement that are recorded of one in part.
 func (c *settling) results(i int) []queue.Result {
-	list := c.batch[i].Results
-	if !c.isReduced(i) {
-		return list
-	}
-	return slices.DeleteFunc(slices.Clone(list), func(r queue.Result) bool { return r.Outcome == queue.Failed })
+	return slices.DeleteFunc(slices.Clone(c.batch[i].Results), func(r queue.Result) bool { return r.Outcome == queue.Failed })
 }
 
 // inMemory reports whether nothing of a settlement is recorded but when to try

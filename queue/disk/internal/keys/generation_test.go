@@ -218,3 +218,46 @@ func TestNewestOfAKey(t *testing.T) {
 		}
 	}
 }
+
+// TestSavedInParts has many keys, of which some are saved at a time: those that wait are the
+// rest, in their order, whatever comes meanwhile.
+func TestSavedInParts(t *testing.T) {
+	for _, n := range []int{1, keys.PieceSize - 1, keys.PieceSize, keys.PieceSize + 1, 700} {
+		k := keys.New(1<<40, 1<<20)
+		added, saved := uint64(0), uint64(0)
+		add := func(n int) {
+			for range n {
+				added++
+				k.Add(keys.Entry{Hash: hash(added), Message: added, Left: 1})
+			}
+		}
+		add(3 * keys.PieceSize)
+		g := k.Unsaved()[0]
+		for range 4 {
+			want := saved
+			for _, piece := range g.Pending() {
+				if len(piece) > keys.PieceSize {
+					t.Fatalf("%d at a time: a piece of %d", n, len(piece))
+				}
+				for _, e := range piece {
+					if want++; e.Message != want {
+						t.Fatalf("%d at a time: key %d waits, want %d", n, e.Message, want)
+					}
+				}
+			}
+			if want != added {
+				t.Fatalf("%d at a time: %d of %d wait", n, want-saved, added-saved)
+			}
+			if found, _ := k.Find(hash(added), 1); saved < added && (found == nil || found.Message != added) {
+				t.Fatalf("%d at a time: found %v, want key %d", n, found, added)
+			}
+			g.Saved(int(min(uint64(n), added-saved)), nil)
+			saved = min(saved+uint64(n), added)
+			add(5)
+		}
+		g.Saved(int(added-saved), nil)
+		if n := count(g.Pending()); n != 0 {
+			t.Errorf("%d keys wait when all are saved", n)
+		}
+	}
+}
