@@ -29,7 +29,7 @@ type Event struct {
 	Attempt int
 
 	// Host and Addr are the host that decided, Route is how it was found, and
-	// TLS is what protected the session.
+	// TLS is what protected the session. Without a Host the last two say nothing.
 	Host  string
 	Addr  netip.AddrPort
 	Route mx.Kind

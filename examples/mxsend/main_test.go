@@ -231,7 +231,7 @@ func TestTimeout(t *testing.T) {
 func TestInability(t *testing.T) {
 	host := &smtptest.Host{Extensions: []string{"STARTTLS"}, Script: []smtptest.Cue{{At: smtptest.StartTLS, Reply: "421 4.3.2 closing", Then: smtptest.Close}}}
 	out, _, code := build(t, host).mxsend(t, text, "-json", "-f", "a@b.test", "u@e.test")
-	if code != 0 || !strings.Contains(out, `"next":"again without TLS","doubted":"STARTTLS"`) || !strings.Contains(out, `"without":"STARTTLS"`) {
+	if code != 0 || !strings.Contains(out, `"next":"in-clear"`) || !strings.Contains(out, `"doubted":"STARTTLS"`) || !strings.Contains(out, `"without":"STARTTLS"`) {
 		t.Errorf("exit code %d: %s", code, out)
 	}
 }

@@ -13,35 +13,6 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// result is one recipient in JSON.
-type result struct {
-	Recipient string    `json:"recipient"`
-	Status    string    `json:"status"`
-	Unknown   bool      `json:"unknown,omitempty"`
-	Route     string    `json:"route"`
-	Host      string    `json:"host"`
-	Addr      string    `json:"addr"`
-	Code      int       `json:"code"`
-	Enhanced  string    `json:"enhanced"`
-	Reply     string    `json:"reply"`
-	TLS       string    `json:"tls"`
-	Attempts  []attempt `json:"attempts"`
-}
-
-type attempt struct {
-	Host      string `json:"host"`
-	Addr      string `json:"addr"`
-	Stage     string `json:"stage"`
-	Code      int    `json:"code"`
-	Enhanced  string `json:"enhanced"`
-	Error     string `json:"error"`
-	Permanent bool   `json:"permanent"`
-	TLS       string `json:"tls"`
-	Next      string `json:"next"`
-	Without   string `json:"without,omitempty"` // left out, since it does not work there
-	Doubted   string `json:"doubted,omitempty"` // may have been the cause: left out from now on
-}
-
 // print shows what became of every recipient, in the order of the arguments.
 func (o *options) print(w io.Writer, report *delivery.Report) {
 	enc := json.NewEncoder(w)
@@ -49,50 +20,11 @@ func (o *options) print(w io.Writer, report *delivery.Report) {
 	for i := range report.Recipients {
 		r := &report.Recipients[i]
 		if o.json {
-			_ = enc.Encode(resultOf(r)) // standard output that is gone has no reader to tell
+			_ = enc.Encode(r) // standard output that is gone has no reader to tell
 			continue
 		}
 		printForPerson(w, r)
 	}
-}
-
-func resultOf(r *delivery.RecipientReport) result {
-	out := result{
-		Recipient: r.Address,
-		Status:    statusOf(r.Outcome),
-		Unknown:   r.Outcome == queue.Unknown,
-		Route:     r.Route.String(),
-		Host:      r.Host,
-		Addr:      addrString(r.Addr),
-		Code:      r.Reply.Code,
-		Enhanced:  r.Reply.Enhanced,
-		Reply:     r.Reply.Text,
-		TLS:       r.TLS.String(),
-		Attempts:  make([]attempt, len(r.Attempts)),
-	}
-	for i := range r.Attempts {
-		out.Attempts[i] = attemptOf(&r.Attempts[i])
-	}
-	return out
-}
-
-func attemptOf(a *delivery.Attempt) attempt {
-	out := attempt{
-		Host: a.Host, Addr: addrString(a.Addr), Stage: delivery.StageContent.String(),
-		TLS: a.TLS.String(), Next: a.Next.String(), Without: a.Without, Doubted: a.Doubted,
-	}
-	if e := a.Err; e != nil {
-		out.Stage, out.Code, out.Enhanced, out.Error = e.Stage.String(), e.Code, e.Enhanced, e.Reason()
-		out.Permanent = !e.Temporary()
-	}
-	return out
-}
-
-func statusOf(o queue.Outcome) string {
-	if o == queue.Unknown {
-		return queue.Deferred.String()
-	}
-	return o.String()
 }
 
 func addrString(a netip.AddrPort) string {

@@ -2,10 +2,10 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"sync"
-	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery"
 	"github.com/nexthop-mail/nexthop/examples/internal/cli"
@@ -42,49 +42,22 @@ func (j *journal) open() error {
 	return nil
 }
 
-// line is an event on the outside.
-type line struct {
-	Time      string `json:"time"`
-	Event     string `json:"event"`
-	ID        string `json:"id"`
-	From      string `json:"from"`
-	Recipient string `json:"recipient"`
-	Attempt   int    `json:"attempt"`
-	Host      string `json:"host"`
-	Addr      string `json:"addr"`
-	Code      int    `json:"code"`
-	Enhanced  string `json:"enhanced"`
-	Reply     string `json:"reply"`
-	TLS       string `json:"tls"`
-	Next      string `json:"next,omitempty"`
-	Bounce    string `json:"bounce,omitempty"`      // the id of the report, for bounced and delayed
-	Place     string `json:"destination,omitempty"` // for events about a destination
-	Tenant    string `json:"tenant,omitempty"`
-	Class     string `json:"class,omitempty"` // for what was not delivered
-}
-
-// write appends one event. An event that cannot be written is lost: mail goes on.
+// write appends one event, with the class of what was not delivered. An event that cannot
+// be written is lost: mail goes on.
 func (j *journal) write(e *delivery.Event) {
 	if j.path == "" {
 		return
 	}
-	l := line{
-		Time: e.Time.UTC().Format(time.RFC3339Nano), Event: e.Kind.String(), ID: e.ID, From: e.From,
-		Recipient: e.Recipient, Attempt: e.Attempt, Host: e.Host, Code: e.Code, Enhanced: e.Enhanced,
-		Reply: e.Reply, Bounce: e.BounceID, Tenant: e.Tenant, Class: classOf(e),
+	line, err := e.MarshalJSON()
+	if err != nil {
+		return
 	}
-	if e.Addr.IsValid() {
-		l.Addr, l.TLS = e.Addr.String(), e.TLS.String()
-	}
-	if !e.Next.IsZero() {
-		l.Next = e.Next.UTC().Format(time.RFC3339Nano)
-	}
-	if e.ID == "" {
-		l.Place = e.Destination
+	if class := classOf(e); class != "" {
+		line = fmt.Appendf(line[:len(line)-1], `,"class":%q}`, class)
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	_ = printJSON(j.out, &l)
+	_, _ = j.out.Write(append(line, '\n'))
 }
 
 // printJSON writes an object and a line end in one write.

@@ -83,12 +83,12 @@ func (w *operated) became(kind string) (list []string) {
 		w.t.Fatal(err)
 	}
 	for l := range strings.Lines(string(text)) {
-		var e line
+		var e struct{ Event, Recipient, Destination string }
 		if err := json.Unmarshal([]byte(l), &e); err != nil {
 			w.t.Fatal(err)
 		}
 		if e.Event == kind {
-			list = append(list, e.Recipient+e.Place)
+			list = append(list, e.Recipient+e.Destination)
 		}
 	}
 	return list

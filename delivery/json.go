@@ -1,0 +1,294 @@
+package delivery
+
+import (
+	"bytes"
+	"encoding/json"
+	"math"
+	"net/netip"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/mx"
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+// MarshalText is String, for JSON and the like.
+func (p Protection) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// seconds are a duration as JSON has it, to the microsecond.
+func seconds(d time.Duration) float64 { return math.Round(d.Seconds()*1e6) / 1e6 }
+
+// instant is a time as JSON has it, empty for the zero one.
+func instant(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339Nano)
+}
+
+// addrText is an address, empty if there is none.
+func addrText(a netip.AddrPort) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.String()
+}
+
+// object is v as JSON with angle brackets as they are, which replies and ids of messages
+// have. Whoever encodes it decides again.
+func object(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
+
+// MarshalJSON gives each stage that took time, in seconds: dns, connect, hello, tls, mail,
+// content, reply.
+func (s Stages) MarshalJSON() ([]byte, error) {
+	return object(struct {
+		DNS     float64 `json:"dns,omitzero"`
+		Connect float64 `json:"connect,omitzero"`
+		Hello   float64 `json:"hello,omitzero"`
+		TLS     float64 `json:"tls,omitzero"`
+		Mail    float64 `json:"mail,omitzero"`
+		Content float64 `json:"content,omitzero"`
+		Reply   float64 `json:"reply,omitzero"`
+	}{
+		seconds(s.DNS), seconds(s.Connect), seconds(s.Hello), seconds(s.TLS), seconds(s.Mail), seconds(s.Content), seconds(s.Reply),
+	})
+}
+
+// MarshalJSON gives the event as one object:
+//
+//   - time (RFC 3339, UTC), event (the Kind), id, from, recipient, attempt, host, addr,
+//     code, enhanced, reply and tls, always; empty or 0 if they do not apply;
+//   - and if they apply: next, destination (of events about no message), tenant, route,
+//     stage (at which it was decided), duration, age (both in seconds), stages (as Stages
+//     has them), bounce (the id of the report) and metadata.
+func (e Event) MarshalJSON() ([]byte, error) {
+	v := struct {
+		Time        string            `json:"time"`
+		Event       EventKind         `json:"event"`
+		ID          string            `json:"id"`
+		From        string            `json:"from"`
+		Recipient   string            `json:"recipient"`
+		Attempt     int               `json:"attempt"`
+		Host        string            `json:"host"`
+		Addr        string            `json:"addr"`
+		Code        int               `json:"code"`
+		Enhanced    string            `json:"enhanced"`
+		Reply       string            `json:"reply"`
+		TLS         string            `json:"tls"`
+		Next        string            `json:"next,omitempty"`
+		Destination string            `json:"destination,omitempty"`
+		Tenant      string            `json:"tenant,omitempty"`
+		Route       string            `json:"route,omitempty"`
+		Stage       string            `json:"stage,omitempty"`
+		Duration    float64           `json:"duration,omitzero"`
+		Stages      Stages            `json:"stages,omitzero"`
+		Age         float64           `json:"age,omitzero"`
+		Bounce      string            `json:"bounce,omitempty"`
+		Metadata    map[string]string `json:"metadata,omitempty"`
+	}{
+		Time: instant(e.Time), Event: e.Kind, ID: e.ID, From: e.From, Recipient: e.Recipient, Attempt: e.Attempt,
+		Host: e.Host, Addr: addrText(e.Addr), Code: e.Code, Enhanced: e.Enhanced, Reply: e.Reply, Next: instant(e.Next),
+		Tenant: e.Tenant, Duration: seconds(e.Duration), Stages: e.Stages, Age: seconds(e.Age), Bounce: e.BounceID, Metadata: e.Metadata,
+	}
+	if e.Addr.IsValid() {
+		v.TLS = e.TLS.String()
+	}
+	if e.ID == "" {
+		v.Destination = e.Destination
+	}
+	if e.Host != "" && e.Attempt > 0 {
+		v.Route = e.Route.String()
+	}
+	if e.Err != nil {
+		v.Stage = e.Err.Stage.String()
+	}
+	return object(v)
+}
+
+// MarshalJSON gives the error as one object with stage, host, addr, recipient, code,
+// enhanced, error (the Reason), verdict and temporary, and login_refused, remembered and
+// at_most_once if they are so.
+func (e *Error) MarshalJSON() ([]byte, error) {
+	return object(struct {
+		Stage        Stage   `json:"stage"`
+		Host         string  `json:"host"`
+		Addr         string  `json:"addr"`
+		Recipient    string  `json:"recipient"`
+		Code         int     `json:"code"`
+		Enhanced     string  `json:"enhanced"`
+		Error        string  `json:"error"`
+		Verdict      Verdict `json:"verdict"`
+		Temporary    bool    `json:"temporary"`
+		LoginRefused bool    `json:"login_refused,omitempty"`
+		Remembered   bool    `json:"remembered,omitempty"`
+		AtMostOnce   bool    `json:"at_most_once,omitempty"`
+	}{
+		e.Stage, e.Host, addrText(e.Addr), e.Recipient, e.Code, e.Enhanced, e.Reason(), e.Verdict, e.Temporary(),
+		e.LoginRefused(), e.Remembered, e.AtMostOnce,
+	})
+}
+
+// MarshalJSON gives the attempt as one object with host, addr, stage (at which it ended),
+// code, enhanced, error (empty if the message was taken), permanent, tls, verdict, next,
+// began, duration and stages, and reused, without and doubted if they apply.
+func (a Attempt) MarshalJSON() ([]byte, error) {
+	v := struct {
+		Host      string     `json:"host"`
+		Addr      string     `json:"addr"`
+		Stage     Stage      `json:"stage"`
+		Code      int        `json:"code"`
+		Enhanced  string     `json:"enhanced"`
+		Error     string     `json:"error"`
+		Permanent bool       `json:"permanent"`
+		TLS       Protection `json:"tls"`
+		Verdict   Verdict    `json:"verdict"`
+		Next      Next       `json:"next"`
+		Began     string     `json:"began,omitempty"`
+		Duration  float64    `json:"duration"`
+		Stages    Stages     `json:"stages,omitzero"`
+		Reused    bool       `json:"reused,omitempty"`
+		Without   string     `json:"without,omitempty"`
+		Doubted   string     `json:"doubted,omitempty"`
+	}{
+		Host: a.Host, Addr: addrText(a.Addr), Stage: StageContent, TLS: a.TLS, Verdict: a.Verdict, Next: a.Next, Began: instant(a.Began),
+		Duration: seconds(a.Duration), Stages: a.Stages, Reused: a.Reused, Without: a.Without, Doubted: a.Doubted,
+	}
+	if e := a.Err; e != nil {
+		v.Stage, v.Code, v.Enhanced, v.Error, v.Permanent = e.Stage, e.Code, e.Enhanced, e.Reason(), !e.Temporary()
+	}
+	return object(v)
+}
+
+// MarshalJSON gives the report as an object with recipients, as RecipientReport has them.
+func (r *Report) MarshalJSON() ([]byte, error) {
+	return object(struct {
+		Recipients []RecipientReport `json:"recipients"`
+	}{r.Recipients})
+}
+
+// MarshalJSON gives what became of the recipient as one object with recipient, status
+// (delivered, deferred or failed), unknown if the message may have been delivered (its
+// status is deferred), route, host, addr, code, enhanced, reply, tls, and attempts, as
+// Attempt has them.
+func (r RecipientReport) MarshalJSON() ([]byte, error) {
+	v := struct {
+		Recipient string        `json:"recipient"`
+		Status    queue.Outcome `json:"status"`
+		Unknown   bool          `json:"unknown,omitempty"`
+		Route     mx.Kind       `json:"route"`
+		Host      string        `json:"host"`
+		Addr      string        `json:"addr"`
+		Code      int           `json:"code"`
+		Enhanced  string        `json:"enhanced"`
+		Reply     string        `json:"reply"`
+		TLS       Protection    `json:"tls"`
+		Attempts  []Attempt     `json:"attempts"`
+	}{
+		r.Address, r.Outcome, r.Outcome == queue.Unknown, r.Route, r.Host, addrText(r.Addr), r.Reply.Code, r.Reply.Enhanced,
+		r.Reply.Text, r.TLS, r.Attempts,
+	}
+	if v.Unknown {
+		v.Status = queue.Deferred
+	}
+	if v.Attempts == nil {
+		v.Attempts = []Attempt{}
+	}
+	return object(v)
+}
+
+// hostJSON is a next hop of an Explanation.
+type hostJSON struct {
+	Name        string       `json:"name"`
+	Target      string       `json:"target,omitempty"`
+	Preference  uint16       `json:"preference"`
+	Port        uint16       `json:"port,omitzero"`
+	Addrs       []netip.Addr `json:"addrs"`
+	ImplicitTLS bool         `json:"implicit_tls,omitempty"`
+	Login       string       `json:"login,omitempty"`
+	TLS         mx.TLSLevel  `json:"tls"`
+	Source      string       `json:"source,omitempty"`
+	ServerName  string       `json:"server_name,omitempty"`
+	Error       string       `json:"error,omitempty"`
+	Limits      string       `json:"limits,omitempty"`
+}
+
+type leftOutJSON struct {
+	Name       string    `json:"name"`
+	Preference uint16    `json:"preference"`
+	Reason     mx.Reason `json:"reason"`
+	Error      string    `json:"error,omitempty"`
+}
+
+// MarshalJSON gives the explanation as one object with domain, route (the kind), secure
+// (whether DNSSEC vouches for it), aliases, hosts and left_out; and if they apply, site,
+// fallback (an explanation like this one) and error (as Error has it).
+//
+// Each of hosts has name, preference, addrs and tls (the level); and if they apply,
+// target, port, implicit_tls, login (the name), source (what asked for the level),
+// server_name, error (why there is no policy for now) and limits. Each of left_out has
+// name, preference and reason, and error if a lookup failed. It contains no secret.
+func (e *Explanation) MarshalJSON() ([]byte, error) {
+	v := struct {
+		Domain   string        `json:"domain"`
+		Route    mx.Kind       `json:"route"`
+		Secure   bool          `json:"secure"`
+		Aliases  []string      `json:"aliases,omitempty"`
+		Hosts    []hostJSON    `json:"hosts"`
+		LeftOut  []leftOutJSON `json:"left_out"`
+		Site     string        `json:"site,omitempty"`
+		Fallback *Explanation  `json:"fallback,omitempty"`
+		Error    *Error        `json:"error,omitempty"`
+	}{
+		Domain: e.Domain, Route: e.Route.Kind, Secure: e.Route.Secure, Hosts: []hostJSON{}, LeftOut: []leftOutJSON{},
+		Site: e.Site, Fallback: e.Fallback, Error: e.Err,
+	}
+	for _, a := range e.Route.Aliases {
+		v.Aliases = append(v.Aliases, a.To)
+	}
+	for i := range e.Route.Hosts {
+		v.Hosts = append(v.Hosts, e.hostJSON(i))
+	}
+	for i := range e.Route.LeftOut {
+		l := &e.Route.LeftOut[i]
+		out := leftOutJSON{Name: l.Host.Name, Preference: l.Host.Preference, Reason: l.Reason}
+		if l.Err != nil {
+			out.Error = l.Err.Error()
+		}
+		v.LeftOut = append(v.LeftOut, out)
+	}
+	return object(v)
+}
+
+func (e *Explanation) hostJSON(i int) hostJSON {
+	h := &e.Route.Hosts[i]
+	v := hostJSON{Name: h.Name, Preference: h.Preference, Port: h.Port, Addrs: h.Addrs, ImplicitTLS: h.ImplicitTLS}
+	if h.Target != h.Name {
+		v.Target = h.Target
+	}
+	if v.Addrs == nil {
+		v.Addrs = []netip.Addr{}
+	}
+	if h.Login != nil {
+		v.Login = h.Login.LoginName()
+	}
+	if i < len(e.Policies) {
+		p := &e.Policies[i]
+		if v.TLS, v.Source = p.Policy.Level, p.Policy.Source; p.Policy.Level == mx.TLSVerify {
+			v.ServerName = p.Policy.ServerName
+		}
+		if p.Err != nil {
+			v.Error = p.Err.Error()
+		}
+	}
+	if i < len(e.Limits) {
+		v.Limits = e.Limits[i].String()
+	}
+	return v
+}
