@@ -128,5 +128,6 @@ fetch bind bind9 bind9-utils
 fetch unbound unbound
 fetch openssl openssl
 fetch strace strace
+fetch postgresql postgresql-15 pgbouncer
 fetch_npm
 echo "setup: the servers and clients are in $peers; $total KiB were downloaded"

@@ -1,0 +1,114 @@
+package postgrestest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Server is a cluster with one database. Its methods are for one goroutine at a time;
+// those of the database are for all.
+type Server struct {
+	dir      string
+	postgres program
+	process  *process
+}
+
+// patience is how long a server may take to start.
+const patience = time.Minute
+
+// Start makes a cluster and starts it. Nothing of it is synced to the device, so that it
+// survives the death of its processes and no power cut.
+func Start() (*Server, error) {
+	initdb, err := find("initdb", "usr/lib/postgresql/*/bin")
+	if err != nil {
+		return nil, err
+	}
+	postgres, err := find("postgres", "usr/lib/postgresql/*/bin")
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "pg")
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{dir: dir, postgres: postgres}
+	cmd := initdb.command("-D", s.data(), "-U", "nexthop", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
+	cmd.Dir = dir
+	isolate(cmd, false)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return nil, errors.Join(fmt.Errorf("postgrestest: initdb: %w: %s", err, out), os.RemoveAll(dir))
+	}
+	if err := s.Restart(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func (s *Server) data() string { return filepath.Join(s.dir, "data") }
+
+// URL names the database for pgx. Only this machine can reach it, by a socket.
+func (s *Server) URL() string {
+	return "postgres:///postgres?user=nexthop&sslmode=disable&host=" + s.dir
+}
+
+// Restart starts the server after Kill or Stop and waits until it takes connections.
+func (s *Server) Restart() error {
+	cmd := s.postgres.command("-D", s.data(), "-k", s.dir,
+		"-c", "listen_addresses=", "-c", "fsync=off", "-c", "shared_buffers=32MB", "-c", "max_connections=100",
+		"-c", "autovacuum_naptime=10", "-c", "unix_socket_permissions=0777")
+	cmd.Dir = s.dir
+	p, err := run(cmd)
+	if err != nil {
+		return err
+	}
+	s.process = p
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	return s.answers(ctx, s.URL(), p)
+}
+
+// answers waits until a server takes connections.
+func (s *Server) answers(ctx context.Context, url string, p *process) error {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		conn, err := pgx.Connect(ctx, url)
+		if err == nil {
+			return conn.Close(ctx)
+		}
+		if p.ended() || ctx.Err() != nil {
+			return fmt.Errorf("postgrestest: the server does not start: %w: %s", err, p.log)
+		}
+		select {
+		case <-tick.C:
+		case <-p.done:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// Kill ends all processes of the server at once (kill -9). What was not written to the
+// log of the database is lost. If the tests do not run as root on Linux, only the first
+// process is killed, and the others follow when they notice.
+func (s *Server) Kill() { s.process.end(syscall.SIGKILL) }
+
+// Stop has the server end by itself: calls under way are broken off, nothing is lost.
+func (s *Server) Stop() { s.process.end(syscall.SIGINT) }
+
+// Log is the end of what the server has said since it was started.
+func (s *Server) Log() string { return s.process.log.String() }
+
+// Close ends the server and deletes the cluster.
+func (s *Server) Close() error {
+	if s.process != nil && !s.process.ended() {
+		s.Kill()
+	}
+	return os.RemoveAll(s.dir)
+}
