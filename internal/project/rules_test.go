@@ -69,6 +69,7 @@ func TestRulesCatch(t *testing.T) {
 		{"variables", "a compiled expression", "a/a.go", `package a; var digits = regexp.MustCompile("x")`, ""},
 		{"variables", "a pool of buffers", "a/a.go", `package a; var pool = sync.Pool{New: nil}`, ""},
 		{"variables", "a proof", "a/a.go", `package a; var _ T = (*U)(nil)`, ""},
+		{"variables", "files of the repository", "a/a.go", "package a\n\n//go:embed sql\nvar files embed.FS", ""},
 		{"variables", "a zero value", "a/a.go", `package a; var count int`, "a.go:1: package variable count"},
 		{"variables", "a map to be filled", "a/a.go", `package a; var cache = make(map[string]int)`, "cache"},
 		{"variables", "a literal with a mutex", "a/a.go", `package a; var state = sync.Map{}`, "state"},

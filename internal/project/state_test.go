@@ -3,6 +3,8 @@ package project_test
 import (
 	"go/ast"
 	"go/token"
+	"slices"
+	"strings"
 )
 
 func checkInit(files []*source) (findings []string) {
@@ -59,12 +61,17 @@ func declared(s *source, d *ast.GenDecl, variables map[string]*ast.ValueSpec) (f
 				continue
 			}
 			variables[n.Name] = v
-			if i >= len(v.Values) || !constant(v.Values[i]) {
+			if !embedded(d.Doc) && (i >= len(v.Values) || !constant(v.Values[i])) {
 				findings = append(findings, s.finding(n.Pos(), "package variable %s", n.Name))
 			}
 		}
 	}
 	return findings
+}
+
+// embedded reports whether a comment has the compiler fill in a file of the repository.
+func embedded(doc *ast.CommentGroup) bool {
+	return doc != nil && slices.ContainsFunc(doc.List, func(c *ast.Comment) bool { return strings.HasPrefix(c.Text, "//go:embed ") })
 }
 
 // constant reports whether an initial value looks like one that stays.
