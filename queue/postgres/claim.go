@@ -1,0 +1,165 @@
+package postgres
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+// Claim leases what is due, in one round trip. Mail that another claim has in hand at
+// that moment is left out, and Next says so.
+func (q *Queue) Claim(ctx context.Context, now time.Time, want queue.ClaimOptions) (queue.Claimed, error) {
+	want = want.WithDefaults()
+	found := queue.Claimed{Seen: q.changes.Count()}
+	until := now.Round(0).Add(want.Lease)
+	own, lift := q.own.at(now, want.Owner)
+	except := append(append([]string{}, want.Except...), own...)
+	tenants := [][]byte{}
+	for _, name := range want.ExceptTenants {
+		tenants = append(tenants, []byte(name))
+	}
+	var only []string // null is all
+	if len(want.Destinations) > 0 {
+		only = want.Destinations
+	}
+	base := random()
+	var (
+		list []claimed
+		sum  claimed
+	)
+	err := q.call(ctx, func(ctx context.Context) error {
+		list = list[:0]
+		return q.rows(ctx, func(rows pgx.Rows) error {
+			var c claimed
+			if err := rows.Scan(append(c.columns(), &c.more, &c.found)...); err != nil {
+				return err
+			}
+			if c.message == nil {
+				sum = c
+			} else {
+				list = append(list, c)
+			}
+			return nil
+		}, `SELECT n, message, destination, token, due, states, warned, marked, tag, size, envelope, envelope_sum, more, any_mail
+			FROM {schema}.claim_v1($1::bigint, $2::bigint, $3::bigint, $4::int, $5::text[], $6::text[], $7::bytea[], $8::int, $9::int)`,
+			q.now(now), q.at(until), base, want.Max, only, except, tenants, max(want.PerDestination, 0), max(want.PerTenant, 0))
+	})
+	if err != nil {
+		return queue.Claimed{}, err
+	}
+	q.hand(list, until, func(d *queue.Delivery, u *queue.Unreadable) {
+		if u != nil {
+			found.Unreadable = append(found.Unreadable, *u)
+		} else {
+			found.Deliveries = append(found.Deliveries, *d)
+		}
+	})
+	found.Next = q.next(now, sum, lift)
+	return found, nil
+}
+
+// next is when to claim again: now if there is more, and not later than the end of a
+// postponement of the claimer's own.
+func (q *Queue) next(now time.Time, sum claimed, lift time.Time) time.Time {
+	switch {
+	case *sum.more:
+		return now.Round(0)
+	case !*sum.found:
+		return time.Time{}
+	}
+	next := q.maybeBack(sum.due)
+	if !next.IsZero() && !next.After(now) { // by less than a clock can tell
+		next = now.Round(0).Add(time.Millisecond)
+	}
+	if !lift.IsZero() && (next.IsZero() || lift.Before(next)) {
+		next = lift
+	}
+	return next
+}
+
+// claimed is a row of what claim and take return.
+type claimed struct {
+	n           *int32
+	message     *int64
+	destination *string
+	token       *int64
+	due         *int64
+	states      []byte
+	warned      *bool
+	marked      *bool
+	tag         *int32
+	size        *int64
+	envelope    []byte // of the first of several deliveries of a message
+	envelopeSum *int32
+	more, found *bool
+}
+
+// columns are where the columns go, in their order.
+func (c *claimed) columns() []any {
+	return []any{
+		&c.n, &c.message, &c.destination, &c.token, &c.due, &c.states, &c.warned, &c.marked, &c.tag, &c.size, &c.envelope, &c.envelopeSum,
+	}
+}
+
+// hand makes deliveries of rows, in order, and remembers what was leased.
+func (q *Queue) hand(list []claimed, until time.Time, each func(*queue.Delivery, *queue.Unreadable)) {
+	slices.SortFunc(list, func(a, b claimed) int { return cmp.Compare(*a.n, *b.n) })
+	messages := make(map[int64]*queue.Message)
+	for i := range list {
+		c := &list[i]
+		if c.envelope != nil {
+			m, err := decodeMessage(c.envelope, *c.envelopeSum)
+			if err != nil {
+				m = nil
+			}
+			messages[*c.message] = m
+		}
+	}
+	for i := range list {
+		c := &list[i]
+		lease := queue.Lease{
+			Message: formatID(*c.message, *c.tag), Destination: *c.destination, Token: uint64(*c.token), Until: until,
+		}
+		states, err := decodeStates(c.states)
+		m := messages[*c.message]
+		if err != nil || m == nil || !fits(m, states) {
+			each(nil, &queue.Unreadable{Lease: lease, Err: fmt.Errorf("the record of %s: %w", lease.Message, queue.ErrDamaged)})
+			continue
+		}
+		q.known.add(*c.message, &lease, c.states)
+		d := &queue.Delivery{
+			Lease: lease, Message: withRecipients(m, lease.Message, states), States: states, Size: *c.size,
+			Due: q.back(*c.due), Warned: *c.warned, Interrupted: *c.marked,
+		}
+		each(d, nil)
+	}
+}
+
+// fits reports whether all states are of recipients that the message has.
+func fits(m *queue.Message, states []queue.State) bool {
+	return !slices.ContainsFunc(states, func(s queue.State) bool { return s.Index < 0 || s.Index >= len(m.Recipients) })
+}
+
+// withRecipients is a copy of a message with the recipients of some states.
+func withRecipients(m *queue.Message, id string, states []queue.State) queue.Message {
+	c := *m
+	c.ID = id
+	c.Metadata = make(map[string]string, len(m.Metadata))
+	for name, value := range m.Metadata {
+		c.Metadata[name] = value
+	}
+	if len(m.Metadata) == 0 {
+		c.Metadata = nil
+	}
+	c.Recipients = make([]queue.Recipient, len(states))
+	for i, s := range states {
+		c.Recipients[i] = m.Recipients[s.Index]
+	}
+	return c
+}

@@ -1,0 +1,189 @@
+package postgres
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+// leaseColumns are leases as the arguments of a function: those that can be good, each
+// with its place in the list.
+type leaseColumns struct {
+	at           []int
+	messages     []int64
+	destinations []string
+	tokens       []int64
+}
+
+// add adds a lease, and reports false for one that names no message of this queue.
+func (c *leaseColumns) add(at int, l *queue.Lease) bool {
+	number, _, ok := parseID(l.Message)
+	if !ok {
+		return false
+	}
+	c.at = append(c.at, at)
+	c.messages = append(c.messages, number)
+	c.destinations = append(c.destinations, l.Destination)
+	c.tokens = append(c.tokens, int64(l.Token))
+	return true
+}
+
+func newLeaseColumns() *leaseColumns {
+	return &leaseColumns{messages: []int64{}, destinations: []string{}, tokens: []int64{}}
+}
+
+// Extend moves the ends of leases.
+func (q *Queue) Extend(
+	ctx context.Context, now time.Time, leases []queue.Lease, length time.Duration,
+) ([]queue.Extended, error) {
+	list := make([]queue.Extended, len(leases))
+	c := newLeaseColumns()
+	for i := range leases {
+		list[i].Err = queue.ErrLeaseLost
+		c.add(i, &leases[i])
+	}
+	until := now.Round(0).Add(length)
+	var held []int32
+	err := q.call(ctx, func(ctx context.Context) error {
+		q.now(now)
+		return q.pool.QueryRow(ctx, q.sql("SELECT {schema}.extend_v1($1::bigint, $2::bigint[], $3::text[], $4::bigint[])"),
+			q.at(until), c.messages, c.destinations, c.tokens).Scan(&held)
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range held {
+		i := c.at[n-1]
+		l := leases[i]
+		l.Until = until
+		list[i] = queue.Extended{Lease: l}
+	}
+	return list, nil
+}
+
+// Mark records that deliveries are about to be sent.
+func (q *Queue) Mark(ctx context.Context, leases []queue.Lease) error {
+	c := newLeaseColumns()
+	lost := false
+	for i := range leases {
+		lost = !c.add(i, &leases[i]) || lost
+	}
+	return q.call(ctx, func(ctx context.Context) error {
+		good := false
+		if !lost {
+			err := q.pool.QueryRow(ctx, q.sql("SELECT {schema}.mark_v1($1::bigint[], $2::text[], $3::bigint[])"),
+				c.messages, c.destinations, c.tokens).Scan(&good)
+			if err != nil {
+				return err
+			}
+		}
+		if !good {
+			return queue.ErrLeaseLost
+		}
+		return nil
+	})
+}
+
+// Take leases the deliveries of one message, due or not.
+func (q *Queue) Take(
+	ctx context.Context, now time.Time, id string, length time.Duration, destinations ...string,
+) (queue.Taken, error) {
+	number, tag, isID := parseID(id)
+	until := now.Round(0).Add(length)
+	var only []string
+	if len(destinations) > 0 {
+		only = destinations
+	}
+	var (
+		taken   queue.Taken
+		list    []claimed
+		message *claimed
+	)
+	err := q.call(ctx, func(ctx context.Context) error {
+		taken, list, message = queue.Taken{}, nil, nil
+		if !isID {
+			return queue.ErrNotFound
+		}
+		err := q.rows(ctx, func(rows pgx.Rows) error {
+			var c claimed
+			if err := rows.Scan(c.columns()...); err != nil {
+				return err
+			}
+			switch {
+			case message == nil:
+				message = &c
+			case c.token == nil:
+				taken.Leased++
+			default:
+				if len(list) == 0 {
+					c.envelope, c.envelopeSum = message.envelope, message.envelopeSum
+				}
+				list = append(list, c)
+			}
+			return nil
+		}, `SELECT n, message, destination, token, due, states, warned, marked, tag, size, envelope, envelope_sum
+			FROM {schema}.take_v1($1::bigint, $2::bigint, $3::bigint, $4::bigint, $5::int, $6::text[])`,
+			q.now(now), q.at(until), random(), number, tag, only)
+		if err == nil && message == nil {
+			err = queue.ErrNotFound
+		}
+		return err
+	})
+	if err != nil {
+		return queue.Taken{}, err
+	}
+	q.hand(list, until, func(d *queue.Delivery, u *queue.Unreadable) {
+		if u != nil {
+			taken.Unreadable = append(taken.Unreadable, *u)
+		} else {
+			taken.Deliveries = append(taken.Deliveries, *d)
+		}
+	})
+	return taken, nil
+}
+
+// remembered are the states of the deliveries that this handle has leased: nobody changes
+// them before the lease is lost, and so a settlement need not read them.
+type remembered struct {
+	mu  sync.Mutex
+	all map[leaseKey]leased
+}
+
+type leaseKey struct {
+	message     int64
+	destination string
+	token       uint64
+}
+
+type leased struct {
+	states []byte
+	until  time.Time
+}
+
+// mostRemembered is how many there are at most. A settlement of one more reads.
+const mostRemembered = 100_000
+
+func (r *remembered) add(message int64, l *queue.Lease, states []byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.all == nil || len(r.all) >= mostRemembered {
+		r.all = make(map[leaseKey]leased)
+	}
+	r.all[leaseKey{message, l.Destination, l.Token}] = leased{states, l.Until}
+}
+
+func (r *remembered) states(message int64, l *queue.Lease) []byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.all[leaseKey{message, l.Destination, l.Token}].states
+}
+
+func (r *remembered) forget(message int64, l *queue.Lease) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.all, leaseKey{message, l.Destination, l.Token})
+}

@@ -1,0 +1,164 @@
+package postgres
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// least is the oldest version of the schema's readers that the newest step still serves:
+// a program that knows only steps before it must not use the database.
+const least = 1
+
+// Step is one step on the way to the schema that this package needs.
+type Step struct {
+	// Version counts from 1.
+	Version int
+
+	// SQL does the step and records that it was done, in one transaction.
+	SQL string
+}
+
+// Steps are all steps for a schema, in order, for those who bring databases forward with a
+// tool of their own. An empty name is DefaultSchema.
+func Steps(schema string) ([]Step, error) {
+	files, err := fs.ReadDir(migrations, "migrations")
+	if err != nil {
+		return nil, err
+	}
+	name := Options{Schema: schema}.withDefaults().Schema
+	var steps []Step
+	for _, f := range files { // in order of their names
+		text, err := migrations.ReadFile("migrations/" + f.Name())
+		if err != nil {
+			return nil, err
+		}
+		version, err := strconv.Atoi(strings.TrimSuffix(f.Name(), ".sql"))
+		if err != nil {
+			return nil, fmt.Errorf("postgres: the name of the step %s: %w", f.Name(), err)
+		}
+		sql := string(text)
+		if len(steps) == 0 {
+			sql = "CREATE TABLE {schema}.version (version int PRIMARY KEY, least int NOT NULL, " +
+				"applied timestamptz NOT NULL DEFAULT now());\n" + sql
+		}
+		sql += fmt.Sprintf("\nINSERT INTO {schema}.version (version, least) VALUES (%d, %d);\n", version, least)
+		steps = append(steps, Step{version, withSchema(sql, name)})
+	}
+	return steps, nil
+}
+
+// withSchema fills the name of a schema in.
+func withSchema(sql, schema string) string {
+	return strings.ReplaceAll(sql, "{schema}", pgx.Identifier{schema}.Sanitize())
+}
+
+// VersionError is why a database cannot be used as it is.
+type VersionError struct {
+	Schema string
+
+	// Have is the version of the schema, 0 if it is not there, and Want the version
+	// that this program needs.
+	Have, Want int
+
+	// Newer is set if the schema does not serve programs as old as this one any more.
+	// Otherwise Migrate helps.
+	Newer bool
+}
+
+// Error says which versions they are.
+func (e *VersionError) Error() string {
+	if e.Newer {
+		return fmt.Sprintf("postgres: the schema %q has version %d, and this program knows version %d only", e.Schema, e.Have, e.Want)
+	}
+	return fmt.Sprintf("postgres: the schema %q has version %d and needs version %d: it is to be migrated", e.Schema, e.Have, e.Want)
+}
+
+// Migrate brings the schema to the version that this package needs, and makes it if it is
+// not there. Each step is committed by itself, so that one which fails leaves those before
+// it done. Programs that use an older version go on, unless the changelog says otherwise.
+// Only the fields of o that say where the queue is matter.
+func Migrate(ctx context.Context, pool *pgxpool.Pool, o Options) error {
+	o = o.withDefaults()
+	steps, err := Steps(o.Schema)
+	if err != nil {
+		return err
+	}
+	for _, s := range steps {
+		if err := apply(ctx, pool, o.Schema, s); err != nil {
+			return fmt.Errorf("postgres: migrating %q to version %d: %w", o.Schema, s.Version, err)
+		}
+	}
+	return nil
+}
+
+// apply does a step unless it is done.
+func apply(ctx context.Context, pool *pgxpool.Pool, schema string, s Step) error {
+	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+		// One at a time: the others then find it done.
+		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(hashtext($1::text))", "nexthop migrate "+schema); err != nil {
+			return err
+		}
+		var there bool
+		err := tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1::text)", schema).Scan(&there)
+		if err != nil {
+			return err
+		}
+		if !there {
+			if _, err := tx.Exec(ctx, withSchema("CREATE SCHEMA {schema}", schema)); err != nil {
+				return err
+			}
+		}
+		have, _, err := version(ctx, tx, schema)
+		if err != nil || have >= s.Version {
+			return err
+		}
+		_, err = tx.Exec(ctx, s.SQL, pgx.QueryExecModeSimpleProtocol)
+		return err
+	})
+}
+
+// querier is what can be asked for one row.
+type querier interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+// version is the version of a schema, 0 if there is none, and the least version that a
+// program must know to use it.
+func version(ctx context.Context, db querier, schema string) (have, least int, err error) {
+	var there bool
+	err = db.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_tables WHERE schemaname = $1::text AND tablename = 'version')", schema).Scan(&there)
+	if err != nil || !there {
+		return 0, 0, err
+	}
+	err = db.QueryRow(ctx, withSchema("SELECT coalesce(max(version), 0), coalesce(max(least), 0) FROM {schema}.version", schema)).Scan(&have, &least)
+	return have, least, err
+}
+
+// checkVersion wants a schema that this package can use.
+func checkVersion(ctx context.Context, db querier, schema string) error {
+	steps, err := Steps(schema)
+	if err != nil {
+		return err
+	}
+	want := steps[len(steps)-1].Version
+	have, least, err := version(ctx, db, schema)
+	switch {
+	case err != nil:
+		return err
+	case have < want:
+		return &VersionError{Schema: schema, Have: have, Want: want}
+	case least > want:
+		return &VersionError{Schema: schema, Have: have, Want: want, Newer: true}
+	}
+	return nil
+}

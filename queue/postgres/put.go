@@ -1,0 +1,161 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+// Put stores a message in one transaction: with one statement, and one more for each
+// quarter of a MiB of a large content, which is in before the message is.
+func (q *Queue) Put(ctx context.Context, now time.Time, m *queue.Message) (id string, err error) {
+	parts, err := queue.Split(m)
+	if err != nil {
+		return "", err
+	}
+	d := draft{message: m, parts: parts, asks: true}
+	if err := q.read(ctx, q.inPieces, now, &d); err != nil {
+		return d.known, err
+	}
+	var (
+		number int64
+		tag    int32
+		known  bool
+	)
+	err = q.call(ctx, func(ctx context.Context) error {
+		sql, args := putCall(true, q.now(now), []draft{d})
+		return q.pool.QueryRow(ctx, q.sql(sql), args...).Scan(&number, &tag, &known)
+	})
+	if err != nil {
+		return "", err
+	}
+	id = formatID(number, tag)
+	if known {
+		return id, queue.ErrDuplicate
+	}
+	q.changed()
+	return id, nil
+}
+
+// draft is a message that has been read and is not in the queue yet.
+type draft struct {
+	number *int64 // where its content is already; else nil
+	tag    int32
+	asks   bool   // before a long content is stored, whether the key is known
+	known  string // the message that has it
+
+	message  *queue.Message
+	parts    []queue.Part
+	envelope []byte
+	arrived  int64
+	atOnce   bool
+	due      int64
+
+	size       int64
+	content    []byte // nil where number is given
+	contentSum int32
+}
+
+// read completes a draft of which the message and its parts are given, content and all.
+func (q *Queue) read(ctx context.Context, store storePiece, now time.Time, d *draft) error {
+	d.tag = int32(random())
+	if err := q.readContent(ctx, store, now, d); err != nil {
+		return err
+	}
+	m := *d.message
+	if m.Arrived.IsZero() {
+		m.Arrived = now
+	}
+	d.arrived = m.Arrived.UnixMicro()
+	d.envelope = encodeMessage(&m)
+	d.atOnce, d.due = q.due(now, m.NotBefore)
+	return nil
+}
+
+// due is whether a delivery with a not-before time is due at once, and since when or from
+// when it is due.
+func (q *Queue) due(now, notBefore time.Time) (atOnce bool, due int64) {
+	if notBefore.IsZero() {
+		return true, q.at(now)
+	}
+	return false, q.at(notBefore)
+}
+
+// columns are drafts as the arguments of a function.
+type columns struct {
+	numbers      []*int64
+	tags         []int32
+	envelopes    [][]byte
+	envelopeSums []int32
+	arrived      []int64
+	sizes        []int64
+	contents     [][]byte
+	contentSums  []int32
+	tenants      [][]byte
+	keys         [][]byte
+	once         []bool
+	priorities   []int16
+	atOnce       []bool
+	due          []int64
+
+	of           []int32 // the message that a delivery is of, from 1
+	destinations []string
+	states       [][]byte
+}
+
+func columnsOf(drafts []draft) *columns {
+	c := &columns{ // none is null where there is no draft
+		numbers: []*int64{}, tags: []int32{}, envelopes: [][]byte{}, envelopeSums: []int32{}, arrived: []int64{},
+		sizes: []int64{}, contents: [][]byte{}, contentSums: []int32{}, tenants: [][]byte{}, keys: [][]byte{},
+		once: []bool{}, priorities: []int16{}, atOnce: []bool{}, due: []int64{},
+		of: []int32{}, destinations: []string{}, states: [][]byte{},
+	}
+	for i := range drafts {
+		d := &drafts[i]
+		var key []byte
+		if d.message.Key != "" {
+			key = []byte(d.message.Key)
+		}
+		c.numbers = append(c.numbers, d.number)
+		c.tags = append(c.tags, d.tag)
+		c.envelopes = append(c.envelopes, d.envelope)
+		c.envelopeSums = append(c.envelopeSums, sum(d.envelope))
+		c.arrived = append(c.arrived, d.arrived)
+		c.sizes = append(c.sizes, d.size)
+		c.contents = append(c.contents, d.content)
+		c.contentSums = append(c.contentSums, d.contentSum)
+		c.tenants = append(c.tenants, []byte(d.message.Tenant))
+		c.keys = append(c.keys, key)
+		c.once = append(c.once, d.message.Guarantee == queue.AtMostOnce)
+		c.priorities = append(c.priorities, int16(d.message.Priority))
+		c.atOnce = append(c.atOnce, d.atOnce)
+		c.due = append(c.due, d.due)
+		for _, part := range d.parts {
+			states := make([]queue.State, len(part.Recipients))
+			for k, index := range part.Recipients {
+				states[k].Index = index
+			}
+			c.of = append(c.of, int32(i+1))
+			c.destinations = append(c.destinations, part.Destination)
+			c.states = append(c.states, encodeStates(states))
+		}
+	}
+	return c
+}
+
+// args are the columns in the order in which functions take them.
+func (c *columns) args() []any {
+	return []any{
+		c.numbers, c.tags, c.envelopes, c.envelopeSums, c.arrived, c.sizes, c.contents, c.contentSums, c.tenants, c.keys,
+		c.once, c.priorities, c.atOnce, c.due, c.of, c.destinations, c.states,
+	}
+}
+
+// putCall is the statement that puts messages, and its arguments.
+func putCall(durable bool, now int64, drafts []draft) (sql string, args []any) {
+	return `SELECT id, tag, known FROM {schema}.put_v1($1::boolean, $2::bigint, $3::bigint[], $4::int[], $5::bytea[], $6::int[],
+		$7::bigint[], $8::bigint[], $9::bytea[], $10::int[], $11::bytea[], $12::bytea[], $13::boolean[], $14::smallint[],
+		$15::boolean[], $16::bigint[], $17::int[], $18::text[], $19::bytea[])`,
+		append([]any{durable, now}, columnsOf(drafts).args()...)
+}

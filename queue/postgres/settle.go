@@ -1,0 +1,221 @@
+package postgres
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+// Settle records outcomes and puts the messages they create: all of a batch in one
+// transaction and one round trip, unless the batch has leases that another handle was
+// given, or large contents.
+func (q *Queue) Settle(ctx context.Context, now time.Time, batch []queue.Settlement) ([]queue.Settled, error) {
+	b := &settling{
+		q: q, now: now, batch: batch, settled: make([]queue.Settled, len(batch)), drafts: make([][]draft, len(batch)),
+		before: make([][]byte, len(batch)), leaseColumns: newLeaseColumns(),
+		states: [][]byte{}, apply: []bool{}, atOnce: []bool{}, due: []int64{}, warned: []bool{}, because: [][]byte{},
+	}
+	for i := range batch {
+		b.drafts[i], b.settled[i].Err = q.readAll(ctx, now, batch[i].Create)
+	}
+	if err := q.call(ctx, b.readStates); err != nil {
+		return nil, err
+	}
+	b.decide()
+	if err := q.call(ctx, b.record); err != nil {
+		return nil, err
+	}
+	if b.changes {
+		q.changed()
+	}
+	return b.settled, nil
+}
+
+// readAll reads the messages that a settlement creates.
+func (q *Queue) readAll(ctx context.Context, now time.Time, ms []*queue.Message) (drafts []draft, err error) {
+	for _, m := range ms {
+		parts, err := queue.Split(m)
+		if err != nil {
+			return nil, err
+		}
+		d := draft{message: m, parts: parts}
+		if err := q.read(ctx, q.inPieces, now, &d); err != nil {
+			return nil, err
+		}
+		drafts = append(drafts, d)
+	}
+	return drafts, nil
+}
+
+// settling is a call of Settle.
+type settling struct {
+	q       *Queue
+	now     time.Time
+	batch   []queue.Settlement
+	settled []queue.Settled
+	drafts  [][]draft
+	before  [][]byte // the states of each, nil if its lease is lost
+
+	// What is told to the database.
+	*leaseColumns
+	apply   []bool
+	states  [][]byte // null ends the delivery
+	atOnce  []bool
+	due     []int64
+	warned  []bool
+	because [][]byte
+
+	create     []draft
+	settlement []int32 // of each in create
+	changes    bool    // something may be due sooner than a claim has foreseen
+}
+
+// readStates finds the states of the deliveries: remembered, else in the database.
+func (b *settling) readStates(ctx context.Context) error {
+	missing := newLeaseColumns()
+	for i := range b.batch {
+		l := &b.batch[i].Lease
+		number, _, ok := parseID(l.Message)
+		if !ok || b.settled[i].Err != nil {
+			continue
+		}
+		if b.before[i] = b.q.known.states(number, l); b.before[i] == nil {
+			missing.add(i, l)
+		}
+	}
+	if len(missing.at) == 0 {
+		return nil
+	}
+	return b.q.rows(ctx, func(rows pgx.Rows) error {
+		var (
+			n      int
+			states []byte
+		)
+		if err := rows.Scan(&n, &states); err != nil {
+			return err
+		}
+		b.before[missing.at[n-1]] = states
+		return nil
+	}, `SELECT s.n, d.states FROM unnest($1::bigint[], $2::text[], $3::bigint[]) WITH ORDINALITY AS s (message, destination, token, n)
+		JOIN {schema}.delivery d ON d.destination = s.destination AND d.message = s.message AND d.token = s.token`,
+		missing.messages, missing.destinations, missing.tokens)
+}
+
+// decide says of each settlement what is to be recorded. One that cannot be is asked
+// about all the same, since a lease that is lost matters more.
+func (b *settling) decide() {
+	taken := make(map[queue.Lease]bool)
+	for i := range b.batch {
+		s := &b.batch[i]
+		if b.settled[i].Err != nil {
+			continue
+		}
+		same := queue.Lease{Message: s.Lease.Message, Destination: s.Lease.Destination, Token: s.Lease.Token}
+		if b.before[i] == nil || taken[same] {
+			b.settled[i].Err = queue.ErrLeaseLost
+			continue
+		}
+		after, ends, err := settle(b.before[i], s.Results, b.now)
+		b.settled[i].Err = err
+		b.add(i, &s.Lease)
+		atOnce, due := b.q.due(b.now, s.NotBefore)
+		b.apply = append(b.apply, err == nil)
+		b.states = append(b.states, after)
+		b.atOnce = append(b.atOnce, atOnce)
+		b.due = append(b.due, due)
+		b.warned = append(b.warned, s.Warned)
+		b.because = append(b.because, reason(s.BoundedReason()))
+		if err != nil {
+			continue
+		}
+		taken[same] = true
+		b.changes = b.changes || !ends || len(b.drafts[i]) > 0
+		for k := range b.drafts[i] {
+			b.create = append(b.create, b.drafts[i][k])
+			b.settlement = append(b.settlement, int32(len(b.at)))
+		}
+	}
+}
+
+// reason is a reason as the database has it, null if there is none.
+func reason(text string) []byte {
+	if text == "" {
+		return nil
+	}
+	return []byte(text)
+}
+
+// record has the database record what was decided.
+func (b *settling) record(ctx context.Context) error {
+	if len(b.at) == 0 {
+		return nil
+	}
+	var forget *int64
+	if b.q.o.KeepKeys > 0 {
+		forget = b.q.maybeAt(b.now.Add(b.q.o.KeepKeys))
+	}
+	var (
+		held, created, tags []int32
+		numbers             []int64
+	)
+	if b.settlement == nil {
+		b.settlement = []int32{}
+	}
+	args := []any{
+		b.q.now(b.now), forget, b.apply, b.messages, b.destinations, b.tokens, b.states, b.atOnce, b.due, b.warned, b.because,
+		b.settlement,
+	}
+	err := b.q.pool.QueryRow(ctx, b.q.sql(`SELECT settled, created, ids, tags FROM {schema}.settle_v1($1::bigint, $2::bigint,
+		$3::boolean[], $4::bigint[], $5::text[], $6::bigint[], $7::bytea[], $8::boolean[], $9::bigint[], $10::boolean[], $11::bytea[],
+		$12::int[], $13::bigint[], $14::int[], $15::bytea[], $16::int[], $17::bigint[], $18::bigint[], $19::bytea[], $20::int[],
+		$21::bytea[], $22::bytea[], $23::boolean[], $24::smallint[], $25::boolean[], $26::bigint[], $27::int[], $28::text[],
+		$29::bytea[])`), append(args, columnsOf(b.create).args()...)...).Scan(&held, &created, &numbers, &tags)
+	if err != nil {
+		return err
+	}
+	for n, i := range b.at {
+		number := b.messages[n]
+		good := slices.Contains(held, int32(n+1))
+		if !good {
+			b.settled[i] = queue.Settled{Err: queue.ErrLeaseLost}
+		}
+		if !good || b.apply[n] {
+			b.q.known.forget(number, &b.batch[i].Lease)
+		}
+	}
+	for k, c := range created {
+		i := b.at[b.settlement[c-1]-1]
+		b.settled[i].Created = append(b.settled[i].Created, formatID(numbers[k], tags[k]))
+	}
+	return nil
+}
+
+// settle applies results to states, and returns what stays of them, nil if none does.
+func settle(before []byte, results []queue.Result, now time.Time) (after []byte, ends bool, err error) {
+	states, err := decodeStates(before)
+	if err != nil {
+		return nil, false, queue.ErrDamaged
+	}
+	named := make([]bool, len(states))
+	for _, r := range results {
+		at := slices.IndexFunc(states, func(s queue.State) bool { return s.Index == r.Recipient })
+		if at < 0 || named[at] {
+			return nil, false, &queue.ResultError{Recipient: r.Recipient}
+		}
+		named[at] = true
+		s := &states[at]
+		s.Attempts++
+		s.Outcome, s.Reply, s.Tried = r.Outcome, r.Reply.Bounded(), now.Round(0)
+	}
+	states = slices.DeleteFunc(states, func(s queue.State) bool {
+		return s.Outcome == queue.Delivered || s.Outcome == queue.Failed
+	})
+	if len(states) == 0 {
+		return nil, true, nil
+	}
+	return encodeStates(states), false, nil
+}

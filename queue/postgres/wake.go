@@ -1,0 +1,204 @@
+package postgres
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+// How handles wake each other. A handle that changed something says so on a channel named
+// like the schema, in a transaction of its own after the change and not more often than
+// once in pause: the server takes one lock for all that notify at a time. A handle hears
+// it on a connection that stays open. If nothing was heard for a while, it calls to itself
+// through the pool; if that is not heard, the connection is dead, or notifications do not
+// come through, and polling is what is left until another connection hears one.
+const (
+	pause    = 10 * time.Millisecond
+	silence  = 3 * time.Second  // after which a handle calls to itself
+	hearing  = 2 * time.Second  // within which it must hear that
+	fallback = 30 * time.Second // how often Wait returns whatever is heard
+	cleaning = time.Minute
+)
+
+// What notifications say, with the name of the handle behind it.
+const (
+	saysChanged = "changed "
+	saysCall    = "call "
+)
+
+// changed wakes who waits, here and at other handles.
+func (q *Queue) changed() {
+	q.changes.Add()
+	select {
+	case q.notices <- struct{}{}:
+	default: // it is told already
+	}
+}
+
+// Wake tells all handles that there may be something to claim: after the commit of a
+// transaction with PutTx, if Options.QuietTx is set.
+func (q *Queue) Wake() { q.changed() }
+
+// Wait returns when something has changed since a claim.
+func (q *Queue) Wait(ctx context.Context, seen uint64) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	limit := fallback
+	if !q.listening.Load() {
+		limit = q.o.PollEvery
+	}
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	defer context.AfterFunc(q.base, cancel)()
+	err := q.changes.Wait(limited, seen)
+	switch {
+	case q.closed.Load():
+		return queue.ErrClosed
+	case err != nil && ctx.Err() != nil:
+		return ctx.Err()
+	}
+	return nil // at the limit too: somebody may have changed something unheard
+}
+
+// sleep waits, unless the handle is closed meanwhile.
+func (q *Queue) sleep(d time.Duration) (open bool) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-q.base.Done():
+		return false
+	}
+}
+
+// tell notifies the other handles, until the handle is closed.
+func (q *Queue) tell() {
+	for {
+		select {
+		case <-q.notices:
+			q.notify(q.base, saysChanged)
+			if q.sleep(pause) {
+				continue
+			}
+		case <-q.base.Done():
+		}
+		select {
+		case <-q.notices: // of a call that has returned
+			q.notify(context.Background(), saysChanged)
+		default:
+		}
+		return
+	}
+}
+
+const notifySQL = "SELECT pg_notify($1::text, $2::text)"
+
+// notify says something. If that fails, polling is what is left to the others.
+func (q *Queue) notify(ctx context.Context, what string) {
+	ctx, cancel := context.WithTimeout(ctx, hearing)
+	defer cancel()
+	_, _ = q.pool.Exec(ctx, notifySQL, q.o.Schema, what+q.name)
+}
+
+// listen hears the other handles, until the handle is closed: on a connection that
+// listens already, if there is one, and then on others.
+func (q *Queue) listen(conn *pgx.Conn) {
+	for {
+		if conn != nil {
+			q.hear(conn)
+			hangUp(conn)
+		}
+		if q.listening.Swap(false) {
+			q.changes.Add() // who waits has to poll now
+		}
+		if !q.sleep(silence / 3) {
+			return
+		}
+		if conn = q.subscribe(q.base); conn != nil {
+			q.changes.Add() // what was not heard
+		}
+	}
+}
+
+// hear listens on a connection until it fails.
+func (q *Queue) hear(conn *pgx.Conn) {
+	q.callSelf()
+	for limit := hearing; ; {
+		ctx, cancel := context.WithTimeout(q.base, limit)
+		n, err := conn.WaitForNotification(ctx)
+		timeout := ctx.Err() != nil
+		cancel()
+		switch {
+		case q.closed.Load() || conn.IsClosed():
+			return
+		case err == nil:
+			q.listening.Store(true)
+			if q.concerns(n.Payload) {
+				q.changes.Add()
+			}
+			limit = silence
+		case !timeout || limit == hearing:
+			return // nobody heard the call
+		default:
+			q.callSelf()
+			limit = hearing
+		}
+	}
+}
+
+// subscribe makes a connection that listens; nil if there is none, or the server is a
+// replica, where nothing is said.
+func (q *Queue) subscribe(ctx context.Context) *pgx.Conn {
+	config := q.o.Listen
+	if config == nil {
+		config = q.pool.Config().ConnConfig
+	}
+	ctx, cancel := context.WithTimeout(ctx, min(q.o.Timeout, hearing))
+	defer cancel()
+	conn, err := pgx.ConnectConfig(ctx, config.Copy())
+	if err != nil {
+		return nil
+	}
+	replica := true
+	if _, err = conn.Exec(ctx, "LISTEN "+pgx.Identifier{q.o.Schema}.Sanitize()); err == nil {
+		err = conn.QueryRow(ctx, "SELECT pg_is_in_recovery()").Scan(&replica)
+	}
+	if err != nil || replica {
+		hangUp(conn)
+		return nil
+	}
+	return conn
+}
+
+func hangUp(conn *pgx.Conn) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = conn.Close(ctx)
+}
+
+// callSelf says something that this handle alone is to hear.
+func (q *Queue) callSelf() { q.notify(q.base, saysCall) }
+
+// concerns reports whether a notification says that somebody else has changed something.
+func (q *Queue) concerns(payload string) bool {
+	who, changed := strings.CutPrefix(payload, saysChanged)
+	return changed && who != q.name
+}
+
+// maintain compares the clocks and forgets what is over, now and then.
+func (q *Queue) maintain() {
+	for q.sleep(cleaning) {
+		ctx, cancel := context.WithTimeout(q.base, q.o.Timeout)
+		_ = q.measure(ctx) // a server that cannot be used fails the calls
+		if now := q.lastNow.Load(); now != 0 {
+			_, _ = q.pool.Exec(ctx, q.sql("SELECT {schema}.clean_v1($1::bigint)"), now)
+		}
+		cancel()
+	}
+}
