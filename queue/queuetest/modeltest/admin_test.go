@@ -153,7 +153,8 @@ func (m *machine) Postpone(t *rapid.T) {
 	}
 }
 
-// Reopen closes the queue and opens it again. Leases end with it.
+// Reopen closes the queue and opens it again. Leases end with it, unless others may have
+// the queue open too.
 func (m *machine) Reopen(t *rapid.T) {
 	if m.reopen == nil {
 		t.Skip("it would forget")
@@ -163,7 +164,7 @@ func (m *machine) Reopen(t *rapid.T) {
 	m.check(t, "opening again", err)
 	m.q = q
 	for _, d := range m.all() {
-		d.claimed = false
+		d.claimed = d.claimed && m.keeps
 	}
 	_, err = m.q.Claim(ctx(), m.now, queue.ClaimOptions{Destinations: []string{"none.example"}})
 	m.check(t, "Claim", err) // which ends holds that were over before

@@ -20,6 +20,7 @@ type machine struct {
 	model
 	q      queue.Queue
 	reopen func() (queue.Queue, error) // nil where it cannot be
+	keeps  bool                        // leases across that
 	leases []queue.Lease               // all that were ever given, lost ones too
 	keyed  map[string]bool             // ids of messages that had a key
 	count  int
