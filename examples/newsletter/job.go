@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/delivery"
+	"github.com/nexthop-mail/nexthop/queue"
+	"github.com/nexthop-mail/nexthop/queue/disk"
+)
+
+// job is one issue for one list of subscribers.
+type job struct {
+	from, issue, spool, suppressed string
+	subscribers, template          string
+	expire                         time.Duration
+	providers                      map[string]delivery.Group // by host
+	sender                         *delivery.Sender
+	in                             io.Reader // commands
+	out                            io.Writer // the bar and the summary
+}
+
+// tenant is whose mail it is in the spool.
+const tenant = "newsletter"
+
+// run submits every message, and returns when the outcome for each is known or ctx ends.
+func (j *job) run(ctx context.Context) (err error) {
+	letter, err := readLetter(j.template)
+	if err != nil {
+		return err
+	}
+	skip, err := openSuppressed(j.suppressed)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, skip.Close()) }()
+	subscribers, err := readAddresses(j.subscribers)
+	if err != nil {
+		return err
+	}
+	spool, err := disk.Open(j.spool, disk.Options{KeepKeys: 30 * 24 * time.Hour})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, spool.Close()) }()
+
+	waiting, err := queue.Totals(ctx, spool)
+	if err != nil {
+		return err
+	}
+	p := newProgress(j.out, len(subscribers))
+	p.expect(waiting.Messages) // of a run that was interrupted
+	agent := &delivery.Agent{
+		Queue: spool, Sender: j.sender, Settings: j.settings(),
+		Bounce: func(delivery.Event) bool { return false }, // the suppression list is enough
+		Events: func(e delivery.Event) {
+			p.tell(e)
+			skip.learn(e)
+		},
+	}
+	if err := agent.Validate(); err != nil {
+		return err
+	}
+
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- agent.Run(running) }()
+	go command(running, agent, j.in, p)
+
+	submitted := j.submit(ctx, agent, letter, skip, subscribers, p)
+	if submitted == nil {
+		p.allSubmitted()
+		select {
+		case <-p.done:
+		case <-ctx.Done():
+		}
+	}
+	stop()
+	err = errors.Join(submitted, <-ended)
+	p.summary()
+	return err
+}
+
+// settings are the limits: those of providers hold for all domains that they host.
+func (j *job) settings() delivery.Settings {
+	s := delivery.Settings{
+		Expire: j.expire,
+		Warn:   -1,
+		Groups: j.providers,
+	}
+	for host := range j.providers {
+		s.Rules = append(s.Rules, delivery.Rule{Match: delivery.Match{MX: host}, Group: host})
+	}
+	return s
+}
+
+// submit puts a message for each subscriber into the queue, unless an earlier run did.
+func (j *job) submit(ctx context.Context, agent *delivery.Agent, l *letter, skip *suppressed, subscribers []string, p *progress) error {
+	for _, to := range subscribers {
+		if skip.has(to) {
+			p.skip()
+			continue
+		}
+		content, err := l.write(to)
+		if err != nil {
+			return err
+		}
+		_, err = agent.Submit(ctx, &queue.Message{
+			From:       j.from,
+			Recipients: []queue.Recipient{{Address: to}},
+			Content:    queue.String(content),
+			Key:        j.issue + "/" + to,
+			Tenant:     tenant,
+		})
+		bad, isBad := errors.AsType[*delivery.Error](err)
+		switch {
+		case err == nil:
+			p.expect(1)
+		case errors.Is(err, queue.ErrDuplicate):
+			p.skip()
+		case isBad && !bad.Temporary():
+			p.refuse(to, bad)
+		case ctx.Err() != nil:
+			return nil
+		default:
+			return fmt.Errorf("to %s: %w", to, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,82 @@
+// Command newsletter sends a message to each of many subscribers.
+//
+//	newsletter -from news@example.org -issue 2026-11 -spool DIR SUBSCRIBERS MESSAGE
+//
+// SUBSCRIBERS is a file with an address on each line. MESSAGE is a text/template of a whole
+// message, header and body, in which {{.To}} is the subscriber's address. Date and
+// Message-ID are added if the header lacks them.
+//
+// The program ends when the outcome for every subscriber is known. It can be interrupted
+// and started again with the same arguments: nobody gets an issue twice, because the spool
+// remembers which messages were submitted.
+//
+// While it runs, it reads commands from standard input: "pause DOMAIN" and "resume DOMAIN"
+// for the mail to one domain, "pause" and "resume" for all mail.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/delivery"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := start(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "newsletter:", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+// start reads the arguments and runs the job they describe.
+func start(ctx context.Context, args []string) error {
+	flags := flag.NewFlagSet("newsletter", flag.ContinueOnError)
+	j := &job{in: os.Stdin, out: os.Stderr, providers: make(map[string]delivery.Group)}
+	flags.StringVar(&j.from, "from", "", "the sender's `ADDRESS`, which bounces would go to")
+	flags.StringVar(&j.issue, "issue", "", "the `NAME` of the issue; nobody gets two messages of one issue")
+	flags.StringVar(&j.spool, "spool", "newsletter.spool", "the `DIR` for mail that is not delivered yet")
+	flags.StringVar(&j.suppressed, "suppressed", "", "a `FILE` of addresses to skip; addresses that do not exist are added")
+	flags.DurationVar(&j.expire, "expire", 48*time.Hour, "how long to try each message")
+	flags.Func("provider", "`HOST=CONNECTIONS,RATE`: limits for all domains with MX hosts below HOST; may be repeated", j.provider)
+	hello := flags.String("helo", "", "the `NAME` of this host; default: its address")
+	flags.Usage = func() {
+		fmt.Fprintln(flags.Output(), "usage: newsletter [flags] SUBSCRIBERS MESSAGE")
+		flags.PrintDefaults()
+	}
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	if flags.NArg() != 2 || j.from == "" || j.issue == "" {
+		flags.Usage()
+		return errors.New("want -from, -issue and two files")
+	}
+	j.subscribers, j.template = flags.Arg(0), flags.Arg(1)
+	j.sender = &delivery.Sender{Hello: *hello}
+	return j.run(ctx)
+}
+
+// provider reads a value of -provider.
+func (j *job) provider(value string) error {
+	host, limits, found := strings.Cut(value, "=")
+	connections, rate, both := strings.Cut(limits, ",")
+	c, err := strconv.Atoi(connections)
+	r, err2 := strconv.ParseFloat(rate, 64)
+	if !found || !both || err != nil || err2 != nil {
+		return errors.New("want HOST=CONNECTIONS,RATE, such as mx.example.net=5,20")
+	}
+	j.providers[host] = delivery.Group{Connections: c, Rate: r}
+	return nil
+}
