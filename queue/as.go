@@ -1,15 +1,15 @@
 package queue
 
-// Wrapper is a queue around another: it changes some of the methods of Queue and
-// leaves the rest to the one inside.
+// Wrapper is a queue that wraps another. It changes some of the methods of Queue and
+// passes the other calls on.
 type Wrapper interface {
-	// Unwrap returns the queue inside.
+	// Unwrap returns the wrapped queue.
 	Unwrap() Queue
 }
 
-// As finds what a queue can do beside the methods of Queue: it returns q if that
-// is a T, else the queue that q wraps, and so on inwards. The functions of this
-// package use it, so that a wrapper need not repeat what it does not change.
+// As finds an optional interface of a queue. It returns q if q is a T, otherwise the first
+// T among the queues that q wraps. The functions of this package use As, so a wrapper need
+// not repeat the methods that it does not change.
 func As[T any](q Queue) (able T, ok bool) {
 	for q != nil {
 		if able, ok = q.(T); ok {

@@ -7,7 +7,7 @@ import (
 	"github.com/nexthop-mail/nexthop/internal/address"
 )
 
-// What a queue takes of the fields that have no bound of their own, in bytes.
+// The longest values that a queue accepts, in bytes.
 const (
 	MaxKey       = 255       // Message.Key
 	MaxTenant    = 255       // Message.Tenant
@@ -15,10 +15,10 @@ const (
 	MaxParameter = 500       // Message.EnvelopeID, Recipient.Original (RFC 3461 section 4), Message.Submitter
 )
 
-// Check says whether a queue takes m as far as its fields go: addresses that
-// mail can be sent to, at least one recipient, content, and values within their
-// bounds. Nil, or a *MessageError about the first thing that is wrong. The
-// content is not read.
+// Check reports whether a queue accepts the fields of m. There must be a recipient and
+// content, mail must be able to reach the addresses, and every value must be within its
+// bounds. The error is a *MessageError about the first fault that is found. The content is
+// not read.
 func Check(m *Message) error {
 	_, err := Split(m)
 	return err
@@ -26,14 +26,14 @@ func Check(m *Message) error {
 
 // Causes in a MessageError.
 var (
-	errNone      = errors.New("there is none")
-	errUnknown   = errors.New("no value that is defined")
-	errNoName    = errors.New("no name")
-	errCanonical = errors.New("not in canonical form (ParseDestination)")
-	errToken     = errors.New("not letters, digits and hyphens")
+	errNone      = errors.New("missing")
+	errUnknown   = errors.New("undefined value")
+	errNoName    = errors.New("the name is empty")
+	errCanonical = errors.New("not in canonical form; use ParseDestination")
+	errToken     = errors.New("want only letters, digits and hyphens")
 )
 
-// checkFields looks at everything but the recipients.
+// checkFields checks everything except the recipients.
 func checkFields(m *Message) error {
 	if _, err := address.ParseReverse(m.From); err != nil {
 		return addressError("From", -1, "5.1.7", err)
@@ -69,7 +69,7 @@ func checkFields(m *Message) error {
 	return nil
 }
 
-// checkRecipient looks at the DSN parameters of one recipient.
+// checkRecipient checks the DSN parameters of one recipient.
 func checkRecipient(r *Recipient, index int) error {
 	const all = NotifyNever | NotifySuccess | NotifyFailure | NotifyDelay
 	var err error
@@ -86,8 +86,8 @@ func checkRecipient(r *Recipient, index int) error {
 	return &MessageError{Field: "Recipients", Index: index, Enhanced: "5.5.4", Err: err}
 }
 
-// isToken is whether s is empty or an address type's name, which is an atom
-// (RFC 3461 section 4.2); those that exist have letters, digits and hyphens.
+// isToken reports whether s is empty or the name of an address type. RFC 3461 section 4.2
+// allows any atom. All names in use consist of letters, digits and hyphens.
 func isToken(s string) bool {
 	for i := range len(s) {
 		c := s[i] | 0x20
@@ -106,7 +106,7 @@ func tooLong(field string, max int) error {
 	return fieldError(field, "5.5.4", fmt.Errorf("more than %d bytes", max))
 }
 
-// addressError takes the status from what is wrong with the address.
+// addressError takes the status code from the address's error, if that has one.
 func addressError(field string, index int, enhanced string, err error) error {
 	var ae *address.Error
 	if errors.As(err, &ae) && ae.Enhanced != "" {

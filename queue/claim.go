@@ -2,13 +2,12 @@ package queue
 
 import "time"
 
-// PriorityStep is for how much longer a delivery counts as having been due for
-// each step of its message's priority (rule C3): mail of priority 1 comes before
-// ordinary mail that became due up to 10 minutes earlier, and after what has
-// waited for longer. From the lowest priority to the highest it is 3 hours.
+// PriorityStep is what one step of priority is worth in time (rule C3). Mail of priority 1
+// comes before ordinary mail that became due up to 10 minutes earlier, and after mail that
+// has waited longer. From the lowest priority to the highest it is 3 hours.
 const PriorityStep = 10 * time.Minute
 
-// The values that zero stands for in ClaimOptions.
+// The defaults of ClaimOptions.
 const (
 	DefaultMax   = 100
 	DefaultLease = 15 * time.Minute
@@ -17,26 +16,26 @@ const (
 // ClaimOptions says what to claim. The zero value asks for up to
 // DefaultMax deliveries of any destination for DefaultLease.
 type ClaimOptions struct {
-	// Max is how many deliveries to return at most. Default: DefaultMax.
+	// Max is the maximum number of deliveries to return. Default: DefaultMax.
 	Max int
 
 	// Lease is how long the leases last. Default: DefaultLease.
 	Lease time.Duration
 
-	// Destinations restricts the claim to these, in canonical form. Default:
-	// all. Except leaves these out, whatever Destinations says.
+	// Destinations restricts the claim to these destinations, in canonical form. Default:
+	// all. Except leaves destinations out, even if Destinations lists them.
 	Destinations, Except []string
 
 	// ExceptTenants leaves out the mail of these tenants.
 	ExceptTenants []string
 
-	// PerDestination and PerTenant are how many deliveries of one destination
-	// and of one tenant to return at most. Default: no bound. Fairness is made of
-	// them: a tenant that may take so much in a round leaves the rest to others.
+	// PerDestination and PerTenant are the maximum numbers of deliveries to return for one
+	// destination and for one tenant. Default: no bound. They make claims fair: a tenant
+	// that has reached its bound leaves the rest of the claim to others.
 	PerDestination, PerTenant int
 
-	// Owner is who claims: postponements of that owner bind the claim beside
-	// everybody's (rule A8). It may be empty.
+	// Owner names the claimer. Postponements of that owner bind the claim, in addition to
+	// those for everybody (rule A8). It may be empty.
 	Owner string
 }
 
@@ -51,69 +50,68 @@ func (o ClaimOptions) WithDefaults() ClaimOptions {
 	return o
 }
 
-// Claimed is what a claim found.
+// Claimed is the result of a claim.
 type Claimed struct {
 	// Deliveries are leased to the caller, in the order of rule C3.
 	Deliveries []Delivery
 
-	// Unreadable are deliveries that were due and whose record could not be
-	// read. They are leased too, so that they do not come up with every claim,
-	// and they count for Max.
+	// Unreadable are deliveries that were due but whose record could not be read. They are
+	// leased, too, so that not every claim returns them. They count towards Max.
 	Unreadable []Unreadable
 
-	// Next is when a claim with the same options may find more (rule C8). If it is
-	// not after the time of the claim, there is more already. If zero, nothing
-	// waits.
+	// Next is when a claim with the same options may find more (rule C8). If it is not
+	// after the time of the claim, more is due already. If it is zero, no delivery waits.
 	Next time.Time
 
-	// Seen is passed to Wait, so that nothing that came after this claim is missed.
-	// It means nothing if the queue is no Waiter.
+	// Seen is passed to Wait, so that Wait misses nothing that happens after this claim.
+	// It has no meaning if the queue is not a Waiter.
 	Seen uint64
 }
 
-// Delivery is the pending recipients of one message at one destination, leased
-// to whoever claimed it. The caller owns it.
+// Delivery is the pending recipients of one message at one destination, leased to the
+// claimer. The caller owns the value.
 type Delivery struct {
 	// Lease is the right to settle this delivery. It names the message and the
 	// destination.
 	Lease Lease
 
-	// Message is the message as it was put, with its ID, Arrived filled in, and
-	// two differences: Recipients are the pending ones at this destination, in
-	// the order in which they were put, and Content is nil. Open has it.
+	// Message is the message as it was put, with ID and Arrived filled in. Recipients are
+	// only the pending ones at this destination, in the order in which they were put.
+	// Content is nil; Open returns it.
 	Message Message
 
-	// States tells what happened to each of Message.Recipients so far.
+	// States has the state of each of Message.Recipients.
 	States []State
 
 	// Size is the number of bytes of the content.
 	Size int64
 
-	// Due is since when the delivery has been due: exactly the not-before time it
-	// was given, unless the queue has a clock of its own (rule X1).
+	// Due is the time since which the delivery has been due. If the delivery had a
+	// not-before time, Due is exactly that, unless the queue has a clock of its own (rule
+	// X1).
 	Due time.Time
 
-	// Warned is whether a settlement said that the sender was told of the delay.
+	// Warned reports whether a settlement recorded that the sender was told of the delay.
 	Warned bool
 
-	// Interrupted is only ever set for a message with AtMostOnce: the delivery
-	// was marked as about to be sent, and that lease ended without a settlement, so
-	// nobody knows whether the content was sent.
+	// Interrupted is set only for a message with AtMostOnce. The delivery was marked as
+	// about to be sent, and its lease ended without a settlement, so it is not known
+	// whether the content was sent.
 	Interrupted bool
 }
 
-// State is what happened to one recipient so far.
+// State is the history of one recipient.
 type State struct {
 	// Index is the recipient's position among the recipients of the message as
 	// it was put. Settlements name recipients by it.
 	Index int
 
-	// Attempts is how many settlements had a result for the recipient.
+	// Attempts is the number of settlements that had a result for the recipient.
 	Attempts int
 
-	// Outcome, Reply and Tried are the last result and when it was settled; all
-	// zero before the first. The outcome is Deferred or Unknown: with any other
-	// the recipient is no longer pending.
+	// Outcome, Reply and Tried are the last result and the time of its settlement. They
+	// are zero before the first. The outcome is Deferred or Unknown, because a recipient
+	// with any other outcome is no longer pending.
 	Outcome Outcome
 	Reply   Reply
 	Tried   time.Time
@@ -122,26 +120,25 @@ type State struct {
 // Lease is the right to settle one delivery, a message at a destination, until
 // it ends or somebody else claims the delivery.
 type Lease struct {
-	// Message is the message's id, Destination the recipients' domain in
-	// canonical form.
+	// Message is the message's id. Destination is the recipients' domain in canonical
+	// form.
 	Message, Destination string
 
-	// Token is the fencing token: no two leases of a delivery share one. It
-	// means nothing outside the queue that gave it.
+	// Token is the fencing token. No two leases of a delivery have the same. It has no
+	// meaning outside the queue that issued it.
 	Token uint64
 
-	// Until is when the lease ends, on the clock of whoever passed the time to
-	// Claim or Extend.
+	// Until is when the lease ends, by the clock of the caller of Claim or Extend.
 	Until time.Time
 }
 
-// Extended is what became of a lease that was to be extended.
+// Extended is the result of extending one lease.
 type Extended struct {
 	// Lease is the lease as it stands now.
 	Lease Lease
 
-	// Err is nil if it was extended; else ErrLeaseLost, or what kept the queue
-	// from it.
+	// Err is nil if the lease was extended. Otherwise it is ErrLeaseLost or the queue's
+	// own error.
 	Err error
 }
 

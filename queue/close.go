@@ -6,7 +6,8 @@ import (
 	"io"
 )
 
-// Close closes q if it can be closed (rule X3); else it does nothing.
+// Close closes q if q or a queue that it wraps is an io.Closer (rule X3). Otherwise it
+// does nothing.
 func Close(q Queue) error {
 	if c, ok := As[io.Closer](q); ok {
 		return c.Close()
@@ -14,7 +15,7 @@ func Close(q Queue) error {
 	return nil
 }
 
-// unsupported is the answer for an ability that a queue does not have.
+// unsupported is the error for an optional interface that a queue does not have.
 func unsupported(what string) error {
 	return fmt.Errorf("queue: %s: %w", what, errors.ErrUnsupported)
 }

@@ -8,25 +8,25 @@ import (
 
 // Content is the header and body of a message.
 //
-//   - Size is the number of bytes Open's reader yields, or -1 if it is not
-//     known without reading.
-//   - Open starts at the first byte each time and may be called more than once
-//     and from several goroutines. Its error is temporary.
-//   - A reader that fails, or yields more or fewer bytes than Size said, never
-//     becomes a message: the attempt is broken off.
+//   - Size is the number of bytes that Open's reader yields, or -1 if that is not known
+//     without reading.
+//   - Open may be called more than once and by several goroutines. Each reader starts at
+//     the first byte. An error of Open counts as temporary.
+//   - If a reader fails, or yields more or fewer bytes than Size said, the attempt is
+//     broken off, so that no host accepts a part of the content as a message.
 type Content interface {
 	Size() int64
 	Open() (io.ReadCloser, error)
 }
 
-// InMemory is content that is already in memory, so that sending it needs no
-// copy. The bytes must not be changed while the content is in use.
+// InMemory is content that is already in memory, so it can be sent without a copy. The
+// bytes must not be changed while the content is in use.
 type InMemory interface {
 	Content
 	Bytes() []byte
 }
 
-// BytesOf returns c's bytes if it holds them in memory, else nil.
+// BytesOf returns the bytes of c if c is InMemory, otherwise nil.
 func BytesOf(c Content) []byte {
 	if m, ok := c.(InMemory); ok {
 		return m.Bytes()

@@ -9,12 +9,11 @@ import (
 
 // ErrSize is the cause in a *MessageError about content whose reader yielded
 // more or fewer bytes than Size said.
-var ErrSize = errors.New("the content is not as long as it said")
+var ErrSize = errors.New("the length of the content differs from its Size")
 
-// CopyContent writes c to w and returns how many bytes that were. It is how a
-// queue reads what Put is given (rule P5): an error of c's reader, and a length
-// other than c said, is a *MessageError; an error of w or of ctx is returned as
-// it is.
+// CopyContent writes c to w and returns the number of bytes. Queues use it to read the
+// content that is put (rule P5). If c's reader fails or the length differs from c's Size,
+// the error is a *MessageError. An error of w or ctx is returned as it is.
 func CopyContent(ctx context.Context, w io.Writer, c Content) (int64, error) {
 	size := c.Size()
 	if b := BytesOf(c); b != nil {
@@ -46,12 +45,12 @@ func contentError(enhanced string, err error) error {
 	return &MessageError{Field: "Content", Index: -1, Enhanced: enhanced, Err: err}
 }
 
-// contentReader remembers its own errors, to tell them from the writer's. It
-// never hands on a byte more than the content said it has.
+// contentReader remembers its own errors, to tell them from the writer's. It never returns
+// more bytes than the content's Size.
 type contentReader struct {
 	ctx  context.Context
 	r    io.Reader
-	left int64 // negative where the size is not known
+	left int64 // negative if the size is not known
 	err  error
 }
 
@@ -66,7 +65,7 @@ func (r *contentReader) Read(p []byte) (int, error) {
 	}
 	if r.left >= 0 {
 		if int64(n) > r.left {
-			r.err = contentError("5.6.0", fmt.Errorf("%w: more than it said", ErrSize))
+			r.err = contentError("5.6.0", fmt.Errorf("%w: it is longer", ErrSize))
 			return 0, r.err
 		}
 		r.left -= int64(n)

@@ -5,43 +5,43 @@ import (
 	"fmt"
 )
 
-// The errors every queue tells apart, to be found with errors.Is.
+// The errors that every queue returns. Find them with errors.Is.
 var (
 	// ErrNotFound: the queue has no such message.
 	ErrNotFound = errors.New("queue: no such message")
 
-	// ErrLeaseLost: the delivery was claimed again, settled, or dropped since
-	// the lease was given. What the caller wanted was not done.
+	// ErrLeaseLost: the delivery was claimed again, settled, or dropped since the lease
+	// was given. Nothing was done.
 	ErrLeaseLost = errors.New("queue: lease lost")
 
-	// ErrDuplicate: the queue has, or had not long ago, a message of the same
-	// tenant and key. Put returns that message's id beside it.
+	// ErrDuplicate: the queue has, or had not long ago, a message with the same tenant and
+	// key. Put returns that message's id together with this error.
 	ErrDuplicate = errors.New("queue: duplicate key")
 
 	// ErrClosed: the queue was closed.
 	ErrClosed = errors.New("queue: closed")
 
-	// ErrFull: there is no room for the message, by a bound or on the device.
-	// There is again when mail has left.
+	// ErrFull: a bound is reached or the device is full. There is room again when mail has
+	// left.
 	ErrFull = errors.New("queue: full")
 
-	// ErrDamaged: what the queue stored of this message cannot be read back.
-	// Other messages are not affected.
+	// ErrDamaged: the stored data of this message cannot be read back. Other messages are
+	// not affected.
 	ErrDamaged = errors.New("queue: damaged record")
 
-	// ErrFailed: the queue has failed for good, and answers nothing else until it
-	// is opened again (rule X5).
+	// ErrFailed: the queue has failed for good. Every call returns this error until the
+	// queue is opened again (rule X5).
 	ErrFailed = errors.New("queue: failed")
 )
 
-// MessageError is why a message was refused at the door. Nothing was stored.
+// MessageError says why a queue refused a message. Nothing was stored.
 type MessageError struct {
 	// Field is the name of the field of Message that is wrong: "From",
 	// "Recipients", "Content", "Key", ...
 	Field string
 
-	// Index is the position in Recipients if Field is "Recipients" and one
-	// of them is meant; else -1.
+	// Index is the position in Recipients if Field is "Recipients" and the fault is in one
+	// of them. Otherwise it is -1.
 	Index int
 
 	// Enhanced is the enhanced status code that fits (RFC 3463), "5.1.3".

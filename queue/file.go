@@ -5,9 +5,9 @@ import (
 	"os"
 )
 
-// File is content in a file, named by its path. The file must stay as it is
-// while the content is in use: a change between two readings is an error, not a
-// message. Queues keep a copy of their own.
+// File is content in a file; its value is the path. The file must not change while the
+// content is in use: if its length then differs from Size, reading it fails. Queues keep a
+// copy of their own.
 type File string
 
 // Size is the file's size, or -1 if that is not known.

@@ -7,20 +7,20 @@ import (
 	"time"
 )
 
-// Flusher is a queue that can be told to try again now (rule A5).
+// Flusher is a queue that can make waiting deliveries due at once (rule A5).
 type Flusher interface {
-	// Flush makes what any of the selections names due at once and returns how
-	// many deliveries they name that are neither on hold nor claimed: that many are
-	// now due, or -1 if the queue does not know. Errors: ErrNotFound where a
-	// message is not there, and then nothing was done; errors.ErrUnsupported for a
-	// selection that goes by more than names (Selection.ByName); ErrClosed.
+	// Flush makes the deliveries that any of the selections names due at once. It returns
+	// how many of them are due now, because they are neither on hold nor claimed, or -1 if
+	// the queue does not know. Errors: ErrNotFound if a message that a selection names is
+	// not there, and then nothing was done; errors.ErrUnsupported for a selection that is
+	// not ByName; ErrClosed.
 	Flush(ctx context.Context, now time.Time, what ...Selection) (int, error)
 }
 
-// Flush makes deliveries of q due at once. Selections that go by more than names are
-// resolved here, message by message, so that mail which comes meanwhile may be flushed
-// or not. It answers errors.ErrUnsupported for a queue that is no Flusher, and for such
-// a selection if it is no Lister.
+// Flush makes deliveries of q due at once. Selections that are not ByName are resolved
+// here, message by message. Mail that arrives meanwhile may be flushed or not. It returns
+// errors.ErrUnsupported if q is not a Flusher, and for such a selection if q is not a
+// Lister.
 func Flush(ctx context.Context, q Queue, now time.Time, what ...Selection) (int, error) {
 	f, ok := As[Flusher](q)
 	if !ok {
@@ -32,7 +32,7 @@ func Flush(ctx context.Context, q Queue, now time.Time, what ...Selection) (int,
 	return flushEach(ctx, q, f, now, what)
 }
 
-// flushEach flushes deliveries by name that some selections find.
+// flushEach finds the deliveries that the selections name, and flushes each by its name.
 func flushEach(ctx context.Context, q Queue, f Flusher, now time.Time, what []Selection) (total int, err error) {
 	var list []Selection
 	flush := func() error {

@@ -8,43 +8,44 @@ import (
 
 // Holder is a queue whose messages can be held (rule A3).
 type Holder interface {
-	// Hold keeps a message from being claimed until it is released. Errors:
-	// ErrNotFound, ErrClosed. Holding what is held is no error.
+	// Hold keeps a message from being claimed until it is released. Errors: ErrNotFound,
+	// ErrClosed. If the message is held already, nothing happens.
 	Hold(ctx context.Context, id string) error
 
-	// Release ends a hold. Errors: ErrNotFound, ErrClosed. Releasing what is not
-	// held is no error.
+	// Release ends a hold. Errors: ErrNotFound, ErrClosed. If the message is not held,
+	// nothing happens.
 	Release(ctx context.Context, id string) error
 }
 
-// TermHolder is a Holder whose holds have a reason, and may have an end (rule A9).
+// TermHolder is a Holder whose holds have a reason and may have an end (rule A9).
 type TermHolder interface {
 	Holder
 
-	// HoldUntil puts a message on hold on some terms, or replaces the terms of the
-	// hold that it is on. Terms.Since is ignored. Errors: ErrNotFound, ErrClosed.
+	// HoldUntil puts a message on hold on these terms. If it is on hold already, the terms
+	// are replaced. Terms.Since is ignored. Errors: ErrNotFound, ErrClosed.
 	HoldUntil(ctx context.Context, now time.Time, id string, on Terms) error
 }
 
-// Terms are why something is held or suspended, and for how long.
+// Terms say why something is held or suspended, and for how long.
 type Terms struct {
-	// Since is when that began, zero if it is not known. A queue sets it.
+	// Since is when the hold or suspension began. It is zero if that is not known. The
+	// queue sets it.
 	Since time.Time
 
 	// Until is when it ends. If zero, it lasts until somebody ends it.
 	Until time.Time
 
-	// Reason is why, for those who ask; up to MaxReason bytes of it are kept.
+	// Reason is shown to operators. Up to MaxReason bytes of it are kept.
 	Reason string
 }
 
-// MaxReason is how many bytes of the reason of a hold, a suspension or a settlement
-// a queue keeps.
+// MaxReason is how many bytes a queue keeps of the reason of a hold, suspension or
+// settlement.
 const MaxReason = 500
 
-// Bounded returns t with its reason cut to MaxReason bytes, and copied if it is, so
-// that it does not keep a longer string alive, and with times without a monotonic
-// reading.
+// Bounded returns t as a queue stores it. The times have no monotonic reading. The reason
+// is cut to MaxReason bytes; if so, it is copied, so that it does not keep the longer
+// string alive.
 func (t Terms) Bounded() Terms {
 	t.Since, t.Until, t.Reason = t.Since.Round(0), t.Until.Round(0), boundReason(t.Reason)
 	return t
@@ -57,11 +58,11 @@ func boundReason(reason string) string {
 	return reason
 }
 
-// Over reports whether the time of the terms has passed.
+// Over reports whether the terms have an end that is not after now.
 func (t Terms) Over(now time.Time) bool { return !t.Until.IsZero() && !t.Until.After(now) }
 
-// Hold keeps a message of q from being claimed. It answers
-// errors.ErrUnsupported for a queue that is no Holder.
+// Hold keeps a message of q from being claimed. It returns errors.ErrUnsupported if q is
+// not a Holder.
 func Hold(ctx context.Context, q Queue, id string) error {
 	if h, ok := As[Holder](q); ok {
 		return h.Hold(ctx, id)
@@ -69,9 +70,9 @@ func Hold(ctx context.Context, q Queue, id string) error {
 	return unsupported("hold")
 }
 
-// HoldUntil keeps a message of q from being claimed on some terms. A queue that is a
-// Holder and no TermHolder holds it without a reason, if the terms have no end;
-// else it answers errors.ErrUnsupported.
+// HoldUntil keeps a message of q from being claimed on some terms. If q is a Holder but
+// not a TermHolder, the message is held without a reason, and terms with an end return
+// errors.ErrUnsupported.
 func HoldUntil(ctx context.Context, q Queue, now time.Time, id string, on Terms) error {
 	if h, ok := As[TermHolder](q); ok {
 		return h.HoldUntil(ctx, now, id, on)
@@ -82,8 +83,8 @@ func HoldUntil(ctx context.Context, q Queue, now time.Time, id string, on Terms)
 	return Hold(ctx, q, id)
 }
 
-// Release ends the hold on a message of q. It answers errors.ErrUnsupported for
-// a queue that is no Holder.
+// Release ends the hold on a message of q. It returns errors.ErrUnsupported if q is not a
+// Holder.
 func Release(ctx context.Context, q Queue, id string) error {
 	if h, ok := As[Holder](q); ok {
 		return h.Release(ctx, id)

@@ -2,23 +2,23 @@ package queue
 
 import "context"
 
-// KeyCounter is a queue that counts the keys it remembers of messages that have
-// left (rule P6).
+// KeyCounter is a queue that counts the remembered keys of messages that have left (rule
+// P6).
 type KeyCounter interface {
-	// CountKeys counts them. Errors: ErrClosed.
+	// CountKeys counts these keys. Errors: ErrClosed.
 	CountKeys(ctx context.Context) (KeyCount, error)
 }
 
-// KeyCount is how many keys of messages that have left a queue remembers, and how
-// many it has forgotten before their time since it was opened, because there were
-// too many.
+// KeyCount counts the keys of messages that have left. Remembered is how many the queue
+// remembers now. Forgotten is how many it has forgotten before their time, because there
+// were too many, since it was opened.
 type KeyCount struct {
 	Remembered int
 	Forgotten  uint64
 }
 
-// CountKeys counts the keys that q remembers of messages that have left. It
-// answers errors.ErrUnsupported for a queue that is no KeyCounter.
+// CountKeys counts the keys that q remembers of messages that have left. It returns
+// errors.ErrUnsupported if q is not a KeyCounter.
 func CountKeys(ctx context.Context, q Queue) (KeyCount, error) {
 	if c, ok := As[KeyCounter](q); ok {
 		return c.CountKeys(ctx)

@@ -14,13 +14,13 @@ type Lister interface {
 	Show(ctx context.Context, id string) (Entry, error)
 }
 
-// ListOptions says which page of the list is wanted. The zero value is the
-// first page of everything.
+// ListOptions selects a page of the list. The zero value selects the first page of all
+// messages.
 type ListOptions struct {
-	// After is the Next of the page before. Default: the first page.
+	// After is the Next of the previous page. Default: the first page.
 	After string
 
-	// Max is how many messages to return at most. Default: DefaultMax.
+	// Max is the maximum number of messages to return. Default: DefaultMax.
 	Max int
 
 	// Destination restricts the list to messages that wait for this
@@ -38,54 +38,54 @@ type Page struct {
 	// read.
 	Unreadable []string
 
-	// Next is ListOptions.After of the next page; empty if this was the last.
+	// Next is ListOptions.After for the next page. It is empty on the last page.
 	Next string
 }
 
 // Entry is one message in the queue. The caller owns it.
 type Entry struct {
-	// Message is the message as it was put, with its ID, Arrived filled in, and
-	// two differences: Recipients are those still pending, in the order in which
-	// they were put, and Content is nil.
+	// Message is the message as it was put, with ID and Arrived filled in. Recipients are
+	// only the pending ones, in the order in which they were put. Content is nil.
 	Message Message
 
-	// Waiting tells where each of Message.Recipients stands.
+	// Waiting has the state of each of Message.Recipients.
 	Waiting []Waiting
 
 	// Size is the number of bytes of the content.
 	Size int64
 
-	// Held is whether the message is on hold, and Hold on which terms; zero if
-	// it is not, or where the queue is no TermHolder.
+	// Held reports whether the message is on hold. Hold has the terms. It is zero if the
+	// message is not on hold or the queue is not a TermHolder.
 	Held bool
 	Hold Terms
 }
 
-// Waiting is where one pending recipient stands.
+// Waiting is the state of one pending recipient in the queue.
 type Waiting struct {
 	State
 
 	// Destination is the recipient's domain in canonical form.
 	Destination string
 
-	// Next is when the recipient's delivery is next due, its destination's
-	// postponement included. If zero, it is due at once. A hold is not in it.
+	// Next is when the recipient's delivery is due, with the postponement of its
+	// destination taken into account, but not a hold. If it is zero, the delivery is due
+	// at once.
 	Next time.Time
 
-	// Postponed is until when the destination is postponed for everybody, and
-	// Reason why; zero if it is not.
+	// Postponed is the end of the destination's postponement for everybody, and Reason its
+	// reason. Both are zero if there is none.
 	Postponed time.Time
 	Reason    string
 
-	// Leased is whether the delivery was claimed and not yet settled.
+	// Leased reports whether the delivery was claimed and is not yet settled.
 	Leased bool
 
 	// Because is the reason of the last settlement (rule S11).
 	Because string
 }
 
-// List returns one page of q's messages, oldest first. It answers
-// errors.ErrUnsupported for a queue that is no Lister.
+// List returns one page of q's messages, oldest first. It returns errors.ErrUnsupported if
+// q is not a Lister.
 func List(ctx context.Context, q Queue, want ListOptions) (Page, error) {
 	if l, ok := As[Lister](q); ok {
 		return l.List(ctx, want)
@@ -93,8 +93,7 @@ func List(ctx context.Context, q Queue, want ListOptions) (Page, error) {
 	return Page{}, unsupported("list")
 }
 
-// Show returns one of q's messages. It answers errors.ErrUnsupported for a
-// queue that is no Lister.
+// Show returns one of q's messages. It returns errors.ErrUnsupported if q is not a Lister.
 func Show(ctx context.Context, q Queue, id string) (Entry, error) {
 	if l, ok := As[Lister](q); ok {
 		return l.Show(ctx, id)

@@ -2,17 +2,17 @@ package queue
 
 import "github.com/nexthop-mail/nexthop/internal/enum"
 
-// Outcome is what became of one recipient in one attempt. The zero value is
-// Deferred: what nobody decided is tried again.
+// Outcome is the result of one attempt for one recipient. The zero value is Deferred, so a
+// recipient without a decision is tried again.
 type Outcome uint8
 
 // The four outcomes.
 const (
-	// Deferred: not delivered for now, to be tried again.
+	// Deferred: not delivered yet, to be tried again.
 	Deferred Outcome = iota
-	// Delivered: the next hop answered for the recipient (2yz after the final dot).
+	// Delivered: the next hop took responsibility (2yz after the final dot).
 	Delivered
-	// Failed: refused for good; a bounce is due.
+	// Failed: refused for good, and the sender gets a bounce.
 	Failed
 	// Unknown: the reply to the final dot was lost; the message may have been
 	// delivered (RFC 1047).
@@ -21,25 +21,25 @@ const (
 
 var outcomeNames = [...]string{"deferred", "delivered", "failed", "unknown"}
 
-// String is the outcome in one word: deferred, delivered, failed, unknown.
+// String returns deferred, delivered, failed or unknown.
 func (o Outcome) String() string { return enum.String("queue.Outcome", outcomeNames[:], o) }
 
-// MarshalText is String, for JSON and the like. It fails for a value that has no name.
+// MarshalText returns the text of String. It fails for a value that has no name.
 func (o Outcome) MarshalText() ([]byte, error) {
 	return enum.Marshal("queue.Outcome", outcomeNames[:], o)
 }
 
-// UnmarshalText reads what MarshalText writes, and nothing else.
+// UnmarshalText reads the form that MarshalText writes, and no other.
 func (o *Outcome) UnmarshalText(text []byte) error {
 	return enum.Unmarshal("queue.Outcome", outcomeNames[:], o, text)
 }
 
-// Reply is what a host, or nexthop in its place, said of a recipient: flat, so
-// that a queue can store it without knowing SMTP.
+// Reply is the answer for a recipient, by a host or by nexthop itself. Its fields are
+// plain, so that a queue can store it without knowledge of SMTP.
 type Reply struct {
-	Host     string // the next hop's name; empty where none was reached
-	Addr     string // the address connected to; empty where none was
-	Code     int    // the SMTP reply code; 0 where no host replied
+	Host     string // the next hop's name; empty if none was reached
+	Addr     string // the address connected to; empty if there was no connection
+	Code     int    // the SMTP reply code; 0 if no host replied
 	Enhanced string // the enhanced status code, "5.1.1" (RFC 3463)
 	Text     string // the reply's text, lines joined by "\n", or the local reason
 }

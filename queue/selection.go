@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Selection names deliveries: those that all of its fields fit. The zero value is
+// Selection names the deliveries that match all of its fields. An empty field matches
 // everything.
 type Selection struct {
 	// Message is a message's id.
@@ -16,30 +16,29 @@ type Selection struct {
 	// Destination is a destination in canonical form.
 	Destination string
 
-	// From is the reverse-path of the message: a mailbox, or "@" and a domain for
-	// all of that domain, or "<>" for the null reverse-path. Upper and lower case
-	// are the same.
+	// From is the reverse-path of the message: a mailbox, "@" and a domain for every
+	// mailbox of that domain, or "<>" for the null reverse-path. Case is ignored.
 	From string
 
-	// Tenant is whose mail it is.
+	// Tenant is the message's tenant.
 	Tenant string
 
-	// Before is when the message arrived at the latest.
+	// Before is the latest time of arrival.
 	Before time.Time
 
-	// Status is the enhanced status code that the recipient was last deferred with,
-	// or the beginning of one: "4.7" is any of 4.7.X. Several with spaces between them
-	// are any of these.
+	// Status is the enhanced status code with which the recipient was last deferred, or
+	// the beginning of one: "4.7" matches every 4.7.X. Separated by spaces, it can list
+	// several, any of which matches.
 	Status string
 }
 
-// ByName reports whether the selection goes by names that every queue finds mail by:
-// of a message, of a destination, of both, or of neither.
+// ByName reports whether no field other than Message and Destination is set. Every Flusher
+// accepts such a selection.
 func (s Selection) ByName() bool {
 	return s == Selection{Message: s.Message, Destination: s.Destination}
 }
 
-// matchesMessage reports whether the selection fits a message as a whole.
+// matchesMessage reports whether the fields about the message match.
 func (s *Selection) matchesMessage(m *Message) bool {
 	switch {
 	case s.Message != "" && s.Message != m.ID,
@@ -88,12 +87,11 @@ func (s *Selection) matchesStatus(w *Waiting) bool {
 	return false
 }
 
-// Select calls visit with every message of q of which the selection names a
-// recipient, oldest first, and with the positions in Waiting of those that it names.
-// It goes through the list page by page, and so shuts nobody out. visit may change
-// the queue. Messages that cannot be read are passed over, unless unreadable is
-// called with their ids. It answers errors.ErrUnsupported for a queue that is no
-// Lister, and the first error of visit.
+// Select calls visit with every message of q that has a recipient which the selection
+// names, oldest first, and with the positions of these recipients in Waiting. It reads the
+// list page by page, so that other callers need not wait long. visit may change the queue.
+// If unreadable is not nil, it is called with the id of each message that cannot be read.
+// Select returns the first error of visit, and errors.ErrUnsupported if q is not a Lister.
 func Select(
 	ctx context.Context, q Queue, what Selection, visit func(e *Entry, named []int) error, unreadable func(id string),
 ) error {

@@ -6,35 +6,34 @@ import (
 	"time"
 )
 
-// Settlement is what became of one claimed delivery.
+// Settlement is the result of one claimed delivery.
 type Settlement struct {
 	// Lease is the delivery's lease as Claim or Extend returned it.
 	Lease Lease
 
-	// Results are the outcomes, at most one per pending recipient. A recipient
-	// without a result stays as it was and is not charged an attempt; no results
-	// at all give the delivery back.
+	// Results are the outcomes, at most one per pending recipient. A recipient without a
+	// result stays as it was and is not charged an attempt. A settlement without results
+	// gives the delivery back.
 	Results []Result
 
-	// NotBefore is the time of the next attempt for the recipients that stay.
-	// Default: at once. It means nothing if none stays.
+	// NotBefore is the time of the next attempt for the recipients that stay. Default: at
+	// once. It is ignored if no recipient stays.
 	NotBefore time.Time
 
-	// Reason is why the recipients that stay wait until NotBefore, if their results
-	// do not say it. Up to MaxReason bytes of it are kept (rule S11).
+	// Reason says why the recipients that stay have to wait, if their results do not say
+	// it. Up to MaxReason bytes of it are kept (rule S11).
 	Reason string
 
 	// Warned records that the sender was told of the delay. It stays recorded.
 	Warned bool
 
-	// Create are messages that come of this settlement, such as bounces: put in
-	// the same step as the settlement is recorded. Keep the Messages as they are
-	// until Settle has returned.
+	// Create are messages that result from this settlement, such as bounces. They are put
+	// in the same step. They must not be changed until Settle has returned.
 	Create []*Message
 }
 
-// BoundedReason is s's reason, cut to MaxReason bytes and then copied, so that it does
-// not keep a longer string alive.
+// BoundedReason returns the reason cut to MaxReason bytes. If so, it is copied, so that it
+// does not keep the longer string alive.
 func (s *Settlement) BoundedReason() string { return boundReason(s.Reason) }
 
 // Result is the outcome of one attempt for one recipient.
@@ -49,11 +48,11 @@ type Result struct {
 	Reply Reply
 }
 
-// Settled is what became of a settlement.
+// Settled is the result of recording one settlement.
 type Settled struct {
-	// Created are the ids of the messages in Create, in their order. One whose
-	// tenant and key the queue knew already is not put again: its id is the one
-	// of the message that is there.
+	// Created are the ids of the messages in Create, in their order. If the queue already
+	// knew the tenant and key of a message, the message is not put again, and the id is
+	// that of the known one.
 	Created []string
 
 	// NoRoom is set if there was no room for the messages of Create. None was
@@ -62,30 +61,29 @@ type Settled struct {
 	// The other results are.
 	NoRoom bool
 
-	// Err is nil if the settlement was recorded. Otherwise nothing of it was done,
-	// and Err is ErrLeaseLost, a *MessageError about a message of Create, a
-	// *ResultError, or a failure to store.
+	// Err is nil if the settlement was recorded. Otherwise nothing was done, and Err is
+	// ErrLeaseLost, a *MessageError about a message of Create, a *ResultError, or a
+	// failure to store.
 	Err error
 }
 
-// ResultError is a settlement that makes no sense: a recipient that is not
-// pending in the delivery, or one named twice.
+// ResultError means that a settlement names a recipient that is not pending in the
+// delivery, or names one twice.
 type ResultError struct {
-	// Recipient is the index that was given.
+	// Recipient is the index in the settlement.
 	Recipient int
 }
 
-// Error says which recipient is meant.
+// Error names the recipient.
 func (e *ResultError) Error() string {
 	return "queue: no pending recipient " + strconv.Itoa(e.Recipient) + " in the delivery"
 }
 
-// MaxReplyText is how many bytes of a reply's text, and of each of its other
-// strings, a queue keeps.
+// MaxReplyText is how many bytes a queue keeps of each string in a Reply.
 const MaxReplyText = 2048
 
-// Bounded returns r with its strings cut to MaxReplyText bytes, and copied
-// if they are, so that they do not keep a longer string alive.
+// Bounded returns r with its strings cut to MaxReplyText bytes. Strings that are cut are
+// copied, so that they do not keep longer strings alive.
 func (r Reply) Bounded() Reply {
 	for _, s := range []*string{&r.Host, &r.Addr, &r.Enhanced, &r.Text} {
 		if len(*s) > MaxReplyText {

@@ -2,19 +2,20 @@ package queue
 
 import "github.com/nexthop-mail/nexthop/internal/address"
 
-// Part is the recipients of a message at one destination: a delivery to be.
+// Part is the recipients of a message at one destination. In a queue it becomes a
+// delivery.
 type Part struct {
 	// Destination is the recipients' domain in canonical form, as every method
 	// of a queue takes and returns it.
 	Destination string
 
-	// Recipients are positions in Message.Recipients, ascending.
+	// Recipients are positions in Message.Recipients, in ascending order.
 	Recipients []int
 }
 
-// Split checks m as Check does and groups its recipients by destination, in the
-// order of the first recipient of each. Every queue groups with it, so that all
-// agree on what a delivery is.
+// Split checks m as Check does and groups its recipients by destination, in the order of
+// the first recipient of each. Every queue uses it, so that all agree on what a delivery
+// is.
 func Split(m *Message) ([]Part, error) {
 	if err := checkFields(m); err != nil {
 		return nil, err
@@ -52,9 +53,9 @@ func Split(m *Message) ([]Part, error) {
 	return parts, nil
 }
 
-// ParseDestination returns the canonical form of a domain or address literal as
-// a person writes it, to name a destination in a Selection or a list. The error
-// is a *MessageError whose Field is "Destination".
+// ParseDestination returns the canonical form of a domain or address literal that a person
+// has written. Selections and lists name destinations in this form. The error is a
+// *MessageError whose Field is "Destination".
 func ParseDestination(domain string) (string, error) {
 	d, err := address.ParseDomain(domain)
 	if err != nil {

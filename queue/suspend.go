@@ -9,32 +9,32 @@ import (
 	"github.com/nexthop-mail/nexthop/internal/enum"
 )
 
-// Suspender is a queue that remembers what its claimers are told to leave alone (rule
-// A10).
+// Suspender is a queue that stores what is suspended, for all claimers (rule A10).
 type Suspender interface {
-	// Suspend adds suspensions; one of the same subject is replaced. Since is now,
-	// whatever the Terms say. Errors: a *MessageError about a subject that can
-	// name no mail, such as a domain that is not in canonical form; ErrFull, beyond
-	// MaxSuspensions or if there is no room; ErrClosed. None is added then.
+	// Suspend adds suspensions. Each replaces an earlier one of the same subject. Since is
+	// set to now. If there is an error, none is added. Errors: a *MessageError if a
+	// subject cannot name any mail, such as a domain that is not in canonical form;
+	// ErrFull if there would be more than MaxSuspensions or the device is full; ErrClosed.
 	Suspend(ctx context.Context, now time.Time, list ...Suspension) error
 
 	// Resume ends the suspensions of these subjects and returns how many there were.
 	// Errors: ErrClosed.
 	Resume(ctx context.Context, now time.Time, list ...Subject) (int, error)
 
-	// Suspensions returns those that are not over, ordered by kind and name. Errors:
-	// ErrClosed.
+	// Suspensions returns the suspensions that are not over, ordered by kind and name.
+	// Errors: ErrClosed.
 	Suspensions(ctx context.Context, now time.Time) ([]Suspension, error)
 }
 
-// SubjectKind is what a suspension is about.
+// SubjectKind is the kind of a suspension's subject.
 type SubjectKind uint8
 
 // The kinds of subject.
 const (
 	// OfDestination: the mail for one domain, in canonical form.
 	OfDestination SubjectKind = iota
-	// OfSite: the mail that goes to a site, which only those know who ask for routes.
+	// OfSite: the mail for one site. Only a claimer that looks up routes knows which mail
+	// that is.
 	OfSite
 	// OfTenant: the mail of one tenant.
 	OfTenant
@@ -42,15 +42,15 @@ const (
 
 var subjectNames = [...]string{"destination", "site", "tenant"}
 
-// String is the kind in one word: destination, site, tenant.
+// String returns destination, site or tenant.
 func (k SubjectKind) String() string { return enum.String("queue.SubjectKind", subjectNames[:], k) }
 
-// MarshalText is String, for JSON and the like. It fails for a value that has no name.
+// MarshalText returns the text of String. It fails for a value that has no name.
 func (k SubjectKind) MarshalText() ([]byte, error) {
 	return enum.Marshal("queue.SubjectKind", subjectNames[:], k)
 }
 
-// UnmarshalText reads what MarshalText writes, and nothing else.
+// UnmarshalText reads the form that MarshalText writes, and no other.
 func (k *SubjectKind) UnmarshalText(text []byte) error {
 	return enum.Unmarshal("queue.SubjectKind", subjectNames[:], k, text)
 }
@@ -61,8 +61,8 @@ type Subject struct {
 	Name string
 }
 
-// check refuses what could keep no mail back: a domain that is none or not in
-// canonical form, a site without a name. No tenant is one, too.
+// check refuses a subject that could not keep any mail back: an invalid domain, a domain
+// that is not in canonical form, or a site without a name. The empty tenant is valid.
 func (s Subject) check() error {
 	if s.Kind > OfTenant {
 		return fieldError("Kind", "5.5.4", errUnknown)
@@ -85,20 +85,19 @@ func (s Subject) check() error {
 	return nil
 }
 
-// Suspension is something that is to be left alone.
+// Suspension says which mail the claimers must leave alone, why, and until when.
 type Suspension struct {
 	Subject
 	Terms
 }
 
-// Bounds of what is suspended.
+// Bounds of suspensions.
 const (
 	MaxSuspensions = 10_000
 	MaxSubject     = 8192 // bytes of a subject's name
 )
 
-// Suspend has q remember suspensions. It answers errors.ErrUnsupported for a queue
-// that is no Suspender.
+// Suspend adds suspensions to q. It returns errors.ErrUnsupported if q is not a Suspender.
 func Suspend(ctx context.Context, q Queue, now time.Time, list ...Suspension) error {
 	if s, ok := As[Suspender](q); ok {
 		return s.Suspend(ctx, now, list...)
@@ -106,8 +105,8 @@ func Suspend(ctx context.Context, q Queue, now time.Time, list ...Suspension) er
 	return unsupported("suspend")
 }
 
-// Resume ends suspensions of q and returns how many there were. It answers
-// errors.ErrUnsupported for a queue that is no Suspender.
+// Resume ends the suspensions of these subjects in q and returns how many there were. It
+// returns errors.ErrUnsupported if q is not a Suspender.
 func Resume(ctx context.Context, q Queue, now time.Time, list ...Subject) (int, error) {
 	if s, ok := As[Suspender](q); ok {
 		return s.Resume(ctx, now, list...)
@@ -115,8 +114,8 @@ func Resume(ctx context.Context, q Queue, now time.Time, list ...Subject) (int, 
 	return 0, unsupported("resume")
 }
 
-// Suspensions returns what is suspended. It answers errors.ErrUnsupported for a
-// queue that is no Suspender.
+// Suspensions returns the suspensions of q that are not over. It returns
+// errors.ErrUnsupported if q is not a Suspender.
 func Suspensions(ctx context.Context, q Queue, now time.Time) ([]Suspension, error) {
 	if s, ok := As[Suspender](q); ok {
 		return s.Suspensions(ctx, now)
@@ -124,12 +123,11 @@ func Suspensions(ctx context.Context, q Queue, now time.Time) ([]Suspension, err
 	return nil, unsupported("suspensions")
 }
 
-// SuspensionSet is what a Suspender remembers, for those that keep it in memory. It
-// is a value: its methods return another and leave it as it is.
+// SuspensionSet is a set of suspensions, for a Suspender that keeps them in memory. Its
+// methods return a new set and do not change the set itself.
 type SuspensionSet []Suspension
 
-// With returns the set with some more, or the error of one that a queue does not
-// take.
+// With returns the set with list added. It returns the errors of Suspender.Suspend.
 func (s SuspensionSet) With(now time.Time, list ...Suspension) (SuspensionSet, error) {
 	after := s.without(now, func(o Subject) bool {
 		return slices.ContainsFunc(list, func(n Suspension) bool { return n.Subject == o })
@@ -157,7 +155,7 @@ func (s SuspensionSet) With(now time.Time, list ...Suspension) (SuspensionSet, e
 	return after, nil
 }
 
-// Without returns the set without some subjects, and how many of them it had.
+// Without returns the set without these subjects, and how many of them it had.
 func (s SuspensionSet) Without(now time.Time, list ...Subject) (after SuspensionSet, had int) {
 	after = s.without(now, func(o Subject) bool {
 		if !slices.Contains(list, o) {

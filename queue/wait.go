@@ -5,18 +5,17 @@ import (
 	"sync"
 )
 
-// Waiter is a queue that tells when a claim is worth while before the time that
-// the last one has foreseen, whoever changed the queue (rule W1). For other queues
-// Claimed.Next is all that a claimer has.
+// Waiter is a queue that tells a claimer when mail may have become due earlier than its
+// last claim foresaw, whichever process changed the queue (rule W1). With other queues, a
+// claimer has only Claimed.Next.
 type Waiter interface {
 	// Wait returns nil when something may have become due since the claim that
 	// returned seen. Errors: ctx's, ErrClosed.
 	Wait(ctx context.Context, seen uint64) error
 }
 
-// Wait returns when a claim from q may find something that the one which returned
-// seen did not foresee. It answers errors.ErrUnsupported for a queue that is no
-// Waiter.
+// Wait returns when a claim from q may find something that the claim which returned seen
+// did not foresee. It returns errors.ErrUnsupported if q is not a Waiter.
 func Wait(ctx context.Context, q Queue, seen uint64) error {
 	if w, ok := As[Waiter](q); ok {
 		return w.Wait(ctx, seen)
@@ -24,16 +23,16 @@ func Wait(ctx context.Context, q Queue, seen uint64) error {
 	return unsupported("wait")
 }
 
-// Changes counts what happens to a queue and lets callers wait for more to happen:
-// what a Waiter inside one process needs. Its zero value is ready, and it is safe
+// Changes counts the changes of a queue and lets callers wait for the next. A queue within
+// one process can implement Waiter with it. The zero value is ready for use. It is safe
 // for concurrent use.
 type Changes struct {
 	mu      sync.Mutex
 	count   uint64
-	waiting chan struct{} // closed at the next change; nil where nobody waits
+	waiting chan struct{} // closed at the next change; nil if nothing waits
 }
 
-// Add counts a change and wakes all who wait.
+// Add counts a change and ends all calls of Wait.
 func (c *Changes) Add() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -44,15 +43,15 @@ func (c *Changes) Add() {
 	}
 }
 
-// Count is how many changes there have been.
+// Count returns the number of changes.
 func (c *Changes) Count() uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.count
 }
 
-// Wait returns nil when there have been more changes than seen, and ctx's error
-// if that ends first.
+// Wait returns nil once there have been more changes than seen, or ctx's error if ctx ends
+// first.
 func (c *Changes) Wait(ctx context.Context, seen uint64) error {
 	for {
 		c.mu.Lock()
