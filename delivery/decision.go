@@ -3,6 +3,7 @@ package delivery
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/nexthop-mail/nexthop/delivery/tlsrpt"
@@ -109,6 +110,17 @@ func (d *Decision) Count(in interface {
 		held := &d.Held[i]
 		in.Add(held.Domain, &held.Policy, held.Failures...)
 	}
+}
+
+// worthTelling is the decision if a policy keeps the mail, or something is wrong with one;
+// else nil. That a host without any policy has no TLS is usual.
+func (d *Decision) worthTelling() *Decision {
+	if d == nil || d.Accepted && !slices.ContainsFunc(d.Held, func(h HeldTo) bool {
+		return h.Policy.Type != tlsrpt.NoPolicy && len(h.Failures) > 0
+	}) {
+		return nil
+	}
+	return d
 }
 
 // String is the decision with its evidence, line by line.

@@ -67,7 +67,8 @@ func (s Stages) MarshalJSON() ([]byte, error) {
 //     code, enhanced, reply and tls, always; empty or 0 if they do not apply;
 //   - and if they apply: next, destination (of events about no message), tenant, route,
 //     stage (at which it was decided), duration, age (both in seconds), stages (as Stages
-//     has them), bounce (the id of the report) and metadata.
+//     has them), bounce (the id of the report) and metadata;
+//   - decision, if a policy keeps the mail, or something is wrong with one.
 func (e Event) MarshalJSON() ([]byte, error) {
 	v := struct {
 		Time        string            `json:"time"`
@@ -92,10 +93,12 @@ func (e Event) MarshalJSON() ([]byte, error) {
 		Age         float64           `json:"age,omitzero"`
 		Bounce      string            `json:"bounce,omitempty"`
 		Metadata    map[string]string `json:"metadata,omitempty"`
+		Decision    *Decision         `json:"decision,omitempty"`
 	}{
 		Time: instant(e.Time), Event: e.Kind, ID: e.ID, From: e.From, Recipient: e.Recipient, Attempt: e.Attempt,
 		Host: e.Host, Addr: addrText(e.Addr), Code: e.Code, Enhanced: e.Enhanced, Reply: e.Reply, Next: instant(e.Next),
 		Tenant: e.Tenant, Duration: seconds(e.Duration), Stages: e.Stages, Age: seconds(e.Age), Bounce: e.BounceID, Metadata: e.Metadata,
+		Decision: e.Decision.worthTelling(),
 	}
 	if e.Addr.IsValid() {
 		v.TLS = e.TLS.String()
@@ -137,7 +140,8 @@ func (e *Error) MarshalJSON() ([]byte, error) {
 
 // MarshalJSON gives the attempt as one object with host, addr, stage (at which it ended),
 // code, enhanced, error (empty if the message was taken), permanent, tls, verdict, next,
-// began, duration and stages, and reused, without and doubted if they apply.
+// began, duration and stages, and reused, without and doubted if they apply; decision as an
+// Event has it.
 func (a Attempt) MarshalJSON() ([]byte, error) {
 	v := struct {
 		Host      string     `json:"host"`
@@ -156,9 +160,11 @@ func (a Attempt) MarshalJSON() ([]byte, error) {
 		Reused    bool       `json:"reused,omitempty"`
 		Without   string     `json:"without,omitempty"`
 		Doubted   string     `json:"doubted,omitempty"`
+		Decision  *Decision  `json:"decision,omitempty"`
 	}{
 		Host: a.Host, Addr: addrText(a.Addr), Stage: StageContent, TLS: a.TLS, Verdict: a.Verdict, Next: a.Next, Began: instant(a.Began),
 		Duration: seconds(a.Duration), Stages: a.Stages, Reused: a.Reused, Without: a.Without, Doubted: a.Doubted,
+		Decision: a.Decision.worthTelling(),
 	}
 	if e := a.Err; e != nil {
 		v.Stage, v.Code, v.Enhanced, v.Error, v.Permanent = e.Stage, e.Code, e.Enhanced, e.Reason(), !e.Temporary()

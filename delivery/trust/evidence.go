@@ -76,8 +76,10 @@ func matchText(m *delivery.Match) string {
 		return "site " + m.Site
 	case m.Domain != "":
 		return "domain " + m.Domain
-	default:
+	case m.MX != "":
 		return "mx " + m.MX
+	default:
+		return "all mail"
 	}
 }
 

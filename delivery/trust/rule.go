@@ -146,7 +146,7 @@ func rank(m *delivery.Match) (kind, length int) {
 func (s *Source) ruleFor(route *mx.Route, host *mx.Host) *Rule {
 	rules := s.replaced.Load()
 	if rules == nil {
-		return nil
+		rules = new([]Rule)
 	}
 	var merged *Rule
 	site := ""
@@ -167,6 +167,12 @@ func (s *Source) ruleFor(route *mx.Route, host *mx.Host) *Rule {
 		merged.MinVersion = cmp.Or(merged.MinVersion, r.MinVersion)
 		merged.Certificate = cmp.Or(merged.Certificate, r.Certificate)
 		merged.Audit = merged.Audit || r.Audit
+	}
+	if merged == nil && s.Default != Unset {
+		merged = &Rule{}
+	}
+	if merged != nil && merged.Level == Unset {
+		merged.Level = s.Default
 	}
 	if merged != nil && (merged.Level == None || merged.Level == May) {
 		merged.MinVersion = 0

@@ -27,6 +27,9 @@ type Source struct {
 	// ends. Use a mtasts.Dir to keep them.
 	Store mtasts.Store
 
+	// Fetcher gets MTA-STS policies. Default: one with the Resolver.
+	Fetcher *mtasts.Fetcher
+
 	// NoDANE and NoMTASTS switch one off.
 	NoDANE, NoMTASTS bool
 
@@ -35,8 +38,10 @@ type Source struct {
 	DANE   *dane.Source
 	MTASTS *mtasts.Source
 
-	// Rules are those in force until SetRules replaces them.
-	Rules []Rule
+	// Rules are those in force until SetRules replaces them, and Default is the level of
+	// mail that none of them is for. Default: DANE, which leaves it to policies.
+	Rules   []Rule
+	Default Level
 
 	// Audit has policies checked and told of, and keeps no mail.
 	Audit bool
@@ -80,6 +85,9 @@ func (s *Source) Validate() error {
 	} else if d, ok := s.Store.(*mtasts.Dir); ok && d.Path == "" {
 		problems = append(problems, errors.New("trust.Source.Store: it has no directory"))
 	}
+	if s.Default == Fingerprint || s.Default > Fingerprint {
+		problems = append(problems, fmt.Errorf("trust.Source.Default: %v is no level for all mail", s.Default))
+	}
 	if s.Ratchet > Refuse {
 		problems = append(problems, fmt.Errorf("trust.Source.Ratchet: %d is no ratchet", s.Ratchet))
 	}
@@ -107,7 +115,7 @@ func (s *Source) prepare() {
 		}
 		if !s.NoMTASTS {
 			if s.sts = s.MTASTS; s.sts == nil {
-				s.sts = &mtasts.Source{Resolver: s.Resolver, Store: s.Store, Trace: s.trace()}
+				s.sts = &mtasts.Source{Resolver: s.Resolver, Store: s.Store, Fetcher: s.Fetcher, Trace: s.trace()}
 			}
 		}
 	})

@@ -13,6 +13,7 @@ type options struct {
 	cli.Transport
 	json       bool
 	explain    bool
+	connect    bool
 	from       string
 	fromGiven  bool
 	utf8       bool
@@ -25,6 +26,7 @@ func parseFlags(args []string, stderr io.Writer) (*options, error) {
 	o.Define(fs)
 	fs.BoolVar(&o.json, "json", false, "one JSON object per recipient on standard output")
 	fs.BoolVar(&o.explain, "explain", false, "connect to nothing, print the route")
+	fs.BoolVar(&o.connect, "explain-connect", false, "with -explain: connect to each host to see its TLS, and send no mail")
 	fs.StringVar(&o.from, "f", "", "the reverse-path `FROM`; \"\" is the null one")
 	fs.BoolVar(&o.utf8, "smtputf8", false, "the message is internationalized mail (RFC 6531): UTF-8 in its header goes to hosts with SMTPUTF8 alone; an address beyond ASCII says so, too")
 	if err := cli.Parse(fs, args, stderr, "mxsend [flags] -f FROM RCPT... < message"); err != nil {
@@ -40,6 +42,8 @@ func (o *options) check() error {
 	switch {
 	case !o.fromGiven && !o.explain:
 		return cli.Usage("-f FROM is missing (-f \"\" is the null reverse-path)")
+	case o.connect && !o.explain:
+		return cli.Usage("-explain-connect goes with -explain")
 	case len(o.recipients) == 0:
 		return cli.Usage("no recipients")
 	}

@@ -3,7 +3,8 @@
 //
 //	mxsend [flags] -f FROM RCPT... < message
 //
-// With -explain it connects to nothing and prints where the mail would go. The
+// With -explain it connects to no mail host and prints where the mail would go; with
+// -explain-connect as well it looks what TLS these hosts have, and sends no mail. The
 // exit code is one of sendmail's: 0 all delivered, 75 some deferred, 69 some
 // failed, 68 no such host, 64 usage, 65 bad address or message, 78 bad
 // configuration.
@@ -44,7 +45,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 	defer sender.Close()
 	if opts.explain {
-		return explain(ctx, sender, opts.from, opts.recipients, stdout)
+		return opts.explainAll(ctx, sender, stdout)
 	}
 	message := opts.message()
 	if err := delivery.CheckEnvelope(message); err != nil {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -9,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/nexthop-mail/nexthop/delivery"
-	"github.com/nexthop-mail/nexthop/examples/internal/cli"
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
@@ -72,34 +70,4 @@ func refusal(m *queue.Message, err error) *delivery.Report {
 		report.Recipients = append(report.Recipients, rr)
 	}
 	return report
-}
-
-// explain prints the route of every recipient's domain, each once.
-func explain(ctx context.Context, s *delivery.Sender, from string, recipients []string, stdout io.Writer) int {
-	code, seen := cli.ExitOK, map[string]bool{}
-	for _, r := range recipients {
-		domain := r
-		if at := strings.LastIndexByte(r, '@'); at >= 0 {
-			domain = r[at+1:]
-		}
-		if seen[strings.ToLower(domain)] {
-			continue
-		}
-		seen[strings.ToLower(domain)] = true
-		e, err := s.Explain(ctx, from, domain)
-		fmt.Fprint(stdout, e)
-		if err != nil {
-			code = worse(code, e.Err)
-		}
-	}
-	return code
-}
-
-// worse is the exit code of an explanation: 68 if no domain takes mail for
-// good, 75 as soon as one could not be found out.
-func worse(code int, e *delivery.Error) int {
-	if e.Temporary() || code == cli.ExitTempFail {
-		return cli.ExitTempFail
-	}
-	return cli.ExitNoHost
 }

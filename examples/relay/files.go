@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery"
+	"github.com/nexthop-mail/nexthop/delivery/trust"
 	"github.com/nexthop-mail/nexthop/examples/internal/cli"
 	"github.com/nexthop-mail/nexthop/mx"
 )
@@ -79,14 +80,17 @@ func (p *parts) readLimits(first *delivery.Sender) error {
 	}
 	s := p.settings
 	s.Rules, s.Groups = f.rules, f.groups
-	if first == nil {
-		err = p.agent.Configure(s)
-	}
-	if err != nil {
+	if first != nil {
+		p.choosePolicy(first)
+	} else if err = p.agent.Configure(s); err != nil {
 		return err
 	}
+	if p.policy != nil {
+		if err := p.policy.SetRules(f.trust()); err != nil {
+			return err // readLimits has looked at each
+		}
+	}
 	p.settings = s
-	p.tls.set(f.tls)
 	p.limits = cli.Watch{}
 	if p.options.limits != "" {
 		p.limits.Files = []string{p.options.limits}
@@ -95,11 +99,17 @@ func (p *parts) readLimits(first *delivery.Sender) error {
 		}
 	}
 	p.limits.Changed()
-	if first != nil && p.options.limits != "" {
-		p.tls.base, first.TLS = first.TLS, mx.TLSDefault // which the rules may lower
-		first.Policy = &p.tls
-	}
 	return nil
+}
+
+// choosePolicy finds the source of policies of a sender, or gives it one for the rules of
+// -limits, if there is none since -tls is none.
+func (p *parts) choosePolicy(s *delivery.Sender) {
+	p.policy, _ = s.Policy.(*trust.Source)
+	if p.policy == nil && p.options.limits != "" {
+		p.policy = &trust.Source{NoDANE: true, NoMTASTS: true, Default: trust.None}
+		s.Policy, s.TLS = p.policy, mx.TLSDefault
+	}
 }
 
 func (p *parts) complain(about string, err error) {

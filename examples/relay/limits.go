@@ -73,7 +73,7 @@ func (r *limitsReader) rule(n node, path string) {
 		r.rules = append(r.rules, rule)
 	}
 	if tls != nil {
-		tls.match = rule.Match
+		tls.Match = rule.Match
 		r.tls = append(r.tls, *tls)
 		rule.Connections = max(rule.Connections, 1) // it says something
 	}

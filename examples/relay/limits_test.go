@@ -11,8 +11,8 @@ import (
 
 	"github.com/nexthop-mail/nexthop/delivery"
 	"github.com/nexthop-mail/nexthop/delivery/smtptest"
+	"github.com/nexthop-mail/nexthop/delivery/trust"
 	"github.com/nexthop-mail/nexthop/examples/internal/cli"
-	"github.com/nexthop-mail/nexthop/mx"
 )
 
 // TestLimitsFile: whatever makes no sense in the file is told with the file, the line and the
@@ -41,7 +41,7 @@ func TestLimitsFile(t *testing.T) {
 		"{\n\"rules\": [}":                                                                                       ":2: invalid character",
 		``:                                                                                                       ":1: the file ends too early",
 		one(`{"match": {"domain": "e.test"}, "tls": {"level": "most"}}`):                                         `:2: rules[0].tls.level: "most" is none of`,
-		one(`{"match": {"domain": "e.test"}, "tls": {"level": "dane-only"}}`):                                    `:2: rules[0].tls.level: this relay does not know DANE`,
+		one(`{"match": {"domain": "e.test"}, "tls": {"level": "unset"}}`):                                        `:2: rules[0].tls.level: "unset" is none of`,
 		one(`{"match": {"domain": "e.test"}, "tls": {"leve": "may"}}`):                                           `:2: rules[0].tls.leve: unknown key`,
 		one(`{"match": {"domain": "e.test"}, "tls": {"level": "encrypt", "min": "1.1"}}`):                        `:2: rules[0].tls.min: "1.1" is neither`,
 		one(`{"match": {"domain": "e.test"}, "tls": {"level": "may", "min": "1.3"}}`):                            `:2: rules[0].tls.min: mail that may go in clear`,
@@ -82,7 +82,7 @@ func TestLimitsFile(t *testing.T) {
 	if g := f.groups["office365"]; g != (delivery.Group{Connections: 20, Rate: 50}) {
 		t.Errorf("%+v", g)
 	}
-	if len(f.tls) != 2 || *f.tls[0].level != mx.TLSVerify || f.tls[0].min != tls.VersionTLS13 || f.tls[0].match.Domain != "example.com" {
+	if len(f.tls) != 2 || f.tls[0].Level != trust.Verify || f.tls[0].MinVersion != tls.VersionTLS13 || f.tls[0].Match.Domain != "example.com" {
 		t.Errorf("%+v", f.tls)
 	}
 }

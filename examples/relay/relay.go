@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery"
+	"github.com/nexthop-mail/nexthop/delivery/mtasts"
+	"github.com/nexthop-mail/nexthop/delivery/trust"
 	"github.com/nexthop-mail/nexthop/examples/internal/cli"
 	"github.com/nexthop-mail/nexthop/examples/internal/smtpd"
 	"github.com/nexthop-mail/nexthop/queue"
@@ -54,7 +57,7 @@ type parts struct {
 	counts   counts
 	options  *options
 	settings delivery.Settings
-	tls      tlsRules
+	policy   *trust.Source // who may have mail; nil is everybody
 	limits   cli.Watch
 	broken   chan error // the queue is of no use any more
 }
@@ -99,6 +102,9 @@ func assemble(o *options, stdout, stderr io.Writer) (*parts, error) {
 	if p.queue, p.dir, err = openQueue(o.queue, asRelay); err != nil {
 		return nil, err
 	}
+	if p.policy != nil && p.policy.Store == nil && p.dir != "" {
+		p.policy.Store = &mtasts.Dir{Path: filepath.Join(p.dir, "mta-sts")}
+	}
 	name := o.Hello()
 	if name == "" {
 		name = "localhost"
@@ -109,6 +115,9 @@ func assemble(o *options, stdout, stderr io.Writer) (*parts, error) {
 		Events: func(e delivery.Event) {
 			p.counts.add(e.Kind)
 			p.journal.write(&e)
+			if e.Kind == delivery.PolicyNotice {
+				p.complain("TLS", e.Err.Err)
+			}
 		},
 	}
 	in := &intake{agent: p.agent, sender: sender, postmaster: o.postmasterAt(name), broken: p.giveUp}

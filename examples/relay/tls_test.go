@@ -14,49 +14,8 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/nexthop-mail/nexthop/delivery"
 	"github.com/nexthop-mail/nexthop/delivery/smtptest"
-	"github.com/nexthop-mail/nexthop/mx"
 )
-
-// TestTLSRulesMerge: each field is that of the most specific rule that sets it, a site before
-// a domain before an MX host, and the longer of two.
-func TestTLSRulesMerge(t *testing.T) {
-	level := func(l mx.TLSLevel) *mx.TLSLevel { return &l }
-	rules := new(tlsRules)
-	rules.base = mx.TLSEncrypt
-	rules.set([]tlsRule{
-		{match: delivery.Match{MX: ".example.net"}, level: level(mx.TLSVerify), min: tls.VersionTLS12},
-		{match: delivery.Match{MX: "mx.example.net"}, min: tls.VersionTLS13},
-		{match: delivery.Match{Domain: ".example.com"}, level: level(mx.TLSMay)},
-		{match: delivery.Match{Domain: ".sub.example.com"}, level: level(mx.TLSNone)},
-		{match: delivery.Match{Site: "a.example.org,b.example.org;"}, level: level(mx.TLSVerify)},
-	})
-	for _, c := range []struct {
-		domain string
-		hosts  []string
-		level  mx.TLSLevel
-		min    uint16
-	}{
-		{"other.example", []string{"mx.other.example"}, mx.TLSEncrypt, 0},
-		{"other.example", []string{"mx2.example.net"}, mx.TLSVerify, tls.VersionTLS12},
-		{"other.example", []string{"mx.example.net"}, mx.TLSVerify, tls.VersionTLS13},
-		{"example.com", []string{"mx.example.net"}, mx.TLSVerify, tls.VersionTLS13},
-		{"a.example.com", []string{"mx.example.net"}, mx.TLSMay, tls.VersionTLS13},
-		{"a.sub.example.com", []string{"mx.other.example"}, mx.TLSNone, 0},
-		{"a.example.com", []string{"b.example.org", "a.example.org"}, mx.TLSVerify, 0},
-		{"a.example.com", []string{"a.example.org"}, mx.TLSMay, 0},
-	} {
-		route := &mx.Route{Domain: c.domain}
-		for _, h := range c.hosts {
-			route.Hosts = append(route.Hosts, mx.Host{Name: h})
-		}
-		p, err := rules.TLSPolicy(t.Context(), route, &route.Hosts[0])
-		if err != nil || p.Level != c.level || p.MinVersion != c.min || !p.Exact {
-			t.Errorf("%s by %v: %v, at least %x, exact: %t (%v); want %v, %x", c.domain, c.hosts, p.Level, p.MinVersion, p.Exact, err, c.level, c.min)
-		}
-	}
-}
 
 // TestTLSRules: mail goes as the rules of -limits say, and otherwise when they are replaced.
 func TestTLSRules(t *testing.T) {

@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -10,6 +12,9 @@ import (
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery"
+	"github.com/nexthop-mail/nexthop/delivery/dane"
+	"github.com/nexthop-mail/nexthop/delivery/mtasts"
+	"github.com/nexthop-mail/nexthop/delivery/trust"
 	"github.com/nexthop-mail/nexthop/mx"
 	"github.com/nexthop-mail/nexthop/smarthost"
 )
@@ -22,6 +27,9 @@ type Transport struct {
 	Helo           string
 	Self           List
 	TLS            string
+	NoDANE         bool
+	NoMTASTS       bool
+	TLSCache       string
 	Source         List
 	Only4, Only6   bool
 	Loopback       bool
@@ -47,8 +55,9 @@ func (t *Transport) Define(fs *flag.FlagSet) {
 	fs.StringVar(&t.Helo, "helo", "", "`NAME` given in EHLO (default: the host's name)")
 	fs.Var(&t.Self, "self", "a `NAME` under which this host stands in MX records, or an address in brackets, such as the outside of a NAT (repeatable)")
 	fs.StringVar(&t.TLS, "tls", "may", "TLS `LEVEL` for MX hosts: none, may, dane, encrypt, verify")
-	fs.Bool("no-dane", false, "do without DANE")
-	fs.Bool("no-mta-sts", false, "do without MTA-STS")
+	fs.BoolVar(&t.NoDANE, "no-dane", false, "do without DANE")
+	fs.BoolVar(&t.NoMTASTS, "no-mta-sts", false, "do without MTA-STS")
+	fs.StringVar(&t.TLSCache, "tls-cache", "", "`DIR`ectory where MTA-STS policies are kept (default: memory, and of a relay, its queue)")
 	fs.Var(&t.Source, "source", "local `ADDR` to send from (repeatable)")
 	fs.BoolVar(&t.Only4, "4", false, "IPv4 only")
 	fs.BoolVar(&t.Only6, "6", false, "IPv6 only")
@@ -83,6 +92,9 @@ func (t *Transport) Check() error {
 	}
 	if _, err := t.level(); err != nil {
 		return err
+	}
+	if t.TLS == "dane" && t.NoDANE {
+		return Usage("-tls dane and -no-dane exclude each other")
 	}
 	_, err := t.SmartHosts.rules()
 	return err
@@ -142,10 +154,32 @@ func (t *Transport) Sender(role Role, stderr io.Writer) (*delivery.Sender, error
 	if t.Verbose {
 		s.Trace = dialogue(stderr)
 	}
+	if level != mx.TLSNone {
+		s.Policy = t.policy(resolver)
+	}
+	if t.TLS == "dane" {
+		if err := dane.Probe(context.Background(), resolver); errors.Is(err, dane.ErrNoDNSSEC) {
+			return nil, Config("-tls dane: %v", err)
+		} else if err != nil {
+			fmt.Fprintf(stderr, "* -tls dane: it is not known whether the resolver can do DNSSEC: %v\n", err)
+		}
+	}
 	if err := errors.Join(s.Validate(), router.Validate()); err != nil {
 		return nil, Config("%v", err)
 	}
 	return s, nil
+}
+
+// policy is whom mail may be given to: DANE, else MTA-STS, unless they are off.
+func (t *Transport) policy(resolver mx.Resolver) *trust.Source {
+	s := &trust.Source{
+		Resolver: resolver, NoDANE: t.NoDANE, NoMTASTS: t.NoMTASTS,
+		Fetcher: &mtasts.Fetcher{Resolver: resolver, AllowLoopback: t.Loopback},
+	}
+	if t.TLSCache != "" {
+		s.Store = &mtasts.Dir{Path: t.TLSCache}
+	}
+	return s
 }
 
 // Reread has resolv.conf and the hosts file read again for the Sender that was made,
@@ -197,7 +231,7 @@ func (t *Transport) level() (mx.TLSLevel, error) {
 	case "verify":
 		return mx.TLSVerify, nil
 	case "dane":
-		return 0, Config("-tls dane: not yet")
+		return mx.TLSMay, nil
 	default:
 		return 0, Usage("-tls %q is none of none, may, dane, encrypt, verify", t.TLS)
 	}
