@@ -107,6 +107,5 @@
 //
 // # What is to come
 //
-// DANE and MTA-STS, for which Sender.Policy is the place, and a queue on
-// PostgreSQL.
+// A queue on PostgreSQL.
 package nexthop
