@@ -59,7 +59,7 @@ type LogOptions struct {
 
 // LevelOf is the level at which Log writes an event: Error if an operator must act (Paused,
 // Trouble), Warn if mail was not delivered for good or nobody knows (Failed, Expired,
-// UnknownOutcome) and if the clock jumped, else Info.
+// UnknownOutcome), if the clock jumped and for a PolicyNotice, else Info.
 func LevelOf(e Event) slog.Level {
 	switch e.Kind {
 	case Paused:
@@ -71,7 +71,7 @@ func LevelOf(e Event) slog.Level {
 			}
 		}
 		return slog.LevelError
-	case Failed, Expired, UnknownOutcome:
+	case Failed, Expired, UnknownOutcome, PolicyNotice:
 		return slog.LevelWarn
 	default:
 		return slog.LevelInfo
