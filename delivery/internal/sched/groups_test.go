@@ -57,6 +57,27 @@ func TestRoomInGroup(t *testing.T) {
 		given := d.given()
 		d.want("which are given mail", given, []string{"d.g1", "d.g2"})
 	})
+	t.Run("M6 nothing is claimed anew where nothing was left out", func(t *testing.T) {
+		d := crowdedGroup(t, 6)
+		d.idle(0)
+		for range 3 {
+			d.end(d.begun[0], Works, time.Second)
+			d.want("a claim", d.claim == nil, true)
+		}
+		d = crowdedGroup(t, 12)
+		d.idle(0)
+		d.s.MailCame(d.now)
+		d.decide()
+		d.idle(0)
+		d.end(d.begun[0], Works, time.Second)
+		d.want("a claim when there is room", d.claim != nil, true)
+		d.idle(0)
+		for range 3 {
+			d.end(d.begun[0], Works, time.Second)
+			d.want("a claim after that", d.claim == nil || d.claim.Others, true)
+			d.idle(0)
+		}
+	})
 	t.Run("M6 a tenant of which nothing is left is forgotten", func(t *testing.T) {
 		d := crowdedGroup(t, 2, 1)
 		d.want("tenants of which a group holds mail", len(d.s.groups["g"].tenants), 1)

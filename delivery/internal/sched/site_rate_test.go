@@ -266,3 +266,21 @@ func TestQuick(t *testing.T) {
 	d.s.Ended(d.now, d.begun[0].Ship)
 	quick(t, "when one has ended", d, true)
 }
+
+// TestQuickAgain has a site that was not quick any more teach that it is, while all that
+// is not kept for quick ones is in use.
+func TestQuickAgain(t *testing.T) {
+	d := newDesk(t, Settings{Connections: 8, PerSite: 2, Ahead: 400})
+	d.known("s", time.Second)
+	d.mails("A", "s")
+	d.pass(quickTime)
+	for i := range 6 {
+		d.mails("A", fmt.Sprint("n", i))
+	}
+	d.mails("A", "s")
+	d.want("L6 in flight while it is not quick", d.at("s"), 1)
+	d.s.Learned(d.now, d.begun[0].Ship, Lesson{Kind: Later, Began: d.now.Add(-time.Second)})
+	d.s.FlushAll(d.now)
+	d.decide()
+	d.want("L6 in flight when it has shown that it is", d.at("s"), 2)
+}
