@@ -52,6 +52,9 @@ func (s *Scheduler) forgetSite(t *site) {
 	s.join(t, nil)
 	s.known.remove(t)
 	delete(s.sites, t.key)
+	for _, l := range t.lanes { // the last one, which stays as long as the site does
+		s.forgetLane(l)
+	}
 }
 
 // tried notes how long an attempt took; timed, one in which hosts answered.
