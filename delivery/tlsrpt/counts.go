@@ -3,6 +3,7 @@ package tlsrpt
 import (
 	"cmp"
 	"crypto/rand"
+	"iter"
 	"slices"
 	"strings"
 	"sync"
@@ -205,6 +206,22 @@ type Tally struct {
 type Detail struct {
 	Failure
 	Sessions uint64 `json:"sessions"`
+}
+
+// ByDomain are the domains of tallies that are sorted, each with its own.
+func ByDomain(tallies []Tally) iter.Seq2[string, []Tally] {
+	return func(yield func(string, []Tally) bool) {
+		for len(tallies) > 0 {
+			domain, n := tallies[0].Domain, 1
+			for n < len(tallies) && tallies[n].Domain == domain {
+				n++
+			}
+			if !yield(domain, tallies[:n:n]) {
+				return
+			}
+			tallies = tallies[n:]
+		}
+	}
 }
 
 // Tallies are what was counted on a day so far, sorted by domain and policy. It is what

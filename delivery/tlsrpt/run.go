@@ -168,19 +168,13 @@ func (r *Reporter) planDay(ctx context.Context, day Day, waiting *agenda) error 
 	}
 	r.Trace.leftOut(day, merged.LeftOut(day)+r.Counts.LeftOut(day))
 	now := time.Now()
-	tallies := merged.Tallies(day)
-	for len(tallies) > 0 {
-		n := 1
-		for n < len(tallies) && tallies[n].Domain == tallies[0].Domain {
-			n++
-		}
-		t := &task{day: day, domain: tallies[0].Domain, tallies: tallies[:n:n], at: r.due(day, tallies[0].Domain)}
+	for domain, tallies := range ByDomain(merged.Tallies(day)) {
+		t := &task{day: day, domain: domain, tallies: tallies, at: r.due(day, domain)}
 		if t.at.Before(now) {
 			// After an outage many are late: not all of them at the same time.
 			t.at = now.Add(t.at.Sub(r.settled(day)) / 8)
 		}
 		heap.Push(waiting, t)
-		tallies = tallies[n:]
 	}
 	r.targets.forget(day - keptDays)
 	return r.store().Forget(ctx, DayOf(now)-keptDays)

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -84,7 +85,7 @@ func (f *Failure) clean() Failure {
 
 // clean is text of at most so many octets, without what is no text.
 func clean(text string, most int) string {
-	bad := func(r rune) bool { return r < ' ' || r == 0x7f || r == utf8.RuneError }
+	bad := func(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) }
 	if len(text) <= most && !strings.ContainsFunc(text, bad) {
 		return text
 	}

@@ -13,7 +13,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/nexthop-mail/nexthop/delivery"
 	"github.com/nexthop-mail/nexthop/examples/internal/cli"
 )
 
@@ -78,13 +77,13 @@ func shortPath(path string, use func(string) error) error {
 }
 
 // serveControl answers operations until ctx ends.
-func serveControl(ctx context.Context, l net.Listener, a *delivery.Agent) {
+func serveControl(ctx context.Context, l net.Listener, operate func(context.Context, *operation, io.Writer) error) {
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var o operation
 		w.Header().Set("Trailer", exitTrailer+", "+errorTrailer)
 		err := json.NewDecoder(io.LimitReader(r.Body, 1<<16)).Decode(&o)
 		if err == nil {
-			err = o.run(r.Context(), a, w)
+			err = operate(r.Context(), &o, w)
 		}
 		code := 0
 		if err != nil {

@@ -36,6 +36,7 @@ type options struct {
 	postmaster   string
 	cert, key    string
 	limits       string
+	tlsReports   string
 }
 
 const (
@@ -47,6 +48,7 @@ const (
 const relayUsage = `relay [flags]
        relay queue -help
        ` + sitesUsage + `
+       ` + tlsReportsUsage + `
        relay passwd -help
 Each flag may be given as an environment variable, too: -relay-domain as NEXTHOP_RELAY_DOMAIN,
 with blanks between the values if it is repeatable. The command line goes before that.`
@@ -91,13 +93,14 @@ func parseFlags(args []string, stdout, stderr io.Writer) (*options, error) {
 	fs.StringVar(&o.key, "key", "", "key `FILE` (PEM) of -cert")
 	fs.StringVar(&o.limits, "limits", "", "JSON `FILE` of limits and TLS levels by domain, by MX host or by site, and of groups of hosts (read again when it changes)")
 	fs.StringVar(&o.logins, "logins", "", "`FILE` of those who may log in, made by relay passwd; they may send to anybody, over TLS alone (needs -cert; read again when it changes)")
+	fs.StringVar(&o.tlsReports, "tls-reports", "", "send reports of TLS (RFC 8460) from this `ADDRESS` to domains that ask for them")
 	fs.BoolVar(&o.version, "version", false, "print the version")
 	var err error
 	if o.unknown, err = parseEnvironment(fs, args, stdout, stderr, relayUsage); err != nil {
 		return nil, err
 	}
 	if fs.NArg() > 0 {
-		return nil, cli.Usage("what is %q? Flags come first, and the commands are queue, sites and passwd", fs.Arg(0))
+		return nil, cli.Usage("what is %q? Flags come first, and the commands are queue, sites, tls-reports and passwd", fs.Arg(0))
 	}
 	return o, o.check()
 }
@@ -119,6 +122,9 @@ func (o *options) check() error {
 		return cli.Usage("-actions goes with -http")
 	}
 	if _, err := o.delays(); err != nil {
+		return err
+	}
+	if err := o.checkTLSReports(); err != nil {
 		return err
 	}
 	if _, err := o.policy(); err != nil {

@@ -5,6 +5,7 @@
 //	relay queue [-queue WHERE] list|show ID|why ID|flush [DOMAIN]|hold ID|release ID|drop ID|fail ID [-json]
 //	relay queue [-queue WHERE] suspend DOMAIN|SITE|resume DOMAIN|SITE|suspensions [-json]
 //	relay sites [-queue WHERE] [-json]
+//	relay tls-reports [-queue WHERE] [-day YYYY-MM-DD] [-json]
 //	relay passwd -logins FILE USER [ADDRESS...]
 //
 // It takes mail for anybody from clients it trusts (-trust), and mail for certain
@@ -57,6 +58,9 @@ func run(ctx context.Context, args []string, stdin *os.File, stdout, stderr io.W
 	}
 	if len(args) > 0 && args[0] == "sites" {
 		return sites(ctx, args[1:], stdout, stderr)
+	}
+	if len(args) > 0 && args[0] == "tls-reports" {
+		return tlsReports(ctx, args[1:], stdout, stderr)
 	}
 	if len(args) > 0 && args[0] == "passwd" {
 		return passwd(args[1:], stdin, stdout, stderr)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/nexthop-mail/nexthop/delivery"
 	"github.com/nexthop-mail/nexthop/delivery/mtasts"
+	"github.com/nexthop-mail/nexthop/delivery/tlsrpt"
 	"github.com/nexthop-mail/nexthop/delivery/trust"
 	"github.com/nexthop-mail/nexthop/examples/internal/cli"
 	"github.com/nexthop-mail/nexthop/examples/internal/smtpd"
@@ -55,11 +56,14 @@ type parts struct {
 	keys     *keyPair // nil without -cert
 	logins   *logins  // nil without -logins
 	counts   counts
+	reporter *tlsrpt.Reporter // nil without -tls-reports
 	options  *options
 	settings delivery.Settings
 	policy   *trust.Source // who may have mail; nil is everybody
 	limits   cli.Watch
 	broken   chan error // the queue is of no use any more
+
+	tlsCounts tlsrpt.Counts
 }
 
 // assemble makes the parts, in the order in which they can fail without harm: the
@@ -74,6 +78,7 @@ func assemble(o *options, stdout, stderr io.Writer) (*parts, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.countTLS(sender)
 	if p.keys, err = newKeyPair(o.cert, o.key); err != nil {
 		return nil, cli.Config("-cert, -key: %w", err)
 	}
@@ -119,6 +124,9 @@ func assemble(o *options, stdout, stderr io.Writer) (*parts, error) {
 				p.complain("TLS", e.Err.Err)
 			}
 		},
+	}
+	if err := p.reportTLS(); err != nil {
+		return nil, errors.Join(cli.Config("-tls-reports: %w", err), p.close())
 	}
 	in := &intake{agent: p.agent, sender: sender, postmaster: o.postmasterAt(name), broken: p.giveUp}
 	p.server = &smtpd.Server{
@@ -191,8 +199,11 @@ func (p *parts) run(ctx context.Context) error {
 		serving = p.server.Serve(ctx, p.listener, atTheEnd)
 	})
 	all.Go(func() { p.followFiles(ctx) })
+	if p.reporter != nil {
+		all.Go(func() { _ = p.reporter.Run(ctx) }) // ends with ctx alone
+	}
 	if p.control != nil {
-		all.Go(func() { serveControl(ctx, p.control, p.agent) })
+		all.Go(func() { serveControl(ctx, p.control, p.operate) })
 	}
 	if p.web != nil {
 		all.Go(func() { serveHTTP(ctx, p.web, p.pages()) })

@@ -182,6 +182,9 @@ func (t *Transport) policy(resolver mx.Resolver) *trust.Source {
 	return s
 }
 
+// Resolver is what the Sender that was made asks, for others who need DNS.
+func (t *Transport) Resolver() mx.Resolver { return t.cache }
+
 // Reread has resolv.conf and the hosts file read again for the Sender that was made,
 // also where they seem not to have changed, and forgets what DNS has said.
 func (t *Transport) Reread() {
