@@ -148,8 +148,18 @@ func (d *Decision) String() string {
 // always temporary: what is wrong may be put right at any time.
 type PolicyError struct{ Decision *Decision }
 
-// Error is the Decision's text.
-func (e *PolicyError) Error() string { return e.Decision.Text }
+// Error is the Decision's text, with who can put right what is wrong if that is somebody at
+// the receiving end. It is what the sender of a message reads if that fails.
+func (e *PolicyError) Error() string {
+	switch e.Decision.Fault {
+	case FaultHost:
+		return e.Decision.Text + " (whoever runs the receiving host can put that right)"
+	case FaultDomain:
+		return e.Decision.Text + " (whoever runs the receiving domain can put that right)"
+	default:
+		return e.Decision.Text
+	}
+}
 
 // Unwrap is the cause; it may be nil.
 func (e *PolicyError) Unwrap() error { return e.Decision.Cause }

@@ -247,3 +247,37 @@ func TestPolicyOfOneDomainHoldsUpNoOther(t *testing.T) {
 		}
 	})
 }
+
+// TestBounceSaysWhichPolicy: who sent a message that a policy has kept for too long reads
+// which, what is wrong, and who can put it right.
+func TestBounceSaysWhichPolicy(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		lines []string
+		want  string
+	}{
+		{"DANE", []string{"_25._tcp.mx1 " + otherTLSA}, "DANE for mx1.e.test: refused: no certificate matches a TLSA record (whoever runs the receiving host can put that right)"},
+		{"MTA-STS", []string{sts("e.test", "20240101")}, "MTA-STS policy 20240101 of e.test: it does not name the host mx1.e.test (whoever runs the receiving domain can put that right)"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *world) {
+				w.host("mx1.e.test", w.certificate("mx1.e.test"))
+				sender := w.host("mx.from.test", w.certificate("mx.from.test"))
+				w.web.set("e.test", "enforce", "mx9.e.test")
+				w.start(append([]string{oneMX, "from.test. MX 10 mx.from.test.", "mx.from.test. A 192.0.2.9"}, c.lines...)...)
+				o, stop := w.run(delivery.Settings{Expire: time.Hour, Warn: -1})
+				defer stop()
+				o.submit("u@e.test")
+				pass(2 * time.Hour)
+				messages := sender.Messages()
+				if len(messages) != 1 || len(o.of(delivery.Bounced)) != 1 {
+					t.Fatalf("%d reports", len(messages))
+				}
+				text := strings.Join(strings.Fields(string(messages[0].Content)), " ")
+				if !strings.Contains(text, c.want) {
+					t.Errorf("the report does not say %q:\n%s", c.want, messages[0].Content)
+				}
+			})
+		})
+	}
+}

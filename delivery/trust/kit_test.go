@@ -93,6 +93,12 @@ func (w *world) certificateFor(template *x509.Certificate, names ...string) tls.
 	return c
 }
 
+// certificateUntil is one for a name that ends at a time.
+func (w *world) certificateUntil(end time.Time, name string) tls.Certificate {
+	w.t.Helper()
+	return w.certificateFor(&x509.Certificate{NotBefore: time.Now().Add(-time.Hour), NotAfter: end}, name)
+}
+
 // tlsa is the record "3 1 1" for a certificate.
 func tlsa(c tls.Certificate) string {
 	leaf, err := x509.ParseCertificate(c.Certificate[0])
