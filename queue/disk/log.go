@@ -73,9 +73,6 @@ func (s *Spool) append(b *batch) error {
 		return err
 	}
 	g := s.current
-	if g == nil {
-		return nil // there is nothing to write and nothing was ever written
-	}
 	start := g.size
 	pos, err := s.writeTickets(g, b.tickets, start, b.durable)
 	if err != nil {
@@ -217,10 +214,8 @@ func (s *Spool) roll(b *batch) error {
 	if g != nil && (b.bytes == 0 || !s.rollNow && g.size+b.bytes <= s.limit && s.takesMore(g)) {
 		return nil
 	}
-	if g != nil && s.unsaved {
-		if err := s.sync(); err != nil {
-			return err
-		}
+	if err := s.sync(); err != nil {
+		return err
 	}
 	s.mu.Lock()
 	if s.segments.full(1) || b.grows() && s.segments.full(1+s.segments.spare()) {
@@ -298,7 +293,7 @@ func (s *Spool) createSegment(number uint64, list record.Segments) (*segment, er
 		if err == nil {
 			err = s.fs.SyncDir()
 		}
-		failed = err != nil && !vfs.IsFull(err)
+		failed = !vfs.IsFull(err)
 	}
 	if err != nil {
 		s.rollNow, s.spoiled = true, true

@@ -11,7 +11,7 @@ import (
 // nothing on the disk needs any more.
 func (s *Spool) sync() error {
 	g := s.current
-	if g == nil || !s.unsaved {
+	if g == nil || !s.unsaved { // what is unsaved may be a tail, which finishTail saves
 		return nil
 	}
 	return s.syncFile(g)
@@ -143,7 +143,7 @@ func (s *Spool) saveSoon() {
 // save has everything written so far saved.
 func (s *Spool) save() error {
 	s.mu.Lock()
-	if !s.unsaved || s.failure != nil {
+	if !s.unsaved {
 		defer s.mu.Unlock()
 		return s.failure
 	}

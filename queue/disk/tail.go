@@ -20,7 +20,7 @@ type tail struct {
 // be saved is written once more, to a new file, so that a power cut meanwhile
 // harms nothing: without what was torn, and without groups that are not complete.
 //
-// If there is no room for that, it is written where it is, and if there is none
+// If there is no room for that, finishTail writes it where it is, and if there is none
 // for that either, the first write tries again.
 func (s *Spool) saveTail(t *tail) error {
 	g := t.segment
@@ -34,14 +34,10 @@ func (s *Spool) saveTail(t *tail) error {
 	s.applied = g.where(uint32(g.size))
 	var err error
 	switch {
-	case t.bad: // what cannot be read now may be read another time, and damage stays known
-		err = s.inPlace(t, func(vfs.File) error { return nil })
+	case t.bad:
+		err = s.rewriteTail(t)
 	case t.says > int64(g.saved):
-		err = s.copyTail(t)
-		if vfs.IsFull(err) {
-			err = s.rewriteTail(t)
-		}
-		if err == nil {
+		if err = s.copyTail(t); err == nil {
 			g.saved = uint32(t.end)
 		}
 	case cut:
@@ -81,9 +77,13 @@ func (s *Spool) inPlace(t *tail, do func(vfs.File) error) error {
 	return f.Sync()
 }
 
-// rewriteTail writes the end of a segment where it is.
+// rewriteTail writes the end of a segment where it is. It leaves one that is damaged as
+// it is: what cannot be read now may be read another time, and damage stays known.
 func (s *Spool) rewriteTail(t *tail) error {
 	return s.inPlace(t, func(f vfs.File) error {
+		if t.bad {
+			return nil
+		}
 		if err := t.write(f); err != nil {
 			return err
 		}

@@ -1,0 +1,194 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/queue"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/crashfs"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
+)
+
+// TestUnreadableEndWithoutRoom has the end of the log unreadable, and no room to save what
+// is there of it, which shows when it is saved: what cannot be read is left as it is, and
+// is there again when it can be read.
+func TestUnreadableEndWithoutRoom(t *testing.T) {
+	ctx := context.Background()
+	fs := crashfs.New(1)
+	s, err := openByHand(fs, small())
+	must(t, err)
+	mustPut(t, s)
+	last := s.current
+	begin := last.size
+	id := mustPut(t, s)
+	fs = fs.Kill()
+	fs.Spoil(last.file.name, begin, begin+100)
+	syncs := 0
+	fs.Inject(func(op crashfs.Op, name string) error {
+		if op == crashfs.OpSync && name == last.file.name {
+			if syncs++; syncs == 1 {
+				return syscall.ENOSPC
+			}
+		}
+		return nil
+	})
+	s, err = openByHand(fs, small())
+	must(t, err)
+	fs.Inject(nil)
+	if s.tail != nil || len(s.problems) != 1 {
+		t.Errorf("the end is to be saved still: %v, problems %v", s.tail != nil, s.problems)
+	}
+	other := mustPut(t, s)
+	must(t, s.Close())
+	fs.Mend(last.file.name)
+	s, err = openByHand(fs, small())
+	must(t, err)
+	for _, id := range []string{id, other} {
+		if _, err := s.Show(ctx, id); err != nil {
+			t.Errorf("when it can be read again, %s: %v", id, err)
+		}
+	}
+}
+
+// noRoomForTheTail is a spool that was opened after a kill, without room to save what may
+// not be saved of the log.
+func noRoomForTheTail(t *testing.T, seed uint64) (*crashfs.FS, *Spool, string) {
+	t.Helper()
+	fs := crashfs.New(seed)
+	s, err := openByHand(fs, small())
+	must(t, err)
+	mustPut(t, s)
+	fs.Inject(crashfs.FailNth(crashfs.OpSync, 1, false, syscall.EIO))
+	if _, err := s.Put(context.Background(), time.Unix(1e9, 0), textMessage("unsure")); !errors.Is(err, ErrFailed) {
+		t.Fatal(err)
+	}
+	fs = fs.Kill()
+	must(t, fs.Remove(reserveName))
+	fs.SetDevice(crashfs.Device{Room: fs.Used(), CopyOnWrite: true})
+	s, err = openByHand(fs, small())
+	must(t, err)
+	if s.tail == nil {
+		t.Fatal("the end of the log is saved")
+	}
+	fs.SetDevice(crashfs.Device{})
+	list, err := s.List(context.Background(), queue.ListOptions{})
+	must(t, err)
+	return fs, s, list.Entries[len(list.Entries)-1].Message.ID
+}
+
+// TestNothingIsWrittenBehindAnUnsavedTail: before the end of the log that was found is
+// saved nothing is written behind it. From then on it is, and all of it stays.
+func TestNothingIsWrittenBehindAnUnsavedTail(t *testing.T) {
+	ctx := context.Background()
+	for _, op := range []crashfs.Op{crashfs.OpOpen, crashfs.OpWrite, crashfs.OpTruncate, crashfs.OpSync} {
+		for seed := range uint64(4) {
+			fs, s, id := noRoomForTheTail(t, seed)
+			fs.Inject(crashfs.FailNth(op, 1, false, syscall.ENOSPC))
+			applied := false
+			first := plainTicket(ending)
+			first.apply = func(*hold, *segment, []uint32) { applied = true }
+			s.spare.size = 0 // there is nothing to give up
+			if err := together(s, first)[0]; !errors.Is(err, queue.ErrFull) || applied || s.tail == nil {
+				t.Errorf("%v fails: written: %v, in the index: %v", op, err, applied)
+			}
+			fs.Inject(nil)
+			if err := together(s, plainTicket(ending))[0]; err != nil || s.tail != nil || s.unsaved {
+				t.Errorf("%v fails, and then not: written: %v, to be saved still: %v, %v", op, err, s.tail != nil, s.unsaved)
+			}
+			syncs := 0
+			fs.Inject(func(op crashfs.Op, _ string) error {
+				if op == crashfs.OpSync {
+					syncs++
+				}
+				return nil
+			})
+			must(t, s.save())
+			if syncs > 0 {
+				t.Errorf("what is saved was saved once more")
+			}
+			again, err := openByHand(fs.Restart(), small())
+			must(t, err)
+			if _, err := again.Show(ctx, id); err != nil || len(again.problems) > 0 {
+				t.Errorf("%v fails: what was found when it was opened: %v, problems %v", op, err, again.problems)
+			}
+		}
+	}
+}
+
+// TestFillsOfATail fills ranges of all kinds of lengths, of more than is written at a time
+// too, with records that say nothing: they follow one another without a gap.
+func TestFillsOfATail(t *testing.T) {
+	fs, s := openSmall(t)
+	mustPut(t, s)
+	f, err := fs.Create("filled")
+	must(t, err)
+	tl := &tail{segment: s.current}
+	const from = 4096
+	for _, n := range []int64{
+		0, record.FrameSize, record.FrameSize + 8, 1000, writeSize - 8, writeSize, writeSize + 8, writeSize + record.FrameSize - 8,
+		writeSize + record.FrameSize, 2 * writeSize, 2*writeSize + 8, 3*writeSize - record.FrameSize, 2*writeSize + record.FrameSize - 8,
+	} {
+		must(t, f.Truncate(0))
+		must(t, tl.fill(f, from, from+n))
+		size, err := f.Size()
+		must(t, err)
+		if n > 0 && size != from+n {
+			t.Errorf("a range of %d was filled with %d bytes", n, size-from)
+		}
+		groups := record.NewGroups(f, size, s.current.salt, from)
+		at := int64(from)
+		for groups.Next() {
+			at = groups.To()
+		}
+		if groups.Err() != nil || len(groups.Gaps()) > 0 || n > 0 && at != from+n {
+			t.Errorf("a range of %d: read to %d, %v, gaps %v", n, at-from, groups.Err(), groups.Gaps())
+		}
+	}
+	fs.Inject(crashfs.FailNth(crashfs.OpWrite, 2, false, syscall.EIO))
+	if err := tl.fill(f, from, from+2*writeSize); !errors.Is(err, syscall.EIO) {
+		t.Errorf("a fill that cannot be written: %v", err)
+	}
+}
+
+// TestTornGroupsOfATail dies behind groups of which some are not complete, a long one too:
+// what is complete is there, nothing is damaged, and the log goes on behind it.
+func TestTornGroupsOfATail(t *testing.T) {
+	ctx := context.Background()
+	o := Options{LargeContent: 8 << 20, SegmentSize: 64 << 20}
+	for _, torn := range []int{10, 3 << 20} {
+		fs := crashfs.New(1)
+		s, err := openByHand(fs, o)
+		must(t, err)
+		first := mustPut(t, s)
+		size := s.current.size
+		var before, behind, lost string
+		long := func() { lost, _ = s.Put(ctx, time.Unix(1e9, 0), textMessage(strings.Repeat("x", torn))) }
+		behindASync(t, fs, s, func() { before = mustPut(t, s) }, long, func() { behind = mustPut(t, s) })
+		fs.Meanwhile(nil)
+		number, _ := parseID(lost)
+		name, from := find(t, fs, number, record.KindMessage)
+		if from < size {
+			t.Fatalf("the message begins at %d", from)
+		}
+		fs = fs.Kill()
+		fs.Flip(name, from+2, 1)
+		for range 2 {
+			s, err = openByHand(fs, o)
+			must(t, err)
+			for id, there := range map[string]bool{first: true, before: true, lost: false, behind: true} {
+				if _, err := s.Show(ctx, id); (err == nil) != there {
+					t.Errorf("%d bytes were torn: %s: %v, want that it is there: %v", torn, id, err, there)
+				}
+			}
+			if len(s.problems) > 0 {
+				t.Errorf("%d bytes were torn: %v", torn, s.problems)
+			}
+			mustPut(t, s)
+			fs = fs.Restart()
+		}
+	}
+}
