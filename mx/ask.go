@@ -301,7 +301,7 @@ func (w ways) Unwrap() []error {
 	return causes
 }
 
-// String is the way in a few words.
+// String describes the way in a few words.
 func (w way) String() string {
 	switch w {
 	case withEDNS:

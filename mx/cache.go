@@ -12,44 +12,42 @@ import (
 	"github.com/nexthop-mail/nexthop/internal/age"
 )
 
-// Cache is a Resolver that remembers the answers of another as long as their TTL
-// says, and no longer. A hit carries the TTL that is left. Any number of callers
-// that ask the same at the same time cost one question; a caller whose context
-// ends leaves the others their answer.
+// Cache is a Resolver that keeps the answers of another for their TTL. An answer from the
+// cache has the TTL that is left. Callers that ask the same at the same time share one
+// question; if the context of one of them ends, the others still get the answer.
 //
-//   - TTL 0 answers those who were waiting for it, and is then forgotten
+//   - An answer with TTL 0 goes to the callers that wait for it, and is then forgotten
 //     (RFC 2181 section 8).
-//   - Time that the machine sleeps counts: an answer ends when its TTL has passed by
-//     the monotonic clock or by the wall clock, whichever comes first.
-//   - If a name does not exist, that is kept for all types; if it has no records of
-//     a type, for that type alone (RFC 2308 section 5). Some servers deny a name
-//     because they do not know a type (RFC 4074 section 4.2). A known record of
-//     another type proves them wrong, and the denial then holds for its type alone.
-//   - A failure is kept for its name and type alone, and briefly (RFC 2308
-//     section 7).
+//   - Time for which the machine sleeps counts. An answer is dropped when its TTL has
+//     passed by the monotonic clock or by the wall clock, whichever comes first.
+//   - "The name does not exist" is kept for all types, "no records" for its type alone
+//     (RFC 2308 section 5). Some servers deny a name because they do not know the type
+//     (RFC 4074 section 4.2). If the cache has a record of another type, the denial counts
+//     for its type alone.
+//   - A failure is kept for its name and type alone, for FailureTTL (RFC 2308 section 7).
 //
-// Set the fields before the first use and leave them alone afterwards; then it
-// is safe for concurrent use. It must not be copied. It has no goroutine that
-// outlives the calls.
+// Set the fields before the first use and do not change them afterwards; then it is safe
+// for concurrent use. It must not be copied. No goroutine runs after the calls have
+// returned.
 type Cache struct {
-	// Resolver is asked for what is not known; required.
+	// Resolver is asked for answers that are not in the cache. Required.
 	Resolver Resolver
 
-	// MaxEntries bounds the answers kept. Default: 65,536. An answer counts once for
-	// every 1,024 bytes of it, so that this bounds the memory too. The one that
-	// was not used for the longest time goes first.
+	// MaxEntries bounds the number of answers kept. Default: 65,536. A large answer counts
+	// as one for every 1,024 bytes, so this bounds the memory, too. The least recently
+	// used answer is dropped first.
 	MaxEntries int
 
-	// MaxTTL bounds how long an answer is kept, whatever its TTL. Default: 24 h.
+	// MaxTTL bounds how long an answer is kept, even if its TTL is longer. Default: 24 h.
 	MaxTTL time.Duration
 
-	// MaxNegativeTTL bounds how long an absence is kept. Default: 3 h; more than
-	// 24 h counts as 24 h (RFC 2308 section 5).
+	// MaxNegativeTTL bounds how long a negative answer is kept. Default: 3 h. More than 24
+	// h counts as 24 h (RFC 2308 section 5).
 	MaxNegativeTTL time.Duration
 
-	// FailureTTL is how long a failed question is not asked again. Default: 1 s
-	// (RFC 9520 section 3.2). If negative, failures are not remembered; more than
-	// 5 minutes counts as 5 minutes (RFC 2308 section 7).
+	// FailureTTL is how long a failed question is not asked again. Default: 1 s (RFC 9520
+	// section 3.2). More than 5 minutes counts as 5 minutes (RFC 2308 section 7). If
+	// negative, failures are not remembered.
 	FailureTTL time.Duration
 
 	flights singleflight.Group
@@ -60,9 +58,9 @@ type Cache struct {
 	now func() time.Time // nil is time.Now
 }
 
-// Clear forgets all answers, and does not keep those of questions that are under way.
-// Call it when other DNS servers are asked from now on: they may know other things, as
-// those of another network do.
+// Clear forgets all answers. Answers to questions that are under way are not kept, either.
+// Call it when the Resolver changes to other DNS servers, which may answer differently,
+// such as those of another network.
 func (c *Cache) Clear() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -93,9 +91,9 @@ type flight struct {
 	left bool
 }
 
-// Resolve answers from what is known, or asks. The error is always a
-// *ResolveError: the Resolver's, or what is wrong with an answer of its that
-// breaks the promises of a Resolver.
+// Resolve returns the answer in the cache or asks the Resolver. The error is always a
+// *ResolveError: the Resolver's own, or one about an answer that breaks the rules of
+// Resolver.
 func (c *Cache) Resolve(ctx context.Context, name string, t Type) (Answer, error) {
 	if a, left, err := c.peek(name, t, c.time()); err != nil {
 		return Answer{}, err

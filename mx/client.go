@@ -9,61 +9,58 @@ import (
 	"time"
 )
 
-// Client is a Resolver that asks recursive DNS servers: over UDP with EDNS0, over
-// TCP if the answer is truncated, and in other ways if a server, or the path to it,
-// shows that it cannot do that. Each query has a random id and a socket, so a random
-// port, of its own. Datagrams that are not the answer are ignored until the time is
-// up. Set the fields before the first use and leave them alone afterwards; then it is
-// safe for concurrent use. It keeps no connection open and starts no goroutine that
-// outlives a call.
+// Client is a Resolver that asks recursive DNS servers: over UDP with EDNS0, over TCP if
+// the answer is truncated, and in other ways if a server, or the path to it, shows that it
+// cannot do that. Each query has a random id and a socket of its own, and so a random
+// port. Datagrams that are not the answer are ignored until the Timeout. Set the fields
+// before the first use and do not change them afterwards; then it is safe for concurrent
+// use. It keeps no connection open, and no goroutine runs after a call has returned.
 //
-// A question takes at most Attempts times twice the Timeout for each server, and
-// four queries each time. What a server does without is remembered for ten minutes
-// to an hour, of 64 servers at most; inability.go has the table.
+// A question takes at most Attempts times twice the Timeout for each server, and four
+// queries each time. What a server cannot do is remembered for ten minutes to an hour, for
+// at most 64 servers; inability.go has the table.
 //
 // It does not cache; see Cache.
 type Client struct {
-	// Servers are asked in order until one answers; required unless there is a
-	// File.
+	// Servers are asked in order until one answers. Required unless there is a File.
 	Servers []Server
 
-	// File is a file in the form of resolv.conf(5). It gives the Servers, the
-	// Timeout and the Attempts if the fields do not, and may ask for Rotate and
-	// TCPOnly. While questions come it is looked at every 3 seconds, and read
-	// again if it has changed; if it cannot be read any more, or names no
-	// server, what it said before stays in force. Empty is no file.
+	// File is a file in the form of resolv.conf(5). It sets the Servers, the Timeout and
+	// the Attempts that the fields leave out, and may turn on Rotate and TCPOnly. While
+	// questions are asked, it is checked every 3 seconds and read again if it has changed.
+	// If it can no longer be read, or names no server, its previous settings stay in
+	// force. If empty, no file is read.
 	File string
 
-	// TrustAD is whether the AD bit of every server is believed; see
-	// Server.TrustAD.
+	// TrustAD makes the Client believe the AD bit of every server; see Server.TrustAD.
 	TrustAD bool
 
-	// Timeout is how long a Client waits for one response. Default: 5 s.
+	// Timeout is how long to wait for one response. Default: 5 s.
 	Timeout time.Duration
 
-	// MaxTimeout bounds the Timeout, whatever the File says. Default: no bound.
+	// MaxTimeout bounds the Timeout, also one that the File sets. Default: no bound.
 	MaxTimeout time.Duration
 
-	// Attempts is how often a server that does not answer is asked. Default: 2.
-	// Servers that refuse are asked once.
+	// Attempts is how often to ask a server that does not answer. Default: 2. A server
+	// that refuses is asked once.
 	Attempts int
 
-	// Rotate asks another server first each time.
+	// Rotate makes each question begin with another server.
 	Rotate bool
 
-	// UDPSize is the largest response asked for over UDP, at least 512; 0 is
-	// 1232, which no network fragments.
+	// UDPSize is the largest response to accept over UDP, at least 512. Default: 1232,
+	// which no network fragments.
 	UDPSize uint16
 
-	// TCPOnly never uses UDP.
+	// TCPOnly makes the Client use TCP only.
 	TCPOnly bool
 
-	// Dial makes the connections, network being "udp" or "tcp". Default:
-	// net.Dialer's DialContext. Each write to a "udp" connection is one
-	// datagram, and so is each read.
+	// Dial makes the connections. network is "udp" or "tcp". Default: net.Dialer's
+	// DialContext. Each write to a "udp" connection sends one datagram, and each read
+	// receives one.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
-	// Trace are hooks; it may be nil.
+	// Trace has hooks. It may be nil.
 	Trace *Trace
 
 	habits habits
@@ -72,13 +69,13 @@ type Client struct {
 
 // Server is one DNS server.
 type Server struct {
-	// Addr is host:port, the host an IP address.
+	// Addr is host:port. The host must be an IP address.
 	Addr string
 
-	// TrustAD is whether the server's AD bit is believed. It says that the
-	// server validates and that nobody can change its answers on their way: it
-	// runs on this machine, or the path to it is protected (RFC 6840
-	// section 5.8, RFC 7672 section 2.1.1).
+	// TrustAD makes the Client believe the server's AD bit. Set it only if the server
+	// validates and its answers cannot be changed on the way, because it runs on this
+	// machine or the path to it is protected (RFC 6840 section 5.8, RFC 7672 section
+	// 2.1.1).
 	TrustAD bool
 }
 
@@ -89,12 +86,12 @@ const (
 	defaultUDPSize       = 1232
 )
 
-// Validate says everything that is wrong with the fields, each problem with the
-// name of its field; nil if they make sense.
+// Validate reports everything that is wrong with the fields, each problem with the name of
+// its field. If nothing is wrong, it returns nil.
 func (c *Client) Validate() error {
 	var problems []error
 	if len(c.Servers) == 0 && c.File == "" {
-		problems = append(problems, errors.New("mx.Client.Servers: at least one is required where there is no File"))
+		problems = append(problems, errors.New("mx.Client.Servers: at least one is required if there is no File"))
 	}
 	for i, s := range c.Servers {
 		if _, _, err := net.SplitHostPort(s.Addr); err != nil {
@@ -116,10 +113,9 @@ func (c *Client) Validate() error {
 	return errors.Join(problems...)
 }
 
-// Resolve asks the servers in turn. The error is always a *ResolveError: of the
-// server that came closest to answering, if none did. A server that finds
-// the data bogus is believed, no other is asked. Of the record types it
-// knows those this package names.
+// Resolve asks the servers in turn. The error is always a *ResolveError. If no server
+// answers, it is about the one that came closest. If a server finds the data bogus, no
+// other is asked. Resolve knows the record types that this package names.
 func (c *Client) Resolve(ctx context.Context, name string, t Type) (Answer, error) {
 	if !known(t) {
 		return Answer{}, &ResolveError{Name: name, Type: t, Err: errors.ErrUnsupported}

@@ -11,9 +11,9 @@ const (
 	refused             // link-local or private, by the Router's fields
 )
 
-// Permits is whether addr may be dialled: what Route asks about the addresses
-// of MX hosts and of a literal. A dialler that resolves by itself asks too,
-// after resolving, so that no answer of DNS leads inside (RFC 6890).
+// Permits reports whether addr may be dialled. Route calls it for the addresses of MX
+// hosts and of a literal. A dialler that resolves names itself should call it after
+// resolving, so that no answer of DNS leads into a private network (RFC 6890).
 func (r *Router) Permits(addr netip.Addr) bool {
 	return addr.IsValid() && r.class(plain(addr)) == reachable
 }

@@ -7,32 +7,32 @@ import (
 	"github.com/nexthop-mail/nexthop/internal/enum"
 )
 
-// Error is why there is no route. Router and Lookup return no other error.
+// Error says why there is no route. Router and Lookup return no other error.
 type Error struct {
-	// Domain is the destination in canonical form, or as it was given if it
-	// has none (Outcome BadDomain).
+	// Domain is the destination in canonical form. If it has none (Outcome BadDomain),
+	// Domain is what was given.
 	Domain string
-	// Name is the name that decided: the domain, the last alias of it, or the
-	// MX host whose lookup failed.
+	// Name is the name that decided the outcome: the domain, its last alias, or the MX
+	// host whose lookup failed.
 	Name string
 	// Outcome tells the cases apart.
 	Outcome Outcome
-	// Kind is ViaSmartHost or ViaFallback if next hops were not looked for by
-	// MX records; else it is ViaMX and means nothing.
+	// Kind is ViaSmartHost or ViaFallback if the next hops are not the MX hosts of the
+	// domain. Otherwise it is ViaMX and has no meaning.
 	Kind Kind
 	// Enhanced is the enhanced status code (RFC 3463) and Code the SMTP reply
 	// code that goes with it (RFC 7505 section 4.2 asks for 556 and 5.1.10). No
 	// server said them: they are for a bounce, or for a reply of one's own.
 	Enhanced string
 	Code     int
-	// LeftOut are the hosts that DNS named, and why none was of use; at most
-	// 100.
+	// LeftOut are the hosts that DNS named, at most 100, each with the reason why it
+	// cannot be used.
 	LeftOut []LeftOut
 	// Err is the cause, a *ResolveError if a lookup failed. It may be nil.
 	Err error
 }
 
-// Error says which domain, what is wrong, and the cause.
+// Error names the domain, what is wrong, and the cause.
 func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString(printable(e.Domain))
@@ -50,50 +50,49 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Unwrap is Err.
+// Unwrap returns Err.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Temporary is whether asking again later may end differently.
+// Temporary reports whether asking again later may have another result.
 func (e *Error) Temporary() bool { return e.Outcome.Temporary() }
 
-// Outcome is how the search for a route ended without one. The zero value is
-// temporary, so that nothing unforeseen ever bounces a message.
+// Outcome says why no route was found. The zero value is temporary, so that an unforeseen
+// error never bounces a message.
 type Outcome uint8
 
 // The outcomes.
 const (
-	// DNSTrouble: no answer for now about the MX records, or about the address
-	// of a host that might have been of use. 4.4.3, temporary.
+	// DNSTrouble: for now there is no answer about the MX records, or about the address of
+	// a host that might be usable. 4.4.3, temporary.
 	DNSTrouble Outcome = iota
-	// BogusAnswer: the same, and the resolver blames DNSSEC. 4.4.3, temporary.
+	// BogusAnswer: the same, because DNSSEC validation failed. 4.4.3, temporary.
 	BogusAnswer
 	// NoSuchDomain: the domain does not exist. 5.1.2.
 	NoSuchDomain
 	// NoMailHost: the domain has neither MX records nor an address of its own.
 	// 5.1.2.
 	NoMailHost
-	// NullMX: the domain says that it takes no mail (RFC 7505). 5.1.10.
+	// NullMX: the domain says that it accepts no mail (RFC 7505). 5.1.10.
 	NullMX
-	// NoUsableHost: there are MX records, and DNS firmly says that none of their
-	// hosts can be reached: no address, no host name, or an address that is not
-	// to be dialled. 5.4.4.
+	// NoUsableHost: there are MX records, and DNS answers that each of them has no
+	// address, is not a host name, or has an address that may not be dialled. 5.4.4.
 	NoUsableHost
-	// MailLoop: the best host is this host itself, so that nobody is left to
-	// send to (RFC 5321 section 5.1). 5.4.6.
+	// MailLoop: this host is the best MX host, so no host is left to send to (RFC 5321
+	// section 5.1). 5.4.6.
 	MailLoop
-	// BadDomain: not a domain and not an address literal; DNS was not asked.
-	// 5.1.2, or 5.1.3 for what looks like a literal.
+	// BadDomain: neither a domain nor an address literal. DNS was not asked. 5.1.2, or
+	// 5.1.3 if it looks like a literal.
 	BadDomain
-	// Misconfigured: a next hop that the operator named cannot be used, for DNS
-	// firmly says that it has no address, or the Router itself makes no sense.
-	// 4.3.5, temporary: the operator's mistake must not bounce mail.
+	// Misconfigured: a next hop that the operator named has no address, or a field of the
+	// Router is invalid. 4.3.5, temporary, because an operator's mistake must not bounce
+	// mail.
 	Misconfigured
-	// MaybeNoSuchDomain: the domain does not exist, and Router.DeferNoSuchDomain
-	// wants that to be asked again. 4.1.2, temporary.
+	// MaybeNoSuchDomain: the domain does not exist, but Router.DeferNoSuchDomain is set.
+	// 4.1.2, temporary.
 	MaybeNoSuchDomain
 )
 
-// Temporary is whether asking again later may end differently.
+// Temporary reports whether asking again later may have another result.
 func (o Outcome) Temporary() bool {
 	switch o {
 	case NoSuchDomain, NoMailHost, NullMX, NoUsableHost, MailLoop, BadDomain:
@@ -103,7 +102,7 @@ func (o Outcome) Temporary() bool {
 	}
 }
 
-// String is the outcome in a few words for people.
+// String describes the outcome in a few words.
 func (o Outcome) String() string {
 	switch o {
 	case BogusAnswer:
@@ -134,16 +133,16 @@ var outcomeWords = [...]string{
 	"bad-domain", "misconfigured", "maybe-no-such-domain",
 }
 
-// MarshalText is one word for programs, such as "no-such-domain". It fails for a value that has no name.
+// MarshalText returns a word for programs, such as "no-such-domain". It fails for a value that has no name.
 func (o Outcome) MarshalText() ([]byte, error) { return enum.Marshal("mx.Outcome", outcomeWords[:], o) }
 
-// UnmarshalText reads what MarshalText writes, and nothing else.
+// UnmarshalText reads the form that MarshalText writes, and no other.
 func (o *Outcome) UnmarshalText(text []byte) error {
 	return enum.Unmarshal("mx.Outcome", outcomeWords[:], o, text)
 }
 
-// Status is the SMTP reply code and the enhanced status code (RFC 3463) that go
-// with an outcome.
+// Status returns the SMTP reply code and the enhanced status code (RFC 3463) for the
+// outcome.
 func (o Outcome) Status() (code int, enhanced string) {
 	switch o {
 	case NoSuchDomain, NoMailHost:

@@ -16,11 +16,11 @@ const maxAliases = 8
 // zero (RFC 2181 section 8).
 const maxTTL = (1<<31 - 1) * time.Second
 
-// Follow asks r and goes on asking as long as the answer is Aliased, over at
-// most eight aliases in all. The answer covers the whole chain: its Aliases,
-// the least TTL, Secure only if every step is. Its status is never Aliased
-// or StatusNone, and the error is always a *ResolveError; a chain that is too
-// long or ends in itself is one of kind AliasLoop (RFC 1034 section 5.2.2).
+// Follow asks r, and asks again at the target as long as the answer is Aliased, up to
+// eight aliases in all. The answer covers the whole chain: it has all Aliases and the
+// least TTL, and is Secure only if every step is. Its status is never Aliased or
+// StatusNone. The error is always a *ResolveError, of kind AliasLoop if the chain is too
+// long or leads back to itself (RFC 1034 section 5.2.2).
 func Follow(ctx context.Context, r Resolver, name string, t Type) (Answer, error) {
 	a, err := ask(ctx, r, name, t)
 	if err != nil || a.Status != Aliased {

@@ -15,58 +15,57 @@ import (
 // mostHostsBytes bounds the hosts file.
 const mostHostsBytes = 16 << 20
 
-// HostLookup says where the addresses of a host are looked for that an operator
-// named, such as a smart host: where other programs on this machine look.
+// HostLookup says where to look up a host that an operator named, such as a smart host.
+// These are the places where other programs on this machine look:
 //
-//  1. In the hosts file. A name that stands there is not asked for in DNS.
-//  2. In DNS. A name without a dot is completed by each domain of the search list of
-//     resolv.conf first, and then asked for as it is. A name with a dot is never
-//     completed, whatever "options ndots" says, and neither is one with a dot at its
-//     end. A completed name for which DNS has no answer for now ends the search: the
-//     next may be another host.
+//  1. The hosts file. DNS is not asked for a name in that file.
+//  2. DNS. A name without a dot is first completed with each domain of the search list in
+//     resolv.conf, and then asked for as it is. A name with a dot, also at its end, is
+//     never completed, whatever "options ndots" says. If DNS has no answer for a completed
+//     name for now, the search ends, because the next name may be another host's.
 //
-// Both files are read again when they change; one that has become of no use leaves in
-// force what it said before. The zero value is the system's files. Set the fields
-// before the first use; then it is safe for concurrent use, and must not be copied.
+// Both files are read again when they change. If a file can no longer be read, its
+// previous content stays in force. The zero value uses the system's files. Set the fields
+// before the first use; then it is safe for concurrent use. It must not be copied.
 //
-// Names that come from DNS or from the address of a recipient are no business of a
-// HostLookup: those are absolute, and DNS is asked for them alone.
+// A HostLookup is not used for names from DNS or from the address of a recipient. Those
+// are absolute, and only DNS is asked for them.
 type HostLookup struct {
 	// HostsFile is a file in the form of hosts(5). Default: the system's.
 	HostsFile string
 
-	// ResolvConf is a file in the form of resolv.conf(5) with the search list;
-	// empty is the system's.
+	// ResolvConf is a file in the form of resolv.conf(5) with the search list. Default:
+	// the system's.
 	ResolvConf string
 
-	// DNSOnly leaves both files alone: names are complete, and DNS is asked.
+	// DNSOnly ignores both files. Names are complete, and only DNS is asked.
 	DNSOnly bool
 
-	// Trace are hooks, of which only Read is called; it may be nil.
+	// Trace has hooks, of which only Read is called. It may be nil.
 	Trace *Trace
 
 	hosts watched[hostsFile]
 	conf  confFile
 }
 
-// Reread has both files read when the next host is looked up, also where they seem not
-// to have changed. It is safe to call at any time.
+// Reread makes the next lookup read both files, even if they seem unchanged. It is safe to
+// call at any time.
 func (l *HostLookup) Reread() {
 	l.hosts.asked.Store(true)
 	l.conf.file.asked.Store(true)
 }
 
-// HostNotFound says where the addresses of a host were looked for in vain.
+// HostNotFound means that no address of a host was found, and says where it was looked up.
 type HostNotFound struct {
-	// Host is the name that was looked for, canonical.
+	// Host is the name that was looked up, in canonical form.
 	Host string
-	// Looked are the places, in order, for people.
+	// Looked describes the places, in order.
 	Looked []string
 }
 
 // Error names the places.
 func (e *HostNotFound) Error() string {
-	return "the host has no address that is in use: " + strings.Join(e.Looked, ", ")
+	return "no address found for the host: " + strings.Join(e.Looked, ", ")
 }
 
 // hostsFile is the addresses of each name in a hosts file, in its order.

@@ -10,19 +10,17 @@ import (
 	"github.com/nexthop-mail/nexthop/internal/address"
 )
 
-// Addresses is the host form of a next hop, for smart hosts: the addresses of
-// host and no question about MX records (RFC 7672 section 2.2.2). host is a name
-// in any spelling, or an address with or without brackets. "localhost" is this
-// machine without asking anybody (RFC 6761 section 6.3). Other names are looked for
-// as other programs on this machine do: in the hosts file and in DNS, as HostLookup
-// has it.
+// Addresses looks up a next hop that the operator named, such as a smart host. It asks for
+// the addresses of host, never for MX records (RFC 7672 section 2.2.2). host is a name in
+// any spelling, or an address with or without brackets. "localhost" is this machine,
+// without a lookup (RFC 6761 section 6.3). Other names are looked up as by other programs
+// on this machine, in the hosts file and in DNS (HostLookup).
 //
-// Whoever names a host means it: loopback, link-local and private addresses,
-// and this host's own, are used like any other. The family rules hold, and
-// MaxAddrsPerHost. The error is always an *Error and always temporary, of outcome
-// DNSTrouble, BogusAnswer or Misconfigured: that a host which the operator named
-// does not exist says nothing about the mail. If it was looked for in vain, the error
-// wraps a *HostNotFound.
+// Because the operator chose the host, loopback, link-local and private addresses, and
+// this host's own, are used like any other. Family, Order and MaxAddrsPerHost apply. The
+// error is always an *Error and always temporary, with the outcome DNSTrouble, BogusAnswer
+// or Misconfigured: if the host does not exist, that is not the fault of the mail. If no
+// address was found, the error wraps a *HostNotFound.
 func (r *Router) Addresses(ctx context.Context, host string) (Host, error) {
 	l := r.HostLookup
 	if l == nil {
@@ -31,8 +29,8 @@ func (r *Router) Addresses(ctx context.Context, host string) (Host, error) {
 	return r.addresses(ctx, host, l)
 }
 
-// DNSAddresses is Addresses for a host that DNS has named, in an SRV record or the
-// like: neither the hosts file nor the search list plays a part.
+// DNSAddresses is like Addresses, for a host that DNS has named, for example in an SRV
+// record. It uses neither the hosts file nor the search list.
 func (r *Router) DNSAddresses(ctx context.Context, host string) (Host, error) {
 	return r.addresses(ctx, host, &HostLookup{DNSOnly: true})
 }
@@ -65,7 +63,7 @@ func (r *Router) addresses(ctx context.Context, host string, l *HostLookup) (Hos
 	return named.find(ctx, l, name, strings.HasSuffix(host, "."))
 }
 
-var errNoAddress = errors.New("the host has no address that is in use")
+var errNoAddress = errors.New("no A or AAAA record found for the host")
 
 // find looks for a host where l says. r uses whatever an operator may mean.
 func (r *Router) find(ctx context.Context, l *HostLookup, name string, absolute bool) (Host, error) {
@@ -74,7 +72,7 @@ func (r *Router) find(ctx context.Context, l *HostLookup, name string, absolute 
 	if !l.DNSOnly {
 		addrs, place := l.inFile(name)
 		if slices.ContainsFunc(addrs, r.uses) {
-			missing.Looked = []string{"of no use in " + l.file()}
+			missing.Looked = []string{"unusable in " + l.file()}
 			return r.given(name, addrs, missing)
 		}
 		missing.Looked = append(missing.Looked, place)

@@ -6,26 +6,26 @@ import (
 	"github.com/nexthop-mail/nexthop/internal/enum"
 )
 
-// Means is what a Client uses to ask a DNS server, and can do without.
+// Means is a way of asking a DNS server that a Client can do without.
 type Means uint8
 
 // The means.
 const (
 	NoMeans Means = iota
-	EDNS          // queries with EDNS0 (RFC 6891), and so UDP responses above 512 octets
+	EDNS          // queries with EDNS0 (RFC 6891), which allow UDP responses of more than 512 octets
 	UDP           // UDP responses of any size that matters
-	TCP           // DNS over TCP, where UDP truncates (RFC 7766)
+	TCP           // DNS over TCP, for responses that UDP truncates (RFC 7766)
 )
 
 var meansNames = [...]string{"none", "EDNS", "UDP", "TCP"}
 
-// String is the means in a word: none, EDNS, UDP or TCP.
+// String returns none, EDNS, UDP or TCP.
 func (m Means) String() string { return enum.String("mx.Means", meansNames[:], m) }
 
-// MarshalText is String, for JSON and the like. It fails for a value that has no name.
+// MarshalText returns the text of String. It fails for a value that has no name.
 func (m Means) MarshalText() ([]byte, error) { return enum.Marshal("mx.Means", meansNames[:], m) }
 
-// UnmarshalText reads what MarshalText writes, and nothing else.
+// UnmarshalText reads the form that MarshalText writes, and no other.
 func (m *Means) UnmarshalText(text []byte) error {
 	return enum.Unmarshal("mx.Means", meansNames[:], m, text)
 }

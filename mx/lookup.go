@@ -9,12 +9,12 @@ import (
 	"github.com/nexthop-mail/nexthop/internal/address"
 )
 
-// Route says where mail for domain goes, in the steps the package comment lists.
+// Route finds the route for mail to domain, in the steps that the package comment lists.
 // The error is always an *Error.
 //
-// domain is a domain name in any spelling (U-labels, capitals, trailing dot) or
-// an address literal in brackets. A partial name is never completed. When Route
-// returns, every question it asked has ended.
+// domain is a domain name in any spelling (U-labels, capitals, trailing dot) or an address
+// literal in brackets. A partial name is never completed. When Route returns, all its
+// questions have ended.
 func (r *Router) Route(ctx context.Context, domain string) (Route, error) {
 	id := r.identity()
 	if id.err != nil {
@@ -91,7 +91,7 @@ func (r *Router) literal(id *identity, own []netip.Addr, name string, addr netip
 	return s.route, nil
 }
 
-var errFamily = errors.New("addresses of its family are not in use")
+var errFamily = errors.New("its address family is not in use")
 
 // search is one Route call on its way.
 type search struct {

@@ -9,13 +9,12 @@ import (
 	"strings"
 )
 
-// FromNet is a Resolver on r, nil being net.DefaultResolver, for systems without
-// /etc/resolv.conf and programs that bring their own net.Resolver. It knows less
-// than a Client: it cannot tell a name that does not exist from one without
-// records (NotFound), knows no TTL and so is never cached, is never secure, and
-// reports no aliases. Names are asked for as absolute ones: no search list is
-// applied. It answers for A, AAAA, MX, TXT and SRV; other types are an error that
-// wraps errors.ErrUnsupported.
+// FromNet returns a Resolver that uses r, or net.DefaultResolver if r is nil. It is for
+// systems without /etc/resolv.conf, and for programs with a net.Resolver of their own. It
+// knows less than a Client. It cannot tell a name that does not exist from one without
+// records (NotFound). Its answers have no TTL, so they are not cached. They are never
+// secure and have no aliases. Names are absolute, so no search list is applied. It answers
+// for A, AAAA, MX, TXT and SRV; for other types the error wraps errors.ErrUnsupported.
 func FromNet(r *net.Resolver) Resolver {
 	if r == nil {
 		r = net.DefaultResolver

@@ -10,12 +10,11 @@ type prober interface {
 	probe(ctx context.Context) error
 }
 
-// Probe says whether DNS works at all: it asks for the root's name servers, past any
-// Cache. If the error is nil it does: when other questions fail, it is the domain's
-// servers that do. The error is a *ResolveError. Of one that is Timeout, Unreachable
-// or ServFail, nobody on the way to the root answers: the trouble is this machine's,
-// its network's or its resolvers'. A resolver that refuses to say, or says that there
-// is no such record, works.
+// Probe finds out whether DNS works at all. It asks for the name servers of the root,
+// without any Cache. If it returns nil, DNS works, and if other questions fail, the cause
+// is at the servers of the domain. Otherwise it returns a *ResolveError of kind Timeout,
+// Unreachable or ServFail: the cause is at this machine, its network or its resolvers. A
+// resolver that refuses to answer, or answers that there is no such record, works.
 func Probe(ctx context.Context, r Resolver) error {
 	if p, ok := r.(prober); ok {
 		return p.probe(ctx)

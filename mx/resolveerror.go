@@ -6,14 +6,14 @@ import (
 	"github.com/nexthop-mail/nexthop/internal/enum"
 )
 
-// ResolveError is why a Resolver has no answer. It never means "no records":
-// every one of them is temporary (RFC 5321 section 5.1).
+// ResolveError says why a Resolver has no answer. It never means "no records", and it is
+// always temporary (RFC 5321 section 5.1).
 type ResolveError struct {
 	// Name and Type are the question.
 	Name string
 	Type Type
-	// Server is the DNS server that was asked, host:port; empty if that is
-	// not known.
+	// Server is the DNS server that was asked, as host:port. It is empty if that is not
+	// known.
 	Server string
 	// Kind tells the failures apart.
 	Kind Failure
@@ -22,7 +22,7 @@ type ResolveError struct {
 	Err error
 }
 
-// Error says what was asked, whom, and what went wrong.
+// Error names the question, the failure, the server and the cause.
 func (e *ResolveError) Error() string {
 	s := fmt.Sprintf("%v of %s: %v", e.Type, printable(e.Name), e.Kind)
 	if e.Server != "" {
@@ -34,21 +34,20 @@ func (e *ResolveError) Error() string {
 	return s
 }
 
-// Unwrap is Err.
+// Unwrap returns Err.
 func (e *ResolveError) Unwrap() error { return e.Err }
 
-// Timeout is whether the server did not answer in time, in the manner of
-// net.Error.
+// Timeout reports whether the server did not answer in time, as in net.Error.
 func (e *ResolveError) Timeout() bool { return e.Kind == Timeout }
 
-// Temporary is always true.
+// Temporary returns true.
 func (e *ResolveError) Temporary() bool { return true }
 
-// NoServer is whether no server answered at all, with an error neither. That may be
-// this machine's own trouble; Probe tells.
+// NoServer reports whether no server sent any response, not even an error. The cause may
+// be on this machine; Probe finds out.
 func (e *ResolveError) NoServer() bool { return e.Kind == Timeout || e.Kind == Unreachable }
 
-// Failure is what kept a Resolver from answering.
+// Failure says what kept a Resolver from answering.
 type Failure uint8
 
 // The failures.
@@ -66,7 +65,7 @@ const (
 	Canceled                   // the context ended first
 )
 
-// String is the failure in a few words.
+// String describes the failure in a few words.
 func (f Failure) String() string {
 	switch f {
 	case Timeout:
@@ -99,10 +98,10 @@ var failureWords = [...]string{
 	"unreachable", "canceled",
 }
 
-// MarshalText is one word for programs, such as "servfail". It fails for a value that has no name.
+// MarshalText returns a word for programs, such as "servfail". It fails for a value that has no name.
 func (f Failure) MarshalText() ([]byte, error) { return enum.Marshal("mx.Failure", failureWords[:], f) }
 
-// UnmarshalText reads what MarshalText writes, and nothing else.
+// UnmarshalText reads the form that MarshalText writes, and no other.
 func (f *Failure) UnmarshalText(text []byte) error {
 	return enum.Unmarshal("mx.Failure", failureWords[:], f, text)
 }

@@ -246,12 +246,12 @@ func TestRouteNullMX(t *testing.T) {
 		{name: "MX-29 null MX twice", zone: "e.test MX 0 .\n e.test MX 10 .", want: isNull, asked: []string{"MX e.test"}},
 		{
 			name: "MX-29 null MX beside another", zone: "e.test MX 0 .\n e.test MX 10 m1.test\n m1.test A 192.0.2.1",
-			want:  "mx: 10 m1.test 192.0.2.1; out: 0  (null MX beside others)",
+			want:  "mx: 10 m1.test 192.0.2.1; out: 0  (null MX among others)",
 			asked: []string{"MX e.test", "A m1.test", "AAAA m1.test"},
 		},
 		{
 			name: "MX-29 null MX beside one of no use", zone: "e.test MX 0 .\n e.test MX 10 m1.test",
-			want: "550 5.4.4 no usable mail exchanger; out: 0  (null MX beside others), 10 m1.test (it has no address)",
+			want: "550 5.4.4 no usable mail exchanger; out: 0  (null MX among others), 10 m1.test (it has no address)",
 		},
 	})
 }

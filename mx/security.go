@@ -2,21 +2,19 @@ package mx
 
 import "fmt"
 
-// Security says whether DNSSEC vouches for something that DNS said: an alias, a name, an
-// address. "Not known" and "no" are different answers: whoever can make
-// a question fail must not be able to have a signed name taken for an unsigned one
-// (RFC 7672 section 2.1.2).
+// Security says whether DNSSEC has authenticated an alias, a name or an address. "Not
+// known" and "no" are different: an attacker who can make a question fail must not be able
+// to make a signed name count as an unsigned one (RFC 7672 section 2.1.2).
 type Security uint8
 
-// The values. The zero value is SecurityUnknown, so that what was never found out is
-// taken neither for signed nor for unsigned.
+// The zero value is SecurityUnknown.
 const (
-	// SecurityUnknown: it has not been found out, or the question failed.
+	// SecurityUnknown: it was not asked for, or the question failed.
 	SecurityUnknown Security = iota
-	// Insecure: it is known that nobody vouches for it: it is not signed, the resolver
-	// is not trusted, or it did not come from DNS.
+	// Insecure: it is certainly not authenticated. It is not signed, the resolver is not
+	// trusted, or it did not come from DNS.
 	Insecure
-	// Secure: a trusted resolver vouches for it.
+	// Secure: a trusted resolver has authenticated it.
 	Secure
 )
 
@@ -41,7 +39,7 @@ func (s Security) both(other Security) Security {
 	}
 }
 
-// String is secure, insecure or unknown.
+// String returns secure, insecure or unknown.
 func (s Security) String() string {
 	switch s {
 	case SecurityUnknown:
@@ -55,15 +53,15 @@ func (s Security) String() string {
 	}
 }
 
-// MarshalText is String, for JSON and the like. It fails for what is none of the values.
+// MarshalText returns the text of String. It fails for other values.
 func (s Security) MarshalText() ([]byte, error) {
 	if s > Secure {
-		return nil, fmt.Errorf("mx: there is no %v", s)
+		return nil, fmt.Errorf("mx: %v has no name", s)
 	}
 	return []byte(s.String()), nil
 }
 
-// UnmarshalText reads what MarshalText writes, and nothing else.
+// UnmarshalText reads the form that MarshalText writes, and no other.
 func (s *Security) UnmarshalText(text []byte) error {
 	for known := SecurityUnknown; known <= Secure; known++ {
 		if string(text) == known.String() {
@@ -71,5 +69,5 @@ func (s *Security) UnmarshalText(text []byte) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("mx: security %q is none of secure, insecure, unknown", text)
+	return fmt.Errorf("mx: unknown security %q; use secure, insecure or unknown", text)
 }

@@ -74,12 +74,12 @@ func (r *Router) isSelfName(id *identity, name string) bool {
 	return !r.AllowLoopback && (name == "localhost" || strings.HasSuffix(name, ".localhost"))
 }
 
-// IsSelf is whether a host is this one: by Self, by SelfAddrs, and in the relay
-// role by the addresses of the interfaces; and by its port, which must be one of
-// SelfPorts, or not set. It is for hosts that the operator named; loopback says
-// nothing about those, for a proxy listens there as well, and neither does another
-// port. A host that is this one all the same is found by its greeting. The error is an
-// *Error: the interfaces cannot be listed, or the Router makes no sense.
+// IsSelf reports whether a host is this one. Its port must be one of SelfPorts or not set,
+// and it must match Self, SelfAddrs or, in the relay role, an address of the interfaces.
+// IsSelf is for hosts that the operator named. For those, a loopback address proves
+// nothing, because a proxy may listen there. A host that is this one in spite of that is
+// recognized by its greeting. The error is an *Error: the interfaces cannot be listed, or
+// a field of the Router is invalid.
 func (r *Router) IsSelf(h *Host) (bool, error) {
 	id := r.identity()
 	if id.err != nil {
@@ -98,7 +98,7 @@ func (r *Router) IsSelf(h *Host) (bool, error) {
 	return slices.ContainsFunc(h.Addrs, func(a netip.Addr) bool { return slices.Contains(own, plain(a)) }), nil
 }
 
-// IsSelfPort is whether this host may be the one that answers at a TCP port of its
+// IsSelfPort reports whether this host may be the one that answers at a TCP port of its
 // own addresses; 0 is a port that is not known.
 func (r *Router) IsSelfPort(port uint16) bool {
 	if len(r.SelfPorts) == 0 {

@@ -10,14 +10,14 @@ import (
 // systemResolvConf is where the system says which DNS servers it uses.
 const systemResolvConf = "/etc/resolv.conf"
 
-// System is a Client for the servers of /etc/resolv.conf, with its options, and
-// those of the environment variable RES_OPTIONS. The file is read again when it
-// changes. The AD bit of the servers is believed if it has "options trust-ad".
-// "search", "domain" and LOCALDOMAIN play no part: a mail domain is never completed
-// (RFC 5321 section 2.3.5); a HostLookup goes by them.
+// System returns a Client for the servers of /etc/resolv.conf, with the options of that
+// file and of the environment variable RES_OPTIONS. The file is read again when it
+// changes. The AD bit of the servers is believed if there is "options trust-ad". "search",
+// "domain" and LOCALDOMAIN are ignored, because a mail domain is never completed (RFC 5321
+// section 2.3.5). A HostLookup uses them.
 //
-// The error wraps the one of opening the file; if there is none, as on
-// Windows, FromNet may serve.
+// The error wraps that of opening the file. On systems without the file, such as Windows,
+// use FromNet.
 func System() (*Client, error) {
 	// Another one reads the file now, so that the first question of the caller's
 	// tells its Trace.
@@ -27,9 +27,9 @@ func System() (*Client, error) {
 	return &Client{File: systemResolvConf}, nil
 }
 
-// Reread has the File read when the next question comes, also where it seems not to
-// have changed or has "options no-reload": for programs that are told by a signal. It
-// is safe to call at any time.
+// Reread makes the next question read the File, even if it seems unchanged or has "options
+// no-reload". It is for programs that learn of a change by a signal. It is safe to call at
+// any time.
 func (c *Client) Reread() { c.conf.file.asked.Store(true) }
 
 // settings are what a Client goes by for one question.
@@ -75,7 +75,7 @@ func (c *Client) settings() (*settings, error) {
 // confFile is a resolv.conf that is read again when it changes.
 type confFile struct{ file watched[resolvConf] }
 
-var errNoServers = errors.New("it names no server any more")
+var errNoServers = errors.New("it no longer names a server")
 
 // get is what the file says now.
 func (f *confFile) get(path string, trace *Trace) (*resolvConf, error) {

@@ -2,19 +2,19 @@ package mx
 
 import "time"
 
-// Trace are hooks that a Client and a HostLookup call while they work. Any of them
-// may be nil. They are called by whoever asked, several at the same time, and hold up
-// the question: they must return at once.
+// Trace has hooks for a Client and a HostLookup. Any of them may be nil. They are called
+// in the goroutine that asks, and may be called several times at once. They must return at
+// once, because the question waits for them.
 type Trace struct {
-	// Without is called when a server that did not answer with some means has
-	// answered without: what it was, what the failure looked like, and for how
-	// long the server is asked without.
+	// Without is called when a server has answered without some means, after it failed
+	// with them. why is that failure, and remain is for how long the server is asked
+	// without them.
 	Without func(server string, m Means, why error, remain time.Duration)
 
-	// Read is called when a file has been read: the first time, and when it has
-	// changed. ignored is what it asks for and does not get, one entry each. With
-	// an err the file has become of no use, and what it said before stays in
-	// force; it is told once.
+	// Read is called when a file has been read, the first time and after each change.
+	// ignored lists the settings in the file that are ignored. If err is not nil, the file
+	// can no longer be used, and its previous content stays in force; this is reported
+	// once.
 	Read func(file string, ignored []string, err error)
 }
 

@@ -54,15 +54,15 @@ const (
 
 var lookupNames = [...]string{"address", "mx", "srv"}
 
-// String is address, mx or srv.
+// String returns address, mx or srv.
 func (l Lookup) String() string { return enum.String("smarthost.Lookup", lookupNames[:], l) }
 
-// MarshalText is String, for JSON and the like. It fails for a value that has no name.
+// MarshalText returns the text of String. It fails for a value that has no name.
 func (l Lookup) MarshalText() ([]byte, error) {
 	return enum.Marshal("smarthost.Lookup", lookupNames[:], l)
 }
 
-// UnmarshalText reads what MarshalText writes, and nothing else.
+// UnmarshalText reads the form that MarshalText writes, and no other.
 func (l *Lookup) UnmarshalText(text []byte) error {
 	return enum.Unmarshal("smarthost.Lookup", lookupNames[:], l, text)
 }
@@ -77,7 +77,7 @@ func Prefer(n uint16) Preference { return Preference{uint32(n) + 1} }
 // Value is the number, and false if there is none.
 func (p Preference) Value() (uint16, bool) { return uint16(p.plus1 - 1), p.plus1 != 0 }
 
-// String is the number, and "none" if there is none.
+// String returns the number, and "none" if there is none.
 func (p Preference) String() string {
 	if n, ok := p.Value(); ok {
 		return strconv.Itoa(int(n))
@@ -85,10 +85,10 @@ func (p Preference) String() string {
 	return "none"
 }
 
-// MarshalText is String, for JSON and the like.
+// MarshalText returns the text of String.
 func (p Preference) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
-// UnmarshalText reads what MarshalText writes, and nothing else.
+// UnmarshalText reads the form that MarshalText writes, and no other.
 func (p *Preference) UnmarshalText(text []byte) error {
 	if string(text) == "none" {
 		*p = Preference{}

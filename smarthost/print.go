@@ -22,7 +22,7 @@ func (h Host) URL() string {
 	return h.notation(userinfo)
 }
 
-// String is the host as a URL without its secrets. Parse refuses what lacks a
+// String returns the host as a URL without its secrets. Parse refuses what lacks a
 // password that belongs there.
 func (h Host) String() string {
 	if h.Login == nil {

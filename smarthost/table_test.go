@@ -331,7 +331,7 @@ func TestSmartHostsAsTheMachineFindsThem(t *testing.T) {
 	for _, c := range []struct{ name, host, to, want string }{
 		{"a name in the hosts file alone", "smtp://mailrelay:2525?tls=none", "z.test", "smarthost mailrelay:2525[10.0.0.5]"},
 		{"a name of the search list", "smtp://mailhog", "z.test", "smarthost mailhog:25[10.0.0.6]"},
-		{"a name nowhere", "smtp://gone", "z.test", "451 4.3.5 z.test: cannot be routed as configured (gone): the host has no address that is in use: not in HOSTS, no address of gone.default.svc.test in DNS, no address of gone in DNS"},
+		{"a name nowhere", "smtp://gone", "z.test", "451 4.3.5 z.test: cannot be routed as configured (gone): no address found for the host: not in HOSTS, no address of gone.default.svc.test in DNS, no address of gone in DNS"},
 		{"what MX records name", "smtp://by.test?mx=1", "z.test", "smarthost in.by.test:25[198.51.100.1]"},
 		{"what SRV records name", "submission://by.test?srv=1", "z.test", "smarthost srv.by.test:465[198.51.100.2]"},
 		{"MX-1 what a recipient names", "", "z", "550 5.1.2 z: no such domain"},

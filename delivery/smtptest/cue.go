@@ -77,13 +77,13 @@ const (
 
 var whenNames = [...]string{"in-turn", "early", "after-closed"}
 
-// String is in-turn, early or after-closed.
+// String returns in-turn, early or after-closed.
 func (w When) String() string { return enum.String("smtptest.When", whenNames[:], w) }
 
-// MarshalText is String, for JSON and the like. It fails for a value that has no name.
+// MarshalText returns the text of String. It fails for a value that has no name.
 func (w When) MarshalText() ([]byte, error) { return enum.Marshal("smtptest.When", whenNames[:], w) }
 
-// UnmarshalText reads what MarshalText writes, and nothing else.
+// UnmarshalText reads the form that MarshalText writes, and no other.
 func (w *When) UnmarshalText(text []byte) error {
 	return enum.Unmarshal("smtptest.When", whenNames[:], w, text)
 }
@@ -103,13 +103,13 @@ const (
 
 var thenNames = [...]string{"go-on", "skip", "close", "reset", "stall", "stop-reading"}
 
-// String is what is done in one word: go-on, skip, close, reset, stall, stop-reading.
+// String returns what is done in one word: go-on, skip, close, reset, stall, stop-reading.
 func (t Then) String() string { return enum.String("smtptest.Then", thenNames[:], t) }
 
-// MarshalText is String, for JSON and the like. It fails for a value that has no name.
+// MarshalText returns the text of String. It fails for a value that has no name.
 func (t Then) MarshalText() ([]byte, error) { return enum.Marshal("smtptest.Then", thenNames[:], t) }
 
-// UnmarshalText reads what MarshalText writes, and nothing else.
+// UnmarshalText reads the form that MarshalText writes, and no other.
 func (t *Then) UnmarshalText(text []byte) error {
 	return enum.Unmarshal("smtptest.Then", thenNames[:], t, text)
 }

@@ -42,14 +42,14 @@ const (
 
 var faultNames = [...]string{"none", "refused", "unreachable", "black-hole", "reset-on-accept", "no-ports", "no-files"}
 
-// String is the fault in one word: none, refused, unreachable, black-hole,
+// String returns the fault in one word: none, refused, unreachable, black-hole,
 // reset-on-accept, no-ports, no-files.
 func (f Fault) String() string { return enum.String("smtptest.Fault", faultNames[:], f) }
 
-// MarshalText is String, for JSON and the like. It fails for a value that has no name.
+// MarshalText returns the text of String. It fails for a value that has no name.
 func (f Fault) MarshalText() ([]byte, error) { return enum.Marshal("smtptest.Fault", faultNames[:], f) }
 
-// UnmarshalText reads what MarshalText writes, and nothing else.
+// UnmarshalText reads the form that MarshalText writes, and no other.
 func (f *Fault) UnmarshalText(text []byte) error {
 	return enum.Unmarshal("smtptest.Fault", faultNames[:], f, text)
 }

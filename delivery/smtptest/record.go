@@ -69,7 +69,7 @@ type Line struct {
 	Text   string
 }
 
-// String is the line with an arrow: "C: " or "S: ".
+// String returns the line with an arrow: "C: " or "S: ".
 func (l Line) String() string {
 	if l.Client {
 		return "C: " + l.Text

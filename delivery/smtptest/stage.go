@@ -30,13 +30,13 @@ var stageNames = [...]string{
 	"data", "content", "chunk", "final", "rset", "quit", "other",
 }
 
-// String is the stage in one word, in lower case.
+// String returns the stage in one word, in lower case.
 func (s Stage) String() string { return enum.String("smtptest.Stage", stageNames[:], s) }
 
-// MarshalText is String, for JSON and the like. It fails for a value that has no name.
+// MarshalText returns the text of String. It fails for a value that has no name.
 func (s Stage) MarshalText() ([]byte, error) { return enum.Marshal("smtptest.Stage", stageNames[:], s) }
 
-// UnmarshalText reads what MarshalText writes, and nothing else.
+// UnmarshalText reads the form that MarshalText writes, and no other.
 func (s *Stage) UnmarshalText(text []byte) error {
 	return enum.Unmarshal("smtptest.Stage", stageNames[:], s, text)
 }

@@ -119,7 +119,7 @@ func TestExplainSmartHost(t *testing.T) {
 	want := `other.test: mail goes to a smart host
    1. 0     mx.e.test:587 127.0.0.1; TLS required, certificate for mx.e.test (configuration); login "alice"
    2. 7     [127.0.0.1]:465 127.0.0.1; TLS from the start, required, any certificate (configuration)
-  --  0     gone.test: no answer about its address for now: gone.test: cannot be routed as configured: the host has no address that is in use: not in /etc/hosts, WHERE no address of gone.test in DNS
+  --  0     gone.test: no answer about its address for now: gone.test: cannot be routed as configured: no address found for the host: not in /etc/hosts, WHERE no address of gone.test in DNS
 e.test: mail goes by MX records
    1. 10    mx.e.test 127.0.0.1; TLS where offered, any certificate (configuration)
 e.test: once all of these have failed for now, mail goes to the fallback host

@@ -12,10 +12,9 @@ import (
 	"time"
 )
 
-// Dial connects to this DNS in memory, whatever the address: it is for the Dial
-// field of an mx.Client, and its connections work in a testing/synctest bubble.
-// network is "udp" or "tcp". Nothing runs behind a connection; what is not read
-// from it is forgotten with it.
+// Dial connects to this DNS in memory, for every address. It is for the Dial field of an
+// mx.Client. network is "udp" or "tcp". A connection needs no goroutine, and works in a
+// testing/synctest bubble.
 func (d *DNS) Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: err}

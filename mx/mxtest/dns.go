@@ -9,35 +9,34 @@ import (
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
-// DNS is all that there is in DNS, and an mx.Resolver that knows it. The zero
-// value is a DNS where no name exists.
+// DNS holds the content of DNS, and is an mx.Resolver that answers from it. In the zero
+// value, no name exists.
 //
-// Set the fields before the first question and use the methods afterwards;
-// then a DNS is safe for concurrent use. It must not be copied after its first
-// use.
+// Set the fields before the first question, and use the methods afterwards; then it is
+// safe for concurrent use. It must not be copied after its first use.
 type DNS struct {
-	// Zone is zone text in BIND's notation (RFC 1035 section 5): one zone or
-	// several, one after another, each from its $ORIGIN on. Class and TTL may be
-	// left out; without $TTL a TTL is 300, after $GENERATE 3600. $INCLUDE is not
-	// allowed. What all lines are indented by does not count.
+	// Zone is zone text in BIND's notation (RFC 1035 section 5): one zone or several, each
+	// of which begins with its $ORIGIN. Class and TTL may be left out. Without $TTL the
+	// TTL is 300, after $GENERATE 3600. $INCLUDE is not allowed. Indentation that all
+	// lines have in common is ignored.
 	Zone string
 
-	// Signed says which names DNSSEC vouches for: a domain and all below it,
-	// where the closest entry decides, "." being the root. Names without an
-	// entry are not signed.
+	// Signed says which names DNSSEC authenticates. An entry is for a domain and all names
+	// below it; "." is the root. The closest entry decides. Names without an entry are not
+	// signed.
 	Signed map[string]bool
 
-	// Validates makes the fake resolver one that validates by itself, which knows of
-	// each link of a chain whether it is signed. Without it the fake knows what the AD
-	// bit of a response says, which is about the chain as a whole.
+	// Validates makes the fake resolver validate by itself, so that it knows for each link
+	// of a chain whether it is signed. If false, it knows only the AD bit of the response,
+	// which is about the chain as a whole.
 	Validates bool
 
-	// Rules are what questions meet instead of, or on top of, what the zone
-	// says. The first that applies to a question is used, and no other.
+	// Rules change the answers to questions. Only the first that applies to a question is
+	// used.
 	Rules []Rule
 
-	// Timeout is how long the fake resolver waits for an answer that does not
-	// come or is late; 0 is 5 s. Real clients have a time of their own.
+	// Timeout is how long the fake resolver waits for an answer that is late or does not
+	// come. Default: 5 s. Real clients have their own timeout.
 	Timeout time.Duration
 
 	mu     sync.Mutex
@@ -56,9 +55,9 @@ type question struct {
 	t    mx.Type
 }
 
-// Validate says everything that is wrong with the fields: a *SyntaxError for
-// text that cannot be read, and for the rest the name of the field. A DNS that
-// is not valid answers no question.
+// Validate reports everything that is wrong with the fields: text that cannot be read as a
+// *SyntaxError, other problems with the name of the field. A DNS that is not valid answers
+// no question.
 func (d *DNS) Validate() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -96,8 +95,8 @@ func (d *DNS) prepare() {
 	d.counts = make(map[question]int)
 }
 
-// SetZone replaces all records by those of the text. Text that cannot be read
-// is returned as a *SyntaxError, and changes nothing.
+// SetZone replaces all records by those of the text. If the text cannot be read, SetZone
+// returns a *SyntaxError and changes nothing.
 func (d *DNS) SetZone(text string) error {
 	z := readZone(text)
 	if z.err != nil {
@@ -110,7 +109,7 @@ func (d *DNS) SetZone(text string) error {
 	return nil
 }
 
-// SetSigned says from now on whether DNSSEC vouches for name and all below it.
+// SetSigned sets whether DNSSEC authenticates name and all names below it.
 func (d *DNS) SetSigned(name string, is bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -118,9 +117,9 @@ func (d *DNS) SetSigned(name string, is bool) {
 	d.signed[canonical(name)] = is
 }
 
-// Set puts r before all other rules and drops those with the same Name, Type,
-// Transport, EDNS and Over. A rule with nothing else set ends those: the zone answers again.
-// A rule that makes no sense is returned as an error, and changes nothing.
+// Set puts r before all other rules and removes those with the same Name, Type, Transport,
+// EDNS and Over. If no other field of r is set, the zone answers again. If r is invalid,
+// Set returns an error and changes nothing.
 func (d *DNS) Set(r Rule) error {
 	fresh := newRule(r)
 	if fresh.err != nil {

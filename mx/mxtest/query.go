@@ -9,15 +9,15 @@ import (
 
 // Query is one question that was asked.
 type Query struct {
-	// Name is in canonical form, and Type the number of any type.
+	// Name is in canonical form. Type may be the number of any type.
 	Name string
 	Type mx.Type
 
-	// Transport is "udp" or "tcp", and empty where the fake resolver was asked.
+	// Transport is "udp" or "tcp". It is empty if the fake resolver was asked.
 	Transport string
 
-	// Server and Client are host:port of who was asked and who asked; empty
-	// where the fake resolver was asked.
+	// Server and Client are the host:port of the two sides. They are empty if the fake
+	// resolver was asked.
 	Server, Client string
 
 	// ID is the id of the query.
@@ -27,30 +27,30 @@ type Query struct {
 	// authentic data, and DNSSEC answers OK.
 	RD, CD, AD, DO bool
 
-	// UDPSize is the size that EDNS offers; 0 is a query without EDNS.
+	// UDPSize is the size that EDNS offers. It is 0 if the query has no EDNS.
 	UDPSize uint16
 
 	// At is when it was asked.
 	At time.Time
 }
 
-// Queries is every question asked so far, in order.
+// Queries returns all questions so far, in order.
 func (d *DNS) Queries() []Query {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return slices.Clone(d.log)
 }
 
-// Count is how often the records of type t at name were asked for, and for type
-// 0 those of any type. Questions that an alias led to inside an answer were not
-// asked and do not count.
+// Count returns how often the records of type t at name were asked for. If t is 0, it
+// counts questions of any type. Names that an answer reaches through an alias do not
+// count, because they were not asked for.
 func (d *DNS) Count(name string, t mx.Type) int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.counts[question{canonical(name), t}]
 }
 
-// Forget empties the list of queries and starts the counts again.
+// Forget empties the list of queries and resets the counts.
 func (d *DNS) Forget() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -14,15 +14,15 @@ import (
 
 var (
 	errNotCanonical = errors.New("mxtest: the name is not canonical")
-	errLoop         = errors.New("mxtest: the aliases go round in a circle")
+	errLoop         = errors.New("mxtest: the aliases lead in a circle")
 )
 
 // defaultTimeout is how long the fake waits for an answer.
 const defaultTimeout = 5 * time.Second
 
-// Resolve answers as a careful client of a trusted validating resolver would,
-// from the records and rules, without any message. It waits where a rule delays
-// the answer or leaves it out. The error is always a *mx.ResolveError.
+// Resolve answers from the records and rules as a careful client of a trusted validating
+// resolver would, without DNS messages. If a rule delays or drops the answer, it waits.
+// The error is always a *mx.ResolveError.
 func (d *DNS) Resolve(ctx context.Context, name string, t mx.Type) (mx.Answer, error) {
 	fail := func(kind mx.Failure, cause error) (mx.Answer, error) {
 		return mx.Answer{}, &mx.ResolveError{Name: name, Type: t, Kind: kind, Err: cause}

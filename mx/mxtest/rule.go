@@ -10,57 +10,55 @@ import (
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
-// Rule is what certain questions meet. The zero value applies to every question
+// Rule changes the answers to certain questions. The zero value applies to every question
 // and changes nothing.
 //
-// A rule about a name also applies where an answer gets to that name through an
-// alias: an alias of a broken name is broken.
+// A rule about a name also applies if an answer reaches that name through an alias.
 type Rule struct {
-	// Name is the name asked for. "*.example.com" is every name below
-	// example.com, and "*" every name. Empty is every name that is asked for
-	// itself: not those that an alias leads to.
+	// Name is the name asked for. "*.example.com" is every name below example.com, and "*"
+	// every name. If empty, the rule applies to every name that is itself asked for, but
+	// not to the targets of aliases.
 	Name string
 
-	// Type is the type asked for; 0 is every type.
+	// Type is the type asked for. Default: every type.
 	Type mx.Type
 
-	// Transport is "udp" or "tcp"; empty is both. A rule for one of them is not
-	// for the fake resolver.
+	// Transport is "udp" or "tcp". Default: both. If it is set, the rule does not apply to
+	// the fake resolver.
 	Transport string
 
-	// EDNS limits the rule to queries with EDNS or without; the zero value is
-	// both. A rule for one of them is not for the fake resolver. A fault of
-	// queries with EDNS is that of a server which does not know it: its
-	// responses have none, except BADVERS.
+	// EDNS limits the rule to queries with EDNS or without. Default: both. If it is set,
+	// the rule does not apply to the fake resolver. A rule for queries with EDNS acts as a
+	// server that does not know EDNS: its responses have no EDNS, except BADVERS.
 	EDNS EDNS
 
-	// Over limits the rule to questions whose right response has more octets
-	// than that over UDP: a path that does not carry them. It is not for the fake
-	// resolver, nor for TCP.
+	// Over limits the rule to questions whose right response over UDP is longer than this,
+	// like a path that drops large datagrams. It applies neither to TCP nor to the fake
+	// resolver.
 	Over int
 
-	// Times is how often the rule applies to one name and type before the next
-	// rule has its turn; 0 is always. Each name and type counts for itself, so
-	// that the order of questions asked in parallel does not matter.
+	// Times is how often the rule applies to one name and type before the next rule does.
+	// Default: always. Each name and type is counted separately, so that the order of
+	// parallel questions does not matter.
 	Times int
 
-	// Fault is what goes wrong; 0 is nothing.
+	// Fault is what goes wrong. Default: nothing.
 	Fault Fault
 
 	// Delay is how long an answer, or a fault, takes.
 	Delay time.Duration
 
-	// ThenAnswer lets the right answer follow a message that is none: WrongID,
-	// WrongQuestion, OtherOpcode, Garbage, Malformed.
+	// ThenAnswer makes the right answer follow the faulty message of WrongID,
+	// WrongQuestion, OtherOpcode, Garbage or Malformed.
 	ThenAnswer bool
 
-	// Records, where not empty, are the records of Name in place of all that the
-	// zone has for the types the rule applies to: zone text without the owner,
-	// one record a line ("60 MX 10 mail.example.net.").
+	// Records, if not empty, replace all records of Name in the zone, for the types that
+	// the rule applies to. They are zone text without the owner, one record a line ("60 MX
+	// 10 mail.example.net.").
 	Records string
 }
 
-// EDNS is whether a query has an OPT record (RFC 6891).
+// EDNS says whether a query has an OPT record (RFC 6891).
 type EDNS uint8
 
 // The kinds of query.
@@ -72,13 +70,13 @@ const (
 
 var ednsNames = [...]string{"any", "with", "without"}
 
-// String is any, with or without.
+// String returns any, with or without.
 func (e EDNS) String() string { return enum.String("mxtest.EDNS", ednsNames[:], e) }
 
-// MarshalText is String, for JSON and the like. It fails for a value that has no name.
+// MarshalText returns the text of String. It fails for a value that has no name.
 func (e EDNS) MarshalText() ([]byte, error) { return enum.Marshal("mxtest.EDNS", ednsNames[:], e) }
 
-// UnmarshalText reads what MarshalText writes, and nothing else.
+// UnmarshalText reads the form that MarshalText writes, and no other.
 func (e *EDNS) UnmarshalText(text []byte) error {
 	return enum.Unmarshal("mxtest.EDNS", ednsNames[:], e, text)
 }
@@ -86,8 +84,8 @@ func (e *EDNS) UnmarshalText(text []byte) error {
 // Fault is what goes wrong with a question.
 type Fault uint8
 
-// The faults. Each says what is on the wire; the fake resolver reports what a
-// careful client makes of it, in parentheses.
+// The faults. Each comment says what is on the wire and, in parentheses, the result of a
+// careful client, which the fake resolver returns.
 const (
 	// None: nothing goes wrong.
 	None Fault = iota
@@ -103,8 +101,8 @@ const (
 	FormErr
 	// NotImp: response code NOTIMP (mx.Refused).
 	NotImp
-	// Bogus: SERVFAIL with the extended error "DNSSEC Bogus" (RFC 8914 code 6)
-	// where the query has EDNS; with the CD bit, the records (mx.Bogus).
+	// Bogus: SERVFAIL with the extended error "DNSSEC Bogus" (RFC 8914 code 6) if the
+	// query has EDNS. With the CD bit, the records (mx.Bogus).
 	Bogus
 	// Lame: a referral to other servers and no answer (mx.Lame).
 	Lame
@@ -118,8 +116,8 @@ const (
 	Truncated
 	// TruncatedAlways: Truncated, and Hangup over TCP (mx.Truncated).
 	TruncatedAlways
-	// AliasOnly: the first alias of a chain without what it leads to (an answer
-	// of status mx.Aliased). Names that are no alias are answered.
+	// AliasOnly: the first alias of a chain, without its target (an answer of status
+	// mx.Aliased). Names that are not aliases are answered.
 	AliasOnly
 	// OtherName: the question is repeated, but the records are about another
 	// name (mx.Malformed).
@@ -128,53 +126,51 @@ const (
 	WrongID
 	// WrongQuestion: the response repeats another question (mx.Timeout).
 	WrongQuestion
-	// Garbage: what comes is no DNS message at all (mx.Timeout).
+	// Garbage: octets that are not a DNS message (mx.Timeout).
 	Garbage
 	// Malformed: the response ends inside its first record (mx.Malformed).
 	Malformed
 	// BadVers: response code BADVERS to EDNS, FORMERR without it (mx.Refused).
 	BadVers
-	// BareFormErr: FORMERR in a header alone, which counts the sections of the
-	// query (mx.Refused).
+	// BareFormErr: FORMERR in a header without sections, which has the counts of the query
+	// (mx.Refused).
 	BareFormErr
-	// Reset: the connection is reset; over UDP, nobody listens (mx.Unreachable).
-	// A Server does so over TCP, and sends nothing over UDP.
+	// Reset: the connection is reset; over UDP, the port is closed (mx.Unreachable). A
+	// Server resets TCP connections, and sends nothing over UDP.
 	Reset
-	// Cut: the response ends in the middle of what it should be, without TC
-	// (mx.Malformed).
+	// Cut: the response ends in the middle, without TC (mx.Malformed).
 	Cut
-	// Empty: no record, no SOA record, no EDNS, though all is well otherwise (no
-	// data, to be used once).
+	// Empty: a successful response without records, SOA record and EDNS (no data, to be
+	// used once).
 	Empty
-	// NoSOA: the absence of records without an SOA record (the answer, to be used
-	// once).
+	// NoSOA: a negative answer without an SOA record (the answer, to be used once).
 	NoSOA
-	// NotServed: Empty from a server that neither recurses nor speaks for the name
-	// (mx.Lame).
+	// NotServed: like Empty, from a server that is neither recursive nor authoritative for
+	// the name (mx.Lame).
 	NotServed
-	// Misplaced: the response is appended to the query, whose OPT record becomes
-	// an answer, and the last answer an additional record; without EDNS all is
-	// well (the answer).
+	// Misplaced: the response is appended to the query, so that the query's OPT record
+	// becomes an answer, and the last answer an additional record. Without EDNS, the right
+	// response (the answer).
 	Misplaced
 	// Uncounted: the records follow the question, and none is counted
 	// (mx.Malformed).
 	Uncounted
-	// LastLost: the last of the records is not counted, and follows the others
-	// (mx.Malformed; of addresses and texts, the others).
+	// LastLost: the last record is there but not counted (mx.Malformed; for addresses and
+	// texts, the other records).
 	LastLost
-	// LastBroken: the data of the last record is one octet (the others, and one
-	// that cannot be read; mx.Malformed where there are none, but of TLSA records).
+	// LastBroken: the data of the last record is one octet (the other records, and one
+	// that cannot be read; mx.Malformed if there are no others, except for TLSA records).
 	LastBroken
-	// Contradicts: the records, and that the name does not exist (mx.Malformed).
-	Contradicts
-	// OtherType: a record of another type in place of those asked for
+	// Contradicts: the records, with the code for a name that does not exist
 	// (mx.Malformed).
+	Contradicts
+	// OtherType: a record of another type instead of those asked for (mx.Malformed).
 	OtherType
 	// OtherClass: the records are of another class (mx.Malformed).
 	OtherClass
-	// OtherSection: the records stand in the authority section (mx.Malformed).
+	// OtherSection: the records are in the authority section (mx.Malformed).
 	OtherSection
-	// OtherOpcode: the response is one to another operation (mx.Timeout).
+	// OtherOpcode: the response has another opcode (mx.Timeout).
 	OtherOpcode
 
 	faults // how many there are
@@ -188,19 +184,19 @@ var faultNames = [faults]string{
 	"other type", "other class", "other section", "other opcode",
 }
 
-// String is the fault in a few words.
+// String describes the fault in a few words.
 func (f Fault) String() string { return enum.String("mxtest.Fault", faultNames[:], f) }
 
-// MarshalText is String, for JSON and the like. It fails for a value that has no name.
+// MarshalText returns the text of String. It fails for a value that has no name.
 func (f Fault) MarshalText() ([]byte, error) { return enum.Marshal("mxtest.Fault", faultNames[:], f) }
 
-// UnmarshalText reads what MarshalText writes, and nothing else.
+// UnmarshalText reads the form that MarshalText writes, and no other.
 func (f *Fault) UnmarshalText(text []byte) error {
 	return enum.Unmarshal("mxtest.Fault", faultNames[:], f, text)
 }
 
-// isNoise is whether the fault is a message that is no answer, after which the
-// right one may still come.
+// isNoise reports whether the fault is a message that is not an answer, so that the right
+// one may follow.
 func (f Fault) isNoise() bool {
 	return f == WrongID || f == WrongQuestion || f == Garbage || f == Malformed || f == OtherOpcode
 }
@@ -211,7 +207,7 @@ type rule struct {
 	name    string // Name, canonical
 	below   bool   // Name is "*." and name
 	used    map[question]int
-	records *zone // Records as read; nil without
+	records *zone // Records as read; nil if there are none
 	err     error
 }
 
@@ -226,9 +222,9 @@ func newRule(r Rule) *rule {
 	case r.Transport != "" && r.Transport != "udp" && r.Transport != "tcp":
 		made.err = fmt.Errorf("Transport: %q is neither udp nor tcp", r.Transport)
 	case r.Fault >= faults:
-		made.err = fmt.Errorf("Fault: there is no %v", r.Fault)
+		made.err = fmt.Errorf("Fault: undefined value %v", r.Fault)
 	case r.EDNS > WithoutEDNS:
-		made.err = fmt.Errorf("EDNS: %d is no kind of query", r.EDNS)
+		made.err = fmt.Errorf("EDNS: undefined value %d", r.EDNS)
 	case r.Over < 0:
 		made.err = fmt.Errorf("Over: %d is negative", r.Over)
 	case r.Times < 0:
@@ -236,7 +232,7 @@ func newRule(r Rule) *rule {
 	case r.Delay < 0:
 		made.err = fmt.Errorf("Delay: %v is negative", r.Delay)
 	case r.Records != "" && (r.Name == "" || made.below):
-		made.err = errors.New("Records: they need the Name they belong to")
+		made.err = errors.New("Records: Name is required, too")
 	case r.Records != "":
 		made.records = readRecords(made.name, r.Records)
 		if made.records.err != nil {

@@ -8,19 +8,16 @@ import (
 	"time"
 )
 
-// Server is a DNS server on loopback, over UDP and TCP on one port. Set the
-// fields, then Start it; the zero value serves a DNS without names. It must not
-// be copied after Start.
+// Server is a DNS server on loopback, over UDP and TCP on one port. Set the fields, then
+// call Start. It must not be copied after that.
 type Server struct {
-	// DNS is what it answers from; several servers may share one. nil is a DNS
-	// without names.
+	// DNS has the answers. Several servers may share one. If nil, no name exists.
 	DNS *DNS
 
-	// Listen is the address, an IP address and port; empty is 127.0.0.1:0, a
-	// port that is free.
+	// Listen is the IP address and port. Default: 127.0.0.1:0, which is a free port.
 	Listen string
 
-	// NoUDP and NoTCP leave out one of the two: nobody listens there.
+	// NoUDP and NoTCP leave out one of the two transports; its port is closed.
 	NoUDP, NoTCP bool
 
 	udp  *net.UDPConn
@@ -33,11 +30,11 @@ type Server struct {
 	conns map[net.Conn]struct{}
 }
 
-// Start opens the sockets and answers until Close. The error is a *SyntaxError
-// where the zone text cannot be read.
+// Start opens the sockets and answers until Close. The error is a *SyntaxError if the zone
+// text cannot be read.
 func (s *Server) Start() error {
 	if s.done != nil {
-		return errors.New("mxtest: the server has been started before")
+		return errors.New("mxtest: the server was started before")
 	}
 	if s.DNS == nil {
 		s.DNS = new(DNS)
@@ -59,11 +56,11 @@ func (s *Server) Start() error {
 	return nil
 }
 
-// Addr is host:port of a server that has been started, for mx.Server.
+// Addr returns the host:port of a started server, for mx.Server.
 func (s *Server) Addr() string { return s.addr }
 
-// Close closes the sockets and returns when nothing of the server runs any more.
-// A server that was never started needs no Close, a second one does nothing.
+// Close closes the sockets and returns when all goroutines of the server have ended. If
+// the server was never started or is closed, it does nothing.
 func (s *Server) Close() error {
 	if s.done == nil {
 		return nil
@@ -104,7 +101,7 @@ func (s *Server) listen() error {
 		listen = "127.0.0.1:0"
 	}
 	if s.NoUDP && s.NoTCP {
-		return errors.New("mxtest.Server: NoUDP and NoTCP leave nothing")
+		return errors.New("mxtest.Server: both NoUDP and NoTCP are set")
 	}
 	var err error
 	for range 20 {

@@ -15,12 +15,12 @@ import (
 // defaultTTL is the TTL of records in text without $TTL, in seconds.
 const defaultTTL = 300
 
-// SyntaxError is zone text that cannot be read.
+// SyntaxError means that zone text cannot be read.
 type SyntaxError struct {
-	// Line is the number of the line in the text, from 1; Text is the line.
+	// Line is the number of the line in the text, starting at 1. Text is the line.
 	Line int
 	Text string
-	// Err is what the parser says.
+	// Err is the parser's error.
 	Err error
 }
 
@@ -29,7 +29,7 @@ func (e *SyntaxError) Error() string {
 	return fmt.Sprintf("zone text, line %d: %s: %v", e.Line, strings.TrimSpace(e.Text), e.Err)
 }
 
-// Unwrap is Err.
+// Unwrap returns Err.
 func (e *SyntaxError) Unwrap() error { return e.Err }
 
 // zone is zone text that has been read: the records of each name, and the names

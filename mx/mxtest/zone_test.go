@@ -186,11 +186,11 @@ func TestRuleErrors(t *testing.T) {
 		want string
 	}{
 		{"transport", mxtest.Rule{Transport: "quic"}, `Transport: "quic" is neither udp nor tcp`},
-		{"fault", mxtest.Rule{Fault: 200}, "Fault: there is no mxtest.Fault(200)"},
+		{"fault", mxtest.Rule{Fault: 200}, "Fault: undefined value mxtest.Fault(200)"},
 		{"times", mxtest.Rule{Times: -1}, "Times: -1 is negative"},
 		{"delay", mxtest.Rule{Delay: -time.Second}, "Delay: -1s is negative"},
-		{"records of nobody", mxtest.Rule{Records: "A 192.0.2.1"}, "Records: they need the Name they belong to"},
-		{"records of many", mxtest.Rule{Name: "*.a.test", Records: "A 192.0.2.1"}, "Records: they need the Name they belong to"},
+		{"records of nobody", mxtest.Rule{Records: "A 192.0.2.1"}, "Records: Name is required, too"},
+		{"records of many", mxtest.Rule{Name: "*.a.test", Records: "A 192.0.2.1"}, "Records: Name is required, too"},
 		{"bad records", mxtest.Rule{Name: "a.test", Records: "A 192.0.2.1\nMX mail"},
 			`Records: zone text, line 2: @ MX mail: dns: bad MX Pref: "mail" at line: 2:9`},
 	}

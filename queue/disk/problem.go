@@ -16,7 +16,7 @@ type Problem struct {
 	Err error
 }
 
-// String is the problem in one line.
+// String returns the problem in one line.
 func (p Problem) String() string {
 	s := p.File
 	if p.Offset >= 0 {
