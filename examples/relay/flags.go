@@ -67,7 +67,7 @@ func parseEnvironment(fs *flag.FlagSet, args []string, stdout, stderr io.Writer,
 	if fs.Name() != "relay" { // a command that shares the environment of a relay
 		only = []string{"queue", "logins"}
 	}
-	return cli.FromEnvironment(fs, os.Environ(), only...)
+	return cli.FromEnvironment(fs, "NEXTHOP_", os.Environ(), only...)
 }
 
 func parseFlags(args []string, stdout, stderr io.Writer) (*options, error) {

@@ -6,21 +6,18 @@ import (
 	"strings"
 )
 
-// Prefix is that of the environment variables that are settings.
-const Prefix = "NEXTHOP_"
-
 // FromEnvironment gives flags that the command line does not have the values that the
-// environment has: -relay-domain is NEXTHOP_RELAY_DOMAIN. The values of a flag that is
+// environment has: with the prefix NEXTHOP_, -relay-domain is NEXTHOP_RELAY_DOMAIN. The values of a flag that is
 // repeatable stand there with blanks between them. Of variables that are no setting of
 // the program it returns the names. With only, none but these flags are settings.
 //
 // Call it after the command line was parsed. Errors repeat no values, which may be secret.
-func FromEnvironment(fs *flag.FlagSet, environ []string, only ...string) (unknown []string, err error) {
+func FromEnvironment(fs *flag.FlagSet, prefix string, environ []string, only ...string) (unknown []string, err error) {
 	given := make(map[string]bool)
 	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
 	for _, entry := range environ {
 		variable, value, _ := strings.Cut(entry, "=")
-		rest, ours := strings.CutPrefix(variable, Prefix)
+		rest, ours := strings.CutPrefix(variable, prefix)
 		if !ours || isService(rest, value) {
 			continue
 		}
