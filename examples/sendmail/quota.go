@@ -1,0 +1,77 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+// quota holds each user to so much mail that waits.
+type quota struct {
+	messages int
+	bytes    int64
+	count    func(ctx context.Context, tenant string) (usage, error)
+
+	mu    sync.Mutex
+	users map[string]*usage
+}
+
+// usage is what a user has waiting: what was counted, and what has been taken since. It is
+// never less than there is, so that counting, which costs a look at the queue, is needed
+// only if it seems to be too much.
+type usage struct {
+	messages int
+	bytes    int64
+	counted  time.Time
+}
+
+var errQuota = errors.New("too much of your mail waits already")
+
+// recount is how long a count stands at least.
+const recount = time.Second
+
+func newQuota(messages int, bytes int64, count func(context.Context, string) (usage, error)) *quota {
+	return &quota{messages: messages, bytes: bytes, count: count, users: make(map[string]*usage)}
+}
+
+// take asks for room for one more message.
+func (q *quota) take(ctx context.Context, tenant string, size int64) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	u := q.users[tenant]
+	if u == nil || q.over(u, size) && time.Since(u.counted) >= recount {
+		counted, err := q.count(ctx, tenant)
+		if err != nil {
+			return err
+		}
+		u = &counted
+		u.counted = time.Now()
+		q.users[tenant] = u
+	}
+	if q.over(u, size) {
+		return errQuota
+	}
+	u.messages++
+	u.bytes += size
+	return nil
+}
+
+// over reports whether there is no room for one more. Nothing that waits is room for any.
+func (q *quota) over(u *usage, size int64) bool {
+	return u.messages >= q.messages || u.messages > 0 && u.bytes+size > q.bytes
+}
+
+// used counts what a tenant has waiting.
+func (r *runner) used(ctx context.Context, tenant string) (u usage, err error) {
+	err = queue.Select(ctx, r.spool, queue.Selection{Tenant: tenant}, func(e *queue.Entry, _ []int) error {
+		u.messages++
+		u.bytes += e.Size
+		return nil
+	}, nil)
+	return u, err
+}
