@@ -117,3 +117,29 @@ begin authenticators
 `
 	return s
 }
+
+// PHPProgram is PHP's interpreter for the command line.
+const PHPProgram = "/usr/bin/php8.2"
+
+// PHP is PHP on a machine whose sendmail is a program of a folder. The program has a
+// configuration, and its queue runner is the server. Users are runner and www.
+func PHP(folder, config string) *Server {
+	const state, run = "/var/lib/nexthop-sendmail", "/run/nexthop-sendmail"
+	return &Server{
+		Package: "php",
+		Users:   []string{"runner", "www"},
+		Mounts:  map[string]string{"/opt/sendmail": folder},
+		Dirs:    map[string]Dir{state: {Owner: "runner", Mode: 0o711}, run: {Owner: "runner"}},
+		Files: map[string]string{
+			"/etc/nexthop/sendmail.conf": config,
+			"/etc/php.ini":               "sendmail_path = /opt/sendmail/sendmail -t -i\n",
+		},
+		Command: append(As("runner"), "/opt/sendmail/sendmail", "-bd"),
+		Listen:  run + "/submit",
+	}
+}
+
+// As begins a command that a user of a server's runs.
+func As(user string) []string {
+	return []string{"/usr/bin/setpriv", "--reuid=" + user, "--regid=" + user, "--clear-groups", "--no-new-privs"}
+}

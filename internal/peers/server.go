@@ -31,7 +31,7 @@ type Server struct {
 	Owner   map[string]string // owners of files other than root
 	Before  [][]string        // commands to run first
 	Command []string
-	Listen  string            // host:port it accepts at once it is up
+	Listen  string            // host:port, or the path of a socket, that it accepts at once it is up
 	Mounts  map[string]string // folders of the machine's, or of .peers by name, by the path where the server has them; nil: all its files lie in memory
 	Logs    string            // directory of its log files, where it does not print its log
 
@@ -186,7 +186,11 @@ func (s *Server) await() error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		conn, err := net.DialTimeout("tcp", s.Listen, time.Second)
+		network, address := "tcp", s.Listen
+		if strings.HasPrefix(address, "/") {
+			network, address = "unix", s.Path(address)
+		}
+		conn, err := net.DialTimeout(network, address, time.Second)
 		if err == nil {
 			return conn.Close()
 		}

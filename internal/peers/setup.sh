@@ -124,6 +124,7 @@ fetch aiosmtpd python3-aiosmtpd
 fetch clients swaks libnet-ssleay-perl msmtp curl s-nail mutt
 fetch nullmailer nullmailer
 fetch dma dma
+fetch php php-cli
 fetch bind bind9 bind9-utils
 fetch unbound unbound
 fetch openssl openssl

@@ -26,7 +26,7 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// builtPath is the folder of what TestMain has built: mxsend, relay and gosmtp.
+// builtPath is the folder of what TestMain has built: mxsend, relay, sendmail and gosmtp.
 const builtPath = "NEXTHOP_BUILT"
 
 func TestMain(m *testing.M) {
@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	code := peers.Main(m, func() ([]string, error) {
-		for _, pkg := range []string{"../../examples/mxsend", "../../examples/relay", "gosmtp"} {
+		for _, pkg := range []string{"../../examples/mxsend", "../../examples/relay", "../../examples/sendmail", "gosmtp"} {
 			build := exec.Command("go", "build", "-o", dir+"/", ".")
 			build.Dir, build.Stderr = pkg, os.Stderr
 			if err := build.Run(); err != nil {
