@@ -85,6 +85,8 @@ const (
 	Trouble                         // something of ours fails, the queue, DNS or the network: told once until it works again
 	Suspended                       // a destination, a site (Host) or a tenant is left alone, until Next
 	PolicyNotice                    // something about TLS policies: Err wraps a *TLSNotice, Destination and Host are what it is about
+
+	eventKinds // how many there are
 )
 
 var kindNames = [...]string{
@@ -105,6 +107,21 @@ func (k EventKind) MarshalText() ([]byte, error) {
 func (k *EventKind) UnmarshalText(text []byte) error {
 	return enum.Unmarshal("delivery.EventKind", kindNames[:], k, text)
 }
+
+// Counts are how many events there were of each kind, such as counts[Delivered].
+type Counts [eventKinds]uint64
+
+// Since are the events that came after those counted before.
+func (c Counts) Since(before Counts) Counts {
+	for k := range c {
+		c[k] -= before[k]
+	}
+	return c
+}
+
+// Settled is how many recipients have their last outcome: delivered, failed or expired.
+// Beside the number of recipients submitted it makes a progress bar.
+func (c Counts) Settled() uint64 { return c[Delivered] + c[Failed] + c[Expired] }
 
 func troubleEvent(cause error) Event {
 	e := &Error{Stage: StageMessage, Verdict: NotNow, Enhanced: "4.3.0", Err: cause}
@@ -138,6 +155,7 @@ const maxEvents = 4096
 type events struct {
 	mu      sync.Mutex
 	waiting []Event
+	counts  Counts
 	telling int  // taken from waiting, and not told yet
 	full    bool // there were maxEvents, and more than half of that are left
 	running bool // a Run tells, or waits to
@@ -151,12 +169,29 @@ type events struct {
 func (e *events) add(list []Event) (alone bool) {
 	e.mu.Lock()
 	e.waiting = append(e.waiting, list...)
+	for i := range list {
+		e.counts[list[i].Kind]++
+	}
 	e.full = e.full || len(e.waiting)+e.telling >= maxEvents
 	alone = !e.served
 	e.served = true
 	e.mu.Unlock()
 	e.more.set()
 	return alone
+}
+
+// tally counts events that nobody is told of.
+func (e *events) tally(k EventKind, n int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.counts[k] += uint64(n)
+}
+
+// counted are the events so far.
+func (e *events) counted() Counts {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.counts
 }
 
 // room reports whether more may be begun that makes events. Once there was none

@@ -12,7 +12,7 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// Stats are numbers of what an agent is doing just now.
+// Stats are numbers of what an agent is doing just now, and of what it has done.
 type Stats struct {
 	// Deliveries are attempts under way.
 	Deliveries int
@@ -30,6 +30,10 @@ type Stats struct {
 	// Events wait for the Events hook.
 	Events int
 
+	// Counts are the events since the Agent was made, whether there is an Events hook or
+	// not. The difference of two is what happened between: Counts.Since.
+	Counts Counts
+
 	// Trouble is the error that the queue failed with last, nil if it works.
 	Trouble error
 }
@@ -37,7 +41,7 @@ type Stats struct {
 // Stats says what the agent is doing just now. Without a Run it does nothing.
 func (a *Agent) Stats() Stats {
 	r := a.running()
-	s := Stats{Events: a.events.count()}
+	s := Stats{Events: a.events.count(), Counts: a.events.counted()}
 	if r == nil {
 		return s
 	}

@@ -133,6 +133,7 @@ func (a *Agent) signed(ctx context.Context, m *queue.Message) (content.Body, err
 // accepted tells that the queue has a message: once for each recipient.
 func (a *Agent) accepted(id string, m *queue.Message, parts []queue.Part) {
 	if a.Events == nil {
+		a.events.tally(Queued, len(m.Recipients))
 		return
 	}
 	list := make([]Event, 0, len(m.Recipients))

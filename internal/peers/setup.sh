@@ -130,5 +130,6 @@ fetch unbound unbound
 fetch openssl openssl
 fetch strace strace
 fetch postgresql postgresql-15 pgbouncer
+fetch prometheus prometheus
 fetch_npm
 echo "setup: the servers and clients are in $peers; $total KiB were downloaded"

@@ -72,6 +72,7 @@ var mayImport = []importRule{
 		"how a connection comes to be is the same whatever is sent over it"},
 	{"delivery/internal/waiting", []string{"queue"}, "why mail waits is told in words that a queue can keep"},
 	{"delivery/internal/web", []string{"mx"}, "what may be connected to does not depend on what is fetched or sent"},
+	{"delivery/metrics", []string{"mx", "queue", "delivery"}, "numbers are of what users can see"},
 	{"delivery/mtasts", []string{"mx", "delivery/internal/web"}, "what a domain says of its hosts does not depend on how mail is sent"},
 	{"delivery/smtptest", []string{"mx", "mx/mxtest", "smarthost", "queue", "delivery", "delivery/smtptest"},
 		"people's tests use it: public packages only"},
