@@ -69,7 +69,7 @@ type histogram struct {
 	sum    float64
 }
 
-func (h *histogram) add(of *[bounds]float64, d time.Duration) {
+func (h *histogram) add(of []float64, d time.Duration) {
 	s, i := max(d, 0).Seconds(), 0
 	for i < bounds && s > of[i] {
 		i++
@@ -96,7 +96,7 @@ func (r *Recorder) Record(e delivery.Event) {
 	}
 	r.attempts[o][routeOf(&e)][protectionOf(&e)]++
 	if e.Kind == delivery.Delivered {
-		r.age.add(&ageBounds, e.Age)
+		r.age.add(ageBounds[:], e.Age)
 	} else {
 		stage := delivery.StageMessage
 		if e.Err != nil && int(e.Err.Stage) < stages {
@@ -104,11 +104,11 @@ func (r *Recorder) Record(e delivery.Event) {
 		}
 		r.failures[o][stage][classOf(e.Code)]++
 	}
-	r.duration[o].add(&dialogueBounds, e.Duration)
+	r.duration[o].add(dialogueBounds[:], e.Duration)
 	s := &e.Stages
 	for i, d := range [stageTimes]time.Duration{s.DNS, s.Connect, s.Hello, s.TLS, s.Mail, s.Content, s.Reply} {
 		if d > 0 {
-			r.stage[i].add(&dialogueBounds, d)
+			r.stage[i].add(dialogueBounds[:], d)
 		}
 	}
 }
@@ -245,16 +245,16 @@ func (r *Recorder) writeEvents(w *Writer, ns string) {
 		}
 	}
 	for o := range r.duration {
-		r.duration[o].write(w, ns+"_attempt_duration_seconds", "How long attempts took.", &dialogueBounds, outcome(o))
+		r.duration[o].write(w, ns+"_attempt_duration_seconds", "How long attempts took.", dialogueBounds[:], outcome(o))
 	}
 	for i := range r.stage {
-		r.stage[i].write(w, ns+"_stage_duration_seconds", "How long the stages of attempts took.", &dialogueBounds, Label{"stage", stageTimeNames[i]})
+		r.stage[i].write(w, ns+"_stage_duration_seconds", "How long the stages of attempts took.", dialogueBounds[:], Label{"stage", stageTimeNames[i]})
 	}
-	r.age.write(w, ns+"_delivery_age_seconds", "How long delivered mail had been in the queue.", &ageBounds)
+	r.age.write(w, ns+"_delivery_age_seconds", "How long delivered mail had been in the queue.", ageBounds[:])
 }
 
 func outcome(i int) Label { return Label{"outcome", outcomeKinds[i].String()} }
 
-func (h *histogram) write(w *Writer, name, help string, of *[bounds]float64, labels ...Label) {
-	w.Histogram(name, help, of[:], h.counts[:], h.sum, labels...)
+func (h *histogram) write(w *Writer, name, help string, of []float64, labels ...Label) {
+	w.Histogram(name, help, of, h.counts[:], h.sum, labels...)
 }

@@ -58,8 +58,8 @@ func (p *parts) dashboard(w http.ResponseWriter, r *http.Request) {
 		b.Messages = append(b.Messages, entryOf(&page.Entries[i]))
 	}
 	b.More = page.Next != ""
-	for k := range p.counts {
-		b.Counts = append(b.Counts, count{delivery.EventKind(k).String(), p.counts[k].Load()})
+	for k, n := range p.agent.Stats().Counts {
+		b.Counts = append(b.Counts, count{delivery.EventKind(k).String(), n})
 	}
 	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")

@@ -130,7 +130,7 @@ func jsonNumber(v any) string {
 func checkPages(t *testing.T, base string) {
 	t.Helper()
 	for page, want := range map[string]string{
-		"/metrics": "relay_events_total{event=\"failed\"} 1\n",
+		"/metrics": "nexthop_events_total{event=\"failed\"} 1\n",
 		"/healthz": "ok\n",
 		"/":        "<h1>relay.example.net</h1>",
 	} {

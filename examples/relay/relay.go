@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery"
+	"github.com/nexthop-mail/nexthop/delivery/metrics"
 	"github.com/nexthop-mail/nexthop/delivery/mtasts"
 	"github.com/nexthop-mail/nexthop/delivery/tlsrpt"
 	"github.com/nexthop-mail/nexthop/delivery/trust"
@@ -55,7 +56,7 @@ type parts struct {
 	log      io.Writer
 	keys     *keyPair // nil without -cert
 	logins   *logins  // nil without -logins
-	counts   counts
+	numbers  *metrics.Recorder
 	reporter *tlsrpt.Reporter // nil without -tls-reports
 	options  *options
 	settings delivery.Settings
@@ -118,13 +119,14 @@ func assemble(o *options, stdout, stderr io.Writer) (*parts, error) {
 		Queue: p.queue, Sender: sender, Settings: p.settings, Reporter: name, Drain: atTheEnd,
 		MaxSize: o.maxSize + 1024, // with the Received field
 		Events: func(e delivery.Event) {
-			p.counts.add(e.Kind)
+			p.numbers.Record(e)
 			p.journal.write(&e)
 			if e.Kind == delivery.PolicyNotice {
 				p.complain("TLS", e.Err.Err)
 			}
 		},
 	}
+	p.numbers = &metrics.Recorder{Agent: p.agent, More: p.more}
 	if err := p.reportTLS(); err != nil {
 		return nil, errors.Join(cli.Config("-tls-reports: %w", err), p.close())
 	}

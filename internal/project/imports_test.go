@@ -81,7 +81,7 @@ var mayImport = []importRule{
 	{"delivery/trust", []string{"mx", "delivery", "delivery/dane", "delivery/mtasts", "delivery/tlsrpt"},
 		"whom mail may be given to is decided outside of how it is sent"},
 	{"examples", []string{"mx", "mx/mxtest", "smarthost", "queue", "queue/memory", "queue/disk", "queue/queuetest", "delivery",
-		"delivery/dane", "delivery/mtasts", "delivery/smtptest", "delivery/tlsrpt", "delivery/trust", "examples"},
+		"delivery/dane", "delivery/metrics", "delivery/mtasts", "delivery/smtptest", "delivery/tlsrpt", "delivery/trust", "examples"},
 		"examples show what users can import"},
 }
 
