@@ -174,6 +174,7 @@ type Line struct {
 type traces struct {
 	list  [2]*Trace
 	guard func(hook func()) bool // nil calls them as they are
+	quiet bool                   // decisions are not told
 }
 
 // ContentPolicy says what a Sender does with content that is not canonical mail.

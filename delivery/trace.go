@@ -80,7 +80,7 @@ func (ts *traces) Connected(host string, addr netip.AddrPort, err error) {
 func (ts *traces) Decided(decision any) {
 	d := decisionOf(decision)
 	for _, t := range ts.list {
-		if t != nil && t.Decided != nil && d != nil {
+		if t != nil && t.Decided != nil && d != nil && !ts.quiet {
 			ts.call(func() { t.Decided(d) })
 		}
 	}

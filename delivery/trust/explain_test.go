@@ -35,6 +35,9 @@ func TestExplain(t *testing.T) {
 		if p := e.Policies[0].Probe; p == nil || p.TLS.String() != "dane" || p.State == nil || !p.Decision.Authenticated || p.Err != nil {
 			t.Errorf("%+v", p)
 		}
+		if told := w.told(); len(told) != 0 {
+			t.Errorf("TLS-43 it counts for reports: %v", told)
+		}
 		if n := mails(h); n != 0 || len(h.Connections()) != 1 {
 			t.Errorf("%d MAIL over %d connections", n, len(h.Connections()))
 		}

@@ -436,6 +436,43 @@ func TestMessagesThatAskForMoreOrLess(t *testing.T) {
 	})
 }
 
+func TestSessionOfAMessageWithoutPolicies(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		lines   []string
+		clear   bool
+		outcome queue.Outcome
+		tls     string
+		conns   int
+	}{
+		{"it serves another if no policy asks for more", nil, false, queue.Delivered, "encrypted", 1},
+		{"in clear, too", nil, true, queue.Delivered, "none", 1},
+		{"not where a policy does", []string{sts("e.test", "1")}, false, queue.Delivered, "mta-sts", 2},
+		{"nor in clear where there must be TLS", []string{"_25._tcp.mx1 " + unusable}, true, queue.Deferred, "none", 2},
+	} {
+		t.Run("TLS-53 "+c.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *world) {
+				h := w.host("mx1.e.test", w.certificate("mx1.e.test"))
+				if c.clear {
+					h.Extensions = []string{"PIPELINING"}
+				}
+				w.web.set("e.test", "enforce", "mx1.e.test")
+				w.start(append([]string{oneMX}, c.lines...)...)
+				first := message("u@e.test")
+				first.TLS = queue.TLSOptional
+				w.sendMessage(first)
+				r := check(t, w.send("u@e.test"), c.outcome, "mx1.e.test", c.tls, "")
+				if d := r.Decision; d == nil || d.Encrypted != (c.tls != "none") {
+					t.Errorf("%v", d)
+				}
+				if n := len(h.Connections()); n != c.conns {
+					t.Errorf("%d connections, want %d", n, c.conns)
+				}
+			})
+		})
+	}
+}
+
 func TestDecisionsExplainThemselves(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		c := w.certificate("mx1.e.test")

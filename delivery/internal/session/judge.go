@@ -87,11 +87,24 @@ func (c *Config) judgeAgain(s *Session, h *Hop) {
 		return
 	}
 	if s.basis != p.Basis || s.domain != p.Domain || s.judged.Decision == nil {
+		if s.judged.Decision == nil {
+			s.shown = c.seen(s, h) // it was made for a message that no policy was for
+		}
 		shown := s.shown
 		_, shown.Now = c.checking()
 		s.judged, s.basis, s.domain = p.Judge(&shown), p.Basis, p.Domain
 	}
 	h.Judged = s.judged
+}
+
+// seen is what a session has shown that nobody has judged.
+func (c *Config) seen(s *Session, h *Hop) Handshake {
+	shown := Handshake{Host: h.Host.Name, Addr: h.Addr, Local: s.local, State: s.TLS()}
+	shown.Roots, _ = c.checking()
+	if shown.Offered = shown.State != nil || s.Extensions().StartTLS; shown.State == nil && shown.Offered {
+		shown.Err = errLeftOut
+	}
+	return shown
 }
 
 // unparsable reports whether TLS failed because package x509 cannot parse the host's
