@@ -17,6 +17,11 @@ type options struct {
 	from       string
 	fromGiven  bool
 	utf8       bool
+	fromHeader bool // -t
+	name       string
+	notify     queue.Notify
+	ret        queue.Return
+	envelopeID string
 	recipients []string
 }
 
@@ -29,7 +34,8 @@ func parseFlags(args []string, stderr io.Writer) (*options, error) {
 	fs.BoolVar(&o.connect, "explain-connect", false, "with -explain: connect to each host to see its TLS, and send no mail")
 	fs.StringVar(&o.from, "f", "", "the reverse-path `FROM`; \"\" is the null one")
 	fs.BoolVar(&o.utf8, "smtputf8", false, "the message is internationalized mail (RFC 6531): UTF-8 in its header goes to hosts with SMTPUTF8 alone; an address beyond ASCII says so, too")
-	if err := cli.Parse(fs, args, stderr, "mxsend [flags] -f FROM RCPT... < message"); err != nil {
+	o.defineSubmission(fs)
+	if err := cli.Parse(fs, args, stderr, "mxsend [flags] -f FROM RCPT... < message\n       mxsend [flags] -t [-f FROM] [RCPT...] < message"); err != nil {
 		return nil, err
 	}
 	fs.Visit(func(f *flag.Flag) { o.fromGiven = o.fromGiven || f.Name == "f" })
@@ -40,20 +46,24 @@ func parseFlags(args []string, stderr io.Writer) (*options, error) {
 // check finds what the flag package cannot: combinations that make no sense.
 func (o *options) check() error {
 	switch {
-	case !o.fromGiven && !o.explain:
+	case o.fromHeader && o.explain:
+		return cli.Usage("-t and -explain exclude each other")
+	case !o.fromGiven && !o.explain && !o.fromHeader:
 		return cli.Usage("-f FROM is missing (-f \"\" is the null reverse-path)")
 	case o.connect && !o.explain:
 		return cli.Usage("-explain-connect goes with -explain")
-	case len(o.recipients) == 0:
-		return cli.Usage("no recipients")
+	case o.notify&queue.NotifyNever != 0 && o.notify != queue.NotifyNever:
+		return cli.Usage("-notify: never goes with nothing else")
+	case len(o.recipients) == 0 && !o.fromHeader:
+		return errNoRecipients
 	}
 	return o.Check()
 }
 
 func (o *options) message() *queue.Message {
-	m := &queue.Message{From: o.from, UTF8: o.utf8}
+	m := &queue.Message{From: o.from, UTF8: o.utf8, Return: o.ret, EnvelopeID: o.envelopeID}
 	for _, r := range o.recipients {
-		m.Recipients = append(m.Recipients, queue.Recipient{Address: r})
+		m.Recipients = append(m.Recipients, queue.Recipient{Address: r, Notify: o.notify})
 	}
 	return m
 }

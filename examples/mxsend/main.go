@@ -2,6 +2,10 @@
 // each recipient's domain, in order, falling through when one fails.
 //
 //	mxsend [flags] -f FROM RCPT... < message
+//	mxsend [flags] -t [-f FROM] [RCPT...] < message
+//
+// With -t the recipients are in the message, as for sendmail, and From, Date and Message-ID
+// are added if they are missing; nothing is queued, which examples/sendmail is for.
 //
 // With -explain it connects to no mail host and prints where the mail would go; with
 // -explain-connect as well it looks what TLS these hosts have, and sends no mail. The
@@ -11,6 +15,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -46,6 +51,11 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	defer sender.Close()
 	if opts.explain {
 		return opts.explainAll(ctx, sender, stdout)
+	}
+	if opts.fromHeader {
+		if stdin, err = opts.complete(bufio.NewReader(stdin), sender.Hello); err != nil {
+			return cli.Complain(stderr, "mxsend", err)
+		}
 	}
 	message := opts.message()
 	if err := delivery.CheckEnvelope(message); err != nil {

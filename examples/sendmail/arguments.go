@@ -179,15 +179,6 @@ func (o *options) check() error {
 }
 
 func parseNotify(value string) (n queue.Notify, ok bool) {
-	words := map[string]queue.Notify{"success": queue.NotifySuccess, "failure": queue.NotifyFailure, "delay": queue.NotifyDelay}
-	for word := range strings.SplitSeq(strings.ToLower(value), ",") {
-		if word == "never" {
-			return queue.NotifyNever, len(value) == len(word)
-		}
-		if words[word] == 0 {
-			return 0, false
-		}
-		n |= words[word]
-	}
-	return n, true
+	err := n.UnmarshalText([]byte(value))
+	return n, err == nil && n != 0 && (n == queue.NotifyNever || n&queue.NotifyNever == 0)
 }

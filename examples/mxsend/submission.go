@@ -1,0 +1,89 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"flag"
+	"io"
+	"os"
+	"os/user"
+	"slices"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/examples/internal/cli"
+	"github.com/nexthop-mail/nexthop/examples/internal/compose"
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+var errNoRecipients = cli.Usage("no recipients")
+
+// defineSubmission adds the flags that programs call sendmail with, and the parameters of
+// DSN.
+func (o *options) defineSubmission(fs *flag.FlagSet) {
+	fs.BoolVar(&o.fromHeader, "t", false, "the recipients are in To, Cc and Bcc, too; Bcc is removed, and From, Date and Message-ID are added if they are missing")
+	fs.Bool("i", false, "nothing: a line of a dot never ends the message")
+	fs.Bool("oi", false, "the same")
+	fs.StringVar(&o.name, "F", "", "full `NAME` in From if -t adds it")
+	fs.TextVar(&o.notify, "notify", queue.Notify(0), "`LIST` of success, failure and delay, with commas, on which the sender wants a report; or never")
+	fs.Func("ret", "`HOW` much of the message a report should have: full or hdrs", func(v string) error {
+		switch v {
+		case "full":
+			o.ret = queue.ReturnFull
+		case "hdrs":
+			o.ret = queue.ReturnHeaders
+		default:
+			return errors.New("neither full nor hdrs")
+		}
+		return nil
+	})
+	fs.StringVar(&o.envelopeID, "envid", "", "`ID` of the message in reports")
+}
+
+// complete takes the recipients from the header of a message, and gives the message with
+// what it lacks. Without -f, it is from the user at this machine. hello is the machine's
+// name.
+func (o *options) complete(in *bufio.Reader, hello string) (io.Reader, error) {
+	header, err := compose.ReadHeader(in)
+	if errors.Is(err, compose.ErrHeader) {
+		return nil, &cli.Error{Code: cli.ExitData, Err: err}
+	} else if err != nil {
+		return nil, &cli.Error{Code: cli.ExitTempFail, Err: err}
+	}
+	to, err := header.Recipients()
+	if err != nil {
+		return nil, &cli.Error{Code: cli.ExitData, Err: err}
+	}
+	for _, a := range to {
+		if !slices.Contains(o.recipients, a) {
+			o.recipients = append(o.recipients, a)
+		}
+	}
+	if len(o.recipients) == 0 {
+		return nil, errNoRecipients
+	}
+	if hello == "" {
+		if hello, err = os.Hostname(); err != nil {
+			return nil, cli.Config("%w", err)
+		}
+	}
+	author, name := o.from, o.name
+	if author == "" { // the null reverse-path is nobody's address
+		u, err := user.Current()
+		if err != nil {
+			return nil, cli.Config("who is calling: %w", err)
+		}
+		author = u.Username + "@" + hello
+	}
+	if !o.fromGiven {
+		o.from = author
+	}
+	header.Complete(compose.Origin{Address: author, Name: name, Host: hello, Now: time.Now()})
+	var head bytes.Buffer
+	if _, err := header.WriteTo(&head); err != nil {
+		return nil, err
+	}
+	body, w := io.Pipe()
+	go func() { _ = w.CloseWithError(compose.CopyBody(w, in, false)) }()
+	return io.MultiReader(&head, body), nil
+}
