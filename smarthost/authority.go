@@ -14,14 +14,14 @@ func splitPort(s string) (host, port, reason string) {
 	if strings.HasPrefix(s, "[") {
 		end := strings.IndexByte(s, ']')
 		if end < 0 {
-			return "", "", "a bracket without its fellow"
+			return "", "", "unmatched bracket"
 		}
 		host, s = s[:end+1], s[end+1:]
 		if s == "" {
 			return host, "", ""
 		}
 		if s[0] != ':' {
-			return "", "", "something between the bracket and the port"
+			return "", "", "unexpected text between the bracket and the port"
 		}
 		s = s[1:]
 	} else {
@@ -31,10 +31,10 @@ func splitPort(s string) (host, port, reason string) {
 		}
 	}
 	if s == "" {
-		return "", "", "a colon without a port"
+		return "", "", "the port after the colon is missing"
 	}
 	if strings.Contains(s, ":") {
-		return "", "", "more than one colon; an IPv6 address stands in brackets"
+		return "", "", "more than one colon; write an IPv6 address in brackets"
 	}
 	return host, s, ""
 }
@@ -44,7 +44,7 @@ func splitPort(s string) (host, port, reason string) {
 func parsePort(s string) (port uint16, reason string) {
 	n, err := strconv.ParseUint(s, 10, 16)
 	if err != nil || n == 0 || !isDigits(s) {
-		return 0, "the port is no number from 1 to 65535"
+		return 0, "the port is not a number from 1 to 65535"
 	}
 	return uint16(n), ""
 }
@@ -54,7 +54,7 @@ func parsePort(s string) (port uint16, reason string) {
 func parseUserinfo(s string) (user, password, reason string) {
 	user, password, ok := strings.Cut(s, ":")
 	if !ok {
-		return "", "", "a user without a password"
+		return "", "", "the user has no password"
 	}
 	if user, reason = unescape(user); reason != "" {
 		return "", "", reason
@@ -64,9 +64,9 @@ func parseUserinfo(s string) (user, password, reason string) {
 	}
 	switch {
 	case user == "":
-		return "", "", "no user name"
+		return "", "", "the user name is empty"
 	case password == "":
-		return "", "", "no password"
+		return "", "", "the password is empty"
 	}
 	return user, password, ""
 }
@@ -79,22 +79,22 @@ func unescape(s string) (text, reason string) {
 		c := s[i]
 		if c == '%' {
 			if i+2 >= len(s) {
-				return "", "a percent sign in the user name or password that begins no %XX"
+				return "", "the user name or password has a percent sign without two hexadecimal digits"
 			}
 			n, err := strconv.ParseUint(s[i+1:i+3], 16, 8)
 			if err != nil {
-				return "", "a percent sign in the user name or password that begins no %XX"
+				return "", "the user name or password has a percent sign without two hexadecimal digits"
 			}
 			c = byte(n)
 			i += 2
 		}
 		if c < ' ' || c == 0x7f {
-			return "", "a control character in the user name or password"
+			return "", "the user name or password has a control character"
 		}
 		b.WriteByte(c)
 	}
 	if !utf8.ValidString(b.String()) {
-		return "", "a user name or password that is not UTF-8"
+		return "", "the user name or password is not UTF-8"
 	}
 	return b.String(), ""
 }

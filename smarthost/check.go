@@ -30,7 +30,7 @@ func (h Host) canonical() (Host, *Error) {
 	for _, t := range h.Targets {
 		target, err := address.ParseHost(t)
 		if err != nil {
-			return Host{}, &Error{Input: name, Reason: "a target that is no host name"}
+			return Host{}, &Error{Input: name, Reason: "a target is not a host name"}
 		}
 		targets = append(targets, target)
 	}
@@ -43,19 +43,19 @@ func (h *Host) check() string {
 	literal := strings.HasPrefix(h.Name, "[")
 	switch {
 	case h.Lookup > BySRV:
-		return "no such way to look it up"
+		return "unknown Lookup"
 	case h.TLS > mx.TLSVerify:
-		return "no such TLS level"
+		return "unknown TLS level"
 	case h.Lookup != ByAddress && literal:
-		return "an address has no MX or SRV records"
+		return "an IP address has no MX or SRV records"
 	case h.Lookup == BySRV && (h.Port != 0 || h.ImplicitTLS):
-		return "SRV records say which port, and whether TLS begins with the connection"
+		return "the port and ImplicitTLS come from the SRV records and cannot be set"
 	case (h.ImplicitTLS || h.Lookup == BySRV) && (h.TLS == mx.TLSNone || h.TLS == mx.TLSMay):
-		return "TLS is not optional there"
+		return "TLS cannot be optional with ImplicitTLS or SRV records"
 	case len(h.Targets) > 0 && h.Lookup != BySRV:
-		return "targets belong to SRV records"
+		return "targets are only for SRV records"
 	case h.Login != nil && h.TLS == mx.TLSMay:
-		return "a login needs TLS; tls=none or tls=encrypt is consent to less than its verification"
+		return "tls=may is not allowed with a login; use verify, or consent to less with encrypt or none"
 	}
 	return ""
 }
@@ -64,7 +64,7 @@ func (h *Host) check() string {
 // No error of package address is passed on: it repeats its input.
 func canonicalName(s string) (name, reason string) {
 	if s == "" {
-		return "", "no host"
+		return "", "the host is missing"
 	}
 	if strings.HasPrefix(s, "[") || strings.Contains(s, ":") {
 		return canonicalAddress(s)
@@ -74,7 +74,7 @@ func canonicalName(s string) (name, reason string) {
 	}
 	name, err := address.ParseHost(s)
 	if err != nil {
-		return "", "no host name"
+		return "", "not a host name"
 	}
 	return name, ""
 }
@@ -83,7 +83,7 @@ func canonicalName(s string) (name, reason string) {
 func canonicalAddress(s string) (name, reason string) {
 	if strings.HasPrefix(s, "[") {
 		if !strings.HasSuffix(s, "]") {
-			return "", "a bracket without its fellow"
+			return "", "unmatched bracket"
 		}
 		s = s[1 : len(s)-1]
 		if tag := len("IPv6:"); len(s) > tag && strings.EqualFold(s[:tag], "IPv6:") {
@@ -92,7 +92,7 @@ func canonicalAddress(s string) (name, reason string) {
 	}
 	ip, err := netip.ParseAddr(s)
 	if err != nil || !isZone(ip.Zone()) {
-		return "", "no IP address"
+		return "", "not an IP address"
 	}
 	return literal(ip)
 }
@@ -102,7 +102,7 @@ func literal(ip netip.Addr) (name, reason string) {
 	ip = ip.Unmap()
 	switch {
 	case ip.IsUnspecified(), ip.IsMulticast():
-		return "", "an address nobody can connect to"
+		return "", "not an address to connect to"
 	case ip.Is4():
 		return "[" + ip.String() + "]", ""
 	default:

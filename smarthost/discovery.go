@@ -156,9 +156,9 @@ func (c *choice) places() []string {
 	return list
 }
 
-// Unreachable tells the Table that no session could be had with a host of one of
-// its routes: SRV records that led there are asked for again by the next message.
-// A delivery.Sender calls it by itself.
+// Unreachable tells the Table that a session with a host of one of its routes failed. If
+// SRV records led there, they are looked up again for the next message. A delivery.Sender
+// calls it.
 func (t *Table) Unreachable(host *mx.Host) {
 	t.found.mu.Lock()
 	defer t.found.mu.Unlock()

@@ -1,18 +1,18 @@
 package smarthost
 
-// Error is why a notation, or a host, makes no sense. It contains no secret.
+// Error says what is wrong with a notation or a Host. It contains no secret.
 type Error struct {
-	// Input is what was read, as far as it can be shown: the scheme, and the host
-	// if it is one.
+	// Input is the part of the notation that is certainly not secret: the scheme and, if
+	// it is valid, the host.
 	Input string
-	// Reason is what is wrong with it.
+	// Reason says what is wrong.
 	Reason string
-	// Unsupported is set if the notation is right and asks for something that
-	// does not exist here: an authentication mechanism nobody has heard of.
+	// Unsupported is set if the notation is correct but asks for something unknown, such
+	// as an authentication mechanism.
 	Unsupported bool
 }
 
-// Error is the input and the reason.
+// Error returns the input and the reason.
 func (e *Error) Error() string {
 	if e.Input == "" {
 		return "smart host: " + e.Reason

@@ -8,48 +8,47 @@ import (
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
-// Host is a smart host: a next hop that is named rather than found.
+// Host is a smart host: a next hop that the operator names.
 type Host struct {
-	// Name is a host name in any spelling or an IP address, in brackets or bare.
-	// If Lookup is not ByAddress it is a mail domain.
+	// Name is a host name in any spelling, or an IP address with or without brackets. If
+	// Lookup is not ByAddress, Name is a mail domain.
 	Name string
 
-	// Lookup is what DNS is asked about Name; the zero value is its addresses.
+	// Lookup says which records of Name to look up. Default: ByAddress.
 	Lookup Lookup
 
-	// Port is the TCP port. Default: 25, with ImplicitTLS 465. SRV records have ports
-	// of their own.
+	// Port is the TCP port. Default: 25, or 465 with ImplicitTLS. SRV records contain the
+	// port.
 	Port uint16
 
-	// ImplicitTLS is whether TLS begins with the connection (RFC 8314 section
-	// 3.3). SRV records decide it themselves.
+	// ImplicitTLS says that TLS begins with the connection (RFC 8314 section 3.3). With
+	// SRV records it follows from the record.
 	ImplicitTLS bool
 
-	// TLS is the level the host must give. TLSDefault is TLSVerify if there is
-	// a Login, else TLSEncrypt if there is ImplicitTLS or SRV, else the
-	// sender's own. TLSEncrypt or TLSNone with a Login is consent to send its
-	// secrets to whoever answers.
+	// TLS is the required level. Default: TLSVerify with a Login; TLSEncrypt with
+	// ImplicitTLS or BySRV; otherwise the sender's level. TLSEncrypt or TLSNone with a
+	// Login is consent to send its secrets to whichever server answers.
 	TLS mx.TLSLevel
 
-	// Preference is the host's rank in its list; the zero value keeps its place.
+	// Preference is the host's rank in its list. Default: the host keeps its place.
 	Preference Preference
 
-	// Login is who to log in as. If nil, there is no login.
+	// Login are the credentials. If nil, there is no login.
 	Login *Login
 
-	// Targets are names outside the domain that its SRV records may lead to
-	// although DNSSEC does not vouch for them.
+	// Targets are host names outside the domain that its SRV records may name even if
+	// DNSSEC does not authenticate the records.
 	Targets []string
 }
 
-// Lookup is what DNS is asked about a smart host.
+// Lookup says which records to look up for a smart host.
 type Lookup uint8
 
 // The ways to look up a smart host.
 const (
-	ByAddress Lookup = iota // its addresses, and nothing else
+	ByAddress Lookup = iota // only its addresses
 	ByMX                    // MX records, as for mail to the domain (RFC 5321 section 5.1)
-	BySRV                   // SRV records of message submission (RFC 6186)
+	BySRV                   // SRV records for message submission (RFC 6186)
 )
 
 var lookupNames = [...]string{"address", "mx", "srv"}
@@ -67,14 +66,14 @@ func (l *Lookup) UnmarshalText(text []byte) error {
 	return enum.Unmarshal("smarthost.Lookup", lookupNames[:], l, text)
 }
 
-// Preference is a rank among the hosts of one list, lower first, equals in random
-// order. The zero value is none.
+// Preference is a rank among the hosts of one list. The lowest is tried first, equal ones
+// in random order. The zero value means that there is no preference.
 type Preference struct{ plus1 uint32 }
 
-// Prefer is the preference n.
+// Prefer returns the preference n.
 func Prefer(n uint16) Preference { return Preference{uint32(n) + 1} }
 
-// Value is the number, and false if there is none.
+// Value returns the number, or false if there is none.
 func (p Preference) Value() (uint16, bool) { return uint16(p.plus1 - 1), p.plus1 != 0 }
 
 // String returns the number, and "none" if there is none.
@@ -96,7 +95,7 @@ func (p *Preference) UnmarshalText(text []byte) error {
 	}
 	n, err := strconv.ParseUint(string(text), 10, 16)
 	if err != nil {
-		return fmt.Errorf("smarthost.Preference: %.40q is neither none nor a number up to 65535", text)
+		return fmt.Errorf("smarthost.Preference: %.40q: want none or a number from 0 to 65535", text)
 	}
 	*p = Prefer(uint16(n))
 	return nil

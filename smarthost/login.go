@@ -6,45 +6,44 @@ import (
 	"fmt"
 )
 
-// Login is who to log in as at a smart host, and how to prove it (RFC 4954). It
-// stands in the Login of an mx.Host. Fill it in before the first use and leave it
-// alone; a changed login is a new one.
+// Login has the credentials for a smart host (RFC 4954). It is the Login of an mx.Host. Do
+// not change it after its first use; make a new Login instead.
 //
-// Secrets are sent only over TLS whose certificate was verified, unless the host's
-// TLS level names less: TLSEncrypt or TLSNone beside a Login is consent.
+// Secrets are sent only over TLS with a verified certificate. The host's TLS levels
+// TLSEncrypt and TLSNone are consent to less.
 type Login struct {
-	// User is the authentication identity. Empty only with a Certificate.
+	// User is the authentication identity. It may be empty only if there is a Certificate.
 	User string
 
-	// Authorize is the authorization identity, to act as somebody else; empty is
-	// the one that goes with User.
+	// Authorize is the authorization identity, to act as another user. Default: the one
+	// that belongs to User.
 	Authorize string
 
-	// Password is for every mechanism but EXTERNAL, OAUTHBEARER and XOAUTH2.
+	// Password is for all mechanisms except EXTERNAL, OAUTHBEARER and XOAUTH2.
 	Password string
 
-	// Token gives the bearer tokens of OAUTHBEARER and XOAUTH2 (RFC 7628). If nil,
-	// there are none.
+	// Token returns the bearer tokens for OAUTHBEARER and XOAUTH2 (RFC 7628). If nil,
+	// these are not used.
 	Token TokenSource
 
-	// Certificate is shown to the server in the TLS handshake, and is what the
-	// mechanism EXTERNAL goes by. It may be nil.
+	// Certificate is sent to the server in the TLS handshake, and used by the mechanism
+	// EXTERNAL. It may be nil.
 	Certificate *tls.Certificate
 
-	// Mechanism is the only one to use, such as "SCRAM-SHA-256"; empty is the
-	// strongest that the server offers and that the fields above serve.
+	// Mechanism is the only mechanism to use, such as "SCRAM-SHA-256". Default: the
+	// strongest that the server offers and for which the fields above suffice.
 	Mechanism string
 }
 
-// TokenSource gives bearer tokens. It may be called concurrently.
+// TokenSource returns bearer tokens. It must be safe for concurrent use.
 type TokenSource interface {
-	// Token returns a token that is valid now. refused is the token the server has
-	// just refused, for which another should be fetched; empty at first. An error
-	// is temporary and ends the attempt at this host.
+	// Token returns a token that is valid now. If the server has just refused a token,
+	// refused is that token, and another should be fetched; otherwise it is empty. An
+	// error is temporary and ends the attempt at this host.
 	Token(ctx context.Context, refused string) (string, error)
 }
 
-// LoginName is the User, or the subject of the Certificate if there is none.
+// LoginName returns the User or, if that is empty, the subject of the Certificate.
 func (l *Login) LoginName() string {
 	if l.User == "" && l.Certificate != nil && l.Certificate.Leaf != nil {
 		return l.Certificate.Leaf.Subject.String()
@@ -52,11 +51,11 @@ func (l *Login) LoginName() string {
 	return l.User
 }
 
-// Format writes the LoginName and never the secrets, whatever the verb.
+// Format writes the LoginName, never the secrets, for every verb.
 func (l Login) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "login of %q", l.LoginName())
 }
 
-// MarshalText is what Format writes, so that a login in a log or a file of JSON
-// shows no secret either. Nothing reads it back.
+// MarshalText returns the text of Format, so that a login in a log or in JSON shows no
+// secret. It cannot be read back.
 func (l Login) MarshalText() ([]byte, error) { return fmt.Appendf(nil, "%v", l), nil }

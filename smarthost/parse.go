@@ -8,8 +8,8 @@ import (
 // maxInput bounds a notation; the longest thing in one is a bearer token.
 const maxInput = 64 << 10
 
-// Parse reads one smart host, in any of these notations. Errors are *[Error], and
-// contain no secret.
+// Parse reads one smart host in one of the following notations. The error is an *[Error]
+// and contains no secret.
 //
 // A URL, with its own defaults:
 //
@@ -26,12 +26,12 @@ const maxInput = 64 << 10
 //	submission://domain?srv=1 by SRV records; &target=NAME, more than once, names
 //	                          hosts outside the domain that they may lead to
 //
-// With a user the level is verify. tls=encrypt and tls=none are consent, by name,
-// to less; tls=may is refused with a user, because anybody on the way could read
+// With a user, the default level is verify. tls=encrypt and tls=none are explicit consent
+// to less. tls=may is refused with a user, because an attacker on the way could then read
 // the password. With oauthbearer and xoauth2 the password is a bearer token.
 //
-// Postfix's notation: "[host]:port" and "[host]" by address, "host:port" and "host"
-// by MX records, an IP address and localhost by address in either.
+// Postfix's notation: "[host]:port" and "[host]" by address, "host:port" and "host" by MX
+// records, an IP address and localhost always by address.
 //
 // Sendmail's notation: "esmtp:[host]" by address, "esmtp:host" by MX records; the
 // mailers smtp, smtp8 and relay mean the same. A port may follow, as in Postfix's
@@ -44,9 +44,9 @@ func Parse(s string) (Host, error) {
 	return h, nil
 }
 
-// ParseList reads one smart host or several: Postfix's notation with blanks or
-// commas between them, sendmail's with colons, as in "esmtp:[one]:[two]". They are
-// tried in the order given. Errors are *[Error], and contain no secret.
+// ParseList reads one or more smart hosts. In Postfix's notation they are separated by
+// blanks or commas, in sendmail's by colons, as in "esmtp:[one]:[two]". They are tried in
+// the order given. The error is an *[Error] and contains no secret.
 func ParseList(s string) ([]Host, error) {
 	if reason := checkCharacters(s); reason != "" {
 		return nil, malformed(reason)
@@ -64,7 +64,7 @@ func ParseList(s string) ([]Host, error) {
 		items = strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })
 	}
 	if len(items) == 0 {
-		return nil, malformed("no host")
+		return nil, malformed("the host is missing")
 	}
 	hosts := make([]Host, 0, len(items))
 	for _, item := range items {
@@ -103,13 +103,13 @@ func parse(s string) (Host, *Error) {
 func checkCharacters(s string) string {
 	switch {
 	case s == "":
-		return "no host"
+		return "the host is missing"
 	case len(s) > maxInput:
 		return "longer than 64 KiB"
 	case !utf8.ValidString(s):
 		return "not UTF-8"
 	case strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }):
-		return "a control character"
+		return "it has a control character"
 	}
 	return ""
 }

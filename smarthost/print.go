@@ -7,9 +7,9 @@ import (
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
-// URL is the host as a URL that Parse reads back, its secrets included: for a file
-// that only its owner reads, never for a log. A certificate, an authorization
-// identity and tokens that are fetched have no notation and are left out.
+// URL returns the host as a URL that Parse can read, including its secrets. Use it for a
+// file that only its owner can read, never for a log. A Certificate, an Authorize identity
+// and a TokenSource have no notation and are left out.
 func (h Host) URL() string {
 	var userinfo string
 	if l := h.Login; l != nil {
@@ -22,8 +22,8 @@ func (h Host) URL() string {
 	return h.notation(userinfo)
 }
 
-// String returns the host as a URL without its secrets. Parse refuses what lacks a
-// password that belongs there.
+// String returns the host as a URL without its secrets. Parse refuses it if a password is
+// left out.
 func (h Host) String() string {
 	if h.Login == nil {
 		return h.notation("")

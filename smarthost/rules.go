@@ -9,40 +9,40 @@ import (
 	"github.com/nexthop-mail/nexthop/internal/address"
 )
 
-// Rules is everything a Table goes by. The zero value sends all mail by MX records.
+// Rules are the rules of a Table. The zero value sends all mail by MX records.
 type Rules struct {
-	// Default are the smart hosts for mail that no rule in Special is for; none is
-	// MX records.
+	// Default are the smart hosts for mail that matches no rule in Special. If empty, this
+	// mail goes by MX records.
 	Default []Host
 
 	// Special are the exceptions; their order does not matter.
 	Special []Rule
 
-	// Fallback are the hosts for mail that goes by MX records, to be tried in the
-	// same attempt once every MX host has failed for now.
+	// Fallback are hosts for mail that goes by MX records. They are tried in the same
+	// attempt once every MX host has failed temporarily.
 	Fallback []Host
 }
 
-// Rule is where some mail goes: to Hosts, or by MX records.
+// Rule says where some mail goes: to Hosts, or by MX records.
 type Rule struct {
-	// To is the recipient's domain. ".example.com" is every subdomain of
-	// example.com and not the domain itself. Empty is any.
+	// To is the recipient's domain. ".example.com" matches every subdomain of example.com,
+	// but not the domain itself. If empty, every domain matches.
 	To string
 
-	// From is the sender's address, or its domain: "alice@example.com",
-	// "example.com", ".example.com" for every subdomain, "<>" for the null
-	// reverse-path. Local parts are compared without regard to case. Empty is any.
+	// From is the sender's address or its domain: "alice@example.com", "example.com",
+	// ".example.com" for every subdomain, or "<>" for the null reverse-path. The case of
+	// local parts is ignored. If empty, every sender matches.
 	From string
 
-	// MX sends the mail by MX records, an exemption from less specific rules.
+	// MX sends the mail by MX records, as an exception to less specific rules.
 	MX bool
 
-	// Hosts are the smart hosts, required if MX is false.
+	// Hosts are the smart hosts. Required if MX is false.
 	Hosts []Host
 }
 
-// Validate says everything that is wrong with the rules, each problem with the name
-// of its field. The error is nil if they make sense. It contains no secret.
+// Validate says everything that is wrong with the rules, each problem with the name of its
+// field. The error is nil if nothing is wrong, and contains no secret.
 func (r Rules) Validate() error {
 	_, err := compile(r)
 	return err

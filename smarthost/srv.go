@@ -19,9 +19,9 @@ const (
 const maxTargets = 8
 
 var (
-	errNotOffered = errors.New("the domain has no SRV records of message submission")
-	errForeign    = errors.New("the SRV records lead out of the domain, DNSSEC does not vouch for them, and no target= names the host")
-	errNoPermit   = errors.New("its addresses are not to be dialled")
+	errNotOffered = errors.New("the domain has no SRV records for message submission")
+	errForeign    = errors.New("the SRV records name a host outside the domain, DNSSEC does not authenticate them, and no target= allows the host")
+	errNoPermit   = errors.New("its addresses may not be dialled")
 )
 
 // bySRV is a mail domain by the SRV records of message submission.

@@ -11,19 +11,19 @@ import (
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
-// Table routes mail by rules that override MX records, and what they do not
-// override by MX records. It is a Router for delivery.Sender. The zero value has no
-// rules. Set the fields before the first use; then it is safe for concurrent use.
-// It must not be copied after its first use.
+// Table routes mail by its rules, and other mail by MX records. It is a Router for
+// delivery.Sender. The zero value has no rules. Set the fields before the first use; then
+// it is safe for concurrent use. It must not be copied after its first use.
 type Table struct {
-	// Router finds routes by MX records, and addresses. Default: one on the system's
-	// resolvers behind a cache, with nothing else set. Its Self, SelfAddrs and
-	// Relay say which hosts are this one.
+	// Router finds routes by MX records, and the addresses of smart hosts. Default: a
+	// Router with a cache and the system's resolvers. Its Self, SelfAddrs and Relay say
+	// which hosts are this one.
 	Router *mx.Router
 
-	// Discovered, if not nil, is called when the SRV records of a domain lead
-	// elsewhere than the last time, and the first time, when before is empty. The
-	// entries are "host:port", in no order. It holds up the message that asked.
+	// Discovered, if not nil, is called when the SRV records of a domain lead to other
+	// hosts than before, and the first time, with before empty. The entries are
+	// "host:port", in no particular order. It should return at once, because the message
+	// that asked waits for it.
 	Discovered func(domain string, before, now []string)
 
 	rules atomic.Pointer[compiled]
@@ -41,9 +41,9 @@ type compiled struct {
 	bySender bool // some rule looks at who sends
 }
 
-// Via is a Table that sends everything through the smart hosts given in a notation
-// of Parse, in that order unless they have preferences. Its Router is the system's.
-// The error is an *Error and contains no secret.
+// Via returns a Table that sends all mail through the given smart hosts, in that order
+// unless they have preferences. Each argument is in a notation of Parse. The Table has the
+// default Router. The error is an *Error and contains no secret.
 func Via(notation string, more ...string) (*Table, error) {
 	var hosts []Host
 	for _, n := range append([]string{notation}, more...) {
@@ -57,10 +57,9 @@ func Via(notation string, more ...string) (*Table, error) {
 	return t, t.Set(Rules{Default: hosts})
 }
 
-// Set puts rules in force in place of those before, all at once: a message is
-// routed by the ones or the others. Rules that make no sense are returned as the
-// error of Validate, and change nothing. The slices in them must not be changed
-// afterwards.
+// Set replaces the rules, all at once: each message is routed either by the old rules or
+// by the new ones. If the rules are invalid, Set returns the error of Validate and changes
+// nothing. The slices in them must not be changed afterwards.
 func (t *Table) Set(r Rules) error {
 	set, err := compile(r)
 	if err != nil {
@@ -71,7 +70,7 @@ func (t *Table) Set(r Rules) error {
 	return nil
 }
 
-// Rules are the rules in force.
+// Rules returns the rules in force.
 func (t *Table) Rules() Rules {
 	if c := t.rules.Load(); c != nil {
 		return c.rules
@@ -79,16 +78,15 @@ func (t *Table) Rules() Rules {
 	return Rules{}
 }
 
-// Validate reports what is wrong with the Router. The rules
-// were checked by Set.
+// Validate reports everything that is wrong with the Router. Set has checked the rules.
 func (t *Table) Validate() error {
 	_, err := t.prepared()
 	return err
 }
 
-// Route says where mail from a reverse-path to a domain goes, in the steps the
-// package comment lists. The error is always an *mx.Error. If MX hosts could not
-// be looked up for now and there is a Fallback, the route has no hosts.
+// Route finds the route for mail from a reverse-path to a domain, in the steps that the
+// package comment lists. The error is always an *mx.Error. If the MX hosts cannot be
+// looked up for now but there is a Fallback, the route has no Hosts.
 func (t *Table) Route(ctx context.Context, from, domain string) (mx.Route, error) {
 	router, err := t.prepared()
 	if err != nil {
@@ -165,8 +163,8 @@ func failure(o mx.Outcome, domain, name string, cause error) *mx.Error {
 	return &mx.Error{Domain: domain, Name: name, Outcome: o, Code: code, Enhanced: enhanced, Err: cause}
 }
 
-// Probe says whether DNS works at all, through the resolver of the Table's Router, as
-// mx.Probe does.
+// Probe finds out whether DNS works at all, as mx.Probe does, with the resolver of the
+// Router.
 func (t *Table) Probe(ctx context.Context) error {
 	router, err := t.prepared()
 	if err != nil || router.Resolver == nil {

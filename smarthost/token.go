@@ -6,11 +6,11 @@ import (
 	"fmt"
 )
 
-// StaticToken is a bearer token that somebody else keeps fresh: the same one every
-// time, until the server refuses it.
+// StaticToken is a TokenSource that always returns the same token, until the server
+// refuses it.
 type StaticToken string
 
-// Token is the token, and an error once it was refused.
+// Token returns the token, or an error if it was refused.
 func (t StaticToken) Token(_ context.Context, refused string) (string, error) {
 	if refused == string(t) {
 		return "", errRefusedToken
@@ -18,10 +18,10 @@ func (t StaticToken) Token(_ context.Context, refused string) (string, error) {
 	return string(t), nil
 }
 
-// Format writes no secret, whatever the verb.
+// Format never writes the secret, for every verb.
 func (t StaticToken) Format(f fmt.State, _ rune) { fmt.Fprint(f, "token") }
 
-// MarshalText is what Format writes, for logs and files of JSON.
+// MarshalText returns the text of Format.
 func (t StaticToken) MarshalText() ([]byte, error) { return fmt.Appendf(nil, "%v", t), nil }
 
-var errRefusedToken = errors.New("the token was refused, and there is no other")
+var errRefusedToken = errors.New("the server refused the only token")

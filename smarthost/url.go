@@ -38,7 +38,7 @@ func parseURL(scheme, rest string) (Host, *Error) {
 	switch scheme {
 	case schemeSMTP, schemeSMTPS, schemeSubmission:
 	default:
-		return Host{}, malformed("no such scheme: smtp, smtps and submission are")
+		return Host{}, malformed("unknown scheme; use smtp, smtps or submission")
 	}
 	if err := r.read(rest); err != nil {
 		// What is shown has been recognised: a host, and never what stands where
@@ -78,7 +78,7 @@ func (r *urlReader) read(rest string) *Error {
 	}
 	query, ok := strings.CutPrefix(strings.TrimPrefix(tail, "/"), "?")
 	if !ok && query != "" {
-		return malformed("something after the host that is no query")
+		return malformed("unexpected text after the host")
 	}
 	if ok {
 		for param := range strings.SplitSeq(query, "&") {
@@ -109,35 +109,35 @@ func (r *urlReader) readPlace(place string) (reason string) {
 func (r *urlReader) readParam(param string) *Error {
 	key, value, _ := strings.Cut(param, "=")
 	if slices.Contains(r.seen, key) && key != "target" {
-		return malformed("a parameter that stands twice")
+		return malformed("a parameter is repeated")
 	}
 	r.seen = append(r.seen, key)
 	switch key {
 	case "tls":
 		level := slices.Index(levelWords[:], value)
 		if level < 0 || value == "" {
-			return malformed("tls= is none of none, may, encrypt, verify")
+			return malformed("tls=: want none, may, encrypt or verify")
 		}
 		r.host.TLS = mx.TLSLevel(level)
 	case "pref":
 		n, err := strconv.ParseUint(value, 10, 16)
 		if err != nil {
-			return malformed("pref= is no number from 0 to 65535")
+			return malformed("pref=: want a number from 0 to 65535")
 		}
 		r.host.Preference = Prefer(uint16(n))
 	case "auth":
 		r.auth = strings.ToLower(value)
 		if !slices.Contains(mechanisms[:], r.auth) {
-			return &Error{Reason: "auth= is no mechanism known here: " + strings.Join(mechanisms[:], ", "), Unsupported: true}
+			return &Error{Reason: "auth=: unknown mechanism; use one of " + strings.Join(mechanisms[:], ", "), Unsupported: true}
 		}
 	case "mx":
-		return r.readLookup(value, ByMX, "mx= is 1 or is not there")
+		return r.readLookup(value, ByMX, "mx=: the only value is 1")
 	case "srv":
-		return r.readLookup(value, BySRV, "srv= is 1 or is not there")
+		return r.readLookup(value, BySRV, "srv=: the only value is 1")
 	case "target":
 		r.host.Targets = append(r.host.Targets, value)
 	default:
-		return malformed("a parameter that is none of tls, pref, auth, mx, srv, target")
+		return malformed("unknown parameter; use tls, pref, auth, mx, srv or target")
 	}
 	return nil
 }
@@ -147,7 +147,7 @@ func (r *urlReader) readLookup(value string, l Lookup, reason string) *Error {
 	case value != "1":
 		return malformed(reason)
 	case r.host.Lookup != ByAddress:
-		return malformed("mx=1 and srv=1 exclude each other")
+		return malformed("mx=1 and srv=1 cannot be combined")
 	}
 	r.host.Lookup = l
 	return nil
@@ -157,7 +157,7 @@ func (r *urlReader) readLookup(value string, l Lookup, reason string) *Error {
 func (r *urlReader) finish() *Error {
 	h := &r.host
 	if h.Lookup == BySRV && (r.scheme != schemeSubmission || r.ported) {
-		return malformed("srv=1 goes with submission:// and without a port")
+		return malformed("srv=1 requires submission:// and no port")
 	}
 	h.ImplicitTLS = r.scheme == schemeSMTPS
 	switch {
