@@ -149,4 +149,12 @@ func TestRoomInGroup(t *testing.T) {
 			d.want("which are given mail where "+first+" was known first", given, []string{"d.g1"})
 		}
 	})
+	t.Run("L3 the rate of a group counts anew when the settings change", func(t *testing.T) {
+		d := grouped(t, GroupLimits{Rate: 0.1})
+		d.mails("A", "g0", "g1")
+		d.want("in flight", d.at("g"), 1)
+		d.s.Configure(d.now, d.s.settings)
+		d.decide()
+		d.want("in flight then", d.at("g"), 2)
+	})
 }

@@ -69,6 +69,26 @@ func TestJoined(t *testing.T) {
 		d.arrive("s", "j", ids[3])
 		begun(d, "[4 5]")
 	})
+	t.Run("what was not claimed with it does not join what waits", func(t *testing.T) {
+		d := busy(t)
+		d.arrive("s", "j", d.message(1, "a", "b")...)
+		d.arrive("s", "j", d.message(1, "c")...)
+		begun(d, "[2 3]", "[4]")
+	})
+	t.Run("what waits is joined though other messages have come since", func(t *testing.T) {
+		d := busy(t)
+		ids := d.message(1, "a", "b", "c")
+		d.arrive("s", "j", ids[0], ids[1])
+		d.pass(gatherTime)
+		d.last = 20
+		d.s.Claimed(d.now, []Mail{
+			{ID: 11, Message: "n", Destination: "a", Tenant: "A", Recipients: 1, Due: d.now}, {ID: 12, Message: "n", Destination: "b", Tenant: "A", Recipients: 1, Due: d.now},
+		}, false, time.Time{})
+		d.decide()
+		d.arrive("s", "j", 11, 12)
+		d.arrive("s", "j", ids[2])
+		begun(d, "[2 3 4]", "[11 12]")
+	})
 	t.Run("a message whose routes are found goes on before one that came earlier", func(t *testing.T) {
 		d := newDesk(t, Settings{Connections: 9, PerSite: 9, Ahead: 400})
 		d.message(1, "a", "b")

@@ -284,3 +284,29 @@ func TestQuickAgain(t *testing.T) {
 	d.decide()
 	d.want("L6 in flight when it has shown that it is", d.at("s"), 2)
 }
+
+func TestWindowOfSite(t *testing.T) {
+	one := func(t *testing.T) *desk {
+		d := newDesk(t, Settings{Connections: 9, PerSite: 9, Ahead: 400})
+		d.known("s", time.Second)
+		d.s.sites["s"].size = 6
+		d.mail("A", "d", 6, Route{Site: "s"})
+		d.now = d.now.Add(time.Second)
+		return d
+	}
+	t.Run("L2 is one where no host could be asked, and grows from there", func(t *testing.T) {
+		d := one(t)
+		d.taught(d.begun[0], Unreachable)
+		d.want("size", d.s.sites["s"].size, 1)
+		d.taught(d.begun[0], Works)
+		d.want("size when a host has taken something", d.s.sites["s"].size, 2)
+	})
+	t.Run("L2 halves where one could be asked meanwhile", func(t *testing.T) {
+		d := one(t)
+		began := d.now
+		d.now = d.now.Add(time.Second)
+		d.taught(d.begun[0], Works)
+		d.s.Learned(d.now, d.begun[0].Ship, Lesson{Kind: Unreachable, Began: began, Wait: time.Minute})
+		d.want("size", d.s.sites["s"].size, 3.5)
+	})
+}

@@ -126,11 +126,15 @@ func TestAfterTheEnd(t *testing.T) {
 		d.claimed("A", "d", 5)
 		d.s.Drain(d.now)
 		d.decide()
-		d.want("gone back", len(d.back), 5)
+		var back []ID
+		for _, b := range d.back {
+			back = append(back, b.ID)
+		}
+		d.want("gone back", back, []ID{1, 2, 3, 4, 5})
 		d.want("asked for", len(d.out.Route), 0)
 	})
 	t.Run("it wakes for nothing", func(t *testing.T) {
-		d := newDesk(t, Settings{Connections: 8, PerSite: 1, Ahead: 400, Rate: 0.01})
+		d := newDesk(t, Settings{Connections: 8, PerSite: 2, Ahead: 400, Rate: 0.01})
 		d.mail("A", "d", 2, Route{Site: "s"}) // of which one has to wait
 		d.message(1, "a", "b")
 		d.claim = nil
@@ -146,8 +150,8 @@ func TestKnownSites(t *testing.T) {
 		switch name {
 		case "group":
 			return SiteLimits{PerSite: 1, Groups: []GroupLimits{{Name: "g"}}}
-		case "paced":
-			return SiteLimits{PerSite: 1, Rate: 1e-4}
+		case "paced", "waits":
+			return SiteLimits{PerSite: 2, Rate: 1e-4}
 		}
 		return SiteLimits{PerSite: 1}
 	}})
@@ -156,6 +160,16 @@ func TestKnownSites(t *testing.T) {
 	d.mail("T", "d.paced", 2, Route{Site: "paced"}) // so that it is to be looked at again
 	d.end(d.lastBegun(), Works, time.Second)
 	d.withdraw("d.paced", 0)
+	d.known("turned", time.Second)
+	d.mail("Q", "d.turned", minAhead+fewAhead+1, Route{Site: "turned"})
+	d.settle()
+	d.withdraw("d.turned", 0)
+	d.end(d.lastBegun(), Nothing, 0)
+	d.s.FlushAll(d.now)
+	d.decide()
+	d.want("sites that have turned mail away", len(d.s.turning), 1)
+	d.mail("T", "d.waits", 2, Route{Site: "waits"})
+	d.end(d.lastBegun(), Works, time.Second)
 	d.mails("H", "flies")
 	flies := d.lastBegun()
 	d.s.Gone(d.now, flies.Mail[0])
@@ -167,10 +181,23 @@ func TestKnownSites(t *testing.T) {
 		d.mails("T", fmt.Sprint(i))
 		d.end(d.lastBegun(), Works, time.Second)
 	}
-	for site, want := range map[string]bool{"group": false, "paced": false, "flies": true, "parked": true, "0": false} {
+	for site, want := range map[string]bool{"group": false, "paced": false, "flies": true, "parked": true, "waits": true, "turned": false, "0": false} {
 		d.want(site+" is known", d.s.sites[site] != nil, want)
 	}
 	d.want("groups", len(d.s.groups), 0)
-	d.want("it wakes for one that is forgotten", d.out.Wake.Sub(d.now) > time.Hour, false)
+	d.want("sites that have turned mail away", len(d.s.turning), 1) // parked
+	for _, at := range d.s.alarms.list {
+		d.want(at.key+" is known, which is to be looked at again", d.s.sites[at.key] == at, true)
+	}
 	d.want("attempts at one that was in flight", d.s.sites["flies"].inFlight, 1)
+}
+
+// TestAllSitesHeld has more sites than are remembered, all of which have mail.
+func TestAllSitesHeld(t *testing.T) {
+	d := newDesk(t, Settings{Connections: 1, PerSite: 1, Ahead: 2 * maxSites * 2})
+	for i := range maxSites {
+		d.s.push(d.now, d.s.site(d.now, fmt.Sprint(i)), &item{Mail: Mail{ID: ID(i + 1), Message: fmt.Sprint(i)}, tenant: d.s.tenant("A")})
+	}
+	d.s.site(d.now, "last")
+	d.want("sites", len(d.s.sites), maxSites+1)
 }

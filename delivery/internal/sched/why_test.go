@@ -53,6 +53,32 @@ func TestSiteStates(t *testing.T) {
 		d.mail("A", "d.slow", 2, Route{Site: "slow"})
 		d.want("sites", d.states(), []string{`g1 0/1/2 full ["d.g1"]`, `g2 1/0/2 full ["d.g2"]`, `slow 1/1/2 paced ["d.slow"]`})
 	})
+	t.Run("groups that have room", func(t *testing.T) {
+		d := newDesk(t, Settings{Connections: 9, PerSite: 2, Ahead: 400, Site: func(name string) SiteLimits {
+			return SiteLimits{PerSite: 2, Groups: []GroupLimits{{Name: "wide", Connections: 5}, {Name: "rate"}}}
+		}})
+		d.mails("A", "a", "b")
+		d.want("sites", d.states(), []string{`a 0/1/2 ["d.a"]`, `b 0/1/2 ["d.b"]`})
+	})
+	t.Run("a site that holds enough while nothing may begin", func(t *testing.T) {
+		d := newDesk(t, set)
+		d.known("a", time.Second)
+		d.s.Stop(d.now, true)
+		d.mail("A", "d.a", minAhead*3/4-1, Route{Site: "a"})
+		d.want("sites", d.states(), []string{`a 11/0/2 ["d.a"]`})
+		d.mails("A", "a")
+		d.want("sites with one more", d.states(), []string{`a 12/0/2 full ["d.a"]`})
+	})
+	t.Run("a site that is left alone without mail, and one with mail that is to be tried", func(t *testing.T) {
+		d := newDesk(t, set)
+		d.mails("A", "a")
+		d.taught(d.begun[0], Unreachable)
+		d.want("sites", d.states(), []string{`a 0/0/1 down []`})
+		d.mails("A", "a")
+		d.settle()
+		d.pass(time.Minute)
+		d.want("sites when it is to be tried", d.states(), []string{`a 0/0/1 ["d.a"]`})
+	})
 	t.Run("every connection in flight", func(t *testing.T) {
 		d := newDesk(t, Settings{Connections: 1, PerSite: 2, Ahead: 400})
 		d.mails("A", "a", "b")

@@ -87,6 +87,18 @@ func TestWindow(t *testing.T) {
 			t.Errorf("size after it: %v, want 8", w.size)
 		}
 	})
+	t.Run("L2 grows to no more than was taken, whatever it was halved to", func(t *testing.T) {
+		w := newWindow(8)
+		watchWindow(&w, origin, 8, "+++++-") // 7 were too many: 6
+		sizes(t, &w, "+++", 4.5, 5.5, 6)
+	})
+	t.Run("L2 halves again where what was taken is too much by now", func(t *testing.T) {
+		w := newWindow(8)
+		watchWindow(&w, origin, 8, "++++++-++++") // 8 were too many: 7
+		if watchWindow(&w, origin.Add(1), 8, "-"); w.size != 3.5 || w.ceiling != 6 {
+			t.Errorf("size: %v, of %v at most, want 3.5 of 6", w.size, w.ceiling)
+		}
+	})
 	t.Run("L2 what was one too many again is tried after twice as long, up to a minute", func(t *testing.T) {
 		w := newWindow(8)
 		watchWindow(&w, origin, 8, "++++++-+++")
