@@ -16,11 +16,9 @@ func (s *Spool) restore(f *found) (record.Place, error) {
 		name := fileName(checkpointPrefix, number)
 		from, err := s.restoreFrom(name, number)
 		switch {
-		case err == nil:
-			return from, nil
 		case errors.Is(err, record.ErrNewer):
 			return from, fmt.Errorf("%w: %s: %w", ErrNewer, name, err)
-		case !isDamage(err):
+		case !isDamage(err): // or it is well
 			return from, err
 		}
 		s.problem(name, -1, err)
