@@ -84,9 +84,9 @@ func TestSmartHostFlags(t *testing.T) {
 	}{
 		{"a scheme", []string{"-smarthost", "https://u:hunter2@x.test"}, 64, "scheme"},
 		{"a port", []string{"-smarthost", "smtp://u:hunter2@x.test:0"}, 64, "port"},
-		{"no host", []string{"-smarthost", ""}, 64, "no host"},
+		{"the host is missing", []string{"-smarthost", ""}, 64, "no host"},
 		{"a password that can be read on the way", []string{"-smarthost", "smtp://u:hunter2@x.test?tls=may"}, 64, "consent"},
-		{"a parameter", []string{"-fallback", "smtp://u:hunter2@x.test?frob=1"}, 64, "none of tls"},
+		{"a parameter", []string{"-fallback", "smtp://u:hunter2@x.test?frob=1"}, 64, "unknown parameter"},
 		{"a mechanism", []string{"-smarthost", "smtp://u:hunter2@x.test?auth=gssapi"}, 78, "mechanism"},
 		{"a file that is not there", []string{"-smarthost", "@" + filepath.Join(t.TempDir(), "none")}, 78, "no such file"},
 		{"a file without sense", []string{"-smarthost", file(t, "smtp://u:hunter2")}, 64, "port"},
