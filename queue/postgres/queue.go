@@ -168,9 +168,20 @@ func (q *Queue) maybeBack(t *int64) time.Time {
 // sql fills the schema's name in.
 func (q *Queue) sql(text string) string { return withSchema(text, q.o.Schema) }
 
-// call does something with the database that may be done again if the database gave it up
+// call does something with the database, which is done again if the database gave it up
 // for the sake of another transaction. The context that it gets ends in time.
 func (q *Queue) call(ctx context.Context, do func(ctx context.Context) error) error {
+	const tries = 5
+	for try := 1; ; try++ {
+		err := q.once(ctx, do)
+		if try == tries || !isConflict(err) {
+			return err
+		}
+	}
+}
+
+// once does something with the database once.
+func (q *Queue) once(ctx context.Context, do func(ctx context.Context) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -180,21 +191,16 @@ func (q *Queue) call(ctx context.Context, do func(ctx context.Context) error) er
 	limited, cancel := context.WithTimeout(ctx, q.o.Timeout)
 	defer cancel()
 	defer context.AfterFunc(q.base, cancel)()
-	const tries = 5
-	for try := 1; ; try++ {
-		err := do(limited)
-		switch {
-		case err == nil:
-			return nil
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case q.closed.Load():
-			return queue.ErrClosed
-		case try < tries && isConflict(err):
-			continue
-		}
-		return explain(err)
+	err := do(limited)
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case q.closed.Load():
+		return queue.ErrClosed
 	}
+	return explain(err)
 }
 
 // The codes of errors that mean something here.
