@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -17,7 +18,7 @@ import (
 // subject makes instances with all that can be done to them, one after the other in one
 // schema.
 func subject(t *testing.T, p *pgxpool.Pool) queuetest.Subject {
-	o, err := shared.migrated(p, postgres.Options{})
+	o, err := shared.migrated(p, postgres.Options{PollEvery: 500 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,6 +37,15 @@ func subject(t *testing.T, p *pgxpool.Pool) queuetest.Subject {
 			return &queuetest.Instance{
 				Queue:  first,
 				Reopen: open,
+				Crash: func() (queue.Queue, error) {
+					_ = queue.Close(first) // ends its goroutines; its server is gone
+					if err := shared.crash(p); err != nil {
+						return nil, err
+					}
+					var err error
+					first, err = open()
+					return first, err
+				},
 				Damage: func(id string) error { return damage(t.Context(), p, o.Schema, id) },
 				Share: func() (queue.Queue, func(), error) {
 					q, err := open()
@@ -70,4 +80,32 @@ func damage(ctx context.Context, p *pgxpool.Pool, schema, id string) error {
 
 func TestQueue(t *testing.T) {
 	queuetest.Run(t, subject(t, pool(t, shared.server.URL())))
+}
+
+// Through PgBouncer in transaction mode, every transaction may be on another connection,
+// there are fewer of those than handles use at a time, and notifications do not come
+// through.
+func TestQueueThroughPgBouncer(t *testing.T) {
+	b, err := shared.server.Bouncer(4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(b.Log())
+		}
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	s := subject(t, pool(t, b.URL()))
+	open := s.Open
+	s.Open = func() (*queuetest.Instance, error) {
+		in, err := open()
+		if err == nil {
+			in.Crash = nil // that is of the server, and shown without PgBouncer
+		}
+		return in, err
+	}
+	queuetest.Run(t, s)
 }

@@ -40,6 +40,14 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// crash kills the server and starts it again. The pool notices.
+func (r *rig) crash(p *pgxpool.Pool) error {
+	r.server.Kill()
+	err := r.server.Restart()
+	p.Reset()
+	return err
+}
+
 // newPool is a pool of connections to the shared server.
 func newPool(url string) (*pgxpool.Pool, error) {
 	config, err := pgxpool.ParseConfig(url)

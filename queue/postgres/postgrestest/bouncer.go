@@ -74,6 +74,9 @@ func (b *Bouncer) URL() string {
 	return "postgres://nexthop@127.0.0.1:" + strconv.Itoa(b.port) + "/postgres?sslmode=disable&default_query_exec_mode=exec"
 }
 
+// Log is the end of what the bouncer has said.
+func (b *Bouncer) Log() string { return b.process.log.String() }
+
 // Close ends the bouncer.
 func (b *Bouncer) Close() error {
 	if b.process != nil && !b.process.ended() {
