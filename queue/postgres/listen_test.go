@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"context"
 	"net"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -105,4 +106,34 @@ func TestPollingAlone(t *testing.T) {
 	for range 3 {
 		wakes(t, by, agent)
 	}
+}
+
+// Nobody listens through a pooler: what a connection to the server hears then is of
+// somebody who has it no more.
+func TestNobodyListensThroughPgBouncer(t *testing.T) {
+	b, err := shared.server.Bouncer(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	p := pool(t, b.URL())
+	by, o := open(t, p, postgres.Options{PollEvery: 50 * time.Millisecond})
+	agent := another(t, p, o)
+	for range 3 {
+		wakes(t, by, agent)
+	}
+	if strings.Contains(b.Log(), "WARNING") {
+		t.Errorf("PgBouncer complains: %s", b.Log())
+	}
+	t.Run("but around it", func(t *testing.T) {
+		o.PollEvery = time.Hour
+		if o.Listen, err = pgx.ParseConfig(shared.server.URL()); err != nil {
+			t.Fatal(err)
+		}
+		wakes(t, by, another(t, p, o))
+	})
 }

@@ -29,10 +29,9 @@ type Options struct {
 	// queue should give the same.
 	KeepKeys time.Duration
 
-	// PollEvery is how often Wait returns while no notification can come: there is no
-	// connection to listen on, or something on the way to the server does not pass
-	// notifications on, such as PgBouncer in transaction mode. Default:
-	// DefaultPollEvery.
+	// PollEvery is how often Wait returns while no notification can come, because there is
+	// no connection to listen on: the server cannot be reached, or only through a pooler
+	// such as PgBouncer, by which a handle does not listen. Default: DefaultPollEvery.
 	PollEvery time.Duration
 
 	// Listen says how the server is reached by the one connection that stays open to

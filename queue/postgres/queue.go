@@ -78,8 +78,8 @@ func Open(ctx context.Context, pool *pgxpool.Pool, o Options) (*Queue, error) {
 	q.group.Go(q.tell)
 	q.group.Go(q.maintain)
 	if !q.o.NoListen {
-		conn := q.subscribe(ctx) // so that nothing is missed from here on
-		q.group.Go(func() { q.listen(conn) })
+		conn, again := q.subscribe(ctx) // so that nothing is missed from here on
+		q.group.Go(func() { q.listen(conn, again) })
 	}
 	return q, nil
 }

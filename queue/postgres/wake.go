@@ -14,8 +14,8 @@ import (
 // like the schema, in a transaction of its own after the change and not more often than
 // once in pause: the server takes one lock for all that notify at a time. A handle hears
 // it on a connection that stays open. If nothing was heard for a while, it calls to itself
-// through the pool; if that is not heard, the connection is dead, or notifications do not
-// come through, and polling is what is left until another connection hears one.
+// through the pool; if that is not heard, the connection is dead, and polling is what is
+// left until another connection hears something.
 const (
 	pause    = 10 * time.Millisecond
 	silence  = 3 * time.Second  // after which a handle calls to itself
@@ -107,8 +107,8 @@ func (q *Queue) notify(ctx context.Context, what string) {
 }
 
 // listen hears the other handles, until the handle is closed: on a connection that
-// listens already, if there is one, and then on others.
-func (q *Queue) listen(conn *pgx.Conn) {
+// listens already, if there is one, and then on others, the next of them in so long.
+func (q *Queue) listen(conn *pgx.Conn, again time.Duration) {
 	for {
 		if conn != nil {
 			q.hear(conn)
@@ -117,10 +117,10 @@ func (q *Queue) listen(conn *pgx.Conn) {
 		if q.listening.Swap(false) {
 			q.changes.Add() // who waits has to poll now
 		}
-		if !q.sleep(silence / 3) {
+		if !q.sleep(again) {
 			return
 		}
-		if conn = q.subscribe(q.base); conn != nil {
+		if conn, again = q.subscribe(q.base); conn != nil {
 			q.changes.Add() // what was not heard
 		}
 	}
@@ -152,9 +152,9 @@ func (q *Queue) hear(conn *pgx.Conn) {
 	}
 }
 
-// subscribe makes a connection that listens; nil if there is none, or the server is a
-// replica, where nothing is said.
-func (q *Queue) subscribe(ctx context.Context) *pgx.Conn {
+// subscribe makes a connection that listens. If there is none, it says when to try again.
+func (q *Queue) subscribe(ctx context.Context) (conn *pgx.Conn, again time.Duration) {
+	again = silence / 3
 	config := q.o.Listen
 	if config == nil {
 		config = q.pool.Config().ConnConfig
@@ -163,17 +163,28 @@ func (q *Queue) subscribe(ctx context.Context) *pgx.Conn {
 	defer cancel()
 	conn, err := pgx.ConnectConfig(ctx, config.Copy())
 	if err != nil {
-		return nil
+		return nil, again
 	}
-	replica := true
-	if _, err = conn.Exec(ctx, "LISTEN "+pgx.Identifier{q.o.Schema}.Sanitize()); err == nil {
-		err = conn.QueryRow(ctx, "SELECT pg_is_in_recovery()").Scan(&replica)
+	var (
+		replica bool // where nothing is said
+		pid     uint32
+	)
+	err = conn.QueryRow(ctx, "SELECT pg_is_in_recovery(), pg_backend_pid()").Scan(&replica, &pid)
+	// A pooler gives its clients numbers of its own. It must not be asked to listen: the
+	// connection to the server that did so would belong to somebody else next, and
+	// PgBouncer 1.18 can die of a notification that it does not expect.
+	pooled := pid != conn.PgConn().PID()
+	if err == nil && !replica && !pooled {
+		_, err = conn.Exec(ctx, "LISTEN "+pgx.Identifier{q.o.Schema}.Sanitize())
 	}
-	if err != nil || replica {
+	if err != nil || replica || pooled {
 		hangUp(conn)
-		return nil
+		if err == nil && pooled {
+			again = fallback
+		}
+		return nil, again
 	}
-	return conn
+	return conn, again
 }
 
 func hangUp(conn *pgx.Conn) {
