@@ -6,6 +6,7 @@
 //  2. Put stores a message with one statement. A content of more than 64 KiB is stored in
 //     pieces before that, each by a statement of its own: a slow source holds no
 //     transaction open.
+//     PutTx and PutSQL put a message with a transaction of the application.
 //  3. Claim leases what is due in one round trip. It looks at lanes, which are what a
 //     tenant has for a destination at a priority, in the order in which something in
 //     them became due: what waits behind a bound or for a destination that is postponed

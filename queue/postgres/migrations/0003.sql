@@ -190,8 +190,10 @@ BEGIN
 
     IF cardinality(l_destination) > 0 THEN
         per_lane := 1 + least(p_max, nullif(p_per_destination, 0), nullif(p_per_tenant, 0));
-        IF per_lane > greatest(4000 / cardinality(l_destination), 2) THEN
-            per_lane := greatest(4000 / cardinality(l_destination), 2);
+        -- No more is read than is worth it: what comes after the last row of a lane that was
+        -- cut short is left to the next claim.
+        IF per_lane > greatest((20 * p_max + 1000) / cardinality(l_destination), 2) THEN
+            per_lane := greatest((20 * p_max + 1000) / cardinality(l_destination), 2);
             short := true;
         END IF;
         FOR c IN
@@ -260,7 +262,8 @@ BEGIN
     END IF;
 
     -- One head for each lane that was looked at, as late as it may be, and none for an
-    -- empty one. What is put meanwhile brings a head of its own.
+    -- empty one. What is put meanwhile brings a head of its own. A head that is a little
+    -- early is left as it is, unless such heads have hidden everything.
     IF cardinality(l_seq) > 0 THEN
         WITH lane AS (
             SELECT x.destination, x.tenant, x.priority, x.at_once, min(x.due) AS head, array_agg(x.seq ORDER BY x.due, x.seq) AS seqs
@@ -279,7 +282,7 @@ BEGIN
         )
         UPDATE {schema}.head h SET due = x.first, rank = {schema}.rank_v1(x.first, x.priority), ripe = x.at_once OR x.first <= p_now
         FROM looked x WHERE h.seq = x.seqs[1] AND x.first IS NOT NULL
-            AND (x.first > h.due + 1000000 OR NOT x.at_once AND x.first > p_now);
+            AND (x.first > h.due + CASE WHEN taken > 0 THEN 1000000 ELSE 0 END OR NOT x.at_once AND x.first > p_now);
     END IF;
 
     n := 0;

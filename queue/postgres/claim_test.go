@@ -1,0 +1,84 @@
+package postgres_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/queue"
+	"github.com/nexthop-mail/nexthop/queue/postgres"
+)
+
+// Where claims would look first, what was there has left without a claim. They find what
+// became due half a second later all the same.
+func TestClaimAfterMuchHasLeftWithoutOne(t *testing.T) {
+	q, _ := open(t, pool(t, shared.server.URL()), postgres.Options{NoListen: true})
+	now := time.Now()
+	const destinations = 260
+	to := make([]string, destinations)
+	for i := range to {
+		to[i] = fmt.Sprintf("a@d%d.example", i)
+	}
+	gone, err := q.Put(t.Context(), now, mail("gone", to...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := q.Put(t.Context(), now.Add(500*time.Millisecond), mail("there", to...)); err != nil {
+		t.Fatal(err)
+	}
+	if err := q.Drop(t.Context(), gone); err != nil {
+		t.Fatal(err)
+	}
+	for claims := 0; claims < 5; claims++ {
+		got, err := q.Claim(t.Context(), now.Add(time.Second), queue.ClaimOptions{Max: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(got.Deliveries) == 1 {
+			return
+		}
+		if got.Next.IsZero() || got.Next.After(now.Add(time.Second)) {
+			t.Fatalf("Claim found nothing, and Next is %v: there is something", got.Next)
+		}
+	}
+	t.Error("Claim finds nothing and says that there is more, again and again")
+}
+
+// A claim that takes a part of much that is due keeps to the order across destinations.
+func TestClaimsOfAPartKeepTheOrder(t *testing.T) {
+	q, _ := open(t, pool(t, shared.server.URL()), postgres.Options{NoListen: true})
+	now := time.Now()
+	const destinations, messages = 20, 16
+	var to []string
+	for i := range destinations {
+		to = append(to, fmt.Sprintf("a@d%02d.example", i))
+	}
+	for i := range messages {
+		m := mail("text", to...)
+		m.Tenant = fmt.Sprint(i % 3)
+		m.Priority = i % 2
+		if _, err := q.Put(t.Context(), now.Add(time.Duration(i)*time.Second), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	end := now.Add(time.Hour)
+	var last time.Time
+	seen := 0
+	for seen < destinations*messages {
+		got, err := q.Claim(t.Context(), end, queue.ClaimOptions{Max: 7})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(got.Deliveries) == 0 {
+			t.Fatalf("Claim found nothing after %d of %d", seen, destinations*messages)
+		}
+		for _, d := range got.Deliveries {
+			rank := d.Due.Add(-time.Duration(d.Message.Priority) * queue.PriorityStep)
+			if rank.Before(last) {
+				t.Fatalf("%s, which counts as due since %v, comes after one that does since %v", d.Lease.Destination, rank, last)
+			}
+			last = rank
+		}
+		seen += len(got.Deliveries)
+	}
+}
