@@ -76,7 +76,7 @@ func parseFlags(args []string, stdout, stderr io.Writer) (*options, error) {
 	o.Define(fs)
 	fs.StringVar(&o.listen, "listen", defaultListen, "SMTP `ADDR`ess")
 	fs.StringVar(&o.listenTLS, "listen-tls", "", "SMTP `ADDR`ess with TLS from the start, port 465 by custom (needs -cert)")
-	fs.StringVar(&o.queue, "queue", defaultQueue, "`WHERE` mail waits: memory, a directory, postgres://...")
+	fs.StringVar(&o.queue, "queue", defaultQueue, "`WHERE` mail waits: memory or a directory")
 	fs.Var(&o.relayDomains, "relay-domain", "accept mail from anyone for this `DOMAIN` (repeatable); .DOMAIN is its subdomains")
 	fs.Var(&o.trust, "trust", "clients that may relay anywhere, as `CIDR` (repeatable; default: loopback)")
 	fs.StringVar(&o.retry, "retry", defaultRetry, "delays between attempts, the last repeats: a `LIST` with commas")

@@ -49,7 +49,7 @@ func sites(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		o     = operation{Verb: "sites"}
 		fs    = flag.NewFlagSet("relay sites", flag.ContinueOnError)
 	)
-	fs.StringVar(&where, "queue", defaultQueue, "`WHERE` mail waits: a directory, postgres://...")
+	fs.StringVar(&where, "queue", defaultQueue, "`WHERE` mail waits: a directory")
 	fs.BoolVar(&o.JSON, "json", false, "JSON on standard output")
 	_, err := parseEnvironment(fs, args, stdout, stderr, sitesUsage)
 	if err == nil && fs.NArg() > 0 {
@@ -67,7 +67,7 @@ func sites(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 // parseQueueFlags lets flags stand before and after the words.
 func parseQueueFlags(args []string, stderr io.Writer) (where string, o operation, err error) {
 	fs := flag.NewFlagSet("relay queue", flag.ContinueOnError)
-	fs.StringVar(&where, "queue", defaultQueue, "`WHERE` mail waits: a directory, postgres://...")
+	fs.StringVar(&where, "queue", defaultQueue, "`WHERE` mail waits: a directory")
 	fs.BoolVar(&o.JSON, "json", false, "JSON on standard output")
 	fs.Var(&o.For, "for", "for so long, `D` such as 30m, 12h or 2d (hold, suspend; default: until somebody ends it)")
 	fs.StringVar(&o.Reason, "reason", "", "`TEXT` that says why (hold, suspend, fail)")

@@ -107,7 +107,7 @@ func tlsReports(ctx context.Context, args []string, stdout, stderr io.Writer) in
 		day   = tlsrpt.DayOf(time.Now())
 		fs    = flag.NewFlagSet("relay tls-reports", flag.ContinueOnError)
 	)
-	fs.StringVar(&where, "queue", defaultQueue, "`WHERE` mail waits: a directory, postgres://...")
+	fs.StringVar(&where, "queue", defaultQueue, "`WHERE` mail waits: a directory")
 	fs.BoolVar(&json, "json", false, "reports as JSON, one a line")
 	fs.Func("day", "the `DAY`, UTC, such as 2006-01-02 (default: today)", func(text string) (err error) {
 		day, err = tlsrpt.ParseDay(text)

@@ -280,3 +280,41 @@ func TestSMTPOnStandardInput(t *testing.T) {
 		}
 	})
 }
+
+// TestRunnerDiesOverASubmission: a message that the runner has got, and of which it does not
+// say what became, is in the maildrop when it is taken.
+func TestRunnerDiesOverASubmission(t *testing.T) {
+	t.Parallel()
+	for name, answer := range map[string]string{
+		"without a word": "", "in the middle of one": "HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{\"code\"", "with nonsense": "HTTP/1.1 500 no\r\nContent-Length: 2\r\n\r\nno",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMachine(t)
+			m.setUp()
+			l, err := listen(m.dir + "/run/submit")
+			if err != nil {
+				t.Fatal(err)
+			}
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				conn, err := l.Accept()
+				if err != nil {
+					return
+				}
+				_, _ = conn.Read(make([]byte, 10_000))
+				_, _ = io.WriteString(conn, answer)
+				conn.Close()
+				l.Close()
+			}()
+			m.send(alice, "To: b@example.com\n\nx\n", "-t")
+			<-ended
+			if n := len(m.files("maildrop")); n != 1 {
+				t.Errorf("%d files are in the maildrop, want 1", n)
+			}
+			m.start()
+			m.arrives(1)
+		})
+	}
+}
