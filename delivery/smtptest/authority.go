@@ -60,9 +60,9 @@ func (a *Authority) Certificate(names ...string) (tls.Certificate, error) {
 	return a.CertificateFor(&x509.Certificate{NotBefore: notBefore, NotAfter: notAfter}, names...)
 }
 
-// CertificateFor is Certificate from a template, whose validity, key usage and
-// other fields are kept: an expired certificate, one without a name. The names
-// are added to those of the template.
+// CertificateFor is like Certificate, but takes the validity, the key usage and the other
+// fields from a template, for example for an expired certificate or one without a name.
+// The names are added to those of the template.
 func (a *Authority) CertificateFor(template *x509.Certificate, names ...string) (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -89,17 +89,17 @@ func (a *Authority) CertificateFor(template *x509.Certificate, names ...string) 
 	return tls.Certificate{Certificate: [][]byte{der, a.cert.Raw}, PrivateKey: key}, nil
 }
 
-// Pool holds the authority's certificate, for clients that are to trust it.
+// Pool returns a pool with the authority's certificate, for clients that should trust it.
 func (a *Authority) Pool() *x509.CertPool {
 	pool := x509.NewCertPool()
 	pool.AddCert(a.cert)
 	return pool
 }
 
-// Root is the authority's own certificate.
+// Root returns the authority's own certificate.
 func (a *Authority) Root() *x509.Certificate { return a.cert }
 
-// ServerConfig is a server's configuration with a certificate for names.
+// ServerConfig returns a server's configuration with a certificate for names.
 func (a *Authority) ServerConfig(names ...string) (*tls.Config, error) {
 	cert, err := a.Certificate(names...)
 	if err != nil {
@@ -108,7 +108,7 @@ func (a *Authority) ServerConfig(names ...string) (*tls.Config, error) {
 	return &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}, nil
 }
 
-// ClientConfig is a client's configuration that trusts the authority.
+// ClientConfig returns a client's configuration that trusts the authority.
 func (a *Authority) ClientConfig() *tls.Config {
 	return &tls.Config{RootCAs: a.Pool(), MinVersion: tls.VersionTLS12}
 }

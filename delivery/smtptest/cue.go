@@ -7,61 +7,59 @@ import (
 	"github.com/nexthop-mail/nexthop/internal/enum"
 )
 
-// Cue makes a Host do something other than the usual at one point of the
-// dialogue. The first fields say when, the others what. A Host takes the first
-// Cue of its Script that fits.
+// Cue makes a Host act differently at one point of the dialogue. The fields up to Every
+// say when, the others what. A Host uses the first Cue of its Script that fits.
 type Cue struct {
-	// At is the stage.
+	// At is the stage at which the cue acts.
 	At Stage
 
-	// Address limits a Mail or Rcpt cue to one mailbox, compared without
-	// regard to case. Empty is any; "<>" is the null reverse-path.
+	// Address limits a Mail or Rcpt cue to one mailbox. Case is ignored. "<>" is the null
+	// reverse-path. Default: any.
 	Address string
 
-	// Said limits the cue to commands that contain it, compared without regard to
-	// case, such as " SIZE=". After DATA and BDAT it is still these that were said.
-	// Empty is any.
+	// Said limits the cue to commands that contain this text, such as " SIZE=". Case is
+	// ignored. While content arrives, the command is DATA or BDAT. Default: any.
 	Said string
 
-	// Grouped limits the cue to commands that arrived together with the one before
-	// (RFC 2920).
+	// Grouped limits the cue to commands that arrived together with the previous one (RFC
+	// 2920).
 	Grouped bool
 
-	// Nth limits the cue to the nth time, from 1: of RCPT and BDAT commands in
-	// a transaction, of everything else in a connection. 0 is every time.
+	// Nth limits the cue to the nth time, starting at 1. RCPT and BDAT are counted in a
+	// transaction, everything else in a connection. Default: every time.
 	Nth int
 
-	// Conn limits the cue to the nth connection to the Host, from 1. 0 is all.
+	// Conn limits the cue to the nth connection to the Host, starting at 1. Default: all.
 	Conn int
 
-	// Times is how often the cue is taken in all before the next one that fits
-	// is; 0 is no limit.
+	// Times is how often the cue is used in all. After that, the next one that fits is
+	// used. Default: no limit.
 	Times int
 
-	// After makes a Content cue wait until that many octets have arrived and
-	// more come; Every repeats it each so many octets instead.
+	// After makes a Content cue act once, when octets arrive beyond this number. Every
+	// makes it act each time this number of further octets has arrived.
 	After, Every int
 
-	// Delay comes before everything else. At Content the Host does not read
+	// Delay is how long to wait before everything else. At Content, the Host does not read
 	// meanwhile.
 	Delay time.Duration
 
-	// Reply is one reply or several, a line each, without CRLF. Empty is the
-	// Host's usual reply, or none at all where Then ends the conversation. A
-	// command takes effect where the first reply begins with 2 or 3.
+	// Reply is one or more replies, each a line without CRLF. The command takes effect if
+	// the first reply begins with 2 or 3. Default: the Host's usual reply, or no reply if
+	// Then ends the conversation.
 	Reply string
 
-	// Raw is sent as it is instead of Reply.
+	// Raw is sent unchanged instead of Reply.
 	Raw string
 
-	// Drip is the time between any two octets of the reply; 0 sends it whole.
+	// Drip is the time between two octets of the reply. Default: the reply is sent at
+	// once.
 	Drip time.Duration
 
-	// When is the moment of the reply; the zero value is once the command has
-	// arrived.
+	// When is the moment of the reply. Default: when the command has arrived.
 	When When
 
-	// Then is what the Host does after the reply.
+	// Then is what the Host does after the reply. Default: it goes on.
 	Then Then
 }
 
@@ -71,7 +69,7 @@ type When uint8
 // The moments.
 const (
 	InTurn      When = iota
-	Early            // before the command: with the reply to the one before. The command gets no other.
+	Early            // before the command, with the reply to the previous one; the command gets no other reply
 	AfterClosed      // once the client has closed its side
 )
 
@@ -88,7 +86,7 @@ func (w *When) UnmarshalText(text []byte) error {
 	return enum.Unmarshal("smtptest.When", whenNames[:], w, text)
 }
 
-// Then is how the dialogue goes on.
+// Then says how the dialogue goes on.
 type Then uint8
 
 // The ways to go on.
@@ -97,8 +95,8 @@ const (
 	Skip                    // as if the command had been lost: no reply, no effect
 	Close                   // close the connection
 	Reset                   // reset the connection (RST)
-	Stall                   // say nothing more, read on, until the client closes
-	StopReading             // say nothing and read nothing more, so that the window fills
+	Stall                   // send nothing more, but read until the client closes
+	StopReading             // send and read nothing more, so that the window fills
 )
 
 var thenNames = [...]string{"go-on", "skip", "close", "reset", "stall", "stop-reading"}

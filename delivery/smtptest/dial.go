@@ -8,9 +8,8 @@ import (
 	"time"
 )
 
-// DialContext connects to address, an IP address and port; names are refused,
-// for DNS is somebody else's matter. network is "tcp", "tcp4" or "tcp6". Its
-// error is a *net.OpError, and it ends when ctx does.
+// DialContext connects to address, an IP address and port; names are refused. network is
+// "tcp", "tcp4" or "tcp6". Its error is a *net.OpError, and it ends when ctx does.
 func (n *Network) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	if err := n.start(); err != nil {
 		return nil, err

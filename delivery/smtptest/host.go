@@ -11,47 +11,44 @@ import (
 	"time"
 )
 
-// Host is an SMTP server that does what its fields say, records everything, and
-// holds clients to the standards. The zero value is a polite server without
-// extensions. Fill in the fields before the first connection and leave them
-// alone afterwards; the methods are safe for concurrent use.
+// Host is an SMTP server that follows its Script, records everything, and checks that
+// clients follow the standards. The zero value is a correct server without extensions. Set
+// the fields before the first connection and do not change them afterwards; the methods
+// are safe for concurrent use.
 type Host struct {
-	// Name is in the greeting and in the reply to EHLO; empty is
-	// "host.example".
+	// Name is the name in the greeting and in the reply to EHLO. Default: "host.example".
 	Name string
 
-	// Extensions are the lines after the first in the reply to EHLO:
-	// "PIPELINING", "SIZE 1000". The Host does what those it knows ask:
-	// PIPELINING, CHUNKING, BINARYMIME, SIZE, 8BITMIME, SMTPUTF8, DSN,
-	// STARTTLS, AUTH, LIMITS, ENHANCEDSTATUSCODES, REQUIRETLS, DELIVERBY,
-	// MT-PRIORITY, FUTURERELEASE, RRVS. STARTTLS is left out once TLS is on.
+	// Extensions are the lines after the first in the reply to EHLO, such as "PIPELINING"
+	// and "SIZE 1000". The Host implements these: PIPELINING, CHUNKING, BINARYMIME, SIZE,
+	// 8BITMIME, SMTPUTF8, DSN, STARTTLS, AUTH, LIMITS, ENHANCEDSTATUSCODES, REQUIRETLS,
+	// DELIVERBY, MT-PRIORITY, FUTURERELEASE, RRVS. STARTTLS is left out once TLS is on.
 	Extensions []string
 
-	// ExtensionsTLS take the place of Extensions where TLS is on; nil is the
-	// same ones.
+	// ExtensionsTLS replace Extensions once TLS is on. Default: the same.
 	ExtensionsTLS []string
 
-	// NoEHLO makes the Host one that knows HELO only, and answers 502 to EHLO.
+	// NoEHLO makes the Host answer 502 to EHLO, as a server that knows only HELO.
 	NoEHLO bool
 
-	// TLS is the configuration for STARTTLS and ImplicitTLS; nil is a
-	// certificate for Name from Authority.
+	// TLS is the configuration for STARTTLS and ImplicitTLS. Default: a certificate for
+	// Name from Authority.
 	TLS *tls.Config
 
-	// Authority signs the certificate; nil is one of the Host's own that
-	// nobody trusts.
+	// Authority signs the certificate. Default: one of the Host's own, which no client
+	// trusts.
 	Authority *Authority
 
-	// ImplicitTLS begins every connection with the handshake (RFC 8314).
+	// ImplicitTLS makes every connection begin with the TLS handshake (RFC 8314).
 	ImplicitTLS bool
 
-	// Users are the passwords, or tokens, by user name, for the mechanisms of
-	// an AUTH extension: PLAIN, LOGIN, CRAM-MD5, SCRAM-SHA-256,
-	// SCRAM-SHA-256-PLUS, XOAUTH2, OAUTHBEARER. EXTERNAL takes the first DNS
-	// name of the client's certificate for the user.
+	// Users are the passwords, or tokens, by user name, for the mechanisms of an AUTH
+	// extension: PLAIN, LOGIN, CRAM-MD5, SCRAM-SHA-256, SCRAM-SHA-256-PLUS, XOAUTH2,
+	// OAUTHBEARER. For EXTERNAL, the user is the first DNS name of the client's
+	// certificate.
 	Users map[string]string
 
-	// Script is what happens other than the usual.
+	// Script says what the Host does differently.
 	Script []Cue
 
 	// MaxRecipients per transaction are taken, further ones answered 452; 0 is
@@ -59,21 +56,22 @@ type Host struct {
 	// 421. RCPTMAX and MAILMAX of a LIMITS extension do the same.
 	MaxRecipients, MaxMessages int
 
-	// Patience is how long the Host looks whether more comes before it answers
-	// and takes the client to be waiting. It is what makes the count of round
-	// trips, and the rules about talking too early, exact. 0 is one nanosecond
-	// on an in-memory connection, which in a bubble of testing/synctest is
-	// exact already, and no looking on others, where those rules are then
-	// applied only to what has arrived anyway.
+	// Patience is how long the Host watches for more octets before it answers. If none
+	// come, it knows that the client waits. This makes the count of round trips and the
+	// rules about talking too early exact. Default: one nanosecond on in-memory
+	// connections, which is exact in a bubble of testing/synctest. On other connections
+	// the default is not to watch; those rules are then applied only to octets that have
+	// arrived already.
 	Patience time.Duration
 
-	// Discard drops contents after counting them, for large ones.
+	// Discard makes the Host count the octets of contents without keeping them, for large
+	// messages.
 	Discard bool
 
-	// Capture keeps all octets of each connection, below TLS.
+	// Capture makes the Host keep all octets of each connection, below TLS.
 	Capture bool
 
-	// Allow are rules not to be reported.
+	// Allow are rules whose violations are not reported.
 	Allow []Rule
 
 	once     sync.Once

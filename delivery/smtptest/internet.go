@@ -15,36 +15,35 @@ import (
 	"github.com/nexthop-mail/nexthop/mx/mxtest"
 )
 
-// Internet is names and hosts together, in memory: DNS from zone text, and a
-// Host at the addresses the zone gives its name. It is an mx.Resolver, and
-// DialContext connects. Fill in the fields and call Start or Open; make it
-// inside the bubble where testing/synctest is used. After that it is safe for
-// concurrent use.
+// Internet is DNS and hosts in memory. DNS is zone text, and each Host is at the addresses
+// that the zone has for its name. It is an mx.Resolver, and DialContext connects to the
+// hosts. Set the fields and call Start or Open; with testing/synctest, do this inside the
+// bubble. After that it is safe for concurrent use.
 type Internet struct {
-	// Zone is zone text in BIND's notation, as in mxtest.DNS. Rules and Signed
-	// are that type's, too: faults of DNS, and what DNSSEC vouches for.
+	// Zone, Rules and Signed are the fields of mxtest.DNS: zone text in BIND's notation,
+	// faults of DNS, and the names that DNSSEC authenticates.
 	Zone   string
 	Rules  []mxtest.Rule
 	Signed map[string]bool
 
-	// Hosts are the mail hosts by name, each at every address the zone has for
-	// the name, on port 25; "mail.example.com:465" is another port. A Host
-	// without a Name gets this one, and one without a certificate or Authority
-	// gets a certificate of the Internet's Authority.
+	// Hosts are the mail hosts by name. Each is on port 25 at every address that the zone
+	// has for the name; "mail.example.com:465" names another port. A Host without a Name
+	// gets this name. A Host without TLS and Authority gets a certificate of the
+	// Internet's Authority.
 	Hosts map[string]*Host
 
 	// Servers are further servers by address, as in Network.
 	Servers map[string]Server
 
-	// Links are the ways to hosts, by host name or by address.
+	// Links are the links to hosts, by host name or by address.
 	Links map[string]Link
 
 	// Window and Seed are those of Network.
 	Window int
 	Seed   uint64
 
-	// Authority signs the hosts' certificates; nil makes one when a host needs
-	// it. Read it after Start, for clients that are to trust the hosts.
+	// Authority signs the hosts' certificates. If nil, one is made when a host needs it.
+	// Read it after Start, for clients that should trust the hosts.
 	Authority *Authority
 
 	once    sync.Once
@@ -55,15 +54,14 @@ type Internet struct {
 	names   map[netip.AddrPort]string // keys of Hosts
 }
 
-// Open makes the Internet from its fields. Methods do so themselves when it has
-// not been done; what is wrong with the fields is the error of all of them. End
-// it with Close.
+// Open makes the Internet from its fields. The other methods call it if necessary. If a
+// field is invalid, every method returns the error. Call Close at the end.
 func (in *Internet) Open() error {
 	in.once.Do(func() { in.invalid = in.open() })
 	return in.invalid
 }
 
-// Start is Open, with an error failing the test, and with Close at its end.
+// Start calls Open, and Close at the end of the test. An error of Open fails the test.
 func (in *Internet) Start(tb testing.TB) *Internet {
 	tb.Helper()
 	if err := in.Open(); err != nil {
@@ -186,8 +184,10 @@ func (in *Internet) DialContext(ctx context.Context, network, address string) (n
 	return in.network.DialContext(ctx, network, address)
 }
 
-// DNS is the Internet's DNS: its log of questions, and records to change.
+// DNS returns the Internet's DNS, which has a log of questions, and whose records can be
+// changed.
 func (in *Internet) DNS() *mxtest.DNS { return &in.dns }
 
-// Network is the Internet's network: its log of dials, and links to change.
+// Network returns the Internet's network, which has a log of dials, and whose links can be
+// changed.
 func (in *Internet) Network() *Network { return &in.network }

@@ -8,33 +8,31 @@ import (
 	"github.com/nexthop-mail/nexthop/internal/enum"
 )
 
-// Link is the way between the client and one address of a Network. The zero
-// value is a perfect one.
+// Link is the link between the client and one address of a Network. The zero value is a
+// perfect link.
 type Link struct {
-	// Latency is how long a segment takes, one way. Connecting costs a round
-	// trip.
+	// Latency is how long a segment takes in one direction. Connecting takes a round trip.
 	Latency time.Duration
 
-	// Loss is the share of segments that are lost, from 0 to 1. As with TCP
-	// nothing stays lost: a lost segment arrives later, after 200 ms for the
-	// first loss and twice as long for each further one. A lost SYN costs a
-	// second, then two, then four.
+	// Loss is the share of segments that are lost, from 0 to 1. As in TCP, they are sent
+	// again: after 200 ms for the first loss, and after twice as long for each further
+	// one. A lost SYN is sent again after 1 s, then 2 s, then 4 s.
 	Loss float64
 
-	// Fault is what connecting meets. The zero value is nothing.
+	// Fault is what goes wrong when a client connects. Default: nothing.
 	Fault Fault
 }
 
 // Fault is what goes wrong when a client connects.
 type Fault uint8
 
-// The faults. The errors are those of package net: a *net.OpError around the
-// system's error number.
+// The faults. The errors are those of package net: a *net.OpError that wraps the system's
+// error number.
 const (
 	NoFault       Fault = iota
 	Refused             // ECONNREFUSED
 	Unreachable         // EHOSTUNREACH
-	BlackHole           // no answer: the dial waits for the end of its context
+	BlackHole           // no answer: the dial waits until its context ends
 	ResetOnAccept       // the connection is made and reset at once
 	NoPorts             // EADDRNOTAVAIL: no local port is free
 	NoFiles             // EMFILE: too many open files
@@ -42,8 +40,8 @@ const (
 
 var faultNames = [...]string{"none", "refused", "unreachable", "black-hole", "reset-on-accept", "no-ports", "no-files"}
 
-// String returns the fault in one word: none, refused, unreachable, black-hole,
-// reset-on-accept, no-ports, no-files.
+// String returns none, refused, unreachable, black-hole, reset-on-accept, no-ports or
+// no-files.
 func (f Fault) String() string { return enum.String("smtptest.Fault", faultNames[:], f) }
 
 // MarshalText returns the text of String. It fails for a value that has no name.

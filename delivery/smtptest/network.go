@@ -9,28 +9,25 @@ import (
 	"time"
 )
 
-// Server answers one connection. Host is one; so is anything a test puts at an
-// address. Serve returns when the conversation is over or ctx ends, and does
-// not leave a goroutine behind.
+// Server answers the connections to an address. A Host is a Server. Serve returns when the
+// conversation is over or ctx ends, and leaves no goroutine behind.
 type Server interface {
 	Serve(ctx context.Context, conn net.Conn)
 }
 
-// Network is an internet in memory: servers by address. Fill in the fields,
-// dial with DialContext, and Close it at the end. It is safe for concurrent use
-// once it is in use; make it inside the bubble where testing/synctest is used.
+// Network is a network in memory, with servers by address. Set the fields, dial with
+// DialContext, and call Close at the end. With testing/synctest, make it inside the
+// bubble. After its first use it is safe for concurrent use.
 type Network struct {
-	// Servers are the servers by address: "192.0.2.1" is port 25 there, and
-	// "192.0.2.1:465" or "[2001:db8::1]:465" names another port. An address
-	// without any server is unreachable; another port of one that has a server
-	// refuses.
+	// Servers are the servers by address: "192.0.2.1" is port 25 at that address, and
+	// "192.0.2.1:465" or "[2001:db8::1]:465" names another port. An address without a
+	// server is unreachable. If it has a server, its other ports refuse connections.
 	Servers map[string]Server
 
-	// Links are the ways to addresses, without a port; those not named are
-	// perfect.
+	// Links are the links to addresses, without a port. Default: perfect links.
 	Links map[string]Link
 
-	// Window is how many octets an end may send unread; 0 is 64 KiB.
+	// Window is how many octets an end may send before they are read. Default: 64 KiB.
 	Window int
 
 	// Seed makes losses repeatable.
@@ -53,12 +50,12 @@ type Network struct {
 	invalid error
 }
 
-// Dial is one connection attempt a Network saw.
+// Dial is one attempt to connect to a Network.
 type Dial struct {
 	Addr netip.AddrPort
 	At   time.Time
-	Err  error // nil where the connection was made
-	Open int   // connections open right after it, this one among them
+	Err  error // nil if the connection was made
+	Open int   // the number of open connections right after it, including this one
 }
 
 // start reads the exported fields once.

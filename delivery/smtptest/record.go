@@ -8,15 +8,15 @@ import (
 	"time"
 )
 
-// Message is a message whose last octet has arrived.
+// Message is a message that has arrived completely.
 type Message struct {
-	From       string   // the reverse-path; empty is the null one
+	From       string   // the reverse-path; empty for the null one
 	Params     []string // the parameters of MAIL, as sent
 	Recipients []Recipient
-	Content    []byte // without transparency dots; nil where Host.Discard
+	Content    []byte // without transparency dots; nil with Host.Discard
 	Size       int64  // octets of the content
 	Chunks     []int  // the sizes of the BDAT chunks; nil for DATA
-	Reply      string // what was answered; empty where nothing was
+	Reply      string // the reply; empty if there was none
 	Hello      string // the argument of EHLO or HELO
 	User       string // who has logged in
 	TLS        bool
@@ -30,7 +30,7 @@ type Recipient struct {
 	Params  []string
 }
 
-// To lists the addresses of the recipients.
+// To returns the addresses of the recipients.
 func (m *Message) To() []string {
 	var to []string
 	for _, r := range m.Recipients {
@@ -39,10 +39,10 @@ func (m *Message) To() []string {
 	return to
 }
 
-// Taken reports whether the message was answered 2yz.
+// Taken reports whether the reply to the message was 2yz.
 func (m *Message) Taken() bool { return strings.HasPrefix(m.Reply, "2") }
 
-// Connection is what happened on one connection.
+// Connection is the record of one connection.
 type Connection struct {
 	Number        int // from 1, in the order of acceptance
 	Local, Remote net.Addr
@@ -50,19 +50,19 @@ type Connection struct {
 	Closed        time.Time // zero while it is open
 	TLS           *tls.ConnectionState
 
-	// RoundTrips counts the times the Host had answered everything and waited
-	// for more: the greeting makes one, and so does each flight of commands.
+	// RoundTrips is how often the Host had answered everything and waited for more: once
+	// after the greeting, and once after each flight of commands.
 	RoundTrips int
 
-	// Lines is the dialogue, the first 10,000 lines of it. Content is one line
-	// in brackets that gives its size. What AUTH sends is there as it was sent.
+	// Lines are the first 10,000 lines of the dialogue. Content is replaced by one line in
+	// brackets with its size. The lines of AUTH are there as they were sent.
 	Lines []Line
 
-	// Received and Sent are all octets below TLS, where Host.Capture is set.
+	// Received and Sent are all octets below TLS, if Host.Capture is set.
 	Received, Sent []byte
 }
 
-// Line is one line of a dialogue, without its line end.
+// Line is one line of a dialogue, without its line ending.
 type Line struct {
 	At     time.Time
 	Client bool // said by the client
@@ -82,20 +82,21 @@ type record struct {
 	Connection
 }
 
-// Messages lists the messages the Host has taken, in the order in which it did.
+// Messages returns the messages that the Host has accepted, in that order.
 func (h *Host) Messages() []Message {
 	return slices.DeleteFunc(h.Received(), func(m Message) bool { return !m.Taken() })
 }
 
-// Received lists all messages that have arrived whole, those that were refused
-// then or not answered, too.
+// Received returns all messages that have arrived completely, including those that were
+// then refused or not answered.
 func (h *Host) Received() []Message {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.Clone(h.messages)
 }
 
-// Connections lists the connections, those that are open, too, as they stand.
+// Connections returns the current records of all connections, including those that are
+// open.
 func (h *Host) Connections() []Connection {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -109,8 +110,7 @@ func (h *Host) Connections() []Connection {
 	return list
 }
 
-// Commands lists what clients said, over all connections in order of
-// connection.
+// Commands returns the commands of the clients on all connections, in order of connection.
 func (h *Host) Commands() []string {
 	var said []string
 	for _, c := range h.Connections() {
@@ -123,7 +123,7 @@ func (h *Host) Commands() []string {
 	return said
 }
 
-// RoundTrips is the sum over all connections.
+// RoundTrips returns the number of round trips on all connections.
 func (h *Host) RoundTrips() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()

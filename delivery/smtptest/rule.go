@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// Rule is something the standards ask of an SMTP client. Its value is its name.
+// Rule is a requirement of the standards for SMTP clients. Its value is its name.
 type Rule string
 
 // The rules about lines and the order of commands.
@@ -145,13 +145,13 @@ func requirements() map[Rule]requirement {
 	}
 }
 
-// Rules lists all rules, in no particular order.
+// Rules returns all rules, in no particular order.
 func Rules() []Rule { return slices.Collect(maps.Keys(requirements())) }
 
-// Section is where the rule stands: "RFC 5321 section 2.3.8".
+// Section returns the section that has the rule, such as "RFC 5321 section 2.3.8".
 func (r Rule) Section() string { return requirements()[r].section }
 
-// Binding reports whether the rule is a MUST; the others are SHOULDs.
+// Binding reports whether the rule is a MUST. The others are SHOULDs.
 func (r Rule) Binding() bool {
 	q, ok := requirements()[r]
 	return ok && !q.should

@@ -12,35 +12,35 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// Client is a program that delivers mail, under test by Scenarios.
+// Client is a mail client that is tested by Scenarios.
 type Client interface {
-	// Deliver makes one attempt to deliver m through all the hosts there are,
-	// and returns one outcome per recipient in m's order. It ends when ctx does.
+	// Deliver makes one attempt to deliver m, which may try all hosts. It returns one
+	// outcome per recipient, in m's order. It returns when ctx ends.
 	Deliver(ctx context.Context, m *queue.Message) []queue.Outcome
 
 	// Close ends the sessions that are still open.
 	Close() error
 }
 
-// Setup is what a Client under test is given.
+// Setup is the configuration of a Client under test.
 type Setup struct {
-	// Internet answers its DNS questions and takes its connections.
+	// Internet answers its DNS questions and accepts its connections.
 	Internet *Internet
 
 	// Hello is the name to give in EHLO.
 	Hello string
 
-	// Self are the names under which the client itself stands in MX records.
+	// Self are the names that the client itself has in MX records.
 	Self []string
 }
 
-// Scenario is one thing a program that delivers mail must get right, and the
-// small Internet to show it in. It can be tried once: Scenarios makes new ones.
+// Scenario tests one requirement of a mail client in a small Internet. It can be used
+// once; Scenarios returns new ones.
 type Scenario struct {
-	// Name says what is right.
+	// Name says what the client must do.
 	Name string
 
-	// Section is where the standard says so.
+	// Section is the section of the standard that says so.
 	Section string
 
 	internet Internet
@@ -55,20 +55,20 @@ type Scenario struct {
 	judge  func(*Scenario) string
 }
 
-// Failure is the error of a Scenario that a client did not get right.
+// Failure is the error if a client fails a Scenario.
 type Failure struct {
 	Name, Section string   // of the Scenario
 	Problems      []string // what was seen
 }
 
-// Error names the scenario, the section, and what was seen.
+// Error names the scenario, the section, and the problems.
 func (f *Failure) Error() string {
 	return fmt.Sprintf("%s (%s): %s", f.Name, f.Section, strings.Join(f.Problems, "; "))
 }
 
-// Run tries every Scenario as a subtest of its own, each in a bubble of
-// testing/synctest. newClient makes the client under test, several times where
-// a scenario sends many messages.
+// Run runs every Scenario as a subtest, each in a bubble of testing/synctest. newClient
+// makes the client under test. It is called several times if a scenario sends many
+// messages.
 func Run(t *testing.T, newClient func(Setup) Client) {
 	for _, s := range Scenarios() {
 		t.Run(s.Name, func(t *testing.T) {
@@ -84,9 +84,9 @@ func Run(t *testing.T, newClient func(Setup) Client) {
 // patience is how long a client may take, in virtual time.
 const patience = 24 * time.Hour
 
-// Try has a client deliver the scenario's mail and judges what came of it. It
-// must run in a bubble of testing/synctest. The error is a *Failure, or says
-// what is wrong with the scenario itself.
+// Try lets a client deliver the scenario's mail and checks the result. It must run in a
+// bubble of testing/synctest. The error is a *Failure, unless the scenario itself is
+// faulty.
 func (s *Scenario) Try(ctx context.Context, newClient func(Setup) Client) error {
 	if err := s.internet.Open(); err != nil {
 		return err

@@ -2,12 +2,12 @@ package smtptest
 
 import "github.com/nexthop-mail/nexthop/internal/enum"
 
-// Stage is a point of the dialogue at which a Host can be told what to do.
+// Stage is a point of the dialogue at which a Cue can act.
 type Stage uint8
 
 // The stages.
 const (
-	Banner    Stage = iota // the connection is made, nothing has been said
+	Banner    Stage = iota // the connection is made, nothing has been sent
 	Hello                  // EHLO or HELO
 	StartTLS               // STARTTLS
 	Handshake              // the TLS handshake, after STARTTLS or at once
@@ -18,11 +18,11 @@ const (
 	Rcpt                   // RCPT TO
 	Data                   // DATA
 	Content                // octets of the content have arrived: Cue.After, Cue.Every
-	Chunk                  // a BDAT command and its octets have arrived, the last one's, too
-	Final                  // the final dot, or the chunk with LAST, has arrived
+	Chunk                  // a BDAT command and its octets have arrived, also with LAST
+	Final                  // the final dot or the chunk with LAST has arrived
 	Rset                   // RSET
 	Quit                   // QUIT
-	Other                  // NOOP, VRFY, HELP and whatever a Host does not know
+	Other                  // NOOP, VRFY, HELP and unknown commands
 )
 
 var stageNames = [...]string{

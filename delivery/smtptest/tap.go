@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Tap is a connection that remembers every octet that went over it. It is safe
-// for concurrent use.
+// Tap is a connection that records every octet that it carries. It is safe for concurrent
+// use.
 type Tap struct {
 	net.Conn
 	mu            sync.Mutex
@@ -26,14 +26,14 @@ type Event struct {
 // NewTap wraps a connection. Closing the Tap closes the connection.
 func NewTap(conn net.Conn) *Tap { return &Tap{Conn: conn} }
 
-// Read reads from the connection and remembers what came.
+// Read reads from the connection and records the octets.
 func (t *Tap) Read(p []byte) (int, error) {
 	n, err := t.Conn.Read(p)
 	t.remember(&t.read, p[:n], false)
 	return n, err
 }
 
-// Write writes to the connection and remembers what went.
+// Write writes to the connection and records the octets.
 func (t *Tap) Write(p []byte) (int, error) {
 	n, err := t.Conn.Write(p)
 	t.remember(&t.written, p[:n], true)
@@ -50,8 +50,7 @@ func (t *Tap) remember(all *[]byte, p []byte, written bool) {
 	t.events = append(t.events, Event{At: time.Now(), Written: written, Octets: len(p)})
 }
 
-// SetLinger is passed on to connections that have it, and does nothing on
-// others.
+// SetLinger calls SetLinger of the connection, if it has that method.
 func (t *Tap) SetLinger(seconds int) error {
 	if l, ok := t.Conn.(interface{ SetLinger(int) error }); ok {
 		return l.SetLinger(seconds)
@@ -59,10 +58,10 @@ func (t *Tap) SetLinger(seconds int) error {
 	return nil
 }
 
-// AllRead is all that was read so far.
+// AllRead returns all octets read so far.
 func (t *Tap) AllRead() []byte { return t.copy(&t.read) }
 
-// AllWritten is all that was written so far.
+// AllWritten returns all octets written so far.
 func (t *Tap) AllWritten() []byte { return t.copy(&t.written) }
 
 func (t *Tap) copy(p *[]byte) []byte {
@@ -71,7 +70,7 @@ func (t *Tap) copy(p *[]byte) []byte {
 	return slices.Clone(*p)
 }
 
-// Events lists the reads and writes in order.
+// Events returns the reads and writes in order.
 func (t *Tap) Events() []Event {
 	t.mu.Lock()
 	defer t.mu.Unlock()

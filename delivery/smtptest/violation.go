@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Violation is a rule a client broke.
+// Violation is a rule that a client broke.
 type Violation struct {
 	Rule   Rule
 	Detail string // the command or octets that broke it
@@ -15,7 +15,7 @@ type Violation struct {
 	At     time.Time
 }
 
-// String names the rule, where it stands, and what broke it.
+// String names the rule, its section, and what broke it.
 func (v Violation) String() string {
 	verb := "SHOULD NOT"
 	if v.Rule.Binding() {
@@ -24,15 +24,15 @@ func (v Violation) String() string {
 	return fmt.Sprintf("%s (%s, %s): connection %d: %s", v.Rule, v.Rule.Section(), verb, v.Conn, v.Detail)
 }
 
-// Violations lists the rules that clients of this Host broke, in the order in
-// which they did, without those the Host allows.
+// Violations returns the violations by clients of this Host, in order, except of rules in
+// Allow.
 func (h *Host) Violations() []Violation {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.Clone(h.violations)
 }
 
-// Check reports every violation as an error of the test.
+// Check reports every violation as a test error.
 func (h *Host) Check(tb testing.TB) {
 	tb.Helper()
 	for _, v := range h.Violations() {

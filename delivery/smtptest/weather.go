@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// SetLink changes the way to an address, written as in Links, from now on:
-// connections that stand keep what is on its way already.
+// SetLink changes the link to an address, written as in Links. Octets that are already
+// under way are not affected.
 func (n *Network) SetLink(addr string, to Link) error {
 	if err := n.start(); err != nil {
 		return err
@@ -25,8 +25,8 @@ func (n *Network) SetLink(addr string, to Link) error {
 	return nil
 }
 
-// SetServer puts a server at an address, written as in Servers, or takes the
-// one there away where s is nil. Connections that stand are not touched.
+// SetServer puts a server at an address, written as in Servers. If s is nil, it removes
+// the server there. Open connections are not affected.
 func (n *Network) SetServer(addr string, s Server) error {
 	if err := n.start(); err != nil {
 		return err
@@ -46,13 +46,12 @@ func (n *Network) SetServer(addr string, s Server) error {
 	return nil
 }
 
-// Cut takes the ways to addresses away: nothing on them arrives any more,
-// neither segments of connections that stand nor new dials, until Heal. Each
-// argument is an address or a prefix ("192.0.2.0/24"); of a prefix, the
-// addresses that have a server or a Link are meant.
+// Cut cuts the links to addresses until Heal. Nothing arrives, neither segments of open
+// connections nor new dials. Each argument is an address or a prefix ("192.0.2.0/24"); a
+// prefix means its addresses that have a server or a Link.
 func (n *Network) Cut(where ...string) error { return n.setCut(true, where) }
 
-// Heal undoes Cut. What was on its way arrives then, as after a retransmission.
+// Heal undoes Cut. Segments that were under way then arrive, as after a retransmission.
 func (n *Network) Heal(where ...string) error { return n.setCut(false, where) }
 
 func (n *Network) setCut(cut bool, where []string) error {
@@ -112,23 +111,22 @@ func (n *Network) announce() {
 	}
 }
 
-// Dials lists the connection attempts so far that have ended, in the order in
-// which they ended.
+// Dials returns the attempts to connect that have ended, in the order in which they ended.
 func (n *Network) Dials() []Dial {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return append([]Dial(nil), n.dials...)
 }
 
-// Open is the number of connections the client has open.
+// Open returns the number of connections that the client has open.
 func (n *Network) Open() int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return len(n.conns)
 }
 
-// Close resets all connections, ends all servers' conversations, and waits for
-// them. Dialling fails from then on. Closing again does nothing.
+// Close resets all connections, ends all servers' conversations, and waits for them. After
+// that, dialling fails. A second Close does nothing.
 func (n *Network) Close() {
 	if n.start() != nil {
 		return

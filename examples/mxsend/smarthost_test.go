@@ -84,7 +84,7 @@ func TestSmartHostFlags(t *testing.T) {
 	}{
 		{"a scheme", []string{"-smarthost", "https://u:hunter2@x.test"}, 64, "scheme"},
 		{"a port", []string{"-smarthost", "smtp://u:hunter2@x.test:0"}, 64, "port"},
-		{"the host is missing", []string{"-smarthost", ""}, 64, "no host"},
+		{"no host", []string{"-smarthost", ""}, 64, "the host is missing"},
 		{"a password that can be read on the way", []string{"-smarthost", "smtp://u:hunter2@x.test?tls=may"}, 64, "consent"},
 		{"a parameter", []string{"-fallback", "smtp://u:hunter2@x.test?frob=1"}, 64, "unknown parameter"},
 		{"a mechanism", []string{"-smarthost", "smtp://u:hunter2@x.test?auth=gssapi"}, 78, "mechanism"},
