@@ -96,8 +96,35 @@ func TestKeptBack(t *testing.T) {
 		}
 		d.want("asked for", asked, []string{"e"})
 	})
+	t.Run("M2 what is paused stays so where nothing of it is to be given to the site", func(t *testing.T) {
+		for _, own := range []bool{false, true} {
+			d := newDesk(t, Settings{Connections: 8, PerSite: 2, Ahead: 400})
+			d.known("s", time.Second)
+			d.mail("A", "d", minAhead+fewAhead+1, Route{Site: "s", Own: own})
+			for len(d.begun) > 0 {
+				d.learn(d.begun[0], Lesson{Kind: Unreachable, Began: d.now, Wait: time.Minute})
+			}
+			d.settle()
+			d.idle(time.Hour)
+			d.pass(time.Minute)
+			d.lift = nil
+			var asked []string
+			for _, c := range d.idle(time.Hour) {
+				asked = append(asked, c.Destinations...)
+			}
+			d.want("asked for", asked, []string{"d"})
+			d.want("lifted", d.lift, []Lift{{Destination: "d", Parked: true}})
+			d.s.FlushAll(d.now)
+			d.decide()
+			d.want("lifted when somebody flushes", d.lift[1:], []Lift{{Destination: "d", Each: own}})
+		}
+	})
 	t.Run("M1 of a site that is tried what has no room waits a second by itself", func(t *testing.T) {
-		d := down(t)
+		d := newDesk(t, Settings{Connections: 8, PerSite: 2, Ahead: 400})
+		d.known("s", time.Second)
+		d.pass(time.Minute)
+		d.mails("A", "s")
+		d.end(d.begun[0], Unreachable, time.Second)
 		d.pass(10 * time.Minute)
 		d.mail("A", "d", 2*fewAhead+5, Route{Site: "s"})
 		d.want("gone back", len(d.back), 5)

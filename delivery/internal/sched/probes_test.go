@@ -14,13 +14,11 @@ func TestProbes(t *testing.T) {
 			d.known("quick", time.Second)
 			d.known("slow", time.Minute)
 			d.mails("Z", "x", "y")
-			d.idle(0)
-			d.s.Troubled(d.now, NetworkFails)
-			d.s.Troubled(d.now, NetworkFails)
-			d.decide()
 			for _, site := range waits {
 				d.mails("A", site)
 			}
+			d.s.Troubled(d.now, NetworkFails)
+			d.decide()
 			d.idle(0)
 			d.s.MailCame(d.now)
 			d.pass(firstProbe)
