@@ -139,3 +139,28 @@ func TestRollovers(t *testing.T) {
 		})
 	})
 }
+
+// TestResumedTLS: tickets spare a handshake, and no check.
+func TestResumedTLS(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		cert := w.certificate("mx1.e.test")
+		h := w.host("mx1.e.test", cert)
+		w.start(oneMX, "_25._tcp.mx1 1 "+tlsa(cert))
+		w.sender.TLSConfig.ClientSessionCache = tls.NewLRUClientSessionCache(10)
+		w.sender.MaxIdle = -1
+		for range 2 {
+			check(t, w.send("u@e.test"), queue.Delivered, "mx1.e.test", "dane", "")
+			pass(time.Minute)
+		}
+		if list := h.Connections(); len(list) != 2 || !list[1].TLS.DidResume {
+			t.Fatal("nothing was resumed")
+		}
+		w.zone(oneMX, "_25._tcp.mx1 1 "+otherTLSA)
+		r := check(t, w.send("u@e.test"), queue.Deferred, "mx1.e.test", "none", "4.7.5")
+		if r.Decision.Reason != "tlsa-no-match" {
+			t.Errorf("%v", r.Decision)
+		}
+		w.zone(oneMX, "_25._tcp.mx1 1 "+tlsa(cert))
+		check(t, w.send("u@e.test"), queue.Delivered, "mx1.e.test", "dane", "")
+	})
+}
