@@ -51,9 +51,9 @@ type Host struct {
 	// Script says what the Host does differently.
 	Script []Cue
 
-	// MaxRecipients per transaction are taken, further ones answered 452; 0 is
-	// no limit. MaxMessages per connection are taken, then MAIL is answered
-	// 421. RCPTMAX and MAILMAX of a LIMITS extension do the same.
+	// MaxRecipients bounds the recipients of a transaction; further ones are answered
+	// with 452. MaxMessages bounds the messages on a connection; MAIL is then answered
+	// with 421. Default: no limit. RCPTMAX and MAILMAX in a LIMITS extension do the same.
 	MaxRecipients, MaxMessages int
 
 	// Patience is how long the Host watches for more octets before it answers. If none

@@ -72,8 +72,8 @@ func (s *Spool) change(
 	return s.wait(t)
 }
 
-// Postpone keeps the deliveries of destinations back. What has an owner is in
-// memory only.
+// Postpone keeps the deliveries of destinations back. Postponements with an owner are only
+// in memory.
 func (s *Spool) Postpone(ctx context.Context, now time.Time, list ...queue.Postponement) error {
 	if err := s.begin(ctx); err != nil {
 		return err

@@ -11,10 +11,9 @@ import (
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/vfs"
 )
 
-// Check reads everything in a spool's directory and returns what is damaged,
-// and which messages cannot be delivered for it. It changes nothing. What a
-// power cut tore off the end of the log is no damage: nobody was told that it
-// was there.
+// Check reads everything in a spool's directory and returns what is damaged and which
+// messages cannot be delivered because of it. It changes nothing. An incomplete end of the
+// log after a power cut is not damage, because no call had reported it as stored.
 //
 // Errors: ErrLocked while the spool is open, ErrNoLock, ErrNewer, or the file system's.
 func Check(dir string) ([]Problem, error) {

@@ -35,7 +35,7 @@ type pick struct {
 	lease queue.Lease
 }
 
-// Claim leases what is due.
+// Claim leases deliveries that are due.
 func (s *Spool) Claim(ctx context.Context, now time.Time, want queue.ClaimOptions) (queue.Claimed, error) {
 	if err := s.begin(ctx); err != nil {
 		return queue.Claimed{}, err

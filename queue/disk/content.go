@@ -143,8 +143,8 @@ func (w *contentWriter) close() {
 	}
 }
 
-// Open gives access to a message's content. The content can be opened as often
-// as wanted for as long as the message is in the queue and the spool is open.
+// Open returns a message's content. It can be opened any number of times while the message
+// is in the queue and the spool is open.
 func (s *Spool) Open(ctx context.Context, id string) (queue.Content, error) {
 	if err := s.begin(ctx); err != nil {
 		return nil, err

@@ -11,9 +11,9 @@ import (
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/vfs"
 )
 
-// Dump writes every record of a spool's directory to w, a line each, in the
-// order of the log: file, offset, length, flags and what it says. Contents are
-// left out. It changes nothing, and shows damage as it comes upon it.
+// Dump writes every record in a spool's directory to w, one per line, in the order of the
+// log: file, offset, length, flags and fields. Contents are left out. It changes nothing.
+// Damage is shown at its place.
 //
 // Errors: ErrLocked while the spool is open, ErrNoLock, the file system's, or w's.
 func Dump(dir string, w io.Writer) error {

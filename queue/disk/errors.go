@@ -12,22 +12,22 @@ import (
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/vfs"
 )
 
-// The errors of a spool beside those of package queue.
+// The errors of a spool, in addition to those of package queue.
 var (
 	// ErrLocked: another process, or another Spool of this one, has the
 	// directory open.
 	ErrLocked = errors.New("disk: the spool is in use")
 
-	// ErrNoLock: the file system cannot lock files, so that nothing would keep
-	// another process from opening the directory too.
+	// ErrNoLock: the file system cannot lock files, so another process could open the
+	// directory at the same time.
 	ErrNoLock = errors.New("disk: the file system cannot lock files")
 
 	// ErrNewer: a file was written by a newer version of the format.
 	ErrNewer = errors.New("disk: the spool was written by a newer version")
 
-	// ErrFailed: the device failed to save what it was given, so that nobody
-	// knows what it holds. The spool takes nothing more and hands nothing out
-	// until it is opened again. The error wraps queue.ErrFailed, and the cause too.
+	// ErrFailed: the device failed to save data, so it is not known what it holds. Every
+	// call returns this error until the spool is opened again. It wraps queue.ErrFailed
+	// and the cause.
 	ErrFailed = fmt.Errorf("disk: the device failed; the spool must be opened again: %w", queue.ErrFailed)
 )
 

@@ -23,8 +23,8 @@ type flush struct {
 	done   bool
 }
 
-// Flush makes deliveries due at once. It goes in pieces: a delivery that comes or is
-// postponed meanwhile may be among them or not.
+// Flush makes deliveries due at once. It is done in pieces: deliveries that arrive or are
+// postponed meanwhile may be included or not.
 func (s *Spool) Flush(ctx context.Context, now time.Time, what ...queue.Selection) (int, error) {
 	if err := s.begin(ctx); err != nil {
 		return 0, err

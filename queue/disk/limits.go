@@ -14,8 +14,8 @@ const (
 	// MaxSegmentSize is the greatest Options.SegmentSize.
 	MaxSegmentSize = 1 << 30
 
-	// MaxLargeContent is the greatest Options.LargeContent: what is less is read
-	// and written in one piece.
+	// MaxLargeContent is the greatest Options.LargeContent. Smaller contents are read and
+	// written in one piece.
 	MaxLargeContent = 256 << 20
 
 	// MinOpenSegments is the least Options.OpenSegments other than zero.

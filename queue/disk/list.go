@@ -181,8 +181,8 @@ func (s *Spool) Total(ctx context.Context) (queue.Total, error) {
 	return queue.Total{Messages: s.index.Messages(), Deliveries: s.index.Len(), Bytes: s.index.Bytes()}, nil
 }
 
-// Survey counts by destination. It goes through the index once, and reads one
-// message for each destination it returns.
+// Survey counts the mail by destination. It goes through the index once, and reads one
+// message for each destination that it returns.
 func (s *Spool) Survey(ctx context.Context, after string, most int) ([]queue.Destination, error) {
 	if err := s.begin(ctx); err != nil {
 		return nil, err

@@ -2,14 +2,14 @@ package disk
 
 import "fmt"
 
-// Problem is something in the directory that is not as it was written.
+// Problem is damage in the directory.
 type Problem struct {
-	// File is the name of the file, Offset where in it; -1 is the whole.
+	// File is the name of the file. Offset is the place in it, or -1 for the whole file.
 	File   string
 	Offset int64
 
-	// Messages are the ids of the messages that cannot be delivered for it, as
-	// far as is known.
+	// Messages are the ids of the messages that cannot be delivered because of it, as far
+	// as they are known.
 	Messages []string
 
 	// Err is what is wrong.

@@ -36,8 +36,8 @@ type draft struct {
 	heads      [headRoom]byte
 }
 
-// Put stores a message. It answers queue.ErrFull if the device has no room
-// or MaxMessages are there.
+// Put stores a message. It returns queue.ErrFull if the device is full or there are
+// MaxMessages messages.
 func (s *Spool) Put(ctx context.Context, now time.Time, m *queue.Message) (string, error) {
 	if err := s.begin(ctx); err != nil {
 		return "", err

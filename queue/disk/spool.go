@@ -17,12 +17,12 @@ import (
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/vfs"
 )
 
-// Options changes how a spool works. The zero value is right for nearly all.
+// Options are the options of a spool. The zero value suits nearly all programs.
 type Options struct {
-	// SegmentSize is how long a file of the log gets, in bytes, at most
-	// MaxSegmentSize. Default: DefaultSegmentSize. A file is never begun for less
-	// than three times what its beginning takes, at least 16 KiB in all. The option may
-	// change from one Open to the next.
+	// SegmentSize is the size of a file of the log in bytes, at most MaxSegmentSize.
+	// Default: DefaultSegmentSize. A smaller size counts as the least useful one: three
+	// times the size of the file's beginning, and at least 16 KiB. The option may change
+	// from one Open to the next.
 	SegmentSize int64
 
 	// LargeContent is the size in bytes from which a content gets a file of its
@@ -30,33 +30,31 @@ type Options struct {
 	LargeContent int64
 
 	// OpenSegments is how many files of the log are open at a time, at least
-	// MinOpenSegments. Default: DefaultOpenSegments. Beside them the spool needs one
-	// descriptor each for its directory, for the lock and for its reserve, for each
-	// content that is in a file of its own while that is read or written, and for a
-	// checkpoint while it is written.
+	// MinOpenSegments. Default: DefaultOpenSegments. In addition, the spool needs
+	// descriptors for its directory, its lock and its reserve, for each content file that
+	// is being read or written, and for a checkpoint that is being written.
 	OpenSegments int
 
-	// MaxMessages is how many messages Put lets in before it answers
-	// queue.ErrFull. Default: no bound but the device's.
+	// MaxMessages is the number of messages at which Put returns queue.ErrFull. Default:
+	// no bound other than the device's.
 	MaxMessages int
 
-	// KeepKeys is for how long a message's key is remembered after it has left, so
-	// that it is not put again. Default: DefaultKeepKeys. If negative, it is not remembered.
+	// KeepKeys is for how long the key of a message is remembered after the message has
+	// left, so that it is not put again. Default: DefaultKeepKeys. If negative, it is not
+	// remembered.
 	KeepKeys time.Duration
 
-	// MaxKeys is how many such keys are remembered at most, at 16 bytes of memory
-	// each. Default: DefaultMaxKeys. If negative, there are none. The oldest are forgotten
-	// first.
+	// MaxKeys is the maximum number of such keys. Each takes 16 bytes of memory. Default:
+	// DefaultMaxKeys. If negative, none are remembered. The oldest are forgotten first.
 	MaxKeys int
 
-	// Wait is for how long Open waits for the spool while it is in use elsewhere.
-	// Default: not at all.
+	// Wait is how long Open waits if the spool is in use. Default: it does not wait.
 	Wait time.Duration
 
 	sector int64 // sectorSize if zero; tests make it small
 }
 
-// The values that zero stands for in Options.
+// The defaults of Options.
 const (
 	DefaultSegmentSize  = 64 << 20
 	DefaultLargeContent = 256 << 10
@@ -65,8 +63,8 @@ const (
 	DefaultMaxKeys      = 4_000_000
 )
 
-// Spool is a queue in a directory. It is safe for concurrent use by goroutines;
-// no second process can open the directory meanwhile.
+// Spool is a queue in a directory. It is safe for concurrent use by goroutines. No other
+// process can open the directory at the same time.
 type Spool struct {
 	fs          vfs.FS
 	lock        io.Closer
@@ -174,10 +172,11 @@ var (
 	_ io.Closer        = (*Spool)(nil)
 )
 
-// Open opens the spool in a directory, which it makes, with those above it, if
-// there is none. If it is in use it waits for as long as Options.Wait says. It reads the newest checkpoint and what was written since.
-// Damage does not keep it from opening: what is lost answers queue.ErrDamaged,
-// and Check names it. The caller must call Close.
+// Open opens the spool in a directory. If the directory does not exist, it is made, with
+// its parents. If the spool is in use, Open waits for up to Options.Wait. It reads the
+// newest checkpoint and everything written after it. Damage does not prevent opening:
+// calls about lost data return queue.ErrDamaged, and Check lists it. The caller must call
+// Close.
 //
 // Errors: ErrLocked, ErrNoLock, ErrNewer, that of an option out of bounds, or the file
 // system's.
@@ -283,9 +282,9 @@ func (s *Spool) end() {
 	}
 }
 
-// Close waits for the calls under way, saves what is written and gives the
-// directory up. The error is that of saving; nothing is lost by ignoring it
-// that a power cut at this moment would not lose too.
+// Close waits for the calls under way, saves everything and unlocks the directory. It
+// returns the error of saving. If that fails, only what a power cut at this moment would
+// lose is lost.
 func (s *Spool) Close() error {
 	s.mu.Lock()
 	if s.closed {

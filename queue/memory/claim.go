@@ -8,7 +8,7 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// Claim leases what is due.
+// Claim leases deliveries that are due.
 func (q *Queue) Claim(ctx context.Context, now time.Time, want queue.ClaimOptions) (queue.Claimed, error) {
 	if err := q.begin(ctx); err != nil {
 		return queue.Claimed{}, err

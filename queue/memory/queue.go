@@ -9,7 +9,7 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// The bounds that zero stands for.
+// The default bounds of a Queue.
 const (
 	DefaultMaxMessages = 1_000_000
 	DefaultMaxBytes    = 1 << 30
@@ -20,20 +20,20 @@ const (
 // Queue is a queue in memory. The zero value is an empty queue with the default
 // bounds. It must not be copied, and its fields not changed, after first use.
 type Queue struct {
-	// MaxMessages is how many messages Put lets in. Default:
-	// DefaultMaxMessages. If negative, there is no bound.
+	// MaxMessages bounds the number of messages at Put. Default: DefaultMaxMessages. If
+	// negative, there is no bound.
 	MaxMessages int
 
-	// MaxBytes is how many bytes of content Put lets in. Default:
-	// DefaultMaxBytes. If negative, there is no bound.
+	// MaxBytes bounds the bytes of content at Put. Default: DefaultMaxBytes. If negative,
+	// there is no bound.
 	MaxBytes int64
 
-	// KeepKeys is for how long a message's key is remembered after it has left.
-	// Default: DefaultKeepKeys. If negative, it is not remembered.
+	// KeepKeys is for how long the key of a message is remembered after the message has
+	// left. Default: DefaultKeepKeys. If negative, it is not remembered.
 	KeepKeys time.Duration
 
-	// MaxKeys is how many such keys are remembered at most. Default:
-	// DefaultMaxKeys. If negative, there are none. The oldest are forgotten first.
+	// MaxKeys is the maximum number of such keys. Default: DefaultMaxKeys. If negative,
+	// none are remembered. The oldest are forgotten first.
 	MaxKeys int
 
 	mu           lock

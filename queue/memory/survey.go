@@ -16,8 +16,9 @@ func (q *Queue) Total(ctx context.Context) (queue.Total, error) {
 	return queue.Total{Messages: len(q.entries), Deliveries: len(q.deliveries), Bytes: q.bytes}, nil
 }
 
-// Survey counts by destination. It goes through all destinations, and the deliveries of
-// those that it returns, in turns: what comes or leaves meanwhile may be counted or not.
+// Survey counts the mail by destination. It goes through all destinations, and through the
+// deliveries of those that it returns, in pieces: mail that arrives or leaves meanwhile
+// may be counted or not.
 func (q *Queue) Survey(ctx context.Context, after string, most int) ([]queue.Destination, error) {
 	if most <= 0 {
 		most = queue.DefaultMax

@@ -12,16 +12,16 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// Bench measures s the same way as every other implementation:
+// Bench measures an implementation. The measurements are the same for all:
 //
 //   - Put of 4 KiB with one writer and with 64;
-//   - the life of a message of 4 KiB, put, claimed and settled as delivered, by
-//     64 goroutines at once;
-//   - claims of ten from a backlog of 100,000 due deliveries of 1,000
-//     destinations, at most two of each, and their deferral (a tenth of that
-//     with -short).
+//   - a message of 4 KiB that is put, claimed and settled as delivered, with 64
+//     goroutines;
+//   - claims of ten deliveries, at most two for one destination, and their deferral, with
+//     a backlog of 100,000 due deliveries to 1,000 destinations (with -short, a tenth of
+//     that).
 //
-// Beside the time it reports messages per second and, where the system tells,
+// In addition to the time, it reports messages per second and, if the system provides it,
 // the CPU time of the whole process per message.
 func Bench(b *testing.B, s Subject) {
 	for _, writers := range []int{1, 64} {

@@ -14,29 +14,28 @@ type Subject struct {
 	Open func() (*Instance, error)
 
 	// OpenBounded makes an empty queue that is full before it holds a thousand
-	// messages of 1 KiB. Nil for an implementation without a bound.
+	// messages of 1 KiB. If nil, there is no bound.
 	OpenBounded func() (*Instance, error)
 
-	// KeepKeys is for how long the queues that Open makes remember the key of a
-	// message that has left. Zero: cases about that do not apply.
+	// KeepKeys is for how long the queues that Open makes remember the key of a message
+	// that has left. If zero, the cases about this do not apply.
 	KeepKeys time.Duration
 
 	// OpenFewKeys makes an empty queue that remembers such keys for KeepKeys and
-	// fewer than a hundred of them. Nil for an implementation without a bound.
+	// fewer than a hundred of them. If nil, there is no bound.
 	OpenFewKeys func() (*Instance, error)
 
-	// Shared says that the queue keeps what package queue asks of one that several
-	// processes share, where that is less: order within one tenant and destination
-	// only, claims that stop short, counts that are behind, room that is given back
-	// later.
+	// Shared says that several processes share the queue. Package queue asks less of such
+	// a queue: order only within one tenant and destination, claims that may stop short,
+	// counts that may be late, room that may be given back later.
 	Shared bool
 
-	// Start is the time at which every case begins; zero is a day in 2030.
+	// Start is the time at which every case begins. Default: a day in 2030.
 	Start time.Time
 }
 
-// Instance is one queue under test, and what can be done to it from outside.
-// What is nil cannot be done.
+// Instance is one queue under test, with functions that act on it from outside. All are
+// optional.
 type Instance struct {
 	// Queue is the queue itself. Required. The kit closes it.
 	Queue queue.Queue
@@ -44,24 +43,24 @@ type Instance struct {
 	// Reopen opens what the queue has stored, after the kit has closed it.
 	Reopen func() (queue.Queue, error)
 
-	// Crash ends the queue as a power cut would, with nobody to close it and
-	// everything lost that was not synced, and opens what is left.
+	// Crash ends the queue as a power cut does: it is not closed, and everything that was
+	// not synced is lost. Then it opens what is left.
 	Crash func() (queue.Queue, error)
 
-	// Damage makes what is stored of a message unreadable, envelope, content or
-	// both, while the queue is open.
+	// Damage makes the stored envelope or content of a message unreadable, or both, while
+	// the queue is open.
 	Damage func(id string) error
 
-	// Share opens another handle on the same queue, as another agent has it. The
-	// kit does not close it; kill ends it as the death of its process would. Nil
-	// where there can be one handle only.
+	// Share opens another handle on the same queue, like that of another agent. The kit
+	// does not close it; kill ends it like the death of its process. If nil, there can be
+	// only one handle.
 	Share func() (q queue.Queue, kill func(), err error)
 
 	// Fail makes the queue fail for good, while it is open.
 	Fail func() error
 
-	// Full takes away the room in which the queue stores messages, and gives it back.
-	// A queue that needs none beside its process's memory may do nothing.
+	// Full takes away the space in which the queue stores messages, or gives it back. For
+	// a queue in memory it may do nothing.
 	Full func(full bool) error
 
 	// Advance tells an implementation with a clock of its own how much time has
@@ -172,9 +171,8 @@ func (s Subject) cases() (can need, asked, unasked []check, err error) {
 	return can, asked, unasked, nil
 }
 
-// NotAsked returns what the cases that do not apply to a subject would need: the
-// abilities that its queue does not have, and what cannot be done to it from
-// outside. Each comes with how many cases need it.
+// NotAsked returns what a subject lacks for the cases that do not apply to it: interfaces
+// of its queue and functions of its Instance, each with the number of cases that need it.
 func NotAsked(s Subject) (map[string]int, error) {
 	can, _, unasked, err := s.cases()
 	if err != nil {

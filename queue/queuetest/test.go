@@ -47,22 +47,22 @@ func allChecks() []check {
 	return all
 }
 
-// Failure is a rule that an implementation breaks.
+// Failure says that an implementation breaks a rule.
 type Failure struct {
 	// Rule is the text of the rule, with its number.
 	Rule string
 
-	// Case is what showed it, and Problem what it showed.
+	// Case is the name of the case that failed, and Problem what it found.
 	Case, Problem string
 }
 
-// Error tells all of it.
+// Error returns the case, the problem and the rule.
 func (f *Failure) Error() string {
 	return fmt.Sprintf("%s: %s\n\trule %s", f.Case, f.Problem, f.Rule)
 }
 
-// Test runs every case that applies to s and returns what failed, a *Failure
-// each, joined by errors.Join. Nil: s keeps the contract.
+// Test runs every case that applies to s. It returns a *Failure for each that fails,
+// joined by errors.Join, or nil if s keeps the contract.
 func Test(s Subject) error {
 	can, cases, _, err := s.cases()
 	if err != nil {
@@ -79,10 +79,9 @@ func Test(s Subject) error {
 	return errors.Join(failed...)
 }
 
-// Run runs every case that applies to s, each as a subtest named with the rule
-// it guards and, where the queue alone shows them, the requirements of the
-// project's list (docs/requirements.md). A case that does not apply is not run; the
-// log names it, and what the subject lacks for it.
+// Run runs every case that applies to s as a subtest. Its name has the rule that it checks
+// and the requirements of docs/requirements.md that a queue alone can show. A case that
+// does not apply is not run. The log names it, and says what the subject lacks for it.
 func Run(t *testing.T, s Subject) {
 	t.Helper()
 	can, cases, unasked, err := s.cases()
