@@ -3,11 +3,9 @@ package disk
 import (
 	"context"
 	"errors"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/queue"
@@ -483,93 +481,73 @@ func TestSlotsKeptForWhatLeaves(t *testing.T) {
 	}
 }
 
-// TestContentsAreDeletedOnce deletes the contents of what has left, once, and tries no more
-// where that fails.
-func TestContentsAreDeletedOnce(t *testing.T) {
-	for _, cause := range []error{nil, syscall.EIO} {
-		fs := crashfs.New(1)
-		s, err := openByHand(fs, Options{LargeContent: 1000})
-		must(t, err)
-		_, err = putSize(s, "a.example", 2000)
-		must(t, err)
-		var removed []string
-		fs.Inject(func(op crashfs.Op, name string) error {
-			if op == crashfs.OpRemove {
-				removed = append(removed, name)
-				return cause
-			}
-			return nil
-		})
-		given := s.given.Load()
-		deliverAll(t, s)
-		must(t, s.save())
-		for range 3 {
-			mustPut(t, s)
-		}
-		if len(removed) != 1 || !slices.ContainsFunc(removed, func(n string) bool { return strings.HasPrefix(n, contentPrefix) }) {
-			t.Errorf("%v: removed %v, want the content", cause, removed)
-		}
-		if s.given.Load() == given {
-			t.Errorf("%v: nobody is told that there may be room", cause)
-		}
-	}
-}
-
 // TestWhatWasAnsweredIsWrittenAgain has no room for what is written behind a settlement that
 // was answered, which shows when both are saved: what there is no room for is refused, and
-// the settlement can be read, and is saved.
+// the settlement can be read, and is saved. If there is no room for that either, nothing is
+// written before there is.
 func TestWhatWasAnsweredIsWrittenAgain(t *testing.T) {
 	ctx := context.Background()
-	fs, s := openSmall(t)
-	id := mustPut(t, s)
-	must(t, settleOne(s, queue.Deferred, nil))
-	must(t, s.spare.file.Truncate(0))
-	s.spare.size = 0
-	fs.SetDevice(crashfs.Device{Room: fs.Used() + 2*sectorSize, AtSync: true})
-	long := plainTicket(working)
-	long.frames[0].Body = make([]byte, 64<<10)
-	long.frames[0].BodySum = record.Sum(long.frames[0].Body)
-	if err := together(s, long)[0]; !errors.Is(err, queue.ErrFull) {
-		t.Fatalf("what there is no room for: %v", err)
-	}
-	attempts := func(s *Spool) int {
-		e, err := s.Show(ctx, id)
+	for _, room := range []int64{2 * sectorSize, -1} {
+		fs, s := openSmall(t)
+		id := mustPut(t, s)
+		must(t, settleOne(s, queue.Deferred, nil))
+		must(t, s.spare.file.Truncate(0))
+		s.spare.size = 0
+		fs.SetDevice(crashfs.Device{Room: fs.Used() + room, AtSync: true})
+		long := plainTicket(ending)
+		long.frames[0].Body = make([]byte, 64<<10)
+		long.frames[0].BodySum = record.Sum(long.frames[0].Body)
+		if err := together(s, long)[0]; !errors.Is(err, queue.ErrFull) {
+			t.Fatalf("what there is no room for: %v", err)
+		}
+		if s.torn != (room < 0) {
+			t.Errorf("the end of the log is in pieces: %v, with room for %d bytes", s.torn, room)
+		}
+		if room < 0 {
+			applied := false
+			next := plainTicket(ending)
+			next.durable, next.apply = false, func(*hold, *segment, []uint32) { applied = true }
+			if err := together(s, next)[0]; !errors.Is(err, queue.ErrFull) || applied {
+				t.Errorf("written behind an end that is in pieces: %v, in the index: %v", err, applied)
+			}
+			fs.SetDevice(crashfs.Device{})
+			must(t, together(s, plainTicket(ending))[0])
+		}
+		attempts := func(s *Spool) int {
+			e, err := s.Show(ctx, id)
+			must(t, err)
+			return e.Waiting[0].Attempts
+		}
+		if n := attempts(s); n != 1 {
+			t.Errorf("%d attempts are counted", n)
+		}
+		s, err := openByHand(fs.Restart(), Options{})
 		must(t, err)
-		return e.Waiting[0].Attempts
-	}
-	if n := attempts(s); n != 1 || s.torn {
-		t.Errorf("%d attempts are counted; the end of the log is in pieces: %v", n, s.torn)
-	}
-	s, err := openByHand(fs.Restart(), Options{})
-	must(t, err)
-	if n := attempts(s); n != 1 {
-		t.Errorf("%d attempts are counted when the power has failed", n)
+		if n := attempts(s); n != 1 || len(s.problems) > 0 {
+			t.Errorf("%d attempts are counted when the power has failed, problems %v", n, s.problems)
+		}
 	}
 }
 
-// TestWhatNobodyWaitsForIsSaved settles without a message, time and again: a second later
-// that is saved.
-func TestWhatNobodyWaitsForIsSaved(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		fs := crashfs.New(1)
-		s, err := open(fs, Options{})
-		must(t, err)
-		for range 3 {
-			mustPut(t, s)
+// TestSegmentGoesOnNoMore has a segment not begun, whose file may come back: nothing is
+// written to the one before any more, though it would take it.
+func TestSegmentGoesOnNoMore(t *testing.T) {
+	fs, s := openSmall(t)
+	mustPut(t, s)
+	old := s.current
+	s.limit = old.size + 3*sectorSize
+	fs.Inject(func(op crashfs.Op, name string) error {
+		if op == crashfs.OpWrite && name != old.file.name && strings.HasPrefix(name, segmentPrefix) {
+			return syscall.EIO
 		}
-		for n := range 3 {
-			must(t, settleOne(s, queue.Delivered, nil))
-			if n == 1 {
-				must(t, s.save()) // by somebody else meanwhile
-			}
-			time.Sleep(time.Second)
-			s.mu.Lock()
-			unsaved := s.unsaved
-			s.mu.Unlock()
-			if unsaved {
-				t.Errorf("settlement %d is not saved a second later", n)
-			}
-		}
-		must(t, s.Close())
+		return nil
 	})
+	if _, err := putSize(s, "a.example", 5*sectorSize); !errors.Is(err, syscall.EIO) {
+		t.Fatalf("Put that needs another segment = %v", err)
+	}
+	fs.Inject(nil)
+	mustPut(t, s)
+	if s.current == old {
+		t.Error("the segment before was written to")
+	}
 }

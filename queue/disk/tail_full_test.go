@@ -75,6 +75,13 @@ func noRoomForTheTail(t *testing.T, seed uint64) (*crashfs.FS, *Spool, string) {
 		t.Fatal("the end of the log is saved")
 	}
 	fs.SetDevice(crashfs.Device{})
+	files, err := fs.List()
+	must(t, err)
+	for _, f := range files {
+		if strings.HasSuffix(f.Name, newSuffix) {
+			t.Errorf("%s, for which there is no room, is left", f.Name)
+		}
+	}
 	list, err := s.List(context.Background(), queue.ListOptions{})
 	must(t, err)
 	return fs, s, list.Entries[len(list.Entries)-1].Message.ID
@@ -176,6 +183,37 @@ func TestTornGroupsOfATail(t *testing.T) {
 		}
 		fs = fs.Kill()
 		fs.Flip(name, from+2, 1)
+		for n := 1; n < 8; n++ { // a copy of it fails at some point
+			hurt, writes := fs.Copy(), 0
+			hurt.Inject(func(op crashfs.Op, name string) error {
+				if op == crashfs.OpWrite && strings.HasSuffix(name, newSuffix) {
+					if writes++; writes == n {
+						return syscall.ENOSPC
+					}
+				}
+				return nil
+			})
+			s, err := openByHand(hurt, o)
+			must(t, err)
+			hurt.Inject(nil)
+			files, err := hurt.List()
+			must(t, err)
+			for _, f := range files {
+				if strings.HasSuffix(f.Name, newSuffix) {
+					t.Errorf("%s, which was not written, is left", f.Name)
+				}
+			}
+			mustPut(t, s)
+			must(t, s.Close())
+			if s, err = openByHand(hurt.Restart(), o); err != nil || len(s.problems) > 0 {
+				t.Fatalf("write %d of a copy fails: %v, problems %v", n, err, s.problems)
+			}
+			for _, id := range []string{first, before, behind} {
+				if _, err := s.Show(ctx, id); err != nil {
+					t.Errorf("%d bytes were torn, write %d of a copy fails: %s: %v", torn, n, id, err)
+				}
+			}
+		}
 		for range 2 {
 			s, err = openByHand(fs, o)
 			must(t, err)
@@ -190,5 +228,61 @@ func TestTornGroupsOfATail(t *testing.T) {
 			mustPut(t, s)
 			fs = fs.Restart()
 		}
+	}
+}
+
+// TestDamagedSegmentIsSavedToo opens a spool after a kill of which something cannot be read
+// that was saved, and the end was not: what has left by that does not come back when the
+// power fails.
+func TestDamagedSegmentIsSavedToo(t *testing.T) {
+	ctx := context.Background()
+	for seed := range uint64(8) {
+		fs := crashfs.New(seed)
+		s, err := openByHand(fs, small())
+		must(t, err)
+		mustPut(t, s)
+		mustPut(t, s)
+		begin := s.current.size
+		mustPut(t, s)
+		mustPut(t, s)
+		name := s.current.file.name
+		must(t, settleOne(s, queue.Delivered, nil)) // and nobody waits for that to be saved
+		fs = fs.Kill()
+		fs.Spoil(name, begin, begin+100)
+		for range 2 {
+			s, err = openByHand(fs, small())
+			must(t, err)
+			page, err := s.List(ctx, queue.ListOptions{})
+			must(t, err)
+			if len(page.Entries) != 2 || len(s.problems) != 1 {
+				t.Errorf("seed %d: %d messages are there, want 2, and the problems are %v", seed, len(page.Entries), s.problems)
+			}
+			fs = fs.Restart()
+		}
+	}
+}
+
+// TestTornEndIsNotLookedAt gives up a segment whose end was torn when the spool was opened:
+// there is nothing in it that could not be read.
+func TestTornEndIsNotLookedAt(t *testing.T) {
+	fs, s := openSmall(t)
+	id := mustPut(t, s)
+	number, _ := parseID(mustPut(t, s))
+	name, from := find(t, fs.Copy(), number, record.KindMessage)
+	fs = fs.Kill()
+	fs.Flip(name, from+2, 1)
+	s, err := openByHand(fs, Options{})
+	must(t, err)
+	g := s.segments.byNumber[1]
+	if size, err := sizeOf(fs, name); err != nil || g.size != size {
+		t.Errorf("the segment has %d bytes, and its file %d, %v", g.size, size, err)
+	}
+	mustPut(t, s)
+	must(t, s.compact(context.Background(), g))
+	if s.segments.byNumber[1] != nil {
+		t.Error("the segment is in use still")
+	}
+	if _, err := s.Show(context.Background(), id); err != nil {
+		t.Error(err)
 	}
 }
