@@ -124,10 +124,11 @@ type run struct {
 	queue  queue.Queue
 	sender *Sender
 
-	work    context.Context // of deliveries under way; outlives Run's context by the drain
-	cut     func()          // ends it
-	owner   string          // of what is parked
-	trouble trouble
+	work      context.Context // of deliveries under way; outlives Run's context by the drain
+	cut       func()          // ends it
+	owner     string          // of what is parked
+	untilIdle bool            // it ends when nothing is due
+	trouble   trouble
 
 	suspended suspended
 	leases    leases

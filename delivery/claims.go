@@ -15,8 +15,14 @@ import (
 // ends.
 func (r *run) claims(ctx context.Context) error {
 	r.inform((*sched.Scheduler).MailCame)
+	looked := true // that nothing is due, or about to be
 	for ctx.Err() == nil && r.failed() == nil {
-		want := r.wanted()
+		want, quiet := r.wanted()
+		if want == nil && r.untilIdle && quiet && !looked {
+			looked = true
+			r.inform((*sched.Scheduler).MailCame)
+			continue
+		}
 		if want == nil {
 			select {
 			case <-ctx.Done():
@@ -38,6 +44,11 @@ func (r *run) claims(ctx context.Context) error {
 			r.inform((*sched.Scheduler).ClaimFailed)
 			continue
 		}
+		if len(found.Deliveries) > 0 {
+			looked = false
+		} else if r.untilIdle && quiet && (len(want.Destinations) == 0 || want.Others) && r.idle(ctx) {
+			return nil
+		}
 		r.take(found, now)
 		r.report(found.Unreadable)
 		r.watcher.watch(found.Seen)
@@ -46,13 +57,30 @@ func (r *run) claims(ctx context.Context) error {
 	return nil
 }
 
-// wanted is the claim that is to be made, nil if none is.
-func (r *run) wanted() *sched.Claim {
+// wanted is the claim that is to be made, nil if none is. quiet is if no delivery is
+// claimed.
+func (r *run) wanted() (want *sched.Claim, quiet bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	want := r.claim
+	want = r.claim
 	r.claim = nil
-	return want
+	return want, len(r.parts) == 0
+}
+
+// errDue ends a look at what waits.
+var errDue = errors.New("something is due")
+
+// idle reports whether what is in the queue waits for a time, or for somebody, and not for
+// a limit of the agent's own. What a queue cannot show does not count.
+func (r *run) idle(ctx context.Context) bool {
+	err := r.agent.WhyAll(ctx, queue.Selection{}, func(w Wait) error {
+		switch {
+		case w.Reason == WaitRate, w.Reason == WaitSiteFull, w.Reason == WaitClaimed, w.State == WaitDue && w.Reason != WaitSiteDown:
+			return errDue
+		}
+		return nil
+	})
+	return !errors.Is(err, errDue)
 }
 
 // options is a claim as the queue has it.

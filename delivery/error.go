@@ -23,8 +23,14 @@ type Error struct {
 	Host string
 	Addr netip.AddrPort
 
-	// Recipient is the address it is about; empty if it is about all.
+	// Recipient is the address it is about, as the message has it; empty if it is about
+	// all. If Send had several recipients, it is that of one who was not delivered.
 	Recipient string
+
+	// Delivered is how many of the Recipients that a message had were delivered all the
+	// same: sending it again to everybody would send these a second copy. Both are zero
+	// but in an error about a message with several recipients, which Send returns.
+	Delivered, Recipients int
 
 	// Code is the host's reply code, Lines the text of its reply, a line each,
 	// as received but for control characters, which are escaped. Without a
@@ -82,6 +88,9 @@ func (e *Error) Error() string {
 	if e.Recipient != "" && e.Stage != StageMessage {
 		fmt.Fprintf(&b, " (%s)", e.Recipient)
 	}
+	if e.Recipients > 1 {
+		fmt.Fprintf(&b, "; %d of %d delivered", e.Delivered, e.Recipients)
+	}
 	if e.Remembered {
 		b.WriteString(" (a moment ago; not asked again)")
 	}
@@ -99,6 +108,37 @@ func (e *Error) Reason() string {
 		return strconv.Itoa(e.Code)
 	default:
 		return e.Enhanced
+	}
+}
+
+// Status is the reply of a server that passes the error on to its client: 4yz if the
+// error is temporary, else 5yz, with an enhanced status code of the same class. It is the
+// host's own reply where there is one of that class, else 451 or 550 or, at the door, what
+// fits: 552 for a message that is too long, 553 for an address.
+func (e *Error) Status() (code int, enhanced string) {
+	class := 5
+	if e.Temporary() {
+		class = 4
+	}
+	enhanced = e.Enhanced
+	if len(enhanced) < 2 || int(enhanced[0]-'0') != class {
+		_, rest, ok := strings.Cut(enhanced, ".")
+		if !ok {
+			rest = "0.0"
+		}
+		enhanced = strconv.Itoa(class) + "." + rest
+	}
+	switch {
+	case e.Code/100 == class && e.Code != 421:
+		return e.Code, enhanced
+	case class == 4:
+		return 451, enhanced
+	case e.Stage == StageMessage && strings.HasPrefix(enhanced, "5.1."):
+		return 553, enhanced
+	case enhanced == "5.3.4":
+		return 552, enhanced
+	default:
+		return 550, enhanced
 	}
 }
 

@@ -117,7 +117,7 @@ func (e Event) MarshalJSON() ([]byte, error) {
 
 // MarshalJSON gives the error as one object with stage, host, addr, recipient, code,
 // enhanced, error (the Reason), verdict and temporary, and login_refused, remembered and
-// at_most_once if they are so.
+// at_most_once if they are so, and delivered and recipients if it is about several.
 func (e *Error) MarshalJSON() ([]byte, error) {
 	return object(struct {
 		Stage        Stage   `json:"stage"`
@@ -130,11 +130,13 @@ func (e *Error) MarshalJSON() ([]byte, error) {
 		Verdict      Verdict `json:"verdict"`
 		Temporary    bool    `json:"temporary"`
 		LoginRefused bool    `json:"login_refused,omitempty"`
+		Delivered    int     `json:"delivered,omitzero"`
+		Recipients   int     `json:"recipients,omitzero"`
 		Remembered   bool    `json:"remembered,omitempty"`
 		AtMostOnce   bool    `json:"at_most_once,omitempty"`
 	}{
 		e.Stage, e.Host, addrText(e.Addr), e.Recipient, e.Code, e.Enhanced, e.Reason(), e.Verdict, e.Temporary(),
-		e.LoginRefused(), e.Remembered, e.AtMostOnce,
+		e.LoginRefused(), e.Delivered, e.Recipients, e.Remembered, e.AtMostOnce,
 	})
 }
 

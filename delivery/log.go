@@ -96,11 +96,25 @@ func Log(l *slog.Logger, o LogOptions) func(Event) {
 			level = o.Level(e)
 		}
 		ctx := context.Background()
-		if l.Enabled(ctx, level) {
-			var room [20]slog.Attr
-			l.LogAttrs(ctx, level, "mail "+e.Kind.String(), w.attrs(room[:0], &e)...)
+		if !l.Enabled(ctx, level) {
+			return
 		}
+		var room [20]slog.Attr
+		at := e.Time
+		if at.IsZero() {
+			at = time.Now()
+		}
+		// Without the place in the source, which is the same for all and costs time.
+		record := slog.NewRecord(at, level, messages[min(e.Kind, eventKinds)], 0)
+		record.AddAttrs(w.attrs(room[:0], &e)...)
+		_ = l.Handler().Handle(ctx, record) // as slog.Logger itself has it
 	}
+}
+
+// messages are those of records, by kind.
+var messages = [eventKinds + 1]string{
+	"mail queued", "mail delivered", "mail deferred", "mail unknown", "mail failed", "mail expired", "mail bounced", "mail delayed",
+	"mail held", "mail dropped", "mail paused", "mail resumed", "mail trouble", "mail suspended", "mail tls", "mail event",
 }
 
 // LogValue is what Log writes, as a group.

@@ -150,9 +150,21 @@ func (r *RecipientReport) settle(e *Error, v Verdict) {
 	r.Err, r.Outcome, r.Reply = e, attempt.Decide(attempt.Verdict(v)), e.Reply()
 }
 
+// Undelivered are the addresses of the recipients that were not delivered: those for whom
+// the message may be sent again, but for the Outcome of each.
+func (r *Report) Undelivered() (list []string) {
+	for i := range r.Recipients {
+		if rr := &r.Recipients[i]; rr.Outcome != queue.Delivered {
+			list = append(list, rr.Address)
+		}
+	}
+	return list
+}
+
 // Err is nil if every recipient was delivered. Otherwise it is the *Error of
 // one that was not: a failed one before an unknown, an unknown before a
-// deferred.
+// deferred. If there are several recipients it names that one, and says how many were
+// delivered.
 func (r *Report) Err() error {
 	var worst *RecipientReport
 	for i := range r.Recipients {
@@ -167,7 +179,13 @@ func (r *Report) Err() error {
 	if worst == nil {
 		return nil
 	}
-	return worst.Err
+	n := len(r.Recipients)
+	if n == 1 || worst.Err == nil {
+		return worst.Err
+	}
+	e := *worst.Err
+	e.Recipient, e.Recipients, e.Delivered = worst.Address, n, n-len(r.Undelivered())
+	return &e
 }
 
 func gravity(o queue.Outcome) int {

@@ -59,7 +59,14 @@ func (a *Agent) validate(sender error) error {
 // error that wraps queue.ErrFailed). In the last case deliveries under way are cut off,
 // since their outcomes could not be recorded. Other errors of the queue are told
 // (Trouble), and the call is tried again.
-func (a *Agent) Run(ctx context.Context) error {
+func (a *Agent) Run(ctx context.Context) error { return a.runAs(ctx, false) }
+
+// RunUntilIdle is Run that also ends once nothing in the queue is due: what is left waits
+// for its next attempt, or is kept back. It is for programs that do not stay, such as one
+// that cron starts.
+func (a *Agent) RunUntilIdle(ctx context.Context) error { return a.runAs(ctx, true) }
+
+func (a *Agent) runAs(ctx context.Context, untilIdle bool) error {
 	if err := a.validate(a.sender().validate()); err != nil {
 		return err
 	}
@@ -67,7 +74,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer cut()
 	r := &run{
 		agent: a, queue: a.Queue, sender: a.sender(), work: work, cut: cut, owner: rand.Text(),
-		settler: newSettler(), watcher: watcher{make(chan uint64, 1)}, follows: make(chan struct{}, 1), unreadable: make(map[leaseKey]bool),
+		untilIdle: untilIdle, settler: newSettler(), watcher: watcher{make(chan uint64, 1)}, follows: make(chan struct{}, 1), unreadable: make(map[leaseKey]bool),
 		parts: make(map[sched.ID]*part), asking: make(map[string][]*part),
 	}
 	r.sched = sched.New(a.current().schedule())

@@ -151,6 +151,9 @@ func (r *run) done(o *outcome, settled bool) {
 	}
 	r.sched.Settled(now, o.part.id, ever, at)
 	delete(r.parts, o.part.id)
+	if r.untilIdle && len(r.parts) == 0 {
+		r.stir.set()
+	}
 }
 
 // recorded tells of what the queue has now, and returns what is to be tried again

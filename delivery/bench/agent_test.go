@@ -100,7 +100,7 @@ func BenchmarkAgent(b *testing.B) {
 	addr := otherProcess(b)
 	b.Run("bare", func(b *testing.B) { measure(b, func() { bareSource(b, addr, b.N) }) })
 	for _, domains := range []int{1, 1000} {
-		b.Run(fmt.Sprintf("domains=%d", domains), func(b *testing.B) { agentSource(b, addr, domains) })
+		b.Run(fmt.Sprintf("domains=%d", domains), func(b *testing.B) { agentSource(b, addr, domains, nil) })
 	}
 }
 
@@ -155,7 +155,7 @@ func bareSource(tb testing.TB, addr netip.AddrPort, n int) {
 	sources.Wait()
 }
 
-func agentSource(b *testing.B, addr netip.AddrPort, domains int) {
+func agentSource(b *testing.B, addr netip.AddrPort, domains int, hook func(delivery.Event)) {
 	spool, err := disk.Open(b.TempDir(), disk.Options{})
 	if err != nil {
 		b.Fatal(err)
@@ -166,6 +166,9 @@ func agentSource(b *testing.B, addr netip.AddrPort, domains int) {
 	agent := &delivery.Agent{
 		Queue: spool, Sender: &delivery.Sender{Hello: "from.test", Router: toSink{addr}},
 		Events: func(e delivery.Event) {
+			if hook != nil {
+				hook(e)
+			}
 			if e.Kind == delivery.Delivered && delivered.Add(1) == int64(b.N) {
 				close(all)
 			}

@@ -116,9 +116,20 @@ func abort(conn net.Conn) {
 // waits for them.
 func (h *Host) Start(tb testing.TB) string {
 	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, end, err := h.Listen("127.0.0.1:0")
 	if err != nil {
 		tb.Fatalf("smtptest: %v", err)
+	}
+	tb.Cleanup(end)
+	return addr.String()
+}
+
+// Listen listens on a TCP address, such as "127.0.0.1:2525", until end is called, which ends
+// all conversations and waits for them. It is for programs; tests have Start.
+func (h *Host) Listen(address string) (addr net.Addr, end func(), err error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var serving sync.WaitGroup
@@ -131,12 +142,11 @@ func (h *Host) Start(tb testing.TB) string {
 			serving.Go(func() { h.Serve(ctx, conn) })
 		}
 	})
-	tb.Cleanup(func() {
+	return l.Addr(), func() {
 		_ = l.Close()
 		cancel()
 		serving.Wait()
-	})
-	return l.Addr().String()
+	}, nil
 }
 
 // config is the TLS configuration of the server's side.

@@ -76,7 +76,7 @@ var mayImport = []importRule{
 	{"delivery/mtasts", []string{"mx", "delivery/internal/web"}, "what a domain says of its hosts does not depend on how mail is sent"},
 	{"delivery/smtptest", []string{"mx", "mx/mxtest", "smarthost", "queue", "delivery", "delivery/smtptest"},
 		"people's tests use it: public packages only"},
-	{"delivery/bench", []string{"mx", "smarthost", "queue", "queue/disk", "delivery"}, "it measures what users can import"},
+	{"delivery/bench", []string{"mx", "smarthost", "queue", "queue/disk", "delivery", "delivery/metrics"}, "it measures what users can import"},
 	{"delivery/tlsrpt", []string{"mx", "queue", "delivery/internal/web"}, "a report is a message like others; who sends it is told by the caller"},
 	{"delivery/trust", []string{"mx", "delivery", "delivery/dane", "delivery/mtasts", "delivery/tlsrpt"},
 		"whom mail may be given to is decided outside of how it is sent"},

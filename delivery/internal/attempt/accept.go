@@ -118,7 +118,6 @@ func BadRecipient(input string, err error) *Failure {
 	var ae *address.Error
 	if errors.As(err, &ae) {
 		e.Enhanced = ae.Enhanced
-		e.Recipient = ae.Input // bounded and escaped
 	}
 	return e
 }

@@ -70,7 +70,7 @@ func TestCheckEnvelope(t *testing.T) {
 		{"", []string{"u@e.test", "v@e.test"}, "", ""},
 		{"a@from.test", nil, "5.1.0", ""},
 		{"a@", []string{"u@e.test"}, "5.1.7", ""},
-		{"", []string{"u@e.test", "@e.test"}, "5.1.3", `"@e.test"`},
+		{"", []string{"u@e.test", "@e.test"}, "5.1.3", "@e.test"},
 	} {
 		m := &queue.Message{From: c.from}
 		for _, a := range c.to {
