@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"net"
 	"strings"
 	"time"
@@ -171,7 +172,7 @@ func (p *Pool) open(ctx context.Context, h *Hop, made *Session, o Observer) erro
 		return h.refusal(ErrNoTLS)
 	}
 	if p.isSelf(made.Extensions().Greeting) {
-		return ErrSelf
+		return fmt.Errorf("%w, %s", ErrSelf, strings.TrimSuffix(made.Extensions().Greeting, "."))
 	}
 	if h.Probe {
 		return nil

@@ -34,7 +34,7 @@ const (
 var (
 	// ErrSelf is a host that is this host under another address (RFC 5321 section
 	// 6.3).
-	ErrSelf = errors.New("the host answers with our own name: mail loop")
+	ErrSelf = errors.New("mail loop: the host answers with a name of this host")
 	// ErrNoTLS is a host that does not give the TLS which is required.
 	ErrNoTLS = errors.New("the host does not offer STARTTLS, which is required")
 	// errLeftOut is TLS that was offered and is known not to work.
