@@ -86,7 +86,7 @@ func ExampleSender_Send() {
 	// bob@example.com delivered 250 2.0.0
 	// full@example.com deferred 450 4.2.2
 	// nobody@example.com failed 550 5.1.1
-	// mail.example.com (192.0.2.1:25): rcpt: 550 5.1.1 No such user
+	// mail.example.com (192.0.2.1:25): rcpt: 550 5.1.1 No such user (nobody@example.com); 1 of 3 delivered
 	// stage: rcpt temporary: false
 }
 
