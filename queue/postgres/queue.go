@@ -54,11 +54,11 @@ var (
 	_ queue.KeyCounter = (*Queue)(nil)
 )
 
-// ErrIsolation: the connections of the pool begin transactions at another level than READ
-// COMMITTED, at which the queue's statements do not see what they must.
+// ErrIsolation is for a pool whose connections begin transactions at another level than
+// READ COMMITTED, at which the queue's statements do not see what they must.
 var ErrIsolation = errors.New("postgres: default_transaction_isolation is not read committed")
 
-// ErrReplica: the server is a replica that takes no mail.
+// ErrReplica is for a server that is a replica, and takes no mail.
 var ErrReplica = errors.New("postgres: the server is a replica")
 
 // Open opens the queue in a schema of a database. The pool stays its owner's: Close does

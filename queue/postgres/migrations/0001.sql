@@ -21,7 +21,8 @@ CREATE TABLE {schema}.message (
     hold_since   bigint,
     hold_until   bigint,
     hold_reason  bytea
-) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0,
+    toast.autovacuum_vacuum_scale_factor = 0, toast.autovacuum_vacuum_threshold = 20000, toast.autovacuum_vacuum_cost_delay = 0);
 ALTER TABLE {schema}.message ALTER content SET STORAGE EXTERNAL; -- mail hardly shrinks
 CREATE INDEX message_hold_until ON {schema}.message (hold_until) WHERE hold_until IS NOT NULL;
 
@@ -32,7 +33,8 @@ CREATE TABLE {schema}.content (
     sum     int NOT NULL, -- CRC-32C
     data    bytea NOT NULL,
     PRIMARY KEY (message, n)
-) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0,
+    toast.autovacuum_vacuum_scale_factor = 0, toast.autovacuum_vacuum_threshold = 20000, toast.autovacuum_vacuum_cost_delay = 0);
 ALTER TABLE {schema}.content ALTER data SET STORAGE EXTERNAL;
 
 -- Contents that are on their way in, before their message is there.
