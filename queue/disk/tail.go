@@ -77,12 +77,13 @@ func (s *Spool) inPlace(t *tail, do func(vfs.File) error) error {
 	return f.Sync()
 }
 
-// rewriteTail writes the end of a segment where it is. It leaves one that is damaged as
-// it is: what cannot be read now may be read another time, and damage stays known.
+// rewriteTail writes the end of a segment where it is. Of one that is damaged it leaves
+// the damaged parts as they are: what cannot be read now may be read another time, and
+// damage stays known.
 func (s *Spool) rewriteTail(t *tail) error {
 	return s.inPlace(t, func(f vfs.File) error {
 		if t.bad {
-			return nil
+			return t.again(f)
 		}
 		if err := t.write(f); err != nil {
 			return err
@@ -141,6 +142,21 @@ func (t *tail) write(to vfs.File) error {
 			return err
 		}
 		pos = groups.To()
+	}
+	return groups.Err()
+}
+
+// again writes the complete groups once more, over themselves. One that cannot be
+// written, because it shares a block with something unreadable, stays as it is.
+func (t *tail) again(f vfs.File) error {
+	groups := t.segment.groups(t.begin())
+	for groups.Next() {
+		if !groups.Whole() {
+			continue
+		}
+		if err := copyRange(f, t.segment.file, groups.From(), groups.To()); vfs.IsFull(err) {
+			return err
+		}
 	}
 	return groups.Err()
 }

@@ -3,6 +3,7 @@ package disk
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -258,6 +259,47 @@ func TestDamagedSegmentIsSavedToo(t *testing.T) {
 				t.Errorf("seed %d: %d messages are there, want 2, and the problems are %v", seed, len(page.Entries), s.problems)
 			}
 			fs = fs.Restart()
+		}
+	}
+}
+
+// TestDamagedSegmentIsWrittenAgain opens a spool of which something cannot be read that was
+// saved, after saving the end has failed: what is shown then is there after a power cut.
+func TestDamagedSegmentIsWrittenAgain(t *testing.T) {
+	ctx := context.Background()
+	for seed := range uint64(16) {
+		fs := crashfs.New(seed)
+		s, err := openByHand(fs, small())
+		must(t, err)
+		mustPut(t, s)
+		begin := s.current.size
+		mustPut(t, s)
+		mustPut(t, s)
+		name := s.current.file.name
+		fs.Inject(crashfs.FailNth(crashfs.OpSync, 1, false, syscall.EIO))
+		if _, err := s.Put(ctx, time.Unix(1e9, 0), textMessage("unsure")); !errors.Is(err, ErrFailed) {
+			t.Fatal(err)
+		}
+		fs = fs.Kill()
+		fs.Spoil(name, begin, begin+100)
+		var shown []string
+		for life := range 3 {
+			s, err = openByHand(fs, small())
+			must(t, err)
+			page, err := s.List(ctx, queue.ListOptions{})
+			must(t, err)
+			var ids []string
+			for _, e := range page.Entries {
+				ids = append(ids, e.Message.ID)
+			}
+			if life > 0 && !slices.Equal(ids, shown) {
+				t.Errorf("seed %d, life %d: %q are there, and were %q", seed, life, ids, shown)
+			}
+			shown = ids
+			fs = fs.Restart()
+		}
+		if len(shown) != 3 {
+			t.Errorf("seed %d: %d messages are there, want 3", seed, len(shown))
 		}
 	}
 }
