@@ -321,3 +321,37 @@ func TestKeysOfJudgedSessions(t *testing.T) {
 }
 
 type keyOf key
+
+// TestPoliciesThatDiffer: mail under policies that ask for other things, or show another
+// certificate, goes in other transactions, and by other sessions where there is TLS.
+func TestPoliciesThatDiffer(t *testing.T) {
+	base := Policy{Level: mx.TLSEncrypt, Key: "a"}
+	for name, change := range map[string]func(p *Policy){
+		"version": func(p *Policy) { p.MinVersion = tls.VersionTLS13 }, "certificate": func(p *Policy) { p.Certificate = &tls.Certificate{} },
+	} {
+		a, b := base, base
+		change(&b)
+		if a.Serves(&b) {
+			t.Errorf("%s: one serves the other", name)
+		}
+		change(&a)
+		a.Key = "b"
+		host := &mx.Host{Name: "mx"}
+		if (&Hop{Host: host, Policy: &a}).key() == (&Hop{Host: host, Policy: &b}).key() {
+			t.Errorf("%s: one session for both keys", name)
+		}
+	}
+	got := new(Config).tlsConfig(&Hop{Host: &mx.Host{Name: "mx"}, Policy: &Policy{MinVersion: tls.VersionTLS13}}, nil, nil)
+	if got.MinVersion != tls.VersionTLS13 {
+		t.Errorf("least version %x", got.MinVersion)
+	}
+	if list := (&Refusal{Judgement: Judgement{Err: ErrSelf}}).Unwrap(); len(list) != 1 {
+		t.Errorf("%v", list)
+	}
+	if roots, now := new(Config).checking(); roots != nil || time.Since(now) > time.Minute {
+		t.Errorf("%v, %v", roots, now)
+	}
+	if unparsable(ErrSelf) || unparsable(&smtp.Error{}) {
+		t.Error("an error of another kind passes for a certificate that cannot be parsed")
+	}
+}
