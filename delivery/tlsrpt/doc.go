@@ -30,7 +30,7 @@
 //     a restart loses nothing.
 //  2. Ten minutes after midnight, UTC, when all have saved, it joins the numbers of all who
 //     share the Store ([Counts.Merge]). The report of each domain has its own time in the
-//     four hours that follow.
+//     four hours that follow. What is saved later is in no report.
 //  3. At that time it asks for the domain's record at _smtp._tls ([Lookup]). Most domains
 //     have none, and that is all.
 //  4. It claims the report in the Store: of all who share it, one sends the report.

@@ -9,9 +9,10 @@ import (
 
 // How Run works.
 const (
-	atOnce   = 16              // reports
-	atTheEnd = 5 * time.Second // for what is saved then
-	tryStore = time.Minute     // after it has failed
+	atOnce   = 16               // reports
+	lookAt   = 10 * time.Minute // at the clock, which may be set, and go on while the machine sleeps
+	atTheEnd = 5 * time.Second  // for what is saved then
+	tryStore = time.Minute      // after it has failed
 )
 
 // Run saves what is counted, and sends the reports of each day after it has ended, until
@@ -97,7 +98,7 @@ func (r *Reporter) keepSending(ctx context.Context) {
 		}
 	}()
 	for ctx.Err() == nil {
-		wake := r.plan(ctx, &waiting, planned)
+		wake := earliest(r.plan(ctx, &waiting, planned), time.Now().Add(lookAt))
 		for len(waiting) > 0 && running < atOnce {
 			if at := waiting[0].at; time.Now().Before(at) {
 				if at.Before(wake) {
