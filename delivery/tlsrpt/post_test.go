@@ -132,7 +132,7 @@ func TestCollectorsWithoutEnd(t *testing.T) {
 				if _, err := conn.Write([]byte{0x16}); err != nil {
 					return
 				}
-				time.Sleep(time.Second)
+				<-time.After(time.Second)
 			}
 		},
 	} {
