@@ -139,6 +139,9 @@ func TestFileIsEdited(t *testing.T) {
 	if err := Write(file, &User{Name: "two words", Verifier: v, Addresses: []string{"*"}}); err == nil {
 		t.Error("a name with a blank was written")
 	}
+	if err := Write(filepath.Dir(file), &User{Name: "d@example.com", Verifier: v}); err == nil || !strings.HasPrefix(err.Error(), "read ") {
+		t.Errorf("a file that cannot be read was written: %v", err)
+	}
 	if err := os.WriteFile(file+".new", nil, 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -25,14 +25,12 @@ func Remove(file, name string) error { return edit(file, name, "") }
 // edit puts a line in place of a user's.
 func edit(file, name, line string) (err error) {
 	text, err := os.ReadFile(file)
+	if err != nil && (!errors.Is(err, fs.ErrNotExist) || line == "") {
+		return err // of what cannot be read, nothing is to be replaced
+	}
 	mode := fs.FileMode(0o600)
-	switch info, statErr := os.Stat(file); {
-	case statErr == nil:
+	if info, err := os.Stat(file); err == nil {
 		mode = info.Mode().Perm()
-	case !errors.Is(statErr, fs.ErrNotExist) || line == "":
-		return statErr
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return err
 	}
 	if _, err := parse(text); err != nil {
 		return fmt.Errorf("%s: %w", file, err)
