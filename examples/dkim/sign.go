@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"crypto"
-	"io"
-	"strings"
 
 	"github.com/emersion/go-msgauth/dkim"
 
@@ -32,31 +30,6 @@ func signer(domain, selector string, key crypto.Signer) func(context.Context, *q
 		if err := s.Close(); err != nil {
 			return nil, err
 		}
-		return signed{field: s.Signature(), Content: m.Content}, nil
+		return queue.Prepend(s.Signature(), m.Content), nil
 	}
-}
-
-// signed is content with a header field before it.
-type signed struct {
-	field string
-	queue.Content
-}
-
-func (s signed) Size() int64 {
-	n := s.Content.Size()
-	if n < 0 {
-		return n
-	}
-	return n + int64(len(s.field))
-}
-
-func (s signed) Open() (io.ReadCloser, error) {
-	r, err := s.Content.Open()
-	if err != nil {
-		return nil, err
-	}
-	return struct {
-		io.Reader
-		io.Closer
-	}{io.MultiReader(strings.NewReader(s.field), r), r}, nil
 }

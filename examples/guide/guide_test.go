@@ -194,8 +194,8 @@ func TestRelay(t *testing.T) {
 			t.Error(err)
 		}
 		err := send("carol@example.net", strings.Repeat("Received: from a by b; c\r\n", 101)+"\r\nHello!\r\n")
-		if e, ok := errors.AsType[*smtp.SMTPError](err); !ok || e.Code != 554 || e.EnhancedCode != (smtp.EnhancedCode{5, 4, 6}) {
-			t.Errorf("a message that loops: %v, want 554 5.4.6", err)
+		if e, ok := errors.AsType[*smtp.SMTPError](err); !ok || e.Code != 550 || e.EnhancedCode != (smtp.EnhancedCode{5, 4, 6}) {
+			t.Errorf("a message that loops: %v, want 550 5.4.6", err)
 		}
 		time.Sleep(time.Minute)
 		w.want(t, "mail.example.com", "bob@example.com")
@@ -298,7 +298,7 @@ func TestMigrated(t *testing.T) {
 			t.Fatal(err)
 		}
 		m.SetBodyString(mail.TypeTextPlain, "Hello!")
-		if err := withBoth(t.Context(), sender, m); err == nil || !strings.Contains(err.Error(), "550 5.1.1") {
+		if err := withBoth(t.Context(), sender, m); err == nil || !strings.Contains(err.Error(), "gone@example.com") {
 			t.Errorf("one of two recipients is refused: %v", err)
 		}
 		w.want(t, "mail.example.org:587", "bob@example.com", "carol@example.net")

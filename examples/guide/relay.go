@@ -1,7 +1,6 @@
 package guide
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -42,14 +41,13 @@ func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
 }
 
 func (s *session) Data(r io.Reader) error {
-	var content bytes.Buffer
-	fmt.Fprintf(&content, "Received: from %s (%s)\r\n\tby %s with ESMTP; %s\r\n",
-		s.client, s.addr, s.relay.Name, time.Now().Format(time.RFC1123Z))
-	if _, err := content.ReadFrom(r); err != nil {
+	content, err := io.ReadAll(r) // a real relay writes it to a file
+	if err != nil {
 		return err
 	}
-	s.message.Content = queue.Bytes(content.Bytes())
-	_, err := s.relay.Agent.Submit(context.Background(), &s.message)
+	s.message.Content = queue.Prepend(fmt.Sprintf("Received: from %s (%s)\r\n\tby %s with ESMTP; %s\r\n",
+		s.client, s.addr, s.relay.Name, time.Now().Format(time.RFC1123Z)), queue.Bytes(content))
+	_, err = s.relay.Agent.Submit(context.Background(), &s.message)
 	return reply(err)
 }
 
@@ -59,21 +57,19 @@ func (s *session) Logout() error { return nil }
 
 // reply is what the client is told. Only nil makes the message ours.
 func reply(err error) error {
-	e, ok := errors.AsType[*delivery.Error](err)
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
-	case ok && !e.Temporary():
-		return &smtp.SMTPError{Code: 554, EnhancedCode: enhanced(e.Enhanced), Message: e.Reason()}
-	case errors.Is(err, queue.ErrFull):
-		return &smtp.SMTPError{Code: 452, EnhancedCode: smtp.EnhancedCode{4, 3, 1}, Message: "queue is full"}
 	}
-	return &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 3, 0}, Message: "try again later"}
-}
-
-func enhanced(status string) (code smtp.EnhancedCode) {
-	if _, err := fmt.Sscanf(status, "%d.%d.%d", &code[0], &code[1], &code[2]); err != nil {
-		return smtp.EnhancedCodeNotSet
+	code, status, text := 451, "4.3.0", "try again later"
+	if e, ok := errors.AsType[*delivery.Error](err); ok {
+		code, status = e.Status()
+		text = e.Reason()
+	} else if errors.Is(err, queue.ErrFull) {
+		code, status, text = 452, "4.3.1", "the queue is full"
 	}
-	return code
+	answer := &smtp.SMTPError{Code: code, Message: text}
+	if n, _ := fmt.Sscanf(status, "%d.%d.%d", &answer.EnhancedCode[0], &answer.EnhancedCode[1], &answer.EnhancedCode[2]); n < 3 {
+		answer.EnhancedCode = smtp.EnhancedCodeNotSet
+	}
+	return answer
 }

@@ -114,6 +114,9 @@ func TestFuzzed(t *testing.T) {
 		"mx/mxtest":         "DNS questions",
 		"delivery/smtptest": "commands",
 		"smarthost":         "notations",
+		"delivery/dane":     "TLSA records",
+		"delivery/mtasts":   "policies",
+		"delivery/tlsrpt":   "reports",
 	} {
 		found := false
 		for _, s := range sources(t) {
