@@ -157,15 +157,20 @@ func (p *process) launch(c *exec.Cmd) {
 		p.t.Fatal(err)
 	}
 	p.t.Cleanup(func() { p.kill() })
-	lines := bufio.NewScanner(pipe)
-	for lines.Scan() {
-		fmt.Fprintln(&p.errs, lines.Text())
-		if addr, ok := strings.CutPrefix(lines.Text(), "http "); ok {
+	from := bufio.NewReader(pipe)
+	for {
+		line, err := from.ReadString('\n')
+		if err != nil {
+			break
+		}
+		_, _ = io.WriteString(&p.errs, line)
+		line = strings.TrimSuffix(line, "\n")
+		if addr, ok := strings.CutPrefix(line, "http "); ok {
 			p.http = "http://" + addr
 		}
-		if addr, ok := strings.CutPrefix(lines.Text(), "listening "); ok {
+		if addr, ok := strings.CutPrefix(line, "listening "); ok {
 			p.addr = netip.MustParseAddrPort(addr)
-			p.reader.Go(func() { _, _ = io.Copy(&p.errs, pipe) })
+			p.reader.Go(func() { _, _ = io.Copy(&p.errs, from) })
 			return
 		}
 	}
