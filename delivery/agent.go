@@ -150,6 +150,7 @@ type run struct {
 	out     sched.Output
 	parts   map[sched.ID]*part // those that are claimed and not settled
 	lastID  sched.ID
+	mails   []sched.Mail       // of the claim that is taken
 	asking  map[string][]*part // by destination: routes that a goroutine is to ask for
 	claim   *sched.Claim       // to be made
 	timer   *time.Timer        // calls the scheduler at armed, unless that is zero

@@ -104,17 +104,18 @@ func (r *run) take(found queue.Claimed, asked time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	at, now := time.Now(), r.agent.clock.Read()
-	mails := make([]sched.Mail, len(list))
+	r.mails = r.mails[:0]
 	for i := range list {
 		r.lastID++
 		p := &part{id: r.lastID, delivery: &list[i], claimed: at}
-		r.parts[p.id], mails[i] = p, r.mail(p, now, at)
+		r.parts[p.id], r.mails = p, append(r.mails, r.mail(p, now, at))
 	}
 	var next time.Time
 	if !found.Next.IsZero() {
 		next = at.Add(found.Next.Sub(now.Now))
 	}
-	r.sched.Claimed(at, mails, more, next)
+	r.sched.Claimed(at, r.mails, more, next)
+	clear(r.mails) // it holds on to nothing
 	r.decide()
 }
 
@@ -157,12 +158,19 @@ func (r *run) share(found []queue.Delivery) []queue.Delivery {
 	if len(found) < 2*messageMost {
 		return found
 	}
-	number := make(map[string]int)
+	id, n := mostOf(found)
+	if n <= messageMost {
+		return found
+	}
 	kept := found[:0:0]
 	now := r.agent.clock.Now()
+	n = 0
 	for i := range found {
 		d := &found[i]
-		if number[d.Message.ID]++; number[d.Message.ID] <= messageMost {
+		if d.Message.ID == id {
+			n++
+		}
+		if d.Message.ID != id || n <= messageMost {
 			kept = append(kept, *d)
 			continue
 		}
@@ -171,6 +179,28 @@ func (r *run) share(found []queue.Delivery) []queue.Delivery {
 		}})
 	}
 	return kept
+}
+
+// mostOf is the message that more than half of a claim is of, and how many those are. If
+// there is none, it is any message.
+func mostOf(found []queue.Delivery) (id string, n int) {
+	for i := range found { // what is left when deliveries of two messages cancel each other out
+		switch of := found[i].Message.ID; {
+		case n == 0:
+			id, n = of, 1
+		case of == id:
+			n++
+		default:
+			n--
+		}
+	}
+	n = 0
+	for i := range found {
+		if found[i].Message.ID == id {
+			n++
+		}
+	}
+	return id, n
 }
 
 // admitted gives back what was suspended after the claim was made, and returns the
