@@ -17,13 +17,16 @@ import (
 )
 
 // Dir is a Store in a directory, a file for each policy. It may be shared by several
-// processes, and survives restarts. A file that cannot be read, or was written by a newer
+// processes, and survives restarts; what one of them stores the others see ten seconds
+// later at the latest. It must not be copied. A file that cannot be read, or was written by a newer
 // version, is as good as none, and is replaced when its policy is fetched again: who can
 // damage the files can also remove them.
 type Dir struct {
 	// Path is the directory; required. It is made when it is needed, for nobody else to
 	// read.
 	Path string
+
+	looked looked
 }
 
 // The files of a Dir.
@@ -58,6 +61,19 @@ func (d *Dir) Load(_ context.Context, domain string) (Entry, error) {
 	if d.Path == "" {
 		return Entry{}, errNoDir
 	}
+	e, ok, changes := d.looked.get(domain)
+	if ok {
+		return e, nil
+	}
+	e, err := d.load(domain)
+	if err == nil {
+		d.looked.put(domain, e, changes)
+	}
+	return e, err
+}
+
+// load is what is in the file of a domain.
+func (d *Dir) load(domain string) (Entry, error) {
 	e, err := read(d.path(domain))
 	if err != nil || e.Domain != domain {
 		return Entry{}, err
@@ -108,6 +124,7 @@ func (d *Dir) Save(_ context.Context, e Entry) error {
 	err = errors.Join(err, f.Close())
 	if err == nil {
 		err = os.Rename(f.Name(), d.path(e.Domain))
+		d.looked.changed(e.Domain)
 	}
 	if err != nil {
 		_ = os.Remove(f.Name())
@@ -121,7 +138,9 @@ func (d *Dir) Delete(_ context.Context, domain string) error {
 	if d.Path == "" {
 		return errNoDir
 	}
-	if err := os.Remove(d.path(domain)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	err := os.Remove(d.path(domain))
+	d.looked.changed(domain)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil
@@ -175,7 +194,7 @@ func (d *Dir) List(ctx context.Context, after string, limit int) ([]Entry, error
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		e, err := d.Load(ctx, domain)
+		e, err := d.load(domain)
 		if err != nil {
 			return nil, err
 		}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery/mtasts"
@@ -138,6 +139,7 @@ func TestDirOutlivesItsProcess(t *testing.T) {
 		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
+		d = &mtasts.Dir{Path: path}
 		if e, err := d.Load(t.Context(), "a.test"); err != nil || e.Domain != "" {
 			t.Errorf("of a file that is %s it has %+v, %v", what, e, err)
 		}
@@ -153,6 +155,37 @@ func TestDirOutlivesItsProcess(t *testing.T) {
 	if _, err := d.List(ctx, "", 10); err == nil {
 		t.Error("a list does not end with its context")
 	}
+}
+
+// TestDirOfSeveralProcesses: what one stores or deletes the others see within ten seconds,
+// and it sees at once itself.
+func TestDirOfSeveralProcesses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := t.TempDir()
+		ours, theirs := &mtasts.Dir{Path: path}, &mtasts.Dir{Path: path}
+		look := func(d *mtasts.Dir, want string) {
+			t.Helper()
+			if e, err := d.Load(t.Context(), "a.test"); err != nil || e.ID != want {
+				t.Errorf("it has %+v, %v, want the id %q", e, err, want)
+			}
+		}
+		look(ours, "")
+		look(theirs, "")
+		for _, id := range []string{"1", "2"} {
+			if err := theirs.Save(t.Context(), entry("a.test", id)); err != nil {
+				t.Fatal(err)
+			}
+			look(theirs, id)
+			time.Sleep(10 * time.Second)
+			look(ours, id)
+		}
+		if err := theirs.Delete(t.Context(), "a.test"); err != nil {
+			t.Fatal(err)
+		}
+		look(theirs, "")
+		time.Sleep(10 * time.Second)
+		look(ours, "")
+	})
 }
 
 func TestDirThatCannotBeUsed(t *testing.T) {

@@ -1,0 +1,61 @@
+package mtasts
+
+import (
+	"sync"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/internal/age"
+)
+
+const (
+	lookAgain  = 10 * time.Second
+	mostLooked = 4096
+)
+
+// looked is what was seen in a Dir a moment ago, so that mail does not cost a look at a
+// file each: what another process stores is seen lookAgain later at the latest.
+type looked struct {
+	mu      sync.Mutex
+	seen    map[string]look // by domain
+	changes int             // by this process
+}
+
+type look struct {
+	entry Entry
+	at    time.Time
+}
+
+// get is what was seen, and how many changes there were until now.
+func (l *looked) get(domain string) (e Entry, ok bool, changes int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s, ok := l.seen[domain]
+	if ok && age.Since(s.at) >= lookAgain {
+		ok = false
+	}
+	return s.entry, ok, l.changes
+}
+
+// put notes what was seen, unless there were changes since get.
+func (l *looked) put(domain string, e Entry, changes int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if changes != l.changes {
+		return
+	}
+	if l.seen == nil {
+		l.seen = make(map[string]look)
+	}
+	if len(l.seen) >= mostLooked {
+		clear(l.seen)
+	}
+	l.seen[domain] = look{e, time.Now()}
+}
+
+// changed forgets what was seen of a domain, which is about to change or has changed.
+func (l *looked) changed(domain string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.seen, domain)
+	l.changes++
+}
