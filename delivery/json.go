@@ -45,21 +45,26 @@ func object(v any) ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
+// stageSeconds is Stages as they are encoded.
+type stageSeconds struct {
+	DNS     float64 `json:"dns,omitzero"`
+	Connect float64 `json:"connect,omitzero"`
+	Hello   float64 `json:"hello,omitzero"`
+	TLS     float64 `json:"tls,omitzero"`
+	Mail    float64 `json:"mail,omitzero"`
+	Content float64 `json:"content,omitzero"`
+	Reply   float64 `json:"reply,omitzero"`
+}
+
+func (s *Stages) seconds() stageSeconds {
+	return stageSeconds{
+		seconds(s.DNS), seconds(s.Connect), seconds(s.Hello), seconds(s.TLS), seconds(s.Mail), seconds(s.Content), seconds(s.Reply),
+	}
+}
+
 // MarshalJSON gives each stage that took time, in seconds: dns, connect, hello, tls, mail,
 // content, reply.
-func (s Stages) MarshalJSON() ([]byte, error) {
-	return object(struct {
-		DNS     float64 `json:"dns,omitzero"`
-		Connect float64 `json:"connect,omitzero"`
-		Hello   float64 `json:"hello,omitzero"`
-		TLS     float64 `json:"tls,omitzero"`
-		Mail    float64 `json:"mail,omitzero"`
-		Content float64 `json:"content,omitzero"`
-		Reply   float64 `json:"reply,omitzero"`
-	}{
-		seconds(s.DNS), seconds(s.Connect), seconds(s.Hello), seconds(s.TLS), seconds(s.Mail), seconds(s.Content), seconds(s.Reply),
-	})
-}
+func (s Stages) MarshalJSON() ([]byte, error) { return object(s.seconds()) }
 
 // MarshalJSON gives the event as one object:
 //
@@ -70,9 +75,13 @@ func (s Stages) MarshalJSON() ([]byte, error) {
 //     has them), bounce (the id of the report) and metadata;
 //   - decision, if a policy keeps the mail, or something is wrong with one.
 func (e Event) MarshalJSON() ([]byte, error) {
+	kind, err := e.Kind.MarshalText()
+	if err != nil {
+		return nil, err
+	}
 	v := struct {
 		Time        string            `json:"time"`
-		Event       EventKind         `json:"event"`
+		Event       string            `json:"event"`
 		ID          string            `json:"id"`
 		From        string            `json:"from"`
 		Recipient   string            `json:"recipient"`
@@ -89,15 +98,15 @@ func (e Event) MarshalJSON() ([]byte, error) {
 		Route       string            `json:"route,omitempty"`
 		Stage       string            `json:"stage,omitempty"`
 		Duration    float64           `json:"duration,omitzero"`
-		Stages      Stages            `json:"stages,omitzero"`
+		Stages      stageSeconds      `json:"stages,omitzero"`
 		Age         float64           `json:"age,omitzero"`
 		Bounce      string            `json:"bounce,omitempty"`
 		Metadata    map[string]string `json:"metadata,omitempty"`
 		Decision    *Decision         `json:"decision,omitempty"`
 	}{
-		Time: instant(e.Time), Event: e.Kind, ID: e.ID, From: e.From, Recipient: e.Recipient, Attempt: e.Attempt,
+		Time: instant(e.Time), Event: string(kind), ID: e.ID, From: e.From, Recipient: e.Recipient, Attempt: e.Attempt,
 		Host: e.Host, Addr: addrText(e.Addr), Code: e.Code, Enhanced: e.Enhanced, Reply: e.Reply, Next: instant(e.Next),
-		Tenant: e.Tenant, Duration: seconds(e.Duration), Stages: e.Stages, Age: seconds(e.Age), Bounce: e.BounceID, Metadata: e.Metadata,
+		Tenant: e.Tenant, Duration: seconds(e.Duration), Stages: e.Stages.seconds(), Age: seconds(e.Age), Bounce: e.BounceID, Metadata: e.Metadata,
 		Decision: e.Decision.worthTelling(),
 	}
 	if e.Addr.IsValid() {
