@@ -285,11 +285,11 @@ func (w *logWriter) clean(text string) string {
 			b.WriteString("…")
 			break
 		}
-		switch size := 0; {
+		switch {
 		case r == '\n':
 			b.WriteByte(' ') // between the lines of a reply
 		case r == utf8.RuneError:
-			if _, size = utf8.DecodeRuneInString(text[i:]); size == 1 {
+			if _, size := utf8.DecodeRuneInString(text[i:]); size == 1 {
 				fmt.Fprintf(&b, `\x%02x`, text[i])
 				continue
 			}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"regexp"
@@ -128,7 +129,7 @@ func TestAgentAndQueue(t *testing.T) {
 		t.Errorf("the Agent has counted %d messages", n)
 	}
 	page := httptest.NewRecorder()
-	r.ServeHTTP(page, httptest.NewRequest("GET", "/metrics", nil))
+	r.ServeHTTP(page, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	if page.Code != 200 || page.Header().Get("Content-Type") != metrics.ContentType || !strings.Contains(page.Body.String(), "mail_own 7\n") {
 		t.Errorf("%d %v", page.Code, page.Header())
 	}
@@ -136,7 +137,7 @@ func TestAgentAndQueue(t *testing.T) {
 		t.Fatal(err)
 	}
 	page = httptest.NewRecorder()
-	if r.ServeHTTP(page, httptest.NewRequest("GET", "/metrics", nil)); page.Code != 503 {
+	if r.ServeHTTP(page, httptest.NewRequest(http.MethodGet, "/metrics", nil)); page.Code != 503 {
 		t.Errorf("with a queue that is closed: %d", page.Code)
 	}
 	small := &metrics.Recorder{Queue: plain{q}}

@@ -72,7 +72,7 @@ func (d *Dir) write(day Day, value any, place func(temporary string) error) erro
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name()) // no longer there if it was renamed
+	defer func() { _ = os.Remove(f.Name()) }() // no longer there if it was renamed
 	_, err = f.Write(text)
 	if err == nil {
 		err = f.Sync()

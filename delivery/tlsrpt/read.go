@@ -132,7 +132,7 @@ func (s *wireStrings) UnmarshalJSON(data []byte) error {
 	if json.Unmarshal(data, &list) != nil {
 		var one string
 		if json.Unmarshal(data, &one) != nil || one == "" {
-			return nil
+			return nil //nolint:nilerr // what makes no sense is left out
 		}
 		list = []string{one}
 	}

@@ -80,10 +80,9 @@ func TestRollovers(t *testing.T) {
 				got := ""
 				look := func() {
 					r := w.send("u@e.test").Recipients[0]
-					switch {
-					case r.Outcome == queue.Deferred:
+					if r.Outcome == queue.Deferred {
 						got += "-"
-					default:
+					} else {
 						got += r.TLS.String()[:1]
 					}
 					pass(time.Hour)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/http"
 	"net/http/httptest"
 	stdsmtp "net/smtp"
 	"net/url"
@@ -96,7 +97,7 @@ func TestSignUp(t *testing.T) {
 			{"eve", "eve at example.com", 400},
 			{"mallory", "", 400},
 		} {
-			r := httptest.NewRequest("POST", "/signup", strings.NewReader(url.Values{"user": {c.user}, "email": {c.address}}.Encode()))
+			r := httptest.NewRequest(http.MethodPost, "/signup", strings.NewReader(url.Values{"user": {c.user}, "email": {c.address}}.Encode()))
 			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 			answer := httptest.NewRecorder()
 			handler.ServeHTTP(answer, r)
@@ -240,7 +241,7 @@ func TestBefore(t *testing.T) {
 
 func TestReply(t *testing.T) {
 	for err, want := range map[error]int{queue.ErrFull: 452, queue.ErrClosed: 451, context.Canceled: 451} {
-		if e, ok := reply(err).(*smtp.SMTPError); !ok || e.Code != want {
+		if e, ok := errors.AsType[*smtp.SMTPError](reply(err)); !ok || e.Code != want {
 			t.Errorf("%v: %v, want %d", err, reply(err), want)
 		}
 	}

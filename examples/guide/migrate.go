@@ -2,7 +2,6 @@ package guide
 
 import (
 	"context"
-	"net/smtp"
 
 	"github.com/wneessen/go-mail"
 
@@ -10,11 +9,6 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 	"github.com/nexthop-mail/nexthop/smarthost"
 )
-
-// withNetSMTP is a program as it was, with net/smtp.
-func withNetSMTP(addr string, auth smtp.Auth, to []string, content []byte) error {
-	return smtp.SendMail(addr, auth, "app@example.org", to, content)
-}
 
 // newSender is made once; it keeps its connections.
 func newSender() (*delivery.Sender, error) {

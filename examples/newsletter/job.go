@@ -125,7 +125,7 @@ func (j *job) submit(ctx context.Context, agent *delivery.Agent, l *letter, skip
 		case isBad && !bad.Temporary():
 			p.refuse(to, bad)
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // interrupted: the next run goes on
 		default:
 			return fmt.Errorf("to %s: %w", to, err)
 		}

@@ -72,7 +72,7 @@ func newMachine(t *testing.T, more ...string) *machine {
 // newMachineWhere has a mail host with a script.
 func newMachineWhere(t *testing.T, script []smtptest.Cue, more ...string) *machine {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "sendmail-") // not t.TempDir, which others cannot enter
+	dir, err := os.MkdirTemp("", "sendmail-") //nolint:usetesting // others cannot enter that of t.TempDir
 	if err != nil {
 		t.Fatal(err)
 	}

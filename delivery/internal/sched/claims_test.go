@@ -111,7 +111,7 @@ func TestClaimsOfOthers(t *testing.T) {
 		}
 	})
 	t.Run("M4 what is due later is claimed then, whichever claim has found it", func(t *testing.T) {
-		for _, c := range []struct{ all, first, second, want time.Duration }{
+		for _, c := range []struct{ all, first, second, want int }{
 			{0, 0, 0, 0}, {0, 10, 0, 10}, {0, 0, 5, 5}, {0, 10, 5, 5}, {0, 10, 60, 10}, {3, 10, 5, 3},
 		} {
 			d := turnedAway(t, crowd+"BBBBBB")
@@ -120,18 +120,18 @@ func TestClaimsOfOthers(t *testing.T) {
 			for d.claim != nil {
 				switch {
 				case !d.claim.Others:
-					d.answer(c.all * time.Minute)
+					d.answer(time.Duration(c.all) * time.Minute)
 				case len(d.claim.Except) == 0:
-					d.answer(c.first * time.Minute)
+					d.answer(time.Duration(c.first) * time.Minute)
 				default:
-					d.answer(c.second * time.Minute)
+					d.answer(time.Duration(c.second) * time.Minute)
 				}
 			}
 			wake := time.Duration(0)
 			if !d.out.Wake.IsZero() {
 				wake = d.out.Wake.Sub(d.now)
 			}
-			d.want(fmt.Sprintf("it wakes after %+v", c), wake, c.want*time.Minute)
+			d.want(fmt.Sprintf("it wakes after %+v", c), wake, time.Duration(c.want)*time.Minute)
 		}
 	})
 	t.Run("M4 where a claim of all leaves something out one of others follows", func(t *testing.T) {

@@ -258,8 +258,8 @@ func TestRateForgotten(t *testing.T) {
 	})
 	t.Run("L3 where it has fallen to a third and nothing is better, for longer each time", func(t *testing.T) {
 		o := limited(90)
-		for _, pause := range []time.Duration{10, 20, 40, 80, 160, 320, 640, 720, 720} {
-			pause *= time.Minute
+		for _, minutes := range []int{10, 20, 40, 80, 160, 320, 640, 720, 720} {
+			pause := time.Duration(minutes) * time.Minute
 			var rates []string
 			for o.rate > 0 && len(rates) < 5 {
 				rates = append(rates, o.says())

@@ -58,17 +58,21 @@ func (s *Scheduler) Learned(now time.Time, n Ship, l Lesson) Notice {
 		if l.Began.Before(s.configured) {
 			return NoNotice // it may have been another login
 		}
-		t.said = l.Said
-		until := now.Add(refusedFor)
-		if t.until.After(until) { // it answers, and what is kept back is due sooner
-			s.liftAll(now, t)
-		}
-		t.until = until
+		s.refuse(now, t, l.Said)
 	}
 	if t.pace > 0 && t.waiting > fewAhead {
 		s.parkWaiting(now, t)
 	}
 	return s.notice(now, t, l.Kind)
+}
+
+// refuse notes that a login was refused.
+func (s *Scheduler) refuse(now time.Time, t *site, said string) {
+	until := now.Add(refusedFor)
+	if t.until.After(until) { // it answers, and what is kept back is due sooner
+		s.liftAll(now, t)
+	}
+	t.said, t.until = said, until
 }
 
 // judge notes which part of an attempt was deferred for what may be the rate. Where a

@@ -92,7 +92,7 @@ func (h *Hop) lap() time.Duration {
 }
 
 // Observer is told how sessions with a host come to be.
-type Observer interface {
+type Observer interface { //nolint:interfacebloat // each is a step on the way to one session
 	// Connect is called before an address is dialled.
 	Connect(host string, addr netip.AddrPort)
 	// Connected is called when dialling ended.

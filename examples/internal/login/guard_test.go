@@ -29,9 +29,10 @@ func attempt(t *testing.T, g *Guard, client netip.Addr, right bool) (took time.D
 func TestThoseWhoFailAreSlowedDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := new(Guard)
-		for i, want := range []time.Duration{0, 1, 2, 4, 8, 16, 30, 30} {
-			if got := attempt(t, g, thief, false); got != want*time.Second {
-				t.Errorf("attempt %d is decided after %v, want %v", i, got, want*time.Second)
+		for i, seconds := range []int{0, 1, 2, 4, 8, 16, 30, 30} {
+			want := time.Duration(seconds) * time.Second
+			if got := attempt(t, g, thief, false); got != want {
+				t.Errorf("attempt %d is decided after %v, want %v", i, got, want)
 			}
 			if got := attempt(t, g, honest, true); got != 0 {
 				t.Errorf("another client waits for %v", got)

@@ -1,0 +1,8 @@
+package guide
+
+import "net/smtp"
+
+// withNetSMTP is a program as it was, with net/smtp.
+func withNetSMTP(addr string, auth smtp.Auth, to []string, content []byte) error {
+	return smtp.SendMail(addr, auth, "app@example.org", to, content)
+}
