@@ -14,7 +14,10 @@
 //   - [github.com/nexthop-mail/nexthop/queue] defines the types that all packages
 //     use (Message, Recipient, Content, Outcome) and the contract of a queue. Its
 //     subpackage disk is a durable queue, memory one that is lost with the process,
-//     and queuetest checks any other implementation.
+//     and queuetest checks any other implementation. queue/postgres, a module of its
+//     own, is a queue in PostgreSQL that agents on many machines share.
+//   - [github.com/nexthop-mail/nexthop/delivery/trust] holds hosts to what their domains
+//     publish: DANE, else MTA-STS. Package tlsrpt reports to the domains how TLS went.
 //   - [github.com/nexthop-mail/nexthop/smarthost] routes mail to hosts that the
 //     operator names instead of MX hosts: by recipient, by sender, or if every MX host
 //     is down. It supports AUTH.
@@ -104,8 +107,4 @@
 //   - Everything that a remote host says is bounded in length, number and time. Every
 //     wait ends when its context does.
 //   - Mail that a durable queue has accepted survives a power cut (queue, rule P2).
-//
-// # What is to come
-//
-// A queue on PostgreSQL.
 package nexthop
