@@ -18,12 +18,16 @@ import (
 // name of its field; nil if they make sense. A Sender that does not make
 // sense defers every message with the same error: a mistake in configuration
 // must not bounce mail. That there is a Resolver beside a Router is told and does no
-// harm.
+// harm. If the Policy has a method Validate, its problems are among them.
 func (s *Sender) Validate() error {
+	var idle, policy error
 	if s.Router != nil && s.Resolver != nil {
-		return errors.Join(errIdleResolver, s.validate())
+		idle = errIdleResolver
 	}
-	return s.validate()
+	if p, ok := s.Policy.(interface{ Validate() error }); ok {
+		policy = p.Validate()
+	}
+	return errors.Join(idle, policy, s.validate())
 }
 
 var errIdleResolver = errors.New("delivery.Sender.Resolver: the Router decides it, and does not look here")

@@ -12,6 +12,8 @@ import (
 
 	"github.com/nexthop-mail/nexthop/delivery"
 	"github.com/nexthop-mail/nexthop/delivery/dane"
+	"github.com/nexthop-mail/nexthop/delivery/mtasts"
+	"github.com/nexthop-mail/nexthop/delivery/trust"
 	"github.com/nexthop-mail/nexthop/mx"
 	"github.com/nexthop-mail/nexthop/mx/mxtest"
 	"github.com/nexthop-mail/nexthop/queue/memory"
@@ -279,5 +281,27 @@ func TestBounceSaysWhichPolicy(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestSenderTellsWhatIsWrongWithItsPolicy: a program that looks at its Sender when it starts
+// learns that its policies cannot be asked for.
+func TestSenderTellsWhatIsWrongWithItsPolicy(t *testing.T) {
+	for want, source := range map[string]*trust.Source{
+		"trust.Source.Resolver": {},
+		"trust.Source.Default":  {Resolver: &mxtest.DNS{}, Default: trust.Fingerprint},
+		"trust.Source.Store":    {Resolver: &mxtest.DNS{}, Store: &mtasts.Dir{}},
+	} {
+		sender := &delivery.Sender{Policy: source}
+		if err := sender.Validate(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("the Sender says %v, want %s", err, want)
+		}
+		agent := &delivery.Agent{Queue: &memory.Queue{}, Sender: sender}
+		if err := agent.Validate(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("the Agent says %v, want %s", err, want)
+		}
+	}
+	if err := (&delivery.Sender{Policy: &trust.Source{Resolver: &mxtest.DNS{}}}).Validate(); err != nil {
+		t.Errorf("of one that makes sense it says %v", err)
 	}
 }
