@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -202,9 +203,23 @@ func relay(t *testing.T, addr string, more ...string) {
 			t.Errorf("the relay: %v", err)
 		}
 	})
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil || !strings.HasPrefix(line, "listening ") {
-		t.Fatalf("the relay says %q, %v", line, err)
+	// It may say other things before, of DNS for example.
+	listening := make(chan bool, 1)
+	var said []string
+	go func() {
+		lines := bufio.NewScanner(out)
+		for lines.Scan() {
+			if strings.HasPrefix(lines.Text(), "listening ") {
+				listening <- true
+				_, _ = io.Copy(io.Discard, out)
+				return
+			}
+			said = append(said, lines.Text())
+		}
+		listening <- false
+	}()
+	if !<-listening {
+		t.Fatalf("the relay does not listen: %q", said)
 	}
 }
 
