@@ -17,12 +17,12 @@ export PATH := $(PATH):/usr/local/go/bin
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' Makefile
 
-setup: ## download what the tests need: Go modules, and servers from Debian and npm
+setup: ## download the Go modules, and servers from Debian and npm for the tests
 	@for m in $(MODULES); do $(GO) -C $$m mod download || exit 1; done
 	@internal/peers/setup.sh
 
-# Every module is tested, whether or not the one before failed. vet takes -race for
-# the sake of the build cache, which it then shares with the tests.
+# Every module is tested even if the one before failed. vet runs with -race so that
+# it shares the build cache with the tests.
 test: TIMEOUT ?= 12m
 test: setup ## run all tests with the race detector, real servers included (12 min at most)
 	@failed=0; for m in $(MODULES); do echo "== $$m"; \
@@ -31,7 +31,7 @@ test: setup ## run all tests with the race detector, real servers included (12 m
 	$(GO) -C delivery/bench test -run Allocations $(TESTFLAGS) . || failed=1; \
 	$(GO) test -run Matrix $(TESTFLAGS) ./delivery/trust || failed=1; exit $$failed
 
-long: ## run the tests at full sizes, the clauses, mutate, then every fuzz target for 10 minutes; takes hours
+long: ## run the tests at full size, clauses, mutate, and every fuzz target for 10 minutes; takes hours
 	@NEXTHOP_LONG=1 $(MAKE) test TIMEOUT=6h
 	@$(MAKE) clauses
 	@$(MAKE) mutate
@@ -46,26 +46,27 @@ fuzz: ## fuzz every target for FUZZTIME (30s)
 			$(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p || exit 1; \
 		done; done) || exit 1; done
 
-bench: ## compare with other clients and measure ourselves, all in one run
+bench: ## compare with other mail clients, then run the other benchmarks
 	@mkdir -p $(OUT)
 	$(GO) -C delivery/bench test -run '^$$' -bench . -count 6 . | tee $(OUT)/bench.txt
 	@$(BENCHSTAT) -col /client $(OUT)/bench.txt
 	@for m in $(filter-out ./delivery/bench,$(MODULES)); do $(GO) -C $$m test -run '^$$' -bench . ./... || exit 1; done
 
 bench-relay: ROUNDS ?= 3
-bench-relay: setup ## compare the relay and the library with Postfix and Exim; fails where a promise is not kept
+bench-relay: setup ## compare the relay and the library with Postfix and Exim; fails if a promise is not kept
 	$(GO) test -count 1 -timeout 30m -v -run '^TestComparison$$' ./internal/bench -compare -rounds $(ROUNDS)
 
-cover: setup ## print which requirements the tests show, and how much code they reach
+cover: setup ## print the requirements that the tests show, and how much code they reach
 	@mkdir -p $(OUT)
 	@$(GO) test -json -coverprofile=$(OUT)/profile.txt -coverpkg=./... ./... > $(OUT)/tests.json || true
 	@for m in $(filter-out .,$(MODULES)); do $(GO) -C $$m test -json ./... >> $(OUT)/tests.json || true; done
 	@$(GO) run ./internal/project/cover -profile $(OUT)/profile.txt $(OUT)/tests.json
 
-# MUTATE is the packages to break, MUTATE_TESTS the directories of the tests that must
-# notice, with commas; without it, the packages' own. Without MUTATE, it is what MUTATED
-# lists: a module, a package of it, where the tests of that are, and, where it is not
-# all, what the names of its files match. Of these every survivor has a reason.
+# MUTATE is the packages to break, and MUTATE_TESTS the directories of the tests that
+# must notice, separated by commas (default: the packages' own). Without MUTATE, the
+# target goes through MUTATED: each item is a module, one of its packages, the
+# directories of its tests and, if not all of its files are meant, an expression for
+# their names. Every survivor in these has a reason in docs/survivors.txt.
 MUTATED := examples:./internal/smtpd:./internal/smtpd \
 	.:./delivery/internal/attempt:./delivery/internal/attempt,./delivery \
 	.:./delivery/internal/session:./delivery/internal/session \
@@ -76,7 +77,7 @@ MUTATED := examples:./internal/smtpd:./internal/smtpd \
 	.:./queue/disk/internal/record:./queue/disk/internal/record \
 	.:./queue/disk/internal/keys:./queue/disk/internal/keys \
 	.:./queue/disk/internal/vfs:./queue/disk/internal/vfs
-mutate: ## break MUTATE, or what is to have no survivors, in one place at a time, and print what no test notices
+mutate: ## break MUTATE (or all of MUTATED) in one place at a time, and print the changes that no test notices
 ifdef MUTATE
 	@$(GO) run ./internal/project/mutate -accepted docs/survivors.txt $(if $(MUTATE_TESTS),-tests $(MUTATE_TESTS)) $(MUTATE)
 else
@@ -86,12 +87,12 @@ else
 	done
 endif
 
-# The packages that docs/clauses.txt is about, and those of them that have the tests.
+# The packages that docs/clauses.txt is about, and the directories of their tests.
 CLAUSES       := ./mx ./smarthost ./internal/address ./internal/content ./internal/smtp ./delivery/internal/attempt ./delivery/internal/session
 CLAUSES_TESTS := ./mx,./smarthost,./internal/address,./internal/content,./internal/smtp,./delivery
 
-clauses: ## break each clause in docs/clauses.txt, and fail if the subtests of its row do not notice
+clauses: ## break the code for each clause in docs/clauses.txt, and fail if the subtests of its row pass
 	@$(GO) run ./internal/project/mutate -slowest 30s -tests $(CLAUSES_TESTS) -clauses docs/clauses.txt $(CLAUSES)
 
-drawing: ## show which files of delivery use which, and which uses run back up
+drawing: ## print the layer of each file of delivery, and uses of a file in a higher layer
 	@$(GO) run ./internal/project/drawing
