@@ -127,13 +127,26 @@ func (h *Handshake) Chain() []*x509.Certificate {
 //     with is raised to it, unless it is Exact.
 //   - The host has its Port filled in, as it will be dialled.
 //   - It is not asked about mail whose sender would rather have it delivered (the field
-//     TLS-Required: No, RFC 8689), nor about hosts that are configured to have no TLS.
+//     TLS-Required: No, RFC 8689), unless it is an OperatorPolicySource, nor about hosts
+//     that are configured to have no TLS.
 //   - It may be called concurrently.
 //
 // What a source is told later comes by TLSPolicy.Judge. One that has more to do implements
-// PolicyRefresher or PolicyRunner, too.
+// OperatorPolicySource, PolicyRefresher or PolicyRunner, too.
 type PolicySource interface {
 	TLSPolicy(ctx context.Context, route *mx.Route, host *mx.Host) (TLSPolicy, error)
+}
+
+// OperatorPolicySource is a PolicySource that also knows what the operator of this program
+// wants of hosts, whatever their domains say. That holds for mail whose sender would
+// rather have it delivered, too: the field TLS-Required: No is about policies of the
+// recipient's domain (RFC 8689 section 3), and anybody can write it.
+type OperatorPolicySource interface {
+	PolicySource
+
+	// OperatorTLSPolicy is asked about such mail in place of TLSPolicy, by the same
+	// contract. The zero TLSPolicy is that the operator wants nothing.
+	OperatorTLSPolicy(ctx context.Context, route *mx.Route, host *mx.Host) (TLSPolicy, error)
 }
 
 // PolicyRefresher is a PolicySource that can look again, past what it has stored. It is
@@ -153,7 +166,7 @@ type PolicyRunner interface {
 }
 
 // TLSNotice is something about policies that people should know, and that is no outcome of
-// a message: DANE is off because the resolver vouches for nothing, a policy cannot be
+// a message: DANE is off because the resolver does not validate, a policy cannot be
 // fetched again, a host no longer proves who it is.
 type TLSNotice struct {
 	// Domain and Host are what it is about; empty if it is about all.

@@ -176,18 +176,27 @@ func (s *Sender) sessionConfig() session.Config {
 		MaxIdle: s.MaxIdle, IdleTimeout: s.IdleTimeout,
 	}
 	if s.Policy != nil {
-		c.Policy = s.askPolicy
+		c.Policy = func(ctx context.Context, route *mx.Route, host *mx.Host) (session.Policy, error) {
+			return s.askPolicy(ctx, s.Policy.TLSPolicy, route, host)
+		}
+	}
+	if operator, ok := s.Policy.(OperatorPolicySource); ok {
+		c.Operator = func(ctx context.Context, route *mx.Route, host *mx.Host) (session.Policy, error) {
+			return s.askPolicy(ctx, operator.OperatorTLSPolicy, route, host)
+		}
 	}
 	return c
 }
 
 // askPolicy asks a source, in the terms of package session.
-func (s *Sender) askPolicy(ctx context.Context, route *mx.Route, host *mx.Host) (session.Policy, error) {
+func (s *Sender) askPolicy(
+	ctx context.Context, ask func(context.Context, *mx.Route, *mx.Host) (TLSPolicy, error), route *mx.Route, host *mx.Host,
+) (session.Policy, error) {
 	asked := *host
 	if asked.Port == 0 {
 		asked.Port = s.sessions.AddrPort(host, netip.Addr{}).Port()
 	}
-	p, err := s.Policy.TLSPolicy(ctx, route, &asked)
+	p, err := ask(ctx, route, &asked)
 	if refused, ok := errors.AsType[*PolicyError](err); ok {
 		return session.Policy{}, &session.Refusal{Judgement: session.Judgement{Err: err, Source: refused.Decision.Source, Decision: refused.Decision}}
 	} else if err != nil {

@@ -30,6 +30,9 @@ import (
 // just now. ErrDuplicate, with the id of the message that is there, ErrFull,
 // ErrClosed, ctx's error and the queue's own are returned as they are.
 //
+// A message whose header says TLS-Required: No is queued with TLSOptional, unless it has
+// a TLSRequirement already (RFC 8689 section 4.1).
+//
 // What is queued has the line ends that are sent, CRLF. Long content is never in
 // memory as a whole; it is opened two or three times. m is not changed.
 func (a *Agent) Submit(ctx context.Context, m *queue.Message) (string, error) {
@@ -52,6 +55,7 @@ func (a *Agent) Submit(ctx context.Context, m *queue.Message) (string, error) {
 	accepted := *m
 	accepted.Content = prepared{&body}
 	accepted.UTF8 = attempt.IsUTF8(m) // of all recipients: one destination may have none of those that say so
+	accepted.TLS = attempt.TLSOf(m, &body.Facts)
 	if accepted.Arrived.IsZero() {
 		accepted.Arrived = now.Wall
 	}

@@ -181,7 +181,7 @@ type TLSRequirement uint8
 const (
 	TLSByPolicy TLSRequirement = iota
 	TLSRequired                // REQUIRETLS: verified TLS at every hop, or a bounce
-	TLSOptional                // policies of domains are ignored: to deliver is more important than secrecy
+	TLSOptional                // TLS-Required: No: policies of the recipients' domains are ignored, to have it delivered
 )
 
 var tlsNames = [...]string{"by-policy", "required", "optional"}

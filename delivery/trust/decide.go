@@ -19,6 +19,7 @@ type inquiry struct {
 	domain, host string
 	rule         *Rule // nil if none matches
 	audit        bool
+	rulesAlone   bool         // the sender of the mail does not want policies of domains to keep it
 	dane         *dane.Policy // nil if not asked
 	sts          *mtasts.Found
 	policyDomain string // of sts
@@ -46,6 +47,9 @@ func (c *inquiry) basis() string {
 		if c.sts.Policy != nil {
 			parts = append(parts, c.sts.Policy.Lines...)
 		}
+	}
+	if c.rulesAlone {
+		parts = append(parts, "rules alone")
 	}
 	if len(parts) == 1 && parts[0] == "" {
 		return ""
@@ -79,7 +83,7 @@ func (c *inquiry) decide(h *delivery.Handshake) *delivery.Decision {
 	default:
 		c.byPolicies(d, &e, h)
 	}
-	if h != nil {
+	if h != nil && !c.rulesAlone {
 		c.source.proved.look(c, d, &e)
 	}
 	if !d.Accepted && c.audit {
@@ -230,7 +234,7 @@ func (c *inquiry) bySTS(h *delivery.Handshake) *mtasts.Verdict {
 
 // count fills in what reports of TLS are to have.
 func (c *inquiry) count(d *delivery.Decision, e *Evidence, h *delivery.Handshake) {
-	if c.rule.level().fixed() {
+	if c.rule.level().fixed() || c.rulesAlone {
 		return
 	}
 	about := func(result tlsrpt.Result, reason string) []tlsrpt.Failure {

@@ -19,8 +19,8 @@ import (
 // them alone after the first use. A zero Source with a Resolver works.
 type Source struct {
 	// Resolver is asked about TLSA records and MTA-STS; required, and best the one that
-	// routes come from. DANE goes by what it vouches for, so it must be one that may be
-	// trusted (see mx.Client); if it vouches for nothing, DANE says nothing.
+	// routes come from. DANE goes by the answers that it says are secure, so it must be
+	// one that may be trusted (see mx.Client); if none ever is, DANE says nothing.
 	Resolver mx.Resolver
 
 	// Store keeps MTA-STS policies. Default: memory, which forgets them when the program
@@ -64,9 +64,9 @@ type Source struct {
 }
 
 var (
-	_ delivery.PolicySource    = (*Source)(nil)
-	_ delivery.PolicyRefresher = (*Source)(nil)
-	_ delivery.PolicyRunner    = (*Source)(nil)
+	_ delivery.OperatorPolicySource = (*Source)(nil)
+	_ delivery.PolicyRefresher      = (*Source)(nil)
+	_ delivery.PolicyRunner         = (*Source)(nil)
 )
 
 // Validate says everything that is wrong with the fields; nil if they make sense. A Source
@@ -123,8 +123,20 @@ func (s *Source) prepare() {
 
 // TLSPolicy implements delivery.PolicySource, in the steps that the package comment lists.
 func (s *Source) TLSPolicy(ctx context.Context, route *mx.Route, host *mx.Host) (delivery.TLSPolicy, error) {
+	return s.inquire(ctx, route, host, false)
+}
+
+// OperatorTLSPolicy implements delivery.OperatorPolicySource: what the rules and Default
+// ask for. At the levels Verify and DANEOnly the host must prove who it is, as ever; a
+// policy of MTA-STS has no say.
+func (s *Source) OperatorTLSPolicy(ctx context.Context, route *mx.Route, host *mx.Host) (delivery.TLSPolicy, error) {
+	return s.inquire(ctx, route, host, true)
+}
+
+// inquire is both, the latter if rulesAlone.
+func (s *Source) inquire(ctx context.Context, route *mx.Route, host *mx.Host, rulesAlone bool) (delivery.TLSPolicy, error) {
 	s.prepare()
-	c := &inquiry{source: s, domain: route.Domain, host: host.Name}
+	c := &inquiry{source: s, domain: route.Domain, host: host.Name, rulesAlone: rulesAlone}
 	if s.broken != nil {
 		return delivery.TLSPolicy{}, c.misconfigured(s.broken)
 	}
@@ -134,6 +146,9 @@ func (s *Source) TLSPolicy(ctx context.Context, route *mx.Route, host *mx.Host) 
 	if c.rule.level().fixed() {
 		return c.byRule(), nil
 	}
+	if rulesAlone && c.rule.level().floor() < mx.TLSVerify {
+		return c.withoutPolicies(), nil
+	}
 	if s.dane != nil {
 		c.dane = s.askDANE(ctx, c.rule, route, host)
 	} else if c.rule.level() == DANEOnly {
@@ -142,7 +157,7 @@ func (s *Source) TLSPolicy(ctx context.Context, route *mx.Route, host *mx.Host) 
 	if c.dane != nil && c.dane.Err() != nil && !c.audit {
 		return delivery.TLSPolicy{}, c.decide(nil).Err()
 	}
-	if s.sts != nil && route.Kind != mx.ViaLiteral {
+	if s.sts != nil && route.Kind != mx.ViaLiteral && !rulesAlone {
 		c.policyDomain = policyDomain(route, host)
 		found := s.sts.Find(ctx, c.policyDomain)
 		c.sts = &found
@@ -185,6 +200,16 @@ func (c *inquiry) byRule() delivery.TLSPolicy {
 		Level: c.rule.Level.floor(), Exact: true, MinVersion: c.rule.MinVersion, Certificate: c.rule.Certificate,
 		Key: c.rule.key(), Basis: c.basis(), Judge: c.decide,
 	}
+}
+
+// withoutPolicies is what a rule asks for that leaves the rest to policies which have no
+// say: nobody judges.
+func (c *inquiry) withoutPolicies() delivery.TLSPolicy {
+	p := delivery.TLSPolicy{Key: c.rule.key()}
+	if c.rule != nil {
+		p.MinVersion, p.Certificate = c.rule.MinVersion, c.rule.Certificate
+	}
+	return p
 }
 
 // policy is the policy by what was found out.

@@ -37,6 +37,9 @@ type Facts struct {
 	// Received is the number of Received fields in the message's own header,
 	// by which loops are found (RFC 5321 section 6.3).
 	Received int
+	// TLSOptional is whether the message's own header has the field TLS-Required: No
+	// (RFC 8689 section 3). If there are several such fields, each must say so.
+	TLSOptional bool
 }
 
 // Body is content ready to be sent. It is read any number of times, one reader

@@ -22,17 +22,28 @@ type headerScanner struct {
 	utf8     bool // an octet of 0x80 or above was in a header
 	mime     bool
 	received int
+	tlsNo    int // fields TLS-Required that say No
+	tlsElse  int // and those that say something else
 
 	lost      bool        // parts cannot be told from text any more
 	nested    bool        // beyond the message's own header
 	body      bool        // not in a header
 	encloses  bool        // a message follows this header
 	delimited []multipart // the multiparts we are in, outermost first
-	typed     bool        // the field is a Content-Type
+	reading   reading     // what the field is, if it is looked at as a whole
 	field     []byte      // which goes like this so far, folds undone
 	cut       bool        // and something was left out of it
 	line      []byte      // of a line that began in an earlier piece, the beginning
 }
+
+// reading is a field that is looked at as a whole.
+type reading uint8
+
+const (
+	noField reading = iota
+	contentType
+	tlsRequired // of the message's own header
+)
 
 // multipart is what ends with a boundary.
 type multipart struct {
@@ -87,7 +98,9 @@ func (h *headerScanner) tell(f *Facts) {
 	if len(h.line) > 0 && !h.done() {
 		h.addLine(h.line)
 	}
+	h.endField() // of a message without a body
 	f.MIME, f.Received, f.UTF8Header = h.mime, h.received, h.utf8
+	f.TLSOptional = h.tlsNo > 0 && h.tlsElse == 0
 }
 
 // addLine takes a line without its end.
@@ -113,7 +126,7 @@ func (h *headerScanner) headerLine(line []byte) {
 		h.endField()
 		h.beginField(line)
 	}
-	if !h.typed {
+	if h.reading == noField {
 		return
 	}
 	if room := maxField - len(h.field); room < len(line) {
@@ -127,13 +140,19 @@ func (h *headerScanner) headerLine(line []byte) {
 func (h *headerScanner) beginField(line []byte) {
 	switch line[0] {
 	case 'C', 'c':
-		h.typed = isNamed(line, "content-type")
+		if isNamed(line, "content-type") {
+			h.reading = contentType
+		}
 	case 'R', 'r':
 		if !h.nested && isNamed(line, "received") {
 			h.received++
 		}
 	case 'M', 'm':
 		h.mime = h.mime || !h.nested && isNamed(line, "mime-version")
+	case 'T', 't':
+		if !h.nested && isNamed(line, "tls-required") {
+			h.reading = tlsRequired
+		}
 	}
 }
 
@@ -170,11 +189,20 @@ func (h *headerScanner) isDelimiter(line []byte) bool {
 	return false
 }
 
-// endField looks what a Content-Type says of what follows.
+// endField looks at a field that was read as a whole: what a Content-Type says of what
+// follows, and whether TLS-Required says No.
 func (h *headerScanner) endField() {
-	if h.typed {
-		_, value, _ := bytes.Cut(h.field, []byte(":"))
-		h.contentType(value, h.cut)
+	if h.reading == noField {
+		return
 	}
-	h.typed, h.field, h.cut = false, h.field[:0], false
+	_, value, _ := bytes.Cut(h.field, []byte(":"))
+	switch {
+	case h.reading == contentType:
+		h.contentType(value, h.cut)
+	case !h.cut && bytes.EqualFold(bytes.Trim(value, " \t"), []byte("no")):
+		h.tlsNo++
+	default:
+		h.tlsElse++
+	}
+	h.reading, h.field, h.cut = noField, h.field[:0], false
 }

@@ -127,3 +127,48 @@ func TestHeaderFacts(t *testing.T) {
 		})
 	}
 }
+
+// TestTLSRequiredField: the field TLS-Required: No of the message's own header.
+func TestTLSRequiredField(t *testing.T) {
+	cases := []struct {
+		name, in string
+		want     bool
+	}{
+		{"none", "a: b\r\n\r\nTLS-Required: No\r\n", false},
+		{"one", "a: b\r\nTLS-Required: No\r\n\r\n", true},
+		{"odd case, and blanks", "tls-REQUIRED :\t nO \t\r\n\r\n", true},
+		{"without a blank", "TLS-Required:No\r\n\r\n", true},
+		{"folded", "TLS-Required:\r\n No\r\na: b\r\n\r\n", true},
+		{"folded behind", "TLS-Required: No\r\n \r\n\r\n", true},
+		{"in the text of another field", "Subject: x\r\n TLS-Required: No\r\n\r\n", false},
+		{"a longer name", "X-TLS-Required: No\r\nTLS-Required-By: No\r\n\r\n", false},
+		{"another value", "TLS-Required: Yes\r\n\r\n", false},
+		{"no value", "TLS-Required:\r\n\r\n", false},
+		{"more than the value", "TLS-Required: No, thanks\r\n\r\n", false},
+		{"more than the value, folded", "TLS-Required: No\r\n thanks\r\n\r\n", false},
+		{"a comment, which the grammar has not", "TLS-Required: No (please)\r\n\r\n", false},
+		{"a value without end", "TLS-Required: No" + strings.Repeat(" ", 900) + strings.Repeat("\r\n "+strings.Repeat(" ", 900), 5) + "x\r\n\r\n", false},
+		{"twice the same", "TLS-Required: No\r\nTLS-Required: no\r\n\r\n", true},
+		{"twice, and they differ", "TLS-Required: No\r\nTLS-Required: Yes\r\n\r\n", false},
+		{"twice, and they differ the other way", "TLS-Required: Yes\r\nTLS-Required: No\r\n\r\n", false},
+		{"of a part", "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nTLS-Required: No\r\n\r\n--b--\r\n", false},
+		{"of an enclosed message", "Content-Type: message/rfc822\r\n\r\nTLS-Required: No\r\n\r\n", false},
+		{"behind a Content-Type", "Content-Type: text/plain\r\nTLS-Required: No\r\n\r\n", true},
+		{"before a Content-Type", "TLS-Required: No\r\nContent-Type: text/plain\r\n\r\n", true},
+		{"without a body", "TLS-Required: No", true},
+		{"stored with LF", "TLS-Required: No\n\n", true},
+	}
+	for _, c := range cases {
+		t.Run("TLS-53 "+c.name, func(t *testing.T) {
+			sources := map[string]content.Source{"memory": memory(c.in), "stream": streamOf(c.in)}
+			if strings.Contains(c.in, "\n\n") || strings.Contains(c.in, "\r\n\r\n") {
+				sources["eight bit"], sources["long"] = memory(c.in+"\xff"), streamOf(c.in+filler)
+			}
+			for kind, s := range sources {
+				if b := prepare(t, s, content.Origin); b.TLSOptional != c.want {
+					t.Errorf("%s: %t, want %t", kind, b.TLSOptional, c.want)
+				}
+			}
+		})
+	}
+}

@@ -35,7 +35,17 @@ func (j *Job) Accept() *Failure {
 	if j.body, err = content.Prepare(m.Content, j.config.Content); err != nil {
 		return j.refuse(err, "5.6.0")
 	}
+	j.tls = TLSOf(m, &j.body.Facts)
 	return nil
+}
+
+// TLSOf is what a message requires of its transport: what its submitter has said, else
+// what its header says (RFC 8689 section 4.1).
+func TLSOf(m *queue.Message, facts *content.Facts) queue.TLSRequirement {
+	if m.TLS == queue.TLSByPolicy && facts.TLSOptional {
+		return queue.TLSOptional
+	}
+	return m.TLS
 }
 
 // refuse settles every recipient with an error about the whole message.

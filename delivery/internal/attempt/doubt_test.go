@@ -42,8 +42,8 @@ func TestNeedsExtensions(t *testing.T) {
 		"7 bits":                  {func(*Walk) {}, false},
 		"8 bits":                  {func(w *Walk) { w.job.body.EightBit = true }, true},
 		"UTF-8 in the header":     {func(w *Walk) { w.job.body.UTF8Header = true }, true},
-		"REQUIRETLS":              {func(w *Walk) { w.job.message.TLS = queue.TLSRequired }, true},
-		"REQUIRETLS for a report": {func(w *Walk) { w.job.message.TLS, w.job.message.From = queue.TLSRequired, "" }, false},
+		"REQUIRETLS":              {func(w *Walk) { w.job.tls = queue.TLSRequired }, true},
+		"REQUIRETLS for a report": {func(w *Walk) { w.job.tls, w.job.message.From = queue.TLSRequired, "" }, false},
 		"a reverse-path in UTF-8": {func(w *Walk) { w.job.from = mailbox(t, "é@from.test") }, true},
 		"plain recipients": {func(w *Walk) {
 			w.ledger.rcpts = []rcpt{{mailbox: mailbox(t, "u@e.test")}, {mailbox: mailbox(t, "v@e.test")}}

@@ -23,6 +23,7 @@ type Job struct {
 	message *queue.Message
 	from    address.Mailbox
 	utf8    bool // it is internationalized mail
+	tls     queue.TLSRequirement
 	body    content.Body
 	seven   sevenBit
 	walks   []Walk // one per destination
@@ -126,7 +127,7 @@ func (j *Job) pin() string {
 // requiresTLS reports whether a message with REQUIRETLS may only go where all of
 // RFC 8689 section 4.2.1 is given. A report is to arrive all the same (section 5).
 func (j *Job) requiresTLS() bool {
-	return j.message.TLS == queue.TLSRequired && j.message.From != ""
+	return j.tls == queue.TLSRequired && j.message.From != ""
 }
 
 // sevenBit is the content of a job for hosts that take 7 bits only, made once it is

@@ -12,10 +12,11 @@ import (
 var errNotVouched = errors.New("REQUIRETLS: nobody vouches for the MX records, neither DNSSEC nor a policy")
 
 // policyFor is what TLS a host must give for the message. Where its sender would rather
-// have it delivered, the policies of domains are not asked (RFC 8689 section 4.2.2).
+// have it delivered, the policies of domains are not asked (RFC 8689 section 4.2.2);
+// what the operator has configured holds.
 func (w *Walk) policyFor(ctx context.Context, route *mx.Route, host *mx.Host) (session.Policy, error) {
-	if w.job.message.TLS == queue.TLSOptional {
-		return w.sessions().Configured(host)
+	if w.job.tls == queue.TLSOptional {
+		return w.sessions().Configured(ctx, route, host)
 	}
 	return w.sessions().PolicyFor(ctx, route, host)
 }

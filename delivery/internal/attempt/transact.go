@@ -132,7 +132,7 @@ func (w *Walk) compose(sess *session.Session) {
 // saysRequireTLS reports whether MAIL is to have the parameter: always for a
 // message that requires it, and for a report where the host gives what it asks.
 func (w *Walk) saysRequireTLS(sess *session.Session) bool {
-	if w.job.message.TLS != queue.TLSRequired {
+	if w.job.tls != queue.TLSRequired {
 		return false
 	}
 	return w.job.requiresTLS() ||

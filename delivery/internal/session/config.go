@@ -26,8 +26,9 @@ type Config struct {
 	// TLSConfig is the base of every TLS configuration.
 	TLSConfig *tls.Config
 
-	// Policy answers with the TLS that a host must give beyond TLS; nil is nobody.
-	Policy func(ctx context.Context, route *mx.Route, host *mx.Host) (Policy, error)
+	// Policy answers with the TLS that a host must give beyond TLS, and Operator with
+	// that of it which the operator wants, whatever the domain asks; nil is nobody.
+	Policy, Operator func(ctx context.Context, route *mx.Route, host *mx.Host) (Policy, error)
 
 	// Dial connects; nil is a net.Dialer, from one of Source where there are any.
 	Dial   func(ctx context.Context, network, address string) (net.Conn, error)

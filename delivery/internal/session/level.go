@@ -7,26 +7,30 @@ import (
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
-// Configured is the policy of a host as it is configured, whatever Policy asks.
-func (c *Config) Configured(host *mx.Host) (p Policy, err error) {
-	if p.Level, err = c.levelFor(host); err != nil {
-		return Policy{}, err
-	}
-	c.identify(&p, host)
-	return p, nil
+// Configured is the policy of a host as the operator wants it, whatever its domain asks:
+// the configured level and what Operator asks, put together as PolicyFor does.
+func (c *Config) Configured(ctx context.Context, route *mx.Route, host *mx.Host) (Policy, error) {
+	return c.policyBy(ctx, c.Operator, route, host)
 }
 
 // PolicyFor is the policy of a host: the configured level, raised by what Policy
 // asks, or lowered if it says so exactly and the host has no level of its own.
 func (c *Config) PolicyFor(ctx context.Context, route *mx.Route, host *mx.Host) (Policy, error) {
+	return c.policyBy(ctx, c.Policy, route, host)
+}
+
+// asks is a function that answers with the TLS a host must give.
+type asks func(ctx context.Context, route *mx.Route, host *mx.Host) (Policy, error)
+
+func (c *Config) policyBy(ctx context.Context, ask asks, route *mx.Route, host *mx.Host) (Policy, error) {
 	level, err := c.levelFor(host)
 	if err != nil {
 		return Policy{}, err
 	}
 	var p Policy
 	// TLSNone is an order, not a wish: no policy is asked.
-	if c.Policy != nil && level != mx.TLSNone {
-		if p, err = c.Policy(ctx, route, host); err != nil {
+	if ask != nil && level != mx.TLSNone {
+		if p, err = ask(ctx, route, host); err != nil {
 			return Policy{}, err
 		}
 	}

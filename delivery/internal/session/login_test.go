@@ -74,7 +74,7 @@ func TestLevelOf(t *testing.T) {
 			}
 			c.host.Name = "mx.e.test"
 			asked, failed := sender.PolicyFor(t.Context(), &mx.Route{}, &c.host)
-			configured, err := sender.Configured(&c.host)
+			configured, err := sender.Configured(t.Context(), &mx.Route{}, &c.host)
 			if c.mistaken {
 				if err == nil || failed == nil {
 					t.Errorf("%v, %v; want two errors", err, failed)
