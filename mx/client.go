@@ -33,7 +33,9 @@ type Client struct {
 	File string
 
 	// TrustAD makes the Client believe the AD bit of every server; see Server.TrustAD.
-	TrustAD bool
+	// IgnoreAD makes it believe that of none, whatever Servers and File say. Then no
+	// answer is secure.
+	TrustAD, IgnoreAD bool
 
 	// Timeout is how long to wait for one response. Default: 5 s.
 	Timeout time.Duration
@@ -145,7 +147,7 @@ func (c *Client) resolve(ctx context.Context, set *settings, name string, t Type
 	servers := c.habits.inOrder(set.servers, set.rotate, time.Now())
 	turns := make([]turn, len(servers))
 	for i, s := range servers {
-		s.TrustAD = s.TrustAD || c.TrustAD
+		s.TrustAD = (s.TrustAD || c.TrustAD) && !c.IgnoreAD
 		turns[i] = turn{client: c, server: s, name: name, t: t, timeout: set.timeout, tcpOnly: set.tcpOnly}
 	}
 	worst := &ResolveError{Name: name, Type: t}

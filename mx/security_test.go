@@ -281,10 +281,12 @@ func TestClientSecurityOfLinks(t *testing.T) {
 		{"MX-36 AD is about the one link asked for", true, "e.test", mx.TypeCNAME, mx.Secure},
 		{"MX-36 and so is its lack", true, "other.test", mx.TypeCNAME, mx.Insecure},
 		{"MX-36 who is not trusted vouches for nothing", false, "test", mx.TypeA, mx.Insecure},
+		{"MX-36 who is trusted, where nobody is believed", true, "test", mx.TypeA, mx.Insecure},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			dns := &mxtest.DNS{Zone: signedAlias, Signed: map[string]bool{test.signed: true}}
 			client := &mx.Client{Servers: []mx.Server{{Addr: first, TrustAD: test.trusted}}, Dial: dns.Dial}
+			client.IgnoreAD = test.trusted && test.want == mx.Insecure && test.signed == "test"
 			a, err := client.Resolve(t.Context(), "m.e.test", test.ask)
 			if err != nil || len(a.Aliases) != 1 || a.Aliases[0].Secure != test.want {
 				t.Errorf("aliases are %v, %v; want one that is %v", a.Aliases, err, test.want)

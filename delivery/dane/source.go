@@ -55,8 +55,9 @@ func (s *Source) Validate() error {
 	return errors.Join(problems...)
 }
 
-// ErrNoDNSSEC is what Probe returns if answers are never secure.
-var ErrNoDNSSEC = errors.New("the resolver vouches for nothing: it is not trusted, does not validate, or something on the way to it takes out what it says")
+// ErrNoDNSSEC is what Probe returns if answers are never secure: the resolver does not
+// validate, is not trusted, or something on the way to it takes the AD bit out.
+var ErrNoDNSSEC = errors.New("the resolver does not report DNSSEC validation (no trusted AD bit for the root zone)")
 
 // Probe asks for the root's name servers, which are signed, and returns nil if the
 // resolver vouches for the answer. If it does not, the error is ErrNoDNSSEC, and DANE is

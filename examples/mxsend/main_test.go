@@ -100,8 +100,11 @@ func TestExitCodes(t *testing.T) {
 		{"bad reverse-path", text, []string{"-f", "nonsense", "u@e.test"}, 65, "no domain"},
 		{"bad message", "a\x00b\n", []string{"-f", "a@b.test", "u@e.test"}, 65, "NUL"},
 		{"bad -helo", text, []string{"-helo", "no name", "-f", "", "u@e.test"}, 78, "Hello"},
-		{"DANE without DNSSEC", text, []string{"-tls", "dane", "-f", "", "u@e.test"}, 78, "vouches for nothing"},
+		{"DANE without DNSSEC", text, []string{"-tls", "dane", "-f", "", "u@e.test"}, 78, "does not report DNSSEC validation"},
 		{"DANE and not", text, []string{"-tls", "dane", "-no-dane", "-f", "", "u@e.test"}, 64, "exclude each other"},
+		{"no such mode of DNSSEC", text, []string{"-dnssec", "on", "-f", "", "u@e.test"}, 64, "-dnssec"},
+		{"DANE and no DNSSEC", text, []string{"-tls", "dane", "-dnssec", "off", "-f", "", "u@e.test"}, 64, "exclude each other"},
+		{"an AD bit to believe, and none", text, []string{"-trust-ad", "-dnssec", "off", "-f", "", "u@e.test"}, 64, "exclude each other"},
 		{"help", text, []string{"-h"}, 0, "usage"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

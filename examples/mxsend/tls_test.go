@@ -63,6 +63,8 @@ func TestDANE(t *testing.T) {
 		{"records that match", matching, nil, nil, 0, "delivered", "dane"},
 		{"records that do not", other, nil, nil, 75, "deferred", "none"},
 		{"records that do not, with -no-dane", other, nil, []string{"-no-dane"}, 0, "delivered", "encrypted"},
+		{"records that do not, with -dnssec off", other, nil, []string{"-dnssec", "off"}, 0, "delivered", "encrypted"},
+		{"records that match, with -dnssec ad", matching, nil, []string{"-dnssec", "ad"}, 0, "delivered", "dane"},
 		{"records that do not, with -tls none", other, nil, []string{"-tls", "none"}, 0, "delivered", "none"},
 		{"-tls verify, which DANE satisfies", matching, nil, []string{"-tls", "verify"}, 0, "delivered", "dane"},
 		{"-tls dane, with a resolver that can", matching, nil, []string{"-tls", "dane"}, 0, "delivered", "dane"},

@@ -122,7 +122,7 @@ func assemble(o *options, stdout, stderr io.Writer) (*parts, error) {
 			p.numbers.Record(e)
 			p.journal.write(&e)
 			if e.Kind == delivery.PolicyNotice {
-				p.complain("TLS", e.Err.Err)
+				p.complain("TLS", cli.AdviseOn(e.Err.Err))
 			}
 		},
 	}

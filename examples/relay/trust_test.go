@@ -75,8 +75,13 @@ func TestWithoutDNSSEC(t *testing.T) {
 	w := newWorld(t, zone+"\n. NS a.root.test.\n")
 	w.start("127.0.0.2", modern("mail.example.com"))
 	r := w.relay("-queue", inMemory)
-	eventually(t, "it says so", func() bool { return strings.Contains(r.errs.String(), "relay: TLS: DANE is off") })
+	eventually(t, "it says so", func() bool { return strings.Contains(r.errs.String(), "relay: TLS: DANE is off: the resolver does not report DNSSEC validation") && strings.Contains(r.errs.String(), "-trust-ad") })
 	r.stop()
+	r = w.relay("-queue", inMemory, "-dnssec", "off")
+	r.stop()
+	if strings.Contains(r.errs.String(), "DANE") {
+		t.Errorf("with -dnssec off: %s", r.errs.String())
+	}
 	c := command("-listen", "127.0.0.1:0", "-dns", w.dns.Addr(), "-queue", inMemory, "-tls", "dane")
 	if out, _ := c.CombinedOutput(); c.ProcessState.ExitCode() != 78 || !strings.Contains(string(out), "-tls dane: ") {
 		t.Errorf("exit code %d: %s", c.ProcessState.ExitCode(), out)

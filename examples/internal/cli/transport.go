@@ -23,6 +23,7 @@ import (
 type Transport struct {
 	DNS            List
 	TrustAD        bool
+	DNSSEC         string
 	Port           uint
 	Helo           string
 	Self           List
@@ -51,6 +52,7 @@ func (t *Transport) Define(fs *flag.FlagSet) {
 	t.ConnectTimeout = Duration(30 * time.Second)
 	fs.Var(&t.DNS, "dns", "ask the DNS server at `HOST:PORT` (repeatable, in order) instead of the system's resolvers")
 	fs.BoolVar(&t.TrustAD, "trust-ad", false, "believe the AD bit of the resolvers in use")
+	fs.StringVar(&t.DNSSEC, "dnssec", "ad", "`MODE` of DNSSEC: ad (believe the AD bit of a trusted resolver) or off")
 	fs.UintVar(&t.Port, "port", 25, "TCP port `N` of MX hosts")
 	fs.StringVar(&t.Helo, "helo", "", "`NAME` given in EHLO (default: the host's name)")
 	fs.Var(&t.Self, "self", "a `NAME` under which this host stands in MX records, or an address in brackets, such as the outside of a NAT (repeatable)")
@@ -93,7 +95,14 @@ func (t *Transport) Check() error {
 	if _, err := t.level(); err != nil {
 		return err
 	}
-	if t.TLS == "dane" && t.NoDANE {
+	switch {
+	case t.DNSSEC != "ad" && t.DNSSEC != "off":
+		return Usage("-dnssec %q is neither ad nor off", t.DNSSEC)
+	case t.DNSSEC == "off" && t.TrustAD:
+		return Usage("-dnssec off and -trust-ad exclude each other")
+	case t.DNSSEC == "off" && t.TLS == "dane":
+		return Usage("-dnssec off and -tls dane exclude each other")
+	case t.TLS == "dane" && t.NoDANE:
 		return Usage("-tls dane and -no-dane exclude each other")
 	}
 	_, err := t.SmartHosts.rules()
@@ -159,7 +168,7 @@ func (t *Transport) Sender(role Role, stderr io.Writer) (*delivery.Sender, error
 	}
 	if t.TLS == "dane" {
 		if err := dane.Probe(context.Background(), resolver); errors.Is(err, dane.ErrNoDNSSEC) {
-			return nil, Config("-tls dane: %v", err)
+			return nil, Config("-tls dane: %w", AdviseOn(err))
 		} else if err != nil {
 			fmt.Fprintf(stderr, "* -tls dane: it is not known whether the resolver can do DNSSEC: %v\n", err)
 		}
@@ -170,10 +179,22 @@ func (t *Transport) Sender(role Role, stderr io.Writer) (*delivery.Sender, error
 	return s, nil
 }
 
+// AdviseOn is an error about TLS policies, with what people can do about it if that is
+// known.
+func AdviseOn(err error) error {
+	if errors.Is(err, dane.ErrNoDNSSEC) {
+		return fmt.Errorf("%w; %s", err, dnssecAdvice)
+	}
+	return err
+}
+
+// dnssecAdvice is what people can do about a resolver of which no answer is secure.
+const dnssecAdvice = "use a validating resolver on this machine, or -trust-ad if the one in use validates and nobody can change its answers on the way"
+
 // policy is whom mail may be given to: DANE, else MTA-STS, unless they are off.
 func (t *Transport) policy(resolver mx.Resolver) *trust.Source {
 	s := &trust.Source{
-		Resolver: resolver, NoDANE: t.NoDANE, NoMTASTS: t.NoMTASTS,
+		Resolver: resolver, NoDANE: t.NoDANE || t.DNSSEC == "off", NoMTASTS: t.NoMTASTS,
 		Fetcher: &mtasts.Fetcher{Resolver: resolver, AllowLoopback: t.Loopback},
 	}
 	if t.TLSCache != "" {
@@ -267,7 +288,8 @@ func (t *Transport) resolver(notes *mx.Trace) (mx.Resolver, error) {
 		}
 		notes.Read(file, ignored, err)
 	}
-	client.TrustAD, client.Trace, client.MaxTimeout = t.TrustAD, &changed, time.Duration(t.Timeout)
+	client.TrustAD, client.IgnoreAD = t.TrustAD, t.DNSSEC == "off"
+	client.Trace, client.MaxTimeout = &changed, time.Duration(t.Timeout)
 	t.client, t.cache = client, cache
 	return cache, nil
 }
