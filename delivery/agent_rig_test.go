@@ -94,7 +94,7 @@ func (o *office) of(kind delivery.EventKind) (list []delivery.Event) {
 // left is how many deliveries the queue has.
 func (o *office) left() int {
 	o.t.Helper()
-	total, err := queue.Totals(o.t.Context(), o.queue)
+	total, err := queue.Total(o.t.Context(), o.queue)
 	if err != nil {
 		o.t.Fatal(err)
 	}

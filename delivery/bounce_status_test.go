@@ -106,7 +106,7 @@ func TestBounceUntried(t *testing.T) {
 			m := message("u@e.test")
 			m.From = "x@null.test"
 			var e *delivery.Error
-			if err := c.agent.Sender.CheckRoute(t.Context(), "", m.From); !errors.As(err, &e) || e.Code != 556 {
+			if err := c.agent.Sender.Routable(t.Context(), "", m.From); !errors.As(err, &e) || e.Code != 556 {
 				t.Errorf("nobody is warned of the sender: %v", err)
 			}
 			c.submit(m)

@@ -157,9 +157,9 @@ func ExampleWithTrace() {
 }
 
 // What is no address is known before anybody is asked.
-func ExampleCheckEnvelope() {
-	fmt.Println(delivery.CheckEnvelope(hello("bob@example.com", `"odd one"@example.com`, "bob@[192.0.2.1]")))
-	err := delivery.CheckEnvelope(hello("bob@example.com>\r\nRCPT TO:<eve@example.net"))
+func ExampleValidateEnvelope() {
+	fmt.Println(delivery.ValidateEnvelope(hello("bob@example.com", `"odd one"@example.com`, "bob@[192.0.2.1]")))
+	err := delivery.ValidateEnvelope(hello("bob@example.com>\r\nRCPT TO:<eve@example.net"))
 	if e, ok := errors.AsType[*delivery.Error](err); ok {
 		fmt.Println(e.Stage, e.Enhanced, "temporary:", e.Temporary())
 	}

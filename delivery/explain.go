@@ -341,14 +341,14 @@ func (e *Explanation) limits(b *strings.Builder) {
 	}
 }
 
-// CheckRoute says whether there is a route for mail from a reverse-path to an
+// Routable says whether there is a route for mail from a reverse-path to an
 // address, without connecting to anybody. A server that asks at RCPT can refuse
 // what would bounce: a domain that does not exist, or takes no mail (556 and
 // 5.1.10, RFC 7505 section 4.1).
 //
 // The error is nil if there is one, else an *Error. If that is temporary, it is not
 // known whether there is a route, and the address should be taken.
-func (s *Sender) CheckRoute(ctx context.Context, from, to string) error {
+func (s *Sender) Routable(ctx context.Context, from, to string) error {
 	mailbox, err := address.Parse(to)
 	if err != nil {
 		return newError(attempt.BadRecipient(to, err))

@@ -43,9 +43,9 @@ func explicit(resolver mx.Resolver, tokens smarthost.TokenSource, roots *tls.Con
 		Resolver: &mx.Cache{Resolver: resolver}, Self: []string{"app.example.org"}, Relay: true, Family: mx.IPv4Only,
 	}}
 	err := table.Set(smarthost.Rules{
-		Default: []smarthost.Host{relay, {Name: "example.org", Lookup: smarthost.BySRV, Login: relay.Login}},
+		Default: []smarthost.Host{relay, {Name: "example.org", Lookup: smarthost.LookupSRV, Login: relay.Login}},
 		Special: []smarthost.Rule{
-			{To: ".lab.example", Hosts: []smarthost.Host{{Name: "lab.example", Lookup: smarthost.ByMX}}},
+			{To: ".lab.example", Hosts: []smarthost.Host{{Name: "lab.example", Lookup: smarthost.LookupMX}}},
 			{To: "example.net", MX: true},
 			{From: "news@example.org", Hosts: []smarthost.Host{{Name: "bulk.example.org", ImplicitTLS: true}}},
 		},

@@ -206,7 +206,7 @@ func TestDoor(t *testing.T) {
 		})
 	}
 	t.Run("a bad address is named once, and in one line", func(t *testing.T) {
-		err := delivery.CheckEnvelope(message("a b@e.test"))
+		err := delivery.ValidateEnvelope(message("a b@e.test"))
 		if got := err.Error(); strings.Count(got, "a b@e.test") != 1 || strings.ContainsAny(got, "\r\n") {
 			t.Errorf("%s", got)
 		}

@@ -88,7 +88,7 @@ var (
 
 // checkMessage looks at everything but the content.
 func checkMessage(m *queue.Message, now time.Time) ([]queue.Part, error) {
-	if err := CheckEnvelope(m); err != nil {
+	if err := ValidateEnvelope(m); err != nil {
 		return nil, err
 	}
 	parts, err := queue.Split(m)
@@ -203,11 +203,11 @@ func (a *Agent) maxSize() int64 {
 	}
 }
 
-// CheckEnvelope says whether a message's reverse-path and recipients are
+// ValidateEnvelope says whether a message's reverse-path and recipients are
 // addresses mail can be sent to, without asking anybody. Nil if all are, else an
 // *Error about the first that is not.
-func CheckEnvelope(m *queue.Message) error {
-	if f := attempt.CheckEnvelope(m); f != nil {
+func ValidateEnvelope(m *queue.Message) error {
+	if f := attempt.ValidateEnvelope(m); f != nil {
 		return newError(f)
 	}
 	return nil

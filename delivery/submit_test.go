@@ -232,7 +232,7 @@ func TestSubmitTimes(t *testing.T) {
 	})
 }
 
-func TestCheckRoute(t *testing.T) {
+func TestRoutable(t *testing.T) {
 	dns := &mxtest.DNS{Zone: bothZone, Rules: []mxtest.Rule{{Name: "broken.test", Fault: mxtest.ServFail}}}
 	s := &delivery.Sender{Resolver: dns}
 	for _, c := range []struct {
@@ -248,7 +248,7 @@ func TestCheckRoute(t *testing.T) {
 		{"QUE-20 nobody knows", "u@broken.test", 0, "4.4.3", true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			err := s.CheckRoute(t.Context(), "a@from.test", c.to)
+			err := s.Routable(t.Context(), "a@from.test", c.to)
 			var e *delivery.Error
 			if c.enhanced == "" {
 				if err != nil {

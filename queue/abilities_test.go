@@ -19,7 +19,7 @@ func calls(ctx context.Context, q queue.Queue, id string) map[string]error {
 	_, list := queue.List(ctx, q, queue.ListOptions{})
 	_, show := queue.Show(ctx, q, id)
 	_, flush := queue.Flush(ctx, q, time.Time{}, queue.Selection{})
-	_, totals := queue.Totals(ctx, q)
+	_, totals := queue.Total(ctx, q)
 	_, survey := queue.Survey(ctx, q, "", 0)
 	_, resume := queue.Resume(ctx, q, time.Time{})
 	_, suspensions := queue.Suspensions(ctx, q, time.Time{})
@@ -30,7 +30,7 @@ func calls(ctx context.Context, q queue.Queue, id string) map[string]error {
 		"Suspend":   queue.Suspend(ctx, q, time.Time{}),
 		"HoldUntil": queue.HoldUntil(ctx, q, time.Time{}, id, queue.Terms{}),
 		"Select":    queue.Select(ctx, q, queue.Selection{Tenant: "t"}, every, nil),
-		"List":      list, "Show": show, "Flush": flush, "Totals": totals, "Survey": survey,
+		"List":      list, "Show": show, "Flush": flush, "Total": totals, "Survey": survey,
 		"Hold":     queue.Hold(ctx, q, id),
 		"Release":  queue.Release(ctx, q, id),
 		"Postpone": queue.Postpone(ctx, q, time.Time{}, queue.Postponement{Destination: "example.com"}),

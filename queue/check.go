@@ -15,11 +15,11 @@ const (
 	MaxParameter = 500       // Message.EnvelopeID, Recipient.Original (RFC 3461 section 4), Message.Submitter
 )
 
-// Check reports whether a queue accepts the fields of m. There must be a recipient and
+// Validate reports whether a queue accepts the fields of m. There must be a recipient and
 // content, mail must be able to reach the addresses, and every value must be within its
 // bounds. The error is a *MessageError about the first fault that is found. The content is
 // not read.
-func Check(m *Message) error {
+func (m *Message) Validate() error {
 	_, err := Split(m)
 	return err
 }

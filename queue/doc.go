@@ -58,7 +58,7 @@
 // was zero, it is the time of Put. Put does not change the message it is given, and
 // changes that its owner makes later have no effect.
 //
-// P4. Put refuses every message that Check refuses, with the same *MessageError.
+// P4. Put refuses every message that Message.Validate refuses, with the same *MessageError.
 //
 // P5. The content is read once, as a stream. If the reader fails, or yields more or
 // fewer bytes than Size said, Put fails with a *MessageError and the message is not in

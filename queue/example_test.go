@@ -29,13 +29,13 @@ func ExampleSplit() {
 }
 
 // What can never be sent is refused at the door, with the status to answer.
-func ExampleCheck() {
-	err := queue.Check(&queue.Message{
+func ExampleMessage_Validate() {
+	m := &queue.Message{
 		Recipients: []queue.Recipient{{Address: "a@example.com"}, {Address: "b@example.com>\r\nDATA"}},
 		Content:    queue.String("Subject: hello\r\n\r\nHello.\r\n"),
-	})
+	}
 	var refused *queue.MessageError
-	if errors.As(err, &refused) {
+	if errors.As(m.Validate(), &refused) {
 		fmt.Println(refused.Field, refused.Index, refused.Enhanced)
 	}
 	// Output: Recipients 1 5.1.3

@@ -26,7 +26,7 @@ func TestZeroValues(t *testing.T) {
 		t.Errorf("outcome %s", o)
 	}
 	m.Recipients, m.Content = []queue.Recipient{{Address: "u@e.test"}}, queue.String("")
-	if err := queue.Check(&m); err != nil {
+	if err := m.Validate(); err != nil {
 		t.Errorf("a message with a recipient and content only: %v", err)
 	}
 }
@@ -54,7 +54,7 @@ func ExampleMessage() {
 		},
 		Content: queue.String("From: news@example.com\nSubject: hello\n\nHello.\n"),
 	}
-	fmt.Println(queue.Check(m))
+	fmt.Println(m.Validate())
 	// Output: <nil>
 }
 

@@ -13,7 +13,7 @@ type Part struct {
 	Recipients []int
 }
 
-// Split checks m as Check does and groups its recipients by destination, in the order of
+// Split checks m as Message.Validate does and groups its recipients by destination, in the order of
 // the first recipient of each. Every queue uses it, so that all agree on what a delivery
 // is.
 func Split(m *Message) ([]Part, error) {

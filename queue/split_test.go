@@ -35,7 +35,7 @@ func TestSplit(t *testing.T) {
 	}
 }
 
-func TestCheck(t *testing.T) {
+func TestMessageValidate(t *testing.T) {
 	change := func(f func(m *queue.Message)) *queue.Message {
 		m := messageTo("a@x.test", "b@x.test")
 		f(m)
@@ -76,11 +76,11 @@ func TestCheck(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var e *queue.MessageError
-			if err := queue.Check(tt.m); !errors.As(err, &e) {
-				t.Fatalf("Check = %v, want a *MessageError", err)
+			if err := tt.m.Validate(); !errors.As(err, &e) {
+				t.Fatalf("Validate = %v, want a *MessageError", err)
 			}
 			if e.Field != tt.field || e.Index != tt.index || e.Enhanced != tt.enhanced || e.Err == nil {
-				t.Errorf("Check = %+v, want field %s, index %d, status %s", e, tt.field, tt.index, tt.enhanced)
+				t.Errorf("Validate = %+v, want field %s, index %d, status %s", e, tt.field, tt.index, tt.enhanced)
 			}
 		})
 	}
@@ -91,8 +91,8 @@ func TestCheck(t *testing.T) {
 			m.Recipients[0].Notify = queue.NotifySuccess | queue.NotifyFailure | queue.NotifyDelay
 			m.Recipients[1].Notify, m.Recipients[1].OriginalType = queue.NotifyNever, "X-uucp-2"
 		})
-		if err := queue.Check(m); err != nil {
-			t.Errorf("Check = %v", err)
+		if err := m.Validate(); err != nil {
+			t.Errorf("Validate = %v", err)
 		}
 	})
 }

@@ -8,7 +8,7 @@ import (
 // Surveyor is a queue that counts its mail (rule A7).
 type Surveyor interface {
 	// Total counts everything.
-	Total(ctx context.Context) (Total, error)
+	Total(ctx context.Context) (Totals, error)
 
 	// Survey returns the destinations after the given one, in the order of their names. It
 	// returns at most max, or DefaultMax if max is zero. If it returns fewer, there are no
@@ -16,8 +16,8 @@ type Surveyor interface {
 	Survey(ctx context.Context, after string, max int) ([]Destination, error)
 }
 
-// Total is how much a queue holds.
-type Total struct {
+// Totals is how much a queue holds.
+type Totals struct {
 	// Messages is the number of messages. Deliveries is the number of pairs of a message
 	// and a destination with pending recipients.
 	Messages, Deliveries int
@@ -47,12 +47,12 @@ type Destination struct {
 	Reason    string
 }
 
-// Totals counts the mail in q. It returns errors.ErrUnsupported if q is not a Surveyor.
-func Totals(ctx context.Context, q Queue) (Total, error) {
+// Total counts the mail in q. It returns errors.ErrUnsupported if q is not a Surveyor.
+func Total(ctx context.Context, q Queue) (Totals, error) {
 	if s, ok := As[Surveyor](q); ok {
 		return s.Total(ctx)
 	}
-	return Total{}, unsupported("total")
+	return Totals{}, unsupported("total")
 }
 
 // Survey returns q's destinations after the given one, in the order of their names. It

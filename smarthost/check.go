@@ -42,17 +42,17 @@ func (h Host) canonical() (Host, *Error) {
 func (h *Host) check() string {
 	literal := strings.HasPrefix(h.Name, "[")
 	switch {
-	case h.Lookup > BySRV:
+	case h.Lookup > LookupSRV:
 		return "unknown Lookup"
 	case h.TLS > mx.TLSVerify:
 		return "unknown TLS level"
-	case h.Lookup != ByAddress && literal:
+	case h.Lookup != LookupAddress && literal:
 		return "an IP address has no MX or SRV records"
-	case h.Lookup == BySRV && (h.Port != 0 || h.ImplicitTLS):
+	case h.Lookup == LookupSRV && (h.Port != 0 || h.ImplicitTLS):
 		return "the port and ImplicitTLS come from the SRV records and cannot be set"
-	case (h.ImplicitTLS || h.Lookup == BySRV) && (h.TLS == mx.TLSNone || h.TLS == mx.TLSMay):
+	case (h.ImplicitTLS || h.Lookup == LookupSRV) && (h.TLS == mx.TLSNone || h.TLS == mx.TLSMay):
 		return "TLS cannot be optional with ImplicitTLS or SRV records"
-	case len(h.Targets) > 0 && h.Lookup != BySRV:
+	case len(h.Targets) > 0 && h.Lookup != LookupSRV:
 		return "targets are only for SRV records"
 	case h.Login != nil && h.TLS == mx.TLSMay:
 		return "tls=may is not allowed with a login; use verify, or consent to less with encrypt or none"

@@ -60,9 +60,9 @@ func (t *Table) lookUp(ctx context.Context, router *mx.Router, hosts []Host) []h
 func (t *Table) hops(ctx context.Context, router *mx.Router, h *Host) hops {
 	var found hops
 	switch h.Lookup {
-	case ByMX:
+	case LookupMX:
 		found = byMX(ctx, router, h)
-	case BySRV:
+	case LookupSRV:
 		found = t.bySRV(ctx, router, h)
 	default:
 		found = byAddress(ctx, router, h)

@@ -11,10 +11,10 @@ import (
 // Host is a smart host: a next hop that the operator names.
 type Host struct {
 	// Name is a host name in any spelling, or an IP address with or without brackets. If
-	// Lookup is not ByAddress, Name is a mail domain.
+	// Lookup is not LookupAddress, Name is a mail domain.
 	Name string
 
-	// Lookup says which records of Name to look up. Default: ByAddress.
+	// Lookup says which records of Name to look up. Default: LookupAddress.
 	Lookup Lookup
 
 	// Port is the TCP port. Default: 25, or 465 with ImplicitTLS. SRV records contain the
@@ -26,7 +26,7 @@ type Host struct {
 	ImplicitTLS bool
 
 	// TLS is the required level. Default: TLSVerify with a Login; TLSEncrypt with
-	// ImplicitTLS or BySRV; otherwise the sender's level. TLSEncrypt or TLSNone with a
+	// ImplicitTLS or LookupSRV; otherwise the sender's level. TLSEncrypt or TLSNone with a
 	// Login is consent to send its secrets to whichever server answers.
 	TLS mx.TLSLevel
 
@@ -46,9 +46,9 @@ type Lookup uint8
 
 // The ways to look up a smart host.
 const (
-	ByAddress Lookup = iota // only its addresses
-	ByMX                    // MX records, as for mail to the domain (RFC 5321 section 5.1)
-	BySRV                   // SRV records for message submission (RFC 6186)
+	LookupAddress Lookup = iota // only its addresses
+	LookupMX                    // MX records, as for mail to the domain (RFC 5321 section 5.1)
+	LookupSRV                   // SRV records for message submission (RFC 6186)
 )
 
 var lookupNames = [...]string{"address", "mx", "srv"}
@@ -127,7 +127,7 @@ func (h *Host) level() mx.TLSLevel {
 		return h.TLS
 	case h.Login != nil:
 		return mx.TLSVerify
-	case h.ImplicitTLS || h.Lookup == BySRV:
+	case h.ImplicitTLS || h.Lookup == LookupSRV:
 		return mx.TLSEncrypt
 	default:
 		return mx.TLSDefault

@@ -54,7 +54,7 @@ func (r *ranking) rank(h *Host, hops []mx.Host) {
 	if len(hops) == 0 {
 		return
 	}
-	equal := h.Lookup == ByAddress && h.Preference != Preference{} && h.Preference == r.drawn
+	equal := h.Lookup == LookupAddress && h.Preference != Preference{} && h.Preference == r.drawn
 	for i := range hops {
 		own := hops[i].Preference
 		if n, ok := h.Preference.Value(); ok && i == 0 {
@@ -67,11 +67,11 @@ func (r *ranking) rank(h *Host, hops []mx.Host) {
 			r.last, r.begun = max(own, r.last), true
 		}
 		// The targets of SRV records have an order that was drawn by weight.
-		equal = h.Lookup == ByMX && i+1 < len(hops) && hops[i+1].Preference == hops[i].Preference
+		equal = h.Lookup == LookupMX && i+1 < len(hops) && hops[i+1].Preference == hops[i].Preference
 		hops[i].Preference = r.last
 	}
 	r.drawn = Preference{}
-	if h.Lookup == ByAddress {
+	if h.Lookup == LookupAddress {
 		r.drawn = h.Preference
 	}
 }

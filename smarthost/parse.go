@@ -89,7 +89,7 @@ func parse(s string) (Host, *Error) {
 	if strings.Contains(s, "@") {
 		return Host{}, malformed(`a user name needs a URL, such as submission://user:password@host`)
 	}
-	h := Host{Lookup: ByMX}
+	h := Host{Lookup: LookupMX}
 	if _, rest, ok := cutMailer(s); ok {
 		s = rest
 	}
@@ -128,14 +128,14 @@ func (h *Host) readPlace(s string) (reason string) {
 		}
 	}
 	if inner, ok := strings.CutPrefix(name, "["); ok {
-		h.Lookup = ByAddress
+		h.Lookup = LookupAddress
 		inner = strings.TrimSuffix(inner, "]")
 		if !strings.Contains(inner, ":") {
 			name = inner // a name, or an IPv4 address
 		}
 	}
 	if h.Name, reason = canonicalName(name); strings.HasPrefix(h.Name, "[") || h.Name == "localhost" {
-		h.Lookup = ByAddress // neither has MX records
+		h.Lookup = LookupAddress // neither has MX records
 	}
 	return reason
 }

@@ -39,7 +39,7 @@ func (h *Host) notation(userinfo string) string {
 	b.WriteString("://")
 	b.WriteString(userinfo)
 	b.WriteString(showName(h.Name))
-	if port := h.port(); h.Lookup != BySRV && port != defaultPort(scheme) {
+	if port := h.port(); h.Lookup != LookupSRV && port != defaultPort(scheme) {
 		b.WriteByte(':')
 		b.WriteString(strconv.Itoa(int(port)))
 	}
@@ -52,9 +52,9 @@ func (h *Host) notation(userinfo string) string {
 		mark = '&'
 	}
 	switch h.Lookup {
-	case ByMX:
+	case LookupMX:
 		param("mx", "1")
-	case BySRV:
+	case LookupSRV:
 		param("srv", "1")
 	}
 	for _, t := range h.Targets {
@@ -75,7 +75,7 @@ func (h *Host) notation(userinfo string) string {
 // scheme is the one whose defaults are the host's own.
 func (h *Host) scheme() string {
 	switch {
-	case h.Lookup == BySRV, h.port() == portSubmission && !h.ImplicitTLS && h.level() >= mx.TLSEncrypt:
+	case h.Lookup == LookupSRV, h.port() == portSubmission && !h.ImplicitTLS && h.level() >= mx.TLSEncrypt:
 		return schemeSubmission
 	case h.ImplicitTLS:
 		return schemeSMTPS

@@ -155,7 +155,7 @@ func TestRulesValidate(t *testing.T) {
 	one := smarthost.Host{Name: "a.test"}
 	err := smarthost.Rules{
 		Default:  []smarthost.Host{{Name: "a..test", Login: &smarthost.Login{User: "u", Password: "hunter2"}}},
-		Fallback: []smarthost.Host{one, {Name: "[192.0.2.1]", Lookup: smarthost.ByMX}},
+		Fallback: []smarthost.Host{one, {Name: "[192.0.2.1]", Lookup: smarthost.LookupMX}},
 		Special: []smarthost.Rule{
 			{To: "a..b", Hosts: []smarthost.Host{one}},
 			{From: "a@b@c", Hosts: []smarthost.Host{one}},

@@ -101,7 +101,7 @@ func (r *urlReader) readPlace(place string) (reason string) {
 	if reason := r.host.readPlace(place); reason != "" {
 		return reason
 	}
-	r.host.Lookup = ByAddress
+	r.host.Lookup = LookupAddress
 	return ""
 }
 
@@ -131,9 +131,9 @@ func (r *urlReader) readParam(param string) *Error {
 			return &Error{Reason: "auth=: unknown mechanism; use one of " + strings.Join(mechanisms[:], ", "), Unsupported: true}
 		}
 	case "mx":
-		return r.readLookup(value, ByMX, "mx=: the only value is 1")
+		return r.readLookup(value, LookupMX, "mx=: the only value is 1")
 	case "srv":
-		return r.readLookup(value, BySRV, "srv=: the only value is 1")
+		return r.readLookup(value, LookupSRV, "srv=: the only value is 1")
 	case "target":
 		r.host.Targets = append(r.host.Targets, value)
 	default:
@@ -146,7 +146,7 @@ func (r *urlReader) readLookup(value string, l Lookup, reason string) *Error {
 	switch {
 	case value != "1":
 		return malformed(reason)
-	case r.host.Lookup != ByAddress:
+	case r.host.Lookup != LookupAddress:
 		return malformed("mx=1 and srv=1 cannot be combined")
 	}
 	r.host.Lookup = l
@@ -156,12 +156,12 @@ func (r *urlReader) readLookup(value string, l Lookup, reason string) *Error {
 // finish applies what the scheme and the user stand for.
 func (r *urlReader) finish() *Error {
 	h := &r.host
-	if h.Lookup == BySRV && (r.scheme != schemeSubmission || r.ported) {
+	if h.Lookup == LookupSRV && (r.scheme != schemeSubmission || r.ported) {
 		return malformed("srv=1 requires submission:// and no port")
 	}
 	h.ImplicitTLS = r.scheme == schemeSMTPS
 	switch {
-	case h.Lookup == BySRV:
+	case h.Lookup == LookupSRV:
 		h.Port = 0
 	case !r.ported:
 		h.Port = defaultPort(r.scheme)

@@ -182,7 +182,7 @@ func (r *Recorder) writeAll(ctx context.Context, w *Writer) error {
 	if q == nil {
 		return nil
 	}
-	total, err := queue.Totals(ctx, q)
+	total, err := queue.Total(ctx, q)
 	if errors.Is(err, errors.ErrUnsupported) {
 		return nil
 	}

@@ -58,7 +58,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		}
 	}
 	message := opts.message()
-	if err := delivery.CheckEnvelope(message); err != nil {
+	if err := delivery.ValidateEnvelope(message); err != nil {
 		return refuse(opts, message, err, stdout, stderr)
 	}
 	content, err := readMessage(stdin)

@@ -64,7 +64,7 @@ func refusal(m *queue.Message, err error) *delivery.Report {
 			Address: r.Address,
 			Reply:   queue.Reply{Enhanced: "4.0.0", Text: "not sent: " + err.Error()},
 		}
-		if bad := delivery.CheckEnvelope(&one); bad != nil {
+		if bad := delivery.ValidateEnvelope(&one); bad != nil {
 			rr.Outcome, rr.Reply.Enhanced, rr.Reply.Text = queue.Failed, "5.1.3", bad.Error()
 		}
 		report.Recipients = append(report.Recipients, rr)

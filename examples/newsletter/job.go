@@ -47,7 +47,7 @@ func (j *job) run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, spool.Close()) }()
 
-	waiting, err := queue.Totals(ctx, spool)
+	waiting, err := queue.Total(ctx, spool)
 	if err != nil {
 		return err
 	}

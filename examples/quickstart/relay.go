@@ -150,7 +150,7 @@ func (r *relay) drainEvents() {
 
 // waiting is how many messages mx2 has.
 func (r *relay) waiting(ctx context.Context) int {
-	total, err := queue.Totals(ctx, r.queue)
+	total, err := queue.Total(ctx, r.queue)
 	if err != nil {
 		r.t.say("mx2", "cannot count its messages: %v", err)
 		return -1

@@ -16,7 +16,7 @@ const listed = 100
 type board struct {
 	Name         string
 	Now          time.Time
-	Total        queue.Total
+	Total        queue.Totals
 	Stats        delivery.Stats
 	Counts       []count
 	Destinations []queue.Destination
@@ -40,7 +40,7 @@ func (p *parts) dashboard(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var err error
-	if b.Total, err = queue.Totals(r.Context(), p.queue); err == nil {
+	if b.Total, err = queue.Total(r.Context(), p.queue); err == nil {
 		b.Destinations, err = queue.Survey(r.Context(), p.queue, "", listed)
 	}
 	var page queue.Page

@@ -130,9 +130,10 @@ func (o *options) check() error {
 	if _, err := o.policy(); err != nil {
 		return err
 	}
-	if err := queue.Check(&queue.Message{
+	report := &queue.Message{
 		Recipients: []queue.Recipient{{Address: o.postmasterAt("localhost")}}, Content: queue.String(""),
-	}); err != nil {
+	}
+	if err := report.Validate(); err != nil {
 		return cli.Usage("-postmaster: %v", err)
 	}
 	return o.Check()

@@ -45,7 +45,7 @@ func (i *intake) keepForPostmaster(ctx context.Context, m *queue.Message) (id st
 	if at < 0 {
 		return "", nil
 	}
-	e, _ := errors.AsType[*delivery.Error](i.sender.CheckRoute(ctx, m.From, i.postmaster))
+	e, _ := errors.AsType[*delivery.Error](i.sender.Routable(ctx, m.From, i.postmaster))
 	if e == nil || e.Temporary() {
 		return "", nil
 	}

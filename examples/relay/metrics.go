@@ -23,7 +23,7 @@ func (p *parts) pages() http.Handler {
 
 // health is whether the queue answers.
 func (p *parts) health(w http.ResponseWriter, r *http.Request) {
-	if _, err := queue.Totals(r.Context(), p.queue); err != nil {
+	if _, err := queue.Total(r.Context(), p.queue); err != nil {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return
 	}

@@ -47,7 +47,7 @@ func (p *policy) isRelayDomain(destination string) bool {
 // bounce to it later. Anything else is for the queue to find out: a doubt is no reason
 // to refuse.
 func (p *policy) takesMail(ctx context.Context, from, to string) smtpd.Reply {
-	e, _ := errors.AsType[*delivery.Error](p.sender.CheckRoute(ctx, from, to))
+	e, _ := errors.AsType[*delivery.Error](p.sender.Routable(ctx, from, to))
 	if e == nil || e.Temporary() {
 		return smtpd.Reply{}
 	}

@@ -32,7 +32,7 @@ func (p *parts) tellSystemd(ctx context.Context) {
 		}
 		// A relay whose queue does not answer is of no use: it is started again.
 		asked, cancel := context.WithTimeout(ctx, interval)
-		if _, err := queue.Totals(asked, p.queue); err == nil {
+		if _, err := queue.Total(asked, p.queue); err == nil {
 			p.notify(daemon.SdNotifyWatchdog)
 		}
 		cancel()

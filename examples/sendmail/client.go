@@ -76,7 +76,7 @@ func call(ctx context.Context, c *config, path string, body io.Reader) (*answer,
 // It returns when the message would survive a power cut. content writes the content, once.
 func submit(c *config, s *submission, content func(io.Writer) error) error {
 	login, _ := whoAmI(os.Getuid())
-	if err := delivery.CheckEnvelope(c.message(s, login)); err != nil {
+	if err := delivery.ValidateEnvelope(c.message(s, login)); err != nil {
 		return dataError(err)
 	}
 	// The message is on disk or in memory before it is sent: if the runner dies over it,

@@ -32,7 +32,7 @@ func enums() []enumeration {
 		{mx.MaybeNoSuchDomain, nil}, {mx.TCP, nil}, {mx.Canceled, nil}, {mx.Aliased, nil}, {mx.ViaFallback, nil},
 		{mx.TLSVerify, nil}, {mx.BadRecord, nil}, {mx.IPv6Only, nil}, {mx.PreferIPv6, nil}, {mx.Secure, nil},
 		{mxtest.WithoutEDNS, nil}, {mxtest.OtherOpcode, sentence},
-		{smarthost.BySRV, nil},
+		{smarthost.LookupSRV, nil},
 		{queue.ReturnHeaders, nil}, {queue.TLSOptional, nil}, {queue.AtMostOnce, nil}, {queue.Unknown, nil}, {queue.OfTenant, nil},
 		{delivery.StageContent, nil}, {delivery.Taken, nil}, {delivery.PolicyNotice, nil}, {delivery.FaultOurs, nil}, {delivery.StopSelf, nil}, {delivery.Relay, nil},
 		{delivery.ConvertNothing, nil}, {delivery.WaitHeld, nil}, {delivery.WaitClaimed, nil},

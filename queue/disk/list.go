@@ -171,14 +171,14 @@ func (s *Spool) waiting(slot index.Slot, d *record.Delivery) []shownRecipient {
 }
 
 // Total counts everything.
-func (s *Spool) Total(ctx context.Context) (queue.Total, error) {
+func (s *Spool) Total(ctx context.Context) (queue.Totals, error) {
 	if err := s.begin(ctx); err != nil {
-		return queue.Total{}, err
+		return queue.Totals{}, err
 	}
 	defer s.end()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return queue.Total{Messages: s.index.Messages(), Deliveries: s.index.Len(), Bytes: s.index.Bytes()}, nil
+	return queue.Totals{Messages: s.index.Messages(), Deliveries: s.index.Len(), Bytes: s.index.Bytes()}, nil
 }
 
 // Survey counts the mail by destination. It goes through the index once, and reads one

@@ -152,7 +152,7 @@ func (s *Spool) enter() error {
 // knownWhenFull answers for a message that there is no room for: one that is in
 // the queue needs none.
 func (s *Spool) knownWhenFull(now time.Time, m *queue.Message, full error) (string, error) {
-	if !errors.Is(full, queue.ErrFull) || m.Key == "" || queue.Check(m) != nil {
+	if !errors.Is(full, queue.ErrFull) || m.Key == "" || m.Validate() != nil {
 		return "", full
 	}
 	h := hashKey(m.Tenant, m.Key)

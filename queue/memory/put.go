@@ -38,7 +38,7 @@ func (q *Queue) room(ctx context.Context, now time.Time, m *queue.Message) (room
 		return 0, "", err
 	}
 	defer q.mu.Unlock()
-	if id := q.knownAs(now, m); id != "" && queue.Check(m) == nil {
+	if id := q.knownAs(now, m); id != "" && m.Validate() == nil {
 		return 0, id, queue.ErrDuplicate
 	}
 	if q.maxBytes() < 0 {

@@ -8,12 +8,12 @@ import (
 )
 
 // Total counts everything.
-func (q *Queue) Total(ctx context.Context) (queue.Total, error) {
+func (q *Queue) Total(ctx context.Context) (queue.Totals, error) {
 	if err := q.begin(ctx); err != nil {
-		return queue.Total{}, err
+		return queue.Totals{}, err
 	}
 	defer q.mu.Unlock()
-	return queue.Total{Messages: len(q.entries), Deliveries: len(q.deliveries), Bytes: q.bytes}, nil
+	return queue.Totals{Messages: len(q.entries), Deliveries: len(q.deliveries), Bytes: q.bytes}, nil
 }
 
 // Survey counts the mail by destination. It goes through all destinations, and through the

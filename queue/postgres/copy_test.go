@@ -109,7 +109,7 @@ func TestCopyBetweenDiskAndPostgres(t *testing.T) {
 			}
 			stop()
 			agents.Wait()
-			if total, err := queue.Totals(t.Context(), c.from); err != nil || total.Messages != 0 {
+			if total, err := queue.Total(t.Context(), c.from); err != nil || total.Messages != 0 {
 				t.Errorf("%d messages are left, %v, want none", total.Messages, err)
 			}
 			rest, err := c.to.Claim(t.Context(), time.Now().Add(24*time.Hour), queue.ClaimOptions{Max: 1000})

@@ -60,7 +60,7 @@ func TestKilledServer(t *testing.T) {
 		}
 	}
 	t.Logf("%d messages through %d deaths of the server; %d settlements came undone", len(l.put), kills, l.lost)
-	if total, err := q.Total(t.Context()); err != nil || total != (queue.Total{}) {
+	if total, err := q.Total(t.Context()); err != nil || total != (queue.Totals{}) {
 		t.Errorf("Total = %+v, %v, want an empty queue", total, err)
 	}
 }

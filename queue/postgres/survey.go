@@ -10,7 +10,7 @@ import (
 )
 
 // Total counts everything, in a time that grows with the queue.
-func (q *Queue) Total(ctx context.Context) (t queue.Total, err error) {
+func (q *Queue) Total(ctx context.Context) (t queue.Totals, err error) {
 	err = q.call(ctx, func(ctx context.Context) error {
 		return q.pool.QueryRow(ctx, q.sql(`SELECT count(*), coalesce(sum(size), 0)::bigint,
 			(SELECT count(*) FROM {schema}.delivery) FROM {schema}.message`)).Scan(&t.Messages, &t.Bytes, &t.Deliveries)

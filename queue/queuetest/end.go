@@ -149,7 +149,7 @@ func (r *run) calls(q queue.Queue, id string, d queue.Delivery) map[string]func(
 		"Postpone of an owner": func() error {
 			return queue.Postpone(r.ctx, q, r.now, queue.Postponement{Destination: "example.com", Until: r.now, Owner: "o"})
 		},
-		"Totals": func() error { _, err := queue.Totals(r.ctx, q); return err },
+		"Total":  func() error { _, err := queue.Total(r.ctx, q); return err },
 		"Survey": func() error { _, err := queue.Survey(r.ctx, q, "", 0); return err },
 		"Wait": func() error {
 			ctx, cancel := context.WithTimeout(r.ctx, patience/30)

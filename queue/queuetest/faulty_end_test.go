@@ -59,7 +59,7 @@ func (b broke) Flush(context.Context, time.Time, ...queue.Selection) (int, error
 
 func (b broke) Postpone(context.Context, time.Time, ...queue.Postponement) error { return b.err }
 
-func (b broke) Total(context.Context) (queue.Total, error) { return queue.Total{}, b.err }
+func (b broke) Total(context.Context) (queue.Totals, error) { return queue.Totals{}, b.err }
 
 func (b broke) Survey(context.Context, string, int) ([]queue.Destination, error) { return nil, b.err }
 

@@ -16,7 +16,7 @@ func putChecks() []check {
 		{ruleP3, "QUE-1 every field comes back", 0, everyField},
 		{ruleP3, "Arrived is the time of Put where it was zero", 0, arrival},
 		{ruleP3, "the message stays its owner's", 0, ownership},
-		{ruleP4, "what Check refuses Put refuses", 0, refusals},
+		{ruleP4, "what Validate refuses Put refuses", 0, refusals},
 		{ruleP7, "ids are short, plain and ascending", 0, idsAscend},
 		{ruleP7, "an id is not given twice", needDrop, idsNotReused},
 		{ruleP7, "an id is not given twice across a restart", needReopen, idsAfterReopen},
@@ -147,8 +147,8 @@ func refusals(r *run) {
 		{"a priority that is none", priority},
 	} {
 		var want, got *queue.MessageError
-		if !errors.As(queue.Check(c.m), &want) {
-			r.Fatalf("%s: Check takes it", c.name)
+		if !errors.As(c.m.Validate(), &want) {
+			r.Fatalf("%s: Validate takes it", c.name)
 		}
 		_, err := r.q.Put(r.ctx, r.now, c.m)
 		if !errors.As(err, &got) || got.Field != want.Field || got.Index != want.Index || got.Enhanced != want.Enhanced {

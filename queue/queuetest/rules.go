@@ -11,7 +11,7 @@ const (
 		"byte in strings and content, to the millisecond in times. If Arrived was zero, it is the time of " +
 		"Put. Put does not change the message it is given, and changes that its owner makes later have no " +
 		"effect."
-	ruleP4 = "P4. Put refuses every message that Check refuses, with the same *MessageError."
+	ruleP4 = "P4. Put refuses every message that Message.Validate refuses, with the same *MessageError."
 	ruleP5 = "P5. The content is read once, as a stream. If the reader fails, or yields more or fewer bytes than " +
 		"Size said, Put fails with a *MessageError and the message is not in the queue."
 	ruleP6 = "P6. While a message is in the queue, Put of another with the same tenant and the same key, not " +

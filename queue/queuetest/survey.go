@@ -46,17 +46,17 @@ func sameDestination(a, b queue.Destination) bool {
 	return a == b
 }
 
-func (r *run) wantTotal(want queue.Total) {
+func (r *run) wantTotal(want queue.Totals) {
 	r.Helper()
-	var got queue.Total
+	var got queue.Totals
 	r.eventually(func() bool {
 		var err error
-		got, err = queue.Totals(r.ctx, r.q)
-		r.check("Totals", err)
+		got, err = queue.Total(r.ctx, r.q)
+		r.check("Total", err)
 		return got == want
 	})
 	if got != want {
-		r.Errorf("Totals = %+v, want %+v", got, want)
+		r.Errorf("Total = %+v, want %+v", got, want)
 	}
 }
 
@@ -77,14 +77,14 @@ func surveyed(r *run) {
 		queue.Destination{Name: "one.example", Deliveries: 2, Bytes: 110, Oldest: start},
 		queue.Destination{Name: "two.example", Deliveries: 2, Bytes: 1100, Oldest: start},
 	)
-	r.wantTotal(queue.Total{Messages: 3, Deliveries: 4, Bytes: 1110})
+	r.wantTotal(queue.Totals{Messages: 3, Deliveries: 4, Bytes: 1110})
 	d := r.first(queue.ClaimOptions{Destinations: []string{"two.example"}, Max: 1})
 	r.settle(all(d, queue.Delivered))
 	r.wantSurvey(
 		queue.Destination{Name: "one.example", Deliveries: 2, Bytes: 110, Oldest: start},
 		queue.Destination{Name: "two.example", Deliveries: 1, Bytes: 1000, Oldest: start.Add(time.Minute)},
 	)
-	r.wantTotal(queue.Total{Messages: 3, Deliveries: 3, Bytes: 1110})
+	r.wantTotal(queue.Totals{Messages: 3, Deliveries: 3, Bytes: 1110})
 }
 
 func surveyPages(r *run) {
@@ -143,11 +143,11 @@ func surveyedStates(r *run) {
 
 func surveyedEmpty(r *run) {
 	r.wantSurvey()
-	r.wantTotal(queue.Total{})
+	r.wantTotal(queue.Totals{})
 	r.sized(100, "a@one.example", "b@two.example")
 	for _, d := range r.due() {
 		r.settle(all(d, queue.Delivered))
 	}
 	r.wantSurvey()
-	r.wantTotal(queue.Total{})
+	r.wantTotal(queue.Totals{})
 }

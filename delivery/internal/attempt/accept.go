@@ -132,10 +132,10 @@ func BadRecipient(input string, err error) *Failure {
 	return e
 }
 
-// CheckEnvelope says whether a message's reverse-path and recipients are
+// ValidateEnvelope says whether a message's reverse-path and recipients are
 // addresses mail can be sent to, without asking anybody. Nil if all are, else it is
 // about the first that is not.
-func CheckEnvelope(m *queue.Message) *Failure {
+func ValidateEnvelope(m *queue.Message) *Failure {
 	if len(m.Recipients) == 0 {
 		return &Failure{Stage: StageMessage, Verdict: Refused, Enhanced: "5.1.0", Err: errNoRecipients}
 	}

@@ -58,8 +58,8 @@ func TestAccept(t *testing.T) {
 	}
 }
 
-// TestCheckEnvelope is the same of the envelope alone, without a job.
-func TestCheckEnvelope(t *testing.T) {
+// TestValidateEnvelope is the same of the envelope alone, without a job.
+func TestValidateEnvelope(t *testing.T) {
 	for _, c := range []struct {
 		from  string
 		to    []string
@@ -76,7 +76,7 @@ func TestCheckEnvelope(t *testing.T) {
 		for _, a := range c.to {
 			m.Recipients = append(m.Recipients, queue.Recipient{Address: a})
 		}
-		f := CheckEnvelope(m)
+		f := ValidateEnvelope(m)
 		if (f == nil) != (c.want == "") || f != nil && (f.Enhanced != c.want || f.Verdict != Refused || f.Recipient != c.about) {
 			t.Errorf("from %q to %q: %+v, want %s", c.from, c.to, f, c.want)
 		}

@@ -190,9 +190,9 @@ func (m *machine) Read(t *rapid.T) {
 
 // Check compares all that the queue tells of itself, after every operation.
 func (m *machine) Check(t *rapid.T) {
-	total, err := queue.Totals(ctx(), m.q)
+	total, err := queue.Total(ctx(), m.q)
 	if want := m.total(); err != nil || total != want {
-		t.Fatalf("Totals = %+v, %v, want %+v", total, err, want)
+		t.Fatalf("Total = %+v, %v, want %+v", total, err, want)
 	}
 	survey, err := queue.Survey(ctx(), m.q, "", 0)
 	if want := m.survey(); err != nil || !slices.EqualFunc(survey, want, m.sameDestination) {

@@ -301,8 +301,8 @@ func (m *model) survey() []queue.Destination {
 }
 
 // total counts everything.
-func (m *model) total() queue.Total {
-	t := queue.Total{Messages: len(m.messages), Deliveries: len(m.all())}
+func (m *model) total() queue.Totals {
+	t := queue.Totals{Messages: len(m.messages), Deliveries: len(m.all())}
 	for _, e := range m.messages {
 		t.Bytes += int64(len(e.content))
 	}
