@@ -16,8 +16,7 @@
 //  5. stops if every recipient has an outcome, if it is unknown whether a host accepted
 //     the message, or if no host is left. The fallback hosts of the route, if there are
 //     any, come last: they are offered the recipients that failed temporarily at every
-//     other host. [Decide] combines the verdicts of all hosts into one outcome for each
-//     recipient.
+//     other host. The [Verdict] type says how those of all hosts make one outcome.
 //
 // [Sender.Send] returns a [Report], which has for each recipient the outcome, the host
 // that decided it, and every [Attempt] with the reason for trying the next host or

@@ -241,6 +241,14 @@ func (s Stages) plus(t Stages) Stages {
 
 // Verdict is what one attempt at one host means for one recipient. The zero
 // value is a temporary failure: what is not understood is tried again.
+//
+// The verdicts of all hosts that were asked for one recipient make one [queue.Outcome], in
+// whatever order they came:
+//
+//	Taken > MaybeTaken > Refused > NotNow > HostRefuses
+//
+// A host's own permanent failure counts only if every host fails that way. Without any
+// verdict the recipient is deferred.
 type Verdict uint8
 
 // The verdicts.
@@ -292,21 +300,6 @@ func (v *Verdict) UnmarshalText(text []byte) error {
 
 // Final reports whether the verdict ends the walk for its recipient.
 func (v Verdict) Final() bool { return v >= Refused }
-
-// Decide makes one outcome of the verdicts of all hosts that were asked for one
-// recipient, in any order:
-//
-//	delivered > unknown > a firm refusal > temporary > refused by the host
-//
-// so that a host's own permanent failure counts only if every host fails that
-// way. No verdict at all is a deferral.
-func Decide(verdicts ...Verdict) queue.Outcome {
-	list := make([]attempt.Verdict, len(verdicts))
-	for i, v := range verdicts {
-		list[i] = attempt.Verdict(v)
-	}
-	return attempt.Decide(list...)
-}
 
 // Judge says what a host's reply at a stage means: the table every Sender goes
 // by unless it is given its own. enhanced is the status code of the reply, or

@@ -1,64 +1,10 @@
 package delivery_test
 
 import (
-	"fmt"
 	"testing"
 
 	"github.com/nexthop-mail/nexthop/delivery"
-	"github.com/nexthop-mail/nexthop/queue"
 )
-
-// TestDecide goes through every sequence of up to five verdicts and holds the
-// outcome against the rule in words: what is there at all decides.
-func TestDecide(t *testing.T) {
-	all := []delivery.Verdict{
-		delivery.NotNow, delivery.HostRefuses, delivery.Refused, delivery.MaybeTaken, delivery.Taken,
-	}
-	t.Run("FAULTS 1: delivered > unknown > refused > temporary > host refuses", func(t *testing.T) {
-		sequences := 0
-		var extend func(prefix []delivery.Verdict)
-		extend = func(prefix []delivery.Verdict) {
-			sequences++
-			if got, want := delivery.Decide(prefix...), inWords(prefix); got != want {
-				t.Errorf("Decide(%v) = %v, want %v", prefix, got, want)
-			}
-			if len(prefix) == 5 {
-				return
-			}
-			for _, v := range all {
-				extend(append(prefix[:len(prefix):len(prefix)], v))
-			}
-		}
-		extend(nil)
-		if want := 1 + 5 + 25 + 125 + 625 + 3125; sequences != want {
-			t.Fatalf("went through %d sequences, want %d", sequences, want)
-		}
-	})
-}
-
-// inWords is the rule said another way.
-func inWords(vs []delivery.Verdict) queue.Outcome {
-	has := func(w delivery.Verdict) bool {
-		for _, v := range vs {
-			if v == w {
-				return true
-			}
-		}
-		return false
-	}
-	switch {
-	case has(delivery.Taken):
-		return queue.Delivered
-	case has(delivery.MaybeTaken):
-		return queue.Unknown
-	case has(delivery.Refused):
-		return queue.Failed
-	case has(delivery.NotNow), len(vs) == 0:
-		return queue.Deferred
-	default:
-		return queue.Failed
-	}
-}
 
 // TestJudge goes through every stage and every reply code from 200 to 599.
 func TestJudge(t *testing.T) {
@@ -126,14 +72,4 @@ func TestJudge(t *testing.T) {
 			}
 		}
 	})
-}
-
-func ExampleDecide() {
-	fmt.Println(delivery.Decide(delivery.HostRefuses, delivery.NotNow))
-	fmt.Println(delivery.Decide(delivery.HostRefuses, delivery.HostRefuses))
-	fmt.Println(delivery.Decide(delivery.NotNow, delivery.Taken))
-	// Output:
-	// deferred
-	// failed
-	// delivered
 }
