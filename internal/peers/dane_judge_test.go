@@ -184,7 +184,8 @@ func (s *shown) sets(other *issued) map[string][]string {
 	return sets
 }
 
-// listed are the cases of which we say something else than OpenSSL, and why.
+// listed are the cases of which we say something else than OpenSSL, and programs that
+// leave it to OpenSSL, and why.
 func listed(chain, set string, ours, theirs string) (why string, is bool) {
 	switch {
 	case set == "the usage of PKIX alone":

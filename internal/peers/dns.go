@@ -35,10 +35,10 @@ func BIND(ip string, zones map[string]string, signed ...string) *Server {
 	}
 }
 
-// Unbound is Unbound on port 53 of ip, a validating resolver of the zones that
-// BIND serves at 127.0.0.1. Each anchor is a DNSKEY record that it trusts; it
-// trusts no other.
-func Unbound(ip string, zones, anchors []string) *Server {
+// Unbound is Unbound on port 53 of ip, a validating resolver of the zones that the
+// server at authority has. Each anchor is a DNSKEY record that it trusts; it trusts no
+// other.
+func Unbound(ip, authority string, zones, anchors []string) *Server {
 	conf := `server:
 	interface: ` + ip + `
 	do-daemonize: no
@@ -58,7 +58,7 @@ func Unbound(ip string, zones, anchors []string) *Server {
 		conf += "\ttrust-anchor: '" + anchor + "'\n"
 	}
 	for _, name := range zones {
-		conf += "stub-zone:\n\tname: \"" + name + "\"\n\tstub-addr: 127.0.0.1\n"
+		conf += "stub-zone:\n\tname: \"" + name + "\"\n\tstub-addr: " + authority + "\n"
 	}
 	conf += "remote-control:\n\tcontrol-enable: no\n"
 	return &Server{

@@ -1,4 +1,4 @@
-// Package peers runs real servers for tests: a dozen mail servers, BIND and Unbound,
+// Package peers runs real servers for tests: a dozen mail servers, BIND, Knot and Unbound,
 // out of Debian's packages, npm's and a Go module, each with the file tree its package
 // expects, on a loopback network of the test binary's own.
 //

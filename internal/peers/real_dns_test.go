@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/miekg/dns"
-
 	"github.com/nexthop-mail/nexthop/internal/peers"
 	"github.com/nexthop-mail/nexthop/mx"
 )
@@ -90,32 +88,11 @@ func startDNS(t *testing.T) *realDNS {
 		"broken.test": "@ MX ten mail",
 	}, "secure.test", "bogus.test")}
 	d.bind.Start(t)
-	secure := anchor(t, "secure.test.")
-	d.unbound = peers.Unbound(recursor, []string{"plain.test", "secure.test", "bogus.test", "broken.test"},
+	secure := peers.Anchor(t, authority, "secure.test.")
+	d.unbound = peers.Unbound(recursor, authority, []string{"plain.test", "secure.test", "bogus.test", "broken.test"},
 		[]string{secure, strings.Replace(secure, "secure.test.", "bogus.test.", 1)})
 	d.unbound.Start(t)
 	return d
-}
-
-// anchor is the key that BIND signs a zone with, once it has signed it.
-func anchor(t *testing.T, zone string) string {
-	t.Helper()
-	var key string
-	peers.Eventually(t, "the key of "+zone, func() bool {
-		m := new(dns.Msg).SetQuestion(zone, dns.TypeDNSKEY)
-		m.SetEdns0(4096, true)
-		r, _, err := new(dns.Client).Exchange(m, authority+":53")
-		if err != nil {
-			return false
-		}
-		for _, rr := range r.Answer {
-			if k, ok := rr.(*dns.DNSKEY); ok && k.Flags&dns.SEP != 0 {
-				key = strings.ReplaceAll(k.String(), "\t", " ")
-			}
-		}
-		return key != "" && len(r.Answer) > 1 // with its signature
-	})
-	return key
 }
 
 // ask is a Router over a Cache over a Client of one server.

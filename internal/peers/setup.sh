@@ -127,6 +127,8 @@ fetch dma dma
 fetch php php-cli
 fetch bind bind9 bind9-utils
 fetch unbound unbound
+fetch knot knot
+fetch ldns ldnsutils
 fetch openssl openssl
 fetch strace strace
 fetch postgresql postgresql-15 pgbouncer
