@@ -14,7 +14,7 @@ type Counted struct {
 	N atomic.Int64
 }
 
-// Put counts what the queue inside accepts.
+// Put counts the messages that the inner queue accepts.
 func (c *Counted) Put(ctx context.Context, now time.Time, m *queue.Message) (string, error) {
 	id, err := c.Queue.Put(ctx, now, m)
 	if err == nil {
@@ -23,6 +23,6 @@ func (c *Counted) Put(ctx context.Context, now time.Time, m *queue.Message) (str
 	return id, err
 }
 
-// Unwrap lets package queue find what the queue inside can do beside Queue's methods:
-// list, hold, drop and so on.
+// Unwrap lets package queue find the optional methods of the inner queue: list, hold, drop
+// and so on.
 func (c *Counted) Unwrap() queue.Queue { return c.Queue }

@@ -250,7 +250,7 @@ func TestReply(t *testing.T) {
 	}
 }
 
-// TestCounted: a queue around another keeps the contract.
+// TestCounted: the wrapper keeps the contract of a queue.
 func TestCounted(t *testing.T) {
 	queuetest.Run(t, queuetest.Subject{Open: func() (*queuetest.Instance, error) {
 		return &queuetest.Instance{Queue: &Counted{Queue: new(memory.Queue)}}, nil

@@ -10,7 +10,7 @@ import (
 	"github.com/nexthop-mail/nexthop/smarthost"
 )
 
-// newSender is made once; it keeps its connections.
+// newSender is called once; the sender keeps its connections.
 func newSender() (*delivery.Sender, error) {
 	table, err := smarthost.Via("submission://app:secret@mail.example.org")
 	if err != nil {
@@ -29,7 +29,7 @@ func withNexthop(ctx context.Context, sender *delivery.Sender, to []string, cont
 	return err
 }
 
-// withGoMail is a program as it was, with go-mail.
+// withGoMail is the old program, with go-mail.
 func withGoMail(ctx context.Context, client *mail.Client, m *mail.Msg) error {
 	return client.DialAndSendWithContext(ctx, m)
 }

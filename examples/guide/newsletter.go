@@ -12,8 +12,8 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// newsletterSettings are limits for one large provider, whatever domains it hosts, and
-// for everybody else.
+// newsletterSettings has limits for one large provider, for all domains that it hosts, and
+// for all other receivers.
 func newsletterSettings() delivery.Settings {
 	return delivery.Settings{
 		Expire: 48 * time.Hour,
@@ -24,7 +24,7 @@ func newsletterSettings() delivery.Settings {
 	}
 }
 
-// Suppressed is the addresses that get no more mail, because one to them has failed.
+// Suppressed is a set of addresses that get no more mail, because earlier mail failed.
 type Suppressed struct {
 	mu   sync.Mutex
 	list map[string]bool
@@ -44,7 +44,7 @@ func (s *Suppressed) Learn(e delivery.Event) {
 	s.list[strings.ToLower(e.Recipient)] = true
 }
 
-// Has reports whether an address is one of them.
+// Has reports whether an address is in the set.
 func (s *Suppressed) Has(address string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -81,7 +81,7 @@ func Pause(ctx context.Context, agent *delivery.Agent, domain, reason string) er
 	})
 }
 
-// Resume has it delivered again.
+// Resume ends the pause.
 func Resume(ctx context.Context, agent *delivery.Agent, domain string) error {
 	_, err := agent.Resume(ctx, queue.Subject{Kind: queue.OfDestination, Name: domain})
 	return err

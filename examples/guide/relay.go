@@ -55,7 +55,8 @@ func (s *session) Data(r io.Reader) error {
 func (s *session) Reset()        { s.message = queue.Message{} }
 func (s *session) Logout() error { return nil }
 
-// reply is what the client is told. Only nil makes the message ours.
+// reply converts the error of Submit to an SMTP reply. With nil, the server takes over the
+// message.
 func reply(err error) error {
 	if err == nil {
 		return nil

@@ -14,12 +14,12 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// SignUp is a handler that mails a confirmation to everybody who signs up.
+// SignUp is a handler that mails a confirmation to each new user.
 type SignUp struct {
 	Agent *delivery.Agent
 }
 
-// ServeHTTP submits the mail, and says so.
+// ServeHTTP submits the mail and reports that to the client.
 func (s *SignUp) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	user, address := r.FormValue("user"), r.FormValue("email")
 	m := mail.NewMsg()
@@ -52,7 +52,7 @@ func (s *SignUp) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// Compose makes a message to submit of one that go-mail has composed.
+// Compose converts a message composed with go-mail to a message for nexthop.
 func Compose(m *mail.Msg) (*queue.Message, error) {
 	from, err := m.GetSender(false)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
-// TrustingSender goes by DANE and MTA-STS, keeps policies in a directory, and gives mail for
+// TrustingSender uses DANE and MTA-STS, keeps policies in a directory, and sends mail for
 // partner.example only to hosts that DANE authenticates.
 func TrustingSender(resolver mx.Resolver, dir string) *delivery.Sender {
 	return &delivery.Sender{
@@ -24,13 +24,13 @@ func TrustingSender(resolver mx.Resolver, dir string) *delivery.Sender {
 	}
 }
 
-// WhyKept is why a policy has kept mail back, and who can put that right; empty if no policy
-// has.
+// WhyKept says why a policy has held mail back, and who can fix that. It is empty if the error
+// has another cause.
 func WhyKept(err error) string {
 	refused, ok := errors.AsType[*delivery.PolicyError](err)
 	if !ok {
 		return ""
 	}
 	d := refused.Decision
-	return d.Host + ": " + d.Reason + ", to be put right by: " + d.Fault.String()
+	return d.Host + ": " + d.Reason + ", to be fixed by: " + d.Fault.String()
 }

@@ -19,7 +19,7 @@ func TestTrustingSender(t *testing.T) {
 	sender.Dial = internet.DialContext
 	defer sender.Close()
 	for to, want := range map[string]string{
-		"u@example.com": "", "u@partner.example": "mail.example.com: mx-insecure, to be put right by: domain",
+		"u@example.com": "", "u@partner.example": "mail.example.com: mx-insecure, to be fixed by: domain",
 	} {
 		_, err := sender.Send(t.Context(), &queue.Message{
 			From: "a@from.example", Recipients: []queue.Recipient{{Address: to}}, Content: queue.String("Subject: s\r\n\r\nbody\r\n"),
