@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/http"
-	"net/http/httptest"
 	stdsmtp "net/smtp"
-	"net/url"
 	"strconv"
 	"strings"
 	"testing"
@@ -82,40 +79,6 @@ func (w *world) want(t *testing.T, host string, want ...string) {
 	if got := w.arrived(host); strings.Join(got, " ") != strings.Join(want, " ") {
 		t.Errorf("%s has mail for %q, want %q", host, got, want)
 	}
-}
-
-func TestSignUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, delivery.Settings{}, nil)
-		handler := &SignUp{Agent: w.agent}
-		for _, c := range []struct {
-			user, address string
-			status        int
-		}{
-			{"bob", "bob@example.com", 200},
-			{"bob", "bob@example.com", 200}, // the double click
-			{"eve", "eve at example.com", 400},
-			{"mallory", "", 400},
-		} {
-			r := httptest.NewRequest(http.MethodPost, "/signup", strings.NewReader(url.Values{"user": {c.user}, "email": {c.address}}.Encode()))
-			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-			answer := httptest.NewRecorder()
-			handler.ServeHTTP(answer, r)
-			if answer.Code != c.status {
-				t.Errorf("%s with %q: %d %s, want %d", c.user, c.address, answer.Code, answer.Body, c.status)
-			}
-			time.Sleep(time.Minute)
-		}
-		w.want(t, "mail.example.com", "bob@example.com")
-		for _, m := range w.hosts["mail.example.com"].Messages() {
-			for _, field := range []string{"Date: ", "Message-ID: ", "Subject: Please confirm your address", "Hello bob,"} {
-				if !strings.Contains(string(m.Content), field) {
-					t.Errorf("the mail lacks %q:\n%s", field, m.Content)
-				}
-			}
-		}
-		w.net.Check(t)
-	})
 }
 
 func TestNewsletter(t *testing.T) {

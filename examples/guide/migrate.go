@@ -1,6 +1,7 @@
 package guide
 
 import (
+	"bytes"
 	"context"
 
 	"github.com/wneessen/go-mail"
@@ -32,6 +33,27 @@ func withNexthop(ctx context.Context, sender *delivery.Sender, to []string, cont
 // withGoMail is the old program, with go-mail.
 func withGoMail(ctx context.Context, client *mail.Client, m *mail.Msg) error {
 	return client.DialAndSendWithContext(ctx, m)
+}
+
+// Compose converts a message composed with go-mail to a message for nexthop.
+func Compose(m *mail.Msg) (*queue.Message, error) {
+	from, err := m.GetSender(false)
+	if err != nil {
+		return nil, err
+	}
+	to, err := m.GetRecipients()
+	if err != nil {
+		return nil, err
+	}
+	var content bytes.Buffer
+	if _, err := m.WriteTo(&content); err != nil {
+		return nil, err
+	}
+	message := &queue.Message{From: from, Content: queue.Bytes(content.Bytes())}
+	for _, address := range to {
+		message.Recipients = append(message.Recipients, queue.Recipient{Address: address})
+	}
+	return message, nil
 }
 
 // withBoth composes with go-mail and delivers with nexthop.

@@ -64,12 +64,11 @@ func TestLadder(t *testing.T) {
 	}
 }
 
-// TestGuide: every declaration in docs/guide.md stands in examples/guide, whose tests
-// run it.
+// TestGuide: every declaration in docs/guide.md stands in an example, whose tests run it.
 func TestGuide(t *testing.T) {
 	var code strings.Builder
 	walk(t, func(path, text string) {
-		if strings.HasPrefix(path, "examples/guide/") && strings.HasSuffix(path, ".go") {
+		if strings.HasPrefix(path, "examples/") && strings.HasSuffix(path, ".go") {
 			code.WriteString(text)
 		}
 	})
@@ -78,7 +77,7 @@ func TestGuide(t *testing.T) {
 		for part := range strings.SplitAfterSeq(block, "\n}\n") {
 			part = strings.TrimPrefix(part, "\n")
 			if shown++; part != "" && !strings.Contains(code.String(), "\n"+part) {
-				t.Errorf("examples/guide has not what docs/guide.md shows:\n%s", part)
+				t.Errorf("no example has what docs/guide.md shows:\n%s", part)
 			}
 		}
 	}

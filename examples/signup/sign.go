@@ -3,6 +3,10 @@ package main
 import (
 	"context"
 	"crypto"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"os"
 
 	"github.com/emersion/go-msgauth/dkim"
 
@@ -32,4 +36,25 @@ func signer(domain, selector string, key crypto.Signer) func(context.Context, *q
 		}
 		return queue.Prepend(s.Signature(), m.Content), nil
 	}
+}
+
+// readKey reads a private key in PKCS #8, as "openssl genpkey" writes it.
+func readKey(file string) (crypto.Signer, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return nil, fmt.Errorf("%s: not in PEM", file)
+	}
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	signer, ok := key.(crypto.Signer)
+	if !ok {
+		return nil, fmt.Errorf("%s: a key that cannot sign", file)
+	}
+	return signer, nil
 }
