@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// What an attempt goes by.
+// Times of attempts.
 const (
 	// lease is how long an attempt can take: ten targets, a minute each.
 	lease = 15 * time.Minute

@@ -10,18 +10,19 @@ import (
 	"time"
 )
 
-// Counts are the numbers of sessions by day, recipient domain, policy and result. They are
-// for an agent's whole traffic: to count a session that was as its policy asks takes one
-// look into a table and no memory.
+// Counts has the numbers of sessions by day, recipient domain, policy and result. It is
+// meant for all traffic of an agent: to count a session that satisfied its policy takes
+// one table access and no memory.
 //
-// What strangers can make it hold is bounded by MaxBytes. What has no room any more is
-// counted in less detail: failures under their Result alone, sessions under a policy
-// without its text, and if a domain has no room at all, in LeftOut.
+// The memory that strangers can make it use is limited by MaxBytes. When that is
+// reached, sessions are counted in less detail: failures under their Result alone,
+// sessions under a policy without its text, and if there is no room for a domain at
+// all, in LeftOut.
 //
 // The zero value is ready for use, and safe for concurrent use. It must not be copied.
 type Counts struct {
-	// MaxBytes bounds what is held of one day, about. Default: 32 MiB, which is room for
-	// some 50,000 domains.
+	// MaxBytes is roughly the limit of memory for one day. Default: 32 MiB, which is
+	// enough for some 50,000 domains.
 	MaxBytes int
 
 	mu   sync.Mutex
@@ -29,7 +30,7 @@ type Counts struct {
 	days []*counted // at most keptDays, the latest last
 }
 
-// The bounds of what is counted.
+// Limits of what is counted.
 const (
 	defaultBytes = 32 << 20
 	keptDays     = 3
@@ -68,15 +69,16 @@ type tally struct {
 	bare                [results]uint64 // failures whose details had no room
 }
 
-// Add counts one session with a host of a domain, or an attempt at one, that was held to a
-// policy. Without failures it was successful; with several, it failed once, and each is
-// counted. The domain is the recipient domain in canonical form, or that of the smart
-// host. Nothing that is passed in is kept or changed.
+// Add counts one session with a host of a domain, or an attempt at one, under the
+// policy that was applied. A session without failures was successful. A session with
+// several failures has failed once, and each failure is counted. The domain is the
+// recipient domain in canonical form, or the domain of the smart host. Add does not
+// keep or change its arguments.
 //
-// A session that several policies were applied to is counted for each of them. Sessions
-// that did not come about for other reasons, such as a host that does not answer, are none
-// of TLS and are not counted (RFC 8460 section 4.3.4); nor are those for messages that no
-// policy holds up, reports of TLS among them (section 3).
+// If several policies were applied to a session, it is counted for each of them.
+// Sessions that failed for reasons other than TLS, such as a host that does not answer,
+// are not counted (RFC 8460 section 4.3.4). Neither are sessions for messages that are
+// exempt from policies, such as TLS reports (section 3).
 func (c *Counts) Add(domain string, p *Policy, failures ...Failure) {
 	today := DayOf(time.Now())
 	c.mu.Lock()
@@ -185,30 +187,32 @@ func (d *counted) detail(most int, name string, t *tally, f *Failure, n uint64) 
 	t.details[clean] += n
 }
 
-// NoRoom is the Reason of failures whose details there was no room for.
+// NoRoom is the Reason of failures whose details did not fit.
 const NoRoom = "details-left-out"
 
-// Tally is what was counted on a day of sessions with the hosts of a domain that were held
-// to one policy.
+// Tally has the counts of one day for the sessions with the hosts of a domain under one
+// policy.
 type Tally struct {
 	// Domain is the recipient domain.
 	Domain string `json:"domain"`
-	// Policy is what the sessions were held to.
+	// Policy is the policy that was applied.
 	Policy Policy `json:"policy"`
-	// Successes and Failures are how many were as the policy asks, and how many were not.
+	// Successes and Failures are the numbers of sessions that satisfied the policy, and
+	// that did not.
 	Successes uint64 `json:"successes"`
 	Failures  uint64 `json:"failures"`
-	// Details are what was wrong. A session with several failures is in each of them.
+	// Details are the failures. A session with several failures is counted in each of
+	// them.
 	Details []Detail `json:"details,omitempty"`
 }
 
-// Detail is how many sessions failed alike.
+// Detail is the number of sessions with the same failure.
 type Detail struct {
 	Failure
 	Sessions uint64 `json:"sessions"`
 }
 
-// ByDomain are the domains of tallies that are sorted, each with its own.
+// ByDomain groups sorted tallies by their domain.
 func ByDomain(tallies []Tally) iter.Seq2[string, []Tally] {
 	return func(yield func(string, []Tally) bool) {
 		for len(tallies) > 0 {
@@ -224,9 +228,9 @@ func ByDomain(tallies []Tally) iter.Seq2[string, []Tally] {
 	}
 }
 
-// Tallies are what was counted on a day so far, sorted by domain and policy. It is what
-// this Counts has: see Reporter.Tallies for what was counted before a restart and by
-// others.
+// Tallies returns the counts of a day so far, sorted by domain and policy. They are
+// only those of this Counts. Reporter.Tallies also has the counts from before a restart
+// and from other processes.
 func (c *Counts) Tallies(day Day) []Tally {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -265,7 +269,8 @@ func (t *tally) of(name string) Tally {
 	return all
 }
 
-// LeftOut is how many sessions of a day are not in Tallies, for want of room.
+// LeftOut returns how many sessions of a day are not in Tallies because there was no
+// room.
 func (c *Counts) LeftOut(day Day) uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -277,7 +282,7 @@ func (c *Counts) LeftOut(day Day) uint64 {
 	return 0
 }
 
-// Merge adds what another Counts has counted on a day.
+// Merge adds the tallies of another Counts for a day.
 func (c *Counts) Merge(day Day, tallies []Tally) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

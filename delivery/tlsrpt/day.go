@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// Day is a day of UTC, which a report covers from midnight to midnight (RFC 8460 section
-// 4.1). It counts the days since 1 January 1970.
+// Day is a day in UTC, which a report covers from midnight to midnight (RFC 8460
+// section 4.1). It is the number of days since 1 January 1970.
 type Day int
 
 const secondsOfDay = 24 * 60 * 60
 
-// DayOf is the day of a time.
+// DayOf returns the day that a time is in.
 func DayOf(t time.Time) Day {
 	seconds := t.Unix()
 	day := seconds / secondsOfDay
@@ -21,7 +21,7 @@ func DayOf(t time.Time) Day {
 	return Day(day)
 }
 
-// ParseDay is the day of a text like 2006-01-02.
+// ParseDay parses a day like 2006-01-02.
 func ParseDay(text string) (Day, error) {
 	t, err := time.Parse(time.DateOnly, text)
 	if err != nil {
@@ -30,20 +30,20 @@ func ParseDay(text string) (Day, error) {
 	return DayOf(t), nil
 }
 
-// Start is the first second of the day, and End its last, as reports have it.
+// Start returns the first second of the day.
 func (d Day) Start() time.Time { return time.Unix(int64(d)*secondsOfDay, 0).UTC() }
 
-// End is the last second of the day.
+// End returns the last second of the day, as reports have it.
 func (d Day) End() time.Time { return (d + 1).Start().Add(-time.Second) }
 
-// MarshalText is String, for JSON.
+// MarshalText returns the same text as String, for JSON.
 func (d Day) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
-// UnmarshalText is ParseDay.
+// UnmarshalText reads the same texts as ParseDay.
 func (d *Day) UnmarshalText(text []byte) (err error) {
 	*d, err = ParseDay(string(text))
 	return err
 }
 
-// String is the day like 2006-01-02.
+// String returns the day in the form 2006-01-02.
 func (d Day) String() string { return d.Start().Format(time.DateOnly) }

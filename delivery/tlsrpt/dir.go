@@ -14,13 +14,13 @@ import (
 	"strings"
 )
 
-// Dir is a Store in a directory, with a directory for each day. It may be shared by several
-// processes of one machine, and by several machines if its file system has hard links that
-// only one of them can make. A file of counts that is damaged, or was written by a newer
-// version, is as good as none.
+// Dir is a Store in a directory, with a subdirectory for each day. Several processes of
+// one machine may share it. So may several machines, if the file system guarantees that
+// only one of them can make a hard link with a given name. A file of counts is ignored
+// if it is damaged or was written by a newer version.
 type Dir struct {
-	// Path is the directory; required. It is made when it is needed, for nobody else to
-	// read.
+	// Path is the directory; required. It is created when it is needed, with access for
+	// its owner only.
 	Path string
 }
 
@@ -49,7 +49,8 @@ type deliveryFile struct {
 
 func (d *Dir) day(day Day) string { return filepath.Join(d.Path, day.String()) }
 
-// Save implements Store: the file is written beside the old one, and then takes its place.
+// Save implements Store. The new file is written under another name, and then replaces
+// the old one.
 func (d *Dir) Save(_ context.Context, day Day, counter string, tallies []Tally) error {
 	return d.write(day, countsFile{fileVersion, tallies}, func(temporary string) error {
 		return os.Rename(temporary, filepath.Join(d.day(day), countsPrefix+counter+fileSuffix))
@@ -139,8 +140,8 @@ func (d *Dir) path(day Day, domain string, revision int) string {
 	return filepath.Join(d.day(day), fmt.Sprintf("%s%s.%d%s", reportPrefix, name, revision, fileSuffix))
 }
 
-// Update implements Store. Each revision is a file, which is there as a whole or not at
-// all, and which only one can make.
+// Update implements Store. Each revision is a file, which exists only when it is
+// complete, and which only one caller can create.
 func (d *Dir) Update(_ context.Context, next Delivery) (Delivery, bool, error) {
 	if d.Path == "" {
 		return Delivery{}, false, errNoDir

@@ -16,17 +16,17 @@ import (
 
 // Mailer sends mail; a *delivery.Agent is one.
 type Mailer interface {
-	// Submit takes a message for delivery. It may be called concurrently. An error with
-	// a method Temporary that says false is for good; queue.ErrDuplicate means that the
-	// message was taken before.
+	// Submit accepts a message for delivery. It may be called concurrently. An error is
+	// permanent if it has a method Temporary that returns false. queue.ErrDuplicate
+	// means that the message was accepted before.
 	Submit(ctx context.Context, m *queue.Message) (id string, err error)
 
 	// Signs reports whether mail is signed with DKIM when it is submitted.
 	Signs() bool
 }
 
-// The message of a report says what it is in its metadata, for whoever signs it: receivers
-// may want the key to say s=tlsrpt in its record (RFC 8460 section 3).
+// The metadata of a report's message, for the hook that signs it: receivers may require
+// a key with s=tlsrpt in its record (RFC 8460 section 3).
 const (
 	// PurposeKey is the key of Metadata.
 	PurposeKey = "purpose"

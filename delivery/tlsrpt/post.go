@@ -18,46 +18,46 @@ import (
 // mediaType is that of a compressed report.
 const mediaType = "application/tlsrpt+gzip"
 
-// Poster sends reports over HTTPS. Like those who fetch policies, it connects to addresses
-// of the public Internet alone, whatever DNS says, and looks at them when it connects. The
-// zero value with a Resolver works. Set the fields and leave them alone after the first
-// use; then it is safe for concurrent use. It keeps no connection, follows no redirects and
-// reads no variables of the environment about proxies.
+// Poster sends reports over HTTPS. It only connects to public addresses, whatever DNS
+// returns, and checks this when it connects. The zero value with a Resolver works. Set
+// the fields and leave them alone after the first use; then it is safe for concurrent
+// use. It keeps no connection, follows no redirects and ignores environment variables
+// about proxies.
 type Poster struct {
 	// Resolver finds the addresses of hosts; required.
 	Resolver mx.Resolver
 
-	// Dial makes the connections; nil is net.Dialer's DialContext. The address is an IP
+	// Dial makes the connections. If nil, net.Dialer is used. The address is an IP
 	// address with a port.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
-	// Roots are who vouches for certificates; nil is the system's. AnyCertificate has
-	// none looked at, which RFC 8460 section 3 allows: what is wrong may be the very
-	// thing that is reported.
+	// Roots are the trusted certificate authorities. If nil, the system's are used.
+	// AnyCertificate turns verification off, which RFC 8460 section 3 allows, since the
+	// report may be about the very problem.
 	Roots          *x509.CertPool
 	AnyCertificate bool
 
-	// AllowLoopback lets reports go to this machine.
+	// AllowLoopback allows reports to this machine.
 	AllowLoopback bool
 
-	// Timeout is how long it may take to send a report. Default: one minute.
+	// Timeout limits the time to send one report. Default: one minute.
 	Timeout time.Duration
 
 	// UserAgent is the client's name. Default: "nexthop-tlsrpt".
 	UserAgent string
 }
 
-// StatusError is an answer that does not take a report.
+// StatusError is a response that does not accept a report.
 type StatusError struct {
 	// Status is the status code.
 	Status int
 }
 
-// Error says which status it was.
+// Error includes the status code.
 func (e *StatusError) Error() string { return fmt.Sprintf("the host answers %d", e.Status) }
 
-// Post sends a report, compressed, to a URL. It is taken if the host answers 200 to 299
-// (RFC 8460 section 5.4); else the error says why not.
+// Post compresses a report and sends it to a URL. The host accepts it with a status
+// from 200 to 299 (RFC 8460 section 5.4); with any other, the error is a *StatusError.
 func (p *Poster) Post(ctx context.Context, url string, report []byte) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(report))
 	if err != nil {

@@ -13,15 +13,17 @@ import (
 	"time"
 )
 
-// MaxReport is how many octets a report may have when it is read, out of its compression.
+// MaxReport is the largest size of a report that is read, in octets after
+// decompression.
 const MaxReport = 32 << 20
 
 var errTooLong = fmt.Errorf("it has more than %d octets", MaxReport)
 
-// ParseReport reads a report, compressed or not. Reports as senders make them are taken:
-// with keys missing, one policy for a list of policies, numbers as text, several strings
-// of a policy as one, or as JSON within JSON. What is not known is left empty. The words for
-// types and results are those of the report, which may be none of RFC 8460.
+// ParseReport reads a report, compressed or not. It accepts the forms that senders use:
+// missing keys, one policy instead of a list of policies, numbers as text, several
+// strings of a policy as one, or JSON within JSON. Unknown values are left empty. The
+// words for types and results are those of the report, which need not be words of RFC
+// 8460.
 func ParseReport(data []byte) (*Report, error) {
 	if bytes.HasPrefix(data, []byte{0x1f, 0x8b}) {
 		z, err := gzip.NewReader(bytes.NewReader(data))

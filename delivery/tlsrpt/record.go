@@ -12,77 +12,79 @@ import (
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
-// Record is what a domain says about reports: where it wants them (RFC 8460 section 3).
+// Record is a domain's request for reports: where to send them (RFC 8460 section 3).
 type Record struct {
 	// Targets are where reports go, in the order of the record.
 	Targets []Target
 
-	// Notes say what is odd about the record, and what of it is passed over, for people.
+	// Notes describe, for people, what is unusual in the record and which parts of it
+	// are ignored.
 	Notes []string
 }
 
-// Kind is how a report is delivered.
+// Kind is how a report is sent.
 type Kind uint8
 
-// The kinds of delivery.
+// The kinds of targets.
 const (
-	// Mail is a URI mailto.
+	// Mail is a URI with the scheme mailto.
 	Mail Kind = iota + 1
-	// HTTPS is a URI https.
+	// HTTPS is a URI with the scheme https.
 	HTTPS
 )
 
 var kindNames = [...]string{"none", "mailto", "https"}
 
-// String is the scheme: mailto or https, and none for the zero value.
+// String returns the scheme: mailto or https, or none for the zero value.
 func (k Kind) String() string { return enum.String("tlsrpt.Kind", kindNames[:], k) }
 
-// MarshalText is String, for JSON. It fails for a value that has no name.
+// MarshalText returns the same text as String, for JSON. It fails for a value without a
+// name.
 func (k Kind) MarshalText() ([]byte, error) { return enum.Marshal("tlsrpt.Kind", kindNames[:], k) }
 
-// UnmarshalText reads what MarshalText writes, and nothing else.
+// UnmarshalText reads only the texts that MarshalText writes.
 func (k *Kind) UnmarshalText(text []byte) error {
 	return enum.Unmarshal("tlsrpt.Kind", kindNames[:], k, text)
 }
 
-// Target is one place where a domain wants its reports.
+// Target is one place to which a domain wants its reports sent.
 type Target struct {
-	// Kind is how reports get there.
+	// Kind is the transport.
 	Kind Kind
 
 	// URI is the target in canonical form.
 	URI string
 
-	// Address is the mailbox of Mail.
+	// Address is the mailbox, if Kind is Mail.
 	Address string
 
-	// Host is the domain of the mailbox, or the host of the URL: who gets the traffic.
+	// Host is the domain of the mailbox, or the host of the URL.
 	Host string
 }
 
-// The bounds of a record.
+// Limits of a record.
 const (
 	mostTargets = 10
 	mostURI     = 1024
 )
 
-// RecordError is why a domain gets no reports.
+// RecordError says why a domain gets no reports.
 type RecordError struct {
-	// Reason is what is wrong with its record, or that there is none, in a few words.
+	// Reason says in a few words what is wrong with the record, or that there is none.
 	Reason string
-	// Notes are those of the record.
+	// Notes are the Notes of the record.
 	Notes []string
 }
 
-// Error is the reason and the notes.
+// Error returns the reason and the notes.
 func (e *RecordError) Error() string {
 	return strings.Join(append([]string{"TLSRPT record: " + e.Reason}, e.Notes...), "; ")
 }
 
-// ParseRecord reads the record of a domain out of all TXT records at _smtp._tls. Those that
-// do not begin with "v=TLSRPTv1;" are others' and do not count; exactly one must be left,
-// and have at least one target that reports can go to. What else is wrong with it is
-// passed over, with a note. The error is a *RecordError.
+// ParseRecord reads a domain's record from all TXT records at _smtp._tls. Records that
+// do not begin with "v=TLSRPTv1;" do not count. Exactly one must be left, and it must
+// have at least one usable target. Other errors in it are ignored, with a note. The
+// error is a *RecordError.
 func ParseRecord(records []string) (Record, error) {
 	found, n := "", 0
 	for _, text := range records {
@@ -239,9 +241,9 @@ func joinHostPort(host, port string) string {
 	return host
 }
 
-// Lookup asks DNS for the record of a domain, which is in canonical form. The error is a
-// *RecordError if the domain wants no reports, and a *mx.ResolveError if that is not known
-// for now.
+// Lookup asks DNS for the record of a domain, which must be in canonical form. The
+// error is a *RecordError if the domain wants no reports, and a *mx.ResolveError if DNS
+// does not answer for now.
 func Lookup(ctx context.Context, resolver mx.Resolver, domain string) (Record, error) {
 	answer, err := mx.Follow(ctx, resolver, "_smtp._tls."+domain, mx.TypeTXT)
 	if err != nil {

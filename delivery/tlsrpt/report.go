@@ -14,9 +14,9 @@ import (
 	"github.com/nexthop-mail/nexthop/internal/address"
 )
 
-// Report is what a domain is told of a day, as RFC 8460 section 4.4 has it. As JSON it has
-// every key of that section, whatever is known: unknown text is "", an unknown address is
-// null, which readers take that want an address where there is text.
+// Report is the report to a domain about a day (RFC 8460 section 4.4). Its JSON form
+// has every key of that section: unknown text is "", and an unknown address is null,
+// since readers that expect an address refuse "".
 type Report struct {
 	OrganizationName string         `json:"organization-name"`
 	DateRange        DateRange      `json:"date-range"`
@@ -25,21 +25,21 @@ type Report struct {
 	Policies         []PolicyResult `json:"policies"`
 }
 
-// DateRange is the time that a report is about.
+// DateRange is the time that a report covers.
 type DateRange struct {
 	Start time.Time `json:"start-datetime"`
 	End   time.Time `json:"end-datetime"`
 }
 
-// PolicyResult is what was counted under one policy.
+// PolicyResult has the counts for one policy.
 type PolicyResult struct {
 	Policy         ReportedPolicy    `json:"policy"`
 	Summary        Summary           `json:"summary"`
 	FailureDetails []ReportedFailure `json:"failure-details"`
 }
 
-// ReportedPolicy is the policy that was applied. Type is one of the words of PolicyType in
-// the reports that are made here, and whatever stands there in those that are read.
+// ReportedPolicy is the policy that was applied. In reports made by this package, Type
+// is one of the words of PolicyType; in reports that are read, it may be any word.
 type ReportedPolicy struct {
 	Type   string   `json:"policy-type"`
 	String []string `json:"policy-string"`
@@ -47,14 +47,14 @@ type ReportedPolicy struct {
 	MXHost []string `json:"mx-host"`
 }
 
-// Summary are the numbers of sessions.
+// Summary has the numbers of sessions.
 type Summary struct {
 	Successful uint64 `json:"total-successful-session-count"`
 	Failed     uint64 `json:"total-failure-session-count"`
 }
 
-// ReportedFailure is how many sessions failed alike, and how. ResultType is one of the words
-// of Result in the reports that are made here; ParseResult reads it.
+// ReportedFailure is the number of sessions with the same failure. In reports made by
+// this package, ResultType is one of the words of Result; ParseResult parses it.
 type ReportedFailure struct {
 	ResultType            string      `json:"result-type"`
 	SendingMTAIP          *netip.Addr `json:"sending-mta-ip"`
@@ -74,17 +74,19 @@ func reported(addr netip.Addr) *netip.Addr {
 	return &addr
 }
 
-// Submitter is who reports.
+// Submitter is the organization that sends reports.
 type Submitter struct {
-	// Organization is the name of who is responsible. Default: the domain of Contact.
+	// Organization is its name. Default: the domain of Contact.
 	Organization string
 
 	// Contact is the address for questions about reports, and the sender of reports by
-	// mail; required. Its domain is the submitter in names of files and in header fields.
+	// mail; required. Its domain is the submitter's name in file names and header
+	// fields.
 	Contact string
 }
 
-// Domain is that of Contact in canonical form; empty if Contact is no address.
+// Domain returns the domain of Contact in canonical form, or "" if Contact is not a
+// valid address.
 func (s Submitter) Domain() string {
 	box, err := address.Parse(s.Contact)
 	if _, literal := box.Domain().Literal(); err != nil || literal {
@@ -103,8 +105,7 @@ func (s Submitter) address() string {
 	return s.Contact
 }
 
-// Report makes the report of a domain about a day, from tallies that are all of that
-// domain.
+// Report makes the report of a domain about a day. All tallies must be of that domain.
 func (s Submitter) Report(day Day, domain string, tallies []Tally) *Report {
 	r := &Report{
 		OrganizationName: cmp.Or(s.Organization, s.Domain()), ContactInfo: s.address(), ReportID: s.reportID(day, domain),
@@ -143,7 +144,7 @@ func (s Submitter) filename(day Day, domain string) string {
 	return fmt.Sprintf("%s!%s!%d!%d.json.gz", s.Domain(), domain, day.Start().Unix(), day.End().Unix())
 }
 
-// JSON is the report as it is sent, before it is compressed.
+// JSON returns the report as it is sent, before compression.
 func (r *Report) JSON() ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)

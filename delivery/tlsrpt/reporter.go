@@ -15,45 +15,45 @@ import (
 // Reporter sends reports. Set the fields and leave them alone after the first use; then it
 // is safe for concurrent use. It must not be copied. A Counts has one Reporter.
 type Reporter struct {
-	// Counts are what is reported; required.
+	// Counts has the numbers to report; required.
 	Counts *Counts
 
-	// Submitter is who reports; its Contact is required.
+	// Submitter is the sender of reports; its Contact is required.
 	Submitter Submitter
 
 	// Resolver is asked for the records of domains; required.
 	Resolver mx.Resolver
 
-	// Store keeps what was counted and how far reports have come. Default: a Memory of
-	// the Reporter's own, so that a restart loses both.
+	// Store keeps the counts and the progress of reports. Default: a Memory of the
+	// Reporter's own, so that a restart loses both.
 	Store Store
 
-	// Mail sends reports by mail. Default: reports go over HTTPS alone, and domains that
-	// want them by mail get none.
+	// Mail sends reports by mail. If nil, reports are sent over HTTPS only, and domains
+	// that want them by mail get none.
 	Mail Mailer
 
-	// SignedLater says that what Mail sends is signed with DKIM on its way, such as by a
-	// smart host. Without it, reports are only sent by mail if Mail signs them: receivers
-	// must ignore them otherwise (RFC 8460 section 3).
+	// SignedLater says that the mail is signed with DKIM after Mail has accepted it,
+	// for example by a smart host. Otherwise reports are sent by mail only if Mail
+	// signs them, since receivers must ignore unsigned ones (RFC 8460 section 3).
 	SignedLater bool
 
 	// Poster sends reports over HTTPS. Default: one with the Resolver.
 	Poster *Poster
 
 	// Spread is the time after midnight, UTC, over which reports are sent; each has its
-	// own time in there. Default: 4 h. At most 20 h.
+	// own time in it. Default: 4 h. Maximum: 20 h.
 	Spread time.Duration
 
-	// SaveEvery is how often what was counted is saved, and so what a kill can lose.
-	// Default: one minute.
+	// SaveEvery is how often the counts are saved, and so how much is lost if the
+	// process is killed. Default: one minute.
 	SaveEvery time.Duration
 
-	// MaxPerTarget bounds the reports of a day that one target gets: a domain of mail
-	// addresses, or a host of URLs. Whoever has many domains must not be able to have
-	// somebody else flooded. Default: 1,000.
+	// MaxPerTarget limits the reports of a day that are sent to one target: a domain of
+	// mail addresses, or a host of URLs. Without a limit, the owner of many domains
+	// could have another host flooded. Default: 1,000.
 	MaxPerTarget int
 
-	// Trace are hooks; nil is none.
+	// Trace has hooks. It may be nil.
 	Trace *Trace
 
 	once    sync.Once
@@ -63,20 +63,22 @@ type Reporter struct {
 	targets targets
 }
 
-// Trace has hooks for what people should know. Each may be nil. They may be called
-// concurrently, and must return soon.
+// Trace has hooks for events that operators should know about. Each may be nil. They
+// may be called concurrently, and must return soon.
 type Trace struct {
-	// Sent is called when a target was tried: err is nil if it has taken the report.
+	// Sent is called after a target was tried. err is nil if it has accepted the
+	// report.
 	Sent func(day Day, domain string, to Target, err error)
 
-	// Done is called when this Reporter is done with a report: Taken says who has it.
+	// Done is called when this Reporter has finished with a report. Taken lists the
+	// targets that accepted it.
 	Done func(d Delivery)
 
-	// NotAsked is called when a domain gets no report because of its record; an error
-	// that is no *RecordError means that DNS did not answer for a day.
+	// NotAsked is called when a domain gets no report because of its record. If the
+	// error is not a *RecordError, DNS did not answer for a day.
 	NotAsked func(day Day, domain string, err error)
 
-	// StoreFailed is called when the Store does not work.
+	// StoreFailed is called when the Store returns an error.
 	StoreFailed func(err error)
 
 	// LeftOut is called if the counts of a day had no room for all sessions.
@@ -113,7 +115,7 @@ func (t *Trace) leftOut(day Day, sessions uint64) {
 	}
 }
 
-// When reports are sent.
+// Times of reports.
 const (
 	defaultSpread    = 4 * time.Hour
 	mostSpread       = 20 * time.Hour
@@ -126,7 +128,7 @@ const (
 	defaultPerTarget = 1000
 )
 
-// Validate says what is wrong with the fields, all at once; nil if they make sense.
+// Validate reports all invalid fields at once, or nil if there are none.
 func (r *Reporter) Validate() error {
 	var problems []error
 	wrong := func(field, format string, args ...any) {
@@ -200,7 +202,7 @@ func (r *Reporter) due(day Day, domain string) time.Time {
 	return r.settled(day).Add(time.Duration(sum % uint64(cmp.Or(r.Spread, defaultSpread))))
 }
 
-// Save saves what was counted since it was saved the last time. Run does it at times.
+// Save saves what was counted since the last call. Run calls it regularly.
 func (r *Reporter) Save(ctx context.Context) error {
 	r.init()
 	r.saving.Lock() // the order in which it is saved is that in which it was counted
@@ -215,8 +217,8 @@ func (r *Reporter) Save(ctx context.Context) error {
 	return errors.Join(problems...)
 }
 
-// Tallies are what was counted on a day by all who share the Store, as far as they have
-// saved it, and by this Reporter's Counts up to now; sorted by domain and policy.
+// Tallies returns the counts of a day, sorted by domain and policy: those that all
+// processes with this Store have saved, and those of this Reporter's Counts up to now.
 func (r *Reporter) Tallies(ctx context.Context, day Day) ([]Tally, error) {
 	if err := r.Save(ctx); err != nil {
 		return nil, err

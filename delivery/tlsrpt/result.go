@@ -2,13 +2,13 @@ package tlsrpt
 
 import "fmt"
 
-// Result is what became of a session with a host, in the terms that reports have for it
-// (RFC 8460 section 4.3). The zero value is Success.
+// Result is the result of a session with a host, in the terms of reports (RFC 8460
+// section 4.3). The zero value is Success.
 type Result uint8
 
-// The results. All but Success are failures.
+// The results. All except Success are failures.
 const (
-	// Success: the session has the TLS that the policy asks for.
+	// Success: the session satisfied the policy.
 	Success Result = iota
 
 	// What was wrong with the session (section 4.3.1).
@@ -19,18 +19,18 @@ const (
 	HostMismatch
 	// CertificateExpired: the certificate has expired or is not valid yet.
 	CertificateExpired
-	// NotTrusted: the certificate leads to nobody who may vouch for it.
+	// NotTrusted: the certificate does not lead to a trusted authority.
 	NotTrusted
-	// ValidationFailure: something else; the reason code says what (section 4.3.3).
+	// ValidationFailure: another failure; the reason code says which (section 4.3.3).
 	ValidationFailure
 
 	// What was wrong with DANE (section 4.3.2.1).
 
-	// TLSAInvalid: none of the TLSA records can be used.
+	// TLSAInvalid: no TLSA record is usable.
 	TLSAInvalid
-	// DNSSECInvalid: DNS gives no answer that may be believed.
+	// DNSSECInvalid: DNS gave no answer that can be trusted.
 	DNSSECInvalid
-	// DANERequired: DANE is mandatory here and the domain has none.
+	// DANERequired: this sender requires DANE, and the domain does not have it.
 	DANERequired
 
 	// What was wrong with MTA-STS (section 4.3.2.2).
@@ -54,8 +54,8 @@ func resultNames() *[results]string {
 	}
 }
 
-// String is the word that reports have, such as "certificate-expired", and "successful"
-// for Success.
+// String returns the word used in reports, such as "certificate-expired", and
+// "successful" for Success.
 func (r Result) String() string {
 	if r >= results {
 		return fmt.Sprintf("result %d", uint8(r))
@@ -63,9 +63,9 @@ func (r Result) String() string {
 	return resultNames()[r]
 }
 
-// ParseResult is the failure of a word that reports have. Words that are not of RFC 8460
-// are none; a caller who needs one counts them as ValidationFailure with the word as the
-// reason.
+// ParseResult parses the word for a failure in a report. ok is false for words that are
+// not in RFC 8460; a caller that needs a Result can count them as ValidationFailure,
+// with the word as the reason.
 func ParseResult(word string) (r Result, ok bool) {
 	for r = Success + 1; r < results; r++ {
 		if resultNames()[r] == word {
@@ -75,7 +75,7 @@ func ParseResult(word string) (r Result, ok bool) {
 	return ValidationFailure, false
 }
 
-// MarshalText is String, for JSON. It fails for what is no result.
+// MarshalText returns the same text as String, for JSON. It fails for invalid values.
 func (r Result) MarshalText() ([]byte, error) {
 	if r >= results {
 		return nil, fmt.Errorf("tlsrpt: there is no %v", r)
@@ -83,7 +83,7 @@ func (r Result) MarshalText() ([]byte, error) {
 	return []byte(r.String()), nil
 }
 
-// UnmarshalText reads what MarshalText writes, and nothing else.
+// UnmarshalText reads only the texts that MarshalText writes.
 func (r *Result) UnmarshalText(text []byte) error {
 	for known := Success; known < results; known++ {
 		if string(text) == known.String() {
@@ -94,15 +94,15 @@ func (r *Result) UnmarshalText(text []byte) error {
 	return fmt.Errorf("tlsrpt: %q is no result of RFC 8460", text)
 }
 
-// PolicyType is what kind of policy a session was held to (RFC 8460 section 4.4). The zero
-// value is NoPolicy.
+// PolicyType is the kind of a policy (RFC 8460 section 4.4). The zero value is
+// NoPolicy.
 type PolicyType uint8
 
 // The kinds of policies.
 const (
-	// NoPolicy: the domain has none.
+	// NoPolicy: the domain has no policy.
 	NoPolicy PolicyType = iota
-	// STS: that of MTA-STS.
+	// STS: an MTA-STS policy.
 	STS
 	// TLSA: the TLSA records of DANE.
 	TLSA
@@ -114,7 +114,7 @@ func policyTypeNames() *[policyTypes]string {
 	return &[policyTypes]string{"no-policy-found", "sts", "tlsa"}
 }
 
-// String is the word that reports have: no-policy-found, sts or tlsa.
+// String returns the word used in reports: no-policy-found, sts or tlsa.
 func (t PolicyType) String() string {
 	if t >= policyTypes {
 		return fmt.Sprintf("policy type %d", uint8(t))
@@ -122,7 +122,7 @@ func (t PolicyType) String() string {
 	return policyTypeNames()[t]
 }
 
-// MarshalText is String, for JSON. It fails for what is no type.
+// MarshalText returns the same text as String, for JSON. It fails for invalid values.
 func (t PolicyType) MarshalText() ([]byte, error) {
 	if t >= policyTypes {
 		return nil, fmt.Errorf("tlsrpt: there is no %v", t)
@@ -130,7 +130,7 @@ func (t PolicyType) MarshalText() ([]byte, error) {
 	return []byte(t.String()), nil
 }
 
-// UnmarshalText reads what MarshalText writes, and nothing else.
+// UnmarshalText reads only the texts that MarshalText writes.
 func (t *PolicyType) UnmarshalText(text []byte) error {
 	for known := NoPolicy; known < policyTypes; known++ {
 		if string(text) == known.String() {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// How Run works.
+// Times of Run.
 const (
 	atOnce   = 16               // reports
 	lookAt   = 10 * time.Minute // at the clock, which may be set, and go on while the machine sleeps
@@ -15,9 +15,10 @@ const (
 	tryStore = time.Minute      // after it has failed
 )
 
-// Run saves what is counted, and sends the reports of each day after it has ended, until
-// ctx ends, whose error it returns. Several Reporters that share a Store may each have a
-// Run. When Run begins, reports of the last three days that are still due are sent, too.
+// Run saves the counts, and sends the reports of each day after the day has ended. It
+// returns the error of ctx when ctx ends. Several Reporters that share a Store may run
+// at the same time. When Run begins, it also sends the reports of the last three days
+// that are still due.
 func (r *Reporter) Run(ctx context.Context) error {
 	if err := r.Validate(); err != nil {
 		return err

@@ -7,22 +7,23 @@ import (
 	"time"
 )
 
-// Store keeps what was counted, and how far reports have come, so that both survive a
-// restart and are shared: of all Reporters that share a Store, in one process or several,
-// one sends the report of a day and a domain, and it has what all of them have counted.
+// Store keeps the counts and the progress of reports. Both survive a restart, and can
+// be shared: of all Reporters that share a Store, in one process or several, one sends
+// the report of a day and a domain, and the report has the counts of all of them.
 //
-//   - Save keeps the tallies of a day by one Counts, in place of those that it saved
-//     before for that day. counter is the name of that Counts, of lower-case letters and
-//     digits.
-//   - Load returns the tallies of a day by all Counts, one after the other: a domain and a
-//     policy may be there several times. What was saved before Load was called is there.
-//   - Update changes a Delivery. It stores d if d.Revision is one more than that of what
-//     is stored for its day and domain, where nothing counts as revision 0. stored is
-//     whether it has; now is what is stored afterwards. Of several who try the same
-//     revision, one succeeds.
-//   - Forget removes all there is of days before one.
-//   - What is passed in is not changed by either side afterwards, nor what is returned.
-//   - Every method is safe for concurrent use, and ends with ctx.
+//   - Save keeps the tallies of one Counts for a day, and replaces those that it saved
+//     before for that day. counter is the name of that Counts, in lower-case letters
+//     and digits.
+//   - Load returns the tallies of all Counts for a day, one after the other, so a
+//     domain and a policy may occur several times. It returns everything that was saved
+//     before Load was called.
+//   - Update changes a Delivery. It stores d if d.Revision is one more than the
+//     revision stored for its day and domain, which is 0 if there is none. stored says
+//     whether it did, and now is the Delivery stored afterwards. If several callers try
+//     the same revision, one succeeds.
+//   - Forget removes all data of the days before the given one.
+//   - Neither side changes arguments or results after the call.
+//   - Every method is safe for concurrent use, and returns when ctx ends.
 type Store interface {
 	Save(ctx context.Context, day Day, counter string, tallies []Tally) error
 	Load(ctx context.Context, day Day) ([]Tally, error)
@@ -30,33 +31,34 @@ type Store interface {
 	Forget(ctx context.Context, before Day) error
 }
 
-// Delivery is how far the report of a day and a domain has come.
+// Delivery is the progress of the report of a day and a domain.
 type Delivery struct {
-	// Day and Domain are what the report is about.
+	// Day and Domain are the subject of the report.
 	Day    Day    `json:"day"`
 	Domain string `json:"domain"`
 
-	// Revision is 1 when it is stored first, and one more each time.
+	// Revision is 1 when the Delivery is first stored, and grows by one each time.
 	Revision int `json:"revision"`
 
-	// Until is when it is next to be looked at: nobody does before. Whoever is at work
-	// on a report has it set to when that would have taken too long.
+	// Until is the time of the next attempt; no Reporter begins one before. A Reporter
+	// that works on the report sets Until to the time at which others may assume that
+	// it has died.
 	Until time.Time `json:"until"`
 
-	// First is when it was sent first, and Attempts how often that was tried.
+	// First is the time of the first attempt, and Attempts the number of attempts.
 	First    time.Time `json:"first"`
 	Attempts int       `json:"attempts"`
 
-	// Taken are the targets that have the report, and Refused those that will not get
-	// it, by their URIs.
+	// Taken are the targets that accepted the report, and Refused those that refused it
+	// permanently, by their URIs.
 	Taken   []string `json:"taken,omitempty"`
 	Refused []string `json:"refused,omitempty"`
 
-	// Done is whether nothing more is to be done: enough targets have it, or the time
-	// is up.
+	// Done is true if no more attempts are needed: enough targets have accepted the
+	// report, or the time is up.
 	Done bool `json:"done"`
 
-	// Problems are what went wrong the last time, for people.
+	// Problems describes for people what went wrong at the last attempt.
 	Problems []string `json:"problems,omitempty"`
 }
 
@@ -66,8 +68,8 @@ func (d Delivery) clone() Delivery {
 	return d
 }
 
-// Memory is a Store for the life of the process. The zero value is ready for use; it must
-// not be copied.
+// Memory is a Store that is lost with the process. The zero value is ready for use; it
+// must not be copied.
 type Memory struct {
 	mu         sync.Mutex
 	tallies    map[Day]map[string][]Tally // by the name of the Counts
