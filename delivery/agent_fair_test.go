@@ -59,7 +59,7 @@ func TestFairness(t *testing.T) {
 		host *smtptest.Host
 		link smtptest.Link
 	}{
-		{"is dead", &smtptest.Host{}, smtptest.Link{Fault: smtptest.Refused}},
+		{"is dead", &smtptest.Host{}, smtptest.Link{Fault: smtptest.ConnRefused}},
 		{"is a black hole", &smtptest.Host{}, smtptest.Link{Fault: smtptest.BlackHole}},
 		{"is a tar pit", &smtptest.Host{
 			Extensions: full(), Script: []smtptest.Cue{{At: smtptest.Mail, Delay: 4 * time.Minute}},

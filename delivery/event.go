@@ -32,7 +32,7 @@ type Event struct {
 	// TLS is what protected the session. Without a Host the last two say nothing.
 	Host  string
 	Addr  netip.AddrPort
-	Route mx.Kind
+	Route mx.Via
 	TLS   Protection
 
 	// Code and Enhanced are the reply's, Reply its text or the local reason.

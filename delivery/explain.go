@@ -79,7 +79,7 @@ func (s *Sender) Explain(ctx context.Context, from, domain string) (*Explanation
 	}
 	if route.Fallback != nil {
 		fallback, err := route.Fallback(ctx)
-		fallback.Kind = mx.ViaFallback
+		fallback.Via = mx.ViaFallback
 		e.Fallback = &Explanation{Domain: domain}
 		e.Fallback.explain(ctx, s, fallback, err)
 	}
@@ -190,7 +190,7 @@ func (e *Explanation) String() string {
 	switch {
 	case e.Err == nil:
 		e.heading(&b)
-	case e.Route.Kind == mx.ViaFallback:
+	case e.Route.Via == mx.ViaFallback:
 		fmt.Fprintf(&b, "%s: no fallback: %s [%s]\n", e.Domain, e.Err.Reason(), e.Err.Enhanced)
 	default:
 		fmt.Fprintf(&b, "%s: no route: %s [%s]\n", e.Domain, e.Err.Reason(), e.Err.Enhanced)
@@ -216,7 +216,7 @@ func (e *Explanation) String() string {
 }
 
 func (e *Explanation) heading(b *strings.Builder) {
-	fmt.Fprintf(b, "%s: %s", e.Domain, kindInWords(e.Route.Kind))
+	fmt.Fprintf(b, "%s: %s", e.Domain, kindInWords(e.Route.Via))
 	for _, a := range e.Route.Aliases {
 		fmt.Fprintf(b, ", alias of %s", a.To)
 	}
@@ -226,7 +226,7 @@ func (e *Explanation) heading(b *strings.Builder) {
 	b.WriteByte('\n')
 }
 
-func kindInWords(k mx.Kind) string {
+func kindInWords(k mx.Via) string {
 	switch k {
 	case mx.ViaImplicit:
 		return "no MX records, mail goes to the domain's own address"

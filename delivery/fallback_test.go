@@ -121,7 +121,7 @@ func TestFallbackDetails(t *testing.T) {
 			for i, w := range []struct {
 				outcome queue.Outcome
 				host    string
-				route   mx.Kind
+				route   mx.Via
 			}{
 				{queue.Delivered, "mx1.e.test", mx.ViaMX},
 				{queue.Failed, "mx1.e.test", mx.ViaMX},

@@ -51,7 +51,7 @@ func TestConnecting(t *testing.T) {
 		stage  delivery.Stage // of the first attempt
 		took   time.Duration  // at most
 	}{
-		{name: "refused", where: all, fault: smtptest.Refused, host: "mx2.e.test", dials: 5, stage: delivery.StageConnect},
+		{name: "refused", where: all, fault: smtptest.ConnRefused, host: "mx2.e.test", dials: 5, stage: delivery.StageConnect},
 		{name: "unreachable", where: all, fault: smtptest.Unreachable, host: "mx2.e.test", dials: 5, stage: delivery.StageConnect},
 		{name: "black hole", where: all, fault: smtptest.BlackHole, host: "mx2.e.test", dials: 5, stage: delivery.StageConnect, took: 4 * 30 * time.Second},
 		{name: "reset on accept", where: all, fault: smtptest.ResetOnAccept, host: "mx2.e.test", dials: 5, stage: delivery.StageBanner},

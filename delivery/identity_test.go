@@ -235,7 +235,7 @@ func TestDiscovered(t *testing.T) {
 			if err := r.dns.SetZone(records + "two"); err != nil {
 				t.Fatal(err)
 			}
-			if err := r.net.SetLink("192.0.2.1", smtptest.Link{Fault: smtptest.Refused}); err != nil {
+			if err := r.net.SetLink("192.0.2.1", smtptest.Link{Fault: smtptest.ConnRefused}); err != nil {
 				t.Fatal(err)
 			}
 			want(t, &r.send(t, message("u@x.test")).Recipients[0], queue.Deferred, "one.e.test", "4.4.1")

@@ -209,7 +209,7 @@ func (o onlyHost) Route(context.Context, string, string) (mx.Route, error) {
 	if o.login != nil {
 		h.Login = o.login
 	}
-	return mx.Route{Kind: mx.ViaSmartHost, Hosts: []mx.Host{h}}, nil
+	return mx.Route{Via: mx.ViaSmartHost, Hosts: []mx.Host{h}}, nil
 }
 
 // world is the host, and a sender that knows it.

@@ -113,7 +113,7 @@ func TestOneNameManyHosts(t *testing.T) {
 type oneName map[string][]netip.Addr
 
 func (r oneName) Route(_ context.Context, _, domain string) (mx.Route, error) {
-	return mx.Route{Domain: domain, Kind: mx.ViaMX, Hosts: []mx.Host{{Name: "mail.test", Target: "mail.test", Addrs: r[domain]}}}, nil
+	return mx.Route{Domain: domain, Via: mx.ViaMX, Hosts: []mx.Host{{Name: "mail.test", Target: "mail.test", Addrs: r[domain]}}}, nil
 }
 
 // eachFallback is a Router with a fallback for each domain.

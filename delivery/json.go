@@ -199,7 +199,7 @@ func (r RecipientReport) MarshalJSON() ([]byte, error) {
 		Recipient string        `json:"recipient"`
 		Status    queue.Outcome `json:"status"`
 		Unknown   bool          `json:"unknown,omitempty"`
-		Route     mx.Kind       `json:"route"`
+		Route     mx.Via        `json:"route"`
 		Host      string        `json:"host"`
 		Addr      string        `json:"addr"`
 		Code      int           `json:"code"`
@@ -254,7 +254,7 @@ type leftOutJSON struct {
 func (e *Explanation) MarshalJSON() ([]byte, error) {
 	v := struct {
 		Domain   string        `json:"domain"`
-		Route    mx.Kind       `json:"route"`
+		Route    mx.Via        `json:"route"`
 		Secure   bool          `json:"secure"`
 		Aliases  []string      `json:"aliases,omitempty"`
 		Hosts    []hostJSON    `json:"hosts"`
@@ -263,7 +263,7 @@ func (e *Explanation) MarshalJSON() ([]byte, error) {
 		Fallback *Explanation  `json:"fallback,omitempty"`
 		Error    *Error        `json:"error,omitempty"`
 	}{
-		Domain: e.Domain, Route: e.Route.Kind, Secure: e.Route.Secure, Hosts: []hostJSON{}, LeftOut: []leftOutJSON{},
+		Domain: e.Domain, Route: e.Route.Via, Secure: e.Route.Secure, Hosts: []hostJSON{}, LeftOut: []leftOutJSON{},
 		Site: e.Site, Fallback: e.Fallback, Error: e.Err,
 	}
 	for _, a := range e.Route.Aliases {

@@ -185,7 +185,7 @@ func (e *Explanation) LogValue() slog.Value {
 	for i := range e.Route.Hosts {
 		names[i] = e.Route.Hosts[i].Name
 	}
-	list = append(list, slog.Any(KeyRoute, e.Route.Kind))
+	list = append(list, slog.Any(KeyRoute, e.Route.Via))
 	return slog.GroupValue(w.text(list, "hosts", strings.Join(names, " "))...)
 }
 

@@ -21,7 +21,7 @@ import (
 type viaHosts []mx.Host
 
 func (v viaHosts) Route(_ context.Context, _, domain string) (mx.Route, error) {
-	return mx.Route{Domain: domain, Kind: mx.ViaSmartHost, Hosts: slices.Clone(v)}, nil
+	return mx.Route{Domain: domain, Via: mx.ViaSmartHost, Hosts: slices.Clone(v)}, nil
 }
 
 // submission is a smart host at 192.0.2.1 with a login.

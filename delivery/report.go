@@ -49,7 +49,7 @@ type RecipientReport struct {
 	Outcome queue.Outcome
 
 	// Route is how the next hops were found; meaningful if Routed is true.
-	Route  mx.Kind
+	Route  mx.Via
 	Routed bool
 
 	// Host and Addr are the host that decided: the one that took the message,

@@ -29,7 +29,7 @@ func customers(n int) *smtptest.Internet {
 	}
 	add("last.mail.provider.test")
 	add("mx.own.test")
-	in.Zone, in.Links = zone, map[string]smtptest.Link{"dead.test": {Fault: smtptest.Refused}}
+	in.Zone, in.Links = zone, map[string]smtptest.Link{"dead.test": {Fault: smtptest.ConnRefused}}
 	return in
 }
 

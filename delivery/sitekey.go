@@ -96,7 +96,7 @@ func joinKey(route *mx.Route) string {
 	}):
 		return ""
 	}
-	b := []byte{'0' + byte(route.Kind), '-'}
+	b := []byte{'0' + byte(route.Via), '-'}
 	if route.Secure {
 		b[1] = 's'
 	}
@@ -124,5 +124,5 @@ func inOrder(hosts []mx.Host) []mx.Host {
 // dependsOnSender reports whether other mail for the destination may have
 // another route.
 func dependsOnSender(route *mx.Route) bool {
-	return route.BySender || route.Kind == mx.ViaSmartHost || route.Kind == mx.ViaFallback
+	return route.BySender || route.Via == mx.ViaSmartHost || route.Via == mx.ViaFallback
 }

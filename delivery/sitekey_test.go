@@ -80,7 +80,7 @@ func TestJoinKeys(t *testing.T) {
 		}
 	}
 	together := map[string]*mx.Route{
-		"as usual": {}, "DNSSEC vouches": {Secure: true}, "a smart host": {Kind: mx.ViaSmartHost}, "a smart host, and DNSSEC vouches": {Kind: mx.ViaSmartHost, Secure: true},
+		"as usual": {}, "DNSSEC vouches": {Secure: true}, "a smart host": {Via: mx.ViaSmartHost}, "a smart host, and DNSSEC vouches": {Via: mx.ViaSmartHost, Secure: true},
 		"a fallback that others have": {Fallback: fallback, FallbackID: "f"}, "another such": {Fallback: fallback, FallbackID: "g"},
 	}
 	keys := map[string]string{}
@@ -128,7 +128,7 @@ func TestRouteDependsOnSender(t *testing.T) {
 		of   mx.Route
 		want bool
 	}{
-		{mx.Route{}, false}, {mx.Route{BySender: true}, true}, {mx.Route{Kind: mx.ViaSmartHost}, true}, {mx.Route{Kind: mx.ViaFallback}, true},
+		{mx.Route{}, false}, {mx.Route{BySender: true}, true}, {mx.Route{Via: mx.ViaSmartHost}, true}, {mx.Route{Via: mx.ViaFallback}, true},
 	} {
 		if got := dependsOnSender(&c.of); got != c.want {
 			t.Errorf("%+v: %t, want %t", c.of, got, c.want)

@@ -17,7 +17,7 @@ type hostAt netip.AddrPort
 
 func (h hostAt) Route(_ context.Context, _, domain string) (mx.Route, error) {
 	at := netip.AddrPort(h)
-	return mx.Route{Domain: domain, Kind: mx.ViaSmartHost, Hosts: []mx.Host{
+	return mx.Route{Domain: domain, Via: mx.ViaSmartHost, Hosts: []mx.Host{
 		{Name: "mx1.e.test", Addrs: []netip.Addr{at.Addr()}, Port: at.Port()},
 	}}, nil
 }

@@ -395,7 +395,7 @@ func TestRouting(t *testing.T) {
 	t.Run("MX-3, MX-12 the report says how the host was found", func(t *testing.T) {
 		host := script()
 		bubble(t, "e.test. A 192.0.2.1\n", servers(host), func(t *testing.T, r *rig) {
-			for to, kind := range map[string]mx.Kind{"u@e.test": mx.ViaImplicit, "u@[192.0.2.1]": mx.ViaLiteral} {
+			for to, kind := range map[string]mx.Via{"u@e.test": mx.ViaImplicit, "u@[192.0.2.1]": mx.ViaLiteral} {
 				r.dns.Forget()
 				report := r.send(t, message(to))
 				if rr := &report.Recipients[0]; rr.Outcome != queue.Delivered || rr.Route != kind {

@@ -187,7 +187,7 @@ func known(t Type) bool {
 }
 
 // closeness orders failures by how much they say about the question.
-func closeness(f Failure) int {
+func closeness(f ResolveErrorKind) int {
 	switch f {
 	case ServFail:
 		return 6
@@ -197,7 +197,7 @@ func closeness(f Failure) int {
 		return 4
 	case Lame:
 		return 3
-	case Refused:
+	case QueryRefused:
 		return 2
 	case Timeout:
 		return 1

@@ -172,14 +172,14 @@ func TestClientFailures(t *testing.T) {
 	tests := []struct {
 		name  string
 		serve script
-		want  mx.Failure
+		want  mx.ResolveErrorKind
 	}{
 		{"MX-5 no such name, cut short", cutAbsence(dns.RcodeNameError), mx.Malformed},
 		{"MX-5 no such record, cut short", cutAbsence(dns.RcodeSuccess), mx.Malformed},
 		{"MX-5 server failure", answering(t, dns.RcodeServerFailure), mx.ServFail},
-		{"MX-5 refused", answering(t, dns.RcodeRefused), mx.Refused},
-		{"MX-5 not implemented", answering(t, dns.RcodeNotImplemented), mx.Refused},
-		{"MX-5 a code nobody knows", answering(t, 13), mx.Refused},
+		{"MX-5 refused", answering(t, dns.RcodeRefused), mx.QueryRefused},
+		{"MX-5 not implemented", answering(t, dns.RcodeNotImplemented), mx.QueryRefused},
+		{"MX-5 a code nobody knows", answering(t, 13), mx.QueryRefused},
 		{"MX-5 silence", silent, mx.Timeout},
 		{"MX-5 referral to other servers", answering(t, 0, "authority", "e.test. 60 IN NS ns.e.test."), mx.Lame},
 		{"MX-5 records for a name said not to exist", answering(t, dns.RcodeNameError, "e.test. 60 IN MX 1 m.e.test."), mx.Malformed},

@@ -18,7 +18,7 @@
 //     literal is its own route ([ViaLiteral]), and DNS is not asked.
 //  2. It asks for the MX records with [Follow], which follows at most eight aliases of
 //     the domain and asks again if a response contains only the alias. If there is no
-//     answer, the outcome is [DNSTrouble] or [BogusAnswer], never "no records". If the
+//     answer, the error is of the kind [DNSTrouble] or [BogusAnswer], never "no records". If the
 //     name does not exist, it is [NoSuchDomain].
 //  3. If there is no MX record, the domain itself is the only host ([ViaImplicit]). A
 //     domain with a null MX accepts no mail ([NullMX], RFC 7505). A null MX among other
@@ -42,7 +42,7 @@
 //     are both, in the resolver's order within a family.
 //
 // [Route].LeftOut lists what was left out, each with a [Reason]. If no host remains, the
-// [Outcome] in the [Error] says why: this host is the best one ([MailLoop]), a host that
+// [ErrorKind] in the [Error] says why: this host is the best one ([MailLoop]), a host that
 // might be usable could not be looked up ([DNSTrouble]), or there certainly is none
 // ([NoUsableHost], [NoMailHost]).
 //

@@ -9,17 +9,17 @@ import (
 
 // Error says why there is no route. Router and Lookup return no other error.
 type Error struct {
-	// Domain is the destination in canonical form. If it has none (Outcome BadDomain),
+	// Domain is the destination in canonical form. If it has none (Kind BadDomain),
 	// Domain is what was given.
 	Domain string
-	// Name is the name that decided the outcome: the domain, its last alias, or the MX
+	// Name is the name that decided: the domain, its last alias, or the MX
 	// host whose lookup failed.
 	Name string
-	// Outcome tells the cases apart.
-	Outcome Outcome
-	// Kind is ViaSmartHost or ViaFallback if the next hops are not the MX hosts of the
+	// Kind tells the cases apart.
+	Kind ErrorKind
+	// Via is ViaSmartHost or ViaFallback if the next hops are not the MX hosts of the
 	// domain. Otherwise it is ViaMX and has no meaning.
-	Kind Kind
+	Via Via
 	// Enhanced is the enhanced status code (RFC 3463) and Code the SMTP reply
 	// code that goes with it (RFC 7505 section 4.2 asks for 556 and 5.1.10). No
 	// server said them: they are for a bounce, or for a reply of one's own.
@@ -37,7 +37,7 @@ func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString(printable(e.Domain))
 	b.WriteString(": ")
-	b.WriteString(e.Outcome.String())
+	b.WriteString(e.Kind.String())
 	if e.Name != "" && e.Name != e.Domain {
 		b.WriteString(" (")
 		b.WriteString(printable(e.Name))
@@ -54,17 +54,17 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Err }
 
 // Temporary reports whether asking again later may have another result.
-func (e *Error) Temporary() bool { return e.Outcome.Temporary() }
+func (e *Error) Temporary() bool { return e.Kind.Temporary() }
 
-// Outcome says why no route was found. The zero value is temporary, so that an unforeseen
+// ErrorKind says why no route was found. The zero value is temporary, so that an unforeseen
 // error never bounces a message.
-type Outcome uint8
+type ErrorKind uint8
 
-// The outcomes.
+// The kinds of error.
 const (
 	// DNSTrouble: for now there is no answer about the MX records, or about the address of
 	// a host that might be usable. 4.4.3, temporary.
-	DNSTrouble Outcome = iota
+	DNSTrouble ErrorKind = iota
 	// BogusAnswer: the same, because DNSSEC validation failed. 4.4.3, temporary.
 	BogusAnswer
 	// NoSuchDomain: the domain does not exist. 5.1.2.
@@ -93,8 +93,8 @@ const (
 )
 
 // Temporary reports whether asking again later may have another result.
-func (o Outcome) Temporary() bool {
-	switch o {
+func (k ErrorKind) Temporary() bool {
+	switch k {
 	case NoSuchDomain, NoMailHost, NullMX, NoUsableHost, MailLoop, BadDomain:
 		return false
 	default:
@@ -102,9 +102,9 @@ func (o Outcome) Temporary() bool {
 	}
 }
 
-// String describes the outcome in a few words.
-func (o Outcome) String() string {
-	switch o {
+// String describes the kind in a few words.
+func (k ErrorKind) String() string {
+	switch k {
 	case BogusAnswer:
 		return "DNS answer fails validation"
 	case NoSuchDomain:
@@ -128,23 +128,25 @@ func (o Outcome) String() string {
 	}
 }
 
-var outcomeWords = [...]string{
+var errorKindWords = [...]string{
 	"dns-trouble", "bogus-answer", "no-such-domain", "no-mail-host", "null-mx", "no-usable-host", "mail-loop",
 	"bad-domain", "misconfigured", "maybe-no-such-domain",
 }
 
 // MarshalText returns a word for programs, such as "no-such-domain". It fails for a value that has no name.
-func (o Outcome) MarshalText() ([]byte, error) { return enum.Marshal("mx.Outcome", outcomeWords[:], o) }
+func (k ErrorKind) MarshalText() ([]byte, error) {
+	return enum.Marshal("mx.ErrorKind", errorKindWords[:], k)
+}
 
 // UnmarshalText reads the form that MarshalText writes, and no other.
-func (o *Outcome) UnmarshalText(text []byte) error {
-	return enum.Unmarshal("mx.Outcome", outcomeWords[:], o, text)
+func (k *ErrorKind) UnmarshalText(text []byte) error {
+	return enum.Unmarshal("mx.ErrorKind", errorKindWords[:], k, text)
 }
 
 // Status returns the SMTP reply code and the enhanced status code (RFC 3463) for the
-// outcome.
-func (o Outcome) Status() (code int, enhanced string) {
-	switch o {
+// kind.
+func (k ErrorKind) Status() (code int, enhanced string) {
+	switch k {
 	case NoSuchDomain, NoMailHost:
 		return 550, "5.1.2"
 	case NullMX:
@@ -164,10 +166,10 @@ func (o Outcome) Status() (code int, enhanced string) {
 	}
 }
 
-// fail is the Error of an outcome, with its codes.
-func fail(o Outcome, domain, name string, cause error) *Error {
-	code, enhanced := o.Status()
-	return &Error{Domain: domain, Name: name, Outcome: o, Code: code, Enhanced: enhanced, Err: cause}
+// fail is the Error of a kind, with its codes.
+func fail(k ErrorKind, domain, name string, cause error) *Error {
+	code, enhanced := k.Status()
+	return &Error{Domain: domain, Name: name, Kind: k, Code: code, Enhanced: enhanced, Err: cause}
 }
 
 // printable is a name for people to read. Names come from strangers: whatever

@@ -46,7 +46,7 @@ func TestClientFailsOver(t *testing.T) {
 		name          string
 		first, second script
 		wantAsked     []string
-		wantFailure   mx.Failure
+		wantFailure   mx.ResolveErrorKind
 		fails         bool
 		wantTime      time.Duration
 	}{

@@ -120,7 +120,7 @@ func TestFollowHoldsResolversToTheirWord(t *testing.T) {
 	tests := []struct {
 		name     string
 		resolver mx.Resolver
-		want     mx.Failure
+		want     mx.ResolveErrorKind
 	}{
 		{"MX-5 no status", answer(mx.Answer{}, nil), mx.Malformed},
 		{"MX-5 a status nobody knows", answer(mx.Answer{Status: 99}, nil), mx.Malformed},

@@ -18,7 +18,7 @@ import (
 //
 // Because the operator chose the host, loopback, link-local and private addresses, and
 // this host's own, are used like any other. Family, Order and MaxAddrsPerHost apply. The
-// error is always an *Error and always temporary, with the outcome DNSTrouble, BogusAnswer
+// error is always an *Error and always temporary, of the kind DNSTrouble, BogusAnswer
 // or Misconfigured: if the host does not exist, that is not the fault of the mail. If no
 // address was found, the error wraps a *HostNotFound.
 func (r *Router) Addresses(ctx context.Context, host string) (Host, error) {

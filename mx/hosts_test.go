@@ -65,7 +65,7 @@ func TestAddresses(t *testing.T) {
 			host, err := test.router.Addresses(t.Context(), test.host)
 			got := describeHost(host)
 			if e, ok := errors.AsType[*mx.Error](err); ok {
-				got = fmt.Sprintf("%d %s %v", e.Code, e.Enhanced, e.Outcome)
+				got = fmt.Sprintf("%d %s %v", e.Code, e.Enhanced, e.Kind)
 			} else if err != nil {
 				t.Fatalf("error is a %T", err)
 			}

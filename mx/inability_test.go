@@ -151,7 +151,7 @@ func TestWhatServersCannotDoAtAll(t *testing.T) {
 		name    string
 		records int
 		rules   []mxtest.Rule
-		kind    mx.Failure
+		kind    mx.ResolveErrorKind
 		says    []string
 	}{
 		{"silence in every way", 3, everywhere(mxtest.Timeout), mx.Timeout, []string{"without EDNS: no response", "over TCP: no response"}},
@@ -217,9 +217,9 @@ func TestWaysOfAsking(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		tcpOnly bool
-		serve   map[string]answer // by how it is asked; silence otherwise
-		slow    time.Duration     // each response
-		want    mx.Failure        // NoAnswer is the record
+		serve   map[string]answer   // by how it is asked; silence otherwise
+		slow    time.Duration       // each response
+		want    mx.ResolveErrorKind // NoAnswer is the record
 		asked   []string
 		most    time.Duration
 	}{

@@ -13,7 +13,7 @@ import (
 
 // failure is why a response is no answer.
 type failure struct {
-	kind  Failure
+	kind  ResolveErrorKind
 	cause error
 }
 
@@ -83,7 +83,7 @@ func (m *message) refusal() *failure {
 		if !ok {
 			text = fmt.Sprintf("code %d", m.rcode)
 		}
-		return &failure{Refused, errors.New(text)}
+		return &failure{QueryRefused, errors.New(text)}
 	}
 }
 

@@ -56,14 +56,14 @@ func (r *Router) Route(ctx context.Context, domain string) (Route, error) {
 
 // failLookup is the Error for a question that got no answer.
 func failLookup(domain string, err error) *Error {
-	outcome, name := DNSTrouble, domain
+	kind, name := DNSTrouble, domain
 	if re, ok := errors.AsType[*ResolveError](err); ok {
 		name = re.Name
 		if re.Kind == Bogus {
-			outcome = BogusAnswer
+			kind = BogusAnswer
 		}
 	}
-	return fail(outcome, domain, name, err)
+	return fail(kind, domain, name, err)
 }
 
 // failSyntax is the Error for what is no domain. What looks like an address
@@ -81,7 +81,7 @@ func failSyntax(domain string, err error) *Error {
 func (r *Router) literal(id *identity, own []netip.Addr, name string, addr netip.Addr) (Route, error) {
 	h := lookup{name: name}
 	h.add(addr)
-	s := search{router: r, id: id, own: own, route: Route{Domain: name, Kind: ViaLiteral}}
+	s := search{router: r, id: id, own: own, route: Route{Domain: name, Via: ViaLiteral}}
 	if !r.uses(addr) {
 		return Route{}, s.none(NoUsableHost, name, errFamily)
 	}
@@ -106,7 +106,7 @@ type search struct {
 // viaImplicit makes the domain its own and only mail exchanger, preference 0
 // (RFC 5321 section 5.1).
 func (s *search) viaImplicit(ctx context.Context, noMX *Answer) error {
-	s.route.Kind = ViaImplicit
+	s.route.Via = ViaImplicit
 	hosts := []lookup{{name: noMX.Name}}
 	h := &hosts[0]
 	s.router.lookUp(ctx, hosts)
@@ -165,8 +165,8 @@ func (s *search) only(h *lookup) error {
 }
 
 // none is the Error of a search that ends without a host.
-func (s *search) none(o Outcome, name string, cause error) *Error {
-	e := fail(o, s.route.Domain, name, cause)
+func (s *search) none(k ErrorKind, name string, cause error) *Error {
+	e := fail(k, s.route.Domain, name, cause)
 	e.LeftOut = s.route.LeftOut
 	return e
 }

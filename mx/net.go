@@ -89,7 +89,7 @@ func serverOf(e *net.DNSError) string {
 }
 
 // netFailure is net's error as one of ours.
-func netFailure(ctx context.Context, e *net.DNSError) Failure {
+func netFailure(ctx context.Context, e *net.DNSError) ResolveErrorKind {
 	switch {
 	case ended(ctx) != nil:
 		return Canceled

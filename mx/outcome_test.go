@@ -83,7 +83,7 @@ const later = "451 4.4.3 no answer from DNS for now"
 // where one decides.
 var outcomes = []struct {
 	domain, want string
-	failure      mx.Failure
+	failure      mx.ResolveErrorKind
 }{
 	{domain: "ok.test", want: "mx: 10 m.test 192.0.2.25"},
 	{domain: "implicit.test", want: "implicit: 0 implicit.test 192.0.2.1"},
@@ -108,9 +108,9 @@ var outcomes = []struct {
 	{domain: "bogushost.test", want: "451 4.4.3 DNS answer fails validation; out: 10 bogus.test (no answer about its address for now)", failure: mx.Bogus},
 	{domain: "bogus.test", want: "451 4.4.3 DNS answer fails validation", failure: mx.Bogus},
 	{domain: "servfail.test", want: later, failure: mx.ServFail},
-	{domain: "refused.test", want: later, failure: mx.Refused},
-	{domain: "notimp.test", want: later, failure: mx.Refused},
-	{domain: "formerr.test", want: later, failure: mx.Refused},
+	{domain: "refused.test", want: later, failure: mx.QueryRefused},
+	{domain: "notimp.test", want: later, failure: mx.QueryRefused},
+	{domain: "formerr.test", want: later, failure: mx.QueryRefused},
 	{domain: "timeout.test", want: later, failure: mx.Timeout},
 	{domain: "hangup.test", want: later, failure: mx.Timeout},
 	{domain: "lame.test", want: later, failure: mx.Lame},
@@ -161,8 +161,8 @@ func TestOutcomes(t *testing.T) {
 }
 
 func TestOutcomesAreClosed(t *testing.T) {
-	var zero mx.Outcome
-	if !zero.Temporary() || !(mx.Outcome(99)).Temporary() {
+	var zero mx.ErrorKind
+	if !zero.Temporary() || !(mx.ErrorKind(99)).Temporary() {
 		t.Error("an outcome that nobody set is not temporary")
 	}
 	seen := make(map[string]bool)

@@ -27,7 +27,7 @@ func Probe(ctx context.Context, r Resolver) error {
 func trouble(err error) error {
 	if re, ok := errors.AsType[*ResolveError](err); ok {
 		switch re.Kind {
-		case Refused, Lame, Malformed, Truncated, Bogus, AliasLoop:
+		case QueryRefused, Lame, Malformed, Truncated, Bogus, AliasLoop:
 			return nil
 		}
 	}

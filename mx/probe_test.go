@@ -17,8 +17,8 @@ func TestProbe(t *testing.T) {
 	silent := mxtest.Rule{Name: "*", Fault: mxtest.Timeout}
 	tests := []struct {
 		name  string
-		rules [][]mxtest.Rule // of each server
-		kind  mx.Failure      // NoAnswer is no trouble
+		rules [][]mxtest.Rule     // of each server
+		kind  mx.ResolveErrorKind // NoAnswer is no trouble
 	}{
 		{"all is well", [][]mxtest.Rule{nil}, mx.NoAnswer},
 		{"the domain's servers fail", [][]mxtest.Rule{{{Name: "e.test", Fault: mxtest.ServFail}}}, mx.NoAnswer},

@@ -16,7 +16,7 @@ type ResolveError struct {
 	// known.
 	Server string
 	// Kind tells the failures apart.
-	Kind Failure
+	Kind ResolveErrorKind
 	// Err is the cause, such as a *net.OpError or the context's error; it may
 	// be nil.
 	Err error
@@ -47,32 +47,32 @@ func (e *ResolveError) Temporary() bool { return true }
 // be on this machine; Probe finds out.
 func (e *ResolveError) NoServer() bool { return e.Kind == Timeout || e.Kind == Unreachable }
 
-// Failure says what kept a Resolver from answering.
-type Failure uint8
+// ResolveErrorKind says what kept a Resolver from answering.
+type ResolveErrorKind uint8
 
 // The failures.
 const (
-	NoAnswer    Failure = iota // no answer, for a reason not told apart
-	Timeout                    // the server did not answer in time
-	ServFail                   // the server failed (SERVFAIL)
-	Refused                    // REFUSED, NOTIMP, FORMERR or another code that is no answer
-	Lame                       // a referral to other servers instead of an answer
-	Malformed                  // a response that cannot be read, or whose records cannot
-	Truncated                  // too long for UDP, and TCP did not work
-	Bogus                      // DNSSEC validation failed (RFC 8914 codes 5 to 12)
-	AliasLoop                  // a chain of aliases that ends in itself or is too long
-	Unreachable                // no connection to the server
-	Canceled                   // the context ended first
+	NoAnswer     ResolveErrorKind = iota // no answer, for a reason not told apart
+	Timeout                              // the server did not answer in time
+	ServFail                             // the server failed (SERVFAIL)
+	QueryRefused                         // REFUSED, NOTIMP, FORMERR or another code that is no answer
+	Lame                                 // a referral to other servers instead of an answer
+	Malformed                            // a response that cannot be read, or whose records cannot
+	Truncated                            // too long for UDP, and TCP did not work
+	Bogus                                // DNSSEC validation failed (RFC 8914 codes 5 to 12)
+	AliasLoop                            // a chain of aliases that ends in itself or is too long
+	Unreachable                          // no connection to the server
+	Canceled                             // the context ended first
 )
 
 // String describes the failure in a few words.
-func (f Failure) String() string {
+func (f ResolveErrorKind) String() string {
 	switch f {
 	case Timeout:
 		return "timeout"
 	case ServFail:
 		return "server failure"
-	case Refused:
+	case QueryRefused:
 		return "refused"
 	case Lame:
 		return "lame referral"
@@ -99,9 +99,11 @@ var failureWords = [...]string{
 }
 
 // MarshalText returns a word for programs, such as "servfail". It fails for a value that has no name.
-func (f Failure) MarshalText() ([]byte, error) { return enum.Marshal("mx.Failure", failureWords[:], f) }
+func (f ResolveErrorKind) MarshalText() ([]byte, error) {
+	return enum.Marshal("mx.ResolveErrorKind", failureWords[:], f)
+}
 
 // UnmarshalText reads the form that MarshalText writes, and no other.
-func (f *Failure) UnmarshalText(text []byte) error {
-	return enum.Unmarshal("mx.Failure", failureWords[:], f, text)
+func (f *ResolveErrorKind) UnmarshalText(text []byte) error {
+	return enum.Unmarshal("mx.ResolveErrorKind", failureWords[:], f, text)
 }

@@ -15,8 +15,8 @@ type Route struct {
 	// Domain is the destination in canonical form.
 	Domain string
 
-	// Kind says how the next hops were found.
-	Kind Kind
+	// Via says how the next hops were found.
+	Via Via
 
 	// Hosts are the next hops in the order to try them: by ascending preference, and in
 	// random order within a preference. Each has at least one address. Hosts may be empty
@@ -54,29 +54,29 @@ type Route struct {
 	FallbackID string
 }
 
-// Kind says how a route was found.
-type Kind uint8
+// Via says how a route was found.
+type Via uint8
 
 // The kinds of route.
 const (
-	ViaMX        Kind = iota // MX records
-	ViaImplicit              // no MX records: the domain's own address (RFC 5321 section 5.1)
-	ViaLiteral               // an address literal: no DNS at all (RFC 5321 section 4.1.3)
-	ViaSmartHost             // an explicit next hop
-	ViaFallback              // a next hop that is tried after every MX host has failed temporarily
+	ViaMX        Via = iota // MX records
+	ViaImplicit             // no MX records: the domain's own address (RFC 5321 section 5.1)
+	ViaLiteral              // an address literal: no DNS at all (RFC 5321 section 4.1.3)
+	ViaSmartHost            // an explicit next hop
+	ViaFallback             // a next hop that is tried after every MX host has failed temporarily
 )
 
-var kindNames = [...]string{"mx", "implicit", "literal", "smarthost", "fallback"}
+var viaNames = [...]string{"mx", "implicit", "literal", "smarthost", "fallback"}
 
 // String returns mx, implicit, literal, smarthost or fallback.
-func (k Kind) String() string { return enum.String("mx.Kind", kindNames[:], k) }
+func (v Via) String() string { return enum.String("mx.Via", viaNames[:], v) }
 
 // MarshalText returns the text of String. It fails for a value that has no name.
-func (k Kind) MarshalText() ([]byte, error) { return enum.Marshal("mx.Kind", kindNames[:], k) }
+func (v Via) MarshalText() ([]byte, error) { return enum.Marshal("mx.Via", viaNames[:], v) }
 
 // UnmarshalText reads the form that MarshalText writes, and no other.
-func (k *Kind) UnmarshalText(text []byte) error {
-	return enum.Unmarshal("mx.Kind", kindNames[:], k, text)
+func (v *Via) UnmarshalText(text []byte) error {
+	return enum.Unmarshal("mx.Via", viaNames[:], v, text)
 }
 
 // Host is one next hop.

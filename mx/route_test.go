@@ -69,10 +69,10 @@ func describe(r mx.Route, err error) string {
 		if !ok {
 			return fmt.Sprintf("error of type %T: %v", err, err)
 		}
-		fmt.Fprintf(&b, "%d %s %v", e.Code, e.Enhanced, e.Outcome)
+		fmt.Fprintf(&b, "%d %s %v", e.Code, e.Enhanced, e.Kind)
 		left = e.LeftOut
 	} else {
-		b.WriteString(r.Kind.String() + ": ")
+		b.WriteString(r.Via.String() + ": ")
 		for i, h := range r.Hosts {
 			if i > 0 {
 				b.WriteString(", ")

@@ -193,8 +193,8 @@ func (r *Router) Validate() error {
 	return errors.Join(append(problems, err)...)
 }
 
-// noSuchDomain is the outcome if a domain does not exist.
-func (r *Router) noSuchDomain() Outcome {
+// noSuchDomain is the kind of error if a domain does not exist.
+func (r *Router) noSuchDomain() ErrorKind {
 	if r.DeferNoSuchDomain {
 		return MaybeNoSuchDomain
 	}

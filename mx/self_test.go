@@ -281,7 +281,7 @@ func TestRouteKeepsWatchOfInterfaces(t *testing.T) {
 		isLoop := func() bool {
 			_, err := r.Route(t.Context(), "e.test")
 			e, ok := errors.AsType[*mx.Error](err)
-			return ok && e.Outcome == mx.MailLoop
+			return ok && e.Kind == mx.MailLoop
 		}
 		if first, second := isLoop(), isLoop(); !first || !second || calls != 1 {
 			t.Fatalf("looked at the interfaces %d times, want 1; and the host is this one", calls)

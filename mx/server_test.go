@@ -129,7 +129,7 @@ func clientOf(t testing.TB, s script) *mx.Client {
 }
 
 // wantFailure checks that err is a *mx.ResolveError of the kind.
-func wantFailure(t testing.TB, err error, kind mx.Failure) *mx.ResolveError {
+func wantFailure(t testing.TB, err error, kind mx.ResolveErrorKind) *mx.ResolveError {
 	t.Helper()
 	re, ok := errors.AsType[*mx.ResolveError](err)
 	if !ok {

@@ -114,7 +114,7 @@ func TestMessages(t *testing.T) {
 	tests := []struct {
 		name  string
 		serve script
-		fails mx.Failure // believed is none
+		fails mx.ResolveErrorKind // believed is none
 		want  mx.Status
 		n     int // records
 	}{
@@ -230,7 +230,7 @@ func TestNullMXBesideABrokenRecord(t *testing.T) {
 // TestDamageIsNotWaitedFor: a response that cannot be read ends the wait soon, and the
 // right one is still taken if it comes at once.
 func TestDamageIsNotWaitedFor(t *testing.T) {
-	for late, want := range map[time.Duration]mx.Failure{0: mx.NoAnswer, 900 * time.Millisecond: mx.NoAnswer, 1100 * time.Millisecond: mx.Malformed} {
+	for late, want := range map[time.Duration]mx.ResolveErrorKind{0: mx.NoAnswer, 900 * time.Millisecond: mx.NoAnswer, 1100 * time.Millisecond: mx.Malformed} {
 		t.Run(fmt.Sprintf("MX-5 the right one after %v", late), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := clientOf(t, func(x exchange) {

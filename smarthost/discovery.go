@@ -125,7 +125,7 @@ func (d *discovered) failure(since time.Time) error {
 func (d *discovered) fail(err error) (*choice, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if e, ok := errors.AsType[*mx.Error](err); ok && e.Outcome == mx.Misconfigured {
+	if e, ok := errors.AsType[*mx.Error](err); ok && e.Kind == mx.Misconfigured {
 		d.kept = nil
 	}
 	d.failed, d.at = err, time.Now()

@@ -64,7 +64,7 @@ func ExampleVia() {
 		return
 	}
 	route, err := table.Route(context.Background(), "alice@example.org", "example.com")
-	fmt.Println(route.Kind, route.Hosts[0].Addrs, route.Hosts[0].Port, err)
+	fmt.Println(route.Via, route.Hosts[0].Addrs, route.Hosts[0].Port, err)
 	// Output: smarthost [192.0.2.7] 587 <nil>
 }
 
@@ -95,7 +95,7 @@ func ExampleTable() {
 				fmt.Println(err)
 				continue
 			}
-			fmt.Printf("%q to %s by %v:", from, domain, route.Kind)
+			fmt.Printf("%q to %s by %v:", from, domain, route.Via)
 			for _, host := range route.Hosts {
 				fmt.Printf(" %s", host.Name)
 			}

@@ -19,9 +19,9 @@ type hops struct {
 }
 
 // via is the route to a domain by way of hosts.
-func (t *Table) via(ctx context.Context, router *mx.Router, kind mx.Kind, domain string, hosts []Host) (mx.Route, error) {
+func (t *Table) via(ctx context.Context, router *mx.Router, kind mx.Via, domain string, hosts []Host) (mx.Route, error) {
 	found := t.lookUp(ctx, router, hosts)
-	route := mx.Route{Domain: domain, Kind: kind}
+	route := mx.Route{Domain: domain, Via: kind}
 	var places ranking
 	for _, i := range order(hosts, router.Rand) {
 		places.rank(&hosts[i], found[i].hosts)
@@ -30,7 +30,7 @@ func (t *Table) via(ctx context.Context, router *mx.Router, kind mx.Kind, domain
 	}
 	if len(route.Hosts) == 0 {
 		e := nowhere(domain, route.LeftOut)
-		e.Kind = kind
+		e.Via = kind
 		return mx.Route{}, e
 	}
 	return route, nil
@@ -135,7 +135,7 @@ func byMX(ctx context.Context, router *mx.Router, h *Host) hops {
 func missing(h *Host, err error) hops {
 	var found hops
 	reason := mx.LookupFailed
-	if e, ok := errors.AsType[*mx.Error](err); ok && e.Outcome == mx.MailLoop {
+	if e, ok := errors.AsType[*mx.Error](err); ok && e.Kind == mx.MailLoop {
 		reason, err = mx.IsSelf, nil
 	}
 	found.leave(mx.Host{Name: h.Name, Target: h.Name}, reason, err)
@@ -153,7 +153,7 @@ func nowhere(domain string, leftOut []mx.LeftOut) *mx.Error {
 		}
 		e = failure(mx.Misconfigured, domain, l.Host.Name, l.Err)
 		if cause, ok := errors.AsType[*mx.Error](l.Err); ok && cause.Temporary() {
-			e = failure(cause.Outcome, domain, l.Host.Name, cause.Err)
+			e = failure(cause.Kind, domain, l.Host.Name, cause.Err)
 		}
 		break
 	}

@@ -112,7 +112,7 @@ func TestDiscovery(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err := tab.Route(t.Context(), "", "z.test")
-		if e, ok := errors.AsType[*mx.Error](err); !ok || e.Outcome != mx.DNSTrouble {
+		if e, ok := errors.AsType[*mx.Error](err); !ok || e.Kind != mx.DNSTrouble {
 			t.Errorf("%v, want DNS trouble", err)
 		}
 		if _, n := asked(dns); n != 0 {

@@ -110,7 +110,7 @@ func (t *Table) Route(ctx context.Context, from, domain string) (mx.Route, error
 	}
 	if err != nil {
 		e, ok := errors.AsType[*mx.Error](err)
-		if !ok || !e.Temporary() || e.Outcome == mx.MaybeNoSuchDomain || isOneOf(e.LeftOut) {
+		if !ok || !e.Temporary() || e.Kind == mx.MaybeNoSuchDomain || isOneOf(e.LeftOut) {
 			return route, err
 		}
 		route = hostless(name, e)
@@ -158,9 +158,9 @@ func (t *Table) prepared() (*mx.Router, error) {
 }
 
 // failure is an error about a smart host.
-func failure(o mx.Outcome, domain, name string, cause error) *mx.Error {
+func failure(o mx.ErrorKind, domain, name string, cause error) *mx.Error {
 	code, enhanced := o.Status()
-	return &mx.Error{Domain: domain, Name: name, Outcome: o, Code: code, Enhanced: enhanced, Err: cause}
+	return &mx.Error{Domain: domain, Name: name, Kind: o, Code: code, Enhanced: enhanced, Err: cause}
 }
 
 // Probe finds out whether DNS works at all, as mx.Probe does, with the resolver of the

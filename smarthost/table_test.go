@@ -69,7 +69,7 @@ func hosts(t testing.TB, notations ...string) []smarthost.Host {
 // describe is a route in a line: kind, then each host with port and addresses.
 func describe(r mx.Route) string {
 	var b strings.Builder
-	b.WriteString(r.Kind.String())
+	b.WriteString(r.Via.String())
 	for _, h := range r.Hosts {
 		fmt.Fprintf(&b, " %s:%d%v", h.Name, h.Port, h.Addrs)
 	}
@@ -145,7 +145,7 @@ func TestPrecedence(t *testing.T) {
 	}
 	t.Run("what is no domain is refused as ever", func(t *testing.T) {
 		_, err := tab.Route(t.Context(), "x@y.test", "a..b")
-		if e, ok := errors.AsType[*mx.Error](err); !ok || e.Outcome != mx.BadDomain {
+		if e, ok := errors.AsType[*mx.Error](err); !ok || e.Kind != mx.BadDomain {
 			t.Errorf("%v", err)
 		}
 	})
@@ -228,7 +228,7 @@ func TestHops(t *testing.T) {
 				if !ok {
 					t.Fatalf("error is a %T", err)
 				}
-				if got := fmt.Sprintf("%d %s %s", e.Code, e.Enhanced, e); !strings.HasPrefix(got, c.want) || len(e.LeftOut) == 0 || e.Kind != mx.ViaSmartHost {
+				if got := fmt.Sprintf("%d %s %s", e.Code, e.Enhanced, e); !strings.HasPrefix(got, c.want) || len(e.LeftOut) == 0 || e.Via != mx.ViaSmartHost {
 					t.Errorf("%s with %d left out, want %s", got, len(e.LeftOut), c.want)
 				}
 				return
@@ -262,7 +262,7 @@ func TestHops(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err := tab.Route(t.Context(), "", "e.test")
-		if e, ok := errors.AsType[*mx.Error](err); !ok || e.Outcome != mx.MailLoop {
+		if e, ok := errors.AsType[*mx.Error](err); !ok || e.Kind != mx.MailLoop {
 			t.Errorf("%v, want a loop", err)
 		}
 	})
@@ -363,7 +363,7 @@ func TestFallbackIsNotForDomainsThatDoNotExist(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := tab.Route(t.Context(), "", "z.test")
-	if e, ok := errors.AsType[*mx.Error](err); !ok || e.Outcome != mx.MaybeNoSuchDomain || !e.Temporary() {
+	if e, ok := errors.AsType[*mx.Error](err); !ok || e.Kind != mx.MaybeNoSuchDomain || !e.Temporary() {
 		t.Errorf("error is %v", err)
 	}
 }
@@ -493,12 +493,12 @@ func TestTableWithoutSense(t *testing.T) {
 			t.Errorf("%s: it is valid", name)
 		}
 		_, err := tab.Route(context.Background(), "", "e.test")
-		if e, ok := errors.AsType[*mx.Error](err); !ok || e.Outcome != mx.Misconfigured || !e.Temporary() {
+		if e, ok := errors.AsType[*mx.Error](err); !ok || e.Kind != mx.Misconfigured || !e.Temporary() {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	tab, _ := table(t, smarthost.Rules{})
-	if route, err := tab.Route(t.Context(), "", "e.test"); err != nil || route.Kind != mx.ViaMX {
+	if route, err := tab.Route(t.Context(), "", "e.test"); err != nil || route.Via != mx.ViaMX {
 		t.Errorf("without rules: %v, %v", describe(route), err)
 	}
 	if _, err := smarthost.Via("smtp://relay.test", "smtp://"); err == nil {

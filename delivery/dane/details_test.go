@@ -194,7 +194,7 @@ func TestIdentitiesAndNoTarget(t *testing.T) {
 	if p.Base != "m.test" || !slices.Equal(p.Names, []string{"m.test", "e.test"}) {
 		t.Errorf("of a host that does not say where its name leads to the base is %q, the names %q", p.Base, p.Names)
 	}
-	p = (&dane.Source{Resolver: source.Resolver, InsecureMX: true}).Find(t.Context(), &mx.Route{Domain: "r.test", Kind: mx.ViaSmartHost},
+	p = (&dane.Source{Resolver: source.Resolver, InsecureMX: true}).Find(t.Context(), &mx.Route{Domain: "r.test", Via: mx.ViaSmartHost},
 		&mx.Host{Name: "m.test", Secure: mx.Secure, NameSecure: mx.Secure, Identities: []string{"d.test"}})
 	if !slices.Equal(p.Names, []string{"m.test"}) || p.DomainSecure {
 		t.Errorf("TLS-28 of a smart host found by insecure MX records the names are %q", p.Names)
@@ -207,7 +207,7 @@ func TestWordsThatLookLikeNames(t *testing.T) {
 		leaf := issue(t, ca, name) // as its common name: no DNS name can have such letters
 		dns := resolver("_25._tcp.king.test TLSA "+tlsa(2, 1, 1, ca), ".")
 		source := dane.Source{Resolver: dns}
-		p := source.Find(t.Context(), &mx.Route{Domain: "king.test", Kind: mx.ViaImplicit}, secureHost("king.test"))
+		p := source.Find(t.Context(), &mx.Route{Domain: "king.test", Via: mx.ViaImplicit}, secureHost("king.test"))
 		if v := p.Judge(dane.Session{Offered: true, Chain: sent(leaf, ca)}, now); v.Authenticated {
 			t.Errorf("TLS-39 %q is taken for king.test", name)
 		}

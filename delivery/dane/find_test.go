@@ -243,7 +243,7 @@ func TestForeignRoutes(t *testing.T) {
 				t.Fatal(err)
 			}
 			source := dane.Source{Resolver: dns}
-			p := source.Find(t.Context(), &mx.Route{Domain: "e.test", Kind: mx.ViaSmartHost}, &mx.Host{Name: "m.test", Addrs: addrs})
+			p := source.Find(t.Context(), &mx.Route{Domain: "e.test", Via: mx.ViaSmartHost}, &mx.Host{Name: "m.test", Addrs: addrs})
 			if p.Outcome != test.want || p.Base != test.base {
 				t.Errorf("policy is %v, base %q, %v; want %v, %q", p.Outcome, p.Base, p.Err(), test.want, test.base)
 			}
@@ -265,9 +265,9 @@ func TestSmartHosts(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			dns := resolver("s.test A 192.0.2.1\na.test CNAME s.test.\n_"+test.port+"._tcp.s.test "+record, ".")
-			for _, kind := range []mx.Kind{mx.ViaSmartHost, mx.ViaFallback} {
+			for _, kind := range []mx.Via{mx.ViaSmartHost, mx.ViaFallback} {
 				source := dane.Source{Resolver: dns}
-				p := source.Find(t.Context(), &mx.Route{Domain: "recipient.test", Kind: kind}, &test.host)
+				p := source.Find(t.Context(), &mx.Route{Domain: "recipient.test", Via: kind}, &test.host)
 				if got := strings.Join(p.Names, " "); got != test.names || (p.Outcome == dane.Usable) != (test.names != "") {
 					t.Errorf("policy is %v, %v, names %q; want %q", p.Outcome, p.Reason, got, test.names)
 				}

@@ -126,7 +126,7 @@ func (s *Source) digests() []uint8 {
 // vouched reports whether it is known that the host is the domain's, or the operator's:
 // the MX records that name it are secure, or none led to it.
 func vouched(route *mx.Route, host *mx.Host) bool {
-	switch route.Kind {
+	switch route.Via {
 	case mx.ViaMX:
 		return route.Secure
 	case mx.ViaSmartHost, mx.ViaFallback:
@@ -297,7 +297,7 @@ func (f *search) names(base string) (names []string) {
 	if add(base); !f.policy.DomainSecure {
 		return names
 	}
-	switch f.route.Kind {
+	switch f.route.Via {
 	case mx.ViaMX:
 		add(f.route.Domain)
 		if n := len(f.route.Aliases); n > 0 {

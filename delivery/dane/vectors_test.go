@@ -145,7 +145,7 @@ func find(t testing.TB, records []string, changes ...func(*dane.Source)) *dane.P
 		change(&source)
 	}
 	host := mx.Host{Name: "example.com", Target: "example.com", Secure: mx.Secure, NameSecure: mx.Secure}
-	policy := source.Find(t.Context(), &mx.Route{Domain: "example.com", Kind: mx.ViaImplicit, Secure: true}, &host)
+	policy := source.Find(t.Context(), &mx.Route{Domain: "example.com", Via: mx.ViaImplicit, Secure: true}, &host)
 	if policy.Cause != nil {
 		t.Fatal(policy.Cause)
 	}

@@ -125,7 +125,7 @@ func routeName(i int) string {
 	if i == routes-1 {
 		return "none"
 	}
-	return mx.Kind(i).String()
+	return mx.Via(i).String()
 }
 
 func protectionOf(e *delivery.Event) int {

@@ -87,7 +87,7 @@ func TestHostileMail(t *testing.T) {
 		word := fmt.Sprintf("evil%d\"} 1\nnexthop_", i)
 		r.Record(delivery.Event{
 			Kind: delivery.EventKind(i % 256), ID: word, From: word, Recipient: word, Destination: word, Host: word, Attempt: i,
-			Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 25), Route: mx.Kind(i % 251),
+			Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 25), Route: mx.Via(i % 251),
 			TLS: delivery.Protection{Level: mx.TLSLevel(i % 7), Source: word}, Code: i%2000 - 500, Enhanced: word, Reply: word,
 			Duration: time.Duration(i-10_000) * time.Second, Age: math.MaxInt64, Tenant: word, Metadata: map[string]string{word: word},
 			Err: &delivery.Error{Stage: delivery.Stage(i % 256), Host: word}, BounceID: word,

@@ -45,7 +45,7 @@ func (n *Network) dial(ctx context.Context, network string, at netip.AddrPort) (
 	n.mu.Unlock()
 	way := l.get()
 	switch {
-	case way.Fault == Refused, server == nil && known:
+	case way.Fault == ConnRefused, server == nil && known:
 		return nil, syscall.ECONNREFUSED
 	case server == nil:
 		return nil, syscall.EHOSTUNREACH

@@ -30,7 +30,7 @@ type Fault uint8
 // error number.
 const (
 	NoFault       Fault = iota
-	Refused             // ECONNREFUSED
+	ConnRefused         // ECONNREFUSED
 	Unreachable         // EHOSTUNREACH
 	BlackHole           // no answer: the dial waits until its context ends
 	ResetOnAccept       // the connection is made and reset at once

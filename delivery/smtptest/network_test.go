@@ -27,7 +27,7 @@ func TestNetworkDials(t *testing.T) {
 		{name: "a server far away", addr: "192.0.2.1:25", link: smtptest.Link{Latency: 25 * time.Millisecond}, took: 50 * time.Millisecond},
 		{name: "no server on the port", addr: "192.0.2.1:26", want: syscall.ECONNREFUSED},
 		{name: "nobody there", addr: "192.0.2.9:25", want: syscall.EHOSTUNREACH},
-		{name: "refused", addr: "192.0.2.1:25", link: smtptest.Link{Fault: smtptest.Refused}, want: syscall.ECONNREFUSED},
+		{name: "refused", addr: "192.0.2.1:25", link: smtptest.Link{Fault: smtptest.ConnRefused}, want: syscall.ECONNREFUSED},
 		{name: "unreachable", addr: "192.0.2.1:25", link: smtptest.Link{Fault: smtptest.Unreachable, Latency: time.Second}, want: syscall.EHOSTUNREACH, took: 2 * time.Second},
 		{name: "black hole", addr: "192.0.2.1:25", link: smtptest.Link{Fault: smtptest.BlackHole}, want: context.DeadlineExceeded, took: time.Minute},
 		{name: "no local port", addr: "192.0.2.1:25", link: smtptest.Link{Fault: smtptest.NoPorts}, want: syscall.EADDRNOTAVAIL},

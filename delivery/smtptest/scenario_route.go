@@ -63,7 +63,7 @@ func routeScenarios() []*Scenario {
 			s.internet.Zone = strings.Replace(twoHosts, "@    MX   10 mx1", "@    MX   0 .\n\t\t@    MX   10 mx1", 1)
 		}, visits(mx1)),
 		at("where all MX hosts fail the domain's address is not used", rfc5321, offers(), offers(), func(s *Scenario) {
-			s.internet.Links = map[string]Link{mx1: {Fault: Refused}, mx2: {Fault: Unreachable}}
+			s.internet.Links = map[string]Link{mx1: {Fault: ConnRefused}, mx2: {Fault: Unreachable}}
 		}, wants(queue.Deferred), visits(mx1, mx2)),
 		at("an MX host without an address is passed over", rfc5321, nil, nil,
 			zoned("$ORIGIN example.com.\n@ MX 10 gone\n@ MX 20 mx2\nmx2 A 192.0.2.2", map[string]*Host{mx2: {}}), visits(mx2)),
@@ -80,7 +80,7 @@ func routeScenarios() []*Scenario {
 			to("bob@[192.0.2.2]"), visits(mx2), questions(0)),
 		at("an MX host at a loopback address is not dialled", rfc5321, nil, nil,
 			zoned("$ORIGIN example.com.\n@ MX 10 mx1\n@ MX 20 here\nhere A 127.0.0.1\nmx1 A 192.0.2.1", map[string]*Host{"here.example.com": {}, mx1: {}}),
-			func(s *Scenario) { s.internet.Links = map[string]Link{mx1: {Fault: Refused}} }, wants(queue.Deferred), visits(mx1)),
+			func(s *Scenario) { s.internet.Links = map[string]Link{mx1: {Fault: ConnRefused}} }, wants(queue.Deferred), visits(mx1)),
 	}
 }
 
@@ -111,10 +111,10 @@ func hostScenarios() []*Scenario {
 		at("every address of a host is tried before the next host", rfc5321, nil, nil,
 			zoned("$ORIGIN example.com.\n@ MX 10 mx1\n@ MX 20 mx2\nmx1 A 192.0.2.11\nmx1 A 192.0.2.12\nmx1 A 192.0.2.13\nmx2 A 192.0.2.2", map[string]*Host{mx1: {}, mx2: {}}),
 			func(s *Scenario) {
-				s.internet.Links = map[string]Link{"192.0.2.11": {Fault: Refused}, "192.0.2.12": {Fault: BlackHole}}
+				s.internet.Links = map[string]Link{"192.0.2.11": {Fault: ConnRefused}, "192.0.2.12": {Fault: BlackHole}}
 			}, visits(mx1, mx1, mx1)),
 		at("oneself, and what is equal or worse, is left out", rfc5321, nil, nil, zoned(threeLevels, four()),
-			self("MX2.example.com."), func(s *Scenario) { s.internet.Links = map[string]Link{mx1: {Fault: Refused}} },
+			self("MX2.example.com."), func(s *Scenario) { s.internet.Links = map[string]Link{mx1: {Fault: ConnRefused}} },
 			wants(queue.Deferred), visits(mx1)),
 		at("better hosts than oneself are used", rfc5321, nil, nil, zoned(threeLevels, four()), self(mx2), visits(mx1)),
 		at("oneself as the best host is a loop and final", rfc5321, nil, nil, zoned(threeLevels, four()), self(mx1), wants(queue.Failed), visits()),

@@ -56,7 +56,7 @@ type TLS struct {
 // newEvidence is what is known before anybody is asked.
 func newEvidence(route *mx.Route, host *mx.Host, rule *Rule) Evidence {
 	e := Evidence{
-		Route: route.Kind.String(), MX: mx.Insecure, Target: host.Target, Alias: host.NameSecure, Address: host.Secure, Addrs: host.Addrs,
+		Route: route.Via.String(), MX: mx.Insecure, Target: host.Target, Alias: host.NameSecure, Address: host.Secure, Addrs: host.Addrs,
 	}
 	if route.Secure {
 		e.MX = mx.Secure

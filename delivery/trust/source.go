@@ -157,7 +157,7 @@ func (s *Source) inquire(ctx context.Context, route *mx.Route, host *mx.Host, ru
 	if c.dane != nil && c.dane.Err() != nil && !c.audit {
 		return delivery.TLSPolicy{}, c.decide(nil).Err()
 	}
-	if s.sts != nil && route.Kind != mx.ViaLiteral && !rulesAlone {
+	if s.sts != nil && route.Via != mx.ViaLiteral && !rulesAlone {
 		c.policyDomain = policyDomain(route, host)
 		found := s.sts.Find(ctx, c.policyDomain)
 		c.sts = &found
@@ -183,7 +183,7 @@ func (s *Source) askDANE(ctx context.Context, rule *Rule, route *mx.Route, host 
 // policyDomain is whose MTA-STS policy a host is held to: the destination's, or that of a
 // smart host (RFC 8461 section 3.4).
 func policyDomain(route *mx.Route, host *mx.Host) string {
-	if route.Kind != mx.ViaSmartHost && route.Kind != mx.ViaFallback {
+	if route.Via != mx.ViaSmartHost && route.Via != mx.ViaFallback {
 		return route.Domain
 	}
 	for _, name := range host.Identities {

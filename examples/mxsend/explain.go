@@ -90,7 +90,7 @@ type leftOut struct {
 }
 
 func routeOf(e *delivery.Explanation) *route {
-	r := &route{Domain: e.Domain, Route: e.Route.Kind.String(), Secure: e.Route.Secure, Hosts: []hop{}}
+	r := &route{Domain: e.Domain, Route: e.Route.Via.String(), Secure: e.Route.Secure, Hosts: []hop{}}
 	if e.Err != nil {
 		r.Error, r.Enhanced = e.Err.Reason(), e.Err.Enhanced
 	}

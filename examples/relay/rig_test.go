@@ -225,7 +225,7 @@ type handOver netip.AddrPort
 
 func (h handOver) Route(context.Context, string, string) (mx.Route, error) {
 	addr := netip.AddrPort(h)
-	return mx.Route{Kind: mx.ViaSmartHost, Hosts: []mx.Host{{
+	return mx.Route{Via: mx.ViaSmartHost, Hosts: []mx.Host{{
 		Name: "relay.example.net", Target: "relay.example.net", Port: addr.Port(), Addrs: []netip.Addr{addr.Addr()},
 	}}}, nil
 }

@@ -75,7 +75,9 @@ func TestWithoutDNSSEC(t *testing.T) {
 	w := newWorld(t, zone+"\n. NS a.root.test.\n")
 	w.start("127.0.0.2", modern("mail.example.com"))
 	r := w.relay("-queue", inMemory)
-	eventually(t, "it says so", func() bool { return strings.Contains(r.errs.String(), "relay: TLS: DANE is off: the resolver does not report DNSSEC validation") && strings.Contains(r.errs.String(), "-trust-ad") })
+	eventually(t, "it says so", func() bool {
+		return strings.Contains(r.errs.String(), "relay: TLS: DANE is off: the resolver does not report DNSSEC validation") && strings.Contains(r.errs.String(), "-trust-ad")
+	})
 	r.stop()
 	r = w.relay("-queue", inMemory, "-dnssec", "off")
 	r.stop()

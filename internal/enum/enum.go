@@ -8,7 +8,7 @@ import (
 )
 
 // String is the name of a value, or what it is with its number if it has none, such as
-// "mx.Kind(9)". The names are in the order of the values, from zero.
+// "mx.Via(9)". The names are in the order of the values, from zero.
 func String[T ~uint8](what string, names []string, v T) string {
 	if int(v) < len(names) {
 		return names[v]

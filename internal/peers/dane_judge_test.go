@@ -276,7 +276,7 @@ func (s *shown) ours(t *testing.T, records []string) string {
 		dns.Zone += "_25._tcp." + s.base + " TLSA " + r + "\n"
 	}
 	source := dane.Source{Resolver: dns}
-	policy := source.Find(t.Context(), &mx.Route{Domain: s.base, Kind: mx.ViaImplicit}, &mx.Host{Name: s.base, Target: s.base, Secure: mx.Secure, NameSecure: mx.Secure})
+	policy := source.Find(t.Context(), &mx.Route{Domain: s.base, Via: mx.ViaImplicit}, &mx.Host{Name: s.base, Target: s.base, Secure: mx.Secure, NameSecure: mx.Secure})
 	session := dane.Session{Offered: true}
 	for _, one := range s.chain {
 		session.Chain = append(session.Chain, one.cert)

@@ -105,7 +105,7 @@ func ask(ip string, trusted bool) *mx.Router {
 // the error.
 func hosts(route mx.Route, err error) string {
 	if e, ok := errors.AsType[*mx.Error](err); ok {
-		return fmt.Sprintf("%d %s %v", e.Code, e.Enhanced, e.Outcome)
+		return fmt.Sprintf("%d %s %v", e.Code, e.Enhanced, e.Kind)
 	} else if err != nil {
 		return err.Error()
 	}
@@ -159,7 +159,7 @@ func TestRealRoutes(t *testing.T) {
 	t.Run("MX-5 another server's zone", func(t *testing.T) {
 		_, err := ask(authority, false).Route(t.Context(), "nexthop.example")
 		re, ok := errors.AsType[*mx.ResolveError](err)
-		if !ok || re.Kind != mx.Refused {
+		if !ok || re.Kind != mx.QueryRefused {
 			t.Errorf("error is %v, want refused", err)
 		}
 	})

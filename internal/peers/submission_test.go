@@ -35,7 +35,7 @@ func submissionHost(name, ip string, port uint16, login *smarthost.Login) mx.Hos
 type through []mx.Host
 
 func (hosts through) Route(_ context.Context, _, domain string) (mx.Route, error) {
-	return mx.Route{Domain: domain, Kind: mx.ViaSmartHost, Hosts: hosts}, nil
+	return mx.Route{Domain: domain, Via: mx.ViaSmartHost, Hosts: hosts}, nil
 }
 
 // jwt is a token as an identity provider would sign it.

@@ -169,7 +169,7 @@ func (w *world) rootPEM() []byte {
 type only struct{ name, ip string }
 
 func (o only) Route(_ context.Context, _, domain string) (mx.Route, error) {
-	return mx.Route{Domain: domain, Kind: mx.ViaSmartHost, Hosts: []mx.Host{{
+	return mx.Route{Domain: domain, Via: mx.ViaSmartHost, Hosts: []mx.Host{{
 		Name: o.name, Target: o.name, Addrs: []netip.Addr{netip.MustParseAddr(o.ip)},
 	}}}, nil
 }

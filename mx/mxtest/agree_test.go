@@ -81,7 +81,7 @@ func randomRules(r *rand.Rand) []mxtest.Rule {
 // outcome is what one question came to, in comparable form.
 type outcome struct {
 	Answer mx.Answer
-	Kind   mx.Failure
+	Kind   mx.ResolveErrorKind
 	Failed bool
 }
 

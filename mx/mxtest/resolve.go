@@ -24,7 +24,7 @@ const defaultTimeout = 5 * time.Second
 // resolver would, without DNS messages. If a rule delays or drops the answer, it waits.
 // The error is always a *mx.ResolveError.
 func (d *DNS) Resolve(ctx context.Context, name string, t mx.Type) (mx.Answer, error) {
-	fail := func(kind mx.Failure, cause error) (mx.Answer, error) {
+	fail := func(kind mx.ResolveErrorKind, cause error) (mx.Answer, error) {
 		return mx.Answer{}, &mx.ResolveError{Name: name, Type: t, Kind: kind, Err: cause}
 	}
 	if err := ctx.Err(); err != nil {
@@ -88,7 +88,7 @@ func (d *DNS) timeout() time.Duration {
 
 // failure is what a careful client makes of the fault; failed is false where it
 // gets its answer all the same.
-func (a *answer) failure() (kind mx.Failure, failed bool) {
+func (a *answer) failure() (kind mx.ResolveErrorKind, failed bool) {
 	if a.then && a.fault.isNoise() {
 		return 0, false
 	}
@@ -96,7 +96,7 @@ func (a *answer) failure() (kind mx.Failure, failed bool) {
 	case ServFail:
 		return mx.ServFail, true
 	case Refused, FormErr, NotImp, BadVers, BareFormErr:
-		return mx.Refused, true
+		return mx.QueryRefused, true
 	case Bogus:
 		return mx.Bogus, true
 	case Lame, NotServed:

@@ -95,11 +95,11 @@ const (
 	NoData
 	// ServFail: response code SERVFAIL (mx.ServFail).
 	ServFail
-	// Refused: response code REFUSED (mx.Refused).
+	// Refused: response code REFUSED (mx.QueryRefused).
 	Refused
-	// FormErr: response code FORMERR (mx.Refused).
+	// FormErr: response code FORMERR (mx.QueryRefused).
 	FormErr
-	// NotImp: response code NOTIMP (mx.Refused).
+	// NotImp: response code NOTIMP (mx.QueryRefused).
 	NotImp
 	// Bogus: SERVFAIL with the extended error "DNSSEC Bogus" (RFC 8914 code 6) if the
 	// query has EDNS. With the CD bit, the records (mx.Bogus).
@@ -130,10 +130,10 @@ const (
 	Garbage
 	// Malformed: the response ends inside its first record (mx.Malformed).
 	Malformed
-	// BadVers: response code BADVERS to EDNS, FORMERR without it (mx.Refused).
+	// BadVers: response code BADVERS to EDNS, FORMERR without it (mx.QueryRefused).
 	BadVers
 	// BareFormErr: FORMERR in a header without sections, which has the counts of the query
-	// (mx.Refused).
+	// (mx.QueryRefused).
 	BareFormErr
 	// Reset: the connection is reset; over UDP, the port is closed (mx.Unreachable). A
 	// Server resets TCP connections, and sends nothing over UDP.

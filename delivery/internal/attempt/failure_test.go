@@ -208,9 +208,9 @@ func TestRoutingFailure(t *testing.T) {
 	}{
 		{"anything", wrong, NotNow, 0, "4.4.3"},
 		{"a mistake in the configuration", fmt.Errorf("table: %w", &session.ConfigError{Err: wrong}), NotNow, 0, "4.3.5"},
-		{"DNS gives no answer", &mx.Error{Outcome: mx.DNSTrouble, Enhanced: "4.4.3", Code: 451}, NotNow, 0, "4.4.3"},
-		{"no such domain", fmt.Errorf("mx: %w", &mx.Error{Outcome: mx.NoSuchDomain, Enhanced: "5.1.2", Code: 550}), Refused, 0, "5.1.2"},
-		{"null MX", &mx.Error{Outcome: mx.NullMX, Enhanced: "5.1.10", Code: 556}, Refused, 556, "5.1.10"},
+		{"DNS gives no answer", &mx.Error{Kind: mx.DNSTrouble, Enhanced: "4.4.3", Code: 451}, NotNow, 0, "4.4.3"},
+		{"no such domain", fmt.Errorf("mx: %w", &mx.Error{Kind: mx.NoSuchDomain, Enhanced: "5.1.2", Code: 550}), Refused, 0, "5.1.2"},
+		{"null MX", &mx.Error{Kind: mx.NullMX, Enhanced: "5.1.10", Code: 556}, Refused, 556, "5.1.10"},
 	} {
 		t.Run("MX-8 "+c.name, func(t *testing.T) {
 			f := RoutingFailure(c.err)

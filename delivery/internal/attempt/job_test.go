@@ -190,10 +190,10 @@ func TestNoRoute(t *testing.T) {
 		want string
 	}{
 		{"anything", t.Context(), errors.New("x"), "u deferred 4.4.3;  not now 4.4.3, no host left\n"},
-		{"no such domain", t.Context(), &mx.Error{Outcome: mx.NoSuchDomain, Enhanced: "5.1.2"}, "u failed 5.1.2;  refused 5.1.2, no host left\n"},
-		{"given up meanwhile", canceled, &mx.Error{Outcome: mx.NoSuchDomain, Enhanced: "5.1.2"}, "u deferred 5.1.2;  not now 5.1.2, canceled\n"},
-		{"a smart host", t.Context(), &mx.Error{Outcome: mx.DNSTrouble, Kind: mx.ViaSmartHost, Enhanced: "4.4.3"}, "u deferred 4.4.3 via smarthost;  not now 4.4.3, no host left\n"},
-		{"hosts that were left out", t.Context(), &mx.Error{Outcome: mx.DNSTrouble, Enhanced: "4.4.3", LeftOut: lost}, "u deferred 4.4.3; mx0 not now 4.4.3, next host;  not now 4.4.3, no host left\n"},
+		{"no such domain", t.Context(), &mx.Error{Kind: mx.NoSuchDomain, Enhanced: "5.1.2"}, "u failed 5.1.2;  refused 5.1.2, no host left\n"},
+		{"given up meanwhile", canceled, &mx.Error{Kind: mx.NoSuchDomain, Enhanced: "5.1.2"}, "u deferred 5.1.2;  not now 5.1.2, canceled\n"},
+		{"a smart host", t.Context(), &mx.Error{Kind: mx.DNSTrouble, Via: mx.ViaSmartHost, Enhanced: "4.4.3"}, "u deferred 4.4.3 via smarthost;  not now 4.4.3, no host left\n"},
+		{"hosts that were left out", t.Context(), &mx.Error{Kind: mx.DNSTrouble, Enhanced: "4.4.3", LeftOut: lost}, "u deferred 4.4.3; mx0 not now 4.4.3, next host;  not now 4.4.3, no host left\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			job := new(Config).Job(to("u"), new(diary), &Options{})
@@ -248,7 +248,7 @@ func TestRequireTLSWalk(t *testing.T) {
 	}{
 		{"nobody vouches for the host", secure("REQUIRETLS"), func(tr *trip, _ *queue.Message) { tr.route.Secure = false }, "u failed by mx1 5.7.10; mx1 host refuses 5.7.10, no host left", false},
 		{"DNSSEC vouches", secure("REQUIRETLS"), func(*trip, *queue.Message) {}, "u delivered by mx1; mx1@1 taken, settled", true},
-		{"a smart host", secure("REQUIRETLS"), func(tr *trip, _ *queue.Message) { tr.route.Secure, tr.route.Kind = false, mx.ViaSmartHost }, "u delivered by mx1 via smarthost; mx1@1 taken, settled", true},
+		{"a smart host", secure("REQUIRETLS"), func(tr *trip, _ *queue.Message) { tr.route.Secure, tr.route.Via = false, mx.ViaSmartHost }, "u delivered by mx1 via smarthost; mx1@1 taken, settled", true},
 		{"a policy vouches", secure("REQUIRETLS"), func(tr *trip, _ *queue.Message) {
 			tr.route.Secure = false
 			tr.config.Sessions.Policy = func(context.Context, *mx.Route, *mx.Host) (session.Policy, error) {
@@ -287,7 +287,7 @@ func TestRequireTLSWalk(t *testing.T) {
 func TestLoginIsRefused(t *testing.T) {
 	refuses := &smtptest.Host{Name: "mx1.e.test", Extensions: []string{"AUTH PLAIN"}, Users: map[string]string{"u": "other"}, Allow: []smtptest.Rule{smtptest.RuleAuthClear}}
 	tour(t, "QUE-15 the next host follows", []*smtptest.Host{refuses, host(), host()}, func(tr *trip) {
-		tr.route.Kind = mx.ViaSmartHost
+		tr.route.Via = mx.ViaSmartHost
 		tr.route.Hosts[0].Login, tr.route.Hosts[0].TLS = &smarthost.Login{User: "u", Password: "p"}, mx.TLSNone
 		tr.route.Hosts[0].Addrs = append(tr.route.Hosts[0].Addrs, addressOf(2))
 		tr.route.Hosts[1].Addrs = tr.route.Hosts[1].Addrs[:0]

@@ -63,7 +63,7 @@ func (l *ledger) open(domain string, o Observer) {
 }
 
 // route notes how the next hops were found.
-func (l *ledger) route(kind mx.Kind) {
+func (l *ledger) route(kind mx.Via) {
 	for i := range l.rcpts {
 		l.rcpts[i].result.Route, l.rcpts[i].result.Routed = kind, true
 	}

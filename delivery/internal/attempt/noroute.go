@@ -16,8 +16,8 @@ func (w *Walk) NoRoute(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		e.Verdict, next = NotNow, StopCanceled
 	}
-	if me, ok := errors.AsType[*mx.Error](err); ok && me.Kind != mx.ViaMX {
-		w.ledger.route(me.Kind)
+	if me, ok := errors.AsType[*mx.Error](err); ok && me.Via != mx.ViaMX {
+		w.ledger.route(me.Via)
 	}
 	for _, l := range LeftOutOf(err) {
 		w.leftOutHost(&l)
@@ -37,7 +37,7 @@ func RoutingFailure(err error) *Failure {
 		e.Enhanced = "4.3.5" // RFC 3463 section 3.4: incorrectly configured
 	case errors.As(err, &me):
 		e.Enhanced = me.Enhanced
-		if me.Outcome == mx.NullMX {
+		if me.Kind == mx.NullMX {
 			e.Code = me.Code // RFC 7505 section 4.2 wants it used
 		}
 		if !me.Temporary() {

@@ -16,7 +16,7 @@ type Result struct {
 	Outcome queue.Outcome
 
 	// Route is how the next hops were found, if Routed.
-	Route  mx.Kind
+	Route  mx.Via
 	Routed bool
 
 	// What decided: the host, the protection of its session, what was said there,

@@ -219,7 +219,7 @@ func TestDoubtedWalk(t *testing.T) {
 		tr.wantDials(1)
 	})
 	tour(t, "SMTP-21 nor is it where everybody is concerned", hosts{lost("450 4.2.1 later"), host(), host()}, func(tr *trip) {
-		last := mx.Route{Domain: "e.test", Kind: mx.ViaFallback, Hosts: tr.route.Hosts[2:]}
+		last := mx.Route{Domain: "e.test", Via: mx.ViaFallback, Hosts: tr.route.Hosts[2:]}
 		tr.route.Hosts = tr.route.Hosts[:2]
 		tr.route.Fallback = func(context.Context) (mx.Route, error) { return last, nil }
 		tr.want("t", "t delivered by mx1; mx1@1 taken, settled")
@@ -294,7 +294,7 @@ func TestRememberedWalk(t *testing.T) {
 		tr.want("u", "u delivered by mx2; mx2@2 taken, settled")
 	})
 	tour(t, "QUE-14 once a host was this one nobody goes to the fallback", hosts{{Name: "us.test"}, nil, host()}, func(tr *trip) {
-		last := mx.Route{Domain: "e.test", Kind: mx.ViaFallback, Hosts: tr.route.Hosts[2:]}
+		last := mx.Route{Domain: "e.test", Via: mx.ViaFallback, Hosts: tr.route.Hosts[2:]}
 		tr.route.Hosts = tr.route.Hosts[:1]
 		tr.route.Hosts[0].Addrs = append(tr.route.Hosts[0].Addrs, addressOf(2))
 		tr.route.Fallback = func(context.Context) (mx.Route, error) { return last, nil }
@@ -316,7 +316,7 @@ func TestRememberedWalk(t *testing.T) {
 	tour(t, "QUE-14 who was refused by every host stays, beside others", hosts{
 		host(smtptest.Cue{At: smtptest.Rcpt, Address: "u@e.test", Reply: "450 4.2.1 later"}), offers("SMTPUTF8 8BITMIME"), offers("SMTPUTF8 8BITMIME"),
 	}, func(tr *trip) {
-		last := mx.Route{Domain: "e.test", Kind: mx.ViaFallback, Hosts: tr.route.Hosts[1:]}
+		last := mx.Route{Domain: "e.test", Via: mx.ViaFallback, Hosts: tr.route.Hosts[1:]}
 		tr.route.Hosts = tr.route.Hosts[:1]
 		tr.route.Fallback = func(context.Context) (mx.Route, error) { return last, nil }
 		tr.want("u é v", "u delivered by mx2 via fallback; mx1@1 not now 4.2.1, fallback; mx2@2 taken, settled",

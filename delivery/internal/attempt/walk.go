@@ -13,7 +13,7 @@ import (
 // Along takes the recipients along a route, and on to its fallback.
 func (w *Walk) Along(ctx context.Context, route *mx.Route) {
 	w.ledger.open(w.domain, w.job.observer)
-	w.ledger.route(route.Kind)
+	w.ledger.route(route.Via)
 	w.through(ctx, route)
 	w.fallBack(ctx, route)
 	w.ledger.close()
@@ -78,7 +78,7 @@ func (w *Walk) hosts(ctx context.Context, route *mx.Route) {
 		if w.host(ctx, route, &route.Hosts[i]) == toEnd || w.ledger.settled() {
 			return
 		}
-		if w.metSelf && route.Kind == mx.ViaMX && i+1 < len(route.Hosts) {
+		if w.metSelf && route.Via == mx.ViaMX && i+1 < len(route.Hosts) {
 			w.ledger.end(StopSelf)
 			return
 		}

@@ -32,7 +32,7 @@ func (d *diary) Lines(string, netip.AddrPort) func(smtp.Line)       { return nil
 func (d *diary) WantsAttempts() bool                                { return d != nil }
 
 func (d *diary) Route(domain string, route mx.Route, err error) {
-	d.steps = append(d.steps, fmt.Sprintf("route of %s: %v, %d hosts, %v", domain, route.Kind, len(route.Hosts), err))
+	d.steps = append(d.steps, fmt.Sprintf("route of %s: %v, %d hosts, %v", domain, route.Via, len(route.Hosts), err))
 }
 
 func (d *diary) Attempt(domain string, recipients []string, a Attempt) {
@@ -126,7 +126,7 @@ func tour(t *testing.T, name string, hosts []*smtptest.Host, f func(tr *trip)) {
 		synctest.Test(t, func(t *testing.T) {
 			tr := &trip{t: t, net: &smtptest.Network{Servers: map[string]smtptest.Server{}}}
 			tr.config = &Config{Sessions: &session.Pool{Config: session.Config{Hello: "from.test", Self: []string{"us.test"}, Dial: tr.dial}}}
-			tr.route = mx.Route{Domain: "e.test", Kind: mx.ViaMX}
+			tr.route = mx.Route{Domain: "e.test", Via: mx.ViaMX}
 			for i, h := range hosts {
 				if h != nil {
 					tr.net.Servers[addressOf(i+1).String()] = h
@@ -397,7 +397,7 @@ func TestWalkBeyond(t *testing.T) {
 		tr.want("u", "u deferred by mx1 4.4.1; mx1@1 not now 4.4.1, next address; mx2@2 host refuses 5.4.6, no host left")
 	})
 	tour(t, "a smart host that is this one, and another", hosts{self(), host()}, func(tr *trip) {
-		tr.route.Kind = mx.ViaSmartHost
+		tr.route.Via = mx.ViaSmartHost
 		tr.want("u", "u delivered by mx2 via smarthost; mx1@1 host refuses 5.4.6, next address; mx2@2 taken, settled")
 	})
 	broken := errors.New("broken")
@@ -470,7 +470,7 @@ func TestWalkFallback(t *testing.T) {
 		t.Helper()
 		tour(t, "QUE-14 "+name, on, func(tr *trip) {
 			n := len(on) - 1
-			last := mx.Route{Domain: "e.test", Kind: mx.ViaFallback, Hosts: tr.route.Hosts[n:]}
+			last := mx.Route{Domain: "e.test", Via: mx.ViaFallback, Hosts: tr.route.Hosts[n:]}
 			tr.route.Hosts = tr.route.Hosts[:n]
 			tr.route.Fallback = func(context.Context) (mx.Route, error) { return last, nil }
 			if change != nil {
@@ -500,7 +500,7 @@ func TestWalkFallback(t *testing.T) {
 		"u deferred by mx2 4.4.1 via fallback; mx1@1 not now 4.4.1, fallback; mx2@2 not now 4.4.1, no host left")
 	fallback("a fallback that cannot be found", hosts{nil, host()}, func(tr *trip) {
 		tr.route.Fallback = func(context.Context) (mx.Route, error) {
-			return mx.Route{}, &mx.Error{Outcome: mx.NoSuchDomain, Enhanced: "5.1.2", LeftOut: []mx.LeftOut{{Host: mx.Host{Name: "mx0.e.test"}, Reason: mx.LookupFailed}}}
+			return mx.Route{}, &mx.Error{Kind: mx.NoSuchDomain, Enhanced: "5.1.2", LeftOut: []mx.LeftOut{{Host: mx.Host{Name: "mx0.e.test"}, Reason: mx.LookupFailed}}}
 		}
 	}, "u", "u deferred by mx1 4.4.1 via fallback; mx1@1 not now 4.4.1, fallback; mx0 not now 4.4.3, next host;  not now 4.1.2, no host left")
 	fallback("one that cannot be found for now", hosts{nil, host()}, func(tr *trip) {
