@@ -28,12 +28,12 @@ type Event struct {
 	// Attempt counts from 1.
 	Attempt int
 
-	// Host and Addr are the host that decided, Route is how it was found, and
-	// TLS is what protected the session. Without a Host the last two say nothing.
-	Host  string
-	Addr  netip.AddrPort
-	Route mx.Via
-	TLS   Protection
+	// Host and Addr are the host that decided, Via is how it was found, and TLS is
+	// what protected the session.
+	Host string
+	Addr netip.AddrPort
+	Via  mx.Via
+	TLS  Protection
 
 	// Code and Enhanced are the reply's, Reply its text or the local reason.
 	Code            int

@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -148,6 +149,7 @@ func (e *Explanation) explain(ctx context.Context, s *Sender, route mx.Route, er
 	if err != nil {
 		e.Err = newError(attempt.RoutingFailure(err))
 		e.Route.LeftOut = attempt.LeftOutOf(err)
+		e.Route.Via = cmp.Or(e.Route.Via, attempt.ViaOf(err))
 		return
 	}
 	e.Policies = make([]PolicyAnswer, len(route.Hosts))

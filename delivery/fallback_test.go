@@ -96,8 +96,8 @@ func TestFallback(t *testing.T) {
 				byTable(t, r, smarthost.Rules{Fallback: smart(t, "[last.relay.test]")})
 				report := r.send(t, message("u@"+c.domain))
 				rr := &report.Recipients[0]
-				if rr.Outcome != c.want || (len(last.Connections()) > 0) != c.falls || (rr.Route == mx.ViaFallback) != c.falls {
-					t.Errorf("%v by %v after %v; want %v, fallback %t", rr.Outcome, rr.Route, r.dialled(), c.want, c.falls)
+				if rr.Outcome != c.want || (len(last.Connections()) > 0) != c.falls || (rr.Via == mx.ViaFallback) != c.falls {
+					t.Errorf("%v by %v after %v; want %v, fallback %t", rr.Outcome, rr.Via, r.dialled(), c.want, c.falls)
 				}
 				if c.falls != slices.ContainsFunc(rr.Attempts, func(a delivery.Attempt) bool { return a.Next == delivery.NextFallback }) {
 					t.Errorf("attempts %+v", rr.Attempts)
@@ -128,7 +128,7 @@ func TestFallbackDetails(t *testing.T) {
 				{queue.Delivered, "last.relay.test", mx.ViaFallback},
 			} {
 				want(t, &report.Recipients[i], w.outcome, w.host, "")
-				if got := report.Recipients[i].Route; got != w.route {
+				if got := report.Recipients[i].Via; got != w.route {
 					t.Errorf("%s went by %v, want %v", report.Recipients[i].Address, got, w.route)
 				}
 			}
@@ -170,8 +170,8 @@ func TestFallbackDetails(t *testing.T) {
 				if len(routes) != 2 || routes[0] != nil || (routes[1] == nil) != (name == "that refuses") {
 					t.Errorf("told of the routes %v, want that of the MX hosts and that of the fallback", routes)
 				}
-				if rr.Outcome != queue.Deferred || rr.Reply.Enhanced[0] != '4' || rr.Route != mx.ViaFallback {
-					t.Errorf("%v %s (%v) by %v, want deferred by the fallback", rr.Outcome, rr.Reply.Enhanced, rr.Err, rr.Route)
+				if rr.Outcome != queue.Deferred || rr.Reply.Enhanced[0] != '4' || rr.Via != mx.ViaFallback {
+					t.Errorf("%v %s (%v) by %v, want deferred by the fallback", rr.Outcome, rr.Reply.Enhanced, rr.Err, rr.Via)
 				}
 				for _, a := range rr.Attempts {
 					if name != "that refuses" && (!a.Err.Temporary() || a.Err.Enhanced[0] != '4') {
@@ -220,8 +220,8 @@ func TestFallbackDetails(t *testing.T) {
 				cancel()
 				return delivery.TLSPolicy{}, context.Canceled
 			})
-			if rr := &sendContext(t, ctx, r.sender, message("u@e.test")).Recipients[0]; rr.Route != mx.ViaMX {
-				t.Errorf("%v by %v", rr.Outcome, rr.Route)
+			if rr := &sendContext(t, ctx, r.sender, message("u@e.test")).Recipients[0]; rr.Via != mx.ViaMX {
+				t.Errorf("%v by %v", rr.Outcome, rr.Via)
 			}
 		})
 	})
@@ -235,8 +235,8 @@ func TestFallbackDetails(t *testing.T) {
 			ctx, cancel := contextWithCancelAfter(t, time.Second)
 			defer cancel()
 			report := sendContext(t, ctx, r.sender, message("u@e.test"))
-			if rr := &report.Recipients[0]; rr.Outcome != queue.Deferred || rr.Route != mx.ViaMX || len(last.Connections()) != 0 {
-				t.Errorf("%v by %v", rr.Outcome, rr.Route)
+			if rr := &report.Recipients[0]; rr.Outcome != queue.Deferred || rr.Via != mx.ViaMX || len(last.Connections()) != 0 {
+				t.Errorf("%v by %v", rr.Outcome, rr.Via)
 			}
 		})
 	})
@@ -250,8 +250,8 @@ func TestSmartHosts(t *testing.T) {
 			byTable(t, r, smarthost.Rules{Default: smart(t, "[192.0.2.1]", "[192.0.2.2]")})
 			report := r.send(t, message("u@other.test"))
 			want(t, &report.Recipients[0], queue.Delivered, "[192.0.2.2]", "")
-			if report.Recipients[0].Route != mx.ViaSmartHost {
-				t.Errorf("by %v", report.Recipients[0].Route)
+			if report.Recipients[0].Via != mx.ViaSmartHost {
+				t.Errorf("by %v", report.Recipients[0].Via)
 			}
 		})
 	})

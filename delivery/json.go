@@ -116,7 +116,7 @@ func (e Event) MarshalJSON() ([]byte, error) {
 		v.Destination = e.Destination
 	}
 	if e.Host != "" && e.Attempt > 0 {
-		v.Route = e.Route.String()
+		v.Route = e.Via.String()
 	}
 	if e.Err != nil {
 		v.Stage = e.Err.Stage.String()
@@ -192,14 +192,14 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 
 // MarshalJSON gives what became of the recipient as one object with recipient, status
 // (delivered, deferred or failed), unknown if the message may have been delivered (its
-// status is deferred), route, host, addr, code, enhanced, reply, tls, and attempts, as
+// status is deferred), route (empty if there was none to look for), host, addr, code, enhanced, reply, tls, and attempts, as
 // Attempt has them.
 func (r RecipientReport) MarshalJSON() ([]byte, error) {
 	v := struct {
 		Recipient string        `json:"recipient"`
 		Status    queue.Outcome `json:"status"`
 		Unknown   bool          `json:"unknown,omitempty"`
-		Route     mx.Via        `json:"route"`
+		Route     string        `json:"route"`
 		Host      string        `json:"host"`
 		Addr      string        `json:"addr"`
 		Code      int           `json:"code"`
@@ -208,8 +208,11 @@ func (r RecipientReport) MarshalJSON() ([]byte, error) {
 		TLS       Protection    `json:"tls"`
 		Attempts  []Attempt     `json:"attempts"`
 	}{
-		r.Address, r.Outcome, r.Outcome == queue.Unknown, r.Route, r.Host, addrText(r.Addr), r.Reply.Code, r.Reply.Enhanced,
+		r.Address, r.Outcome, r.Outcome == queue.Unknown, "", r.Host, addrText(r.Addr), r.Reply.Code, r.Reply.Enhanced,
 		r.Reply.Text, r.TLS, r.Attempts,
+	}
+	if r.Via != mx.ViaNone {
+		v.Route = r.Via.String()
 	}
 	if v.Unknown {
 		v.Status = queue.Deferred

@@ -160,7 +160,7 @@ func ladderHost() (*smtptest.Host, *smtptest.Authority) {
 // show prints a line per recipient.
 func show(report *delivery.Report, err error) {
 	for _, r := range report.Recipients {
-		fmt.Printf("%s %s by %s, %s, TLS %s\n", r.Address, r.Outcome, r.Host, r.Route, r.TLS)
+		fmt.Printf("%s %s by %s, %s, TLS %s\n", r.Address, r.Outcome, r.Host, r.Via, r.TLS)
 	}
 	if err != nil {
 		fmt.Println(err)

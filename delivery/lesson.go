@@ -198,7 +198,7 @@ func (r *run) alarm(n sched.Notice, p *part, report *Report, until time.Time) {
 	rr := &report.Recipients[0]
 	e := Event{
 		Time: time.Now(), Kind: Resumed, Destination: p.delivery.Lease.Destination, Host: rr.Host, Addr: rr.Addr,
-		Route: p.route.Via, TLS: rr.TLS, Code: rr.Reply.Code, Enhanced: rr.Reply.Enhanced,
+		Via: p.route.Via, TLS: rr.TLS, Code: rr.Reply.Code, Enhanced: rr.Reply.Enhanced,
 		Reply: rr.Reply.Bounded().Text, Err: rr.Err,
 	}
 	if n == sched.LoginOut {

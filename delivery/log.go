@@ -209,7 +209,7 @@ func (w *logWriter) attrs(list []slog.Attr, e *Event) []slog.Attr {
 	list = w.text(list, KeyHost, e.Host)
 	list = appendAddr(list, e.Addr)
 	if e.Host != "" && e.Attempt > 0 {
-		list = append(list, slog.String(KeyRoute, e.Route.String()))
+		list = append(list, slog.String(KeyRoute, e.Via.String()))
 	}
 	if e.Addr.IsValid() {
 		list = w.text(list, KeyTLS, e.TLS.String())

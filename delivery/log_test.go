@@ -24,7 +24,7 @@ func refused() delivery.Event {
 	}
 	return delivery.Event{
 		Time: time.Date(2026, 1, 2, 3, 4, 5, 6000, time.FixedZone("", 3600)), Kind: delivery.Failed, ID: "7", From: "a@from.test",
-		Recipient: "user@e.test", Destination: "e.test", Attempt: 2, Host: e.Host, Addr: e.Addr, Route: mx.ViaSmartHost,
+		Recipient: "user@e.test", Destination: "e.test", Attempt: 2, Host: e.Host, Addr: e.Addr, Via: mx.ViaSmartHost,
 		TLS: delivery.Protection{Level: mx.TLSVerify, Source: "dane"}, Code: 550, Enhanced: "5.1.1", Reply: "5.1.1 <user@e.test> unknown",
 		Tenant: "t", Metadata: map[string]string{"campaign": "spring", "other": "x"}, Err: e, BounceID: "8",
 		Duration: 1500 * time.Millisecond, Stages: delivery.Stages{TLS: time.Second, Mail: 500 * time.Millisecond}, Age: time.Hour,
@@ -162,7 +162,7 @@ func TestJSON(t *testing.T) {
 		Duration: e.Duration, Stages: e.Stages, Without: "SIZE",
 	}
 	report := &delivery.Report{Recipients: []delivery.RecipientReport{
-		{Address: "user@e.test", Outcome: queue.Unknown, Route: mx.ViaFallback, Reply: queue.Reply{Enhanced: "4.4.2"}, Attempts: []delivery.Attempt{attempt}},
+		{Address: "user@e.test", Outcome: queue.Unknown, Via: mx.ViaFallback, Reply: queue.Reply{Enhanced: "4.4.2"}, Attempts: []delivery.Attempt{attempt}},
 	}}
 	const attemptJSON = `{"host":"mx1.e.test","addr":"192.0.2.1:25","stage":"rcpt","code":550,"enhanced":"5.1.1",` +
 		`"error":"550 5.1.1 <user@e.test> unknown","permanent":true,"tls":"dane","verdict":"refused","next":"settled",` +
@@ -187,6 +187,7 @@ func TestJSON(t *testing.T) {
 			`"code":0,"enhanced":"4.4.2","reply":"","tls":"none","attempts":[` + attemptJSON + `]}]}`},
 		{"Explanation", &delivery.Explanation{
 			Domain: "e.test", Route: mx.Route{
+				Via:     mx.ViaMX,
 				Hosts:   []mx.Host{{Name: "mx1.e.test", Preference: 10, Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}}},
 				LeftOut: []mx.LeftOut{{Host: mx.Host{Name: "mx2.e.test", Preference: 20}, Reason: mx.HasNoAddress}},
 			},
@@ -220,7 +221,7 @@ func TestLogValues(t *testing.T) {
 		{delivery.Attempt{Host: "h", Verdict: delivery.Taken, Duration: time.Second}, `v.host=h v.tls=none v.verdict=taken v.next=next-address v.duration=1s`},
 		{report, `v.delivered=2 v.failed=1 v.error.stage=rcpt v.error.host=mx1.e.test v.error.addr=192.0.2.1:25 v.error.code=550 ` +
 			`v.error.enhanced=5.1.1 v.error.reply="5.1.1 <user@e.test> unknown" v.error.verdict=refused`},
-		{&delivery.Explanation{Domain: "e.test", Route: mx.Route{Hosts: []mx.Host{{Name: "a"}, {Name: "b"}}}}, `v.destination=e.test v.route=mx v.hosts="a b"`},
+		{&delivery.Explanation{Domain: "e.test", Route: mx.Route{Via: mx.ViaMX, Hosts: []mx.Host{{Name: "a"}, {Name: "b"}}}}, `v.destination=e.test v.route=mx v.hosts="a b"`},
 	} {
 		var b bytes.Buffer
 		slog.New(slog.NewTextHandler(&b, nil)).Info("m", "v", c.value)

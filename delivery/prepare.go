@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -131,7 +132,11 @@ func (s *Sender) route(ctx context.Context, from, domain string) (mx.Route, erro
 	if s.broken != nil {
 		return mx.Route{}, s.broken
 	}
-	return s.router.Route(ctx, from, domain)
+	route, err := s.router.Route(ctx, from, domain)
+	if err == nil {
+		route.Via = cmp.Or(route.Via, mx.ViaMX)
+	}
+	return route, err
 }
 
 // chooseRouter makes the router of the fields, or says why there is none.

@@ -48,9 +48,9 @@ type RecipientReport struct {
 	// Outcome is the verdict over all hosts.
 	Outcome queue.Outcome
 
-	// Route is how the next hops were found; meaningful if Routed is true.
-	Route  mx.Via
-	Routed bool
+	// Via is how the next hops were found, or looked for in vain. It is ViaNone if
+	// that was not done or is not known.
+	Via mx.Via
 
 	// Host and Addr are the host that decided: the one that took the message,
 	// or whose answer makes the outcome. They are empty if no host was reached.
@@ -215,7 +215,7 @@ type results struct {
 func (c *results) report(report *Report, list []attempt.Result) {
 	for i := range list {
 		from, to := &list[i], &report.Recipients[i]
-		to.Outcome, to.Route, to.Routed = from.Outcome, from.Route, from.Routed
+		to.Outcome, to.Via = from.Outcome, from.Via
 		to.Host, to.Addr, to.TLS, to.Reply = from.Host, from.Addr, Protection(from.TLS), from.Reply
 		to.Decision = decisionOf(from.Decision)
 		to.Attempts = c.attempts(to.Attempts, from)

@@ -398,8 +398,8 @@ func TestRouting(t *testing.T) {
 			for to, kind := range map[string]mx.Via{"u@e.test": mx.ViaImplicit, "u@[192.0.2.1]": mx.ViaLiteral} {
 				r.dns.Forget()
 				report := r.send(t, message(to))
-				if rr := &report.Recipients[0]; rr.Outcome != queue.Delivered || rr.Route != kind {
-					t.Errorf("%s: %v by %v, want %v", to, rr.Outcome, rr.Route, kind)
+				if rr := &report.Recipients[0]; rr.Outcome != queue.Delivered || rr.Via != kind {
+					t.Errorf("%s: %v by %v, want %v", to, rr.Outcome, rr.Via, kind)
 				}
 				if n := len(r.dns.Queries()); (n == 0) != (kind == mx.ViaLiteral) {
 					t.Errorf("%s: %d queries", to, n)

@@ -18,7 +18,7 @@ type Error struct {
 	// Kind tells the cases apart.
 	Kind ErrorKind
 	// Via is ViaSmartHost or ViaFallback if the next hops are not the MX hosts of the
-	// domain. Otherwise it is ViaMX and has no meaning.
+	// domain. Otherwise it is ViaNone.
 	Via Via
 	// Enhanced is the enhanced status code (RFC 3463) and Code the SMTP reply
 	// code that goes with it (RFC 7505 section 4.2 asks for 556 and 5.1.10). No

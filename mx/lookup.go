@@ -38,7 +38,7 @@ func (r *Router) Route(ctx context.Context, domain string) (Route, error) {
 	}
 	s := search{
 		router: r, id: id, own: own,
-		route: Route{Domain: name, Aliases: slices.Clone(answer.Aliases), TTL: answer.TTL, Secure: answer.Secure},
+		route: Route{Domain: name, Via: ViaMX, Aliases: slices.Clone(answer.Aliases), TTL: answer.TTL, Secure: answer.Secure},
 	}
 	switch answer.Status {
 	case Success:

@@ -15,7 +15,8 @@ type Route struct {
 	// Domain is the destination in canonical form.
 	Domain string
 
-	// Via says how the next hops were found.
+	// Via says how the next hops were found. In a route of a Router of your own ViaNone
+	// counts as ViaMX.
 	Via Via
 
 	// Hosts are the next hops in the order to try them: by ascending preference, and in
@@ -59,16 +60,17 @@ type Via uint8
 
 // The kinds of route.
 const (
-	ViaMX        Via = iota // MX records
+	ViaNone      Via = iota // not routed, or not known
+	ViaMX                   // MX records
 	ViaImplicit             // no MX records: the domain's own address (RFC 5321 section 5.1)
 	ViaLiteral              // an address literal: no DNS at all (RFC 5321 section 4.1.3)
 	ViaSmartHost            // an explicit next hop
 	ViaFallback             // a next hop that is tried after every MX host has failed temporarily
 )
 
-var viaNames = [...]string{"mx", "implicit", "literal", "smarthost", "fallback"}
+var viaNames = [...]string{"none", "mx", "implicit", "literal", "smarthost", "fallback"}
 
-// String returns mx, implicit, literal, smarthost or fallback.
+// String returns none, mx, implicit, literal, smarthost or fallback.
 func (v Via) String() string { return enum.String("mx.Via", viaNames[:], v) }
 
 // MarshalText returns the text of String. It fails for a value that has no name.

@@ -127,7 +127,7 @@ func (s *Source) digests() []uint8 {
 // the MX records that name it are secure, or none led to it.
 func vouched(route *mx.Route, host *mx.Host) bool {
 	switch route.Via {
-	case mx.ViaMX:
+	case mx.ViaNone, mx.ViaMX:
 		return route.Secure
 	case mx.ViaSmartHost, mx.ViaFallback:
 		// A smart host found in DNS does not go by its own name, unless DNSSEC vouches.
@@ -298,7 +298,7 @@ func (f *search) names(base string) (names []string) {
 		return names
 	}
 	switch f.route.Via {
-	case mx.ViaMX:
+	case mx.ViaNone, mx.ViaMX:
 		add(f.route.Domain)
 		if n := len(f.route.Aliases); n > 0 {
 			add(f.route.Aliases[n-1].To)

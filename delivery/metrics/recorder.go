@@ -42,7 +42,7 @@ type Recorder struct {
 // The lists that the values of labels are from.
 const (
 	outcomes    = 5
-	routes      = int(mx.ViaFallback) + 2
+	routes      = int(mx.ViaFallback) + 1
 	protections = 6
 	stages      = int(delivery.StageContent) + 1
 	classes     = 5
@@ -113,20 +113,15 @@ func (r *Recorder) Record(e delivery.Event) {
 	}
 }
 
-// routeOf is the route of an event; the last is none.
+// routeOf is the route of an event; ViaNone if no host decided.
 func routeOf(e *delivery.Event) int {
-	if e.Host == "" || int(e.Route) >= routes-1 {
-		return routes - 1
+	if e.Host == "" || int(e.Via) >= routes {
+		return int(mx.ViaNone)
 	}
-	return int(e.Route)
+	return int(e.Via)
 }
 
-func routeName(i int) string {
-	if i == routes-1 {
-		return "none"
-	}
-	return mx.Via(i).String()
-}
+func routeName(i int) string { return mx.Via(i).String() }
 
 func protectionOf(e *delivery.Event) int {
 	name := e.TLS.String()

@@ -33,7 +33,7 @@ func written(t *testing.T, r *metrics.Recorder) string {
 // delivered is an event of a message that was taken.
 func delivered() delivery.Event {
 	return delivery.Event{
-		Kind: delivery.Delivered, Recipient: "u@e.test", Host: "mx.e.test", Attempt: 1, Code: 250, Duration: 700 * time.Millisecond,
+		Kind: delivery.Delivered, Recipient: "u@e.test", Host: "mx.e.test", Via: mx.ViaMX, Attempt: 1, Code: 250, Duration: 700 * time.Millisecond,
 		Stages: delivery.Stages{Connect: 200 * time.Millisecond, Mail: 500 * time.Millisecond}, Age: 90 * time.Second,
 		TLS: delivery.Protection{Level: mx.TLSVerify, Source: "dane"},
 	}
@@ -46,7 +46,7 @@ func TestRecord(t *testing.T) {
 	r.Record(delivered())
 	r.Record(delivered())
 	r.Record(delivery.Event{
-		Kind: delivery.Failed, Recipient: "u@e.test", Host: "mx.e.test", Route: mx.ViaSmartHost, Code: 550,
+		Kind: delivery.Failed, Recipient: "u@e.test", Host: "mx.e.test", Via: mx.ViaSmartHost, Code: 550,
 		Err: &delivery.Error{Stage: delivery.StageRcpt}, Duration: 2 * time.Hour,
 	})
 	r.Record(delivery.Event{Kind: delivery.Deferred, Recipient: "u@e.test", Err: &delivery.Error{Stage: delivery.StageDNS}})
@@ -87,7 +87,7 @@ func TestHostileMail(t *testing.T) {
 		word := fmt.Sprintf("evil%d\"} 1\nnexthop_", i)
 		r.Record(delivery.Event{
 			Kind: delivery.EventKind(i % 256), ID: word, From: word, Recipient: word, Destination: word, Host: word, Attempt: i,
-			Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 25), Route: mx.Via(i % 251),
+			Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 25), Via: mx.Via(i % 251),
 			TLS: delivery.Protection{Level: mx.TLSLevel(i % 7), Source: word}, Code: i%2000 - 500, Enhanced: word, Reply: word,
 			Duration: time.Duration(i-10_000) * time.Second, Age: math.MaxInt64, Tenant: word, Metadata: map[string]string{word: word},
 			Err: &delivery.Error{Stage: delivery.Stage(i % 256), Host: word}, BounceID: word,

@@ -63,7 +63,7 @@ func TestOrder(t *testing.T) {
 			word := fmt.Sprintf("order-%d", i)
 			report := deliver(t, w.newSender(t), message(text+word+"\r\n", "u@e.test"))
 			rr := &report.Recipients[0]
-			if rr.Host != p.name || len(rr.Attempts) != i+1 || rr.Route != mx.ViaMX {
+			if rr.Host != p.name || len(rr.Attempts) != i+1 || rr.Via != mx.ViaMX {
 				t.Errorf("by %s after %d attempts, want %s after %d", rr.Host, len(rr.Attempts), p.name, i+1)
 			}
 			arrived(t, p.server, p.dir, word)

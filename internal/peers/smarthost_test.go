@@ -48,8 +48,8 @@ func TestSmartHosts(t *testing.T) {
 	both := smarthost.Rules{Default: []smarthost.Host{one, two}}
 	want := func(t *testing.T, rr *delivery.RecipientReport, host, word string, kind mx.Via) {
 		t.Helper()
-		if rr.Outcome != queue.Delivered || rr.Host != host || rr.Route != kind || rr.TLS.Level != mx.TLSVerify {
-			t.Fatalf("%v by %q as %v (%v), want delivered by %s", rr.Outcome, rr.Host, rr.Route, rr.Err, host)
+		if rr.Outcome != queue.Delivered || rr.Host != host || rr.Via != kind || rr.TLS.Level != mx.TLSVerify {
+			t.Fatalf("%v by %q as %v (%v), want delivered by %s", rr.Outcome, rr.Host, rr.Via, rr.Err, host)
 		}
 		arrived(t, servers[host], "/var/vmail", word)
 	}

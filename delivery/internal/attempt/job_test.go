@@ -187,13 +187,14 @@ func TestNoRoute(t *testing.T) {
 		name string
 		ctx  context.Context
 		err  error
+		via  mx.Via
 		want string
 	}{
-		{"anything", t.Context(), errors.New("x"), "u deferred 4.4.3;  not now 4.4.3, no host left\n"},
-		{"no such domain", t.Context(), &mx.Error{Kind: mx.NoSuchDomain, Enhanced: "5.1.2"}, "u failed 5.1.2;  refused 5.1.2, no host left\n"},
-		{"given up meanwhile", canceled, &mx.Error{Kind: mx.NoSuchDomain, Enhanced: "5.1.2"}, "u deferred 5.1.2;  not now 5.1.2, canceled\n"},
-		{"a smart host", t.Context(), &mx.Error{Kind: mx.DNSTrouble, Via: mx.ViaSmartHost, Enhanced: "4.4.3"}, "u deferred 4.4.3 via smarthost;  not now 4.4.3, no host left\n"},
-		{"hosts that were left out", t.Context(), &mx.Error{Kind: mx.DNSTrouble, Enhanced: "4.4.3", LeftOut: lost}, "u deferred 4.4.3; mx0 not now 4.4.3, next host;  not now 4.4.3, no host left\n"},
+		{"anything", t.Context(), errors.New("x"), mx.ViaNone, "u deferred 4.4.3;  not now 4.4.3, no host left\n"},
+		{"no such domain", t.Context(), &mx.Error{Kind: mx.NoSuchDomain, Enhanced: "5.1.2"}, mx.ViaMX, "u failed 5.1.2;  refused 5.1.2, no host left\n"},
+		{"given up meanwhile", canceled, &mx.Error{Kind: mx.NoSuchDomain, Enhanced: "5.1.2"}, mx.ViaMX, "u deferred 5.1.2;  not now 5.1.2, canceled\n"},
+		{"a smart host", t.Context(), &mx.Error{Kind: mx.DNSTrouble, Via: mx.ViaSmartHost, Enhanced: "4.4.3"}, mx.ViaSmartHost, "u deferred 4.4.3 via smarthost;  not now 4.4.3, no host left\n"},
+		{"hosts that were left out", t.Context(), &mx.Error{Kind: mx.DNSTrouble, Enhanced: "4.4.3", LeftOut: lost}, mx.ViaMX, "u deferred 4.4.3; mx0 not now 4.4.3, next host;  not now 4.4.3, no host left\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			job := new(Config).Job(to("u"), new(diary), &Options{})
@@ -203,8 +204,8 @@ func TestNoRoute(t *testing.T) {
 			if got := show(job.Results()); got != c.want {
 				t.Errorf("got\n%swant\n%s", got, c.want)
 			}
-			if r := &job.Results()[0]; r.Routed != strings.Contains(c.want, "via") {
-				t.Errorf("routed: %t", r.Routed)
+			if got := job.Results()[0].Via; got != c.via {
+				t.Errorf("via %v, want %v", got, c.via)
 			}
 		})
 	}
@@ -221,7 +222,7 @@ func TestObserver(t *testing.T) {
 			"e.test: u@e.test: mx2@2 taken, settled",
 			"e.test: v@e.test: mx2@2 not now 4.2.1, next host",
 			"e.test: v@e.test: mx3@3 not now 4.4.1, next address",
-			"route of e.test: mx, 0 hosts, none",
+			"route of e.test: none, 0 hosts, none",
 			"e.test: v@e.test:  not now 4.4.3, no host left",
 		}
 		if !slices.Equal(tr.diary.steps, want) {

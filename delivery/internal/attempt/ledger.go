@@ -63,9 +63,9 @@ func (l *ledger) open(domain string, o Observer) {
 }
 
 // route notes how the next hops were found.
-func (l *ledger) route(kind mx.Via) {
+func (l *ledger) route(via mx.Via) {
 	for i := range l.rcpts {
-		l.rcpts[i].result.Route, l.rcpts[i].result.Routed = kind, true
+		l.rcpts[i].result.Via = via
 	}
 }
 
@@ -321,7 +321,7 @@ func (l *ledger) fallBack() bool {
 			l.left--
 		default:
 			going++
-			r.result.Route, r.result.Routed = mx.ViaFallback, true
+			r.result.Via = mx.ViaFallback
 			if r.apart {
 				r.result.Attempts[len(r.result.Attempts)-1].Next = NextFallback
 			}

@@ -1,6 +1,7 @@
 package attempt
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -16,14 +17,20 @@ func (w *Walk) NoRoute(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		e.Verdict, next = NotNow, StopCanceled
 	}
-	if me, ok := errors.AsType[*mx.Error](err); ok && me.Via != mx.ViaMX {
-		w.ledger.route(me.Via)
-	}
+	w.ledger.route(ViaOf(err))
 	for _, l := range LeftOutOf(err) {
 		w.leftOutHost(&l)
 	}
 	w.ledger.all(Attempt{Err: e, Verdict: e.Verdict, Began: time.Now(), Next: next})
 	w.ledger.close()
+}
+
+// ViaOf is how next hops were looked for when a router found none.
+func ViaOf(err error) mx.Via {
+	if me, ok := errors.AsType[*mx.Error](err); ok {
+		return cmp.Or(me.Via, mx.ViaMX)
+	}
+	return mx.ViaNone
 }
 
 // RoutingFailure is what a router's error means: a typed finding of package mx as

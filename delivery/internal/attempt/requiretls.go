@@ -1,6 +1,7 @@
 package attempt
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -25,7 +26,7 @@ func (w *Walk) policyFor(ctx context.Context, route *mx.Route, host *mx.Host) (s
 // MX records that name it, or a policy of the domain does, or no MX record led
 // to it (RFC 8689 section 4.2.1 step 2).
 func vouched(route *mx.Route, p *session.Policy) bool {
-	return route.Via != mx.ViaMX || route.Secure || p.Vouched
+	return cmp.Or(route.Via, mx.ViaMX) != mx.ViaMX || route.Secure || p.Vouched
 }
 
 // notVouched is the error of a host that nobody knows to be the domain's.

@@ -15,9 +15,8 @@ type Result struct {
 	Address string // as the message has it
 	Outcome queue.Outcome
 
-	// Route is how the next hops were found, if Routed.
-	Route  mx.Via
-	Routed bool
+	// Via is how the next hops were found, or looked for in vain.
+	Via mx.Via
 
 	// What decided: the host, the protection of its session, what was said there,
 	// and why the recipient was not delivered; nil where it was.

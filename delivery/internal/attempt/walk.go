@@ -1,6 +1,7 @@
 package attempt
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -30,6 +31,9 @@ func (w *Walk) fallBack(ctx context.Context, route *mx.Route) {
 	w.connections, w.reached = 0, 0
 	began := time.Now()
 	fallback, err := route.Fallback(ctx)
+	if err == nil {
+		fallback.Via = cmp.Or(fallback.Via, mx.ViaFallback)
+	}
 	w.job.observer.Route(w.domain, fallback, err)
 	if err == nil {
 		w.through(ctx, &fallback)

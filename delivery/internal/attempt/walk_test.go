@@ -1,6 +1,7 @@
 package attempt
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -92,8 +93,8 @@ func show(results []Result) string {
 				fmt.Fprintf(&b, " (%s, %s)", verdictWords[r.Err.Verdict], r.Reply.Enhanced)
 			}
 		}
-		if r.Routed && r.Route != mx.ViaMX {
-			fmt.Fprintf(&b, " via %v", r.Route)
+		if cmp.Or(r.Via, mx.ViaMX) != mx.ViaMX {
+			fmt.Fprintf(&b, " via %v", r.Via)
 		}
 		for j := range r.Attempts {
 			b.WriteString("; " + inWords(&r.Attempts[j]))
