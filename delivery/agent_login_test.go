@@ -45,11 +45,11 @@ func TestLoginRefused(t *testing.T) {
 			if got := len(o.of(delivery.Deferred)) + len(o.of(delivery.Failed)); got != 0 {
 				t.Errorf("%d attempts were charged for a login that was refused", got)
 			}
-			if p, r := len(o.of(delivery.Paused)), len(o.of(delivery.Resumed)); p != 1 || r != 1 {
+			if p, r := len(o.of(delivery.LoginRefused)), len(o.of(delivery.LoginAccepted)); p != 1 || r != 1 {
 				t.Errorf("paused %d times, resumed %d times; want once each", p, r)
 			}
-			if s := o.agent.Stats(); s.Paused != 0 {
-				t.Errorf("%d sites are paused", s.Paused)
+			if s := o.agent.Stats(); s.LoginRefused != 0 {
+				t.Errorf("%d sites are paused", s.LoginRefused)
 			}
 		})
 	})

@@ -53,7 +53,7 @@ func TestCodesAnywhere(t *testing.T) {
 					if n := len(o.of(delivery.Failed)); n != 0 {
 						t.Errorf("%d recipients failed for good", n)
 					}
-					if n := len(o.of(delivery.Paused)); (n == 1) != login {
+					if n := len(o.of(delivery.LoginRefused)); (n == 1) != login {
 						t.Errorf("the operator was told %d times of the login, want it told: %t", n, login)
 					}
 				})
@@ -79,7 +79,7 @@ func TestLoginAskedOfOne(t *testing.T) {
 		if n := len(o.of(delivery.Delivered)); n != 2 {
 			t.Errorf("%d of 2 delivered: one recipient holds up the others", n)
 		}
-		if d := o.of(delivery.Deferred); len(d) != 1 || !d[0].Err.LoginRefused() || len(o.of(delivery.Paused)) != 0 {
+		if d := o.of(delivery.Deferred); len(d) != 1 || !d[0].Err.LoginRefused() || len(o.of(delivery.LoginRefused)) != 0 {
 			t.Errorf("%+v", d)
 		}
 	})

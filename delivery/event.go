@@ -80,8 +80,9 @@ const (
 	Delayed                         // a report of delay was queued
 	Held                            // the message is on hold
 	Dropped                         // the message was removed
-	Paused                          // a route's login was refused: the operator must act
-	Resumed                         // a paused route works again, or what was suspended is no longer
+	LoginRefused                    // a site refused the login: the operator must act
+	LoginAccepted                   // a site that refused the login accepts it again
+	Resumed                         // what was suspended is no longer
 	Trouble                         // something of ours fails, the queue, DNS or the network: told once until it works again
 	Suspended                       // a destination, a site (Host) or a tenant is left alone, until Next
 	PolicyNotice                    // something about TLS policies: Err wraps a *TLSNotice, Destination and Host are what it is about
@@ -91,11 +92,12 @@ const (
 
 var kindNames = [...]string{
 	"queued", "delivered", "deferred", "unknown", "failed", "expired", "bounced", "delayed", "held", "dropped",
-	"paused", "resumed", "trouble", "suspended", "tls",
+	"login-refused", "login-accepted", "resumed", "trouble", "suspended", "tls",
 }
 
 // String is the kind in one word: queued, delivered, deferred, unknown, failed,
-// expired, bounced, delayed, held, dropped, paused, resumed, trouble, suspended, tls.
+// expired, bounced, delayed, held, dropped, login-refused, login-accepted, resumed,
+// trouble, suspended, tls.
 func (k EventKind) String() string { return enum.String("delivery.EventKind", kindNames[:], k) }
 
 // MarshalText is String, for JSON and the like. It fails for a value that has no name.

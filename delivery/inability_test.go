@@ -364,10 +364,10 @@ func (i inability) byAgent(t *testing.T, form smtptest.Cue) string {
 		id := o.submit(i.mail(n + 1))
 		for len(result) == n {
 			pass(10 * time.Minute)
-			for _, e := range slices.Concat(o.of(delivery.Delivered), o.of(delivery.Failed), o.of(delivery.Deferred), o.of(delivery.UnknownOutcome), o.of(delivery.Paused)) {
+			for _, e := range slices.Concat(o.of(delivery.Delivered), o.of(delivery.Failed), o.of(delivery.Deferred), o.of(delivery.UnknownOutcome), o.of(delivery.LoginRefused)) {
 				switch {
 				case len(result) > n:
-				case e.Kind == delivery.Paused && e.Err.LoginRefused() && time.Since(e.Time) < time.Hour:
+				case e.Kind == delivery.LoginRefused && e.Err.LoginRefused() && time.Since(e.Time) < time.Hour:
 					result = append(result, 'L')
 				case e.ID != id:
 				case e.Kind == delivery.Delivered:

@@ -197,12 +197,12 @@ func (r *run) alarm(n sched.Notice, p *part, report *Report, until time.Time) {
 	}
 	rr := &report.Recipients[0]
 	e := Event{
-		Time: time.Now(), Kind: Resumed, Destination: p.delivery.Lease.Destination, Host: rr.Host, Addr: rr.Addr,
+		Time: time.Now(), Kind: LoginAccepted, Destination: p.delivery.Lease.Destination, Host: rr.Host, Addr: rr.Addr,
 		Via: p.route.Via, TLS: rr.TLS, Code: rr.Reply.Code, Enhanced: rr.Reply.Enhanced,
 		Reply: rr.Reply.Bounded().Text, Err: rr.Err,
 	}
 	if n == sched.LoginOut {
-		e.Kind, e.Next = Paused, until
+		e.Kind, e.Next = LoginRefused, until
 	}
 	r.agent.note(e)
 }

@@ -57,12 +57,12 @@ type LogOptions struct {
 	Level func(Event) slog.Level
 }
 
-// LevelOf is the level at which Log writes an event: Error if an operator must act (Paused,
+// LevelOf is the level at which Log writes an event: Error if an operator must act (LoginRefused,
 // Trouble), Warn if mail was not delivered for good or nobody knows (Failed, Expired,
 // UnknownOutcome), if the clock jumped and for a PolicyNotice, else Info.
 func LevelOf(e Event) slog.Level {
 	switch e.Kind {
-	case Paused:
+	case LoginRefused:
 		return slog.LevelError
 	case Trouble:
 		if e.Err != nil {
@@ -114,7 +114,7 @@ func Log(l *slog.Logger, o LogOptions) func(Event) {
 // messages are those of records, by kind.
 var messages = [eventKinds + 1]string{
 	"mail queued", "mail delivered", "mail deferred", "mail unknown", "mail failed", "mail expired", "mail bounced", "mail delayed",
-	"mail held", "mail dropped", "mail paused", "mail resumed", "mail trouble", "mail suspended", "mail tls", "mail event",
+	"mail held", "mail dropped", "login refused", "login accepted", "mail resumed", "mail trouble", "mail suspended", "mail tls", "mail event",
 }
 
 // LogValue is what Log writes, as a group.

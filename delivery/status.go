@@ -20,9 +20,9 @@ type Stats struct {
 	// Claimed are those that were taken from the queue and not settled yet.
 	Claimed int
 
-	// Sites are known, BackedOff are those whose hosts are down, Paused those
+	// Sites are known, BackedOff are those whose hosts are down, LoginRefused those
 	// that refuse our login.
-	Sites, BackedOff, Paused int
+	Sites, BackedOff, LoginRefused int
 
 	// Sessions are open: in use and kept for the next message.
 	Sessions int
@@ -49,7 +49,7 @@ func (a *Agent) Stats() Stats {
 	at := r.sched.Stats(time.Now())
 	r.mu.Unlock()
 	s.Deliveries, s.Claimed = at.InFlight, at.Held
-	s.Sites, s.BackedOff, s.Paused = at.Sites, at.Down, at.Refused
+	s.Sites, s.BackedOff, s.LoginRefused = at.Sites, at.Down, at.Refused
 	s.Sessions = r.gate.Size()
 	s.Trouble = r.trouble.last()
 	return s

@@ -27,7 +27,7 @@
 //   - nexthop_delivery_age_seconds: how long delivered mail had been in the queue.
 //
 // Gauges: nexthop_deliveries_in_flight, nexthop_deliveries_claimed, nexthop_sites,
-// nexthop_sites_backed_off, nexthop_sites_paused, nexthop_sessions, nexthop_events_waiting,
+// nexthop_sites_backed_off, nexthop_sites_login_refused, nexthop_sessions, nexthop_events_waiting,
 // nexthop_trouble (1 while the queue fails), and of the queue nexthop_queue_messages,
 // nexthop_queue_deliveries and nexthop_queue_bytes.
 //

@@ -203,7 +203,7 @@ func writeStats(w *Writer, ns string, s delivery.Stats) {
 		{"deliveries_claimed", "Deliveries taken from the queue and not settled yet.", s.Claimed},
 		{"sites", "Sites that are known.", s.Sites},
 		{"sites_backed_off", "Sites whose hosts are down.", s.BackedOff},
-		{"sites_paused", "Sites that refuse the login.", s.Paused},
+		{"sites_login_refused", "Sites that refuse the login.", s.LoginRefused},
 		{"sessions", "SMTP sessions to next hops.", s.Sessions},
 		{"events_waiting", "Events that wait for the hook.", s.Events},
 		{"trouble", "Whether the queue fails.", trouble},

@@ -50,12 +50,12 @@ func TestRecord(t *testing.T) {
 		Err: &delivery.Error{Stage: delivery.StageRcpt}, Duration: 2 * time.Hour,
 	})
 	r.Record(delivery.Event{Kind: delivery.Deferred, Recipient: "u@e.test", Err: &delivery.Error{Stage: delivery.StageDNS}})
-	r.Record(delivery.Event{Kind: delivery.Paused, Destination: "e.test"})
+	r.Record(delivery.Event{Kind: delivery.LoginRefused, Destination: "e.test"})
 	got := written(t, r)
 	for _, want := range []string{
 		`nexthop_events_total{event="queued"} 1`,
 		`nexthop_events_total{event="delivered"} 2`,
-		`nexthop_events_total{event="paused"} 1`,
+		`nexthop_events_total{event="login-refused"} 1`,
 		`nexthop_events_total{event="held"} 0`,
 		`nexthop_attempts_total{outcome="delivered",route="mx",tls="dane"} 2`,
 		`nexthop_attempts_total{outcome="failed",route="smarthost",tls="none"} 1`,
