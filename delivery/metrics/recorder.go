@@ -14,17 +14,17 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// Recorder keeps numbers of the events of an Agent. Its zero value is ready, and records. Set
-// the fields before the first use. It is safe for concurrent use.
+// Recorder counts and measures the events of an Agent. The zero value is ready to
+// record. Set the fields before the first use. It is safe for concurrent use.
 type Recorder struct {
-	// Agent is asked what it is doing when the numbers are read. If nil, that is left out.
+	// Agent supplies gauges about its current work. If nil, these are left out.
 	Agent *delivery.Agent
 
-	// Queue is asked what it holds when the numbers are read. Default: the Agent's. A
-	// queue that cannot say is left out.
+	// Queue supplies gauges about its contents. Default: the Agent's queue. They are
+	// left out if the queue cannot count.
 	Queue queue.Queue
 
-	// Namespace is what names begin with. Default: "nexthop".
+	// Namespace is the prefix of all names. Default: "nexthop".
 	Namespace string
 
 	// More writes further metrics, after those of the Recorder. It may be nil.
@@ -39,7 +39,7 @@ type Recorder struct {
 	age      histogram
 }
 
-// The lists that the values of labels are from.
+// The lists of label values.
 const (
 	outcomes    = 5
 	routes      = int(mx.ViaFallback) + 1
@@ -78,7 +78,7 @@ func (h *histogram) add(of []float64, d time.Duration) {
 	h.sum += s
 }
 
-// Record takes an event. It is an Events hook.
+// Record records an event. It is an Events hook.
 func (r *Recorder) Record(e delivery.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -140,7 +140,7 @@ func classOf(code int) int {
 	return 0
 }
 
-// Write writes all numbers. The error is that of w, or of the queue.
+// Write writes all numbers. The error is from w or from the queue.
 func (r *Recorder) Write(ctx context.Context, w io.Writer) error {
 	out := NewWriter(w)
 	err := r.writeAll(ctx, out)
@@ -150,7 +150,7 @@ func (r *Recorder) Write(ctx context.Context, w io.Writer) error {
 	return errors.Join(out.Flush(), err)
 }
 
-// ServeHTTP answers with all numbers, or 503 if the queue cannot be asked.
+// ServeHTTP responds with all numbers, or with 503 if the queue returns an error.
 func (r *Recorder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	var b bytes.Buffer
 	if err := r.Write(req.Context(), &b); err != nil {

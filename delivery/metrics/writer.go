@@ -11,12 +11,12 @@ import (
 	"unicode/utf8"
 )
 
-// ContentType is that of the text format, for HTTP.
+// ContentType is the media type of the text format, for HTTP.
 const ContentType = "text/plain; version=0.0.4; charset=utf-8"
 
-// Writer writes metrics in the text format of Prometheus, version 0.0.4. It is for what a
-// program has to add to the numbers of a Recorder. The samples of one metric must follow
-// each other. It is not safe for concurrent use.
+// Writer writes metrics in the text format of Prometheus, version 0.0.4. Programs use
+// it to add numbers to those of a Recorder. The samples of one metric must follow each
+// other. It is not safe for concurrent use.
 type Writer struct {
 	w     *bufio.Writer
 	last  string          // the metric being written
@@ -24,7 +24,7 @@ type Writer struct {
 	err   error
 }
 
-// NewWriter returns a Writer on w. What it writes is complete after Flush.
+// NewWriter returns a Writer on w. Its output is complete after Flush.
 func NewWriter(w io.Writer) *Writer {
 	return &Writer{w: bufio.NewWriter(w), known: make(map[string]bool)}
 }
@@ -32,7 +32,7 @@ func NewWriter(w io.Writer) *Writer {
 // Label is a name and a value.
 type Label struct{ Name, Value string }
 
-// Counter writes a sample of a counter, whose name ends in "_total".
+// Counter writes a sample of a counter. Its name must end in "_total".
 func (w *Writer) Counter(name, help string, value float64, labels ...Label) {
 	if !strings.HasSuffix(name, "_total") {
 		w.fail("the name of the counter %q does not end in _total", name)
@@ -48,8 +48,9 @@ func (w *Writer) Gauge(name, help string, value float64, labels ...Label) {
 	w.sample(name, value, labels)
 }
 
-// Histogram writes a histogram. counts are how many values were at most each of the upper
-// bounds and above the one before, with one more for those above all.
+// Histogram writes a histogram. counts has the number of values for each bound: those
+// that are at most that bound and above the previous one. It has one more element, for
+// values above all bounds.
 func (w *Writer) Histogram(name, help string, bounds []float64, counts []uint64, sum float64, labels ...Label) {
 	if len(counts) != len(bounds)+1 {
 		w.fail("histogram %q has %d bounds and %d counts", name, len(bounds), len(counts))
@@ -71,8 +72,8 @@ func (w *Writer) Histogram(name, help string, bounds []float64, counts []uint64,
 	w.sample(name+"_count", float64(all), labels)
 }
 
-// Flush writes what is left, and returns the first error there was: a name that Prometheus
-// does not know as one, a metric in two places, or that of the io.Writer.
+// Flush writes buffered output, and returns the first error: an invalid metric name, a
+// metric in two places, or an error of the io.Writer.
 func (w *Writer) Flush() error { return errors.Join(w.err, w.w.Flush()) }
 
 func (w *Writer) fail(format string, args ...any) {

@@ -16,14 +16,14 @@ import (
 	"time"
 )
 
-// Dir is a Store in a directory, a file for each policy. It may be shared by several
-// processes, and survives restarts; what one of them stores the others see ten seconds
-// later at the latest. It must not be copied. A file that cannot be read, or was written by a newer
-// version, is as good as none, and is replaced when its policy is fetched again: who can
-// damage the files can also remove them.
+// Dir is a Store in a directory, with a file for each policy. It survives restarts, and
+// several processes may share it; what one of them stores the others see within ten
+// seconds. It must not be copied. A file that cannot be read, or was written by a newer
+// version, is ignored, and replaced when its policy is fetched again. This is no less
+// secure than removing it: anyone who can damage the files can also delete them.
 type Dir struct {
-	// Path is the directory; required. It is made when it is needed, for nobody else to
-	// read.
+	// Path is the directory; required. It is created when it is needed, with access for
+	// its owner only.
 	Path string
 
 	looked looked
@@ -101,7 +101,8 @@ func read(path string) (Entry, error) {
 	return stored.Entry, nil
 }
 
-// Save implements Store: the file is written beside the old one, and then takes its place.
+// Save implements Store. The new file is written under another name, and then replaces
+// the old one.
 func (d *Dir) Save(_ context.Context, e Entry) error {
 	if d.Path == "" {
 		return errNoDir

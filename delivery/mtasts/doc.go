@@ -1,5 +1,6 @@
-// Package mtasts finds the MTA-STS policies of mail domains (RFC 8461): what a domain says,
-// over HTTPS, about the names and the certificates of its mail hosts.
+// Package mtasts finds the MTA-STS policies of mail domains (RFC 8461): the names and
+// certificates that a domain requires of its mail hosts, as it publishes them over
+// HTTPS.
 //
 //	source := mtasts.Source{Resolver: resolver, Store: &mtasts.Dir{Path: dir}}
 //	found := source.Find(ctx, "example.com")
@@ -14,47 +15,50 @@
 //
 // # What Find does
 //
-// [Source.Find] is asked at each attempt to deliver. It goes by these steps:
+// [Source.Find] is called at each attempt to deliver. It works in these steps:
 //
-//  1. The TXT record at _mta-sts.DOMAIN is looked at ([ParseRecord]): its id tells whether
-//     the policy has changed. A domain's parent is never asked.
-//  2. The policy that the Store has is used if it is in force and its id is that one, or
-//     if there is no record, or no answer: a record that has gone away ends nothing.
-//  3. Else the policy is fetched ([Fetcher]) from https://mta-sts.DOMAIN: 64 KiB and one
-//     minute at most, no redirects, a certificate of that very name, text/plain, and from
-//     no address inside one's own network. It is read by [ParsePolicy] and stored.
-//  4. If that fails, the policy of the Store stays in force until it expires. Without one,
-//     mail is sent as if there were no MTA-STS, and [Found] says what failed, with the
-//     result type that reports have for it (RFC 8460 section 4.3.2).
+//  1. It reads the TXT record at _mta-sts.DOMAIN ([ParseRecord]), whose id shows
+//     whether the policy has changed. It never asks for the record of a parent domain.
+//  2. It uses the stored policy if that is in force and has the same id, or if there is
+//     no record or no answer: removing the record does not end a policy.
+//  3. Otherwise it fetches the policy ([Fetcher]) from https://mta-sts.DOMAIN: at most
+//     64 KiB in one minute, without redirects, with a certificate for exactly that
+//     name, as text/plain, and never from an address in a private network. It parses
+//     the policy ([ParsePolicy]) and stores it.
+//  4. If that fails, the stored policy stays in force until it expires. Without one,
+//     mail is sent as if there were no MTA-STS, and [Found] has the error, with its
+//     result type for reports (RFC 8460 section 4.3.2).
 //
-// A fetch that failed is not tried again for five minutes unless the id changes. Those who
-// need the same policy at the same time share one fetch.
+// After a failed fetch there is no other for five minutes unless the id changes.
+// Simultaneous callers that need the same policy share one fetch.
 //
-// [Source.Recheck] asks once more, past what is stored: before mail fails for good because
-// of a policy, a newer one counts (RFC 8461 section 5.1). [Source.Run] fetches the policies
-// of the Store again before they expire, so that nobody can end one by keeping mail away.
+// [Source.Recheck] fetches the policy again even if it is stored, because a newer
+// policy must be used before mail fails permanently (RFC 8461 section 5.1).
+// [Source.Run] renews stored policies before they expire, so that an attacker cannot
+// end one by holding up mail.
 //
 // # Policies
 //
-// [Policy.Matches] compares a pattern with the name of a host as its MX record has it, not
-// with what that is an alias of. Policies that do not follow the grammar are refused whole,
-// except in what cannot be misunderstood; docs/leniency.md in the repository has the list,
-// and [Policy].Notes says what was found.
+// [Policy.Matches] compares a pattern with the name of a host in its MX record, not
+// with the target of an alias. A policy that does not follow the grammar is refused as
+// a whole, except for deviations that have only one possible meaning; docs/leniency.md
+// in the repository lists these, and [Policy].Notes describes those that were found.
 //
 // # Verdicts
 //
-// [Found.Judge] takes what a connection has shown and makes a [Verdict] of it: whether the
-// policy names the host, whether the host has proved to be that one, and if not, why, with
-// its result type for reports. In mode testing it says the same and refuses nothing.
+// [Found.Judge] compares a connection with the policy and returns a [Verdict]: whether
+// the policy names the host, whether the host has authenticated itself under that name,
+// and if not, why, with the result type for reports. In mode testing the verdict is the
+// same, but no host is refused.
 //
 // # Errors
 //
-// What is wrong with a policy is an *[Error], and what is wrong with a host a *[HostError],
-// both with the result type of reports. Find has no error: that there is no policy is no
-// reason to keep mail.
+// An error in a policy is an *[Error], and a host that does not satisfy one is a
+// *[HostError]; both have the result type for reports. Find returns no error, because
+// mail is not held back if there is no policy.
 //
 // # Concurrency
 //
-// A Source, a Memory and a Dir are safe for concurrent use once their fields are set, and
-// must not be copied. No call leaves a goroutine behind.
+// A Source, a Memory and a Dir are safe for concurrent use once their fields are set,
+// and must not be copied. No call leaves a goroutine behind.
 package mtasts

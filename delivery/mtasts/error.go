@@ -1,32 +1,32 @@
 package mtasts
 
-// ResultType is what a report of TLS counts a failure as, in the words of RFC 8460
-// section 4.3.2.2.
+// ResultType is the type of a failure in TLS reports, in the words of RFC 8460 section
+// 4.3.2.2.
 type ResultType string
 
 // The result types of policies.
 const (
 	// FetchError: the policy could not be fetched.
 	FetchError ResultType = "sts-policy-fetch-error"
-	// PolicyInvalid: it could, and is not valid.
+	// PolicyInvalid: the policy is not valid.
 	PolicyInvalid ResultType = "sts-policy-invalid"
-	// WebPKIInvalid: the certificate of the policy host is not.
+	// WebPKIInvalid: the certificate of the policy host is not valid.
 	WebPKIInvalid ResultType = "sts-webpki-invalid"
 )
 
-// Error is why a domain's policy could not be had.
+// Error says why the policy of a domain could not be obtained.
 type Error struct {
-	// Type is what reports count it as.
+	// Type is the result type for reports.
 	Type ResultType
-	// Reason is the same more exactly, as one word for failure-reason-code of reports.
+	// Reason is more specific: one word for failure-reason-code in reports.
 	Reason string
-	// Text says it to people.
+	// Text is the reason for people.
 	Text string
 	// Err is the cause; it may be nil.
 	Err error
 }
 
-// Error is the text, and the cause.
+// Error returns the text and the cause.
 func (e *Error) Error() string {
 	if e.Err == nil {
 		return e.Text
@@ -34,11 +34,11 @@ func (e *Error) Error() string {
 	return e.Text + ": " + e.Err.Error()
 }
 
-// Unwrap is Err.
+// Unwrap returns Err.
 func (e *Error) Unwrap() error { return e.Err }
 
-// ResultType is Type, for those who know several kinds of policies.
+// ResultType returns Type, for code that handles several kinds of policies.
 func (e *Error) ResultType() string { return string(e.Type) }
 
-// ReasonCode is Reason.
+// ReasonCode returns Reason.
 func (e *Error) ReasonCode() string { return e.Reason }

@@ -16,47 +16,47 @@ import (
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
-// The bounds of a fetch (RFC 8461 section 3.3).
+// Limits of a fetch (RFC 8461 section 3.3).
 const (
 	mostBytes = 64 << 10
 	longest   = time.Minute
 )
 
-// Fetcher gets the text of policies over HTTPS. It connects to addresses of the public
-// Internet alone, whatever DNS says, and looks at them when it connects. The zero value
-// with a Resolver works. Set the fields and leave them alone after the first use; then it
-// is safe for concurrent use. It keeps no connection and reads no variables of the
-// environment about proxies.
+// Fetcher gets the text of policies over HTTPS. It only connects to public addresses,
+// whatever DNS returns, and checks this when it connects. The zero value with a
+// Resolver works. Set the fields and leave them alone after the first use; then it is
+// safe for concurrent use. It keeps no connection and ignores environment variables
+// about proxies.
 type Fetcher struct {
 	// Resolver finds the addresses of policy hosts; required.
 	Resolver mx.Resolver
 
-	// Dial makes the connections; nil is net.Dialer's DialContext. The address is an IP
+	// Dial makes the connections. If nil, net.Dialer is used. The address is an IP
 	// address with a port.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
-	// Roots are who vouches for certificates; nil is the system's.
+	// Roots are the trusted certificate authorities. If nil, the system's are used.
 	Roots *x509.CertPool
 
-	// AllowLoopback lets a policy host be on this machine.
+	// AllowLoopback allows policy hosts on this machine.
 	AllowLoopback bool
 
-	// Timeout is how long a fetch may take; 0 is one minute.
+	// Timeout limits the time of one fetch. Default: one minute.
 	Timeout time.Duration
 
-	// UserAgent is the client's name; empty is "nexthop-mta-sts". Some filters refuse
+	// UserAgent is the client's name. Default: "nexthop-mta-sts". Some filters refuse
 	// clients without one.
 	UserAgent string
 }
 
-// Host is the name of the policy host of a domain.
+// Host returns the name of the policy host of a domain.
 func Host(domain string) string { return "mta-sts." + domain }
 
-// URL is where the policy of a domain is.
+// URL returns the address of a domain's policy.
 func URL(domain string) string { return "https://" + Host(domain) + "/.well-known/mta-sts.txt" }
 
-// Fetch gets the policy of a domain and reads it. The domain is in canonical form. The error
-// is an *Error, or that of ctx if it ends first.
+// Fetch gets the policy of a domain and parses it. The domain must be in canonical
+// form. The error is an *Error, or that of ctx if it ends first.
 func (f *Fetcher) Fetch(ctx context.Context, domain string) (Policy, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, URL(domain), nil)
 	if err != nil {

@@ -11,61 +11,62 @@ import (
 	"github.com/nexthop-mail/nexthop/internal/enum"
 )
 
-// Found is what was found out about the policy of a domain.
+// Found is the result of looking for the policy of a domain.
 type Found struct {
 	// Domain is the domain, in canonical form.
 	Domain string `json:"domain"`
 
-	// Record is what there was in DNS: the id of the policy, or why there is no live
-	// one, in a few words.
+	// Record describes the result in DNS: the id of the policy, or in a few words why
+	// there is no valid record.
 	Record string `json:"record"`
 
 	// Origin is where the Policy comes from.
 	Origin Origin `json:"origin"`
 
-	// Policy is the one in force; nil if there is none. One of mode none is as good as
-	// none, and is here so that people can see it.
+	// Policy is the policy in force, or nil if there is none. A policy of mode none has
+	// no effect, and is included for people to see.
 	Policy *Policy `json:"policy,omitempty"`
 
-	// ID is the id it was fetched with, Fetched is when, and Expires is when it is no
-	// longer in force.
+	// ID is the id with which the policy was fetched. Fetched is the time of that, and
+	// Expires the time until which the policy is in force.
 	ID      string    `json:"id,omitempty"`
 	Fetched time.Time `json:"fetched,omitzero"`
 	Expires time.Time `json:"expires,omitzero"`
 
-	// Err is why a policy that there should be could not be fetched: an *Error. There
-	// may be a Policy all the same, an older one.
+	// Err is an *Error if a policy should exist but could not be fetched. An older
+	// Policy may be in force nevertheless.
 	Err error `json:"-"`
 }
 
-// Origin is where a policy comes from.
+// Origin is the source of a policy.
 type Origin uint8
 
 // The origins.
 const (
-	// NoPolicy: there is none.
+	// NoPolicy: there is no policy.
 	NoPolicy Origin = iota
 	// Fetched: it was fetched just now.
 	Fetched
 	// Live: it was stored, and the record in DNS has its id.
 	Live
-	// Cached: it was stored, and DNS says nothing of it any more, or had no answer.
+	// Cached: it was stored, and DNS has no record any more, or no answer.
 	Cached
-	// Kept: it was stored, and another that DNS speaks of could not be fetched.
+	// Kept: it was stored, and the newer one that DNS announces could not be fetched.
 	Kept
 )
 
 var originNames = [...]string{"no policy", "fetched", "live", "cached", "kept"}
 
-// String is the origin in a word.
+// String returns the origin as one word.
 func (o Origin) String() string { return enum.String("mtasts.Origin", originNames[:], o) }
 
-// MarshalText is String, for JSON. It fails for a value that has no name.
+// MarshalText returns the same text as String, for JSON. It fails for a value without a
+// name.
 func (o Origin) MarshalText() ([]byte, error) {
 	return enum.Marshal("mtasts.Origin", originNames[:], o)
 }
 
-// UnmarshalText reads what MarshalText writes, and nothing else.
+// UnmarshalText reads only the texts that MarshalText writes.
 func (o *Origin) UnmarshalText(text []byte) error {
 	return enum.Unmarshal("mtasts.Origin", originNames[:], o, text)
 }
@@ -75,14 +76,15 @@ func (f *Found) use(e *Entry, from Origin) {
 	f.Policy, f.Origin, f.ID, f.Fetched, f.Expires = &e.Policy, from, e.ID, e.Fetched, e.Expires()
 }
 
-// Applies reports whether the policy has something to say of hosts: it is in force, and
-// of mode testing or enforce.
+// Applies reports whether hosts must be compared with the policy: it is in force, and
+// its mode is testing or enforce.
 func (f *Found) Applies() bool { return f.Policy != nil && f.Policy.Mode != None }
 
-// Enforced reports whether a host that is not as the policy says must not have mail.
+// Enforced reports whether a host that does not satisfy the policy must not receive
+// mail.
 func (f *Found) Enforced() bool { return f.Policy != nil && f.Policy.Mode == Enforce }
 
-// ResultType is what reports count the Err as; empty if there is none.
+// ResultType returns the result type of Err for reports, or "" if there is no error.
 func (f *Found) ResultType() ResultType {
 	if e, ok := errors.AsType[*Error](f.Err); ok {
 		return e.Type
@@ -90,7 +92,7 @@ func (f *Found) ResultType() ResultType {
 	return ""
 }
 
-// String tells people what was found, line by line.
+// String describes for people what was found, line by line.
 func (f *Found) String() string {
 	var b strings.Builder
 	domain := f.Domain

@@ -14,13 +14,14 @@ import (
 // 7282: what is longer is cut, not refused).
 const maxAge = 31557600 * time.Second
 
-// ParsePolicy reads the text of a policy (RFC 8461 section 3.2). The error is an *Error of
-// type sts-policy-invalid, with the number of the line.
+// ParsePolicy parses the text of a policy (RFC 8461 section 3.2). The error is an
+// *Error of type sts-policy-invalid, with the number of the line.
 //
-// Of a key that stands there twice, the first counts, except mx. Unknown keys are passed
-// over. What the grammar has no room for and cannot be misunderstood is taken with a note:
-// a byte order mark at the beginning, empty lines, blanks around a key, a final dot and
-// capitals in names, names with letters beyond ASCII, a max_age of more than a year.
+// If a key other than mx occurs twice, the first one counts. Unknown keys are ignored.
+// Some deviations from the grammar have only one possible meaning, and are accepted
+// with a note: a byte order mark at the beginning, empty lines, blanks around a key, a
+// final dot and capitals in names, names with letters beyond ASCII, a max_age of more
+// than a year.
 func ParsePolicy(text []byte) (Policy, error) {
 	r := reader{seen: make(map[string]bool)}
 	rest, marked := strings.CutPrefix(string(text), "\ufeff")

@@ -2,10 +2,10 @@ package mtasts
 
 import "strings"
 
-// ParseRecord returns the id of the policy that TXT records at _mta-sts name, out of all
-// the records there (RFC 8461 section 3.1). Those that do not begin with "v=STSv1;" are
-// others' and do not count. Without one, with several, or with one that is not valid, the
-// domain has no live policy: ok is not set, and why says which in a few words.
+// ParseRecord returns the id of the policy from all TXT records at _mta-sts (RFC 8461
+// section 3.1). Records that do not begin with "v=STSv1;" do not count. If there is
+// none, if there are several, or if the only one is invalid, ok is false, and why says
+// so in a few words.
 func ParseRecord(records []string) (id string, ok bool, why string) {
 	found := ""
 	for _, record := range records {

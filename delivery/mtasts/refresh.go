@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// When policies are fetched again.
+// Times at which policies are renewed.
 const (
 	refreshEvery = 24 * time.Hour      // at the latest
 	refreshLeast = time.Hour           // however short max_age is
@@ -20,9 +20,9 @@ const (
 	lookEvery    = time.Hour // others may have stored policies
 )
 
-// Run fetches the policies of the Store again before they expire, until ctx ends, whose
-// error it returns. Several processes that share a Store may each have a Run: whoever is
-// first spares the others the work.
+// Run renews the policies of the Store before they expire. It returns the error of ctx
+// when ctx ends. Several processes that share a Store may each call Run; a policy is
+// then renewed by the first of them.
 func (s *Source) Run(ctx context.Context) error {
 	if err := s.Validate(); err != nil {
 		return err
@@ -39,11 +39,11 @@ func (s *Source) Run(ctx context.Context) error {
 	}
 }
 
-// Refresh is one round of Run: it fetches the policies of the Store whose time has come,
-// once a day or when half of their max_age is over, and removes those that have expired.
-// It returns when the next round is due. A policy that cannot be fetched is tried again
-// after 5 minutes, 10, 20 and so on, up to 6 hours. One of mode none, or that no mail has
-// gone by for 30 days, is left to expire.
+// Refresh is one round of Run. It fetches the policies of the Store that are due, which
+// is once a day or after half of their max_age, and removes those that have expired. It
+// returns the time of the next round. If a policy cannot be fetched, it is tried again
+// after 5 minutes, 10, 20 and so on, up to 6 hours. A policy of mode none, or one that
+// was not used for 30 days, is left to expire.
 func (s *Source) Refresh(ctx context.Context) (next time.Time) {
 	s.init()
 	next = time.Now().Add(lookEvery)

@@ -15,17 +15,17 @@ import (
 // Source finds the policies of domains. Set the fields and leave them alone after the
 // first use; then it is safe for concurrent use. It must not be copied.
 type Source struct {
-	// Resolver is asked for TXT records; required. One that remembers (mx.Cache) keeps
-	// that from being a question for each message.
+	// Resolver is asked for TXT records; required. With a cache (mx.Cache), not every
+	// message causes a question.
 	Resolver mx.Resolver
 
-	// Store keeps the policies; nil is a Memory of the Source's own.
+	// Store keeps the policies. Default: a Memory of the Source's own.
 	Store Store
 
-	// Fetcher gets policies; nil is one with the Resolver.
+	// Fetcher gets policies. Default: one with the Resolver.
 	Fetcher *Fetcher
 
-	// Trace are hooks; nil is none.
+	// Trace has hooks. It may be nil.
 	Trace *Trace
 
 	once    sync.Once
@@ -36,20 +36,20 @@ type Source struct {
 	failed  map[string]failure // by domain
 }
 
-// Trace has hooks for what people should know. Each may be nil. They are called by
-// whoever finds out, and must return soon.
+// Trace has hooks for events that operators should know about. Each may be nil. They
+// are called on the goroutine that detects the event, and must return soon.
 type Trace struct {
-	// Fetched is called when a fetch has ended: with the entry that is stored from now
-	// on, or with an error, and the entry that stays in force, if there is one.
+	// Fetched is called after a fetch: with the entry that is now stored, or with an
+	// error and the entry that stays in force, if there is one.
 	Fetched func(domain string, e Entry, err error)
 
-	// StoreFailed is called when the Store does not work. Policies are then fetched
-	// again when they are needed.
+	// StoreFailed is called when the Store returns an error. Policies are then fetched
+	// again whenever they are needed.
 	StoreFailed func(domain string, err error)
 
-	// NotRefreshed is called when a policy in force could not be fetched again before
-	// it expires, several times in a row: when it does, nothing will hold its domain's
-	// mail to it. It is not called for a policy of mode none.
+	// NotRefreshed is called when a policy in force could not be renewed several times
+	// in a row. When it expires, mail to its domain is no longer protected by it. The
+	// hook is not called for policies of mode none.
 	NotRefreshed func(e Entry, failures int, err error)
 }
 
@@ -71,8 +71,8 @@ func (t *Trace) notRefreshed(e Entry, failures int, err error) {
 	}
 }
 
-// holdOff is how long a policy whose fetch has failed is left alone, for the same id
-// (RFC 8461 section 3.3), and usedEvery how exactly it is known when one was used.
+// holdOff is the time after a failed fetch during which the same id is not fetched
+// again (RFC 8461 section 3.3). usedEvery is the precision of Entry.Used.
 const (
 	holdOff    = 5 * time.Minute
 	usedEvery  = time.Hour
@@ -87,7 +87,7 @@ type failure struct {
 	err   error
 }
 
-// Validate says what is wrong with the fields; nil if they make sense.
+// Validate reports invalid fields, or nil if there are none.
 func (s *Source) Validate() error {
 	if s.Resolver == nil {
 		return errors.New("mtasts.Source.Resolver: it is required")
@@ -115,15 +115,16 @@ func (s *Source) store() Store {
 	return s.Store
 }
 
-// Find finds the policy of a domain, in the steps that the package comment lists. domain
-// is a mail domain in any spelling, the one that mail is sent to or whose hosts it is sent
-// through; an address literal has no policy.
+// Find finds the policy of a domain, in the steps listed in the package comment. domain
+// is a mail domain in any spelling: the one that mail is sent to, or that of a smart
+// host. An address literal has no policy.
 func (s *Source) Find(ctx context.Context, domain string) Found {
 	return s.find(ctx, domain, false)
 }
 
-// Recheck is Find before mail fails for good because of a policy: the policy is fetched
-// again even if its id is the same, unless it was a moment ago (RFC 8461 section 5.1).
+// Recheck is like Find, for use before mail fails permanently because of a policy. It
+// fetches the policy again even if the id is unchanged, unless that was done a moment
+// ago (RFC 8461 section 5.1).
 func (s *Source) Recheck(ctx context.Context, domain string) Found {
 	return s.find(ctx, domain, true)
 }

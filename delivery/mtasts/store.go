@@ -8,37 +8,39 @@ import (
 	"time"
 )
 
-// Entry is a policy as it is stored.
+// Entry is a stored policy.
 type Entry struct {
-	// Domain is whose policy it is, in canonical form.
+	// Domain is the policy's domain in canonical form.
 	Domain string `json:"domain"`
-	// ID is that of the TXT record when it was fetched; empty if there was none.
+	// ID is the id in the TXT record when the policy was fetched, or "" if there was
+	// none.
 	ID string `json:"id"`
-	// Policy is what was fetched.
+	// Policy is the policy itself.
 	Policy Policy `json:"policy"`
-	// Fetched is when, and Used when mail last went by it.
+	// Fetched is the time of the fetch, and Used the time when mail last used the
+	// policy.
 	Fetched time.Time `json:"fetched"`
 	Used    time.Time `json:"used"`
 }
 
-// Expires is when the policy is no longer in force.
+// Expires returns the time until which the policy is in force.
 func (e *Entry) Expires() time.Time { return e.Fetched.Add(e.Policy.MaxAge) }
 
 // valid reports whether the policy is in force.
 func (e *Entry) valid(now time.Time) bool { return e.Domain != "" && now.Before(e.Expires()) }
 
-// Store keeps policies, so that they survive a restart and are shared. It may be used by
-// several Sources in several processes at the same time; the last to save wins.
+// Store keeps policies, so that they survive a restart and can be shared. Several
+// Sources in several processes may use it at the same time; the last one to save wins.
 //
-//   - Load returns what was saved last for a domain, the zero Entry and no error if there
-//     is nothing.
-//   - Save replaces what there is for the domain of the entry. When it returns, Load has
-//     the new entry, and so has a process that starts later.
-//   - Delete removes what there is for a domain. It is no error if there is nothing.
-//   - List returns at most limit entries of domains after the one given, sorted by
-//     domain; fewer than that many mean that there are no more.
-//   - An Entry and what it points to is not changed by either side afterwards.
-//   - Every method is safe for concurrent use, and ends with ctx.
+//   - Load returns the entry last saved for a domain. If there is none, it returns the
+//     zero Entry and no error.
+//   - Save replaces the entry for its domain. When it returns, Load returns the new
+//     entry, even in a process that starts later.
+//   - Delete removes the entry for a domain. It is not an error if there is none.
+//   - List returns at most limit entries of domains after the given one, sorted by
+//     domain. If it returns fewer, there are no more.
+//   - Neither side changes an Entry, or what it points to, after the call.
+//   - Every method is safe for concurrent use, and returns when ctx ends.
 type Store interface {
 	Load(ctx context.Context, domain string) (Entry, error)
 	Save(ctx context.Context, e Entry) error
@@ -46,11 +48,11 @@ type Store interface {
 	List(ctx context.Context, after string, limit int) ([]Entry, error)
 }
 
-// Memory is a Store for the life of the process. The zero value is ready for use; it must
-// not be copied.
+// Memory is a Store that is lost with the process. The zero value is ready for use; it
+// must not be copied.
 type Memory struct {
-	// MaxEntries bounds the policies kept; 0 is 65,536. The one that was not used for the
-	// longest time goes first.
+	// MaxEntries limits the number of policies. Default: 65,536. The one unused for the
+	// longest time is removed first.
 	MaxEntries int
 
 	mu      sync.Mutex

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// The result types of connections (RFC 8460 section 4.3).
+// Result types of connections (RFC 8460 section 4.3).
 const (
 	StartTLSNotSupported ResultType = "starttls-not-supported"
 	HostMismatch         ResultType = "certificate-host-mismatch"
@@ -16,48 +16,48 @@ const (
 	ValidationFailure    ResultType = "validation-failure"
 )
 
-// Session is what a connection to a host has shown.
+// Session describes the TLS of a connection to a host.
 type Session struct {
-	// Offered is whether the host offers TLS.
+	// Offered is true if the host offers TLS.
 	Offered bool
 
-	// Err is why TLS did not come about though it was offered. Unparsable is whether
-	// that was a certificate which crypto/x509 cannot parse.
+	// Err says why TLS failed although it was offered. Unparsable is true if the cause
+	// was a certificate that crypto/x509 cannot parse.
 	Err        error
 	Unparsable bool
 
-	// Chain are the certificates that the host has sent, its own first.
+	// Chain are the certificates that the host has sent, beginning with its own.
 	Chain []*x509.Certificate
 }
 
-// Verdict is what a policy says of a connection to a host, and why.
+// Verdict is the result of comparing a connection with a policy, with the reason.
 type Verdict struct {
 	// Found is the policy and where it comes from.
 	Found *Found `json:"found"`
 
-	// Host is the host, by the name that its MX record has.
+	// Host is the name of the host in its MX record.
 	Host string `json:"host"`
 
-	// Accepted is whether mail may be sent, as far as the policy has a say: it may if
-	// all is as the policy says, and if the policy is not enforced.
+	// Accepted is true if the policy allows sending mail: either the host satisfies it,
+	// or it is not enforced.
 	Accepted bool `json:"accepted"`
 
-	// Matched is whether the policy names the host, and Authenticated whether the host
-	// has proved to be that one. Both are known in mode testing too.
+	// Matched is true if the policy names the host, and Authenticated if the host has
+	// proved to have that name. Both are also set in mode testing.
 	Matched       bool `json:"matched"`
 	Authenticated bool `json:"authenticated"`
 
-	// ResultType is what a report counts this as; empty is no failure. ReasonCode says it
-	// more exactly, as one word.
+	// ResultType is the type of the failure for reports, or "" if there is none.
+	// ReasonCode is more specific, in one word.
 	ResultType ResultType `json:"result_type,omitempty"`
 	ReasonCode string     `json:"reason,omitempty"`
 
-	// Cause is the error behind it; it may be nil.
+	// Cause is the underlying error; it may be nil.
 	Cause error `json:"-"`
 }
 
-// JudgeName is the verdict on a host before there is any connection: whether the policy
-// names it. Of a host that it does, nothing is said but that it may be tried.
+// JudgeName returns the verdict before there is a connection: whether the policy names
+// the host. If it does, the verdict only says that the host may be tried.
 func (f *Found) JudgeName(host string) *Verdict {
 	v := &Verdict{Found: f, Host: host, Accepted: true}
 	if !f.Applies() {
@@ -69,10 +69,10 @@ func (f *Found) JudgeName(host string) *Verdict {
 	return v
 }
 
-// Judge is the verdict on a connection to a host (RFC 8461 section 4.2): the policy must
-// name it, there must be TLS, and the certificate must be valid now, lead to one of roots
-// (nil is the system's), and bear the name of the host among its DNS names; a common name
-// does not count.
+// Judge returns the verdict on a connection to a host (RFC 8461 section 4.2). The
+// policy must name the host, and there must be TLS. The certificate must be valid now,
+// be issued by one of roots (the system's, if nil), and have the host's name among its
+// DNS names; a common name does not count.
 func (f *Found) Judge(host string, s Session, roots *x509.CertPool, now time.Time) *Verdict {
 	v := f.JudgeName(host)
 	switch {
@@ -117,7 +117,8 @@ func (v *Verdict) refuse(result ResultType, code string, cause error) {
 	v.Accepted = !v.Found.Enforced()
 }
 
-// Err is a *HostError if nothing may be sent to the host for now, and nil if mail may.
+// Err returns a *HostError if no mail may be sent to the host for now, and otherwise
+// nil.
 func (v *Verdict) Err() error {
 	if v.Accepted {
 		return nil
@@ -125,11 +126,11 @@ func (v *Verdict) Err() error {
 	return &HostError{Verdict: *v}
 }
 
-// HostError is why a host must not have mail for now. It is always temporary (RFC 8461
-// section 5).
+// HostError says why a host must not receive mail for now. It is always temporary (RFC
+// 8461 section 5).
 type HostError struct{ Verdict Verdict }
 
-// Error says which host and which policy, and why.
+// Error names the host, the policy and the reason.
 func (e *HostError) Error() string {
 	v := &e.Verdict
 	text := fmt.Sprintf("MTA-STS policy %s of %s: ", v.Found.ID, v.Found.Domain)
@@ -143,14 +144,14 @@ func (e *HostError) Error() string {
 	return text
 }
 
-// Unwrap is the cause; it may be nil.
+// Unwrap returns the cause; it may be nil.
 func (e *HostError) Unwrap() error { return e.Verdict.Cause }
 
-// Temporary is always true.
+// Temporary returns true.
 func (e *HostError) Temporary() bool { return true }
 
-// ResultType is what reports count this as.
+// ResultType returns the result type for reports.
 func (e *HostError) ResultType() string { return string(e.Verdict.ResultType) }
 
-// ReasonCode is why, as one word for failure-reason-code of reports.
+// ReasonCode returns one word for failure-reason-code in reports.
 func (e *HostError) ReasonCode() string { return e.Verdict.ReasonCode }
