@@ -42,6 +42,7 @@ func newWorld(t *testing.T, settings delivery.Settings, events func(delivery.Eve
 	w := &world{hosts: map[string]*smtptest.Host{
 		"mail.example.com": {Script: []smtptest.Cue{
 			{At: smtptest.Rcpt, Address: "gone@example.com", Reply: "550 5.1.1 No such user"},
+			{At: smtptest.Rcpt, Address: "ours@example.com", Reply: "550 5.1.8 Sender's domain does not exist"},
 		}},
 		"a.mx.provider.example": {},
 		"mail.example.org:587": {
@@ -85,7 +86,7 @@ func TestNewsletter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		suppressed := new(Suppressed)
 		w := newWorld(t, newsletterSettings(), suppressed.Learn)
-		subscribers := []string{"Gone@example.com", "bob@example.com", "carol@example.net"}
+		subscribers := []string{"Gone@example.com", "bob@example.com", "carol@example.net", "no address", "ours@example.com"}
 		publish := func(issue string) {
 			t.Helper()
 			text := "Subject: News\nDate: Mon, 02 Mar 2026 09:30:00 +0100\nMessage-ID: <" + issue + "@example.org>\n\nNews.\n"
@@ -93,18 +94,21 @@ func TestNewsletter(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if err := Pause(t.Context(), w.agent, "example.net", "they asked us to wait"); err != nil {
+		if err := Pause(t.Context(), w.agent, "Example.NET.", "they asked us to wait"); err != nil {
 			t.Error(err)
 		}
 		publish("1")
 		time.Sleep(time.Hour)
 		w.want(t, "mail.example.com", "bob@example.com")
 		w.want(t, "a.mx.provider.example")
-		if !suppressed.Has("gone@example.com") {
-			t.Error("an unknown user is not suppressed")
+		if !suppressed.Has("gone@example.com") || suppressed.Has("ours@example.com") {
+			t.Error("want an unknown user suppressed, and nobody for a failure of ours")
+		}
+		if n, err := Settled(t.Context(), w.agent, len(subscribers)); n != 4 || err != nil {
+			t.Errorf("%d of 5 are settled, %v, want 4", n, err)
 		}
 		publish("1") // again, as after a crash
-		if err := Resume(t.Context(), w.agent, "example.net"); err != nil {
+		if err := Resume(t.Context(), w.agent, "Example.NET."); err != nil {
 			t.Error(err)
 		}
 		time.Sleep(time.Hour)
@@ -113,6 +117,21 @@ func TestNewsletter(t *testing.T) {
 		publish("2")
 		time.Sleep(time.Hour)
 		w.want(t, "mail.example.com", "bob@example.com", "bob@example.com")
+	})
+}
+
+// TestNewsletterOnce: a copy that may have arrived is not sent again.
+func TestNewsletterOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, newsletterSettings(), nil)
+		w.hosts["mail.example.com"].Script = []smtptest.Cue{{At: smtptest.Final, Then: smtptest.Close}}
+		if err := Publish(t.Context(), w.agent, new(Suppressed), "1", []string{"bob@example.com"}, "Subject: News\n\nNews.\n"); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(72 * time.Hour)
+		if n := len(w.hosts["mail.example.com"].Received()); n != 1 {
+			t.Errorf("%d copies were sent, want 1", n)
+		}
 	})
 }
 

@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/nexthop-mail/nexthop/delivery"
 	"github.com/nexthop-mail/nexthop/queue"
@@ -32,8 +36,8 @@ type Suppressed struct {
 
 // Learn is a hook for Agent.Events.
 func (s *Suppressed) Learn(e delivery.Event) {
-	unknown := e.Kind == delivery.Failed && strings.HasPrefix(e.Enhanced, "5.1.")
-	if !unknown {
+	unknown := []string{"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"} // other failures may be our own
+	if e.Kind != delivery.Failed || !slices.Contains(unknown, e.Enhanced) {
 		return
 	}
 	s.mu.Lock()
@@ -54,27 +58,48 @@ func (s *Suppressed) Has(address string) bool {
 // Publish submits an issue to every subscriber. It can be run again after a crash: the
 // key of a message that was submitted before is known.
 func Publish(ctx context.Context, agent *delivery.Agent, s *Suppressed, issue string, subscribers []string, text string) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(32) // calls at the same time share one write to the disk
 	for _, to := range subscribers {
 		if s.Has(to) {
 			continue
 		}
-		_, err := agent.Submit(ctx, &queue.Message{
-			From:       "news@example.org",
-			Recipients: []queue.Recipient{{Address: to}},
-			Content:    queue.String("From: news@example.org\nTo: " + to + "\n" + text),
-			Key:        issue + "/" + to,
-			Tenant:     "news",
-			Priority:   -4, // other mail goes first
-		})
-		if err != nil && !errors.Is(err, queue.ErrDuplicate) {
+		group.Go(func() error {
+			_, err := agent.Submit(ctx, &queue.Message{
+				From:       "news@example.org",
+				Recipients: []queue.Recipient{{Address: to}},
+				Content:    queue.String("From: news@example.org\nTo: " + to + "\n" + text),
+				Key:        issue + "/" + to,
+				Guarantee:  queue.AtMostOnce, // a lost copy is better than two
+				Tenant:     "news",
+				Priority:   -4, // other mail goes first
+			})
+			e, ok := errors.AsType[*delivery.Error](err)
+			switch {
+			case err == nil, errors.Is(err, queue.ErrDuplicate):
+				return nil
+			case ok && !e.Temporary():
+				slog.Warn("not an address", "subscriber", to, "err", err)
+				return nil
+			}
 			return fmt.Errorf("to %s: %w", to, err)
-		}
+		})
 	}
-	return nil
+	return group.Wait()
+}
+
+// Settled returns how many messages of an issue have their final outcome.
+func Settled(ctx context.Context, agent *delivery.Agent, subscribers int) (int, error) {
+	waiting, err := queue.Total(ctx, agent.Queue)
+	return subscribers - waiting.Messages, err
 }
 
 // Pause leaves the mail for a domain in the queue until Resume.
 func Pause(ctx context.Context, agent *delivery.Agent, domain, reason string) error {
+	domain, err := queue.ParseDestination(domain) // as a person may write it
+	if err != nil {
+		return err
+	}
 	return agent.Suspend(ctx, queue.Suspension{
 		Subject: queue.Subject{Kind: queue.OfDestination, Name: domain},
 		Terms:   queue.Terms{Reason: reason},
@@ -83,6 +108,10 @@ func Pause(ctx context.Context, agent *delivery.Agent, domain, reason string) er
 
 // Resume ends the pause.
 func Resume(ctx context.Context, agent *delivery.Agent, domain string) error {
-	_, err := agent.Resume(ctx, queue.Subject{Kind: queue.OfDestination, Name: domain})
+	domain, err := queue.ParseDestination(domain)
+	if err != nil {
+		return err
+	}
+	_, err = agent.Resume(ctx, queue.Subject{Kind: queue.OfDestination, Name: domain})
 	return err
 }

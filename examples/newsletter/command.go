@@ -14,10 +14,15 @@ import (
 func command(ctx context.Context, agent *delivery.Agent, in io.Reader, p *progress) {
 	commands(bufio.NewScanner(in), func(verb, domain string) {
 		what := queue.Subject{Kind: queue.OfTenant, Name: tenant}
-		if domain != "" {
-			what = queue.Subject{Kind: queue.OfDestination, Name: domain}
-		}
 		var err error
+		if domain != "" {
+			what.Kind = queue.OfDestination
+			what.Name, err = queue.ParseDestination(domain)
+		}
+		if err != nil {
+			p.say(err.Error())
+			return
+		}
 		switch verb {
 		case "pause":
 			err = agent.Suspend(ctx, queue.Suspension{Subject: what, Terms: queue.Terms{Reason: "paused by hand"}})

@@ -7,6 +7,8 @@ import (
 	"io"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/nexthop-mail/nexthop/delivery"
 	"github.com/nexthop-mail/nexthop/queue"
 	"github.com/nexthop-mail/nexthop/queue/disk"
@@ -100,35 +102,48 @@ func (j *job) settings() delivery.Settings {
 
 // submit puts a message for each subscriber into the queue, unless an earlier run did.
 func (j *job) submit(ctx context.Context, agent *delivery.Agent, l *letter, skip *suppressed, subscribers []string, p *progress) error {
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(32) // calls at the same time share one write to the disk
 	for _, to := range subscribers {
 		if skip.has(to) {
 			p.skip()
 			continue
 		}
-		content, err := l.write(to)
-		if err != nil {
-			return err
-		}
-		_, err = agent.Submit(ctx, &queue.Message{
-			From:       j.from,
-			Recipients: []queue.Recipient{{Address: to}},
-			Content:    queue.String(content),
-			Key:        j.issue + "/" + to,
-			Tenant:     tenant,
-		})
-		bad, isBad := errors.AsType[*delivery.Error](err)
-		switch {
-		case err == nil:
-			p.expect(1)
-		case errors.Is(err, queue.ErrDuplicate):
-			p.skip()
-		case isBad && !bad.Temporary():
-			p.refuse(to, bad)
-		case ctx.Err() != nil:
-			return nil //nolint:nilerr // interrupted: the next run goes on
-		default:
-			return fmt.Errorf("to %s: %w", to, err)
-		}
+		group.Go(func() error { return j.submitTo(groupCtx, to, agent, l, p) })
 	}
-	return nil
+	if err := group.Wait(); ctx.Err() == nil {
+		return err
+	}
+	return nil // interrupted: the next run goes on
+}
+
+// submitTo puts the message for one subscriber into the queue.
+func (j *job) submitTo(ctx context.Context, to string, agent *delivery.Agent, l *letter, p *progress) error {
+	content, err := l.write(to)
+	if err != nil {
+		return err
+	}
+	p.expect(1)
+	_, err = agent.Submit(ctx, &queue.Message{
+		From:       j.from,
+		Recipients: []queue.Recipient{{Address: to}},
+		Content:    queue.String(content),
+		Key:        j.issue + "/" + to,
+		Guarantee:  queue.AtMostOnce, // a lost copy is better than two
+		Tenant:     tenant,
+	})
+	bad, isBad := errors.AsType[*delivery.Error](err)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, queue.ErrDuplicate):
+		p.expect(-1)
+		p.skip()
+		return nil
+	case isBad && !bad.Temporary():
+		p.refuse(to, bad)
+		return nil
+	}
+	p.expect(-1)
+	return fmt.Errorf("to %s: %w", to, err)
 }

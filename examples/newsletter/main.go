@@ -8,7 +8,8 @@
 //
 // The program ends when the outcome for every subscriber is known. It can be interrupted
 // and started again with the same arguments: nobody gets an issue twice, because the spool
-// remembers which messages were submitted.
+// remembers which messages were submitted, and a copy that may have arrived is not sent
+// again.
 //
 // While it runs, it reads commands from standard input: "pause DOMAIN" and "resume DOMAIN"
 // for the mail to one domain, "pause" and "resume" for all mail.

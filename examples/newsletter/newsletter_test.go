@@ -129,6 +129,19 @@ func TestInterrupted(t *testing.T) {
 	})
 }
 
+// TestReplyLost: a copy that may have arrived is not sent again.
+func TestReplyLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "bob@example.com")
+		w.hosts["mail.example.com"].Script = []smtptest.Cue{{At: smtptest.Final, Then: smtptest.Close}}
+		w.run(t.Context())
+		if n := len(w.hosts["mail.example.com"].Received()); n != 1 {
+			t.Errorf("%d copies were sent, want 1", n)
+		}
+		w.said("0 delivered, 1 failed, 0 not yet")
+	})
+}
+
 func TestCommands(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in, keys := io.Pipe()
@@ -147,7 +160,7 @@ func TestCommands(t *testing.T) {
 			}
 			synctest.Wait()
 		}
-		say("pause example.com")
+		say("pause Example.COM")
 		say("pause")
 		time.Sleep(10 * time.Minute) // what was in flight has ended
 		w.net.Heal("mail.example.com", "a.mx.provider.example")
@@ -159,6 +172,7 @@ func TestCommands(t *testing.T) {
 		w.want("mail.example.com")
 		w.want("a.mx.provider.example", "carol@example.net")
 		say("stop")
+		say("pause not a domain")
 		say("resume example.com")
 		<-ended
 		w.want("mail.example.com", "bob@example.com")

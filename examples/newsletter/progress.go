@@ -51,7 +51,6 @@ func (p *progress) refuse(to string, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.failed++
-	p.expected++
 	fmt.Fprintf(p.out, "\n%s: %v\n", to, err)
 	p.step()
 }
