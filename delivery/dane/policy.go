@@ -14,59 +14,61 @@ import (
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
-// Policy is what DANE asks of one host, and how that was found out. Find makes it.
+// Policy has the requirements of DANE for one host, and how they were determined. Find
+// returns it.
 type Policy struct {
 	// Domain is the destination, Host the host's name and Port the TCP port.
 	Domain string `json:"domain"`
 	Host   string `json:"host"`
 	Port   uint16 `json:"port"`
 
-	// Mandatory is that of the Source.
+	// Mandatory is Source.Mandatory.
 	Mandatory bool `json:"mandatory"`
 
-	// DomainSecure is whether it is known that the host is the domain's: secure MX
-	// records name it, it has the domain's own name, or the operator named it. A host
-	// that is authenticated without it is not proved to be the domain's, and mail to it
+	// DomainSecure is true if the host is known to belong to the domain: secure MX
+	// records name it, it has the domain's own name, or the operator named it. If it is
+	// false, an authenticated host is not proved to be the domain's, and mail to it
 	// must not be recorded as if it were (RFC 7672 section 2.2.1).
 	DomainSecure bool `json:"domain_secure"`
 
-	// Outcome is what there is to go by, and Reason why it is not records. Cause is the
-	// failure of an outcome Failed.
+	// Outcome says whether there are records. If it is not Usable, Reason says why. If
+	// it is Failed, Cause is the error.
 	Outcome Outcome `json:"outcome"`
 	Reason  Reason  `json:"reason,omitzero"`
 	Cause   error   `json:"-"`
 
-	// Base is the name where the records were found, the TLSA base domain.
+	// Base is the name at which the records were found, the TLSA base domain.
 	Base string `json:"base,omitempty"`
 
-	// Records are those of the set that could be read, in the order of the answer, and
-	// Unreadable is how many more there were, which are unusable.
+	// Records are the readable records of the set, in the order of the answer.
+	// Unreadable is the number of the others, which are unusable.
 	Records    []Record `json:"records,omitempty"`
 	Unreadable int      `json:"unreadable,omitempty"`
 
-	// Names are those of which a certificate must bear one if a record of usage DANE-TA
-	// is to authenticate it.
+	// Names are the names of which a certificate must have one, if a record of usage
+	// DANE-TA is to authenticate it.
 	Names []string `json:"names,omitempty"`
 
-	// TTL is how long the answers about TLSA records hold. A connection that was
-	// authenticated by them must not be used for more mail when it is over.
+	// TTL is the time for which the answers about TLSA records are valid. After that, a
+	// connection authenticated by them must not be used for more mail.
 	TTL time.Duration `json:"ttl,omitempty"`
 
 	// Steps are the questions that were asked, in order.
 	Steps []Step `json:"steps,omitempty"`
 }
 
-// Outcome is what there is to go by for a host (RFC 7672 section 2.1.1).
+// Outcome is the result of looking up the records of a host (RFC 7672 section 2.1.1).
 type Outcome uint8
 
-// The outcomes. The zero value is Failed, so that a forgotten one lets no mail through.
+// The outcomes. The zero value is Failed, so that an Outcome that was not set lets no
+// mail through.
 const (
 	// Failed: no answer for now. Nothing is sent to the host.
 	Failed Outcome = iota
-	// None: there are no records, or none that DNSSEC vouches for. DANE has no say.
+	// None: there are no records, or none that DNSSEC protects. DANE does not apply.
 	None
-	// Unusable: there are secure records, of which none can be used. TLS is required,
-	// and any certificate will do as far as DANE has a say.
+	// Unusable: there are secure records, but none is usable. DANE requires TLS, with
+	// any certificate.
 	Unusable
 	// Usable: the host must be authenticated by one of the records.
 	Usable
@@ -74,22 +76,23 @@ const (
 
 var outcomeNames = [...]string{"failed", "none", "unusable", "usable"}
 
-// String is failed, none, unusable or usable.
+// String returns failed, none, unusable or usable.
 func (o Outcome) String() string { return enum.String("dane.Outcome", outcomeNames[:], o) }
 
-// MarshalText is String, for JSON. It fails for a value that has no name.
+// MarshalText returns the same text as String, for JSON. It fails for a value without a
+// name.
 func (o Outcome) MarshalText() ([]byte, error) {
 	return enum.Marshal("dane.Outcome", outcomeNames[:], o)
 }
 
-// UnmarshalText reads what MarshalText writes, and nothing else.
+// UnmarshalText reads only the texts that MarshalText writes.
 func (o *Outcome) UnmarshalText(text []byte) error {
 	return enum.Unmarshal("dane.Outcome", outcomeNames[:], o, text)
 }
 
-// Err is why the host is to be left alone before there is any connection: the outcome is
-// Failed, or DANE is mandatory and there is nothing to authenticate the host by. It is
-// an *Error; nil if the host may be tried.
+// Err returns an *Error if the host must be skipped before a connection is made: the
+// outcome is Failed, or DANE is mandatory and no record can authenticate the host. It
+// returns nil if the host may be tried.
 func (p *Policy) Err() error {
 	switch {
 	case p.Outcome == Failed && p.Reason == NoReason: // Find has not made it
@@ -102,8 +105,9 @@ func (p *Policy) Err() error {
 	return nil
 }
 
-// Level is the least TLS that DANE asks for: mx.TLSVerify if the host must be
-// authenticated, mx.TLSEncrypt if it must have TLS, and mx.TLSDefault if DANE has no say.
+// Level returns the least TLS that DANE requires: mx.TLSVerify if the host must be
+// authenticated, mx.TLSEncrypt if it must have TLS, and mx.TLSDefault if DANE does not
+// apply.
 func (p *Policy) Level() mx.TLSLevel {
 	switch p.Outcome {
 	case Usable:
@@ -115,13 +119,13 @@ func (p *Policy) Level() mx.TLSLevel {
 	}
 }
 
-// ServerName is the name for the handshake (SNI): the base domain, empty without records
-// (RFC 7672 section 8.1).
+// ServerName returns the name for the handshake (SNI): the base domain, or "" without
+// records (RFC 7672 section 8.1).
 func (p *Policy) ServerName() string { return p.Base }
 
-// Key is the same for policies of which one authenticates exactly what the other does,
-// so that a connection made under one may serve the other. Those that authenticate
-// nothing have the empty key.
+// Key returns the same string for policies that authenticate exactly the same
+// connections, so that a connection made under one can be used under the other. It is
+// "" for policies that authenticate nothing.
 func (p *Policy) Key() string {
 	if p.Outcome != Usable {
 		return ""
@@ -143,8 +147,8 @@ func (p *Policy) Key() string {
 	return "dane " + p.Base + " " + hex.EncodeToString(sum[:])
 }
 
-// Strings are the records as reports of TLS have them (RFC 8460 section 4.4): in the form
-// of zone text, one each.
+// Strings returns the records in the form of zone text, one string each, as TLS reports
+// have them (RFC 8460 section 4.4).
 func (p *Policy) Strings() []string {
 	var texts []string
 	for _, r := range p.Records {
@@ -153,23 +157,23 @@ func (p *Policy) Strings() []string {
 	return texts
 }
 
-// Session is what a connection to the host has shown.
+// Session describes the TLS of a connection to a host.
 type Session struct {
-	// Offered is whether the host offers TLS: STARTTLS, or TLS from the beginning.
+	// Offered is true if the host offers TLS: STARTTLS, or TLS from the beginning.
 	Offered bool
 
-	// Err is why TLS did not come about though it was offered. Unparsable is whether
-	// that was a certificate which crypto/x509 cannot parse: nothing can then be said
-	// about it.
+	// Err says why TLS failed although it was offered. Unparsable is true if the cause
+	// was a certificate that crypto/x509 cannot parse, about which nothing is known
+	// then.
 	Err        error
 	Unparsable bool
 
-	// Chain are the certificates that the host has sent, its own first.
+	// Chain are the certificates that the host has sent, beginning with its own.
 	Chain []*x509.Certificate
 }
 
-// Judge is the verdict on a connection to the host. It does not look at the names and
-// dates of certificates unless a record asks for that.
+// Judge returns the verdict on a connection to the host. It ignores the names and dates
+// of certificates unless a record requires them.
 func (p *Policy) Judge(s Session, now time.Time) *Verdict {
 	v := &Verdict{Policy: p, Chain: Describe(s.Chain)}
 	if err, ok := errors.AsType[*Error](p.Err()); ok {

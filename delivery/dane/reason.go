@@ -6,11 +6,11 @@ import (
 	"github.com/nexthop-mail/nexthop/internal/enum"
 )
 
-// ResultType is what a report of TLS counts a connection as, in the words of RFC 8460
+// ResultType is the type of a connection in TLS reports, in the words of RFC 8460
 // section 4.3.
 type ResultType string
 
-// The result types that DANE has.
+// The result types of DANE.
 const (
 	StartTLSNotSupported ResultType = "starttls-not-supported"
 	HostMismatch         ResultType = "certificate-host-mismatch"
@@ -22,12 +22,12 @@ const (
 	DANERequired         ResultType = "dane-required"
 )
 
-// Reason is why a host is not authenticated.
+// Reason says why a host is not authenticated.
 type Reason uint8
 
 // The reasons.
 const (
-	// NoReason: it is, or it is not known yet.
+	// NoReason: it is authenticated, or this is not known yet.
 	NoReason Reason = iota
 
 	// Why DANE has no say.
@@ -42,42 +42,43 @@ const (
 	InsecureAlias
 	// NoRecords: it has no TLSA records.
 	NoRecords
-	// InsecureRecords: it has some that nobody vouches for.
+	// InsecureRecords: it has TLSA records that DNSSEC does not protect.
 	InsecureRecords
 
 	// Why there is nothing to compare with.
 
-	// NoneUsable: there are secure records, and none can be used.
+	// NoneUsable: there are secure records, but none is usable.
 	NoneUsable
 
 	// Why nothing is known.
 
-	// LookupFailed: a question has no answer for now.
+	// LookupFailed: a question got no answer.
 	LookupFailed
-	// Misconfigured: the Source makes no sense.
+	// Misconfigured: the fields of the Source are invalid.
 	Misconfigured
 
 	// What was wrong with the connection.
 
 	// NotOffered: there is no STARTTLS.
 	NotOffered
-	// HandshakeFailed: TLS was offered and did not come about.
+	// HandshakeFailed: TLS was offered, and failed.
 	HandshakeFailed
 	// Unparsable: the host's certificate cannot be parsed.
 	Unparsable
 	// NoRecordMatches: no certificate matches a record.
 	NoRecordMatches
-	// WrongName: a record vouches for the certificate, which is for other names.
+	// WrongName: a record authenticates the certificate, but that is for other names.
 	WrongName
 	// NotInDate: a certificate has expired or is not valid yet.
 	NotInDate
-	// ChainInvalid: the certificates do not lead to what a record is about by the rules.
+	// ChainInvalid: the chain of certificates to the authority of a record is not
+	// valid.
 	ChainInvalid
 
 	reasons // how many there are
 )
 
-// String is the reason in a few words.
+// String returns the reason in a few words.
 func (r Reason) String() string {
 	names := [reasons]string{
 		"", "the host is an address and has no name", "insecure MX records name the host", "its addresses are insecure",
@@ -98,13 +99,14 @@ var reasonCodes = [reasons]string{
 	"certificate-name", "certificate-expired", "chain-invalid",
 }
 
-// Code is the reason as one word, for programs.
+// Code returns the reason as one word, for programs.
 func (r Reason) Code() string { return enum.String("dane.Reason", reasonCodes[:], r) }
 
-// MarshalText is Code, for JSON. It fails for a value that has no name.
+// MarshalText returns the same text as Code, for JSON. It fails for a value without a
+// name.
 func (r Reason) MarshalText() ([]byte, error) { return enum.Marshal("dane.Reason", reasonCodes[:], r) }
 
-// UnmarshalText reads what MarshalText writes, and nothing else.
+// UnmarshalText reads only the texts that MarshalText writes.
 func (r *Reason) UnmarshalText(text []byte) error {
 	return enum.Unmarshal("dane.Reason", reasonCodes[:], r, text)
 }

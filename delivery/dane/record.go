@@ -15,8 +15,8 @@ import (
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
-// The certificate usages of TLSA records (RFC 7218 section 2.1). The two of PKIX mean
-// nothing in SMTP (RFC 7672 section 3.1.3).
+// The certificate usages of TLSA records (RFC 7218 section 2.1). The two PKIX usages
+// have no meaning in SMTP (RFC 7672 section 3.1.3).
 const (
 	PKIXTA = 0
 	PKIXEE = 1
@@ -37,59 +37,61 @@ const (
 	SHA512 = 2
 )
 
-// Record is one TLSA record and what became of it.
+// Record is one TLSA record with its fate.
 type Record struct {
 	mx.TLSA
 	Fate Fate
-	// Depth is the certificate it matched, 0 being the host's own, where Fate says
-	// that it matched one. A certificate that is in the record and was not sent comes
-	// after the others; of a key that is in no certificate, it is the one that the key
-	// has signed.
+	// Depth is the position of the certificate that the record matched, if Fate says
+	// that it did; 0 is the host's own. A certificate that is only in the record comes
+	// after those that were sent. If only a key is in the record, it is the position of
+	// the certificate that the key has signed.
 	Depth int
 }
 
-// String is the record as it stands in a zone.
+// String returns the record as it is written in a zone.
 func (r Record) String() string {
 	return fmt.Sprintf("%d %d %d %x", r.Usage, r.Selector, r.MatchingType, r.Data)
 }
 
-// Fate is what became of a record.
+// Fate is the result for one record.
 type Fate uint8
 
-// The fates of a record: what Find says of it, and then what Judge says of one that
-// counts.
+// The fates of a record: first those that Find assigns, then those that Judge assigns
+// to the records that count.
 const (
 	// Counts: it is usable, and certificates are compared with it.
 	Counts Fate = iota
 	// OtherDigest: another record of its usage and selector has a stronger digest.
 	OtherDigest
-	// PKIXUsage: usages 0 and 1 mean nothing in SMTP.
+	// PKIXUsage: usages 0 and 1 have no meaning in SMTP.
 	PKIXUsage
 	// UnknownUsage, UnknownSelector, UnknownMatching: the number has no meaning.
 	UnknownUsage
 	UnknownSelector
 	UnknownMatching
-	// BadLength: a digest that has not the length of its kind.
+	// BadLength: a digest of the wrong length.
 	BadLength
-	// BadData: what should be a whole certificate or key is none.
+	// BadData: the data should be a whole certificate or key, and is not.
 	BadData
 
-	// Matched: it authenticates the host.
+	// Matched: the record authenticates the host.
 	Matched
-	// NoMatch: no certificate matches it.
+	// NoMatch: no certificate matches the record.
 	NoMatch
-	// NameMismatch: its authority vouches for a certificate with other names.
+	// NameMismatch: the authority of the record has issued the certificate, but for
+	// other names.
 	NameMismatch
-	// Expired: on the way to its authority a certificate has expired, or is not valid yet.
+	// Expired: a certificate in the chain to the authority has expired, or is not valid
+	// yet.
 	Expired
-	// BadChain: the certificates do not lead to its authority by the rules.
+	// BadChain: the chain of certificates to the authority is not valid.
 	BadChain
 
 	fates // how many there are
 )
 
-// Unusable reports whether a record is as good as none (RFC 7672 section 2.1.1). One of
-// which another has the stronger digest is not.
+// Unusable reports whether a record does not count (RFC 7672 section 2.1.1). A record
+// with a weaker digest than another is not unusable in this sense.
 func (f Fate) Unusable() bool { return f >= PKIXUsage && f <= BadData }
 
 var fateNames = [fates]string{
@@ -98,13 +100,14 @@ var fateNames = [fates]string{
 	"vouches for other names", "a certificate has expired or is not valid yet", "the chain is not valid",
 }
 
-// String is the fate in a few words.
+// String returns the fate in a few words.
 func (f Fate) String() string { return enum.String("dane.Fate", fateNames[:], f) }
 
-// MarshalText is String, for JSON. It fails for a value that has no name.
+// MarshalText returns the same text as String, for JSON. It fails for a value without a
+// name.
 func (f Fate) MarshalText() ([]byte, error) { return enum.Marshal("dane.Fate", fateNames[:], f) }
 
-// UnmarshalText reads what MarshalText writes, and nothing else.
+// UnmarshalText reads only the texts that MarshalText writes.
 func (f *Fate) UnmarshalText(text []byte) error {
 	return enum.Unmarshal("dane.Fate", fateNames[:], f, text)
 }

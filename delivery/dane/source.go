@@ -11,34 +11,33 @@ import (
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
-// Source finds out what DANE asks of mail hosts. Set the fields and leave them alone
-// after the first use; then it is safe for concurrent use.
+// Source determines the requirements of DANE for mail hosts. Set the fields and leave
+// them alone after the first use; then it is safe for concurrent use.
 type Source struct {
-	// Resolver is asked about TLSA records, and about aliases and addresses of which a
-	// route does not say whether they are secure; required. One whose answers are never
-	// secure makes every Policy that of a host without records: see Probe.
+	// Resolver is asked for TLSA records, and for aliases and addresses if the route
+	// does not say whether they are secure; required. If its answers are never secure,
+	// no host has records that count: see Probe.
 	Resolver mx.Resolver
 
-	// Port is the TCP port of hosts that do not say theirs; 0 is 25.
+	// Port is the TCP port of hosts that do not have one in the route. Default: 25.
 	Port uint16
 
-	// Mandatory is whether mail may only go to hosts that are authenticated
-	// by DANE. The policy of a host without usable records is then an error.
+	// Mandatory allows mail only to hosts that are authenticated by DANE. The policy of
+	// a host without usable records is then an error.
 	Mandatory bool
 
-	// InsecureMX is whether the records of a host are looked for that insecure MX
-	// records name (RFC 7672 section 2.2.1). What is found then authenticates the host
-	// by its own name alone, and says nothing about the domain: whoever can forge the MX
-	// records can name a host of their own.
+	// InsecureMX looks up the records of hosts that insecure MX records name, too (RFC
+	// 7672 section 2.2.1). They authenticate the host under its own name only, and
+	// prove nothing about the domain: an attacker who can forge the MX records can name
+	// another host.
 	InsecureMX bool
 
-	// Digests are the matching types of digests, the strongest first; nil is SHA512,
-	// SHA256. Those that are not listed are unusable. SHA256 must be there (RFC 7672
-	// section 3.1).
+	// Digests are the matching types of digests, the strongest first. Default: SHA512,
+	// SHA256. Others are unusable. SHA256 must be among them (RFC 7672 section 3.1).
 	Digests []uint8
 }
 
-// Validate says everything that is wrong with the fields; nil if they make sense.
+// Validate reports all invalid fields at once, or nil if there are none.
 func (s *Source) Validate() error {
 	var problems []error
 	if s.Resolver == nil {
@@ -55,15 +54,15 @@ func (s *Source) Validate() error {
 	return errors.Join(problems...)
 }
 
-// ErrNoDNSSEC is what Probe returns if answers are never secure: the resolver does not
-// validate, is not trusted, or something on the way to it takes the AD bit out.
+// ErrNoDNSSEC is returned by Probe if answers are never secure: the resolver does not
+// validate, is not trusted, or something on the path to it removes the AD bit.
 var ErrNoDNSSEC = errors.New("the resolver does not report DNSSEC validation (no trusted AD bit for the root zone)")
 
-// Probe asks for the root's name servers, which are signed, and returns nil if the
-// resolver vouches for the answer. If it does not, the error is ErrNoDNSSEC, and DANE is
-// off: every Policy is that of a host without records, and programs should say so when
-// they start (RFC 7672 section 2.1.1). Any other error is a *mx.ResolveError: there was
-// no answer, and nothing is known.
+// Probe asks for the name servers of the root, which are signed. It returns nil if the
+// resolver says that the answer is secure. If the answer is not secure, the error is
+// ErrNoDNSSEC. DANE then applies to no host, and programs should say so when they start
+// (RFC 7672 section 2.1.1). Any other error is a *mx.ResolveError: there was no answer,
+// and nothing is known.
 func Probe(ctx context.Context, r mx.Resolver) error {
 	a, err := mx.Follow(ctx, r, "", mx.TypeNS)
 	if err == nil && !a.Secure {
@@ -72,7 +71,7 @@ func Probe(ctx context.Context, r mx.Resolver) error {
 	return err
 }
 
-// Step is one question of Find and what came of it.
+// Step is one question of Find and its result.
 type Step struct {
 	Name     string      `json:"name"`
 	Type     string      `json:"type"`
@@ -90,8 +89,8 @@ type search struct {
 	policy Policy
 }
 
-// Find finds out what DANE asks of a host of a route, in the steps that the package
-// comment lists. It never fails: a question that does is part of the policy.
+// Find determines the requirements of DANE for a host of a route, in the steps listed
+// in the package comment. It never fails: an error is part of the Policy.
 func (s *Source) Find(ctx context.Context, route *mx.Route, host *mx.Host) *Policy {
 	f := search{Source: s, ctx: ctx, route: route, host: host, policy: Policy{
 		Domain: route.Domain, Host: host.Name, Port: s.port(host), Mandatory: s.Mandatory,

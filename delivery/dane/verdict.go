@@ -13,50 +13,50 @@ import (
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
-// Verdict is what DANE says of a connection to a host, and why.
+// Verdict is the result of DANE for a connection to a host, with the reason.
 type Verdict struct {
-	// Policy is what was to be shown.
+	// Policy has the requirements.
 	Policy *Policy `json:"policy"`
 
-	// Accepted is whether mail may be sent, as far as DANE has a say. Encrypted is
-	// whether there was TLS, and Authenticated whether a record vouches for it.
+	// Accepted is true if DANE allows sending mail. Encrypted is true if there was TLS,
+	// and Authenticated if a record authenticates the host.
 	Accepted      bool `json:"accepted"`
 	Encrypted     bool `json:"encrypted"`
 	Authenticated bool `json:"authenticated"`
 
-	// Reason is why the host is not authenticated; NoReason if it is.
+	// Reason says why the host is not authenticated. It is NoReason if it is.
 	Reason Reason `json:"reason,omitzero"`
 
-	// ResultType is what a report counts this as (RFC 8460 section 4.3); empty is
-	// no failure. A connection can be accepted and still be reported, as one is if
-	// no record of the domain can be used.
+	// ResultType is the type of the failure for reports (RFC 8460 section 4.3), or ""
+	// if there is none. An accepted connection can have one, for example if no record
+	// of the domain is usable.
 	ResultType ResultType `json:"result_type,omitempty"`
 
-	// Records are those of the Policy with what became of each, and Matched is the
-	// first that authenticates the host, nil if none does.
+	// Records are those of the Policy, each with its fate. Matched is the first one
+	// that authenticates the host, or nil.
 	Records []Record `json:"records,omitempty"`
 	Matched *Record  `json:"matched,omitempty"`
 
-	// Chain are the certificates that the host has sent, its own first.
+	// Chain are the certificates that the host has sent, beginning with its own.
 	Chain []Certificate `json:"chain,omitempty"`
 
-	// Cause is the error behind the Reason; it may be nil.
+	// Cause is the underlying error; it may be nil.
 	Cause error `json:"-"`
 }
 
-// Certificate is what people want to know of a certificate.
+// Certificate describes a certificate for people.
 type Certificate struct {
 	Subject   string    `json:"subject"`
 	Issuer    string    `json:"issuer"`
 	Names     []string  `json:"names,omitempty"` // its DNS names
 	NotBefore time.Time `json:"not_before"`
 	NotAfter  time.Time `json:"not_after"`
-	// SPKI256 is the SHA-256 digest of its key in hexadecimal: the data of a record
-	// "3 1 1" for it.
+	// SPKI256 is the SHA-256 digest of its key in hexadecimal, which is the data of a
+	// record "3 1 1" for it.
 	SPKI256 string `json:"spki_sha256"`
 }
 
-// Describe is what people want to know of the certificates of a chain.
+// Describe describes the certificates of a chain.
 func Describe(chain []*x509.Certificate) []Certificate {
 	var all []Certificate
 	for _, cert := range chain {
@@ -105,7 +105,7 @@ func (v *Verdict) refuse(why Reason, result ResultType, cause error) {
 	v.Accepted, v.Reason, v.ResultType, v.Cause = false, why, result, cause
 }
 
-// Err is an *Error if nothing may be sent over the connection, and nil if mail may.
+// Err returns an *Error if no mail may be sent over the connection, and otherwise nil.
 func (v *Verdict) Err() error {
 	if v.Accepted {
 		return nil
@@ -113,12 +113,12 @@ func (v *Verdict) Err() error {
 	return &Error{Verdict: *v}
 }
 
-// DomainAuthenticated reports whether the host is proved to be the domain's: it is
+// DomainAuthenticated reports whether the host is proved to belong to the domain: it is
 // authenticated, and known to be a host of the domain.
 func (v *Verdict) DomainAuthenticated() bool { return v.Authenticated && v.Policy.DomainSecure }
 
-// String tells people what was found, line by line: the questions, the records, the
-// certificates, and the verdict.
+// String describes the verdict for people, line by line: the questions, the records,
+// the certificates, and the result.
 func (v *Verdict) String() string {
 	var b strings.Builder
 	p := v.Policy
@@ -196,25 +196,25 @@ func printable(text string) string {
 	}, text)
 }
 
-// Error is why a host must not have mail for now. It is always temporary (RFC 7672
-// section 2.2): what is wrong may be put right at any time.
+// Error says why a host must not receive mail for now. It is always temporary (RFC 7672
+// section 2.2), because the problem may be corrected at any time.
 type Error struct{ Verdict Verdict }
 
-// Error says for which host, and why.
+// Error names the host and the reason.
 func (e *Error) Error() string {
 	return "DANE for " + e.Verdict.Policy.Host + ": " + e.Verdict.summary()
 }
 
-// Unwrap is the cause, such as a *mx.ResolveError; it may be nil.
+// Unwrap returns the cause, such as a *mx.ResolveError; it may be nil.
 func (e *Error) Unwrap() error { return e.Verdict.Cause }
 
-// Temporary is always true.
+// Temporary returns true.
 func (e *Error) Temporary() bool { return true }
 
-// ResultType is what reports count this as (RFC 8460 section 4.3).
+// ResultType returns the result type for reports (RFC 8460 section 4.3).
 func (e *Error) ResultType() string { return string(e.Verdict.ResultType) }
 
-// ReasonCode is the reason as a word for failure-reason-code of reports.
+// ReasonCode returns one word for failure-reason-code in reports.
 func (e *Error) ReasonCode() string { return e.Verdict.Reason.Code() }
 
 // resultOfLookup is what reports count a failed question as.

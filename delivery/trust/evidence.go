@@ -12,39 +12,40 @@ import (
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
-// Evidence is everything that a Decision goes by.
+// Evidence has all facts on which a Decision is based.
 type Evidence struct {
-	// Route is how the host was found: "mx", "implicit", "smarthost"; MX is whether
-	// DNSSEC vouches for that, Aliases are those of the domain itself.
+	// Route says how the host was found: "mx", "implicit" or "smarthost". MX says
+	// whether DNSSEC authenticates that. Aliases are those of the domain itself.
 	Route   string      `json:"route"`
 	MX      mx.Security `json:"mx"`
 	Aliases []string    `json:"aliases,omitempty"`
 
-	// Target is the host's name after its aliases. Alias is whether DNSSEC vouches for
-	// the first of them, and Address for all of them and the addresses.
+	// Target is the host's name after its aliases. Alias says whether DNSSEC
+	// authenticates the first of these, and Address whether it authenticates all of
+	// them and the addresses.
 	Target  string       `json:"target,omitempty"`
 	Alias   mx.Security  `json:"alias"`
 	Address mx.Security  `json:"address"`
 	Addrs   []netip.Addr `json:"addrs,omitempty"`
 
-	// Rule is the level of the operator's rule that matches, and Match the most specific
-	// one of several.
+	// Rule is the level of the operator's rule that matches, and Match says which mail
+	// the most specific one is for.
 	Rule  Level  `json:"rule,omitzero"`
 	Match string `json:"match,omitempty"`
 	Audit bool   `json:"audit,omitzero"`
 
-	// DANE and MTASTS are what these say; nil if they were not asked.
+	// DANE and MTASTS are the results of these; nil if they were not asked.
 	DANE   *dane.Verdict   `json:"dane,omitempty"`
 	MTASTS *mtasts.Verdict `json:"mta_sts,omitempty"`
 
-	// TLS is what came about; nil if none did.
+	// TLS is the result of the handshake; nil if there is no TLS.
 	TLS *TLS `json:"tls,omitempty"`
 
-	// Was is what authenticated the host before, if it does no more.
+	// Was says what authenticated the host before, if nothing does so any more.
 	Was string `json:"was,omitempty"`
 }
 
-// TLS is what a handshake came to.
+// TLS is the result of a handshake.
 type TLS struct {
 	Version string             `json:"version"`
 	Cipher  string             `json:"cipher"`
@@ -94,7 +95,7 @@ func tlsOf(state *tls.ConnectionState) *TLS {
 	}
 }
 
-// String is the evidence for people, line by line.
+// String describes the evidence for people, line by line.
 func (e *Evidence) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "  route %s, %v", e.Route, e.MX)

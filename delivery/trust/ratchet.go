@@ -13,36 +13,38 @@ import (
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
-// Ratchet is what becomes of mail to a host that was authenticated before, and is not now
-// though nobody with the right to has said so: the records that did are not gone by what
-// DNSSEC vouches for but are not vouched for any more, or the policy was not withdrawn but
-// has expired. Both happen by mistake, and both are what an attack looks like.
+// Ratchet says how to treat mail to a host that was authenticated before and is not any
+// more, although its domain has not withdrawn that. For DANE, this means that the
+// records are not proved absent by DNSSEC, but are no longer secure; for MTA-STS, that
+// the policy has expired and was not ended. Both happen by mistake, and both can be
+// signs of an attack.
 //
-// A withdrawal is a secure answer that there are no TLSA records, or that there are some
-// of which none can be used; and a policy of mode none or testing.
+// A domain withdraws DANE by a secure answer that there are no TLSA records or no
+// usable ones, and MTA-STS by a policy of mode none or testing.
 type Ratchet uint8
 
 // The ratchets.
 const (
-	// Tell sends the mail and tells of it by a notice, once for each domain and host.
+	// Tell sends the mail, and reports it by a notice, once for each domain and host.
 	Tell Ratchet = iota
 	// Forget sends the mail.
 	Forget
-	// Refuse keeps the mail, and tells.
+	// Refuse holds the mail back, and reports it.
 	Refuse
 )
 
 var ratchetNames = [...]string{"tell", "forget", "refuse"}
 
-// String is tell, forget or refuse.
+// String returns tell, forget or refuse.
 func (r Ratchet) String() string { return enum.String("trust.Ratchet", ratchetNames[:], r) }
 
-// MarshalText is String, for JSON and the like. It fails for a value that has no name.
+// MarshalText returns the same text as String, for JSON and the like. It fails for a
+// value without a name.
 func (r Ratchet) MarshalText() ([]byte, error) {
 	return enum.Marshal("trust.Ratchet", ratchetNames[:], r)
 }
 
-// UnmarshalText reads what MarshalText writes, and nothing else.
+// UnmarshalText reads only the texts that MarshalText writes.
 func (r *Ratchet) UnmarshalText(text []byte) error {
 	return enum.Unmarshal("trust.Ratchet", ratchetNames[:], r, text)
 }

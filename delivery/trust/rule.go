@@ -15,68 +15,69 @@ import (
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
-// Rule is what the operator wants of TLS with some hosts. Of several rules that match,
-// each field is that of the most specific one that sets it: a site before a domain before
-// an MX host, and the longer name of two.
+// Rule sets the operator's requirements for the TLS of some hosts. If several rules
+// match, each field comes from the most specific one that sets it: a site before a
+// domain before an MX host, and the longer of two names first.
 type Rule struct {
 	// Match says which mail the rule is for.
 	Match delivery.Match
 
-	// Level is what the host must give.
+	// Level is the required level.
 	Level Level
 
-	// MinVersion is the least version of TLS, such as tls.VersionTLS13. It is for levels
-	// at which there must be TLS.
+	// MinVersion is the lowest version of TLS, such as tls.VersionTLS13. It is for
+	// levels that require TLS.
 	MinVersion uint16
 
-	// Certificate is shown to a host that asks for one.
+	// Certificate is presented to hosts that ask for one.
 	Certificate *tls.Certificate
 
-	// Fingerprints are the SHA-256 digests of certificates, of which the host must have
-	// one. They go with the level Fingerprint.
+	// Fingerprints are the SHA-256 digests of certificates, one of which the host must
+	// have. They are for the level Fingerprint.
 	Fingerprints [][sha256.Size]byte
 
-	// Audit has policies checked and told of, and keeps no mail.
+	// Audit checks and reports policies, but holds back no mail.
 	Audit bool
 }
 
-// Level is what a Rule wants.
+// Level is the TLS that a Rule requires.
 type Level uint8
 
 // The levels.
 const (
-	// Unset leaves it to the next rule, and to policies if there is none.
+	// Unset leaves the level to the next rule, or to the policies if there is none.
 	Unset Level = iota
 	// None: no TLS.
 	None
-	// May: TLS if the host offers it, whatever the certificate, whatever policies say.
+	// May: TLS if the host offers it, with any certificate. Policies are not asked.
 	May
-	// Encrypt: TLS, whatever the certificate, whatever policies say.
+	// Encrypt: TLS with any certificate. Policies are not asked.
 	Encrypt
-	// Verify: the host must be authenticated: by DANE if it has usable TLSA records, and
-	// else by a certificate with its name that the roots vouch for. DANE that fails is
-	// not replaced by that. An MTA-STS policy must be kept to as well.
+	// Verify: the host must be authenticated: by DANE if it has usable TLSA records,
+	// and otherwise by a certificate with its name that the roots have issued. If DANE
+	// fails, a certificate does not help. An MTA-STS policy must be satisfied as well.
 	Verify
-	// DANE: policies decide, as they do without a rule: for part of what another rule is
-	// about.
+	// DANE: the policies decide, as without a rule. It makes an exception from another
+	// rule.
 	DANE
-	// DANEOnly: the host must be authenticated by DANE, and gets no mail if it cannot be.
+	// DANEOnly: the host must be authenticated by DANE. Otherwise it gets no mail.
 	DANEOnly
-	// Fingerprint: the host must have one of certain certificates.
+	// Fingerprint: the host must have one of the certificates in Fingerprints.
 	Fingerprint
 )
 
 var levelNames = [...]string{"unset", "none", "may", "encrypt", "verify", "dane", "dane-only", "fingerprint"}
 
-// String is unset, none, may, encrypt, verify, dane, dane-only or fingerprint.
+// String returns unset, none, may, encrypt, verify, dane, dane-only or fingerprint.
 func (l Level) String() string { return enum.String("trust.Level", levelNames[:], l) }
 
-// MarshalText is String, for JSON and the like. It fails for a value that has no name.
+// MarshalText returns the same text as String, for JSON and the like. It fails for a
+// value without a name.
 func (l Level) MarshalText() ([]byte, error) {
 	return enum.Marshal("trust.Level", levelNames[:], l)
 }
 
-// UnmarshalText reads what MarshalText writes, and nothing else.
+// UnmarshalText reads only the texts that MarshalText writes.
 func (l *Level) UnmarshalText(text []byte) error {
 	return enum.Unmarshal("trust.Level", levelNames[:], l, text)
 }
@@ -84,7 +85,7 @@ func (l *Level) UnmarshalText(text []byte) error {
 // fixed reports whether a level leaves nothing to be asked of policies.
 func (l Level) fixed() bool { return l == None || l == May || l == Encrypt || l == Fingerprint }
 
-// Validate says what makes no sense in a rule; nil if nothing does.
+// Validate reports invalid fields, or nil if there are none.
 func (r *Rule) Validate() error {
 	var problems []error
 	wrong := func(text string) { problems = append(problems, errors.New(text)) }
@@ -106,8 +107,8 @@ func (r *Rule) Validate() error {
 	return errors.Join(problems...)
 }
 
-// SetRules replaces the rules, also while mail is sent. If one makes no sense, the error
-// says which, and nothing has changed.
+// SetRules replaces the rules. It may be called while mail is sent. If a rule is
+// invalid, the error says which one, and the rules stay as they were.
 func (s *Source) SetRules(rules []Rule) error {
 	var problems []error
 	list := slices.Clone(rules)

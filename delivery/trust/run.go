@@ -10,9 +10,9 @@ import (
 	"github.com/nexthop-mail/nexthop/delivery/mtasts"
 )
 
-// RunTLS implements delivery.PolicyRunner: it looks whether the resolver vouches for
-// anything, and then fetches policies again before they expire until ctx ends. An Agent
-// calls it; a program with a Sender alone may.
+// RunTLS implements delivery.PolicyRunner. It checks whether the resolver validates
+// DNSSEC, and then renews policies before they expire, until ctx ends. An Agent calls
+// it; a program with only a Sender may call it as well.
 func (s *Source) RunTLS(ctx context.Context, notice func(*delivery.TLSNotice)) error {
 	s.prepare()
 	if s.broken != nil {
@@ -32,9 +32,9 @@ func (s *Source) RunTLS(ctx context.Context, notice func(*delivery.TLSNotice)) e
 	return s.sts.Run(ctx)
 }
 
-// Probe looks whether the resolver vouches for anything, which DANE needs. The error is
-// dane.ErrNoDNSSEC if it does not, and another if there was no answer. It is nil if DANE
-// is off.
+// Probe checks whether the resolver validates DNSSEC, which DANE needs. The error is
+// dane.ErrNoDNSSEC if it does not, and another one if there was no answer. It is nil if
+// DANE is off.
 func (s *Source) Probe(ctx context.Context) error {
 	s.prepare()
 	if s.broken != nil || s.dane == nil {
@@ -79,9 +79,9 @@ func (s *Source) trace() *mtasts.Trace {
 	}
 }
 
-// RefreshTLS implements delivery.PolicyRefresher: before mail fails for good because of an
-// MTA-STS policy, that is fetched again (RFC 8461 section 5.1). TLSA records are asked for
-// at each attempt.
+// RefreshTLS implements delivery.PolicyRefresher. Before mail fails permanently because
+// of an MTA-STS policy, it fetches the policy again (RFC 8461 section 5.1). TLSA
+// records are looked up at each attempt anyway.
 func (s *Source) RefreshTLS(ctx context.Context, d *delivery.Decision) (changed bool) {
 	s.prepare()
 	e, ok := d.Evidence.(*Evidence)

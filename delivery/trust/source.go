@@ -15,43 +15,46 @@ import (
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
-// Source is a delivery.PolicySource by DANE, MTA-STS and rules. Set the fields and leave
-// them alone after the first use. A zero Source with a Resolver works.
+// Source is a delivery.PolicySource that uses DANE, MTA-STS and rules. Set the fields
+// and leave them alone after the first use. A zero Source with a Resolver works.
 type Source struct {
-	// Resolver is asked about TLSA records and MTA-STS; required, and best the one that
-	// routes come from. DANE goes by the answers that it says are secure, so it must be
-	// one that may be trusted (see mx.Client); if none ever is, DANE says nothing.
+	// Resolver is asked for TLSA records and MTA-STS records; required. It should be
+	// the one that finds the routes. DANE depends on its answers being marked as
+	// secure, so it must be trusted (see mx.Client). If no answer is secure, DANE
+	// applies to no host.
 	Resolver mx.Resolver
 
-	// Store keeps MTA-STS policies. Default: memory, which forgets them when the program
+	// Store keeps MTA-STS policies. Default: memory, which is lost when the program
 	// ends. Use a mtasts.Dir to keep them.
 	Store mtasts.Store
 
 	// Fetcher gets MTA-STS policies. Default: one with the Resolver.
 	Fetcher *mtasts.Fetcher
 
-	// NoDANE and NoMTASTS switch one off.
+	// NoDANE and NoMTASTS turn these off.
 	NoDANE, NoMTASTS bool
 
-	// DANE and MTASTS replace what is made of the fields above, for those who set more.
-	// Their own Resolver and Store count then.
+	// DANE and MTASTS replace the sources made from the fields above, for programs that
+	// need more of their settings. Their own Resolver and Store are used then.
 	DANE   *dane.Source
 	MTASTS *mtasts.Source
 
-	// Rules are those in force until SetRules replaces them, and Default is the level of
-	// mail that none of them is for. Default: DANE, which leaves it to policies.
+	// Rules are the rules in force until SetRules replaces them. Default is the level
+	// for mail that no rule matches; its own default is DANE, which leaves it to
+	// policies.
 	Rules   []Rule
 	Default Level
 
-	// Audit has policies checked and told of, and keeps no mail.
+	// Audit checks and reports policies, but holds back no mail.
 	Audit bool
 
-	// Ratchet says what becomes of mail to a host that no longer proves who it is.
-	// Default: it is sent, and told of.
+	// Ratchet says how to treat mail to a host that can no longer be authenticated.
+	// Default: send it, and report that.
 	Ratchet Ratchet
 
-	// Notice is called for what is no outcome of a message, such as a policy that cannot
-	// be fetched again; nil is nobody. An Agent tells the same by events.
+	// Notice is called for notices that are not about a single message, such as a
+	// policy that cannot be renewed. It may be nil. An Agent reports the same by
+	// events.
 	Notice func(*delivery.TLSNotice)
 
 	once     sync.Once
@@ -69,9 +72,9 @@ var (
 	_ delivery.PolicyRunner         = (*Source)(nil)
 )
 
-// Validate says everything that is wrong with the fields; nil if they make sense. A Source
-// that does not make sense keeps all mail: a mistake in configuration must not bounce
-// mail, nor send it to anybody.
+// Validate reports all invalid fields at once, or nil if there are none. A Source with
+// invalid fields holds back all mail: a mistake in the configuration must neither
+// bounce mail nor send it to the wrong host.
 func (s *Source) Validate() error {
 	var problems []error
 	if s.Resolver == nil && (s.DANE == nil && !s.NoDANE || s.MTASTS == nil && !s.NoMTASTS) {
@@ -121,14 +124,15 @@ func (s *Source) prepare() {
 	})
 }
 
-// TLSPolicy implements delivery.PolicySource, in the steps that the package comment lists.
+// TLSPolicy implements delivery.PolicySource, in the steps listed in the package
+// comment.
 func (s *Source) TLSPolicy(ctx context.Context, route *mx.Route, host *mx.Host) (delivery.TLSPolicy, error) {
 	return s.inquire(ctx, route, host, false)
 }
 
-// OperatorTLSPolicy implements delivery.OperatorPolicySource: what the rules and Default
-// ask for. At the levels Verify and DANEOnly the host must prove who it is, as ever; a
-// policy of MTA-STS has no say.
+// OperatorTLSPolicy implements delivery.OperatorPolicySource. It returns the
+// requirements of the rules and of Default. The levels Verify and DANEOnly still
+// require authentication; MTA-STS policies are not used.
 func (s *Source) OperatorTLSPolicy(ctx context.Context, route *mx.Route, host *mx.Host) (delivery.TLSPolicy, error) {
 	return s.inquire(ctx, route, host, true)
 }
