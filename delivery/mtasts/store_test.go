@@ -5,15 +5,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"reflect"
 	"runtime"
-	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery/mtasts"
+	"github.com/nexthop-mail/nexthop/delivery/storetest"
 )
 
 // entry is an entry with something in every field.
@@ -25,75 +23,11 @@ func entry(domain, id string) mtasts.Entry {
 }
 
 func TestStores(t *testing.T) {
-	for name, store := range map[string]mtasts.Store{"in memory": &mtasts.Memory{}, "in a directory": &mtasts.Dir{Path: filepath.Join(t.TempDir(), "a", "b")}} {
-		t.Run("TLS-17 "+name, func(t *testing.T) {
-			ctx := t.Context()
-			long := strings.Repeat(strings.Repeat("a", 60)+".", 4) + "test"
-			domains := []string{"a-b.test", "a.test", "b.test", long, "xn--mller-kva.test"}
-			if e, err := store.Load(ctx, "a.test"); err != nil || e.Domain != "" {
-				t.Errorf("of a domain that is not there it has %+v, %v", e, err)
-			}
-			if all, err := store.List(ctx, "", 10); err != nil || len(all) > 0 {
-				t.Errorf("an empty one lists %v, %v", all, err)
-			}
-			if err := store.Delete(ctx, "a.test"); err != nil {
-				t.Errorf("deleting what is not there is %v", err)
-			}
-			for _, id := range []string{"1", "2"} {
-				for _, domain := range domains {
-					if err := store.Save(ctx, entry(domain, id)); err != nil {
-						t.Fatal(err)
-					}
-				}
-			}
-			for _, domain := range domains {
-				if e, err := store.Load(ctx, domain); err != nil || !reflect.DeepEqual(e, entry(domain, "2")) {
-					t.Errorf("of %s it has %+v, %v", domain, e, err)
-				}
-			}
-			var listed []string
-			for after := ""; ; {
-				page, err := store.List(ctx, after, 2)
-				if err != nil {
-					t.Fatal(err)
-				}
-				for _, e := range page {
-					if listed = append(listed, e.Domain); !reflect.DeepEqual(e, entry(e.Domain, "2")) {
-						t.Errorf("it lists %+v", e)
-					}
-				}
-				if len(page) < 2 {
-					break
-				}
-				after = page[1].Domain
-			}
-			if want := []string{"a-b.test", "a.test", long, "b.test", "xn--mller-kva.test"}; !reflect.DeepEqual(listed, want) {
-				t.Errorf("it lists %q, want %q", listed, want)
-			}
-			for _, domain := range []string{"a.test", long} {
-				if err := store.Delete(ctx, domain); err != nil {
-					t.Error(err)
-				}
-				if e, err := store.Load(ctx, domain); err != nil || e.Domain != "" {
-					t.Errorf("what was deleted is %+v, %v", e, err)
-				}
-			}
-			if all, err := store.List(ctx, "", 10); err != nil || len(all) != 3 {
-				t.Errorf("then it lists %d, %v", len(all), err)
-			}
-			var wg sync.WaitGroup
-			for i := range 20 {
-				wg.Go(func() {
-					if err := store.Save(ctx, entry("b.test", fmt.Sprint(i))); err != nil {
-						t.Error(err)
-					}
-					if e, err := store.Load(ctx, "b.test"); err != nil || e.Domain != "b.test" {
-						t.Errorf("while others save it has %+v, %v", e, err)
-					}
-				})
-			}
-			wg.Wait()
-		})
+	for name, open := range map[string]func(t *testing.T) mtasts.Store{
+		"in memory":      func(*testing.T) mtasts.Store { return &mtasts.Memory{} },
+		"in a directory": func(t *testing.T) mtasts.Store { return &mtasts.Dir{Path: filepath.Join(t.TempDir(), "a", "b")} },
+	} {
+		t.Run("TLS-17 "+name, func(t *testing.T) { storetest.RunPolicies(t, open) })
 	}
 }
 

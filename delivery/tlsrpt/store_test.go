@@ -3,16 +3,12 @@ package tlsrpt_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
-	"reflect"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
+	"github.com/nexthop-mail/nexthop/delivery/storetest"
 	"github.com/nexthop-mail/nexthop/delivery/tlsrpt"
 )
 
@@ -22,155 +18,8 @@ func TestStoresKeepTheContract(t *testing.T) {
 		"Memory": func(*testing.T) tlsrpt.Store { return &tlsrpt.Memory{} },
 		"Dir":    func(t *testing.T) tlsrpt.Store { return &tlsrpt.Dir{Path: filepath.Join(t.TempDir(), "new", "er")} },
 	} {
-		t.Run(name, func(t *testing.T) { contract(t, open) })
+		t.Run(name, func(t *testing.T) { storetest.RunReports(t, open) })
 	}
-}
-
-func contract(t *testing.T, open func(t *testing.T) tlsrpt.Store) {
-	const day = tlsrpt.Day(20000)
-	tally := func(domain string, n uint64) []tlsrpt.Tally {
-		return []tlsrpt.Tally{{Domain: domain, Policy: *stsPolicy(domain), Successes: n, Failures: 1, Details: []tlsrpt.Detail{
-			{Failure: goldenTallies()[0].Details[0].Failure, Sessions: 1},
-		}}}
-	}
-	ctx := context.Background()
-	load := func(t *testing.T, s tlsrpt.Store, day tlsrpt.Day) (all []string) {
-		t.Helper()
-		tallies, err := s.Load(ctx, day)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, one := range tallies {
-			all = append(all, fmt.Sprintf("%s %d", one.Domain, one.Successes))
-		}
-		slices.Sort(all)
-		return all
-	}
-	save := func(t *testing.T, s tlsrpt.Store, day tlsrpt.Day, counter string, tallies []tlsrpt.Tally) {
-		t.Helper()
-		if err := s.Save(ctx, day, counter, tallies); err != nil {
-			t.Fatal(err)
-		}
-	}
-	update := func(t *testing.T, s tlsrpt.Store, d tlsrpt.Delivery) (tlsrpt.Delivery, bool) {
-		t.Helper()
-		now, stored, err := s.Update(ctx, d)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return now, stored
-	}
-	t.Run("Save takes the place of what that Counts saved before for that day", func(t *testing.T) {
-		s := open(t)
-		save(t, s, day, "a", tally("e.test", 1))
-		save(t, s, day, "b", tally("e.test", 2))
-		save(t, s, day+1, "a", tally("e.test", 3))
-		save(t, s, day, "a", tally("f.test", 4))
-		if got := load(t, s, day); !slices.Equal(got, []string{"e.test 2", "f.test 4"}) {
-			t.Errorf("loaded are %q", got)
-		}
-	})
-	t.Run("Load returns what was saved", func(t *testing.T) {
-		s := open(t)
-		if got := load(t, s, day); got != nil {
-			t.Errorf("nothing is %q", got)
-		}
-		save(t, s, day, "a", tally("e.test", 1))
-		got, err := s.Load(ctx, day)
-		if err != nil || !reflect.DeepEqual(got, tally("e.test", 1)) {
-			t.Errorf("loaded is %+v, %v", got, err)
-		}
-	})
-	t.Run("Update stores the next revision alone", func(t *testing.T) {
-		s := open(t)
-		first := tlsrpt.Delivery{
-			Day: day, Domain: "e.test", Revision: 1, Until: time.Unix(1e9, 0).UTC(), First: time.Unix(1e9-1, 0).UTC(), Attempts: 1,
-			Taken: []string{"https://r.test/"}, Refused: []string{"mailto:a@e.test"}, Problems: []string{"x"},
-		}
-		if now, stored := update(t, s, tlsrpt.Delivery{Day: day, Domain: "e.test", Revision: 2}); stored || !reflect.DeepEqual(now, tlsrpt.Delivery{Day: day, Domain: "e.test"}) {
-			t.Errorf("a revision 2 of nothing: %+v, %v", now, stored)
-		}
-		if now, stored := update(t, s, first); !stored || !reflect.DeepEqual(now, first) {
-			t.Errorf("revision 1: %+v, %v", now, stored)
-		}
-		for _, revision := range []int{0, 1, 3} {
-			if now, stored := update(t, s, tlsrpt.Delivery{Day: day, Domain: "e.test", Revision: revision}); stored || !reflect.DeepEqual(now, first) {
-				t.Errorf("a revision %d of 1: %+v, %v", revision, now, stored)
-			}
-		}
-		second := first
-		second.Revision, second.Done = 2, true
-		if now, stored := update(t, s, second); !stored || !now.Done {
-			t.Errorf("revision 2: %+v, %v", now, stored)
-		}
-		for _, other := range []tlsrpt.Delivery{
-			{Day: day + 1, Domain: "e.test", Revision: 1}, {Day: day, Domain: "f.test", Revision: 1}, {Day: day, Domain: "e.test.1", Revision: 1},
-			{Day: day, Domain: strings.Repeat("long.", 50) + "test", Revision: 1}, {Day: day, Domain: "../" + day.String(), Revision: 1},
-			{Day: day, Domain: "", Revision: 1},
-		} {
-			if now, stored := update(t, s, other); !stored || !reflect.DeepEqual(now, other) {
-				t.Errorf("another report: %+v, %v", now, stored)
-			}
-			if now, stored := update(t, s, other); stored || !reflect.DeepEqual(now, other) {
-				t.Errorf("another report again: %+v, %v", now, stored)
-			}
-		}
-	})
-	t.Run("of several who try the same revision one succeeds", func(t *testing.T) {
-		s := open(t)
-		for revision := 1; revision <= 20; revision++ {
-			var all sync.WaitGroup
-			won := make(chan int, 8)
-			for i := range 8 {
-				all.Go(func() {
-					if now, stored, err := s.Update(ctx, tlsrpt.Delivery{Day: day, Domain: "e.test", Revision: revision, Attempts: i}); err != nil {
-						t.Error(err)
-					} else if stored {
-						won <- i
-					} else if now.Revision != revision {
-						t.Errorf("who was late has revision %d of %d", now.Revision, revision)
-					}
-				})
-			}
-			all.Wait()
-			if len(won) != 1 {
-				t.Fatalf("%d have stored revision %d", len(won), revision)
-			}
-			winner := <-won
-			if now, _ := update(t, s, tlsrpt.Delivery{Day: day, Domain: "e.test", Revision: revision}); now.Attempts != winner {
-				t.Errorf("stored is %+v, of %d", now, winner)
-			}
-		}
-	})
-	t.Run("Forget removes days before one", func(t *testing.T) {
-		s := open(t)
-		for d := day; d < day+3; d++ {
-			save(t, s, d, "a", tally("e.test", 1))
-			update(t, s, tlsrpt.Delivery{Day: d, Domain: "e.test", Revision: 1})
-		}
-		if err := s.Forget(ctx, day+2); err != nil {
-			t.Fatal(err)
-		}
-		for d := day; d < day+3; d++ {
-			kept := d == day+2
-			if got := load(t, s, d); (got != nil) != kept {
-				t.Errorf("of %v there is %q", d, got)
-			}
-			if _, stored := update(t, s, tlsrpt.Delivery{Day: d, Domain: "e.test", Revision: 1}); stored == kept {
-				t.Errorf("revision 1 of %v can be stored: %v", d, stored)
-			}
-		}
-	})
-	t.Run("nothing is shared with the caller", func(t *testing.T) {
-		s := open(t)
-		d := tlsrpt.Delivery{Day: day, Domain: "e.test", Revision: 1, Taken: []string{"a"}}
-		update(t, s, d)
-		d.Taken[0] = "b"
-		now, _ := update(t, s, d)
-		if now.Taken[0] != "a" {
-			t.Errorf("stored is %+v", now)
-		}
-	})
 }
 
 func TestDirSurvivesRestartsAndDamage(t *testing.T) {
