@@ -36,6 +36,11 @@ func Steps(schema string) ([]Step, error) {
 		return nil, err
 	}
 	name := Options{Schema: schema}.withDefaults().Schema
+	if err := checkSchema(name); err != nil {
+		return nil, err
+	}
+	quoted := pgx.Identifier{name}.Sanitize()
+	fill := strings.NewReplacer("{schema}", quoted, "{schema in text}", strings.ReplaceAll(quoted, "'", "''"))
 	var steps []Step
 	for _, f := range files { // in order of their names
 		text, err := migrations.ReadFile("migrations/" + f.Name())
@@ -52,7 +57,7 @@ func Steps(schema string) ([]Step, error) {
 				"applied timestamptz NOT NULL DEFAULT now());\n" + sql
 		}
 		sql += fmt.Sprintf("\nINSERT INTO {schema}.version (version, least) VALUES (%d, %d);\n", version, least)
-		steps = append(steps, Step{version, withSchema(sql, name)})
+		steps = append(steps, Step{version, fill.Replace(sql)})
 	}
 	return steps, nil
 }
@@ -60,6 +65,15 @@ func Steps(schema string) ([]Step, error) {
 // withSchema fills the name of a schema in.
 func withSchema(sql, schema string) string {
 	return strings.ReplaceAll(sql, "{schema}", pgx.Identifier{schema}.Sanitize())
+}
+
+// checkSchema finds names that the statements cannot have in them, or the server cuts.
+func checkSchema(name string) error {
+	const most = 63 // octets
+	if len(name) > most || strings.Contains(name, "\x00") || strings.Contains(name, "$$") {
+		return fmt.Errorf("postgres.Options.Schema: %q is no name of a schema: it has more than %d octets, a NUL or $$", name, most)
+	}
+	return nil
 }
 
 // VersionError is why a database cannot be used as it is.
@@ -125,6 +139,15 @@ func apply(ctx context.Context, pool *pgxpool.Pool, schema string, s Step) error
 		_, err = tx.Exec(ctx, s.SQL, pgx.QueryExecModeSimpleProtocol)
 		return err
 	})
+}
+
+// Check says whether the schema has the version that this package needs. If not, the error
+// is a *VersionError. Open does the same.
+func Check(ctx context.Context, pool *pgxpool.Pool, o Options) error {
+	o = o.withDefaults()
+	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
+	defer cancel()
+	return checkVersion(ctx, pool, o.Schema)
 }
 
 // querier is what can be asked for one row.

@@ -73,6 +73,38 @@ func TestOpenNamesTheVersionThatIsMissing(t *testing.T) {
 	})
 }
 
+// A schema may be called anything that the server takes, but for one that would end a
+// function in the middle.
+func TestNamesOfSchemas(t *testing.T) {
+	p := pool(t, shared.server.URL())
+	for _, name := range []string{`It's`, `a "b" c`, `{schema}`, `$1`, `\`, `%s`, `ü.ü`, strings.Repeat("x", 63)} {
+		t.Run(name, func(t *testing.T) {
+			o := postgres.Options{Schema: name}
+			if err := postgres.Check(t.Context(), p, o); err == nil {
+				t.Error("Check = nil before Migrate")
+			}
+			if err := postgres.Migrate(t.Context(), p, o); err != nil {
+				t.Fatal(err)
+			}
+			if err := postgres.Check(t.Context(), p, o); err != nil {
+				t.Errorf("Check = %v", err)
+			}
+			q := another(t, p, o)
+			if _, err := q.Put(t.Context(), time.Now(), mail(strings.Repeat("long ", 20_000), "a@one.example")); err != nil {
+				t.Fatal(err)
+			}
+			if got := texts(t, q); len(got) != 1 {
+				t.Errorf("Claim returned %d deliveries, want 1", len(got))
+			}
+		})
+	}
+	for _, name := range []string{"a$$b", "a\x00", strings.Repeat("x", 64)} {
+		if err := postgres.Migrate(t.Context(), p, postgres.Options{Schema: name}); err == nil || !strings.Contains(err.Error(), "Options.Schema") {
+			t.Errorf("with the name %q Migrate = %v", name, err)
+		}
+	}
+}
+
 func TestOpenRefusesConnectionsAtAnotherIsolation(t *testing.T) {
 	p := pool(t, shared.server.URL()+"&default_transaction_isolation=serializable")
 	o, err := shared.migrated(p, postgres.Options{})

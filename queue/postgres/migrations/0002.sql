@@ -18,7 +18,7 @@ BEGIN
         PERFORM set_config('synchronous_commit', 'off', true);
     END IF;
     IF p_message IS NULL THEN
-        p_message := nextval('{schema}.message_id');
+        p_message := nextval('{schema in text}.message_id');
         INSERT INTO {schema}.upload (message) VALUES (p_message);
     ELSE
         UPDATE {schema}.upload u SET touched = clock_timestamp() WHERE u.message = p_message;
@@ -53,7 +53,7 @@ BEGIN
         tag := p_tags[i];
         known := false;
         IF id IS NULL THEN
-            id := nextval('{schema}.message_id');
+            id := nextval('{schema in text}.message_id');
         END IF;
         IF p_contents[i] IS NULL THEN
             DELETE FROM {schema}.upload u WHERE u.message = put_v1.id;
