@@ -1,0 +1,157 @@
+package tlsstore
+
+import (
+	"context"
+	"encoding/json"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/nexthop-mail/nexthop/delivery/mtasts"
+)
+
+// Policies is a mtasts.Store. What another process stores or deletes is seen ten seconds
+// later at the latest, so that mail does not cost a question to the database each. It must
+// not be copied.
+type Policies struct {
+	// Pool is the database; required.
+	Pool *pgxpool.Pool
+
+	// Schema is that of the queue. Default: postgres.DefaultSchema.
+	Schema string
+
+	// Timeout is how long the database may take to answer. Default: 10 s.
+	Timeout time.Duration
+
+	mu      sync.Mutex
+	seen    map[string]seen // by domain
+	changes int             // by this process
+}
+
+var _ mtasts.Store = (*Policies)(nil)
+
+// seen is what the database had a moment ago.
+type seen struct {
+	entry mtasts.Entry
+	at    time.Time
+}
+
+const (
+	lookAgain = 10 * time.Second
+	mostSeen  = 4096
+)
+
+func (p *Policies) table() table { return table{"Policies", p.Pool, p.Schema, p.Timeout} }
+
+// Load implements mtasts.Store. An entry that makes no sense is as good as none.
+func (p *Policies) Load(ctx context.Context, domain string) (e mtasts.Entry, err error) {
+	e, ok, changes := p.recall(domain)
+	if ok {
+		return e, nil
+	}
+	err = p.table().call(ctx, func(ctx context.Context, sql func(string) string) error {
+		var text []byte
+		_, err := one(p.Pool.QueryRow(ctx, sql("SELECT entry FROM {schema}.mta_sts WHERE domain = $1::bytea"), []byte(domain)), &text)
+		e = decode(text, domain)
+		return err
+	})
+	if err == nil {
+		p.remember(domain, e, changes)
+	}
+	return e, err
+}
+
+// decode reads the entry of a domain.
+func decode(text []byte, domain string) (e mtasts.Entry) {
+	if json.Unmarshal(text, &e) != nil || e.Domain != domain {
+		return mtasts.Entry{}
+	}
+	return e
+}
+
+// Save implements mtasts.Store.
+func (p *Policies) Save(ctx context.Context, e mtasts.Entry) error {
+	text, err := json.Marshal(e)
+	if err != nil {
+		return err
+	}
+	defer p.forget(e.Domain)
+	return p.table().call(ctx, func(ctx context.Context, sql func(string) string) error {
+		_, err := p.Pool.Exec(ctx, sql(`INSERT INTO {schema}.mta_sts (domain, entry) VALUES ($1::bytea, $2::bytea)
+			ON CONFLICT (domain) DO UPDATE SET entry = excluded.entry`), []byte(e.Domain), text)
+		return err
+	})
+}
+
+// Delete implements mtasts.Store.
+func (p *Policies) Delete(ctx context.Context, domain string) error {
+	defer p.forget(domain)
+	return p.table().call(ctx, func(ctx context.Context, sql func(string) string) error {
+		_, err := p.Pool.Exec(ctx, sql("DELETE FROM {schema}.mta_sts WHERE domain = $1::bytea"), []byte(domain))
+		return err
+	})
+}
+
+// List implements mtasts.Store. Entries that make no sense are left out.
+func (p *Policies) List(ctx context.Context, after string, limit int) (all []mtasts.Entry, err error) {
+	for len(all) < limit {
+		n, want := 0, limit-len(all)
+		err = p.table().call(ctx, func(ctx context.Context, sql func(string) string) error {
+			rows, err := p.Pool.Query(ctx, sql(`SELECT domain, entry FROM {schema}.mta_sts WHERE domain > $1::bytea
+				ORDER BY domain LIMIT $2::int`), []byte(after), want)
+			if err != nil {
+				return err
+			}
+			defer rows.Close()
+			for rows.Next() {
+				var domain, text []byte
+				if err := rows.Scan(&domain, &text); err != nil {
+					return err
+				}
+				n, after = n+1, string(domain)
+				if e := decode(text, after); e.Domain != "" {
+					all = append(all, e)
+				}
+			}
+			return rows.Err()
+		})
+		if err != nil {
+			return nil, err
+		}
+		if n < want {
+			break
+		}
+	}
+	return all, nil
+}
+
+// recall is what was seen a moment ago, and how many changes there were until now.
+func (p *Policies) recall(domain string) (e mtasts.Entry, ok bool, changes int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s, ok := p.seen[domain]
+	return s.entry, ok && time.Since(s.at) < lookAgain, p.changes
+}
+
+// remember notes what was seen, unless there were changes since recall.
+func (p *Policies) remember(domain string, e mtasts.Entry, changes int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if changes != p.changes {
+		return
+	}
+	if p.seen == nil || len(p.seen) >= mostSeen {
+		p.seen = make(map[string]seen)
+	}
+	p.seen[domain] = seen{e, time.Now()}
+}
+
+// forget is called after a change, and so that what was seen before is not remembered
+// afterwards.
+func (p *Policies) forget(domain string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.seen, domain)
+	p.changes++
+}
