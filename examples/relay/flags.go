@@ -28,6 +28,7 @@ type options struct {
 	retry        string
 	expire, warn cli.Duration
 	concurrency  int
+	lease        cli.Duration
 	maxSize      int64
 	events       string
 	http         string
@@ -50,6 +51,7 @@ const relayUsage = `relay [flags]
        ` + sitesUsage + `
        ` + tlsReportsUsage + `
        relay passwd -help
+       ` + migrateUsage + `
 Each flag may be given as an environment variable, too: -relay-domain as NEXTHOP_RELAY_DOMAIN,
 with blanks between the values if it is repeatable. The command line goes before that.`
 
@@ -71,18 +73,19 @@ func parseEnvironment(fs *flag.FlagSet, args []string, stdout, stderr io.Writer,
 }
 
 func parseFlags(args []string, stdout, stderr io.Writer) (*options, error) {
-	o := &options{expire: cli.Duration(5 * 24 * time.Hour), warn: cli.Duration(4 * time.Hour)}
+	o := &options{expire: cli.Duration(5 * 24 * time.Hour), warn: cli.Duration(4 * time.Hour), lease: cli.Duration(2 * time.Minute)}
 	fs := flag.NewFlagSet("relay", flag.ContinueOnError)
 	o.Define(fs)
 	fs.StringVar(&o.listen, "listen", defaultListen, "SMTP `ADDR`ess")
 	fs.StringVar(&o.listenTLS, "listen-tls", "", "SMTP `ADDR`ess with TLS from the start, port 465 by custom (needs -cert)")
-	fs.StringVar(&o.queue, "queue", defaultQueue, "`WHERE` mail waits: memory or a directory")
+	fs.StringVar(&o.queue, "queue", defaultQueue, "`WHERE` mail waits: memory, a directory, or a PostgreSQL database as a postgres:// URL (with ?schema=NAME if that is not nexthop) or @FILE with one in it")
 	fs.Var(&o.relayDomains, "relay-domain", "accept mail from anyone for this `DOMAIN` (repeatable); .DOMAIN is its subdomains")
 	fs.Var(&o.trust, "trust", "clients that may relay anywhere, as `CIDR` (repeatable; default: loopback)")
 	fs.StringVar(&o.retry, "retry", defaultRetry, "delays between attempts, the last repeats: a `LIST` with commas")
 	fs.Var(&o.expire, "expire", "give up after")
 	fs.Var(&o.warn, "warn", "tell the sender of a delay after; 0 is never")
 	fs.IntVar(&o.concurrency, "concurrency", 20, "connections at most to one site")
+	fs.Var(&o.lease, "lease", "with a database: how long mail waits at most that another relay had in hand when it died, 30s at least; if the database is away for less than half of that, nothing under way is broken off")
 	fs.Int64Var(&o.maxSize, "max-size", 52428800, "largest message accepted, in `BYTES`")
 	fs.StringVar(&o.events, "events", "", "append one JSON object a line to `FILE` (-: standard output; SIGHUP opens it again)")
 	fs.StringVar(&o.http, "http", "", "`ADDR` of /metrics, /healthz and a dashboard")
@@ -100,7 +103,7 @@ func parseFlags(args []string, stdout, stderr io.Writer) (*options, error) {
 		return nil, err
 	}
 	if fs.NArg() > 0 {
-		return nil, cli.Usage("what is %q? Flags come first, and the commands are queue, sites, tls-reports and passwd", fs.Arg(0))
+		return nil, cli.Usage("what is %q? Flags come first, and the commands are queue, sites, tls-reports, passwd and migrate", fs.Arg(0))
 	}
 	return o, o.check()
 }
@@ -110,6 +113,8 @@ func (o *options) check() error {
 	switch {
 	case o.concurrency <= 0:
 		return cli.Usage("-concurrency must be positive")
+	case time.Duration(o.lease) < 30*time.Second:
+		return cli.Usage("-lease must be 30s at least")
 	case o.maxSize <= 0:
 		return cli.Usage("-max-size must be positive")
 	case o.expire <= 0:

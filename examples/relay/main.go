@@ -7,10 +7,15 @@
 //	relay sites [-queue WHERE] [-json]
 //	relay tls-reports [-queue WHERE] [-day YYYY-MM-DD] [-json]
 //	relay passwd -logins FILE USER [ADDRESS...]
+//	relay migrate -queue postgres://… [-dry-run]
 //
 // It takes mail for anybody from clients it trusts (-trust), and mail for certain
 // domains from everybody (-relay-domain), which is the role of a secondary MX. A
 // message is answered 250 when its queue has it durably.
+//
+// With -queue postgres://…, any number of relays on any number of machines share one
+// queue; relay migrate makes its tables. What one of them has in hand when it dies the
+// others deliver, two minutes later at most.
 //
 // With -logins, users who log in over TLS may send to anybody, from their own addresses,
 // wherever they are. The file has no passwords but what SCRAM needs to check them; relay
@@ -64,6 +69,9 @@ func run(ctx context.Context, args []string, stdin *os.File, stdout, stderr io.W
 	}
 	if len(args) > 0 && args[0] == "passwd" {
 		return passwd(args[1:], stdin, stdout, stderr)
+	}
+	if len(args) > 0 && args[0] == "migrate" {
+		return migrate(ctx, args[1:], stdout, stderr)
 	}
 	return relay(ctx, args, stdout, stderr)
 }

@@ -49,7 +49,7 @@ func sites(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		o     = operation{Verb: "sites"}
 		fs    = flag.NewFlagSet("relay sites", flag.ContinueOnError)
 	)
-	fs.StringVar(&where, "queue", defaultQueue, "`WHERE` mail waits: a directory")
+	fs.StringVar(&where, "queue", defaultQueue, "`WHERE` mail waits: a directory, or a database as a postgres:// URL or @FILE with one in it")
 	fs.BoolVar(&o.JSON, "json", false, "JSON on standard output")
 	_, err := parseEnvironment(fs, args, stdout, stderr, sitesUsage)
 	if err == nil && fs.NArg() > 0 {
@@ -67,7 +67,7 @@ func sites(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 // parseQueueFlags lets flags stand before and after the words.
 func parseQueueFlags(args []string, stderr io.Writer) (where string, o operation, err error) {
 	fs := flag.NewFlagSet("relay queue", flag.ContinueOnError)
-	fs.StringVar(&where, "queue", defaultQueue, "`WHERE` mail waits: a directory")
+	fs.StringVar(&where, "queue", defaultQueue, "`WHERE` mail waits: a directory, or a database as a postgres:// URL or @FILE with one in it")
 	fs.BoolVar(&o.JSON, "json", false, "JSON on standard output")
 	fs.Var(&o.For, "for", "for so long, `D` such as 30m, 12h or 2d (hold, suspend; default: until somebody ends it)")
 	fs.StringVar(&o.Reason, "reason", "", "`TEXT` that says why (hold, suspend, fail)")
@@ -110,14 +110,22 @@ func administerAt(ctx context.Context, where string, o operation, stdout io.Writ
 	if where == inMemory {
 		return cli.Usage("a queue in memory is seen by its relay alone (-http shows it)")
 	}
-	if err := checkWhere(where); err != nil {
+	kind, err := checkWhere(where)
+	if err != nil {
 		return err
+	}
+	if kind == inDatabase {
+		db, err := openDatabase(ctx, where, asCommand)
+		if err != nil {
+			return err
+		}
+		return errors.Join(o.run(ctx, &delivery.Agent{Queue: db}, stdout), db.Close())
 	}
 	if _, err := os.Stat(where); err != nil {
 		return cli.Config("%w", err)
 	}
 	for deadline := time.Now().Add(busyFor); ; {
-		q, _, err := openQueue(where, asCommand)
+		q, _, err := openQueue(ctx, where, asCommand)
 		if err == nil {
 			agent := &delivery.Agent{Queue: q}
 			return errors.Join(o.run(ctx, agent, stdout), queue.Close(q))

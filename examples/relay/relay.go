@@ -6,13 +6,12 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery"
 	"github.com/nexthop-mail/nexthop/delivery/metrics"
-	"github.com/nexthop-mail/nexthop/delivery/mtasts"
 	"github.com/nexthop-mail/nexthop/delivery/tlsrpt"
 	"github.com/nexthop-mail/nexthop/delivery/trust"
 	"github.com/nexthop-mail/nexthop/examples/internal/cli"
@@ -30,7 +29,7 @@ func relay(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		return cli.Complain(stderr, "relay", err)
 	}
-	p, err := assemble(opts, stdout, cli.NewOutput(stderr))
+	p, err := assemble(ctx, opts, stdout, cli.NewOutput(stderr))
 	if err != nil {
 		return cli.Complain(stderr, "relay", err)
 	}
@@ -63,13 +62,14 @@ type parts struct {
 	policy   *trust.Source // who may have mail; nil is everybody
 	limits   cli.Watch
 	broken   chan error // the queue is of no use any more
+	ending   atomic.Bool
 
 	tlsCounts tlsrpt.Counts
 }
 
 // assemble makes the parts, in the order in which they can fail without harm: the
 // queue is the last but the sockets.
-func assemble(o *options, stdout, stderr io.Writer) (*parts, error) {
+func assemble(ctx context.Context, o *options, stdout, stderr io.Writer) (*parts, error) {
 	p := &parts{options: o, broken: make(chan error, 1), log: stderr, journal: &journal{path: o.events, out: cli.NewOutput(stdout)}}
 	passed, err := passedSockets()
 	if err != nil {
@@ -105,18 +105,18 @@ func assemble(o *options, stdout, stderr io.Writer) (*parts, error) {
 	if err := p.journal.open(); err != nil {
 		return nil, cli.Config("-events: %w", err)
 	}
-	if p.queue, p.dir, err = openQueue(o.queue, asRelay); err != nil {
+	if p.queue, p.dir, err = openQueue(ctx, o.queue, asRelay); err != nil {
 		return nil, err
 	}
-	if p.policy != nil && p.policy.Store == nil && p.dir != "" {
-		p.policy.Store = &mtasts.Dir{Path: filepath.Join(p.dir, "mta-sts")}
+	if p.policy != nil && p.policy.Store == nil {
+		p.policy.Store = p.policyStore()
 	}
 	name := o.Hello()
 	if name == "" {
 		name = "localhost"
 	}
 	p.agent = &delivery.Agent{
-		Queue: p.queue, Sender: sender, Settings: p.settings, Reporter: name, Drain: atTheEnd,
+		Queue: p.queue, Sender: sender, Settings: p.settings, Reporter: name, Drain: atTheEnd, Lease: p.lease(),
 		MaxSize: o.maxSize + 1024, // with the Received field
 		Events: func(e delivery.Event) {
 			p.numbers.Record(e)
@@ -190,13 +190,15 @@ func (p *parts) giveUp(err error) {
 func (p *parts) run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	var all sync.WaitGroup
+	watched, unwatch := context.WithCancel(context.WithoutCancel(ctx)) // to the end of what is in flight
+	defer unwatch()
+	var mail, all sync.WaitGroup
 	var serving, delivering error
-	all.Go(func() {
+	mail.Go(func() {
 		defer stop()
 		delivering = p.agent.Run(ctx)
 	})
-	all.Go(func() {
+	mail.Go(func() {
 		defer stop()
 		serving = p.server.Serve(ctx, p.listener, atTheEnd)
 	})
@@ -208,7 +210,7 @@ func (p *parts) run(ctx context.Context) error {
 		all.Go(func() { serveControl(ctx, p.control, p.operate) })
 	}
 	if p.web != nil {
-		all.Go(func() { serveHTTP(ctx, p.web, p.pages()) })
+		all.Go(func() { serveHTTP(watched, p.web, p.pages()) })
 		fmt.Fprintf(p.log, "http %s\n", p.web.Addr())
 	}
 	for _, l := range p.listener.list {
@@ -224,6 +226,9 @@ func (p *parts) run(ctx context.Context) error {
 	case broken = <-p.broken:
 		stop()
 	}
+	p.ending.Store(true)
+	mail.Wait()
+	unwatch()
 	all.Wait()
 	return errors.Join(serving, delivering, broken)
 }

@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
-
-	"github.com/nexthop-mail/nexthop/queue"
 )
 
 // tellSystemd tells systemd, if it started the relay (Type=notify), that it takes mail, that
@@ -30,9 +28,10 @@ func (p *parts) tellSystemd(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		// A relay whose queue does not answer is of no use: it is started again.
+		// A relay whose queue does not answer is of no use: it is started again. If that
+		// is a database, another start changes nothing.
 		asked, cancel := context.WithTimeout(ctx, interval)
-		if _, err := queue.Total(asked, p.queue); err == nil {
+		if p.database() != nil || p.answers(asked) == nil {
 			p.notify(daemon.SdNotifyWatchdog)
 		}
 		cancel()

@@ -1,10 +1,10 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -31,12 +31,20 @@ const (
 
 // openQueue opens the queue that -queue names. dir is its directory, empty where it
 // has none.
-func openQueue(where, what string) (q queue.Queue, dir string, err error) {
+func openQueue(ctx context.Context, where, what string) (q queue.Queue, dir string, err error) {
 	if where == inMemory {
 		return &memory.Queue{}, "", nil
 	}
-	if err := checkWhere(where); err != nil {
+	kind, err := checkWhere(where)
+	if err != nil {
 		return nil, "", err
+	}
+	if kind == inDatabase {
+		db, err := openDatabase(ctx, where, what)
+		if err != nil {
+			return nil, "", err
+		}
+		return db, "", nil
 	}
 	spool, err := disk.Open(where, disk.Options{})
 	for deadline := time.Now().Add(busyFor); what == asRelay && errors.Is(err, disk.ErrLocked) &&
@@ -66,22 +74,27 @@ func writeHolder(dir, text string) error {
 	return os.WriteFile(file, []byte(text), 0o600)
 }
 
-// checkWhere finds queues that are not directories.
-func checkWhere(where string) error {
+// kind is what a queue is kept in, beside memory.
+type kind int
+
+const (
+	inDirectory kind = iota
+	inDatabase
+)
+
+// checkWhere tells directories from databases, and finds what is neither.
+func checkWhere(where string) (kind, error) {
 	if where == "" {
-		return cli.Usage("-queue is empty")
+		return 0, cli.Usage("-queue is empty")
 	}
 	scheme, _, ok := strings.Cut(where, "://")
 	switch {
-	case !ok:
-		return nil
-	case scheme != "postgres" && scheme != "postgresql":
-		return cli.Usage("-queue %s://: no such kind of queue", scheme)
+	case strings.HasPrefix(where, "@"), isDatabase(where):
+		return inDatabase, nil
+	case ok:
+		return 0, cli.Usage("-queue %s://: no such kind of queue", scheme)
 	}
-	if _, err := url.Parse(where); err != nil {
-		return cli.Usage("-queue: no postgres:// address") // the error would show the password
-	}
-	return cli.Config("-queue %s://: this relay is built without a PostgreSQL queue", scheme)
+	return inDirectory, nil
 }
 
 // holder is who has the queue open.

@@ -15,6 +15,7 @@ import (
 	"github.com/nexthop-mail/nexthop/delivery"
 	"github.com/nexthop-mail/nexthop/delivery/tlsrpt"
 	"github.com/nexthop-mail/nexthop/examples/internal/cli"
+	"github.com/nexthop-mail/nexthop/queue/postgres/tlsstore"
 )
 
 const tlsReportsUsage = "relay tls-reports [-queue WHERE] [-day YYYY-MM-DD] [-json]"
@@ -77,6 +78,10 @@ func (p *parts) reportTLS() error {
 	} else {
 		complain("reports go over HTTPS alone: those by mail need a DKIM signature, which a smart host could add")
 	}
+	if d := p.database(); d != nil {
+		p.reporter.Store = &tlsstore.Reports{Pool: d.pool, Schema: d.schema, Contact: o.tlsReports}
+		return nil
+	}
 	if p.dir == "" {
 		return nil // in memory, as the queue
 	}
@@ -107,7 +112,7 @@ func tlsReports(ctx context.Context, args []string, stdout, stderr io.Writer) in
 		day   = tlsrpt.DayOf(time.Now())
 		fs    = flag.NewFlagSet("relay tls-reports", flag.ContinueOnError)
 	)
-	fs.StringVar(&where, "queue", defaultQueue, "`WHERE` mail waits: a directory")
+	fs.StringVar(&where, "queue", defaultQueue, "`WHERE` mail waits: a directory, or a database as a postgres:// URL or @FILE with one in it")
 	fs.BoolVar(&json, "json", false, "reports as JSON, one a line")
 	fs.Func("day", "the `DAY`, UTC, such as 2006-01-02 (default: today)", func(text string) (err error) {
 		day, err = tlsrpt.ParseDay(text)
@@ -132,8 +137,12 @@ func showTLSReports(ctx context.Context, where string, day tlsrpt.Day, json bool
 	if where == inMemory {
 		return cli.Usage("a queue in memory is seen by its relay alone")
 	}
-	if err := checkWhere(where); err != nil {
+	kind, err := checkWhere(where)
+	if err != nil {
 		return err
+	}
+	if kind == inDatabase {
+		return showSharedTLSReports(ctx, where, day, json, w)
 	}
 	if _, err := os.Stat(where); err != nil {
 		return cli.Config("%w", err)
@@ -147,13 +156,33 @@ func showTLSReports(ctx context.Context, where string, day tlsrpt.Day, json bool
 	}
 	// If no relay runs, or it is too old for this, what is saved is all there is.
 	_, _ = callRelay(ctx, filepath.Join(where, controlSocket), operation{Verb: saveTLSCounts}, io.Discard)
-	saved := tlsrpt.Reporter{Counts: &tlsrpt.Counts{}, Store: &tlsrpt.Dir{Path: dir}}
+	return printTLSCounts(ctx, &tlsrpt.Dir{Path: dir}, strings.TrimSpace(string(contact)), day, json, w)
+}
+
+// showSharedTLSReports prints what the relays on a database have counted on a day, and saved
+// by now: they do so every minute.
+func showSharedTLSReports(ctx context.Context, where string, day tlsrpt.Day, json bool, w io.Writer) error {
+	d, err := openDatabase(ctx, where, asCommand)
+	if err != nil {
+		return err
+	}
+	store := &tlsstore.Reports{Pool: d.pool, Schema: d.schema}
+	contact, err := store.LastContact(ctx)
+	if err == nil {
+		err = printTLSCounts(ctx, store, contact, day, json, w)
+	}
+	return errors.Join(err, d.Close())
+}
+
+// printTLSCounts prints what a store has of a day.
+func printTLSCounts(ctx context.Context, store tlsrpt.Store, contact string, day tlsrpt.Day, json bool, w io.Writer) error {
+	saved := tlsrpt.Reporter{Counts: &tlsrpt.Counts{}, Store: store}
 	tallies, err := saved.Tallies(ctx, day)
 	if err != nil {
 		return &cli.Error{Code: cli.ExitTempFail, Err: err}
 	}
 	if json {
-		return printTLSReports(w, tlsrpt.Submitter{Contact: strings.TrimSpace(string(contact))}, day, tallies)
+		return printTLSReports(w, tlsrpt.Submitter{Contact: contact}, day, tallies)
 	}
 	for _, t := range tallies {
 		fmt.Fprintf(w, "%s %v", t.Domain, t.Policy.Type)
