@@ -96,8 +96,8 @@ func TestOddContent(t *testing.T) {
 		{name: "SMTP-29 no final newline", content: queue.String("Subject: x\r\n\r\nend"), want: queue.Delivered, arrives: "Subject: x\r\n\r\nend\r\n"},
 		{name: "SMTP-30 bare LF, originated", content: queue.String("Subject: x\n\n.\nend\n"), want: queue.Delivered, arrives: "Subject: x\r\n\r\n.\r\nend\r\n"},
 		{name: "SMTP-30 bare CR, originated", content: queue.String("Subject: x\r\n\r\na\r.\rb\r\n"), want: queue.Delivered, arrives: "Subject: x\r\n\r\na\r\n.\r\nb\r\n"},
-		{name: "SMTP-30 bare LF, relayed", content: queue.String("Subject: x\r\n\r\na\n.\nb\r\n"), policy: delivery.Relay, want: queue.Failed},
-		{name: "SMTP-30 bare CR, relayed", content: queue.String("Subject: x\r\n\r\na\r.\rb\r\n"), policy: delivery.Relay, want: queue.Failed},
+		{name: "SMTP-30 bare LF, relayed", content: queue.String("Subject: x\r\n\r\na\n.\nb\r\n"), policy: delivery.ContentRelay, want: queue.Failed},
+		{name: "SMTP-30 bare CR, relayed", content: queue.String("Subject: x\r\n\r\na\r.\rb\r\n"), policy: delivery.ContentRelay, want: queue.Failed},
 		{name: "SMTP-30 NUL", content: queue.String("Subject: x\r\n\r\na\x00b\r\n"), want: queue.Failed},
 		{name: "SMTP-31 a line of 999 octets", content: queue.String("Subject: x\r\n\r\n" + strings.Repeat("x", 999) + "\r\n"), want: queue.Failed},
 		{name: "SMTP-31 a line of 10 MiB", content: queue.String("Subject: x\r\n\r\n" + strings.Repeat("x", 10<<20) + "\r\n"), want: queue.Failed},
@@ -134,7 +134,7 @@ func TestDotLinesAtEveryBoundary(t *testing.T) {
 					}
 					all := head + strings.Repeat("y", fill) + "\r\n.\r\n..\r\n.z\r\n" + strings.Repeat(strings.Repeat("z", 70)+"\r\n", 1500)
 					for _, c := range []queue.Content{queue.String(all), odd{text: all, size: int64(len(all))}} {
-						if _, got := sendOdd(t, nil, delivery.Originate, c); string(got) != all {
+						if _, got := sendOdd(t, nil, delivery.ContentOriginate, c); string(got) != all {
 							t.Errorf("dots at %d: %d octets arrived, want %d", at, len(got), len(all))
 						}
 					}

@@ -53,7 +53,7 @@ func explicit(resolver mx.Resolver, tokens smarthost.TokenSource, roots *tls.Con
 	})
 	sender := &delivery.Sender{
 		Hello: "app.example.org", Self: []string{"app.example.org"}, Router: table, TLSConfig: roots,
-		MaxConnections: 8, MaxSessions: 3, Content: delivery.Relay,
+		MaxConnections: 8, MaxSessions: 3, Content: delivery.ContentRelay,
 	}
 	return sender, err
 }

@@ -61,7 +61,7 @@ func (s *Sender) validate() error {
 	if s.Family > mx.IPv6Only {
 		wrong("Family", "%d is no family", s.Family)
 	}
-	if s.Content > Relay {
+	if s.Content > ContentRelay {
 		wrong("Content", "%d is no policy", s.Content)
 	}
 	for i, a := range s.Source {

@@ -245,7 +245,7 @@ func TestDoor(t *testing.T) {
 	t.Run("SMTP-32 a relay's content is passed on unchanged or not at all", func(t *testing.T) {
 		host := &smtptest.Host{Extensions: full(), Allow: []smtptest.Rule{smtptest.RuleContentLine}}
 		bubble(t, zone, servers(host), func(t *testing.T, r *rig) {
-			r.sender.Content = delivery.Relay
+			r.sender.Content = delivery.ContentRelay
 			m := message("u@e.test")
 			relayed := "Return-Path: <x@y.test>\r\nreceived: by z\r\n\tfolded\r\n\r\n" + long + ".\r\n"
 			m.Content = queue.String(relayed)

@@ -182,12 +182,12 @@ type ContentPolicy uint8
 
 // The content policies.
 const (
-	// Originate is for programs that send their own mail: bare LF and bare CR
+	// ContentOriginate is for programs that send their own mail: bare LF and bare CR
 	// become CRLF, NUL and lines over 998 octets are refused.
-	Originate ContentPolicy = iota
-	// Relay is for mail that came from elsewhere: it is passed on unchanged or
+	ContentOriginate ContentPolicy = iota
+	// ContentRelay is for mail that came from elsewhere: it is passed on unchanged or
 	// not at all (RFC 5321 section 6.4).
-	Relay
+	ContentRelay
 )
 
 var contentNames = [...]string{"originate", "relay"}
@@ -208,7 +208,7 @@ func (p *ContentPolicy) UnmarshalText(text []byte) error {
 }
 
 func (p ContentPolicy) policy() content.Policy {
-	if p == Relay {
+	if p == ContentRelay {
 		return content.Relay
 	}
 	return content.Origin

@@ -78,7 +78,7 @@ func TestSubmitRefuses(t *testing.T) {
 		{"QUE-20 without end", &delivery.Agent{MaxSize: 3 << 20}, func(m *queue.Message) { m.Content = neverEnding{} }, "5.3.4", false},
 		{"QUE-20 too large once it is canonical", &delivery.Agent{MaxSize: 8}, func(m *queue.Message) { m.Content = queue.String("\n\n\n\n\n") }, "5.3.4", false},
 		{"QUE-20 a NUL", &delivery.Agent{}, func(m *queue.Message) { m.Content = queue.String("S: s\r\n\r\n\x00\r\n") }, "5.6.0", false},
-		{"QUE-20 a bare LF where nothing may be changed", &delivery.Agent{Sender: &delivery.Sender{Content: delivery.Relay}}, func(m *queue.Message) {
+		{"QUE-20 a bare LF where nothing may be changed", &delivery.Agent{Sender: &delivery.Sender{Content: delivery.ContentRelay}}, func(m *queue.Message) {
 			m.Content = queue.String("S: s\n\nx\n")
 		}, "5.6.0", false},
 		{"QUE-18 101 hops", &delivery.Agent{}, func(m *queue.Message) { m.Content = hops(101) }, "5.4.6", false},

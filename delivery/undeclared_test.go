@@ -90,7 +90,7 @@ func TestUndeclaredHeaders(t *testing.T) {
 			t.Run(c.name+": "+what+", by a Sender", func(t *testing.T) {
 				host := eightBit(strings.Fields(c.extensions)...)
 				bubble(t, zone, servers(host, host, host), func(t *testing.T, r *rig) {
-					r.sender.Content = delivery.Relay
+					r.sender.Content = delivery.ContentRelay
 					report := r.send(t, m)
 					if rr := &report.Recipients[0]; c.want == "" && rr.Outcome != queue.Delivered || c.want != "" && (rr.Outcome != queue.Failed || rr.Reply.Enhanced != c.want) {
 						t.Errorf("%v: %v", rr.Outcome, rr.Err)
@@ -124,7 +124,7 @@ func inOffice(t *testing.T, host *smtptest.Host, f func(o *office)) {
 			Zone:  "e.test. MX 10 mx.e.test.\nmx.e.test. A 192.0.2.1\n",
 			Hosts: map[string]*smtptest.Host{"mx.e.test": host},
 		})
-		o.agent.Sender.Content = delivery.Relay
+		o.agent.Sender.Content = delivery.ContentRelay
 		o.start()
 		f(o)
 		o.stop()

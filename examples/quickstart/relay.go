@@ -50,7 +50,7 @@ func newRelay(t *teller, p *plan, w *world, dir string) (*relay, error) {
 		Queue: r.queue,
 		Sender: &delivery.Sender{
 			Hello: relayName, Router: r.table, Port: w.port, Dial: r.eyes.connect,
-			Content: delivery.Relay, Trace: t.trace("mx2"),
+			Content: delivery.ContentRelay, Trace: t.trace("mx2"),
 		},
 		Settings: delivery.Settings{Schedule: delivery.Delays{p.pause}, Jitter: -1},
 		Events:   r.event,

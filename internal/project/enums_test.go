@@ -34,7 +34,7 @@ func enums() []enumeration {
 		{mxtest.WithoutEDNS, nil}, {mxtest.OtherOpcode, sentence},
 		{smarthost.LookupSRV, nil},
 		{queue.ReturnHeaders, nil}, {queue.TLSOptional, nil}, {queue.AtMostOnce, nil}, {queue.Unknown, nil}, {queue.OfTenant, nil},
-		{delivery.StageContent, nil}, {delivery.Taken, nil}, {delivery.PolicyNotice, nil}, {delivery.FaultOurs, nil}, {delivery.StopSelf, nil}, {delivery.Relay, nil},
+		{delivery.StageContent, nil}, {delivery.Taken, nil}, {delivery.PolicyNotice, nil}, {delivery.FaultOurs, nil}, {delivery.StopSelf, nil}, {delivery.ContentRelay, nil},
 		{delivery.ConvertNothing, nil}, {delivery.WaitHeld, nil}, {delivery.WaitClaimed, nil},
 		{dane.Usable, nil}, {dane.ChainInvalid, regexp.MustCompile(`^([a-z-]+|)$`)}, {dane.BadChain, sentence},
 		{mtasts.Kept, sentence}, {mtasts.Enforce, nil},

@@ -155,7 +155,7 @@ func (t *Transport) Sender(role Role, stderr io.Writer) (*delivery.Sender, error
 		s.Router, t.table = table, table
 	}
 	if role.Relay {
-		s.Content = delivery.Relay
+		s.Content = delivery.ContentRelay
 	}
 	for _, a := range t.Source {
 		s.Source = append(s.Source, netip.MustParseAddr(a))

@@ -18,7 +18,7 @@ func handOn(t *testing.T, m taken, extensions ...string) smtptest.Message {
 		Zone:  "example.com. MX 10 mx.example.com.\nxn--bcher-kva.example. MX 10 mx.example.com.\nmx.example.com. A 192.0.2.1\n",
 		Hosts: map[string]*smtptest.Host{"mx.example.com": host},
 	}).Start(t)
-	sender := &delivery.Sender{Hello: "relay.example.net", Resolver: net, Dial: net.DialContext, Content: delivery.Relay}
+	sender := &delivery.Sender{Hello: "relay.example.net", Resolver: net, Dial: net.DialContext, Content: delivery.ContentRelay}
 	defer sender.Close()
 	if _, err := sender.Send(t.Context(), m.Message(queue.String(m.content))); err != nil {
 		t.Fatal(err)

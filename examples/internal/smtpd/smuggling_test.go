@@ -198,7 +198,7 @@ func TestSmugglingMatrix(t *testing.T) {
 			Zone:    "example.com. MX 10 next.example.com.\nnext.example.com. A 192.0.2.1\n",
 			Servers: map[string]smtptest.Server{"192.0.2.1": hop},
 		}).Start(t)
-		sender := &delivery.Sender{Hello: "relay.example.net", Resolver: net, Dial: net.DialContext, Content: delivery.Relay}
+		sender := &delivery.Sender{Hello: "relay.example.net", Resolver: net, Dial: net.DialContext, Content: delivery.ContentRelay}
 		refused := 0
 		for content, came := range contents {
 			hop.mu.Lock()
