@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery"
-	"github.com/nexthop-mail/nexthop/delivery/smtptest"
+	"github.com/nexthop-mail/nexthop/delivery/smtptest/clienttest"
 	"github.com/nexthop-mail/nexthop/queue"
 	"github.com/nexthop-mail/nexthop/queue/memory"
 )
@@ -22,7 +22,7 @@ type agentUnderTest struct {
 	ended  chan error
 }
 
-func newAgentUnderTest(s smtptest.Setup) smtptest.Client {
+func newAgentUnderTest(s clienttest.Setup) clienttest.Client {
 	u := &agentUnderTest{events: make(chan delivery.Event, 4096), ended: make(chan error, 1)}
 	u.agent = &delivery.Agent{
 		Queue: &memory.Queue{},
@@ -100,7 +100,7 @@ func (u *agentUnderTest) Close() error {
 
 // TestAgentScenarios: an Agent gets right what a Sender does.
 func TestAgentScenarios(t *testing.T) {
-	for _, s := range smtptest.Scenarios() {
+	for _, s := range clienttest.Scenarios() {
 		t.Run(s.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				if err := s.Try(t.Context(), newAgentUnderTest); err != nil {

@@ -7,7 +7,7 @@ import (
 	"testing/synctest"
 
 	"github.com/nexthop-mail/nexthop/delivery"
-	"github.com/nexthop-mail/nexthop/delivery/smtptest"
+	"github.com/nexthop-mail/nexthop/delivery/smtptest/clienttest"
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
@@ -27,7 +27,7 @@ func (u underTest) Deliver(ctx context.Context, m *queue.Message) []queue.Outcom
 // wrong. Scenarios that show a requirement are named with it.
 func TestScenarios(t *testing.T) {
 	rows := scenarioRows()
-	for _, s := range smtptest.Scenarios() {
+	for _, s := range clienttest.Scenarios() {
 		name := s.Name
 		if shown := rows[s.Name]; shown != "" {
 			name = shown + " " + name
@@ -35,7 +35,7 @@ func TestScenarios(t *testing.T) {
 		delete(rows, s.Name)
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				err := s.Try(t.Context(), func(s smtptest.Setup) smtptest.Client {
+				err := s.Try(t.Context(), func(s clienttest.Setup) clienttest.Client {
 					return underTest{&delivery.Sender{
 						Hello: s.Hello, Self: s.Self, Resolver: s.Internet, Dial: s.Internet.DialContext,
 					}}

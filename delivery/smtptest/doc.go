@@ -22,9 +22,8 @@
 //
 // # A client
 //
-// [Run] tests a mail client in every [Scenario]. There are about a hundred, from SERVFAIL
-// at the MX records to a connection lost after the final dot. Each is a small Internet
-// that tests one thing.
+// Package clienttest tests a mail client in about a hundred small Internets, from SERVFAIL
+// at the MX records to a connection lost after the final dot.
 //
 // # Time
 //

@@ -107,18 +107,6 @@ func ExampleNewAuthority() {
 	// smtptest authority 1999 2099
 }
 
-// What went over a connection, octet by octet.
-func ExampleNewTap() {
-	client, server := smtptest.Pipe()
-	tap := smtptest.NewTap(client)
-	_, _ = io.WriteString(tap, "QUIT\r\n")
-	_, _ = io.WriteString(server, "221 bye\r\n")
-	_, _ = tap.Read(make([]byte, 100))
-	fmt.Printf("%q %q %d\n", tap.AllWritten(), tap.AllRead(), len(tap.Events()))
-	// Output:
-	// "QUIT\r\n" "221 bye\r\n" 2
-}
-
 // A reply that is longer than any client should read.
 func ExampleLines() {
 	fmt.Print(smtptest.Lines(250, 3, "more"))
@@ -126,18 +114,6 @@ func ExampleLines() {
 	// 250-more
 	// 250-more
 	// 250 more
-}
-
-// Every scenario names the section of the standard that it shows.
-func ExampleScenarios() {
-	for _, s := range smtptest.Scenarios() {
-		if strings.HasPrefix(s.Name, "null MX") {
-			fmt.Println(s.Name, "-", s.Section)
-		}
-	}
-	// Output:
-	// null MX is final and nobody is dialled - RFC 7505 section 3
-	// null MX beside other records is passed over - RFC 7505 section 3
 }
 
 // All rules there are, and where each stands.

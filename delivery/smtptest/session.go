@@ -7,14 +7,16 @@ import (
 	"net"
 	"strings"
 	"time"
+
+	"github.com/nexthop-mail/nexthop/internal/tap"
 )
 
 // session is one conversation of a Host.
 type session struct {
 	wire
 	host   *Host
-	base   net.Conn // below TLS, with the tap
-	tap    *Tap     // nil where nothing is captured
+	base   net.Conn  // below TLS, with the tap
+	tap    *tap.Conn // nil where nothing is captured
 	rec    *record
 	number int
 
@@ -54,7 +56,7 @@ func newSession(ctx context.Context, h *Host, conn net.Conn) *session {
 		counts: map[Stage]int{}, early: map[*Cue]bool{}, domains: map[string]bool{},
 	}
 	if h.Capture {
-		s.tap = NewTap(conn)
+		s.tap = tap.New(conn)
 		s.base = s.tap
 	}
 	s.conn = s.base

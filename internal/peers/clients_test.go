@@ -150,7 +150,7 @@ func TestClients(t *testing.T) {
 						continue
 					}
 					ip := fmt.Sprintf("127.0.3.%d", 2*i+n+1)
-					x := &clientTest{client: c, tls: tls, hop: hop, wire: tap(t, ip+":25", fmt.Sprintf("127.0.2.%d:25", n+2))}
+					x := &clientTest{client: c, tls: tls, hop: hop, wire: wiretapped(t, ip+":25", fmt.Sprintf("127.0.2.%d:25", n+2))}
 					x.server = c.tree(peers.Client{Relay: relayName, IP: ip, Roots: string(w.rootPEM()), TLS: tls})
 					t.Run(map[bool]string{false: "in clear", true: "STARTTLS"}[tls], x.run)
 				}

@@ -14,8 +14,8 @@ import (
 	"testing"
 
 	"github.com/nexthop-mail/nexthop/delivery"
-	"github.com/nexthop-mail/nexthop/delivery/smtptest"
 	"github.com/nexthop-mail/nexthop/internal/peers"
+	"github.com/nexthop-mail/nexthop/internal/tap"
 	"github.com/nexthop-mail/nexthop/mx"
 	"github.com/nexthop-mail/nexthop/queue"
 )
@@ -171,7 +171,7 @@ func flights(t *testing.T, w *world, s *delivery.Sender, p peer) {
 }
 
 // trips counts how often something was read after something was written.
-func trips(events []smtptest.Event) (n int) {
+func trips(events []tap.Event) (n int) {
 	waiting := false
 	for _, e := range events {
 		if waiting && !e.Written {

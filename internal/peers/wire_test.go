@@ -24,8 +24,8 @@ type call struct {
 	said, answer bytes.Buffer
 }
 
-// tap listens on an address and passes everything on to another.
-func tap(t *testing.T, at, to string) *wiretap {
+// wiretapped listens on an address and passes everything on to another.
+func wiretapped(t *testing.T, at, to string) *wiretap {
 	t.Helper()
 	l, err := net.Listen("tcp", at)
 	if err != nil {

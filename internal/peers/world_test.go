@@ -20,8 +20,8 @@ import (
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery"
-	"github.com/nexthop-mail/nexthop/delivery/smtptest"
 	"github.com/nexthop-mail/nexthop/internal/peers"
+	"github.com/nexthop-mail/nexthop/internal/tap"
 	"github.com/nexthop-mail/nexthop/mx"
 	"github.com/nexthop-mail/nexthop/queue"
 )
@@ -60,7 +60,7 @@ type world struct {
 	postfix, exim, opensmtpd *peers.Server
 	sender                   *delivery.Sender
 	dials                    atomic.Int32
-	tap                      *smtptest.Tap // of the last connection
+	tap                      *tap.Conn // of the last connection
 }
 
 const eTest = "@ MX 40 sink\n@ MX 20 exim\n@ MX 10 postfix\n@ MX 30 opensmtpd\n" +
@@ -102,7 +102,7 @@ func (w *world) newSender(t *testing.T) *delivery.Sender {
 			return nil, err
 		}
 		w.dials.Add(1)
-		w.tap = smtptest.NewTap(conn)
+		w.tap = tap.New(conn)
 		return w.tap, nil
 	}
 	t.Cleanup(func() { s.Close() })

@@ -38,7 +38,7 @@ func ruleOf(dir string) (rule *importRule) {
 }
 
 // mayImport is the import rule: what each package may know of the others. "..."
-// is all public packages; internal/address, internal/age and internal/enum are leaves that all
+// is all public packages; internal/address, internal/age, internal/enum and internal/tap are leaves that all
 // may import.
 var mayImport = []importRule{
 	{"internal/address", nil, "it is the leaf under everything"},
@@ -49,6 +49,7 @@ var mayImport = []importRule{
 	{"internal/sasl", nil, "who logs in is told by the caller"},
 	{"internal/smtp", nil, "the dialogue knows nothing of routes, queues or policies"},
 	{"internal/project", []string{"internal/project"}, "it looks at the repository, not into it"},
+	{"internal/tap", nil, "what goes over a connection is octets"},
 	{"internal/peers", nil, "the rig serves whoever tests"},
 	{"internal/bench", []string{"mx", "queue", "queue/disk", "delivery", "internal/bench"}, "it measures what users can import"},
 	{"mx", nil, "finding a host must be usable without delivering to it"},
@@ -106,7 +107,7 @@ func TestImports(t *testing.T) {
 				t.Fatal(err)
 			}
 			to, ours := strings.CutPrefix(path, module+"/")
-			if !ours || slices.Contains([]string{"internal/address", "internal/age", "internal/enum"}, to) {
+			if !ours || slices.Contains([]string{"internal/address", "internal/age", "internal/enum", "internal/tap"}, to) {
 				continue
 			}
 			own := slices.ContainsFunc(nested, func(dir string) bool { return within(s.dir(), dir) && within(to, dir) })

@@ -14,6 +14,7 @@ import (
 
 	"github.com/nexthop-mail/nexthop/delivery/smtptest"
 	"github.com/nexthop-mail/nexthop/internal/smtp"
+	"github.com/nexthop-mail/nexthop/internal/tap"
 )
 
 // operations are all that can be done with a session, by the stage of their errors.
@@ -315,8 +316,8 @@ func TestUnreadGroup(t *testing.T) {
 					_, _ = io.ReadFull(server, make([]byte, 10))
 					_, _ = io.WriteString(server, c.replies)
 				}()
-				tap := smtptest.NewTap(client)
-				s, err := smtp.New(tap, &smtp.Config{Hello: "client.example"})
+				tapped := tap.New(client)
+				s, err := smtp.New(tapped, &smtp.Config{Hello: "client.example"})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -328,11 +329,11 @@ func TestUnreadGroup(t *testing.T) {
 				if d != c.want || s.Reusable() || (res.Err != nil) != c.fails || c.fails && res.Err.Kind != c.kind {
 					t.Errorf("%v after %v, want %v; still of use: %t", res.Err, d, c.want, s.Reusable())
 				}
-				written := len(tap.AllWritten())
+				written := len(tapped.AllWritten())
 				<-done
 				go func() { _, _ = io.Copy(io.Discard, server) }()
 				synctest.Wait()
-				if more := len(tap.AllWritten()) - written; more != 0 {
+				if more := len(tapped.AllWritten()) - written; more != 0 {
 					t.Errorf("%d octets were written after Send", more)
 				}
 				s.Close()

@@ -13,6 +13,7 @@ import (
 	"github.com/nexthop-mail/nexthop/delivery/smtptest"
 	"github.com/nexthop-mail/nexthop/internal/address"
 	"github.com/nexthop-mail/nexthop/internal/smtp"
+	"github.com/nexthop-mail/nexthop/internal/tap"
 )
 
 // rig is one session with one scripted host, over a connection in memory and in
@@ -22,7 +23,7 @@ type rig struct {
 	host *smtptest.Host
 	cfg  smtp.Config
 	s    *smtp.Session
-	tap  *smtptest.Tap
+	tap  *tap.Conn
 	said []smtp.Line
 }
 
@@ -55,7 +56,7 @@ func withConfig(t *testing.T, name string, host *smtptest.Host, cfg smtp.Config,
 func (r *rig) dial() {
 	r.t.Helper()
 	client, server := smtptest.Pipe()
-	r.tap = smtptest.NewTap(client)
+	r.tap = tap.New(client)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -261,4 +262,4 @@ func took(f func()) time.Duration {
 	return time.Since(began).Round(time.Millisecond)
 }
 
-var _ net.Conn = (*smtptest.Tap)(nil)
+var _ net.Conn = (*tap.Conn)(nil)

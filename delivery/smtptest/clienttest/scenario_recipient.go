@@ -1,10 +1,11 @@
-package smtptest
+package clienttest
 
 import (
 	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/nexthop-mail/nexthop/delivery/smtptest"
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
@@ -14,25 +15,25 @@ func recipientScenarios() []*Scenario {
 	three := []string{"a@example.com", "b@example.com", "c@example.com"}
 	return []*Scenario{
 		at("recipients of one domain share a transaction", "RFC 5321 section 4.5.4.1", offers(), offers(), to(three...), visits(mx1), judged(transactions(1))),
-		at("251 to RCPT is a success", "RFC 5321 section 3.4", says(Rcpt, "251 2.1.5 will forward to <x@y.example>"), offers(), visits(mx1)),
-		at("551 to RCPT is final", "RFC 5321 section 3.4", says(Rcpt, "551 5.1.6 try <x@y.example>"), offers(), wants(queue.Failed), visits(mx1)),
-		at("a recipient refused for now is offered to the next host", "RFC 5321 section 5.1", says(Rcpt, "450 4.2.0 later"), offers(), visits(mx1, mx2)),
-		at("a recipient refused for good is offered to nobody else", "RFC 5321 section 5.1", says(Rcpt, "550 5.1.1 no"), offers(), wants(queue.Failed), visits(mx1)),
+		at("251 to RCPT is a success", "RFC 5321 section 3.4", says(smtptest.Rcpt, "251 2.1.5 will forward to <x@y.example>"), offers(), visits(mx1)),
+		at("551 to RCPT is final", "RFC 5321 section 3.4", says(smtptest.Rcpt, "551 5.1.6 try <x@y.example>"), offers(), wants(queue.Failed), visits(mx1)),
+		at("a recipient refused for now is offered to the next host", "RFC 5321 section 5.1", says(smtptest.Rcpt, "450 4.2.0 later"), offers(), visits(mx1, mx2)),
+		at("a recipient refused for good is offered to nobody else", "RFC 5321 section 5.1", says(smtptest.Rcpt, "550 5.1.1 no"), offers(), wants(queue.Failed), visits(mx1)),
 		at("every recipient has a verdict of its own", rcpt,
-			&Host{Script: []Cue{{At: Rcpt, Address: three[1], Reply: "550 5.1.1 no"}, {At: Rcpt, Address: three[2], Reply: "450 4.2.0 later"}}},
-			says(Rcpt, "450 4.2.0 later"), to(three...), wants(queue.Delivered, queue.Failed, queue.Deferred), visits(mx1, mx2)),
+			&smtptest.Host{Script: []smtptest.Cue{{At: smtptest.Rcpt, Address: three[1], Reply: "550 5.1.1 no"}, {At: smtptest.Rcpt, Address: three[2], Reply: "450 4.2.0 later"}}},
+			says(smtptest.Rcpt, "450 4.2.0 later"), to(three...), wants(queue.Delivered, queue.Failed, queue.Deferred), visits(mx1, mx2)),
 		at("what one host took is not offered to the next", "RFC 5321 section 4.5.4.1",
-			&Host{Script: []Cue{{At: Rcpt, Address: three[2], Reply: "450 4.2.0 later"}}}, offers(), to(three...), visits(mx1, mx2)),
+			&smtptest.Host{Script: []smtptest.Cue{{At: smtptest.Rcpt, Address: three[2], Reply: "450 4.2.0 later"}}}, offers(), to(three...), visits(mx1, mx2)),
 		at("too many recipients are sent in another transaction", "RFC 5321 section 4.5.3.1.10",
-			&Host{MaxRecipients: 2}, says(Banner, "554 5.3.2 not here"), to(append(three, "d@example.com", "e@example.com")...),
+			&smtptest.Host{MaxRecipients: 2}, says(smtptest.Banner, "554 5.3.2 not here"), to(append(three, "d@example.com", "e@example.com")...),
 			func(s *Scenario) { s.want = slices.Repeat([]queue.Outcome{queue.Delivered}, 5) }),
 		at("552 after accepted recipients means too many of them", "RFC 5321 section 4.5.3.1.10",
-			&Host{Script: []Cue{{At: Rcpt, Nth: 3, Reply: "552 5.5.3 too many"}}}, says(Banner, "554 5.3.2 not here"), to(three...)),
-		at("RCPTMAX is kept to", "RFC 9422 section 4", offers("LIMITS RCPTMAX=2"), says(Banner, "554 5.3.2 not here"), to(three...), judged(transactions(2))),
-		at("a MAIL refused for good is offered to nobody else", "RFC 5321 section 5.1", says(Mail, "550 5.7.1 no"), offers(), wants(queue.Failed), visits(mx1)),
-		at("a MAIL refused for now is offered to the next host", "RFC 5321 section 5.1", says(Mail, "451 4.7.1 later"), offers(), visits(mx1, mx2)),
+			&smtptest.Host{Script: []smtptest.Cue{{At: smtptest.Rcpt, Nth: 3, Reply: "552 5.5.3 too many"}}}, says(smtptest.Banner, "554 5.3.2 not here"), to(three...)),
+		at("RCPTMAX is kept to", "RFC 9422 section 4", offers("LIMITS RCPTMAX=2"), says(smtptest.Banner, "554 5.3.2 not here"), to(three...), judged(transactions(2))),
+		at("a MAIL refused for good is offered to nobody else", "RFC 5321 section 5.1", says(smtptest.Mail, "550 5.7.1 no"), offers(), wants(queue.Failed), visits(mx1)),
+		at("a MAIL refused for now is offered to the next host", "RFC 5321 section 5.1", says(smtptest.Mail, "451 4.7.1 later"), offers(), visits(mx1, mx2)),
 		at("where every recipient is refused no content is sent", "RFC 2920 section 3.1",
-			&Host{Extensions: []string{"PIPELINING"}, Script: []Cue{{At: Rcpt, Reply: "550 5.1.1 no"}, {At: Data, Reply: "354 go ahead"}, {At: Final, Reply: "250 2.0.0 taken"}}},
+			&smtptest.Host{Extensions: []string{"PIPELINING"}, Script: []smtptest.Cue{{At: smtptest.Rcpt, Reply: "550 5.1.1 no"}, {At: smtptest.Data, Reply: "354 go ahead"}, {At: smtptest.Final, Reply: "250 2.0.0 taken"}}},
 			offers(), wants(queue.Failed), visits(mx1), func(s *Scenario) { s.content = "" }),
 		at("the null reverse-path stays the null one", "RFC 5321 section 3.6.3", offers(), offers(),
 			func(s *Scenario) { s.message.From = "" }, judged(func(s *Scenario) string { return spoken(s, "MAIL FROM:<>") })),
@@ -73,24 +74,24 @@ func transactions(n int) func(*Scenario) string {
 // endScenarios are about the end of the content and of the session.
 func endScenarios() []*Scenario {
 	return []*Scenario{
-		at("a 4yz to DATA sends no content and leads to the next host", "RFC 5321 section 3.3", says(Data, "451 4.3.0 later"), offers(), visits(mx1, mx2)),
-		at("a 4yz after the content leads to the next host or to later", "RFC 5321 section 4.2.5", says(Final, "451 4.3.0 later"), says(Final, "452 4.3.1 full"), wants(queue.Deferred)),
-		at("a 5yz after the content is final", "RFC 5321 section 4.2.5", says(Final, "554 5.6.0 no"), offers(), wants(queue.Failed), visits(mx1)),
+		at("a 4yz to DATA sends no content and leads to the next host", "RFC 5321 section 3.3", says(smtptest.Data, "451 4.3.0 later"), offers(), visits(mx1, mx2)),
+		at("a 4yz after the content leads to the next host or to later", "RFC 5321 section 4.2.5", says(smtptest.Final, "451 4.3.0 later"), says(smtptest.Final, "452 4.3.1 full"), wants(queue.Deferred)),
+		at("a 5yz after the content is final", "RFC 5321 section 4.2.5", says(smtptest.Final, "554 5.6.0 no"), offers(), wants(queue.Failed), visits(mx1)),
 		at("a connection lost after the final dot leaves the outcome unknown", "RFC 1047 section 2",
-			&Host{Script: []Cue{{At: Final, Then: Close}}}, offers(), wants(queue.Unknown), visits(mx1)),
+			&smtptest.Host{Script: []smtptest.Cue{{At: smtptest.Final, Then: smtptest.Close}}}, offers(), wants(queue.Unknown), visits(mx1)),
 		at("a reply to the final dot that never comes leaves the outcome unknown", "RFC 1047 section 2",
-			&Host{Script: []Cue{{At: Final, Then: Stall}}}, offers(), wants(queue.Unknown), visits(mx1)),
+			&smtptest.Host{Script: []smtptest.Cue{{At: smtptest.Final, Then: smtptest.Stall}}}, offers(), wants(queue.Unknown), visits(mx1)),
 		at("a connection lost in the content loses nothing", "RFC 5321 section 3.8",
-			&Host{Script: []Cue{{At: Content, After: 1000, Then: Reset}}}, offers(), sends(queue.String(longContent()), longContent()), visits(mx1, mx2)),
-		at("what was taken stays taken whatever QUIT meets", "RFC 5321 section 4.1.1.10", says(Quit, "554 5.0.0 no"), offers(), visits(mx1)),
+			&smtptest.Host{Script: []smtptest.Cue{{At: smtptest.Content, After: 1000, Then: smtptest.Reset}}}, offers(), sends(queue.String(longContent()), longContent()), visits(mx1, mx2)),
+		at("what was taken stays taken whatever QUIT meets", "RFC 5321 section 4.1.1.10", says(smtptest.Quit, "554 5.0.0 no"), offers(), visits(mx1)),
 		at("what was taken stays taken where QUIT has no answer", "RFC 5321 section 4.1.1.10",
-			&Host{Script: []Cue{{At: Quit, Then: Stall}}}, offers(), visits(mx1)),
+			&smtptest.Host{Script: []smtptest.Cue{{At: smtptest.Quit, Then: smtptest.Stall}}}, offers(), visits(mx1)),
 		at("what was taken stays taken where the host hangs up", "RFC 5321 section 3.8",
-			&Host{Script: []Cue{{At: Final, Reply: "250 2.0.0 taken", Then: Reset}}}, offers(), visits(mx1)),
-		at("a session with a refused recipient ends with QUIT", "RFC 5321 section 4.1.1.10", says(Rcpt, "550 5.1.1 no"), offers(), wants(queue.Failed),
+			&smtptest.Host{Script: []smtptest.Cue{{At: smtptest.Final, Reply: "250 2.0.0 taken", Then: smtptest.Reset}}}, offers(), visits(mx1)),
+		at("a session with a refused recipient ends with QUIT", "RFC 5321 section 4.1.1.10", says(smtptest.Rcpt, "550 5.1.1 no"), offers(), wants(queue.Failed),
 			judged(func(s *Scenario) string { return spoken(s, "QUIT") })),
 		at("what came before the TLS handshake is not believed inside TLS", "RFC 3207 section 4.2",
-			&Host{Extensions: []string{"STARTTLS"}, Script: []Cue{{At: StartTLS, Raw: "220 go ahead\r\n250-mx1\r\n250 DSN\r\n"}}}, offers(), judged(injected)),
+			&smtptest.Host{Extensions: []string{"STARTTLS"}, Script: []smtptest.Cue{{At: smtptest.StartTLS, Raw: "220 go ahead\r\n250-mx1\r\n250 DSN\r\n"}}}, offers(), judged(injected)),
 	}
 }
 

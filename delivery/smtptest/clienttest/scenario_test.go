@@ -1,15 +1,15 @@
-package smtptest_test
+package clienttest_test
 
 import (
 	"errors"
 	"testing"
 	"testing/synctest"
 
-	"github.com/nexthop-mail/nexthop/delivery/smtptest"
+	"github.com/nexthop-mail/nexthop/delivery/smtptest/clienttest"
 )
 
 func TestAPlainClientGetsTheScenariosRight(t *testing.T) {
-	smtptest.Run(t, func(s smtptest.Setup) smtptest.Client { return &reference{Setup: s} })
+	clienttest.Run(t, func(s clienttest.Setup) clienttest.Client { return &reference{Setup: s} })
 }
 
 // TestWrongClientsAreCaught plants one defect after the other in the plain
@@ -96,10 +96,10 @@ func TestWrongClientsAreCaught(t *testing.T) {
 		t.Run(d.defect+"/"+d.scenario, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := scenario(t, d.scenario)
-				err := s.Try(t.Context(), func(setup smtptest.Setup) smtptest.Client {
+				err := s.Try(t.Context(), func(setup clienttest.Setup) clienttest.Client {
 					return &reference{Setup: setup, defect: d.defect}
 				})
-				var failure *smtptest.Failure
+				var failure *clienttest.Failure
 				if !errors.As(err, &failure) {
 					t.Fatalf("not caught: %v", err)
 				}
@@ -111,9 +111,9 @@ func TestWrongClientsAreCaught(t *testing.T) {
 	}
 }
 
-func scenario(t *testing.T, name string) *smtptest.Scenario {
+func scenario(t *testing.T, name string) *clienttest.Scenario {
 	t.Helper()
-	for _, s := range smtptest.Scenarios() {
+	for _, s := range clienttest.Scenarios() {
 		if s.Name == name {
 			return s
 		}
@@ -124,7 +124,7 @@ func scenario(t *testing.T, name string) *smtptest.Scenario {
 
 func TestScenariosHaveNamesOfTheirOwn(t *testing.T) {
 	seen := map[string]bool{}
-	for _, s := range smtptest.Scenarios() {
+	for _, s := range clienttest.Scenarios() {
 		if seen[s.Name] || s.Section == "" {
 			t.Errorf("scenario %q is there twice or stands nowhere (%q)", s.Name, s.Section)
 		}

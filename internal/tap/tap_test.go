@@ -1,29 +1,30 @@
-package smtptest_test
+package tap_test
 
 import (
 	"io"
 	"testing"
 
 	"github.com/nexthop-mail/nexthop/delivery/smtptest"
+	"github.com/nexthop-mail/nexthop/internal/tap"
 )
 
 func TestTapRemembers(t *testing.T) {
 	client, server := smtptest.Pipe()
 	defer server.Close()
-	tap := smtptest.NewTap(client)
-	defer tap.Close()
-	io.WriteString(tap, "one")
+	conn := tap.New(client)
+	defer conn.Close()
+	io.WriteString(conn, "one")
 	io.WriteString(server, "two!")
-	io.ReadFull(tap, make([]byte, 4))
-	io.WriteString(tap, "three")
-	if got := string(tap.AllWritten()); got != "onethree" {
+	io.ReadFull(conn, make([]byte, 4))
+	io.WriteString(conn, "three")
+	if got := string(conn.AllWritten()); got != "onethree" {
 		t.Errorf("written %q", got)
 	}
-	if got := string(tap.AllRead()); got != "two!" {
+	if got := string(conn.AllRead()); got != "two!" {
 		t.Errorf("read %q", got)
 	}
 	var octets []int
-	for _, e := range tap.Events() {
+	for _, e := range conn.Events() {
 		n := e.Octets
 		if !e.Written {
 			n = -n

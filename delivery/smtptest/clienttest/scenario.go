@@ -1,4 +1,4 @@
-package smtptest
+package clienttest
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/nexthop-mail/nexthop/delivery/smtptest"
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
@@ -25,7 +26,7 @@ type Client interface {
 // Setup is the configuration of a Client under test.
 type Setup struct {
 	// Internet answers its DNS questions and accepts its connections.
-	Internet *Internet
+	Internet *smtptest.Internet
 
 	// Hello is the name to give in EHLO.
 	Hello string
@@ -43,7 +44,7 @@ type Scenario struct {
 	// Section is the section of the standard that says so.
 	Section string
 
-	internet Internet
+	internet smtptest.Internet
 	self     []string
 	message  queue.Message
 	content  string // as it must arrive; empty where that is not looked at
@@ -81,8 +82,10 @@ func Run(t *testing.T, newClient func(Setup) Client) {
 	}
 }
 
-// patience is how long a client may take, in virtual time.
-const patience = 24 * time.Hour
+const (
+	patience = 24 * time.Hour        // how long a client may take, in virtual time
+	lookTime = 50 * time.Millisecond // how long hosts look whether more comes
+)
 
 // Try lets a client deliver the scenario's mail and checks the result. It must run in a
 // bubble of testing/synctest. The error is a *Failure, unless the scenario itself is
@@ -132,9 +135,12 @@ func (s *Scenario) deliver(ctx context.Context, newClient func(Setup) Client) (p
 		problems = append(problems, fmt.Sprintf("Close: %v", err))
 	}
 	// Hosts look a moment whether more comes before they judge what came last.
-	_ = pause(s.internet.network.ctx, 5*tlsRecordTime)
+	select {
+	case <-time.After(lookTime):
+	case <-ctx.Done():
+	}
 	synctest.Wait()
-	if n := s.internet.network.Open(); n > 0 {
+	if n := s.internet.Network().Open(); n > 0 {
 		problems = append(problems, fmt.Sprintf("%d connections left open", n))
 	}
 	return problems

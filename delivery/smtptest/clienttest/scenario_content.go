@@ -1,4 +1,4 @@
-package smtptest
+package clienttest
 
 import (
 	"bytes"
@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/nexthop-mail/nexthop/delivery/smtptest"
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
@@ -34,7 +35,7 @@ func contentScenarios() []*Scenario {
 		at("chunks carry dots as they are", "RFC 3030 section 2", offers("CHUNKING", "PIPELINING"), offers(), sends(queue.String(dotted), dotted), visits(mx1)),
 		at("a message is one LAST and no more", "RFC 3030 section 2", offers("CHUNKING"), offers(), sends(pieces{content: long, size: 1000}, long), visits(mx1)),
 		at("a host that offers CHUNKING and does not know BDAT still gets its mail", "RFC 3030 section 2",
-			&Host{Extensions: []string{"CHUNKING"}, Script: []Cue{{At: Chunk, Reply: "500 5.5.1 what"}}}, offers()),
+			&smtptest.Host{Extensions: []string{"CHUNKING"}, Script: []smtptest.Cue{{At: smtptest.Chunk, Reply: "500 5.5.1 what"}}}, offers()),
 		at("content that cannot be read to its end is no message", "RFC 5321 section 4.1.1.4", offers(), offers(),
 			sends(broken{content: someContent, after: 12}, ""), wants(queue.Deferred), judged(untouched)),
 		at("content that cannot be read is no message in chunks, either", "RFC 3030 section 2", offers("CHUNKING", "PIPELINING"), offers(),
@@ -77,12 +78,12 @@ func extensionScenarios() []*Scenario {
 		at("an address beyond ASCII goes to a host that takes it", "RFC 6531 section 3.2", offers(), offers("SMTPUTF8", "8BITMIME"), to("jö@example.com")),
 		at("SMTPUTF8 is not used for ASCII mail", "RFC 6531 section 3.4", offers("SMTPUTF8", "8BITMIME"), offers(), visits(mx1)),
 		at("what was offered in clear is forgotten inside TLS", "RFC 3207 section 4.2",
-			&Host{Extensions: []string{"STARTTLS", "DSN", "SIZE"}, ExtensionsTLS: []string{"HELP"}}, offers(), reported),
+			&smtptest.Host{Extensions: []string{"STARTTLS", "DSN", "SIZE"}, ExtensionsTLS: []string{"HELP"}}, offers(), reported),
 		at("a pipelining host gets its mail", "RFC 2920 section 3.1", offers("PIPELINING"), offers(), visits(mx1)),
 		at("a host with everything gets its mail", "RFC 5321 section 2.2",
 			offers("PIPELINING", "CHUNKING", "SIZE 1000000", "8BITMIME", "SMTPUTF8", "DSN", "ENHANCEDSTATUSCODES", "STARTTLS", "LIMITS RCPTMAX=100 MAILMAX=10"), offers(), visits(mx1)),
 		at("replies that do not fit their commands lead to the next host", "RFC 2920 section 3.1",
-			&Host{Extensions: []string{"PIPELINING"}, Script: []Cue{{At: Rcpt, Nth: 1, Then: Skip}}}, offers(),
+			&smtptest.Host{Extensions: []string{"PIPELINING"}, Script: []smtptest.Cue{{At: smtptest.Rcpt, Nth: 1, Then: smtptest.Skip}}}, offers(),
 			to("a@example.com", "b@example.com"), visits(mx1, mx2)),
 	}
 }

@@ -1,4 +1,4 @@
-package smtptest_test
+package clienttest_test
 
 import (
 	"fmt"

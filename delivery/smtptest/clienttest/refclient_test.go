@@ -1,4 +1,4 @@
-package smtptest_test
+package clienttest_test
 
 import (
 	"context"
@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/nexthop-mail/nexthop/delivery/smtptest"
+	"github.com/nexthop-mail/nexthop/delivery/smtptest/clienttest"
 	"github.com/nexthop-mail/nexthop/mx"
 	"github.com/nexthop-mail/nexthop/queue"
 )
@@ -15,7 +15,7 @@ import (
 // reference is a plain mail client that gets the scenarios right, except for
 // the one defect planted in it.
 type reference struct {
-	smtptest.Setup
+	clienttest.Setup
 	defect string
 }
 

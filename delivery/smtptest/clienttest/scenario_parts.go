@@ -1,6 +1,7 @@
-package smtptest
+package clienttest
 
 import (
+	"github.com/nexthop-mail/nexthop/delivery/smtptest"
 	"github.com/nexthop-mail/nexthop/mx/mxtest"
 	"github.com/nexthop-mail/nexthop/queue"
 )
@@ -23,10 +24,10 @@ const (
 )
 
 // at makes a scenario of twoHosts with one message to bob.
-func at(name, section string, primary, secondary *Host, change ...func(*Scenario)) *Scenario {
+func at(name, section string, primary, secondary *smtptest.Host, change ...func(*Scenario)) *Scenario {
 	s := &Scenario{
 		Name: name, Section: section, content: someContent,
-		internet: Internet{Zone: twoHosts, Hosts: map[string]*Host{mx1: primary, mx2: secondary, "example.com": {}}},
+		internet: smtptest.Internet{Zone: twoHosts, Hosts: map[string]*smtptest.Host{mx1: primary, mx2: secondary, "example.com": {}}},
 		message:  mail("bob@example.com"),
 		shuns:    []string{"example.com"},
 	}
@@ -72,7 +73,9 @@ func judged(j func(*Scenario) string) func(*Scenario) {
 }
 
 // says is a host with one line of script.
-func says(at Stage, reply string) *Host { return &Host{Script: []Cue{{At: at, Reply: reply}}} }
+func says(at smtptest.Stage, reply string) *smtptest.Host {
+	return &smtptest.Host{Script: []smtptest.Cue{{At: at, Reply: reply}}}
+}
 
 // offers is a polite host with extensions.
-func offers(extensions ...string) *Host { return &Host{Extensions: extensions} }
+func offers(extensions ...string) *smtptest.Host { return &smtptest.Host{Extensions: extensions} }
