@@ -18,6 +18,8 @@ type Zone struct {
 	Sign string // lines of a signing policy of Knot's, such as "algorithm: ed25519"; empty: not signed
 	More string // more lines about the zone in Knot's configuration
 	NS   string // the name of its server; default: "ns.invalid."
+
+	Whole string // all of its text, in the place of what is made of the fields above
 }
 
 // TTL is that of records in zones of [Knot] that do not say theirs.
@@ -55,6 +57,9 @@ func Knot(ip string, zones ...Zone) *Server {
 		ns := z.NS
 		if ns == "" {
 			ns = "ns.invalid."
+		}
+		if files[file] = z.Whole; z.Whole != "" {
+			continue
 		}
 		files[file] = fmt.Sprintf("$ORIGIN %s\n$TTL %d\n@ SOA %s root.invalid. 1 3600 600 86400 %[2]d\n@ NS %[3]s\n%[4]s\n", dns.Fqdn(z.Name), TTL, ns, z.Text)
 	}

@@ -109,15 +109,15 @@ func (w *world) newSender(t *testing.T) *delivery.Sender {
 	return s
 }
 
-// pem is a certificate of the test's authority, and its key, as servers want
+// pem is a certificate of the test's authority for names, and its key, as servers want
 // them. The key is RSA, for OpenSMTPD knows no other.
-func (w *world) pem(t *testing.T, name string) (cert, key string) {
+func (w *world) pem(t *testing.T, names ...string) (cert, key string) {
 	t.Helper()
 	k, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template(name), w.root, &k.PublicKey, w.rootKey)
+	der, err := x509.CreateCertificate(rand.Reader, template(names...), w.root, &k.PublicKey, w.rootKey)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,11 +129,11 @@ func (w *world) pem(t *testing.T, name string) (cert, key string) {
 		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}))
 }
 
-func template(name string) *x509.Certificate {
+func template(names ...string) *x509.Certificate {
 	return &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()),
-		Subject:      pkix.Name{CommonName: name},
-		DNSNames:     []string{name},
+		Subject:      pkix.Name{CommonName: names[0]},
+		DNSNames:     names,
 		NotBefore:    time.Now().Add(-time.Hour),
 		NotAfter:     time.Now().Add(time.Hour),
 	}
