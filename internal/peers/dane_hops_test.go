@@ -89,6 +89,7 @@ func (h *hop) host(c *trustCase) string {
 type trusting struct {
 	*world
 	hops   []*hop
+	dns    *signed
 	sender *delivery.Sender
 }
 
@@ -131,8 +132,8 @@ func startTrusting(t *testing.T) *trusting {
 	}
 	w.web(t, policies)
 	more = append(more, peers.Zone{Name: "plain.test", NS: "ns.test.", Text: plain.String()})
-	signedRoot(t, zone.String(), more...)
-	resolver := &mx.Cache{Resolver: vouching()}
+	w.dns = signedRoot(t, "127.2.2", zone.String(), more...)
+	resolver := &mx.Cache{Resolver: w.dns.vouching()}
 	w.sender = w.newSender(t)
 	w.sender.Router = delivery.ByMX(&mx.Router{Resolver: resolver, AllowLoopback: true})
 	w.sender.Policy = &trust.Source{Resolver: resolver, Fetcher: &mtasts.Fetcher{Resolver: resolver, Roots: w.roots, AllowLoopback: true}}
@@ -242,6 +243,7 @@ func expired(t *testing.T, name string) (zone peers.Zone, ds string) {
 // TestTrustedHops sends to Postfix and Exim, over signed zones of Knot's that Unbound
 // validates.
 func TestTrustedHops(t *testing.T) {
+	t.Parallel()
 	w := startTrusting(t)
 	t.Run("programs", w.programs)
 	for _, h := range w.hops {
@@ -274,7 +276,7 @@ func (w *trusting) programs(t *testing.T) {
 	if err := os.WriteFile(roots, w.rootPEM(), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	args := []string{"-dns", validator + ":53", "-loopback", "-helo", "from.test"}
+	args := []string{"-dns", w.dns.validator + ":53", "-loopback", "-helo", "from.test"}
 	run := func(stdin string, more ...string) (string, int) {
 		cmd := exec.Command(filepath.Join(os.Getenv(builtPath), "mxsend"), append(args, more...)...)
 		cmd.Stdin = strings.NewReader(stdin)
@@ -323,7 +325,7 @@ func (w *trusting) programs(t *testing.T) {
 	}
 	t.Run("TLS-27 the relay", func(t *testing.T) {
 		events := filepath.Join(t.TempDir(), "events")
-		relay(t, "127.5.0.9:2525", "-dns", validator+":53", "-tls", "dane", "-events", events)
+		relay(t, "127.5.0.9:2525", "-dns", w.dns.validator+":53", "-tls", "dane", "-events", events)
 		words := map[string]string{}
 		for _, h := range w.hops {
 			for _, name := range []string{"key", "wrong"} {

@@ -74,6 +74,7 @@ func listedLDNS(chain, set string, ours, theirs string) (why string, is bool) {
 
 // TestDANEAsLDNSSees holds our verdicts on usable sets of records to those of ldns-dane.
 func TestDANEAsLDNSSees(t *testing.T) {
+	t.Parallel()
 	other := issue(t, nil, "someone else", anAuthority)
 	var wg sync.WaitGroup
 	turns := make(chan struct{}, 4)

@@ -23,27 +23,32 @@ import (
 	"github.com/nexthop-mail/nexthop/smarthost"
 )
 
-const (
-	signer    = "127.2.0.1"  // Knot
-	validator = "127.2.0.53" // Unbound
-	presenter = "127.3.0.1"  // hosts with certificates
-)
+// presenter is where hosts with certificates are.
+const presenter = "127.3.0.1"
 
-// signedRoot is a signed root zone with these records, served by Knot, and Unbound that
-// trusts its key and nothing else. The records name.test, in the signed zone, and
-// ns.test, where zones that are delegated may be, are there.
-func signedRoot(t *testing.T, text string, more ...peers.Zone) *peers.Server {
-	t.Helper()
-	zones := append([]peers.Zone{{Name: ".", NS: "ns.test.", Sign: peers.KnotSigns, Text: "ns.test. A " + signer + "\n" + text}}, more...)
-	knot := peers.Knot(signer, zones...)
-	knot.Start(t)
-	peers.Unbound(validator, signer, []string{"."}, []string{peers.Anchor(t, signer, ".")}).Start(t)
-	return knot
+// signed is a signed root zone, served by Knot, and Unbound that trusts its key and
+// nothing else.
+type signed struct {
+	knot, unbound     *peers.Server
+	signer, validator string // addresses
 }
 
-// vouching is what DNS says by a resolver that validates, and is trusted.
-func vouching() mx.Resolver {
-	return &mx.Client{Servers: []mx.Server{{Addr: validator + ":53", TrustAD: true}}}
+// signedRoot begins one with these records, at addresses of a network. The record of
+// ns.test, where zones that are delegated may be, is there.
+func signedRoot(t *testing.T, network, text string, more ...peers.Zone) *signed {
+	t.Helper()
+	s := &signed{signer: network + ".1", validator: network + ".53"}
+	zones := append([]peers.Zone{{Name: ".", NS: "ns.test.", Sign: peers.KnotSigns, More: "acl: itself", Text: "ns.test. A " + s.signer + "\n" + text}}, more...)
+	s.knot = peers.Knot(s.signer, zones...)
+	s.knot.Start(t)
+	s.unbound = peers.Unbound(s.validator, s.signer, []string{"."}, []string{peers.Anchor(t, s.signer, ".")})
+	s.unbound.Start(t)
+	return s
+}
+
+// vouching is what DNS says by the resolver that validates, and is trusted.
+func (s *signed) vouching() mx.Resolver {
+	return &mx.Client{Servers: []mx.Server{{Addr: s.validator + ":53", TrustAD: true}}}
 }
 
 // destination is a way to a host whose certificate is looked at.
@@ -115,7 +120,7 @@ func judgeMatrix(t *testing.T) (cases []judged, zone string) {
 	for _, s := range chains(t) {
 		host := s.speak()
 		for set, texts := range s.sets(other) {
-			if whole || usual[set] {
+			if whole || usual[set] && (s.name == "the whole chain" || set != "another authority" && set != "none of use") {
 				add(&s, host, set, texts, destination{"the host by name", "[" + s.base + "]", s.base})
 			}
 		}
@@ -124,6 +129,9 @@ func judgeMatrix(t *testing.T) (cases []judged, zone string) {
 		host := s.speak()
 		sets := s.sets(other)
 		for _, set := range []string{"3 1 1", "2 0 1 of the issuer", "another authority"} {
+			if !whole && set != "2 0 1 of the issuer" && s.name != "for other.test" {
+				continue
+			}
 			for _, d := range ways {
 				add(&s, host, set, sets[set], d)
 			}
@@ -148,8 +156,7 @@ func (s *shown) speak() *smtptest.Host {
 }
 
 // daneSays is what our whole way to a host says of it: the route, the records, the session.
-func (c *judged) daneSays(t *testing.T) string {
-	resolver := vouching()
+func (c *judged) daneSays(t *testing.T, resolver mx.Resolver) string {
 	router := &mx.Router{Resolver: resolver, AllowLoopback: true, HostLookup: &mx.HostLookup{DNSOnly: true}}
 	sender := &delivery.Sender{
 		Hello: "from.test", Port: c.port, MaxIdle: -1, ConnectTimeout: patience,
@@ -190,7 +197,7 @@ func (c *judged) daneSays(t *testing.T) string {
 }
 
 // finger is posttls-finger among its files.
-func finger(t *testing.T) *peers.Server {
+func finger(t *testing.T, validator string) *peers.Server {
 	s := &peers.Server{Package: "postfix", Users: []string{"postfix", "postdrop"}, Files: map[string]string{
 		"/etc/postfix/main.cf": "compatibility_level = 3.6\nmyhostname = from.test\ninet_protocols = ipv4\nmynetworks =\n",
 		"/etc/resolv.conf":     "nameserver " + validator + "\noptions trust-ad edns0\n",
@@ -229,9 +236,10 @@ func (c *judged) listed(ours, theirs string) (why string, is bool) {
 // TestDANEAsPostfixSees holds our way to a host, from the name of a domain to the verdict
 // on a certificate, to that of posttls-finger, over one validating resolver.
 func TestDANEAsPostfixSees(t *testing.T) {
+	t.Parallel()
 	cases, zone := judgeMatrix(t)
-	signedRoot(t, zone, peers.Zone{Name: "insecure.test", NS: "ns.test.", Text: "@ MX 10 mx.example.test."})
-	s := finger(t)
+	dns := signedRoot(t, "127.2.1", zone, peers.Zone{Name: "insecure.test", NS: "ns.test.", Text: "@ MX 10 mx.example.test."})
+	s := finger(t, dns.validator)
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	turns := make(chan struct{}, 4)
@@ -240,7 +248,7 @@ func TestDANEAsPostfixSees(t *testing.T) {
 		wg.Go(func() {
 			turns <- struct{}{}
 			defer func() { <-turns }()
-			ours, theirs := c.daneSays(t), c.postfixSays(t, s)
+			ours, theirs := c.daneSays(t, dns.vouching()), c.postfixSays(t, s)
 			mu.Lock()
 			defer mu.Unlock()
 			said[ours]++

@@ -32,7 +32,7 @@ const KnotSigns = "algorithm: ecdsap256sha256\nsingle-type-signing: on"
 // itself.
 func Knot(ip string, zones ...Zone) *Server {
 	var conf strings.Builder
-	conf.WriteString("server:\n  listen: " + ip + "@53\n  rundir: /run/knot\n  udp-workers: 1\n  tcp-workers: 1\n  background-workers: 1\n" +
+	conf.WriteString("server:\n  listen: " + ip + "@53\n  rundir: /run/knot\n  udp-workers: 1\n  tcp-workers: 1\n  background-workers: 16\n" +
 		"database:\n  storage: /var/lib/knot\n  journal-db-max-size: 10M\n  kasp-db-max-size: 10M\n  timer-db-max-size: 1M\n  catalog-db-max-size: 5M\n" +
 		"log:\n  - target: stderr\n    any: info\n" +
 		"remote:\n  - id: itself\n    address: " + ip + "@53\n" +
