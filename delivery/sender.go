@@ -77,6 +77,12 @@ type Sender struct {
 	// VerifyConnection are called whenever TLS is used, at every level; a host they
 	// refuse is left out of the attempt for now and gets no mail, not even in clear.
 	// They are not called for hosts without TLS.
+	//
+	// TLS sessions are resumed, where the same is demanded of the host as before, and all
+	// checks are made again: VerifyPeerCertificate is called then, too, with the chains
+	// of before. Up to 1,024 are remembered, for a day at most. ClientSessionCache is
+	// not used: it goes by names, and would let one policy's session serve another.
+	// SessionTicketsDisabled has none resumed.
 	TLSConfig *tls.Config
 
 	// Policy decides the TLS a host must give beyond TLS. It may be nil.

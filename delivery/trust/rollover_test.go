@@ -75,7 +75,7 @@ func TestRollovers(t *testing.T) {
 				first, second := w.certificate("mx1.e.test"), w.certificate("mx1.e.test")
 				host := &changing{c: first}
 				h := w.host("mx1.e.test", first)
-				h.TLS = &tls.Config{GetCertificate: host.get}
+				h.TLS = &tls.Config{GetCertificate: host.get, SessionTicketsDisabled: true}
 				w.start(oneMX, record(first))
 				got := ""
 				look := func() {
@@ -136,30 +136,5 @@ func TestRollovers(t *testing.T) {
 			w.zone(oneMX, sts("e.test", "2"))
 			check(t, w.send("u@e.test"), queue.Delivered, "mx1.e.test", "mta-sts", "")
 		})
-	})
-}
-
-// TestResumedTLS: tickets spare a handshake, and no check.
-func TestResumedTLS(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
-		cert := w.certificate("mx1.e.test")
-		h := w.host("mx1.e.test", cert)
-		w.start(oneMX, "_25._tcp.mx1 1 "+tlsa(cert))
-		w.sender.TLSConfig.ClientSessionCache = tls.NewLRUClientSessionCache(10)
-		w.sender.MaxIdle = -1
-		for range 2 {
-			check(t, w.send("u@e.test"), queue.Delivered, "mx1.e.test", "dane", "")
-			pass(time.Minute)
-		}
-		if list := h.Connections(); len(list) != 2 || !list[1].TLS.DidResume {
-			t.Fatal("nothing was resumed")
-		}
-		w.zone(oneMX, "_25._tcp.mx1 1 "+otherTLSA)
-		r := check(t, w.send("u@e.test"), queue.Deferred, "mx1.e.test", "none", "4.7.5")
-		if r.Decision.Reason != "tlsa-no-match" {
-			t.Errorf("%v", r.Decision)
-		}
-		w.zone(oneMX, "_25._tcp.mx1 1 "+tlsa(cert))
-		check(t, w.send("u@e.test"), queue.Delivered, "mx1.e.test", "dane", "")
 	})
 }

@@ -24,7 +24,7 @@ func (c *Config) tlsConfig(h *Hop, made *Session, o Observer) *tls.Config {
 	t.ServerName = p.ServerName
 	t.InsecureSkipVerify = p.Level < mx.TLSVerify || p.Verify != nil || p.Judge != nil
 	t.VerifyPeerCertificate = checkingPeer(t.VerifyPeerCertificate)
-	t.VerifyConnection = checking(t.VerifyConnection)
+	t.VerifyConnection = both(ifResumed(peerCheck(t.VerifyPeerCertificate)), checking(t.VerifyConnection))
 	switch {
 	case p.Judge != nil:
 		t.VerifyConnection = both(t.VerifyConnection, checking(func(state tls.ConnectionState) error {
@@ -36,15 +36,46 @@ func (c *Config) tlsConfig(h *Hop, made *Session, o Observer) *tls.Config {
 	t.Renegotiation = tls.RenegotiateNever
 	t.Certificates, t.GetClientCertificate = nil, nil
 	t.MinVersion = max(t.MinVersion, p.MinVersion)
-	shown := p.Certificate
-	if login, _ := loginOf(h.Host); login != nil && login.Certificate != nil {
-		shown = login.Certificate
-	}
-	if shown != nil {
+	t.ClientSessionCache = nil // it goes by names alone: see tickets
+	if shown := h.shows(); shown != nil {
 		t.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return shown, nil }
-		t.ClientSessionCache = nil // or a session of one could be resumed by another
 	}
 	return t
+}
+
+// shows is the certificate of ours that a host is shown; nil if none is.
+func (h *Hop) shows() *tls.Certificate {
+	if login, _ := loginOf(h.Host); login != nil && login.Certificate != nil {
+		return login.Certificate
+	}
+	return h.Policy.Certificate
+}
+
+// ifResumed is a check for sessions that are resumed, which package tls does not make then.
+func ifResumed(check func(tls.ConnectionState) error) func(tls.ConnectionState) error {
+	if check == nil {
+		return nil
+	}
+	return func(state tls.ConnectionState) error {
+		if !state.DidResume {
+			return nil
+		}
+		return check(state)
+	}
+}
+
+// peerCheck is the older form of check in the form of the newer.
+func peerCheck(check func([][]byte, [][]*x509.Certificate) error) func(tls.ConnectionState) error {
+	if check == nil {
+		return nil
+	}
+	return func(state tls.ConnectionState) error {
+		var raw [][]byte
+		for _, c := range state.PeerCertificates {
+			raw = append(raw, c.Raw)
+		}
+		return check(raw, state.VerifiedChains)
+	}
 }
 
 // checking is a check whose error is known as one.

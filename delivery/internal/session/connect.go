@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -16,19 +17,23 @@ import (
 // one, has room for it. It may be a kept one all the same, if one becomes free
 // meanwhile.
 func (p *Pool) Fresh(ctx context.Context, h *Hop, o Observer) (*Session, error) {
-	var place *pass
-	if h.Gate != nil {
-		place = &pass{gate: h.Gate, site: h.Site, host: h.Host.Name, addr: h.Addr.Addr()}
-		if other, err := p.enter(ctx, h, place, o); err != nil || other != nil {
-			return other, err
+	for {
+		var place *pass
+		if h.Gate != nil {
+			place = &pass{gate: h.Gate, site: h.Site, host: h.Host.Name, addr: h.Addr.Addr()}
+			if other, err := p.enter(ctx, h, place, o); err != nil || other != nil {
+				return other, err
+			}
+		}
+		made, err := p.connect(ctx, h, o, place)
+		if err == nil {
+			o.Secured(h.Host.Name, h.Addr, made.Protection)
+			return made, nil
+		}
+		if !errors.Is(err, errNotResumed) {
+			return nil, err
 		}
 	}
-	made, err := p.connect(ctx, h, o, place)
-	if err != nil {
-		return nil, err
-	}
-	o.Secured(h.Host.Name, h.Addr, made.Protection)
-	return made, nil
 }
 
 // enter waits at the hop's gate for the right to a connection, or for a kept session
@@ -150,9 +155,9 @@ func (p *Pool) open(ctx context.Context, h *Hop, made *Session, o Observer) erro
 	defer func() { h.Took.Hello += h.lap() }()
 	made.Protection = Protection{Level: mx.TLSNone}
 	if h.Host.ImplicitTLS {
-		err := made.Handshake(ctx, p.tlsConfig(h, made, o))
+		err := made.Handshake(ctx, p.resuming(&p.tickets, h, made, o))
 		if h.Took.TLS = h.lap(); err != nil {
-			return p.broke(h, made, err, o)
+			return p.broke(ctx, h, made, err, o)
 		}
 		made.Protection = h.protection()
 	}
@@ -181,7 +186,8 @@ func (p *Pool) open(ctx context.Context, h *Hop, made *Session, o Observer) erro
 }
 
 // Probe makes a session up to what comes before the login, says QUIT, and returns what it
-// was worth with the TLS that there was; nil is none. Nobody's limits count it.
+// was worth with the TLS that there was; nil is none. No TLS is resumed: it shows what the
+// host has now. Nobody's limits count it.
 func (p *Pool) Probe(ctx context.Context, h *Hop, o Observer) (Protection, *tls.ConnectionState, error) {
 	h.Gate, h.Probe = nil, true
 	made, err := p.connect(ctx, h, o, nil)
@@ -218,9 +224,9 @@ func (p *Pool) secure(ctx context.Context, h *Hop, made *Session, o Observer) er
 		return nil
 	}
 	h.Took.Hello = h.lap()
-	err := made.StartTLS(ctx, p.tlsConfig(h, made, o))
+	err := made.StartTLS(ctx, p.resuming(&p.tickets, h, made, o))
 	if h.Took.TLS = h.lap(); err != nil {
-		err = p.broke(h, made, err, o)
+		err = p.broke(ctx, h, made, err, o)
 		if level == mx.TLSMay && made.Reusable() {
 			return nil // refused, politely: the session goes on in clear
 		}

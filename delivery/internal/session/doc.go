@@ -12,7 +12,8 @@
 //     moment ago;
 //  4. [Pool.Fresh] waits at the hop's [Gate] for the right to one more connection,
 //     then dials, reads the greeting, says EHLO, brings up TLS as far as the
-//     policy asks, makes sure that the host is not this one, and logs in;
+//     policy asks, resumed if it was there before as the same was asked, makes sure that
+//     the host is not this one, and logs in;
 //  5. [Pool.Keep] puts the session back once it has carried a message, and
 //     [Pool.Abandon] closes one in the middle of a dialogue.
 //

@@ -31,6 +31,8 @@ type Hop struct {
 	// Probe ends a connection before the login: nobody wants to send mail.
 	Probe bool
 
+	resumption *resumption // of its newest connection; nil is none
+
 	// Judged is what the policy's source has said of the last connection.
 	Judged Judgement
 	again  bool // there was a connection before, and it was judged

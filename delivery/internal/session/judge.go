@@ -13,21 +13,26 @@ import (
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
-// judge has the policy's source say what a new connection is worth.
+// judge has the policy's source say what a new connection is worth, and tells of it.
 func (c *Config) judge(h *Hop, made *Session, shown Handshake, o Observer) {
-	p := h.Policy
-	if p.Judge == nil {
+	if h.Policy.Judge == nil {
 		return
 	}
+	c.ask(h, made, shown)
+	if shown.Err == errLeftOut && h.again {
+		return // the connection before this one has been told of, for the same
+	}
+	o.Decided(made.judged.Decision)
+}
+
+// ask has the policy's source, which there is, say what a new connection is worth.
+func (c *Config) ask(h *Hop, made *Session, shown Handshake) {
+	p := h.Policy
 	shown.Host, shown.Addr, shown.Local = h.Host.Name, h.Addr, made.local
 	shown.Roots, shown.Now = c.checking()
 	made.shown, made.basis, made.domain = shown, p.Basis, p.Domain
 	made.judged = p.Judge(&shown)
 	h.Judged = made.judged
-	if shown.Err == errLeftOut && h.again {
-		return // the connection before this one has been told of, for the same
-	}
-	o.Decided(made.judged.Decision)
 }
 
 // checking is whom certificates are checked against, and for when.
@@ -43,9 +48,21 @@ func (c *Config) checking() (roots *x509.CertPool, now time.Time) {
 
 // prove is the check of a connection whose policy has a source: what that says, and if it
 // leaves open who the host is though the level asks for that, what any other policy has
-// checked (the level is the configuration's, or the message's).
+// checked (the level is the configuration's, or the message's). Nobody is told of a
+// session that was resumed and is not as it should be: there will be another connection.
 func (c *Config) prove(h *Hop, made *Session, state *tls.ConnectionState, o Observer) error {
-	c.judge(h, made, Handshake{Offered: true, State: state}, o)
+	c.ask(h, made, Handshake{Offered: true, State: state})
+	err := c.proof(h, made, state)
+	if err != nil && state.DidResume {
+		h.Judged = Judgement{}
+		return errStale
+	}
+	o.Decided(made.judged.Decision)
+	return err
+}
+
+// proof is what a connection lacks that has been judged.
+func (c *Config) proof(h *Hop, made *Session, state *tls.ConnectionState) error {
 	switch {
 	case made.judged.Err != nil:
 		return made.judged.Err
@@ -55,19 +72,6 @@ func (c *Config) prove(h *Hop, made *Session, state *tls.ConnectionState, o Obse
 		return h.Policy.Verify(*state)
 	}
 	return c.bearsOneOf([]string{h.Policy.ServerName})(*state)
-}
-
-// broke is the error of a handshake that failed, with what the policy's source says of
-// that. A check that has refused the certificate has said so already.
-func (c *Config) broke(h *Hop, made *Session, err error, o Observer) error {
-	if h.Policy.Judge == nil {
-		return err
-	}
-	if Distrusted(err) {
-		return h.refusal(err)
-	}
-	c.judge(h, made, Handshake{Offered: true, Err: err, Unparsable: unparsable(err)}, o)
-	return h.refusal(err)
 }
 
 // refusal is an error with what the policy's source has said.

@@ -15,7 +15,8 @@ type Pool struct {
 	// Memory is what is remembered of the addresses.
 	Memory Memory
 
-	idle idle
+	idle    idle
+	tickets tickets
 }
 
 // Kept takes up a session from before, nil where there is none that will do.

@@ -1,0 +1,62 @@
+package session
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/internal/smtp"
+)
+
+// resuming is the TLS client configuration for a hop, by which TLS is resumed.
+func (c *Config) resuming(from *tickets, h *Hop, made *Session, o Observer) *tls.Config {
+	t := c.tlsConfig(h, made, o)
+	h.resumption = nil
+	if h.Probe || t.SessionTicketsDisabled {
+		return t
+	}
+	r := &resumption{tickets: from, of: identity{
+		host: h.Host.Name, addr: h.Addr, level: h.Level(), serverName: h.Policy.ServerName, policy: h.Policy.Key,
+		minVersion: h.Policy.MinVersion, shown: h.shows(),
+	}}
+	h.resumption, t.ClientSessionCache = r, r
+	t.VerifyConnection = both(func(state tls.ConnectionState) error {
+		r.whole = !state.DidResume
+		return nil
+	}, t.VerifyConnection)
+	return t
+}
+
+// forgoTicket reports whether a connection failed that a session was offered on, in a way
+// that the ticket may be the cause of. Then none is offered for some time: that TLS was
+// resumed must neither keep mail nor have it sent in clear.
+func forgoTicket(ctx context.Context, h *Hop, err error) bool {
+	r := h.resumption
+	if r == nil || !r.offered || r.whole || ctx.Err() != nil {
+		return false
+	}
+	if se, ok := errors.AsType[*smtp.Error](err); !ok || se.Stage != smtp.StageHandshake {
+		return false
+	}
+	r.refuse(r.of, time.Now())
+	return true
+}
+
+// broke is the error of a handshake that failed, with what the policy's source says of
+// that. A check that has refused the certificate has said so already. It is errNotResumed
+// if there is to be another connection.
+func (c *Config) broke(ctx context.Context, h *Hop, made *Session, err error, o Observer) error {
+	if forgoTicket(ctx, h, err) {
+		return fmt.Errorf("%w: %w", errNotResumed, err)
+	}
+	if h.Policy.Judge == nil {
+		return err
+	}
+	if Distrusted(err) {
+		return h.refusal(err)
+	}
+	c.judge(h, made, Handshake{Offered: true, Err: err, Unparsable: unparsable(err)}, o)
+	return h.refusal(err)
+}

@@ -1,0 +1,138 @@
+package session
+
+import (
+	"container/list"
+	"crypto/tls"
+	"errors"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/internal/age"
+	"github.com/nexthop-mail/nexthop/mx"
+)
+
+// maxTickets bounds the TLS sessions that are remembered. Past it the one that was used
+// longest ago is forgotten. Each holds the host's certificates, some 10 KiB.
+const maxTickets = 1024
+
+const (
+	// looksAnew is how long TLS is resumed after a whole handshake: a resumed session
+	// shows the certificates of that, and not those that the host has now.
+	looksAnew = 24 * time.Hour
+	// notResumed is how long TLS with a host is not resumed after that has failed.
+	notResumed = time.Hour
+)
+
+// identity is what a host had to be when a TLS session was made. The session is resumed
+// only where the same is demanded: what one policy has accepted is never shown to another
+// (requirement SMTP-43). The pointer is compared, and keeps what it points to alive.
+type identity struct {
+	host       string
+	addr       netip.AddrPort
+	level      mx.TLSLevel
+	serverName string
+	policy     string // Policy.Key
+	minVersion uint16
+	shown      *tls.Certificate // of ours; nil is none
+}
+
+// tickets are TLS sessions that can be resumed. The zero value is ready.
+type tickets struct {
+	mu    sync.Mutex
+	known map[identity]*list.Element
+	order list.List // of *ticket, the latest first
+}
+
+// ticket is what is remembered for an identity.
+type ticket struct {
+	of    identity
+	state *tls.ClientSessionState // nil if there is none
+	since time.Time               // of the whole handshake that it comes from
+	until time.Time               // it is not resumed until then
+}
+
+// get is the session to resume; nil if there is none.
+func (t *tickets) get(of identity, now time.Time) *tls.ClientSessionState {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e := t.known[of]
+	if e == nil {
+		return nil
+	}
+	t.order.MoveToFront(e)
+	k := e.Value.(*ticket)
+	if !age.Past(k.until, now) || age.Between(k.since, now) >= looksAnew {
+		return nil
+	}
+	return k.state
+}
+
+// put remembers a session; nil forgets it. It comes from a whole handshake, or from one
+// that was resumed.
+func (t *tickets) put(of identity, state *tls.ClientSessionState, whole bool, now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.known[of] == nil && state == nil {
+		return
+	}
+	k := t.at(of)
+	if k.state = state; whole {
+		k.since = now
+	}
+}
+
+// refuse has nothing resumed for some time.
+func (t *tickets) refuse(of identity, now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	k := t.at(of)
+	k.state, k.until = nil, now.Add(notResumed)
+}
+
+// at is the ticket of an identity, made if there is none. The caller holds t.mu.
+func (t *tickets) at(of identity) *ticket {
+	if e := t.known[of]; e != nil {
+		t.order.MoveToFront(e)
+		return e.Value.(*ticket)
+	}
+	if t.known == nil {
+		t.known = make(map[identity]*list.Element)
+	}
+	for len(t.known) >= maxTickets {
+		last := t.order.Back()
+		delete(t.known, last.Value.(*ticket).of)
+		t.order.Remove(last)
+	}
+	k := &ticket{of: of}
+	t.known[of] = t.order.PushFront(k)
+	return k
+}
+
+// resumption is what one connection has to do with tickets: a tls.ClientSessionCache.
+type resumption struct {
+	*tickets
+	of      identity
+	offered bool // a session was offered to the host
+	whole   bool // the host has made a whole handshake
+}
+
+// Get is the session to offer. The name or address that package tls gives says too little.
+func (r *resumption) Get(string) (*tls.ClientSessionState, bool) {
+	state := r.get(r.of, time.Now())
+	r.offered = state != nil
+	return state, r.offered
+}
+
+// Put remembers a session that the host offers, which may be later.
+func (r *resumption) Put(_ string, state *tls.ClientSessionState) {
+	r.put(r.of, state, r.whole, time.Now())
+}
+
+var (
+	// errStale is a session that was resumed and does not pass a check. The certificates
+	// are those of the handshake that made it: those that the host has now may pass.
+	errStale = errors.New("the TLS session that was resumed does not pass a check of its certificates")
+	// errNotResumed is a connection that may have failed because of a ticket.
+	errNotResumed = errors.New("TLS was not resumed")
+)
