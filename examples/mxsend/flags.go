@@ -29,11 +29,11 @@ func parseFlags(args []string, stderr io.Writer) (*options, error) {
 	o := &options{}
 	fs := flag.NewFlagSet("mxsend", flag.ContinueOnError)
 	o.Define(fs)
-	fs.BoolVar(&o.json, "json", false, "one JSON object per recipient on standard output")
-	fs.BoolVar(&o.explain, "explain", false, "connect to nothing, print the route")
+	fs.BoolVar(&o.json, "json", false, "print one JSON object per recipient on standard output")
+	fs.BoolVar(&o.explain, "explain", false, "print the route, and connect to no host")
 	fs.BoolVar(&o.connect, "explain-connect", false, "with -explain: connect to each host to see its TLS, and send no mail")
-	fs.StringVar(&o.from, "f", "", "the reverse-path `FROM`; \"\" is the null one")
-	fs.BoolVar(&o.utf8, "smtputf8", false, "the message is internationalized mail (RFC 6531): UTF-8 in its header goes to hosts with SMTPUTF8 alone; an address beyond ASCII says so, too")
+	fs.StringVar(&o.from, "f", "", "the reverse-path; `FROM` \"\" is the null reverse-path")
+	fs.BoolVar(&o.utf8, "smtputf8", false, "the message is internationalized mail (RFC 6531): if its header has UTF-8, it goes only to hosts with SMTPUTF8; implied by an address beyond ASCII")
 	o.defineSubmission(fs)
 	if err := cli.Parse(fs, args, stderr, "mxsend [flags] -f FROM RCPT... < message\n       mxsend [flags] -t [-f FROM] [RCPT...] < message"); err != nil {
 		return nil, err

@@ -21,12 +21,12 @@ var errNoRecipients = cli.Usage("no recipients")
 // defineSubmission adds the flags that programs call sendmail with, and the parameters of
 // DSN.
 func (o *options) defineSubmission(fs *flag.FlagSet) {
-	fs.BoolVar(&o.fromHeader, "t", false, "the recipients are in To, Cc and Bcc, too; Bcc is removed, and From, Date and Message-ID are added if they are missing")
-	fs.Bool("i", false, "nothing: a line of a dot never ends the message")
-	fs.Bool("oi", false, "the same")
-	fs.StringVar(&o.name, "F", "", "full `NAME` in From if -t adds it")
-	fs.TextVar(&o.notify, "notify", queue.Notify(0), "`LIST` of success, failure and delay, with commas, on which the sender wants a report; or never")
-	fs.Func("ret", "`HOW` much of the message a report should have: full or hdrs", func(v string) error {
+	fs.BoolVar(&o.fromHeader, "t", false, "also take recipients from To, Cc and Bcc; remove Bcc, and add From, Date and Message-ID if they are missing")
+	fs.Bool("i", false, "ignored: a line with a single dot never ends the message")
+	fs.Bool("oi", false, "ignored, like -i")
+	fs.StringVar(&o.name, "F", "", "full `NAME` for the From field, if -t adds it")
+	fs.TextVar(&o.notify, "notify", queue.Notify(0), "send reports to the sender on these events: a `LIST` of success, failure and delay, separated by commas, or never")
+	fs.Func("ret", "`HOW` much of the message a report should include: full or hdrs", func(v string) error {
 		switch v {
 		case "full":
 			o.ret = queue.ReturnFull

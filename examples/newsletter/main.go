@@ -44,13 +44,13 @@ func main() {
 func start(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("newsletter", flag.ContinueOnError)
 	j := &job{in: os.Stdin, out: os.Stderr, providers: make(map[string]delivery.Group)}
-	flags.StringVar(&j.from, "from", "", "the sender's `ADDRESS`, which bounces would go to")
-	flags.StringVar(&j.issue, "issue", "", "the `NAME` of the issue; nobody gets two messages of one issue")
-	flags.StringVar(&j.spool, "spool", "newsletter.spool", "the `DIR` for mail that is not delivered yet")
-	flags.StringVar(&j.suppressed, "suppressed", "", "a `FILE` of addresses to skip; addresses that do not exist are added")
+	flags.StringVar(&j.from, "from", "", "the sender's `ADDRESS`")
+	flags.StringVar(&j.issue, "issue", "", "the `NAME` of the issue; each subscriber gets one message per issue")
+	flags.StringVar(&j.spool, "spool", "newsletter.spool", "keep mail that is not delivered yet in this `DIR`")
+	flags.StringVar(&j.suppressed, "suppressed", "", "`FILE` of addresses to skip; addresses that turn out not to exist are added")
 	flags.DurationVar(&j.expire, "expire", 48*time.Hour, "how long to try each message")
 	flags.Func("provider", "`HOST=CONNECTIONS,RATE`: limits for all domains with MX hosts below HOST; may be repeated", j.provider)
-	hello := flags.String("helo", "", "the `NAME` of this host; default: its address")
+	hello := flags.String("helo", "", "the `NAME` of this host in EHLO (default: its address)")
 	flags.Usage = func() {
 		fmt.Fprintln(flags.Output(), "usage: newsletter [flags] SUBSCRIBERS MESSAGE")
 		flags.PrintDefaults()

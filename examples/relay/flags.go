@@ -52,8 +52,8 @@ const relayUsage = `relay [flags]
        ` + tlsReportsUsage + `
        relay passwd -help
        ` + migrateUsage + `
-Each flag may be given as an environment variable, too: -relay-domain as NEXTHOP_RELAY_DOMAIN,
-with blanks between the values if it is repeatable. The command line goes before that.`
+Each flag can also be set by an environment variable, such as NEXTHOP_RELAY_DOMAIN for -relay-domain.
+Values of a repeatable flag are separated by blanks. The command line takes precedence.`
 
 // parseEnvironment parses a command line, and takes from the environment what it lacks: a
 // command but where the queue and the users are. It returns variables that are no flag.
@@ -76,27 +76,27 @@ func parseFlags(args []string, stdout, stderr io.Writer) (*options, error) {
 	o := &options{expire: cli.Duration(5 * 24 * time.Hour), warn: cli.Duration(4 * time.Hour), lease: cli.Duration(2 * time.Minute)}
 	fs := flag.NewFlagSet("relay", flag.ContinueOnError)
 	o.Define(fs)
-	fs.StringVar(&o.listen, "listen", defaultListen, "SMTP `ADDR`ess")
-	fs.StringVar(&o.listenTLS, "listen-tls", "", "SMTP `ADDR`ess with TLS from the start, port 465 by custom (needs -cert)")
+	fs.StringVar(&o.listen, "listen", defaultListen, "listen for SMTP on this `ADDR`")
+	fs.StringVar(&o.listenTLS, "listen-tls", "", "listen for SMTP with implicit TLS on this `ADDR`, usually with port 465 (needs -cert)")
 	fs.StringVar(&o.queue, "queue", defaultQueue, "`WHERE` mail waits: memory, a directory, or a PostgreSQL database as a postgres:// URL (with ?schema=NAME if that is not nexthop) or @FILE with one in it")
-	fs.Var(&o.relayDomains, "relay-domain", "accept mail from anyone for this `DOMAIN` (repeatable); .DOMAIN is its subdomains")
-	fs.Var(&o.trust, "trust", "clients that may relay anywhere, as `CIDR` (repeatable; default: loopback)")
-	fs.StringVar(&o.retry, "retry", defaultRetry, "delays between attempts, the last repeats: a `LIST` with commas")
-	fs.Var(&o.expire, "expire", "give up after")
-	fs.Var(&o.warn, "warn", "tell the sender of a delay after; 0 is never")
-	fs.IntVar(&o.concurrency, "concurrency", 20, "connections at most to one site")
+	fs.Var(&o.relayDomains, "relay-domain", "accept mail from anyone for this `DOMAIN` (repeatable); .DOMAIN means its subdomains")
+	fs.Var(&o.trust, "trust", "network of clients that may relay anywhere, as `CIDR` (repeatable; default: loopback)")
+	fs.StringVar(&o.retry, "retry", defaultRetry, "delays between attempts, the last repeats: a `LIST` separated by commas")
+	fs.Var(&o.expire, "expire", "give up after this time")
+	fs.Var(&o.warn, "warn", "notify the sender of a delay after this time; 0: never")
+	fs.IntVar(&o.concurrency, "concurrency", 20, "maximum of connections to one site")
 	fs.Var(&o.lease, "lease", "with a database: how long mail waits at most that another relay had in hand when it died, 30s at least; if the database is away for less than half of that, nothing under way is broken off")
 	fs.Int64Var(&o.maxSize, "max-size", 52428800, "largest message accepted, in `BYTES`")
-	fs.StringVar(&o.events, "events", "", "append one JSON object a line to `FILE` (-: standard output; SIGHUP opens it again)")
-	fs.StringVar(&o.http, "http", "", "`ADDR` of /metrics, /healthz and a dashboard")
-	fs.Var(&o.actions, "actions", "the dashboard of -http may act on mail, if that listens on a loopback address; -actions=anywhere: on any")
-	fs.BoolVar(&o.checkRoutes, "check-routes", false, "ask DNS at RCPT, and refuse domains that do not exist or take no mail")
-	fs.StringVar(&o.postmaster, "postmaster", "", "`ADDRESS` that mail for the postmaster of this host goes to (default: postmaster of the first -relay-domain, else of this host)")
-	fs.StringVar(&o.cert, "cert", "", "certificate `FILE` (PEM) to offer STARTTLS with")
-	fs.StringVar(&o.key, "key", "", "key `FILE` (PEM) of -cert")
-	fs.StringVar(&o.limits, "limits", "", "JSON `FILE` of limits and TLS levels by domain, by MX host or by site, and of groups of hosts (read again when it changes)")
-	fs.StringVar(&o.logins, "logins", "", "`FILE` of those who may log in, made by relay passwd; they may send to anybody, over TLS alone (needs -cert; read again when it changes)")
-	fs.StringVar(&o.tlsReports, "tls-reports", "", "send reports of TLS (RFC 8460) from this `ADDRESS` to domains that ask for them")
+	fs.StringVar(&o.events, "events", "", "append one JSON object per line to `FILE` (-: standard output; SIGHUP opens it again)")
+	fs.StringVar(&o.http, "http", "", "serve /metrics, /healthz, /readyz and a dashboard on this `ADDR`")
+	fs.Var(&o.actions, "actions", "let the dashboard of -http act on mail; only on a loopback address unless -actions=anywhere")
+	fs.BoolVar(&o.checkRoutes, "check-routes", false, "ask DNS at RCPT, and refuse domains that do not exist or accept no mail")
+	fs.StringVar(&o.postmaster, "postmaster", "", "`ADDRESS` for mail to the postmaster of this host (default: postmaster of the first -relay-domain, else of this host)")
+	fs.StringVar(&o.cert, "cert", "", "certificate `FILE` (PEM); the relay then offers STARTTLS")
+	fs.StringVar(&o.key, "key", "", "private key `FILE` (PEM) of -cert")
+	fs.StringVar(&o.limits, "limits", "", "JSON `FILE` with limits and TLS levels by domain, MX host or site, and with groups of hosts (read again when it changes)")
+	fs.StringVar(&o.logins, "logins", "", "`FILE` of users who may log in over TLS and send to any address; made by relay passwd (needs -cert; read again when it changes)")
+	fs.StringVar(&o.tlsReports, "tls-reports", "", "send TLS reports (RFC 8460) from this `ADDRESS` to domains that ask for them")
 	fs.BoolVar(&o.version, "version", false, "print the version")
 	var err error
 	if o.unknown, err = parseEnvironment(fs, args, stdout, stderr, relayUsage); err != nil {

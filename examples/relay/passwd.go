@@ -18,8 +18,8 @@ import (
 
 const passwdUsage = `relay passwd [-logins FILE] USER [ADDRESS...]
        relay passwd [-logins FILE] -delete USER
-The password is read from standard input: twice without echo if that is a terminal, else its first line.
-ADDRESS is one that mail of USER may come from, @DOMAIN for all of a domain, '*' for any; without one USER itself.`
+The password is read from standard input: twice without echo if that is a terminal, otherwise from the first line.
+USER may send from each ADDRESS; @DOMAIN is all addresses of a domain, '*' is any address. Default: USER itself.`
 
 // passwd is the command "relay passwd": it puts a user into the file of -logins, or
 // changes one there.
@@ -30,8 +30,8 @@ func passwd(args []string, stdin *os.File, stdout, stderr io.Writer) int {
 		iterations int
 		fs         = flag.NewFlagSet("relay passwd", flag.ContinueOnError)
 	)
-	fs.StringVar(&file, "logins", "", "`FILE` of those who may log in; it is made if it is not there")
-	fs.BoolVar(&remove, "delete", false, "take USER out of the file")
+	fs.StringVar(&file, "logins", "", "`FILE` of users who may log in; it is created if it does not exist")
+	fs.BoolVar(&remove, "delete", false, "remove USER from the file")
 	fs.IntVar(&iterations, "iterations", login.DefaultIterations, "hash the password `N` times")
 	_, err := parseEnvironment(fs, args, io.Discard, stderr, passwdUsage)
 	if err == nil {

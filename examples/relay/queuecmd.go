@@ -16,16 +16,16 @@ import (
 )
 
 const queueUsage = `relay queue [-queue WHERE] [-json] COMMAND
-  list, show ID              what waits
-  why ID|DOMAIN              why it waits, a line for each recipient
-  flush [DOMAIN]             try now
+  list, show ID              show messages in the queue
+  why ID|DOMAIN              show why each recipient waits
+  flush [DOMAIN]             try to deliver now
   hold ID [-for D] [-reason TEXT], release ID
-  drop ID                    without a word to the sender
-  fail ID [-reason TEXT]     with a report to the sender
+  drop ID                    remove the message, without a report to the sender
+  fail ID [-reason TEXT]     end the message, with a report to the sender
   suspend DOMAIN|SITE|tenant=NAME [-for D] [-reason TEXT], resume DOMAIN|SITE|tenant=NAME, suspensions
-hold, release, flush, drop and fail take -match in place of ID, with -dry-run to count only:
+hold, release, flush, drop and fail accept -match instead of an ID, and -dry-run to only count:
   -match 'domain=example.com,from=@example.org,older=2d,tenant=NAME,class=CLASS'
-  where CLASS is an enhanced status code or its beginning, such as 4.7, or a bounce class of the events, such as quota-issues`
+  CLASS is an enhanced status code or its beginning, such as 4.7, or a bounce class of events, such as quota-issues`
 
 const sitesUsage = "relay sites [-queue WHERE] [-json]"
 
@@ -50,7 +50,7 @@ func sites(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fs    = flag.NewFlagSet("relay sites", flag.ContinueOnError)
 	)
 	fs.StringVar(&where, "queue", defaultQueue, "`WHERE` mail waits: a directory, or a database as a postgres:// URL or @FILE with one in it")
-	fs.BoolVar(&o.JSON, "json", false, "JSON on standard output")
+	fs.BoolVar(&o.JSON, "json", false, "print JSON on standard output")
 	_, err := parseEnvironment(fs, args, stdout, stderr, sitesUsage)
 	if err == nil && fs.NArg() > 0 {
 		err = cli.Usage("what is %q? %s", fs.Arg(0), sitesUsage)
@@ -68,11 +68,11 @@ func sites(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 func parseQueueFlags(args []string, stderr io.Writer) (where string, o operation, err error) {
 	fs := flag.NewFlagSet("relay queue", flag.ContinueOnError)
 	fs.StringVar(&where, "queue", defaultQueue, "`WHERE` mail waits: a directory, or a database as a postgres:// URL or @FILE with one in it")
-	fs.BoolVar(&o.JSON, "json", false, "JSON on standard output")
-	fs.Var(&o.For, "for", "for so long, `D` such as 30m, 12h or 2d (hold, suspend; default: until somebody ends it)")
-	fs.StringVar(&o.Reason, "reason", "", "`TEXT` that says why (hold, suspend, fail)")
-	fs.BoolVar(&o.DryRun, "dry-run", false, "count what -match names, and change nothing")
-	fs.Func("match", "what is meant, in place of an ID: `CONDITIONS` with commas", func(v string) error {
+	fs.BoolVar(&o.JSON, "json", false, "print JSON on standard output")
+	fs.Var(&o.For, "for", "how long: `D` such as 30m, 12h or 2d (for hold and suspend; default: until it is ended)")
+	fs.StringVar(&o.Reason, "reason", "", "`TEXT` of the reason (for hold, suspend and fail)")
+	fs.BoolVar(&o.DryRun, "dry-run", false, "count the messages that match, and change nothing")
+	fs.Func("match", "the messages that meet these `CONDITIONS`, separated by commas, instead of an ID", func(v string) error {
 		if o.Match != nil {
 			return errors.New("it was given before")
 		}

@@ -113,7 +113,7 @@ func tlsReports(ctx context.Context, args []string, stdout, stderr io.Writer) in
 		fs    = flag.NewFlagSet("relay tls-reports", flag.ContinueOnError)
 	)
 	fs.StringVar(&where, "queue", defaultQueue, "`WHERE` mail waits: a directory, or a database as a postgres:// URL or @FILE with one in it")
-	fs.BoolVar(&json, "json", false, "reports as JSON, one a line")
+	fs.BoolVar(&json, "json", false, "print the reports as JSON, one per line")
 	fs.Func("day", "the `DAY`, UTC, such as 2006-01-02 (default: today)", func(text string) (err error) {
 		day, err = tlsrpt.ParseDay(text)
 		return err

@@ -56,18 +56,18 @@ func newConfig() *config {
 	fs := c.flags
 	fs.SetOutput(io.Discard)
 	c.Define(fs)
-	fs.StringVar(&c.domain, "domain", "", "what addresses without a domain get (default: what is in /etc/mailname, else the machine's name)")
+	fs.StringVar(&c.domain, "domain", "", "domain that is added to addresses without one (default: the content of /etc/mailname, else the machine's name)")
 	fs.StringVar(&c.state, "state", "/var/lib/nexthop-sendmail", "directory of the queue and the maildrop")
-	fs.StringVar(&c.socket, "socket", "/run/nexthop-sendmail/submit", "where the runner listens")
-	fs.Var(&c.aliases, "alias", "NAME=ADDRESS,...: where mail for a local name goes; * is every name without one of its own")
-	fs.Var(&c.rewrites, "rewrite", "PATTERN=ADDRESS: what a sender becomes. A pattern is a local name, an address, @DOMAIN or *; @DOMAIN as an address keeps the local part")
+	fs.StringVar(&c.socket, "socket", "/run/nexthop-sendmail/submit", "socket on which the runner listens")
+	fs.Var(&c.aliases, "alias", "NAME=ADDRESS,...: addresses for the mail of a local name; * is every name without an alias of its own")
+	fs.Var(&c.rewrites, "rewrite", "PATTERN=ADDRESS: replaces a sender. A pattern is a local name, an address, @DOMAIN or *; if ADDRESS is @DOMAIN, the local part stays")
 	fs.StringVar(&c.retry, "retry", "5m,15m,30m,1h,2h,4h", "delays between attempts, the last repeats")
-	fs.Var(&c.expire, "expire", "give up after")
-	fs.Var(&c.warn, "warn", "tell the sender of a delay after; 0 is never")
-	fs.IntVar(&c.quotaMessages, "quota-messages", 1000, "messages of a user that may wait; root has no quota")
-	fs.Int64Var(&c.quotaBytes, "quota-bytes", 100<<20, "the same in octets")
+	fs.Var(&c.expire, "expire", "give up after this time")
+	fs.Var(&c.warn, "warn", "notify the sender of a delay after this time; 0: never")
+	fs.IntVar(&c.quotaMessages, "quota-messages", 1000, "maximum of queued messages per user; root has no quota")
+	fs.Int64Var(&c.quotaBytes, "quota-bytes", 100<<20, "the same quota in octets")
 	fs.Int64Var(&c.maxSize, "max-size", 50<<20, "largest message, in octets")
-	fs.Var(&c.collectEvery, "collect-every", "how often the runner looks into the maildrop")
+	fs.Var(&c.collectEvery, "collect-every", "how often the runner checks the maildrop")
 	return c
 }
 

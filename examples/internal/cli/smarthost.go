@@ -17,9 +17,9 @@ type SmartHosts struct {
 }
 
 func (s *SmartHosts) define(fs *flag.FlagSet) {
-	fs.Var(&s.Default, "smarthost", "next hop `URL` instead of MX, or @FILE with one in it (repeatable: in the order given, equal pref= shuffled)")
-	fs.Var(&s.For, "smarthost-for", "`DOMAIN=URL`: the same for one recipient domain; .example.com is every subdomain; DOMAIN=mx exempts one (repeatable)")
-	fs.Var(&s.Fallback, "fallback", "next hop `URL` or @FILE once every MX host has failed for now (repeatable)")
+	fs.Var(&s.Default, "smarthost", "next hop `URL` instead of MX, or @FILE to read it from a file (repeatable: tried in the order given, equal pref= are shuffled)")
+	fs.Var(&s.For, "smarthost-for", "`DOMAIN=URL`: the same for one recipient domain; .example.com is every subdomain; DOMAIN=mx exempts a domain (repeatable)")
+	fs.Var(&s.Fallback, "fallback", "next hop `URL` or @FILE, tried only after every MX host failed temporarily (repeatable)")
 }
 
 func (s *SmartHosts) given() bool { return len(s.Default)+len(s.For)+len(s.Fallback) > 0 }
