@@ -234,7 +234,7 @@ func TestReply(t *testing.T) {
 
 // TestCounted: the wrapper keeps the contract of a queue.
 func TestCounted(t *testing.T) {
-	queuetest.Run(t, queuetest.Subject{Open: func() (*queuetest.Instance, error) {
+	queuetest.Run(t, queuetest.Implementation{Open: func() (*queuetest.Instance, error) {
 		return &queuetest.Instance{Queue: &Counted{Queue: new(memory.Queue)}}, nil
 	}})
 }

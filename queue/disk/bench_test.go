@@ -17,7 +17,7 @@ import (
 )
 
 func BenchmarkQueue(b *testing.B) {
-	queuetest.Bench(b, queuetest.Subject{Open: func() (*queuetest.Instance, error) {
+	queuetest.Bench(b, queuetest.Implementation{Open: func() (*queuetest.Instance, error) {
 		s, err := Open(b.TempDir(), Options{})
 		return &queuetest.Instance{Queue: s}, err
 	}})

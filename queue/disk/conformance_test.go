@@ -27,7 +27,7 @@ func TestQueueInDirectory(t *testing.T) {
 			return &queuetest.Instance{Queue: s, Reopen: func() (queue.Queue, error) { return Open(dir, o) }}, nil
 		}
 	}
-	queuetest.Run(t, queuetest.Subject{
+	queuetest.Run(t, queuetest.Implementation{
 		Open: open(Options{}), OpenBounded: open(Options{MaxMessages: 5}),
 		KeepKeys: DefaultKeepKeys, OpenFewKeys: open(Options{MaxKeys: 64}),
 	})
@@ -41,7 +41,7 @@ func TestQueueThatLosesPower(t *testing.T) {
 		o    Options
 	}{{"as it comes", Options{}}, {"in small files", small()}} {
 		t.Run(c.name, func(t *testing.T) {
-			queuetest.Run(t, queuetest.Subject{
+			queuetest.Run(t, queuetest.Implementation{
 				Open: func() (*queuetest.Instance, error) { return openFragile(c.o) }, KeepKeys: DefaultKeepKeys,
 			})
 		})

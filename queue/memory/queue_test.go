@@ -17,7 +17,7 @@ func open() (*queuetest.Instance, error) {
 }
 
 func TestContract(t *testing.T) {
-	queuetest.Run(t, queuetest.Subject{
+	queuetest.Run(t, queuetest.Implementation{
 		Open:     open,
 		KeepKeys: memory.DefaultKeepKeys,
 		OpenFewKeys: func() (*queuetest.Instance, error) {
@@ -139,5 +139,5 @@ func TestManyDestinations(t *testing.T) {
 }
 
 func BenchmarkQueue(b *testing.B) {
-	queuetest.Bench(b, queuetest.Subject{Open: open})
+	queuetest.Bench(b, queuetest.Implementation{Open: open})
 }

@@ -17,12 +17,12 @@ import (
 
 // subject makes instances with all that can be done to them, one after the other in one
 // schema.
-func subject(t *testing.T, p *pgxpool.Pool) queuetest.Subject {
+func subject(t *testing.T, p *pgxpool.Pool) queuetest.Implementation {
 	o, err := shared.migrated(p, postgres.Options{PollEvery: 500 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return queuetest.Subject{
+	return queuetest.Implementation{
 		KeepKeys: postgres.DefaultKeepKeys,
 		Shared:   true,
 		Open: func() (*queuetest.Instance, error) {

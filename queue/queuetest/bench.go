@@ -23,7 +23,7 @@ import (
 //
 // In addition to the time, it reports messages per second and, if the system provides it,
 // the CPU time of the whole process per message.
-func Bench(b *testing.B, s Subject) {
+func Bench(b *testing.B, s Implementation) {
 	for _, writers := range []int{1, 64} {
 		b.Run(fmt.Sprintf("Put/writers=%d", writers), func(b *testing.B) { newBench(b, s).puts(writers) })
 	}
@@ -42,7 +42,7 @@ type bench struct {
 
 const benchSize = 4 << 10
 
-func newBench(b *testing.B, s Subject) *bench {
+func newBench(b *testing.B, s Implementation) *bench {
 	b.Helper()
 	b.ReportAllocs()
 	in, err := s.Open()

@@ -262,7 +262,7 @@ func settleOne(q *memory.Queue, ctx context.Context, now time.Time, s queue.Sett
 }
 
 // broken makes a subject of which every queue is new and hooked the same way.
-func broken(hook func(h *hooked)) queuetest.Subject {
+func broken(hook func(h *hooked)) queuetest.Implementation {
 	open := func(bound int) func() (*queuetest.Instance, error) {
 		return func() (*queuetest.Instance, error) {
 			h := &hooked{Queue: &memory.Queue{MaxMessages: bound}}
@@ -278,11 +278,11 @@ func broken(hook func(h *hooked)) queuetest.Subject {
 		hook(h)
 		return &queuetest.Instance{Queue: h}, nil
 	}
-	return queuetest.Subject{Open: open(0), OpenBounded: open(5), KeepKeys: memory.DefaultKeepKeys, OpenFewKeys: few}
+	return queuetest.Implementation{Open: open(0), OpenBounded: open(5), KeepKeys: memory.DefaultKeepKeys, OpenFewKeys: few}
 }
 
 // rulesBroken runs the kit and returns the numbers of the rules that failed.
-func rulesBroken(t *testing.T, s queuetest.Subject) []string {
+func rulesBroken(t *testing.T, s queuetest.Implementation) []string {
 	t.Helper()
 	err := queuetest.Test(s)
 	if err == nil {
@@ -308,7 +308,7 @@ func rulesBroken(t *testing.T, s queuetest.Subject) []string {
 }
 
 // wantBroken checks which rules a subject breaks.
-func wantBroken(t *testing.T, s queuetest.Subject, rules ...string) {
+func wantBroken(t *testing.T, s queuetest.Implementation, rules ...string) {
 	t.Helper()
 	slices.Sort(rules)
 	if got := rulesBroken(t, s); !slices.Equal(got, rules) {

@@ -2,13 +2,13 @@
 // contract, and measures them.
 //
 //	func TestQueue(t *testing.T) {
-//		queuetest.Run(t, queuetest.Subject{Open: func() (*queuetest.Instance, error) {
+//		queuetest.Run(t, queuetest.Implementation{Open: func() (*queuetest.Instance, error) {
 //			return &queuetest.Instance{Queue: new(memory.Queue)}, nil
 //		}})
 //	}
 //
 //	func BenchmarkQueue(b *testing.B) {
-//		queuetest.Bench(b, queuetest.Subject{Open: open})
+//		queuetest.Bench(b, queuetest.Implementation{Open: open})
 //	}
 //
 // Run makes a subtest of each case; Test returns what fails as errors and needs no
@@ -18,6 +18,6 @@
 // and NotAsked says what they need, so that you know what was not tested.
 //
 // The kit gives the time to every call and never waits for one to pass. It
-// starts at Subject.Start; an implementation that has a clock of its own is told
+// starts at Implementation.Start; an implementation that has a clock of its own is told
 // by Instance.Advance.
 package queuetest

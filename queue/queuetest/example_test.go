@@ -16,13 +16,13 @@ func (careless) Hold(context.Context, string) error { return nil }
 
 // Test needs no testing.T, and each failure names the case and quotes the rule.
 func ExampleTest() {
-	fmt.Println(queuetest.Test(queuetest.Subject{
+	fmt.Println(queuetest.Test(queuetest.Implementation{
 		Open: func() (*queuetest.Instance, error) {
 			return &queuetest.Instance{Queue: new(memory.Queue)}, nil
 		},
 	}))
 
-	err := queuetest.Test(queuetest.Subject{
+	err := queuetest.Test(queuetest.Implementation{
 		Open: func() (*queuetest.Instance, error) {
 			return &queuetest.Instance{Queue: careless{new(memory.Queue)}}, nil
 		},

@@ -30,8 +30,8 @@ type survivor struct {
 }
 
 // surviving makes a subject whose every queue is such a survivor.
-func surviving(make func() survivor) queuetest.Subject {
-	return queuetest.Subject{Open: func() (*queuetest.Instance, error) {
+func surviving(make func() survivor) queuetest.Implementation {
+	return queuetest.Implementation{Open: func() (*queuetest.Instance, error) {
 		s, stored := make(), new(memory.Queue)
 		current := s.session(stored)
 		again := func(crashed bool) func() (queue.Queue, error) {

@@ -204,7 +204,7 @@ func TestFaultsOfHandles(t *testing.T) {
 	for _, f := range faultsOfHandles() {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
-			wantBroken(t, queuetest.Subject{Open: func() (*queuetest.Instance, error) {
+			wantBroken(t, queuetest.Implementation{Open: func() (*queuetest.Instance, error) {
 				h := &hooked{Queue: new(memory.Queue)}
 				in := &queuetest.Instance{Queue: h}
 				in.Share = func() (queue.Queue, func(), error) { return f.share(h) }

@@ -9,8 +9,8 @@ import (
 )
 
 // inMemory is the memory queue as a subject.
-func inMemory() queuetest.Subject {
-	return queuetest.Subject{
+func inMemory() queuetest.Implementation {
+	return queuetest.Implementation{
 		Open: func() (*queuetest.Instance, error) {
 			q := new(memory.Queue)
 			return &queuetest.Instance{

@@ -103,10 +103,10 @@ func TestSubjects(t *testing.T) {
 	if err := queuetest.Test(inMemory()); err != nil {
 		t.Errorf("Test of the memory queue = %v, want nil", err)
 	}
-	if err := queuetest.Test(queuetest.Subject{}); err == nil {
+	if err := queuetest.Test(queuetest.Implementation{}); err == nil {
 		t.Error("Test of a subject without Open = nil")
 	}
-	failing := queuetest.Subject{Open: func() (*queuetest.Instance, error) { return nil, queue.ErrFull }}
+	failing := queuetest.Implementation{Open: func() (*queuetest.Instance, error) { return nil, queue.ErrFull }}
 	if err := queuetest.Test(failing); err != queue.ErrFull {
 		t.Errorf("Test of a subject that does not open = %v, want its error", err)
 	}

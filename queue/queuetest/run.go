@@ -20,7 +20,7 @@ type run struct {
 	count int
 
 	can    need // what the subject can do
-	shared bool // Subject.Shared
+	shared bool // Implementation.Shared
 	keep   time.Duration
 }
 

@@ -63,7 +63,7 @@ func (f *Failure) Error() string {
 
 // Test runs every case that applies to s. It returns a *Failure for each that fails,
 // joined by errors.Join, or nil if s keeps the contract.
-func Test(s Subject) error {
+func Test(s Implementation) error {
 	can, cases, _, err := s.cases()
 	if err != nil {
 		return err
@@ -82,7 +82,7 @@ func Test(s Subject) error {
 // Run runs every case that applies to s as a subtest. Its name has the rule that it checks
 // and the requirements of docs/requirements.md that a queue alone can show. A case that
 // does not apply is not run. The log names it, and says what the subject lacks for it.
-func Run(t *testing.T, s Subject) {
+func Run(t *testing.T, s Implementation) {
 	t.Helper()
 	can, cases, unasked, err := s.cases()
 	if err != nil {
@@ -111,7 +111,7 @@ type reporter interface {
 }
 
 // runCheck runs one case on a queue of its own.
-func runCheck(ctx context.Context, to reporter, s Subject, can need, c check) {
+func runCheck(ctx context.Context, to reporter, s Implementation, can need, c check) {
 	to.Helper()
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()

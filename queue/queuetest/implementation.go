@@ -8,8 +8,8 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// Subject is an implementation under test.
-type Subject struct {
+// Implementation is an implementation under test.
+type Implementation struct {
 	// Open makes an empty queue. Required.
 	Open func() (*Instance, error)
 
@@ -99,9 +99,9 @@ const (
 func (n need) names() (list []string) {
 	for i, name := range [...]string{
 		"queue.Lister", "queue.Holder", "queue.Dropper", "queue.Flusher", "queue.Postponer", "queue.Surveyor",
-		"Instance.Reopen", "Instance.Crash", "Instance.Damage", "Subject.OpenBounded", "io.Closer", "queue.Waiter",
+		"Instance.Reopen", "Instance.Crash", "Instance.Damage", "Implementation.OpenBounded", "io.Closer", "queue.Waiter",
 		"Instance.Share", "Instance.Fail", "order across destinations",
-		"Subject.KeepKeys", "Subject.OpenFewKeys", "queue.TermHolder", "queue.Suspender", "queue.Taker",
+		"Implementation.KeepKeys", "Implementation.OpenFewKeys", "queue.TermHolder", "queue.Suspender", "queue.Taker",
 		"Instance.Full",
 	} {
 		if n&(1<<i) != 0 {
@@ -112,7 +112,7 @@ func (n need) names() (list []string) {
 }
 
 // abilities is what a subject can do.
-func (s Subject) abilities() (need, error) {
+func (s Implementation) abilities() (need, error) {
 	in, err := s.Open()
 	if err != nil {
 		return 0, err
@@ -154,9 +154,9 @@ func isA[T any](q queue.Queue) bool {
 }
 
 // cases are the checks a subject can be asked to pass, and those it cannot.
-func (s Subject) cases() (can need, asked, unasked []check, err error) {
+func (s Implementation) cases() (can need, asked, unasked []check, err error) {
 	if s.Open == nil {
-		return 0, nil, nil, errors.New("queuetest: Subject.Open is nil")
+		return 0, nil, nil, errors.New("queuetest: Implementation.Open is nil")
 	}
 	if can, err = s.abilities(); err != nil {
 		return 0, nil, nil, err
@@ -173,7 +173,7 @@ func (s Subject) cases() (can need, asked, unasked []check, err error) {
 
 // NotAsked returns what a subject lacks for the cases that do not apply to it: interfaces
 // of its queue and functions of its Instance, each with the number of cases that need it.
-func NotAsked(s Subject) (map[string]int, error) {
+func NotAsked(s Implementation) (map[string]int, error) {
 	can, _, unasked, err := s.cases()
 	if err != nil {
 		return nil, err
@@ -188,7 +188,7 @@ func NotAsked(s Subject) (map[string]int, error) {
 }
 
 // open makes the queue for one case.
-func (s Subject) open(c check) (*Instance, error) {
+func (s Implementation) open(c check) (*Instance, error) {
 	switch {
 	case c.needs&needBound != 0:
 		return s.OpenBounded()
@@ -200,7 +200,7 @@ func (s Subject) open(c check) (*Instance, error) {
 
 // start is when a case begins. The default is long after any real clock, so
 // that a queue that reads one is found out.
-func (s Subject) start() time.Time {
+func (s Implementation) start() time.Time {
 	if s.Start.IsZero() {
 		return time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
 	}
