@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	stdsmtp "net/smtp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -26,6 +27,10 @@ import (
 const zone = `
 	example.com.           MX 10 mail.example.com.
 	mail.example.com.      A  192.0.2.1
+	example.com.           MX 20 mx2.example.com.
+	mx2.example.com.       A  192.0.2.4
+	example.com.           MX 30 mx3.example.com.
+	mx3.example.com.       A  192.0.2.5
 	example.net.           MX 10 a.mx.provider.example.
 	a.mx.provider.example. A  192.0.2.2
 	mail.example.org.      A  192.0.2.3`
@@ -37,13 +42,28 @@ type world struct {
 	agent *delivery.Agent
 }
 
-// newWorld starts an agent in a bubble. It calls events one at a time.
+// newWorld is makeWorld with the agent running.
 func newWorld(t *testing.T, settings delivery.Settings, events func(delivery.Event)) *world {
+	w := makeWorld(t, settings, events)
+	ended := make(chan error, 1)
+	ctx, stop := context.WithCancel(t.Context())
+	go func() { ended <- w.agent.Run(ctx) }()
+	t.Cleanup(func() {
+		if stop(); <-ended != nil {
+			t.Error("the agent ended with an error")
+		}
+	})
+	return w
+}
+
+// makeWorld makes hosts and an agent in a bubble. It calls events one at a time.
+func makeWorld(t *testing.T, settings delivery.Settings, events func(delivery.Event)) *world {
 	w := &world{hosts: map[string]*smtptest.Host{
 		"mail.example.com": {Script: []smtptest.Cue{
 			{At: smtptest.Rcpt, Address: "gone@example.com", Reply: "550 5.1.1 No such user"},
 			{At: smtptest.Rcpt, Address: "ours@example.com", Reply: "550 5.1.8 Sender's domain does not exist"},
 		}},
+		"mx3.example.com":       {},
 		"a.mx.provider.example": {},
 		"mail.example.org:587": {
 			Extensions: []string{"STARTTLS"}, ExtensionsTLS: []string{"AUTH PLAIN"}, Users: map[string]string{"app": "secret"},
@@ -56,14 +76,6 @@ func newWorld(t *testing.T, settings delivery.Settings, events func(delivery.Eve
 		Sender:   &delivery.Sender{Hello: "app.example.org", Resolver: w.net, Dial: w.net.DialContext},
 		Settings: settings, Events: events,
 	}
-	ended := make(chan error, 1)
-	ctx, stop := context.WithCancel(t.Context())
-	go func() { ended <- w.agent.Run(ctx) }()
-	t.Cleanup(func() {
-		if stop(); <-ended != nil {
-			t.Error("the agent ended with an error")
-		}
-	})
 	return w
 }
 
@@ -162,31 +174,91 @@ func TestNewsletterLimits(t *testing.T) {
 
 func TestRelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, delivery.Settings{}, nil)
-		server := smtp.NewServer(&Relay{Agent: w.agent, Name: "relay.example.org"})
-		ours, theirs := smtptest.Pipe()
-		listener := &one{conn: theirs, closed: make(chan struct{})}
-		go server.Serve(listener)
-		defer server.Close()
-		client := smtp.NewClient(ours)
-		defer client.Close()
+		w := makeWorld(t, delivery.Settings{}, nil)
+		w.agent.Sender.Self = []string{"mx2.example.com"}
+		trusted := false
+		relay := &Relay{
+			Agent: w.agent, Name: "mx2.example.com", Domains: []string{"example.com"},
+			Trusted: func(net.Addr) bool { return trusted },
+		}
+		listener, ended := newPipes(), make(chan error, 1)
+		ctx, stop := context.WithCancel(t.Context())
+		go func() { ended <- relay.Serve(ctx, listener) }()
 		send := func(to, content string) error {
+			client := smtp.NewClient(listener.dial())
+			defer client.Close()
 			return client.SendMail("alice@example.org", []string{to}, strings.NewReader(content))
 		}
-		if err := send("bob@example.com", "Subject: Hello\r\n\r\nHello!\r\n"); err != nil {
-			t.Error(err)
-		}
-		err := send("carol@example.net", strings.Repeat("Received: from a by b; c\r\n", 101)+"\r\nHello!\r\n")
-		if e, ok := errors.AsType[*smtp.SMTPError](err); !ok || e.Code != 550 || e.EnhancedCode != (smtp.EnhancedCode{5, 4, 6}) {
-			t.Errorf("a message that loops: %v, want 550 5.4.6", err)
+		const hello = "Subject: Hello\r\n\r\nHello!\r\n"
+		for _, c := range []struct {
+			name, to, content string
+			trusted           bool
+			code              int
+			status            smtp.EnhancedCode
+		}{
+			{name: "a domain of ours", to: "bob@Example.COM", content: hello},
+			{name: "another domain", to: "carol@example.net", content: hello, code: 550, status: smtp.EnhancedCode{5, 7, 1}},
+			{name: "no domain", to: "carol@", content: hello, code: 501, status: smtp.EnhancedCode{5, 5, 2}},
+			{name: "another domain, trusted", to: "carol@example.net", content: hello, trusted: true},
+			{name: "a domain that does not exist, trusted", to: "eve@nowhere.example", content: hello, trusted: true, code: 550, status: smtp.EnhancedCode{5, 1, 2}},
+			{name: "a loop", to: "bob@example.com", content: strings.Repeat("Received: from a by b; c\r\n", 101) + hello, code: 550, status: smtp.EnhancedCode{5, 4, 6}},
+		} {
+			trusted = c.trusted
+			err := send(c.to, c.content)
+			e, ok := errors.AsType[*smtp.SMTPError](err)
+			if ok != (c.code != 0) || ok && (e.Code != c.code || e.EnhancedCode != c.status) || !ok && err != nil {
+				t.Errorf("%s: %v, want %d %v", c.name, err, c.code, c.status)
+			}
 		}
 		time.Sleep(time.Minute)
-		w.want(t, "mail.example.com", "bob@example.com")
+		w.want(t, "mail.example.com", "bob@Example.COM")
+		w.want(t, "a.mx.provider.example", "carol@example.net")
 		if m := w.hosts["mail.example.com"].Messages()[0]; !strings.HasPrefix(string(m.Content), "Received: from ") {
 			t.Errorf("what arrived has no trace:\n%s", m.Content)
 		}
-		w.want(t, "a.mx.provider.example")
+
+		// The primary is down: the mail waits here, and goes to no host that is no better than this one.
+		w.net.Cut("mail.example.com")
+		if err := send("dave@example.com", hello); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Hour)
+		w.net.Heal("mail.example.com")
+		time.Sleep(5 * time.Hour)
+		w.want(t, "mail.example.com", "bob@Example.COM", "dave@example.com")
+		if slices.Contains(w.net.Visits(), "mx3.example.com") {
+			t.Error("mail went past this host")
+		}
+		idle := listener.dial() // does not keep the relay from ending
+		defer idle.Close()
+		synctest.Wait()
+		if stop(); <-ended != nil {
+			t.Error("the relay ended with an error")
+		}
+		w.net.Check(t)
 	})
+}
+
+// TestRelayDSN: what the client says of reports goes with the message.
+func TestRelayDSN(t *testing.T) {
+	s := &session{relay: &Relay{Trusted: func(net.Addr) bool { return true }}}
+	if err := s.Mail("alice@example.org", &smtp.MailOptions{EnvelopeID: "1", Return: smtp.DSNReturnHeaders}); err != nil {
+		t.Error(err)
+	}
+	if s.message.EnvelopeID != "1" || s.message.Return != queue.ReturnHeaders {
+		t.Errorf("%+v", s.message)
+	}
+	r := recipient("bob@example.com", &smtp.RcptOptions{
+		Notify:                []smtp.DSNNotify{smtp.DSNNotifySuccess, smtp.DSNNotifyDelayed, smtp.DSNNotifyFailure},
+		OriginalRecipientType: smtp.DSNAddressTypeRFC822, OriginalRecipient: "rob@example.net",
+	})
+	want := queue.Recipient{
+		Address: "bob@example.com", OriginalType: "rfc822", Original: "rob@example.net",
+		Notify: queue.NotifySuccess | queue.NotifyDelay | queue.NotifyFailure,
+	}
+	if r != want {
+		t.Errorf("%+v, want %+v", r, want)
+	}
 }
 
 // TestBefore: the programs as they were send to the same kind of host.

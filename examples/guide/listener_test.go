@@ -3,31 +3,40 @@ package guide
 import (
 	"net"
 	"sync"
+
+	"github.com/nexthop-mail/nexthop/delivery/smtptest"
 )
 
-// one is a listener with one connection.
-type one struct {
-	mu     sync.Mutex
-	conn   net.Conn
+// pipes is a listener for connections in memory.
+type pipes struct {
+	conns  chan net.Conn
 	closed chan struct{}
 	once   sync.Once
 }
 
-func (l *one) Accept() (net.Conn, error) {
-	l.mu.Lock()
-	c := l.conn
-	l.conn = nil
-	l.mu.Unlock()
-	if c != nil {
-		return c, nil
-	}
-	<-l.closed
-	return nil, net.ErrClosed
+func newPipes() *pipes {
+	return &pipes{conns: make(chan net.Conn, 10), closed: make(chan struct{})}
 }
 
-func (l *one) Close() error {
+// dial connects to the listener.
+func (l *pipes) dial() net.Conn {
+	ours, theirs := smtptest.Pipe()
+	l.conns <- theirs
+	return ours
+}
+
+func (l *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *pipes) Close() error {
 	l.once.Do(func() { close(l.closed) })
 	return nil
 }
 
-func (l *one) Addr() net.Addr { return &net.TCPAddr{} }
+func (l *pipes) Addr() net.Addr { return &net.TCPAddr{} }
