@@ -1,2 +1,2 @@
-// Package guide is the code of docs/guide.md, which its tests run.
+// Package guide has the code of docs/guide.md, which its tests run.
 package guide

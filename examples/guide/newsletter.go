@@ -34,7 +34,7 @@ type Suppressed struct {
 	list map[string]bool
 }
 
-// Learn is a hook for Agent.Events.
+// Learn adds the address of a failed recipient. It is a hook for Agent.Events.
 func (s *Suppressed) Learn(e delivery.Event) {
 	unknown := []string{"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"} // other failures may be our own
 	if e.Kind != delivery.Failed || !slices.Contains(unknown, e.Enhanced) {
@@ -56,7 +56,7 @@ func (s *Suppressed) Has(address string) bool {
 }
 
 // Publish submits an issue to every subscriber. It can be run again after a crash: the
-// key of a message that was submitted before is known.
+// queue knows the keys of the messages that were submitted before.
 func Publish(ctx context.Context, agent *delivery.Agent, s *Suppressed, issue string, subscribers []string, text string) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(32) // calls at the same time share one write to the disk

@@ -74,9 +74,9 @@ type hop struct {
 	Source     string       `json:"source"` // who asks for it; empty is the configuration
 	Error      string       `json:"error,omitempty"`
 
-	// Decision is what was decided about TLS, once it was seen with -explain-connect. Addr
-	// is where the connection led, TLS what it is worth, and Accepted whether mail would
-	// go there.
+	// Decision is the decision about TLS, if -explain-connect made a connection. Addr
+	// is the address connected to, TLS the protection reached, and Accepted is true if
+	// mail would be sent there.
 	Decision *delivery.Decision `json:"decision,omitempty"`
 	Accepted *bool              `json:"accepted,omitempty"`
 	Addr     string             `json:"addr,omitempty"`

@@ -1,16 +1,17 @@
-// Command mxsend sends one message now, without a queue: to the MX hosts of
-// each recipient's domain, in order, falling through when one fails.
+// Command mxsend sends one message now, without a queue. It tries the MX hosts of each
+// recipient's domain in order, and falls through to the next host if one fails.
 //
 //	mxsend [flags] -f FROM RCPT... < message
 //	mxsend [flags] -t [-f FROM] [RCPT...] < message
 //
-// With -t the recipients are in the message, as for sendmail, and From, Date and Message-ID
-// are added if they are missing; nothing is queued, which examples/sendmail is for.
+// With -t the recipients are taken from the message, like sendmail, and From, Date and
+// Message-ID are added if they are missing. The message is not queued;
+// examples/sendmail does that.
 //
-// With -explain it connects to no mail host and prints where the mail would go; with
-// -explain-connect as well it looks what TLS these hosts have, and sends no mail. The
-// exit code is one of sendmail's: 0 all delivered, 75 some deferred, 69 some
-// failed, 68 no such host, 64 usage, 65 bad address or message, 78 bad
+// With -explain it connects to no mail host, and prints where the mail would go. With
+// -explain-connect as well, it also connects to these hosts to see their TLS, and sends
+// no mail. The exit code is one of sendmail's: 0 all delivered, 75 some deferred, 69
+// some failed, 68 no such host, 64 usage, 65 bad address or message, 78 bad
 // configuration.
 package main
 

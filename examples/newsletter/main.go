@@ -2,17 +2,17 @@
 //
 //	newsletter -from news@example.org -issue 2026-11 -spool DIR SUBSCRIBERS MESSAGE
 //
-// SUBSCRIBERS is a file with an address on each line. MESSAGE is a text/template of a whole
-// message, header and body, in which {{.To}} is the subscriber's address. Date and
-// Message-ID are added if the header lacks them.
+// SUBSCRIBERS is a file with an address on each line. MESSAGE is a text/template of a
+// whole message, header and body, in which {{.To}} is the subscriber's address. Date
+// and Message-ID are added if the header lacks them.
 //
-// The program ends when the outcome for every subscriber is known. It can be interrupted
-// and started again with the same arguments: nobody gets an issue twice, because the spool
-// remembers which messages were submitted, and a copy that may have arrived is not sent
-// again.
+// The program ends when the outcome for every subscriber is known. It can be
+// interrupted and started again with the same arguments. No subscriber gets an issue
+// twice, because the spool remembers which messages were submitted, and a copy that may
+// have arrived is not sent again.
 //
-// While it runs, it reads commands from standard input: "pause DOMAIN" and "resume DOMAIN"
-// for the mail to one domain, "pause" and "resume" for all mail.
+// While it runs, it reads commands from standard input: "pause DOMAIN" and "resume
+// DOMAIN" for the mail to one domain, "pause" and "resume" for all mail.
 package main
 
 import (

@@ -1,13 +1,13 @@
-// Command quickstart tells how mail finds its way, with real sockets and real DNS
+// Command quickstart shows how mail finds its way, with real sockets and real DNS
 // packets, on loopback:
 //
 //	go run -C examples ./quickstart
 //
-// example.com has two mail exchangers, mail and mx2. Mail is sent; mail goes down;
-// the sender falls through to mx2, which keeps what it takes until mail is back and
-// hands it on to that host and to nobody else. Then the same with a smart host in
-// the place of MX records. It is printed as it happens, and what is told is checked
-// at the end: the exit code is 1 if anything is not as told.
+// example.com has two mail exchangers, mail and mx2. First mail is sent to mail. Then
+// mail goes down, and the sender falls through to mx2, which keeps the message until
+// mail is back, and passes it on to that host only. Then the same happens with a smart
+// host instead of MX records. The program prints each step, and verifies everything it
+// printed at the end: the exit code is 1 if anything is different.
 package main
 
 import (

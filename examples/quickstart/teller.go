@@ -36,7 +36,7 @@ func takesColour(w io.Writer) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// The colours of a terminal that are used.
+// Colours of the terminal.
 const (
 	bold  = "1"
 	red   = "31"

@@ -12,7 +12,7 @@ import (
 	"github.com/nexthop-mail/nexthop/mx/mxtest"
 )
 
-// The hosts of the story, each at an address of its own.
+// The hosts of the story, each with its own address.
 const (
 	mailIP  = "127.0.0.2"
 	relayIP = "127.0.0.3"

@@ -21,7 +21,7 @@ import (
 // locked, so one that was left behind does no harm.
 const controlSocket = "control"
 
-// What follows the output of an operation, in HTTP trailers.
+// HTTP trailers that follow the output of an operation.
 const (
 	exitTrailer  = "Relay-Exit"
 	errorTrailer = "Relay-Error"

@@ -36,7 +36,7 @@ type recipient struct {
 	Status   string    `json:"status"`
 	Attempts int       `json:"attempts"`
 	Next     time.Time `json:"next"` // in the past: due
-	Last     string    `json:"last"` // what was said at the last attempt
+	Last     string    `json:"last"` // the reply at the last attempt
 }
 
 func entryOf(e *queue.Entry) entry {

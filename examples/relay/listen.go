@@ -12,8 +12,8 @@ import (
 	"github.com/nexthop-mail/nexthop/examples/internal/cli"
 )
 
-// Names of sockets that systemd opens for the relay (FileDescriptorName=). A socket with
-// another name, as one has that was given none, takes SMTP.
+// Names of sockets that systemd opens for the relay (FileDescriptorName=). A socket
+// with any other name is for SMTP; systemd gives one by default.
 const (
 	socketSMTPS = "smtps" // TLS from the start
 	socketHTTP  = "http"

@@ -1,5 +1,5 @@
-// Command relay is a queueing mail relay: SMTP in, a durable queue, MX or smart
-// host out.
+// Command relay is a queueing mail relay: SMTP in, a durable queue, MX or smart host
+// out.
 //
 //	relay [flags]
 //	relay queue [-queue WHERE] list|show ID|why ID|flush [DOMAIN]|hold ID|release ID|drop ID|fail ID [-json]
@@ -9,34 +9,36 @@
 //	relay passwd -logins FILE USER [ADDRESS...]
 //	relay migrate -queue postgres://… [-dry-run]
 //
-// It takes mail for anybody from clients it trusts (-trust), and mail for certain
-// domains from everybody (-relay-domain), which is the role of a secondary MX. A
-// message is answered 250 when its queue has it durably.
+// It accepts mail for any address from clients it trusts (-trust), and mail for certain
+// domains from all clients (-relay-domain), which is the role of a secondary MX. It
+// answers 250 once the message is durable in its queue.
 //
 // With -queue postgres://…, any number of relays on any number of machines share one
-// queue; relay migrate makes its tables. What one of them has in hand when it dies the
-// others deliver, two minutes later at most.
+// queue; relay migrate creates its tables. If one of them dies, the others deliver the
+// mail that it had claimed, within two minutes.
 //
-// With -logins, users who log in over TLS may send to anybody, from their own addresses,
-// wherever they are. The file has no passwords but what SCRAM needs to check them; relay
-// passwd writes it.
+// With -logins, users who log in over TLS may send to any address, from their own
+// addresses, from any network. The file has no passwords, only the data with which
+// SCRAM checks them; relay passwd writes it.
 //
-// Each flag may be an environment variable, too (NEXTHOP_LISTEN and so on). As a service
-// of systemd it tells when it takes mail, when it reads its files again and when it
-// stops, and takes the sockets that systemd opens for it: nexthop-relay.service and
-// nexthop-relay.socket are beside this file, and a Containerfile.
+// Each flag can also be set by an environment variable (NEXTHOP_LISTEN and so on). As a
+// service of systemd, the relay reports when it is ready, when it reloads its files and
+// when it stops, and uses the sockets that systemd opens for it. nexthop-relay.service,
+// nexthop-relay.socket and a Containerfile are in this directory.
 //
-// Mail for its postmaster is taken from everybody, and goes to -postmaster, else to the
-// postmaster of the first -relay-domain, else of this host; where there is no way to
-// that, it is held in the queue.
+// Mail for its postmaster is accepted from all clients. It goes to -postmaster, else to
+// the postmaster of the first -relay-domain, else of this host; if there is no route to
+// that address, it is held in the queue.
 //
-// What a client can make it hold in memory is bounded: a session has 128 KiB of buffers,
-// 256 KiB of envelope and 256 KiB of content; one client that is not trusted has 200
-// sessions, and 8 MiB of envelopes and contents in them; all such clients have 32 MiB of
-// these, all clients 64 MiB in a thousand sessions, which is 189 MiB with their buffers.
+// The memory that clients can use is limited. A session has 128 KiB of buffers, 256 KiB
+// of envelope and 256 KiB of content. A client that is not trusted has 200 sessions,
+// with 8 MiB of envelopes and contents in them. All such clients together have 32 MiB
+// of these. All clients together have 64 MiB in a thousand sessions, which is 189 MiB
+// with their buffers.
 //
-// What it does is the library's: policy.go decides who may send to whom, intake.go
-// hands messages to a delivery.Agent, and relay.go puts the parts together.
+// The library does the work: policy.go decides which clients may send to which
+// recipients, intake.go submits messages to a delivery.Agent, and relay.go puts the
+// parts together.
 package main
 
 import (

@@ -23,7 +23,7 @@ const inMemory = "memory"
 // directory is locked, so it may be stale.
 const holderFile = "holder"
 
-// Who opens a queue.
+// Programs that open a queue.
 const (
 	asRelay   = "relay"
 	asCommand = "command relay queue"

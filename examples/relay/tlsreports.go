@@ -20,8 +20,8 @@ import (
 
 const tlsReportsUsage = "relay tls-reports [-queue WHERE] [-day YYYY-MM-DD] [-json]"
 
-// tlsReportsDir is the directory in that of the queue for what is to be reported, and
-// contactFile the file in it with the address of -tls-reports.
+// tlsReportsDir is the directory inside that of the queue for the counts of TLS
+// reports, and contactFile the file in it with the address of -tls-reports.
 const (
 	tlsReportsDir = "tls-reports"
 	contactFile   = "contact"

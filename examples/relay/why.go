@@ -24,7 +24,7 @@ type waits struct {
 	Until       *time.Time `json:"until"` // null: it does not end by itself
 	Host        string     `json:"host"`
 	Last        string     `json:"last"`
-	Note        string     `json:"note,omitempty"` // of whoever holds or has suspended it
+	Note        string     `json:"note,omitempty"` // of the hold or the suspension
 }
 
 // instant is a time, or null.
@@ -88,7 +88,7 @@ type site struct {
 	Window       int        `json:"window"`
 	State        string     `json:"state"` // open, or what keeps its mail back
 	Until        *time.Time `json:"until"`
-	Reason       string     `json:"reason"` // of whoever has suspended it
+	Reason       string     `json:"reason"` // of the suspension
 	Host         string     `json:"host"`
 	Last         string     `json:"last"`
 }

@@ -40,7 +40,8 @@ type options struct {
 
 const synopsis = "usage: sendmail [-t] [-i] [-f FROM] [-F NAME] [-N NOTIFY] [-R RET] [-V ENVID] [RECIPIENT...] | -bs | -bp | -q | -bd | --version"
 
-// Options of sendmail's that take a value, and those that take one but mean nothing here.
+// Options of sendmail that take a value, and those that take a value and are ignored
+// here.
 const (
 	withValue = "fFrNRVCBhLOopXb"
 	ignored   = "BhLOpX"

@@ -18,7 +18,7 @@ import (
 	"github.com/nexthop-mail/nexthop/examples/internal/cli"
 )
 
-// What the runner is asked for.
+// Requests to the runner.
 const (
 	pathSubmit = "/submit"
 	pathList   = "/list"

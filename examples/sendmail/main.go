@@ -1,33 +1,37 @@
 //go:build unix
 
-// Command sendmail takes mail from programs of this machine, as cron and PHP send it, and
-// delivers it: to MX hosts, or through a smart host. It is called as sendmail always was:
+// Command sendmail accepts mail from programs on this machine, such as cron and PHP,
+// and delivers it to MX hosts or through a smart host. It has the usual command line of
+// sendmail:
 //
 //	sendmail [-t] [-i] [-f FROM] [-F NAME] [RECIPIENT...] < message
 //	sendmail -bs               SMTP on standard input and output
-//	sendmail -bp, mailq        what waits
-//	sendmail -q                try what waits now
+//	sendmail -bp, mailq        show the queue
+//	sendmail -q                try the queued mail now
 //	sendmail -bd               run the queue runner
 //
-// One program, the queue runner, has the queue and delivers. All others hand their message
-// to it, and say that it was taken when it would survive a power cut:
+// One process, the queue runner, owns the queue and delivers. All other calls pass
+// their message to it, and exit with 0 once the message would survive a power cut:
 //
-//  1. The message is completed: From, Date and Message-ID are added, Bcc is removed (compose).
-//  2. It goes to the runner by a socket (client.go), which tells the runner who the submitter
-//     is: the kernel says so, not the submitter.
-//  3. If no runner runs, it goes into the maildrop (drop.go), a directory to which everybody
-//     may add files and in which nobody may read, replace or remove those of others. The
-//     runner takes it from there (collect.go). The owner of the file is the submitter.
-//  4. The runner (runner.go) resolves aliases, rewrites senders (address.go), adds a Received
-//     field with the user's id, holds users to their quota (quota.go), and delivers.
+//  1. The message is completed: From, Date and Message-ID are added, Bcc is removed
+//     (compose).
+//  2. It is sent to the runner through a socket (client.go). The kernel tells the
+//     runner which user the submitter is.
+//  3. If no runner is running, it is put into the maildrop (drop.go), a directory to
+//     which all users may add files, and in which they cannot read, replace or remove
+//     the files of others. The runner takes it from there (collect.go). The owner of
+//     the file is the submitter.
+//  4. The runner (runner.go) resolves aliases, rewrites senders (address.go), adds a
+//     Received field with the user's id, enforces the quota of users (quota.go), and
+//     delivers.
 //
-// No program is set-user-id or set-group-id. The runner needs no privilege either: it is
-// the owner of the queue and of the maildrop.
+// The program is not set-user-id or set-group-id. The runner needs no privilege either:
+// it is the owner of the queue and of the maildrop.
 //
-// The configuration is a file, /etc/nexthop/sendmail.conf, with a setting a line, or the
-// environment (config.go). Exit codes are those of sysexits.h: 0 taken, 64 usage, 65 no
-// recipients or bad addresses, 69 no runner to ask, 75 try again, 77 not allowed, 78 bad
-// configuration.
+// The configuration is a file, /etc/nexthop/sendmail.conf, with one setting per line,
+// or the environment (config.go). Exit codes are those of sysexits.h: 0 accepted, 64
+// usage, 65 no recipients or bad addresses, 69 no runner to ask, 75 try again, 77 not
+// allowed, 78 bad configuration.
 package main
 
 import (

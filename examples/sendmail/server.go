@@ -21,7 +21,7 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// What one user may have under way at a time, and how long a submission may take.
+// Limits on one user's simultaneous submissions, and on the time of a submission.
 const (
 	maxRequests = 50
 	maxTime     = 5 * time.Minute

@@ -1,10 +1,10 @@
-// Command signup is a web service that mails a confirmation to everybody who signs up.
+// Command signup is a web service that mails a confirmation to each new user.
 //
 //	signup -data DIR -key dkim.pem -smarthost submission://user:password@mail.example.org
 //	curl -d user=bob -d email=bob@example.com http://127.0.0.1:8080/signup
 //
-// A mail that was promised survives a crash, and is sent once. What becomes of it goes into
-// the record of the user, to the log, and to GET /metrics.
+// A promised mail survives a crash, and is sent once. Its outcome is stored in the
+// record of the user, written to the log, and counted at GET /metrics.
 package main
 
 import (
