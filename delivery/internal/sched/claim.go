@@ -48,7 +48,7 @@ func (s *Scheduler) claimAt(now time.Time) (at time.Time, ok bool) {
 	if d.at.Before(c.before) {
 		d.at = c.before
 	}
-	if s.troubled() && d.at.Before(s.trouble.at) {
+	if d.at.Before(s.trouble.at) {
 		d.at = s.trouble.at
 	}
 	return d.at, true
@@ -57,7 +57,7 @@ func (s *Scheduler) claimAt(now time.Time) (at time.Time, ok bool) {
 // claim is the claim to be made now.
 func (s *Scheduler) claim(now time.Time) (want Claim, ok bool) {
 	c := &s.claims
-	if at, any := s.claimAt(now); !any || at.After(now) || s.crowded() {
+	if at, any := s.claimAt(now); !any || at.After(now) {
 		return want, false
 	}
 	want = Claim{Max: claimMost, PerDestination: claimMost, PerTenant: tenantMost}
@@ -78,9 +78,7 @@ func (s *Scheduler) claim(now time.Time) (want Claim, ok bool) {
 		case others:
 			if c.hiding && (c.search || c.bySite || !c.others.never && !c.others.at.After(now)) {
 				c.under, want.Others = others, true
-				if c.second = c.bySite; !c.second {
-					c.meantime[1] = due{never: true}
-				}
+				c.second, c.meantime[1] = c.bySite, due{never: true}
 				s.search(&want)
 				return want, true
 			}
@@ -292,7 +290,7 @@ func (s *Scheduler) loaded() bool { return s.held > 2*s.inFlight && s.held > cla
 // ClaimFailed says that the queue could not be claimed from.
 func (s *Scheduler) ClaimFailed(now time.Time) {
 	c := &s.claims
-	if t := c.site; c.under == refill && t != nil {
+	if t := c.site; t != nil {
 		c.site, t.refill = nil, false
 		s.wantRefill(now, t)
 	}

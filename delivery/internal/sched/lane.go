@@ -103,11 +103,9 @@ func (s *Scheduler) forgetLane(l *lane) {
 	if l.held > 0 || l.inFlight > 0 || len(l.site.lanes) == 1 && s.sites[l.site.key] == l.site {
 		return
 	}
-	if l.site.lanes[l.tenant] == l {
-		delete(l.site.lanes, l.tenant)
-		l.tenant.sites--
-		s.forgetTenant(l.tenant)
-	}
+	delete(l.site.lanes, l.tenant)
+	l.tenant.sites--
+	s.forgetTenant(l.tenant)
 }
 
 // queueUp adds a shipment to its lane.

@@ -183,9 +183,6 @@ func (s *Scheduler) Ended(now time.Time, n Ship) {
 	if l.turnAt != absent {
 		t.turn.fix(l)
 	}
-	if sh.unsent {
-		s.probeFailed(now, 0, n)
-	}
 	for len(sh.items) > 0 {
 		m := sh.items[len(sh.items)-1]
 		if !sh.unsent {
@@ -207,7 +204,6 @@ func (s *Scheduler) Ended(now time.Time, n Ship) {
 	*sh = shipment{items: sh.items[:0]}
 	s.spareShips = append(s.spareShips, sh)
 	s.forgetLane(l)
-	s.forgetTenant(l.tenant)
 	s.used(t)
 	s.classify(now, t)
 	s.touch(now, t)

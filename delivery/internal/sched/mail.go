@@ -158,7 +158,6 @@ func (s *Scheduler) KeptBack(now time.Time, id ID) {
 		return
 	}
 	t := m.ship.site
-	s.part(now, m)
 	if t.closed(now) {
 		s.keepAt(now, t, m)
 	} else {

@@ -4,7 +4,7 @@ import "time"
 
 // touch puts all lanes of a site among those that may begin, if they may.
 func (s *Scheduler) touch(now time.Time, t *site) {
-	if t == nil || !s.ready(now, t) {
+	if !s.ready(now, t) {
 		return
 	}
 	s.classify(now, t)
@@ -17,9 +17,6 @@ func (s *Scheduler) touch(now time.Time, t *site) {
 func (s *Scheduler) ready(now time.Time, t *site) bool {
 	switch {
 	case t.waiting == 0:
-		return false
-	case t.closed(now):
-		s.alarmFor(t, t.until)
 		return false
 	case t.inFlight >= min(t.limit(), t.most):
 		return false

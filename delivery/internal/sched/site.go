@@ -24,7 +24,7 @@ func (s *Scheduler) site(now time.Time, key string) *site {
 
 // used puts a site last among those that may be forgotten.
 func (s *Scheduler) used(t *site) {
-	if s.sites[t.key] == t && s.known.tail != t {
+	if s.known.tail != t {
 		s.known.remove(t)
 		s.known.add(t)
 	}

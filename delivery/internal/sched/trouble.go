@@ -17,7 +17,6 @@ func (s *Scheduler) Troubled(now time.Time, c Cause) {
 		return
 	}
 	r.cause, r.since, r.pause, r.at = c, now, firstProbe, now.Add(firstProbe)
-	r.probeID, r.probeShip = 0, 0
 	r.notices = append(r.notices, TroubleNotice{Cause: c, Since: now})
 }
 
@@ -79,7 +78,7 @@ func (s *Scheduler) probeOver(id ID) {
 
 // probeOverShip notes that an attempt that may be the probe has shown nothing.
 func (s *Scheduler) probeOverShip(now time.Time, n Ship) {
-	if n != 0 && n == s.trouble.probeShip {
+	if n == s.trouble.probeShip {
 		s.trouble.failed(now)
 	}
 }

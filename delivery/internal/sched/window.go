@@ -74,7 +74,6 @@ func (w *window) shrink(began, now time.Time) {
 	}
 	w.ceiling = max(float64(int(w.size))-1, 1)
 	w.size = max(w.size/2, 1)
-	w.threshold = w.ceiling
 	w.hold = max(w.hold, firstHold)
 	w.tryAt = now.Add(w.hold)
 }
