@@ -210,7 +210,7 @@ func (a *Agent) takeClaimed(id string, destinations []string) (list []*part) {
 			list = append(list, p)
 		}
 	}
-	r.decide()
+	r.decide(now)
 	return list
 }
 
@@ -240,8 +240,9 @@ func (a *Agent) endOne(ctx context.Context, p *part, ending map[int]bool, kind E
 	if r := a.running(); r != nil && p.id != 0 {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.done(&o, err == nil)
-		r.decide()
+		now := time.Now()
+		r.done(now, &o, err == nil)
+		r.decide(now)
 	}
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery/internal/clock"
@@ -111,10 +112,11 @@ type Agent struct {
 	told   reports.Told // of delays
 	wake   signal
 
-	mu       sync.Mutex
-	settings *Settings // in force, with defaults; nil before the first use
-	atWork   *run
-	zero     Sender // where Sender is nil
+	settings atomic.Pointer[Settings] // in force, with defaults; nil before the first use
+
+	mu     sync.Mutex
+	atWork *run
+	zero   Sender // where Sender is nil
 }
 
 // run is an agent at work, from the beginning of Run to its end: a scheduler that
@@ -185,13 +187,12 @@ func (a *Agent) sender() *Sender {
 
 // current are the settings in force. Nobody changes what it points to.
 func (a *Agent) current() *Settings {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.settings == nil {
-		s := a.Settings.withDefaults()
-		a.settings = &s
+	if s := a.settings.Load(); s != nil {
+		return s
 	}
-	return a.settings
+	s := a.Settings.withDefaults()
+	a.settings.CompareAndSwap(nil, &s)
+	return a.settings.Load()
 }
 
 // Wake makes a running agent look at its queue again: somebody else has changed
@@ -201,10 +202,12 @@ func (a *Agent) Wake() { a.wake.set() }
 // time is the time for what happens at the door. If no Run is there to extend
 // leases first, a clock that jumped ahead is followed at once.
 func (a *Agent) time() clock.Time {
-	if by := a.clock.Behind(); by > 0 && a.running() == nil {
-		a.clock.Follow(by)
+	at := a.clock.Read()
+	if at.Behind > 0 && a.running() == nil {
+		a.clock.Follow(at.Behind)
+		return a.clock.Read()
 	}
-	return a.clock.Read()
+	return at
 }
 
 // running is the run at work, nil if there is none.

@@ -13,6 +13,7 @@ import (
 type part struct {
 	id       sched.ID
 	delivery *queue.Delivery
+	lease    held
 	route    mx.Route
 	asked    time.Time     // when the route was found
 	dns      time.Duration // that it took
@@ -45,40 +46,72 @@ func messageOf(parts []*part, content queue.Content) queue.Message {
 // leases are those of all claimed deliveries.
 type leases struct {
 	mu   sync.Mutex
-	held map[leaseKey]*queue.Lease
+	held map[leaseKey]*held
+}
+
+// held is a lease as it has been extended. It is used under the lock of the leases.
+type held struct {
+	queue.Lease
+	over bool // lost, or settled
 }
 
 type leaseKey struct{ message, destination string }
 
 func keyOf(l *queue.Lease) leaseKey { return leaseKey{l.Message, l.Destination} }
 
-func (l *leases) add(list []queue.Delivery) {
+// add takes the leases of parts. Earlier ones of the same deliveries are lost.
+func (l *leases) add(list []*part) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.held == nil {
-		l.held = make(map[leaseKey]*queue.Lease)
+		l.held = make(map[leaseKey]*held)
 	}
-	for i := range list {
-		lease := list[i].Lease
-		l.held[keyOf(&lease)] = &lease
+	for _, p := range list {
+		h, key := &p.lease, keyOf(&p.lease.Lease)
+		if earlier := l.held[key]; earlier != nil {
+			earlier.over = true
+		}
+		l.held[key] = h
 	}
 }
 
 // lost reports whether a lease was lost.
-func (l *leases) lost(lease *queue.Lease) bool {
+func (l *leases) lost(h *held) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	have := l.held[keyOf(lease)]
-	return have == nil || have.Token != lease.Token
+	return h.over
 }
 
-// remove forgets a lease that was settled. A later claim's lease of the same
+// release forgets a lease that was settled. A later claim's lease of the same
 // delivery stays.
+func (l *leases) release(h *held) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.drop(h)
+}
+
+// drop is release under the lock.
+func (l *leases) drop(h *held) {
+	if !h.over {
+		h.over = true
+		delete(l.held, keyOf(&h.Lease))
+	}
+}
+
+// find is what is held by a lease, nil if it was lost. The lock is held.
+func (l *leases) find(lease *queue.Lease) *held {
+	if h := l.held[keyOf(lease)]; h != nil && h.Token == lease.Token {
+		return h
+	}
+	return nil
+}
+
+// remove forgets a lease that was lost.
 func (l *leases) remove(lease *queue.Lease) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if have := l.held[keyOf(lease)]; have != nil && have.Token == lease.Token {
-		delete(l.held, keyOf(lease))
+	if h := l.find(lease); h != nil {
+		l.drop(h)
 	}
 }
 
@@ -88,20 +121,19 @@ const leaseMargin = 5 * time.Second
 
 // valid reports whether a lease still has time left: what is sent under it is
 // nobody else's to send.
-func (l *leases) valid(lease *queue.Lease, now time.Time) bool {
+func (l *leases) valid(h *held, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	have := l.held[keyOf(lease)]
-	return have != nil && have.Token == lease.Token && now.Add(leaseMargin).Before(have.Until)
+	return !h.over && now.Add(leaseMargin).Before(h.Until)
 }
 
 // ending are the leases that end before a time.
 func (l *leases) ending(before time.Time) (list []queue.Lease) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, lease := range l.held {
-		if lease.Until.Before(before) {
-			list = append(list, *lease)
+	for _, h := range l.held {
+		if h.Until.Before(before) {
+			list = append(list, h.Lease)
 		}
 	}
 	return list
@@ -111,8 +143,8 @@ func (l *leases) ending(before time.Time) (list []queue.Lease) {
 func (l *leases) extended(lease queue.Lease) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if have := l.held[keyOf(&lease)]; have != nil && have.Token == lease.Token {
-		have.Until = lease.Until
+	if h := l.find(&lease); h != nil {
+		h.Until = lease.Until
 	}
 }
 

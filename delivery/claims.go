@@ -98,16 +98,21 @@ func (r *run) options(c *sched.Claim) queue.ClaimOptions {
 
 // take hands what was claimed to the scheduler.
 func (r *run) take(found queue.Claimed, asked time.Time) {
-	r.leases.add(found.Deliveries)
-	list := r.admitted(r.share(found.Deliveries))
+	list := make([]*part, len(found.Deliveries))
+	for i := range list {
+		d := &found.Deliveries[i]
+		list[i] = &part{delivery: d, lease: held{Lease: d.Lease}}
+	}
+	r.leases.add(list)
+	list = r.admitted(r.share(list))
 	more := !found.Next.IsZero() && !found.Next.After(asked)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	at, now := time.Now(), r.agent.clock.Read()
 	r.mails = r.mails[:0]
-	for i := range list {
+	for _, p := range list {
 		r.lastID++
-		p := &part{id: r.lastID, delivery: &list[i], claimed: at}
+		p.id, p.claimed = r.lastID, at
 		r.parts[p.id], r.mails = p, append(r.mails, r.mail(p, now, at))
 	}
 	var next time.Time
@@ -116,7 +121,7 @@ func (r *run) take(found queue.Claimed, asked time.Time) {
 	}
 	r.sched.Claimed(at, r.mails, more, next)
 	clear(r.mails) // it holds on to nothing
-	r.decide()
+	r.decide(at)
 }
 
 // maxReported is how many unreadable deliveries are told apart.
@@ -154,7 +159,7 @@ const (
 // share gives back what one message has too much of in a claim, so that a message to
 // thousands of destinations does not keep those behind it waiting. It returns the
 // rest.
-func (r *run) share(found []queue.Delivery) []queue.Delivery {
+func (r *run) share(found []*part) []*part {
 	if len(found) < 2*messageMost {
 		return found
 	}
@@ -162,30 +167,28 @@ func (r *run) share(found []queue.Delivery) []queue.Delivery {
 	if n <= messageMost {
 		return found
 	}
-	kept := found[:0:0]
+	kept := found[:0]
 	now := r.agent.clock.Now()
 	n = 0
-	for i := range found {
-		d := &found[i]
+	for _, p := range found {
+		d := p.delivery
 		if d.Message.ID == id {
 			n++
 		}
 		if d.Message.ID != id || n <= messageMost {
-			kept = append(kept, *d)
+			kept = append(kept, p)
 			continue
 		}
-		r.settler.add(outcome{part: &part{delivery: d}, settlement: queue.Settlement{
-			Lease: d.Lease, NotBefore: now.Add(messageWait),
-		}})
+		r.settler.add(outcome{part: p, settlement: queue.Settlement{Lease: d.Lease, NotBefore: now.Add(messageWait)}})
 	}
 	return kept
 }
 
 // mostOf is the message that more than half of a claim is of, and how many those are. If
 // there is none, it is any message.
-func mostOf(found []queue.Delivery) (id string, n int) {
-	for i := range found { // what is left when deliveries of two messages cancel each other out
-		switch of := found[i].Message.ID; {
+func mostOf(found []*part) (id string, n int) {
+	for _, p := range found { // what is left when deliveries of two messages cancel each other out
+		switch of := p.delivery.Message.ID; {
 		case n == 0:
 			id, n = of, 1
 		case of == id:
@@ -195,8 +198,8 @@ func mostOf(found []queue.Delivery) (id string, n int) {
 		}
 	}
 	n = 0
-	for i := range found {
-		if found[i].Message.ID == id {
+	for _, p := range found {
+		if p.delivery.Message.ID == id {
 			n++
 		}
 	}
@@ -205,12 +208,12 @@ func mostOf(found []queue.Delivery) (id string, n int) {
 
 // admitted gives back what was suspended after the claim was made, and returns the
 // rest.
-func (r *run) admitted(found []queue.Delivery) []queue.Delivery {
+func (r *run) admitted(found []*part) []*part {
 	if r.suspended.table.Load() == nil {
 		return found
 	}
-	return slices.DeleteFunc(found, func(d queue.Delivery) bool {
-		o := r.keepSuspended(&part{delivery: &d})
+	return slices.DeleteFunc(found, func(p *part) bool {
+		o := r.keepSuspended(p)
 		if o == nil {
 			return false
 		}

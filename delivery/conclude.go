@@ -17,9 +17,11 @@ import (
 // the delivery's time is over has expired.
 func (r *run) conclude(p *part, report *Report) outcome {
 	d, at := p.delivery, r.agent.clock.Read()
-	now := at.Wall
-	expired := !r.expiry(d).After(now)
+	now, expiry := at.Wall, r.expiry(d)
+	expired := !expiry.After(now)
 	o := outcome{part: p, settlement: queue.Settlement{Lease: d.Lease}}
+	o.settlement.Results = make([]queue.Result, 0, len(report.Recipients))
+	o.events = make([]Event, 0, len(report.Recipients))
 	var next time.Time // the same for all that stays
 	for i := range report.Recipients {
 		rr, state := &report.Recipients[i], &d.States[i]
@@ -35,7 +37,7 @@ func (r *run) conclude(p *part, report *Report) outcome {
 		}
 		o.events = append(o.events, e)
 	}
-	r.agent.notices(r.work, now, &o, r.expiry(d))
+	r.agent.notices(r.work, now, &o, expiry)
 	o.spare(report, at.Now)
 	return o
 }

@@ -12,16 +12,16 @@ import (
 )
 
 // decide does what the scheduler says. The caller holds r.mu.
-func (r *run) decide() {
-	if sh := r.nextShipment(); sh != nil {
+func (r *run) decide(now time.Time) {
+	if sh := r.nextShipment(now); sh != nil {
 		r.workers.Go(func() { r.attend(sh) })
 	}
 }
 
 // nextShipment does what the scheduler says, but leaves one attempt to the caller, who holds
 // r.mu: nil if there is none.
-func (r *run) nextShipment() (mine *shipment) {
-	now, out := time.Now(), &r.out
+func (r *run) nextShipment(now time.Time) (mine *shipment) {
+	out := &r.out
 	r.sched.Stop(now, !r.agent.events.room())
 	r.sched.Decide(now, out)
 	for _, id := range out.Route {
@@ -86,7 +86,7 @@ func (r *run) wakeUp() {
 	defer r.mu.Unlock()
 	r.armed = time.Time{}
 	if !r.ended {
-		r.decide()
+		r.decide(time.Now())
 	}
 }
 
@@ -109,15 +109,16 @@ func (r *run) ending() bool {
 func (r *run) inform(what func(s *sched.Scheduler, now time.Time)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	what(r.sched, time.Now())
-	r.decide()
+	now := time.Now()
+	what(r.sched, now)
+	r.decide(now)
 }
 
 // heard lets go on what waited for events to be told.
 func (r *run) heard() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.decide()
+	r.decide(time.Now())
 }
 
 // withdraw settles what is claimed, is in no attempt, and is given an outcome.
@@ -135,7 +136,7 @@ func (r *run) withdraw(outcomeOf func(*part) *outcome) {
 		}
 	}
 	r.settler.add(list...)
-	r.decide()
+	r.decide(now)
 }
 
 // forgiveAll forgets what is known against all hosts.

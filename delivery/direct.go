@@ -68,11 +68,11 @@ func (r *run) route(p *part) {
 	if o := r.keepSuspended(p); o != nil {
 		r.sched.Gone(p.asked, p.id)
 		r.settler.add(*o)
-		r.decide()
+		r.decide(p.asked)
 		return
 	}
 	r.sched.Routed(p.asked, p.id, to)
-	r.decide()
+	r.decide(p.asked)
 }
 
 // maxSites is of how many destinations it is remembered to which site their mail goes,

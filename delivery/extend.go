@@ -129,10 +129,11 @@ func (r *run) follow(ctx context.Context) {
 // wall clock is ahead by a jump, and the leases could not be extended beyond that, the
 // wall clock's.
 func (r *run) latest() time.Time {
-	if r.agent.clock.Behind() > 0 {
-		r.follow(r.work)
-	}
 	now := r.agent.clock.Read()
+	if now.Behind > 0 {
+		r.follow(r.work)
+		now = r.agent.clock.Read()
+	}
 	if now.Wall.After(now.Now) {
 		return now.Wall
 	}

@@ -217,8 +217,9 @@ func (r *run) drain() (last time.Time) {
 	r.sender.sessions.Shut() // those that are unused have the time to say goodbye
 	r.mu.Lock()
 	r.ended = true
-	r.sched.Drain(time.Now())
-	r.decide()
+	now := time.Now()
+	r.sched.Drain(now)
+	r.decide(now)
 	r.mu.Unlock()
 	r.workers.Wait()
 	return last
@@ -238,9 +239,7 @@ func (a *Agent) Configure(s Settings) error {
 		return err
 	}
 	s = s.withDefaults()
-	a.mu.Lock()
-	a.settings = &s
-	a.mu.Unlock()
+	a.settings.Store(&s)
 	if r := a.running(); r != nil {
 		r.reconfigure()
 	}

@@ -101,10 +101,11 @@ func (r *run) pauseFor(err error) {
 func (r *run) abandon(list []outcome) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	now := time.Now()
 	for i := range list {
-		r.done(&list[i], false)
+		r.done(now, &list[i], false)
 	}
-	r.decide()
+	r.decide(now)
 }
 
 // postpone changes what is kept back in the queue, and reports whether anything was
@@ -138,9 +139,8 @@ func (r *run) unpark() {
 
 // done takes a delivery out of those that are claimed. settled says that the queue
 // has its outcome. The caller holds r.mu.
-func (r *run) done(o *outcome, settled bool) {
-	r.leases.remove(&o.settlement.Lease)
-	now := time.Now()
+func (r *run) done(now time.Time, o *outcome, settled bool) {
+	r.leases.release(&o.part.lease)
 	at, ever := o.again()
 	ever = ever && settled
 	if ever && !at.IsZero() {
@@ -188,9 +188,10 @@ func (r *run) recorded(batch []outcome, result []queue.Settled) (left []outcome,
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	now := time.Now()
 	for _, o := range done {
-		r.done(o, true)
+		r.done(now, o, true)
 	}
-	r.decide()
+	r.decide(now)
 	return left, again
 }

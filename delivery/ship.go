@@ -26,8 +26,9 @@ func (r *run) ship(sh *shipment) (next *shipment) {
 	if len(sh.parts) == 0 {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.sched.Ended(time.Now(), sh.ship)
-		return r.nextShipment()
+		now := time.Now()
+		r.sched.Ended(now, sh.ship)
+		return r.nextShipment(now)
 	}
 	for len(sh.parts) > 0 {
 		group := r.group(sh)
@@ -46,8 +47,12 @@ func (r *run) landed(sh *shipment, group []*part, report *Report, l sched.Lesson
 		outcomes = room[:0]
 		kept     []*part
 	)
-	hasLost := r.hasLost()
-	lost := slices.ContainsFunc(group, hasLost)
+	var hasLost func(*part) bool
+	lost := false
+	if len(group) > 1 {
+		hasLost = r.hasLost()
+		lost = slices.ContainsFunc(group, hasLost)
+	}
 	lo := 0
 	for _, p := range group {
 		hi := lo + len(p.delivery.Message.Recipients)
@@ -84,7 +89,7 @@ func (r *run) landed(sh *shipment, group []*part, report *Report, l sched.Lesson
 	}
 	if len(sh.parts) == 0 {
 		r.sched.Ended(now, sh.ship)
-		next = r.nextShipment()
+		next = r.nextShipment(now)
 	}
 	r.mu.Unlock()
 	r.settler.add(outcomes...)
@@ -108,7 +113,7 @@ func (r *run) isKept(sh *shipment, report *Report, cut bool) bool {
 // landing is the outcome of a delivery that an attempt was made at. If the attempt
 // was broken off before it decided anything the delivery goes back as it was.
 func (r *run) landing(p *part, report *Report, cut bool) outcome {
-	if (cut || r.leases.lost(&p.delivery.Lease)) && undecided(report) {
+	if undecided(report) && (cut || r.leases.lost(&p.lease)) {
 		return unchanged(p)
 	}
 	return r.conclude(p, report)
@@ -234,7 +239,7 @@ func (r *run) attempt(sh *shipment, group []*part) (report *Report, cut bool) {
 // hasLost reports whether a delivery is somebody else's to send by now.
 func (r *run) hasLost() func(*part) bool {
 	now := r.latest()
-	return func(p *part) bool { return !r.leases.valid(&p.delivery.Lease, now) }
+	return func(p *part) bool { return !r.leases.valid(&p.lease, now) }
 }
 
 // open opens a message's content. If the queue fails at that, and not the message,

@@ -140,7 +140,11 @@ func (a *Agent) accepted(id string, m *queue.Message, parts []queue.Part) {
 		a.events.tally(Queued, len(m.Recipients))
 		return
 	}
-	list := make([]Event, 0, len(m.Recipients))
+	var room [1]Event
+	list := room[:0]
+	if len(m.Recipients) > 1 {
+		list = make([]Event, 0, len(m.Recipients))
+	}
 	now, metadata := time.Now(), maps.Clone(m.Metadata)
 	for i := range parts {
 		for _, at := range parts[i].Recipients {

@@ -2,6 +2,7 @@ package clock
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -28,6 +29,7 @@ type Clock struct {
 	ahead time.Duration // of the wall clock; negative after a jump that is not followed yet
 	last  time.Time     // what was told last
 	jumps []Jump        // the oldest first
+	moved atomic.Bool   // there is one
 	news  int           // how many of them were not told
 }
 
@@ -39,8 +41,9 @@ type Jump struct {
 
 // Time is one moment, by both clocks.
 type Time struct {
-	Now  time.Time // as the Clock has it
-	Wall time.Time // as the wall clock has it
+	Now    time.Time     // as the Clock has it
+	Wall   time.Time     // as the wall clock has it
+	Behind time.Duration // as the method says
 }
 
 // Ahead is a time of the wall clock as the Clock has it.
@@ -56,7 +59,7 @@ func (c *Clock) Read() Time {
 		now = c.last
 	}
 	c.last = now
-	return Time{now, c.wall}
+	return Time{now, c.wall, max(-c.ahead, 0)}
 }
 
 // Now is the time as the Clock has it.
@@ -84,6 +87,7 @@ func (c *Clock) look() {
 			c.jumps = append(c.jumps[:0], c.jumps[1:]...)
 		}
 		c.jumps = append(c.jumps, Jump{expected, step})
+		c.moved.Store(true)
 		c.news = min(c.news+1, maxJumps)
 	}
 	if c.ahead < 0 && c.ahead >= -small {
@@ -122,6 +126,9 @@ func (c *Clock) News() []Jump {
 // Moved is by how much what was dated then, by the wall clock, seems older than it is
 // because of jumps since; negative where it seems younger.
 func (c *Clock) Moved(dated time.Time) (by time.Duration) {
+	if !c.moved.Load() {
+		return 0
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, j := range c.jumps {
