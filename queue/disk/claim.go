@@ -3,6 +3,7 @@ package disk
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/queue"
@@ -13,15 +14,14 @@ import (
 
 // claimed is what a lease keeps in memory of its delivery.
 type claimed struct {
-	record   record.Delivery
-	readable bool
-	keyed    bool // the message has a key, for which this stands
-	key      keyHash
+	record record.Delivery
+	keyed  bool // the message has a key, for which this stands
+	key    keyHash
 }
 
 // noteOf is what a lease keeps of a delivery and its message.
 func noteOf(d *record.Delivery, m *record.Message) *claimed {
-	c := &claimed{record: *d, readable: true}
+	c := &claimed{record: *d}
 	if e := &m.Envelope; e.Key != "" {
 		c.keyed, c.key = true, hashKey(e.Tenant, e.Key)
 	}
@@ -50,11 +50,27 @@ func (s *Spool) Claim(ctx context.Context, now time.Time, want queue.ClaimOption
 		return found, err
 	}
 	found.Next = next
-	if err := s.readPicks(now, picks, &found); err != nil {
+	err = s.readPicks(now, picks, &found)
+	if err != nil {
 		s.giveUp(picks)
-		return queue.Claimed{}, err
+		found = queue.Claimed{}
 	}
-	return found, nil
+	s.usedPicks(picks)
+	return found, err
+}
+
+// maxPicks is for how many picks a claim leaves the next one room.
+const maxPicks = 4 * holdMax
+
+// usedPicks keeps the memory of picks for the next claim.
+func (s *Spool) usedPicks(picks []pick) {
+	if cap(picks) > maxPicks {
+		return
+	}
+	clear(picks)
+	s.claims.Lock()
+	defer s.claims.Unlock()
+	s.picks = picks[:0]
 }
 
 // readPicks reads leased deliveries into what the claim returns. Those for which
@@ -63,6 +79,9 @@ func (s *Spool) Claim(ctx context.Context, now time.Time, want queue.ClaimOption
 // none that could be read.
 func (s *Spool) readPicks(now time.Time, picks []pick, found *queue.Claimed) error {
 	var exhausted error
+	if len(picks) > 0 {
+		found.Deliveries = make([]queue.Delivery, 0, len(picks))
+	}
 	for i := range picks {
 		p := &picks[i]
 		s.awaitMark(p.slot)
@@ -96,22 +115,15 @@ func (s *Spool) pick(now time.Time, want queue.ClaimOptions) ([]pick, time.Time,
 		PerDestination: want.PerDestination, PerTenant: want.PerTenant, Owner: want.Owner,
 	})
 	s.mu.Unlock()
-	var picks []pick
-	for more, turns := true, 0; more; turns++ {
-		var some []pick
-		if turns > 0 {
-			some = make([]pick, 0, min(holdMax, want.Max-len(picks)))
-		}
+	picks := s.picks
+	s.picks = nil
+	for more := true; more; {
+		picks = slices.Grow(picks, min(holdMax, want.Max-len(picks)))
 		s.mu.Lock()
 		more = claim.Some(holdMax, func(slot index.Slot) {
-			some = append(some, s.lease(slot, s.index.Get(slot), now.Add(want.Lease)))
+			picks = append(picks, s.lease(slot, s.index.Get(slot), now.Add(want.Lease)))
 		})
 		s.mu.Unlock()
-		if turns == 0 {
-			picks = some
-		} else {
-			picks = append(picks, some...)
-		}
 	}
 	s.forgetLoose()
 	if err := s.failed(); err != nil {
@@ -146,7 +158,7 @@ func (s *Spool) lease(slot index.Slot, e index.Entry, until time.Time) pick {
 	p := pick{slot: slot, entry: e, lease: queue.Lease{
 		Message: formatID(e.Message), Destination: e.Destination, Token: s.lastToken, Until: until,
 	}}
-	s.index.Lease(slot, p.lease.Token, p.lease.Until, &claimed{})
+	s.index.Lease(slot, p.lease.Token, p.lease.Until, nil)
 	return p
 }
 
@@ -191,7 +203,7 @@ func (s *Spool) keep(p *pick, note *claimed) bool {
 // nothing. The lock is held.
 func (s *Spool) leased(slot index.Slot) *claimed {
 	_, _, note, ok := s.index.Leased(slot)
-	if c, is := note.(*claimed); ok && is && c.readable {
+	if c, is := note.(*claimed); ok && is {
 		return c
 	}
 	return nil

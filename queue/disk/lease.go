@@ -142,7 +142,7 @@ func (s *Spool) mark(slots []index.Slot) (*ticket, error) {
 				return nil, err
 			}
 			s.unpin(h.segment)
-			c = &claimed{record: d, readable: true}
+			c = &claimed{record: d}
 		}
 		s.mu.Lock()
 		d := c.record

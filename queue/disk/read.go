@@ -80,7 +80,7 @@ func (s *Spool) readDelivery(slot index.Slot, number uint64) (record.Delivery, h
 
 // readEntry is readDelivery in a segment that is pinned.
 func (s *Spool) readEntry(g *segment, e *index.Entry, number uint64) (record.Delivery, handle, error) {
-	h, err := s.readAt(g, e.Record.Offset, make([]byte, readAhead))
+	h, err := s.readAt(g, e.Record.Offset, s.heads.get(readAhead))
 	if err != nil {
 		return record.Delivery{}, handle{}, err
 	}
@@ -161,6 +161,7 @@ func (s *Spool) readBoth(slot index.Slot, number uint64) (record.Delivery, recor
 		}
 		m, ok := neighbour(&d, &h)
 		s.unpin(h.segment)
+		s.heads.put(h.buf) // nothing that was parsed is in it
 		if ok {
 			return d, m, nil
 		}

@@ -244,7 +244,7 @@ func (c *settling) load() {
 			continue
 		}
 		c.s.unpin(h.segment)
-		note := &claimed{record: d, readable: true}
+		note := &claimed{record: d}
 		if m, h, err := c.s.readMessage(d.Home, number, make([]byte, envelopeSize)); err == nil {
 			c.s.unpin(h.segment)
 			note = noteOf(&d, &m)

@@ -74,7 +74,8 @@ type Spool struct {
 	maxMessages int
 	limits      limits
 	sector      int64
-	buffers     buffers
+	buffers     buffers // for contents
+	heads       buffers // for records of deliveries
 	drafts      sync.Pool
 	byHand      bool // maintenance runs when it is called, not by itself
 
@@ -95,6 +96,7 @@ type Spool struct {
 	keysFile   sync.Mutex // of who writes the files of keys
 	suspending sync.Mutex // of who writes what is suspended, and of suspendedFile
 	claims     sync.Mutex // one claim at a time; taken before mu
+	picks      []pick     // room for those of the next; under claims
 	flushing   sync.Mutex // held while a flush gets in line, and to keep any from it; taken before mu
 	mu         lock       // never held while reading or writing a file
 	closed     bool
