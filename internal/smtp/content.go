@@ -20,10 +20,13 @@ var (
 	errLong  = errors.New("content longer than announced")
 )
 
-// directMost is how much is written without reading at the same time: what
-// every server's window takes in whole, so that the server cannot wait for us
-// to read while we wait for it to (RFC 2920 section 3.1).
-const directMost = 8 << 10
+// How much is written without reading at the same time, so that the server cannot wait
+// for us to read while we wait for it to (RFC 2920 section 3.1): what every server's
+// window takes in whole, or the system does, whatever the server reads.
+const (
+	directLeast = 8 << 10
+	directMost  = 64 << 10
+)
 
 // fetch gets hold of the content before anything is sent: in memory if it is
 // there already or short, else as an open stream.
@@ -137,7 +140,7 @@ func (x *exchange) launch() {
 		body = x.data
 		s.traceContent(int64(len(body)))
 	}
-	if len(x.env)+len(body) <= directMost {
+	if len(x.env)+len(body) <= s.wire.direct {
 		x.written(s.write(x.env, body))
 		return
 	}

@@ -44,6 +44,16 @@ func newPoller(conn net.Conn) *poller {
 	return o
 }
 
+// room is how many octets the system takes at once where none wait to be sent; zero if
+// it does not say. Of the buffer that it has for them it needs a good part for its own
+// records, and it counts those.
+func (o *poller) room() (n int) {
+	_ = o.raw.Control(func(fd uintptr) {
+		n, _ = syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_SNDBUF)
+	})
+	return n / 4
+}
+
 func (o *poller) read(p []byte) (int, error) {
 	o.p = p
 	outer := o.raw.Read(o.f)

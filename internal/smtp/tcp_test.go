@@ -3,6 +3,8 @@ package smtp_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"testing"
 	"time"
@@ -149,6 +151,56 @@ func TestCancelSocket(t *testing.T) {
 			}
 			if res.Rcpts[0].State != want || res.Err.Kind != smtp.Canceled || !errors.Is(res.Err, context.DeadlineExceeded) {
 				t.Errorf("%+v, %v", res.Rcpts[0], res.Err)
+			}
+		})
+	}
+}
+
+// TestUnreadSocket is a server with a small window that stops to read in the middle of a
+// group and says why: that is heard, however much was to be written.
+func TestUnreadSocket(t *testing.T) {
+	for _, size := range []int{1 << 10, 7 << 10, 16 << 10, 40 << 10, 100 << 10, 10 << 20} {
+		t.Run(fmt.Sprintf("EXT-10 with a content of %d octets", size), func(t *testing.T) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			ended := make(chan struct{})
+			go func() {
+				conn, err := l.Accept()
+				if err != nil {
+					return
+				}
+				defer conn.Close()
+				_ = conn.(*net.TCPConn).SetReadBuffer(4 << 10)
+				line := make([]byte, 128)
+				_, _ = io.WriteString(conn, "220 x\r\n")
+				_, _ = conn.Read(line)
+				_, _ = io.WriteString(conn, "250-x\r\n250-PIPELINING\r\n250 CHUNKING\r\n")
+				_, _ = conn.Read(line)
+				_, _ = io.WriteString(conn, "421 enough\r\n")
+				<-ended
+			}()
+			defer close(ended)
+			conn, err := net.Dial("tcp", l.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, err := smtp.New(conn, &smtp.Config{Hello: "client.example"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			if err := errors.Join(s.Greet(t.Context()), s.Hello(t.Context())); err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			tx := message("u@e.test")
+			tx.Body = body(dotted(size))
+			if res := s.Send(ctx, tx); res.Err == nil || res.Err.Kind != smtp.Replied || res.Err.Reply.Code != 421 {
+				t.Errorf("%v, want what the server said", res.Err)
 			}
 		})
 	}

@@ -17,6 +17,7 @@ type wire struct {
 	net.Conn
 	poller  *poller       // nil where the transport is no plain socket
 	patient time.Duration // how long a write may make no progress
+	direct  int           // how much may be written without reading at the same time
 
 	blunt bool // a deadline that strikes ends the connection
 
@@ -36,7 +37,10 @@ const pollWait = 100 * time.Microsecond
 const grace = time.Second
 
 func newWire(conn net.Conn, patient time.Duration) *wire {
-	w := &wire{Conn: conn, patient: patient, poller: newPoller(conn)}
+	w := &wire{Conn: conn, patient: patient, poller: newPoller(conn), direct: directLeast}
+	if w.poller != nil {
+		w.direct = min(max(w.poller.room(), directLeast), directMost)
+	}
 	if conn.SetDeadline(time.Time{}) != nil {
 		w.Conn, w.poller, w.blunt = &unbounded{Conn: conn}, nil, true
 	}
