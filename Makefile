@@ -28,7 +28,7 @@ test: setup ## run all tests with the race detector, real servers included (12 m
 	@failed=0; for m in $(MODULES); do echo "== $$m"; \
 		$(GO) -C $$m vet -race ./... && $(GO) -C $$m test -race -timeout $(TIMEOUT) $(TESTFLAGS) ./... || failed=1; \
 	done; \
-	$(GO) -C delivery/bench test -run Allocations $(TESTFLAGS) . || failed=1; \
+	$(GO) -C delivery/bench test -run "Allocations|Resumed" $(TESTFLAGS) . || failed=1; \
 	$(GO) test -run Matrix $(TESTFLAGS) ./delivery/trust || failed=1; exit $$failed
 
 long: ## run the tests at full size, clauses, mutate, and every fuzz target for 10 minutes; takes hours

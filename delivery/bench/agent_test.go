@@ -37,21 +37,38 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	}
 	sink := &Sink{Pipelining: true, Chunking: true}
-	addr, err := sink.Start()
+	var err error
+	if os.Getenv(sinkEnv) == withTLS {
+		sink.TLS, err = rsaServer()
+	}
+	var addr string
+	if err == nil {
+		addr, err = sink.Start()
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 	fmt.Println(addr)
-	_, _ = io.Copy(io.Discard, os.Stdin) // until the test ends
+	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); { // until the test ends
+		fmt.Println(userCPU().Nanoseconds())
+	}
 	os.Exit(0)
 }
 
 // otherProcess starts a sink and returns its address.
 func otherProcess(tb testing.TB) netip.AddrPort {
 	tb.Helper()
+	addr, _ := otherProcessOf(tb, "1")
+	return addr
+}
+
+// otherProcessOf starts a sink of a kind, and returns its address and a function that says
+// how much processor time it has used outside the system.
+func otherProcessOf(tb testing.TB, kind string) (addr netip.AddrPort, used func() time.Duration) {
+	tb.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), sinkEnv+"=1", "GOMAXPROCS=1")
+	cmd.Env = append(os.Environ(), sinkEnv+"="+kind, "GOMAXPROCS=1")
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		tb.Fatal(err)
@@ -64,11 +81,19 @@ func otherProcess(tb testing.TB) netip.AddrPort {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { in.Close(); _ = cmd.Wait() })
-	line, err := bufio.NewReader(out).ReadString('\n')
+	lines := bufio.NewReader(out)
+	line, err := lines.ReadString('\n')
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return netip.MustParseAddrPort(strings.TrimSpace(line))
+	return netip.MustParseAddrPort(strings.TrimSpace(line)), func() time.Duration {
+		_, _ = io.WriteString(in, "\n")
+		var ns int64
+		if _, err := fmt.Fscanln(lines, &ns); err != nil {
+			tb.Fatal(err)
+		}
+		return time.Duration(ns)
+	}
 }
 
 // cpu is the processor time this process has used.
@@ -76,6 +101,13 @@ func cpu() time.Duration {
 	var u syscall.Rusage
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// userCPU is what of it was used outside the system.
+func userCPU() time.Duration {
+	var u syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano())
 }
 
 // toSink routes all mail to one address.

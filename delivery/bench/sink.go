@@ -3,6 +3,7 @@ package bench
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -13,6 +14,9 @@ import (
 type Sink struct {
 	Pipelining bool
 	Chunking   bool
+
+	// TLS is offered by STARTTLS if it is not nil.
+	TLS *tls.Config
 
 	// Messages counts the messages taken, Bytes their octets, RoundTrips the
 	// times it had answered all it was sent and had to wait for more.
@@ -72,12 +76,14 @@ func (s *Sink) accept() {
 // dialogue is one session with the sink.
 type dialogue struct {
 	sink *Sink
+	conn net.Conn
 	r    *bufio.Reader
 	w    *bufio.Writer
+	tls  bool
 }
 
 func (s *Sink) serve(conn net.Conn) {
-	d := &dialogue{s, bufio.NewReaderSize(conn, 64<<10), bufio.NewWriter(conn)}
+	d := &dialogue{sink: s, conn: conn, r: bufio.NewReaderSize(conn, 64<<10), w: bufio.NewWriter(conn)}
 	d.say("220 sink.test ESMTP\r\n")
 	for {
 		line, err := d.line()
@@ -116,6 +122,8 @@ func (d *dialogue) command(line []byte) bool {
 		return d.data()
 	case bytes.EqualFold(verb, []byte("BDAT")):
 		return d.bdat(line[4:])
+	case bytes.EqualFold(verb, []byte("STAR")) && d.sink.TLS != nil && !d.tls:
+		return d.startTLS()
 	case bytes.EqualFold(verb, []byte("QUIT")):
 		d.say("221 bye\r\n")
 		return false
@@ -133,7 +141,23 @@ func (d *dialogue) hello() {
 	if d.sink.Chunking {
 		d.say("250-CHUNKING\r\n")
 	}
+	if d.sink.TLS != nil && !d.tls {
+		d.say("250-STARTTLS\r\n")
+	}
 	d.say("250 SIZE 0\r\n")
+}
+
+// startTLS leaves the handshake to the first octets that are read.
+func (d *dialogue) startTLS() bool {
+	d.say("220 go\r\n")
+	if d.w.Flush() != nil {
+		return false
+	}
+	conn := tls.Server(d.conn, d.sink.TLS)
+	d.r.Reset(conn)
+	d.w.Reset(conn)
+	d.tls = true
+	return true
 }
 
 func (d *dialogue) data() bool {
