@@ -69,14 +69,17 @@ type Agent struct {
 	// recipient whose failure the sender would be told of, with its event: false
 	// leaves the recipient out of the report, so that hostile mail is not returned to
 	// an address that may be forged (RFC 5321 section 6.2). The event comes in either
-	// case. If Bounce is nil or panics, the sender is told.
+	// case. If Bounce is nil or panics, the sender is told. It is not asked about reports
+	// of delay, which Settings.Warn switches off.
 	Bounce func(Event) bool
 
 	// Events is called for everything that becomes of mail, one call at a time
 	// and in order, after it has been settled, whether there is a Run or not. Up to
 	// 4,096 events wait for it; while that many do, no further delivery is begun and
-	// Submit waits, so that none is lost but in a crash. It must not call Submit
-	// itself, which may wait for it. It may be nil.
+	// Submit waits, so that none is lost but in a crash. A program that must not miss an
+	// outcome asks when it starts whether the messages it knows of are still in the queue
+	// (queue.Show). Events must not call Submit itself, which may wait for it. It may be
+	// nil.
 	Events func(Event)
 
 	// Panic is called with the value that a hook of the application's panicked with,

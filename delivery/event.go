@@ -35,7 +35,8 @@ type Event struct {
 	Via  mx.Via
 	TLS  Protection
 
-	// Code and Enhanced are the reply's, Reply its text or the local reason.
+	// Code and Enhanced are the reply's, Reply its text, which begins with the enhanced
+	// code if the host gave one, or the local reason.
 	Code            int
 	Enhanced, Reply string
 

@@ -79,8 +79,8 @@ type Match struct {
 	// the site of these hosts suspends it, too.
 	Domain string
 
-	// MX is a host that is connected to, with all hosts in the domain of that name; with
-	// a leading dot, those alone. A rule that matches a host of highest preference holds
+	// MX is the name of a host that is connected to. All hosts below that name match, too;
+	// with a leading dot, only those match. A rule that matches a host of highest preference holds
 	// for the site; if such hosts differ, the lower limits do.
 	MX string
 }

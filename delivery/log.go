@@ -32,7 +32,7 @@ const (
 	KeyEnhanced    = "enhanced"    // the status code of RFC 3463
 	KeyReply       = "reply"       // the text of the reply, or the local reason
 	KeyNext        = "next"        // when it is tried again
-	KeyDuration    = "duration"    // of the attempt
+	KeyDuration    = "duration"    // of the attempt; slog's JSON handler writes nanoseconds
 	KeyAge         = "age"         // of the message
 	KeyTenant      = "tenant"      // of the message
 	KeyBounce      = "bounce"      // the id of the report

@@ -62,8 +62,8 @@ func (a *Agent) validate(sender error) error {
 func (a *Agent) Run(ctx context.Context) error { return a.runAs(ctx, false) }
 
 // RunUntilIdle is Run that also ends once nothing in the queue is due: what is left waits
-// for its next attempt, or is kept back. It is for programs that do not stay, such as one
-// that cron starts.
+// for its next attempt, or is kept back. Mail that waits for a limit is due. It is for
+// programs that do not stay, such as one that cron starts.
 func (a *Agent) RunUntilIdle(ctx context.Context) error { return a.runAs(ctx, true) }
 
 func (a *Agent) runAs(ctx context.Context, untilIdle bool) error {

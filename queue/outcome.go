@@ -41,5 +41,5 @@ type Reply struct {
 	Addr     string // the address connected to; empty if there was no connection
 	Code     int    // the SMTP reply code; 0 if no host replied
 	Enhanced string // the enhanced status code, "5.1.1" (RFC 3463)
-	Text     string // the reply's text, lines joined by "\n", or the local reason
+	Text     string // the reply's text with its status code, lines joined by "\n", or the local reason
 }

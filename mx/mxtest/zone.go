@@ -17,7 +17,8 @@ const defaultTTL = 300
 
 // SyntaxError means that zone text cannot be read.
 type SyntaxError struct {
-	// Line is the number of the line in the text, starting at 1. Text is the line.
+	// Line is the number of the line in the text, starting at 1. Text is the line, without
+	// indentation that all lines have.
 	Line int
 	Text string
 	// Err is the parser's error.
@@ -26,7 +27,11 @@ type SyntaxError struct {
 
 // Error names the line and what is wrong with it.
 func (e *SyntaxError) Error() string {
-	return fmt.Sprintf("zone text, line %d: %s: %v", e.Line, strings.TrimSpace(e.Text), e.Err)
+	text := fmt.Sprintf("zone text, line %d: %s: %v", e.Line, strings.TrimSpace(e.Text), e.Err)
+	if strings.TrimLeft(e.Text, " \t") != e.Text {
+		text += "; a line that is indented more than others has no name of its own"
+	}
+	return text
 }
 
 // Unwrap returns Err.

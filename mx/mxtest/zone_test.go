@@ -126,6 +126,19 @@ func TestZoneIndentation(t *testing.T) {
 	}
 }
 
+// TestUnevenIndentation: the error of zones that were joined names the cause.
+func TestUnevenIndentation(t *testing.T) {
+	for zone, hint := range map[string]bool{
+		"\n\ta.test. MX 10 mail.test.\n\tmail.test. A 192.0.2.1" + "\nb.test. MX 10 mail.test.": true,
+		"\ta.test. A 192.0.2.1\n\tb.test. MX ten mail.test.\n":                                  false,
+	} {
+		err := (&mxtest.DNS{Zone: zone}).Validate()
+		if err == nil || strings.Contains(err.Error(), "indented more than others") != hint {
+			t.Errorf("%q: %v, want the hint: %t", zone, err, hint)
+		}
+	}
+}
+
 func TestZoneErrors(t *testing.T) {
 	tests := []struct {
 		name string

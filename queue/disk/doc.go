@@ -33,7 +33,8 @@
 // survive a power cut once they have returned. Any other settlement, a Flush and a
 // Postpone survive the end of the process at once, and a power cut after a second; if they
 // are lost, the delivery is as it was before. A mark is saved before Mark returns.
-// Postponements with an owner are only in memory.
+// Postponements with an owner are only in memory, and so are leases: what was claimed when
+// the process ended is due when the spool is opened again.
 //
 // The key of a message that has left is as durable as the settlement with which it left. If
 // the device is full when a segment is deleted, the keys that are only there are lost when
