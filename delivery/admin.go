@@ -13,18 +13,18 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// ErrInFlight says that mail is being delivered just now, by this agent or by another,
-// and was left to that.
+// ErrInFlight says that some deliveries are in flight, from this agent or another, and
+// were left unchanged.
 var ErrInFlight = errors.New("delivery: being delivered just now")
 
-// Hold keeps a message from being delivered until it is released. What is in flight
-// goes on. The error is that of queue.Hold.
+// Hold keeps a message from being delivered until it is released. Deliveries in flight
+// continue. The error is that of queue.Hold.
 func (a *Agent) Hold(ctx context.Context, id string) error {
 	return a.HoldUntil(ctx, id, queue.Terms{})
 }
 
-// HoldUntil keeps a message from being delivered until it is released, or until a time,
-// for a reason. Held mail never expires. The error is that of queue.HoldUntil.
+// HoldUntil holds a message until it is released or until a given time, with a reason.
+// Held mail never expires. The error is that of queue.HoldUntil.
 func (a *Agent) HoldUntil(ctx context.Context, id string, on queue.Terms) error {
 	at := a.time()
 	var err error
@@ -57,8 +57,8 @@ func (a *Agent) Release(ctx context.Context, id string) error {
 	return err
 }
 
-// Drop removes a message; nobody is told but Events. A delivery of it that is
-// under way may still be completed. The error is that of queue.Drop.
+// Drop removes a message, without a report to the sender; only Events shows it. A
+// delivery in flight may still be completed. The error is that of queue.Drop.
 func (a *Agent) Drop(ctx context.Context, id string) error {
 	err := queue.Drop(ctx, a.Queue, id)
 	if err == nil {
@@ -67,26 +67,26 @@ func (a *Agent) Drop(ctx context.Context, id string) error {
 	return err
 }
 
-// Fail ends a message for all recipients that are pending, on hold or not, and tells
-// its sender by a report, as if it had been refused for that reason. Recipients whose
-// delivery is in flight are left to that, and the error is ErrInFlight. Else it is that
-// of queue.Take, or of the queue that stores nothing.
+// Fail ends a message for all pending recipients, on hold or not, and sends a report to
+// the sender as if the message had been refused with that reason. Recipients whose
+// delivery is in flight are left unchanged, and the error is then ErrInFlight.
+// Otherwise the error is that of queue.Take, or of storing the result.
 func (a *Agent) Fail(ctx context.Context, id, reason string) error {
 	_, err := a.FailAll(ctx, queue.Selection{Message: id}, reason)
 	return err
 }
 
-// FailAll is Fail for all recipients that a selection names, and returns of how many
-// messages some have ended. It goes on after messages that are in flight, and its error
-// is ErrInFlight then.
+// FailAll is like Fail for all recipients that a selection matches. It returns the
+// number of messages for which it ended at least one recipient. If some are in flight,
+// it continues with the others and returns ErrInFlight.
 func (a *Agent) FailAll(ctx context.Context, what queue.Selection, reason string) (int, error) {
 	return a.each(ctx, what, func(ctx context.Context, e *queue.Entry, named []int) error {
 		return a.end(ctx, e, named, Failed, reason)
 	})
 }
 
-// DropAll is Drop for all recipients that a selection names. A message of which it names
-// only some stays for the others.
+// DropAll is like Drop for all recipients that a selection matches. If it matches only
+// some recipients of a message, the message stays for the others.
 func (a *Agent) DropAll(ctx context.Context, what queue.Selection) (int, error) {
 	return a.each(ctx, what, func(ctx context.Context, e *queue.Entry, named []int) error {
 		if len(named) == len(e.Waiting) {
@@ -96,16 +96,16 @@ func (a *Agent) DropAll(ctx context.Context, what queue.Selection) (int, error) 
 	})
 }
 
-// HoldAll holds every message of which a selection names a recipient, and returns how
-// many those are.
+// HoldAll holds every message of which a selection matches a recipient, and returns
+// their number.
 func (a *Agent) HoldAll(ctx context.Context, what queue.Selection, on queue.Terms) (int, error) {
 	return a.each(ctx, what, func(ctx context.Context, e *queue.Entry, _ []int) error {
 		return a.HoldUntil(ctx, e.Message.ID, on)
 	})
 }
 
-// ReleaseAll ends the hold of every message of which a selection names a recipient, and
-// returns how many were on hold.
+// ReleaseAll ends the hold of every message of which a selection matches a recipient,
+// and returns how many were on hold.
 func (a *Agent) ReleaseAll(ctx context.Context, what queue.Selection) (int, error) {
 	n, err := a.each(ctx, what, func(ctx context.Context, e *queue.Entry, _ []int) error {
 		if !e.Held {
@@ -250,7 +250,7 @@ func (a *Agent) endOne(ctx context.Context, p *part, ending map[int]bool, kind E
 // endedError is the reason of mail that somebody has ended.
 type endedError struct{ reason string }
 
-// Error is the reason that was given.
+// Error returns the given reason.
 func (e *endedError) Error() string {
 	if e.reason == "" {
 		return "ended by the administrator"
@@ -258,10 +258,10 @@ func (e *endedError) Error() string {
 	return "ended by the administrator: " + e.reason
 }
 
-// Flush makes what the selection names due now, and returns how many deliveries
-// that are. What a running agent knows against their hosts is forgotten: the
-// back-off of their sites, addresses that failed, logins that were refused. The
-// error is that of queue.Flush.
+// Flush makes the deliveries that the selection matches due now, and returns their
+// number. A running agent also forgets the failures of their hosts: the back-off of
+// their sites, addresses that failed, logins that were refused. The error is that of
+// queue.Flush.
 func (a *Agent) Flush(ctx context.Context, what queue.Selection) (int, error) {
 	if r := a.running(); r != nil {
 		r.forget(ctx, what)

@@ -15,27 +15,26 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// Agent delivers what is in a queue and keeps at it until every recipient is
-// settled: it retries by a schedule, keeps to limits, and tells the sender what
-// could not be delivered.
+// Agent delivers the mail in a queue until every recipient is settled: it retries by a
+// schedule, keeps to limits, and sends reports about mail that cannot be delivered.
 //
 //	agent := &delivery.Agent{Queue: q, Sender: &delivery.Sender{Hello: "mail.example.org"}}
 //	ended := make(chan error, 1)
 //	go func() { ended <- agent.Run(ctx) }()
 //	id, err := agent.Submit(ctx, &queue.Message{From: ..., Recipients: ..., Content: ...})
 //
-// Close the queue only when Run has returned. [queue.List] and [queue.Show] show what
-// waits in it.
+// Close the queue only when Run has returned. [queue.List] and [queue.Show] show the
+// mail in it.
 //
-// Mail arrives, expires and is late by the wall clock. Small steps of that clock are
-// followed. A jump of more than a minute, as after a sleep of the machine, is told
-// ([ClockJump]). Mail that fell due meanwhile goes out, and mail that had arrived before
-// is given so much longer, so that no jump makes it expire or be reported late. If the
-// clock was put back, intervals stay as they were.
+// Mail arrives, expires and becomes late by the wall clock. Small steps of that clock
+// are followed. A jump of more than a minute, such as after a sleep of the machine, is
+// reported ([ClockJump]). Mail that fell due in the meantime is sent. Mail that had
+// arrived before the jump gets that much more time, so that no jump makes it expire or
+// be reported late. If the clock was set back, intervals stay as they were.
 //
-// Set the fields before the first use and leave them alone afterwards; what may
-// change while mail flows is in Settings, by Configure. Then all methods are
-// safe for concurrent use.
+// Set the fields before the first use and leave them alone afterwards; the Settings can
+// be changed while mail flows, by Configure. Then all methods are safe for concurrent
+// use.
 type Agent struct {
 	// Queue holds the mail. Required. Several agents may share one if its
 	// implementation allows that.
@@ -45,7 +44,7 @@ type Agent struct {
 	// sessions when it returns.
 	Sender *Sender
 
-	// Settings are what Configure can replace while mail flows.
+	// Settings can be replaced while mail flows, by Configure.
 	Settings Settings
 
 	// Reporter is this host's name in reports (RFC 3464 section 2.2.2). Default: the
@@ -58,56 +57,56 @@ type Agent struct {
 	// Reporter.
 	Postmaster string
 
-	// Sign returns the content to queue in place of m's, DKIM-signed for
-	// instance. It is called at Submit and for the reports the agent makes, with
-	// content that has CRLF line ends, and may be called concurrently. A message
-	// whose signing fails is refused by Submit for now; a report goes out
-	// unsigned, and its event has the error. If nil, contents stay as they are.
+	// Sign returns the content to queue instead of m.Content, for example with a DKIM
+	// signature. It is called at Submit and for the agent's own reports, with content
+	// that has CRLF line ends, and may be called concurrently. If it fails, Submit
+	// refuses the message temporarily; a report is sent unsigned, and its event has the
+	// error. If nil, contents stay as they are.
 	Sign func(ctx context.Context, m *queue.Message) (queue.Content, error)
 
-	// Bounce is asked before the sender is told of a failure, once for each
-	// recipient whose failure the sender would be told of, with its event: false
-	// leaves the recipient out of the report, so that hostile mail is not returned to
-	// an address that may be forged (RFC 5321 section 6.2). The event comes in either
-	// case. If Bounce is nil or panics, the sender is told. It is not asked about reports
-	// of delay, which Settings.Warn switches off.
+	// Bounce is called with the event of each failed recipient before the sender is
+	// told about it. If it returns false, the recipient is left out of the report. In
+	// this way hostile mail is not returned to an address that may be forged (RFC 5321
+	// section 6.2). The event is also passed to Events in any case. If Bounce is nil or
+	// panics, the sender is told. It is not called for reports of delay, which
+	// Settings.Warn turns off.
 	Bounce func(Event) bool
 
-	// Events is called for everything that becomes of mail, one call at a time
-	// and in order, after it has been settled, whether there is a Run or not. Up to
-	// 4,096 events wait for it; while that many do, no further delivery is begun and
-	// Submit waits, so that none is lost but in a crash. A program that must not miss an
-	// outcome asks when it starts whether the messages it knows of are still in the queue
-	// (queue.Show). Events must not call Submit itself, which may wait for it. It may be
-	// nil.
+	// Events is called for everything that happens to mail, one call at a time and in
+	// order, after it has been settled, whether or not the agent is running. Up to
+	// 4,096 events wait for it. While that many wait, no further delivery begins and
+	// Submit waits, so that events are lost only in a crash. A program that must not
+	// miss an outcome checks when it starts whether the messages it knows about are
+	// still in the queue (queue.Show). Events must not call Submit itself, which may
+	// wait for it. It may be nil.
 	Events func(Event)
 
-	// Panic is called with the value that a hook of the application's panicked with,
-	// on the goroutine that panicked and before its stack is gone. If the hook decides
+	// Panic is called with the value of a panic in one of the application's hooks, on
+	// the goroutine that panicked and while its stack still exists. If the hook decides
 	// about a delivery, that delivery is deferred; otherwise, as with a Trace, it
 	// continues. It may be nil.
 	Panic func(v any)
 
-	// Lease is for how long a delivery is claimed at a time; it is extended before
-	// that is over. If an agent dies whose queue others share, its mail waits that long
-	// at most. Default: 15 min. It must be 30 s at least.
+	// Lease is how long a delivery is claimed at a time; it is extended before it ends.
+	// If an agent dies, its mail waits at most that long before other agents on the
+	// same queue deliver it. Default: 15 min. Minimum: 30 s.
 	Lease time.Duration
 
-	// Drain is how long deliveries under way may go on after Run's context has
+	// Drain is how long deliveries in flight may continue after Run's context has
 	// ended. Default: 30 s. Run may take 3 s more.
 	Drain time.Duration
 
-	// MaxHops is how many Received fields a message may have at Submit (RFC
-	// 5321 section 6.3). Default: 100.
+	// MaxHops is the largest number of Received fields in a message at Submit (RFC 5321
+	// section 6.3). Default: 100.
 	MaxHops int
 
-	// MaxSize is how many octets of content Submit takes, in the form in which
-	// they are sent. Default: 50 MiB. If negative, there is no limit.
+	// MaxSize is the largest content that Submit accepts, in octets in the form in
+	// which it is sent. Default: 50 MiB. If negative, there is no limit.
 	MaxSize int64
 
-	// MaxReturn is the size in octets up to which a message is returned whole to a
-	// sender who asked for that (RET=FULL, RFC 3461 section 4.3). Of a longer one only
-	// the header is returned. Default: 64 KiB. If negative, none is returned whole.
+	// MaxReturn is the largest message, in octets, that is returned whole to a sender
+	// who asked for that (RET=FULL, RFC 3461 section 4.3). Only the header of a longer
+	// one is returned. Default: 64 KiB. If negative, no message is returned whole.
 	MaxReturn int64
 
 	clock  clock.Clock
@@ -166,7 +165,7 @@ type run struct {
 	took    map[string]time.Time // by site: when it last took or refused a message without asking for a login
 }
 
-// The values that zero stands for in an Agent.
+// Defaults of an Agent.
 const (
 	defaultDrain     = 30 * time.Second
 	defaultMaxHops   = 100
@@ -198,7 +197,7 @@ func (a *Agent) current() *Settings {
 	return a.settings.Load()
 }
 
-// Wake makes a running agent look at its queue again: somebody else has changed
+// Wake makes a running agent look at its queue again, after another program has changed
 // it.
 func (a *Agent) Wake() { a.wake.set() }
 
@@ -249,7 +248,7 @@ func (a *Agent) panicked(v any) {
 	a.Panic(v)
 }
 
-// Signs reports whether there is a Sign hook, which reports of TLS by mail need (package
+// Signs reports whether there is a Sign hook, which TLS reports by mail need (package
 // tlsrpt).
 func (a *Agent) Signs() bool { return a.Sign != nil }
 

@@ -140,7 +140,7 @@ func (a *Agent) nextAttempt(r Retry) (next time.Time) {
 	return next
 }
 
-// Reasons for which nothing was asked of a host.
+// Reasons why no host was asked.
 var (
 	errLeaseLost   = errors.New("the lease ran out: somebody else may be sending the message")
 	errInterrupted = errors.New("an earlier attempt was interrupted: the message may have been delivered")

@@ -11,74 +11,77 @@ import (
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
-// Decision is whether a host may have mail over a connection, as far as a PolicySource
-// has a say, and why. It is a value that explains itself: String is for people, and it
-// marshals to JSON. Nobody changes one that was given out.
+// Decision says whether a PolicySource allows mail to a host over a connection, and
+// why. It is a value that explains itself: String describes it for people, and it can
+// be marshalled to JSON. It must not be changed.
 type Decision struct {
-	// Domain is the destination, Host the host's name as the MX record has it, and Addr
-	// where the connection led; there was none if it is not valid.
+	// Domain is the destination, Host the host's name in its MX record, and Addr the
+	// address of the connection. Addr is not valid if there was no connection.
 	Domain string         `json:"domain"`
 	Host   string         `json:"host"`
 	Addr   netip.AddrPort `json:"addr,omitzero"`
 
-	// Accepted is whether mail may be sent, Encrypted whether there is TLS, and
-	// Authenticated whether the host has proved to be the domain's. Source says by what:
-	// such as "dane" or "mta-sts"; or what keeps the mail, if it is not accepted.
+	// Accepted is true if mail may be sent, Encrypted if there is TLS, and
+	// Authenticated if the host has proved to belong to the domain. Source names the
+	// policy that authenticates the host, such as "dane" or "mta-sts", or, if Accepted
+	// is false, the policy that holds the mail back.
 	Accepted      bool   `json:"accepted"`
 	Encrypted     bool   `json:"encrypted"`
 	Authenticated bool   `json:"authenticated"`
 	Source        string `json:"source,omitempty"`
 
-	// Result is what is wrong, in the terms of reports of TLS (RFC 8460 section 4.3), and
-	// Success if nothing is. A host can be accepted though something is wrong, as it is
-	// if a policy is only being tested. Reason says it more exactly, as one word.
+	// Result is the result for TLS reports (RFC 8460 section 4.3); it is Success if
+	// nothing is wrong. An accepted host can have another result, for example if a
+	// policy is only being tested. Reason is more specific, in one word.
 	Result tlsrpt.Result `json:"result"`
 	Reason string        `json:"reason,omitempty"`
 
-	// Fault is who can put right what is wrong.
+	// Fault says who can correct the problem.
 	Fault Fault `json:"fault,omitzero"`
 
-	// Text is the decision in a sentence.
+	// Text is the decision as a sentence.
 	Text string `json:"text"`
 
-	// Held are the policies that the host was held to, and what became of each, as
-	// reports of TLS count them.
+	// Held are the policies that were applied to the host, with the result of each, as
+	// TLS reports count them.
 	Held []HeldTo `json:"held,omitempty"`
 
-	// Evidence is all that was found out on the way to the decision; its type is the
-	// PolicySource's. It may be nil.
+	// Evidence has all facts behind the decision; its type is the PolicySource's. It
+	// may be nil.
 	Evidence fmt.Stringer `json:"evidence,omitempty"`
 
-	// Cause is the error behind it; it may be nil.
+	// Cause is the underlying error; it may be nil.
 	Cause error `json:"-"`
 }
 
-// HeldTo is a policy that a host was held to, in the terms of reports of TLS (RFC 8460).
+// HeldTo is a policy that was applied to a host, in the terms of TLS reports (RFC
+// 8460).
 type HeldTo struct {
-	// Domain is whose reports have it: the recipient domain, or the domain of a smart
-	// host.
+	// Domain is the domain that gets the report: the recipient domain, or the domain of
+	// a smart host.
 	Domain string `json:"domain"`
 
-	// Policy is the policy, and Failures what was wrong by it; none is a success.
+	// Policy is the policy, and Failures are the failures under it. If there are none,
+	// the session was successful.
 	Policy   tlsrpt.Policy    `json:"policy"`
 	Failures []tlsrpt.Failure `json:"failures,omitempty"`
 }
 
-// Fault is who can put right what a Decision says is wrong.
+// Fault says who can correct the problem in a Decision.
 type Fault uint8
 
 // The faults.
 const (
-	NoFault     Fault = iota // nothing is wrong
-	FaultHost                // whoever runs the host: its TLS, its certificate, its TLSA records
-	FaultDomain              // whoever runs the domain: its policy, and the names of its hosts
-	FaultDNS                 // a question has no answer for now; it is not known whose fault that is
-	FaultOurs                // whoever runs this program
+	NoFault     Fault = iota // there is no problem
+	FaultHost                // the operator of the host: its TLS, its certificate, its TLSA records
+	FaultDomain              // the operator of the domain: its policy, and the names of its hosts
+	FaultDNS                 // a question got no answer; the cause is not known
+	FaultOurs                // the operator of this program
 )
 
 var faultNames = [...]string{"none", "host", "domain", "dns", "ours"}
 
-// String is the fault in one word: none, host, domain, dns or ours.
+// String returns the fault in one word: none, host, domain, dns or ours.
 func (f Fault) String() string { return enum.String("delivery.Fault", faultNames[:], f) }
 
 // MarshalText is String, for JSON and the like. It fails for a value that has no name.
@@ -91,7 +94,7 @@ func (f *Fault) UnmarshalText(text []byte) error {
 	return enum.Unmarshal("delivery.Fault", faultNames[:], f, text)
 }
 
-// Err is a *PolicyError if the host must not have mail, and nil if it may.
+// Err returns a *PolicyError if the host must not receive mail, and otherwise nil.
 func (d *Decision) Err() error {
 	if d == nil || d.Accepted {
 		return nil
@@ -99,8 +102,9 @@ func (d *Decision) Err() error {
 	return &PolicyError{Decision: d}
 }
 
-// Count counts the connection, or the host that could not be connected to, for reports of
-// TLS, in a tlsrpt.Counts or something like it. A Trace does so by its hook Decided:
+// Count counts the connection for TLS reports, in a tlsrpt.Counts or something like it.
+// It also counts a host to which no connection could be made. The hook Decided of a
+// Trace can call it:
 //
 //	Decided: func(d *delivery.Decision) { d.Count(&counts) }
 func (d *Decision) Count(in interface {
@@ -123,7 +127,7 @@ func (d *Decision) worthTelling() *Decision {
 	return d
 }
 
-// String is the decision with its evidence, line by line.
+// String returns the decision with its evidence, line by line.
 func (d *Decision) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s for %s: %s", d.Host, d.Domain, d.Text)
@@ -144,12 +148,13 @@ func (d *Decision) String() string {
 	return b.String()
 }
 
-// PolicyError is why a host must not have mail for now by what a PolicySource says. It is
-// always temporary: what is wrong may be put right at any time.
+// PolicyError says why a PolicySource does not allow mail to a host for now. It is
+// always temporary, because the problem may be corrected at any time.
 type PolicyError struct{ Decision *Decision }
 
-// Error is the Decision's text, with who can put right what is wrong if that is somebody at
-// the receiving end. It is what the sender of a message reads if that fails.
+// Error returns the Decision's text. If the receiving side can correct the problem, it
+// also says who there can. The sender of the message reads this text if the message
+// fails.
 func (e *PolicyError) Error() string {
 	switch e.Decision.Fault {
 	case FaultHost:
@@ -161,16 +166,16 @@ func (e *PolicyError) Error() string {
 	}
 }
 
-// Unwrap is the cause; it may be nil.
+// Unwrap returns the cause; it may be nil.
 func (e *PolicyError) Unwrap() error { return e.Decision.Cause }
 
-// Temporary is always true.
+// Temporary returns true.
 func (e *PolicyError) Temporary() bool { return true }
 
-// ResultType is what reports of TLS count this as (RFC 8460 section 4.3).
+// ResultType returns the result type for TLS reports (RFC 8460 section 4.3).
 func (e *PolicyError) ResultType() string { return e.Decision.Result.String() }
 
-// ReasonCode is the reason as a word for failure-reason-code of reports.
+// ReasonCode returns one word for failure-reason-code in reports.
 func (e *PolicyError) ReasonCode() string { return e.Decision.Reason }
 
 // decisionOf is the decision of an attempt.
@@ -179,18 +184,18 @@ func decisionOf(made any) *Decision {
 	return d
 }
 
-// Protection is what a session's TLS is worth.
+// Protection is the protection of a session by TLS.
 type Protection struct {
-	// Level is TLSNone in clear, TLSEncrypt if the peer is not known, and
-	// TLSVerify if its certificate was checked as the policy asks.
+	// Level is TLSNone in clear, TLSEncrypt if the peer is not authenticated, and
+	// TLSVerify if its certificate was verified as the policy requires.
 	Level mx.TLSLevel
-	// Source is what asked for the check: "" for configuration, else the
-	// policy's, such as "dane" or "mta-sts".
+	// Source names the policy that required the verification, such as "dane" or
+	// "mta-sts", or is "" if it was the configuration.
 	Source string
 }
 
-// String is none, encrypted, verified, or the policy that verified: dane,
-// mta-sts.
+// String returns none, encrypted, verified, or the policy that verified the
+// certificate: dane, mta-sts.
 func (p Protection) String() string {
 	switch {
 	case p.Level == mx.TLSVerify && p.Source != "":

@@ -12,45 +12,46 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// Error is why a recipient was not delivered, or why an attempt at one host
-// failed. Either the host said so (Code is not zero) or Err is the cause.
+// Error says why a recipient was not delivered, or why an attempt at one host failed.
+// Either the host replied (Code is not zero), or Err is the cause.
 type Error struct {
-	// Stage is how far the attempt had come.
+	// Stage is the stage at which the attempt failed.
 	Stage Stage
 
-	// Host is the next hop's name and Addr the address connected to; empty and
-	// invalid if the attempt had not come that far.
+	// Host is the next hop's name and Addr the address connected to. They are empty and
+	// invalid if the attempt failed before.
 	Host string
 	Addr netip.AddrPort
 
-	// Recipient is the address it is about, as the message has it; empty if it is about
-	// all. If Send had several recipients, it is that of one who was not delivered.
+	// Recipient is the recipient's address as it is in the message, or "" if the error
+	// is about all recipients. If Send had several recipients, it is one that was not
+	// delivered.
 	Recipient string
 
-	// Delivered is how many of the Recipients that a message had were delivered all the
-	// same: sending it again to everybody would send these a second copy. Both are zero
-	// but in an error about a message with several recipients, which Send returns.
+	// Delivered says how many of the Recipients of the message were delivered
+	// nevertheless; if the message were sent again to all, these would get a second
+	// copy. Both are zero except in an error of Send about a message with several
+	// recipients.
 	Delivered, Recipients int
 
-	// Code is the host's reply code, Lines the text of its reply, a line each,
-	// as received but for control characters, which are escaped. Without a
-	// reply Lines is empty, and Code zero but for the 556 of a null MX (RFC 7505
-	// section 4.2).
+	// Code is the host's reply code. Lines is the text of its reply, one string per
+	// line, with control characters escaped. Without a reply, Lines is empty and Code
+	// is zero, or 556 for a null MX (RFC 7505 section 4.2).
 	Code  int
 	Lines []string
 
-	// Enhanced is the status code of RFC 3463: the host's if it gave a valid one,
-	// else ours by stage and cause. It is never empty.
+	// Enhanced is the status code of RFC 3463. It is the host's if the host gave a
+	// valid one, and otherwise derived from stage and cause. It is never empty.
 	Enhanced string
 
-	// Verdict is what it means.
+	// Verdict is the meaning of the failure.
 	Verdict Verdict
 
-	// AtMostOnce is set if the message may be sent at most once and may have been
-	// taken: then it must not be sent again.
+	// AtMostOnce is true if the message may have been taken and may be sent at most
+	// once. Then it must not be sent again.
 	AtMostOnce bool
 
-	// Remembered is set if the host was not asked because the same failure had just
+	// Remembered is true if the host was not asked because the same failure had just
 	// happened.
 	Remembered bool
 
@@ -59,8 +60,8 @@ type Error struct {
 }
 
 // Temporary reports whether another attempt may be made, and may succeed. If the
-// message may have been taken, a second copy is the price of it; a message that may be
-// sent at most once has no other attempt then.
+// message may have been taken, another attempt may deliver a second copy; Temporary is
+// then false for a message that may be sent at most once.
 func (e *Error) Temporary() bool {
 	return e.Verdict == NotNow || e.Verdict == MaybeTaken && !e.AtMostOnce
 }
@@ -71,7 +72,7 @@ func (e *Error) Replied() bool { return len(e.Lines) > 0 }
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Error is one line: where, at what stage, and what was said.
+// Error returns one line with the host, the stage, and the reply or the cause.
 func (e *Error) Error() string {
 	var b strings.Builder
 	if e.Host != "" {
@@ -97,7 +98,7 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Reason is the reply, or the cause if there was none.
+// Reason returns the reply, or the cause if there was none.
 func (e *Error) Reason() string {
 	switch {
 	case len(e.Lines) > 0:
@@ -111,10 +112,11 @@ func (e *Error) Reason() string {
 	}
 }
 
-// Status is the reply of a server that passes the error on to its client: 4yz if the
-// error is temporary, else 5yz, with an enhanced status code of the same class. It is the
-// host's own reply where there is one of that class, else 451 or 550 or, at the door, what
-// fits: 552 for a message that is too long, 553 for an address.
+// Status returns the reply for a server that passes the error on to its client: 4yz if
+// the error is temporary, and otherwise 5yz, with an enhanced status code of the same
+// class. It is the host's own reply if that is of the same class. Otherwise it is 451
+// or 550, or a more specific code for errors of Submit: 552 for a message that is too
+// long, 553 for an address.
 func (e *Error) Status() (code int, enhanced string) {
 	class := 5
 	if e.Temporary() {
@@ -142,24 +144,24 @@ func (e *Error) Status() (code int, enhanced string) {
 	}
 }
 
-// Reply is the error in the flat form a queue stores.
+// Reply returns the error in the flat form that a queue stores.
 func (e *Error) Reply() queue.Reply {
 	f := e.failure()
 	return f.Reply()
 }
 
-// LoginRefused reports whether this host takes no mail from us until something
-// about the login changes: the credentials, the mechanism, the account, the
-// configuration (RFC 4954 section 6; requirement QUE-15). The mail stays good and
-// is never bounced for it, but trying again soon, with this message or another one
-// on the same route, leads to the same answer and perhaps to a locked account.
-// A program that retries should pause the route and tell an operator.
+// LoginRefused reports whether the host accepts no mail from us until something about
+// the login changes: the credentials, the mechanism, the account, or the configuration
+// (RFC 4954 section 6; requirement QUE-15). The message itself is fine and is never
+// bounced because of it. But another attempt soon, with this message or another one on
+// the same route, has the same result and may lock the account. A program that retries
+// should pause the route and tell an operator.
 //
-// It reports true if AUTH was answered 5yz, if the host offers no mechanism that the
-// login can serve or did not prove who it is, if the TLS level does not fit a login, and
-// if any command was answered 530, 534, 535 or 538, or 5yz with the status 5.7.8 to
-// 5.7.11. It reports false for 454 and 432, and for a token source that failed: these
-// pass by themselves.
+// It is true if AUTH was answered with 5yz, if the host offers no mechanism that the
+// login supports or did not prove its identity, if the TLS level does not permit a
+// login, and if any command was answered with 530, 534, 535 or 538, or with 5yz and a
+// status from 5.7.8 to 5.7.11. It is false for 454 and 432, and if a token source
+// failed: these are temporary.
 func (e *Error) LoginRefused() bool {
 	f := e.failure()
 	return f.LoginRefused()
@@ -208,8 +210,8 @@ var stageNames = [...]string{
 	"message", "dns", "connect", "banner", "ehlo", "starttls", "auth", "mail", "rcpt", "data", "content",
 }
 
-// String is the stage in one word: message, dns, connect, banner, ehlo,
-// starttls, auth, mail, rcpt, data, content.
+// String returns the stage in one word: message, dns, connect, banner, ehlo, starttls,
+// auth, mail, rcpt, data, content.
 func (s Stage) String() string { return enum.String("delivery.Stage", stageNames[:], s) }
 
 // MarshalText is String, for JSON and the like. It fails for a value that has no name.
@@ -220,8 +222,8 @@ func (s *Stage) UnmarshalText(text []byte) error {
 	return enum.Unmarshal("delivery.Stage", stageNames[:], s, text)
 }
 
-// Stages are how long the stages of an attempt took. One that the attempt did not come to,
-// or left out because it used a session kept from before, is zero.
+// Stages are the durations of the stages of an attempt. A stage is zero if the attempt
+// did not reach it, or skipped it because it used a kept session.
 type Stages struct {
 	DNS     time.Duration // finding the route; of the first step of a walk alone
 	Connect time.Duration // the TCP connection
@@ -239,11 +241,11 @@ func (s Stages) plus(t Stages) Stages {
 	}
 }
 
-// Verdict is what one attempt at one host means for one recipient. The zero
-// value is a temporary failure: what is not understood is tried again.
+// Verdict is the result of one attempt at one host for one recipient. The zero value is
+// a temporary failure, so anything unknown is tried again.
 //
-// The verdicts of all hosts that were asked for one recipient make one [queue.Outcome], in
-// whatever order they came:
+// The verdicts of all hosts that were asked for one recipient make one [queue.Outcome],
+// in any order:
 //
 //	Taken > MaybeTaken > Refused > NotNow > HostRefuses
 //
@@ -253,23 +255,23 @@ type Verdict uint8
 
 // The verdicts.
 const (
-	// NotNow is a temporary failure, the host's, the message's or the
-	// recipient's: another host may be asked, and later this one.
+	// NotNow is a temporary failure of the host, the message or the recipient. Another
+	// host may be asked now, and this one later.
 	NotNow Verdict = iota
-	// HostRefuses is a permanent failure that speaks for that host only: its
-	// greeting, its size limit, an extension it lacks. Another host is asked.
+	// HostRefuses is a permanent failure of that host only: its greeting, its size
+	// limit, an extension it lacks. Another host is asked.
 	HostRefuses
-	// Refused is a firm no to the message or the recipient. No other host is
+	// Refused is a permanent refusal of the message or the recipient. No other host is
 	// asked (RFC 5321 section 4.2.1).
 	Refused
-	// MaybeTaken is the lost reply to the final dot (RFC 1047). No other host
-	// is asked in the same attempt.
+	// MaybeTaken means that the reply to the final dot was lost (RFC 1047). No other
+	// host is asked in the same attempt.
 	MaybeTaken
-	// Taken is delivered.
+	// Taken means that the recipient was delivered.
 	Taken
 )
 
-// String is the verdict in a few words.
+// String returns the verdict in a few words.
 func (v Verdict) String() string {
 	switch v {
 	case HostRefuses:
@@ -287,8 +289,8 @@ func (v Verdict) String() string {
 
 var verdictWords = [...]string{"not-now", "host-refuses", "refused", "maybe-taken", "taken"}
 
-// MarshalText is one word for programs: not-now, host-refuses, refused, maybe-taken,
-// taken. It fails for a value that has no name.
+// MarshalText returns one word for programs: not-now, host-refuses, refused,
+// maybe-taken, taken. It fails for a value without a name.
 func (v Verdict) MarshalText() ([]byte, error) {
 	return enum.Marshal("delivery.Verdict", verdictWords[:], v)
 }
@@ -301,9 +303,9 @@ func (v *Verdict) UnmarshalText(text []byte) error {
 // Final reports whether the verdict ends the walk for its recipient.
 func (v Verdict) Final() bool { return v >= Refused }
 
-// Judge says what a host's reply at a stage means: the table every Sender goes
-// by unless it is given its own. enhanced is the status code of the reply, or
-// empty. A reply that makes no sense at its stage is NotNow.
+// Judge returns the verdict for a host's reply at a stage. A Sender uses it unless its
+// field Judge is set. enhanced is the status code of the reply, or "". A reply that is
+// invalid at its stage is NotNow.
 func Judge(stage Stage, code int, enhanced string) Verdict {
 	return Verdict(attempt.Judge(attempt.Stage(stage), code, enhanced))
 }

@@ -14,59 +14,59 @@ import (
 // Event is something that happened to a recipient, or to a message or a
 // destination as a whole. Fields that do not apply are zero.
 type Event struct {
-	// Time is when it was settled, by the wall clock.
+	// Time is when the event was settled, by the wall clock.
 	Time time.Time
 	Kind EventKind
 
-	// ID and From are the message's. Recipient is who it is about; empty if it is
-	// about the message or a destination.
+	// ID and From are those of the message. Recipient is empty if the event is about
+	// the message as a whole or a destination.
 	ID, From, Recipient string
 
 	// Destination is the recipient's domain in canonical form.
 	Destination string
 
-	// Attempt counts from 1.
+	// Attempt is the number of the attempt, counted from 1.
 	Attempt int
 
-	// Host and Addr are the host that decided, Via is how it was found, and TLS is
-	// what protected the session.
+	// Host and Addr are the host that decided, Via is how it was found, and TLS is the
+	// protection of the session.
 	Host string
 	Addr netip.AddrPort
 	Via  mx.Via
 	TLS  Protection
 
-	// Code and Enhanced are the reply's, Reply its text, which begins with the enhanced
-	// code if the host gave one, or the local reason.
+	// Code and Enhanced are the codes of the reply. Reply is its text, which begins with
+	// the enhanced code if the host gave one, or the local reason.
 	Code            int
 	Enhanced, Reply string
 
-	// Duration is how long the attempt took, from the first host to the last, and
-	// Stages the time that its stages took, those at all hosts together.
+	// Duration is how long the attempt took, from the first host to the last. Stages
+	// are the durations of its stages, added up over all hosts.
 	Duration time.Duration
 	Stages   Stages
 
 	// Age is how long the message had been in the queue.
 	Age time.Duration
 
-	// Next is when the recipient is tried again.
+	// Next is when the recipient will be tried again.
 	Next time.Time
 
-	// Tenant and Metadata are the message's.
+	// Tenant and Metadata are those of the message.
 	Tenant   string
 	Metadata map[string]string
 
-	// Decision is what the PolicySource says of the deciding host; nil if it was not
-	// asked.
+	// Decision is the decision of the PolicySource about the host that decided; nil if
+	// it was not asked.
 	Decision *Decision
 
-	// Err is the deciding error if the recipient was not delivered.
+	// Err is the error that decided, if the recipient was not delivered.
 	Err *Error
 
 	// BounceID is the id of the report that was queued, for Bounced and Delayed.
 	BounceID string
 }
 
-// EventKind is what happened.
+// EventKind is the kind of an event.
 type EventKind uint8
 
 // The kinds of event.
@@ -83,10 +83,10 @@ const (
 	Dropped                         // the message was removed
 	LoginRefused                    // a site refused the login: the operator must act
 	LoginAccepted                   // a site that refused the login accepts it again
-	Resumed                         // what was suspended is no longer
-	Trouble                         // something of ours fails, the queue, DNS or the network: told once until it works again
+	Resumed                         // a suspension has ended
+	Trouble                         // the queue, DNS, or the network on this side fails; reported once until it works again
 	Suspended                       // a destination, a site (Host) or a tenant is left alone, until Next
-	PolicyNotice                    // something about TLS policies: Err wraps a *TLSNotice, Destination and Host are what it is about
+	PolicyNotice                    // a notice about TLS policies: Err wraps a *TLSNotice, Destination and Host are its subject
 
 	eventKinds // how many there are
 )
@@ -96,7 +96,7 @@ var kindNames = [...]string{
 	"login-refused", "login-accepted", "resumed", "trouble", "suspended", "tls",
 }
 
-// String is the kind in one word: queued, delivered, deferred, unknown, failed,
+// String returns the kind in one word: queued, delivered, deferred, unknown, failed,
 // expired, bounced, delayed, held, dropped, login-refused, login-accepted, resumed,
 // trouble, suspended, tls.
 func (k EventKind) String() string { return enum.String("delivery.EventKind", kindNames[:], k) }
@@ -111,10 +111,10 @@ func (k *EventKind) UnmarshalText(text []byte) error {
 	return enum.Unmarshal("delivery.EventKind", kindNames[:], k, text)
 }
 
-// Counts are how many events there were of each kind, such as counts[Delivered].
+// Counts has the number of events of each kind, such as counts[Delivered].
 type Counts [eventKinds]uint64
 
-// Since are the events that came after those counted before.
+// Since returns the counts of the events that came after before was taken.
 func (c Counts) Since(before Counts) Counts {
 	for k := range c {
 		c[k] -= before[k]
@@ -122,8 +122,8 @@ func (c Counts) Since(before Counts) Counts {
 	return c
 }
 
-// Settled is how many recipients have their last outcome: delivered, failed or expired.
-// Beside the number of recipients submitted it makes a progress bar.
+// Settled returns the number of recipients with a final outcome: delivered, failed or
+// expired. With the number of submitted recipients it gives the progress.
 func (c Counts) Settled() uint64 { return c[Delivered] + c[Failed] + c[Expired] }
 
 func troubleEvent(cause error) Event {
@@ -131,18 +131,19 @@ func troubleEvent(cause error) Event {
 	return Event{Time: time.Now(), Kind: Trouble, Enhanced: e.Enhanced, Reply: e.Reason(), Err: e}
 }
 
-// ClockJump is the error of a Trouble event that tells of a wall clock which jumped: it
-// was set, or the machine slept.
+// ClockJump is the error of a Trouble event about a jump of the wall clock: it was set,
+// or the machine slept.
 //
-// After a jump ahead, mail that waits for a time is due by the wall clock. No mail
-// expires and no delay is reported because of a jump: mail that had arrived before is
-// as old as it was. After a jump back, mail is retried when it would have been.
+// After a jump ahead, mail that waits for a time becomes due by the new time. No mail
+// expires and no delay is reported because of a jump: the age of mail that had arrived
+// before does not change. After a jump back, mail is retried after the same intervals
+// as without the jump.
 type ClockJump struct {
-	// By is by how much, negative if the clock was put back.
+	// By is the length of the jump, negative if the clock was set back.
 	By time.Duration
 }
 
-// Error says which way the clock jumped, and how far.
+// Error returns the direction and length of the jump.
 func (e *ClockJump) Error() string {
 	if e.By < 0 {
 		return fmt.Sprintf("the wall clock was put back by %v", (-e.By).Round(time.Second))

@@ -17,61 +17,62 @@ import (
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
-// Explanation is what a Sender would do for a destination, found without
-// connecting to anything.
+// Explanation describes how a Sender would deliver to a destination. It is made without
+// connecting to any host.
 type Explanation struct {
 	// Domain is the destination as asked.
 	Domain string
-	// Route is the route as it would be walked; equals are shuffled afresh at
-	// each attempt.
+	// Route is the route. Hosts of equal preference are shuffled again at each attempt.
 	Route mx.Route
 	// Policies are the TLS policies of Route.Hosts, in the same order.
 	Policies []PolicyAnswer
-	// Site is the name of the site that the mail counts for, and Limits are those of
-	// its connections to Route.Hosts, in the same order. From a Sender, which has no
-	// limits, they are empty.
+	// Site is the name of the site that the mail belongs to, and Limits are the limits
+	// of its connections to Route.Hosts, in the same order. They are empty from a
+	// Sender, which has no limits.
 	Site   string
 	Limits []HostLimits
-	// Fallback is the route that follows once every host of this one has failed for
-	// now, or nil.
+	// Fallback is the route that is used after every host of this one has failed
+	// temporarily, or nil.
 	Fallback *Explanation
-	// Err is why there is no route; nil if there is one.
+	// Err says why there is no route; nil if there is one.
 	Err *Error
 }
 
-// PolicyAnswer is what the policy of one host is, or why nobody knows.
+// PolicyAnswer is the policy for one host, or the reason why it is not known.
 type PolicyAnswer struct {
 	Policy TLSPolicy
 	Err    error
 
-	// Decision is what the PolicySource says of the host before there is any connection;
-	// nil if it was not asked.
+	// Decision is the decision of the PolicySource about the host before there is a
+	// connection; nil if it was not asked.
 	Decision *Decision
 
-	// Probe is what a connection came to. It is nil if none was to be made: see
+	// Probe is the result of a connection, or nil if none was requested: see
 	// Sender.ExplainConnect.
 	Probe *Probe
 }
 
-// Probe is what a connection to a host came to that was made to look: up to EHLO inside
-// TLS. No mail was sent, and nobody logged in.
+// Probe is the result of a connection that was made to examine a host, up to EHLO
+// inside TLS. It sent no mail and did not log in.
 type Probe struct {
-	// Addr is where it led, TLS what it was worth, and State the TLS, nil without.
+	// Addr is the address of the connection, TLS its protection, and State the state of
+	// TLS, nil without TLS.
 	Addr  netip.AddrPort
 	TLS   Protection
 	State *tls.ConnectionState
 
-	// Decision is what the PolicySource says; nil if there is none.
+	// Decision is the decision of the PolicySource; nil if there is none.
 	Decision *Decision
 
-	// Err is why mail would not go there; nil if it would, as far as was seen.
+	// Err says why mail would not be sent there, as far as the connection shows; nil if
+	// it would.
 	Err *Error
 }
 
-// Explain finds the route for mail from a sender to a recipient domain and the
-// TLS policy of every host on it, without connecting. from is the reverse-path,
-// by which a Router may decide; "" is the null one. The error is nil if there
-// is a route, else the Explanation's Err. The Explanation is never nil.
+// Explain finds the route for mail from a sender to a recipient domain, and the TLS
+// policy of every host on it, without connecting. from is the reverse-path, on which a
+// Router may depend; "" is the null reverse-path. The error is nil if there is a route,
+// and otherwise the Explanation's Err. The Explanation is never nil.
 func (s *Sender) Explain(ctx context.Context, from, domain string) (*Explanation, error) {
 	e := &Explanation{Domain: domain}
 	route, err := s.route(ctx, from, domain)
@@ -87,9 +88,9 @@ func (s *Sender) Explain(ctx context.Context, from, domain string) (*Explanation
 	return e, nil
 }
 
-// ExplainConnect is Explain, and connects to each host of the route to see what it has:
-// to its addresses in order, until there is a connection. It sends no mail. A receiver can
-// run it to see what senders see.
+// ExplainConnect is like Explain, but also connects to each host of the route to
+// examine it, trying its addresses in order until one connects. It sends no mail. An
+// operator can run it for a domain of his own to see it as senders do.
 func (s *Sender) ExplainConnect(ctx context.Context, from, domain string) (*Explanation, error) {
 	e, err := s.Explain(ctx, from, domain)
 	for at := e; at != nil; at = at.Fallback {
@@ -165,7 +166,7 @@ func (e *Explanation) explain(ctx context.Context, s *Sender, route mx.Route, er
 	}
 }
 
-// Explain is what the agent's Sender explains, with the limits in force.
+// Explain explains like the agent's Sender, and adds the limits in force.
 func (a *Agent) Explain(ctx context.Context, from, domain string) (*Explanation, error) {
 	e, err := a.sender().Explain(ctx, from, domain)
 	settings := a.current()
@@ -186,7 +187,8 @@ func (e *Explanation) limited(s *Settings) {
 	}
 }
 
-// String is the explanation for a person, a line per host. It contains no secret.
+// String describes the explanation for people, one line per host. It contains no
+// secrets.
 func (e *Explanation) String() string {
 	var b strings.Builder
 	switch {
@@ -343,13 +345,13 @@ func (e *Explanation) limits(b *strings.Builder) {
 	}
 }
 
-// Routable says whether there is a route for mail from a reverse-path to an
-// address, without connecting to anybody. A server that asks at RCPT can refuse
-// what would bounce: a domain that does not exist, or takes no mail (556 and
-// 5.1.10, RFC 7505 section 4.1).
+// Routable checks, without connecting to any host, that there is a route for mail from
+// a reverse-path to an address. A server that calls it at RCPT can refuse mail that
+// would bounce: the domain does not exist, or accepts no mail (556 and 5.1.10, RFC 7505
+// section 4.1).
 //
-// The error is nil if there is one, else an *Error. If that is temporary, it is not
-// known whether there is a route, and the address should be taken.
+// The error is nil if there is a route, and otherwise an *Error. If it is temporary, it
+// is not known whether there is a route, and the server should accept the address.
 func (s *Sender) Routable(ctx context.Context, from, to string) error {
 	mailbox, err := address.Parse(to)
 	if err != nil {
