@@ -232,6 +232,34 @@ func TestSubmitTimes(t *testing.T) {
 	})
 }
 
+// TestAddressOfAHeader: what net/mail calls an address is refused at every door, with the
+// remedy, for what is stored and returned is the mailbox alone.
+func TestAddressOfAHeader(t *testing.T) {
+	for address, remedy := range map[string]string{
+		"<bob@e.test>":     "leave them out",
+		"Bob <bob@e.test>": "has a display name; use net/mail.ParseAddress and its Address",
+	} {
+		to := message(address)
+		from := message("u@e.test")
+		from.From = address
+		for name, m := range map[string]*queue.Message{"to": to, "from": from} {
+			s := &delivery.Sender{Resolver: &mxtest.DNS{Zone: bothZone}}
+			_, submitErr := submitted(t, &delivery.Agent{Sender: s}, m)
+			_, sendErr := s.Send(t.Context(), m)
+			for door, err := range map[string]error{
+				"Submit": submitErr, "Send": sendErr, "ValidateEnvelope": delivery.ValidateEnvelope(m), "Message.Validate": m.Validate(),
+			} {
+				if err == nil || !strings.Contains(err.Error(), remedy) {
+					t.Errorf("%s %s of %s: %v, want %q", name, address, door, err, remedy)
+				}
+			}
+		}
+		if err := new(delivery.Sender).Routable(t.Context(), "", address); err == nil || !strings.Contains(err.Error(), remedy) {
+			t.Errorf("Routable to %s: %v", address, err)
+		}
+	}
+}
+
 func TestRoutable(t *testing.T) {
 	dns := &mxtest.DNS{Zone: bothZone, Rules: []mxtest.Rule{{Name: "broken.test", Fault: mxtest.ServFail}}}
 	s := &delivery.Sender{Resolver: dns}

@@ -166,6 +166,14 @@ func parseTarget(uri string) (t Target, why string) {
 	return t, "reports go by mailto and https"
 }
 
+// withoutBrackets is an address without the brackets that people write around it.
+func withoutBrackets(s string) string {
+	if inner, ok := strings.CutPrefix(s, "<"); ok {
+		return strings.TrimSuffix(inner, ">")
+	}
+	return s
+}
+
 // parseMailto reads what follows "mailto:" (RFC 6068). Only the address counts, and if
 // there are several, the first.
 func parseMailto(rest string) (t Target, why string) {
@@ -179,10 +187,10 @@ func parseMailto(rest string) (t Target, why string) {
 	if at := strings.LastIndexByte(text, '!'); at > strings.LastIndexByte(text, '@') {
 		text = text[:at]
 	}
-	box, err := address.Parse(text)
+	box, err := address.Parse(withoutBrackets(text))
 	if err != nil {
 		if text, _, _ = strings.Cut(text, ","); text != "" {
-			box, err = address.Parse(text)
+			box, err = address.Parse(withoutBrackets(text))
 		}
 	}
 	if err != nil {

@@ -39,7 +39,10 @@ func parseFlags(args []string, stderr io.Writer) (*options, error) {
 		return nil, err
 	}
 	fs.Visit(func(f *flag.Flag) { o.fromGiven = o.fromGiven || f.Name == "f" })
-	o.recipients = fs.Args()
+	o.from = cli.Mailbox(o.from)
+	for _, r := range fs.Args() {
+		o.recipients = append(o.recipients, cli.Mailbox(r))
+	}
 	return o, o.check()
 }
 

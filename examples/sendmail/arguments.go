@@ -124,7 +124,7 @@ func (o *options) flag(letter byte) error {
 func (o *options) set(letter byte, value string) error {
 	switch letter {
 	case 'f', 'r':
-		o.from, o.fromGiven = strings.TrimSuffix(strings.TrimPrefix(value, "<"), ">"), true
+		o.from, o.fromGiven = cli.Mailbox(value), true
 	case 'F':
 		o.name = value
 	case 'C':

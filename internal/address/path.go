@@ -8,7 +8,7 @@ import (
 // maxInput keeps a command line bounded, whatever is put into it.
 const maxInput = 998
 
-// Parse takes a forward-path: "local@domain", with or without angle brackets.
+// Parse takes the mailbox of a forward-path: "local@domain", without angle brackets.
 // The local part is a dot-string or a quoted string, the domain is all that
 // follows its "@" (RFC 5321 section 4.1.2). Dots may also stand where the grammar
 // has none, first, last and in a row: there are mailboxes called so, which a
@@ -25,10 +25,9 @@ func Parse(s string) (Mailbox, error) {
 	return m, nil
 }
 
-// ParseReverse takes a reverse-path: what Parse takes, or "" or "<>" for the
-// null one. The error is an *Error with 5.1.7.
+// ParseReverse takes what Parse takes, or "" for the null reverse-path. The error is an *Error with 5.1.7.
 func ParseReverse(s string) (Mailbox, error) {
-	if s == "" || s == "<>" {
+	if s == "" {
 		return Mailbox{}, nil
 	}
 	m, _, reason := parse(s)
@@ -45,11 +44,8 @@ func parse(s string) (m Mailbox, enhanced, reason string) {
 	if reason := checkCharacters(s); reason != "" {
 		return m, badMailbox, reason
 	}
-	if strings.HasPrefix(s, "<") {
-		if !strings.HasSuffix(s, ">") {
-			return m, badMailbox, "angle bracket without its fellow"
-		}
-		s = s[1 : len(s)-1]
+	if reason := checkBrackets(s); reason != "" {
+		return m, badMailbox, reason
 	}
 	s, reason = dropRoute(s)
 	if reason != "" {
@@ -94,6 +90,20 @@ func checkCharacters(s string) (reason string) {
 // line by Unicode's rules.
 func isWideControl(r rune) bool {
 	return 0x80 <= r && r < 0xa0 || r == 0x2028 || r == 0x2029
+}
+
+// checkBrackets refuses what is not a mailbox alone but a path or a header's address. They
+// are not cut down to the mailbox, for a queue returns an address as it was put, and who
+// compares it with others must find it.
+func checkBrackets(s string) (reason string) {
+	switch before, _, found := strings.Cut(s, "<"); {
+	case !found || !strings.HasSuffix(s, ">"):
+		return ""
+	case before == "":
+		return "has angle brackets; leave them out"
+	default:
+		return "has a display name; use net/mail.ParseAddress and its Address"
+	}
 }
 
 // dropRoute reduces "@x,@y:u@d" to "u@d" (RFC 5321 appendix C).

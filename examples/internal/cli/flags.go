@@ -75,3 +75,12 @@ func Parse(fs *flag.FlagSet, args []string, stderr io.Writer, usage string) erro
 	}
 	return err
 }
+
+// Mailbox is an address of a command line without the angle brackets of a path, which
+// people and programs add.
+func Mailbox(argument string) string {
+	if inner, ok := strings.CutPrefix(argument, "<"); ok {
+		return strings.TrimSuffix(inner, ">")
+	}
+	return argument
+}
