@@ -11,7 +11,7 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// MarshalText is String, for JSON and the like.
+// MarshalText returns the same text as String, for JSON and the like.
 func (p Protection) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
 // seconds are a duration as JSON has it, to the microsecond.
@@ -62,18 +62,19 @@ func (s *Stages) seconds() stageSeconds {
 	}
 }
 
-// MarshalJSON gives each stage that took time, in seconds: dns, connect, hello, tls, mail,
-// content, reply.
+// MarshalJSON returns the stages that took time, in seconds: dns, connect, hello, tls,
+// mail, content, reply.
 func (s Stages) MarshalJSON() ([]byte, error) { return object(s.seconds()) }
 
-// MarshalJSON gives the event as one object:
+// MarshalJSON returns the event as an object:
 //
-//   - time (RFC 3339, UTC), event (the Kind), id, from, recipient, attempt, host, addr,
-//     code, enhanced, reply and tls, always; empty or 0 if they do not apply;
-//   - and if they apply: next, destination (of events about no message), tenant, route,
-//     stage (at which it was decided), duration, age (both in seconds), stages (as Stages
-//     has them), bounce (the id of the report) and metadata;
-//   - decision, if a policy keeps the mail, or something is wrong with one.
+//   - always time (RFC 3339, UTC), event (the Kind), id, from, recipient, attempt,
+//     host, addr, code, enhanced, reply and tls, which are empty or 0 if they do not
+//     apply;
+//   - if they apply, next, destination (of events that are not about a message),
+//     tenant, route, stage (the one that decided), duration, age (both in seconds),
+//     stages (in the form of Stages), bounce (the id of the report) and metadata;
+//   - decision, if a policy holds the mail back, or there is a problem with one.
 func (e Event) MarshalJSON() ([]byte, error) {
 	kind, err := e.Kind.MarshalText()
 	if err != nil {
@@ -124,9 +125,10 @@ func (e Event) MarshalJSON() ([]byte, error) {
 	return object(v)
 }
 
-// MarshalJSON gives the error as one object with stage, host, addr, recipient, code,
-// enhanced, error (the Reason), verdict and temporary, and login_refused, remembered and
-// at_most_once if they are so, and delivered and recipients if it is about several.
+// MarshalJSON returns the error as an object with stage, host, addr, recipient, code,
+// enhanced, error (the Reason), verdict and temporary. login_refused, remembered and
+// at_most_once are included if true, and delivered and recipients if the message had
+// several recipients.
 func (e *Error) MarshalJSON() ([]byte, error) {
 	return object(struct {
 		Stage        Stage   `json:"stage"`
@@ -149,10 +151,10 @@ func (e *Error) MarshalJSON() ([]byte, error) {
 	})
 }
 
-// MarshalJSON gives the attempt as one object with host, addr, stage (at which it ended),
-// code, enhanced, error (empty if the message was taken), permanent, tls, verdict, next,
-// began, duration and stages, and reused, without and doubted if they apply; decision as an
-// Event has it.
+// MarshalJSON returns the attempt as an object with host, addr, stage (the last one),
+// code, enhanced, error (empty if the message was accepted), permanent, tls, verdict,
+// next, began, duration and stages. If they apply, it also has reused, without and
+// doubted, and decision in the form of an Event.
 func (a Attempt) MarshalJSON() ([]byte, error) {
 	v := struct {
 		Host      string     `json:"host"`
@@ -183,17 +185,18 @@ func (a Attempt) MarshalJSON() ([]byte, error) {
 	return object(v)
 }
 
-// MarshalJSON gives the report as an object with recipients, as RecipientReport has them.
+// MarshalJSON returns the report as an object with recipients, in the form of
+// RecipientReport.
 func (r *Report) MarshalJSON() ([]byte, error) {
 	return object(struct {
 		Recipients []RecipientReport `json:"recipients"`
 	}{r.Recipients})
 }
 
-// MarshalJSON gives what became of the recipient as one object with recipient, status
-// (delivered, deferred or failed), unknown if the message may have been delivered (its
-// status is deferred), route (empty if there was none to look for), host, addr, code, enhanced, reply, tls, and attempts, as
-// Attempt has them.
+// MarshalJSON returns the report as an object with recipient, status (delivered,
+// deferred or failed), unknown if the message may have been delivered (its status is
+// then deferred), route (empty if none was looked for), host, addr, code, enhanced,
+// reply, tls, and attempts, in the form of Attempt.
 func (r RecipientReport) MarshalJSON() ([]byte, error) {
 	v := struct {
 		Recipient string        `json:"recipient"`
@@ -246,14 +249,15 @@ type leftOutJSON struct {
 	Error      string    `json:"error,omitempty"`
 }
 
-// MarshalJSON gives the explanation as one object with domain, route (the kind), secure
-// (whether DNSSEC vouches for it), aliases, hosts and left_out; and if they apply, site,
-// fallback (an explanation like this one) and error (as Error has it).
+// MarshalJSON returns the explanation as an object with domain, route (the kind),
+// secure (whether DNSSEC authenticates it), aliases, hosts and left_out. If they apply,
+// it also has site, fallback (an explanation like this one) and error (in the form of
+// Error).
 //
-// Each of hosts has name, preference, addrs and tls (the level); and if they apply,
-// target, port, implicit_tls, login (the name), source (what asked for the level),
-// server_name, error (why there is no policy for now) and limits. Each of left_out has
-// name, preference and reason, and error if a lookup failed. It contains no secret.
+// Each of hosts has name, preference, addrs and tls (the level), and if they apply,
+// target, port, implicit_tls, login (the name), source (of the level), server_name,
+// error (why there is no policy for now) and limits. Each of left_out has name,
+// preference and reason, and error if a lookup failed. It contains no secrets.
 func (e *Explanation) MarshalJSON() ([]byte, error) {
 	v := struct {
 		Domain   string        `json:"domain"`

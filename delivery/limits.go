@@ -12,71 +12,74 @@ import (
 	"github.com/nexthop-mail/nexthop/internal/address"
 )
 
-// Limits bound what an agent asks of receivers and of its own machine. Waiting for a
-// limit never counts as an attempt.
+// Limits limit the load that an agent puts on receivers and on its own machine. Waiting
+// for a limit never counts as an attempt.
 type Limits struct {
-	// Connections is how many may be open or being opened in total. Default: 500.
+	// Connections is the maximum number of connections in total, including those being
+	// opened. Default: 500.
 	Connections int
 
-	// PerSite is how many to one site, which is all destinations with the same
-	// hosts. Default: 20. Below it the number adapts to the site: it grows with each
-	// delivery, and halves when hosts fail or say "later".
+	// PerSite is the maximum number of connections to one site, which is all
+	// destinations with the same hosts. Default: 20. Below it the number adapts to the
+	// site: it grows with each delivery, and halves when hosts fail or say "later".
 	PerSite int
 
-	// PerHost and PerAddress are how many to one host name and to one address,
-	// whatever the site. Default: PerSite.
+	// PerHost and PerAddress are the maximum numbers of connections to one host name
+	// and to one address, for all sites together. Default: PerSite.
 	PerHost, PerAddress int
 
-	// Rate is how many messages a second are offered to one site. Default: no limit.
+	// Rate is the maximum number of messages per second offered to one site. Default:
+	// no limit.
 	Rate float64
 
-	// Messages is how many go over one connection. Default: no limit but the host's
-	// own (RFC 9422).
+	// Messages is the maximum number of messages on one connection. Default: no limit
+	// except the host's own (RFC 9422).
 	Messages int
 
-	// ConnectionLife is how old a connection may be to carry another message.
+	// ConnectionLife is the age up to which a connection may carry another message.
 	// Default: 5 min.
 	ConnectionLife time.Duration
 
-	// Recipients is how many one transaction has. Default: 100. A host that states
-	// a lower limit is obeyed, and one that states a higher one gets no more.
+	// Recipients is the maximum number of recipients in one transaction. Default: 100.
+	// A lower limit stated by a host is obeyed; a higher one has no effect.
 	Recipients int
 }
 
-// Rule sets limits for part of the mail. If several rules match, each field is that of
-// the most specific one that sets it: a rule by site comes before one by domain, and that
-// before one by MX; of two of a kind, the longer. Fields that no rule sets are as in
+// Rule sets limits for part of the mail. If several rules match, each field comes from
+// the most specific one that sets it: a rule by site before one by domain before one by
+// MX, and the longer of two of the same kind. Fields that no rule sets are those of
 // Limits.
 type Rule struct {
-	// Match says what mail the rule is for.
+	// Match says which mail the rule is for.
 	Match Match
 
-	// Connections is how many may be open to one site, in place of Limits.PerSite. If
-	// Limits.PerHost or PerAddress is lower, it is raised to that for the site.
+	// Connections is the maximum number of connections to one site, instead of
+	// Limits.PerSite. If Limits.PerHost or PerAddress is lower, it is raised to this
+	// number for the site.
 	Connections int
 
-	// Rate is how many messages a second are offered to one site.
+	// Rate is the maximum number of messages per second offered to one site.
 	Rate float64
 
-	// Messages is how many go over one connection.
+	// Messages is the maximum number of messages on one connection.
 	Messages int
 
-	// Recipients is how many one transaction has.
+	// Recipients is the maximum number of recipients in one transaction.
 	Recipients int
 
-	// Group is the group, of Settings.Groups, whose limits hold for the mail as well.
+	// Group names a group of Settings.Groups whose limits apply to the mail as well.
 	Group string
 }
 
-// Match is what a Rule is for. Exactly one field is set.
+// Match says which mail a Rule is for. Exactly one field must be set.
 type Match struct {
-	// Site is a site by its name, as Explain shows it. That of a single host is the
-	// host's name.
+	// Site is the name of a site, as Explain shows it. For a site with a single host,
+	// it is the host's name.
 	Site string
 
-	// Domain is a recipient domain, or, with a leading dot, all its subdomains. Their
-	// mail counts as a site of its own, beside other mail for the same hosts. To suspend
-	// the site of these hosts suspends it, too.
+	// Domain is a recipient domain, or with a leading dot, all its subdomains. Their
+	// mail is then a site of its own, separate from other mail for the same hosts. To
+	// suspend the site of these hosts suspends it, too.
 	Domain string
 
 	// MX is the name of a host that is connected to. All hosts below that name match, too;
@@ -85,19 +88,19 @@ type Match struct {
 	MX string
 }
 
-// Group is limits that several sites have in common, those of one provider for
-// instance. They hold beside the limits of each site, and count by the host that is
-// connected to: a rule by MX with a group counts each connection to a host that it
-// matches, whatever other rules say of the mail. A zero field is no limit.
+// Group has limits that several sites share, such as those of one provider. They apply
+// in addition to the limits of each site, and are counted by the actual host: a rule by
+// MX with a group counts each connection to a host that it matches, whatever other
+// rules match the mail. A zero field is no limit.
 type Group struct {
-	// Connections is how many may be open.
+	// Connections is the maximum number of connections.
 	Connections int
 
-	// Rate is how many messages a second are offered.
+	// Rate is the maximum number of messages per second.
 	Rate float64
 }
 
-// String is the match as it is written in messages: "site mx.example.net".
+// String returns the match as it is written in messages: "site mx.example.net".
 func (m Match) String() string {
 	switch {
 	case m.Site != "":
@@ -109,7 +112,7 @@ func (m Match) String() string {
 	}
 }
 
-// The values that zero stands for in Limits.
+// Defaults of Limits.
 const (
 	defaultConnections    = 500
 	defaultPerSite        = 20

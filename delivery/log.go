@@ -15,7 +15,7 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// The keys of what Log writes, and of the LogValue of an Event and an Error.
+// The keys in records of Log, and in the LogValue of an Event and an Error.
 const (
 	KeyEvent       = "event"       // the kind, in one word
 	KeyID          = "id"          // of the message
@@ -26,7 +26,7 @@ const (
 	KeyHost        = "host"        // the host that decided
 	KeyAddr        = "addr"        // its address and port
 	KeyRoute       = "route"       // how it was found: mx, implicit, literal, smarthost, fallback
-	KeyTLS         = "tls"         // none, encrypted, verified, or the policy that verified
+	KeyTLS         = "tls"         // none, encrypted, verified, or the policy that verified the certificate
 	KeyStage       = "stage"       // of the failure
 	KeyCode        = "code"        // of the reply
 	KeyEnhanced    = "enhanced"    // the status code of RFC 3463
@@ -40,26 +40,27 @@ const (
 	KeyVerdict     = "verdict"     // of an Error
 )
 
-// LogOptions say what Log writes. The zero value is ready.
+// LogOptions control the records of Log. The zero value is ready to use.
 type LogOptions struct {
-	// ShortenLocal leaves the first character of local parts of addresses only, also in
-	// replies: "a…@example.org".
+	// ShortenLocal keeps only the first character of the local parts of addresses, also
+	// in replies: "a…@example.org".
 	ShortenLocal bool
 
 	// Metadata names the entries of Message.Metadata to write. Default: none.
 	Metadata []string
 
-	// MaxText is how many octets of a text of others are written. Default: 300. What is
-	// cut ends in "…".
+	// MaxText is the maximum number of octets of a text from outside. Default: 300. A
+	// text that was cut ends in "…".
 	MaxText int
 
 	// Level replaces the level of an event. Default: LevelOf.
 	Level func(Event) slog.Level
 }
 
-// LevelOf is the level at which Log writes an event: Error if an operator must act (LoginRefused,
-// Trouble), Warn if mail was not delivered for good or nobody knows (Failed, Expired,
-// UnknownOutcome), if the clock jumped and for a PolicyNotice, else Info.
+// LevelOf returns the level at which Log writes an event. It is Error if an operator
+// must act (LoginRefused, Trouble). It is Warn if mail permanently failed or its
+// outcome is unknown (Failed, Expired, UnknownOutcome), if the clock jumped, and for a
+// PolicyNotice. Otherwise it is Info.
 func LevelOf(e Event) slog.Level {
 	switch e.Kind {
 	case LoginRefused:
@@ -82,9 +83,9 @@ func LevelOf(e Event) slog.Level {
 //
 //	level=INFO msg="mail delivered" event=delivered id=… from=… recipient=… attempt=1 host=…
 //
-// with the keys above, as far as they apply. Text that comes from others has its control
-// characters escaped and is cut, so that nobody can forge a record or fill the log. The
-// content of mail is not in it, nor is a secret.
+// with those of the keys above that apply. Text from outside is cut, and its control
+// characters are escaped, so that no one can forge a record or fill the log. The
+// content of mail and secrets are never written.
 func Log(l *slog.Logger, o LogOptions) func(Event) {
 	w := logWriter{o}
 	if w.MaxText <= 0 {
@@ -117,14 +118,14 @@ var messages = [eventKinds + 1]string{
 	"mail held", "mail dropped", "login refused", "login accepted", "mail resumed", "mail trouble", "mail suspended", "mail tls", "mail event",
 }
 
-// LogValue is what Log writes, as a group.
+// LogValue returns the attributes that Log writes, as a group.
 func (e Event) LogValue() slog.Value {
 	w := logWriter{LogOptions{MaxText: 300}}
 	return slog.GroupValue(w.attrs(nil, &e)...)
 }
 
-// LogValue is the error as a group of stage, host, addr, recipient, code, enhanced, reply
-// and verdict, as far as they apply.
+// LogValue returns the error as a group of stage, host, addr, recipient, code,
+// enhanced, reply and verdict, as far as they apply.
 func (e *Error) LogValue() slog.Value {
 	w := logWriter{LogOptions{MaxText: 300}}
 	a := []slog.Attr{slog.String(KeyStage, e.Stage.String())}
@@ -140,8 +141,8 @@ func (e *Error) LogValue() slog.Value {
 	return slog.GroupValue(append(a, slog.Any(KeyVerdict, e.Verdict))...)
 }
 
-// LogValue is the attempt as a group of host, addr, tls, verdict, next and duration, and if
-// it failed, error.
+// LogValue returns the attempt as a group of host, addr, tls, verdict, next and
+// duration, and error if it failed.
 func (a Attempt) LogValue() slog.Value {
 	w := logWriter{LogOptions{MaxText: 300}}
 	list := w.text(nil, KeyHost, a.Host)
@@ -154,8 +155,8 @@ func (a Attempt) LogValue() slog.Value {
 	return slog.GroupValue(list...)
 }
 
-// LogValue is the report as a group of how many recipients were delivered, deferred, failed
-// and unknown, and if any was not delivered, error.
+// LogValue returns the report as a group with the numbers of recipients that were
+// delivered, deferred, failed and unknown, and with error if any was not delivered.
 func (r *Report) LogValue() slog.Value {
 	var n [queue.Unknown + 1]int
 	for i := range r.Recipients {
@@ -173,8 +174,8 @@ func (r *Report) LogValue() slog.Value {
 	return slog.GroupValue(list...)
 }
 
-// LogValue is the explanation as a group of destination, route and hosts (their names), and
-// if there is no route, error.
+// LogValue returns the explanation as a group of destination, route and hosts (their
+// names), and error if there is no route.
 func (e *Explanation) LogValue() slog.Value {
 	w := logWriter{LogOptions{MaxText: 300}}
 	list := w.text(nil, KeyDestination, e.Domain)
@@ -359,7 +360,7 @@ func replaceFold(text, old, by string) string {
 	}
 }
 
-// Hooks is an Events hook that calls several, in order.
+// Hooks returns an Events hook that calls several hooks in order.
 func Hooks(hooks ...func(Event)) func(Event) {
 	return func(e Event) {
 		for _, hook := range hooks {

@@ -11,100 +11,100 @@ import (
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
-// TLSPolicy is what TLS one host must give for one route.
+// TLSPolicy is the TLS required of one host on one route.
 type TLSPolicy struct {
-	// Level is the least that will do. TLSDefault is TLSMay.
+	// Level is the least acceptable level. TLSDefault is TLSMay.
 	Level mx.TLSLevel
 
-	// Exact has Level hold also if Sender.TLS is higher, for a rule of the operator's
-	// about part of the mail. What the host itself is configured with, by its TLS or a
-	// login, is never lowered.
+	// Exact makes Level apply even if Sender.TLS is higher. It is for rules of the
+	// operator about part of the mail. The configuration of the host itself, by its TLS
+	// or a login, is never lowered.
 	Exact bool
 
-	// Source names what asked for it, for reports: "" for configuration, or
-	// such as "dane", "mta-sts".
+	// Source names the source of the policy for reports, such as "dane" or "mta-sts";
+	// it is "" for configuration.
 	Source string
 
-	// ServerName is sent as SNI and, at TLSVerify, is the name the certificate
-	// must be for. Default: one of the host's Identities, or if it has none its
-	// name. Of an address literal it is the address alone, which is not sent as SNI.
+	// ServerName is sent as SNI, and at TLSVerify the certificate must be for this
+	// name. Default: one of the host's Identities, or its name if it has none. For an
+	// address literal it is the address, which is not sent as SNI.
 	ServerName string
 
-	// Verify, if not nil, replaces the check of the certificate against the
-	// roots and ServerName. It runs in the handshake, at TLSVerify only: the
-	// levels below it take any certificate.
+	// Verify replaces the check of the certificate against the roots and ServerName. It
+	// is called in the handshake, at TLSVerify only, since the lower levels accept any
+	// certificate. It may be nil.
 	Verify func(tls.ConnectionState) error
 
-	// Judge, if not nil, says what each new connection is worth, at every level: once
-	// TLS is up, or if there will be none. A Decision that is not accepted ends the
-	// connection before mail; one that is may still say what was wrong, which makes a
-	// check without consequences.
+	// Judge decides about each new connection, at every level: after TLS was
+	// negotiated, or when it is known that there will be none. If the Decision does not
+	// accept the connection, it is ended before mail. A Decision that accepts may still
+	// say what was wrong, so that a check need not have consequences. Judge may be nil.
 	//
-	// If the Decision says that the host is authenticated, that is enough for TLSVerify.
-	// If not and the Level is that, whoever asks for it, the check of before follows:
-	// Verify, or roots and ServerName. Judge is called in the handshake, and must return
-	// soon; for a session that is kept it is called again if the next message has a
-	// policy with another Basis. For explanations it is called with nil, before there is
-	// any connection.
+	// If the Decision says that the host is authenticated, this suffices for TLSVerify.
+	// If it does not, and the policy or the configuration requires TLSVerify, the usual
+	// check follows: Verify, or roots and ServerName. Judge is called in the handshake,
+	// and must return soon. For a kept session it is called again if the next message
+	// has a policy with another Basis. For explanations it is called with nil, before
+	// there is a connection.
 	Judge func(*Handshake) *Decision
 
-	// Basis is the same for policies whose Judge says the same of a connection. Mail
-	// under policies with different ones shares sessions, if Key is the same, and no
-	// transactions: to each its own Decision.
+	// Basis is the same string for policies whose Judge returns the same Decision for
+	// the same connection. Mail under policies with different bases can share sessions
+	// if Key is the same, but no transactions, so that each has its own Decision.
 	Basis string
 
-	// MinVersion is the least version of TLS that will do, such as tls.VersionTLS13.
-	// Default: that of Sender.TLSConfig, or TLS 1.2. At TLSMay a host without it gets
+	// MinVersion is the lowest acceptable version of TLS, such as tls.VersionTLS13.
+	// Default: that of Sender.TLSConfig, or TLS 1.2. At TLSMay, a host without it gets
 	// mail in clear.
 	MinVersion uint16
 
-	// Certificate is shown to the host if it asks for one. It may be nil. That of a
-	// login comes first.
+	// Certificate is presented to the host if it asks for one. The certificate of a
+	// login takes precedence. It may be nil.
 	Certificate *tls.Certificate
 
-	// Vouched is whether the source knows that the host is one of the domain's,
-	// as an MTA-STS policy that names it does and DANE with its secured MX records
-	// (RFC 8689 section 4.2.1). A message with REQUIRETLS goes to no host of an MX
-	// record without, unless DNSSEC vouches for the route.
+	// Vouched is true if the source knows that the host belongs to the domain. MTA-STS
+	// knows this for hosts that the policy names, and DANE for hosts with secure MX
+	// records (RFC 8689 section 4.2.1). A message with REQUIRETLS is sent to a host of
+	// an MX record only if Vouched is true or DNSSEC authenticates the route.
 	Vouched bool
 
-	// Key tells apart policies that a session made under one must not serve the
-	// other. It joins host, address and level in the key of kept sessions; it
-	// must differ wherever Verify, MinVersion or Certificate does, and wherever Judge
-	// would accept a connection under one that it refuses under the other.
+	// Key distinguishes policies whose sessions must not be used for each other. It is
+	// part of the key of kept sessions, with host, address and level. It must differ if
+	// Verify, MinVersion or Certificate differ, and if Judge would accept a connection
+	// under one policy and refuse it under the other.
 	Key string
 
-	// Expires is when the policy must be asked for again; a session is not
-	// reused past it. If zero, never.
+	// Expires is the time after which the policy must be asked for again and its
+	// sessions are not used. If zero, there is no such time.
 	Expires time.Time
 }
 
-// Handshake is what a new connection to a host has shown of TLS.
+// Handshake describes the TLS of a new connection to a host.
 type Handshake struct {
-	// Host is the host's name, Addr the address connected to, and Local our own.
+	// Host is the host's name, Addr the address connected to, and Local our own
+	// address.
 	Host        string
 	Addr, Local netip.AddrPort
 
-	// Offered is whether the host offers TLS: by STARTTLS, or from the start.
+	// Offered is true if the host offers TLS, by STARTTLS or from the start.
 	Offered bool
 
-	// State is the TLS that came about. If it is nil, Err is why there is none though
-	// it is offered.
+	// State is the state of TLS. If it is nil although TLS is offered, Err says why.
 	State *tls.ConnectionState
 	Err   error
 
-	// Unparsable is whether TLS failed because the host's certificate cannot be parsed
-	// by crypto/x509. Nothing can then be said about the certificate: not that it is
-	// right, nor that it is wrong.
+	// Unparsable is true if TLS failed because crypto/x509 cannot parse the host's
+	// certificate. It is then unknown whether the certificate is right or wrong.
 	Unparsable bool
 
-	// Roots are who vouches for certificates by the configuration, nil being the
-	// system's, and Now is the time they are to be valid at.
+	// Roots are the configured certificate authorities; nil means the system's. Now is
+	// the time at which certificates must be valid.
 	Roots *x509.CertPool
 	Now   time.Time
 }
 
-// Chain are the certificates that the host has sent, its own first; none without TLS.
+// Chain returns the certificates that the host has sent, beginning with its own.
+// Without TLS it returns nil.
 func (h *Handshake) Chain() []*x509.Certificate {
 	if h.State == nil {
 		return nil
@@ -112,72 +112,72 @@ func (h *Handshake) Chain() []*x509.Certificate {
 	return h.State.PeerCertificates
 }
 
-// PolicySource decides the TLS policy of a host. It is asked at each attempt, after the
-// host's addresses are known and before any of them is dialled. Package trust has the one
-// that goes by DANE, by MTA-STS and by rules of the operator's:
+// PolicySource decides the TLS policy of a host. It is called at each attempt, after
+// the host's addresses are known and before any of them is dialled. Package trust has
+// an implementation with DANE, MTA-STS and rules of the operator:
 //
 //	sender.Policy = &trust.Source{Resolver: resolver}
 //
 // The contract is:
 //
-//   - An error leaves the host out of this attempt as a temporary failure; the
-//     next host is tried. It never leads to less security. A *PolicyError says why in a
-//     way that reports understand.
-//   - An answer weaker than the level the host or the Sender is configured
-//     with is raised to it, unless it is Exact.
-//   - The host has its Port filled in, as it will be dialled.
-//   - It is not asked about mail whose sender would rather have it delivered (the field
-//     TLS-Required: No, RFC 8689), unless it is an OperatorPolicySource, nor about hosts
-//     that are configured to have no TLS.
+//   - An error skips the host in this attempt as a temporary failure; the next host is
+//     tried. It never reduces security. A *PolicyError gives the reason in a form for
+//     reports.
+//   - A policy that is weaker than the configured level of the host or the Sender is
+//     raised to that level, unless it is Exact.
+//   - The host's Port is set to the port that will be dialled.
+//   - It is not called for hosts that are configured to have no TLS. It is not called
+//     for mail whose sender prefers delivery to security (the field TLS-Required: No,
+//     RFC 8689), unless it is an OperatorPolicySource.
 //   - It may be called concurrently.
 //
-// What a source is told later comes by TLSPolicy.Judge. One that has more to do implements
-// OperatorPolicySource, PolicyRefresher or PolicyRunner, too.
+// TLSPolicy.Judge tells a source about connections. A source with further tasks also
+// implements OperatorPolicySource, PolicyRefresher or PolicyRunner.
 type PolicySource interface {
 	TLSPolicy(ctx context.Context, route *mx.Route, host *mx.Host) (TLSPolicy, error)
 }
 
-// OperatorPolicySource is a PolicySource that also knows what the operator of this program
-// wants of hosts, whatever their domains say. That holds for mail whose sender would
-// rather have it delivered, too: the field TLS-Required: No is about policies of the
-// recipient's domain (RFC 8689 section 3), and anybody can write it.
+// OperatorPolicySource is a PolicySource that also knows the requirements of this
+// program's operator, which do not depend on what domains publish. They also apply to
+// mail with the field TLS-Required: No, because that field is about policies of the
+// recipient's domain (RFC 8689 section 3), and anyone can write it.
 type OperatorPolicySource interface {
 	PolicySource
 
-	// OperatorTLSPolicy is asked about such mail in place of TLSPolicy, by the same
-	// contract. The zero TLSPolicy is that the operator wants nothing.
+	// OperatorTLSPolicy is called for such mail instead of TLSPolicy, with the same
+	// contract. The zero TLSPolicy means that the operator requires nothing.
 	OperatorTLSPolicy(ctx context.Context, route *mx.Route, host *mx.Host) (TLSPolicy, error)
 }
 
-// PolicyRefresher is a PolicySource that can look again, past what it has stored. It is
-// asked before an Agent gives up a message that a policy keeps back (RFC 8461 section 5.1).
+// PolicyRefresher is a PolicySource that can renew what it has stored. It is called
+// before an Agent gives up a message that a policy holds back (RFC 8461 section 5.1).
 type PolicyRefresher interface {
-	// RefreshTLS finds out anew what a decision of its own goes by that keeps mail back,
-	// and reports whether that has changed: then there is one more attempt.
+	// RefreshTLS looks again for the policy behind one of its decisions that holds mail
+	// back, and reports whether it has changed. If it has, there is one more attempt.
 	RefreshTLS(ctx context.Context, d *Decision) (changed bool)
 }
 
-// PolicyRunner is a PolicySource with work of its own, such as fetching policies again
-// before they expire.
+// PolicyRunner is a PolicySource with background work, such as renewing policies before
+// they expire.
 type PolicyRunner interface {
-	// RunTLS does it until ctx ends. An Agent calls it while it runs, and tells what
-	// notice is given as an event of the kind PolicyNotice.
+	// RunTLS does this work until ctx ends. An Agent calls it while it runs, and
+	// reports each notice as an event of kind PolicyNotice.
 	RunTLS(ctx context.Context, notice func(*TLSNotice)) error
 }
 
-// TLSNotice is something about policies that people should know, and that is no outcome of
-// a message: DANE is off because the resolver does not validate, a policy cannot be
-// fetched again, a host no longer proves who it is.
+// TLSNotice is a notice about policies that is not about a single message: DANE is off
+// because the resolver does not validate, a policy cannot be renewed, a host can no
+// longer be authenticated.
 type TLSNotice struct {
-	// Domain and Host are what it is about; empty if it is about all.
+	// Domain and Host are the subject; they are empty if the notice is about all mail.
 	Domain, Host string
-	// Reason is what happened, as one word, and Text the same for people.
+	// Reason is one word, and Text describes the same for people.
 	Reason, Text string
 	// Err is the cause; it may be nil.
 	Err error
 }
 
-// Error is the text, and the cause.
+// Error returns the text and the cause.
 func (n *TLSNotice) Error() string {
 	if n.Err == nil {
 		return n.Text
@@ -185,7 +185,7 @@ func (n *TLSNotice) Error() string {
 	return n.Text + ": " + n.Err.Error()
 }
 
-// Unwrap is the cause; it may be nil.
+// Unwrap returns the cause; it may be nil.
 func (n *TLSNotice) Unwrap() error { return n.Err }
 
 // sessionPolicy is a policy as package session has it.

@@ -15,11 +15,11 @@ import (
 	"github.com/nexthop-mail/nexthop/smarthost"
 )
 
-// Validate says everything that is wrong with the fields, each problem with the
-// name of its field; nil if they make sense. A Sender that does not make
-// sense defers every message with the same error: a mistake in configuration
-// must not bounce mail. That there is a Resolver beside a Router is told and does no
-// harm. If the Policy has a method Validate, its problems are among them.
+// Validate reports all invalid fields at once by their names, or nil if there are none.
+// A Sender with invalid fields defers every message with the same error, because a
+// mistake in the configuration must not bounce mail. A Resolver beside a Router is
+// reported, but does no harm. If the Policy has a method Validate, its problems are
+// included.
 func (s *Sender) Validate() error {
 	var idle, policy error
 	if s.Router != nil && s.Resolver != nil {

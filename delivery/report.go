@@ -10,9 +10,9 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// Report is what became of one message in one attempt.
+// Report is the result of one attempt for one message.
 type Report struct {
-	// Recipients has one entry per recipient of the message, in its order.
+	// Recipients has one entry per recipient of the message, in the same order.
 	Recipients []RecipientReport
 }
 
@@ -40,43 +40,43 @@ func newReport(m *queue.Message) *Report {
 	return report
 }
 
-// RecipientReport is what became of one recipient.
+// RecipientReport is the result for one recipient.
 type RecipientReport struct {
-	// Address is the recipient as the message has it.
+	// Address is the recipient's address as it is in the message.
 	Address string
 
-	// Outcome is the verdict over all hosts.
+	// Outcome is decided from the verdicts of all hosts.
 	Outcome queue.Outcome
 
-	// Via is how the next hops were found, or looked for in vain. It is ViaNone if
-	// that was not done or is not known.
+	// Via says how the next hops were found or looked for. It is ViaNone if they were
+	// not looked for, or if it is not known.
 	Via mx.Via
 
-	// Host and Addr are the host that decided: the one that took the message,
-	// or whose answer makes the outcome. They are empty if no host was reached.
+	// Host and Addr are the host that decided the outcome: the one that accepted the
+	// message, or whose answer counts. They are empty if no host was reached.
 	Host string
 	Addr netip.AddrPort
 
-	// TLS is the protection of the session that decided.
+	// TLS is the protection of the session that decided the outcome.
 	TLS Protection
 
-	// Decision is what the PolicySource says of the deciding host; nil if it was not
+	// Decision is the decision of the PolicySource about that host; nil if it was not
 	// asked.
 	Decision *Decision
 
-	// Reply is what the deciding host said, or nexthop in its place.
+	// Reply is the reply of that host, or a local reply if there was none.
 	Reply queue.Reply
 
-	// Err is nil if the recipient was delivered, else the deciding error.
+	// Err is the error that decided the outcome, or nil if the recipient was delivered.
 	Err *Error
 
-	// Attempts are the steps of the walk in order, the deciding one among them.
-	// Recipients that travelled together share them.
+	// Attempts are the steps of the walk in order, including the one that decided.
+	// Recipients with the same steps share them.
 	Attempts []Attempt
 }
 
-// Attempt is one step of a walk: one address of one host, and how it ended for
-// one recipient.
+// Attempt is one step of a walk: one address of one host, and the result for one
+// recipient.
 type Attempt struct {
 	Host     string
 	Addr     netip.AddrPort
@@ -89,33 +89,34 @@ type Attempt struct {
 	Duration time.Duration
 	Stages   Stages // of that, and what finding the route took before
 
-	// Without was left out of the dialogue because it does not work at the address,
-	// or may not work: such as "CHUNKING" or "PIPELINING, SIZE". Doubted
-	// may have been the cause of this failure. It is left out at once if Next is
-	// SameHost or InClear, else when mail goes to the address again.
+	// Without lists the options that were left out of the dialogue because they do not
+	// or may not work at the address, such as "CHUNKING" or "PIPELINING, SIZE". Doubted
+	// lists the options that may have caused this failure. They are left out
+	// immediately if Next is SameHost or InClear, and otherwise the next time mail is
+	// sent to the address.
 	Without, Doubted string
 
-	// Decision is what the PolicySource says of the host; nil if it was not asked. On a
-	// session kept from before it is by the policy of this message.
+	// Decision is the decision of the PolicySource about the host; nil if it was not
+	// asked. On a kept session it is made under the policy of this message.
 	Decision *Decision
 }
 
-// Next is what a walk did after an attempt, and so why.
+// Next is what a walk did after an attempt.
 type Next uint8
 
-// The ways a walk goes on or ends.
+// The ways in which a walk continues or ends.
 const (
 	NextAddress  Next = iota // this address failed: the host's next one, else the next host
 	NextHost                 // the host answered "not now" or "not here": the next host
 	SameHost                 // the host is asked again: a session had gone stale, or its limits want another transaction
-	InClear                  // TLS is broken there and nobody requires it: once more without
+	InClear                  // TLS does not work there and is not required: once more without TLS
 	StopSettled              // taken or refused for good
-	StopUnknown              // may have been taken: nobody else is asked
+	StopUnknown              // the message may have been taken: no other host is asked
 	StopHosts                // no host is left
 	StopLimit                // a limit of the attempt is reached
 	StopCanceled             // the caller's context ended
 	NextFallback             // no host is left but the fallback hosts
-	StopSelf                 // a host is this one: those that are no better than it are not asked
+	StopSelf                 // a host is this one: hosts of equal or worse preference are not asked
 )
 
 var nextNames = [...]string{
@@ -124,7 +125,7 @@ var nextNames = [...]string{
 	"stop: the host is this one",
 }
 
-// String is the step in a few words.
+// String returns the step in a few words.
 func (n Next) String() string {
 	if int(n) < len(nextNames) {
 		return nextNames[n]
@@ -137,7 +138,8 @@ var nextWords = [...]string{
 	"fallback", "self",
 }
 
-// MarshalText is one word for programs, such as "next-host". It fails for a value that has no name.
+// MarshalText returns one word for programs, such as "next-host". It fails for a value
+// without a name.
 func (n Next) MarshalText() ([]byte, error) { return enum.Marshal("delivery.Next", nextWords[:], n) }
 
 // UnmarshalText reads what MarshalText writes, and nothing else.
@@ -150,8 +152,8 @@ func (r *RecipientReport) settle(e *Error, v Verdict) {
 	r.Err, r.Outcome, r.Reply = e, attempt.Decide(attempt.Verdict(v)), e.Reply()
 }
 
-// Undelivered are the addresses of the recipients that were not delivered: those for whom
-// the message may be sent again, but for the Outcome of each.
+// Undelivered returns the addresses of the recipients that were not delivered. Their
+// Outcome says whether the message may be sent to them again.
 func (r *Report) Undelivered() (list []string) {
 	for i := range r.Recipients {
 		if rr := &r.Recipients[i]; rr.Outcome != queue.Delivered {
@@ -161,10 +163,9 @@ func (r *Report) Undelivered() (list []string) {
 	return list
 }
 
-// Err is nil if every recipient was delivered. Otherwise it is the *Error of
-// one that was not: a failed one before an unknown, an unknown before a
-// deferred. If there are several recipients it names that one, and says how many were
-// delivered.
+// Err returns nil if every recipient was delivered. Otherwise it returns the *Error of
+// one that was not: preferably a failed one, then an unknown one, then a deferred one.
+// If there are several recipients, it names that one and says how many were delivered.
 func (r *Report) Err() error {
 	var worst *RecipientReport
 	for i := range r.Recipients {

@@ -7,28 +7,28 @@ import (
 	"github.com/nexthop-mail/nexthop/smarthost"
 )
 
-// Router says where mail for a destination goes. It is asked once per attempt
-// and may be called concurrently. An error that is not an *mx.Error, or does not
-// wrap one, is temporary. A Router that is a HostObserver, too, learns of hosts that
-// could not be reached.
+// Router finds the route of a destination. It is called once per attempt, and may be
+// called concurrently. An error that is not an *mx.Error, and does not wrap one, is
+// temporary. If it is also a HostObserver, it is told about hosts that could not be
+// reached.
 //
-// To an Agent hosts with the same name, port, TLS and login are one, whatever their
-// addresses, which may change: they share limits, pauses and back-off. A Router that
-// knows several hosts by one name gives each a Name of its own and says in Identities
-// whom its certificate is for. Mail goes to the addresses of its own route in any case.
+// To an Agent, hosts with the same name, port, TLS and login are the same host, even if
+// their addresses differ or change: they share limits, pauses and back-off. If a Router
+// knows several hosts by one name, it gives each a Name of its own, and the names for
+// its certificate in Identities. Mail is always sent to the addresses of its own route.
 type Router interface {
 	Route(ctx context.Context, from, domain string) (mx.Route, error)
 }
 
-// HostObserver is a Router that wants to know when one of its hosts gives no
-// session, since the records that led to the host may have changed. It is told once per failure
-// and may be called concurrently; a failure that is remembered from before is not
-// told again.
+// HostObserver is a Router that is told when no session could be made with one of its
+// hosts, because the records that led to the host may have changed. It is called once
+// per failure, and may be called concurrently. It is not called for a failure that is
+// only remembered.
 type HostObserver interface {
 	Unreachable(host *mx.Host)
 }
 
-// ByMX is the Router that goes by MX records alone.
+// ByMX returns a Router that uses MX records only.
 func ByMX(r *mx.Router) Router { return byMX{r} }
 
 type byMX struct{ router *mx.Router }
@@ -52,7 +52,7 @@ func selfOf(r Router) []string {
 	return by.Self
 }
 
-// Probe makes it a DNSProber.
+// Probe implements DNSProber.
 func (r byMX) Probe(ctx context.Context) error {
 	if r.router.Resolver == nil {
 		return nil

@@ -10,16 +10,15 @@ import (
 	"github.com/nexthop-mail/nexthop/delivery/internal/session"
 )
 
-// HostLimits are the limits for mail to one host, of all rules that match.
+// HostLimits are the limits for mail to one host, from all rules that match.
 type HostLimits struct {
-	// Connections, Rate, Messages and Recipients are as in Rule. If zero, there is no
-	// limit.
+	// Connections, Rate, Messages and Recipients are as in Rule. Zero means no limit.
 	Connections int
 	Rate        float64
 	Messages    int
 	Recipients  int
 
-	// Groups are the groups whose limits hold as well.
+	// Groups are the groups whose limits apply as well.
 	Groups []string
 }
 
@@ -142,7 +141,8 @@ func first[T int | float64](a, b T) T {
 	return b
 }
 
-// Host is what holds for a site's connection to a host, as sessions have it.
+// Host returns the limits of a site's connections to a host, in the form of package
+// session.
 func (s *ruleSet) Host(site, host string) session.HostLimits {
 	key := [2]string{site, host}
 	s.mu.Lock()
@@ -203,7 +203,7 @@ func bestHosts(key string) (list []string) {
 	}
 }
 
-// String is the limits for a person.
+// String describes the limits for people.
 func (l HostLimits) String() string {
 	text := fmt.Sprintf("%d connections", l.Connections)
 	if l.Rate > 0 {

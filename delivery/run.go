@@ -14,8 +14,7 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// Validate says everything that is wrong with the fields, each problem with the
-// name of its field; nil if they make sense.
+// Validate reports all invalid fields at once by their names, or nil if there are none.
 func (a *Agent) Validate() error { return a.validate(a.sender().Validate()) }
 
 // validate is Validate with what is wrong with the Sender.
@@ -47,23 +46,23 @@ func (a *Agent) validate(sender error) error {
 	return errors.Join(problems...)
 }
 
-// Run delivers the mail in the queue until ctx ends. It then claims nothing more,
-// lets deliveries under way finish for as long as Drain says, cuts off the rest
-// and gives back deliveries that were claimed and not begun. When it returns it has settled
-// or given back everything, ended every connection, and no goroutine is left. That
-// is 3 s after the end of Drain at the latest, whatever hosts do and however often a
-// queue fails, unless a hook or a call of the queue's does not return.
+// Run delivers the mail in the queue until ctx ends. Then it claims no more, lets
+// deliveries in flight continue for the time of Drain, cuts off the rest, and returns
+// deliveries that were claimed and not begun. When it returns, everything has been
+// settled or returned, every connection has ended, and no goroutine is left. That is at
+// most 3 s after the end of Drain, whatever hosts do and however often a queue fails,
+// unless a hook or a call of the queue does not return.
 //
-// Run returns an error if the fields make no sense, if it is running already, if the
-// queue was closed under it (queue.ErrClosed), or if the queue has failed for good (an
-// error that wraps queue.ErrFailed). In the last case deliveries under way are cut off,
-// since their outcomes could not be recorded. Other errors of the queue are told
-// (Trouble), and the call is tried again.
+// Run returns an error if the fields are invalid, if the agent is already running, if
+// the queue was closed meanwhile (queue.ErrClosed), or if the queue has failed for good
+// (an error that wraps queue.ErrFailed). In the last case deliveries in flight are cut
+// off, since their outcomes could not be recorded. Other errors of the queue are
+// reported (Trouble), and the call is tried again.
 func (a *Agent) Run(ctx context.Context) error { return a.runAs(ctx, false) }
 
-// RunUntilIdle is Run that also ends once nothing in the queue is due: what is left waits
-// for its next attempt, or is kept back. Mail that waits for a limit is due. It is for
-// programs that do not stay, such as one that cron starts.
+// RunUntilIdle is like Run, but also returns when no mail in the queue is due: the
+// remaining mail waits for its next attempt, or is held or suspended. Mail that waits for
+// a limit is due. It is for programs that run for a short time, such as from cron.
 func (a *Agent) RunUntilIdle(ctx context.Context) error { return a.runAs(ctx, true) }
 
 func (a *Agent) runAs(ctx context.Context, untilIdle bool) error {
@@ -225,15 +224,15 @@ func (r *run) drain() (last time.Time) {
 	return last
 }
 
-// CurrentSettings are the settings in force, with the defaults in place of zeros: those of
-// the last Configure, else the field. To change one of them, change it there and
-// Configure the rest with it.
+// CurrentSettings returns the settings in force, with defaults instead of zeros: those
+// of the last Configure, or else the field. To change one of them, change it in the
+// result and pass that to Configure.
 func (a *Agent) CurrentSettings() Settings { return *a.current() }
 
-// Configure replaces the settings. A running agent goes by them from now on;
-// deliveries under way are not cut short, and connections over a lower limit
-// end as they become free. The error is that of Settings.Validate, and nothing
-// has changed then.
+// Configure replaces the settings. A running agent uses them from now on. Deliveries in
+// flight are not cut off, and connections above a lower limit are ended when they
+// become free. The error is that of Settings.Validate, and the settings are then
+// unchanged.
 func (a *Agent) Configure(s Settings) error {
 	if err := s.Validate(); err != nil {
 		return err

@@ -7,39 +7,39 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// Schedule says how long to wait after an attempt that did not settle every
-// recipient of a delivery. It may be called concurrently. Jitter is added to the
-// delay. Less than 100 ms is taken for 100 ms, so that a mistake does not become a
-// loop. The last attempt is due when the message expires.
+// Schedule says how long to wait after an attempt that did not settle every recipient
+// of a delivery. It may be called concurrently. Jitter is added to the delay. A delay
+// of less than 100 ms counts as 100 ms, so that a mistake does not become a loop. The
+// last attempt is due when the message expires.
 type Schedule interface {
 	Delay(Retry) time.Duration
 }
 
-// Retry is what a Schedule is told of an attempt.
+// Retry describes an attempt to a Schedule.
 type Retry struct {
-	// Attempts is how many there have been, with the last one.
+	// Attempts is the number of attempts so far, including the last one.
 	Attempts int
 
-	// Outcome is Deferred or Unknown, and Reply is the reply to the recipient that
-	// came furthest.
+	// Outcome is Deferred or Unknown. Reply is the reply to the recipient that came
+	// furthest in the dialogue.
 	Outcome queue.Outcome
 	Reply   queue.Reply
 
 	// Destination is the recipients' domain in canonical form.
 	Destination string
 
-	// Arrived is when the message was accepted, Expires when it is given up, and
+	// Arrived is when the message was accepted, Expires when it will be given up, and
 	// Now when the attempt ended.
 	Arrived, Expires, Now time.Time
 }
 
-// Delays is a Schedule that sees nothing but the number of attempts: the n-th
-// entry is the wait after the n-th attempt, and the last one repeats.
+// Delays is a Schedule that depends only on the number of attempts: the n-th entry is
+// the wait after the n-th attempt, and the last entry repeats.
 type Delays []time.Duration
 
-// DefaultSchedule is the Schedule of an agent that is given no other. Most trouble
-// is over within the hour, and what is not lasts: RFC 5321 section 4.5.4.1
-// advises two attempts in the first hour and one every two or three hours after.
+// DefaultSchedule returns the default Schedule of an Agent. Most problems are over
+// within an hour, and the others last longer: RFC 5321 section 4.5.4.1 advises two
+// attempts in the first hour and one every two or three hours after that.
 //
 //	attempt   wait    after the first attempt
 //	1st       5 m     5 m
@@ -49,9 +49,9 @@ type Delays []time.Duration
 //	5th       2 h     3 h 50 m
 //	6th on    4 h     7 h 50 m, ...
 //
-// A host that greylists takes a message once some minutes have passed (RFC 6647 section
-// 5). A reply that looks like it is followed up sooner, though not before five
-// minutes:
+// A greylisting host accepts a message once some minutes have passed (RFC 6647 section
+// 5). After a reply that may be greylisting, the retries are sooner, though not before
+// five minutes:
 //
 //	1st       5 m     5 m
 //	2nd       5 m     10 m
@@ -60,9 +60,8 @@ type Delays []time.Duration
 //	5th       30 m    1 h 5 m
 //	6th on    as above
 //
-// Such are the codes 450 and 451 with the status 4.7.0 or 4.7.1, or with 4.2.0 or
-// 4.3.0, which is what they have if the host gives none. Texts are not looked
-// at.
+// These replies are 450 and 451 with the status 4.7.0 or 4.7.1, with 4.2.0 or 4.3.0, or
+// without a status. The text of a reply is not used.
 func DefaultSchedule() Schedule { return byReply{} }
 
 type byReply struct{}
@@ -95,7 +94,8 @@ func greylisted(r *Retry) bool {
 	}
 }
 
-// Delay is the entry for the attempts made; an empty list waits half an hour.
+// Delay returns the entry for the number of attempts. With an empty list it returns
+// half an hour.
 func (d Delays) Delay(r Retry) time.Duration {
 	if len(d) == 0 {
 		return 30 * time.Minute

@@ -12,12 +12,12 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Send makes one attempt to deliver m to all its recipients and reports what
-// became of each. The error is nil exactly when every recipient was delivered;
-// otherwise it is an *Error, the report's Err. The report is never nil.
+// Send makes one attempt to deliver m to all its recipients, and reports the result for
+// each. The error is nil if and only if every recipient was delivered; otherwise it is
+// an *Error, the report's Err. The report is never nil.
 //
-// When ctx ends, so does the attempt: what had not reached its final dot was
-// not sent and is deferred; what waits for the reply to it is unknown.
+// The attempt ends when ctx does. A message whose final dot was not sent by then is
+// deferred; the outcome of one that waits for the reply to the final dot is unknown.
 func (s *Sender) Send(ctx context.Context, m *queue.Message) (*Report, error) {
 	report := newReport(m)
 	job := s.job(ctx, m, &attempt.Options{})
@@ -38,8 +38,8 @@ func (s *Sender) job(ctx context.Context, m *queue.Message, options *attempt.Opt
 	return s.attempts.Job(m, s.tracesOf(ctx), options)
 }
 
-// Close ends the kept sessions with QUIT and waits for them, at most as long as
-// the QUIT timeout. A closed Sender still sends; it keeps nothing.
+// Close ends the kept sessions with QUIT and waits for them, at most for the QUIT
+// timeout. A closed Sender can still send, but keeps no sessions.
 func (s *Sender) Close() error {
 	s.sessions.Close()
 	return nil
