@@ -37,6 +37,7 @@ type world struct {
 
 	mu     sync.Mutex
 	cert   tls.Certificate
+	most   uint16 // the latest version of TLS; 0 is any
 	answer func(conn net.Conn, r *http.Request)
 	dead   map[string]bool // addresses that do not answer
 	dialed []string
@@ -143,7 +144,7 @@ func (w *world) fetched() int {
 func (w *world) Dial(ctx context.Context, _, address string) (net.Conn, error) {
 	w.mu.Lock()
 	w.dialed = append(w.dialed, address)
-	dead, cert := w.dead[address] || w.dead["*"], w.cert
+	dead, cert, most := w.dead[address] || w.dead["*"], w.cert, w.most
 	w.mu.Unlock()
 	if dead {
 		<-ctx.Done()
@@ -152,7 +153,7 @@ func (w *world) Dial(ctx context.Context, _, address string) (net.Conn, error) {
 	client, server := smtptest.Pipe()
 	w.wg.Go(func() {
 		defer server.Close()
-		conn := tls.Server(server, &tls.Config{GetCertificate: func(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		conn := tls.Server(server, &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: most, GetCertificate: func(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.names = append(w.names, h.ServerName)

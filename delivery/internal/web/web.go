@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/mx"
@@ -144,15 +145,15 @@ func (c *Client) connect(ctx context.Context, request *http.Request) (net.Conn, 
 	})
 	if err := conn.HandshakeContext(ctx); err != nil {
 		_ = plain.Close()
-		return nil, err
+		return nil, c.noTLS(ctx, err)
 	}
 	return conn, nil
 }
 
-// refusal is the error of a request that has no response.
-func (c *Client) refusal(err error) *Error {
-	if known, ok := errors.AsType[*Error](err); ok {
-		return known
+// noTLS is the error of a handshake that fails, or has no time to end.
+func (c *Client) noTLS(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return err
 	}
 	if cert, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		reason := "certificate-not-trusted"
@@ -162,6 +163,18 @@ func (c *Client) refusal(err error) *Error {
 			reason = "certificate-expired"
 		}
 		return &Error{Reason: reason, Certificate: true, Text: "the certificate of " + c.Peer + " is not valid", Err: cert.Err}
+	}
+	// Package tls has no type for this error, whose text a test holds it to.
+	if strings.HasPrefix(err.Error(), "tls: failed to parse certificate from server: ") {
+		return &Error{Reason: "certificate-unparsable", Certificate: true, Text: "the certificate of " + c.Peer + " cannot be read", Err: err}
+	}
+	return &Error{Reason: "handshake-failed", Text: "TLS with " + c.Peer + " fails", Err: err}
+}
+
+// refusal is the error of a request that has no response.
+func (c *Client) refusal(err error) *Error {
+	if known, ok := errors.AsType[*Error](err); ok {
+		return known
 	}
 	return &Error{Reason: "no-response", Text: c.Peer + " does not answer", Err: err}
 }
