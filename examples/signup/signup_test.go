@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/ecdh"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/x509"
@@ -243,10 +244,19 @@ func TestKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	other, err := ecdh.X25519().GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	exchange, err := x509.MarshalPKCS8PrivateKey(other)
+	if err != nil {
+		t.Fatal(err)
+	}
 	file := filepath.Join(t.TempDir(), "key")
 	for text, want := range map[string]string{
 		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})):           "",
 		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte("rot")})): "asn1",
+		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: exchange})):      "cannot sign",
 		"a key": "not in PEM",
 	} {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
@@ -263,7 +273,7 @@ func TestKey(t *testing.T) {
 }
 
 func TestSignerSaysWhatItCannotSign(t *testing.T) {
-	sign := signer("example.org", "key1", nil)
+	sign := signer("other.example", "key2", nil)
 	if _, err := sign(t.Context(), &queue.Message{Content: queue.String("S: s\r\n\r\n")}); err == nil {
 		t.Error("signed without a key")
 	}
@@ -272,7 +282,7 @@ func TestSignerSaysWhatItCannotSign(t *testing.T) {
 		t.Fatal(err)
 	}
 	missing := queue.File(filepath.Join(t.TempDir(), "none"))
-	if _, err := signer("example.org", "key1", key)(t.Context(), &queue.Message{Content: missing}); !errors.Is(err, os.ErrNotExist) {
+	if _, err := signer("other.example", "key2", key)(t.Context(), &queue.Message{Content: missing}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("%v, want that there is no such file", err)
 	}
 }
