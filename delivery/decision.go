@@ -84,12 +84,13 @@ var faultNames = [...]string{"none", "host", "domain", "dns", "ours"}
 // String returns the fault in one word: none, host, domain, dns or ours.
 func (f Fault) String() string { return enum.String("delivery.Fault", faultNames[:], f) }
 
-// MarshalText is String, for JSON and the like. It fails for a value that has no name.
+// MarshalText returns the same text as String, for JSON and the like. It fails for a
+// value without a name.
 func (f Fault) MarshalText() ([]byte, error) {
 	return enum.Marshal("delivery.Fault", faultNames[:], f)
 }
 
-// UnmarshalText reads what MarshalText writes, and nothing else.
+// UnmarshalText reads only the texts that MarshalText writes.
 func (f *Fault) UnmarshalText(text []byte) error {
 	return enum.Unmarshal("delivery.Fault", faultNames[:], f, text)
 }

@@ -214,10 +214,11 @@ var stageNames = [...]string{
 // auth, mail, rcpt, data, content.
 func (s Stage) String() string { return enum.String("delivery.Stage", stageNames[:], s) }
 
-// MarshalText is String, for JSON and the like. It fails for a value that has no name.
+// MarshalText returns the same text as String, for JSON and the like. It fails for a
+// value without a name.
 func (s Stage) MarshalText() ([]byte, error) { return enum.Marshal("delivery.Stage", stageNames[:], s) }
 
-// UnmarshalText reads what MarshalText writes, and nothing else.
+// UnmarshalText reads only the texts that MarshalText writes.
 func (s *Stage) UnmarshalText(text []byte) error {
 	return enum.Unmarshal("delivery.Stage", stageNames[:], s, text)
 }
@@ -295,7 +296,7 @@ func (v Verdict) MarshalText() ([]byte, error) {
 	return enum.Marshal("delivery.Verdict", verdictWords[:], v)
 }
 
-// UnmarshalText reads what MarshalText writes, and nothing else.
+// UnmarshalText reads only the texts that MarshalText writes.
 func (v *Verdict) UnmarshalText(text []byte) error {
 	return enum.Unmarshal("delivery.Verdict", verdictWords[:], v, text)
 }

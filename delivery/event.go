@@ -101,12 +101,13 @@ var kindNames = [...]string{
 // trouble, suspended, tls.
 func (k EventKind) String() string { return enum.String("delivery.EventKind", kindNames[:], k) }
 
-// MarshalText is String, for JSON and the like. It fails for a value that has no name.
+// MarshalText returns the same text as String, for JSON and the like. It fails for a
+// value without a name.
 func (k EventKind) MarshalText() ([]byte, error) {
 	return enum.Marshal("delivery.EventKind", kindNames[:], k)
 }
 
-// UnmarshalText reads what MarshalText writes, and nothing else.
+// UnmarshalText reads only the texts that MarshalText writes.
 func (k *EventKind) UnmarshalText(text []byte) error {
 	return enum.Unmarshal("delivery.EventKind", kindNames[:], k, text)
 }

@@ -89,8 +89,8 @@ func (s *Sender) Explain(ctx context.Context, from, domain string) (*Explanation
 }
 
 // ExplainConnect is like Explain, but also connects to each host of the route to
-// examine it, trying its addresses in order until one connects. It sends no mail. An
-// operator can run it for a domain of his own to see it as senders do.
+// examine it, trying its addresses in order until one connects. It sends no mail. A
+// receiver can use it to see its domain as senders do.
 func (s *Sender) ExplainConnect(ctx context.Context, from, domain string) (*Explanation, error) {
 	e, err := s.Explain(ctx, from, domain)
 	for at := e; at != nil; at = at.Fallback {

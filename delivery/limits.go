@@ -82,9 +82,10 @@ type Match struct {
 	// suspend the site of these hosts suspends it, too.
 	Domain string
 
-	// MX is the name of a host that is connected to. All hosts below that name match, too;
-	// with a leading dot, only those match. A rule that matches a host of highest preference holds
-	// for the site; if such hosts differ, the lower limits do.
+	// MX is the name of a host that mail is sent to. All hosts below that name match, too;
+	// with a leading dot, only those match. A rule that matches a host of highest
+	// preference applies to the site. If rules differ for several such hosts, the lower
+	// limits apply.
 	MX string
 }
 

@@ -142,7 +142,7 @@ var nextWords = [...]string{
 // without a name.
 func (n Next) MarshalText() ([]byte, error) { return enum.Marshal("delivery.Next", nextWords[:], n) }
 
-// UnmarshalText reads what MarshalText writes, and nothing else.
+// UnmarshalText reads only the texts that MarshalText writes.
 func (n *Next) UnmarshalText(text []byte) error {
 	return enum.Unmarshal("delivery.Next", nextWords[:], n, text)
 }

@@ -36,63 +36,63 @@ type Sender struct {
 	// smarthost.Table does not know.
 	Router Router
 
-	// Self are the names under which this host stands in MX records. They and
-	// everything of equal or higher preference are left out (RFC 5321
-	// section 5.1). A program that only sends needs none.
+	// Self are the names of this host in MX records. The hosts with these names, and
+	// those of equal or worse preference, are left out (RFC 5321 section 5.1). A
+	// program that only sends needs none.
 	Self []string
 
-	// SelfAddrs are the addresses under which others reach this host and that its
-	// interfaces do not show, such as the outside of a NAT.
+	// SelfAddrs are addresses at which others reach this host and that its interfaces
+	// do not have, such as the public address of a NAT.
 	SelfAddrs []netip.Addr
 
-	// Relay is whether this program passes on the mail of others, as a secondary MX
-	// does. Then the addresses of this machine's interfaces are its own, too.
+	// Relay is true if this program passes on the mail of others, as a secondary MX
+	// does. Then the addresses of this machine's interfaces count as its own, too.
 	Relay bool
 
-	// AllowLoopback lets MX hosts have loopback addresses. Without it such a
-	// host is never dialled.
+	// AllowLoopback allows MX hosts with loopback addresses. Otherwise such addresses
+	// are never dialled.
 	AllowLoopback bool
 
-	// RefusePrivate keeps MX hosts from having addresses of private and other
-	// special networks: for programs whose users choose the domains.
+	// RefusePrivate excludes addresses of MX hosts in private and other special
+	// networks. It is for programs whose users choose the domains.
 	RefusePrivate bool
 
-	// DeferNoSuchDomain defers mail to domains that do not exist. Without it such
-	// mail fails at once.
+	// DeferNoSuchDomain defers mail to domains that do not exist. Otherwise such mail
+	// fails at once.
 	DeferNoSuchDomain bool
 
 	// Family limits the addresses used. Default: both families.
 	Family mx.Family
 
-	// Port is the TCP port of hosts whose route names none. Default: 25, and 465 for
-	// hosts with TLS from the start.
+	// Port is the TCP port of hosts whose route has none. Default: 25, or 465 for hosts
+	// with TLS from the start.
 	Port uint16
 
-	// TLS is the level for hosts whose route names none. Default: TLSMay.
+	// TLS is the level for hosts whose route has none. Default: TLSMay.
 	TLS mx.TLSLevel
 
-	// TLSConfig is the base of every TLS configuration (roots, versions). Default:
-	// Go's defaults with TLS 1.2 at least. ServerName, the check against the roots
-	// and certificates of ours are set per host. Its VerifyPeerCertificate and
-	// VerifyConnection are called whenever TLS is used, at every level; a host they
-	// refuse is left out of the attempt for now and gets no mail, not even in clear.
-	// They are not called for hosts without TLS.
+	// TLSConfig is the base of every TLS configuration (roots, versions). Default: Go's
+	// defaults with TLS 1.2 or later. ServerName, the verification with the roots, and
+	// client certificates are set per host. Its VerifyPeerCertificate and
+	// VerifyConnection are called whenever TLS is used, at every level. A host that
+	// they refuse is skipped in this attempt and gets no mail, not even in clear. They
+	// are not called for hosts without TLS.
 	//
-	// TLS sessions are resumed, where the same is demanded of the host as before, and all
-	// checks are made again: VerifyPeerCertificate is called then, too, with the chains
-	// of before. Up to 1,024 are remembered, for a day at most. ClientSessionCache is
-	// not used: it goes by names, and would let one policy's session serve another.
-	// SessionTicketsDisabled has none resumed.
+	// TLS sessions are resumed if the requirements for the host are the same as before,
+	// and all checks are made again; VerifyPeerCertificate is then called with the
+	// earlier chains. Up to 1,024 sessions are remembered, each for at most a day.
+	// ClientSessionCache is not used, because its keys are names, so that one policy's
+	// session could be used for another. SessionTicketsDisabled turns resumption off.
 	TLSConfig *tls.Config
 
-	// Policy decides the TLS a host must give beyond TLS. It may be nil.
+	// Policy can require more TLS of a host than the field TLS. It may be nil.
 	Policy PolicySource
 
 	// Content says how to treat content that is not in canonical form.
 	Content ContentPolicy
 
 	// Convert says which 8-bit content is encoded as quoted-printable or base64 for
-	// hosts without 8BITMIME. Other 8-bit content goes to another host of the route,
+	// hosts without 8BITMIME. Other 8-bit content is sent to another host of the route,
 	// or fails with the status 5.6.3.
 	Convert Conversion
 
@@ -102,37 +102,37 @@ type Sender struct {
 	// Dial replaces the TCP dialler. Default: net.Dialer with Source.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
-	// Source are local addresses to send from: any number per family, of which
-	// each message uses the same one at every attempt. Default: the system's choice.
-	// Not used with Dial.
+	// Source are local addresses to send from, any number per address family. Each
+	// message uses the same ones at every attempt. Default: the system's choice. They
+	// are not used if Dial is set.
 	Source []netip.Addr
 
-	// ConnectTimeout bounds one connection attempt. Default: 30 s. Timeouts bound
-	// the steps of the dialogue.
+	// ConnectTimeout limits one connection attempt. Default: 30 s. Timeouts limit the
+	// steps of the dialogue.
 	ConnectTimeout time.Duration
 	Timeouts       Timeouts
 
-	// MaxConnections bounds the connections tried per destination in one
-	// attempt. Default: 32; 1 counts as 2, since RFC 5321 section 5.1 wants at least
-	// two addresses tried.
+	// MaxConnections limits the connections tried per destination in one attempt.
+	// Default: 32. 1 counts as 2, since RFC 5321 section 5.1 requires that at least two
+	// addresses are tried.
 	MaxConnections int
 
-	// MaxSessions bounds the sessions per destination that reach MAIL in one
-	// attempt, so that a recipient refused for now is not offered to every
-	// host in the world. Default: 5.
+	// MaxSessions limits the sessions per destination that reach MAIL in one attempt,
+	// so that a recipient that is deferred is not offered to every host of a long
+	// route. Default: 5.
 	MaxSessions int
 
-	// MaxDestinations bounds the destinations of one message that are
-	// attempted at the same time. Default: 8.
+	// MaxDestinations limits the destinations of one message that are attempted at the
+	// same time. Default: 8.
 	MaxDestinations int
 
-	// MaxIdle bounds the sessions kept open between calls. Default: 64. If negative,
-	// none is kept. IdleTimeout is how long one is kept unused. Default: 30 s, short
-	// of the five minutes a server must wait (RFC 5321 section 4.5.3.2.7).
+	// MaxIdle limits the sessions kept open between calls. Default: 64. If negative, no
+	// sessions are kept. IdleTimeout is how long one is kept unused. Default: 30 s,
+	// less than the five minutes that a server must wait (RFC 5321 section 4.5.3.2.7).
 	MaxIdle     int
 	IdleTimeout time.Duration
 
-	// Trace are hooks called for every message.
+	// Trace has hooks called for every message. It may be nil.
 	Trace *Trace
 
 	once     sync.Once
@@ -143,30 +143,27 @@ type Sender struct {
 	untraced traces // of calls that no hook is told of
 }
 
-// Trace is a set of hooks into what a Sender does, in the manner of
-// net/http/httptrace. Any may be nil. They are called in order for one
-// destination, concurrently for several, and hold the delivery up for as long
-// as they run. None sees a secret.
+// Trace is a set of hooks that observe a Sender, in the manner of net/http/httptrace.
+// Each may be nil. They are called in order for one destination, concurrently for
+// several, and delay the delivery while they run. Secrets are never passed to them.
 type Trace struct {
-	// Route is called when the route of a destination is known, or is not.
+	// Route is called after the route of a destination was looked for.
 	Route func(domain string, route mx.Route, err error)
 	// Connect is called before an address is dialled.
 	Connect func(host string, addr netip.AddrPort)
-	// Connected is called when dialling ended.
+	// Connected is called when dialling has ended.
 	Connected func(host string, addr netip.AddrPort, err error)
-	// Decided is called when the PolicySource has decided about a new connection, and
-	// about a host that it keeps from being connected to.
+	// Decided is called when the PolicySource has decided about a new connection, or
+	// about a host that it excludes before a connection.
 	Decided func(d *Decision)
-	// Secured is called when a session is ready for mail, with what its TLS is
-	// worth.
+	// Secured is called when a session is ready for mail, with its protection.
 	Secured func(host string, addr netip.AddrPort, p Protection)
-	// Reused is called when a kept session is taken up again.
+	// Reused is called when a kept session is used again.
 	Reused func(host string, addr netip.AddrPort)
-	// Line is called for each line of the dialogue; content is summed up in
-	// one line, secrets are left out, control characters are escaped.
+	// Line is called for each line of the dialogue. Content is summarized in one line,
+	// secrets are left out, and control characters are escaped.
 	Line func(host string, addr netip.AddrPort, l Line)
-	// Attempt is called for each step of the walk that ended, with the
-	// recipients it was about.
+	// Attempt is called after each step of the walk, with the recipients it was about.
 	Attempt func(domain string, recipients []string, a Attempt)
 }
 
@@ -183,7 +180,7 @@ type traces struct {
 	quiet bool                   // decisions are not told
 }
 
-// ContentPolicy says what a Sender does with content that is not canonical mail.
+// ContentPolicy says how a Sender treats content that is not canonical mail.
 type ContentPolicy uint8
 
 // The content policies.
@@ -191,24 +188,25 @@ const (
 	// ContentOriginate is for programs that send their own mail: bare LF and bare CR
 	// become CRLF, NUL and lines over 998 octets are refused.
 	ContentOriginate ContentPolicy = iota
-	// ContentRelay is for mail that came from elsewhere: it is passed on unchanged or
-	// not at all (RFC 5321 section 6.4).
+	// ContentRelay is for mail that was received from others: it is passed on unchanged
+	// or not at all (RFC 5321 section 6.4).
 	ContentRelay
 )
 
 var contentNames = [...]string{"originate", "relay"}
 
-// String is originate or relay.
+// String returns originate or relay.
 func (p ContentPolicy) String() string {
 	return enum.String("delivery.ContentPolicy", contentNames[:], p)
 }
 
-// MarshalText is String, for JSON and the like. It fails for a value that has no name.
+// MarshalText returns the same text as String, for JSON and the like. It fails for a
+// value without a name.
 func (p ContentPolicy) MarshalText() ([]byte, error) {
 	return enum.Marshal("delivery.ContentPolicy", contentNames[:], p)
 }
 
-// UnmarshalText reads what MarshalText writes, and nothing else.
+// UnmarshalText reads only the texts that MarshalText writes.
 func (p *ContentPolicy) UnmarshalText(text []byte) error {
 	return enum.Unmarshal("delivery.ContentPolicy", contentNames[:], p, text)
 }
@@ -220,9 +218,9 @@ func (p ContentPolicy) policy() content.Policy {
 	return content.Origin
 }
 
-// Timeouts bound the steps of a dialogue, each by itself: a long message is
-// never cut off by a limit on the whole. A zero field is its default, which is
-// what RFC 5321 section 4.5.3.2 asks for at least.
+// Timeouts limit the steps of a dialogue separately, so that a long message is never
+// cut off by a limit on the whole. A zero field means its default, which is the minimum
+// in RFC 5321 section 4.5.3.2.
 type Timeouts struct {
 	Greeting time.Duration // the banner; default 5 min
 	Hello    time.Duration // EHLO and HELO; default 5 min
@@ -236,15 +234,15 @@ type Timeouts struct {
 	Reset    time.Duration // default 5 min
 	Quit     time.Duration // default 10 s
 
-	// Backstop ends a transaction that takes longer than all of its steps may by
-	// the times above, the content at 256 octets a second, and this together. So
-	// nothing that is in time by itself is cut off, and content that trickles is.
-	// Default 4 h.
+	// Backstop limits a whole transaction, to the sum of the limits of its steps above,
+	// the time for its content at 256 octets a second, and this. So steps that are each
+	// in time are never cut off, but content that is accepted too slowly is. Default 4
+	// h.
 	Backstop time.Duration
 }
 
-// AtMost is t with no wait for a reply longer than d. Those that are shorter by
-// themselves stay, and so do Write and Backstop, which are no such waits.
+// AtMost returns t with no wait for a reply longer than d. Shorter ones are unchanged,
+// and so are Write and Backstop, which do not limit a wait for a reply.
 func (t Timeouts) AtMost(d time.Duration) Timeouts {
 	full := t.dialogue().WithDefaults()
 	limit := func(field *time.Duration, usual time.Duration) {
@@ -272,35 +270,36 @@ func (t Timeouts) dialogue() smtp.Timeouts {
 	}
 }
 
-// Conversion says which 8-bit content a Sender encodes for hosts that take 7 bits
-// only (RFC 6152 section 3). What is decoded at the other end is the same; the
-// structure of the message and everything that is 7-bit stay octet for octet.
-// Content is never converted if it has 8-bit octets in a header, beside the parts of
-// a multipart, or in a part that is signed, encrypted, or may not be encoded.
+// Conversion says which 8-bit content a Sender encodes for hosts that accept only 7
+// bits (RFC 6152 section 3). The decoded content stays the same. The structure of the
+// message and everything that is 7-bit stay the same octet for octet. Content is never
+// converted if it has 8-bit octets in a header, outside the parts of a multipart, or in
+// a part that is signed, encrypted, or must not be encoded.
 type Conversion uint8
 
 // The conversions.
 const (
-	// ConvertUnsigned is every message but those with a DKIM-Signature or ARC-Seal
-	// field, whose signatures it would break.
+	// ConvertUnsigned converts all messages except those with a DKIM-Signature or
+	// ARC-Seal field, whose signatures would no longer be valid.
 	ConvertUnsigned Conversion = iota
-	// ConvertSigned is those, too.
+	// ConvertSigned converts these as well.
 	ConvertSigned
-	// ConvertNothing is none.
+	// ConvertNothing converts no message.
 	ConvertNothing
 )
 
 var conversionNames = [...]string{"unsigned", "signed", "nothing"}
 
-// String is unsigned, signed or nothing.
+// String returns unsigned, signed or nothing.
 func (c Conversion) String() string { return enum.String("delivery.Conversion", conversionNames[:], c) }
 
-// MarshalText is String, for JSON and the like. It fails for a value that has no name.
+// MarshalText returns the same text as String, for JSON and the like. It fails for a
+// value without a name.
 func (c Conversion) MarshalText() ([]byte, error) {
 	return enum.Marshal("delivery.Conversion", conversionNames[:], c)
 }
 
-// UnmarshalText reads what MarshalText writes, and nothing else.
+// UnmarshalText reads only the texts that MarshalText writes.
 func (c *Conversion) UnmarshalText(text []byte) error {
 	return enum.Unmarshal("delivery.Conversion", conversionNames[:], c, text)
 }

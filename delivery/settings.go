@@ -14,42 +14,42 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// Settings are what Agent.Configure can replace while mail flows. A zero field
-// is its default.
+// Settings can be replaced while mail flows, by Agent.Configure. A zero field means its
+// default.
 type Settings struct {
-	// Schedule says when to try again. Default: DefaultSchedule.
+	// Schedule says when to retry. Default: DefaultSchedule.
 	Schedule Schedule
 
-	// Expire is how long after its arrival a message is given up, unless
-	// Message.Expires says when. Default: 5 days; RFC 5321 section 4.5.4.1 asks for
-	// four or five at least.
+	// Expire is the time after its arrival at which a message is given up, unless
+	// Message.Expires is set. Default: 5 days; RFC 5321 section 4.5.4.1 requires at
+	// least four or five.
 	Expire time.Duration
 
-	// ExpireReport is the same for the reports the agent makes. If they cannot be
-	// delivered, nobody is told by mail. Default: Expire.
+	// ExpireReport is the same for the agent's own reports. If a report cannot be
+	// delivered, no further mail is sent about it. Default: Expire.
 	ExpireReport time.Duration
 
-	// Warn is how long after its arrival the sender is told that a message is
-	// delayed, once. Default: 4 h. If negative, never.
+	// Warn is the time after its arrival at which the sender is told, once, that a
+	// message is delayed. Default: 4 h. If negative, never.
 	Warn time.Duration
 
-	// Jitter is the part of a delay that is added to it at random, at most, so
-	// that mail which failed together is not tried again together. Default: 0.1. If
-	// negative, nothing is added. Nothing is ever subtracted.
+	// Jitter is the largest part of a delay that is added to it at random, so that mail
+	// which failed together is not retried together. Default: 0.1. If negative, nothing
+	// is added. Delays are never shortened.
 	Jitter float64
 
-	// Limits say how much is done at once.
+	// Limits limit the simultaneous work.
 	Limits Limits
 
-	// Rules set other limits for part of the mail, and Groups limits that several
-	// sites have in common.
+	// Rules set other limits for part of the mail, and Groups set limits that several
+	// sites share.
 	Rules  []Rule
 	Groups map[string]Group
 
 	rules *ruleSet // compiled
 }
 
-// The values that zero stands for in Settings.
+// Defaults of Settings.
 const (
 	defaultExpire = 5 * 24 * time.Hour
 	defaultWarn   = 4 * time.Hour
@@ -75,8 +75,8 @@ func (s Settings) withDefaults() Settings {
 	return s
 }
 
-// Validate says everything that is wrong with the settings, each problem with
-// the name of its field; nil if they make sense.
+// Validate reports all invalid settings at once by the names of their fields, or nil if
+// there are none.
 func (s *Settings) Validate() error {
 	problems := append(s.Limits.problems(), ruleProblems(s.Rules, s.Groups)...)
 	if s.Expire < 0 {

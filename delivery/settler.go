@@ -70,7 +70,7 @@ type settler struct {
 	failing bool
 }
 
-// Times between tries at a queue that fails.
+// Times between calls of a queue that fails.
 const (
 	firstPause = 100 * time.Millisecond
 	lastPause  = 5 * time.Second

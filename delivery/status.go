@@ -12,33 +12,34 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// Stats are numbers of what an agent is doing just now, and of what it has done.
+// Stats has numbers about the current work of an agent, and its counters.
 type Stats struct {
-	// Deliveries are attempts under way.
+	// Deliveries is the number of attempts in flight.
 	Deliveries int
 
-	// Claimed are those that were taken from the queue and not settled yet.
+	// Claimed is the number of deliveries that were claimed from the queue and are not
+	// settled.
 	Claimed int
 
-	// Sites are known, BackedOff are those whose hosts are down, LoginRefused those
-	// that refuse our login.
+	// Sites is the number of known sites. BackedOff is the number of those whose hosts
+	// are down, and LoginRefused of those that refuse our login.
 	Sites, BackedOff, LoginRefused int
 
-	// Sessions are open: in use and kept for the next message.
+	// Sessions is the number of open sessions, in use or kept for the next message.
 	Sessions int
 
-	// Events wait for the Events hook.
+	// Events is the number of events that wait for the Events hook.
 	Events int
 
-	// Counts are the events since the Agent was made, whether there is an Events hook or
-	// not. The difference of two is what happened between: Counts.Since.
+	// Counts has the events since the Agent was created, whether or not there is an
+	// Events hook. Counts.Since gives the events between two calls.
 	Counts Counts
 
-	// Trouble is the error that the queue failed with last, nil if it works.
+	// Trouble is the last error of the queue, or nil if it works.
 	Trouble error
 }
 
-// Stats says what the agent is doing just now. Without a Run it does nothing.
+// Stats returns the current numbers. While the agent is not running, it does no work.
 func (a *Agent) Stats() Stats {
 	r := a.running()
 	s := Stats{Events: a.events.count(), Counts: a.events.counted()}
@@ -55,34 +56,36 @@ func (a *Agent) Stats() Stats {
 	return s
 }
 
-// SiteStatus is what is known of one site, or of a destination whose site is not known.
+// SiteStatus is the state of one site, or of a destination whose site is not known.
 type SiteStatus struct {
-	// Site is the name of its hosts. It is empty if that is not known: no running agent
-	// has tried it, or there is no route.
+	// Site is the name of the site. It is empty if it is not known, because no running
+	// agent has tried it or there is no route.
 	Site string
 
-	// Destinations are those with mail in the queue, in order, and Waiting how many
-	// deliveries they have there.
+	// Destinations are those with mail in the queue, sorted. Waiting is the number of
+	// their deliveries there.
 	Destinations []string
 	Waiting      int
 
-	// Connections are open to it, unused ones too; Window is how many attempts may be in
-	// flight. Zero without a Run.
+	// Connections is the number of open connections to the site, including unused ones.
+	// Window is the number of attempts that may be in flight. Both are zero while the
+	// agent is not running.
 	Connections, Window int
 
-	// State is WaitNew if nothing keeps its mail back; else WaitSiteDown,
-	// WaitSiteFull, WaitRate, WaitLoginRefused, WaitDNS or WaitSuspended, until Until, if
-	// that is known.
+	// State is WaitNew if nothing holds the site's mail back. Otherwise it is
+	// WaitSiteDown, WaitSiteFull, WaitRate, WaitLoginRefused, WaitDNS or WaitSuspended,
+	// until Until if that is known.
 	State WaitReason
 	Until time.Time
 
-	// Host was asked last, and Last is what it said; Note is the reason of a suspension.
+	// Host is the host that was asked last, and Last its reply. Note is the reason of a
+	// suspension.
 	Host, Last, Note string
 }
 
-// Sites says of every site that has mail in the queue what it waits for, in the order of
-// their names. Without a Run it goes by what the queue has stored. The error is that of
-// queue.Survey.
+// Sites returns the state of every site that has mail in the queue, sorted by name.
+// While the agent is not running, it uses what the queue has stored. The error is that
+// of queue.Survey.
 func (a *Agent) Sites(ctx context.Context) ([]SiteStatus, error) {
 	y := why{run: a.running(), at: a.time(), keeps: make(map[string]sched.Standing)}
 	suspended, err := queue.Suspensions(ctx, a.Queue, y.at.Now)

@@ -12,29 +12,28 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// Submit puts a message into the queue and returns the id it is given once the
-// queue has it for good. A running agent delivers it at once. Before Run and
-// after it the message waits, and while Events is behind, Submit does.
+// Submit puts a message into the queue and returns its id when the message is durable
+// there. A running agent delivers it at once. While the agent is not running, the
+// message waits. While the Events hook is behind, Submit waits.
 //
-// What can never be delivered is refused at this door, so that a server can
-// refuse it in its turn, by an *Error that is not temporary (RFC 5321 section
-// 3.6.3):
+// A message that can never be delivered is refused with an *Error that is not
+// temporary, so that a server can refuse it, too (RFC 5321 section 3.6.3):
 //
-//   - an envelope that is none: 5.1.x, and 5.5.4 for its parameters;
-//   - content that the Sender's Content policy refuses, 5.6.0, or that is longer
-//     than MaxSize, 5.3.4;
-//   - content with more than MaxHops Received fields, which loops: 5.4.6;
+//   - an invalid envelope: 5.1.x, and 5.5.4 for its parameters;
+//   - content that the Sender's Content policy refuses, 5.6.0, or that is longer than
+//     MaxSize, 5.3.4;
+//   - content with more than MaxHops Received fields, which is in a loop: 5.4.6;
 //   - a message that has expired, 5.4.7.
 //
-// An *Error that is temporary means that the content cannot be read or signed
-// just now. ErrDuplicate, with the id of the message that is there, ErrFull,
-// ErrClosed, ctx's error and the queue's own are returned as they are.
+// A temporary *Error means that the content cannot be read or signed just now.
+// ErrDuplicate, with the id of the message that is in the queue, ErrFull, ErrClosed,
+// the error of ctx and other errors of the queue are returned unchanged.
 //
-// A message whose header says TLS-Required: No is queued with TLSOptional, unless it has
-// a TLSRequirement already (RFC 8689 section 4.1).
+// A message whose header has TLS-Required: No is queued with TLSOptional, unless it has
+// another TLSRequirement (RFC 8689 section 4.1).
 //
-// What is queued has the line ends that are sent, CRLF. Long content is never in
-// memory as a whole; it is opened two or three times. m is not changed.
+// The queued content has the line ends in which it is sent, CRLF. Long content is never
+// in memory as a whole; it is opened two or three times. Submit does not change m.
 func (a *Agent) Submit(ctx context.Context, m *queue.Message) (string, error) {
 	if a.Queue == nil {
 		return "", errNoQueue
@@ -79,7 +78,7 @@ func (a *Agent) Submit(ctx context.Context, m *queue.Message) (string, error) {
 	return id, nil
 }
 
-// Errors at the door of an Agent.
+// Errors of Submit.
 var (
 	errTooLarge = errors.New("the content is longer than is taken here")
 	errLoop     = errors.New("too many Received fields: the message loops")
@@ -207,9 +206,9 @@ func (a *Agent) maxSize() int64 {
 	}
 }
 
-// ValidateEnvelope says whether a message's reverse-path and recipients are
-// addresses mail can be sent to, without asking anybody. Nil if all are, else an
-// *Error about the first that is not.
+// ValidateEnvelope checks the addresses of a message's reverse-path and recipients,
+// without using DNS. It returns nil if mail can be sent to all of them, and otherwise
+// an *Error about the first invalid one.
 func ValidateEnvelope(m *queue.Message) error {
 	if f := attempt.ValidateEnvelope(m); f != nil {
 		return newError(f)
@@ -253,7 +252,7 @@ type boundedReader struct {
 	left int64
 }
 
-// Read fails with the first octet beyond the limit.
+// Read fails at the first octet above the limit.
 func (b *boundedReader) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if b.left -= int64(n); b.left < 0 {

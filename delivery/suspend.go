@@ -11,17 +11,17 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// Suspend leaves alone what the suspensions name, until their end or until it is
-// resumed: mail for a destination, mail that goes to a site, mail of a tenant. A site
-// is named as Why shows it, or by the name of any of its hosts. Either covers all mail
-// for these hosts, also that of domains which a Rule makes sites of their own; their
-// names, as Why shows them, cover their mail alone. What is in flight goes on; nothing
-// else begins once Suspend has returned, here, and within about a second if other agents
-// work on the queue.
+// Suspend stops the delivery of the mail that the suspensions name, until they end or
+// are resumed: mail for a destination, to a site, or of a tenant. A site is named as
+// Why shows it, or by the name of any of its hosts. Either name covers all mail for
+// these hosts, including that of domains for which a Rule makes separate sites; the
+// names of these sites, as Why shows them, cover only their own mail. Deliveries in
+// flight continue. When Suspend has returned, this agent begins no other, and other
+// agents on the same queue stop within about a second.
 //
-// Suspended mail keeps its place. It expires on time, without an attempt, and its sender
-// is told of the delay, if the queue can list and hand out single messages. The error is
-// that of queue.Suspend.
+// Suspended mail keeps its place. It expires on time, without an attempt, and its
+// sender is told about the delay, if the queue can list messages and lease single ones.
+// The error is that of queue.Suspend.
 func (a *Agent) Suspend(ctx context.Context, list ...queue.Suspension) error {
 	at := a.time()
 	stored := slices.Clone(list)
@@ -42,8 +42,8 @@ func (a *Agent) Suspend(ctx context.Context, list ...queue.Suspension) error {
 	return nil
 }
 
-// Resume ends suspensions and returns how many there were. What they kept back is due
-// as if it had not been. The error is that of queue.Resume.
+// Resume ends suspensions and returns how many there were. Their mail becomes due at
+// the times it would have had without them. The error is that of queue.Resume.
 func (a *Agent) Resume(ctx context.Context, list ...queue.Subject) (int, error) {
 	before, err := queue.Suspensions(ctx, a.Queue, a.time().Now)
 	if err != nil {

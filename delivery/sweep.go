@@ -112,7 +112,7 @@ func (w *sweep) listOne(ctx context.Context, destination string) {
 	}
 }
 
-// Times after which a delivery is looked at again that could not be ended.
+// Times after which a delivery that could not be ended is tried again.
 const (
 	heldLook   = 10 * time.Minute
 	failedLook = time.Minute

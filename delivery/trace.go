@@ -15,8 +15,8 @@ type (
 	guardKey struct{}
 )
 
-// WithTrace returns a context under which Senders call t's hooks, after those
-// of the Sender itself.
+// WithTrace returns a context under which Senders call the hooks of t, after those of
+// the Sender itself.
 func WithTrace(ctx context.Context, t *Trace) context.Context {
 	return context.WithValue(ctx, traceKey{}, t)
 }

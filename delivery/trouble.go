@@ -17,8 +17,8 @@ type trouble struct {
 	errs [troubles]error
 }
 
-// The calls that are told apart, so that one that works does not hide another that
-// fails.
+// The calls of a queue, so that success of one kind does not hide the failure of
+// another.
 const (
 	claiming = iota
 	settling
@@ -58,7 +58,7 @@ func (t *trouble) last() error {
 	return nil
 }
 
-// Our own trouble, as it is told.
+// Causes of trouble on our side.
 var (
 	errNoDNS     = errors.New("no DNS server answers")
 	errNoNetwork = errors.New("there is no route to anywhere")
@@ -76,9 +76,9 @@ func errorOf(c sched.Cause) error {
 	}
 }
 
-// DNSProber is a Router that can tell whether DNS works at all. If an Agent's Router is
-// one, and DNS does not work, the trouble is taken for the Agent's own and not for the
-// domain's: no attempt is charged.
+// DNSProber is a Router that can tell whether DNS works at all. If an Agent's Router
+// implements it and DNS does not work, the Agent treats the failure as its own trouble
+// and not the domain's: no attempt is charged.
 type DNSProber interface {
 	// Probe returns nil if DNS works, as mx.Probe does. It may be called concurrently.
 	Probe(ctx context.Context) error

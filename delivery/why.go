@@ -13,32 +13,32 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// Wait is why one recipient is still in the queue.
+// Wait says why one recipient is still in the queue.
 type Wait struct {
-	// ID is the message's, Recipient the address, and Destination its domain in
+	// ID is the id of the message, Recipient the address, and Destination its domain in
 	// canonical form.
 	ID, Recipient, Destination string
 
-	// Site is the site that the mail goes to, as far as that is known: by a running
-	// agent that has mail for it, or if it is suspended by that name.
+	// Site is the site that the mail will be sent to. It is known if a running agent
+	// has mail for it, or if it is suspended by that name.
 	Site string
 
 	State  WaitState
 	Reason WaitReason
 
-	// Since is since when it waits for that reason, and Until when that ends by itself.
-	// They are zero if that is not known; Until also if it does not end by itself.
+	// Since is when this reason began, and Until when it will end by itself. They are
+	// zero if unknown, and Until also if it does not end by itself.
 	Since, Until time.Time
 
-	// Host is the host that was asked last, and Last what it said, or the local
-	// reason; those of the site if the message itself was not tried.
+	// Host is the host that was asked last, and Last its reply or the local reason. If
+	// the message itself was not tried, they are those of the site.
 	Host, Last string
 
-	// Note is the reason that somebody gave for a hold or a suspension.
+	// Note is the given reason of a hold or a suspension.
 	Note string
 }
 
-// WaitState is where a recipient stands.
+// WaitState is the state of a recipient in the queue.
 type WaitState uint8
 
 // The states.
@@ -51,20 +51,21 @@ const (
 
 var stateNames = [...]string{"due", "waiting", "leased", "held"}
 
-// String is the state in one word: due, waiting, leased, held.
+// String returns the state in one word: due, waiting, leased, held.
 func (s WaitState) String() string { return enum.String("delivery.WaitState", stateNames[:], s) }
 
-// MarshalText is String, for JSON and the like. It fails for a value that has no name.
+// MarshalText returns the same text as String, for JSON and the like. It fails for a
+// value without a name.
 func (s WaitState) MarshalText() ([]byte, error) {
 	return enum.Marshal("delivery.WaitState", stateNames[:], s)
 }
 
-// UnmarshalText reads what MarshalText writes, and nothing else.
+// UnmarshalText reads only the texts that MarshalText writes.
 func (s *WaitState) UnmarshalText(text []byte) error {
 	return enum.Unmarshal("delivery.WaitState", stateNames[:], s, text)
 }
 
-// WaitReason is why a recipient waits.
+// WaitReason says why a recipient waits.
 type WaitReason uint8
 
 // The reasons.
@@ -76,10 +77,10 @@ const (
 	WaitSiteFull                       // its site has as much in hand as it takes
 	WaitRate                           // its site is not to be asked more often
 	WaitLoginRefused                   // its site refuses the login
-	WaitSuspended                      // somebody has suspended it
-	WaitOnHold                         // somebody holds the message
-	WaitDNS                            // nobody can say where it goes, or no DNS server answers
-	WaitNetwork                        // this machine has no network, or nothing to make a connection with
+	WaitSuspended                      // it is suspended
+	WaitOnHold                         // the message is on hold
+	WaitDNS                            // its route is not known: the domain's DNS or all DNS servers fail to answer
+	WaitNetwork                        // this machine has no network, or no resources for a connection
 	WaitClaimed                        // an agent has claimed it
 )
 
@@ -88,22 +89,24 @@ var reasonNames = [...]string{
 	"network", "claimed",
 }
 
-// String is the reason in one word: new, schedule, not-before, site-down, site-full,
-// rate, login-refused, suspended, held, dns, network, claimed.
+// String returns the reason in one word: new, schedule, not-before, site-down,
+// site-full, rate, login-refused, suspended, held, dns, network, claimed.
 func (r WaitReason) String() string { return enum.String("delivery.WaitReason", reasonNames[:], r) }
 
-// MarshalText is String, for JSON and the like. It fails for a value that has no name.
+// MarshalText returns the same text as String, for JSON and the like. It fails for a
+// value without a name.
 func (r WaitReason) MarshalText() ([]byte, error) {
 	return enum.Marshal("delivery.WaitReason", reasonNames[:], r)
 }
 
-// UnmarshalText reads what MarshalText writes, and nothing else.
+// UnmarshalText reads only the texts that MarshalText writes.
 func (r *WaitReason) UnmarshalText(text []byte) error {
 	return enum.Unmarshal("delivery.WaitReason", reasonNames[:], r, text)
 }
 
-// Why says for each pending recipient of a message why it is still there. Without a Run
-// it goes by what the queue has stored. The error is that of queue.Show.
+// Why returns for each pending recipient of a message why it is still in the queue.
+// While the agent is not running, it uses what the queue has stored. The error is that
+// of queue.Show.
 func (a *Agent) Why(ctx context.Context, id string) (list []Wait, err error) {
 	err = a.WhyAll(ctx, queue.Selection{Message: id}, func(w Wait) error {
 		list = append(list, w)
@@ -112,8 +115,8 @@ func (a *Agent) Why(ctx context.Context, id string) (list []Wait, err error) {
 	return list, err
 }
 
-// WhyAll is Why for every recipient that a selection names, oldest first. The error is
-// that of queue.Select, or the first of visit.
+// WhyAll calls visit for every recipient that a selection matches, oldest first, with
+// the same result as Why. The error is that of queue.Select, or the first one of visit.
 func (a *Agent) WhyAll(ctx context.Context, what queue.Selection, visit func(Wait) error) error {
 	y := why{run: a.running(), at: a.time(), keeps: make(map[string]sched.Standing)}
 	list, err := queue.Suspensions(ctx, a.Queue, y.at.Now)
