@@ -33,22 +33,29 @@ func (q *Queue) Claim(ctx context.Context, now time.Time, want queue.ClaimOption
 		list []claimed
 		sum  claimed
 	)
-	err := q.call(ctx, func(ctx context.Context) error {
+	err := q.call(ctx, func(ctx context.Context) (err error) {
 		list = list[:0]
+		var found frontRow
+		f := q.front.begin(want.Max, q.now(now), q.at(until), only != nil, admits(only, except, want.ExceptTenants))
+		defer func() { q.front.end(f, &found, err) }()
 		return q.rows(ctx, func(rows pgx.Rows) error {
 			var c claimed
-			if err := rows.Scan(append(c.columns(), &c.more, &c.found)...); err != nil {
+			if err := rows.Scan(append(append(c.columns(), &c.more, &c.found), found.columns()...)...); err != nil {
 				return err
 			}
 			if c.message == nil {
-				sum = c
+				sum = c // the last row
 			} else {
 				list = append(list, c)
 			}
 			return nil
-		}, `SELECT n, message, destination, token, due, states, warned, marked, tag, size, envelope, envelope_sum, more, any_mail
-			FROM {schema}.claim_v1($1::bigint, $2::bigint, $3::bigint, $4::int, $5::text[], $6::text[], $7::bytea[], $8::int, $9::int)`,
-			q.now(now), q.at(until), base, want.Max, only, except, tenants, max(want.PerDestination, 0), max(want.PerTenant, 0))
+		}, `SELECT n, message, destination, token, due, states, warned, marked, tag, size, envelope, envelope_sum, more, any_mail,
+				anew, xmax_, xip, rank, seq, later, lease, lease_next, h_xid, h_seq, h_rank, h_destination, h_tenant, h_priority, h_at_once
+			FROM {schema}.claim_v2($1::bigint, $2::bigint, $3::bigint, $4::int, $5::text[], $6::text[], $7::bytea[], $8::int, $9::int,
+				$10::boolean, $11::boolean, $12::bigint, $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint, $17::bigint, $18::int,
+				$19::bigint, $20::bigint, $21::bigint, $22::bigint)`,
+			q.now(now), q.at(until), base, want.Max, only, except, tenants, max(want.PerDestination, 0), max(want.PerTenant, 0),
+			f.walk, !lift.IsZero(), f.xmax, f.xip, f.xids, f.seqs, f.reach.rank, f.reach.seq, f.page, f.cut, f.later, f.lease, f.next)
 	})
 	if err != nil {
 		return queue.Claimed{}, err
@@ -62,6 +69,21 @@ func (q *Queue) Claim(ctx context.Context, now time.Time, want queue.ClaimOption
 	})
 	found.Next = q.next(now, sum, lift)
 	return found, nil
+}
+
+// admits says of which lanes a claim may take something.
+func admits(only, except, exceptTenants []string) func(laneKey) bool {
+	set := func(names []string) map[string]bool {
+		m := make(map[string]bool, len(names))
+		for _, name := range names {
+			m[name] = true
+		}
+		return m
+	}
+	in, out, outTenants := set(only), set(except), set(exceptTenants)
+	return func(l laneKey) bool {
+		return (len(in) == 0 || in[l.destination]) && !out[l.destination] && !outTenants[l.tenant]
+	}
 }
 
 // next is when to claim again: now if there is more, and not later than the end of a

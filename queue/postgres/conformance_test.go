@@ -17,7 +17,7 @@ import (
 
 // subject makes instances with all that can be done to them, one after the other in one
 // schema.
-func subject(t *testing.T, p *pgxpool.Pool) queuetest.Implementation {
+func subject(t *testing.T, p *pgxpool.Pool, prepare ...func(*postgres.Queue)) queuetest.Implementation {
 	o, err := shared.migrated(p, postgres.Options{PollEvery: 500 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
@@ -29,7 +29,15 @@ func subject(t *testing.T, p *pgxpool.Pool) queuetest.Implementation {
 			if err := emptied(p, o); err != nil {
 				return nil, err
 			}
-			open := func() (queue.Queue, error) { return postgres.Open(t.Context(), p, o) }
+			open := func() (queue.Queue, error) {
+				q, err := postgres.Open(t.Context(), p, o)
+				if err == nil {
+					for _, f := range prepare {
+						f(q)
+					}
+				}
+				return q, err
+			}
 			first, err := open()
 			if err != nil {
 				return nil, err
@@ -80,6 +88,11 @@ func damage(ctx context.Context, p *pgxpool.Pool, schema, id string) error {
 
 func TestQueue(t *testing.T) {
 	queuetest.Run(t, subject(t, pool(t, shared.server.URL())))
+}
+
+// A handle that can remember hardly anything of what waits finds it all the same.
+func TestQueueThatRemembersLittle(t *testing.T) {
+	queuetest.Run(t, subject(t, pool(t, shared.server.URL()), func(q *postgres.Queue) { postgres.Remember(q, 4) }))
 }
 
 // Through PgBouncer in transaction mode, every transaction may be on another connection,

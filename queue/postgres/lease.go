@@ -49,13 +49,13 @@ func (q *Queue) Extend(
 	until := now.Round(0).Add(length)
 	var held []int32
 	err := q.call(ctx, func(ctx context.Context) error {
-		q.now(now)
-		return q.pool.QueryRow(ctx, q.sql("SELECT {schema}.extend_v1($1::bigint, $2::bigint[], $3::text[], $4::bigint[])"),
-			q.at(until), c.messages, c.destinations, c.tokens).Scan(&held)
+		return q.pool.QueryRow(ctx, q.sql("SELECT {schema}.extend_v2($1::bigint, $2::bigint, $3::bigint[], $4::text[], $5::bigint[])"),
+			q.now(now), q.at(until), c.messages, c.destinations, c.tokens).Scan(&held)
 	})
 	if err != nil {
 		return nil, err
 	}
+	q.front.leased(q.at(until))
 	for _, n := range held {
 		i := c.at[n-1]
 		l := leases[i]
@@ -136,6 +136,7 @@ func (q *Queue) Take(
 	if err != nil {
 		return queue.Taken{}, err
 	}
+	q.front.leased(q.at(until))
 	q.hand(list, until, func(d *queue.Delivery, u *queue.Unreadable) {
 		if u != nil {
 			taken.Unreadable = append(taken.Unreadable, *u)

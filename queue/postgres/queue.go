@@ -36,6 +36,7 @@ type Queue struct {
 
 	own   ownPostponements
 	known remembered
+	front front
 }
 
 // All that Queue can do.

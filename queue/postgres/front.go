@@ -1,0 +1,317 @@
+package postgres
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"sync"
+	"time"
+)
+
+// front is what a handle remembers between claims, so that none of them walks over what
+// has left: those rows stay in the way of whoever looks for what is left, for as long as
+// any transaction of the cluster that was open then stays so. It is what the database said
+// and only ever saves looking: without it a claim finds the same.
+type front struct {
+	mu   sync.Mutex
+	most int // how many heads are remembered; 0 is mostHeads
+	gen  int // how often it was forgotten or begun anew
+
+	known bool    // whether the rest means anything
+	xmax  int64   // the snapshot as of which it does:
+	xip   []int64 // transactions that were under way, and the first after all others
+
+	lanes map[laneKey]*lane // those with heads that are ripe, up to reach
+	order []*lane           // in the order of their ranks
+	heads int
+	reach place // up to where all heads are here
+	page  int   // how many more to look at when these are not enough
+
+	later int64               // no head ripens before
+	lease int64               // no lease ends before
+	next  int64               // and none of the usual length before
+	now   int64               // the time of the last claim
+	all   time.Time           // when all leases are looked at again, for the sake of other versions
+	calls map[*frontCall]bool // claims under way
+}
+
+// place is where a head is in the order of all that are ripe.
+type place struct{ rank, seq int64 }
+
+func (p place) compare(o place) int {
+	return cmp.Or(cmp.Compare(p.rank, o.rank), cmp.Compare(p.seq, o.seq))
+}
+
+// everywhere is after all heads.
+var everywhere = place{math.MaxInt64, math.MaxInt64}
+
+type laneKey struct {
+	destination, tenant string
+	priority            int16
+	atOnce              bool
+}
+
+// lane is the heads of a lane.
+type lane struct {
+	key   laneKey
+	rank  int64 // the least
+	heads []knownHead
+}
+
+// knownHead is a row of table head.
+type knownHead struct {
+	xid int64
+	place
+}
+
+const (
+	mostHeads = 100_000 // that are remembered, if nothing else is set
+	mostNamed = 5_000   // that a claim is told of
+	mostPage  = 5_000
+	allLeases = 5 * time.Minute
+)
+
+// frontCall is a claim under way.
+type frontCall struct {
+	gen        int
+	until      int64 // the end of the leases that it gives
+	overlapped int64 // the first such end of claims at the same time
+
+	xmax       *int64
+	xip        []int64
+	xids, seqs []int64
+	lanes      []*lane
+	reach      place
+	page       int
+	cut        *int64
+	later      *int64
+	lease      *int64
+	next       *int64
+	now        int64
+	walk       bool // the lanes of named destinations are looked for
+}
+
+// begin says what a claim is told of what is remembered. admits reports whether it may
+// take from a lane; only is whether it names destinations.
+func (f *front) begin(most int, now, until int64, only bool, admits func(laneKey) bool) *frontCall {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c := &frontCall{gen: f.gen, now: now, until: until, overlapped: math.MaxInt64, xip: []int64{}, xids: []int64{}, seqs: []int64{}}
+	for other := range f.calls {
+		other.overlapped = min(other.overlapped, until)
+		c.overlapped = min(c.overlapped, other.until)
+	}
+	if f.calls == nil {
+		f.calls = make(map[*frontCall]bool)
+	}
+	f.calls[c] = true
+	if !f.known {
+		return c
+	}
+	xmax, later, lease, next := f.xmax, f.later, f.lease, f.next
+	c.xmax, c.xip, c.later = &xmax, f.xip, &later
+	if now >= f.now && time.Now().Before(f.all) {
+		c.lease, c.next = &lease, &next
+	}
+	c.reach = f.reach
+	if only && f.reach != everywhere {
+		c.walk = true
+		return c
+	}
+	enough := min(2*most+200, 2000)
+	for _, l := range f.order {
+		if !admits(l.key) {
+			continue
+		}
+		if len(c.lanes) >= enough || len(c.xids)+len(l.heads) > mostNamed && len(c.lanes) > 0 {
+			c.cut = &l.rank
+			break
+		}
+		c.lanes = append(c.lanes, l)
+		for _, h := range l.heads[:min(len(l.heads), mostNamed)] {
+			c.xids, c.seqs = append(c.xids, h.xid), append(c.seqs, h.seq)
+		}
+	}
+	switch {
+	case c.cut != nil || f.reach == everywhere:
+		f.page = 0
+	case len(c.lanes) > most:
+		c.cut = &c.reach.rank
+		f.page = 0
+	default:
+		f.page = min(max(enough, 2*f.page), mostPage)
+		c.page = f.page
+	}
+	return c
+}
+
+// frontRow is what a claim says to remember.
+type frontRow struct {
+	anew         *bool
+	xmax         *int64
+	xip          []int64
+	rank, seq    *int64
+	later        *int64
+	lease, next  *int64
+	xids         []int64
+	seqs         []int64
+	ranks        []int64
+	destinations []string
+	tenants      [][]byte
+	priorities   []int16
+	atOnce       []bool
+}
+
+func (r *frontRow) columns() []any {
+	return []any{
+		&r.anew, &r.xmax, &r.xip, &r.rank, &r.seq, &r.later, &r.lease, &r.next,
+		&r.xids, &r.seqs, &r.ranks, &r.destinations, &r.tenants, &r.priorities, &r.atOnce,
+	}
+}
+
+// end remembers what a claim said, or forgets everything if it failed.
+func (f *front) end(c *frontCall, r *frontRow, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.calls, c)
+	switch {
+	case err != nil:
+		f.forget()
+		return
+	case c.gen != f.gen: // it goes by what is forgotten
+		f.lease, f.next = min(f.lease, c.until), min(f.next, c.until)
+		return
+	case *r.anew:
+		f.forget()
+		f.known = true
+		f.lanes = make(map[laneKey]*lane)
+		f.reach = place{*r.rank, *r.seq}
+	default:
+		if reach := (place{*r.rank, *r.seq}); reach.compare(f.reach) > 0 {
+			f.reach = reach
+		}
+	}
+	f.xmax, f.xip, f.later = *r.xmax, r.xip, *r.later
+	f.lease, f.next, f.now = min(*r.lease, c.overlapped), min(*r.next, c.overlapped), c.now
+	if c.lease == nil {
+		f.all = time.Now().Add(allLeases)
+	}
+	f.replace(c, r)
+	if most := cmp.Or(f.most, mostHeads); f.heads > most {
+		f.shrink(most * 3 / 4)
+	}
+}
+
+// forget has the next claim begin anew.
+func (f *front) forget() {
+	f.gen++
+	f.known, f.lanes, f.order, f.heads, f.page = false, nil, nil, 0, 0
+}
+
+// reset is forget for those that do not hold the lock.
+func (f *front) reset() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.forget()
+}
+
+// leased says when a lease ends that is no claim's.
+func (f *front) leased(until int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.lease, f.next = min(f.lease, until), min(f.next, until)
+	for c := range f.calls {
+		c.overlapped = min(c.overlapped, until)
+	}
+}
+
+// replace puts the heads that a claim found in place of those that it was told of.
+func (f *front) replace(c *frontCall, r *frontRow) {
+	named := make(map[int64]bool, len(c.seqs))
+	for _, seq := range c.seqs {
+		named[seq] = true
+	}
+	touched := make(map[*lane]bool, len(c.lanes))
+	for _, l := range c.lanes {
+		if f.lanes[l.key] != l { // it was begun anew
+			continue
+		}
+		before := len(l.heads)
+		l.heads = slices.DeleteFunc(l.heads, func(h knownHead) bool { return named[h.seq] })
+		f.heads -= before - len(l.heads)
+		touched[l] = true
+	}
+	for i, seq := range r.seqs {
+		h := knownHead{r.xids[i], place{r.ranks[i], seq}}
+		if h.place.compare(f.reach) > 0 {
+			continue
+		}
+		key := laneKey{r.destinations[i], string(r.tenants[i]), r.priorities[i], r.atOnce[i]}
+		l := f.lanes[key]
+		if l == nil {
+			l = &lane{key: key}
+			f.lanes[key] = l
+		}
+		touched[l] = true
+		if !slices.ContainsFunc(l.heads, func(o knownHead) bool { return o.seq == seq }) {
+			l.heads = append(l.heads, h)
+			f.heads++
+		}
+	}
+	f.sort(touched)
+}
+
+// sort puts lanes that have changed where they belong, and those without heads nowhere.
+func (f *front) sort(touched map[*lane]bool) {
+	if len(touched) == 0 {
+		return
+	}
+	f.order = slices.DeleteFunc(f.order, func(l *lane) bool { return touched[l] })
+	changed := make([]*lane, 0, len(touched))
+	for l := range touched {
+		if len(l.heads) == 0 {
+			delete(f.lanes, l.key)
+			continue
+		}
+		l.rank = l.heads[0].rank
+		for _, h := range l.heads {
+			l.rank = min(l.rank, h.rank)
+		}
+		changed = append(changed, l)
+	}
+	slices.SortFunc(changed, byRank)
+	merged := make([]*lane, 0, len(f.order)+len(changed))
+	i := 0
+	for _, l := range f.order {
+		for i < len(changed) && byRank(changed[i], l) < 0 {
+			merged = append(merged, changed[i])
+			i++
+		}
+		merged = append(merged, l)
+	}
+	f.order = append(merged, changed[i:]...)
+}
+
+func byRank(a, b *lane) int { return cmp.Compare(a.rank, b.rank) }
+
+// shrink forgets the heads that come last, but for so many.
+func (f *front) shrink(keep int) {
+	places := make([]place, 0, f.heads)
+	for _, l := range f.order {
+		for _, h := range l.heads {
+			places = append(places, h.place)
+		}
+	}
+	slices.SortFunc(places, place.compare)
+	f.reach = places[keep]
+	touched := make(map[*lane]bool)
+	for _, l := range f.order {
+		before := len(l.heads)
+		l.heads = slices.DeleteFunc(l.heads, func(h knownHead) bool { return h.place.compare(f.reach) > 0 })
+		if len(l.heads) < before {
+			f.heads -= before - len(l.heads)
+			touched[l] = true
+		}
+	}
+	f.sort(touched)
+}
