@@ -22,7 +22,8 @@ type inquiry struct {
 	rulesAlone   bool         // the sender of the mail does not want policies of domains to keep it
 	dane         *dane.Policy // nil if not asked
 	sts          *mtasts.Found
-	policyDomain string // of sts
+	policyDomain string  // of sts
+	before       []Proof // what was proved before
 	evidence     Evidence
 }
 
@@ -50,6 +51,9 @@ func (c *inquiry) basis() string {
 	}
 	if c.rulesAlone {
 		parts = append(parts, "rules alone")
+	}
+	if was, found := c.lost(); found {
+		parts = append(parts, "was "+was.By)
 	}
 	if len(parts) == 1 && parts[0] == "" {
 		return ""
@@ -83,8 +87,8 @@ func (c *inquiry) decide(h *delivery.Handshake) *delivery.Decision {
 	default:
 		c.byPolicies(d, &e, h)
 	}
-	if h != nil && !c.rulesAlone {
-		c.source.proved.look(c, d, &e)
+	if h != nil && c.ratcheted() {
+		c.look(d, &e)
 	}
 	if !d.Accepted && c.audit {
 		d.Accepted, d.Text = true, "mail is sent all the same, since policies are only watched: "+d.Text

@@ -1,14 +1,14 @@
 package trust
 
 import (
-	"cmp"
-	"slices"
+	"context"
 	"sync"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery"
 	"github.com/nexthop-mail/nexthop/delivery/dane"
 	"github.com/nexthop-mail/nexthop/delivery/tlsrpt"
+	"github.com/nexthop-mail/nexthop/internal/age"
 	"github.com/nexthop-mail/nexthop/internal/enum"
 	"github.com/nexthop-mail/nexthop/mx"
 )
@@ -20,7 +20,11 @@ import (
 // signs of an attack.
 //
 // A domain withdraws DANE by a secure answer that there are no TLSA records or no
-// usable ones, and MTA-STS by a policy of mode none or testing.
+// usable ones, and MTA-STS by a policy of mode none or testing. If secure MX records name
+// other hosts, those need not have TLSA records; if insecure ones do, DANE is lost.
+//
+// What was authenticated is kept in Source.Proofs, across restarts and for all Sources
+// that share it.
 type Ratchet uint8
 
 // The ratchets.
@@ -49,113 +53,218 @@ func (r *Ratchet) UnmarshalText(text []byte) error {
 	return enum.Unmarshal("trust.Ratchet", ratchetNames[:], r, text)
 }
 
-// mostProofs bounds what is remembered; past it what was proved longest ago is forgotten.
-const mostProofs = 65536
+const (
+	// proofLasts is how long a proof is remembered if mail does not renew it.
+	proofLasts = 180 * 24 * time.Hour
+	// proofSaved is how often a proof that goes on is saved.
+	proofSaved = 24 * time.Hour
+	// proofTime is how long a store may take for one.
+	proofTime = 5 * time.Second
+)
 
-// proofs is what was proved, for the life of the process. Its zero value is ready.
-type proofs struct {
-	mu    sync.Mutex
-	known map[subject]proof
+// ratcheted reports whether proofs of a host are of interest.
+func (c *inquiry) ratcheted() bool {
+	return c.source.Ratchet != Forget && !c.rule.level().fixed() && !c.rulesAlone
 }
 
-// subject is what was proved to be the domain's: a host by DANE, the domain by MTA-STS
-// without a host.
-type subject struct{ domain, host string }
+// recall finds out what was proved before of the host and the domain.
+func (c *inquiry) recall(ctx context.Context) {
+	if !c.ratcheted() {
+		return
+	}
+	for _, of := range c.subjects() {
+		p, err := c.source.proofs.Load(ctx, of)
+		if err != nil {
+			c.source.proofsFailed(c.domain, err)
+			return
+		}
+		if p.By != "" {
+			c.before = append(c.before, p)
+		}
+	}
+}
 
-type proof struct {
-	by   string
-	at   time.Time
-	told bool
+// subjects are what may have been proved of the host and the domain, by what is in use. The
+// domain is proved by DANE only if MX records lead to the host, and by MTA-STS only for
+// mail that goes by its policy, and not by that of a smart host.
+func (c *inquiry) subjects() (list []ProofKey) {
+	if c.dane != nil {
+		list = append(list, ProofKey{c.domain, c.host, "dane"})
+		if c.evidence.Route == mx.ViaMX.String() {
+			list = append(list, ProofKey{c.domain, "", "dane"})
+		}
+	}
+	if c.sts != nil {
+		list = append(list, ProofKey{c.policyDomain, "", "mta-sts"})
+	}
+	return list
 }
 
 // look remembers what a decision proves, and looks whether one that proves nothing should.
-func (p *proofs) look(c *inquiry, d *delivery.Decision, e *Evidence) {
+func (c *inquiry) look(d *delivery.Decision, e *Evidence) {
 	s := c.source
-	if s.Ratchet == Forget || c.rule.level().fixed() {
-		return
-	}
 	if d.Authenticated {
-		at := subject{c.domain, c.host}
-		if d.Source == "mta-sts" {
-			at.host = ""
+		for _, of := range c.subjects() {
+			if of.By == d.Source {
+				c.note(of)
+			}
 		}
-		p.note(at, d.Source)
 		return
 	}
 	if !d.Accepted {
 		return // no mail goes there as it is
 	}
-	was, told, found := p.lost(c)
+	c.forget()
+	was, found := c.lost()
 	if !found {
 		return
 	}
-	e.Was = was
-	text := "authenticated by " + was + " before, and no more, though that was not withdrawn: " + d.Text
+	e.Was = was.By
+	text := "authenticated by " + was.By + " before, and no longer, although that was not withdrawn: " + d.Text
 	if s.Ratchet == Refuse {
 		c.refuse(d, tlsrpt.ValidationFailure, "no-longer-authenticated", text, nil)
-		d.Source = was
+		d.Source = was.By
 	} else {
 		d.Text = text
 	}
-	if !told {
+	if s.tellsOf(was) {
 		s.tell(&delivery.TLSNotice{Domain: c.domain, Host: c.host, Reason: "no-longer-authenticated", Text: c.host + " for " + c.domain + " was " + text})
 	}
 }
 
-// note remembers a proof.
-func (p *proofs) note(at subject, by string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.known == nil {
-		p.known = make(map[subject]proof)
+// note remembers a proof, unless that is known.
+func (c *inquiry) note(of ProofKey) {
+	now := time.Now()
+	for _, p := range c.before {
+		if p.ProofKey == of && p.Told.IsZero() && age.Between(p.At, now) < proofSaved {
+			return
+		}
 	}
-	p.known[at] = proof{by: by, at: time.Now()}
-	if len(p.known) <= mostProofs {
-		return
+	s := c.source
+	s.telling.again(of)
+	ctx, cancel := context.WithTimeout(context.Background(), proofTime)
+	defer cancel()
+	if err := s.proofs.Save(ctx, Proof{ProofKey: of, At: now}); err != nil {
+		s.proofsFailed(of.Domain, err)
 	}
-	// A tenth goes at a time, so that this is rare.
-	type aged struct {
-		of subject
-		at time.Time
+}
+
+// tellsOf reports whether it is still to be told that a proof is lost, and remembers that
+// it is.
+func (s *Source) tellsOf(was Proof) bool {
+	if !s.telling.first(was.ProofKey) || !was.Told.IsZero() {
+		return false
 	}
-	var all []aged
-	for of, what := range p.known {
-		all = append(all, aged{of, what.at})
+	was.Told = time.Now()
+	ctx, cancel := context.WithTimeout(context.Background(), proofTime)
+	defer cancel()
+	if err := s.proofs.Save(ctx, was); err != nil {
+		s.proofsFailed(was.Domain, err)
 	}
-	slices.SortFunc(all, func(a, b aged) int { return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.of.domain, b.of.domain)) })
-	for _, old := range all[:len(all)-mostProofs+mostProofs/10] {
-		delete(p.known, old.of)
+	return true
+}
+
+// telling are the proofs of whose loss a Source has told. Its zero value is ready.
+type telling struct {
+	mu   sync.Mutex
+	told map[ProofKey]bool
+}
+
+// first reports whether nobody was told of a loss, and notes that somebody is. It serves
+// connections at the same time: the store knows the rest, so that all can be forgotten.
+func (t *telling) first(of ProofKey) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.told[of] {
+		return false
+	}
+	if t.told == nil || len(t.told) >= defaultProofs {
+		t.told = make(map[ProofKey]bool)
+	}
+	t.told[of] = true
+	return true
+}
+
+// again has a further loss told of.
+func (t *telling) again(of ProofKey) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.told, of)
+}
+
+// proofsFailed gives notice that the store does not work. What it knows is not known then.
+func (s *Source) proofsFailed(domain string, err error) {
+	s.tell(&delivery.TLSNotice{Domain: domain, Reason: "proof-store", Text: "the store of what was authenticated does not work", Err: err})
+}
+
+// forgetProofs removes those that mail has not renewed for long, once a day until ctx ends.
+func (s *Source) forgetProofs(ctx context.Context) {
+	ticker := time.NewTicker(24 * time.Hour)
+	defer ticker.Stop()
+	for {
+		if err := s.proofs.Forget(ctx, time.Now().Add(-proofLasts)); err != nil && ctx.Err() == nil {
+			s.proofsFailed("", err)
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
 // lost is what a host, or its domain, was authenticated by though nothing says that it
-// need not be now. What was withdrawn is forgotten.
-func (p *proofs) lost(c *inquiry) (by string, told, found bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, at := range []subject{{c.domain, c.host}, {c.domain, ""}} {
-		was, known := p.known[at]
-		if !known {
-			continue
-		}
-		if at.host != "" && c.withdrewDANE() || at.host == "" && c.withdrewSTS() {
-			delete(p.known, at)
-			continue
-		}
-		told = was.told
-		was.told = true
-		p.known[at] = was
-		return was.by, told, true
+// need not be now.
+func (c *inquiry) lost() (was Proof, found bool) {
+	if c.dane != nil && c.dane.Outcome == dane.Usable && c.dane.DomainSecure || c.sts != nil && c.stsDecides() {
+		return Proof{}, false // it must be authenticated now
 	}
-	return "", false, false
+	for _, p := range c.before {
+		if !c.withdrew(p) {
+			return p, true
+		}
+	}
+	return Proof{}, false
 }
 
-// withdrewDANE reports whether DNSSEC vouches for that the host has no usable records, or
-// whoever runs this program does not want to know.
+// withdrew reports whether somebody with the right to has said that a proof is not to be
+// expected any more, or there is no reason to expect it. That the MX records now name other
+// hosts, which need not have TLSA records, is known only while DNSSEC vouches for them.
+func (c *inquiry) withdrew(p Proof) bool {
+	switch {
+	case p.By != "dane":
+		return c.withdrewSTS()
+	case p.Host == "":
+		return c.dane.DomainSecure
+	default:
+		return c.withdrewDANE()
+	}
+}
+
+// forget forgets what was withdrawn. The proof of a domain by DANE is good for its next
+// hosts.
+func (c *inquiry) forget() {
+	for _, p := range c.before {
+		if (p.By != "dane" || p.Host != "") && c.withdrew(p) {
+			c.source.removeProof(p.ProofKey)
+		}
+	}
+}
+
+// removeProof removes a proof that was withdrawn.
+func (s *Source) removeProof(of ProofKey) {
+	ctx, cancel := context.WithTimeout(context.Background(), proofTime)
+	defer cancel()
+	if err := s.proofs.Delete(ctx, of); err != nil {
+		s.proofsFailed(of.Domain, err)
+	}
+}
+
+// withdrewDANE reports whether DNSSEC vouches for that the host has no usable records.
 func (c *inquiry) withdrewDANE() bool {
 	p := c.dane
 	switch {
-	case p == nil || p.Outcome == dane.Unusable:
+	case p.Outcome == dane.Unusable:
 		return true
 	case p.Outcome != dane.None || p.Reason != dane.NoRecords:
 		return false
@@ -166,5 +275,5 @@ func (c *inquiry) withdrewDANE() bool {
 
 // withdrewSTS reports whether the domain has said that its policy is not to be enforced.
 func (c *inquiry) withdrewSTS() bool {
-	return c.sts == nil || c.sts.Policy != nil && !c.sts.Enforced()
+	return c.sts.Policy != nil && !c.sts.Enforced()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 
 	"github.com/nexthop-mail/nexthop/delivery"
 	"github.com/nexthop-mail/nexthop/delivery/dane"
@@ -25,6 +26,9 @@ func (s *Source) RunTLS(ctx context.Context, notice func(*delivery.TLSNotice)) e
 	if s.dane != nil {
 		s.probe(ctx)
 	}
+	var running sync.WaitGroup
+	defer running.Wait()
+	running.Go(func() { s.forgetProofs(ctx) })
 	if s.sts == nil {
 		<-ctx.Done()
 		return ctx.Err()

@@ -52,6 +52,11 @@ type Source struct {
 	// Default: send it, and report that.
 	Ratchet Ratchet
 
+	// Proofs keeps what the Ratchet goes by: which hosts and domains were authenticated.
+	// Default: the directory of the Store if that is a mtasts.Dir, else memory, which is
+	// lost when the program ends.
+	Proofs ProofStore
+
 	// Notice is called for notices that are not about a single message, such as a
 	// policy that cannot be renewed. It may be nil. An Agent reports the same by
 	// events.
@@ -63,7 +68,8 @@ type Source struct {
 	sts      *mtasts.Source
 	replaced atomic.Pointer[[]Rule]
 	notices  atomic.Pointer[func(*delivery.TLSNotice)]
-	proved   proofs
+	proofs   ProofStore
+	telling  telling
 }
 
 var (
@@ -87,6 +93,9 @@ func (s *Source) Validate() error {
 		problems = append(problems, s.MTASTS.Validate())
 	} else if d, ok := s.Store.(*mtasts.Dir); ok && d.Path == "" {
 		problems = append(problems, errors.New("trust.Source.Store: it has no directory"))
+	}
+	if d, ok := s.Proofs.(*ProofDir); ok && d.Path == "" {
+		problems = append(problems, errors.New("trust.Source.Proofs: it has no directory"))
 	}
 	if s.Default == Fingerprint || s.Default > Fingerprint {
 		problems = append(problems, fmt.Errorf("trust.Source.Default: %v is no level for all mail", s.Default))
@@ -115,6 +124,12 @@ func (s *Source) prepare() {
 			if s.dane = s.DANE; s.dane == nil {
 				s.dane = &dane.Source{Resolver: s.Resolver}
 			}
+		}
+		s.proofs = s.Proofs
+		if dir, ok := s.Store.(*mtasts.Dir); ok && s.proofs == nil {
+			s.proofs = &ProofDir{Path: dir.Path}
+		} else if s.proofs == nil {
+			s.proofs = &ProofMemory{}
 		}
 		if !s.NoMTASTS {
 			if s.sts = s.MTASTS; s.sts == nil {
@@ -169,6 +184,7 @@ func (s *Source) inquire(ctx context.Context, route *mx.Route, host *mx.Host, ru
 	if c.sts != nil && c.stsDecides() && c.sts.JudgeName(c.host).Err() != nil && !c.audit {
 		return delivery.TLSPolicy{}, c.decide(nil).Err()
 	}
+	c.recall(ctx)
 	return c.policy(), nil
 }
 

@@ -125,14 +125,29 @@ func TestExplainConnect(t *testing.T) {
 	}
 }
 
-// TestTLSCache is where policies are kept.
+// TestTLSCache is what is kept from one call to the next: which hosts were authenticated.
 func TestTLSCache(t *testing.T) {
 	w := signed(t, matching)
 	dir := t.TempDir() + "/policies"
-	if _, errs, code := w.mxsend(t, text, "-tls-cache", dir, "-f", "a@from.test", "u@e.test"); code != 0 {
-		t.Errorf("exit code %d: %s", code, errs)
+	send := func(args ...string) int {
+		t.Helper()
+		out, errs, code := w.mxsend(t, text, append(args, "-tls-cache", dir, "-f", "a@from.test", "u@e.test")...)
+		t.Logf("%q: exit code %d: %s%s", args, code, out, errs)
+		return code
+	}
+	if send("-no-dane") != 0 {
+		t.Error("it is not sent")
 	}
 	if _, err := os.Stat(dir); err == nil {
-		t.Error("it was made, though there is nothing to keep")
+		t.Error("the directory was made, though there is nothing to keep")
+	}
+	if send() != 0 {
+		t.Error("it is not sent by DANE")
+	}
+	w.dns.DNS.SetSigned(".", false)
+	for ratchet, code := range map[string]int{"refuse": 75, "tell": 0, "forget": 0, "other": 64} {
+		if got := send("-ratchet", ratchet); got != code {
+			t.Errorf("-ratchet %s: exit code %d, want %d", ratchet, got, code)
+		}
 	}
 }

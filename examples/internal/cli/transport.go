@@ -29,6 +29,7 @@ type Transport struct {
 	Self           List
 	TLS            string
 	NoDANE         bool
+	Ratchet        trust.Ratchet
 	NoMTASTS       bool
 	TLSCache       string
 	Source         List
@@ -59,7 +60,8 @@ func (t *Transport) Define(fs *flag.FlagSet) {
 	fs.StringVar(&t.TLS, "tls", "may", "TLS `LEVEL` for MX hosts: none, may, dane, encrypt or verify")
 	fs.BoolVar(&t.NoDANE, "no-dane", false, "switch DANE off")
 	fs.BoolVar(&t.NoMTASTS, "no-mta-sts", false, "switch MTA-STS off")
-	fs.StringVar(&t.TLSCache, "tls-cache", "", "keep MTA-STS policies in this `DIR` (default: mxsend keeps them in memory, relay in its queue)")
+	fs.TextVar(&t.Ratchet, "ratchet", trust.Tell, "mail to a host that was authenticated and is no longer, without a withdrawal: `MODE` tell (send and report), refuse or forget")
+	fs.StringVar(&t.TLSCache, "tls-cache", "", "keep MTA-STS policies, and which hosts were authenticated, in this `DIR` (default: mxsend keeps them in memory, relay in its queue)")
 	fs.Var(&t.Source, "source", "local `ADDR` to send from (repeatable)")
 	fs.BoolVar(&t.Only4, "4", false, "use only IPv4")
 	fs.BoolVar(&t.Only6, "6", false, "use only IPv6")
@@ -194,7 +196,7 @@ const dnssecAdvice = "use a validating resolver on this machine, or -trust-ad if
 // policy is whom mail may be given to: DANE, else MTA-STS, unless they are off.
 func (t *Transport) policy(resolver mx.Resolver) *trust.Source {
 	s := &trust.Source{
-		Resolver: resolver, NoDANE: t.NoDANE || t.DNSSEC == "off", NoMTASTS: t.NoMTASTS,
+		Resolver: resolver, NoDANE: t.NoDANE || t.DNSSEC == "off", NoMTASTS: t.NoMTASTS, Ratchet: t.Ratchet,
 		Fetcher: &mtasts.Fetcher{Resolver: resolver, AllowLoopback: t.Loopback},
 	}
 	if t.TLSCache != "" {

@@ -1,0 +1,219 @@
+package trust
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/internal/age"
+)
+
+// ProofDir is a ProofStore in a directory, with a file for each proof. It may be the
+// directory of a mtasts.Dir. It survives restarts, and several processes may share it;
+// what one of them stores the others see within ten seconds. It must not be copied. A
+// file that cannot be read, or was written by a newer version, is ignored.
+type ProofDir struct {
+	// Path is the directory; required. It is created when it is needed, with access for
+	// its owner only.
+	Path string
+
+	mu      sync.Mutex
+	seen    map[ProofKey]seenProof
+	changes int // by this process
+}
+
+// seenProof is what was in a file a moment ago.
+type seenProof struct {
+	proof Proof
+	at    time.Time
+}
+
+// The files of a ProofDir.
+const (
+	proofPrefix  = "proof."
+	proofTemp    = ".proof-"
+	proofSuffix  = ".json"
+	proofVersion = 1
+	mostProof    = 16 << 10
+
+	seeAgain = 10 * time.Second
+	mostSeen = 8192
+	// leftFor is how old a file is that was being written when its process died.
+	leftFor = time.Hour
+)
+
+// proofFile is what is in a file.
+type proofFile struct {
+	Version int `json:"version"`
+	Proof
+}
+
+var errNoProofDir = errors.New("trust.ProofDir.Path: it is required")
+
+// path is the file of a proof. Its name is a hash: names of domains and hosts can be of
+// any length.
+func (d *ProofDir) path(of ProofKey) string {
+	sum := sha256.Sum256([]byte(of.Domain + "\n" + of.Host + "\n" + of.By))
+	return filepath.Join(d.Path, proofPrefix+hex.EncodeToString(sum[:])+proofSuffix)
+}
+
+// Load implements ProofStore.
+func (d *ProofDir) Load(_ context.Context, of ProofKey) (Proof, error) {
+	if d.Path == "" {
+		return Proof{}, errNoProofDir
+	}
+	d.mu.Lock()
+	s, ok := d.seen[of]
+	changes := d.changes
+	d.mu.Unlock()
+	if ok && age.Since(s.at) < seeAgain {
+		return s.proof, nil
+	}
+	p, err := readProof(d.path(of))
+	if err != nil {
+		return Proof{}, err
+	}
+	if p.ProofKey != of {
+		p = Proof{}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if changes == d.changes {
+		if d.seen == nil || len(d.seen) >= mostSeen {
+			d.seen = make(map[ProofKey]seenProof)
+		}
+		d.seen[of] = seenProof{p, time.Now()}
+	}
+	return p, nil
+}
+
+// changed forgets what was seen of a proof that has changed.
+func (d *ProofDir) changed(of ProofKey) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.seen, of)
+	d.changes++
+}
+
+// readProof is the proof in a file; none if there is no such file, or it makes no sense.
+func readProof(path string) (Proof, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Proof{}, nil
+	} else if err != nil {
+		return Proof{}, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, mostProof))
+	if err != nil {
+		return Proof{}, err
+	}
+	var stored proofFile
+	if err := json.Unmarshal(text, &stored); err != nil || stored.Version != proofVersion {
+		return Proof{}, nil
+	}
+	return stored.Proof, nil
+}
+
+// Save implements ProofStore. The new file is written under another name, and then
+// replaces the old one. It is not forced to the disk: after a power failure the next
+// proof is written again.
+func (d *ProofDir) Save(_ context.Context, p Proof) error {
+	if d.Path == "" {
+		return errNoProofDir
+	}
+	text, err := json.Marshal(proofFile{proofVersion, p})
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(d.Path, 0o700); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(d.Path, proofTemp+"*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	err = errors.Join(err, f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), d.path(p.ProofKey))
+		d.changed(p.ProofKey)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+		return fmt.Errorf("storing that %s was authenticated: %w", p.Domain, err)
+	}
+	return nil
+}
+
+// Delete implements ProofStore.
+func (d *ProofDir) Delete(_ context.Context, of ProofKey) error {
+	if d.Path == "" {
+		return errNoProofDir
+	}
+	err := os.Remove(d.path(of))
+	d.changed(of)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// Forget implements ProofStore. A file that makes no sense goes by the time when it was
+// written.
+func (d *ProofDir) Forget(ctx context.Context, before time.Time) error {
+	if d.Path == "" {
+		return errNoProofDir
+	}
+	files, err := os.ReadDir(d.Path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	var problems []error
+	for _, f := range files {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		left := strings.HasPrefix(f.Name(), proofTemp)
+		if !left && !(strings.HasPrefix(f.Name(), proofPrefix) && strings.HasSuffix(f.Name(), proofSuffix)) {
+			continue
+		}
+		info, err := f.Info()
+		if err != nil {
+			continue // it has gone
+		}
+		written := info.ModTime()
+		if left && time.Since(written) > leftFor || !left && d.isBefore(filepath.Join(d.Path, f.Name()), written, before) {
+			if err := os.Remove(filepath.Join(d.Path, f.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				problems = append(problems, err)
+			}
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.seen = nil
+	d.changes++
+	return errors.Join(problems...)
+}
+
+// isBefore reports whether the proof in a file is from before a time.
+func (d *ProofDir) isBefore(path string, written, before time.Time) bool {
+	p, err := readProof(path)
+	if err != nil {
+		return false
+	}
+	if p.Domain == "" {
+		return written.Before(before)
+	}
+	return p.At.Before(before)
+}
