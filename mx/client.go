@@ -33,8 +33,8 @@ type Client struct {
 	File string
 
 	// TrustAD makes the Client believe the AD bit of every server; see Server.TrustAD.
-	// IgnoreAD makes it believe that of none, whatever Servers and File say. Then no
-	// answer is secure.
+	// IgnoreAD makes it ignore the AD bit of all servers, regardless of Servers and
+	// File. Then no answer is secure.
 	TrustAD, IgnoreAD bool
 
 	// Timeout is how long to wait for one response. Default: 5 s.

@@ -133,7 +133,7 @@ var errorKindWords = [...]string{
 	"bad-domain", "misconfigured", "maybe-no-such-domain",
 }
 
-// MarshalText returns a word for programs, such as "no-such-domain". It fails for a value that has no name.
+// MarshalText returns a word for programs, such as "no-such-domain". It fails for a value without a name.
 func (k ErrorKind) MarshalText() ([]byte, error) {
 	return enum.Marshal("mx.ErrorKind", errorKindWords[:], k)
 }

@@ -22,7 +22,7 @@ var meansNames = [...]string{"none", "EDNS", "UDP", "TCP"}
 // String returns none, EDNS, UDP or TCP.
 func (m Means) String() string { return enum.String("mx.Means", meansNames[:], m) }
 
-// MarshalText returns the text of String. It fails for a value that has no name.
+// MarshalText returns the text of String. It fails for a value without a name.
 func (m Means) MarshalText() ([]byte, error) { return enum.Marshal("mx.Means", meansNames[:], m) }
 
 // UnmarshalText reads the form that MarshalText writes, and no other.
@@ -66,8 +66,8 @@ const (
 	wide         // over UDP with room for 4,096 octets, which may be fragmented
 )
 
-// How long a server is remembered to do without something. A code says what is
-// missing. Silence and damage may be the path's doing, or chance.
+// How long it is remembered that a server lacks something. A response code says what is
+// missing; silence and damage may be caused by the path or by chance.
 const (
 	remainTold    = time.Hour
 	remainGuessed = 10 * time.Minute

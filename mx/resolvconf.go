@@ -13,8 +13,8 @@ import (
 	"github.com/nexthop-mail/nexthop/internal/address"
 )
 
-// The bounds of resolv.conf(5), and those of ours: the C library has none for the
-// search list any more.
+// Limits of resolv.conf(5), and our own: the C library no longer has one for the search
+// list.
 const (
 	mostServers     = 3
 	mostTimeout     = 30 * time.Second

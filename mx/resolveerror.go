@@ -55,7 +55,7 @@ const (
 	NoAnswer     ResolveErrorKind = iota // no answer, for a reason not told apart
 	Timeout                              // the server did not answer in time
 	ServFail                             // the server failed (SERVFAIL)
-	QueryRefused                         // REFUSED, NOTIMP, FORMERR or another code that is no answer
+	QueryRefused                         // REFUSED, NOTIMP, FORMERR or another code that is not an answer
 	Lame                                 // a referral to other servers instead of an answer
 	Malformed                            // a response that cannot be read, or whose records cannot
 	Truncated                            // too long for UDP, and TCP did not work
@@ -98,7 +98,7 @@ var failureWords = [...]string{
 	"unreachable", "canceled",
 }
 
-// MarshalText returns a word for programs, such as "servfail". It fails for a value that has no name.
+// MarshalText returns a word for programs, such as "servfail". It fails for a value without a name.
 func (f ResolveErrorKind) MarshalText() ([]byte, error) {
 	return enum.Marshal("mx.ResolveErrorKind", failureWords[:], f)
 }

@@ -95,7 +95,7 @@ var statusNames = [...]string{"none", "success", "no-data", "nxdomain", "not-fou
 // String returns none, success, no-data, nxdomain, not-found or aliased.
 func (s Status) String() string { return enum.String("mx.Status", statusNames[:], s) }
 
-// MarshalText returns the text of String. It fails for a value that has no name.
+// MarshalText returns the text of String. It fails for a value without a name.
 func (s Status) MarshalText() ([]byte, error) { return enum.Marshal("mx.Status", statusNames[:], s) }
 
 // UnmarshalText reads the form that MarshalText writes, and no other.

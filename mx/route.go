@@ -73,7 +73,7 @@ var viaNames = [...]string{"none", "mx", "implicit", "literal", "smarthost", "fa
 // String returns none, mx, implicit, literal, smarthost or fallback.
 func (v Via) String() string { return enum.String("mx.Via", viaNames[:], v) }
 
-// MarshalText returns the text of String. It fails for a value that has no name.
+// MarshalText returns the text of String. It fails for a value without a name.
 func (v Via) MarshalText() ([]byte, error) { return enum.Marshal("mx.Via", viaNames[:], v) }
 
 // UnmarshalText reads the form that MarshalText writes, and no other.
@@ -150,7 +150,7 @@ var levelNames = [...]string{"default", "none", "may", "encrypt", "verify"}
 // String returns default, none, may, encrypt or verify.
 func (l TLSLevel) String() string { return enum.String("mx.TLSLevel", levelNames[:], l) }
 
-// MarshalText returns the text of String. It fails for a value that has no name.
+// MarshalText returns the text of String. It fails for a value without a name.
 func (l TLSLevel) MarshalText() ([]byte, error) { return enum.Marshal("mx.TLSLevel", levelNames[:], l) }
 
 // UnmarshalText reads the form that MarshalText writes, and no other.
@@ -223,7 +223,7 @@ var reasonWords = [...]string{
 	"over-limit", "bad-record",
 }
 
-// MarshalText returns a word for programs, such as "not-better". It fails for a value that has no name.
+// MarshalText returns a word for programs, such as "not-better". It fails for a value without a name.
 func (r Reason) MarshalText() ([]byte, error) { return enum.Marshal("mx.Reason", reasonWords[:], r) }
 
 // UnmarshalText reads the form that MarshalText writes, and no other.

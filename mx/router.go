@@ -33,8 +33,8 @@ type Router struct {
 	// is empty, no host is left out by name.
 	Self []string
 
-	// SelfAddrs are addresses at which others reach this host but which are not those of
-	// its interfaces, such as the outside of a NAT.
+	// SelfAddrs are addresses at which others reach this host but which are not those
+	// of its interfaces, such as the public address of a NAT.
 	SelfAddrs []netip.Addr
 
 	// Relay says that this host passes on the mail of others. The addresses of its
@@ -101,8 +101,7 @@ type Router struct {
 	hostLookup HostLookup // where HostLookup is nil
 }
 
-// The limits that hold if the Router gives none, and the reach of the lists
-// a stranger's DNS can make long.
+// Default limits, and limits on lists whose length a stranger's DNS controls.
 const (
 	defaultHosts        = 16
 	defaultAddrsPerHost = 4
@@ -125,7 +124,7 @@ var familyNames = [...]string{"both", "ipv4", "ipv6"}
 // String returns both, ipv4 or ipv6.
 func (f Family) String() string { return enum.String("mx.Family", familyNames[:], f) }
 
-// MarshalText returns the text of String. It fails for a value that has no name.
+// MarshalText returns the text of String. It fails for a value without a name.
 func (f Family) MarshalText() ([]byte, error) { return enum.Marshal("mx.Family", familyNames[:], f) }
 
 // UnmarshalText reads the form that MarshalText writes, and no other.
@@ -149,7 +148,7 @@ var orderNames = [...]string{"alternate", "ipv4-first", "ipv6-first"}
 // String returns alternate, ipv4-first or ipv6-first.
 func (o FamilyOrder) String() string { return enum.String("mx.FamilyOrder", orderNames[:], o) }
 
-// MarshalText returns the text of String. It fails for a value that has no name.
+// MarshalText returns the text of String. It fails for a value without a name.
 func (o FamilyOrder) MarshalText() ([]byte, error) {
 	return enum.Marshal("mx.FamilyOrder", orderNames[:], o)
 }

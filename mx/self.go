@@ -98,8 +98,8 @@ func (r *Router) IsSelf(h *Host) (bool, error) {
 	return slices.ContainsFunc(h.Addrs, func(a netip.Addr) bool { return slices.Contains(own, plain(a)) }), nil
 }
 
-// IsSelfPort reports whether this host may be the one that answers at a TCP port of its
-// own addresses; 0 is a port that is not known.
+// IsSelfPort reports whether this host may be the one that listens on a TCP port of its
+// own addresses; 0 is an unknown port.
 func (r *Router) IsSelfPort(port uint16) bool {
 	if len(r.SelfPorts) == 0 {
 		return port == 0 || port == 25

@@ -9,11 +9,10 @@ import (
 	"github.com/miekg/dns"
 )
 
-// What makes a message that can be read unfit to be believed. Servers and
-// middleboxes that build a response out of the query leave parts of it where they
-// were: the OPT record becomes an answer, and an answer becomes an additional
-// record, or follows the last record that is counted. What is left looks like the
-// absence of records, or like a set with fewer of them.
+// Reasons why a message that can be read is not believed. Servers and middleboxes that
+// build a response from the query leave parts of it in place: the OPT record becomes an
+// answer, and an answer becomes an additional record, or follows the last record that
+// is counted. The rest looks like the absence of records, or like a smaller set.
 var (
 	errMisplaced = errors.New("records stand in a section where they do not belong")
 	errTail      = errors.New("the message has more than its header counts")

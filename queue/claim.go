@@ -34,8 +34,8 @@ type ClaimOptions struct {
 	// that has reached its bound leaves the rest of the claim to others.
 	PerDestination, PerTenant int
 
-	// Owner names the claimer. Postponements of that owner bind the claim, in addition to
-	// those for everybody (rule A8). It may be empty.
+	// Owner names the claimer. Postponements of that owner apply to the claim, in
+	// addition to those without an owner (rule A8). It may be empty.
 	Owner string
 }
 
@@ -91,7 +91,8 @@ type Delivery struct {
 	// X1).
 	Due time.Time
 
-	// Warned reports whether a settlement recorded that the sender was told of the delay.
+	// Warned reports whether a settlement recorded that the sender was told about the
+	// delay.
 	Warned bool
 
 	// Interrupted is set only for a message with AtMostOnce. The delivery was marked as
@@ -117,8 +118,8 @@ type State struct {
 	Tried   time.Time
 }
 
-// Lease is the right to settle one delivery, a message at a destination, until
-// it ends or somebody else claims the delivery.
+// Lease is the right to settle one delivery, a message at a destination, until it ends
+// or the delivery is claimed again.
 type Lease struct {
 	// Message is the message's id. Destination is the recipients' domain in canonical
 	// form.

@@ -32,7 +32,7 @@ type Terms struct {
 	// queue sets it.
 	Since time.Time
 
-	// Until is when it ends. If zero, it lasts until somebody ends it.
+	// Until is when it ends. If zero, it lasts until it is released.
 	Until time.Time
 
 	// Reason is shown to operators. Up to MaxReason bytes of it are kept.

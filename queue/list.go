@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Lister is a queue that shows what it holds (rules A1 and A2).
+// Lister is a queue that can list its messages (rules A1 and A2).
 type Lister interface {
 	// List returns one page of messages, oldest first.
 	List(ctx context.Context, want ListOptions) (Page, error)
@@ -72,8 +72,8 @@ type Waiting struct {
 	// at once.
 	Next time.Time
 
-	// Postponed is the end of the destination's postponement for everybody, and Reason its
-	// reason. Both are zero if there is none.
+	// Postponed is the end of the destination's postponement without an owner, and
+	// Reason its reason. Both are zero if there is none.
 	Postponed time.Time
 	Reason    string
 

@@ -164,7 +164,7 @@ var returnNames = [...]string{"unspecified", "full", "headers"}
 // String returns unspecified, full or headers.
 func (r Return) String() string { return enum.String("queue.Return", returnNames[:], r) }
 
-// MarshalText returns the text of String. It fails for a value that has no name.
+// MarshalText returns the text of String. It fails for a value without a name.
 func (r Return) MarshalText() ([]byte, error) { return enum.Marshal("queue.Return", returnNames[:], r) }
 
 // UnmarshalText reads the form that MarshalText writes, and no other.
@@ -189,7 +189,7 @@ var tlsNames = [...]string{"by-policy", "required", "optional"}
 // String returns by-policy, required or optional.
 func (r TLSRequirement) String() string { return enum.String("queue.TLSRequirement", tlsNames[:], r) }
 
-// MarshalText returns the text of String. It fails for a value that has no name.
+// MarshalText returns the text of String. It fails for a value without a name.
 func (r TLSRequirement) MarshalText() ([]byte, error) {
 	return enum.Marshal("queue.TLSRequirement", tlsNames[:], r)
 }
@@ -214,7 +214,7 @@ var guaranteeNames = [...]string{"at-least-once", "at-most-once"}
 // String returns at-least-once or at-most-once.
 func (g Guarantee) String() string { return enum.String("queue.Guarantee", guaranteeNames[:], g) }
 
-// MarshalText returns the text of String. It fails for a value that has no name.
+// MarshalText returns the text of String. It fails for a value without a name.
 func (g Guarantee) MarshalText() ([]byte, error) {
 	return enum.Marshal("queue.Guarantee", guaranteeNames[:], g)
 }

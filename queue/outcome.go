@@ -24,7 +24,7 @@ var outcomeNames = [...]string{"deferred", "delivered", "failed", "unknown"}
 // String returns deferred, delivered, failed or unknown.
 func (o Outcome) String() string { return enum.String("queue.Outcome", outcomeNames[:], o) }
 
-// MarshalText returns the text of String. It fails for a value that has no name.
+// MarshalText returns the text of String. It fails for a value without a name.
 func (o Outcome) MarshalText() ([]byte, error) {
 	return enum.Marshal("queue.Outcome", outcomeNames[:], o)
 }
@@ -37,7 +37,7 @@ func (o *Outcome) UnmarshalText(text []byte) error {
 // Reply is the answer for a recipient, by a host or by nexthop itself. Its fields are
 // plain, so that a queue can store it without knowledge of SMTP.
 type Reply struct {
-	Host     string // the next hop's name; empty if none was reached
+	Host     string // the next hop's name; empty if no host was reached
 	Addr     string // the address connected to; empty if there was no connection
 	Code     int    // the SMTP reply code; 0 if no host replied
 	Enhanced string // the enhanced status code, "5.1.1" (RFC 3463)

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// Postponer is a queue that can keep back all mail for a destination (rules A6 and A8). A
-// destination that is down then costs one probe, however many messages wait for it, and a
-// destination for which a claimer has no room costs nothing.
+// Postponer is a queue that can hold back all mail for a destination (rules A6 and A8).
+// A destination that is down then costs one probe, no matter how many messages wait for
+// it, and a destination for which a claimer has no room costs nothing.
 type Postponer interface {
 	// Postpone records the postponements in order. Errors: ErrClosed.
 	Postpone(ctx context.Context, now time.Time, list ...Postponement) error
@@ -23,10 +23,10 @@ type Postponement struct {
 	// of the destination is lifted.
 	Until time.Time
 
-	// Owner is the claimer that it binds. If empty, it binds every claim, and it is
-	// stored, because it says something about the destination. Otherwise it binds only
-	// claims with the same ClaimOptions.Owner, and it is not stored, because it says only
-	// that this claimer has no room for the mail.
+	// Owner is the claimer to whose claims it applies. If empty, it applies to every
+	// claim, and it is stored, because it says something about the destination.
+	// Otherwise it applies only to claims with the same ClaimOptions.Owner, and it is
+	// not stored, because it says only that this claimer has no room for the mail.
 	Owner string
 
 	// Reason is shown to operators. Up to MaxReplyText bytes of it are kept.

@@ -24,7 +24,7 @@ type Settlement struct {
 	// it. Up to MaxReason bytes of it are kept (rule S11).
 	Reason string
 
-	// Warned records that the sender was told of the delay. It stays recorded.
+	// Warned records that the sender was told about the delay. It stays recorded.
 	Warned bool
 
 	// Create are messages that result from this settlement, such as bounces. They are put
@@ -50,9 +50,9 @@ type Result struct {
 
 // Settled is the result of recording one settlement.
 type Settled struct {
-	// Created are the ids of the messages in Create, in their order. If the queue already
-	// knew the tenant and key of a message, the message is not put again, and the id is
-	// that of the known one.
+	// Created are the ids of the messages in Create, in the same order. If the queue
+	// already knew the tenant and key of a message, the message is not put again, and
+	// the id is that of the known one.
 	Created []string
 
 	// NoRoom is set if there was no room for the messages of Create. None was

@@ -41,8 +41,8 @@ type Destination struct {
 	// Oldest is the time of arrival of the message with the lowest id.
 	Oldest time.Time
 
-	// Postponed is the end of the destination's postponement for everybody, and Reason its
-	// reason. Both are zero if there is none.
+	// Postponed is the end of the destination's postponement without an owner, and
+	// Reason its reason. Both are zero if there is none.
 	Postponed time.Time
 	Reason    string
 }

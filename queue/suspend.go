@@ -9,7 +9,7 @@ import (
 	"github.com/nexthop-mail/nexthop/internal/enum"
 )
 
-// Suspender is a queue that stores what is suspended, for all claimers (rule A10).
+// Suspender is a queue that stores suspensions for all claimers (rule A10).
 type Suspender interface {
 	// Suspend adds suspensions. Each replaces an earlier one of the same subject. Since is
 	// set to now. If there is an error, none is added. Errors: a *MessageError if a
@@ -45,7 +45,7 @@ var subjectNames = [...]string{"destination", "site", "tenant"}
 // String returns destination, site or tenant.
 func (k SubjectKind) String() string { return enum.String("queue.SubjectKind", subjectNames[:], k) }
 
-// MarshalText returns the text of String. It fails for a value that has no name.
+// MarshalText returns the text of String. It fails for a value without a name.
 func (k SubjectKind) MarshalText() ([]byte, error) {
 	return enum.Marshal("queue.SubjectKind", subjectNames[:], k)
 }
@@ -55,7 +55,7 @@ func (k *SubjectKind) UnmarshalText(text []byte) error {
 	return enum.Unmarshal("queue.SubjectKind", subjectNames[:], k, text)
 }
 
-// Subject is what is suspended.
+// Subject names the mail that is suspended.
 type Subject struct {
 	Kind SubjectKind
 	Name string

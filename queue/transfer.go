@@ -10,7 +10,8 @@ import (
 
 // CopyOptions say what Copy takes along. The zero value is everything.
 type CopyOptions struct {
-	// What selects messages: those of which it names a recipient are taken as a whole.
+	// What selects messages. A message is moved as a whole if one of its recipients
+	// matches.
 	What Selection
 
 	// Now is the clock. Default: time.Now.
@@ -22,8 +23,9 @@ type Copied struct {
 	// Messages are in the other queue now, and have left this one.
 	Messages int
 
-	// Busy are as they were: a claimer has a lease on a part of them, or they were
-	// marked and nobody knows whether they were sent. Copy may find them free later.
+	// Busy is the number of messages that were left unchanged because a claimer has a
+	// lease on a part of them, or because they were marked and it is unknown whether
+	// they were sent. Copy may be able to move them later.
 	Busy int
 
 	// Unreadable cannot be read and are as they were.
@@ -40,19 +42,19 @@ const (
 	copyGuard = time.Hour
 )
 
-// Copy moves messages from one queue to another, while claimers may be at work on both:
-// none is lost, and none is delivered by both. A message that is moving is on hold until it
-// is in the other queue; if Copy ends before that, the next call goes on with it. So that
-// nothing is put twice, a message without a key is given one, made of its old id, and the
-// other queue has to remember keys until then.
+// Copy moves messages from one queue to another, while claimers may work on both: no
+// message is lost, and none is delivered by both. A message that is moving is on hold
+// until it is in the other queue; if Copy ends before that, the next call continues
+// with it. To prevent duplicates, a message without a key gets one, made from its old
+// id, and the other queue must remember keys until then.
 //
-// Recipients that are pending are taken along with their states, what is on hold with its
-// terms, and what waits for a time waits for it there. What is suspended or postponed is
-// not. A message gets a new id, and recipients may get another index. Copy goes through
-// the list once; what is put meanwhile may be moved or not.
+// Pending recipients are moved with their states, holds with their terms, and times of
+// the next attempt are kept. Suspensions and postponements are not moved. A message
+// gets a new id, and recipients may get another index. Copy goes through the list once;
+// messages that are put meanwhile may be moved or not.
 //
-// It answers errors.ErrUnsupported if from is no Lister, TermHolder and Taker, or to is no
-// TermHolder and Taker.
+// It returns errors.ErrUnsupported if from does not implement Lister, TermHolder and
+// Taker, or to does not implement TermHolder and Taker.
 func Copy(ctx context.Context, to, from Queue, o CopyOptions) (n Copied, err error) {
 	_, holds := As[TermHolder](from)
 	_, takes := As[Taker](from)

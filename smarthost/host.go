@@ -56,7 +56,7 @@ var lookupNames = [...]string{"address", "mx", "srv"}
 // String returns address, mx or srv.
 func (l Lookup) String() string { return enum.String("smarthost.Lookup", lookupNames[:], l) }
 
-// MarshalText returns the text of String. It fails for a value that has no name.
+// MarshalText returns the text of String. It fails for a value without a name.
 func (l Lookup) MarshalText() ([]byte, error) {
 	return enum.Marshal("smarthost.Lookup", lookupNames[:], l)
 }
@@ -76,7 +76,7 @@ func Prefer(n uint16) Preference { return Preference{uint32(n) + 1} }
 // Value returns the number, or false if there is none.
 func (p Preference) Value() (uint16, bool) { return uint16(p.plus1 - 1), p.plus1 != 0 }
 
-// String returns the number, and "none" if there is none.
+// String returns the number, or "none" if there is none.
 func (p Preference) String() string {
 	if n, ok := p.Value(); ok {
 		return strconv.Itoa(int(n))

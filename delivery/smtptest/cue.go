@@ -78,7 +78,7 @@ var whenNames = [...]string{"in-turn", "early", "after-closed"}
 // String returns in-turn, early or after-closed.
 func (w When) String() string { return enum.String("smtptest.When", whenNames[:], w) }
 
-// MarshalText returns the text of String. It fails for a value that has no name.
+// MarshalText returns the text of String. It fails for a value without a name.
 func (w When) MarshalText() ([]byte, error) { return enum.Marshal("smtptest.When", whenNames[:], w) }
 
 // UnmarshalText reads the form that MarshalText writes, and no other.
@@ -104,7 +104,7 @@ var thenNames = [...]string{"go-on", "skip", "close", "reset", "stall", "stop-re
 // String returns what is done in one word: go-on, skip, close, reset, stall, stop-reading.
 func (t Then) String() string { return enum.String("smtptest.Then", thenNames[:], t) }
 
-// MarshalText returns the text of String. It fails for a value that has no name.
+// MarshalText returns the text of String. It fails for a value without a name.
 func (t Then) MarshalText() ([]byte, error) { return enum.Marshal("smtptest.Then", thenNames[:], t) }
 
 // UnmarshalText reads the form that MarshalText writes, and no other.

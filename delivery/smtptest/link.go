@@ -44,7 +44,7 @@ var faultNames = [...]string{"none", "refused", "unreachable", "black-hole", "re
 // no-files.
 func (f Fault) String() string { return enum.String("smtptest.Fault", faultNames[:], f) }
 
-// MarshalText returns the text of String. It fails for a value that has no name.
+// MarshalText returns the text of String. It fails for a value without a name.
 func (f Fault) MarshalText() ([]byte, error) { return enum.Marshal("smtptest.Fault", faultNames[:], f) }
 
 // UnmarshalText reads the form that MarshalText writes, and no other.

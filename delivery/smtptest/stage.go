@@ -33,7 +33,7 @@ var stageNames = [...]string{
 // String returns the stage in one word, in lower case.
 func (s Stage) String() string { return enum.String("smtptest.Stage", stageNames[:], s) }
 
-// MarshalText returns the text of String. It fails for a value that has no name.
+// MarshalText returns the text of String. It fails for a value without a name.
 func (s Stage) MarshalText() ([]byte, error) { return enum.Marshal("smtptest.Stage", stageNames[:], s) }
 
 // UnmarshalText reads the form that MarshalText writes, and no other.

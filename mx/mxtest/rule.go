@@ -73,7 +73,7 @@ var ednsNames = [...]string{"any", "with", "without"}
 // String returns any, with or without.
 func (e EDNS) String() string { return enum.String("mxtest.EDNS", ednsNames[:], e) }
 
-// MarshalText returns the text of String. It fails for a value that has no name.
+// MarshalText returns the text of String. It fails for a value without a name.
 func (e EDNS) MarshalText() ([]byte, error) { return enum.Marshal("mxtest.EDNS", ednsNames[:], e) }
 
 // UnmarshalText reads the form that MarshalText writes, and no other.
@@ -187,7 +187,7 @@ var faultNames = [faults]string{
 // String describes the fault in a few words.
 func (f Fault) String() string { return enum.String("mxtest.Fault", faultNames[:], f) }
 
-// MarshalText returns the text of String. It fails for a value that has no name.
+// MarshalText returns the text of String. It fails for a value without a name.
 func (f Fault) MarshalText() ([]byte, error) { return enum.Marshal("mxtest.Fault", faultNames[:], f) }
 
 // UnmarshalText reads the form that MarshalText writes, and no other.

@@ -243,7 +243,7 @@ func (f *logFile) Size() (int64, error) {
 	return file.Size()
 }
 
-// Close gives the descriptor up for good. Nobody may use the file any more.
+// Close closes the descriptor. The file must not be used any more.
 func (f *logFile) Close() error {
 	p := f.files
 	p.mu.Lock()

@@ -84,7 +84,7 @@ func (s *Spool) lookUpKey(h keyHash) (number uint64, known bool) {
 // rememberKey is for when the message is in the index. The lock is held.
 func (s *Spool) rememberKey(h keyHash, number uint64) { s.keys.known[h] = number }
 
-// CountKeys counts what is remembered of messages that have left.
+// CountKeys counts the remembered keys of messages that have left.
 func (s *Spool) CountKeys(ctx context.Context) (queue.KeyCount, error) {
 	if err := s.begin(ctx); err != nil {
 		return queue.KeyCount{}, err

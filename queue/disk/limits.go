@@ -30,7 +30,7 @@ const (
 	maxName   = 1 << 10 // bytes of a destination that somebody postpones
 )
 
-// What the records of a message take beside their strings, at most.
+// What the records of a message take in addition to their strings, at most.
 const (
 	recipientRoom = 64   // numbers of a recipient, and of its last outcome without the reply
 	deliveryRoom  = 1800 // a delivery's numbers, destination and tenant, and two reasons

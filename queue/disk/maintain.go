@@ -90,8 +90,8 @@ func (s *Spool) maintainFor(ctx context.Context, most share) error {
 // share is a part of a segment, in sixteenths.
 type share int64
 
-// How much of a segment may be needed where it is compacted: not too much, or
-// anything less than all.
+// How much of a segment may still be needed when it is compacted, in sixteenths: at most
+// 11, or anything less than all.
 const (
 	mostLive share = 11
 	anyLive  share = 15

@@ -12,7 +12,7 @@ type Problem struct {
 	// as they are known.
 	Messages []string
 
-	// Err is what is wrong.
+	// Err describes the damage.
 	Err error
 }
 

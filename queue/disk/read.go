@@ -20,8 +20,8 @@ type handle struct {
 	buf     []byte // both were read into
 }
 
-// How much to read at once where the length is not known: a delivery and its
-// message's envelope, and what both take beside the content.
+// How much to read at once if the length is not known: a delivery and its message's
+// envelope, and what both take in addition to the content.
 const (
 	readAhead    = 1024
 	envelopeSize = 512

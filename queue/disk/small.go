@@ -33,7 +33,7 @@ func (r *smallReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// WriteTo writes what is left in one piece, for io.Copy.
+// WriteTo writes the rest in one piece, for io.Copy.
 func (r *smallReader) WriteTo(w io.Writer) (int64, error) {
 	r.mu.Lock()
 	if r.closed {

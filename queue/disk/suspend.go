@@ -33,7 +33,7 @@ func (s *Spool) Resume(ctx context.Context, now time.Time, list ...queue.Subject
 	})
 }
 
-// Suspensions returns what is suspended.
+// Suspensions returns the suspensions in force.
 func (s *Spool) Suspensions(ctx context.Context, now time.Time) ([]queue.Suspension, error) {
 	if err := s.begin(ctx); err != nil {
 		return nil, err

@@ -84,7 +84,7 @@ func (q *Queue) knownAs(now time.Time, m *queue.Message) string {
 	return ""
 }
 
-// CountKeys counts what is remembered of messages that have left.
+// CountKeys counts the remembered keys of messages that have left.
 func (q *Queue) CountKeys(ctx context.Context) (queue.KeyCount, error) {
 	if err := q.begin(ctx); err != nil {
 		return queue.KeyCount{}, err

@@ -37,7 +37,7 @@ func (q *Queue) Resume(ctx context.Context, now time.Time, list ...queue.Subject
 	return had, nil
 }
 
-// Suspensions returns what is suspended.
+// Suspensions returns the suspensions in force.
 func (q *Queue) Suspensions(ctx context.Context, now time.Time) ([]queue.Suspension, error) {
 	if err := q.begin(ctx); err != nil {
 		return nil, err
