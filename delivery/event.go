@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -64,6 +65,25 @@ type Event struct {
 
 	// BounceID is the id of the report that was queued, for Bounced and Delayed.
 	BounceID string
+}
+
+// BadAddress reports whether the recipient has failed because no mail can be delivered to
+// its address: the mailbox or the domain does not exist, is disabled or accepts no mail.
+// Send no further mail to such an address.
+//
+// It goes by the enhanced status code (RFC 3463): 5.1.1, 5.1.2, 5.1.3, 5.1.6, 5.1.10 (RFC
+// 7505) and 5.2.1. It is false if a host refused the mail for another reason, such as its
+// content or the sender's own address (5.1.7, 5.1.8), if the host gave no status code, and
+// if mail expired.
+func (e Event) BadAddress() bool {
+	if e.Kind != Failed || e.Err != nil && e.Err.Replied() && !strings.HasPrefix(e.Reply, e.Enhanced) {
+		return false // Enhanced is a guess by the stage if the reply has none
+	}
+	switch e.Enhanced {
+	case "5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1":
+		return true
+	}
+	return false
 }
 
 // EventKind is the kind of an event.

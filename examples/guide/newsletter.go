@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -36,8 +35,7 @@ type Suppressed struct {
 
 // Learn adds the address of a failed recipient. It is a hook for Agent.Events.
 func (s *Suppressed) Learn(e delivery.Event) {
-	unknown := []string{"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"} // other failures may be our own
-	if e.Kind != delivery.Failed || !slices.Contains(unknown, e.Enhanced) {
+	if !e.BadAddress() { // other failures may be ours
 		return
 	}
 	s.mu.Lock()

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 
@@ -57,12 +56,9 @@ func openSuppressed(file string) (*suppressed, error) {
 	return s, err
 }
 
-// unknown are the status codes of mailboxes and domains that do not exist or take no mail.
-var unknown = []string{"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"}
-
 // learn is told of every event.
 func (s *suppressed) learn(e delivery.Event) {
-	if e.Kind != delivery.Failed || !slices.Contains(unknown, e.Enhanced) {
+	if !e.BadAddress() {
 		return
 	}
 	address := strings.ToLower(e.Recipient)
