@@ -26,43 +26,45 @@ quiet.test           A   203.0.113.9
 `
 
 func TestReportsOfADay(t *testing.T) {
-	bubble(t, webZone, func(t *testing.T, w *world) {
-		r := w.reporter()
-		w.run(r)
-		failed := tlsrpt.Failure{Result: tlsrpt.CertificateExpired, Host: "mx.e.test"}
-		until(0, 23*time.Hour)
-		r.Counts.Add("e.test", stsPolicy("e.test"))
-		r.Counts.Add("e.test", stsPolicy("e.test"), failed)
-		r.Counts.Add("f.test", &tlsrpt.Policy{})
-		r.Counts.Add("quiet.test", &tlsrpt.Policy{})
-		until(1, 0)
-		r.Counts.Add("e.test", stsPolicy("e.test"))
-		until(1, 9*time.Minute)
-		if len(w.reports())+len(w.letters()) > 0 {
-			t.Errorf("TLS-46 there are reports before all is counted: %v", w.reports())
-		}
-		until(1, 5*time.Hour)
-		if got := w.received(); !slices.Equal(got, []string{"POST https://r.test/e"}) {
-			t.Fatalf("TLS-49 posts are %q", got)
-		}
-		p := w.reports()[0]
-		if p.kind != "application/tlsrpt+gzip" || p.agent != "nexthop-tlsrpt" {
-			t.Errorf("TLS-49 the post is of %q by %q", p.kind, p.agent)
-		}
-		if got := sessions(p.report); got != "2000-01-01 sts e.test 1/1" || p.report.ContactInfo != "tls@send.test" || p.report.OrganizationName != "Send" {
-			t.Errorf("TLS-46 the report is of %s, by %s of %s", got, p.report.ContactInfo, p.report.OrganizationName)
-		}
-		if got := w.mailed(); !slices.Equal(got, []string{"tls@f.test"}) {
-			t.Errorf("TLS-47 mails go to %q", got)
-		}
-		until(2, 5*time.Hour)
-		if got := w.reports()[len(w.reports())-1]; len(w.reports()) != 2 || sessions(got.report) != "2000-01-02 sts e.test 1/0" {
-			t.Errorf("TLS-46 the next day has %v", w.reports())
-		}
-		until(10, 0)
-		if len(w.reports()) != 2 || len(w.letters()) != 1 {
-			t.Errorf("there are %d posts and %d mails", len(w.reports()), len(w.letters()))
-		}
+	t.Run("TLS-46, TLS-47, TLS-49 a report for each day and domain, after the day", func(t *testing.T) {
+		bubble(t, webZone, func(t *testing.T, w *world) {
+			r := w.reporter()
+			w.run(r)
+			failed := tlsrpt.Failure{Result: tlsrpt.CertificateExpired, Host: "mx.e.test"}
+			until(0, 23*time.Hour)
+			r.Counts.Add("e.test", stsPolicy("e.test"))
+			r.Counts.Add("e.test", stsPolicy("e.test"), failed)
+			r.Counts.Add("f.test", &tlsrpt.Policy{})
+			r.Counts.Add("quiet.test", &tlsrpt.Policy{})
+			until(1, 0)
+			r.Counts.Add("e.test", stsPolicy("e.test"))
+			until(1, 9*time.Minute)
+			if len(w.reports())+len(w.letters()) > 0 {
+				t.Errorf("TLS-46 there are reports before all is counted: %v", w.reports())
+			}
+			until(1, 5*time.Hour)
+			if got := w.received(); !slices.Equal(got, []string{"POST https://r.test/e"}) {
+				t.Fatalf("TLS-49 posts are %q", got)
+			}
+			p := w.reports()[0]
+			if p.kind != "application/tlsrpt+gzip" || p.agent != "nexthop-tlsrpt" {
+				t.Errorf("TLS-49 the post is of %q by %q", p.kind, p.agent)
+			}
+			if got := sessions(p.report); got != "2000-01-01 sts e.test 1/1" || p.report.ContactInfo != "tls@send.test" || p.report.OrganizationName != "Send" {
+				t.Errorf("TLS-46 the report is of %s, by %s of %s", got, p.report.ContactInfo, p.report.OrganizationName)
+			}
+			if got := w.mailed(); !slices.Equal(got, []string{"tls@f.test"}) {
+				t.Errorf("TLS-47 mails go to %q", got)
+			}
+			until(2, 5*time.Hour)
+			if got := w.reports()[len(w.reports())-1]; len(w.reports()) != 2 || sessions(got.report) != "2000-01-02 sts e.test 1/0" {
+				t.Errorf("TLS-46 the next day has %v", w.reports())
+			}
+			until(10, 0)
+			if len(w.reports()) != 2 || len(w.letters()) != 1 {
+				t.Errorf("there are %d posts and %d mails", len(w.reports()), len(w.letters()))
+			}
+		})
 	})
 }
 
@@ -73,37 +75,39 @@ func TestReportsAreSpreadOverHours(t *testing.T) {
 	for i := range domains {
 		zone += fmt.Sprintf("_smtp._tls.d%d.test TXT \"v=TLSRPTv1; rua=https://r.test/%d\"\n", i, i)
 	}
-	bubble(t, zone, func(t *testing.T, w *world) {
-		r := w.reporter()
-		w.run(r)
-		for day := range 2 {
-			until(day, time.Hour)
-			for i := range domains {
-				r.Counts.Add(fmt.Sprintf("d%d.test", i), &tlsrpt.Policy{})
+	t.Run("TLS-46 over hours", func(t *testing.T) {
+		bubble(t, zone, func(t *testing.T, w *world) {
+			r := w.reporter()
+			w.run(r)
+			for day := range 2 {
+				until(day, time.Hour)
+				for i := range domains {
+					r.Counts.Add(fmt.Sprintf("d%d.test", i), &tlsrpt.Policy{})
+				}
 			}
-		}
-		until(2, 12*time.Hour)
-		hours, at := map[string]int{}, map[string]time.Duration{}
-		same := 0
-		for _, p := range w.reports() {
-			hours[p.at.UTC().Format("02 15")]++
-			into := p.at.Sub(p.at.Truncate(24 * time.Hour))
-			if into < 10*time.Minute || into > 4*time.Hour+11*time.Minute {
-				t.Errorf("TLS-46 %v is not within four hours", p)
+			until(2, 12*time.Hour)
+			hours, at := map[string]int{}, map[string]time.Duration{}
+			same := 0
+			for _, p := range w.reports() {
+				hours[p.at.UTC().Format("02 15")]++
+				into := p.at.Sub(p.at.Truncate(24 * time.Hour))
+				if into < 10*time.Minute || into > 4*time.Hour+11*time.Minute {
+					t.Errorf("TLS-46 %v is not within four hours", p)
+				}
+				if before, ok := at[p.url]; ok && (before-into).Abs() < time.Minute {
+					same++
+				}
+				at[p.url] = into
 			}
-			if before, ok := at[p.url]; ok && (before-into).Abs() < time.Minute {
-				same++
+			if len(w.reports()) != 2*domains || same > domains/10 {
+				t.Errorf("TLS-46 %d posts, %d of which are at the same time each day", len(w.reports()), same)
 			}
-			at[p.url] = into
-		}
-		if len(w.reports()) != 2*domains || same > domains/10 {
-			t.Errorf("TLS-46 %d posts, %d of which are at the same time each day", len(w.reports()), same)
-		}
-		for _, hour := range []string{"02 01", "02 02", "02 03", "03 01", "03 02", "03 03"} {
-			if hours[hour] < 30 || hours[hour] > 70 {
-				t.Errorf("TLS-46 in the hour %s there are %d", hour, hours[hour])
+			for _, hour := range []string{"02 01", "02 02", "02 03", "03 01", "03 02", "03 03"} {
+				if hours[hour] < 30 || hours[hour] > 70 {
+					t.Errorf("TLS-46 in the hour %s there are %d", hour, hours[hour])
+				}
 			}
-		}
+		})
 	})
 }
 

@@ -45,7 +45,7 @@ func (l *letterbox) reports(t *testing.T) (all []string) {
 		r := attached(t, queue.BytesOf(m.Content))
 		day := tlsrpt.DayOf(r.DateRange.Start)
 		if !r.DateRange.Start.Equal(day.Start()) || !r.DateRange.End.Equal(day.End()) {
-			t.Errorf("TLS-46 a report is from %v to %v", r.DateRange.Start, r.DateRange.End)
+			t.Errorf("a report is from %v to %v", r.DateRange.Start, r.DateRange.End)
 		}
 		for _, p := range r.Policies {
 			all = append(all, fmt.Sprintf("%v %s %d/%d", day, p.Policy.Domain, p.Summary.Successful, p.Summary.Failed))
@@ -105,57 +105,106 @@ func TestSessionsAroundMidnight(t *testing.T) {
 		{domain: "wronger.test", wrong: true, script: []smtptest.Cue{{At: smtptest.Hello, Delay: 100 * time.Millisecond}}, want: "2000-01-02 %s 0/1"},
 		{domain: "kept.test", again: true, want: "2000-01-01 %s 1/0"},
 	}
-	bubble(t, func(t *testing.T, w *world) {
-		var lines, want []string
-		for i, c := range cases {
-			certificate := w.certificate("mx." + c.domain)
-			h := w.host("mx."+c.domain, certificate)
-			h.Script = c.script
-			record := tlsa(certificate)
-			if c.wrong {
-				record = otherTLSA
+	t.Run("TLS-43, TLS-46 all in the report of their day", func(t *testing.T) {
+		bubble(t, func(t *testing.T, w *world) {
+			var lines, want []string
+			for i, c := range cases {
+				certificate := w.certificate("mx." + c.domain)
+				h := w.host("mx."+c.domain, certificate)
+				h.Script = c.script
+				record := tlsa(certificate)
+				if c.wrong {
+					record = otherTLSA
+				}
+				lines = append(lines, fmt.Sprintf("%[1]s. MX 10 mx.%[1]s.\nmx.%[1]s. A 192.0.2.%[2]d\n_25._tcp.mx.%[1]s. %[3]s\n_smtp._tls.%[1]s. TXT \"v=TLSRPTv1; rua=mailto:tls@%[1]s\"",
+					c.domain, i+1, record))
+				want = append(want, fmt.Sprintf(c.want, "mx."+c.domain))
 			}
-			lines = append(lines, fmt.Sprintf("%[1]s. MX 10 mx.%[1]s.\nmx.%[1]s. A 192.0.2.%[2]d\n_25._tcp.mx.%[1]s. %[3]s\n_smtp._tls.%[1]s. TXT \"v=TLSRPTv1; rua=mailto:tls@%[1]s\"",
-				c.domain, i+1, record))
-			want = append(want, fmt.Sprintf(c.want, "mx."+c.domain))
-		}
-		w.start(lines...)
-		var counts tlsrpt.Counts
-		w.sender.Trace = &delivery.Trace{Decided: func(d *delivery.Decision) { d.Count(&counts) }}
-		box := &letterbox{}
-		reporter := &tlsrpt.Reporter{Counts: &counts, Submitter: tlsrpt.Submitter{Contact: "tls@from.test"}, Resolver: w.net, Mail: box}
-		ctx, cancel := context.WithCancel(t.Context())
-		var running sync.WaitGroup
-		running.Go(func() {
-			if err := reporter.Run(ctx); !errors.Is(err, context.Canceled) {
-				t.Error(err)
-			}
-		})
-		pass(late)
-		var sending sync.WaitGroup
-		for _, c := range cases {
-			sending.Go(func() {
-				outcome := map[bool]queue.Outcome{false: queue.Delivered, true: queue.Deferred}[c.wrong]
-				for range map[bool]int{false: 1, true: 2}[c.again] {
-					if r := w.send("u@" + c.domain).Recipients[0]; r.Outcome != outcome {
-						t.Errorf("%s: %v, %v", c.domain, r.Outcome, r.Err)
-					}
-					if c.again {
-						pass(time.Second)
-					}
+			w.start(lines...)
+			var counts tlsrpt.Counts
+			w.sender.Trace = &delivery.Trace{Decided: func(d *delivery.Decision) { d.Count(&counts) }}
+			box := &letterbox{}
+			reporter := &tlsrpt.Reporter{Counts: &counts, Submitter: tlsrpt.Submitter{Contact: "tls@from.test"}, Resolver: w.net, Mail: box}
+			ctx, cancel := context.WithCancel(t.Context())
+			var running sync.WaitGroup
+			running.Go(func() {
+				if err := reporter.Run(ctx); !errors.Is(err, context.Canceled) {
+					t.Error(err)
 				}
 			})
-		}
-		sending.Wait()
-		if n := len(w.net.Hosts["mx.kept.test"].Connections()); n != 1 {
-			t.Errorf("%d connections for two messages", n)
-		}
-		pass(48 * time.Hour)
-		cancel()
-		running.Wait()
-		slices.Sort(want)
-		if got := box.reports(t); !slices.Equal(got, want) {
-			t.Errorf("TLS-43, TLS-46 reports have\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
-		}
+			pass(late)
+			var sending sync.WaitGroup
+			for _, c := range cases {
+				sending.Go(func() {
+					outcome := map[bool]queue.Outcome{false: queue.Delivered, true: queue.Deferred}[c.wrong]
+					for range map[bool]int{false: 1, true: 2}[c.again] {
+						if r := w.send("u@" + c.domain).Recipients[0]; r.Outcome != outcome {
+							t.Errorf("%s: %v, %v", c.domain, r.Outcome, r.Err)
+						}
+						if c.again {
+							pass(time.Second)
+						}
+					}
+				})
+			}
+			sending.Wait()
+			if n := len(w.net.Hosts["mx.kept.test"].Connections()); n != 1 {
+				t.Errorf("%d connections for two messages", n)
+			}
+			pass(48 * time.Hour)
+			cancel()
+			running.Wait()
+			slices.Sort(want)
+			if got := box.reports(t); !slices.Equal(got, want) {
+				t.Errorf("reports have\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+			}
+		})
+	})
+}
+
+// TestReportsOfFailuresArrive: a domain whose records authenticate none of its hosts is told
+// of that by mail to these hosts, and mail that says so is in no report.
+func TestReportsOfFailuresArrive(t *testing.T) {
+	t.Run("TLS-48 with other records", func(t *testing.T) {
+		bubble(t, func(t *testing.T, w *world) {
+			h := w.host("mx1.e.test", w.certificate("mx9.e.test"))
+			w.web.set("e.test", "enforce", "mx9.e.test")
+			w.start(oneMX, "_25._tcp.mx1 "+otherTLSA, sts("e.test", "1"), "_smtp._tls.e.test. TXT \"v=TLSRPTv1; rua=mailto:tls@e.test\"")
+			var counts tlsrpt.Counts
+			decided := w.sender.Trace.Decided
+			w.sender.Trace.Decided = func(d *delivery.Decision) { decided(d); d.Count(&counts) }
+			check(t, w.send("u@e.test"), queue.Deferred, "mx1.e.test", "none", "4.7.5")
+			o, stop := w.run(delivery.Settings{})
+			defer stop()
+			reporter := &tlsrpt.Reporter{
+				Counts: &counts, Submitter: tlsrpt.Submitter{Contact: "tls@from.test"}, Resolver: w.net, Mail: o.Agent, SignedLater: true,
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			var running sync.WaitGroup
+			running.Go(func() {
+				if err := reporter.Run(ctx); !errors.Is(err, context.Canceled) {
+					t.Error(err)
+				}
+			})
+			pass(5 * 24 * time.Hour)
+			cancel()
+			running.Wait()
+			messages := h.Messages()
+			if len(messages) != 1 || !slices.Equal(messages[0].To(), []string{"tls@e.test"}) {
+				t.Fatalf("%d messages arrived, want the report: %v", len(messages), o.of(delivery.Deferred))
+			}
+			policies := attached(t, messages[0].Content).Policies
+			for _, p := range policies {
+				if p.Summary.Failed != 1 || p.Summary.Successful != 0 {
+					t.Errorf("it has %+v", p)
+				}
+			}
+			if len(policies) != 2 {
+				t.Errorf("it has %d policies, want DANE and MTA-STS", len(policies))
+			}
+			if told := w.told(); len(told) != 1 {
+				t.Errorf("%d decisions are told of, want that about the mail: %v", len(told), told)
+			}
+		})
 	})
 }
