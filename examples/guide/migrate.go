@@ -3,6 +3,7 @@ package guide
 import (
 	"bytes"
 	"context"
+	"strings"
 
 	"github.com/wneessen/go-mail"
 
@@ -49,9 +50,10 @@ func Compose(m *mail.Msg) (*queue.Message, error) {
 	if _, err := m.WriteTo(&content); err != nil {
 		return nil, err
 	}
-	message := &queue.Message{From: from, Content: queue.Bytes(content.Bytes())}
+	// go-mail's addresses are in angle brackets.
+	message := &queue.Message{From: strings.Trim(from, "<>"), Content: queue.Bytes(content.Bytes())}
 	for _, address := range to {
-		message.Recipients = append(message.Recipients, queue.Recipient{Address: address})
+		message.Recipients = append(message.Recipients, queue.Recipient{Address: strings.Trim(address, "<>")})
 	}
 	return message, nil
 }
