@@ -22,8 +22,8 @@ const (
 		"once."
 	ruleP7 = "P7. An id consists of at most 40 digits and ASCII letters. If a Put begins after another has " +
 		"returned, its id is greater as a string, whatever the clock does. No id is ever used twice."
-	ruleP8 = "P8. If a queue has a bound and a message would exceed it, Put answers ErrFull. When messages have " +
-		"left, the queue accepts others again."
+	ruleP8 = "P8. If a queue has a bound and a message would exceed it, Put returns ErrFull. When messages " +
+		"have left, the queue accepts others again."
 	ruleC1 = "C1. Claim returns deliveries that are due. A delivery is due when its not-before time, if it has " +
 		"one, is not after the time given, its message is not on hold, its destination is not postponed " +
 		"beyond that time, and it is not leased. Without a not-before time it is due whatever time is given."
@@ -35,118 +35,123 @@ const (
 		"due at once. A queue that several processes share keeps this order within one tenant and " +
 		"destination, and serves tenants and destinations in turn, so that none is passed over for ever."
 	ruleC4 = "C4. Claim returns at most Max deliveries, PerDestination of one destination and PerTenant of one " +
-		"tenant: it goes through what is due in order, leaves out what would exceed a bound, and takes the " +
-		"rest. A shared queue may also leave out what another caller has in hand, and stop short of Max; it " +
-		"exceeds no bound."
+		"tenant. It goes through due deliveries in order, leaves out those that would exceed a bound, and " +
+		"takes the others. A shared queue may also leave out deliveries that another call is working on, " +
+		"and return fewer than Max; it exceeds no bound."
 	ruleC5 = "C5. Claim returns only deliveries to Destinations, if there are any, none to Except, and none of " +
 		"ExceptTenants."
-	ruleC6 = "C6. Claim waits neither for deliveries to become due nor for other callers to settle."
+	ruleC6 = "C6. Claim does not wait for deliveries to become due or for other callers to settle."
 	ruleC7 = "C7. If the record of a delivery cannot be read, that does not delay any other delivery. It is " +
 		"returned as Unreadable, with a lease, together with the others."
-	ruleC8 = "C8. Claimed.Next is not after the time given if something due was left out because of a bound, and " +
-		"may be so if a shared queue may have left something out. Else it is after that time, and not later " +
-		"than the first moment at which a delivery that the options admit and that is not on hold becomes " +
-		"due, by its own time, by its destination's or by the end of its lease. It may be earlier, and is " +
-		"zero only if there is no such delivery. An empty queue answers zero, unless other processes can put " +
-		"into it and it is no Waiter: then it answers when to look again."
+	ruleC8 = "C8. If a due delivery was left out because of a bound, Claimed.Next is not after the time given. " +
+		"This may also be so if a shared queue may have left out others. Otherwise Next is after that " +
+		"time, and not later than the first moment at which a delivery that the options admit and that is " +
+		"not on hold becomes due, by its own time, by its destination's or by the end of its lease. It " +
+		"may be earlier, and is zero only if there is no such delivery. An empty queue returns zero, " +
+		"unless other processes can put into it and it is not a Waiter: then it returns the time of the " +
+		"next claim."
 	ruleC9 = "C9. A claim never returns a delivery that another claim, made at the same time, has leased."
 	ruleL1 = "L1. No other claim returns a claimed delivery before its lease ends."
 	ruleL2 = "L2. A delivery whose lease has ended without being settled is due again, with nothing changed and no" +
 		" attempt charged."
-	ruleL3 = "L3. A lease is lost when its delivery is claimed again, settled or dropped. Its end alone does not " +
-		"lose it: until then the delivery can still be settled under it. Settle and Extend answer " +
+	ruleL3 = "L3. A lease is lost when its delivery is claimed again, settled or dropped. It is not lost just " +
+		"because it has ended: the delivery can then still be settled under it. Settle and Extend answer " +
 		"ErrLeaseLost for a lease that is lost, and do nothing."
 	ruleL4 = "L4. No two leases of one delivery have the same token, across any restart."
 	ruleL5 = "L5. Extend sets the end of each lease to the time given plus the duration, whether that is later or " +
 		"earlier than before. A lost lease does not keep the others from being extended."
 	ruleL6 = "L6. Mark records that the deliveries of some leases are about to be sent, if their messages are " +
-		"AtMostOnce. It marks all of them or, with ErrLeaseLost, none, and is as durable as Put when it " +
-		"returns without an error; with any other error it may be either. If a marked delivery is claimed " +
-		"again without having been settled, because its lease ended or died with the process, Interrupted is " +
-		"set. A settlement clears the mark. Without a mark, and for any other message, Interrupted is never " +
-		"set."
-	ruleL7 = "L7. Take leases the deliveries of one message, whether or not they are due or on hold, except those " +
-		"on which another has a lease that has not ended. They are as if they had been claimed, and a hold " +
-		"stays. It is optional."
+		"AtMostOnce. It marks all of them or, with ErrLeaseLost, none. If it returns without an error, it " +
+		"is as durable as Put; with any other error it may have marked all or none. If a marked delivery " +
+		"is claimed again without having been settled, because its lease ended or died with the process, " +
+		"Interrupted is set. A settlement clears the mark. Without a mark, and for any other message, " +
+		"Interrupted is never set."
+	ruleL7 = "L7. Take leases the deliveries of one message, whether or not they are due or on hold, except " +
+		"those with a lease that has not ended. They are treated as if they had been claimed, and a hold " +
+		"remains. It is optional."
 	ruleS1 = "S1. A recipient settled as Delivered or Failed is final: no claim returns it again."
 	ruleS2 = "S2. A recipient settled as Deferred or Unknown stays, and its State has one more attempt, the " +
 		"outcome, the reply and the time of the settlement."
 	ruleS3 = "S3. A pending recipient without a result stays as it is, and is not charged an attempt."
 	ruleS4 = "S4. A settled delivery with recipients that stay is due again at NotBefore, or at once if that is " +
 		"zero."
-	ruleS5 = "S5. A settlement happens as a whole or not at all: the results, the next attempt and the messages it" +
-		" creates. One whose lease is lost, that names a recipient which is not pending in the delivery or " +
-		"names one twice, or that creates a message Put would refuse, changes nothing."
-	ruleS6 = "S6. The settlements of one batch are independent of each other: one that fails stops no other. If " +
-		"two have the same lease, the first counts. If two create a message of the same tenant and key, it is " +
-		"put once."
+	ruleS5 = "S5. A settlement happens as a whole or not at all: the results, the next attempt and the " +
+		"messages it creates. It changes nothing if its lease is lost, if it names a recipient twice or " +
+		"one that is not pending in the delivery, or if it creates a message that Put would refuse."
+	ruleS6 = "S6. The settlements of one batch are independent: if one fails, the others are still made. If " +
+		"two have the same lease, the first counts. If two create a message of the same tenant and key, " +
+		"it is put once."
 	ruleS7 = "S7. A settlement that creates messages is as durable as Put when Settle returns. A durable queue may" +
 		" lose any other settlement to a crash within a second after Settle has returned; the delivery is " +
 		"then as it was when it was claimed."
-	ruleS8 = "S8. A created message is a message like any other, except that a bound on the queue does not stop " +
-		"it, and that one whose tenant and key are known is not put again and stops nothing: Created has the " +
-		"id of the message that is there."
-	ruleS9 = "S9. Settle reads the content of the messages it creates before it takes effect, and holds nothing " +
-		"meanwhile that the content of a message in the same queue needs: a bounce may quote what it is " +
-		"about."
-	ruleS10 = "S10. When the last recipient of a message is settled, the message is gone: Open and Show answer " +
+	ruleS8 = "S8. A created message is a message like any other, with two exceptions. A bound on the queue " +
+		"does not stop it. If its tenant and key are known, it is not put again and does not fail the " +
+		"settlement: Created has the id of the known message."
+	ruleS9 = "S9. Settle reads the content of the messages it creates before it takes effect. Meanwhile it " +
+		"holds no lock that reading content of the same queue needs, because a bounce may quote the " +
+		"message it is about."
+	ruleS10 = "S10. When the last recipient of a message is settled, the message is gone: Open and Show return " +
 		"ErrNotFound, and its room is free, in a shared queue within a minute."
-	ruleS11 = "S11. The reason of a settlement is shown with what remains of its delivery until the next " +
-		"settlement. If it is empty, none is shown."
-	ruleO1 = "O1. The content is the bytes that were put, and its Size is their number, however often and by " +
-		"however many it is read."
-	ruleO2 = "O2. Open of a message that is not there answers ErrNotFound. Content opened before its message left " +
-		"may go on reading or fail, and never yields other bytes."
-	ruleO3 = "O3. Content that was damaged in storage is answered with an error that wraps ErrDamaged, by Open, by" +
-		" the content's Open or by its reader, never with other bytes and a clean end."
-	ruleA1 = "A1. List returns every message that is in the queue from the first page to the last exactly once, in" +
-		" the order of ids; one that is put or leaves meanwhile may be there or not. With a destination it " +
-		"returns only messages that wait for it."
+	ruleS11 = "S11. The reason of a settlement is shown with the remaining delivery until the next settlement. " +
+		"If it is empty, no reason is shown."
+	ruleO1 = "O1. The content is the bytes that were put, and its Size is their number, however often it is " +
+		"read and by however many readers."
+	ruleO2 = "O2. Open of a message that is not there returns ErrNotFound. Content that was opened before its " +
+		"message left may continue to be readable or fail, but never yields other bytes."
+	ruleO3 = "O3. If content was damaged in storage, an error that wraps ErrDamaged is returned by Open, by " +
+		"the content's Open or by its reader. Other bytes are never returned without an error."
+	ruleA1 = "A1. List returns every message that is in the queue from the first page to the last exactly " +
+		"once, in the order of ids. A message that is put or leaves meanwhile may be included or not. " +
+		"With a destination, List returns only messages that wait for it."
 	ruleA2 = "A2. Show returns one message as List does: the pending recipients, their states and times."
 	ruleA3 = "A3. A message on hold is not claimed. A lease given before stays valid and can be settled; what is " +
 		"left is then on hold. Holds and releases are as durable as Put."
 	ruleA4 = "A4. A dropped message is gone as if its last recipient had been settled. Its leases are lost. Drop " +
 		"is as durable as Put."
-	ruleA5 = "A5. Flush makes the deliveries it selects due at once. It lifts everybody's postponement of their " +
-		"destinations and of the destinations it names, or of all if it selects everything. Deliveries due " +
-		"already keep their place, those on hold stay on hold, and those claimed are left to their " +
-		"settlement. A shared queue may answer -1 for their number. A flush may be lost as a settlement may."
-	ruleA6 = "A6. A postponed destination's deliveries, those put later included, are not claimed before its time." +
-		" A postponement is replaced by the next of the same owner and lifted by the zero time. Everybody's " +
-		"is shown with its reason. It may be lost as a settlement may, and forgotten when its time has " +
-		"passed."
-	ruleA7 = "A7. Total and Survey count exactly what is there while nothing else is under way; those of a shared " +
-		"queue may be a minute behind. A destination is in the survey while it has deliveries."
-	ruleA8 = "A8. A postponement with an owner binds the claims of that owner and nobody else's. It neither " +
-		"replaces nor lifts that of another owner or of everybody, no Flush lifts it and nothing shows it. It " +
-		"is not stored, and ends with the process. If it names no destination and the zero time, all of that " +
-		"owner's are lifted."
-	ruleA9 = "A9. A hold has a reason and may have an end. It is shown, together with when it began, and is " +
-		"replaced by the next of the same message. One with an end is over with the first claim or flush " +
-		"whose time is not before it; that call does with the mail what it does with other mail, and rule C8 " +
-		"goes by the end of the hold as by the end of a lease. A hold without terms has neither."
-	ruleA10 = "A10. A suspension is remembered and shown to all handles, with its beginning, its end and its " +
+	ruleA5 = "A5. Flush makes the deliveries it selects due at once. It ends the postponements without an " +
+		"owner of their destinations and of the destinations it names, or of all if it selects " +
+		"everything. Deliveries that are already due keep their place, those on hold stay on hold, and " +
+		"those that are claimed are left to their settlement. A shared queue may return -1 for their " +
+		"number. A flush may be lost like a settlement."
+	ruleA6 = "A6. The deliveries of a postponed destination, including those put later, are not claimed before " +
+		"its time. A postponement is replaced by the next one of the same owner, and ended by the zero " +
+		"time. One without an owner is shown with its reason. It may be lost like a settlement, and " +
+		"forgotten when its time has passed."
+	ruleA7 = "A7. Total and Survey are exact while no other call is in progress; those of a shared queue may " +
+		"be a minute behind. A destination is in the survey while it has deliveries."
+	ruleA8 = "A8. A postponement with an owner applies only to the claims of that owner. It neither replaces " +
+		"nor ends that of another owner or the one without an owner. Flush does not end it, and it is not " +
+		"shown. It is not stored, and ends with the process. If it names no destination and has the zero " +
+		"time, it ends all postponements of that owner."
+	ruleA9 = "A9. A hold has a reason and may have an end. It is shown, together with the time it began, and " +
+		"is replaced by the next hold of the same message. A hold with an end is over at the first claim " +
+		"or flush whose time is not before the end; that call then treats the mail like other mail, and " +
+		"rule C8 treats the end of the hold like the end of a lease. A hold without terms has no reason " +
+		"and no end."
+	ruleA10 = "A10. A suspension is stored and shown to all handles, with its beginning, its end and its " +
 		"reason, until it is resumed, or until Suspend, Resume or Suspensions is given a time that is not " +
-		"before its end. Then it is over for good. The next of the same subject replaces it. It keeps nothing " +
-		"from being claimed: claimers leave the mail out, and look after mail that expires meanwhile. Suspend " +
-		"and Resume are as durable as Put."
-	ruleW1 = "W1. Wait returns when mail may have become due that the claim it is told of did not foresee: after a " +
-		"Put, a settlement that leaves or creates something, a Release, a Flush, the lifting of a " +
-		"postponement, a Suspend and a Resume, by any claimer. Events between the claim and Wait count. It " +
-		"may return for less, but not again and again while nothing happens."
-	ruleW2 = "W2. All handles of a queue show the same mail: what one puts, settles, holds, flushes or postpones " +
-		"for everybody is so for the others. What one has leased no other is given."
-	ruleW3 = "W3. When a handle dies, nothing of it stays but what it stored and its leases, which end in their " +
-		"time. Closing one handle leaves the others at work."
-	ruleX1 = "X1. A queue never reads a clock to decide anything: now is given with each call, and it may go back " +
-		"and forth. A queue that shares its storage with other machines may go by a clock of its own: it " +
-		"takes a time it is given as so long after the now of that call, and gives it back likewise, so that " +
-		"no time but a message's own and a state's Tried need be exact to more than a millisecond."
-	ruleX2 = "X2. A context that has ended before a call makes it fail with the context's error, and nothing is " +
-		"done. One that ends meanwhile may do the same."
-	ruleX3 = "X3. After Close every method answers ErrClosed; calls under way end. A second Close does nothing."
+		"before its end. Then it is over for good. The next suspension of the same subject replaces it. " +
+		"It does not prevent claims: claimers leave the mail out, and handle mail that expires meanwhile. " +
+		"Suspend and Resume are as durable as Put."
+	ruleW1 = "W1. Wait returns when mail may have become due that the given claim did not foresee: after a " +
+		"Put, a settlement that leaves or creates mail, a Release, a Flush, the end of a postponement, a " +
+		"Suspend or a Resume, by any claimer. Events between the claim and Wait count. It may also return " +
+		"without such an event, but not repeatedly."
+	ruleW2 = "W2. All handles of a queue show the same mail: if one of them puts, settles, holds, flushes, or " +
+		"postpones without an owner, the others see it. A delivery that one handle has leased is not " +
+		"given to another."
+	ruleW3 = "W3. When a handle dies, only what it stored remains, and its leases, which end at their time. " +
+		"Closing one handle does not affect the others."
+	ruleX1 = "X1. A queue never reads a clock to decide anything: now is given with each call, and may go back " +
+		"and forth. A queue that shares its storage with other machines may use a clock of its own: it " +
+		"takes each given time as an offset from the now of that call, and returns times likewise. So " +
+		"only a message's own times and a state's Tried need be exact to more than a millisecond."
+	ruleX2 = "X2. If a context has ended before a call, the call fails with the context's error and does " +
+		"nothing. If it ends during the call, the call may do the same."
+	ruleX3 = "X3. After Close every method returns ErrClosed; calls in progress end. A second Close does " +
+		"nothing."
 	ruleX4 = "X4. A durable queue that is closed or crashes, and is opened again, holds what the other rules " +
-		"promise. Leases may have ended with it."
-	ruleX5 = "X5. A queue that has failed for good answers every call with an error that wraps ErrFailed, until it" +
-		" is opened again. It then holds what the other rules promise."
+		"promise. Leases may have ended meanwhile."
+	ruleX5 = "X5. A queue that has failed for good returns an error that wraps ErrFailed from every call, " +
+		"until it is opened again. It then holds what the other rules promise."
 )
