@@ -12,8 +12,8 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// Claim leases what is due, in one round trip. Mail that another claim has in hand at
-// that moment is left out, and Next says so.
+// Claim leases due deliveries, in one round trip. Mail that another claim is working on
+// at that moment is left out, and Next shows that.
 func (q *Queue) Claim(ctx context.Context, now time.Time, want queue.ClaimOptions) (queue.Claimed, error) {
 	want = want.WithDefaults()
 	found := queue.Claimed{Seen: q.changes.Count()}

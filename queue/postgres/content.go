@@ -15,8 +15,8 @@ import (
 )
 
 // A content of up to inRow bytes is a column of its message, and is read as a whole. A
-// longer one is stored in pieces, and read piece by piece, each by a statement of its own:
-// whoever writes or reads it slowly holds no transaction open.
+// longer one is stored in pieces, each written and read by a separate statement, so
+// that a slow writer or reader holds no transaction open.
 const (
 	inRow     = 64 << 10
 	pieceSize = 256 << 10
@@ -127,7 +127,8 @@ func pieceSum(n int32, data []byte) int32 {
 	return int32(crc32.Update(crc32.Checksum(place, castagnoli), castagnoli, data))
 }
 
-// Open gives access to a content. A short one is in memory then (queue.InMemory).
+// Open returns the content of a message. A short one is then in memory
+// (queue.InMemory).
 func (q *Queue) Open(ctx context.Context, id string) (queue.Content, error) {
 	number, tag, isID := parseID(id)
 	var (
@@ -186,7 +187,7 @@ type pieceReader struct {
 	err  error
 }
 
-// Read reads on.
+// Read implements io.Reader.
 func (r *pieceReader) Read(p []byte) (int, error) {
 	if len(r.data) == 0 && r.err == nil {
 		if r.read == r.size {
@@ -203,7 +204,7 @@ func (r *pieceReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// Close ends the reading.
+// Close implements io.Closer.
 func (r *pieceReader) Close() error {
 	r.data, r.err = nil, io.ErrClosedPipe
 	return nil

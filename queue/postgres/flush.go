@@ -16,8 +16,8 @@ var errByName = fmt.Errorf("postgres: flush by more than names: %w", errors.ErrU
 // flushPart is how many deliveries are looked at in one transaction.
 const flushPart = 2000
 
-// Flush makes deliveries due at once: in one transaction what is given by messages, in
-// parts what is given by destinations alone.
+// Flush makes deliveries due at once. Deliveries selected by messages are flushed in
+// one transaction, those selected only by destinations in parts.
 func (q *Queue) Flush(ctx context.Context, now time.Time, what ...queue.Selection) (int, error) {
 	f := flush{q: q, now: now, destinations: []string{}, messages: []int64{}, names: []*string{}}
 	total := 0

@@ -12,7 +12,7 @@ func (q *Queue) Hold(ctx context.Context, id string) error {
 	return q.byID(ctx, id, "SELECT {schema}.hold_v1($1::bigint, $2::int, true, NULL, NULL, NULL)")
 }
 
-// HoldUntil keeps a message from being claimed on some terms.
+// HoldUntil keeps a message from being claimed, with a reason and until a time.
 func (q *Queue) HoldUntil(ctx context.Context, now time.Time, id string, on queue.Terms) error {
 	on = on.Bounded()
 	return q.byID(ctx, id, "SELECT {schema}.hold_v1($1::bigint, $2::int, true, $3::bigint, $4::bigint, $5::bytea)",

@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// An id is the message's number and its tag in base 32, 13 and 7 digits, so that ids are
-// in the order of the numbers. The number comes from a sequence, which may go back if a
-// server fails over to one that has not everything; the tag is random, so that no id is
-// given twice all the same.
+// An id is the message's number and its tag in base 32, 13 and 7 digits, so ids are in
+// the order of the numbers. The number comes from a sequence, which may go back if a
+// server fails over to one that lacks the last changes. The tag is random, so that an
+// id is not given twice even then.
 const (
 	numberDigits = 13
 	tagDigits    = 7

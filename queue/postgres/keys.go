@@ -33,7 +33,8 @@ func (q *Queue) knownAs(ctx context.Context, now time.Time, m *queue.Message) (i
 	return id, nil
 }
 
-// CountKeys counts the keys of messages that have left. None is forgotten before its time.
+// CountKeys counts the keys of messages that have left. They are never forgotten before
+// their time.
 func (q *Queue) CountKeys(ctx context.Context) (n queue.KeyCount, err error) {
 	err = q.call(ctx, func(ctx context.Context) error {
 		return q.pool.QueryRow(ctx, q.sql("SELECT count(*) FROM {schema}.key WHERE until IS NOT NULL")).Scan(&n.Remembered)

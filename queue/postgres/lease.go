@@ -36,7 +36,7 @@ func newLeaseColumns() *leaseColumns {
 	return &leaseColumns{messages: []int64{}, destinations: []string{}, tokens: []int64{}}
 }
 
-// Extend moves the ends of leases.
+// Extend sets the ends of leases.
 func (q *Queue) Extend(
 	ctx context.Context, now time.Time, leases []queue.Lease, length time.Duration,
 ) ([]queue.Extended, error) {
@@ -88,7 +88,7 @@ func (q *Queue) Mark(ctx context.Context, leases []queue.Lease) error {
 	})
 }
 
-// Take leases the deliveries of one message, due or not.
+// Take leases the deliveries of one message, whether or not they are due.
 func (q *Queue) Take(
 	ctx context.Context, now time.Time, id string, length time.Duration, destinations ...string,
 ) (queue.Taken, error) {

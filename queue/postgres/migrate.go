@@ -19,17 +19,17 @@ var migrations embed.FS
 // a program that knows only steps before it must not use the database.
 const least = 1
 
-// Step is one step on the way to the schema that this package needs.
+// Step is one step of the migration to the schema that this package needs.
 type Step struct {
-	// Version counts from 1.
+	// Version is the version after the step, counted from 1.
 	Version int
 
-	// SQL does the step and records that it was done, in one transaction.
+	// SQL makes the step and records it, in one transaction.
 	SQL string
 }
 
-// Steps are all steps for a schema, in order, for those who bring databases forward with a
-// tool of their own. An empty name is DefaultSchema.
+// Steps returns all steps for a schema in order, for applications that migrate their
+// databases with a tool of their own. An empty name means DefaultSchema.
 func Steps(schema string) ([]Step, error) {
 	files, err := fs.ReadDir(migrations, "migrations")
 	if err != nil {
@@ -76,20 +76,20 @@ func checkSchema(name string) error {
 	return nil
 }
 
-// VersionError is why a database cannot be used as it is.
+// VersionError says that the version of the schema does not fit this program.
 type VersionError struct {
 	Schema string
 
-	// Have is the version of the schema, 0 if it is not there, and Want the version
+	// Have is the version of the schema, 0 if it does not exist. Want is the version
 	// that this program needs.
 	Have, Want int
 
-	// Newer is set if the schema does not serve programs as old as this one any more.
-	// Otherwise Migrate helps.
+	// Newer is true if the schema no longer supports programs as old as this one.
+	// Otherwise Migrate can update it.
 	Newer bool
 }
 
-// Error says which versions they are.
+// Error includes both versions.
 func (e *VersionError) Error() string {
 	if e.Newer {
 		return fmt.Sprintf("postgres: the schema %q has version %d, and this program knows version %d only", e.Schema, e.Have, e.Want)
@@ -97,10 +97,10 @@ func (e *VersionError) Error() string {
 	return fmt.Sprintf("postgres: the schema %q has version %d and needs version %d: it is to be migrated", e.Schema, e.Have, e.Want)
 }
 
-// Migrate brings the schema to the version that this package needs, and makes it if it is
-// not there. Each step is committed by itself, so that one which fails leaves those before
-// it done. Programs that use an older version go on, unless the changelog says otherwise.
-// Only the fields of o that say where the queue is matter.
+// Migrate brings the schema to the version that this package needs, and creates it if
+// it does not exist. Each step is committed separately, so if one fails, those before
+// it are done. Programs with an older version continue to work, unless the changelog
+// says otherwise. Only the fields of o that say where the queue is are used.
 func Migrate(ctx context.Context, pool *pgxpool.Pool, o Options) error {
 	o = o.withDefaults()
 	steps, err := Steps(o.Schema)
@@ -141,8 +141,8 @@ func apply(ctx context.Context, pool *pgxpool.Pool, schema string, s Step) error
 	})
 }
 
-// Check says whether the schema has the version that this package needs. If not, the error
-// is a *VersionError. Open does the same.
+// Check checks that the schema has the version that this package needs. If not, the
+// error is a *VersionError. Open does the same.
 func Check(ctx context.Context, pool *pgxpool.Pool, o Options) error {
 	o = o.withDefaults()
 	ctx, cancel := context.WithTimeout(ctx, o.Timeout)

@@ -6,7 +6,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// The values that zero stands for in Options.
+// Defaults of Options.
 const (
 	DefaultSchema    = "nexthop"
 	DefaultTimeout   = 30 * time.Second
@@ -14,43 +14,44 @@ const (
 	DefaultPollEvery = 2 * time.Second
 )
 
-// Options say where a queue is and how it is used. The zero value is ready.
+// Options say where a queue is and how it is used. The zero value is ready to use.
 type Options struct {
 	// Schema is the database schema with the queue's tables. Default: DefaultSchema.
 	// Several queues may be in one database.
 	Schema string
 
-	// Timeout is how long the database may take for a statement, waiting for a
-	// connection included. Default: DefaultTimeout.
+	// Timeout limits the time of a statement, including the wait for a connection.
+	// Default: DefaultTimeout.
 	Timeout time.Duration
 
-	// KeepKeys is for how long a message's key is remembered after it has left.
-	// Default: DefaultKeepKeys. If negative, it is not remembered. All who open a
-	// queue should give the same.
+	// KeepKeys is how long a message's key is remembered after the message has left.
+	// Default: DefaultKeepKeys. If negative, keys are not remembered. All programs that
+	// open a queue should use the same value.
 	KeepKeys time.Duration
 
-	// PollEvery is how often Wait returns while no notification can come, because there is
-	// no connection to listen on: the server cannot be reached, or only through a pooler
-	// such as PgBouncer, by which a handle does not listen. Default: DefaultPollEvery.
+	// PollEvery is how often Wait returns while no notification can arrive, because
+	// there is no connection to listen on: the server cannot be reached, or only
+	// through a pooler such as PgBouncer, through which a handle does not listen.
+	// Default: DefaultPollEvery.
 	PollEvery time.Duration
 
-	// Listen says how the server is reached by the one connection that stays open to
-	// listen for notifications. Default: as the pool reaches it. Where the pool goes
-	// through PgBouncer, a way around it makes wake-ups faster.
+	// Listen configures the connection that stays open to listen for notifications.
+	// Default: like the pool's connections. If the pool goes through PgBouncer, a
+	// direct connection makes wake-ups faster.
 	Listen *pgx.ConnConfig
 
-	// NoListen does without that connection. PollEvery is what is left.
+	// NoListen turns that connection off. Wait then returns every PollEvery.
 	NoListen bool
 
 	// QuietTx leaves out the notification that PutTx and PutSQL add to a transaction.
-	// The notification takes a lock of the whole database cluster while the
-	// transaction commits, so a program with very many of them calls Queue.Wake after
-	// they have committed, or leaves the mail to be found by PollEvery.
+	// The notification takes a lock on the whole database cluster while the transaction
+	// commits. A program with very many such transactions calls Queue.Wake after they
+	// have committed, or leaves the mail to be found after PollEvery.
 	QuietTx bool
 
-	// Clock is the clock by which the times are told that are given to the queue. The
-	// difference between it and the server's is measured, so that agents on machines
-	// whose clocks differ mean the same. Default: time.Now.
+	// Clock is the clock of the times that are passed to the queue. The difference to
+	// the server's clock is measured, so that agents on machines with different clocks
+	// agree. Default: time.Now.
 	Clock func() time.Time
 }
 

@@ -10,8 +10,8 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// Postpone keeps the deliveries of destinations back: what is everybody's is stored, all
-// of it with one statement.
+// Postpone postpones destinations. Postponements without an owner are stored, all of a
+// call with one statement.
 func (q *Queue) Postpone(ctx context.Context, now time.Time, list ...queue.Postponement) error {
 	var shared []queue.Postponement
 	lifted, own := false, false

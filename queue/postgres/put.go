@@ -7,8 +7,8 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// Put stores a message in one transaction: with one statement, and one more for each
-// quarter of a MiB of a large content, which is in before the message is.
+// Put stores a message in one transaction, with one statement. A large content needs
+// one more for each 256 KiB, which are made before.
 func (q *Queue) Put(ctx context.Context, now time.Time, m *queue.Message) (id string, err error) {
 	parts, err := queue.Split(m)
 	if err != nil {

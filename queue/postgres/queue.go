@@ -15,8 +15,8 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// Queue is a handle on a queue in a database. It is safe for concurrent use; any number
-// of handles, of one process or many, may be open at a time.
+// Queue is a handle on a queue in a database. It is safe for concurrent use. Any number
+// of handles, in one process or many, may be open at the same time.
 type Queue struct {
 	pool *pgxpool.Pool
 	o    Options
@@ -39,7 +39,7 @@ type Queue struct {
 	front front
 }
 
-// All that Queue can do.
+// The optional interfaces of Queue.
 var (
 	_ queue.Queue      = (*Queue)(nil)
 	_ queue.Lister     = (*Queue)(nil)
@@ -55,16 +55,17 @@ var (
 	_ queue.KeyCounter = (*Queue)(nil)
 )
 
-// ErrIsolation is for a pool whose connections begin transactions at another level than
-// READ COMMITTED, at which the queue's statements do not see what they must.
+// ErrIsolation says that the connections of a pool begin transactions at another level
+// than READ COMMITTED, at which the queue's statements would not work correctly.
 var ErrIsolation = errors.New("postgres: default_transaction_isolation is not read committed")
 
-// ErrReplica is for a server that is a replica, and takes no mail.
+// ErrReplica says that the server is a replica, which accepts no changes.
 var ErrReplica = errors.New("postgres: the server is a replica")
 
-// Open opens the queue in a schema of a database. The pool stays its owner's: Close does
-// not close it. ctx is for the opening alone. Errors: a *VersionError if the schema has to
-// be migrated first, or is too new; ErrIsolation; ErrReplica; those of the pool.
+// Open opens the queue in a schema of a database. The caller remains the owner of the
+// pool; Close does not close it. ctx is for opening only. Errors: a *VersionError if
+// the schema must be migrated first, or is too new; ErrIsolation; ErrReplica; those of
+// the pool.
 func Open(ctx context.Context, pool *pgxpool.Pool, o Options) (*Queue, error) {
 	q := &Queue{pool: pool, o: o.withDefaults(), notices: make(chan struct{}, 1), name: fmt.Sprintf("%x", random())}
 	ctx, cancel := context.WithTimeout(ctx, q.o.Timeout)
@@ -85,7 +86,8 @@ func Open(ctx context.Context, pool *pgxpool.Pool, o Options) (*Queue, error) {
 	return q, nil
 }
 
-// Close ends the calls under way and the goroutines. Leases stay until they end.
+// Close ends calls in progress and the goroutines of the handle. Leases remain until
+// they end.
 func (q *Queue) Close() error {
 	if q.closed.Swap(true) {
 		return nil
@@ -204,7 +206,7 @@ func (q *Queue) once(ctx context.Context, do func(ctx context.Context) error) er
 	return explain(err)
 }
 
-// The codes of errors that mean something here.
+// Codes of errors with a meaning here.
 const (
 	codeDiskFull      = "53100"
 	codeDeadlock      = "40P01"

@@ -10,9 +10,9 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// Settle records outcomes and puts the messages they create: all of a batch in one
-// transaction and one round trip, unless the batch has leases that another handle was
-// given, or large contents.
+// Settle records outcomes and puts the messages they create: a whole batch in one
+// transaction and one round trip, unless it has leases that another handle was given,
+// or large contents.
 func (q *Queue) Settle(ctx context.Context, now time.Time, batch []queue.Settlement) ([]queue.Settled, error) {
 	b := &settling{
 		q: q, now: now, batch: batch, settled: make([]queue.Settled, len(batch)), drafts: make([][]draft, len(batch)),

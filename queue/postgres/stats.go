@@ -5,51 +5,51 @@ import (
 	"time"
 )
 
-// Stats is how a queue's database, and a handle's way to it, are doing.
+// Stats describes the state of a queue's database, and of a handle's connection to it.
 type Stats struct {
-	// LiveRows and DeadRows are what the server estimates of the queue's tables. Dead
-	// rows are those that were deleted or replaced, and that autovacuum has yet to
-	// remove: claims step over some of them.
+	// LiveRows and DeadRows are the server's estimates for the queue's tables. Dead
+	// rows are deleted or replaced ones that autovacuum has not removed yet; claims
+	// step over some of them.
 	LiveRows, DeadRows int64
 
 	// Bytes is the size of the queue's tables and indexes on the server's disk.
 	Bytes int64
 
-	// HorizonAge is how many transactions have begun since the oldest one that may
-	// still look at dead rows of this database, so that nothing can remove them: one
-	// that is open, in whatever program, or one that a standby or a replication slot
-	// stands for.
+	// HorizonAge is the number of transactions that have begun since the oldest one
+	// that may still read dead rows of this database, which prevents their removal.
+	// That one is an open transaction of any program, or one that a standby or a
+	// replication slot holds.
 	HorizonAge int64
 
-	// OldestTransaction is for how long that one, or another that keeps rows, has been
-	// open. It is zero if there is none, and tells of other roles' transactions only if
-	// this one is a member of pg_read_all_stats.
+	// OldestTransaction is how long that transaction, or another that keeps dead rows,
+	// has been open. It is zero if there is none. It includes transactions of other
+	// roles only if this role is a member of pg_read_all_stats.
 	OldestTransaction time.Duration
 
-	// Listening is whether notifications are heard. Otherwise agents poll.
+	// Listening is true if notifications are received. Otherwise agents poll.
 	Listening bool
 
-	// ClockOffset is by how much the server's clock is ahead of this handle's, as far
-	// as times are corrected by it: zero below a quarter of a second.
+	// ClockOffset is by how much the server's clock is ahead of this handle's, as used
+	// to correct times. It is zero below a quarter of a second.
 	ClockOffset time.Duration
 
 	// Pool is the handle's pool of connections.
 	Pool PoolStats
 }
 
-// PoolStats is what a pool of connections has in hand and has been through.
+// PoolStats are the numbers of a pool of connections.
 type PoolStats struct {
-	// InUse and Idle are its connections, and Max how many it may have.
+	// InUse and Idle are the numbers of its connections, and Max is the maximum.
 	InUse, Idle, Max int
 
-	// Waits is how often somebody had to wait for a connection, and Waited for how long
-	// in all, both since the pool was made.
+	// Waits is how often a call had to wait for a connection, and Waited for how long
+	// in total, both since the pool was created.
 	Waits  int64
 	Waited time.Duration
 }
 
-// Stats asks the server, but for what the handle knows itself: that is filled in also if
-// there is an error.
+// Stats asks the server. The fields that the handle knows itself are also set if there
+// is an error.
 func (q *Queue) Stats(ctx context.Context) (s Stats, err error) {
 	pool := q.pool.Stat()
 	s.Listening = q.listening.Load()

@@ -9,7 +9,7 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// Total counts everything, in a time that grows with the queue.
+// Total counts all mail. It takes time in proportion to the size of the queue.
 func (q *Queue) Total(ctx context.Context) (t queue.Totals, err error) {
 	err = q.call(ctx, func(ctx context.Context) error {
 		return q.pool.QueryRow(ctx, q.sql(`SELECT count(*), coalesce(sum(size), 0)::bigint,
@@ -18,8 +18,8 @@ func (q *Queue) Total(ctx context.Context) (t queue.Totals, err error) {
 	return t, err
 }
 
-// Survey counts by destination, in a time that grows with what waits for those that it
-// returns.
+// Survey counts by destination. It takes time in proportion to the mail of the
+// destinations that it returns.
 func (q *Queue) Survey(ctx context.Context, after string, most int) (list []queue.Destination, err error) {
 	if most <= 0 {
 		most = queue.DefaultMax

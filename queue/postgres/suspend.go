@@ -10,7 +10,7 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// Suspend remembers suspensions.
+// Suspend stores suspensions.
 func (q *Queue) Suspend(ctx context.Context, now time.Time, list ...queue.Suspension) error {
 	err := q.suspensions(ctx, now, func(ctx context.Context, tx pgx.Tx, before queue.SuspensionSet) error {
 		after, err := before.With(now, list...)
@@ -66,7 +66,7 @@ func (q *Queue) resume(ctx context.Context, tx pgx.Tx, s queue.Subject) error {
 	return err
 }
 
-// Suspensions returns what is suspended.
+// Suspensions returns the suspensions in force.
 func (q *Queue) Suspensions(ctx context.Context, now time.Time) (list []queue.Suspension, err error) {
 	err = q.suspensions(ctx, now, func(_ context.Context, _ pgx.Tx, at queue.SuspensionSet) error {
 		list = at

@@ -10,22 +10,22 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// PutTx puts a message with a transaction of the application: it is in the queue when that
-// has been committed, and never if it is rolled back. A transaction that stays open keeps
-// nobody else waiting, except who puts a message with the same tenant and key. The content
-// is read within it, and the rules about Put hold once it is committed; how durable that
-// is, is the transaction's own affair. The agents are woken when it is committed, unless
-// Options.QuietTx is set.
+// PutTx puts a message in a transaction of the application. The message is in the queue
+// once the transaction has committed, and never if it is rolled back. An open
+// transaction does not block others, except a put of a message with the same tenant and
+// key. The content is read inside the transaction, and the rules about Put hold once it
+// has committed; its durability is up to the transaction. Agents are woken when it
+// commits, unless Options.QuietTx is set.
 //
-// After any error but queue.ErrDuplicate and a *queue.MessageError about a field, the
-// transaction can only be rolled back, unless it is at a savepoint.
+// After any error other than queue.ErrDuplicate and a *queue.MessageError about a
+// field, the transaction can only be rolled back, or rolled back to a savepoint.
 func (q *Queue) PutTx(ctx context.Context, tx pgx.Tx, now time.Time, m *queue.Message) (id string, err error) {
 	return q.putWith(ctx, now, m, func(ctx context.Context, text string, args []any, to ...any) error {
 		return tx.QueryRow(ctx, text, args...).Scan(to...)
 	})
 }
 
-// PutSQL is PutTx for package database/sql, with any driver for PostgreSQL.
+// PutSQL is like PutTx for package database/sql, with any driver for PostgreSQL.
 func (q *Queue) PutSQL(ctx context.Context, tx *sql.Tx, now time.Time, m *queue.Message) (id string, err error) {
 	return q.putWith(ctx, now, m, func(ctx context.Context, text string, args []any, to ...any) error {
 		for i := range args {

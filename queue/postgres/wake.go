@@ -10,12 +10,12 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// How handles wake each other. A handle that changed something says so on a channel named
-// like the schema, in a transaction of its own after the change and not more often than
-// once in pause: the server takes one lock for all that notify at a time. A handle hears
-// it on a connection that stays open. If nothing was heard for a while, it calls to itself
-// through the pool; if that is not heard, the connection is dead, and polling is what is
-// left until another connection hears something.
+// How handles wake each other. After a change, a handle sends a notification on a
+// channel with the name of the schema, in a separate transaction, and at most once per
+// pause: the server takes one lock for all notifying transactions. A handle receives it
+// on a connection that stays open. If it has received nothing for a while, it sends a
+// notification to itself through the pool. If that does not arrive, the connection is
+// dead, and the handle polls until another connection receives something.
 const (
 	pause    = 10 * time.Millisecond
 	silence  = 3 * time.Second  // after which a handle calls to itself
@@ -24,7 +24,7 @@ const (
 	cleaning = time.Minute
 )
 
-// What notifications say, with the name of the handle behind it.
+// Contents of notifications, followed by the name of the handle.
 const (
 	saysChanged = "changed "
 	saysCall    = "call "
@@ -39,8 +39,8 @@ func (q *Queue) changed() {
 	}
 }
 
-// Wake tells all handles that there may be something to claim: after the commit of a
-// transaction with PutTx, if Options.QuietTx is set.
+// Wake tells all handles that there may be something to claim. Call it after the commit
+// of a transaction with PutTx if Options.QuietTx is set.
 func (q *Queue) Wake() { q.changed() }
 
 // Wait returns when something has changed since a claim.

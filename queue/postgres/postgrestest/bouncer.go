@@ -11,7 +11,7 @@ import (
 	"syscall"
 )
 
-// Bouncer is a PgBouncer before a server, in transaction mode.
+// Bouncer is a PgBouncer in front of a server, in transaction mode.
 type Bouncer struct {
 	server  *Server
 	dir     string
@@ -19,7 +19,8 @@ type Bouncer struct {
 	process *process
 }
 
-// Bouncer starts a PgBouncer that hands transactions to so many connections.
+// Bouncer starts a PgBouncer that distributes transactions over the given number of
+// connections.
 func (s *Server) Bouncer(connections int) (*Bouncer, error) {
 	pgbouncer, err := find("pgbouncer", "usr/sbin")
 	if err != nil {
@@ -68,13 +69,13 @@ func freePort() (int, error) {
 	return l.Addr().(*net.TCPAddr).Port, l.Close()
 }
 
-// URL names the database as it is reached through the bouncer. The way in which pgx
-// executes statements is not one that this version of PgBouncer would refuse.
+// URL returns the address of the database through the bouncer. It makes pgx execute
+// statements in a way that this version of PgBouncer accepts.
 func (b *Bouncer) URL() string {
 	return "postgres://nexthop@127.0.0.1:" + strconv.Itoa(b.port) + "/postgres?sslmode=disable&default_query_exec_mode=exec"
 }
 
-// Log is the end of what the bouncer has said.
+// Log returns the end of the bouncer's log.
 func (b *Bouncer) Log() string { return b.process.log.String() }
 
 // Close ends the bouncer.

@@ -12,8 +12,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Server is a cluster with one database. Its methods are for one goroutine at a time;
-// those of the database are for all.
+// Server is a cluster with one database. Its methods must not be called concurrently;
+// the database may be used concurrently.
 type Server struct {
 	dir      string
 	postgres program
@@ -23,8 +23,8 @@ type Server struct {
 // patience is how long a server may take to start.
 const patience = time.Minute
 
-// Start makes a cluster and starts it. Nothing of it is synced to the device, so that it
-// survives the death of its processes and no power cut.
+// Start creates a cluster and starts it. Its files are never synced, so it survives the
+// end of its processes, but not a power cut.
 func Start() (*Server, error) {
 	initdb, err := find("initdb", "usr/lib/postgresql/*/bin")
 	if err != nil {
@@ -53,12 +53,13 @@ func Start() (*Server, error) {
 
 func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 
-// URL names the database for pgx. Only this machine can reach it, by a socket.
+// URL returns the address of the database for pgx. Only this machine can reach it, by a
+// socket.
 func (s *Server) URL() string {
 	return "postgres:///postgres?user=nexthop&sslmode=disable&host=" + s.dir
 }
 
-// Restart starts the server after Kill or Stop and waits until it takes connections.
+// Restart starts the server after Kill or Stop, and waits until it accepts connections.
 func (s *Server) Restart() error {
 	cmd := s.postgres.command("-D", s.data(), "-k", s.dir,
 		"-c", "listen_addresses=", "-c", "fsync=off", "-c", "shared_buffers=32MB", "-c", "max_connections=100",
@@ -94,15 +95,15 @@ func (s *Server) answers(ctx context.Context, url string, p *process) error {
 	}
 }
 
-// Kill ends all processes of the server at once (kill -9). What was not written to the
+// Kill ends all processes of the server at once (kill -9). Anything not written to the
 // log of the database is lost. If the tests do not run as root on Linux, only the first
-// process is killed, and the others follow when they notice.
+// process is killed, and the others end when they notice that.
 func (s *Server) Kill() { s.process.end(syscall.SIGKILL) }
 
-// Stop has the server end by itself: calls under way are broken off, nothing is lost.
+// Stop makes the server shut down: calls in progress are aborted, and nothing is lost.
 func (s *Server) Stop() { s.process.end(syscall.SIGINT) }
 
-// Log is the end of what the server has said since it was started.
+// Log returns the end of the server's log since it was started.
 func (s *Server) Log() string { return s.process.log.String() }
 
 // Close ends the server and deletes the cluster.

@@ -1,14 +1,14 @@
-// Package tlsstore keeps what agents know together about TLS in the schema of their queue
-// in PostgreSQL: Policies is a store of MTA-STS policies (mtasts.Store), and Reports one of
-// the counts of RFC 8460 and of how far reports have come (tlsrpt.Store).
+// Package tlsstore stores the shared TLS data of agents in the schema of their queue in
+// PostgreSQL: Policies is a store of MTA-STS policies (mtasts.Store), and Reports a
+// store of the counts of RFC 8460 and of the progress of reports (tlsrpt.Store).
 //
 //	source := &trust.Source{Resolver: resolver, Store: &tlsstore.Policies{Pool: pool}}
 //	reporter := tlsrpt.Reporter{Store: &tlsstore.Reports{Pool: pool}, …}
 //
-// postgres.Migrate makes the tables. A policy that one agent has fetched the others need
-// not fetch, and one that was proved stays in force for all of them; of all agents one
-// sends the report of a day and a domain, with what all have counted.
+// postgres.Migrate creates the tables. A policy that one agent has fetched is in force
+// for all of them, and is not fetched again by the others. Of all agents, one sends the
+// report of a day and a domain, with the counts of all.
 //
-// What agents share of hosts that are down or refuse mail is in the queue itself, in
+// The queue itself holds what agents share about hosts that are down or refuse mail, in
 // postponements and suspensions.
 package tlsstore

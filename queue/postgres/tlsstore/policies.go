@@ -11,17 +11,16 @@ import (
 	"github.com/nexthop-mail/nexthop/delivery/mtasts"
 )
 
-// Policies is a mtasts.Store. What another process stores or deletes is seen ten seconds
-// later at the latest, so that mail does not cost a question to the database each. It must
-// not be copied.
+// Policies is a mtasts.Store. Changes by other processes are seen within ten seconds,
+// so that not every message costs a query. It must not be copied.
 type Policies struct {
 	// Pool is the database; required.
 	Pool *pgxpool.Pool
 
-	// Schema is that of the queue. Default: postgres.DefaultSchema.
+	// Schema is the schema of the queue. Default: postgres.DefaultSchema.
 	Schema string
 
-	// Timeout is how long the database may take to answer. Default: 10 s.
+	// Timeout limits the time of a query. Default: 10 s.
 	Timeout time.Duration
 
 	mu      sync.Mutex
@@ -44,7 +43,7 @@ const (
 
 func (p *Policies) table() table { return table{"Policies", p.Pool, p.Schema, p.Timeout} }
 
-// Load implements mtasts.Store. An entry that makes no sense is as good as none.
+// Load implements mtasts.Store. An invalid entry is ignored.
 func (p *Policies) Load(ctx context.Context, domain string) (e mtasts.Entry, err error) {
 	e, ok, changes := p.recall(domain)
 	if ok {
@@ -93,7 +92,7 @@ func (p *Policies) Delete(ctx context.Context, domain string) error {
 	})
 }
 
-// List implements mtasts.Store. Entries that make no sense are left out.
+// List implements mtasts.Store. Invalid entries are left out.
 func (p *Policies) List(ctx context.Context, after string, limit int) (all []mtasts.Entry, err error) {
 	for len(all) < limit {
 		n, want := 0, limit-len(all)

@@ -15,14 +15,14 @@ type Reports struct {
 	// Pool is the database; required.
 	Pool *pgxpool.Pool
 
-	// Schema is that of the queue. Default: postgres.DefaultSchema.
+	// Schema is the schema of the queue. Default: postgres.DefaultSchema.
 	Schema string
 
-	// Timeout is how long the database may take to answer. Default: 10 s.
+	// Timeout limits the time of a query. Default: 10 s.
 	Timeout time.Duration
 
-	// Contact is who reports. It is stored with what is counted, for whoever looks at
-	// that (Contact). It may be empty.
+	// Contact is the contact of the reporter. It is stored with the counts, for
+	// programs that show them (LastContact). It may be empty.
 	Contact string
 }
 
@@ -45,7 +45,7 @@ func (r *Reports) Save(ctx context.Context, day tlsrpt.Day, counter string, tall
 	})
 }
 
-// Load implements tlsrpt.Store. Counts that make no sense are left out.
+// Load implements tlsrpt.Store. Invalid counts are left out.
 func (r *Reports) Load(ctx context.Context, day tlsrpt.Day) (all []tlsrpt.Tally, err error) {
 	err = r.table().call(ctx, func(ctx context.Context, sql func(string) string) error {
 		rows, err := r.Pool.Query(ctx, sql("SELECT tallies FROM {schema}.tls_counts WHERE day = $1::int ORDER BY counter"), int32(day))
@@ -73,8 +73,8 @@ func (r *Reports) Load(ctx context.Context, day tlsrpt.Day) (all []tlsrpt.Tally,
 	return all, nil
 }
 
-// LastContact is the Contact of whoever counted on the latest day of which there are
-// counts; empty if there are none.
+// LastContact returns the Contact stored with the counts of the latest day, or "" if
+// there are no counts.
 func (r *Reports) LastContact(ctx context.Context) (contact string, err error) {
 	err = r.table().call(ctx, func(ctx context.Context, sql func(string) string) error {
 		var text []byte
@@ -86,8 +86,8 @@ func (r *Reports) LastContact(ctx context.Context) (contact string, err error) {
 	return contact, err
 }
 
-// Update implements tlsrpt.Store. A Delivery that makes no sense has its revision alone,
-// so that it is followed by the next.
+// Update implements tlsrpt.Store. An invalid Delivery counts as one that has only its
+// revision, so that the next one can replace it.
 func (r *Reports) Update(ctx context.Context, d tlsrpt.Delivery) (now tlsrpt.Delivery, stored bool, err error) {
 	text, err := json.Marshal(d)
 	if err != nil {
