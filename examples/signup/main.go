@@ -3,8 +3,8 @@
 //	signup -data DIR -key dkim.pem -smarthost submission://user:password@mail.example.org
 //	curl -d user=bob -d email=bob@example.com http://127.0.0.1:8080/signup
 //
-// A promised mail survives a crash, and is sent once. Its outcome is stored in the
-// record of the user, written to the log, and counted at GET /metrics.
+// A promised mail survives a crash, and a second sign-up queues no second one. The outcome
+// is stored in the record of the user, written to the log, and counted at GET /metrics.
 package main
 
 import (
