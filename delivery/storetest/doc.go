@@ -1,10 +1,10 @@
-// Package storetest holds a store of MTA-STS policies (mtasts.Store) or of TLS reports
-// (tlsrpt.Store) to its contract, rule by rule. Those in this module pass, and so must any
-// other:
+// Package storetest tests a store of MTA-STS policies (mtasts.Store) or of TLS reports
+// (tlsrpt.Store) against every rule of its contract. The stores in this module pass it:
 //
 //	func TestStore(t *testing.T) {
 //		storetest.RunPolicies(t, func(t *testing.T) mtasts.Store { return open(t) })
 //	}
 //
-// Policies and Reports do the same and return what is wrong, for programs that are no test.
+// Policies and Reports do the same and return the errors, for programs that are not
+// tests.
 package storetest

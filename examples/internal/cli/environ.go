@@ -6,12 +6,14 @@ import (
 	"strings"
 )
 
-// FromEnvironment gives flags that the command line does not have the values that the
-// environment has: with the prefix NEXTHOP_, -relay-domain is NEXTHOP_RELAY_DOMAIN. The values of a flag that is
-// repeatable stand there with blanks between them. Of variables that are no setting of
-// the program it returns the names. With only, none but these flags are settings.
+// FromEnvironment sets flags that the command line does not have from the environment.
+// With the prefix NEXTHOP_, the variable of -relay-domain is NEXTHOP_RELAY_DOMAIN. The
+// values of a repeatable flag are separated by blanks. It returns the names of
+// variables with the prefix that are not settings of the program. If only is given,
+// only these flags are settings.
 //
-// Call it after the command line was parsed. Errors repeat no values, which may be secret.
+// Call it after parsing the command line. Errors do not repeat values, which may be
+// secret.
 func FromEnvironment(fs *flag.FlagSet, prefix string, environ []string, only ...string) (unknown []string, err error) {
 	given := make(map[string]bool)
 	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })

@@ -9,12 +9,12 @@ import (
 // Exit codes of sysexits.h, as sendmail uses them.
 const (
 	ExitOK          = 0
-	ExitUsage       = 64 // the command line makes no sense
+	ExitUsage       = 64 // the command line is invalid
 	ExitData        = 65 // bad address or message
 	ExitNoHost      = 68
 	ExitUnavailable = 69
 	ExitTempFail    = 75
-	ExitConfig      = 78 // what was asked for cannot work
+	ExitConfig      = 78 // the configuration cannot work
 )
 
 // Error is an error of the command line with the exit code it leads to. A nil Err
@@ -24,7 +24,7 @@ type Error struct {
 	Err  error
 }
 
-// Error says what is wrong.
+// Error returns the message.
 func (e *Error) Error() string {
 	if e.Err == nil {
 		return fmt.Sprintf("exit code %d", e.Code)
@@ -35,7 +35,7 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Usage is an error of somebody who typed something that makes no sense.
+// Usage returns an error about an invalid command line.
 func Usage(format string, args ...any) error {
 	return &Error{ExitUsage, fmt.Errorf(format, args...)}
 }

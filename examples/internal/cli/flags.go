@@ -41,8 +41,8 @@ func (d *Duration) Set(v string) error {
 
 var errDuration = errors.New("no duration such as 30s, 4h or 5d")
 
-// ParseDuration is time.ParseDuration with days before everything else. Nothing on
-// these command lines is negative.
+// ParseDuration is like time.ParseDuration, but also accepts days before the other
+// units, and no negative values.
 func ParseDuration(s string) (time.Duration, error) {
 	var days float64
 	if before, after, ok := strings.Cut(s, "d"); ok {

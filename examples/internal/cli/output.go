@@ -10,15 +10,15 @@ import (
 	"time"
 )
 
-// IgnoreBrokenPipes makes a write to a pipe that nobody reads any more an error: it
-// would end the program otherwise.
+// IgnoreBrokenPipes makes a write to a pipe without a reader return an error instead of
+// ending the program.
 func IgnoreBrokenPipes() { signal.Ignore(syscall.SIGPIPE) }
 
-// Output is standard output or standard error for lines that mail does not wait for.
-// What goes to a file is written at once; a pipe or a terminal may have a reader that
-// has stopped to read, so what goes there waits in memory, 1 MiB at most. When that is
-// full, a write waits for the reader once, for patience, and is dropped with all that
-// follow until the reader goes on.
+// Output is standard output or standard error, for lines that mail must not wait for.
+// Files are written immediately. The reader of a pipe or a terminal may have stopped
+// reading, so up to 1 MiB waits in memory. When that is full, one write waits for the
+// reader for the time patience. It is then dropped, with all that follow, until the
+// reader continues.
 type Output struct {
 	out io.Writer
 
@@ -35,7 +35,7 @@ const (
 	patience    = time.Second
 )
 
-// NewOutput returns an Output for a file, or w itself if it needs none.
+// NewOutput returns an Output for a file, or w itself if that needs none.
 func NewOutput(w io.Writer) io.Writer {
 	f, ok := w.(*os.File)
 	if !ok {
@@ -48,7 +48,8 @@ func NewOutput(w io.Writer) io.Writer {
 	return &Output{out: w, moved: make(chan struct{})}
 }
 
-// Write takes p, or drops it. There is no error: nobody could do anything about it.
+// Write accepts p or drops it. It never returns an error, because the caller could not
+// handle it.
 func (o *Output) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	if o.size+len(p) > mostWaiting && !o.stalled {
@@ -106,8 +107,8 @@ func (o *Output) write() {
 	o.writing = false
 }
 
-// Flush waits until what was written to w before, an Output, has been taken, but not
-// for long.
+// Flush waits for a short time until everything written to w, if that is an Output, has
+// been accepted.
 func Flush(w io.Writer) {
 	if o, ok := w.(*Output); ok {
 		o.flush()

@@ -74,7 +74,7 @@ func (t *Transport) Define(fs *flag.FlagSet) {
 	t.SmartHosts.define(fs)
 }
 
-// Check finds what the flag package cannot: combinations that make no sense.
+// Check checks for invalid values and combinations that the flag package cannot detect.
 func (t *Transport) Check() error {
 	switch {
 	case t.Only4 && t.Only6:
@@ -217,7 +217,7 @@ func (t *Transport) Reread() {
 }
 
 // Reload reads the files of smart hosts again, for the Sender that was made. If they
-// make no sense any more the rules stay as they are.
+// are invalid, the rules stay as they were.
 func (t *Transport) Reload() error {
 	if t.table == nil {
 		return nil

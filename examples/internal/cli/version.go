@@ -6,8 +6,8 @@ import (
 	"runtime/debug"
 )
 
-// Version is what a program says of itself: the version of the module that it was built
-// from, or the commit, and the Go that built it.
+// Version returns the version of a program: that of its module, or the commit, and the
+// Go version it was built with.
 func Version(program string) string {
 	version, commit := "(devel)", ""
 	if info, ok := debug.ReadBuildInfo(); ok {

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// Watch tells whether files have changed since the last look: written to, or put in
-// the place of another, by way of links, too. Only what is a file is looked at: a pipe
-// could be read once.
+// Watch detects whether files have changed since the last check: written to, or
+// replaced, also through symbolic links. It only watches regular files, because a pipe
+// can be read only once.
 type Watch struct {
 	Files []string
 	seen  []os.FileInfo

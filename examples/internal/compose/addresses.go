@@ -9,9 +9,9 @@ import (
 
 var errAddresses = errors.New("this is no list of addresses")
 
-// Addresses are those in the value of a field such as To (RFC 5322 section 3.4): without
-// names, comments and the names of groups. A local name may stand without a domain. What
-// the addresses themselves are is for others to judge.
+// Addresses returns the addresses in the value of a field such as To (RFC 5322 section
+// 3.4), without names, comments and the names of groups. A local name may have no
+// domain. The addresses are not validated.
 func Addresses(value string) ([]string, error) {
 	spans, err := parseAddresses(value)
 	var list []string

@@ -10,8 +10,9 @@ import (
 	"unicode/utf8"
 )
 
-// Recipients are those of To, Cc and Bcc, or if the message is sent on (RFC 5322 section
-// 3.6.6) those of the same fields with Resent-, each once.
+// Recipients returns the addresses in To, Cc and Bcc, each once. If the message is
+// resent (RFC 5322 section 3.6.6), it returns those of the corresponding Resent-
+// fields.
 func (h *Header) Recipients() ([]string, error) {
 	prefix := ""
 	if h.Has("Resent-To") || h.Has("Resent-Cc") || h.Has("Resent-Bcc") {

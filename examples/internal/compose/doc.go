@@ -1,6 +1,6 @@
-// Package compose completes messages as programs write them for sendmail: a header that may
-// lack fields or have one that is nobody's business, with recipients in it, and line ends
-// of any kind.
+// Package compose completes messages in the form in which programs pass them to
+// sendmail: the header may lack fields, have one that must not be sent, and contain the
+// recipients, and line ends may be of any kind.
 //
 //	in := bufio.NewReader(os.Stdin)
 //	header, err := compose.ReadHeader(in)

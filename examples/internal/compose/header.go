@@ -11,7 +11,7 @@ import (
 // maxHeader is how many octets a header has at most.
 const maxHeader = 1 << 20
 
-// ErrHeader is that of a header that is too long to be one.
+// ErrHeader says that a header is too long.
 var ErrHeader = errors.New("the header is longer than 1 MiB")
 
 // Header is the header of a message: fields in their order.
@@ -32,9 +32,9 @@ func (f *field) value() string {
 	return strings.TrimSpace(strings.ReplaceAll(value, "\r\n", ""))
 }
 
-// ReadHeader reads the header and the empty line behind it. A first line "From ", as in a
-// mailbox, is left out. A line that can be no field is the first of the body, and not
-// read: some programs forget the empty line.
+// ReadHeader reads the header and the empty line after it. A first line "From ", as in
+// a mailbox, is left out. A line that cannot be a field is the first line of the body,
+// and is not read, because some programs forget the empty line.
 func ReadHeader(in *bufio.Reader) (*Header, error) {
 	h := &Header{}
 	size := 0
@@ -145,7 +145,7 @@ func (h *Header) Remove(name string) {
 	h.fields = kept
 }
 
-// Add adds a field at the end. The value is to have no line ends.
+// Add adds a field at the end. The value must not contain line ends.
 func (h *Header) Add(name, value string) {
 	h.fields = append(h.fields, field{name, name + ": " + value + "\r\n"})
 }

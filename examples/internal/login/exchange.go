@@ -12,10 +12,10 @@ import (
 const Mechanisms = "SCRAM-SHA-256 PLAIN"
 
 var (
-	// ErrRefused is the end of an exchange: nobody of this name has this password.
+	// ErrRefused ends an exchange in which the user name or the password was wrong.
 	ErrRefused = errors.New("the user name or the password is wrong")
 
-	// ErrMalformed is the end of an exchange in which the client says what makes no sense.
+	// ErrMalformed ends an exchange in which the client sent invalid data.
 	ErrMalformed = errors.New("this makes no sense to the mechanism")
 )
 
@@ -29,9 +29,9 @@ type Exchange struct {
 	scram   *scram.ServerConversation // nil: PLAIN
 }
 
-// Begin begins an exchange; nil is one by a mechanism that is not there. What decides
-// about it is called by attempt, which may take time, as a Guard does, or not call it and
-// give its own error.
+// Begin begins an exchange, or returns nil for an unknown mechanism. The decision is
+// made by a function that is passed to attempt, which may delay it, like a Guard, or
+// return an error of its own without calling it.
 func (u *Users) Begin(mechanism string, attempt func(decide func() bool) error) *Exchange {
 	e := &Exchange{users: u, attempt: attempt}
 	switch mechanism {
@@ -55,7 +55,7 @@ func (u *Users) Begin(mechanism string, attempt func(decide func() bool) error) 
 	}
 }
 
-// User is who is logged in; nil is nobody yet.
+// User returns the user who is logged in, or nil if no user is yet.
 func (e *Exchange) User() *User {
 	if !e.over {
 		return nil
@@ -63,8 +63,8 @@ func (e *Exchange) User() *User {
 	return e.user
 }
 
-// Next takes what the client says. The challenge is for the client if there is no error
-// and User is nil. An error ends the exchange.
+// Next processes a response of the client. If there is no error and User is nil, the
+// challenge must be sent to the client. An error ends the exchange.
 func (e *Exchange) Next(response []byte) (challenge []byte, err error) {
 	switch {
 	case e.scram == nil:

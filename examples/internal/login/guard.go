@@ -7,14 +7,15 @@ import (
 	"time"
 )
 
-// ErrTooMany is that of an attempt by a client that has failed too often to be heard now.
+// ErrTooMany says that a client has failed too often to be served now.
 var ErrTooMany = errors.New("too many failed logins from this address; try again later")
 
-// Guard slows down those who fail. A client whose last attempts failed is heard after a
-// second, after two, four, and so on to half a minute, however many connections it has: its
-// attempts are decided one after another. Each minute without a failure makes up for
-// one. Attempts of others, and at the same user, are not slowed, so that nobody can be
-// locked out. The zero value is ready for use, by many at once.
+// Guard slows down clients that fail. After failures, a client's next attempt is
+// decided after one second, then two, four, and so on up to half a minute, regardless
+// of its number of connections: its attempts are decided one after another. Each minute
+// without a failure cancels one. Attempts of other clients are not slowed down, even
+// for the same user, so no user can be locked out. The zero value is ready for
+// concurrent use.
 type Guard struct {
 	mu      sync.Mutex
 	clients map[netip.Addr]*failures

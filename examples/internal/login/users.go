@@ -15,7 +15,7 @@ import (
 	"github.com/xdg-go/stringprep"
 )
 
-// User is somebody who may log in.
+// User is a user who may log in.
 type User struct {
 	// Name is what he logs in with.
 	Name     string
@@ -26,8 +26,8 @@ type User struct {
 	Addresses []string
 }
 
-// MaySendFrom reports whether his mail may come from an address. The null reverse-path,
-// of notifications, is everybody's.
+// MaySendFrom reports whether the user's mail may come from an address. All users may
+// use the null reverse-path, for notifications.
 func (u *User) MaySendFrom(address string) bool {
 	if address == "" {
 		return true
@@ -41,15 +41,15 @@ func (u *User) MaySendFrom(address string) bool {
 	})
 }
 
-// Users are those of a file. The zero value is nobody.
+// Users are the users of a file. The zero value has none.
 type Users struct {
 	users  map[string]*User
 	secret []byte // makes the salts of users who do not exist
 }
 
-// Read reads a file: a line for each user, with a name, a verifier, and addresses. A name
-// that is an address needs no others. Empty lines and those that begin with # mean
-// nothing. Errors name the line, and repeat no verifier.
+// Read reads a file with one line per user: a name, a verifier, and addresses. A name
+// that is an address needs no others. Empty lines and lines that begin with # are
+// ignored. Errors name the line, and do not repeat a verifier.
 func Read(file string) (*Users, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -126,7 +126,7 @@ func (u *User) check() error {
 	return nil
 }
 
-// Find is a user by name; nil is nobody.
+// Find returns a user by name, or nil if there is none.
 func (u *Users) Find(name string) *User { return u.users[name] }
 
 // find is the user of a name as a client gives it, and whether there is one. One who

@@ -38,7 +38,7 @@ var (
 	errVerifier = errors.New("no verifier SCRAM-SHA-256$ITERATIONS:SALT$STOREDKEY:SERVERKEY")
 )
 
-// NewVerifier makes the verifier of a password with a salt of its own.
+// NewVerifier makes a verifier from a password, with a new salt.
 func NewVerifier(password string, iterations int) (Verifier, error) {
 	v := Verifier{Iterations: iterations, Salt: make([]byte, saltSize)}
 	prepared, err := stringprep.SASLprep.Prepare(password)

@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// Write puts a user into a file, in place of a user of the same name, and makes the file
-// if it is not there. The rest of the file stays as it is. Readers see the file of before
-// or that of afterwards.
+// Write puts a user into a file, replacing a user of the same name, and creates the
+// file if it does not exist. The rest of the file is unchanged. Readers see either the
+// old file or the new one.
 func Write(file string, u *User) error {
 	if err := u.check(); err != nil {
 		return err
@@ -83,7 +83,7 @@ func replaceFile(file, text string, mode fs.FileMode) (err error) {
 	return os.Rename(name, file)
 }
 
-// Check finds what makes no sense of a user's name and addresses.
+// Check reports errors in a user's name and addresses.
 func Check(name string, addresses []string) error {
 	return (&User{Name: name, Addresses: addresses}).check()
 }

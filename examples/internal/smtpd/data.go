@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// What a client has for content: a block in the one time, all of it in the other and
-// a second for each 256 octets.
+// Time limits for content: one for a block, the other for the whole content, to which a
+// second is added for each 256 octets.
 const (
 	blockTime = 3 * time.Minute
 	grace     = 10 * time.Minute

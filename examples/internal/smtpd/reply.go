@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// Reply is what the client is told. Text may have several lines, with "\n" between.
+// Reply is a reply to the client. Text may have several lines, separated by "\n".
 type Reply struct {
 	Code     int
-	Enhanced string // empty for replies that have none: greeting, EHLO, 354
+	Enhanced string // empty for replies without one: greeting, EHLO, 354
 	Text     string
 }
 

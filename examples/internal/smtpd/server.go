@@ -30,15 +30,14 @@ type Server struct {
 	MaxConnections int
 	MaxPerClient   int
 
-	// MaxMemory is how many octets of envelopes and contents are in memory at one
-	// time; 0 is 64 MiB. A client that is not trusted has an eighth of it, all of
-	// them together a half. What has no room there goes to TempDir or is refused for
-	// now.
+	// MaxMemory limits the octets of envelopes and contents in memory. Default: 64 MiB.
+	// A client that is not trusted has an eighth of it, and all such clients together
+	// have half. Content that does not fit goes to TempDir, or is refused for now.
 	MaxMemory int64
 
-	// Idle is how long a client may say nothing; 0 is 5 min (RFC 5321 section
-	// 4.5.3.2.7). Content must arrive at 256 octets a second on the average, after
-	// ten minutes of grace.
+	// Idle is how long a client may be silent. Default: 5 min (RFC 5321 section
+	// 4.5.3.2.7). Content must arrive at 256 octets a second on average, after the
+	// first ten minutes.
 	Idle time.Duration
 
 	// TLS is what STARTTLS is offered with; nil is not at all.
@@ -51,25 +50,24 @@ type Server struct {
 	// TempDir is where large contents wait for Data; empty is the system's.
 	TempDir string
 
-	// Trusted says whose clients are known to mean well: what they say may be odd,
-	// and is not counted. Nil is nobody's.
+	// Trusted says which clients are trusted: they may use unusual syntax, and their
+	// errors are not counted. If nil, none are.
 	Trusted func(client netip.Addr) bool
 
-	// Names are further names of this host. Postmaster is where mail goes that is for
-	// the postmaster of this host: "postmaster" without a domain, or with Name, one
-	// of Names, or the address of this host that the client is connected to. It is
-	// taken from anybody (RFC 5321 section 4.5.1), and Rcpt is not asked. Empty is
-	// postmaster@Name.
+	// Names are further names of this host. Postmaster receives mail for the postmaster
+	// of this host: "postmaster" without a domain, or with Name, one of Names, or the
+	// address of this host that the client is connected to. It is accepted from all
+	// clients (RFC 5321 section 4.5.1), without calling Rcpt. Default: postmaster@Name.
 	Names      []string
 	Postmaster string
 
-	// Mail says whether the reverse-path of t is taken; t has no recipients yet. A reply
-	// that is no refusal takes it. Nil takes all.
+	// Mail decides whether the reverse-path of t is accepted; t has no recipients yet.
+	// Any reply that is not a refusal accepts it. If nil, all are accepted.
 	Mail func(ctx context.Context, t *Transaction) Reply
 
-	// Rcpt says whether the recipient is taken; t has what came before it.
-	// destination is the recipient's domain in canonical form. A reply that is no
-	// refusal takes it. Nil takes all.
+	// Rcpt decides whether a recipient is accepted; t has the recipients before it.
+	// destination is the recipient's domain in canonical form. Any reply that is not a
+	// refusal accepts it. If nil, all are accepted.
 	Rcpt func(ctx context.Context, t *Transaction, r *queue.Recipient, destination string) Reply
 
 	// Data takes a message. Its content is gone when Data has returned. Required.

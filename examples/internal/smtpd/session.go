@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// What is let pass between two messages before a session is ended.
+// Limits between two messages, after which a session is ended.
 const (
 	maxMistakes = 20        // commands that were wrong
 	maxRejected = 100       // recipients of a stranger that were refused

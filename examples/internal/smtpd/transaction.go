@@ -8,8 +8,8 @@ import (
 
 // Transaction is an envelope as the client gave it, and who the client is.
 type Transaction struct {
-	// Client is its address, Trusted what Server.Trusted says of it, and Hello the
-	// name in its EHLO, which may be any text.
+	// Client is the client's address, Trusted the result of Server.Trusted, and Hello
+	// the name in its EHLO, which may be any text.
 	Client  netip.Addr
 	Trusted bool
 	Hello   string
@@ -17,7 +17,7 @@ type Transaction struct {
 	// Secure is whether TLS was on, Extended whether the client said EHLO.
 	Secure, Extended bool
 
-	// User is who is logged in; empty is nobody.
+	// User is the user who is logged in, or "" if none is.
 	User string
 
 	// ID is what the Received field calls this reception.
@@ -28,7 +28,7 @@ type Transaction struct {
 	From       string
 	Recipients []queue.Recipient
 
-	// Size is what the client said the message has, 0 where it said nothing. UTF8 and
+	// Size is the size that the client has announced, or 0 if it has not. UTF8 and
 	// RequireTLS are the parameters SMTPUTF8 and REQUIRETLS; EnvelopeID and Return are
 	// ENVID and RET (RFC 3461).
 	Size       int64

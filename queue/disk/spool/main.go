@@ -1,12 +1,11 @@
-// Command spool looks into the directory of a durable queue that no program has
-// open:
+// Command spool examines the directory of a durable queue that no program has open:
 //
-//	spool check DIR   names what is damaged, and the messages concerned
-//	spool dump DIR    shows every record, a line each
+//	spool check DIR   list damage, and the messages concerned
+//	spool dump DIR    show every record, one per line
 //
-// It changes nothing. The exit status is 0 where all is well, 1 where check
-// found damage, 64 for a command that is none, 69 where the directory cannot be
-// read, and 75 while another program has it open.
+// It changes nothing. The exit status is 0 if there is no damage, 1 if check found
+// some, 64 for an unknown command, 69 if the directory cannot be read, and 75 if
+// another program has it open.
 package main
 
 import (
