@@ -77,9 +77,10 @@ type Agent struct {
 	// 4,096 events wait for it. While that many wait, no further delivery begins and
 	// Submit waits, so that events are lost only in a crash. A program that must not
 	// miss an outcome checks when it starts whether the messages it knows about are
-	// still in the queue (queue.Show). Events must not call Submit itself, which may
-	// wait for it. It may be nil.
-	Events func(Event)
+	// still in the queue (queue.Show). If Events calls Submit, it must pass on the
+	// context, or one made from it: such a Submit does not wait for the hook that it
+	// was called by. It may be nil.
+	Events func(context.Context, Event)
 
 	// Panic is called with the value of a panic in one of the application's hooks, on
 	// the goroutine that panicked and while its stack still exists. If the hook decides
@@ -265,7 +266,7 @@ func (a *Agent) note(list ...Event) {
 // tellEvent hands an event to the application.
 func (a *Agent) tellEvent(e *Event) {
 	if a.Events != nil {
-		a.guard(func() { a.Events(*e) })
+		a.guard(func() { a.Events(a.events.context(), *e) })
 	}
 	if a.events.told() {
 		if r := a.running(); r != nil {

@@ -40,7 +40,7 @@ func newOfficeIn(t *testing.T, net *smtptest.Internet) *office {
 		Queue:    o.queue,
 		Sender:   &delivery.Sender{Hello: "from.test", Resolver: net, Dial: net.DialContext},
 		Settings: delivery.Settings{Jitter: -1},
-		Events:   o.note,
+		Events:   func(_ context.Context, e delivery.Event) { o.note(e) },
 		Panic:    func(v any) { t.Errorf("a hook panicked: %v", v) },
 	}
 	return o

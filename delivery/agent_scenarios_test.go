@@ -31,7 +31,7 @@ func newAgentUnderTest(s clienttest.Setup) clienttest.Client {
 		},
 		// A second attempt is not what a scenario is about, nor is a report.
 		Settings: delivery.Settings{Schedule: delivery.Delays{1000 * time.Hour}, Warn: -1},
-		Events:   func(e delivery.Event) { u.events <- e },
+		Events:   func(_ context.Context, e delivery.Event) { u.events <- e },
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	u.stop = stop

@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -181,10 +182,12 @@ type events struct {
 	mu      sync.Mutex
 	waiting []Event
 	counts  Counts
-	telling int  // taken from waiting, and not told yet
-	full    bool // there were maxEvents, and more than half of that are left
-	running bool // a Run tells, or waits to
-	served  bool // somebody tells
+	telling int             // taken from waiting, and not told yet
+	heard   uint64          // told so far
+	full    bool            // there were maxEvents, and more than half of that are left
+	running bool            // a Run tells, or waits to
+	served  bool            // somebody tells
+	hook    context.Context // what context returns
 	more    signal
 	space   signal
 	free    signal // nobody tells any more
@@ -247,6 +250,7 @@ func (e *events) take(spare []Event, leave func() bool) (list []Event, left bool
 func (e *events) told() (eased bool) {
 	e.mu.Lock()
 	e.telling--
+	e.heard++
 	eased = e.full && len(e.waiting)+e.telling <= maxEvents/2
 	e.full = e.full && !eased
 	e.mu.Unlock()
@@ -329,17 +333,65 @@ func (e *events) rest() {
 	}
 }
 
-// wait returns when there is room.
+// hookContext is the context of the hook's calls. The events are those that it is told.
+type hookContext struct {
+	context.Context
+	of *events
+}
+
+type hookKey struct{}
+
+func (c hookContext) Value(key any) any {
+	if key == (hookKey{}) {
+		return c.of
+	}
+	return c.Context.Value(key)
+}
+
+// context is that of the hook's calls, by which wait knows them. One goroutine calls.
+func (e *events) context() context.Context {
+	if e.hook == nil {
+		e.hook = hookContext{context.Background(), e}
+	}
+	return e.hook
+}
+
+// hookPatience is how long the hook may take for one event while somebody waits for it.
+const hookPatience = time.Minute
+
+var errHookStuck = errors.New("the Events hook has not returned for a minute (if it calls Submit, it must pass on its context)")
+
+// wait returns when there is room. The hook itself does not wait, since there is no room
+// before it returns: the events of what it submits come on top.
 func (e *events) wait(ctx context.Context) error {
-	for !e.room() {
+	if e.room() || ctx.Value(hookKey{}) == e {
+		return nil
+	}
+	timer := time.NewTimer(hookPatience)
+	defer timer.Stop()
+	for before := e.tellings(); !e.room(); {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-e.space.seen():
+		case <-timer.C:
+			now := e.tellings()
+			if now == before {
+				return &Error{Stage: StageMessage, Verdict: NotNow, Enhanced: "4.3.2", Err: errHookStuck}
+			}
+			before = now
+			timer.Reset(hookPatience)
 		}
 	}
 	e.space.set() // there may be room for the next who waits, too
 	return nil
+}
+
+// tellings are how many events were told so far.
+func (e *events) tellings() uint64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.heard
 }
 
 // count is how many events wait.

@@ -27,7 +27,7 @@ func ExampleAgent() {
 	agent := &delivery.Agent{
 		Queue:  &memory.Queue{},
 		Sender: &delivery.Sender{Hello: "mail.example.org", Resolver: net, Dial: net.DialContext},
-		Events: func(e delivery.Event) { done <- e },
+		Events: func(_ context.Context, e delivery.Event) { done <- e },
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error)
@@ -110,7 +110,7 @@ func ExampleEvent() {
 	agent := &delivery.Agent{
 		Queue:  &memory.Queue{},
 		Sender: &delivery.Sender{Hello: "mail.example.org", Resolver: net, Dial: net.DialContext},
-		Events: func(e delivery.Event) {
+		Events: func(_ context.Context, e delivery.Event) {
 			switch e.Kind {
 			case delivery.Failed:
 				fmt.Println("failed:", e.Recipient, e.Code, e.Enhanced, e.Reply)

@@ -86,17 +86,16 @@ func LevelOf(e Event) slog.Level {
 // with those of the keys above that apply. Text from outside is cut, and its control
 // characters are escaped, so that no one can forge a record or fill the log. The
 // content of mail and secrets are never written.
-func Log(l *slog.Logger, o LogOptions) func(Event) {
+func Log(l *slog.Logger, o LogOptions) func(context.Context, Event) {
 	w := logWriter{o}
 	if w.MaxText <= 0 {
 		w.MaxText = 300
 	}
-	return func(e Event) {
+	return func(ctx context.Context, e Event) {
 		level := LevelOf(e)
 		if o.Level != nil {
 			level = o.Level(e)
 		}
-		ctx := context.Background()
 		if !l.Enabled(ctx, level) {
 			return
 		}
@@ -361,10 +360,10 @@ func replaceFold(text, old, by string) string {
 }
 
 // Hooks returns an Events hook that calls several hooks in order.
-func Hooks(hooks ...func(Event)) func(Event) {
-	return func(e Event) {
+func Hooks(hooks ...func(context.Context, Event)) func(context.Context, Event) {
+	return func(ctx context.Context, e Event) {
 		for _, hook := range hooks {
-			hook(e)
+			hook(ctx, e)
 		}
 	}
 }

@@ -79,7 +79,7 @@ func logged(e delivery.Event, o delivery.LogOptions) string {
 		}
 		return a
 	}})
-	delivery.Log(slog.New(h), o)(e)
+	delivery.Log(slog.New(h), o)(context.Background(), e)
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
@@ -104,7 +104,7 @@ func TestLogHostileText(t *testing.T) {
 				Kind: delivery.Failed, ID: "7", From: text + "@e.test", Recipient: text, Host: text, Reply: text, Tenant: text,
 				Metadata: map[string]string{"m": text}, Enhanced: text, Destination: text, Attempt: 1,
 			}
-			delivery.Log(slog.New(h), delivery.LogOptions{ShortenLocal: shorten, Metadata: []string{"m"}})(e)
+			delivery.Log(slog.New(h), delivery.LogOptions{ShortenLocal: shorten, Metadata: []string{"m"}})(context.Background(), e)
 			got.Attrs(func(a slog.Attr) bool { checkSafe(t, name, a); return true })
 			for _, v := range []slog.LogValuer{e, &delivery.Error{Host: text, Lines: []string{text}, Recipient: text, Enhanced: text}} {
 				checkSafe(t, name, slog.Attr{Key: "value", Value: v.LogValue()})

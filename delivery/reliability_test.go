@@ -127,7 +127,7 @@ func TestEvents(t *testing.T) {
 			const n = 70
 			release := make(chan struct{})
 			var told atomic.Int64
-			c.agent.Events = func(e delivery.Event) {
+			c.agent.Events = func(_ context.Context, e delivery.Event) {
 				<-release
 				told.Add(1)
 				c.note(e)
@@ -141,7 +141,7 @@ func TestEvents(t *testing.T) {
 					}
 				}
 			}()
-			pass(time.Hour)
+			pass(50 * time.Second)
 			if got := taken.Load(); got < 10 || got > 41 {
 				t.Errorf("%d messages were taken while nobody heard of any", got)
 			}
@@ -166,9 +166,9 @@ func TestEvents(t *testing.T) {
 	t.Run("Submit gives up waiting with its context", func(t *testing.T) {
 		correspond(t, nil, func(t *testing.T, c *correspondence) {
 			release := make(chan struct{})
-			c.agent.Events = func(delivery.Event) { <-release }
+			c.agent.Events = func(context.Context, delivery.Event) { <-release }
 			c.start()
-			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Second)
 			defer cancel()
 			var err error
 			for err == nil {
@@ -177,10 +177,64 @@ func TestEvents(t *testing.T) {
 			if !errors.Is(err, context.DeadlineExceeded) {
 				t.Error(err)
 			}
+			_, err = c.agent.Submit(t.Context(), crowd(100))
+			if e, ok := errors.AsType[*delivery.Error](err); !ok || !e.Temporary() || !strings.Contains(e.Error(), "the Events hook") {
+				t.Errorf("while the hook does not return: %v", err)
+			}
 			close(release)
 			pass(time.Hour)
 		})
 	})
+}
+
+// TestSubmitInEvents: a hook that submits, under load, however slow it is.
+func TestSubmitInEvents(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		ctx    func(context.Context) context.Context
+		misses bool // the reports that it submits are refused while there is no room
+	}{
+		{"with the context of the hook", func(ctx context.Context) context.Context { return ctx }, false},
+		{"with one made from it", func(ctx context.Context) context.Context { return context.WithValue(ctx, "key", 1) }, false},
+		{"with another", func(context.Context) context.Context { return context.Background() }, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			correspond(t, []smtptest.Cue{{At: smtptest.Rcpt, Address: "gone@e.test", Reply: "550 5.1.1 gone"}}, func(t *testing.T, o *correspondence) {
+				const messages = 4500
+				var reports, refused atomic.Int64
+				o.agent.Events = func(ctx context.Context, e delivery.Event) {
+					o.note(e)
+					if e.Kind != delivery.Failed {
+						return
+					}
+					time.Sleep(10 * time.Millisecond)
+					if _, err := o.agent.Submit(c.ctx(ctx), message("reports@e.test")); err == nil {
+						reports.Add(1)
+					} else {
+						refused.Add(1)
+					}
+				}
+				o.agent.Bounce = func(delivery.Event) bool { return false }
+				o.start()
+				for range messages / 100 {
+					m := crowd(100)
+					for i := range m.Recipients {
+						m.Recipients[i].Address = "gone@e.test"
+					}
+					if _, err := o.agent.Submit(t.Context(), m); err != nil {
+						t.Fatal(err)
+					}
+				}
+				pass(100 * time.Hour)
+				if failed := len(o.of(delivery.Failed)); failed != messages || reports.Load()+refused.Load() != messages {
+					t.Errorf("%d failed, %d reports, %d refused", failed, reports.Load(), refused.Load())
+				}
+				if (refused.Load() > 0) != c.misses {
+					t.Errorf("%d reports were refused", refused.Load())
+				}
+			})
+		})
+	}
 }
 
 func TestHooksPanic(t *testing.T) {
@@ -192,7 +246,7 @@ func TestHooksPanic(t *testing.T) {
 	}{
 		{"Events", func(a *delivery.Agent) {
 			note := a.Events
-			a.Events = func(e delivery.Event) { note(e); panic("events") }
+			a.Events = func(ctx context.Context, e delivery.Event) { note(ctx, e); panic("events") }
 		}, false},
 		{"Schedule", func(a *delivery.Agent) { a.Settings.Schedule = panicking{} }, false},
 		{"Bounce", func(a *delivery.Agent) { a.Bounce = func(delivery.Event) bool { panic("bounce") } }, true},

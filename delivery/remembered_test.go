@@ -124,7 +124,7 @@ func TestWorstCase(t *testing.T) {
 			told := 0
 			agent := &delivery.Agent{
 				Queue: q, Sender: &delivery.Sender{Hello: "from.test", Resolver: &mxtest.DNS{Zone: zone + "from.test. A 192.0.2.9\n"}, Dial: net.DialContext},
-				Events: func(e delivery.Event) {
+				Events: func(_ context.Context, e delivery.Event) {
 					if told += len(e.Reply); len(e.Reply) > 2048 {
 						t.Errorf("%d octets of a reply in an event", len(e.Reply))
 					}

@@ -14,10 +14,12 @@ import (
 
 // Submit puts a message into the queue and returns its id when the message is durable
 // there. A running agent delivers it at once. While the agent is not running, the
-// message waits. While the Events hook is behind, Submit waits.
+// message waits. While 4,096 events wait for the Events hook, Submit waits.
 //
 // A message that can never be delivered is refused with an *Error that is not
-// temporary, so that a server can refuse it, too (RFC 5321 section 3.6.3):
+// temporary, so that a server can refuse it, too (RFC 5321 section 3.6.3). Unlike a
+// *queue.MessageError of Put, which may be its cause, it has the reply for the server's
+// client (Error.Status). It is for
 //
 //   - an invalid envelope: 5.1.x, and 5.5.4 for its parameters;
 //   - content that the Sender's Content policy refuses, 5.6.0, or that is longer than
@@ -25,7 +27,8 @@ import (
 //   - content with more than MaxHops Received fields, which is in a loop: 5.4.6;
 //   - a message that has expired, 5.4.7.
 //
-// A temporary *Error means that the content cannot be read or signed just now.
+// A temporary *Error means that the content cannot be read or signed just now, or that
+// Submit waited for the Events hook and that did not return for a minute.
 // ErrDuplicate, with the id of the message that is in the queue, ErrFull, ErrClosed,
 // the error of ctx and other errors of the queue are returned unchanged.
 //

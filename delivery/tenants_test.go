@@ -1,6 +1,7 @@
 package delivery_test
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -63,7 +64,7 @@ func TestTenants(t *testing.T) {
 				sent := map[string]time.Time{}
 				var took, ages []time.Duration
 				began := time.Now()
-				o.agent.Events = func(e delivery.Event) {
+				o.agent.Events = func(_ context.Context, e delivery.Event) {
 					mu.Lock()
 					defer mu.Unlock()
 					switch {

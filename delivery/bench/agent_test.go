@@ -187,7 +187,7 @@ func bareSource(tb testing.TB, addr netip.AddrPort, n int) {
 	sources.Wait()
 }
 
-func agentSource(b *testing.B, addr netip.AddrPort, domains int, hook func(delivery.Event)) {
+func agentSource(b *testing.B, addr netip.AddrPort, domains int, hook func(context.Context, delivery.Event)) {
 	spool, err := disk.Open(b.TempDir(), disk.Options{})
 	if err != nil {
 		b.Fatal(err)
@@ -197,9 +197,9 @@ func agentSource(b *testing.B, addr netip.AddrPort, domains int, hook func(deliv
 	all := make(chan struct{})
 	agent := &delivery.Agent{
 		Queue: spool, Sender: &delivery.Sender{Hello: "from.test", Router: toSink{addr}},
-		Events: func(e delivery.Event) {
+		Events: func(ctx context.Context, e delivery.Event) {
 			if hook != nil {
-				hook(e)
+				hook(ctx, e)
 			}
 			if e.Kind == delivery.Delivered && delivered.Add(1) == int64(b.N) {
 				close(all)
@@ -258,7 +258,7 @@ func BenchmarkLoneMessage(b *testing.B) {
 	defer sink.Close()
 	agent := &delivery.Agent{
 		Queue: spool, Sender: &delivery.Sender{Hello: "from.test", Router: toSink{netip.MustParseAddrPort(text)}},
-		Events: func(e delivery.Event) {
+		Events: func(_ context.Context, e delivery.Event) {
 			if e.Kind == delivery.Delivered {
 				arrived <- e.Time
 			}

@@ -128,7 +128,7 @@ func newOffice(t *testing.T, r delivery.Router) *office {
 	o.agent = &delivery.Agent{
 		Queue: spool, Sender: &delivery.Sender{Hello: "from.test", Router: r},
 		Drain: time.Second, // a host that says nothing would take all of the default
-		Events: func(e delivery.Event) {
+		Events: func(_ context.Context, e delivery.Event) {
 			switch e.Kind {
 			case delivery.Delivered:
 				o.delivered.Add(1)

@@ -41,14 +41,14 @@ func BenchmarkHooks(b *testing.B) {
 	b.Run("metrics", func(b *testing.B) {
 		r := new(metrics.Recorder)
 		for b.Loop() {
-			r.Record(e)
+			r.Record(b.Context(), e)
 		}
 	})
 	b.Run("log", func(b *testing.B) {
 		log := delivery.Log(slog.New(slog.NewJSONHandler(io.Discard, nil)), delivery.LogOptions{})
 		b.ReportAllocs()
 		for b.Loop() {
-			log(e)
+			log(b.Context(), e)
 		}
 	})
 }

@@ -79,7 +79,7 @@ func (h *histogram) add(of []float64, d time.Duration) {
 }
 
 // Record records an event. It is an Events hook.
-func (r *Recorder) Record(e delivery.Event) {
+func (r *Recorder) Record(_ context.Context, e delivery.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if int(e.Kind) < len(r.events) {

@@ -42,15 +42,15 @@ func delivered() delivery.Event {
 // TestRecord counts events, attempts and times.
 func TestRecord(t *testing.T) {
 	r := new(metrics.Recorder)
-	r.Record(delivery.Event{Kind: delivery.Queued, Recipient: "u@e.test"})
-	r.Record(delivered())
-	r.Record(delivered())
-	r.Record(delivery.Event{
+	r.Record(context.Background(), delivery.Event{Kind: delivery.Queued, Recipient: "u@e.test"})
+	r.Record(context.Background(), delivered())
+	r.Record(context.Background(), delivered())
+	r.Record(context.Background(), delivery.Event{
 		Kind: delivery.Failed, Recipient: "u@e.test", Host: "mx.e.test", Via: mx.ViaSmartHost, Code: 550,
 		Err: &delivery.Error{Stage: delivery.StageRcpt}, Duration: 2 * time.Hour,
 	})
-	r.Record(delivery.Event{Kind: delivery.Deferred, Recipient: "u@e.test", Err: &delivery.Error{Stage: delivery.StageDNS}})
-	r.Record(delivery.Event{Kind: delivery.LoginRefused, Destination: "e.test"})
+	r.Record(context.Background(), delivery.Event{Kind: delivery.Deferred, Recipient: "u@e.test", Err: &delivery.Error{Stage: delivery.StageDNS}})
+	r.Record(context.Background(), delivery.Event{Kind: delivery.LoginRefused, Destination: "e.test"})
 	got := written(t, r)
 	for _, want := range []string{
 		`nexthop_events_total{event="queued"} 1`,
@@ -85,7 +85,7 @@ func TestHostileMail(t *testing.T) {
 	r := &metrics.Recorder{}
 	for i := range 20_000 {
 		word := fmt.Sprintf("evil%d\"} 1\nnexthop_", i)
-		r.Record(delivery.Event{
+		r.Record(context.Background(), delivery.Event{
 			Kind: delivery.EventKind(i % 256), ID: word, From: word, Recipient: word, Destination: word, Host: word, Attempt: i,
 			Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 25), Via: mx.Via(i % 251),
 			TLS: delivery.Protection{Level: mx.TLSLevel(i % 7), Source: word}, Code: i%2000 - 500, Enhanced: word, Reply: word,

@@ -33,7 +33,7 @@ func (w *world) run(settings delivery.Settings) (o *office, stop func()) {
 	o = &office{w: w}
 	o.Agent = &delivery.Agent{
 		Queue: &memory.Queue{}, Sender: w.sender, Settings: settings,
-		Events: func(e delivery.Event) {
+		Events: func(_ context.Context, e delivery.Event) {
 			o.mu.Lock()
 			defer o.mu.Unlock()
 			o.events = append(o.events, e)

@@ -43,7 +43,7 @@ type world struct {
 }
 
 // newWorld is makeWorld with the agent running.
-func newWorld(t *testing.T, settings delivery.Settings, events func(delivery.Event)) *world {
+func newWorld(t *testing.T, settings delivery.Settings, events func(context.Context, delivery.Event)) *world {
 	w := makeWorld(t, settings, events)
 	ended := make(chan error, 1)
 	ctx, stop := context.WithCancel(t.Context())
@@ -57,7 +57,7 @@ func newWorld(t *testing.T, settings delivery.Settings, events func(delivery.Eve
 }
 
 // makeWorld makes hosts and an agent in a bubble. It calls events one at a time.
-func makeWorld(t *testing.T, settings delivery.Settings, events func(delivery.Event)) *world {
+func makeWorld(t *testing.T, settings delivery.Settings, events func(context.Context, delivery.Event)) *world {
 	w := &world{hosts: map[string]*smtptest.Host{
 		"mail.example.com": {Script: []smtptest.Cue{
 			{At: smtptest.Rcpt, Address: "gone@example.com", Reply: "550 5.1.1 No such user"},

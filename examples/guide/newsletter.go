@@ -34,7 +34,7 @@ type Suppressed struct {
 }
 
 // Learn adds the address of a failed recipient. It is a hook for Agent.Events.
-func (s *Suppressed) Learn(e delivery.Event) {
+func (s *Suppressed) Learn(_ context.Context, e delivery.Event) {
 	if !e.BadAddress() { // other failures may be ours
 		return
 	}

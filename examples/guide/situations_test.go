@@ -53,7 +53,7 @@ func try(t *testing.T, in *smtptest.Internet, change func(*delivery.Agent), test
 			Queue:  &memory.Queue{},
 			Sender: &delivery.Sender{Hello: "app.example.org", Resolver: in, Dial: in.DialContext},
 			Bounce: func(delivery.Event) bool { return false },
-			Events: func(e delivery.Event) {
+			Events: func(_ context.Context, e delivery.Event) {
 				s.mu.Lock()
 				defer s.mu.Unlock()
 				s.events = append(s.events, e)
@@ -182,7 +182,7 @@ func TestDANE(t *testing.T) {
 				// A real client, whose messages go to the Internet's DNS.
 				a.Sender.Resolver = &mx.Client{Servers: []mx.Server{{Addr: "192.0.2.53:53", TrustAD: c.ad}}, Dial: in.DNS().Dial}
 				a.Sender.Policy = &trust.Source{Resolver: a.Sender.Resolver, NoMTASTS: true}
-				a.Events = delivery.Hooks(a.Events, func(e delivery.Event) {
+				a.Events = delivery.Hooks(a.Events, func(_ context.Context, e delivery.Event) {
 					if e.Kind == delivery.Delivered && e.TLS.String() != c.tls {
 						t.Errorf("TLS is %v, want %s", e.TLS, c.tls)
 					}

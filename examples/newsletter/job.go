@@ -58,7 +58,7 @@ func (j *job) run(ctx context.Context) (err error) {
 	agent := &delivery.Agent{
 		Queue: spool, Sender: j.sender, Settings: j.settings(),
 		Bounce: func(delivery.Event) bool { return false }, // the suppression list is enough
-		Events: func(e delivery.Event) {
+		Events: func(_ context.Context, e delivery.Event) {
 			p.tell(e)
 			skip.learn(e)
 		},

@@ -107,7 +107,7 @@ func (r *relay) take(ctx context.Context, tx *smtpd.Transaction, content queue.C
 }
 
 // event tells what became of a message.
-func (r *relay) event(e delivery.Event) {
+func (r *relay) event(_ context.Context, e delivery.Event) {
 	switch e.Kind {
 	case delivery.Queued: // take has said so
 	case delivery.Deferred:

@@ -118,8 +118,8 @@ func assemble(ctx context.Context, o *options, stdout, stderr io.Writer) (*parts
 	p.agent = &delivery.Agent{
 		Queue: p.queue, Sender: sender, Settings: p.settings, Reporter: name, Drain: atTheEnd, Lease: p.lease(),
 		MaxSize: o.maxSize + 1024, // with the Received field
-		Events: func(e delivery.Event) {
-			p.numbers.Record(e)
+		Events: func(ctx context.Context, e delivery.Event) {
+			p.numbers.Record(ctx, e)
 			p.journal.write(&e)
 			if e.Kind == delivery.PolicyNotice {
 				p.complain("TLS", cli.AdviseOn(e.Err.Err))

@@ -71,7 +71,7 @@ func (r *runner) say(format string, args ...any) {
 }
 
 // event prints what becomes of mail, for the journal.
-func (r *runner) event(e delivery.Event) {
+func (r *runner) event(_ context.Context, e delivery.Event) {
 	line := fmt.Sprintf("%s %v", e.ID, e.Kind)
 	if e.Recipient != "" {
 		line += fmt.Sprintf(" <%s>", clean(e.Recipient))

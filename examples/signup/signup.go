@@ -73,7 +73,7 @@ func (s *signUp) mail(ctx context.Context, u user) (id string, err error) {
 }
 
 // learn is the agent's Events hook. It records what became of the mail.
-func (s *signUp) learn(e delivery.Event) {
+func (s *signUp) learn(_ context.Context, e delivery.Event) {
 	switch e.Kind {
 	case delivery.Delivered, delivery.Failed, delivery.Expired:
 		s.record(e.Metadata["user"], e.Kind.String()+": "+e.Reply)

@@ -33,7 +33,7 @@ func recorded(t *testing.T) *metrics.Recorder {
 	}}
 	agent.Events = r.Record
 	for k := range (delivery.Counts{}) {
-		r.Record(delivery.Event{
+		r.Record(context.Background(), delivery.Event{
 			Kind: delivery.EventKind(k), Recipient: "u@e.test", Host: "mx.e.test", Addr: netip.MustParseAddrPort("192.0.2.1:25"), Via: mx.ViaSmartHost,
 			TLS: delivery.Protection{Level: mx.TLSVerify, Source: "mta-sts"}, Code: 450, Err: &delivery.Error{Stage: delivery.StageRcpt},
 			Duration: 2 * time.Second, Stages: delivery.Stages{DNS: time.Second, Connect: 1, Hello: 1, TLS: 1, Mail: 1, Content: 1, Reply: 1}, Age: time.Hour,

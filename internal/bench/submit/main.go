@@ -75,7 +75,7 @@ func (j *job) run(ctx context.Context) (err error) {
 			Resolver:      &mx.Cache{Resolver: &mx.Client{Servers: []mx.Server{{Addr: j.dns}}}},
 			AllowLoopback: true,
 		},
-		Events: func(e delivery.Event) {
+		Events: func(_ context.Context, e delivery.Event) {
 			switch e.Kind {
 			case delivery.Queued:
 			case delivery.Delivered:
