@@ -1,6 +1,7 @@
 package delivery_test
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -46,7 +47,7 @@ func TestBadAddress(t *testing.T) {
 					Sender:   &delivery.Sender{Hello: "app.example.org", Resolver: net, Dial: net.DialContext},
 					Settings: delivery.Settings{Expire: time.Hour},
 					Bounce:   func(delivery.Event) bool { return false },
-					Events:   func(e delivery.Event) { blamed[e.Kind] = e.BadAddress() },
+					Events:   func(_ context.Context, e delivery.Event) { blamed[e.Kind] = e.BadAddress() },
 				}
 				if _, err := agent.Submit(t.Context(), &queue.Message{
 					From: "app@example.org", Recipients: []queue.Recipient{{Address: c.to}},

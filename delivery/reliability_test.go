@@ -207,7 +207,7 @@ func TestSubmitInEvents(t *testing.T) {
 					if e.Kind != delivery.Failed {
 						return
 					}
-					time.Sleep(10 * time.Millisecond)
+					<-time.After(10 * time.Millisecond)
 					if _, err := o.agent.Submit(c.ctx(ctx), message("reports@e.test")); err == nil {
 						reports.Add(1)
 					} else {
