@@ -86,6 +86,10 @@ type Handshake struct {
 	Host        string
 	Addr, Local netip.AddrPort
 
+	// Helo is the name that the host gave itself in its reply to EHLO, before any TLS. It
+	// may be any text. With TLS from the start it is empty.
+	Helo string
+
 	// Offered is true if the host offers TLS, by STARTTLS or from the start.
 	Offered bool
 

@@ -38,7 +38,7 @@ type parcel struct {
 func (r *Reporter) attempt(ctx context.Context, t *task) {
 	now := time.Now()
 	if t.began.IsZero() {
-		t.began, t.admitted = now, make(map[string]bool)
+		t.began = now
 		t.known.Day, t.known.Domain = t.day, t.domain
 	}
 	t.at = time.Time{}
@@ -107,10 +107,6 @@ func (r *Reporter) claim(ctx context.Context, t *task, record *Record, timeUp bo
 	if d.First.IsZero() {
 		d.First = now
 	}
-	// Also what others are about to send counts, so that all know how much there is.
-	for i := range record.Targets {
-		r.admit(t, record.Targets[i].Host)
-	}
 	stored, mine, err := r.store().Update(ctx, d)
 	switch {
 	case err != nil:
@@ -147,13 +143,6 @@ func (r *Reporter) claim(ctx context.Context, t *task, record *Record, timeUp bo
 	t.at = t.known.Until
 }
 
-// admit counts a report at a host, once.
-func (r *Reporter) admit(t *task, host string) {
-	if _, known := t.admitted[host]; !known {
-		t.admitted[host] = r.targets.admit(t.day, host)
-	}
-}
-
 var (
 	errTooMany = errors.New("it has as many reports of that day as one target gets")
 	errHeld    = errors.New("the host does not answer, and is left alone for some minutes")
@@ -174,7 +163,7 @@ func (r *Reporter) deliver(ctx context.Context, t *task, record *Record, d *Deli
 		if !before.open(record, to) {
 			continue
 		}
-		err := r.send(ctx, t, p, to)
+		err := r.send(ctx, p, to, d)
 		if ctx.Err() != nil && err != nil {
 			// Not the target's doing: whoever comes next goes on at once.
 			d.Attempts, d.Until = before.Attempts-1, time.Now()
@@ -205,14 +194,27 @@ func (r *Reporter) parcel(t *task) (*parcel, error) {
 	return &parcel{day: t.day, domain: t.domain, report: report, packed: packed}, err
 }
 
-// send sends a report to one target.
-func (r *Reporter) send(ctx context.Context, t *task, p *parcel, to *Target) error {
-	switch {
-	case to.Kind == HTTPS && !r.targets.heldUntil(to.Host, time.Now()).IsZero():
+// send sends a report to one target. That it counts there is noted in d.
+func (r *Reporter) send(ctx context.Context, p *parcel, to *Target, d *Delivery) error {
+	if to.Kind == HTTPS && !r.targets.heldUntil(to.Host, time.Now()).IsZero() {
 		return errHeld
-	case !t.admitted[to.Host]:
-		return errTooMany
-	case to.Kind == Mail:
+	}
+	if to.Kind == Mail {
+		if err := r.mayMail(); err != nil {
+			return err
+		}
+	}
+	if !slices.Contains(d.Counted, to.Host) {
+		ok, err := r.admit(ctx, p.day, to.Host)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return errTooMany
+		}
+		d.Counted = append(d.Counted, to.Host)
+	}
+	if to.Kind == Mail {
 		return r.mail(ctx, p, *to)
 	}
 	err := r.poster.Post(ctx, to.URI, p.packed)

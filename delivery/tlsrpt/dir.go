@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sort"
 	"strings"
 )
 
@@ -163,25 +164,30 @@ func (d *Dir) Update(_ context.Context, next Delivery) (Delivery, bool, error) {
 }
 
 // latest is the Delivery that is stored. One that cannot be read has its revision alone,
-// so that it is followed by the next.
+// so that it is followed by the next. Revisions are there from the first on without a gap,
+// so few files are looked at.
 func (d *Dir) latest(day Day, domain string) (Delivery, error) {
-	latest := Delivery{Day: day, Domain: domain}
-	for {
-		next := latest.Revision + 1
-		path := d.path(day, domain, next)
-		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
-			return latest, nil
-		}
-		var stored deliveryFile
-		ok, err := read(path, &stored)
-		if err != nil {
-			return Delivery{}, err
-		}
-		if !ok || stored.Version != fileVersion || stored.Day != day || stored.Domain != domain || stored.Revision != next {
-			stored.Delivery = Delivery{Day: day, Domain: domain, Revision: next}
-		}
-		latest = stored.Delivery
+	there := func(revision int) bool {
+		_, err := os.Lstat(d.path(day, domain, revision))
+		return !errors.Is(err, fs.ErrNotExist)
 	}
+	none := 1 // a revision that is not there
+	for there(none) {
+		none *= 2
+	}
+	revision := none/2 + sort.Search(none-none/2, func(i int) bool { return !there(none/2 + i + 1) })
+	if none == 1 {
+		return Delivery{Day: day, Domain: domain}, nil
+	}
+	var stored deliveryFile
+	ok, err := read(d.path(day, domain, revision), &stored)
+	if err != nil {
+		return Delivery{}, err
+	}
+	if !ok || stored.Version != fileVersion || stored.Day != day || stored.Domain != domain || stored.Revision != revision {
+		stored.Delivery = Delivery{Day: day, Domain: domain, Revision: revision}
+	}
+	return stored.Delivery, nil
 }
 
 // Forget implements Store.

@@ -40,14 +40,19 @@ var (
 	errUnsigned = errors.New("nobody signs reports by mail, and receivers ignore those without a DKIM signature")
 )
 
-// mail sends a report by mail.
-func (r *Reporter) mail(ctx context.Context, p *parcel, to Target) error {
+// mayMail is why no report is sent by mail; nil if they are.
+func (r *Reporter) mayMail() error {
 	switch {
 	case r.Mail == nil:
 		return errNoMailer
 	case !r.Mail.Signs() && !r.SignedLater:
 		return errUnsigned
 	}
+	return nil
+}
+
+// mail sends a report by mail.
+func (r *Reporter) mail(ctx context.Context, p *parcel, to Target) error {
 	_, err := r.Mail.Submit(ctx, &queue.Message{
 		From:       r.Submitter.address(),
 		Recipients: []queue.Recipient{{Address: to.Address, Notify: queue.NotifyNever}},

@@ -49,8 +49,9 @@ type Reporter struct {
 	SaveEvery time.Duration
 
 	// MaxPerTarget limits the reports of a day that are sent to one target: a domain of
-	// mail addresses, or a host of URLs. Without a limit, the owner of many domains
-	// could have another host flooded. Default: 1,000.
+	// mail addresses, or a host of URLs. It holds for all Reporters that share the Store
+	// together. Without a limit, the owner of many domains could have another host
+	// flooded. Default: 1,000.
 	MaxPerTarget int
 
 	// Trace has hooks. It may be nil.
@@ -171,7 +172,6 @@ func (r *Reporter) init() {
 			withResolver.Resolver = r.Resolver
 			r.poster = &withResolver
 		}
-		r.targets.most = cmp.Or(r.MaxPerTarget, defaultPerTarget)
 	})
 }
 

@@ -60,10 +60,9 @@ type task struct {
 	domain  string
 	tallies []Tally
 
-	began    time.Time       // when it was looked at first
-	lookups  int             // that failed in a row
-	known    Delivery        // what the Store has, as far as is known
-	admitted map[string]bool // whether it may go to a host
+	began   time.Time // when it was looked at first
+	lookups int       // that failed in a row
+	known   Delivery  // what the Store has, as far as is known
 }
 
 // agenda are tasks by their time.

@@ -281,31 +281,6 @@ func dialer(w *world, dead func(address string) bool) func(ctx context.Context, 
 	}
 }
 
-// Whoever has many domains must not have somebody else flooded.
-func TestReportsToOneTargetAreBounded(t *testing.T) {
-	zone := "r.test A 203.0.113.2\n"
-	for i := range 50 {
-		zone += fmt.Sprintf("_smtp._tls.d%d.test TXT \"v=TLSRPTv1; rua=mailto:a%d@victim.test,https://r.test/%d\"\n", i, i, i)
-	}
-	bubble(t, zone, func(t *testing.T, w *world) {
-		store := &tlsrpt.Memory{}
-		a, b := w.reporter(), w.reporter()
-		a.Store, b.Store, a.MaxPerTarget, b.MaxPerTarget = store, store, 10, 10
-		w.run(a, b)
-		for day := range 2 {
-			until(day, time.Hour)
-			for i := range 50 {
-				a.Counts.Add(fmt.Sprintf("d%d.test", i), &tlsrpt.Policy{})
-			}
-			until(day+1, 12*time.Hour)
-			// Those that both were about to send at that moment may go beyond it.
-			if m, p := len(w.mailed()), len(w.received()); m < 10*(day+1) || m > 12*(day+1) || p < 10*(day+1) || p > 12*(day+1) {
-				t.Errorf("after %d days there are %d mails and %d posts", day+1, m, p)
-			}
-		}
-	})
-}
-
 func TestOneReportHoweverManyAgents(t *testing.T) {
 	stores := map[string]func(t *testing.T) tlsrpt.Store{
 		"in memory":      func(*testing.T) tlsrpt.Store { return &tlsrpt.Memory{} },

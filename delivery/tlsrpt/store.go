@@ -21,6 +21,8 @@ import (
 //     revision stored for its day and domain, which is 0 if there is none. stored says
 //     whether it did, and now is the Delivery stored afterwards. If several callers try
 //     the same revision, one succeeds.
+//     A Reporter also counts the reports of a day to one target by the revisions of a
+//     Delivery, whose Domain is "to " and the target.
 //   - Forget removes all data of the days before the given one.
 //   - Neither side changes arguments or results after the call.
 //   - Every method is safe for concurrent use, and returns when ctx ends.
@@ -54,6 +56,10 @@ type Delivery struct {
 	Taken   []string `json:"taken,omitempty"`
 	Refused []string `json:"refused,omitempty"`
 
+	// Counted are the targets, by their hosts or domains, at which the report counts
+	// towards Reporter.MaxPerTarget.
+	Counted []string `json:"counted,omitempty"`
+
 	// Done is true if no more attempts are needed: enough targets have accepted the
 	// report, or the time is up.
 	Done bool `json:"done"`
@@ -64,7 +70,8 @@ type Delivery struct {
 
 // clone is a copy that shares nothing.
 func (d Delivery) clone() Delivery {
-	d.Taken, d.Refused, d.Problems = slices.Clone(d.Taken), slices.Clone(d.Refused), slices.Clone(d.Problems)
+	d.Taken, d.Refused = slices.Clone(d.Taken), slices.Clone(d.Refused)
+	d.Counted, d.Problems = slices.Clone(d.Counted), slices.Clone(d.Problems)
 	return d
 }
 

@@ -106,3 +106,22 @@ func TestDirNeedsAPath(t *testing.T) {
 		t.Errorf("error is %v", err)
 	}
 }
+
+// TestDirOfManyRevisions: the latest of any number of revisions is found, also by another
+// process.
+func TestDirOfManyRevisions(t *testing.T) {
+	const day = tlsrpt.Day(20000)
+	dir := t.TempDir()
+	for revision := 1; revision <= 70; revision++ {
+		d := tlsrpt.Delivery{Day: day, Domain: "to e.test", Revision: revision, Attempts: revision}
+		if now, stored, err := (&tlsrpt.Dir{Path: dir}).Update(t.Context(), d); err != nil || !stored || now.Attempts != revision {
+			t.Fatalf("revision %d: %+v, %t, %v", revision, now, stored, err)
+		}
+		for _, other := range []int{revision - 1, revision, revision + 2} {
+			d.Revision = other
+			if now, stored, err := (&tlsrpt.Dir{Path: dir}).Update(t.Context(), d); err != nil || stored || now.Revision != revision || now.Attempts != revision {
+				t.Fatalf("revision %d after %d: %+v, %t, %v", other, revision, now, stored, err)
+			}
+		}
+	}
+}

@@ -247,7 +247,7 @@ func (c *inquiry) count(d *delivery.Decision, e *Evidence, h *delivery.Handshake
 		}
 		f := tlsrpt.Failure{Result: result, Reason: reason, Host: c.host}
 		if h != nil {
-			f.ReceivingIP, f.SendingIP = h.Addr.Addr(), h.Local.Addr()
+			f.ReceivingIP, f.SendingIP, f.Helo = h.Addr.Addr(), h.Local.Addr(), h.Helo
 		}
 		return []tlsrpt.Failure{f}
 	}

@@ -88,6 +88,51 @@ func TestWhatIsReported(t *testing.T) {
 			}
 		})
 	})
+	t.Run("TLS-45 who was spoken to: the host's name, what it calls itself, and both addresses", func(t *testing.T) {
+		for _, c := range []struct {
+			name string
+			set  func(h *smtptest.Host)
+			zone string
+			helo string
+		}{
+			{"TLS that is refused", func(*smtptest.Host) {}, "_25._tcp.mx1 " + otherTLSA, "called.e.test"},
+			{"no STARTTLS", func(h *smtptest.Host) { h.Extensions = nil }, "_25._tcp.mx1 " + otherTLSA, "called.e.test"},
+			{"TLS that breaks, without a policy", func(h *smtptest.Host) {
+				h.Script = append(h.Script, smtptest.Cue{At: smtptest.Handshake, Then: smtptest.Close})
+			}, "", "called.e.test"},
+			{"no connection", func(*smtptest.Host) {}, "_25._tcp.mx1 " + otherTLSA, ""},
+		} {
+			bubble(t, func(t *testing.T, w *world) {
+				h := w.host("mx1.e.test", w.certificate("mx1.e.test"))
+				h.Script = []smtptest.Cue{{At: smtptest.Banner, Reply: "220 hello.e.test"}}
+				h.Script = append(h.Script, smtptest.Cue{At: smtptest.Hello, Reply: "250-called.e.test\n250 STARTTLS"})
+				if c.set(h); h.Extensions == nil {
+					h.Script[1].Reply = "250 called.e.test"
+				}
+				if c.helo == "" {
+					w.net.Rules = append(w.net.Rules, mxtest.Rule{Name: "_25._tcp.mx1.e.test", Type: mx.TypeTLSA, Fault: mxtest.ServFail})
+				}
+				w.start(oneMX, c.zone)
+				w.send("u@e.test")
+				var counts tlsrpt.Counts
+				for _, d := range w.told() {
+					d.Count(&counts)
+				}
+				n := 0
+				for _, tally := range counts.Tallies(tlsrpt.DayOf(time.Now())) {
+					for _, d := range tally.Details {
+						n++
+						if d.Host != "mx1.e.test" || d.Helo != c.helo || d.ReceivingIP.IsValid() != (c.helo != "") || d.SendingIP.IsValid() != (c.helo != "") {
+							t.Errorf("%s: %+v", c.name, d)
+						}
+					}
+				}
+				if n != 1 {
+					t.Errorf("%s: %d failures are counted", c.name, n)
+				}
+			})
+		}
+	})
 }
 
 // reported is what a report of TLS would have of all that was decided.
@@ -104,4 +149,25 @@ func (w *world) reported() string {
 		}
 	}
 	return strings.Join(all, "\n")
+}
+
+// TestCountingADecisionAllocatesNothing: what a report of TLS has of a session that was as
+// it should be costs an increment.
+func TestCountingADecisionAllocatesNothing(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		cert := w.certificate("mx1.e.test")
+		w.host("mx1.e.test", cert)
+		w.web.set("e.test", "enforce", "mx1.e.test")
+		w.start(oneMX, "_25._tcp.mx1 "+tlsa(cert), sts("e.test", "1"))
+		w.send("u@e.test")
+		told := w.told()
+		if len(told) != 1 || len(told[0].Held) != 2 {
+			t.Fatalf("%v", told)
+		}
+		var counts tlsrpt.Counts
+		told[0].Count(&counts)
+		if n := testing.AllocsPerRun(100, func() { told[0].Count(&counts) }); n != 0 {
+			t.Errorf("a success costs %v allocations", n)
+		}
+	})
 }

@@ -213,6 +213,9 @@ func (p *Pool) isSelf(name string) bool {
 // secure brings up TLS where the level asks for it and the host offers it.
 func (p *Pool) secure(ctx context.Context, h *Hop, made *Session, o Observer) error {
 	level, offered := h.Level(), made.Extensions().StartTLS
+	if made.TLS() == nil {
+		made.helo = made.Extensions().Greeting
+	}
 	switch {
 	case h.Host.ImplicitTLS:
 		return nil

@@ -28,7 +28,7 @@ func (c *Config) judge(h *Hop, made *Session, shown Handshake, o Observer) {
 // ask has the policy's source, which there is, say what a new connection is worth.
 func (c *Config) ask(h *Hop, made *Session, shown Handshake) {
 	p := h.Policy
-	shown.Host, shown.Addr, shown.Local = h.Host.Name, h.Addr, made.local
+	shown.Host, shown.Addr, shown.Local, shown.Helo = h.Host.Name, h.Addr, made.local, made.helo
 	shown.Roots, shown.Now = c.checking()
 	made.shown, made.basis, made.domain = shown, p.Basis, p.Domain
 	made.judged = p.Judge(&shown)
@@ -103,7 +103,7 @@ func (c *Config) judgeAgain(s *Session, h *Hop) {
 
 // seen is what a session has shown that nobody has judged.
 func (c *Config) seen(s *Session, h *Hop) Handshake {
-	shown := Handshake{Host: h.Host.Name, Addr: h.Addr, Local: s.local, State: s.TLS()}
+	shown := Handshake{Host: h.Host.Name, Addr: h.Addr, Local: s.local, Helo: s.helo, State: s.TLS()}
 	shown.Roots, _ = c.checking()
 	if shown.Offered = shown.State != nil || s.Extensions().StartTLS; shown.State == nil && shown.Offered {
 		shown.Err = errLeftOut

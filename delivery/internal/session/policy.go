@@ -34,6 +34,7 @@ type Policy struct {
 type Handshake struct {
 	Host        string
 	Addr, Local netip.AddrPort
+	Helo        string               // what it calls itself before TLS
 	Offered     bool                 // STARTTLS, or TLS from the start
 	State       *tls.ConnectionState // nil if TLS did not come about
 	Err         error                // why it did not, though it was offered

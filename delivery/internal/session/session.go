@@ -38,6 +38,7 @@ type Session struct {
 	local    netip.AddrPort
 	basis    string    // what it was judged by
 	domain   string    // for whose mail
+	helo     string    // what the host calls itself before TLS
 	shown    Handshake // and what it has shown
 	judged   Judgement
 	expires  time.Time // its policy's; zero is never
