@@ -124,8 +124,9 @@ var errSkipped = errors.New("nothing to do")
 // costs.
 const atOnce = 32
 
-// each does something with every message that a selection names, several at a time, and
-// counts them. The queue is gone through page by page, and so nobody is shut out of it.
+// each calls a function for every message that a selection matches, several at a time,
+// and counts them. It goes through the queue page by page, so that it blocks no one for
+// long.
 func (a *Agent) each(
 	ctx context.Context, what queue.Selection, do func(ctx context.Context, e *queue.Entry, named []int) error,
 ) (int, error) {
@@ -247,7 +248,7 @@ func (a *Agent) endOne(ctx context.Context, p *part, ending map[int]bool, kind E
 	return err
 }
 
-// endedError is the reason of mail that somebody has ended.
+// endedError is the reason of mail that was ended by Fail.
 type endedError struct{ reason string }
 
 // Error returns the given reason.
@@ -271,11 +272,11 @@ func (a *Agent) Flush(ctx context.Context, what queue.Selection) (int, error) {
 	return n, err
 }
 
-// maxForgiven is for how many destinations of a selection what is known is forgotten one
-// by one, and not of all that there are.
+// maxForgiven is the number of destinations of a selection up to which their failures
+// are forgotten one by one. For more, the failures of all destinations are forgotten.
 const maxForgiven = 100
 
-// forget forgets what is known against the hosts of a selection.
+// forget forgets the failures of the hosts of a selection.
 func (r *run) forget(ctx context.Context, what queue.Selection) {
 	var names []string
 	switch {
@@ -306,7 +307,7 @@ func (r *run) forget(ctx context.Context, what queue.Selection) {
 	}
 }
 
-// forgive forgets what is known against the hosts of a destination.
+// forgive forgets the failures of the hosts of a destination.
 func (r *run) forgive(ctx context.Context, destination string) {
 	var route mx.Route
 	r.agent.guard(func() { route, _ = r.sender.route(ctx, "", destination) })

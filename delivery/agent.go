@@ -122,8 +122,8 @@ type Agent struct {
 	zero   Sender // where Sender is nil
 }
 
-// run is an agent at work, from the beginning of Run to its end: a scheduler that
-// decides, and the goroutines that do what it says. Run waits for all of them.
+// run is a running agent, from the beginning of Run to its end: a scheduler that
+// decides, and the goroutines that carry out its decisions. Run waits for all of them.
 type run struct {
 	agent  *Agent
 	queue  queue.Queue
@@ -131,7 +131,7 @@ type run struct {
 
 	work      context.Context // of deliveries under way; outlives Run's context by the drain
 	cut       func()          // ends it
-	owner     string          // of what is parked
+	owner     string          // of parked mail
 	untilIdle bool            // it ends when nothing is due
 	trouble   trouble
 
@@ -180,7 +180,7 @@ var (
 	errNoQueue = errors.New("delivery.Agent.Queue: there is none")
 )
 
-// sender is the Sender, the zero one if there is none.
+// sender returns the Sender, or the zero one if there is none.
 func (a *Agent) sender() *Sender {
 	if a.Sender != nil {
 		return a.Sender
@@ -188,7 +188,7 @@ func (a *Agent) sender() *Sender {
 	return &a.zero
 }
 
-// current are the settings in force. Nobody changes what it points to.
+// current returns the settings in force, which must not be changed.
 func (a *Agent) current() *Settings {
 	if s := a.settings.Load(); s != nil {
 		return s
@@ -213,7 +213,7 @@ func (a *Agent) time() clock.Time {
 	return at
 }
 
-// running is the run at work, nil if there is none.
+// running returns the current run, or nil if there is none.
 func (a *Agent) running() *run {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -228,8 +228,8 @@ func (a *Agent) leaseLength() time.Duration {
 	return a.Lease
 }
 
-// guard calls a hook of the application's. One that panics is reported to Panic
-// and costs nothing else; ok is false then.
+// guard calls a hook of the application. If it panics, this is reported to Panic and
+// has no other effect; ok is then false.
 func (a *Agent) guard(hook func()) (ok bool) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -288,8 +288,8 @@ func (r *run) expiry(d *queue.Delivery) time.Time {
 	return at.Add(r.agent.clock.Moved(d.Message.Arrived))
 }
 
-// deadline is when, by the wall clock, a delivery must be looked at even if it cannot be
-// sent: to expire, or for its sender to be told of the delay.
+// deadline is the time, by the wall clock, at which a delivery must be handled even if
+// it cannot be sent: to expire, or for its sender to be told about the delay.
 func (r *run) deadline(d *queue.Delivery) time.Time {
 	at := r.expiry(d)
 	if warn := r.warning(d); !d.Warned && !warn.IsZero() && warn.Before(at) {
@@ -298,7 +298,8 @@ func (r *run) deadline(d *queue.Delivery) time.Time {
 	return at
 }
 
-// warning is when the sender is to be told of the delay; zero is never.
+// warning is the time at which the sender must be told about the delay; zero means
+// never.
 func (r *run) warning(d *queue.Delivery) time.Time {
 	warn := r.agent.current().Warn
 	if warn < 0 {
@@ -307,7 +308,7 @@ func (r *run) warning(d *queue.Delivery) time.Time {
 	return d.Message.Arrived.Add(warn).Add(r.agent.clock.Moved(d.Message.Arrived))
 }
 
-// warnDue reports whether the sender is to be told of the delay now.
+// warnDue reports whether the sender must be told about the delay now.
 func (r *run) warnDue(d *queue.Delivery, now time.Time) bool {
 	at := r.warning(d)
 	return !d.Warned && !at.IsZero() && !at.After(now)

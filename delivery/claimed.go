@@ -27,7 +27,7 @@ type shipment struct {
 	ship  sched.Ship
 	site  string
 	parts []*part
-	one   [1]*part // where there is no more
+	one   [1]*part // if there is only one
 }
 
 // messageOf is the message of the parts with the recipients of all of them.
@@ -43,7 +43,7 @@ func messageOf(parts []*part, content queue.Content) queue.Message {
 	return m
 }
 
-// leases are those of all claimed deliveries.
+// leases has the leases of all claimed deliveries.
 type leases struct {
 	mu   sync.Mutex
 	held map[leaseKey]*held
@@ -98,7 +98,7 @@ func (l *leases) drop(h *held) {
 	}
 }
 
-// find is what is held by a lease, nil if it was lost. The lock is held.
+// find returns the entry of a lease, or nil if the lease was lost. The lock is held.
 func (l *leases) find(lease *queue.Lease) *held {
 	if h := l.held[keyOf(lease)]; h != nil && h.Token == lease.Token {
 		return h
@@ -119,8 +119,8 @@ func (l *leases) remove(lease *queue.Lease) {
 // the server may take to act on it is not ours to know, the way there is.
 const leaseMargin = 5 * time.Second
 
-// valid reports whether a lease still has time left: what is sent under it is
-// nobody else's to send.
+// valid reports whether a lease has time left, so that only this agent may send the
+// delivery.
 func (l *leases) valid(h *held, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -15,7 +15,7 @@ import (
 // ends.
 func (r *run) claims(ctx context.Context) error {
 	r.inform((*sched.Scheduler).MailCame)
-	looked := true // that nothing is due, or about to be
+	looked := true // found that nothing is due or about to be
 	for ctx.Err() == nil && r.failed() == nil {
 		want, quiet := r.wanted()
 		if want == nil && r.untilIdle && quiet && !looked {
@@ -57,8 +57,8 @@ func (r *run) claims(ctx context.Context) error {
 	return nil
 }
 
-// wanted is the claim that is to be made, nil if none is. quiet is if no delivery is
-// claimed.
+// wanted returns the next claim to make, or nil if there is none. quiet is true if no
+// delivery is claimed.
 func (r *run) wanted() (want *sched.Claim, quiet bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -70,8 +70,8 @@ func (r *run) wanted() (want *sched.Claim, quiet bool) {
 // errDue ends a look at what waits.
 var errDue = errors.New("something is due")
 
-// idle reports whether what is in the queue waits for a time, or for somebody, and not for
-// a limit of the agent's own. What a queue cannot show does not count.
+// idle reports whether all mail in the queue waits for a time or for an administrator,
+// and not for a limit of the agent itself. Mail that the queue cannot list is ignored.
 func (r *run) idle(ctx context.Context) bool {
 	err := r.agent.WhyAll(ctx, queue.Selection{}, func(w Wait) error {
 		switch {
@@ -83,7 +83,7 @@ func (r *run) idle(ctx context.Context) bool {
 	return !errors.Is(err, errDue)
 }
 
-// options is a claim as the queue has it.
+// options converts a claim to the options of the queue.
 func (r *run) options(c *sched.Claim) queue.ClaimOptions {
 	o := queue.ClaimOptions{
 		Max: c.Max, Lease: r.agent.leaseLength(), PerDestination: c.PerDestination, PerTenant: c.PerTenant,
@@ -96,7 +96,7 @@ func (r *run) options(c *sched.Claim) queue.ClaimOptions {
 	return o
 }
 
-// take hands what was claimed to the scheduler.
+// take passes claimed deliveries to the scheduler.
 func (r *run) take(found queue.Claimed, asked time.Time) {
 	list := make([]*part, len(found.Deliveries))
 	for i := range list {
@@ -120,11 +120,11 @@ func (r *run) take(found queue.Claimed, asked time.Time) {
 		next = at.Add(found.Next.Sub(now.Now))
 	}
 	r.sched.Claimed(at, r.mails, more, next)
-	clear(r.mails) // it holds on to nothing
+	clear(r.mails) // so that it keeps nothing alive
 	r.decide(at)
 }
 
-// maxReported is how many unreadable deliveries are told apart.
+// maxReported is the number of unreadable deliveries that are remembered.
 const maxReported = 10_000
 
 // report tells of deliveries that cannot be read, each once. They stay leased:
@@ -184,10 +184,10 @@ func (r *run) share(found []*part) []*part {
 	return kept
 }
 
-// mostOf is the message that more than half of a claim is of, and how many those are. If
-// there is none, it is any message.
+// mostOf returns the message that makes up more than half of a claim, and the number of
+// its deliveries. If there is none, it returns any message.
 func mostOf(found []*part) (id string, n int) {
-	for _, p := range found { // what is left when deliveries of two messages cancel each other out
+	for _, p := range found { // the message that is left after deliveries of different messages cancel each other out
 		switch of := p.delivery.Message.ID; {
 		case n == 0:
 			id, n = of, 1
@@ -206,8 +206,8 @@ func mostOf(found []*part) (id string, n int) {
 	return id, n
 }
 
-// admitted gives back what was suspended after the claim was made, and returns the
-// rest.
+// admitted returns deliveries that were suspended after the claim was made, and passes
+// on the others.
 func (r *run) admitted(found []*part) []*part {
 	if r.suspended.table.Load() == nil {
 		return found

@@ -13,8 +13,8 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// conclude makes a settlement of what an attempt found. What is not delivered when
-// the delivery's time is over has expired.
+// conclude makes a settlement from the results of an attempt. Recipients that are not
+// delivered when the delivery's time is over have expired.
 func (r *run) conclude(p *part, report *Report) outcome {
 	d, at := p.delivery, r.agent.clock.Read()
 	now, expiry := at.Wall, r.expiry(d)
@@ -42,8 +42,8 @@ func (r *run) conclude(p *part, report *Report) outcome {
 	return o
 }
 
-// spare leaves out the recipients that nothing was sent to for the queue's sake: no
-// attempt is charged for that, and it is tried again soon.
+// spare leaves out the recipients to which nothing was sent because of the queue. They
+// are charged no attempt, and are tried again soon.
 func (o *outcome) spare(report *Report, now time.Time) {
 	kept := 0
 	for i := range report.Recipients {
@@ -61,14 +61,14 @@ func (o *outcome) spare(report *Report, now time.Time) {
 	o.settlement.Results, o.events = o.settlement.Results[:kept], o.events[:kept]
 }
 
-// unsent reports whether nothing was sent because the queue could not be told before,
-// did not hand out the content, or a lease of the shipment had run out.
+// unsent reports whether nothing was sent because the queue did not record the mark,
+// did not return the content, or a lease of the shipment had ended.
 func unsent(err *Error) bool {
 	return err != nil && (errors.Is(err, errUnmarked) || errors.Is(err, errUnread) || errors.Is(err, errLeaseLost))
 }
 
-// unsentPause is how soon that is tried again; if the content cannot be read it is
-// lastPause, since the whole of what is claimed may fail so.
+// unsentPause is the time after which that is tried again. If the content cannot be
+// read it is lastPause, since all claimed deliveries may fail for that reason.
 const unsentPause = time.Second
 
 // judge is what a recipient's outcome means for the queue, and what to call it.
@@ -80,8 +80,7 @@ func (r *run) judge(d *queue.Delivery, rr *RecipientReport, expired bool) (queue
 	case rr.Outcome == queue.Failed:
 		return result, Failed
 	case rr.Outcome == queue.Unknown && d.Message.Guarantee == queue.AtMostOnce:
-		// Whoever wants it at most once would rather have it not at all than
-		// twice.
+		// With at most once, a lost message is preferred to a duplicate.
 		result.Outcome = queue.Failed
 		return result, Failed
 	case expired:
@@ -107,7 +106,7 @@ func (r *run) retryAt(d *queue.Delivery, report *Report, now time.Time) time.Tim
 	return r.agent.nextAttempt(retry)
 }
 
-// eventOf is what is told of a recipient's outcome.
+// eventOf returns the event for a recipient's outcome.
 func eventOf(d *queue.Delivery, rr *RecipientReport, kind EventKind, attempt int) Event {
 	e := Event{
 		Kind: kind, ID: d.Message.ID, From: d.Message.From, Recipient: rr.Address,
@@ -161,8 +160,8 @@ func local(m *queue.Message, v Verdict, enhanced string, cause error) *Report {
 	return report
 }
 
-// expired is the report of a delivery whose time is over: what was said last of
-// each recipient, or that nothing was.
+// expired returns the report of a delivery whose time is over: the last reply for each
+// recipient, or that there was none.
 func (r *run) expired(d *queue.Delivery) *Report {
 	report := local(&d.Message, NotNow, "4.4.7", errExpired)
 	for i := range report.Recipients {
@@ -227,7 +226,7 @@ func fateOf(k EventKind, late bool) reports.Fate {
 	}
 }
 
-// write adds to an outcome the reports of what became of its recipients.
+// write adds to an outcome the reports about its recipients.
 func (a *Agent) write(ctx context.Context, now time.Time, o *outcome, fates []reports.Fate, expiry time.Time) {
 	events := o.events
 	var whole *queue.Entry
@@ -245,9 +244,9 @@ func (a *Agent) write(ctx context.Context, now time.Time, o *outcome, fates []re
 	}
 }
 
-// whole is the message of a delivery whose sender is to be told of the delay, nil if
-// the queue shows none. It is looked up once: what the sender was told of then is told
-// to nobody again, as the keys of reports see to.
+// whole returns the whole message of a delivery whose sender must be told about the
+// delay, or nil if the queue cannot show it. It is looked up once. The keys of reports
+// ensure that the sender is told only once about each recipient.
 func (a *Agent) whole(ctx context.Context, d *queue.Delivery) *queue.Entry {
 	if a.told.Has(d.Message.ID) {
 		return &queue.Entry{}
@@ -259,7 +258,7 @@ func (a *Agent) whole(ctx context.Context, d *queue.Delivery) *queue.Entry {
 	return &e
 }
 
-// isLate is whether the sender is to be told of a delay.
+// isLate reports whether the sender must be told about a delay.
 func (a *Agent) isLate(now time.Time, d *queue.Delivery) bool {
 	warn := a.current().Warn
 	return warn > 0 && !d.Warned && now.Sub(d.Message.Arrived.Add(a.clock.Moved(d.Message.Arrived))) >= warn

@@ -18,8 +18,8 @@ func (r *run) decide(now time.Time) {
 	}
 }
 
-// nextShipment does what the scheduler says, but leaves one attempt to the caller, who holds
-// r.mu: nil if there is none.
+// nextShipment carries out the scheduler's decisions, but leaves one attempt to the
+// caller, who holds r.mu. It returns nil if there is none.
 func (r *run) nextShipment(now time.Time) (mine *shipment) {
 	out := &r.out
 	r.sched.Stop(now, !r.agent.events.room())
@@ -98,14 +98,14 @@ func (r *run) stopTimer() {
 	}
 }
 
-// ending reports whether nothing more is to be begun.
+// ending reports whether no more deliveries may begin.
 func (r *run) ending() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.ended
 }
 
-// inform tells the scheduler something, and does what it says.
+// inform tells the scheduler something, and carries out its decisions.
 func (r *run) inform(what func(s *sched.Scheduler, now time.Time)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -114,14 +114,15 @@ func (r *run) inform(what func(s *sched.Scheduler, now time.Time)) {
 	r.decide(now)
 }
 
-// heard lets go on what waited for events to be told.
+// heard continues the work that waited for events to be passed on.
 func (r *run) heard() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.decide(time.Now())
 }
 
-// withdraw settles what is claimed, is in no attempt, and is given an outcome.
+// withdraw settles the deliveries that are claimed, are in no attempt, and get an
+// outcome from the given function.
 func (r *run) withdraw(outcomeOf func(*part) *outcome) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -139,14 +140,14 @@ func (r *run) withdraw(outcomeOf func(*part) *outcome) {
 	r.decide(now)
 }
 
-// forgiveAll forgets what is known against all hosts.
+// forgiveAll forgets the failures of all hosts.
 func (r *run) forgiveAll() {
 	r.sender.sessions.Memory.Clear()
 	r.inform((*sched.Scheduler).FlushAll)
 }
 
-// giveBack returns deliveries to the queue, to wait there, and lifts what they waited
-// for. The caller holds r.mu.
+// giveBack returns deliveries to the queue to wait there, and lifts postponements. The
+// caller holds r.mu.
 func (r *run) giveBack(now time.Time, list []sched.Back, lifts []sched.Lift) {
 	if len(list)+len(lifts) == 0 {
 		return
@@ -191,8 +192,8 @@ func (r *run) backOutcome(p *part, b *sched.Back, now time.Time, at clock.Time) 
 		o.expired = true
 		return o
 	case r.warnDue(d, at.Wall):
-		// It waits by itself from here on: those behind it may have the same to be
-		// told, and are looked at for that before anything holds them back.
+		// It waits by itself from here on. Other deliveries after it may also need a
+		// report of delay, and are checked for that before they are held back.
 		o.warn, o.settlement.NotBefore = true, until
 		o.settlement.Reason = because(b)
 		return o
@@ -213,7 +214,7 @@ func (r *run) backOutcome(p *part, b *sched.Back, now time.Time, at clock.Time) 
 	return o
 }
 
-// because is what is stored with mail that is kept back.
+// because returns the reason to store with mail that is held back.
 func because(b *sched.Back) string {
 	switch {
 	case b.Why == sched.Parked:
@@ -238,7 +239,7 @@ func (r *run) tellTrouble(n sched.TroubleNotice) {
 	if n.Over {
 		r.trouble.works(ours)
 		if n.Cause == sched.NetworkFails {
-			r.sender.sessions.Memory.Clear() // what failed meanwhile says nothing
+			r.sender.sessions.Memory.Clear() // failures in the meantime mean nothing
 		}
 		return
 	}
@@ -247,8 +248,8 @@ func (r *run) tellTrouble(n sched.TroubleNotice) {
 	r.agent.note(troubleEvent(err))
 }
 
-// heed takes note of what a call of the queue has answered: trouble is told once
-// until it is over, and a queue that has failed for good ends the run.
+// heed handles the result of a call of the queue: trouble is reported once until it is
+// over, and a queue that has failed for good ends the run.
 func (r *run) heed(what int, err error) {
 	switch {
 	case err == nil:
@@ -265,8 +266,8 @@ func (r *run) heed(what int, err error) {
 	}
 }
 
-// giveUp ends the run because its queue has failed for good: nothing that is sent
-// from now on could be recorded.
+// giveUp ends the run because its queue has failed for good: results could no longer be
+// recorded.
 func (r *run) giveUp(cause error) {
 	r.mu.Lock()
 	first := r.failure == nil

@@ -117,8 +117,8 @@ func (d *Decision) Count(in interface {
 	}
 }
 
-// worthTelling is the decision if a policy keeps the mail, or something is wrong with one;
-// else nil. That a host without any policy has no TLS is usual.
+// worthTelling returns the decision if a policy holds mail back, or if there is a
+// problem with one; otherwise nil. A host without a policy and without TLS is usual.
 func (d *Decision) worthTelling() *Decision {
 	if d == nil || d.Accepted && !slices.ContainsFunc(d.Held, func(h HeldTo) bool {
 		return h.Policy.Type != tlsrpt.NoPolicy && len(h.Failures) > 0

@@ -11,8 +11,8 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// askFor has a delivery's route asked for, by a goroutine of its destination's, so
-// that one whose DNS is slow holds up nobody else. The caller holds r.mu.
+// askFor starts a lookup of a delivery's route on a goroutine of its destination, so
+// that slow DNS for one destination does not delay the others. The caller holds r.mu.
 func (r *run) askFor(p *part) {
 	destination := p.delivery.Lease.Destination
 	list, atWork := r.asking[destination]
@@ -40,8 +40,8 @@ func (r *run) direct(destination string) {
 	}
 }
 
-// route finds where a delivery goes. One whose attempt was interrupted, or that has
-// no route, is settled here.
+// route finds the route of a delivery. A delivery without a route, or whose attempt was
+// interrupted, is settled here.
 func (r *run) route(p *part) {
 	d := p.delivery
 	if d.Interrupted {
@@ -90,7 +90,7 @@ func (r *run) noteSite(destination, site string) {
 	r.sites[destination] = site
 }
 
-// target is a route as the scheduler has it.
+// target converts a route to the form of the scheduler.
 func (r *run) target(route *mx.Route) sched.Route {
 	return sched.Route{Site: r.site(route), Join: joinKey(route), Own: dependsOnSender(route)}
 }
@@ -135,7 +135,7 @@ func (r *run) noRoute(p *part, err error) {
 	r.settler.add(o)
 }
 
-// walkless is the report of a delivery that has no route.
+// walkless returns the report of a delivery that has no route.
 func (r *run) walkless(d *queue.Delivery, err error, dns time.Duration) *Report {
 	report := newReport(&d.Message)
 	job := r.sender.job(r.work, &d.Message, &attempt.Options{Together: true})

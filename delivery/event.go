@@ -78,7 +78,7 @@ type Event struct {
 // if mail expired.
 func (e Event) BadAddress() bool {
 	if e.Kind != Failed || e.Err != nil && e.Err.Replied() && !strings.HasPrefix(e.Reply, e.Enhanced) {
-		return false // Enhanced is a guess by the stage if the reply has none
+		return false // Enhanced is derived from the stage if the reply has none
 	}
 	switch e.Enhanced {
 	case "5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1":
@@ -176,8 +176,9 @@ func (e *ClockJump) Error() string {
 // maxEvents is how many events wait for the hook before the agent waits for it.
 const maxEvents = 4096
 
-// events are what waits to be told to the hook, in order. One goroutine tells: Run's
-// while there is one, else one that ends when all is told. Its zero value is ready.
+// events are the events that wait for the hook, in order. One goroutine passes them on:
+// that of Run while the agent is running, and otherwise one that ends after the last
+// event. The zero value is ready to use.
 type events struct {
 	mu      sync.Mutex
 	waiting []Event
@@ -186,14 +187,15 @@ type events struct {
 	heard   uint64          // told so far
 	full    bool            // there were maxEvents, and more than half of that are left
 	running bool            // a Run tells, or waits to
-	served  bool            // somebody tells
+	served  bool            // a goroutine passes events on
 	hook    context.Context // what context returns
 	more    signal
 	space   signal
-	free    signal // nobody tells any more
+	free    signal // set when no goroutine passes events on any more
 }
 
-// add takes events. The caller is alone if nobody tells: it must have serve called.
+// add adds events. It returns true if no goroutine passes events on: the caller must
+// then call serve.
 func (e *events) add(list []Event) (alone bool) {
 	e.mu.Lock()
 	e.waiting = append(e.waiting, list...)
@@ -208,7 +210,7 @@ func (e *events) add(list []Event) (alone bool) {
 	return alone
 }
 
-// tally counts events that nobody is told of.
+// tally counts events that are not passed to a hook.
 func (e *events) tally(k EventKind, n int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -222,16 +224,16 @@ func (e *events) counted() Counts {
 	return e.counts
 }
 
-// room reports whether more may be begun that makes events. Once there was none
-// it takes half of them told for there to be some again.
+// room reports whether work that causes events may begin. After the list was full, half
+// of it must be passed on first.
 func (e *events) room() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return !e.full
 }
 
-// take is everything that waits. If there is nothing, or over to Run, nobody tells
-// any more.
+// take returns all waiting events. If there are none, or if Run takes over, the calling
+// goroutine stops passing events on.
 func (e *events) take(spare []Event, leave func() bool) (list []Event, left bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -260,7 +262,7 @@ func (e *events) told() (eased bool) {
 	return eased
 }
 
-// serve tells events until there are none, or a Run takes over.
+// serve passes events on until there are none, or a Run takes over.
 func (e *events) serve(tell func(*Event)) {
 	for {
 		list, left := e.take(nil, func() bool { return e.running || len(e.waiting) == 0 })
@@ -304,7 +306,7 @@ func (e *events) run(ctx context.Context, tell func(*Event)) {
 	}
 }
 
-// takeOver waits until nobody else tells.
+// takeOver waits until no other goroutine passes events on.
 func (e *events) takeOver() {
 	for {
 		e.mu.Lock()
@@ -319,7 +321,7 @@ func (e *events) takeOver() {
 	}
 }
 
-// rest waits until all is told and nobody tells any more.
+// rest waits until all events were passed on and no goroutine is doing so.
 func (e *events) rest() {
 	for {
 		e.mu.Lock()
@@ -401,8 +403,8 @@ func (e *events) count() int {
 	return len(e.waiting) + e.telling
 }
 
-// signal says that something has changed, once, to the one who waits for it: a
-// second set before it was seen adds nothing. Its zero value is ready.
+// signal tells one waiting goroutine that something has changed. Setting it again
+// before it was seen has no effect. The zero value is ready to use.
 type signal struct {
 	once sync.Once
 	c    chan struct{}

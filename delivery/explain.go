@@ -128,7 +128,7 @@ func (s *Sender) probe(ctx context.Context, route *mx.Route, host *mx.Host) *Pro
 // probeAddress connects to an address, and once more in clear where mail would be sent so.
 func (s *Sender) probeAddress(ctx context.Context, hop *session.Hop, probe *Probe) error {
 	told := *s.tracesOf(ctx)
-	told.quiet = true // it is no mail, and reports of TLS do not count it
+	told.quiet = true // there is no mail, so TLS reports do not count it
 	for {
 		protection, state, err := s.sessions.Probe(ctx, hop, &told)
 		probe.TLS, probe.State = Protection(protection), state

@@ -14,7 +14,8 @@ const (
 	// leaseChecks how often they are looked at meanwhile.
 	leaseRest   = 2
 	leaseChecks = 15
-	// leastLease is the shortest lease: what is in flight must be extended in time.
+	// leastLease is the shortest lease: leases of deliveries in flight must be extended
+	// in time.
 	leastLease = 30 * time.Second
 )
 
@@ -93,10 +94,11 @@ func (r *run) followClock(ctx context.Context) {
 	}
 }
 
-// follow tells of jumps of the wall clock. One ahead is followed once all leases last
-// beyond it, so that nobody takes what is in flight for given up. What was known
-// against hosts is then as old as the jump is long, and forgotten. Between the time it
-// is noticed and that it is followed, what is claimed is extended before it is sent.
+// follow reports jumps of the wall clock. A jump ahead is followed once all leases last
+// beyond it, so that other agents do not take over deliveries in flight. The failures
+// of hosts are then as old as the jump is long, and are forgotten. From the time the
+// jump is noticed until it is followed, leases are extended before anything is sent
+// under them.
 func (r *run) follow(ctx context.Context) {
 	select {
 	case r.follows <- struct{}{}:
@@ -121,7 +123,7 @@ func (r *run) follow(ctx context.Context) {
 	}
 	r.jumped = time.Time{}
 	r.agent.clock.Follow(by)
-	r.leases.extend(ctx, r, r.agent.clock.Now().Add(lease/leaseRest), lease) // what was claimed in between
+	r.leases.extend(ctx, r, r.agent.clock.Now().Add(lease/leaseRest), lease) // leases claimed in the meantime
 	r.forgiveAll()
 }
 

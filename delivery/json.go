@@ -25,7 +25,7 @@ func instant(t time.Time) string {
 	return t.UTC().Format(time.RFC3339Nano)
 }
 
-// addrText is an address, empty if there is none.
+// addrText returns an address as text, or "" if there is none.
 func addrText(a netip.AddrPort) string {
 	if !a.IsValid() {
 		return ""
@@ -33,8 +33,8 @@ func addrText(a netip.AddrPort) string {
 	return a.String()
 }
 
-// object is v as JSON with angle brackets as they are, which replies and ids of messages
-// have. Whoever encodes it decides again.
+// object returns v as JSON with unescaped angle brackets, which occur in replies and
+// ids of messages. The encoder that includes it decides about escaping again.
 func object(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)

@@ -39,7 +39,7 @@ func (r *RecipientReport) kind() sched.Kind {
 	case r.Outcome == queue.Failed:
 		return sched.Nothing
 	case r.Decision != nil && !r.Decision.Accepted:
-		return sched.Nothing // a policy of its own domain's: others' mail may go there
+		return sched.Nothing // because of a policy of its own domain; mail of other domains may go there
 	case e.Stage < StageMail:
 		return sched.Unreachable
 	case e.Code == 421, e.Stage == StageMail && e.Replied():
@@ -99,8 +99,8 @@ func (r *run) lessonOf(sh *shipment, parts []*part, report *Report, began time.T
 	return l
 }
 
-// said is what is stored with mail that is kept back for a site: since when, and what
-// the host said that was asked last.
+// said returns the reason to store with mail that is held back for a site: since when,
+// and the reply of the host asked last.
 func (r *run) said(sh *shipment, code string, last *RecipientReport) string {
 	why := waiting.Reason{Code: code, Host: last.Host, Since: r.agent.clock.Read().Wall, Text: saidBy(last.Reply.Bounded())}
 	r.mu.Lock()
@@ -133,8 +133,8 @@ func (r *run) refusal(site string, report *Report) sched.Kind {
 // is taken to be full and not to be down.
 const fullFor = 10 * time.Second
 
-// isFull reports whether a host of a shipment's site that greets 421 may have too many
-// connections of ours, if only one that says QUIT.
+// isFull reports whether a host of a shipment's site that greets with 421 may have too
+// many of our connections, including one that is saying QUIT.
 func (r *run) isFull(sh *shipment) bool {
 	r.mu.Lock()
 	beside := r.sched.Beside(sh.ship)
@@ -164,8 +164,8 @@ func (r *run) tookMail(site string) {
 	r.took[site] = time.Now()
 }
 
-// atRecipients reports whether every refusal of a login answers RCPT or what comes
-// after it.
+// atRecipients reports whether every refusal of a login was the reply to RCPT or a
+// later command.
 func atRecipients(report *Report) bool {
 	for i := range report.Recipients {
 		if e := report.Recipients[i].Err; e != nil && e.LoginRefused() && e.Stage < StageRcpt {
@@ -175,9 +175,8 @@ func atRecipients(report *Report) bool {
 	return true
 }
 
-// siteDelay is the schedule's wait after so many failures of a site. There is no
-// jitter in it, so that the site is open when a message that was tried with it
-// becomes due.
+// siteDelay returns the schedule's wait after so many failures of a site, without
+// jitter, so that the site is open when the message that was tried becomes due.
 func (r *run) siteDelay(failures int, destination string, why queue.Reply, now time.Time) time.Duration {
 	wait := time.Hour // where the application's schedule panics
 	r.agent.guard(func() {
@@ -189,8 +188,8 @@ func (r *run) siteDelay(failures int, destination string, why queue.Reply, now t
 	return max(wait, 0)
 }
 
-// alarm is what the operator is told of a site: once that its login was refused,
-// and once that it works again.
+// alarm reports to the operator once that a site refuses the login, and once that the
+// login works again.
 func (r *run) alarm(n sched.Notice, p *part, report *Report, until time.Time) {
 	if n == sched.NoNotice {
 		return
@@ -227,9 +226,9 @@ func (r *run) dnsTrouble(err error) sched.Cause {
 	return sched.DNSFails
 }
 
-// ownTrouble is whether no host could be asked because this machine has no network,
-// or nothing to make a connection with: if that is so of every connection that was
-// tried.
+// ownTrouble returns the trouble on this side because of which no host could be asked:
+// no network, or no resources for a connection. It must apply to every connection that
+// was tried.
 func (r *run) ownTrouble(report *Report) sched.Cause {
 	cause, other := sched.NoTrouble, false
 	for i := range report.Recipients {
@@ -254,7 +253,8 @@ func (r *run) ownTrouble(report *Report) sched.Cause {
 	return cause
 }
 
-// causeOf is what of ours kept an address from being asked.
+// causeOf returns the trouble on this side because of which an address could not be
+// asked.
 func causeOf(a *Attempt) sched.Cause {
 	if a.Err == nil || a.Err.Replied() || a.Err.Stage != StageConnect {
 		return sched.NoTrouble

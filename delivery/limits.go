@@ -137,7 +137,7 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// problems are the fields that make no sense.
+// problems returns the errors in fields.
 func (l *Limits) problems() (list []error) {
 	for _, f := range []struct {
 		name  string
@@ -163,7 +163,7 @@ func (l *Limits) problems() (list []error) {
 	return list
 }
 
-// ruleProblems are what makes no sense of rules and groups.
+// ruleProblems returns the errors in rules and groups.
 func ruleProblems(rules []Rule, groups map[string]Group) (list []error) {
 	seen := make(map[Match]int)
 	for i := range rules {

@@ -111,7 +111,7 @@ func Log(l *slog.Logger, o LogOptions) func(context.Context, Event) {
 	}
 }
 
-// messages are those of records, by kind.
+// messages has the messages of log records, by kind of event.
 var messages = [eventKinds + 1]string{
 	"mail queued", "mail delivered", "mail deferred", "mail unknown", "mail failed", "mail expired", "mail bounced", "mail delayed",
 	"mail held", "mail dropped", "login refused", "login accepted", "mail resumed", "mail trouble", "mail suspended", "mail tls", "mail event",
@@ -305,7 +305,7 @@ func (w *logWriter) clean(text string) string {
 	return b.String()
 }
 
-// address is an address, with its local part as short as it is to be.
+// address returns an address, with its local part shortened if that is required.
 func (w *logWriter) address(a string) string {
 	at := strings.LastIndexByte(a, '@')
 	if !w.ShortenLocal || at < 0 {
@@ -323,8 +323,9 @@ func shortened(local string) string {
 // localPart is what may be the local part of an address in a text.
 var localPart = regexp.MustCompile(`("[^"]*"|[^\s<>()\[\]"';:,@]+)@`)
 
-// inText is a reply, in which the local parts of addresses are as short as they are to be:
-// those of whatever looks like an address, and those of the message wherever they stand.
+// inText returns a reply in which the local parts of addresses are shortened if that is
+// required: those of all text that looks like an address, and those of the message
+// itself.
 func (w *logWriter) inText(text string, addresses ...string) string {
 	if !w.ShortenLocal {
 		return text

@@ -82,8 +82,8 @@ func (s *Sender) validate() error {
 	return errors.Join(problems...)
 }
 
-// validateRouter finds the fields that say nothing because there is a Router, and the
-// names of this host that it does not know.
+// validateRouter finds the fields that have no effect because there is a Router, and
+// the names of this host that the Router does not know.
 func (s *Sender) validateRouter(wrong func(field, format string, args ...any)) {
 	if s.Router == nil {
 		return
@@ -126,7 +126,7 @@ func (s *Sender) prepare() {
 	}
 }
 
-// route asks the router, the default one if none was given.
+// route asks the router, or the default one.
 func (s *Sender) route(ctx context.Context, from, domain string) (mx.Route, error) {
 	s.once.Do(s.prepare)
 	if s.broken != nil {
@@ -139,7 +139,7 @@ func (s *Sender) route(ctx context.Context, from, domain string) (mx.Route, erro
 	return route, err
 }
 
-// chooseRouter makes the router of the fields, or says why there is none.
+// chooseRouter makes the default router from the fields, or records why it cannot.
 func (s *Sender) chooseRouter() {
 	if err := s.validate(); err != nil {
 		s.broken = &session.ConfigError{Err: err}

@@ -27,14 +27,15 @@ func (a *Agent) record(ctx context.Context, o *outcome) error {
 			return result[0].Err
 		}
 		if a.tell(o, &result[0]); result[0].NoRoom {
-			return queue.ErrFull // who was to be told of has stayed
+			return queue.ErrFull // recipients whose report did not fit are still pending
 		}
 		return nil
 	}
 }
 
-// tell hands on the events of an outcome that the queue has. If the lease was
-// lost only what really happened is told: somebody else decides about the rest.
+// tell passes on the events of an outcome that the queue has recorded. If the lease was
+// lost, it only passes on events about things that really happened, because another
+// agent decides about the rest.
 func (a *Agent) tell(o *outcome, s *queue.Settled) {
 	now := time.Now()
 	if s.Err == nil {
@@ -45,7 +46,7 @@ func (a *Agent) tell(o *outcome, s *queue.Settled) {
 		o.events[i].Time, o.events[i].Age = now, max(0, now.Sub(arrived))
 		kind := o.events[i].Kind
 		if s.NoRoom && (kind == Failed || kind == Expired) {
-			continue // who could not be told of stays, and is tried again
+			continue // recipients whose report did not fit stay pending, and are tried again
 		}
 		if s.Err == nil || kind == Delivered {
 			a.note(o.events[i])
@@ -76,9 +77,9 @@ func (a *Agent) created(o *outcome, ids []string, now time.Time) (list []Event) 
 	return list
 }
 
-// withoutSignature makes the reports of an outcome what they were before they
-// were signed, and reports whether there was anything to change: what cannot be
-// queued signed is queued all the same.
+// withoutSignature restores the unsigned form of the reports of an outcome, and returns
+// false if none was signed. A report that cannot be queued in signed form is queued
+// anyway.
 func (o *outcome) withoutSignature(cause error) (changed bool) {
 	for i := range o.notices {
 		n := &o.notices[i]
@@ -90,7 +91,7 @@ func (o *outcome) withoutSignature(cause error) (changed bool) {
 	return changed
 }
 
-// unsettled is what is told of a settlement that could not be stored.
+// unsettled returns the event for a settlement that could not be stored.
 func (o *outcome) unsettled(cause error) Event {
 	e := troubleEvent(cause)
 	m := &o.part.delivery.Message

@@ -202,8 +202,8 @@ func gravity(o queue.Outcome) int {
 	}
 }
 
-// results makes reports of what attempts found. What recipients share in there,
-// they share in the report.
+// results makes reports from the results of attempts. Data that recipients share in the
+// results is shared in the report, too.
 type results struct {
 	failure *attempt.Failure // the last one, and the error that was made of it
 	err     *Error

@@ -37,7 +37,7 @@ func (r byMX) Route(ctx context.Context, _, domain string) (mx.Route, error) {
 	return r.router.Route(ctx, domain)
 }
 
-// selfOf is the names of this host that a Router goes by, if it can be told.
+// selfOf returns the names of this host that a Router uses, if they can be determined.
 func selfOf(r Router) []string {
 	var by *mx.Router
 	switch r := r.(type) {

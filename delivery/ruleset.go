@@ -22,7 +22,7 @@ type HostLimits struct {
 	Groups []string
 }
 
-// ruleSet is rules as they are looked up. Nil is none.
+// ruleSet has rules in a form for lookup. Nil has no rules.
 type ruleSet struct {
 	limits Limits
 	rules  map[Match]*Rule
@@ -52,11 +52,11 @@ func newRuleSet(limits Limits, rules []Rule, groups map[string]Group) *ruleSet {
 	return set
 }
 
-// domainMark is in the key of a site, before the domain of the rule that makes its mail a
-// site of its own.
+// domainMark is in the key of a site before the domain of a rule by domain, whose mail
+// is a separate site.
 const domainMark = " for "
 
-// domain is the pattern of the most specific rule for a recipient domain, empty if
+// domain returns the pattern of the most specific rule for a recipient domain, or "" if
 // there is none.
 func (s *ruleSet) domain(domain string) string {
 	if s == nil {
@@ -221,8 +221,8 @@ func (l HostLimits) String() string {
 	return text
 }
 
-// namesIn are the names by which a site may be suspended beside its own: those of its
-// hosts, and that of all mail for them if it is only some.
+// namesIn returns the names by which a site can be suspended in addition to its own:
+// those of its hosts, and that of all mail for them if the site is only a part of it.
 func namesIn(site string) []string {
 	whole, _, _ := strings.Cut(site, domainMark)
 	names := strings.FieldsFunc(whole, func(r rune) bool { return r == ',' || r == ';' })

@@ -17,7 +17,7 @@ import (
 // Validate reports all invalid fields at once by their names, or nil if there are none.
 func (a *Agent) Validate() error { return a.validate(a.sender().Validate()) }
 
-// validate is Validate with what is wrong with the Sender.
+// validate is Validate with the given error of the Sender.
 func (a *Agent) validate(sender error) error {
 	var problems []error
 	if a.Queue == nil {
@@ -97,8 +97,8 @@ func (a *Agent) runAs(ctx context.Context, untilIdle bool) error {
 	return err
 }
 
-// serve starts what works beside the deliveries. stop ends it, each part when
-// what it serves has ended.
+// serve starts the goroutines that support deliveries. stop ends each of them after the
+// work that it supports has ended.
 func (r *run) serve() (stop func()) {
 	var parts sync.WaitGroup
 	aside := context.WithoutCancel(r.work)
@@ -202,8 +202,9 @@ const (
 	endLast = time.Second
 )
 
-// drain gives back what has not begun, lets deliveries under way finish, and
-// cuts them off when that takes too long. It returns when everything else is to end.
+// drain returns deliveries that have not begun, lets those in flight finish, and cuts
+// them off if that takes too long. It returns the time at which everything else must
+// end.
 func (r *run) drain() (last time.Time) {
 	grace := r.agent.Drain
 	if grace == 0 {

@@ -45,7 +45,8 @@ func (s *Sender) Close() error {
 	return nil
 }
 
-// routed is a destination of a message and its route, or why there is none.
+// routed is a destination of a message with its route, or with the reason why there is
+// none.
 type routed struct {
 	walk  *attempt.Walk
 	route mx.Route
@@ -159,8 +160,8 @@ func (s *Sender) alike(ctx context.Context, a, b *mx.Route) bool {
 	return okA && okB && slices.EqualFunc(pa, pb, sameProtection)
 }
 
-// policies are what the hosts of a route must give, in an order of their own.
-// Not ok if somebody cannot say.
+// policies returns the policies of the hosts of a route, in a fixed order. ok is false
+// if one of them is not known.
 func (s *Sender) policies(ctx context.Context, route *mx.Route) (list []session.Policy, ok bool) {
 	hosts := inOrder(route.Hosts)
 	for i := range hosts {

@@ -140,7 +140,7 @@ type Sender struct {
 	broken   error // why there is no router
 	sessions session.Pool
 	attempts attempt.Config
-	untraced traces // of calls that no hook is told of
+	untraced traces // for calls that are not passed to a hook
 }
 
 // Trace is a set of hooks that observe a Sender, in the manner of net/http/httptrace.

@@ -98,9 +98,10 @@ func (s *Settings) Validate() error {
 // connections it may have.
 const leastAhead = 1024
 
-// aheadPerConnection is how many deliveries an agent may have claimed for each connection.
-// With fewer there is nothing left for the site of a connection when an attempt ends,
-// while mail waits in the queue: it goes to another site, which has to be connected to.
+// aheadPerConnection is how many deliveries an agent may have claimed for each
+// connection. With fewer, there might be no more mail for the site of a connection when
+// an attempt ends, although the queue has some; the next attempt would be at another
+// site and need another connection.
 const aheadPerConnection = 8
 
 // schedule is the settings as the scheduler has them. It holds enough for every
@@ -117,7 +118,7 @@ func (s *Settings) schedule() sched.Settings {
 	return settings
 }
 
-// connections are those of the limits that connections are counted against.
+// connections returns the limits of connections.
 func (s *Settings) connections() session.Limits {
 	l := &s.Limits
 	limits := session.Limits{
@@ -130,8 +131,8 @@ func (s *Settings) connections() session.Limits {
 	return limits
 }
 
-// siteOf names the site of a route: that of its hosts, or of the part of their mail that
-// a rule by domain is for.
+// siteOf returns the name of a route's site: that of its hosts, or that of the part of
+// their mail to which a rule by domain applies.
 func (s *Settings) siteOf(keys *siteKeys, route *mx.Route) string {
 	site := keys.of(route)
 	if domain := s.rules.domain(route.Domain); domain != "" {

@@ -62,9 +62,9 @@ func (r *run) prepare(list []outcome) {
 	}
 }
 
-// settle records a batch. While the queue fails it is tried again: settling twice
-// is safe, and the mail is where it was. What cannot be stored while the others can
-// is set aside.
+// settle records a batch. While the queue fails it tries again: settling twice is safe,
+// and the mail stays in its place. Settlements that cannot be stored while others can
+// are set aside.
 func (s *settler) settle(r *run, batch []outcome, list []queue.Settlement, end *time.Time) {
 	pause := firstPause
 	for {
@@ -85,7 +85,7 @@ func (s *settler) settle(r *run, batch []outcome, list []queue.Settlement, end *
 	r.abandon(batch)
 }
 
-// pauseFor lets nothing begin while the queue stores nothing.
+// pauseFor prevents all work from beginning while the queue cannot store.
 func (r *run) pauseFor(err error) {
 	switch {
 	case err == nil && r.settler.failing:
@@ -97,7 +97,8 @@ func (r *run) pauseFor(err error) {
 	}
 }
 
-// abandon gives up what cannot be settled: it is claimed again one day.
+// abandon gives up outcomes that cannot be settled; their mail will be claimed again
+// later.
 func (r *run) abandon(list []outcome) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -108,8 +109,8 @@ func (r *run) abandon(list []outcome) {
 	r.decide(now)
 }
 
-// postpone changes what is kept back in the queue, and reports whether anything was
-// let go. If the queue has no such ability each delivery waits by itself.
+// postpone changes postponements in the queue, and reports whether any was lifted. If
+// the queue does not implement Postponer, each delivery waits by itself.
 func (r *run) postpone(w *work) (lifted bool) {
 	if len(w.change) == 0 {
 		return false
@@ -156,8 +157,9 @@ func (r *run) done(now time.Time, o *outcome, settled bool) {
 	}
 }
 
-// recorded tells of what the queue has now, and returns what is to be tried again
-// at once in another form. What it could not store is set aside, and told.
+// recorded passes on the events of recorded settlements, and returns those that must be
+// tried again at once in another form. Settlements that could not be stored are set
+// aside, with an event.
 func (r *run) recorded(batch []outcome, result []queue.Settled) (left []outcome, again []queue.Settlement) {
 	var done []*outcome
 	for i := range batch {
@@ -174,7 +176,7 @@ func (r *run) recorded(batch []outcome, result []queue.Settled) (left []outcome,
 			done = append(done, o)
 			r.agent.tell(o, &result[i])
 		case errors.As(err, &bad) && len(o.settlement.Create) > 0:
-			// A report that is no message keeps no mail from being settled.
+			// An invalid report must not prevent the settlement.
 			if !o.withoutSignature(err) {
 				o.settlement.Create = nil
 			}

@@ -9,16 +9,16 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// outcome is what became of a delivery, on its way into the queue.
+// outcome is the result of a delivery, on its way into the queue.
 type outcome struct {
 	part       *part
 	settlement queue.Settlement
 	events     []Event
 	notices    []reports.Notice // of settlement.Create
 
-	// expired says that the delivery's time is over and it is to be concluded, warn
-	// that its sender is to be told of the delay: both take reading, and are left to
-	// the settler.
+	// expired is set if the delivery's time is over and it must still be concluded, and
+	// warn if its sender must be told about the delay. Both require reading from the
+	// queue, and are left to the settler.
 	expired, warn bool
 
 	// postpone is what keeps the whole destination back instead of the delivery, and
@@ -39,8 +39,8 @@ func unchanged(p *part) outcome {
 	return outcome{part: p, settlement: queue.Settlement{Lease: d.Lease, NotBefore: d.Due}}
 }
 
-// again is when a delivery may be claimed again; never if nothing of it is
-// left.
+// again returns when a delivery may be claimed again. ever is false if no recipient
+// remains.
 func (o *outcome) again() (at time.Time, ever bool) {
 	left := len(o.part.delivery.States) - len(o.settlement.Results)
 	for i := range o.settlement.Results {
@@ -54,18 +54,18 @@ func (o *outcome) again() (at time.Time, ever bool) {
 	return o.settlement.NotBefore, left > 0
 }
 
-// settler hands outcomes to the queue: all that are ready at once, so that they
-// share what a settlement costs, and none waits for another to become ready.
+// settler passes outcomes to the queue: all that are ready at once, so that they share
+// the cost of a settlement, and none waits for another to become ready.
 type settler struct {
 	mu      sync.Mutex
 	pending work
 	closed  bool
-	last    time.Time     // of trying, where a run is to end
+	last    time.Time     // of attempts to store, if the run is ending
 	ends    chan struct{} // closed then
 	more    signal
 	done    chan struct{}
 
-	// Of run alone: what could not be stored, and whether nothing can be.
+	// Used by run only: outcomes that could not be stored, and whether none can be.
 	aside   []outcome
 	failing bool
 }
@@ -96,7 +96,7 @@ type work struct {
 
 func (w *work) any() bool { return len(w.outcomes)+len(w.change)+len(w.flush) > 0 }
 
-// reuse empties what was done, for what comes next.
+// reuse empties finished work, for reuse.
 func (w *work) reuse() {
 	clear(w.outcomes)
 	clear(w.change)
@@ -120,7 +120,7 @@ func (s *settler) change(list []outcome, change []queue.Postponement, flush []qu
 	s.more.set()
 }
 
-// close says that nothing more comes; wait returns when all is settled.
+// close says that no more outcomes follow; wait returns when all are settled.
 func (s *settler) close() {
 	s.mu.Lock()
 	s.closed = true
@@ -130,7 +130,7 @@ func (s *settler) close() {
 
 func (s *settler) wait() { <-s.done }
 
-// endBy has nothing tried after a time once it is closed.
+// endBy limits the time of attempts to store after close.
 func (s *settler) endBy(last time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -138,8 +138,8 @@ func (s *settler) endBy(last time.Time) {
 	close(s.ends)
 }
 
-// take waits for something to do, or until what was set aside is to be tried again,
-// and returns nothing when no more comes.
+// take waits for work, or until outcomes that were set aside must be tried again. It
+// returns no work after the last outcome.
 func (s *settler) take(spare work) work {
 	for {
 		s.mu.Lock()
@@ -147,7 +147,7 @@ func (s *settler) take(spare work) work {
 		due := s.due(closed)
 		ready := w.any() || closed || len(due) > 0
 		if ready {
-			s.pending = spare // once only: what is filled next must not be what is returned
+			s.pending = spare // once only, since the work that is filled next must not be the one that is returned
 		}
 		s.mu.Unlock()
 		if ready {
@@ -192,8 +192,8 @@ func (s *settler) rest() {
 	}
 }
 
-// setAside keeps a settlement that could not be stored from holding up the others.
-// It is tried again with them after a pause of its own.
+// setAside keeps a settlement that could not be stored apart, so that it does not hold
+// up the others. It is tried again with them after a pause of its own.
 func (s *settler) setAside(o outcome) {
 	o.pause = min(max(2*o.pause, firstPause), longestAside)
 	o.at = time.Now().Add(o.pause)

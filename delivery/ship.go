@@ -18,8 +18,8 @@ import (
 // freshRoute is how old a route may be that an attempt goes by.
 const freshRoute = 2 * time.Second
 
-// ship makes the attempts at a shipment, and settles or gives back every delivery of
-// it. It returns the shipment that is next, nil if there is none.
+// ship makes the attempts at a shipment, and settles or returns all its deliveries. It
+// returns the next shipment, or nil if there is none.
 func (r *run) ship(sh *shipment) (next *shipment) {
 	r.refresh(sh)
 	sh.parts = r.holdBack(sh.parts)
@@ -97,8 +97,8 @@ func (r *run) landed(sh *shipment, group []*part, report *Report, l sched.Lesson
 	return next
 }
 
-// isKept reports whether nobody was asked about a delivery because its site is left
-// alone.
+// isKept reports whether no host was asked about a delivery because its site is being
+// left alone.
 func (r *run) isKept(sh *shipment, report *Report, cut bool) bool {
 	switch kindOf(report) {
 	case sched.Remembered:
@@ -189,7 +189,8 @@ func (r *run) group(sh *shipment) (group []*part) {
 	return group
 }
 
-// policies are what the hosts of a route must give. Not ok if somebody cannot say.
+// policies returns the policies of the hosts of a route. ok is false if one of them is
+// not known.
 func (r *run) policies(route *mx.Route) (list []session.Policy, ok bool) {
 	r.agent.guard(func() { list, ok = r.sender.policies(r.work, route) })
 	return list, ok
@@ -236,14 +237,15 @@ func (r *run) attempt(sh *shipment, group []*part) (report *Report, cut bool) {
 	return report, r.work.Err() != nil
 }
 
-// hasLost reports whether a delivery is somebody else's to send by now.
+// hasLost returns a function that reports whether a delivery now belongs to another
+// agent.
 func (r *run) hasLost() func(*part) bool {
 	now := r.latest()
 	return func(p *part) bool { return !r.leases.valid(&p.lease, now) }
 }
 
-// open opens a message's content. If the queue fails at that, and not the message,
-// nobody is charged for it.
+// open opens a message's content. If the queue itself fails, and not only for this
+// message, no attempt is charged.
 func (r *run) open(id string) (queue.Content, error) {
 	c, err := r.queue.Open(r.work, id)
 	switch {
@@ -270,8 +272,8 @@ func (r *run) mayCommit(parts []*part) error {
 	return nil
 }
 
-// mark tells the queue that a message is about to be sent that may be sent at most
-// once. If that cannot be recorded nothing is sent.
+// mark tells the queue that a message that may be sent at most once is about to be
+// sent. If that cannot be recorded, nothing is sent.
 func (r *run) mark(parts []*part) error {
 	if parts[0].delivery.Message.Guarantee != queue.AtMostOnce {
 		return nil
@@ -324,9 +326,9 @@ func undecided(report *Report) bool {
 	return true
 }
 
-// mayGoAfterAll reports whether a delivery that a policy keeps back, and whose time is
-// over, is to be tried once more: its policy has changed since it was looked at (RFC 8461
-// section 5.1).
+// mayGoAfterAll reports whether a delivery that a policy holds back, and whose time is
+// over, must be tried once more because its policy has changed since it was looked up
+// (RFC 8461 section 5.1).
 func (r *run) mayGoAfterAll(p *part, report *Report) bool {
 	source, ok := r.sender.Policy.(PolicyRefresher)
 	if !ok || p.policyLookedAt || r.expiry(p.delivery).After(r.agent.clock.Read().Wall) {

@@ -11,7 +11,7 @@ import (
 
 var errSignPanic = errors.New("the Sign hook panicked")
 
-// signer is the Sign hook, and what it is called by: see Agent.guard.
+// signer has the Sign hook, and the function that calls it: see Agent.guard.
 type signer struct {
 	hook  func(ctx context.Context, m *queue.Message) (queue.Content, error)
 	guard func(hook func()) (ok bool)
@@ -42,8 +42,8 @@ func signError(err error) *Error {
 	return &Error{Stage: StageMessage, Verdict: NotNow, Enhanced: "4.7.0", Err: err}
 }
 
-// signedContent is content whose code is the application's. Its panics are
-// errors: a queue reads it where nothing else would stop them.
+// signedContent is content whose code belongs to the application. Its panics become
+// errors, because the queue reads it where they would not be caught.
 type signedContent struct {
 	guard   func(hook func()) (ok bool)
 	content queue.Content

@@ -64,10 +64,10 @@ func (k *siteKeys) host(h *mx.Host) string {
 	return string(b)
 }
 
-// maxLogins is how many logins are told apart before the numbers begin anew.
+// maxLogins is how many logins are numbered before the numbers begin again.
 const maxLogins = 10_000
 
-// login numbers logins, so that a key holds nothing secret.
+// login numbers logins, so that a key contains no secrets.
 func (k *siteKeys) login(l mx.Login) int {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -114,7 +114,7 @@ func sameAddresses(a, b []mx.Host) bool {
 	})
 }
 
-// inOrder are hosts in an order of their own, whatever their preference.
+// inOrder returns hosts in a fixed order that does not depend on their preference.
 func inOrder(hosts []mx.Host) []mx.Host {
 	return slices.SortedStableFunc(slices.Values(hosts), func(a, b mx.Host) int {
 		return cmp.Or(strings.Compare(a.Name, b.Name), int(a.Port)-int(b.Port))

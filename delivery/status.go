@@ -184,7 +184,7 @@ func (y *why) sites() (list []*SiteStatus) {
 	return list
 }
 
-// siteOf is what is known of a destination whose site is not.
+// siteOf returns the state of a destination whose site is not known.
 func (y *why) siteOf(d *queue.Destination) *SiteStatus {
 	s := &SiteStatus{}
 	if by := y.table.Mail(y.at.Now, d.Name, noTenant); by != nil {

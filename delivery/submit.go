@@ -159,8 +159,8 @@ func (a *Agent) accepted(id string, m *queue.Message, parts []queue.Part) {
 	a.note(list...)
 }
 
-// atDoor makes an *Error of what a queue says of a message, and leaves every
-// other error as it is.
+// atDoor converts the queue's error about a message to an *Error, and returns every
+// other error unchanged.
 func atDoor(err error) error {
 	var bad *queue.MessageError
 	if !errors.As(err, &bad) {

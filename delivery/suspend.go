@@ -64,7 +64,7 @@ func (a *Agent) Resume(ctx context.Context, list ...queue.Subject) (int, error) 
 	return n, nil
 }
 
-// aheadOf is a time of the wall clock as the queue has it; zero stays so.
+// aheadOf converts a time of the wall clock to the clock of the queue; zero stays zero.
 func aheadOf(at clock.Time, wall time.Time) time.Time {
 	if wall.IsZero() {
 		return wall
@@ -85,8 +85,8 @@ func subjectEvent(k EventKind, s queue.Subject) Event {
 	return e
 }
 
-// learnSuspended asks the queue what is suspended. What is claimed and not in flight of
-// that goes back.
+// learnSuspended asks the queue for the suspensions. Suspended deliveries that are
+// claimed and not in flight are returned.
 func (r *run) learnSuspended(ctx context.Context) {
 	r.suspended.learning.Lock()
 	defer r.suspended.learning.Unlock()

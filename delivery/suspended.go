@@ -10,7 +10,7 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// suspended is what a run knows of what is suspended. Its zero value is ready.
+// suspended is what a run knows about suspensions. The zero value is ready to use.
 type suspended struct {
 	table atomic.Pointer[waiting.Table]
 	stale signal // the queue may say otherwise by now
@@ -60,8 +60,8 @@ func (s *suspended) note(destination string, one sited) bool {
 	return true
 }
 
-// of is what suspends mail for a destination and of a tenant, and the site where it is
-// that.
+// of returns the suspension that applies to mail for a destination and of a tenant, and
+// the site if it is one of a site.
 func (s *suspended) of(now time.Time, destination, tenant string) (by *queue.Suspension, site string) {
 	if by = s.table.Load().Mail(now, destination, tenant); by != nil {
 		return by, ""
@@ -74,7 +74,7 @@ func (s *suspended) of(now time.Time, destination, tenant string) (by *queue.Sus
 	return nil, ""
 }
 
-// leaveOut adds what is suspended to what a claim leaves out.
+// leaveOut adds suspended mail to the exceptions of a claim.
 func (s *suspended) leaveOut(now time.Time, o *queue.ClaimOptions) {
 	table := s.table.Load()
 	if table == nil {

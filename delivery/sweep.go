@@ -10,9 +10,9 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// sweep looks after suspended mail, which nobody claims: it expires when its time is
-// over, and its sender is told of the delay. The list of the queue is gone through once,
-// and from there on only what has come since.
+// sweep handles suspended mail, which is not claimed: it expires when its time is over,
+// and its sender is told about a delay. It goes through the list of the queue once, and
+// later only through mail that has come since.
 type sweep struct {
 	r     *run
 	table *waiting.Table
@@ -20,12 +20,12 @@ type sweep struct {
 	times waiting.Deadlines
 }
 
-// suspendedLook is how often mail that has come for what is suspended is looked at
-// for when it expires, at least, and a queue that tells of no changes is asked.
+// suspendedLook is the longest time between checks for new suspended mail, and between
+// questions to a queue that does not report changes.
 const suspendedLook = time.Minute
 
-// look does what is to be done now, and says when to look again; zero is when something
-// has changed.
+// look does the work that is due, and returns when to call it again; zero means when
+// something has changed.
 func (w *sweep) look(ctx context.Context) (next time.Duration) {
 	r := w.r
 	table := r.suspended.table.Load()
@@ -169,5 +169,5 @@ func (w *sweep) endOne(ctx context.Context, d *queue.Delivery) (again time.Time)
 	return again
 }
 
-// takeLease is for how long what is to be ended is taken.
+// takeLease is the lease of mail that will be ended.
 const takeLease = 5 * time.Minute

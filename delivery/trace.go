@@ -21,8 +21,8 @@ func WithTrace(ctx context.Context, t *Trace) context.Context {
 	return context.WithValue(ctx, traceKey{}, t)
 }
 
-// guarded is a context under which hooks are called by a guard, which keeps
-// what they panic with from whoever calls them.
+// guarded returns a context under which hooks are called by a guard, which keeps their
+// panics away from the caller.
 func guarded(ctx context.Context, guard func(hook func()) bool) context.Context {
 	return context.WithValue(ctx, guardKey{}, guard)
 }
@@ -52,7 +52,7 @@ func (ts *traces) call(hook func()) {
 func (ts *traces) Route(domain string, r mx.Route, err error) {
 	for _, t := range ts.list {
 		if t != nil && t.Route != nil {
-			told := r // a captured r would be allocated even where no hook is set
+			told := r // a captured r would be allocated even if no hook is set
 			ts.call(func() { t.Route(domain, told, err) })
 		}
 	}
@@ -67,7 +67,7 @@ func (ts *traces) Connect(host string, addr netip.AddrPort) {
 	}
 }
 
-// Connected tells what came of it.
+// Connected reports the result of connecting.
 func (ts *traces) Connected(host string, addr netip.AddrPort, err error) {
 	for _, t := range ts.list {
 		if t != nil && t.Connected != nil {
@@ -122,7 +122,7 @@ func (ts *traces) Attempt(domain string, recipients []string, step attempt.Attem
 	}
 }
 
-// WantsAttempts reports whether a hook is to be told of them.
+// WantsAttempts reports whether there is a hook for attempts.
 func (ts *traces) WantsAttempts() bool {
 	for _, t := range ts.list {
 		if t != nil && t.Attempt != nil {
@@ -132,7 +132,7 @@ func (ts *traces) WantsAttempts() bool {
 	return false
 }
 
-// Lines is what the lines of a dialogue are told to.
+// Lines returns the function that receives the lines of a dialogue.
 func (ts *traces) Lines(host string, addr netip.AddrPort) func(smtp.Line) {
 	if !ts.wantsLines() {
 		return nil

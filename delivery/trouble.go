@@ -10,8 +10,8 @@ import (
 	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
 )
 
-// trouble is what calls of the queue fail with just now, by what they are for. Its
-// zero value is ready.
+// trouble has the current errors of calls of the queue, by their purpose. The zero
+// value is ready to use.
 type trouble struct {
 	mu   sync.Mutex
 	errs [troubles]error
@@ -46,7 +46,7 @@ func (t *trouble) works(what int) {
 	t.errs[what] = nil
 }
 
-// last is one of the errors, nil if there is none.
+// last returns one of the errors, or nil if there is none.
 func (t *trouble) last() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -84,7 +84,7 @@ type DNSProber interface {
 	Probe(ctx context.Context) error
 }
 
-// dnsProbe is what was last found out about DNS.
+// dnsProbe is the last result of probing DNS.
 type dnsProbe struct {
 	mu    sync.Mutex
 	under chan struct{} // way; closed when it is known
@@ -119,8 +119,8 @@ func (p *dnsProbe) ask(probe func() bool) (works bool) {
 	return works
 }
 
-// families is what is known of the network by address family: when it last carried
-// anything, and whether it had no route since.
+// families is what is known about the network by address family: when it last carried
+// data, and whether it has had no route since.
 type families struct {
 	mu      sync.Mutex
 	carried [2]time.Time
@@ -138,8 +138,8 @@ func familyOf(a netip.Addr) int {
 }
 
 // anywhere reports whether there is a route for either family, as far as is known. A
-// family without is no trouble if the other has one; an IPv6 that nothing is known of
-// is taken to have none, for most machines without IPv4 know IPv6.
+// missing family is no trouble if the other works. If nothing is known about IPv6, it
+// is assumed to have no route; most machines without IPv4 do use IPv6.
 func (f *families) anywhere() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

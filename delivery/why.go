@@ -136,14 +136,14 @@ func (a *Agent) WhyAll(ctx context.Context, what queue.Selection, visit func(Wai
 
 // why finds out why mail waits.
 type why struct {
-	run   *run // nil where there is none
+	run   *run // nil if there is none
 	at    clock.Time
 	table *waiting.Table
 	keeps map[string]sched.Standing // by destination, as far as it was asked
 }
 
-// of is why one recipient waits. What somebody has said comes first, then what the agent
-// does with it, then what is stored.
+// of returns why one recipient waits. Holds and suspensions come first, then the
+// agent's own reasons, then the stored reason.
 func (y *why) of(e *queue.Entry, i int) Wait {
 	s := &e.Waiting[i]
 	w := Wait{
@@ -167,7 +167,7 @@ func (y *why) of(e *queue.Entry, i int) Wait {
 	return w
 }
 
-// wall is a time of the queue's as the wall clock has it; zero stays so.
+// wall converts a time of the queue to the wall clock; zero stays zero.
 func (y *why) wall(t time.Time) time.Time {
 	if t.IsZero() {
 		return t
@@ -175,7 +175,7 @@ func (y *why) wall(t time.Time) time.Time {
 	return t.Add(y.at.Wall.Sub(y.at.Now))
 }
 
-// suspended is for mail that somebody has suspended.
+// suspended handles mail that is suspended.
 func (y *why) suspended(e *queue.Entry, s *queue.Waiting, stored waiting.Reason, w *Wait) bool {
 	by := y.table.Mail(y.at.Now, s.Destination, e.Message.Tenant)
 	if by == nil && y.run != nil {
@@ -185,7 +185,7 @@ func (y *why) suspended(e *queue.Entry, s *queue.Waiting, stored waiting.Reason,
 			}
 		}
 	}
-	if by == nil { // what is stored may tell which site the mail goes to
+	if by == nil { // the stored reason may name the site of the mail
 		hosts := []string{stored.Host, s.Reply.Host}
 		if postponed, ok := waiting.Parse(s.Reason); ok {
 			hosts = append(hosts, postponed.Host)
@@ -264,7 +264,7 @@ func (y *why) standing(at sched.Standing, w *Wait) {
 	y.said(at.Said, w)
 }
 
-// said takes over what is known of a site.
+// said adds what is known about a site.
 func (y *why) said(text string, w *Wait) {
 	if said, ok := waiting.Parse(text); ok {
 		w.Since = said.Since
@@ -314,7 +314,7 @@ func (y *why) alone(s *queue.Waiting) bool {
 	return s.Next.After(y.at.Now) && s.Next.After(s.Postponed)
 }
 
-// stored is for mail that the queue keeps back for a reason that it was told.
+// stored handles mail with a stored reason.
 func (y *why) stored(s *queue.Waiting, alone waiting.Reason, known bool, w *Wait) bool {
 	why, until := alone, s.Next
 	if s.Postponed.After(y.at.Now) && !y.alone(s) {
@@ -343,7 +343,7 @@ func (y *why) stored(s *queue.Waiting, alone waiting.Reason, known bool, w *Wait
 	return true
 }
 
-// own is for mail that waits for its own time, or for nothing.
+// own handles mail that waits for its own due time, or for nothing.
 func (y *why) own(e *queue.Entry, s *queue.Waiting, w *Wait) {
 	w.Since, w.State = e.Message.Arrived, WaitLater
 	if s.Attempts > 0 {
