@@ -13,8 +13,8 @@ import (
 // same time. The default limits never reach it.
 const lookupsAtOnce = 64
 
-// peeker is a Resolver that can say at once what it knows without asking, so
-// that no goroutine is started for answers that are there.
+// peeker is a Resolver that can return known answers without asking, so that no
+// goroutine is started for them.
 type peeker interface {
 	peek(name string, t Type, now time.Time) (a *Answer, left time.Duration, err error)
 }
@@ -65,8 +65,8 @@ func firstStep(a *Answer) Security {
 	return securityOf(a.Secure)
 }
 
-// lookUp asks for the addresses of all hosts, both families and all hosts in
-// parallel. What the resolver knows already is taken first.
+// lookUp asks for the addresses of all hosts, both families and all hosts in parallel.
+// Answers that the resolver already knows are taken first.
 func (r *Router) lookUp(ctx context.Context, hosts []lookup) {
 	cache, _ := r.Resolver.(peeker)
 	var now time.Time
@@ -113,7 +113,7 @@ func (h *lookup) take(cache peeker, f int, now time.Time) bool {
 	return true
 }
 
-// lookUpOpen asks what is open and returns when every question has ended.
+// lookUpOpen asks the open questions, and returns when all of them have ended.
 func (r *Router) lookUpOpen(ctx context.Context, hosts []lookup) {
 	var group errgroup.Group
 	group.SetLimit(lookupsAtOnce)
@@ -161,7 +161,7 @@ func (r *Router) stepFrom(ctx context.Context, name string) (Security, error) {
 	a, err := ask(ctx, r.Resolver, name, TypeCNAME)
 	switch {
 	case errors.Is(err, errors.ErrUnsupported):
-		// The Resolver cannot ask, whatever others do: it vouches for nothing.
+		// This Resolver cannot ask, so it never authenticates anything.
 		return Insecure, nil
 	case err != nil:
 		return SecurityUnknown, err
@@ -188,7 +188,7 @@ func (r *Router) uses(addr netip.Addr) bool {
 // hasAddress is whether there is any.
 func (h *lookup) hasAddress() bool { return len(h.found[six].addrs)+len(h.found[four].addrs) > 0 }
 
-// failure is why a question has no answer, nil if all have one.
+// failure returns why a question has no answer, or nil if all have one.
 func (h *lookup) failure() error {
 	if err := h.found[six].err; err != nil {
 		return err
@@ -214,8 +214,8 @@ func (h *lookup) target() string {
 	return h.name
 }
 
-// secure is whether every answer that gave an address is secure throughout. A family
-// without an answer has given no address to connect to, and takes nothing away.
+// secure returns whether every answer that gave an address is secure in all parts. A
+// family without an answer gave no address to connect to, and does not count.
 func (h *lookup) secure() Security {
 	return h.together(func(f *finding) Security { return f.secure })
 }
@@ -228,7 +228,7 @@ func (h *lookup) nameSecure() Security {
 	return h.together(func(f *finding) Security { return f.first })
 }
 
-// together is what is known of all answers that gave an address.
+// together combines the security of all answers that gave an address.
 func (h *lookup) together(of func(*finding) Security) Security {
 	if !h.hasAddress() {
 		return SecurityUnknown

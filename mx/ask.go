@@ -9,8 +9,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// turn is what one server is given for one question: queries in one way after the
-// other, as the table of inabilities has it, for twice the Timeout at most.
+// turn is the time of one server for one question: queries in one way after another, as
+// the table of inabilities says, for at most twice the Timeout.
 type turn struct {
 	client *Client
 	server Server
@@ -20,7 +20,7 @@ type turn struct {
 	timeout time.Duration
 	tcpOnly bool
 	doubted bool // queries with EDNS have met silence, here or before
-	over    bool // the server has said what it has to say about the question
+	over    bool // the server has sent its final response to the question
 
 	// Of the turn that is on:
 	out       [TCP + 1]bool // what the server is known to do without
@@ -30,7 +30,7 @@ type turn struct {
 	detours   []detour
 	failed    ways
 	partial   *Answer  // records, but not all of them
-	spoken    *failure // a sound response that is no answer
+	spoken    *failure // a sound response that is not an answer
 }
 
 // detour is a row that was followed, and why.
@@ -80,7 +80,7 @@ func (u *turn) first() way {
 	}
 }
 
-// follow asks in one way after the other until there is an answer or none is left.
+// follow asks in one way after another until there is an answer or no way is left.
 func (u *turn) follow(ctx context.Context) (Answer, *failure) {
 	for w := u.first(); w != noWay; {
 		u.tried[w] = true
@@ -213,7 +213,7 @@ func (u *turn) signOf(f *failure) sign {
 	}
 }
 
-// read is what a response says, and what it is a sign of.
+// read returns the answer in a response, or the sign of an inability that it shows.
 func (u *turn) read(w way, q *query, m *message) (Answer, sign, *failure) {
 	if m.flags&flagTC != 0 && !m.isRefusal() {
 		return Answer{}, truncated, &failure{kind: Truncated}
@@ -241,7 +241,8 @@ func (u *turn) read(w way, q *query, m *message) (Answer, sign, *failure) {
 	return a, answered, nil
 }
 
-// failure is what a turn without an answer comes down to: what came closest.
+// failure returns the result of a turn without an answer: the failure that came closest
+// to one.
 func (u *turn) failure() *failure {
 	if u.spoken != nil {
 		return u.spoken
@@ -280,7 +281,7 @@ type wayFailure struct {
 	*failure
 }
 
-// Error says what was tried and what came of it.
+// Error lists the ways that were tried, with their results.
 func (w ways) Error() string {
 	var b strings.Builder
 	for i, f := range w {

@@ -109,7 +109,7 @@ func (c *Cache) Resolve(ctx context.Context, name string, t Type) (Answer, error
 	}
 }
 
-// join asks, or waits for whoever asks already.
+// join asks, or waits for a caller that already does.
 func (c *Cache) join(ctx context.Context, name string, t Type) (flight, error) {
 	if ctx.Err() != nil {
 		return flight{}, canceled(ctx, name, t)
@@ -134,7 +134,7 @@ func canceled(ctx context.Context, name string, t Type) error {
 	return &ResolveError{Name: name, Type: t, Kind: Canceled, Err: ctx.Err()}
 }
 
-// ask asks the Resolver and keeps what it says.
+// ask asks the Resolver and keeps the answer.
 func (c *Cache) ask(ctx context.Context, name string, t Type) (any, error) {
 	if a, left, err := c.peek(name, t, c.time()); err != nil {
 		return flight{}, err // answered since we looked
@@ -189,8 +189,8 @@ func (c *Cache) time() time.Time {
 	return time.Now()
 }
 
-// peek is what is known without asking: an answer and the TTL it has left, a
-// failure, or neither. The answer is shared; nobody changes it.
+// peek returns what is known without asking: an answer and its remaining TTL, a
+// failure, or neither. The answer is shared and must not be changed.
 func (c *Cache) peek(name string, t Type, now time.Time) (*Answer, time.Duration, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -7,7 +7,7 @@ type addrClass uint8
 
 const (
 	reachable addrClass = iota
-	nobody              // loopback, unspecified, multicast: this host or none
+	nobody              // loopback, unspecified, multicast: this host or no host
 	refused             // link-local or private, by the Router's fields
 )
 

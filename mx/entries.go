@@ -23,8 +23,8 @@ type entry struct {
 	newer, older *entry
 }
 
-// entries is a map of bounded cost that forgets what was used least recently.
-// The zero value is empty.
+// entries is a map of bounded cost that forgets the least recently used entry. The zero
+// value is empty.
 type entries struct {
 	byKey map[key]*entry
 	ring  entry // ring.older is the newest entry, ring.newer the oldest
@@ -70,9 +70,9 @@ func (s *entries) put(e *entry, limit int) {
 	}
 }
 
-// reconcile settles what e has against what is known of its name, which either
-// exists or does not: records outlive the claim that there is no such name, which
-// is then kept for the type that it was made about.
+// reconcile makes e agree with the other entries of its name, which either exists or
+// does not. Records take precedence over an answer that there is no such name; that
+// answer is then kept only for the type that was asked for.
 func (s *entries) reconcile(e *entry) {
 	switch {
 	case e.err != nil:

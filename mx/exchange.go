@@ -9,12 +9,12 @@ import (
 	"time"
 )
 
-// stragglersFor is how long a Client waits for a better response once one has come
-// that cannot be read: anybody may have sent that.
+// stragglersFor is how long a Client waits for a better response after one that cannot
+// be read, which anyone may have sent.
 const stragglersFor = time.Second
 
-// exchange sends one query over a connection of its own and waits for the
-// response to it, for limit at most. size is what EDNS offers; 0 does without.
+// exchange sends one query over a new connection and waits for its response, for at
+// most limit. size is the UDP size that EDNS offers; with 0, EDNS is not used.
 func (c *Client) exchange(ctx context.Context, limit time.Duration, network string, s Server, name string, t Type, size uint16) (*query, *message, *failure) {
 	q, err := newQuery(name, t, size)
 	if err != nil {
@@ -50,7 +50,7 @@ func endWith(ctx context.Context, conn net.Conn) (release func()) {
 	done := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(done)
-		_ = conn.SetDeadline(time.Unix(1, 0)) // a connection that is closed already waits for nothing
+		_ = conn.SetDeadline(time.Unix(1, 0)) // on a connection that is already closed, no wait begins
 	})
 	return func() {
 		if !stop() {
@@ -78,11 +78,11 @@ func send(conn net.Conn, network string, wire []byte) error {
 	return err
 }
 
-// await reads until the response to q has come. What is no response to it, or
-// cannot be read, may come from anybody and is passed over.
+// await reads until the response to q has arrived. Messages that are not a response to
+// q, or cannot be read, may come from anyone and are ignored.
 func (q *query) await(conn net.Conn, network string) (*message, *failure) {
 	buf := make([]byte, wideSize)
-	var broken error // why the nearest thing to a response was none
+	var broken error // why the message closest to a response was not one
 	for {
 		wire, err := receive(conn, network, buf)
 		if err != nil {
@@ -100,7 +100,7 @@ func (q *query) await(conn net.Conn, network string) (*message, *failure) {
 			continue
 		}
 		if network == "tcp" {
-			return nil, &failure{Malformed, err} // nobody else can have sent it
+			return nil, &failure{Malformed, err} // only the server can have sent it
 		}
 		if broken == nil {
 			stop := time.AfterFunc(stragglersFor, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })

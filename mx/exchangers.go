@@ -49,8 +49,8 @@ func (s *search) viaMX(ctx context.Context, answer *Answer) error {
 	return s.nobody(all, hosts)
 }
 
-// mostSuspects bounds the hosts beyond the limit of a route that are looked up to
-// find this one. Of a larger set, what is not found here the greeting tells.
+// mostSuspects limits the hosts above the limit of a route that are looked up to find
+// this one. If this host is not among them, its greeting reveals it.
 const mostSuspects = 64
 
 // suspects gives places among the lookups, from the one given on, to the hosts over
@@ -77,8 +77,8 @@ func (s *search) suspects(all []candidate, from int) int {
 	return n
 }
 
-// candidates are the records of the set as candidates, what cannot be a host
-// already taken out.
+// candidates returns the records of the set as candidates, with those that cannot be a
+// host marked as left out.
 func (s *search) candidates(all []candidate, set []MX) []candidate {
 	all = slices.Grow(all, len(set))
 	for _, record := range set {
@@ -160,7 +160,8 @@ func (s *search) assemble(all []candidate, hosts []lookup) {
 	}
 }
 
-// leftOut is a candidate that is out, with what is known about it.
+// leftOut returns the entry of a candidate that was left out, with what is known about
+// it.
 func (s *search) leftOut(c *candidate, hosts []lookup) LeftOut {
 	l := LeftOut{Host: Host{Name: c.host, Target: c.host, Preference: c.preference}, Reason: c.reason}
 	if c.looked {
@@ -173,8 +174,8 @@ func (s *search) leftOut(c *candidate, hosts []lookup) LeftOut {
 	return l
 }
 
-// nobody is why there is no host: this host is the best there is (RFC 5321
-// section 5.1), or those better than it are of no use, for now or at all.
+// nobody returns why there is no host: this host is the best one (RFC 5321 section
+// 5.1), or those better than it are unusable, for now or permanently.
 func (s *search) nobody(all []candidate, hosts []lookup) *Error {
 	if s.unreadable != nil {
 		return s.none(DNSTrouble, s.unreadable.Name, s.unreadable)

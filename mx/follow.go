@@ -52,9 +52,9 @@ func join(first, next Answer) Answer {
 	return next
 }
 
-// ask asks once, and holds the answer to what Resolver promises. A Resolver that
-// panics has not answered: it is called by goroutines in which nobody else could
-// keep that from ending the program.
+// ask asks once, and checks that the answer keeps the promises of Resolver. A Resolver
+// that panics has not answered; it is called on goroutines on which a panic would end
+// the program.
 func ask(ctx context.Context, r Resolver, name string, t Type) (a Answer, err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -111,7 +111,7 @@ func checkStatus(a Answer, name string, t Type) error {
 	return &ResolveError{Name: name, Type: t, Kind: Malformed, Err: cause}
 }
 
-// empty is whether a has no record of type t.
+// empty reports whether a has no record of type t.
 func empty(a Answer, t Type) bool {
 	switch t {
 	case TypeA, TypeAAAA:
@@ -123,7 +123,7 @@ func empty(a Answer, t Type) bool {
 	case TypeTXT:
 		return len(a.TXT) == 0
 	case TypeTLSA:
-		// One that cannot be read is a record all the same, of no use to anybody.
+		// A record that cannot be read is a record nevertheless, but unusable.
 		return len(a.TLSA)+a.Unreadable == 0
 	case TypeSRV:
 		return len(a.SRV) == 0
@@ -164,8 +164,8 @@ func resolveError(ctx context.Context, err error, name string, t Type) error {
 	return &ResolveError{Name: name, Type: t, Kind: kind, Err: err}
 }
 
-// ended is why ctx is over, nil while it is not. The deadline of a connection
-// can strike an instant before that of the context it came from.
+// ended returns why ctx has ended, or nil if it has not. The deadline of a connection
+// can pass shortly before that of its context.
 func ended(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err

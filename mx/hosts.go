@@ -89,7 +89,7 @@ func (r *Router) find(ctx context.Context, l *HostLookup, name string, absolute 
 		if addrs := r.choose(nil, h, r.maxAddrsPerHost()); len(addrs) > 0 && h.firstErr == nil {
 			host := h.host(addrs)
 			if full != name {
-				// Nobody vouches for what the name was completed by.
+				// The domain that completed the name is not authenticated.
 				host.Name, host.Secure, host.NameSecure = name, Insecure, Insecure
 			}
 			return host, nil
@@ -129,7 +129,7 @@ func hostLiteral(host string) (netip.Addr, bool) {
 	return addr.Unmap(), err == nil
 }
 
-// literalName is the name of a host that has none.
+// literalName returns the name of a host that has only an address.
 func literalName(addr netip.Addr) string {
 	if addr.Is4() {
 		return "[" + addr.String() + "]"

@@ -39,14 +39,14 @@ const (
 	denied                // FORMERR, NOTIMP or BADVERS, with or without the question
 	refusing              // SERVFAIL, REFUSED or another code; to EDNS, without EDNS
 	damaged               // a response that is cut, contradicts itself, or lacks or misplaces records
-	hollow                // no record, no SOA record, no EDNS in return: as a server that skips what it does not know
+	hollow                // no record, no SOA record and no EDNS: like a server that skips what it does not know
 	truncated             // TC
-	silent                // nothing, or nothing that is a response to the query
+	silent                // no message, or none that is a response to the query
 	cutOff                // no connection, or it was reset or closed
 )
 
-// inability is a row of the table: how a server, or the path to it, shows that it
-// cannot use a means, and what is done instead.
+// inability is a row of the table: a sign that a server, or the path to it, does not
+// support a means, and what is done instead.
 type inability struct {
 	means  Means
 	sign   sign
@@ -82,10 +82,10 @@ var inabilities = [...]inability{
 	{EDNS, refusing, noEDNS, false, remainTold},
 	{EDNS, damaged, noEDNS, false, remainGuessed},
 	{EDNS, hollow, noEDNS, false, remainGuessed},
-	// The same, or a path that loses large datagrams: without EDNS none is.
+	// As above, or the path loses large datagrams; without EDNS there are none.
 	{EDNS, silent, noEDNS, true, remainGuessed},
 	{EDNS, cutOff, noEDNS, true, remainGuessed},
-	// What was remembered of it is true no more.
+	// What was remembered about the server is no longer true.
 	{UDP, denied, withEDNS, false, 0},
 	// A path that loses smaller datagrams too, or cuts them without a word.
 	{UDP, silent, stream, false, remainGuessed},
@@ -118,7 +118,8 @@ func (w way) means() Means {
 	}
 }
 
-// instead is the row for what was met on a way; false where nothing else is done.
+// instead returns the row for a sign met on a way. ok is false if nothing else can be
+// done.
 func (w way) instead(s sign) (inability, bool) {
 	if w == wide {
 		return inability{}, false // the last resort

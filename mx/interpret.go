@@ -11,7 +11,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// failure is why a response is no answer.
+// failure says why a response is not an answer.
 type failure struct {
 	kind  ResolveErrorKind
 	cause error
@@ -25,10 +25,9 @@ var (
 	errNotServed   = errors.New("the server neither recurses nor speaks for the name")
 )
 
-// interpret is what a complete response says about the question. trusted is
-// whether its AD bit is believed (RFC 6840 section 5.8). Records are believed if
-// none of them may have been lost on the way, an absence only if nothing in the
-// message speaks against it (sound.go).
+// interpret returns the answer of a complete response. trusted says whether its AD bit
+// is believed (RFC 6840 section 5.8). Records are believed if none of them may have
+// been lost, and an absence only if nothing in the message contradicts it (sound.go).
 func (q *query) interpret(m *message, trusted bool) (Answer, *failure) {
 	if f := m.refusal(); f != nil {
 		return Answer{}, f
@@ -53,7 +52,7 @@ func (q *query) interpret(m *message, trusted bool) (Answer, *failure) {
 		m.vouch(&a, trusted, q.t)
 		return a, nil
 	case broken || a.Unreadable > 0:
-		// Some record is there; to say "none" would be a lie.
+		// There is a record, so the answer must not be "none".
 		return Answer{}, &failure{Malformed, errUnreadable}
 	}
 	if err := m.deniesAbsence(&a, q, nonexistent); err != nil {
@@ -154,9 +153,9 @@ func (m *message) alias(a *Answer, broken *bool) (Alias, bool) {
 	return Alias{}, false
 }
 
-// vouch says of each alias what the AD bit does. It is about the response as a whole
-// (RFC 4035 section 3.2.3): without it, the part that nobody vouches for may be another,
-// and if there is no other, the absence of one.
+// vouch sets the security of each alias from the AD bit. The bit is about the response
+// as a whole (RFC 4035 section 3.2.3). If it is not set, the insecure part may be
+// another link, or if there is no other, the absence of a record.
 func (m *message) vouch(a *Answer, trusted bool, t Type) {
 	of := SecurityUnknown
 	switch {
@@ -212,13 +211,13 @@ func (m *message) negativeTTL(name string) (time.Duration, bool) {
 	return 0, false
 }
 
-// hasSOA is whether somebody speaks for the absence of name.
+// hasSOA reports whether an SOA record confirms the absence of name.
 func (m *message) hasSOA(name string) bool {
 	_, has := m.negativeTTL(name)
 	return has
 }
 
-// refers is whether the response names other servers and speaks for none.
+// refers reports whether the response only refers to other servers.
 func (m *message) refers() bool {
 	if m.flags&flagAA != 0 {
 		return false

@@ -66,8 +66,8 @@ func failLookup(domain string, err error) *Error {
 	return fail(kind, domain, name, err)
 }
 
-// failSyntax is the Error for what is no domain. What looks like an address
-// literal is a bad mailbox, by its code.
+// failSyntax returns the Error for text that is not a domain. If it looks like an
+// address literal, the code is that of a bad mailbox.
 func failSyntax(domain string, err error) *Error {
 	e := fail(BadDomain, domain, "", err)
 	if ae, ok := errors.AsType[*address.Error](err); ok {
@@ -164,7 +164,7 @@ func (s *search) only(h *lookup) error {
 	}
 }
 
-// none is the Error of a search that ends without a host.
+// none returns the Error of a search that ends without a host.
 func (s *search) none(k ErrorKind, name string, cause error) *Error {
 	e := fail(k, s.route.Domain, name, cause)
 	e.LeftOut = s.route.LeftOut

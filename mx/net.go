@@ -29,7 +29,7 @@ func (r netResolver) Resolve(ctx context.Context, name string, t Type) (Answer, 
 	a := Answer{Status: Success, Name: name}
 	err := r.look(ctx, &a, name+".", t)
 	if !empty(a, t) && known(t) && t != TypeCNAME {
-		// An error beside records is about malformed ones that net left out.
+		// An error together with records is about malformed ones that net left out.
 		return a, nil
 	}
 	de, ok := errors.AsType[*net.DNSError](err)
@@ -88,7 +88,7 @@ func serverOf(e *net.DNSError) string {
 	return strings.TrimSpace(e.Server)
 }
 
-// netFailure is net's error as one of ours.
+// netFailure converts an error of package net.
 func netFailure(ctx context.Context, e *net.DNSError) ResolveErrorKind {
 	switch {
 	case ended(ctx) != nil:

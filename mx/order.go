@@ -112,7 +112,7 @@ func pick(all []candidate, limit int) int {
 			left++
 		}
 	}
-	spare := limit - levels(all) // what is left when each level has one
+	spare := limit - levels(all) // what is left after each level has one
 	picked := 0
 	last := -1
 	for i := range all {

@@ -5,7 +5,7 @@ import (
 	"errors"
 )
 
-// prober is a Resolver that can ask past what it remembers.
+// prober is a Resolver that can ask without using what it remembers.
 type prober interface {
 	probe(ctx context.Context) error
 }
@@ -23,7 +23,7 @@ func Probe(ctx context.Context, r Resolver) error {
 	return trouble(err)
 }
 
-// trouble is err if it says that nobody answers.
+// trouble returns err if it says that no server answers.
 func trouble(err error) error {
 	if re, ok := errors.AsType[*ResolveError](err); ok {
 		switch re.Kind {

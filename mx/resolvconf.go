@@ -23,8 +23,8 @@ const (
 	mostConfigBytes = 64 << 10
 )
 
-// resolvConf is what a file in the form of resolv.conf(5) says. What an option
-// becomes is in the table of options below.
+// resolvConf is the content of a file in the form of resolv.conf(5). The table of
+// options below says what each option sets.
 type resolvConf struct {
 	servers    []Server
 	named      bool // the servers are the file's
@@ -37,7 +37,7 @@ type resolvConf struct {
 	noTLD      bool
 	search     []string // canonical
 	searchSaid bool     // there is a list, be it empty
-	ignored    []string // what is not followed, for people
+	ignored    []string // settings that are not followed, for people
 }
 
 // effect is what becomes of an option of resolv.conf(5).
@@ -46,7 +46,7 @@ type effect uint8
 const (
 	unknownOption effect = iota // reported
 	followed
-	needless // what it asks for is so already
+	needless // it has no effect on this client
 	reported // not followed, and said so
 )
 
@@ -54,12 +54,12 @@ const (
 type resolvOption struct {
 	name   string
 	effect effect
-	why    string // where it is reported
+	why    string // the reason, if it is reported
 	set    func(c *resolvConf, value string) bool
 }
 
-// resolvOptions is every option that the manual page of the GNU C library has,
-// those of former versions included.
+// resolvOptions has every option in the manual page of the GNU C library, including
+// those of former versions.
 var resolvOptions = [...]resolvOption{
 	{"attempts", followed, "", func(c *resolvConf, v string) bool { return number(v, 1, mostAttempts, &c.attempts) }},
 	{"debug", reported, "there is a Trace", nil},
@@ -88,7 +88,8 @@ var resolvOptions = [...]resolvOption{
 	{"use-vc", followed, "", func(c *resolvConf, _ string) bool { c.tcpOnly = true; return true }},
 }
 
-// number sets n to a decimal number, brought within its bounds. false is no number.
+// number sets n to a decimal number, limited to its bounds. It returns false if text is
+// not a number.
 func number(text string, least, most int, n *int) bool {
 	if text == "" {
 		return false
@@ -114,9 +115,9 @@ type machine struct {
 	hostname func() (string, error)
 }
 
-// parseResolvConf reads the text of a file in resolv.conf(5)'s form. What makes no
-// sense is left out and reported, as the C library leaves it out. Without a server
-// that is one on this machine.
+// parseResolvConf parses the text of a file in the form of resolv.conf(5). Invalid
+// settings are ignored and reported, as the C library ignores them. Without a server,
+// the server is on this machine.
 func parseResolvConf(text string, m machine) *resolvConf {
 	c := &resolvConf{timeout: defaultQueryTimeout, attempts: defaultQueryAttempts}
 	for line := range strings.Lines(text) {
@@ -134,7 +135,7 @@ func parseResolvConf(text string, m machine) *resolvConf {
 		c.option(option)
 	}
 	if !c.searchSaid {
-		// resolv.conf(5): what follows the first dot of the host's name.
+		// resolv.conf(5): the part of the host's name after the first dot.
 		if name, err := m.hostname(); err == nil {
 			if _, domain, ok := strings.Cut(strings.TrimSuffix(name, "."), "."); ok && domain != "" {
 				c.setSearch([]string{domain})
@@ -229,7 +230,7 @@ func (c *resolvConf) option(text string) {
 	c.ignore("options %s: unknown", cut(text))
 }
 
-// ignore notes what is not followed.
+// ignore records a setting that is not followed.
 func (c *resolvConf) ignore(format string, args ...any) {
 	const most = 32
 	if len(c.ignored) < most {

@@ -26,8 +26,8 @@ func securityOf(secure bool) Security {
 	return Insecure
 }
 
-// both is what is known of two things together: nobody vouches for both if nobody does
-// for one of them, and then it does not matter that the other is not known.
+// both returns the security of two things together: insecure if one of them is, even if
+// the other is unknown.
 func (s Security) both(other Security) Security {
 	switch {
 	case s == Insecure || other == Insecure:

@@ -17,7 +17,7 @@ import (
 type identity struct {
 	names []string
 	addrs []netip.Addr
-	err   error // why the Router makes no sense
+	err   error // why the fields of the Router are invalid
 }
 
 // interfaceAddrs is what the interfaces had at one time.
@@ -127,7 +127,7 @@ func (r *Router) ownAddrs(id *identity) ([]netip.Addr, error) {
 	}
 	fresh := &interfaceAddrs{at: now, addrs: slices.Clone(id.addrs)}
 	for _, n := range nets {
-		// Loopback has a rule of its own, AllowLoopback.
+		// Loopback has a separate rule, AllowLoopback.
 		if addr, ok := interfaceAddr(n); ok && !addr.IsLoopback() {
 			fresh.addrs = append(fresh.addrs, addr)
 		}
@@ -136,7 +136,7 @@ func (r *Router) ownAddrs(id *identity) ([]netip.Addr, error) {
 	return fresh.addrs, nil
 }
 
-// interfaceAddr is the plain address in what the net package says of one.
+// interfaceAddr returns the address in a net.Addr of an interface.
 func interfaceAddr(n net.Addr) (netip.Addr, bool) {
 	var ip net.IP
 	switch a := n.(type) {
@@ -159,8 +159,8 @@ type standing uint8
 const (
 	noStanding   standing = iota // no address
 	usable                       // at least one address to dial
-	self                         // this host, or nobody but this host
-	refusedAddrs                 // addresses, none of which is to be dialled
+	self                         // this host, or no host at all
+	refusedAddrs                 // it has addresses, but none may be dialled
 )
 
 // standingOf judges a host by its name after aliases and by its addresses. One

@@ -15,22 +15,22 @@ const mostServersKnown = 64
 // deadFor is how long a server that did not answer is asked after all others.
 const deadFor = 30 * time.Second
 
-// habits are what a Client has learnt of its servers: which do not answer, and what
-// each does without.
+// habits is what a Client has learnt about its servers: which do not answer, and what
+// each does not support.
 type habits struct {
 	mu    sync.Mutex
 	known map[string]*habit
 	turn  int // of Rotate
 }
 
-// habit is what is known of one server.
+// habit is what is known about one server.
 type habit struct {
 	dead    time.Time          // it comes last until then
 	without [TCP + 1]time.Time // each means is left out until then
-	doubted bool               // a query with EDNS met silence, and since then none an answer
+	doubted bool               // a query with EDNS got no response, and no later one got an answer
 }
 
-// of is what is known of a server; the caller holds the lock.
+// of returns what is known about a server; the caller holds the lock.
 func (h *habits) of(addr string) *habit {
 	if h.known == nil {
 		h.known = make(map[string]*habit)
@@ -38,7 +38,7 @@ func (h *habits) of(addr string) *habit {
 	s := h.known[addr]
 	if s == nil {
 		if len(h.known) >= mostServersKnown {
-			clear(h.known) // what was known is found out again
+			clear(h.known) // it will be found out again
 		}
 		s = &habit{}
 		h.known[addr] = s

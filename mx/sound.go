@@ -18,16 +18,16 @@ var (
 	errTail      = errors.New("the message has more than its header counts")
 )
 
-// hasMisplacedOPT is whether an OPT record stands outside of the additional
-// section (RFC 6891 section 6.1.1). The sections are then not what they seem.
+// hasMisplacedOPT reports whether there is an OPT record outside of the additional
+// section (RFC 6891 section 6.1.1). The boundaries of the sections are then wrong.
 func (m *message) hasMisplacedOPT() bool {
 	isOPT := func(r record) bool { return r.t == dns.TypeOPT }
 	return slices.ContainsFunc(m.answer, isOPT) || slices.ContainsFunc(m.authority, isOPT)
 }
 
-// missesRecords is why the records collected in a are not the whole set of type
-// t, nil if nothing says so. It matters for the types of which each record counts:
-// without one of its MX records the mail of a domain goes to the wrong host.
+// missesRecords returns why the records collected in a may not be the whole set of type
+// t, or nil if nothing indicates that. It matters for types of which each record
+// counts: without one of its MX records, the mail of a domain goes to the wrong host.
 func (m *message) missesRecords(a *Answer, t Type) error {
 	if t != TypeMX && t != TypeSRV && t != TypeTLSA {
 		return nil
@@ -60,8 +60,8 @@ func (a *Answer) includes(b *Answer) bool {
 	return slices.ContainsFunc(a.TLSA, func(t TLSA) bool { return reflect.DeepEqual(t, b.TLSA[0]) })
 }
 
-// deniesAbsence is why a message that has no record of the type asked for at a.Name
-// does not mean that there is none, nil if nothing in it speaks against that.
+// deniesAbsence returns why a message without a record of the type asked for at a.Name
+// does not mean that there is none, or nil if nothing in it indicates that.
 func (m *message) deniesAbsence(a *Answer, q *query, nonexistent bool) error {
 	switch {
 	case m.cut:
@@ -87,10 +87,10 @@ func (m *message) deniesAbsence(a *Answer, q *query, nonexistent bool) error {
 	return nil
 }
 
-// explains is whether a record of the answer section belongs to the aliases that
+// explains reports whether a record of the answer section belongs to the aliases that
 // lead to a.Name, or to their proofs. A DNAME record without the alias made from it
-// (RFC 6672 section 3.1), and a signature of records that are not there, are what is
-// left of a longer answer.
+// (RFC 6672 section 3.1), and a signature of missing records, are remains of a longer
+// answer.
 func (m *message) explains(r record, a *Answer, q *query) bool {
 	switch r.t {
 	case dns.TypeDNAME:
@@ -106,8 +106,8 @@ func (m *message) explains(r record, a *Answer, q *query) bool {
 	return false
 }
 
-// isAboutAbsence is whether records of a type may stand at a name that does not
-// exist: filters send an SOA record of their own making.
+// isAboutAbsence reports whether records of a type may be at a name that does not
+// exist: filters send an SOA record of their own.
 func isAboutAbsence(t uint16) bool {
 	switch t {
 	case dns.TypeSOA, dns.TypeNS, dns.TypeOPT, dns.TypeRRSIG, dns.TypeNSEC, dns.TypeNSEC3:

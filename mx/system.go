@@ -41,7 +41,8 @@ type settings struct {
 	tcpOnly  bool
 }
 
-// settings are the fields, and what the file says if they say nothing.
+// settings returns the settings in force: the fields, and the file for those that are
+// not set.
 func (c *Client) settings() (*settings, error) {
 	s := &settings{servers: c.Servers, timeout: c.Timeout, attempts: c.Attempts, rotate: c.Rotate, tcpOnly: c.TCPOnly}
 	if c.File != "" {

@@ -15,15 +15,15 @@ import (
 // lookAgain is how often a file in use is looked at for changes, at most.
 const lookAgain = 3 * time.Second
 
-// watched is a file that is read again when it changes. There is no goroutine: who
-// needs the file looks at it, one at a time, and the others go on with what is known.
+// watched is a file that is read again when it changes. There is no goroutine: callers
+// that need the file check it, one at a time, while the others use the known content.
 type watched[T any] struct {
 	looking atomic.Bool
 	asked   atomic.Bool // the next look reads the file, whatever it looks like
 	state   atomic.Pointer[fileState[T]]
 }
 
-// fileState is what was last known of a watched file.
+// fileState is what is known about a watched file.
 type fileState[T any] struct {
 	value  *T // nil where the file has never been of use
 	text   []byte
@@ -73,7 +73,7 @@ func (s *fileState[T]) unless() error {
 	return s.err
 }
 
-// current is the value without a look at the file; nil if there is none.
+// current returns the value without checking the file, or nil if there is none.
 func (w *watched[T]) current() *T {
 	if s := w.state.Load(); s != nil {
 		return s.value
@@ -81,8 +81,8 @@ func (w *watched[T]) current() *T {
 	return nil
 }
 
-// reread is what there is to know of a file now, given what was known before. With
-// asked it is read also where it seems not to have changed.
+// reread returns the state of a file, given the known state. If asked is true, the file
+// is read even if it seems unchanged.
 func reread[T any](path string, most int64, known *fileState[T], now time.Time, asked bool, parse func([]byte) (*T, error)) *fileState[T] {
 	fresh := &fileState[T]{looked: now}
 	if known != nil {

@@ -75,12 +75,12 @@ type message struct {
 	answer     []record
 	authority  []record
 	additional []record
-	// cut is whether the message ends before the authority or the additional
-	// section does; such a message still has all its answers, but says nothing
-	// about their absence.
+	// cut is true if the message ends before the end of the authority or the additional
+	// section. Such a message has all its answers, but does not prove the absence of
+	// others.
 	cut bool
-	// tail is whether something follows the last record that the header counts.
-	// Zeros are no record, and so no tail.
+	// tail is true if the last record that the header counts is followed by other bytes
+	// than zeros, which are not a record.
 	tail     bool
 	edns     bool     // it has an OPT record
 	extended []uint16 // extended error codes (RFC 8914)
@@ -103,7 +103,7 @@ func (q *query) parse(wire []byte) (*message, error) {
 		return nil, errNotOurs
 	}
 	if m.isRefusal() && len(wire) == headerLen {
-		return m, nil // whatever its counts say: it may have those of the query
+		return m, nil // whatever its counts are: it may have those of the query
 	}
 	off, err := q.matchQuestion(m)
 	if err != nil {
@@ -119,13 +119,13 @@ func (q *query) parse(wire []byte) (*message, error) {
 	return m, err
 }
 
-// isRefusal is whether the response code says that there is no answer.
+// isRefusal reports whether the response code means that there is no answer.
 func (m *message) isRefusal() bool {
 	return m.rcode != dns.RcodeSuccess && m.rcode != dns.RcodeNameError
 }
 
-// sections reads the records from off on. Without a whole answer section there
-// is no message.
+// sections reads the records from off on. A message without a complete answer section
+// is an error.
 func (m *message) sections(off int) (err error) {
 	if m.answer, off, err = m.section(off, 6); err != nil {
 		return err
