@@ -158,9 +158,9 @@ func (s *Spool) passed(t *ticket, names []string) error {
 	return err
 }
 
-// postpone makes the ticket of a postponement, or of the end of one. Where it waits to
-// be saved, as that of a flush may, one that stands behind it in the log may be in the
-// index already: the later in the log counts.
+// postpone makes the ticket of a postponement, or of the end of one. If it waits to be
+// saved, like that of a flush, a later record may be in the index already; the later
+// one in the log counts.
 func (s *Spool) postpone(p queue.Postponement) *ticket {
 	r := record.Destination{Name: p.Destination, Postponed: p.Until, Reason: p.Reason}
 	f := frame{}

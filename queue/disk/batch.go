@@ -10,19 +10,19 @@ import (
 // ticket is a group of frames on its way into the log.
 type ticket struct {
 	frames  []frame
-	durable bool // to be saved before whoever wrote it goes on
+	durable bool // must be saved before the caller continues
 	ordered bool // to be applied after those that came before
-	changes bool // to be told to those who wait for more mail
+	changes bool // waiters for more mail must be told
 	class   class
-	makes   int64 // room to be made, and nothing else
+	makes   int64 // only makes this much room
 	made    bool
 	turns   bool // a segment is to begin
-	fills   bool // the reserve is to be made as whole as it can be
+	fills   bool // enlarges the reserve as far as possible
 
-	// apply changes the index as the frames say, which begin at these offsets
-	// of the segment. It is called in the order of the log, with the lock held,
-	// once the frames are written, and saved if they must be.
-	// Where the batch is long it gives the lock up between one entry and the next.
+	// apply changes the index as the frames say, which begin at these offsets of the
+	// segment. It is called in the order of the log, with the lock held, once the
+	// frames are written, and saved if they must be. If the batch is long, it releases
+	// the lock between entries.
 	apply func(h *hold, g *segment, at []uint32)
 	more  []joined // groups that have become part of this one
 
@@ -59,8 +59,8 @@ func (t *ticket) init() *ticket {
 	return t
 }
 
-// frame is a record of a group. Where home is not zero, the record is a
-// Delivery whose message's record is that many frames further on.
+// frame is a record of a group. If home is not zero, the record is a Delivery whose
+// message's record is that many frames further on.
 type frame struct {
 	record.Frame
 	home int
@@ -73,7 +73,7 @@ type batch struct {
 	durable bool
 	saving  bool           // written, and applied where that is all
 	written chan struct{}  // closed when what need not be saved is done
-	done    chan struct{}  // closed when everything is; whoever takes its one element writes the batch
+	done    chan struct{}  // closed when the batch is done; the caller that takes its one element writes the batch
 	failed  [classes]error // of the write; valid once written
 	err     [classes]error // of the write or the sync; valid once done
 }
@@ -124,8 +124,8 @@ func (t *ticket) bytes() (n int64) {
 	return n
 }
 
-// wait returns when the ticket is done. One of those who wait for a batch
-// writes it for all of them, so that the spool needs no goroutine of its own.
+// wait returns when the ticket is done. One of the callers that wait for a batch writes
+// it for all of them, so that the spool needs no goroutine for that.
 func (s *Spool) wait(t *ticket) error { return s.await(t.batch, t.class, t.durable) }
 
 // await is wait for who cannot ask the ticket any more.
@@ -146,9 +146,9 @@ func (s *Spool) await(b *batch, c class, durable bool) error {
 	return b.err[c]
 }
 
-// commit writes the first batch in line and hands the lead on. Whoever waits is
-// woken before the index has what was written, so that they prepare what they
-// write next meanwhile: the lock is held until it has.
+// commit writes the first batch in line and passes the lead on. The waiting callers are
+// woken before the index has changed, so that they can prepare their next writes; the
+// lock is held until then.
 func (s *Spool) commit(b *batch) {
 	s.line.leave()
 	s.write(b)
@@ -182,8 +182,8 @@ func (s *Spool) commit(b *batch) {
 	s.deleteContents(dead)
 }
 
-// saveEarly reports whether what is not saved is to be saved before its time, since
-// it might turn out that there is no room for it.
+// saveEarly reports whether unsaved records must be saved ahead of time, because there
+// may turn out to be no room for them.
 func (s *Spool) saveEarly() bool {
 	g := s.current
 	return s.short.Load() && g != nil && s.unsaved && g.size > int64(g.saved)+minRoom

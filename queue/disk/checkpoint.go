@@ -15,12 +15,12 @@ import (
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/vfs"
 )
 
-// A checkpoint is the index at a place of the log, so that opening reads the
-// log from there on only. It is taken piece by piece while the spool works: a
-// delivery that changes meanwhile may be in it as it was before or after, and
-// reading the log from the place on comes to the same, because every record
-// states the whole of what it is about. No record is needed any less because a
-// checkpoint covers it: one that is lost or damaged costs time and no mail.
+// A checkpoint is the index at a place of the log, so that opening reads the log only
+// from there on. It is taken piece by piece while the spool works. A delivery that
+// changes meanwhile may be in it in its old or new state; reading the log from that
+// place on gives the same result, because every record has the complete state of its
+// subject. Records that a checkpoint covers are still kept as long as they are needed,
+// so a lost or damaged checkpoint costs time and no mail.
 
 // replayCost is what a record of the log takes to be read and put in the index,
 // in bytes of contents, which are only summed, that take as long.
@@ -56,16 +56,16 @@ func (s *Spool) lastMaintenance() error {
 	return s.takeCheckpoint(context.Background())
 }
 
-// takeCheckpoint writes a checkpoint and deletes those before it. Only one runs
-// at a time, and no segment is retired meanwhile. What it leaves behind where
-// it fails, the next Open deletes.
+// takeCheckpoint writes a checkpoint and deletes those before it. Only one runs at a
+// time, and no segment is retired meanwhile. If it fails, the next Open deletes what it
+// leaves behind.
 func (s *Spool) takeCheckpoint(ctx context.Context) (err error) {
 	for range mostTries {
 		s.mu.Lock()
 		size := max(s.checkpointSize, rowRoom*int64(s.index.Len())+s.index.NameRoom())
 		s.mu.Unlock()
 		err = s.tryCheckpoint(ctx)
-		if !errors.Is(err, errMended) && (!errors.Is(err, queue.ErrFull) || !s.makeRoom(working, size)) { // if saving shows that there is none, all is to be written again
+		if !errors.Is(err, errMended) && (!errors.Is(err, queue.ErrFull) || !s.makeRoom(working, size)) { // if saving shows that there is no room, everything must be written again
 			break
 		}
 	}
@@ -83,7 +83,7 @@ var errMended = errors.New("records have been written again meanwhile")
 // A checkpoint that does not fit is not begun again before there is more room, or
 // much more to read without one.
 type obstacle struct {
-	err   error  // nil where there is none
+	err   error  // nil if there is none
 	given uint64 // Spool.given then
 	bytes int64  // and sinceCheckpoint
 }
@@ -104,7 +104,7 @@ func (s *Spool) isBlocked() bool {
 
 func (s *Spool) tryCheckpoint(ctx context.Context) error {
 	s.sweep()
-	s.finishWritten() // what is in it so far need not be read again
+	s.finishWritten() // what it has so far need not be read again
 	s.mu.Lock()
 	number := s.nextCheckpoint
 	s.nextCheckpoint++
@@ -115,7 +115,7 @@ func (s *Spool) tryCheckpoint(ctx context.Context) error {
 	s.beginCheckpoint(first)
 	size, err := s.writeCheckpoint(ctx, number, first)
 	if err == nil {
-		err = s.saveKeys() // those of what has left since the first piece, too
+		err = s.saveKeys() // including those of messages that have left since the first piece
 	}
 	s.mu.Lock()
 	if err == nil && s.mends != mends { // it may say where records were that have been written again
@@ -131,8 +131,8 @@ func (s *Spool) tryCheckpoint(ctx context.Context) error {
 	return s.useCheckpoint(number, first, size)
 }
 
-// from is where the log is to be read from on after a checkpoint that begins now. The
-// lock is held.
+// from returns the place from which the log must be read after a checkpoint that begins
+// now. The lock is held.
 func (s *Spool) from() record.Place {
 	from := s.applied
 	for _, f := range s.flushes { // that the index does not have as a whole
@@ -143,9 +143,9 @@ func (s *Spool) from() record.Place {
 	return from
 }
 
-// beginCheckpoint notes what is known of the segments. What is written meanwhile may be
-// in it, and is counted once more when the log is read from the checkpoint on: then
-// an end is looked for that was not to be, which costs nothing.
+// beginCheckpoint records the state of the segments. Records that are written meanwhile
+// may be included, and are counted again when the log is read from the checkpoint on.
+// The only effect is an unnecessary search for the end of a delivery.
 func (s *Spool) beginCheckpoint(t *record.Table) {
 	h := s.hold()
 	defer h.end()
@@ -185,8 +185,8 @@ func (s *Spool) useCheckpoint(number uint64, first *record.Table, size int64) er
 	return nil
 }
 
-// writeCheckpoint writes and saves the file, and then sees to it that the log
-// is saved as far as what is in the file goes.
+// writeCheckpoint writes and saves the file, and then ensures that the log is saved as
+// far as the file covers it.
 func (s *Spool) writeCheckpoint(ctx context.Context, number uint64, first *record.Table) (int64, error) {
 	f, err := s.files.another(func() (vfs.File, error) {
 		return s.fs.Create(fileName(checkpointPrefix, number) + newSuffix)
@@ -321,8 +321,8 @@ func (s *Spool) writeKnown(w *tableWriter) (err error) {
 	return w.write(piece)
 }
 
-// pieceLen is about how many entries of a list one piece of a checkpoint has, so
-// that none is longer than can be read.
+// pieceLen is roughly the number of entries of a list in one piece of a checkpoint, so
+// that none is too long to be read.
 const pieceLen = 1 << 15
 
 // writePieces writes a table in pieces: the first has what must stand in the

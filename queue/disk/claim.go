@@ -73,10 +73,10 @@ func (s *Spool) usedPicks(picks []pick) {
 	s.picks = picks[:0]
 }
 
-// readPicks reads leased deliveries into what the claim returns. Those for which
-// there is no descriptor, or that could not be written where they can be read for
-// want of room, are due again at once; the error says so where there is
-// none that could be read.
+// readPicks reads leased deliveries into the result of the claim. Deliveries for which
+// there is no descriptor, or that could not be written in a readable place because of a
+// lack of room, become due again at once. If no delivery could be read, it returns the
+// error.
 func (s *Spool) readPicks(now time.Time, picks []pick, found *queue.Claimed) error {
 	var exhausted error
 	if len(picks) > 0 {
@@ -199,8 +199,7 @@ func (s *Spool) keep(p *pick, note *claimed) bool {
 	return true
 }
 
-// leased is what the lease of a delivery keeps of it, nil where that is
-// nothing. The lock is held.
+// leased returns what the lease of a delivery keeps about it, or nil. The lock is held.
 func (s *Spool) leased(slot index.Slot) *claimed {
 	_, _, note, ok := s.index.Leased(slot)
 	if c, is := note.(*claimed); ok && is {
@@ -209,9 +208,9 @@ func (s *Spool) leased(slot index.Slot) *claimed {
 	return nil
 }
 
-// rewrite makes a ticket that replaces a delivery's record. The delivery must
-// have been acquired. If it is not rescheduled, it stays due when it is, and what is
-// in line may have changed that. The lock is held.
+// rewrite makes a ticket that replaces a delivery's record. The delivery must have been
+// acquired. If it is not rescheduled, its due time is unchanged, except by records in
+// line. The lock is held.
 func (s *Spool) rewrite(slot index.Slot, d *record.Delivery, rescheduled bool) *ticket {
 	if !rescheduled {
 		s.update(slot, d)

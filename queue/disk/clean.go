@@ -1,12 +1,12 @@
 package disk
 
-// clean deletes what nothing speaks of. Contents stay if some of the log could not
-// be read that no checkpoint covers: what spoke of them may be lost.
+// clean deletes files that nothing refers to. Contents are kept if a part of the log
+// that no checkpoint covers could not be read, because the reference may be lost.
 func (s *Spool) clean(f *found) error {
 	for _, name := range f.leftovers {
 		_ = s.fs.Remove(name)
 	}
-	if s.tail != nil { // what it says has left may come back
+	if s.tail != nil { // messages that it says have left may come back
 		return s.fs.SyncDir()
 	}
 	for n := range f.sizes {

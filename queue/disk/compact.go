@@ -12,7 +12,7 @@ import (
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
 )
 
-// compaction moves what is needed of one segment to the end of the log.
+// compaction moves the needed records of one segment to the end of the log.
 type compaction struct {
 	s       *Spool
 	g       *segment
@@ -27,8 +27,8 @@ type compaction struct {
 // compactBatch is how much is moved before it is waited for.
 const compactBatch = 1 << 20
 
-// compact moves what is needed of a segment and retires it. Nothing is deleted
-// before what replaces it is saved.
+// compact moves the needed records of a segment and retires it. Nothing is deleted
+// before its replacement is saved.
 func (s *Spool) compact(ctx context.Context, g *segment) error {
 	s.mu.Lock()
 	uncovered, needless := s.uncovered(g), s.needless(g)
@@ -40,7 +40,7 @@ func (s *Spool) compact(ctx context.Context, g *segment) error {
 	if uncovered && blocked != nil {
 		return fmt.Errorf("a checkpoint does not fit: %w", blocked)
 	}
-	if uncovered { // nowhere else on the disk does it say what was flushed
+	if uncovered { // no other record on the disk says what was flushed
 		if err := s.takeCheckpoint(ctx); err != nil {
 			return err
 		}
@@ -104,7 +104,7 @@ func (s *Spool) retireNeedless(ctx context.Context, r *round) error {
 	return ctx.Err()
 }
 
-// retire takes segments out of use if nothing in them is needed any more: what
+// retire takes segments out of use if nothing in them is needed any more. Records that
 // cannot be read could not be moved.
 func (s *Spool) retire(list ...*segment) error {
 	if err := s.save(); err != nil { // the ends of their deliveries, first of all
@@ -186,10 +186,11 @@ func (c *compaction) move() error {
 	return groups.Err()
 }
 
-// postponements moves those that are recorded in the segment. What comes later must
-// be applied later: they are not saved before retire saves the log. A destination of
-// which the line has a record that the index does not have yet is left to that; if it
-// cannot be written, or others come all the time, the segment is left to another round.
+// postponements moves the postponements recorded in the segment. Later ones must be
+// applied later, so these are not saved before retire saves the log. If a record of a
+// destination is in line and not yet in the index, the destination is skipped. If that
+// record cannot be written, or further ones keep coming, the segment is left to another
+// round.
 func (c *compaction) postponements() error {
 	for range mostTries {
 		busy := false
@@ -233,15 +234,15 @@ func (c *compaction) somePostponements(from int) (next int, busy bool) {
 	return next, busy
 }
 
-// record moves a record if it is needed. The index knows that of messages and
-// deliveries; the end of a delivery counts if its group is whole.
+// record moves a record if it is needed. The index decides this for messages and
+// deliveries; the end of a delivery counts if its group is complete.
 func (c *compaction) record(f *record.Located, whole bool) error {
 	off := uint32(f.From)
 	switch f.Kind {
 	case record.KindMessage:
 		m, err := record.ParseMessage(f.Head)
 		if err != nil {
-			return nil // never needed: nothing could be read of it
+			return nil // never needed: it could not be read
 		}
 		return c.message(off, &m)
 	case record.KindDelivery:
@@ -344,7 +345,7 @@ func (c *compaction) acquire(slots []index.Slot) error {
 	return nil
 }
 
-// flush waits for what was moved so far.
+// flush waits for the records moved so far.
 func (c *compaction) flush() error {
 	var err error
 	for _, t := range c.tickets {

@@ -16,8 +16,8 @@ import (
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/vfs"
 )
 
-// contentWriter keeps what is written to it in memory, until that is large, and
-// from then on in the message's own file.
+// contentWriter keeps content in memory until it is large, and then writes it to the
+// message's own file.
 type contentWriter struct {
 	s      *Spool
 	ctx    context.Context // of the call that writes it
@@ -49,7 +49,8 @@ func (w *contentWriter) Write(p []byte) (int, error) {
 	return w.stream(p)
 }
 
-// stream writes blocks, and keeps what is no whole one, or may be the last.
+// stream writes blocks, and keeps a rest that is not a whole block or may be the last
+// one.
 func (w *contentWriter) stream(p []byte) (int, error) {
 	n := len(p)
 	for w.small.Len() > blockSize { // only when the file was begun
@@ -96,7 +97,7 @@ func (w *contentWriter) create() error {
 	return w.writeAt(head, 0)
 }
 
-// writeAt writes, once more if there is room when what is not needed is deleted.
+// writeAt writes, and tries again if deleting unneeded data has made room.
 func (w *contentWriter) writeAt(b []byte, off int64) error {
 	_, err := w.large.WriteAt(b, off)
 	if vfs.IsFull(err) && w.s.reclaim(w.ctx) {
@@ -128,7 +129,7 @@ func (w *contentWriter) finish() error {
 	if err == nil {
 		err = w.s.fs.SyncDir()
 	}
-	if vfs.IsFull(err) { // nothing speaks of the file yet
+	if vfs.IsFull(err) { // nothing refers to the file yet
 		return err
 	}
 	if err != nil {

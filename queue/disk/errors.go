@@ -43,7 +43,7 @@ func takeLock(fs vfs.FS, write bool) (io.Closer, error) {
 	return lock, err
 }
 
-// lockPause is how long whoever waits for the lock does not ask for it.
+// lockPause is the time between attempts to take the lock.
 const lockPause = 20 * time.Millisecond
 
 // awaitLock takes the directory's lock to write, and waits for it for as long as it may.
@@ -74,7 +74,7 @@ func (e *openError) Unwrap() error { return e.err }
 // failure is ErrFailed with its cause.
 func failure(cause error) error { return fmt.Errorf("%w: %w", ErrFailed, cause) }
 
-// errSlots is for when there are as many segments as can be told apart.
+// errSlots says that no more segments can be distinguished.
 var errSlots = fmt.Errorf("%w: too many segments", queue.ErrFull)
 
 // writeError says ErrFull of an error that means it.
@@ -96,6 +96,6 @@ func readError(err error) error {
 	return err
 }
 
-// isDamage reports whether an error says that what was stored is not there as it
-// was, or that the device cannot read it.
+// isDamage reports whether an error says that stored data has changed, or that the
+// device cannot read it.
 func isDamage(err error) bool { return errors.Is(err, record.ErrDamaged) || vfs.IsUnreadable(err) }

@@ -58,8 +58,8 @@ func (p *files) create(name string) (*logFile, error) {
 	return f, nil
 }
 
-// descriptor opens something when there is a descriptor for it: others that are
-// not in use give theirs up, by the bound or because the system has none left.
+// descriptor opens a file when a descriptor is available. Files that are not in use are
+// closed for it, because of the limit or because the system has none left.
 func (p *files) descriptor(open func() (vfs.File, error)) (vfs.File, error) {
 	p.mu.Lock()
 	for p.taken >= p.most {
@@ -83,8 +83,8 @@ func (p *files) descriptor(open func() (vfs.File, error)) (vfs.File, error) {
 	return file, err
 }
 
-// another opens something that is not bounded: if the system has no descriptor
-// left, one that is not in use is given up for it.
+// another opens a file outside the limit. If the system has no descriptor left, a file
+// that is not in use is closed for it.
 func (p *files) another(open func() (vfs.File, error)) (vfs.File, error) {
 	for {
 		file, err := open()
@@ -127,7 +127,7 @@ func (p *files) take(f *logFile) vfs.File {
 	return file
 }
 
-// close closes a file whose descriptor was taken. Only then may another have it.
+// close closes a file whose descriptor was taken. Only then may another file use it.
 func (p *files) close(file vfs.File) error {
 	err := file.Close()
 	p.mu.Lock()
@@ -160,7 +160,7 @@ func (f *logFile) begin() (vfs.File, error) {
 			return nil, err
 		}
 		p.mu.Lock()
-		extra := f.file != nil || f.closed // somebody else was faster
+		extra := f.file != nil || f.closed // another caller was faster
 		if !extra {
 			f.file = file
 			p.open = append(p.open, f)

@@ -11,11 +11,10 @@ import (
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
 )
 
-// A flush is one record in the log, which says something of every delivery whose
-// own record stands before it. The index follows in pieces, in the order of the log,
-// and meanwhile whoever writes a delivery's record anew takes into it what the
-// flushes before it say: so the log and the index always agree, whoever comes in
-// between.
+// A flush is one record in the log, which applies to every delivery whose record is
+// before it. The index follows in pieces, in the order of the log. Meanwhile, calls
+// that write a delivery's record again include the flushes before it. So the log and
+// the index always agree, even for calls in between.
 type flush struct {
 	index.Flushing
 	record record.Flush
@@ -51,8 +50,8 @@ func (s *Spool) Flush(ctx context.Context, now time.Time, what ...queue.Selectio
 	return n, nil
 }
 
-// maxFlushes is how many flushes get in line at a time: whoever writes a record looks at
-// each.
+// maxFlushes is how many flushes are in line at a time; each call that writes a record
+// checks all of them.
 const maxFlushes = 64
 
 // selected is what a call is to flush.
@@ -73,16 +72,16 @@ func (s *Spool) selected(now time.Time, what []queue.Selection) ([]record.Flush,
 			}
 			r.Message = number
 		}
-		if len(r.Destination) <= maxName { // else nothing waits for it
+		if len(r.Destination) <= maxName { // otherwise no mail waits for it
 			list = append(list, r)
 		}
 	}
 	return list, nil
 }
 
-// distinct leaves out selections that name nothing that others do not. What is left of
-// messages may have deliveries at destinations that are named too: those are returned,
-// and to be counted once.
+// distinct leaves out selections that others include. The remaining selections of
+// messages may have deliveries at destinations that are also selected; these
+// destinations are returned, so that they are counted once.
 func distinct(list []record.Flush) (left []record.Flush, counted map[string]bool) {
 	if len(list) < 2 {
 		return list, nil
@@ -165,7 +164,7 @@ func (s *Spool) flushEach(now time.Time, list []record.Flush, counted map[string
 	return n, nil
 }
 
-// toLift returns the destinations whose postponements a flush lifts: those of a
+// toLift returns the destinations whose postponements a flush ends: those of a
 // message's deliveries, one, both, or all.
 func (s *Spool) toLift(r *record.Flush) (list []string) {
 	if r.Message == 0 && r.Destination == "" {
@@ -200,7 +199,7 @@ func (s *Spool) toLift(r *record.Flush) (list []string) {
 	return list
 }
 
-// newFlush is a flush that is to be put in line.
+// newFlush returns a flush to be put in line.
 func (s *Spool) newFlush(r *record.Flush) *flush {
 	f := &flush{record: *r}
 	f.Since, f.Message, f.Destination = index.Micros(r.Since), r.Message, r.Destination
@@ -230,8 +229,8 @@ func (f *flush) names(e *index.Entry) bool {
 	return (f.Message == 0 || f.Message == e.Message) && (f.Destination == "" || f.Destination == e.Destination)
 }
 
-// flushSome goes on with the first flush that is in the log and not yet in the index
-// as a whole. It reports false where there is none. The lock is held.
+// flushSome continues the first flush that is in the log and not completely in the
+// index. It returns false if there is none. The lock is held.
 func (s *Spool) flushSome() bool {
 	i := slices.IndexFunc(s.flushes, (*flush).written)
 	if i < 0 {
@@ -270,8 +269,8 @@ func (s *Spool) finishWritten() {
 	}
 }
 
-// update brings a delivery that is to be written, and that has been acquired, to when
-// it is due as the log says where its record will stand. The lock is held.
+// update sets the due time of a delivery that will be written, and has been acquired,
+// to what the log says at the place of its new record. The lock is held.
 func (s *Spool) update(slot index.Slot, d *record.Delivery) {
 	e := s.index.Get(slot)
 	d.AtOnce = e.AtOnce

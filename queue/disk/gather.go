@@ -2,13 +2,12 @@ package disk
 
 import "time"
 
-// gather decides whether a batch waits for others. Those whom the last batch has
-// just woken come again in a moment, more often than not, and share a sync if it
-// waits for them. So it waits for as many as there were, for what a sync takes at
-// most. Where they do not come in time more often than once in three times, it
-// leaves that for more and more batches. It goes by events and a
-// timer: a leader that looks again and again would keep the others from running.
-// The lock of the line is held whenever it is called.
+// gather decides whether a batch waits for more tickets. The callers that the last
+// batch has just woken usually come again in a moment, and share a sync if the batch
+// waits for them. So it waits for as many tickets as there were, for at most the time
+// of a sync. If they come too late more often than once in three times, more and more
+// batches do not wait. It uses events and a timer, because a leader that polls would
+// keep the callers from running. The lock of the line is held for all calls.
 type gather struct {
 	expected int           // how many tickets the next batch may have
 	patience time.Duration // how long it waits for them at most
@@ -23,8 +22,8 @@ const (
 	maxSkip     = 64
 )
 
-// expect is told which batch was just saved, which are in line, and how long the
-// device took.
+// expect receives the batch that was just saved, those in line, and the time the device
+// took.
 func (g *gather) expect(done *batch, line []*batch, took time.Duration) {
 	g.expected, g.patience = len(done.tickets), min(took, maxPatience)
 	if len(line) > 0 {

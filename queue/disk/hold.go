@@ -7,9 +7,9 @@ import (
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/index"
 )
 
-// holdMax is how many deliveries, destinations, keys or segments are gone through
-// at most while the lock is held once, so that nobody waits for it for long. What may
-// be more is done in turns, and others come in between.
+// holdMax is how many deliveries, destinations, keys or segments are processed at most
+// while the lock is held once, so that no call waits long for it. Longer work is done
+// in turns, with other calls in between.
 const holdMax = 512
 
 // lock is the spool's. Tests and benchmarks may watch how long it is held.
@@ -35,8 +35,8 @@ func (l *lock) Unlock() {
 	l.mutex.Unlock()
 }
 
-// hold counts what is done while the lock is held. Its zero value with a spool is for
-// who holds it already.
+// hold counts the work done while the lock is held. The zero value with a spool is for
+// callers that already hold the lock.
 type hold struct {
 	s *Spool
 	n int

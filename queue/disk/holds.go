@@ -47,13 +47,13 @@ func (s *Spool) holdOne(slot index.Slot, number uint64, t *ticket, held bool, on
 	return nil
 }
 
-// heldTicket is what is to be written for that, nil for nothing.
+// heldTicket returns the ticket to write for that, or nil if there is none.
 func (s *Spool) heldTicket(
 	slot index.Slot, number uint64, d *record.Delivery, from handle, err error, t *ticket, held bool, on queue.Terms,
 ) *ticket {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err != nil { // nothing of it can be written again
+	if err != nil { // it cannot be written again
 		s.index.SetFlag(slot, index.Held, held)
 		s.holdEnds.set(number, held, on.Until)
 		return nil
@@ -76,9 +76,8 @@ func (s *Spool) heldTicket(
 	return r
 }
 
-// endHolds releases messages that were held until a time that has come, in the index
-// alone: their records say themselves when the hold is over, and say nothing of it once
-// they are written anew.
+// endHolds releases messages whose hold has ended, only in the index: their records
+// have the end of the hold, and no longer mention it when they are written again.
 func (s *Spool) endHolds(ctx context.Context, now time.Time) error {
 	for {
 		s.mu.Lock()

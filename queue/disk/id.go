@@ -20,7 +20,7 @@ func formatID(number uint64) string {
 	return string(id[:])
 }
 
-// parseID returns the number of an id; false where no id looks like that.
+// parseID returns the number of an id; ok is false if it is not a valid id.
 func parseID(id string) (number uint64, ok bool) {
 	if len(id) != idLen {
 		return 0, false

@@ -44,8 +44,8 @@ func newKeyTable(o *Options) keyTable {
 	return t
 }
 
-// leftKey is a key whose message leaves; zero where it has none. One without a
-// time is forgotten.
+// leftKey is the key of a message that leaves; zero if it has none. One without a time
+// is forgotten.
 type leftKey struct {
 	key keyHash
 	at  time.Time
@@ -95,12 +95,12 @@ func (s *Spool) CountKeys(ctx context.Context) (queue.KeyCount, error) {
 	return queue.KeyCount{Remembered: s.keys.left.Len(), Forgotten: s.keys.left.Forgotten}, nil
 }
 
-// claimKeys reserves the keys of drafts until freeKeys, or, where a message has one or
-// had it not long ago, gives the draft that message's number; of drafts with the same
-// key the first counts. Who puts a message with a key waits until no other call does:
-// all take theirs in the same order, so that no two wait for each other. Whether a
-// message that has left had a key is looked up when it is reserved: until it is free
-// none can come and leave.
+// claimKeys reserves the keys of drafts until freeKeys. If a message has a key already,
+// or had it recently, it gives the draft that message's number. Of drafts with the same
+// key the first counts. A put of a message with a key waits until no other call has
+// reserved it; all calls reserve in the same order, so that two never wait for each
+// other. The keys of messages that have left are looked up after the reservation,
+// because until it is released no message with the key can come and leave.
 func (s *Spool) claimKeys(ctx context.Context, now time.Time, drafts []*draft) error {
 	keyed := withKeys(drafts)
 	for next := 0; next < len(keyed); {
@@ -148,8 +148,8 @@ func withKeys(drafts []*draft) []*draft {
 	return keyed
 }
 
-// reserveSome goes on with the next of the drafts until one has a key that another call
-// has reserved: then it returns what is closed when some are freed.
+// reserveSome continues with the next drafts until one has a key that another call has
+// reserved. Then it returns a channel that is closed when some are freed.
 func (s *Spool) reserveSome(keyed []*draft, next *int) chan struct{} {
 	h := s.hold()
 	defer h.end()

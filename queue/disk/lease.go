@@ -72,9 +72,9 @@ func (s *Spool) Mark(ctx context.Context, leases []queue.Lease) error {
 	return s.wait(t)
 }
 
-// marking is a call of Mark that has found its leases good. Who leases one of its
-// deliveries once more, since the lease has ended, waits until it is done: what it reads
-// then says that the delivery may have been sent.
+// marking is a call of Mark whose leases were valid. If a lease has ended and another
+// call leases one of its deliveries, that call waits until the marking is done: the
+// delivery that it reads then says that it may have been sent.
 type marking struct {
 	slots []index.Slot
 	done  chan struct{}

@@ -14,10 +14,9 @@ import (
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/vfs"
 )
 
-// The keys of messages that have left stand in the log, with the ends of their
-// last deliveries, and are taken over into files of their own before the log may
-// go: before a segment is retired, and before a checkpoint lets Open begin after
-// them.
+// The keys of messages that have left are in the log, with the ends of their last
+// deliveries. They are copied to separate files before the log may go: before a segment
+// is retired, and before a checkpoint lets Open begin after them.
 
 // pieceOfKeys is how many entries one frame of such a file has: what a match costs
 // to be read.
@@ -40,7 +39,7 @@ func (s *Spool) leftWith(h keyHash, now time.Time) (number uint64, known bool, e
 		e, err := s.readKey(&list[i])
 		switch {
 		case errors.Is(err, record.ErrDamaged):
-			continue // nobody knows
+			continue // not known
 		case err != nil:
 			return 0, false, err
 		case e.Hash == h && left.Remembers(&e, index.Micros(now)):
@@ -70,8 +69,8 @@ func (s *Spool) readKey(m *keys.Match) (keys.Entry, error) {
 	return keys.Parse(head[m.At*keys.EntrySize:]), nil
 }
 
-// saveKeys takes what the log says of keys over into their files, and saves those.
-// Where there is no room they stay in memory, and are lost with the process.
+// saveKeys copies the keys in the log to their files, and saves those. If there is no
+// room, the keys stay in memory, and are lost with the process.
 func (s *Spool) saveKeys() error {
 	s.keysFile.Lock()
 	defer s.keysFile.Unlock()
@@ -85,7 +84,7 @@ func (s *Spool) saveKeys() error {
 	if len(list) == 0 {
 		return nil
 	}
-	if err := s.save(); err != nil { // nothing is to have left that the log brings back
+	if err := s.save(); err != nil { // no message may have left in these files that the log would bring back
 		return err
 	}
 	for _, g := range list {
@@ -162,7 +161,7 @@ func (s *Spool) saveGeneration(g *keys.Generation) error {
 	return nil
 }
 
-// fillFile appends what is missing to a multiple of the sector, as the log does.
+// fillFile fills the file up to a multiple of the sector, as the log does.
 func (s *Spool) fillFile(b []byte, salt uint64, pos, saved int64) []byte {
 	if end := s.filled(pos); end > pos {
 		b = record.AppendFill(b, salt, pos, uint32(saved), int(end-pos))
@@ -170,9 +169,9 @@ func (s *Spool) fillFile(b []byte, salt uint64, pos, saved int64) []byte {
 	return b
 }
 
-// loadKeys reads the files. What is not known to be saved of them is written once
-// more, unless nothing is to be changed: after a sync that failed, what can be read
-// need not be on the disk, and the log may go that has it too.
+// loadKeys reads the files. Entries that are not known to be saved are written again,
+// unless it must not change anything: after a failed sync, data that can be read need
+// not be on the disk, and the log that also has it may be deleted.
 func (s *Spool) loadKeys(numbers []uint64, readOnly bool) error {
 	for _, number := range numbers {
 		name := fileName(keysPrefix, number)
@@ -189,7 +188,7 @@ func (s *Spool) loadKeys(numbers []uint64, readOnly bool) error {
 		case errors.Is(err, record.ErrNewer):
 			return fmt.Errorf("%w: %s: %w", ErrNewer, name, err)
 		case isDamage(err):
-			continue // of a file that was never saved; what it had the log has
+			continue // a file that was never saved; the log has its entries
 		case err != nil:
 			return err
 		}

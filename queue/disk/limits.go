@@ -26,8 +26,8 @@ const (
 // segment may get as long as SegmentSize and the longest group together.
 const (
 	maxGroup  = 2 << 30 // records that are written as one, in bytes
-	maxNumber = 1 << 44 // ordinals of messages: an id has 48 bits, four of which are no ordinal
-	maxName   = 1 << 10 // bytes of a destination that somebody postpones
+	maxNumber = 1 << 44 // ordinals of messages: an id has 48 bits, four of which are not part of the ordinal
+	maxName   = 1 << 10 // bytes of a destination that is postponed
 )
 
 // What the records of a message take in addition to their strings, at most.
@@ -61,7 +61,7 @@ func (o Options) check() error {
 	return errors.Join(list...)
 }
 
-// limits are the bounds of what is written, so that all of it can be read. Tests
+// limits are the limits of what is written, so that all of it can be read again. Tests
 // make them small.
 type limits struct {
 	head  int64  // of a record
@@ -73,8 +73,8 @@ func defaultLimits() limits {
 	return limits{head: record.MaxHead, group: maxGroup, next: maxNumber}
 }
 
-// checkRoom refuses a message whose records would be too long to be read, now or
-// after settlements, which cut replies. The size is that of its records.
+// checkRoom refuses a message whose records would be too long to be read, now or after
+// settlements, which cut replies. It returns the size of the records.
 func (l *limits) checkRoom(m *queue.Message, parts []queue.Part, body int64) (size int64, err error) {
 	size = messageRoom + int64(len(m.From)+len(m.Key)+len(m.Tenant)+len(m.EnvelopeID)+len(m.Submitter))
 	for name, value := range m.Metadata {

@@ -7,12 +7,12 @@ import (
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
 )
 
-// line is the tickets that wait to be written, in batches. It has a lock of its
-// own, so that whoever comes to write need not wait for the index.
+// line has the tickets that wait to be written, in batches. It has a lock of its own,
+// so that writers need not wait for the index.
 type line struct {
 	mu      sync.Mutex
 	batches []*batch
-	leading bool // somebody writes the first batch, or is about to
+	leading bool // a caller writes the first batch, or is about to
 	gather  gather
 }
 
@@ -54,8 +54,8 @@ func (l *line) enqueue(t *ticket) *batch {
 	return b
 }
 
-// elect gives the lead to the first batch, unless somebody has it or the batch
-// is to wait for others. The lock is held.
+// elect gives the lead to the first batch, unless a caller already has it or the batch
+// should wait for others. The lock is held.
 func (l *line) elect() {
 	if l.leading || len(l.batches) == 0 {
 		return

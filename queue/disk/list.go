@@ -62,8 +62,8 @@ func (s *Spool) listed(ctx context.Context, last uint64, most int, destination s
 	return list, nil
 }
 
-// after is the number of an id, or for what is no id the greatest number whose
-// id is less.
+// after returns the number of an id, or for an invalid id the greatest number whose id
+// is less.
 func after(id string) uint64 {
 	if n, ok := parseID(id); ok {
 		return n

@@ -10,8 +10,7 @@ import (
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/vfs"
 )
 
-// write appends the batch to the log: all of it that there is room for, or
-// nothing.
+// write appends the batch to the log: all tickets for which there is room, or none.
 func (s *Spool) write(b *batch) {
 	if err := s.failed(); err != nil {
 		b.fail(err)
@@ -45,7 +44,7 @@ func (s *Spool) write(b *batch) {
 	}
 }
 
-// grows reports whether something is to be put.
+// grows reports whether the batch has a put.
 func (b *batch) grows() bool {
 	return slices.ContainsFunc(b.tickets, func(t *ticket) bool { return t.class == growing && t.makes == 0 })
 }
@@ -97,8 +96,8 @@ func (s *Spool) setSize(g *segment, size int64) {
 	g.size = size
 }
 
-// writeTickets writes tickets from a place of a segment on and returns where they
-// end, with a sector if that is to be filled.
+// writeTickets writes tickets at a place of a segment and returns where they end, with
+// a filled sector if required.
 func (s *Spool) writeTickets(g *segment, tickets []*ticket, pos int64, fill bool) (end int64, err error) {
 	buf := s.buffer[:0]
 	for _, t := range tickets {
@@ -132,12 +131,12 @@ func (s *Spool) writeTickets(g *segment, tickets []*ticket, pos int64, fill bool
 // sectorSize is the most that devices and file systems write as a whole.
 const sectorSize = 4096
 
-// fill appends what is missing to a multiple of the sector. What was saved never
-// shares a sector with what is written later: where the power fails while a
-// device writes a sector, nobody knows what becomes of the rest of it.
+// fill fills the log up to a multiple of the sector. Saved data never shares a sector
+// with data that is written later: if the power fails while a device writes a sector,
+// the rest of the sector is uncertain.
 //
-// Where room is short, nothing is filled: what lets mail leave is short and would
-// take a sector each time.
+// If room is short, nothing is filled: the records that let mail leave are short, and
+// would take a sector each.
 func (s *Spool) fill(b []byte, g *segment, pos *int64) []byte {
 	n := s.filled(*pos) - *pos
 	if n == 0 || s.short.Load() {
@@ -148,8 +147,8 @@ func (s *Spool) fill(b []byte, g *segment, pos *int64) []byte {
 	return b
 }
 
-// filled is where a record that begins at an offset and says nothing ends with a
-// sector; it is the offset if that does.
+// filled returns where a fill record that begins at an offset ends, at the end of a
+// sector; it returns the offset if that is the end of one.
 func (s *Spool) filled(off int64) int64 {
 	n := -off & (s.sector - 1)
 	if n > 0 && n < record.FrameSize {
@@ -184,10 +183,10 @@ func writeAt(g *segment, p []byte, end int64) error {
 	return err
 }
 
-// undo takes back a write that failed, from where it began: on the disk too, so
-// that a message reported as not stored never turns up later. That saves what was
-// not saved before it, whose sector is filled up if there is room. It returns the
-// error of the write, or a worse one.
+// undo takes back a failed write, from its beginning: on the disk, too, so that a
+// message reported as not stored never appears later. This also saves earlier unsaved
+// records, whose sector is filled if there is room. It returns the error of the write,
+// or a worse one.
 func (s *Spool) undo(g *segment, start int64, cause error) error {
 	err := g.file.Truncate(start)
 	if end := start; err == nil && start > int64(g.saved) {
@@ -208,7 +207,7 @@ func (s *Spool) undo(g *segment, start int64, cause error) error {
 	return writeError(cause)
 }
 
-// roll begins a new segment where there is none or the current one is full.
+// roll begins a new segment if there is none or the current one is full.
 func (s *Spool) roll(b *batch) error {
 	g := s.current
 	if g != nil && (b.bytes == 0 || !s.rollNow && g.size+b.bytes <= s.limit && s.takesMore(g)) {
@@ -255,16 +254,16 @@ func (s *Spool) roll(b *batch) error {
 	return nil
 }
 
-// goesOn reports whether a segment that is full can take more all the same, where
-// there cannot be another.
+// goesOn reports whether a full segment must take more anyway, because there cannot be
+// another.
 func (s *Spool) goesOn(g *segment, bytes int64) bool {
 	return g != nil && g.size+bytes <= MaxSegmentSize+maxGroup && !s.spoiled
 }
 
-// takesMore reports whether nothing of a segment is saved that shares a sector
-// with what is written next. That is so unless a write failed behind what was not
-// saved yet, and there was no room to fill the sector up; and where room is short
-// the rest of a sector is better than none.
+// takesMore reports whether the segment has no saved data in the sector that is written
+// next. This is so unless a write failed after unsaved records and there was no room to
+// fill the sector. If room is short, using the rest of a sector is better than having
+// none.
 func (s *Spool) takesMore(g *segment) bool {
 	return g.size > int64(g.saved) || g.size&(s.sector-1) == 0 || s.short.Load()
 }
@@ -287,7 +286,7 @@ func (s *Spool) createSegment(number uint64, list record.Segments) (*segment, er
 		return nil, writeError(err)
 	}
 	_, err = f.WriteAt(head, 0)
-	failed := false // and nobody knows what the device holds
+	failed := false // and the state of the device is unknown
 	if err == nil {
 		err = f.Sync()
 		if err == nil {

@@ -30,8 +30,8 @@ func (s *Spool) startMaintenance() {
 	}()
 }
 
-// maintenanceDue reports whether there may be enough to do. Where room is short
-// that is less. The lock is held.
+// maintenanceDue reports whether there may be enough work; if room is short, less is
+// enough. The lock is held.
 func (s *Spool) maintenanceDue() bool {
 	enough := s.segmentSize
 	if s.short.Load() {
@@ -40,20 +40,21 @@ func (s *Spool) maintenanceDue() bool {
 	return s.sinceMaintenance >= enough || s.checkpointDue() || s.mergeDue
 }
 
-// maintain does what is due now: deletions first, which may give the room that the
-// rest needs. What fails for want of room keeps nothing else from being done. Only
-// one runs at a time.
+// maintain does the work that is due now, deletions first, because they may give the
+// room that the rest needs. If something fails for lack of room, the rest is done
+// nevertheless. Only one maintain runs at a time.
 //
-// It ends, since a round gives up only segments that were there when it began, each
-// once. One round after the other comes to rest if nothing else is written:
+// It ends, because a round gives up only segments that existed when it began, each
+// once. Repeated rounds come to rest if nothing else is written:
 //
-//   - A segment is compacted if enough of it is useless, and what is moved lies in
-//     the next one without that. Records of deliveries that move with their message
-//     from another segment become useless there, once: they stay with the message.
-//   - Segments are merged if they are shorter than half of one. Of two that are
-//     written one after the other only one can be, so about half of them are left.
-//   - What all of that writes to say so takes less than a segment for each that goes:
-//     leastSegment.
+//   - A segment is compacted if enough of it is useless, and the moved records are in
+//     the next one without these parts. Records of deliveries that move with their
+//     message from another segment become useless there, once: they stay with the
+//     message.
+//   - Segments are merged if they are shorter than half of one. Of two that are written
+//     one after the other only one can be, so about half of them remain.
+//   - The records about all this take less than a segment for each one that is given
+//     up: leastSegment.
 func (s *Spool) maintain(ctx context.Context) error { return s.maintainFor(ctx, mostLive) }
 
 // maintainFor is maintain for who takes any trouble to have some room.
@@ -97,7 +98,7 @@ const (
 	anyLive  share = 15
 )
 
-// passes reports whether what comes after an error is to be done all the same.
+// passes reports whether the next work should be done in spite of an error.
 func passes(err error) bool {
 	return err == nil || errors.Is(err, queue.ErrFull) && !errors.Is(err, ErrFailed)
 }
@@ -114,8 +115,8 @@ func (s *Spool) compactAll(ctx context.Context, next func() *segment) (err error
 	return err
 }
 
-// reclaim has what is not needed any more deleted now, for what there is no room
-// for. It reports whether that gave any.
+// reclaim deletes what is not needed any more, to make room. It reports whether that
+// gave any.
 func (s *Spool) reclaim(ctx context.Context) bool {
 	s.mu.Lock()
 	before := s.given.Load()
@@ -148,7 +149,7 @@ func (s *Spool) reclaim(ctx context.Context) bool {
 	return trimmed
 }
 
-// merge moves what is in segments of which there are too many.
+// merge moves the content of segments of which there are too many.
 func (s *Spool) merge(ctx context.Context) error {
 	s.mu.Lock()
 	list := s.crowd()
@@ -164,10 +165,9 @@ func (s *Spool) merge(ctx context.Context) error {
 	})
 }
 
-// maxAlike is how many small segments of about the same size there may be. Each
-// opening begins a segment, however little is written to it. Those that are merged
-// come to lie in one of another size, so that what is in them moves as often as
-// the logarithm of their number says.
+// maxAlike is how many small segments of about the same size there may be. Each opening
+// begins a segment, even if little is written to it. Merged segments become one of
+// another size, so records move at most as often as the logarithm of their number.
 const maxAlike = 8
 
 // crowd returns the small segments of which there are too many of about the same
@@ -206,7 +206,7 @@ func (s *Spool) live(g *segment) (live, useless int64) {
 	return live, g.size - live
 }
 
-// next takes the segment that is to be given up next.
+// next takes the next segment to give up.
 func (s *Spool) next(r *round, most share) *segment {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -217,8 +217,8 @@ func (s *Spool) next(r *round, most share) *segment {
 	return g
 }
 
-// round is one run of maintenance. It tries each segment once, and none that was
-// begun since: it would go on for ever where what is moved lies worse than before.
+// round is one run of maintenance. It tries each segment once, and none that was begun
+// since: otherwise it would never end if moved records need more space than before.
 type round struct {
 	tried  map[*segment]bool
 	before uint64
@@ -235,11 +235,10 @@ func (s *Spool) newRound() *round {
 	return &round{map[*segment]bool{}, s.nextSegment}
 }
 
-// worst is the segment that is to be given up next: one of which nothing is
-// needed, or, where more of the log is useless than not, the one with the
-// least in it, if that is not more than a share. Nil where none is. Where room is
-// short less is enough, and what is to be moved must fit what there is of the
-// reserve. The lock is held.
+// worst returns the next segment to give up, or nil. It is one in which nothing is
+// needed, or, if more of the log is useless than not, the one with the least needed
+// data, if that is not more than the given share. If room is short, less is enough, and
+// the records to move must fit the reserve. The lock is held.
 func (s *Spool) worst(r *round, most share) *segment {
 	short := s.short.Load() || most == anyLive
 	ends, _, _, _ := s.roomNeeded()
@@ -278,8 +277,7 @@ func (s *Spool) elsewhere(g *segment) int64 {
 	return int64(float64(n) * min(1, float64(g.size)/float64(max(1, g.cost))))
 }
 
-// needless reports whether nothing in a segment is needed any more. The lock is
-// held.
+// needless reports whether nothing in a segment is needed any more. The lock is held.
 func (s *Spool) needless(g *segment) bool {
 	r := s.index.Refs(g.slot)
 	return r.Homes == 0 && r.Records == 0 && r.Destinations == 0 && len(g.gone) == 0 && len(g.from) == 0

@@ -6,14 +6,14 @@ import (
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/vfs"
 )
 
-// Some file systems say only when a file is saved that there is no room for what
-// was written to it. Then nobody knows what the device has of it. What was known to
-// be saved before is there, so the segment is cut to that, and what was answered
-// already and not saved yet is written behind it once more: settlements, flushes
-// and postponements, which are kept in memory until they are saved. What waits to
-// be saved is written again too, if there is room.
+// Some file systems report only at a sync that there is no room for what was written.
+// It is then unknown how much of it the device has. Everything saved before is there,
+// so the segment is cut to that. Records that were acknowledged and not yet saved are
+// written after it again: settlements, flushes and postponements, which are kept in
+// memory until they are saved. Tickets that wait to be saved are written again, too, if
+// there is room.
 
-// mend does that, with the tickets of a batch that wait to be saved, nil for none.
+// mend does that, with the tickets of a batch that wait to be saved, or nil.
 func (s *Spool) mend(b *batch) error {
 	if err := s.failed(); err != nil {
 		return err
@@ -93,8 +93,8 @@ func (s *Spool) moveTicket(g *segment, t *ticket, before []uint32) {
 	}
 }
 
-// inPieces reports whether the end of a segment, where a record stands, is being
-// written again. The lock is held.
+// inPieces reports whether the end of a segment that has a record is being written
+// again. The lock is held.
 func (s *Spool) inPieces(place index.Place) bool {
 	g := s.current
 	return s.torn && g != nil && g.slot == place.Segment && place.Offset >= g.saved

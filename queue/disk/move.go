@@ -66,7 +66,7 @@ func (c *compaction) message(off uint32, m *record.Message) error {
 	t.frames = append(t.frames, f)
 	cost := messageCost(f.Len(), f.Head, len(live))
 	t.apply = func(h *hold, to *segment, at []uint32) { s.moved(h, c.g, to, at, live, list, cost) }
-	s.flushing.Lock() // none is to get in line between what is looked at here and the ticket
+	s.flushing.Lock() // no flush may join the line between this check and the ticket
 	defer s.flushing.Unlock()
 	h := s.hold()
 	if flushed != s.flushed { // since then, or still under way

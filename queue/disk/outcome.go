@@ -75,8 +75,8 @@ func (s *Spool) gone(g *segment, slot index.Slot, left leftKey) {
 	s.keys.leave(left, e.Message)
 }
 
-// keepGone counts the end of a delivery whose message's record is in a segment.
-// Where that is g itself both go together.
+// keepGone counts the end of a delivery whose message's record is in a segment. If that
+// is g itself, both are deleted together.
 func (g *segment) keepGone(home uint64) {
 	g.cost += index.SmallCost
 	if home != g.number {

@@ -27,9 +27,9 @@ type draft struct {
 	keyed     bool
 	key       keyHash
 	reserved  bool // the key is
-	duplicate bool // number is that of the message that has the key
+	duplicate bool // number is that of the message with the same key
 
-	// What most messages need to be encoded, in one piece with the rest.
+	// What most messages need for encoding, allocated in one piece.
 	ticket     ticket
 	delivery   [1]record.Delivery
 	recipients [1]record.Recipient
@@ -108,8 +108,7 @@ func (s *Spool) putTicket(now time.Time, d *draft) error {
 	return s.await(s.line.enqueue(t), growing, true)
 }
 
-// door lets a message in that is to be put, unless there is no room beside what
-// mail needs to leave.
+// door admits a put, unless there is only the room that mail needs to leave.
 func (s *Spool) door(ctx context.Context) error {
 	if !s.short.Load() {
 		return nil
@@ -124,8 +123,8 @@ func (s *Spool) door(ctx context.Context) error {
 	}
 }
 
-// recycle keeps the drafts of what was put for others to come: they are most of
-// what Put would leave to the garbage collector.
+// recycle keeps the drafts of finished puts for reuse: they are most of what Put would
+// leave to the garbage collector.
 func (s *Spool) recycle(b *batch) {
 	for _, t := range b.tickets {
 		if d := t.draft; d != nil {
@@ -149,8 +148,8 @@ func (s *Spool) enter() error {
 	return nil
 }
 
-// knownWhenFull answers for a message that there is no room for: one that is in
-// the queue needs none.
+// knownWhenFull returns the result for a message for which there is no room: one that
+// is already in the queue needs none.
 func (s *Spool) knownWhenFull(now time.Time, m *queue.Message, full error) (string, error) {
 	if !errors.Is(full, queue.ErrFull) || m.Key == "" || m.Validate() != nil {
 		return "", full
@@ -181,8 +180,8 @@ func (s *Spool) leave() {
 	s.entering--
 }
 
-// read checks a message, gives it a number and reads its content. It holds
-// nothing meanwhile: the content may come from this very spool.
+// read checks a message, gives it a number and reads its content. It holds no lock
+// meanwhile, because the content may come from this spool.
 func (s *Spool) read(ctx context.Context, m *queue.Message) (*draft, error) {
 	parts, err := queue.Split(m)
 	if err != nil {
@@ -302,7 +301,7 @@ func (s *Spool) encode(now time.Time, d *draft, t *ticket) {
 // headRoom is what the heads of a message to one recipient fit into, mostly.
 const headRoom = 448
 
-// split returns what was appended, and the room behind it.
+// split returns what was appended, and the room after it.
 func split(room, appended []byte) (head, rest []byte) {
 	n := len(appended)
 	return appended[len(room):n:n], appended[n:]

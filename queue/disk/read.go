@@ -161,7 +161,7 @@ func (s *Spool) readBoth(slot index.Slot, number uint64) (record.Delivery, recor
 		}
 		m, ok := neighbour(&d, &h)
 		s.unpin(h.segment)
-		s.heads.put(h.buf) // nothing that was parsed is in it
+		s.heads.put(h.buf) // nothing that was parsed refers to it
 		if ok {
 			return d, m, nil
 		}

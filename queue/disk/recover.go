@@ -28,11 +28,11 @@ type found struct {
 //
 //  1. The newest segment says which segments are in use.
 //  2. The newest intact checkpoint gives the index at some place.
-//  3. What was written from there on is read, group by group.
-//  4. The end of the log is written once more and saved: after a sync that
-//     failed, or with a process that died before its sync, what can be read
-//     there need not be on the disk.
-//  5. What nothing speaks of is deleted.
+//  3. The log is read from there on, group by group.
+//  4. The end of the log is written once more and saved: after a failed sync, or if a
+//     process died before its sync, data that can be read there need not be on the
+//     disk.
+//  5. Files that nothing refers to are deleted.
 func (s *Spool) recover(readOnly bool) error {
 	f, err := s.find()
 	if err != nil {
@@ -154,8 +154,8 @@ type usage struct {
 	tail    *tail  // of the newest one, if that can be read
 }
 
-// inUse asks the newest segment whose list of segments is intact, and adds what
-// is newer than that.
+// inUse reads the newest segment whose list of segments is intact, and adds the newer
+// segments.
 func (s *Spool) inUse(f *found) (*usage, error) {
 	newest := make([]uint64, 0, len(f.sizes))
 	for n := range f.sizes {
@@ -241,16 +241,16 @@ func missing(f *found, n uint64) error {
 	return errors.New("the file is missing")
 }
 
-// longestUnborn is how long a file without a record may be to have been a segment
-// in the making, before anything could be written to it: when the power failed, or
-// when there was no room for it and its removal was lost. Such a segment does not
-// count, whether its list is there or not: the log went on in the one before.
+// longestUnborn returns the longest file without a record that may be an unfinished
+// segment, from before anything could be written to it: when the power failed, or when
+// there was no room for it and its removal was lost. Such a segment does not count,
+// with or without its list, because the log continued in the one before.
 func (s *Spool) longestUnborn(f *found) int64 {
 	return s.filled(int64(record.HeaderSize + record.FrameSize + 64 + 20*len(f.sizes)))
 }
 
-// survey reads a segment for what it says of segments, how it ends, and how much
-// of it is known to have been saved. Its list is nil if that cannot be read.
+// survey reads a segment for what it says about segments, how it ends, and how much of
+// it is known to have been saved. Its list is nil if that cannot be read.
 func (s *Spool) survey(g *segment, u *usage) (*record.Segments, *tail, error) {
 	t := &tail{segment: g, end: record.HeaderSize, says: record.HeaderSize}
 	var list *record.Segments
@@ -321,8 +321,8 @@ func (s *Spool) purge() {
 	s.ghosts, s.leaving = nil, nil
 }
 
-// atLeast has the next message called no less than number. Only recover and what
-// it calls use it.
+// atLeast makes the next message's number at least number. Only recover and functions
+// that it calls use it.
 func (s *Spool) atLeast(number uint64) {
 	s.nextMessage.Store(max(s.nextMessage.Load(), number))
 }
@@ -337,7 +337,7 @@ func (s *Spool) numbers(f *found, u *usage) {
 		next += 1 << 20 // numbers may have been given that cannot be read any more
 	}
 	s.nextMessage.Store(next)
-	for n := range f.sizes { // none speaks of one that was begun later
+	for n := range f.sizes { // no record refers to one that was begun later
 		s.nextSegment = max(s.nextSegment, n+1)
 	}
 	if len(f.checkpoints) > 0 {

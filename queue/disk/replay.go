@@ -40,10 +40,9 @@ type replayer struct {
 	g *segment
 }
 
-// run applies complete groups. One that is not complete and was never saved never
-// happened. One that was saved is damaged: of the messages in it the deliveries
-// stay of which the index knows no other record, so that somebody learns of them,
-// and nothing else of it counts.
+// run applies complete groups. An incomplete group that was never saved is ignored. One
+// that was saved is damaged: its deliveries are kept if the index has no other record
+// of them, so that the damage is reported, and the rest of it is ignored.
 func (r *replayer) run(off int64) error {
 	if r.g.file == nil {
 		return nil
@@ -70,8 +69,8 @@ func (r *replayer) run(off int64) error {
 	return groups.Err()
 }
 
-// damageOf is what is wrong with a range that holds no record, nil where a power
-// cut may have left it so: behind what is known to be saved.
+// damageOf returns the damage of a range without a record, or nil if a power cut may
+// have caused it: after everything that is known to be saved.
 func damageOf(gap record.Gap, saved int64) error {
 	switch {
 	case gap.Err != nil:
@@ -82,9 +81,9 @@ func damageOf(gap record.Gap, saved int64) error {
 	return nil
 }
 
-// strand deals with messages of a damaged group that was moved: what is left of
-// them in the index lies in a segment that is not in use any more. Their
-// deliveries are put where the damage is, so that they are not taken for ended.
+// strand handles messages of a damaged group that was moved: their remains in the index
+// are in a segment that is not in use any more. Their deliveries are placed at the
+// damage, so that they do not count as ended.
 func (r *replayer) strand(list []record.Located) {
 	done := map[uint64]bool{}
 	for _, f := range list {
@@ -185,7 +184,7 @@ func (r *replayer) gone(f *record.Located) error {
 	if slot, known := r.s.index.Find(d.ID, d.Destination); known && r.s.index.Remove(slot) {
 		r.s.hasLeft(left, d.ID)
 	} else if known && !left.at.IsZero() {
-		r.s.leaving[d.ID] = left // what is left of it may have ended too
+		r.s.leaving[d.ID] = left // the remaining ones may have ended, too
 	}
 	home := d.Home
 	if r.s.segments.byNumber[home] == nil { // what would bring the delivery back has gone

@@ -11,21 +11,21 @@ import (
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/vfs"
 )
 
-// On a device that is full everything that lets mail leave has to be appended to
-// the log first: the end of a delivery, what stays of one, the end of a segment.
-// So a part of the device is kept from Put, by a file that is there to be cut.
-// Whoever writes for the others cuts it when the device is full, and makes it
-// whole again before anything is put.
+// On a full device, everything that lets mail leave must first be appended to the log:
+// the end of a delivery, the remaining recipients of one, the end of a segment. So a
+// part of the device is kept from Put, by a file that can be cut. The caller that
+// writes for the others cuts it when the device is full, and enlarges it again before
+// anything is put.
 
 // class says what a ticket may use of the reserve.
 type class uint8
 
 const (
-	working class = iota // all but what is kept for those that follow
+	working class = iota // all except what is kept for the classes below
 	partial              // what stays of a delivery of which some has ended
 	moving               // compaction
 	ending               // all: what lets mail or a segment go
-	growing              // nothing: Put
+	growing              // none of it: Put
 	classes
 )
 
@@ -34,8 +34,8 @@ type reserve struct {
 	file vfs.File // nil where it could not be made
 	size int64    // Spool.mu is held where it changes
 
-	// When it could not be made whole, and what had been given back by then: it is
-	// not tried again before some more was, or a while has passed.
+	// The time when it could not be enlarged, and how much room had been freed by then.
+	// The next attempt follows when more was freed, or after a while.
 	failed time.Time
 	cause  error
 	given  uint64
@@ -50,19 +50,19 @@ const (
 	// rowRoom is what a checkpoint needs for a delivery.
 	rowRoom = 40
 
-	// againAfter is after which time room is looked for that somebody else may
-	// have given back.
+	// againAfter is the time after which the spool checks whether other programs have
+	// freed room.
 	againAfter = 100 * time.Millisecond
 )
 
-// roomNeeded is how much must be there for the ends of all that waits, and how
-// much the reserve is to have. It grows with the spool, so that it fits a device of
-// any size. The lock is held.
+// roomNeeded returns how much room the ends of all waiting mail need, and the size of
+// the reserve. It grows with the spool, so that it fits a device of any size. The lock
+// is held.
 func (s *Spool) roomNeeded() (ends, moves, parts, all int64) {
 	ends = min(minRoom, s.segmentSize) + 24*int64(len(s.segments.byNumber)) + s.index.EndRoom()
 	limit := s.segmentLimit()
 	moves = ends + min(limit+limit/2+minRoom, s.logBytes/8)
-	parts = moves + min(4*limit, s.logBytes/8+min(s.logBytes/8, 4*minRoom)) // so that much is useless before there is no room for more
+	parts = moves + min(4*limit, s.logBytes/8+min(s.logBytes/8, 4*minRoom)) // this much is useless before there is no room for more
 	checkpoint := rowRoom*int64(s.index.Len()) + s.index.NameRoom()
 	return ends, moves, parts, parts + min(minRoom, s.segmentSize) + checkpoint
 }
@@ -78,9 +78,9 @@ func (s *Spool) segmentLimit() int64 {
 	return max(limit, s.leastSegment(len(s.segments.byNumber)))
 }
 
-// leastSegment is how long a segment gets at least that begins with a list of so many
-// others. Where the list took most of it, each retirement of a segment would begin
-// another one.
+// leastSegment returns the least length of a segment that begins with a list of so many
+// others. If the list took most of it, each retirement of a segment would begin another
+// one.
 func (s *Spool) leastSegment(others int) int64 {
 	return 4 * s.filled(record.HeaderSize+record.FrameSize+16+12*int64(others))
 }
@@ -95,8 +95,8 @@ func (t *ticket) endRoom() (n int64) {
 	return n
 }
 
-// openReserve opens the file or makes it. Where there is no room for all of it,
-// Put answers that until there is.
+// openReserve opens or creates the file. If there is no room for all of it, Put returns
+// ErrFull until there is.
 func (s *Spool) openReserve() error {
 	open := func() (vfs.File, error) { return s.fs.Open(reserveName, true) }
 	f, err := s.files.another(open)
@@ -119,8 +119,8 @@ func (s *Spool) openReserve() error {
 	return nil
 }
 
-// refill makes the reserve whole before something is put that needs so much more
-// of it.
+// refill enlarges the reserve to its full size before a put that needs so much more of
+// it.
 func (s *Spool) refill(more int64) error {
 	r := &s.spare
 	s.mu.Lock()
@@ -141,8 +141,8 @@ func (s *Spool) refill(more int64) error {
 	return nil
 }
 
-// refillSome makes the reserve as whole as there is room for, so that what was
-// given back is not spent on what may have all of it before others.
+// refillSome enlarges the reserve as far as there is room, so that freed room is not
+// used up by records that may use the whole reserve.
 func (s *Spool) refillSome() {
 	if s.refill(0) == nil {
 		return
@@ -250,7 +250,7 @@ func (s *Spool) relent(b *batch, cause error) bool {
 	return s.give(ending, b.bytes)
 }
 
-// roomy does something with the help of the reserve. Nobody else may use it.
+// roomy does something with the help of the reserve. No other caller may use it.
 func (s *Spool) roomy(do func() error) error {
 	for {
 		err := do()
@@ -260,8 +260,8 @@ func (s *Spool) roomy(do func() error) error {
 	}
 }
 
-// withRoom does something that is not a part of the log, with the help of the
-// reserve. What it gives up may be taken again by Put, so it is not tried for ever.
+// withRoom does something that is not a part of the log, with the help of the reserve.
+// Put may take the room that it frees, so the number of attempts is limited.
 func (s *Spool) withRoom(do func() error, size int64) (err error) {
 	for range mostTries {
 		if err = do(); !vfs.IsFull(err) || !s.makeRoom(working, size) {
@@ -275,8 +275,8 @@ func (s *Spool) withRoom(do func() error, size int64) (err error) {
 // meanwhile. It may be an eighth of the reserve each time that is given up for it.
 const mostTries = 64
 
-// makeRoom has room made on the device for something of a size that is not a part
-// of the log, without what is kept for ends.
+// makeRoom frees the given room on the device for something that is not a part of the
+// log, without using what is kept for ends.
 func (s *Spool) makeRoom(c class, size int64) bool {
 	t := &ticket{class: c, makes: max(1, size)}
 	s.line.enqueue(t)

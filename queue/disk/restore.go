@@ -27,7 +27,7 @@ func (s *Spool) restore(f *found) (record.Place, error) {
 	return record.Place{}, nil
 }
 
-// forget undoes what was taken over of a checkpoint.
+// forget undoes what was loaded from a checkpoint.
 func (s *Spool) forget() {
 	s.index, s.keys.known, s.holdEnds = index.New(), map[keyHash]uint64{}, holdEnds{}
 	for _, g := range s.ghosts {
@@ -70,9 +70,9 @@ func (s *Spool) restoreFrom(name string, number uint64) (record.Place, error) {
 	return l.first.From, nil
 }
 
-// loader reads a checkpoint twice: the names, which stand last, and then the
-// rows, which speak of them by number. Nothing is taken over before the whole
-// is known to be intact.
+// loader reads a checkpoint twice: first the names, which are at its end, and then the
+// rows, which refer to them by number. Nothing is used before the whole is known to be
+// intact.
 type loader struct {
 	s            *Spool
 	file         vfs.File

@@ -7,18 +7,18 @@ import (
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/vfs"
 )
 
-// sync saves the log so far, and then deletes the files of contents that
-// nothing on the disk needs any more.
+// sync saves the log so far, and then deletes content files that nothing on the disk
+// needs any more.
 func (s *Spool) sync() error {
 	g := s.current
-	if g == nil || !s.unsaved { // what is unsaved may be a tail, which finishTail saves
+	if g == nil || !s.unsaved { // the unsaved part may be a tail, which finishTail saves
 		return nil
 	}
 	return s.syncFile(g)
 }
 
-// syncFile saves a segment, unless the device has failed: what it says of a later
-// sync means nothing.
+// syncFile saves a segment, unless the device has failed: the result of a later sync
+// would mean nothing.
 func (s *Spool) syncFile(g *segment) error {
 	if err := s.failed(); err != nil {
 		return err
@@ -44,8 +44,8 @@ func (s *Spool) nowSaved(g *segment) {
 	s.kept = s.kept[:0]
 }
 
-// saveBatch saves what was written. Where it turns out that there is no room for
-// it, some of the batch is left out.
+// saveBatch saves what was written. If there turns out to be no room for it, some of
+// the batch is left out.
 func (s *Spool) saveBatch(b *batch) {
 	err := s.sync()
 	for vfs.IsFull(err) {
@@ -62,8 +62,8 @@ func (s *Spool) saveBatch(b *batch) {
 	}
 }
 
-// takeDead returns the contents that nothing speaks of any more, if that is saved.
-// The lock is held.
+// takeDead returns the contents that nothing refers to any more, if that is saved. The
+// lock is held.
 func (s *Spool) takeDead() []uint64 {
 	if s.unsaved || s.failure != nil {
 		return nil
@@ -89,9 +89,9 @@ func (s *Spool) deleteContents(list []uint64) {
 	}
 }
 
-// markSaved appends a record that says how much of the log is saved, so that
-// damage there is told from what a power cut tore. Nothing needs the record
-// itself.
+// markSaved appends a record that says how much of the log is saved, so that damage
+// there can be distinguished from what a power cut tore. The record is not needed for
+// anything else.
 func (s *Spool) markSaved() {
 	g := s.current
 	if g == nil {
@@ -119,12 +119,11 @@ func (s *Spool) failed() error {
 	return s.failure
 }
 
-// saveDelay is how long what was written may stay unsaved where nothing else
-// has the log saved. With the time the device needs it is less than a second.
+// saveDelay is how long written records may stay unsaved if nothing else causes a sync.
+// With the time of the device it is less than a second.
 const saveDelay = 500 * time.Millisecond
 
-// saveSoon sees to it that what is written now is saved within a second. The
-// lock is held.
+// saveSoon ensures that what is written now is saved within a second. The lock is held.
 func (s *Spool) saveSoon() {
 	if s.byHand || s.saving || s.closed {
 		return

@@ -16,7 +16,7 @@ type segment struct {
 	salt   uint64
 	size   int64  // up to the end of the last frame
 	saved  uint32 // how much is known to be on the disk, whole
-	cost   int64  // what was ever written to it, as the index reckons
+	cost   int64  // bytes ever written to it, as the index counts them
 	gone   map[uint64]int
 	from   map[uint64]bool // segments of which it holds moved messages
 	// flushes is whether it has records of flushes. While deliveries are due by those
@@ -31,8 +31,8 @@ func newSegment(number uint64) *segment {
 	return &segment{number: number, gone: map[uint64]int{}, from: map[uint64]bool{}}
 }
 
-// messageCost is what the record of a message and those of its deliveries cost the
-// segment that they are written to. The content counts with what fills its record up.
+// messageCost returns how much the records of a message and its deliveries cost their
+// segment. The content counts with the padding of its record.
 func messageCost(bytes int64, head []byte, deliveries int) int64 {
 	return index.MessageCost + bytes - record.FrameSize - int64(len(head)) + int64(deliveries)*index.DeliveryCost
 }
@@ -71,7 +71,7 @@ type segments struct {
 // maxSegments is how many slots the index can tell apart.
 const maxSegments = 1 << 16
 
-// add gives a segment a slot. It reports false where there is none left.
+// add gives a segment a slot. It returns false if there is none left.
 func (t *segments) add(g *segment) bool {
 	for i, old := range t.list {
 		if old == nil {
@@ -104,8 +104,8 @@ func (t *segments) full(left int) bool {
 // even if the spool is opened again and again meanwhile.
 func (t *segments) spare() int { return max(1, t.most/1024) }
 
-// remove takes segments out of use: what was kept because of them is not needed
-// any more.
+// remove takes segments out of use; records that were kept because of them are not
+// needed any more.
 func (t *segments) remove(dead []*segment) {
 	for _, g := range dead {
 		t.list[g.slot] = nil
@@ -122,10 +122,10 @@ func (t *segments) remove(dead []*segment) {
 	}
 }
 
-// place is a record's place as the index has it.
+// place returns a record's place in the form of the index.
 func (g *segment) place(off uint32) index.Place { return index.Place{Segment: g.slot, Offset: off} }
 
-// where is a record's place as the log has it.
+// where returns a record's place in the form of the log.
 func (g *segment) where(off uint32) record.Place {
 	return record.Place{Segment: g.number, Offset: off}
 }
@@ -143,8 +143,7 @@ func (s *Spool) unpin(g *segment) {
 	}
 }
 
-// discard deletes the file of a retired segment. Where that fails, the next
-// Open does it.
+// discard deletes the file of a retired segment. If that fails, the next Open does it.
 func (s *Spool) discard(g *segment) {
 	if g.file != nil {
 		_ = g.file.Close()

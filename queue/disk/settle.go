@@ -56,12 +56,12 @@ type settling struct {
 	now     time.Time
 	batch   []queue.Settlement
 	settled []queue.Settled
-	drafts  [][]*draft // nil where no settlement creates a message
+	drafts  [][]*draft // nil if no settlement creates a message
 	tickets []*ticket
-	reduced []bool              // settlements that are recorded in part; nil where none is
-	class   class               // of what ends somebody
+	reduced []bool              // settlements that are recorded in part; nil if there are none
+	class   class               // of settlements that end a recipient
 	slots   []index.Slot        // acquired
-	done    map[index.Slot]bool // nil where there is one settlement
+	done    map[index.Slot]bool // nil if there is one settlement
 }
 
 // created are the drafts of one settlement.
@@ -257,8 +257,8 @@ func (c *settling) load() {
 	}
 }
 
-// unreadable is the error of a settlement whose delivery's record cannot be
-// read: none where it only gives the delivery back.
+// unreadable returns the error of a settlement whose delivery's record cannot be read:
+// nil if it only gives the delivery back.
 func (c *settling) unreadable(i int, err error) error {
 	if b := &c.batch[i]; len(b.Results)+len(b.Create) == 0 {
 		return nil
@@ -266,8 +266,8 @@ func (c *settling) unreadable(i int, err error) error {
 	return err
 }
 
-// settle puts one settlement in line. The lock is held, and nobody else changes
-// the delivery.
+// settle puts one settlement in line. The lock is held, and no other call changes the
+// delivery.
 func (c *settling) settle(i int) error {
 	s, b := c.s, &c.batch[i]
 	slot, ok := c.slot(i)

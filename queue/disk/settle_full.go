@@ -9,10 +9,10 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// A settlement that does not fit is recorded in part, so that nothing is sent twice
-// for want of room and no settlement keeps the next from being recorded. What was
-// delivered is recorded in the reserve. Messages are not created, and those for whom
-// they were, the failed, stay pending. What only says when to try again is kept in
+// A settlement that does not fit is recorded in part, so that a lack of room causes no
+// duplicates and no settlement prevents the next one from being recorded. Delivered
+// recipients are recorded in the reserve. Messages are not created, and the failed
+// recipients that they are about stay pending. The time of the next attempt is kept in
 // memory.
 
 // noRoomPause is how long the failed of such a settlement wait at least.
@@ -32,8 +32,8 @@ func (c *settling) reduce(i int) {
 
 func (c *settling) isReduced(i int) bool { return c.reduced != nil && c.reduced[i] }
 
-// again settles one once more that had no room: as a whole, if that gives any to
-// delete what is not needed, or in part.
+// again settles a settlement once more that had no room: as a whole, if deleting
+// unneeded data frees enough, or in part.
 func (c *settling) again(ctx context.Context, i int) {
 	if c.s.reclaim(ctx) {
 		c.retry(ctx, i, working)
@@ -54,7 +54,7 @@ func (c *settling) again(ctx context.Context, i int) {
 // full reports whether a settlement had no room.
 func (c *settling) full(i int) bool { return errors.Is(c.settled[i].Err, queue.ErrFull) }
 
-// retry settles one once more, as a class if it ends somebody.
+// retry settles one once more, with the given class if it ends a recipient.
 func (c *settling) retry(ctx context.Context, i int, as class) {
 	c.tickets[i], c.settled[i] = nil, queue.Settled{}
 	for _, d := range c.created(i) {
@@ -72,13 +72,13 @@ func (c *settling) retry(ctx context.Context, i int, as class) {
 	}
 }
 
-// results are those of a settlement that are recorded of one in part.
+// results returns the results that are recorded of a settlement in part.
 func (c *settling) results(i int) []queue.Result {
 	return slices.DeleteFunc(slices.Clone(c.batch[i].Results), func(r queue.Result) bool { return r.Outcome == queue.Failed })
 }
 
-// inMemory reports whether nothing of a settlement is recorded but when to try
-// again, and that in memory only.
+// inMemory reports whether only the time of the next attempt is kept of a settlement,
+// and that in memory.
 func (c *settling) inMemory(i int) bool {
 	return c.isReduced(i) && !contains(c.batch[i].Results, queue.Delivered)
 }

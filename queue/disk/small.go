@@ -6,9 +6,9 @@ import (
 	"sync"
 )
 
-// smallReader reads a content that is in memory as a whole. Its buffer goes to
-// another reader when it is closed, so that it yields nothing afterwards, and is
-// not given away while a writer has it.
+// smallReader reads a content that is completely in memory. Its buffer goes to another
+// reader when it is closed, so it yields nothing afterwards, and it is not reused while
+// a writer has it.
 type smallReader struct {
 	s *Spool
 

@@ -81,7 +81,7 @@ type Spool struct {
 
 	nextMessage atomic.Uint64 // its number
 	failing     atomic.Bool   // failure is set
-	line        line          // what is to be written
+	line        line          // tickets to be written
 	changes     queue.Changes // for Wait
 	spare       reserve
 	short       atomic.Bool   // the reserve is not whole
@@ -94,9 +94,9 @@ type Spool struct {
 	idle    chan struct{} // has an element when a call has ended since then
 
 	keysFile   sync.Mutex // of who writes the files of keys
-	suspending sync.Mutex // of who writes what is suspended, and of suspendedFile
+	suspending sync.Mutex // held to write the suspensions; guards suspendedFile
 	claims     sync.Mutex // one claim at a time; taken before mu
-	picks      []pick     // room for those of the next; under claims
+	picks      []pick     // room for those of the next claim; guarded by claims
 	flushing   sync.Mutex // held while a flush gets in line, and to keep any from it; taken before mu
 	mu         lock       // never held while reading or writing a file
 	closed     bool
@@ -112,7 +112,7 @@ type Spool struct {
 	marking        map[index.Slot]*marking // deliveries that Mark is at
 	reserved       turns                   // deliveries that a call is changing
 	freed          chan struct{}           // closed when keys lose an element
-	awaited        bool                    // somebody waits for that
+	awaited        bool                    // a caller waits for that
 	deadContents   []uint64                // files to delete once the log is saved
 	entering       int                     // messages on their way in, for MaxMessages
 	flushes        []*flush                // in line, or not in the index as a whole, in the order of the log
@@ -138,17 +138,17 @@ type Spool struct {
 	futile           uint64    // ends, when that last gave no room
 	sinceCheckpoint  int64     // bytes written to the log, and what its records cost to replay
 	sinceMaintenance int64     // bytes written, and those that became useless
-	tail             *tail     // not saved yet, for want of room
+	tail             *tail     // not saved yet, because there was no room
 	problems         []Problem // found by recover
 	hidden           bool      // some of what recover had to read is lost
 	holdEnds         holdEnds
 	suspended        queue.SuspensionSet
-	suspendedFile    uint64             // the number of its file, zero where there is none
+	suspendedFile    uint64             // the number of its file, zero if there is none
 	leaving          map[uint64]leftKey // of messages some of whose deliveries have ended; while opening
 	ghosts           []*segment         // retired ones of which a checkpoint speaks; while opening
 
 	mergeDue    bool          // there are many small segments
-	maintenance chan struct{} // has an element while somebody does it
+	maintenance chan struct{} // has an element while it is running
 	maintaining bool
 	stop        context.CancelFunc // ends maintenance
 	stopped     context.Context

@@ -12,9 +12,8 @@ import (
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/vfs"
 )
 
-// What is suspended stands in a file of its own, which is written anew with every
-// change: there is little of it, it changes seldom, and it has nothing to do with the
-// order of the log.
+// Suspensions are in a separate file, which is written again at every change: there are
+// few of them, they change seldom, and they do not depend on the order of the log.
 
 // Suspend remembers suspensions.
 func (s *Spool) Suspend(ctx context.Context, now time.Time, list ...queue.Suspension) error {
@@ -66,7 +65,7 @@ func (s *Spool) endSuspensions(now time.Time) []queue.Suspension {
 	return slices.Clone(list)
 }
 
-// suspend changes what is suspended, unless nothing is to change.
+// suspend changes the suspensions, unless there is nothing to change.
 func (s *Spool) suspend(
 	ctx context.Context, change func(queue.SuspensionSet) (queue.SuspensionSet, int, error),
 ) (changed int, err error) {
@@ -137,8 +136,8 @@ func (s *Spool) writeSuspendedFile(name string, number uint64, set queue.Suspens
 	return f.Sync()
 }
 
-// loadSuspended reads the newest file, of those that are there in ascending order. One
-// that is damaged is told of, and what can be read of it counts.
+// loadSuspended reads the newest of the files, whose numbers are in ascending order. If
+// it is damaged, that is reported, and what can be read of it counts.
 func (s *Spool) loadSuspended(numbers []uint64, readOnly bool) error {
 	for i, number := range slices.Backward(numbers) {
 		name := fileName(suspendedPrefix, number)

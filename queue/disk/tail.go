@@ -8,25 +8,25 @@ import (
 // tail is how the newest segment ends.
 type tail struct {
 	segment *segment
-	list    int64 // where a segment ends in which there is nothing but its list
+	list    int64 // where a segment ends that has only its list
 	says    int64 // where the last complete group ends that says something
-	end     int64 // where those end that say nothing and follow it
+	end     int64 // where the fill records after it end
 	bad     bool  // some of the segment cannot be read, or is damaged: it stays as it is
 }
 
-// saveTail sees to it that the end of the log is on the disk as recovery counted
-// it, and nothing else of it: after a sync that failed, or with a process that
-// died before its sync, what can be read there need not be. What was not known to
-// be saved is written once more, to a new file, so that a power cut meanwhile
-// harms nothing: without what was torn, and without groups that are not complete.
+// saveTail ensures that the end of the log is on the disk as recovery read it, and
+// nothing else: after a failed sync, or if a process died before its sync, data that
+// can be read there need not be on the disk. What is not known to be saved is written
+// again, to a new file, so that a power cut meanwhile does no harm. Torn data and
+// incomplete groups are left out.
 //
-// If there is no room for that, finishTail writes it where it is, and if there is none
+// If there is no room for that, finishTail writes it in place, and if there is no room
 // for that either, the first write tries again.
 func (s *Spool) saveTail(t *tail) error {
 	g := t.segment
 	if t.end < min(int64(g.saved), g.size) {
-		// Damage stays, with what says that it was saved: else the next opening would
-		// take it for torn, and what is left of its group would be lost.
+		// Damage stays, with the record that it was saved: otherwise the next opening
+		// would take it for torn, and the rest of its group would be lost.
 		t.end, t.bad = g.size, true
 	}
 	cut := g.size > t.end
@@ -77,9 +77,8 @@ func (s *Spool) inPlace(t *tail, do func(vfs.File) error) error {
 	return f.Sync()
 }
 
-// rewriteTail writes the end of a segment where it is. Of one that is damaged it leaves
-// the damaged parts as they are: what cannot be read now may be read another time, and
-// damage stays known.
+// rewriteTail writes the end of a segment in place. It leaves damaged parts as they
+// are: they may be readable another time, and the damage stays known.
 func (s *Spool) rewriteTail(t *tail) error {
 	return s.inPlace(t, func(f vfs.File) error {
 		if t.bad {
@@ -125,8 +124,8 @@ func (t *tail) begin() int64 {
 	return min(max(int64(t.segment.saved), record.HeaderSize), t.end)
 }
 
-// write writes what follows what is known to be saved: the complete groups, and
-// records that say nothing in the place of all else.
+// write writes what follows the saved part: the complete groups, and fill records in
+// place of everything else.
 func (t *tail) write(to vfs.File) error {
 	g := t.segment
 	pos := t.begin()
@@ -161,7 +160,7 @@ func (t *tail) again(f vfs.File) error {
 	return groups.Err()
 }
 
-// fill fills a range with records that say nothing.
+// fill fills a range with fill records.
 func (t *tail) fill(to vfs.File, from, end int64) error {
 	for from < end {
 		n := min(writeSize, end-from)

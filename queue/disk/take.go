@@ -36,7 +36,7 @@ func (s *Spool) Take(
 	return queue.Taken{Deliveries: found.Deliveries, Unreadable: found.Unreadable, Leased: leased}, nil
 }
 
-// takeAll leases what nobody holds.
+// takeAll leases the deliveries that are not leased.
 func (s *Spool) takeAll(
 	now time.Time, number uint64, length time.Duration, destinations []string,
 ) (picks []pick, leased int, err error) {

@@ -17,7 +17,7 @@ type turn struct {
 	next  *turn
 }
 
-// take reserves a delivery if nobody has it.
+// take reserves a delivery if it is free.
 func (t turns) take(slot index.Slot) bool {
 	if _, reserved := t[slot]; reserved {
 		return false
@@ -26,7 +26,7 @@ func (t turns) take(slot index.Slot) bool {
 	return true
 }
 
-// takeAll reserves some deliveries if nobody has any of them.
+// takeAll reserves some deliveries if all of them are free.
 func (t turns) takeAll(slots []index.Slot) bool {
 	for _, slot := range slots {
 		if _, reserved := t[slot]; reserved {
@@ -70,7 +70,7 @@ func (t turns) leave(slot index.Slot, w *turn) bool {
 	return false
 }
 
-// give hands a delivery to who has waited for it longest, if anybody has.
+// give passes a delivery to the call that has waited for it longest, if there is one.
 func (t turns) give(slot index.Slot) {
 	first := t[slot]
 	if first == nil {
@@ -81,12 +81,12 @@ func (t turns) give(slot index.Slot) {
 	close(first.given)
 }
 
-// acquire reserves deliveries, so that no other call changes them; release gives
-// them back. What may have changed meanwhile must be looked up again. It takes one
-// after the other, in the same order as everybody else, and keeps what it has while
-// it waits: nobody waits for longer than it takes those who are there already, and
-// no two calls wait for each other. Who has deliveries reserved must not call it, and
-// none may be named twice: it would wait for itself.
+// acquire reserves deliveries, so that no other call changes them; release gives them
+// back. What may have changed meanwhile must be looked up again. It takes them one
+// after another, in the same order as all other calls, and keeps those it has while it
+// waits. So no call waits longer than those before it take, and two calls never wait
+// for each other. A call that has reserved deliveries must not call acquire, and no
+// delivery may be named twice: it would wait for itself.
 func (s *Spool) acquire(ctx context.Context, slots []index.Slot) error {
 	slots = slices.Clone(slots)
 	slices.Sort(slots)
