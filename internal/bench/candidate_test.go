@@ -15,6 +15,8 @@ type settings struct {
 	perSite        int           // connections to one site at most; 0 is 100
 	retry          time.Duration // between attempts; 0 is the relay's own
 	feedback       bool          // begin with as many connections as the relay does by default
+	tls            bool          // use STARTTLS, where the relay does not by default
+	reuse          bool          // and keep connections with TLS, where it does not by default
 }
 
 func (s settings) sites() int {
@@ -54,6 +56,7 @@ const (
 	nexthop = "nexthop"
 	postfix = "Postfix"
 	exim    = "Exim"
+	reusing = "Postfix reusing TLS"
 )
 
 func candidates() []candidate {

@@ -21,6 +21,7 @@ type part struct {
 
 var parts = []part{
 	{name: "throughput", others: true, run: compareThroughput},
+	{name: "tls", others: true, run: compareTLS},
 	{name: "lone", others: true, run: compareLone},
 	{name: "hole", others: true, rounds: 1, run: compareHole},
 	{name: "distance", others: true, rounds: 1, run: compareDistance},
@@ -67,7 +68,7 @@ func compareThroughput(t *testing.T, to *table, c candidate) {
 			name, perMessage = fmt.Sprintf("%d domains of one host", n), 0.05
 		}
 		t.Run(name, func(t *testing.T) {
-			got := measureThroughput(t, c, c.messages, n, true)
+			got := measureThroughput(t, c, c.messages / *divide, n, true)
 			to.add(name, "messages/s", c.name, got.perSecond, gate{over: postfix, least: true, bound: 8})
 			to.add(name, "CPU ms/message", c.name, ms(got.cpu), gate{over: postfix, bound: 0.1})
 			to.add(name, "connections/message", c.name, got.connections, atMost(perMessage))

@@ -21,7 +21,8 @@ const (
 var (
 	compare = flag.Bool("compare", false, "compare with Postfix and Exim, which takes minutes")
 	rounds  = flag.Int("rounds", 3, "how often each candidate has its turn in the comparison")
-	only    = flag.String("only", "", "one part of the comparison: throughput, lone, hole, distance, library, backlog; crowded, which takes long, runs only so")
+	divide  = flag.Int("divide", 1, "divide the messages of throughput and tls by this, to see whether all works")
+	only    = flag.String("only", "", "one part of the comparison: throughput, tls, lone, hole, distance, library, backlog; crowded, which takes long, runs only so")
 	profile = flag.String("library.cpuprofile", "", "file for a profile of the library's part")
 	alone   = flag.String("alone", "", "one candidate of the comparison: nexthop, Postfix, Exim")
 )

@@ -46,10 +46,16 @@ func startPostfix(t *testing.T, s settings) *running {
 		config += fmt.Sprintf("minimal_backoff_time = %[1]ds\nmaximal_backoff_time = %[1]ds\nqueue_run_delay = %[2]ds\n",
 			int(s.retry.Seconds()), max(int(s.retry.Seconds())/2, 1))
 	}
+	if s.tls {
+		config += "smtp_tls_security_level = may\nsmtp_tls_session_cache_database = btree:/var/lib/postfix/smtp_scache\n"
+	}
+	if s.reuse {
+		config += "smtp_tls_connection_reuse = yes\n"
+	}
 	server := peers.Postfix(strings.TrimSuffix(relayAddr, ":25"), "postfix.relay.test", "", "", config)
 	master := server.Files["/etc/postfix/master.cf"]
 	server.Files["/etc/postfix/master.cf"] = strings.Replace(master, "inet n - n - - smtpd",
-		"inet n - n - "+strconv.Itoa(250)+" smtpd", 1) + "scache unix - - n - 1 scache\n"
+		"inet n - n - "+strconv.Itoa(250)+" smtpd", 1) + "scache unix - - n - 1 scache\ntlsproxy unix - - n - 0 tlsproxy\n"
 	server.Mounts = map[string]string{"/var/spool/postfix": diskFolder(t)}
 	return startServer(t, server)
 }

@@ -21,6 +21,7 @@ type row struct {
 // gate is a promise. The zero gate is none.
 type gate struct {
 	over  string  // the candidate that it is relative to; empty for an absolute one
+	or    string  // another one: it is relative to the better of both; empty is none
 	least bool    // at least the bound, not at most
 	bound float64 // of the figure, or of its ratio to the other's
 }
@@ -49,6 +50,9 @@ func (g gate) String() string {
 	if g.over != "" {
 		words += " x " + g.over
 	}
+	if g.or != "" {
+		words += " or " + g.or
+	}
 	return words
 }
 
@@ -62,6 +66,9 @@ func (r *row) verdict() string {
 	if r.gate.over != "" && ok {
 		var other float64
 		other, ok = r.median(r.gate.over)
+		if second, there := r.median(r.gate.or); there && (second > other) == r.gate.least {
+			other = second
+		}
 		got /= other
 	}
 	if ok && (r.gate.least && got >= r.gate.bound || !r.gate.least && got <= r.gate.bound) {
@@ -88,7 +95,7 @@ func (t *table) add(name, unit, candidate string, figure float64, g gate) {
 }
 
 // columns are the candidates that the table shows, and the bare sources.
-var columns = [...]string{nexthop, postfix, exim, bareGo, bare}
+var columns = [...]string{nexthop, postfix, reusing, exim, bareGo, bare}
 
 // The bare sources, straight to the sink: one in Go, and smtp-source.
 const (
