@@ -16,7 +16,7 @@ func (p *Policy) match(r *Record, chain []*x509.Certificate, now time.Time) {
 	case r.Usage == DANETA:
 		p.matchAuthority(r, chain, now)
 	case r.matches(chain[0]):
-		// Nothing but the key or the certificate is looked at (RFC 7671 section 5.1).
+		// Only the key or the certificate is compared (RFC 7671 section 5.1).
 		r.Fate = Matched
 	}
 }
@@ -31,13 +31,13 @@ func (p *Policy) matchAuthority(r *Record, chain []*x509.Certificate, now time.T
 		}
 	}
 	for depth := 1; depth < len(chain); depth++ {
-		// The host's own certificate, sent twice, is no authority over itself.
+		// The host's own certificate, sent twice, is not its own authority.
 		if r.matches(chain[depth]) && !bytes.Equal(chain[depth].Raw, chain[0].Raw) {
 			better(p.path(chain, chain[depth], now), depth)
 		}
 	}
 	if r.MatchingType != Full || r.Fate != NoMatch {
-		return // of an authority that was sent, what is sent counts
+		return // if the authority was sent, the sent certificate counts
 	}
 	if r.Selector == Cert {
 		if authority, err := x509.ParseCertificate(r.Data); err == nil && !bytes.Equal(authority.Raw, chain[0].Raw) {
@@ -75,8 +75,8 @@ func closeness(f Fate) int {
 	}
 }
 
-// path is what is to be said of the way from the host's certificate to an authority.
-// Where the key of an authority has signed a certificate, that is the last one of it.
+// path returns the fate of the chain from the host's certificate to an authority. If
+// the key of an authority has signed a certificate, that is the last one of the chain.
 func (p *Policy) path(chain []*x509.Certificate, authority *x509.Certificate, now time.Time) Fate {
 	options := x509.VerifyOptions{
 		Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(), CurrentTime: now,
@@ -104,8 +104,8 @@ func (p *Policy) path(chain []*x509.Certificate, authority *x509.Certificate, no
 	return Matched
 }
 
-// hasName reports whether a certificate is for one of the names (RFC 7672
-// section 3.2.3). The common name counts only if there is no DNS name.
+// hasName reports whether a certificate is for one of the names (RFC 7672 section
+// 3.2.3). The common name counts only if there are no DNS names.
 func hasName(cert *x509.Certificate, names []string) bool {
 	bears := cert.DNSNames
 	if len(bears) == 0 {
@@ -121,8 +121,8 @@ func hasName(cert *x509.Certificate, names []string) bool {
 	return false
 }
 
-// matchName reports whether a name in a certificate is that of a host. A wildcard is the
-// whole first label, and stands for exactly one.
+// matchName reports whether a name in a certificate matches a host. A wildcard must be
+// the whole first label, and matches exactly one.
 func matchName(pattern, host string) bool {
 	pattern, host = fold(pattern), fold(host)
 	if rest, wild := strings.CutPrefix(pattern, "*."); wild {

@@ -30,7 +30,7 @@ const (
 	// NoReason: it is authenticated, or this is not known yet.
 	NoReason Reason = iota
 
-	// Why DANE has no say.
+	// Reasons why DANE does not apply.
 
 	// NoName: the host is an address, and has no records.
 	NoName
@@ -45,19 +45,19 @@ const (
 	// InsecureRecords: it has TLSA records that DNSSEC does not protect.
 	InsecureRecords
 
-	// Why there is nothing to compare with.
+	// Reasons why there are no records to compare with.
 
 	// NoneUsable: there are secure records, but none is usable.
 	NoneUsable
 
-	// Why nothing is known.
+	// Reasons why nothing is known.
 
 	// LookupFailed: a question got no answer.
 	LookupFailed
 	// Misconfigured: the fields of the Source are invalid.
 	Misconfigured
 
-	// What was wrong with the connection.
+	// Problems of the connection.
 
 	// NotOffered: there is no STARTTLS.
 	NotOffered

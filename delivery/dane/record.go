@@ -112,7 +112,7 @@ func (f *Fate) UnmarshalText(text []byte) error {
 	return enum.Unmarshal("dane.Fate", fateNames[:], f, text)
 }
 
-// judged are the records of a set with what is to be said of each before there is a
+// judged returns the records of a set with the fates that are known before there is a
 // certificate. digests are the matching types that are digests, the strongest first.
 func judged(set []mx.TLSA, digests []uint8) []Record {
 	records := make([]Record, len(set))
@@ -125,7 +125,8 @@ func judged(set []mx.TLSA, digests []uint8) []Record {
 			return other.Fate == Counts && other.MatchingType != Full && other.Usage == r.Usage && other.Selector == r.Selector &&
 				slices.Index(digests, other.MatchingType) < slices.Index(digests, r.MatchingType)
 		}) {
-			// Marked later: what is weaker than this is weaker than the other as well.
+			// Marked later: a digest that is weaker than this one is weaker than the
+			// other as well.
 			defer func() { r.Fate = OtherDigest }()
 		}
 	}

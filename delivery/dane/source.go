@@ -122,8 +122,8 @@ func (s *Source) digests() []uint8 {
 	return s.Digests
 }
 
-// vouched reports whether it is known that the host is the domain's, or the operator's:
-// the MX records that name it are secure, or none led to it.
+// vouched reports whether the host is known to belong to the domain or the operator:
+// the MX records that name it are secure, or there are none.
 func vouched(route *mx.Route, host *mx.Host) bool {
 	switch route.Via {
 	case mx.ViaNone, mx.ViaMX:
@@ -249,7 +249,7 @@ func (f *search) addresses(name string) (all mx.Answer, ok bool) {
 	return all, true
 }
 
-// ask asks a question without whose answer there is no policy.
+// ask asks a question whose answer the policy requires.
 func (f *search) ask(name string, t mx.Type) (a mx.Answer, ok bool) {
 	a, err := f.follow(name, t)
 	if err != nil {
@@ -285,8 +285,8 @@ func (f *search) follow(name string, t mx.Type) (mx.Answer, error) {
 	return a, err
 }
 
-// names are those of which a certificate of usage DANE-TA must bear one (RFC 7672
-// section 3.2.2).
+// names returns the names of which a certificate must have one for usage DANE-TA (RFC
+// 7672 section 3.2.2).
 func (f *search) names(base string) (names []string) {
 	add := func(name string) {
 		if !slices.Contains(names, name) {

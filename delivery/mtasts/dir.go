@@ -38,7 +38,7 @@ const (
 	mostFile    = 4 * mostBytes
 )
 
-// file is what is in a file.
+// file is the content of a file.
 type file struct {
 	Version int `json:"version"`
 	Entry
@@ -72,7 +72,7 @@ func (d *Dir) Load(_ context.Context, domain string) (Entry, error) {
 	return e, err
 }
 
-// load is what is in the file of a domain.
+// load reads the file of a domain.
 func (d *Dir) load(domain string) (Entry, error) {
 	e, err := read(d.path(domain))
 	if err != nil || e.Domain != domain {
@@ -81,7 +81,8 @@ func (d *Dir) load(domain string) (Entry, error) {
 	return e, nil
 }
 
-// read is the entry in a file; none if there is no such file, or it makes no sense.
+// read returns the entry in a file, or the zero Entry if there is no such file or it is
+// invalid.
 func read(path string) (Entry, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -150,7 +151,7 @@ func (d *Dir) Delete(_ context.Context, domain string) error {
 // leftFor is how old a file is that was being written when the process died.
 const leftFor = time.Hour
 
-// removeLeft removes what is left of writing a file.
+// removeLeft removes a file that was not written completely.
 func (d *Dir) removeLeft(f fs.DirEntry) {
 	if info, err := f.Info(); err == nil && time.Since(info.ModTime()) > leftFor {
 		_ = os.Remove(filepath.Join(d.Path, f.Name())) // or another time

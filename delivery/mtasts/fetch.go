@@ -108,7 +108,7 @@ func body(response *http.Response) ([]byte, error) {
 	return text, nil
 }
 
-// acceptable is why a response is no policy (RFC 8461 sections 3.2 and 3.3).
+// acceptable returns why a response is not a policy (RFC 8461 sections 3.2 and 3.3).
 func acceptable(response *http.Response) error {
 	if response.StatusCode != http.StatusOK {
 		text := fmt.Sprintf("the policy host answers %d", response.StatusCode)

@@ -6,14 +6,15 @@ import (
 	"time"
 )
 
-// outcome is that of one fetch, which several may wait for.
+// outcome is the result of one fetch, for which several callers may wait.
 type outcome struct {
 	entry Entry
-	left  bool // whoever fetched has gone: it is no outcome for the others
+	left  bool // the fetching caller's context has ended: this is no result for the others
 }
 
-// fetch fetches a policy, or waits for whoever does. id is that of the TXT record, empty
-// if there is none. again is whether a policy of that id in the store does not do.
+// fetch fetches a policy, or waits for a caller that already does. id is the one in the
+// TXT record, or "" if there is none. again is true if a stored policy with that id
+// does not suffice.
 func (s *Source) fetch(ctx context.Context, domain, id string, again bool) (Entry, error) {
 	for {
 		if err := s.heldOff(domain, id); err != nil {
@@ -32,7 +33,8 @@ func (s *Source) fetch(ctx context.Context, domain, id string, again bool) (Entr
 			if o := r.Val.(outcome); !o.left {
 				return o.entry, r.Err
 			}
-			// Whoever fetched has gone, and if that was us, so have we.
+			// The fetching caller's context has ended. If that was ours, return as
+			// well.
 		case <-ctx.Done():
 			if leads.Load() {
 				<-done // the fetch ends with our context
@@ -47,7 +49,7 @@ func (s *Source) fetchOnce(ctx context.Context, domain, id string, again bool) (
 	stored := s.load(ctx, domain)
 	now := time.Now()
 	if stored.valid(now) && (id == "" || stored.ID == id) && (!again || now.Sub(stored.Fetched) < holdOff) {
-		return outcome{entry: stored}, nil // somebody has, since we looked
+		return outcome{entry: stored}, nil // stored by another caller in the meantime
 	}
 	policy, err := s.fetcher.Fetch(ctx, domain)
 	if ctx.Err() != nil {

@@ -12,8 +12,8 @@ const (
 	mostLooked = 4096
 )
 
-// looked is what was seen in a Dir a moment ago, so that mail does not cost a look at a
-// file each: what another process stores is seen lookAgain later at the latest.
+// looked has the recent content of a Dir, so that not every message reads a file.
+// Changes by another process are seen within lookAgain.
 type looked struct {
 	mu      sync.Mutex
 	seen    map[string]look // by domain
@@ -25,7 +25,7 @@ type look struct {
 	at    time.Time
 }
 
-// get is what was seen, and how many changes there were until now.
+// get returns the remembered entry, and the number of changes so far.
 func (l *looked) get(domain string) (e Entry, ok bool, changes int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -36,7 +36,7 @@ func (l *looked) get(domain string) (e Entry, ok bool, changes int) {
 	return s.entry, ok, l.changes
 }
 
-// put notes what was seen, unless there were changes since get.
+// put remembers an entry, unless there were changes since get.
 func (l *looked) put(domain string, e Entry, changes int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -52,7 +52,7 @@ func (l *looked) put(domain string, e Entry, changes int) {
 	l.seen[domain] = look{e, time.Now()}
 }
 
-// changed forgets what was seen of a domain, which is about to change or has changed.
+// changed forgets the entry of a domain that is about to change or has changed.
 func (l *looked) changed(domain string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

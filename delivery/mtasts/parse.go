@@ -10,8 +10,8 @@ import (
 	"github.com/nexthop-mail/nexthop/internal/address"
 )
 
-// maxAge is the longest that a policy is in force (RFC 8461 section 3.2, with its erratum
-// 7282: what is longer is cut, not refused).
+// maxAge is the longest time that a policy is in force (RFC 8461 section 3.2, with
+// erratum 7282: a longer max_age is cut, not refused).
 const maxAge = 31557600 * time.Second
 
 // ParsePolicy parses the text of a policy (RFC 8461 section 3.2). The error is an
@@ -57,7 +57,7 @@ type reader struct {
 	seen   map[string]bool
 }
 
-// note adds what is odd, once.
+// note adds a note, once.
 func (r *reader) note(text string) {
 	for _, known := range r.policy.Notes {
 		if known == text {
@@ -67,7 +67,7 @@ func (r *reader) note(text string) {
 	r.policy.Notes = append(r.policy.Notes, text)
 }
 
-// line reads a line, and says what is wrong with it.
+// line parses a line, and returns what is wrong with it.
 func (r *reader) line(line string) (wrong string) {
 	if strings.Trim(line, " \t") == "" {
 		r.note("it has empty lines")
@@ -173,7 +173,7 @@ func shorten(text string) string {
 	return strconv.QuoteToASCII(text)
 }
 
-// invalid is the error of a policy that is none.
+// invalid returns the error of an invalid policy.
 func invalid(format string, args ...any) *Error {
 	return &Error{Type: PolicyInvalid, Reason: "policy-syntax", Text: "the policy is not valid: " + fmt.Sprintf(format, args...)}
 }

@@ -94,7 +94,7 @@ func (s *Source) refresh(ctx context.Context, e *Entry) time.Time {
 	if at := s.due(e); now.Before(at) {
 		return at
 	}
-	// With the id, whoever needs the policy at the same time shares the fetch.
+	// With the id, callers that need the policy at the same time share the fetch.
 	id, _ := s.record(ctx, &Found{Domain: e.Domain})
 	fresh, err := s.fetch(ctx, e.Domain, id, true)
 	if err == nil {
@@ -112,7 +112,7 @@ func (s *Source) refresh(ctx context.Context, e *Entry) time.Time {
 	return s.due(e)
 }
 
-// due is when a policy is to be fetched again.
+// due returns when a policy must be fetched again.
 func (s *Source) due(e *Entry) time.Time {
 	s.mu.Lock()
 	f := s.failed[e.Domain]
@@ -125,7 +125,7 @@ func (s *Source) due(e *Entry) time.Time {
 		return f.at.Add(wait)
 	}
 	every := max(min(e.Policy.MaxAge/2, refreshEvery), refreshLeast)
-	// Not all at the same time: each has a time of its own in the last tenth.
+	// Not all at the same time: each has its own time in the last tenth.
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(e.Domain))
 	return e.Fetched.Add(every - time.Duration(h.Sum32()%1000)*every/10_000)

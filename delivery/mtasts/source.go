@@ -98,7 +98,7 @@ func (s *Source) Validate() error {
 	return nil
 }
 
-// init fills in what is not set.
+// init sets the defaults.
 func (s *Source) init() {
 	s.once.Do(func() {
 		if s.fetcher = s.Fetcher; s.fetcher == nil {
@@ -152,7 +152,7 @@ func (s *Source) find(ctx context.Context, domain string, again bool) Found {
 	case live && held && stored.ID == id && !again:
 		found.use(&stored, Live)
 	case !live && !held:
-		// Nothing is known, and nobody says that there is anything.
+		// No policy is stored, and there is no record.
 	default:
 		s.renew(ctx, &found, &stored, id, again)
 	}
@@ -185,7 +185,7 @@ func (s *Source) record(ctx context.Context, found *Found) (id string, live bool
 	return id, live
 }
 
-// load is what is stored.
+// load returns the stored entry.
 func (s *Source) load(ctx context.Context, domain string) Entry {
 	e, err := s.store().Load(ctx, domain)
 	if err != nil {
@@ -199,7 +199,7 @@ func (s *Source) load(ctx context.Context, domain string) Entry {
 
 // save stores an entry. If that fails, it is fetched again another time.
 func (s *Source) save(ctx context.Context, e Entry) {
-	// What was fetched is kept, though whoever wanted it has gone.
+	// The policy is stored even if the caller's context has ended.
 	if err := s.store().Save(context.WithoutCancel(ctx), e); err != nil {
 		s.Trace.storeFailed(e.Domain, err)
 	}

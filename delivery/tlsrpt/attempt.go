@@ -34,7 +34,7 @@ type parcel struct {
 	packed []byte
 }
 
-// attempt looks at a task, and sets when it is to be looked at again.
+// attempt handles a task that is due, and sets the time of its next step.
 func (r *Reporter) attempt(ctx context.Context, t *task) {
 	now := time.Now()
 	if t.began.IsZero() {
@@ -97,7 +97,7 @@ func (d *Delivery) open(record *Record, to *Target) bool {
 	})
 }
 
-// claim takes a report on, unless somebody else has, and sends it.
+// claim claims a report, unless another Reporter has, and sends it.
 func (r *Reporter) claim(ctx context.Context, t *task, record *Record, timeUp bool) {
 	now := time.Now()
 	d := t.known.clone()
@@ -130,8 +130,8 @@ func (r *Reporter) claim(ctx context.Context, t *task, record *Record, timeUp bo
 	defer cancel()
 	stored, _, err = r.store().Update(last, d)
 	if err != nil {
-		// It is not known there that the report was sent. Whoever looks at it when the
-		// lease is over sends it again, with the same id.
+		// The Store does not know that the report was sent. The Reporter that takes it
+		// when the claim has ended sends it again, with the same id.
 		r.Trace.storeFailed(err)
 		d.Revision--
 		stored = d
@@ -148,8 +148,8 @@ var (
 	errHeld    = errors.New("the host does not answer, and is left alone for some minutes")
 )
 
-// deliver sends a report to the targets that are still open, and notes in d what came of
-// it.
+// deliver sends a report to the targets that are still open, and records the results in
+// d.
 func (r *Reporter) deliver(ctx context.Context, t *task, record *Record, d *Delivery) {
 	before := d.clone()
 	d.Problems = nil
@@ -165,7 +165,7 @@ func (r *Reporter) deliver(ctx context.Context, t *task, record *Record, d *Deli
 		}
 		err := r.send(ctx, p, to, d)
 		if ctx.Err() != nil && err != nil {
-			// Not the target's doing: whoever comes next goes on at once.
+			// The targets are not the cause: the next attempt may follow at once.
 			d.Attempts, d.Until = before.Attempts-1, time.Now()
 			return
 		}

@@ -42,11 +42,11 @@ const (
 	mostReason   = 256
 	mostInfo     = 512
 
-	// What an entry costs beside its text.
+	// Memory of an entry in addition to its text.
 	costOfDomain, costOfPolicy, costOfDetail = 256, 256, 256
 )
 
-// counted is what was counted on a day.
+// counted has the counts of a day.
 type counted struct {
 	day     Day
 	domains map[string]*domain
@@ -55,13 +55,13 @@ type counted struct {
 	changed bool // since it was saved
 }
 
-// domain is what was counted of a domain.
+// domain has the counts of a domain.
 type domain struct {
 	policies []*tally
 	details  int
 }
 
-// tally is what was counted of sessions that were held to a policy.
+// tally has the counts of sessions under one policy.
 type tally struct {
 	policy              Policy
 	successes, failures uint64
@@ -106,8 +106,8 @@ func (c *Counts) Add(domain string, p *Policy, failures ...Failure) {
 
 func (c *Counts) most() int { return cmp.Or(c.MaxBytes, defaultBytes) }
 
-// at is what is counted on a day, and forgets the days that are too many. Of days before
-// those, nothing is held.
+// at returns the counts of a day, and forgets days that are too many. It returns nil
+// for days before those.
 func (c *Counts) at(day Day) *counted {
 	at, found := slices.BinarySearchFunc(c.days, day, func(d *counted, day Day) int { return cmp.Compare(d.day, day) })
 	if found {
@@ -121,7 +121,8 @@ func (c *Counts) at(day Day) *counted {
 	return d
 }
 
-// tally is where sessions of a domain under a policy are counted; nil if there is no room.
+// tally returns the counts of a domain's sessions under a policy, or nil if there is no
+// room.
 func (d *counted) tally(most int, name string, p *Policy) *tally {
 	of := d.domains[name]
 	if of == nil {
@@ -315,7 +316,7 @@ func (c *Counts) counter() string {
 	return c.name
 }
 
-// changes are what has changed since it was asked last: the tallies of each such day.
+// changes returns the tallies of each day that have changed since the last call.
 func (c *Counts) changes() map[Day][]Tally {
 	c.mu.Lock()
 	defer c.mu.Unlock()

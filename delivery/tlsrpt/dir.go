@@ -36,13 +36,13 @@ const (
 
 var errNoDir = errors.New("tlsrpt.Dir.Path: it is required")
 
-// countsFile is what is in a file of counts.
+// countsFile is the content of a file of counts.
 type countsFile struct {
 	Version int     `json:"version"`
 	Tallies []Tally `json:"tallies"`
 }
 
-// deliveryFile is what is in a file of a report.
+// deliveryFile is the content of a file of a report.
 type deliveryFile struct {
 	Version int `json:"version"`
 	Delivery
@@ -130,8 +130,8 @@ func read(path string, value any) (ok bool, err error) {
 	return json.Unmarshal(text, value) == nil, nil
 }
 
-// path is the file of a revision of a Delivery. Names that are too long for a file, or
-// would be those of other files, are hashed.
+// path returns the file of a revision of a Delivery. Names that are too long for a
+// file, or could be those of other files, are hashed.
 func (d *Dir) path(day Day, domain string, revision int) string {
 	name := domain
 	if len(name) > 200 || name == "" || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-_.") != "" {

@@ -60,7 +60,7 @@ func (r *Reporter) mail(ctx context.Context, p *parcel, to Target) error {
 		Key:        fmt.Sprintf("tlsrpt %v %s %s", p.day, p.domain, to.Address),
 		Metadata:   map[string]string{PurposeKey: Purpose},
 		Expires:    time.Now().Add(keepTrying),
-		// No policy holds it up, and so it is in nobody's report (RFC 8460 section 3).
+		// No policy applies to it, and so it is in no report (RFC 8460 section 3).
 		TLS: queue.TLSOptional,
 	})
 	if errors.Is(err, queue.ErrDuplicate) {

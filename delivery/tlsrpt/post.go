@@ -15,7 +15,7 @@ import (
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
-// mediaType is that of a compressed report.
+// mediaType is the media type of a compressed report.
 const mediaType = "application/tlsrpt+gzip"
 
 // Poster sends reports over HTTPS. It only connects to public addresses, whatever DNS
@@ -76,7 +76,7 @@ func (p *Poster) Post(ctx context.Context, url string, report []byte) error {
 		if response.StatusCode < 200 || response.StatusCode > 299 {
 			return &StatusError{Status: response.StatusCode}
 		}
-		// What it says beside that is of no interest, as long as it ends.
+		// The rest of the response is not used, but must be read.
 		_, _ = io.Copy(io.Discard, response.Body)
 		return nil
 	})

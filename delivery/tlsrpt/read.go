@@ -114,7 +114,7 @@ func (w *wireReport) report() *Report {
 	return r
 }
 
-// wireText is text; what is none is as good as nothing.
+// wireText is text; any other value counts as "".
 type wireText string
 
 func (t *wireText) UnmarshalJSON(data []byte) error {
@@ -134,7 +134,7 @@ func (s *wireStrings) UnmarshalJSON(data []byte) error {
 	if json.Unmarshal(data, &list) != nil {
 		var one string
 		if json.Unmarshal(data, &one) != nil || one == "" {
-			return nil //nolint:nilerr // what makes no sense is left out
+			return nil //nolint:nilerr // invalid values are left out
 		}
 		list = []string{one}
 	}
@@ -172,7 +172,7 @@ func (l *wireList[T]) UnmarshalJSON(data []byte) error {
 	return err
 }
 
-// wireCount is a number, or one as text; what is none is 0.
+// wireCount is a number, or a number as text; any other value counts as 0.
 type wireCount uint64
 
 func (c *wireCount) UnmarshalJSON(data []byte) error {
@@ -185,7 +185,7 @@ func (c *wireCount) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// wireAddr is an address; what is none is as good as nothing.
+// wireAddr is an address; any other value counts as none.
 type wireAddr netip.Addr
 
 func (a *wireAddr) UnmarshalJSON(data []byte) error {
@@ -195,14 +195,14 @@ func (a *wireAddr) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// wireTime is a time as RFC 3339 has it, or one without its zone.
+// wireTime is a time in the form of RFC 3339, or without its zone.
 type wireTime time.Time
 
 func (t *wireTime) UnmarshalJSON(data []byte) error {
 	text := strings.Trim(string(data), `" `)
 	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05", "2006-01-02 15:04:05Z07:00", time.DateTime, time.DateOnly} {
 		if at, err := time.Parse(layout, text); err == nil {
-			if at = at.UTC(); at.Year() >= 0 && at.Year() <= 9999 { // what can be written again
+			if at = at.UTC(); at.Year() >= 0 && at.Year() <= 9999 { // otherwise it could not be written again
 				*t = wireTime(at)
 			}
 			return nil

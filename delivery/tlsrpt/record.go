@@ -144,7 +144,7 @@ func (r *Record) note(uri, why string) {
 	}
 }
 
-// parseTarget reads a URI; why says why it is no target.
+// parseTarget parses a URI; why says why it is not a target.
 func parseTarget(uri string) (t Target, why string) {
 	switch {
 	case uri == "":

@@ -132,8 +132,8 @@ func (s Submitter) Report(day Day, domain string, tallies []Tally) *Report {
 	return r
 }
 
-// reportID is that of the report of a day and a domain: the same each time it is made, so
-// that a report which arrives twice is known to be one.
+// reportID returns the id of the report of a day and a domain. It is the same each
+// time, so that a second copy can be recognised.
 func (s Submitter) reportID(day Day, domain string) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%v %s %s", day, domain, s.address()))
 	return fmt.Sprintf("%v.%s@%s", day, hex.EncodeToString(sum[:8]), s.Domain())

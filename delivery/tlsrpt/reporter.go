@@ -121,7 +121,7 @@ const (
 	defaultSpread    = 4 * time.Hour
 	mostSpread       = 20 * time.Hour
 	defaultSaveEvery = time.Minute
-	// Whoever counts has saved its numbers of a day so long after midnight.
+	// All processes have saved their counts of a day by this time after midnight.
 	leastSettled = 10 * time.Minute
 	// A report that cannot be delivered is tried again for so long (RFC 8460 section 5.5).
 	keepTrying = 24 * time.Hour
@@ -162,7 +162,7 @@ func (r *Reporter) Validate() error {
 	return errors.Join(problems...)
 }
 
-// init fills in what is not set.
+// init sets the defaults.
 func (r *Reporter) init() {
 	r.once.Do(func() {
 		if r.poster = r.Poster; r.poster == nil {
@@ -189,8 +189,8 @@ func (r *Reporter) settled(day Day) time.Time {
 	return (day + 1).Start().Add(max(leastSettled, 2*r.saveEvery()))
 }
 
-// due is when the report of a day and a domain is sent: the same time whoever of several
-// Reporters asks, and another for each domain, day and submitter.
+// due returns when the report of a day and a domain is sent. It is the same for all
+// Reporters of a submitter, and different for each domain and day.
 func (r *Reporter) due(day Day, domain string) time.Time {
 	h := fnv.New64a()
 	fmt.Fprintf(h, "%v %s %s", day, domain, r.Submitter.address())

@@ -11,7 +11,7 @@ const (
 	// Success: the session satisfied the policy.
 	Success Result = iota
 
-	// What was wrong with the session (section 4.3.1).
+	// Failures of the session (section 4.3.1).
 
 	// StartTLSNotSupported: the host does not offer STARTTLS.
 	StartTLSNotSupported
@@ -24,7 +24,7 @@ const (
 	// ValidationFailure: another failure; the reason code says which (section 4.3.3).
 	ValidationFailure
 
-	// What was wrong with DANE (section 4.3.2.1).
+	// Failures of DANE (section 4.3.2.1).
 
 	// TLSAInvalid: no TLSA record is usable.
 	TLSAInvalid
@@ -33,7 +33,7 @@ const (
 	// DANERequired: this sender requires DANE, and the domain does not have it.
 	DANERequired
 
-	// What was wrong with MTA-STS (section 4.3.2.2).
+	// Failures of MTA-STS (section 4.3.2.2).
 
 	// STSFetchError: the policy cannot be fetched.
 	STSFetchError

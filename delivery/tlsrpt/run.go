@@ -11,7 +11,7 @@ import (
 const (
 	atOnce   = 16               // reports
 	lookAt   = 10 * time.Minute // at the clock, which may be set, and go on while the machine sleeps
-	atTheEnd = 5 * time.Second  // for what is saved then
+	atTheEnd = 5 * time.Second  // for the last save
 	tryStore = time.Minute      // after it has failed
 )
 
@@ -55,7 +55,7 @@ func (r *Reporter) keepSaving(ctx context.Context) {
 
 // task is the report of a day and a domain, as far as this Reporter has to do with it.
 type task struct {
-	at      time.Time // when it is to be looked at; zero if it is done
+	at      time.Time // the time of the next step; zero if it is done
 	day     Day
 	domain  string
 	tallies []Tally

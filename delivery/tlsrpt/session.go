@@ -82,7 +82,7 @@ func (f *Failure) clean() Failure {
 	}
 }
 
-// clean is text of at most so many octets, without what is no text.
+// clean returns at most the given number of octets of text, without invalid characters.
 func clean(text string, most int) string {
 	bad := func(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) }
 	if len(text) <= most && !strings.ContainsFunc(text, bad) {

@@ -68,7 +68,7 @@ type Delivery struct {
 	Problems []string `json:"problems,omitempty"`
 }
 
-// clone is a copy that shares nothing.
+// clone returns a copy that shares no memory.
 func (d Delivery) clone() Delivery {
 	d.Taken, d.Refused = slices.Clone(d.Taken), slices.Clone(d.Refused)
 	d.Counted, d.Problems = slices.Clone(d.Counted), slices.Clone(d.Problems)

@@ -12,23 +12,23 @@ import (
 	"github.com/nexthop-mail/nexthop/delivery/tlsrpt"
 )
 
-// inquiry is what was found out about one host for one attempt. It does not change once
-// its policy is made.
+// inquiry has the facts about one host for one attempt. It does not change after its
+// policy was made.
 type inquiry struct {
 	source       *Source
 	domain, host string
-	rule         *Rule // nil if none matches
+	rule         *Rule // nil if no rule matches
 	audit        bool
 	rulesAlone   bool         // the sender of the mail does not want policies of domains to keep it
 	dane         *dane.Policy // nil if not asked
 	sts          *mtasts.Found
 	policyDomain string  // of sts
-	before       []Proof // what was proved before
+	before       []Proof // what was authenticated before
 	evidence     Evidence
 }
 
-// stsDecides reports whether the host is held to an MTA-STS policy, and not by DANE to
-// records of its own.
+// stsDecides reports whether an MTA-STS policy applies to the host, and no TLSA records
+// of its own.
 func (c *inquiry) stsDecides() bool {
 	return c.sts.Enforced() && (c.dane == nil || c.dane.Outcome != dane.Usable)
 }
@@ -61,7 +61,7 @@ func (c *inquiry) basis() string {
 	return c.domain + "\n" + strings.Join(parts, "\n")
 }
 
-// misconfigured is the error of a Source that makes no sense.
+// misconfigured returns the error of a Source with invalid fields.
 func (c *inquiry) misconfigured(err error) error {
 	d := &delivery.Decision{
 		Domain: c.domain, Host: c.host, Result: tlsrpt.ValidationFailure, Reason: "misconfigured", Fault: delivery.FaultOurs,
@@ -105,7 +105,7 @@ func inWords(encrypted bool) string {
 	return "no TLS"
 }
 
-// fingerprint compares the host's certificate with those of the rule.
+// fingerprint compares the host's certificate with the fingerprints of the rule.
 func (c *inquiry) fingerprint(d *delivery.Decision, h *delivery.Handshake) {
 	chain := h.Chain()
 	switch {
@@ -175,7 +175,7 @@ func (c *inquiry) authenticated(d *delivery.Decision, e *Evidence) {
 	c.noteWrong(d, e)
 }
 
-// noteWrong fills in what is wrong, and keeps no mail.
+// noteWrong records a problem without holding back mail.
 func (c *inquiry) noteWrong(d *delivery.Decision, e *Evidence) {
 	switch {
 	case e.DANE != nil && e.DANE.ResultType != "":
@@ -191,7 +191,7 @@ func (c *inquiry) noteWrong(d *delivery.Decision, e *Evidence) {
 	d.Fault = faultOf(d.Result, d.Reason)
 }
 
-// opportunistic tells of a host that nobody has a policy for.
+// opportunistic describes a host to which no policy applies.
 func (c *inquiry) opportunistic(d *delivery.Decision, e *Evidence) string {
 	text := inWords(d.Encrypted)
 	if c.dane != nil && c.dane.Outcome == dane.Unusable {
@@ -200,7 +200,7 @@ func (c *inquiry) opportunistic(d *delivery.Decision, e *Evidence) string {
 	return text + "; no policy asks for more"
 }
 
-// stsText is what MTA-STS says of a host, in a few words.
+// stsText describes the verdict of MTA-STS in a few words.
 func stsText(v *mtasts.Verdict) string {
 	switch {
 	case v.ReasonCode == "mx-mismatch":
@@ -228,7 +228,7 @@ func (c *inquiry) byDANE(h *delivery.Handshake) *dane.Verdict {
 	return c.dane.Judge(dane.Session{Offered: h.Offered, Err: h.Err, Unparsable: h.Unparsable, Chain: h.Chain()}, h.Now)
 }
 
-// bySTS is the verdict of MTA-STS. Where DANE decides, it is for reports alone.
+// bySTS returns the verdict of MTA-STS. If DANE decides, it is used for reports only.
 func (c *inquiry) bySTS(h *delivery.Handshake) *mtasts.Verdict {
 	if h == nil {
 		return c.sts.JudgeName(c.host)
@@ -293,7 +293,7 @@ func (c *inquiry) count(d *delivery.Decision, e *Evidence, h *delivery.Handshake
 	}
 }
 
-// tlsaDomain is the policy domain of TLSA records: where they are, or would be.
+// tlsaDomain returns the policy domain of TLSA records: where they are, or would be.
 func (c *inquiry) tlsaDomain() string {
 	if c.dane.Base != "" {
 		return c.dane.Base
@@ -318,7 +318,7 @@ func reasonOf(err error) string {
 	return ""
 }
 
-// faultOf is who can put right what is wrong.
+// faultOf returns who can correct the problem.
 func faultOf(result tlsrpt.Result, reason string) delivery.Fault {
 	switch {
 	case result == tlsrpt.Success:

@@ -54,7 +54,7 @@ type TLS struct {
 	Chain   []dane.Certificate `json:"chain"`
 }
 
-// newEvidence is what is known before anybody is asked.
+// newEvidence returns the facts that are known before any question.
 func newEvidence(route *mx.Route, host *mx.Host, rule *Rule) Evidence {
 	e := Evidence{
 		Route: route.Via.String(), MX: mx.Insecure, Target: host.Target, Alias: host.NameSecure, Address: host.Secure, Addrs: host.Addrs,
@@ -84,7 +84,7 @@ func matchText(m *delivery.Match) string {
 	}
 }
 
-// tlsOf describes what came about.
+// tlsOf describes the state of TLS.
 func tlsOf(state *tls.ConnectionState) *TLS {
 	if state == nil {
 		return nil

@@ -32,7 +32,7 @@ type ProofDir struct {
 	changes int // by this process
 }
 
-// seenProof is what was in a file a moment ago.
+// seenProof is the recent content of a file.
 type seenProof struct {
 	proof Proof
 	at    time.Time
@@ -52,7 +52,7 @@ const (
 	leftFor = time.Hour
 )
 
-// proofFile is what is in a file.
+// proofFile is the content of a file.
 type proofFile struct {
 	Version int `json:"version"`
 	Proof
@@ -97,7 +97,7 @@ func (d *ProofDir) Load(_ context.Context, of ProofKey) (Proof, error) {
 	return p, nil
 }
 
-// changed forgets what was seen of a proof that has changed.
+// changed forgets the remembered content of a proof that has changed.
 func (d *ProofDir) changed(of ProofKey) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -105,7 +105,8 @@ func (d *ProofDir) changed(of ProofKey) {
 	d.changes++
 }
 
-// readProof is the proof in a file; none if there is no such file, or it makes no sense.
+// readProof returns the proof in a file, or the zero Proof if there is no such file or
+// it is invalid.
 func readProof(path string) (Proof, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -169,8 +170,7 @@ func (d *ProofDir) Delete(_ context.Context, of ProofKey) error {
 	return nil
 }
 
-// Forget implements ProofStore. A file that makes no sense goes by the time when it was
-// written.
+// Forget implements ProofStore. The age of an invalid file is that of its last change.
 func (d *ProofDir) Forget(ctx context.Context, before time.Time) error {
 	if d.Path == "" {
 		return errNoProofDir

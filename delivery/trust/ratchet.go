@@ -67,7 +67,7 @@ func (c *inquiry) ratcheted() bool {
 	return c.source.Ratchet != Forget && !c.rule.level().fixed() && !c.rulesAlone
 }
 
-// recall finds out what was proved before of the host and the domain.
+// recall looks up what was proved before about the host and the domain.
 func (c *inquiry) recall(ctx context.Context) {
 	if !c.ratcheted() {
 		return
@@ -84,9 +84,10 @@ func (c *inquiry) recall(ctx context.Context) {
 	}
 }
 
-// subjects are what may have been proved of the host and the domain, by what is in use. The
-// domain is proved by DANE only if MX records lead to the host, and by MTA-STS only for
-// mail that goes by its policy, and not by that of a smart host.
+// subjects returns the keys of proofs about the host and the domain that the settings
+// in use can make. The domain is proved by DANE only if MX records lead to the host,
+// and by MTA-STS only for mail to which its own policy applies, and not that of a smart
+// host.
 func (c *inquiry) subjects() (list []ProofKey) {
 	if c.dane != nil {
 		list = append(list, ProofKey{c.domain, c.host, "dane"})
@@ -100,7 +101,8 @@ func (c *inquiry) subjects() (list []ProofKey) {
 	return list
 }
 
-// look remembers what a decision proves, and looks whether one that proves nothing should.
+// look remembers what a decision proves, and checks whether a decision without proof
+// should have one.
 func (c *inquiry) look(d *delivery.Decision, e *Evidence) {
 	s := c.source
 	if d.Authenticated {
@@ -149,8 +151,8 @@ func (c *inquiry) note(of ProofKey) {
 	}
 }
 
-// tellsOf reports whether it is still to be told that a proof is lost, and remembers that
-// it is.
+// tellsOf reports whether the loss of a proof must still be reported, and remembers
+// that it is.
 func (s *Source) tellsOf(was Proof) bool {
 	if !s.telling.first(was.ProofKey) || !was.Told.IsZero() {
 		return false
@@ -170,8 +172,9 @@ type telling struct {
 	told map[ProofKey]bool
 }
 
-// first reports whether nobody was told of a loss, and notes that somebody is. It serves
-// connections at the same time: the store knows the rest, so that all can be forgotten.
+// first reports whether the loss has not been reported yet, and records that it is. It
+// is for simultaneous connections; the store has the lasting record, so all of it can
+// be forgotten.
 func (t *telling) first(of ProofKey) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -185,14 +188,15 @@ func (t *telling) first(of ProofKey) bool {
 	return true
 }
 
-// again has a further loss told of.
+// again makes a further loss be reported.
 func (t *telling) again(of ProofKey) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.told, of)
 }
 
-// proofsFailed gives notice that the store does not work. What it knows is not known then.
+// proofsFailed gives notice that the store does not work. The proofs in it are then
+// unknown.
 func (s *Source) proofsFailed(domain string, err error) {
 	s.tell(&delivery.TLSNotice{Domain: domain, Reason: "proof-store", Text: "the store of what was authenticated does not work", Err: err})
 }
@@ -213,8 +217,8 @@ func (s *Source) forgetProofs(ctx context.Context) {
 	}
 }
 
-// lost is what a host, or its domain, was authenticated by though nothing says that it
-// need not be now.
+// lost returns what authenticated a host or its domain before, if nothing says that it
+// need not be authenticated now.
 func (c *inquiry) lost() (was Proof, found bool) {
 	if c.dane != nil && c.dane.Outcome == dane.Usable && c.dane.DomainSecure || c.sts != nil && c.stsDecides() {
 		return Proof{}, false // it must be authenticated now
@@ -227,9 +231,9 @@ func (c *inquiry) lost() (was Proof, found bool) {
 	return Proof{}, false
 }
 
-// withdrew reports whether somebody with the right to has said that a proof is not to be
-// expected any more, or there is no reason to expect it. That the MX records now name other
-// hosts, which need not have TLSA records, is known only while DNSSEC vouches for them.
+// withdrew reports whether the domain has withdrawn a proof, or there is no reason to
+// expect it. If the MX records now name other hosts, these need not have TLSA records;
+// this is known only while DNSSEC authenticates the MX records.
 func (c *inquiry) withdrew(p Proof) bool {
 	switch {
 	case p.By != "dane":
@@ -241,8 +245,8 @@ func (c *inquiry) withdrew(p Proof) bool {
 	}
 }
 
-// forget forgets what was withdrawn. The proof of a domain by DANE is good for its next
-// hosts.
+// forget forgets withdrawn proofs. The proof of a domain by DANE also holds for its
+// next hosts.
 func (c *inquiry) forget() {
 	for _, p := range c.before {
 		if (p.By != "dane" || p.Host != "") && c.withdrew(p) {
@@ -260,7 +264,7 @@ func (s *Source) removeProof(of ProofKey) {
 	}
 }
 
-// withdrewDANE reports whether DNSSEC vouches for that the host has no usable records.
+// withdrewDANE reports whether DNSSEC proves that the host has no usable records.
 func (c *inquiry) withdrewDANE() bool {
 	p := c.dane
 	switch {

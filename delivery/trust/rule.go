@@ -82,7 +82,7 @@ func (l *Level) UnmarshalText(text []byte) error {
 	return enum.Unmarshal("trust.Level", levelNames[:], l, text)
 }
 
-// fixed reports whether a level leaves nothing to be asked of policies.
+// fixed reports whether a level does not depend on policies.
 func (l Level) fixed() bool { return l == None || l == May || l == Encrypt || l == Fingerprint }
 
 // Validate reports invalid fields, or nil if there are none.
@@ -143,7 +143,8 @@ func rank(m *delivery.Match) (kind, length int) {
 	}
 }
 
-// ruleFor is what the rules say of a host of a route together; nil if none matches.
+// ruleFor returns the combination of the rules that match a host of a route; nil if
+// none matches.
 func (s *Source) ruleFor(route *mx.Route, host *mx.Host) *Rule {
 	rules := s.replaced.Load()
 	if rules == nil {
@@ -227,8 +228,8 @@ func siteName(hosts []mx.Host) string {
 	return strings.Join(groups, ",")
 }
 
-// key is the same for rules that ask for the same of a connection; empty if that is
-// nothing beyond a level.
+// key returns the same string for rules with the same requirements for a connection, or
+// "" if they have none beyond a level.
 func (r *Rule) key() string {
 	if r == nil || r.MinVersion == 0 && r.Certificate == nil && len(r.Fingerprints) == 0 {
 		return ""
@@ -246,7 +247,7 @@ func (r *Rule) key() string {
 	return "rule " + hex.EncodeToString(sum.Sum(nil))
 }
 
-// level is the level of a rule, Unset if there is none.
+// level returns the level of a rule, or Unset if there is none.
 func (r *Rule) level() Level {
 	if r == nil {
 		return Unset

@@ -68,7 +68,7 @@ func (s *Source) tell(n *delivery.TLSNotice) {
 	}
 }
 
-// trace gives notice of what people should know of MTA-STS.
+// trace returns hooks that give notice of events of MTA-STS.
 func (s *Source) trace() *mtasts.Trace {
 	return &mtasts.Trace{
 		StoreFailed: func(domain string, err error) {

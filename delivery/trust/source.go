@@ -200,8 +200,8 @@ func (s *Source) askDANE(ctx context.Context, rule *Rule, route *mx.Route, host 
 	return mandatory.Find(ctx, route, host)
 }
 
-// policyDomain is whose MTA-STS policy a host is held to: the destination's, or that of a
-// smart host (RFC 8461 section 3.4).
+// policyDomain returns the domain whose MTA-STS policy applies to a host: the
+// destination, or the domain of a smart host (RFC 8461 section 3.4).
 func policyDomain(route *mx.Route, host *mx.Host) string {
 	if route.Via != mx.ViaSmartHost && route.Via != mx.ViaFallback {
 		return route.Domain
@@ -214,7 +214,7 @@ func policyDomain(route *mx.Route, host *mx.Host) string {
 	return host.Name
 }
 
-// byRule is the policy of a rule that leaves nothing to others.
+// byRule returns the policy of a rule that decides alone.
 func (c *inquiry) byRule() delivery.TLSPolicy {
 	return delivery.TLSPolicy{
 		Level: c.rule.Level.floor(), Exact: true, MinVersion: c.rule.MinVersion, Certificate: c.rule.Certificate,
@@ -222,8 +222,8 @@ func (c *inquiry) byRule() delivery.TLSPolicy {
 	}
 }
 
-// withoutPolicies is what a rule asks for that leaves the rest to policies which have no
-// say: nobody judges.
+// withoutPolicies returns the requirements of a rule if policies are not used, without
+// a Judge.
 func (c *inquiry) withoutPolicies() delivery.TLSPolicy {
 	p := delivery.TLSPolicy{Key: c.rule.key()}
 	if c.rule != nil {
@@ -232,7 +232,7 @@ func (c *inquiry) withoutPolicies() delivery.TLSPolicy {
 	return p
 }
 
-// policy is the policy by what was found out.
+// policy returns the policy made from the facts.
 func (c *inquiry) policy() delivery.TLSPolicy {
 	p := delivery.TLSPolicy{Level: c.rule.level().floor(), Basis: c.basis(), Judge: c.decide}
 	if c.rule != nil {
@@ -267,9 +267,9 @@ func (c *inquiry) policy() delivery.TLSPolicy {
 	return p
 }
 
-// daneLevel is the level that DANE asks for. A host that is not known to be the domain's
-// does not become so by its records, but they must match all the same: the Decision says
-// so.
+// daneLevel returns the level that DANE requires. Records do not prove that a host
+// belongs to the domain if that is not known otherwise, but they must still match; the
+// Decision says this.
 func (c *inquiry) daneLevel() mx.TLSLevel {
 	if !c.dane.DomainSecure {
 		return mx.TLSEncrypt
