@@ -152,7 +152,7 @@ func (s *Source) find(ctx context.Context, domain string, again bool) Found {
 	case live && held && stored.ID == id && !again:
 		found.use(&stored, Live)
 	case !live && !held:
-		// No policy is stored, and there is no record.
+		// No policy is in force, and DNS does not say that there is one.
 	default:
 		s.renew(ctx, &found, &stored, id, again)
 	}
