@@ -21,7 +21,7 @@ func TestProgram(t *testing.T) {
 	for _, want := range []string{
 		"asks DNS for the MX records of example.com: 10 mail.example.com, 20 mx2.example.com",
 		"> BDAT", "connection refused", "not mx2.example.com: it is this host",
-		"has handed it to mail.example.com: 250", "has handed it to smart.example.net: 250",
+		"has passed it on to mail.example.com: 250", "has passed it on to smart.example.net: 250",
 		"yes  no client broke a rule of SMTP",
 	} {
 		if !strings.Contains(string(out), want) {
@@ -41,8 +41,8 @@ func TestNotAsTold(t *testing.T) {
 		wrong  []string
 	}{
 		{"the primary never comes back", func(p *plan) { p.stays = true }, []string{
-			"mx2 handed it on when the primary was back",
-			"the primary has it octet for octet, once, below mx2's Received field",
+			"mx2 passed it on when the primary was back",
+			"the primary received it octet for octet, once, below mx2's Received field",
 			"its queue is empty",
 		}},
 		{"mx2 is led to another host", func(p *plan) {
@@ -56,26 +56,26 @@ func TestNotAsTold(t *testing.T) {
 				}
 			}
 		}, []string{
-			"the primary has it octet for octet, once, below mx2's Received field",
-			"and called the primary and nobody else",
+			"the primary received it octet for octet, once, below mx2's Received field",
+			"and connected to no host but the primary",
 		}},
 		{"mx2 does not know that it is mx2", func(p *plan) { p.selfless = true }, []string{
-			"and called the primary and nobody else",
+			"and connected to no host but the primary",
 		}},
 		{"DNS has the hosts the wrong way round", func(p *plan) {
 			p.zone = strings.NewReplacer("10 mail", "20 mail", "20 mx2", "10 mx2").Replace(zone)
 		}, []string{
-			"the primary took the first message",
+			"the primary accepted the first message",
 			"when it was down, the sender fell through to mx2",
 		}},
 		{"DNS knows no such domain", func(p *plan) {
 			p.zone = strings.Replace(zone, "example.com", "example.org", 1)
-		}, []string{"the primary took the first message"}},
+		}, []string{"the primary accepted the first message"}},
 		{"the smart host has no address", func(p *plan) {
 			p.zone = strings.Replace(zone, "smart", "other", 1)
 		}, []string{
 			"with a smart host down, the sender fell through to the next in its table",
-			"mx2 handed it on when the smart host was back",
+			"mx2 passed it on when the smart host was back",
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -102,7 +102,7 @@ func (r *relay) take(ctx context.Context, tx *smtpd.Transaction, content queue.C
 	if err != nil {
 		return smtpd.Reply{Code: 451, Enhanced: "4.3.0", Text: err.Error()}
 	}
-	r.t.say("mx2", "has the message on disk, and says so")
+	r.t.say("mx2", "has the message on disk, and accepts it")
 	return smtpd.Reply{Code: 250, Enhanced: "2.0.0", Text: "queued as " + id}
 }
 
@@ -113,7 +113,7 @@ func (r *relay) event(_ context.Context, e delivery.Event) {
 	case delivery.Deferred:
 		r.t.say("mx2", "keeps the message and tries again in %.1f s", time.Until(e.Next).Seconds())
 	case delivery.Delivered:
-		r.t.say("mx2", "%s", r.t.paint(green, fmt.Sprintf("has handed it to %s: %d %s", e.Host, e.Code, e.Reply)))
+		r.t.say("mx2", "%s", r.t.paint(green, fmt.Sprintf("has passed it on to %s: %d %s", e.Host, e.Code, e.Reply)))
 	default:
 		r.t.say("mx2", "%s %s: %s", e.Kind, e.Recipient, e.Reply)
 	}

@@ -86,7 +86,7 @@ func (s *story) send(ctx context.Context, subject string) *delivery.RecipientRep
 	})
 	r := &report.Recipients[0]
 	if r.Outcome == queue.Delivered {
-		s.say("alice", "%s", s.paint(green, fmt.Sprintf("is rid of it: %s has said %d %s", r.Host, r.Reply.Code, r.Reply.Text)))
+		s.say("alice", "%s", s.paint(green, fmt.Sprintf("has delivered it: %s replied %d %s", r.Host, r.Reply.Code, r.Reply.Text)))
 	}
 	return r
 }
@@ -94,8 +94,8 @@ func (s *story) send(ctx context.Context, subject string) *delivery.RecipientRep
 func (s *story) everythingUp(ctx context.Context) {
 	s.chapter("1. Everything is up")
 	r := s.send(delivery.WithTrace(ctx, s.dialogue()), "one")
-	s.took("the primary took the first message", r, "mail.example.com")
-	s.has("and has it octet for octet, once", s.world.mail, 0, text("one"), false)
+	s.took("the primary accepted the first message", r, "mail.example.com")
+	s.has("and received it octet for octet, once", s.world.mail, 0, text("one"), false)
 }
 
 func (s *story) primaryDown(ctx context.Context) {
@@ -112,7 +112,7 @@ func (s *story) primaryDown(ctx context.Context) {
 		}
 	}
 	n := s.world.mx2.waiting(ctx)
-	s.add("which kept it on disk, and tried twice in vain", attempts == 2 && n == 1, "%d messages there after %d attempts", n, attempts)
+	s.add("which kept it on disk, and tried twice without success", attempts == 2 && n == 1, "%d messages there after %d attempts", n, attempts)
 }
 
 func (s *story) primaryBack(ctx context.Context) error {
@@ -128,11 +128,11 @@ func (s *story) primaryBack(ctx context.Context) error {
 		s.say("mail", "is back")
 	}
 	delivered := s.world.mx2.await(ctx, delivery.Delivered, s.plan.patience)
-	s.add("mx2 handed it on when the primary was back", delivered, "nothing for %v", s.plan.patience)
-	s.has("the primary has it octet for octet, once, below mx2's Received field", s.world.mail, before, text("two"), true)
+	s.add("mx2 passed it on when the primary was back", delivered, "nothing for %v", s.plan.patience)
+	s.has("the primary received it octet for octet, once, below mx2's Received field", s.world.mail, before, text("two"), true)
 	asked, dialled := s.world.mx2.eyes.testimony()
 	s.same("mx2 asked DNS for the MX records of example.com", asked, []string{"example.com"})
-	s.same("and called the primary and nobody else", dialled, []string{s.world.mail.addr})
+	s.same("and connected to no host but the primary", dialled, []string{s.world.mail.addr})
 	n := s.world.mx2.waiting(ctx)
 	s.add("its queue is empty", n == 0, "%d messages", n)
 	return nil
@@ -151,8 +151,8 @@ func (s *story) smartHosts(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.say("alice", "is told to use smart.example.net, then mx2.example.com, for all mail")
-	s.say("mx2", "is told, while it runs, to use smart.example.net for all mail")
+	s.say("alice", "now uses smart.example.net, then mx2.example.com, for all mail")
+	s.say("mx2", "now uses smart.example.net for all mail, without a restart")
 	s.say("smart", "is down")
 	before := len(s.world.mail.Messages())
 	s.world.mx2.drainEvents()
@@ -164,14 +164,14 @@ func (s *story) smartHosts(ctx context.Context) error {
 	s.fellThrough("with a smart host down, the sender fell through to the next in its table",
 		s.send(ctx, "three"), "smart.example.net", relayName)
 	deferred := s.world.mx2.await(ctx, delivery.Deferred, s.plan.patience)
-	s.add("where it waited", deferred, "not deferred")
+	s.add("and the message waited there", deferred, "not deferred")
 	if err := s.world.smart.up(); err != nil {
 		return err
 	}
 	s.say("smart", "is back")
 	delivered := s.world.mx2.await(ctx, delivery.Delivered, s.plan.patience)
-	s.add("mx2 handed it on when the smart host was back", delivered, "nothing for %v", s.plan.patience)
-	s.has("the smart host has it octet for octet, once, below mx2's Received field", s.world.smart, 0, text("three"), true)
+	s.add("mx2 passed it on when the smart host was back", delivered, "nothing for %v", s.plan.patience)
+	s.has("the smart host received it octet for octet, once, below mx2's Received field", s.world.smart, 0, text("three"), true)
 	s.nobodyElse(before)
 	return nil
 }
@@ -180,11 +180,11 @@ func (s *story) smartHosts(ctx context.Context) error {
 // nobody asked for MX records.
 func (s *story) nobodyElse(mailBefore int) {
 	asked, dialled := s.world.mx2.eyes.testimony()
-	s.same("mx2 called it and nobody else", dialled, []string{s.world.smart.addr})
+	s.same("mx2 connected to no other host", dialled, []string{s.world.smart.addr})
 	mine, _ := s.eyes.testimony()
-	s.same("and nobody asked for MX records", append(mine, asked...), nil)
+	s.same("and no MX records were asked for", append(mine, asked...), nil)
 	n := len(s.world.mail.Messages()) - mailBefore
-	s.add("the primary, which was up, got nothing of it", n == 0, "%d messages", n)
+	s.add("the primary, which was up, did not receive it", n == 0, "%d messages", n)
 }
 
 // standards is the claim that nobody broke a rule: both hosts watch their clients.
