@@ -3,6 +3,7 @@ package trust_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -178,6 +179,13 @@ func TestAgentLooksAfterPolicies(t *testing.T) {
 // TestJoinedShipments: an agent sends mail of two domains at the same hosts together only
 // if no policy of either has a say.
 func TestJoinedShipments(t *testing.T) {
+	for _, kept := range []bool{true, false} { // sessions, else TLS is resumed
+		t.Run(fmt.Sprintf("kept %t", kept), func(t *testing.T) { testJoinedShipments(t, kept) })
+	}
+}
+
+func testJoinedShipments(t *testing.T, kept bool) {
+	t.Helper()
 	bubble(t, func(t *testing.T, w *world) {
 		h := w.host("mx.host.test", w.certificate("mx.host.test"))
 		w.web.set("a.test", "enforce", "mx.host.test")
@@ -188,6 +196,9 @@ func TestJoinedShipments(t *testing.T) {
 			zone = append(zone, d+".test. MX 10 mx.host.test.")
 		}
 		w.start(strings.Join(zone, "\n"), "mx.host.test. A 192.0.2.1", sts("a.test", "1"), sts("b.test", "1"), sts("c.test", "1"))
+		if !kept {
+			w.apart()
+		}
 		o, stop := w.run(delivery.Settings{})
 		defer stop()
 		for range 3 {

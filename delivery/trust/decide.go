@@ -84,6 +84,10 @@ func (c *inquiry) decide(h *delivery.Handshake) *delivery.Decision {
 		c.fingerprint(d, h)
 	case c.rule.level().fixed():
 		d.Text = inWords(d.Encrypted) + ", by the rule for " + e.Match
+		if c.rule.level() == Encrypt && h != nil && h.State == nil { // the level keeps the mail
+			d.Result, d.Reason = withoutTLS(h)
+			d.Fault = faultOf(d.Result, d.Reason)
+		}
 	default:
 		c.byPolicies(d, &e, h)
 	}
@@ -114,7 +118,20 @@ func (c *inquiry) fingerprint(d *delivery.Decision, h *delivery.Handshake) {
 	case len(chain) > 0:
 		c.refuse(d, tlsrpt.NotTrusted, "fingerprint", "the certificate has none of the fingerprints of the rule for "+c.evidence.Match, nil)
 	default:
-		c.refuse(d, tlsrpt.StartTLSNotSupported, "no-tls", "there is no TLS, which the rule for "+c.evidence.Match+" wants", h.Err)
+		result, reason := withoutTLS(h)
+		c.refuse(d, result, reason, "there is no TLS, which the rule for "+c.evidence.Match+" wants", h.Err)
+	}
+}
+
+// withoutTLS is what is wrong with a host that there is no TLS with.
+func withoutTLS(h *delivery.Handshake) (result tlsrpt.Result, reason string) {
+	switch {
+	case !h.Offered:
+		return tlsrpt.StartTLSNotSupported, "starttls-not-offered"
+	case h.Unparsable:
+		return tlsrpt.ValidationFailure, "certificate-unparsable"
+	default:
+		return tlsrpt.ValidationFailure, "handshake-failed"
 	}
 }
 
@@ -277,14 +294,8 @@ func (c *inquiry) count(d *delivery.Decision, e *Evidence, h *delivery.Handshake
 		return
 	}
 	var failures []tlsrpt.Failure
-	switch {
-	case h.State != nil:
-	case !h.Offered:
-		failures = about(tlsrpt.StartTLSNotSupported, "starttls-not-offered")
-	case h.Unparsable:
-		failures = about(tlsrpt.ValidationFailure, "certificate-unparsable")
-	default:
-		failures = about(tlsrpt.ValidationFailure, "handshake-failed")
+	if h.State == nil {
+		failures = about(withoutTLS(h))
 	}
 	d.Held = append(d.Held, delivery.HeldTo{Domain: domain, Policy: tlsrpt.Policy{Type: tlsrpt.NoPolicy, Domain: domain}, Failures: failures})
 	if len(failures) > 0 && d.Result == tlsrpt.Success {

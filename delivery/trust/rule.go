@@ -25,8 +25,9 @@ type Rule struct {
 	// Level is the required level.
 	Level Level
 
-	// MinVersion is the lowest version of TLS, such as tls.VersionTLS13. It is for
-	// levels that require TLS.
+	// MinVersion is the lowest version of TLS, such as tls.VersionTLS13. It goes with
+	// levels that require TLS; with none, and with DANE, TLS of that version is required,
+	// whatever the certificate.
 	MinVersion uint16
 
 	// Certificate is presented to hosts that ask for one.

@@ -32,7 +32,7 @@ func TestRulesWin(t *testing.T) {
 		{"may, where TLSA records do not match", trust.Rule{Level: trust.May}, false, right, otherTLSA, false, queue.Delivered, "encrypted", false, 0},
 		{"may, where there is no TLS and a policy wants it", trust.Rule{Level: trust.May}, true, right, "", true, queue.Delivered, "none", false, 0},
 		{"encrypt, where a policy does not name the host", trust.Rule{Level: trust.Encrypt}, false, wrong, "", true, queue.Delivered, "encrypted", false, 0},
-		{"encrypt, without TLS", trust.Rule{Level: trust.Encrypt}, true, right, "", false, queue.Deferred, "none", false, 0},
+		{"encrypt, without TLS", trust.Rule{Level: trust.Encrypt}, true, right, "", false, queue.Deferred, "none", false, tlsrpt.StartTLSNotSupported},
 		{"verify, with a certificate of that name", trust.Rule{Level: trust.Verify}, false, right, "", false, queue.Delivered, "verified", true, 0},
 		{"verify, with a certificate for others", trust.Rule{Level: trust.Verify}, false, wrong, "", false, queue.Deferred, "none", true, 0},
 		{"verify, which DANE satisfies", trust.Rule{Level: trust.Verify}, false, wrong, "right", false, queue.Delivered, "dane", true, 0},

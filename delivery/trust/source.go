@@ -226,18 +226,25 @@ func (c *inquiry) byRule() delivery.TLSPolicy {
 // a Judge.
 func (c *inquiry) withoutPolicies() delivery.TLSPolicy {
 	p := delivery.TLSPolicy{Key: c.rule.key()}
-	if c.rule != nil {
-		p.MinVersion, p.Certificate = c.rule.MinVersion, c.rule.Certificate
-	}
+	c.demand(&p)
 	return p
+}
+
+// demand fills in what a rule asks for beside its level. Where there is a least version,
+// there must be TLS: mail that may go in clear would be sent so to a host without it.
+func (c *inquiry) demand(p *delivery.TLSPolicy) {
+	if c.rule == nil {
+		return
+	}
+	if p.MinVersion, p.Certificate = c.rule.MinVersion, c.rule.Certificate; p.MinVersion > 0 {
+		p.Level = max(p.Level, mx.TLSEncrypt)
+	}
 }
 
 // policy returns the policy made from the facts.
 func (c *inquiry) policy() delivery.TLSPolicy {
 	p := delivery.TLSPolicy{Level: c.rule.level().floor(), Basis: c.basis(), Judge: c.decide}
-	if c.rule != nil {
-		p.MinVersion, p.Certificate = c.rule.MinVersion, c.rule.Certificate
-	}
+	c.demand(&p)
 	var keys []string
 	if c.dane != nil && c.dane.Outcome >= dane.Unusable {
 		if !c.audit {
