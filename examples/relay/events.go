@@ -11,14 +11,22 @@ import (
 	"github.com/nexthop-mail/nexthop/examples/internal/cli"
 )
 
-// journal writes events, an object a line.
+// journal writes events, an object a line. Lines that come while others are being written
+// are written together.
 type journal struct {
 	path string // empty is nowhere, "-" is out
-	out  io.Writer
 
-	mu   sync.Mutex
-	file *os.File
+	mu      sync.Mutex
+	out     io.Writer
+	file    *os.File
+	lines   []byte        // to be written
+	spare   []byte        // what was written, for the next ones
+	writing bool          // by a goroutine, until there are no lines
+	moved   chan struct{} // closed when some were written; nil where nobody waits
 }
+
+// mostLines is how many octets may wait to be written.
+const mostLines = 256 << 10
 
 // open opens the file, once more where it was open: whoever rotates it sends SIGHUP.
 func (j *journal) open() error {
@@ -34,11 +42,13 @@ func (j *journal) open() error {
 		return err
 	}
 	j.mu.Lock()
-	defer j.mu.Unlock()
-	if j.file != nil {
-		_ = j.file.Close()
-	}
+	before := j.file
 	j.file, j.out = f, cli.NewOutput(f)
+	j.mu.Unlock()
+	if before != nil {
+		j.flush() // what is on its way into that one
+		_ = before.Close()
+	}
 	return nil
 }
 
@@ -55,10 +65,55 @@ func (j *journal) write(e *delivery.Event) {
 	if class := classOf(e); class != "" {
 		line = fmt.Appendf(line[:len(line)-1], `,"class":%q}`, class)
 	}
+	j.await(mostLines)
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	_, _ = j.out.Write(append(line, '\n'))
+	j.lines = append(append(j.lines, line...), '\n')
+	if !j.writing {
+		j.writing = true
+		go j.writeLines()
+	}
 }
+
+// writeLines writes what there is.
+func (j *journal) writeLines() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for len(j.lines) > 0 {
+		lines, out := j.lines, j.out
+		j.lines, j.spare = j.spare[:0], nil
+		j.mu.Unlock()
+		_, _ = out.Write(lines)
+		j.mu.Lock()
+		j.spare = lines
+		if j.moved != nil {
+			close(j.moved)
+			j.moved = nil
+		}
+	}
+	j.writing = false
+}
+
+// await returns when fewer octets than so many wait to be written, or if it is 0, when
+// all is written.
+func (j *journal) await(most int) {
+	for {
+		j.mu.Lock()
+		if !j.writing || len(j.lines) < most {
+			j.mu.Unlock()
+			return
+		}
+		if j.moved == nil {
+			j.moved = make(chan struct{})
+		}
+		moved := j.moved
+		j.mu.Unlock()
+		<-moved
+	}
+}
+
+// flush returns when all is written.
+func (j *journal) flush() { j.await(0) }
 
 // printJSON writes an object and a line end in one write.
 func printJSON(w io.Writer, v any) error {

@@ -34,6 +34,7 @@ func relay(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return cli.Complain(stderr, "relay", err)
 	}
 	err = errors.Join(p.run(ctx), p.close())
+	p.journal.flush()
 	cli.Flush(p.journal.out)
 	cli.Flush(p.log)
 	if err != nil {
