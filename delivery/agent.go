@@ -145,7 +145,7 @@ type run struct {
 	dns       dnsProbe
 	network   families
 	watcher   watcher
-	workers   sync.WaitGroup
+	workers   workers
 	stir      signal // the scheduler wants a claim, or the run is to end
 
 	unreadable map[leaseKey]bool // reported; of the claims alone
