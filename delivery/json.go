@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"math"
 	"net/netip"
+	"strconv"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/mx"
@@ -45,26 +46,108 @@ func object(v any) ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
-// stageSeconds is Stages as they are encoded.
-type stageSeconds struct {
-	DNS     float64 `json:"dns,omitzero"`
-	Connect float64 `json:"connect,omitzero"`
-	Hello   float64 `json:"hello,omitzero"`
-	TLS     float64 `json:"tls,omitzero"`
-	Mail    float64 `json:"mail,omitzero"`
-	Content float64 `json:"content,omitzero"`
-	Reply   float64 `json:"reply,omitzero"`
+// fields are the members of an object on their way into JSON, as object has them. An event
+// is encoded so, since there are two of each message.
+type fields struct {
+	b   []byte
+	err error
 }
 
-func (s *Stages) seconds() stageSeconds {
-	return stageSeconds{
-		seconds(s.DNS), seconds(s.Connect), seconds(s.Hello), seconds(s.TLS), seconds(s.Mail), seconds(s.Content), seconds(s.Reply),
+// newFields begins an object of about so many octets.
+func newFields(size int) fields { return fields{b: append(make([]byte, 0, size), '{')} }
+
+// name begins a member.
+func (f *fields) name(name string) {
+	if f.b[len(f.b)-1] != '{' {
+		f.b = append(f.b, ',')
 	}
+	f.b = append(append(append(f.b, '"'), name...), '"', ':')
+}
+
+func (f *fields) text(name, value string) {
+	f.name(name)
+	for i := range len(value) {
+		if c := value[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			f.encode(value)
+			return
+		}
+	}
+	f.b = append(append(append(f.b, '"'), value...), '"')
+}
+
+// textIf is text if there is any.
+func (f *fields) textIf(name, value string) {
+	if value != "" {
+		f.text(name, value)
+	}
+}
+
+func (f *fields) number(name string, n int) {
+	f.name(name)
+	f.b = strconv.AppendInt(f.b, int64(n), 10)
+}
+
+// secondsIf is a duration that is not zero, in seconds.
+func (f *fields) secondsIf(name string, d time.Duration) {
+	if v := seconds(d); v != 0 {
+		f.name(name)
+		f.b = strconv.AppendFloat(f.b, v, 'f', -1, 64)
+	}
+}
+
+func (f *fields) value(name string, v any) {
+	f.name(name)
+	f.encode(v)
+}
+
+// encode appends a value of any kind.
+func (f *fields) encode(v any) {
+	b, err := object(v)
+	f.b = append(f.b, b...)
+	if f.err == nil {
+		f.err = err
+	}
+}
+
+// object is all of them.
+func (f *fields) object() ([]byte, error) {
+	if f.err != nil {
+		return nil, f.err
+	}
+	return append(f.b, '}'), nil
+}
+
+// stages are those that took time.
+func (f *fields) stages(s *Stages) {
+	f.secondsIf("dns", s.DNS)
+	f.secondsIf("connect", s.Connect)
+	f.secondsIf("hello", s.Hello)
+	f.secondsIf("tls", s.TLS)
+	f.secondsIf("mail", s.Mail)
+	f.secondsIf("content", s.Content)
+	f.secondsIf("reply", s.Reply)
+}
+
+// stagesIf is an object of stages if one took time.
+func (f *fields) stagesIf(s *Stages) {
+	before := len(f.b)
+	f.name("stages")
+	f.b = append(f.b, '{')
+	empty := len(f.b)
+	if f.stages(s); len(f.b) == empty {
+		f.b = f.b[:before]
+		return
+	}
+	f.b = append(f.b, '}')
 }
 
 // MarshalJSON returns the stages that took time, in seconds: dns, connect, hello, tls,
 // mail, content, reply.
-func (s Stages) MarshalJSON() ([]byte, error) { return object(s.seconds()) }
+func (s Stages) MarshalJSON() ([]byte, error) {
+	f := newFields(128)
+	f.stages(&s)
+	return f.object()
+}
 
 // MarshalJSON returns the event as an object:
 //
@@ -80,49 +163,45 @@ func (e Event) MarshalJSON() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := struct {
-		Time        string            `json:"time"`
-		Event       string            `json:"event"`
-		ID          string            `json:"id"`
-		From        string            `json:"from"`
-		Recipient   string            `json:"recipient"`
-		Attempt     int               `json:"attempt"`
-		Host        string            `json:"host"`
-		Addr        string            `json:"addr"`
-		Code        int               `json:"code"`
-		Enhanced    string            `json:"enhanced"`
-		Reply       string            `json:"reply"`
-		TLS         string            `json:"tls"`
-		Next        string            `json:"next,omitempty"`
-		Destination string            `json:"destination,omitempty"`
-		Tenant      string            `json:"tenant,omitempty"`
-		Route       string            `json:"route,omitempty"`
-		Stage       string            `json:"stage,omitempty"`
-		Duration    float64           `json:"duration,omitzero"`
-		Stages      stageSeconds      `json:"stages,omitzero"`
-		Age         float64           `json:"age,omitzero"`
-		Bounce      string            `json:"bounce,omitempty"`
-		Metadata    map[string]string `json:"metadata,omitempty"`
-		Decision    *Decision         `json:"decision,omitempty"`
-	}{
-		Time: instant(e.Time), Event: string(kind), ID: e.ID, From: e.From, Recipient: e.Recipient, Attempt: e.Attempt,
-		Host: e.Host, Addr: addrText(e.Addr), Code: e.Code, Enhanced: e.Enhanced, Reply: e.Reply, Next: instant(e.Next),
-		Tenant: e.Tenant, Duration: seconds(e.Duration), Stages: e.Stages.seconds(), Age: seconds(e.Age), Bounce: e.BounceID, Metadata: e.Metadata,
-		Decision: e.Decision.worthTelling(),
-	}
+	f := newFields(512)
+	f.text("time", instant(e.Time))
+	f.text("event", string(kind))
+	f.text("id", e.ID)
+	f.text("from", e.From)
+	f.text("recipient", e.Recipient)
+	f.number("attempt", e.Attempt)
+	f.text("host", e.Host)
+	f.text("addr", addrText(e.Addr))
+	f.number("code", e.Code)
+	f.text("enhanced", e.Enhanced)
+	f.text("reply", e.Reply)
+	tls := ""
 	if e.Addr.IsValid() {
-		v.TLS = e.TLS.String()
+		tls = e.TLS.String()
 	}
+	f.text("tls", tls)
+	f.textIf("next", instant(e.Next))
 	if e.ID == "" {
-		v.Destination = e.Destination
+		f.textIf("destination", e.Destination)
 	}
+	f.textIf("tenant", e.Tenant)
 	if e.Host != "" && e.Attempt > 0 {
-		v.Route = e.Via.String()
+		f.textIf("route", e.Via.String())
 	}
 	if e.Err != nil {
-		v.Stage = e.Err.Stage.String()
+		f.textIf("stage", e.Err.Stage.String())
 	}
-	return object(v)
+	f.secondsIf("duration", e.Duration)
+	f.stagesIf(&e.Stages)
+	f.secondsIf("age", e.Age)
+	f.textIf("bounce", e.BounceID)
+	if len(e.Metadata) > 0 {
+		f.value("metadata", e.Metadata)
+	}
+	if d := e.Decision.worthTelling(); d != nil {
+		f.value("decision", d)
+	}
+	return f.object()
 }
 
 // MarshalJSON returns the error as an object with stage, host, addr, recipient, code,
