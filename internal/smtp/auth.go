@@ -61,20 +61,19 @@ type Asker interface {
 }
 
 // Auth logs in by the mechanism of client (RFC 4954 section 4), which is for this
-// exchange alone. It comes after the newest Hello and before the first Send.
-// EHLO is not said again after it: no mechanism in use negotiates a security
-// layer (RFC 4954 section 4).
+// exchange only. Call it after the last Hello and before the first Send. EHLO is not
+// sent again afterwards: no mechanism in use negotiates a security layer (RFC 4954
+// section 4).
 //
-// What goes out is not part of the trace, and a reply that repeats it is shown
-// without its text.
+// What is sent is not part of the trace, and a reply that repeats it is shown without
+// its text.
 //
-// An initial response that the server may have choked on is held back, and AUTH
-// said once more.
+// If the server may not support an initial response, AUTH is sent again without it.
 //
-// The error is an *Error. Where it is Replied, the server has refused, and Auth
-// may be called again with another client. Where it is Unfit, nothing was said.
-// Where it is BadAuth, the session can still Quit. Its Doubt has the mechanism
-// where that may not work, but not where the server failed to prove something.
+// The error is an *Error. If it is Replied, the server has refused, and Auth may be
+// called again with another client. If it is Unfit, nothing was sent. If it is BadAuth,
+// the session can still Quit. Its Doubt has the mechanism if that may not work, but not
+// if the server failed to prove its identity.
 func (s *Session) Auth(ctx context.Context, client sasl.Client) error {
 	if e := s.begin(ctx, StageAuth, 0); e != nil {
 		return e
@@ -125,14 +124,14 @@ type authentication struct {
 	s       *Session
 	client  sasl.Client
 	line    string // AUTH and the mechanism
-	option  Option // the mechanism, and the initial response where it went along and nothing else did
-	pending []byte // the initial response, where it did not go along
+	option  Option // the mechanism, and the initial response if it was sent and nothing else was
+	pending []byte // the initial response, if it was not sent along
 	held    bool   // there is one
-	along   []byte // the initial response, where it went along and was taken a moment ago
+	along   []byte // the initial response, if it was sent along and accepted a moment ago
 }
 
-// open says AUTH, with the initial response where there is one that fits, and
-// without it where the server refuses that.
+// open sends AUTH, with the initial response if there is one that fits, and again
+// without it if the server refuses that.
 func (a *authentication) open(initial []byte) (Reply, *Error) {
 	line := a.line
 	if initial == nil {
@@ -188,8 +187,8 @@ func (a *authentication) reopen(initial []byte) (Reply, *Error) {
 	return a.openWithout(initial)
 }
 
-// initialRefused reports whether a refusal may be about the initial response:
-// about the form of the command, or about anything where nothing was proven yet.
+// initialRefused reports whether a refusal may be about the initial response: about the
+// form of the command, or any refusal if the response proved nothing yet.
 func (a *authentication) initialRefused(r *Reply) bool {
 	switch {
 	case r.Class() != 5, r.Code == 530, r.Code == 534, r.Code == 538:
@@ -267,7 +266,7 @@ func (a *authentication) conclude(r Reply) *Error {
 	if c, ok := a.client.(Completer); ok {
 		if err := c.Complete(); err != nil {
 			a.s.closing = true
-			a.option = 0 // whoever it is, it gets nothing that says more
+			a.option = 0 // this may not be the right server: send it nothing more
 			return &Error{Stage: StageAuth, Kind: BadAuth, Err: err}
 		}
 	}
@@ -286,8 +285,7 @@ func encode(response []byte) string {
 	return base64.StdEncoding.EncodeToString(response)
 }
 
-// decodeChallenge reads the text of a 334 reply; a line with nothing in it is an
-// empty challenge.
+// decodeChallenge decodes the text of a 334 reply; an empty line is an empty challenge.
 func decodeChallenge(text string) ([]byte, error) {
 	if len(text)+len("334 \r\n") > maxAuthLine {
 		return nil, errChallengeLong

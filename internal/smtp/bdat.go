@@ -101,8 +101,8 @@ func (x *exchange) chunkReply() *Error {
 	}
 }
 
-// drain reads the replies still due after e, or after a refusal, so that the
-// session can go on. They change nothing.
+// drain reads the replies still due after e, or after a refusal, so that the session
+// can continue. They have no effect.
 func (x *exchange) drain(due int, e *Error) *Error {
 	var r Reply
 	for ; due > 0 && !x.s.over; due-- {
@@ -126,19 +126,19 @@ func (x *exchange) chunkVerdict() *Error {
 		return x.unmatched()
 	case r.Negative():
 		return x.chunkRefused(r)
-	case !r.Positive(), !x.sent: // yes to what it cannot have got
+	case !r.Positive(), !x.sent: // success for content that it cannot have received
 		return s.senseless(StageFinal, r)
 	}
-	// A server that takes a message for nobody has its own ideas of what a
-	// transaction is.
+	// A server that accepts a message without a recipient may not have ended the
+	// transaction.
 	s.needReset, s.lingering = x.taken == 0, false
 	x.finalReply(Delivered, StageFinal, r)
 	return nil
 }
 
-// unmatched takes back what the replies to a group have said: there was one too many,
-// and nobody knows which belongs to what. A host that sends its reply to the content
-// later than one too many gets away with it; at the next look, the session is over.
+// unmatched ignores the replies to a group: there was one too many, so it is not known
+// which belongs to which command. If a host sends its reply to the content later than
+// the extra one, this is not noticed here, but at the next check the session is over.
 func (x *exchange) unmatched() *Error {
 	for i := range x.res.Rcpts {
 		if rr := &x.res.Rcpts[i]; rr.State == Refused || rr.State == again {
@@ -148,9 +148,9 @@ func (x *exchange) unmatched() *Error {
 	return x.s.fail(StageFinal, errTooManyReplies)
 }
 
-// chunkRefused settles the transaction with a refusal. RSET must follow (RFC
-// 3030 section 2). Where the server does not know BDAT it may have taken the
-// content for commands, and nothing more is said to it.
+// chunkRefused settles the transaction with a refusal. RSET must follow (RFC 3030
+// section 2). If the server does not know BDAT, it may have read the content as
+// commands, and nothing more is sent to it.
 func (x *exchange) chunkRefused(r Reply) *Error {
 	s := x.s
 	s.needReset, s.lingering = true, x.taken > 0
@@ -170,9 +170,9 @@ func (x *exchange) chunkRefused(r Reply) *Error {
 	return nil
 }
 
-// isUnknownCommand reports whether a refusal of BDAT, with recipients there to
-// take the message, speaks of the command and not of the message: its status is
-// about the protocol (RFC 3463 section 3.6), or it has none and its code is.
+// isUnknownCommand reports whether a refusal of BDAT, with recipients accepted, is
+// about the command and not about the message: its status is about the protocol (RFC
+// 3463 section 3.6), or it has no status and its code is.
 func isUnknownCommand(r *Reply) bool {
 	switch {
 	case r.Class() != 5, r.Enhanced == "5.5.3": // too many recipients

@@ -8,8 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// Every command is made here and sealed by seal: nothing else puts a CRLF
-// behind anything but content.
+// Every command is made here and sealed by seal: no other code sends a CRLF except in
+// content.
 
 var (
 	errControl  = errors.New("control character in a command")
@@ -17,8 +17,7 @@ var (
 	errBlank    = errors.New("blank in a parameter")
 )
 
-// appendCommand appends one command with an argument, or none where it is
-// empty.
+// appendCommand appends one command with an argument, or without one if it is empty.
 func appendCommand(dst []byte, verb, arg string) ([]byte, error) {
 	start := len(dst)
 	dst = append(dst, verb...)
@@ -88,8 +87,8 @@ func (s *Session) appendMail(dst []byte, t *Transaction, p params) ([]byte, erro
 	return seal(dst, start, p.utf8)
 }
 
-// appendSubmitter appends the parameter AUTH: who submitted the message, or <>
-// where nobody knows (RFC 4954 section 5).
+// appendSubmitter appends the parameter AUTH: the submitter of the message, or <> if
+// unknown (RFC 4954 section 5).
 func appendSubmitter(dst []byte, submitter string) []byte {
 	if submitter == "" {
 		return append(dst, "<>"...)

@@ -25,15 +25,14 @@ type Config struct {
 
 	Timeouts Timeouts
 
-	// Trace is called for every line of the dialogue, in order, from within
-	// the session's methods. nil is nobody.
+	// Trace is called for every line of the dialogue, in order, from within the
+	// session's methods. It may be nil.
 	Trace func(Line)
 }
 
-// Timeouts bound the steps of a dialogue, each by itself (RFC 5321 section
-// 4.5.3.2). A zero field takes the default stated with it. A reply must be
-// complete within its time: a server that sends an octet now and then gains
-// nothing by it.
+// Timeouts limit the steps of a dialogue separately (RFC 5321 section 4.5.3.2). A zero
+// field means the default stated with it. A reply must be complete within its time, so
+// a server that sends single octets slowly gains nothing.
 type Timeouts struct {
 	Greeting time.Duration // the greeting; 5 min
 	Hello    time.Duration // EHLO and HELO; 5 min
@@ -42,7 +41,7 @@ type Timeouts struct {
 	Mail     time.Duration // 5 min
 	Rcpt     time.Duration // each; 5 min
 	Data     time.Duration // until 354; 2 min
-	Write    time.Duration // each block written, as long as the server takes nothing; 3 min
+	Write    time.Duration // each block written, while the server accepts nothing; 3 min
 	Final    time.Duration // after the final dot or a chunk; 10 min
 	Reset    time.Duration // 5 min
 	Quit     time.Duration // 10 s

@@ -129,9 +129,9 @@ func (x *exchange) release() {
 	}
 }
 
-// launch sends the group of commands, and the content where it goes along. What
-// may be more than the server takes unread is written in the background while
-// the replies are read; land waits for it.
+// launch sends the group of commands, and the content if it is sent along. Anything
+// that may be more than the server accepts unread is written in the background while
+// the replies are read; land waits for that.
 func (x *exchange) launch() {
 	s := x.s
 	var body []byte
@@ -171,10 +171,10 @@ func (x *exchange) land(broken bool) {
 	x.flying = nil
 }
 
-// landed makes sure that every command of the group is on the wire before any
-// content is, and that no reply is there which answers none: it would be taken for
-// the next one's. The replies being there, the commands should be, too; a server
-// that has answered them without reading them gets the grace.
+// landed ensures that every command of the group has been sent before any content is,
+// and that there is no extra reply, which would be taken for the next one. When the
+// replies have arrived, the commands should have been sent, too; a server that has
+// answered them without reading them gets the grace.
 func (x *exchange) landed() *Error {
 	s := x.s
 	if x.flying != nil {
@@ -185,7 +185,7 @@ func (x *exchange) landed() *Error {
 		case err = <-x.flying:
 		case <-timer.C:
 			s.wire.abandonWrite(true)
-			<-x.flying //nolint:errcheck // cut off; what it says is of no account
+			<-x.flying //nolint:errcheck // cut off; its error does not matter
 			err = errUnsolicited
 		}
 		x.flying = nil
@@ -255,9 +255,8 @@ func (x *exchange) brokenWrite(err error, due int) *Error {
 	return s.fail(StageContent, err)
 }
 
-// interrupted reads a reply that came before the content was complete. The
-// content is not completed: a refusal settles it, and nothing else can be
-// meant by it.
+// interrupted reads a reply that came before the content was complete. The content is
+// not completed: a refusal settles it, and any other reply makes no sense.
 func (x *exchange) interrupted() *Error {
 	s := x.s
 	r, e := s.await(StageContent, s.cfg.Timeouts.Write, form{utf8: x.p.utf8})

@@ -38,9 +38,9 @@ func (x *exchange) offerAgain() {
 	}
 }
 
-// loneDot ends the content nobody is to get: the server answered 354 with no
-// recipient taken (RFC 2920 section 3.1). What it says to that is of no
-// account; the next transaction begins with RSET.
+// loneDot ends content without recipients: the server answered 354 although no
+// recipient was accepted (RFC 2920 section 3.1). Its reply does not matter; the next
+// transaction begins with RSET.
 func (x *exchange) loneDot() *Error {
 	s := x.s
 	s.needReset = true

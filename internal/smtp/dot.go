@@ -7,10 +7,10 @@ import (
 
 var errBareLine = errors.New("CR or LF alone in the content")
 
-// stuffer finds where content needs a dot more (RFC 5321 section 4.5.2). It
-// knows lines by CRLF alone and lets no CR or LF pass that stands by itself, so
-// that nobody can take anything but the end for the end (section 2.3.8). Its
-// zero value is at the start of the content.
+// stuffer finds where content needs an additional dot (RFC 5321 section 4.5.2). It
+// separates lines by CRLF only and lets no bare CR or LF pass, so that nothing but the
+// end can be taken for the end (section 2.3.8). The zero value is at the start of the
+// content.
 type stuffer struct{ at place }
 
 type place uint8
@@ -21,9 +21,9 @@ const (
 	afterCR
 )
 
-// next looks at src, which follows what was looked at before. The first n
-// octets can go as they are; where dot is true, a dot goes before the rest,
-// which next is to be given again.
+// next examines src, which follows what was examined before. The first n octets can be
+// sent as they are. If dot is true, a dot is sent before the rest, which must be passed
+// to next again.
 func (d *stuffer) next(src []byte) (n int, dot bool, err error) {
 	for n < len(src) {
 		switch d.at {
@@ -71,7 +71,7 @@ func (d *stuffer) line(src []byte) (n int, err error) {
 	}
 }
 
-// end is what ends the content: the final dot, on a line of its own (RFC 5321
+// end returns the end of the content: the final dot, on a line of its own (RFC 5321
 // section 4.1.1.4).
 func (d *stuffer) end() (string, error) {
 	switch d.at {

@@ -17,10 +17,10 @@ const (
 	maxName = 255
 )
 
-// parseExtensions reads the text of a reply to EHLO. The first line is the
-// server's name and greeting, whatever it looks like (RFC 5321 section 4.1.1.1). A
-// line that is no keyword line is passed over, and so is what comes after
-// maxKeywords. What is kept does not keep the text alive.
+// parseExtensions parses the text of a reply to EHLO. The first line is the server's
+// name and greeting in any form (RFC 5321 section 4.1.1.1). Lines that are not keyword
+// lines are ignored, and so is everything after maxKeywords. The results do not keep
+// the text alive.
 func parseExtensions(text string) Extensions {
 	first, rest, more := strings.Cut(text, "\n")
 	x := Extensions{ESMTP: true, Greeting: greetingOf(first)}
@@ -112,8 +112,8 @@ func isAlnum(c byte) bool {
 	return isDigit(c) || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
 }
 
-// parseSize is the limit SIZE states, 0 where it states none that makes sense
-// (RFC 1870 section 4).
+// parseSize returns the limit that SIZE states, or 0 if it states none or an invalid
+// one (RFC 1870 section 4).
 func parseSize(params string) int64 {
 	n, err := strconv.ParseInt(params, 10, 64)
 	if err != nil || n < 0 {

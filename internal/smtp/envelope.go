@@ -21,16 +21,16 @@ const commandBuffer = 16 << 10
 
 var commandBuffers = sync.Pool{New: func() any { return new([commandBuffer]byte) }}
 
-// compose makes the commands, all of them before the first is sent, and decides
-// what goes out together:
+// compose makes all commands before the first is sent, and decides what is sent
+// together:
 //
 //   - Without PIPELINING each command waits for its reply.
 //   - With it, the envelope is one group, and DATA its last command.
-//   - With CHUNKING, too, the content goes along. Not on a session that has
-//     not answered a MAIL yet, nor where the caller wants to Wait: there the
-//     content comes after the replies, so that a host which hangs up at MAIL
-//     leaves no doubt that it has nothing. Nor where it is long, or where an
-//     unfinished transaction may have left recipients behind.
+//   - With CHUNKING, too, the content is sent along. It is not sent along on a session
+//     that has not answered a MAIL yet, or if the caller wants to Wait: there the
+//     content comes after the replies, so that a host which hangs up at MAIL certainly
+//     does not have it. It is not either if it is long, or if an unfinished transaction
+//     may have left recipients behind.
 func (x *exchange) compose() (e *Error) {
 	s, t := x.s, x.t
 	x.grouped = x.p.has(OptPipelining)
@@ -57,7 +57,7 @@ func (x *exchange) compose() (e *Error) {
 	case x.early:
 		buf = appendChunk(buf, len(x.data), true)
 	case !x.bdat:
-		buf, _ = appendCommand(buf, "DATA", "") // a constant has no bad octet
+		buf, _ = appendCommand(buf, "DATA", "") // a constant has no invalid octets
 	}
 	x.env, x.rest = buf, buf
 	return nil
@@ -79,8 +79,8 @@ func appendChunk(dst []byte, n int, last bool) []byte {
 func (x *exchange) step(stage Stage, r *Reply) *Error {
 	if !x.grouped {
 		if x.s.rd.buffered() > 0 {
-			// A reply that is there before its command would be taken for the
-			// next one's, and every verdict for somebody else's.
+			// A reply that arrived before its command would be taken for the next one,
+			// and every verdict would go to the wrong recipient.
 			e := x.s.unasked()
 			e.Stage = stage
 			return e
@@ -94,8 +94,8 @@ func (x *exchange) step(stage Stage, r *Reply) *Error {
 	return x.answer(stage, r)
 }
 
-// answer reads one reply. Once the server has said 421 nothing more is waited
-// for, unless the content is out: then a reply to it still counts.
+// answer reads one reply. After 421 no more replies are waited for, unless the content
+// was sent: a reply to that still counts.
 func (x *exchange) answer(stage Stage, r *Reply) (e *Error) {
 	wait, hung := x.s.cfg.Timeouts.of(stage), x.hung != nil
 	if hung {
@@ -166,7 +166,7 @@ func (x *exchange) resetReply() *Error {
 	x.s.closing = true
 	x.hung = &Error{Stage: StageReset, Kind: Replied, Reply: r}
 	if x.early {
-		return nil // what is sent cannot be taken back: its replies count
+		return nil // what was sent cannot be taken back: its replies count
 	}
 	x.s.over = x.grouped // or the replies to the rest would meet QUIT
 	x.stale = true
@@ -191,7 +191,7 @@ func (x *exchange) mailReply() *Error {
 		return x.s.senseless(StageMail, *r)
 	}
 	if x.hung != nil && x.hung.Stage == StageReset {
-		// What it refuses is the second MAIL of the transaction it would not end.
+		// It refuses the second MAIL of the transaction that it would not end.
 		x.s.over, x.stale = true, true
 		return x.hung
 	}
@@ -280,8 +280,8 @@ func (x *exchange) doubt(kind, said Option, r *Reply) {
 	}
 }
 
-// proven notes that a command was taken without what was refused before. The
-// session goes without that from now on.
+// proven records that a command was accepted without options that were refused before.
+// The session leaves them out from now on.
 func (x *exchange) proven(kind Option) {
 	if x.onTrial&kind != 0 {
 		x.s.lacks |= x.s.refused & kind

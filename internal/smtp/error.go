@@ -11,13 +11,13 @@ type Kind uint8
 const (
 	// Replied: the server said no. The Error has its Reply and no cause.
 	Replied Kind = iota
-	// Timeout: the server did not answer, or take what was sent, in time.
+	// Timeout: the server did not answer, or did not accept what was sent, in time.
 	Timeout
 	// Closed: the connection ended.
 	Closed
-	// Protocol: the server said what makes no sense here.
+	// Protocol: the server sent an invalid reply.
 	Protocol
-	// Security: the server, or somebody between, sent octets that could pass
+	// Security: the server, or an attacker in between, sent octets that could be taken
 	// for protected ones (RFC 3207 section 6).
 	Security
 	// BadTLS: the TLS handshake failed.
@@ -32,11 +32,11 @@ const (
 	Unfit
 	// Exhausted: the session may carry no more mail.
 	Exhausted
-	// Incapable: the server offered what it cannot do, and the session is over.
-	// Doubt.Now says what a new session is to go without.
+	// Incapable: an option that the server offered does not work, and the session is
+	// over. Doubt.Now has the options that a new session must leave out.
 	Incapable
-	// BadAuth: in AUTH, the server said what the mechanism knows no answer to,
-	// or did not prove what it has to.
+	// BadAuth: in AUTH, the server sent a challenge that the mechanism cannot answer,
+	// or did not prove its identity.
 	BadAuth
 )
 

@@ -1,11 +1,10 @@
 package smtp
 
-// Extensions is what the newest EHLO reply offers (RFC 5321 section 4.1.1.1).
-// A session opened with HELO has a Greeting and is
-// offered nothing.
+// Extensions has what the latest EHLO reply offers (RFC 5321 section 4.1.1.1). After
+// HELO it has only a Greeting.
 type Extensions struct {
-	// Greeting is the name the server gives itself (RFC 5321 section 4.1.1.1),
-	// which proves nothing.
+	// Greeting is the server's own name (RFC 5321 section 4.1.1.1), which proves
+	// nothing.
 	Greeting string
 
 	ESMTP               bool // EHLO was taken

@@ -5,8 +5,9 @@ import (
 	"errors"
 )
 
-// params are the parameters a transaction may and must use with a server. None
-// is there unless the newest EHLO reply offers it (RFC 5321 section 4.1.1.11).
+// params are the parameters that a transaction may and must use with a server. Only
+// parameters that the latest EHLO reply offers are among them (RFC 5321 section
+// 4.1.1.11).
 type params struct {
 	utf8       bool
 	requireTLS bool
@@ -29,8 +30,8 @@ var (
 	errInClear      = errors.New("TLS is required and not in use")
 )
 
-// fit finds the parameters for a transaction, or why the server cannot be given
-// it. Nothing has been sent by then.
+// fit returns the parameters for a transaction, or why the message cannot be sent to
+// the server. Nothing has been sent by then.
 func (s *Session) fit(t *Transaction) (params, *Error) {
 	x := &s.ext
 	unfit := func(status string, why error) (params, *Error) {
@@ -68,9 +69,9 @@ func (s *Session) fit(t *Transaction) (params, *Error) {
 	return p, nil
 }
 
-// needsUTF8 reports whether the message makes no sense without SMTPUTF8. One
-// whose addresses are beyond ASCII in their domains only does: they are sent
-// as A-labels (RFC 6531 section 3.2).
+// needsUTF8 reports whether the message requires SMTPUTF8. If only the domains of its
+// addresses are beyond ASCII, it does not: they are sent as A-labels (RFC 6531 section
+// 3.2).
 func (t *Transaction) needsUTF8() bool {
 	if t.UTF8 || t.From.NeedsUTF8() {
 		return true

@@ -5,16 +5,16 @@ import (
 	"strings"
 )
 
-// ServerLimits are the limits a server states (RFC 9422). Zero is none.
+// ServerLimits are the limits a server states (RFC 9422). Zero means no limit.
 type ServerLimits struct {
 	MailMax       int // MAIL commands of a session
 	RcptMax       int // RCPT commands of a transaction
 	RcptDomainMax int // recipient domains of a session
 }
 
-// parseLimits reads the parameters of LIMITS (RFC 9422 section 3). Where the
-// syntax as a whole is broken, or a limit is stated twice, all are ignored; a
-// value that makes no sense, only that limit.
+// parseLimits parses the parameters of LIMITS (RFC 9422 section 3). If the syntax as a
+// whole is invalid, or a limit is stated twice, all are ignored; if a value is invalid,
+// only that limit.
 func parseLimits(params string) ServerLimits {
 	var (
 		l                  ServerLimits

@@ -2,18 +2,18 @@ package smtp
 
 import "strings"
 
-// What a peer cannot do. Servers offer what does not work, or work only as long
-// as nothing unusual is said, and the same inability shows itself in every form
-// there is: by any code, by 421, by closing, by a reset, by silence, by nonsense.
-// This file is the one place where that is recognised. [optionals] is the table;
-// what a session used when something failed, and could have done without, is the
-// [Doubt] of the failure.
+// What a peer cannot do. Servers offer extensions that do not work, or work only in
+// common cases, and the same inability shows itself in many forms: any code, 421,
+// closing, a reset, silence, nonsense. Only this file recognises them. [optionals] is
+// the table; the options that a session used when something failed, and could have left
+// out, are the [Doubt] of the failure.
 //
-// Two things are never part of a Doubt. What the caller asked for: a TLS level, a
-// login, REQUIRETLS, and SMTPUTF8 and BODY, which are only said where the content
-// or an address needs them; but 8-bit content may have a 7-bit form. And what has an answer already: a recipient whose
-// refusal names the address or a policy is not offered twice, and a message whose
-// last octet is out is not sent again before the next attempt.
+// Two things are never part of a Doubt. The first is what the caller asked for: a TLS
+// level, a login, REQUIRETLS, and SMTPUTF8 and BODY, which are only used if the content
+// or an address needs them (but 8-bit content may have a 7-bit form). The second is
+// what already has an answer: a recipient whose refusal is about the address or a
+// policy is not offered twice, and a message whose last octet was sent is not sent
+// again before the next attempt.
 
 // Option is a set of things that a session can do without.
 type Option uint32
@@ -53,7 +53,7 @@ type Resort uint8
 
 // The resorts.
 const (
-	Keep        Resort = iota // it is not the option: nothing is left out
+	Keep        Resort = iota // the option is not the cause: nothing is left out
 	SameSession               // at once, in the session that goes on
 	NewSession                // at once, in one new session with the same address
 	NextAttempt               // when mail goes to the address again
@@ -77,9 +77,9 @@ type optional struct {
 	resort [4]Resort // by Form
 }
 
-// optionals is the table of what a session can do without: for each option, what
-// follows a 5yz, a 4yz, 421, and a loss. For how long that is remembered, and for
-// whom, is the caller's to say; see [Doubt].
+// optionals is the table of the options that a session can leave out: for each, what
+// follows a 5yz, a 4yz, 421, and a lost session. The caller decides for how long and
+// for which mail that is remembered; see [Doubt].
 func optionals() []optional {
 	const (
 		same, fresh, next = SameSession, NewSession, NextAttempt
@@ -92,8 +92,8 @@ func optionals() []optional {
 		// required, nor where the caller's own check refused the certificate, nor
 		// after octets that came ahead of the handshake.
 		{OptTLS, "STARTTLS", [4]Resort{same, same, fresh, fresh}},
-		// Each command waits for its reply. A 5yz counts where it is about the command
-		// or the order of commands, and not about what the command says.
+		// Each command waits for its reply. A 5yz counts if it is about the command or
+		// the order of commands, and not about its argument.
 		{OptPipelining, "PIPELINING", [4]Resort{same, next, next, next}},
 		// DATA. Once BDAT was refused the session is over, since the content may
 		// have been taken for commands. A loss after the last octet leaves the
@@ -110,11 +110,11 @@ func optionals() []optional {
 		// RCPT without both.
 		{OptNotify, "NOTIFY", [4]Resort{same, next, next, next}},
 		{OptOriginal, "ORCPT", [4]Resort{same, next, next, next}},
-		// The response waits for a challenge. Where it proves something already, a
-		// refusal of the proof is none of the form.
+		// The response waits for a challenge. If it already proves something, a refusal
+		// is about the proof and not the form.
 		{OptInitial, "initial response", [4]Resort{same, next, next, next}},
-		// Another mechanism that the login can serve, where there is one. Not
-		// where the server failed to prove what it had to.
+		// Another mechanism that the login supports, if there is one. Not if the server
+		// failed to prove its identity.
 		{OptExternal, "EXTERNAL", [4]Resort{same, next, next, next}},
 		{OptScramPlus, "SCRAM-SHA-256-PLUS", [4]Resort{same, next, next, next}},
 		{OptScram, "SCRAM-SHA-256", [4]Resort{same, next, next, next}},
@@ -126,7 +126,7 @@ func optionals() []optional {
 	}
 }
 
-// Mechanism is the option that a mechanism of AUTH is; 0 where nobody knows it.
+// Mechanism returns the option for a mechanism of AUTH, or 0 if it is unknown.
 func Mechanism(name string) Option {
 	for _, o := range optionals() {
 		if o.option >= OptExternal && o.name == name {
@@ -136,7 +136,7 @@ func Mechanism(name string) Option {
 	return 0
 }
 
-// String lists the options by name, empty where there are none.
+// String lists the options by name, or returns "" if there are none.
 func (o Option) String() string {
 	if o == 0 {
 		return ""
@@ -153,20 +153,19 @@ func (o Option) String() string {
 // Doubt is what may have been the cause of a failure: options that were in use
 // and that a session can do without.
 type Doubt struct {
-	// Now are those without which one new session with the same address is to be
+	// Now are the options without which one new session with the same address should be
 	// tried at once.
 	Now Option
 	// Next are those that the next attempt at the address is to leave out.
 	Next Option
-	// Brief are those of both that a reply made doubtful which speaks of the
-	// moment. They are to be forgotten after the attempt that goes without them,
-	// however that ends: to leave out for longer what may be well would cost
-	// security, or round trips to a host that is busy as it is.
+	// Brief are those of both that became doubtful by a reply about the moment. They
+	// must be forgotten after the attempt without them, whatever its result: to leave
+	// out for longer what may work would cost security, or round trips to a host that
+	// is already busy.
 	Brief Option
 }
 
-// doubt is what follows where options were in use and an inability showed itself
-// in one form.
+// doubt returns what follows if options were in use and a failure had the given form.
 func doubt(used Option, form Form) (d Doubt) {
 	if used == 0 {
 		return d
@@ -194,14 +193,14 @@ func (d *Doubt) add(other Doubt) {
 	d.Brief |= other.Brief
 }
 
-// unproven is what follows where a session is lost that goes on without what it
-// refused: it is gone before it could show whether that was it, and another one does.
+// unproven returns what follows if a session is lost that has left out what it refused:
+// it was lost before it could show whether that was the cause, and another session can.
 func (s *Session) unproven() Doubt {
 	return Doubt{Now: s.refused, Next: s.refused, Brief: s.refused & s.brief}
 }
 
-// form is how an error shows an inability. ok is false where it shows none: what
-// failed was ours, or is an attack.
+// form returns how an error shows an inability. ok is false if it shows none: the
+// failure was ours, or is an attack.
 func (e *Error) form() (f Form, ok bool) {
 	switch e.Kind {
 	case Replied:
@@ -224,12 +223,12 @@ func (r *Reply) form() Form {
 	}
 }
 
-// blames reports whether a refusal of a command may be about its parameters
-// (RFC 5321 sections 4.1.1.11 and 4.2.4). The enhanced status says so first: one
-// about an address, a mailbox, the message's size or a policy is about that, and
-// one about the protocol is about the parameters. Without one the code does: 500
-// to 504, 555 and their likes are about the command, and at MAIL so may be what
-// names nothing in particular; at RCPT that names the recipient.
+// blames reports whether a refusal of a command may be about its parameters (RFC 5321
+// sections 4.1.1.11 and 4.2.4). The enhanced status decides first: one about an
+// address, a mailbox, the message's size or a policy is about that, and one about the
+// protocol is about the parameters. Without one the code decides: 500 to 504, 555 and
+// similar ones are about the command. An unspecific code may be about the parameters at
+// MAIL; at RCPT it is about the recipient.
 func (r *Reply) blames(stage Stage) bool {
 	if !r.Negative() || r.Code == 421 {
 		return false

@@ -2,9 +2,9 @@ package smtp
 
 import "unicode/utf8"
 
-// parseLine takes a reply line apart: the code, whether it is the last line of
-// its reply, and the text (RFC 5321 section 4.2); or what is bad about it. Three digits alone are a
-// line; so are three digits and a blank.
+// parseLine splits a reply line into the code, whether it is the last line of its
+// reply, and the text (RFC 5321 section 4.2), or returns what is wrong with it. Three
+// digits alone are a line; so are three digits and a blank.
 func parseLine(line []byte) (code int, last bool, text []byte, bad protocolError) {
 	if len(line) < 3 || !isDigit(line[0]) || !isDigit(line[1]) || !isDigit(line[2]) {
 		return 0, false, nil, errNoCode

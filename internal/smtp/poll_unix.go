@@ -20,8 +20,8 @@ type poller struct {
 	err error
 }
 
-// newPoller is nil for what is no plain socket: what a type that wraps one does
-// with the octets is its own affair.
+// newPoller returns nil for connections that are not plain sockets, because a wrapper
+// may handle the octets in any way.
 func newPoller(conn net.Conn) *poller {
 	o := &poller{}
 	switch c := conn.(type) {
@@ -44,9 +44,9 @@ func newPoller(conn net.Conn) *poller {
 	return o
 }
 
-// room is how many octets the system takes at once where none wait to be sent; zero if
-// it does not say. Of the buffer that it has for them it needs a good part for its own
-// records, and it counts those.
+// room returns how many octets the system accepts at once if none wait to be sent, or
+// zero if it does not say. The system needs a good part of the buffer for its own
+// records, and counts those.
 func (o *poller) room() (n int) {
 	_ = o.raw.Control(func(fd uintptr) {
 		n, _ = syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_SNDBUF)

@@ -10,16 +10,16 @@ import (
 
 const readBuffer = 4096
 
-// readBuffers are lent to readers while there is something to read, so that an
-// idle session holds none.
+// readBuffers are lent to readers while there is data to read, so that an idle session
+// holds none.
 var readBuffers = sync.Pool{New: func() any { return new([readBuffer]byte) }}
 
-// protocolError is what is wrong with what a server sent.
+// protocolError says what is wrong with what a server sent.
 type protocolError string
 
 func (e protocolError) Error() string { return string(e) }
 
-// badLine is a reply line that makes no sense, escaped and cut.
+// badLine is an invalid reply line, escaped and cut.
 type badLine struct {
 	why  protocolError
 	line string
@@ -64,8 +64,8 @@ func usualLimits() limits {
 }
 
 const (
-	// maxText is how much of a reply's text is kept, once it is escaped. Whoever
-	// remembers a reply remembers no more.
+	// maxText is how much of a reply's text is kept, after escaping. Code that
+	// remembers a reply never remembers more.
 	maxText = 2048
 	// maxHelloText is the same for a reply to EHLO while its keywords are read:
 	// 64 of the longest lines that a server may send.
@@ -75,8 +75,8 @@ const (
 	maxBuffer = 4096
 )
 
-// reader reads replies. Between two calls of reply it keeps nothing but octets
-// that came early: no reply depends on the one before.
+// reader reads replies. Between two calls of reply it keeps only octets that came
+// early: no reply depends on the one before.
 type reader struct {
 	src     io.Reader
 	limits  limits
@@ -102,7 +102,7 @@ type reader struct {
 	next int
 }
 
-// kept is b as a string, one of those kept where it is the same.
+// kept returns b as a string, sharing one of the kept strings if it is equal.
 func (r *reader) kept(b []byte) string {
 	for _, s := range r.said {
 		if s == string(b) {
@@ -123,14 +123,14 @@ const mostKept = 128
 // buffered is how many octets were received and not read.
 func (r *reader) buffered() int { return r.w - r.r }
 
-// outOfStep reports whether more was received than the replies that are due: any
-// octets but those of a 421, which may come at any time (RFC 5321 section 3.8).
+// outOfStep reports whether more was received than the expected replies: any octets
+// except those of a 421, which may come at any time (RFC 5321 section 3.8).
 func (r *reader) outOfStep() bool {
 	n := min(r.buffered(), len("421"))
 	return n > 0 && string(r.buf[r.r:r.r+n]) != "421"[:n]
 }
 
-// release gives back the buffer if nothing is in it, and what a long reply took.
+// release gives back the buffer if it is empty, and the memory of a long reply.
 func (r *reader) release() {
 	if cap(r.text) > maxBuffer {
 		r.text = nil
@@ -186,8 +186,8 @@ func (r *reader) fill() error {
 	return io.ErrNoProgress
 }
 
-// line reads one line and returns what is kept of it, without its end. It is
-// good until the next call.
+// line reads one line and returns the kept part of it, without its end. It is valid
+// until the next call.
 func (r *reader) line() ([]byte, error) {
 	r.long, r.cut = r.long[:0], false
 	read, seen := 0, 0
@@ -214,7 +214,7 @@ func (r *reader) line() ([]byte, error) {
 	}
 }
 
-// pending is what is received and not read.
+// pending returns what was received and not read.
 func (r *reader) pending() []byte {
 	if r.buf == nil {
 		return nil
@@ -237,8 +237,9 @@ func (r *reader) finish(part []byte) ([]byte, error) {
 	part = part[:len(part)-1]
 	cr := len(part) > 0 && part[len(part)-1] == '\r'
 	if !r.begun {
-		// Some servers end every line like that. One that does only now and then
-		// repeats what somebody else wrote, who must not write replies.
+		// Some servers end every line like that. A server that does so only now and
+		// then repeats the text of another party, which must not be able to write
+		// replies.
 		r.begun, r.lenient = true, !cr
 	}
 	switch {
@@ -257,7 +258,7 @@ func (r *reader) finish(part []byte) ([]byte, error) {
 	return r.long, nil
 }
 
-// form says how a reply is to be understood.
+// form says how a reply is read.
 type form struct {
 	plain bool // no enhanced codes: greeting, EHLO, HELO (RFC 2034 section 4)
 	hello bool // keywords may come, which are read before the text is cut

@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// Reply is a server's reply (RFC 5321 section 4.2). The zero value is no reply.
+// Reply is a server's reply (RFC 5321 section 4.2). The zero value means that there is
+// none.
 type Reply struct {
 	// Code is the three-digit reply code. Decisions come from it alone.
 	Code int
@@ -14,14 +15,14 @@ type Reply struct {
 	// the reply has a well-formed one whose class agrees with Code; else empty.
 	Enhanced string
 
-	// Text is what follows the code, an enhanced status code included, the
-	// lines joined by "\n". It is fit for a log or a report: control characters
-	// and octets beyond ASCII are escaped as \xHH, and overlong lines are cut.
+	// Text is the text after the code, including an enhanced status code, with the
+	// lines joined by "\n". It is safe for a log or a report: control characters and
+	// octets beyond ASCII are escaped as \xHH, and overlong lines are cut.
 	Text string
 }
 
-// Class is the first digit of the code: 2 for success, 4 for "not now", 5 for
-// no. 0 where there is no reply.
+// Class returns the first digit of the code: 2 for success, 4 for a temporary and 5 for
+// a permanent failure, or 0 if there is no reply.
 func (r *Reply) Class() int { return r.Code / 100 }
 
 // Positive reports whether the reply is 2yz.

@@ -2,28 +2,27 @@ package smtp
 
 import "time"
 
-// State is what became of one recipient in one transaction. The zero value is
-// NotTried.
+// State is the result for one recipient in one transaction. The zero value is NotTried.
 type State uint8
 
 // The states.
 const (
-	// NotTried: the server has not judged the recipient. Where it has
-	// no Err, offer it again, in a new transaction; a limit of the server or a
-	// parameter it did not know stood in the way, and it will not stand there
-	// twice. Where it has one, Err is why it was not offered.
+	// NotTried: the server has not decided about the recipient. If there is no Err,
+	// offer it again in a new transaction; a limit of the server or an unknown
+	// parameter prevented it, and will not do so again. If there is one, Err says why
+	// it was not offered.
 	NotTried State = iota
 	// Delivered: the server took the message for it. Reply is that to the
 	// content.
 	Delivered
-	// Refused: Reply is the refusal, 4yz or 5yz, and Stage is what it answers:
+	// Refused: Reply is the refusal, 4yz or 5yz, and Stage is the command it answers:
 	// MAIL, RCPT, DATA or the content.
 	Refused
 	// Failed: the transaction ended before an answer, and the message was
 	// certainly not taken for it. Err is why.
 	Failed
-	// Unknown: the message was sent to its end and the answer was lost. Nobody
-	// knows whether it was taken (RFC 1047). Err is why.
+	// Unknown: the message was sent completely and the answer was lost, so it is
+	// unknown whether it was accepted (RFC 1047). Err says why.
 	Unknown
 )
 
@@ -37,28 +36,28 @@ func (s State) String() string {
 	return "?"
 }
 
-// RcptResult is what became of one recipient.
+// RcptResult is the result for one recipient.
 type RcptResult struct {
 	State State
 	Stage Stage // what Reply answers
-	Reply Reply // the deciding one; zero where none decided
+	Reply Reply // the deciding one; zero if none decided
 
-	// Err is why no reply decided; nil where one did, and where the recipient
-	// is to be offered again. It is Result.Err, but for a recipient that is
-	// Unfit by itself: one whose address needs SMTPUTF8 where that is missing.
+	// Err says why no reply decided. It is nil if one did, and if the recipient should
+	// be offered again. It is Result.Err, except for a recipient that is Unfit by
+	// itself: its address needs SMTPUTF8, which the server does not offer.
 	Err *Error
 }
 
-// Result is what became of one transaction.
+// Result is the result of one transaction.
 type Result struct {
 	// Rcpts has an entry per recipient, in the order of Transaction.To. It is
 	// good until the session's next Send, which uses its memory again.
 	Rcpts []RcptResult
 
-	// Mail is the reply to MAIL; zero where there was none.
+	// Mail is the reply to MAIL; zero if there was none.
 	Mail Reply
 
-	// Final is the reply to the content; zero where there was none.
+	// Final is the reply to the content; zero if there was none.
 	Final Reply
 
 	// ContentAt is when the first octets of the content went out that did not go
@@ -66,28 +65,28 @@ type Result struct {
 	// content was waited for; zero if it did not come to that.
 	ContentAt, AwaitedAt time.Time
 
-	// Err is what ended the transaction where no reply that decides did: the
-	// connection, a protocol error, the content, the context. nil where every
-	// recipient has been judged, or may be offered again.
+	// Err says what ended the transaction if no deciding reply did: the connection, a
+	// protocol error, the content, the context. It is nil if every recipient has been
+	// decided, or may be offered again.
 	Err *Error
 
 	// Unknown reports that some recipient's state is Unknown.
 	Unknown bool
 
-	// Doubt is what may have been the cause of what went wrong, among what the
-	// session could have done without. Where it has Now, Err is Incapable.
+	// Doubt has the options that the session could have left out and that may have
+	// caused the failure. If it has Now, Err is Incapable.
 	Doubt Doubt
 
-	// Stale reports that the session, which had carried mail before, was no good
-	// from the start: closed before it answered MAIL, at its limit of recipient
-	// domains, or refusing RSET. All recipients are NotTried, and one try on a
-	// new session to the same host is due.
+	// Stale is true if the session, which had carried mail before, could not be used
+	// for this transaction: it was closed before it answered MAIL, had reached its
+	// limit of recipient domains, or refused RSET. All recipients are NotTried, and one
+	// try on a new session to the same host should follow.
 	//
-	// Where MaybeSent is set it is no proof that the host has nothing: the content
-	// went along with the envelope, and the host may have taken it and lost every
-	// answer. Far more likely, it had given the session up before it saw any of it.
-	// That host may be given the message again, but nobody else: at least once is
-	// kept, and that two hosts have it is not risked for this.
+	// If MaybeSent is set, it is not certain that the host does not have the message:
+	// the content was sent along with the envelope, and the host may have accepted it
+	// and lost every answer. It is far more likely that it had ended the session before
+	// it read anything. The same host may be given the message again, but no other: "at
+	// least once" is kept, and the risk that two hosts have it is avoided.
 	Stale     bool
 	MaybeSent bool
 }

@@ -15,11 +15,12 @@ const (
 	challenge = "<challenge>"
 )
 
-// leastSecret is how long a part of a secret is to be told from the words of a
-// reply.
+// leastSecret is the length from which a part of a secret can be distinguished from the
+// words of a reply.
 const leastSecret = 8
 
-// veil is what a response is shown as. What says nothing is shown as it is.
+// veil returns the form in which a response is shown. A response without a secret is
+// shown as it is.
 func veil(encoded string) string {
 	if encoded == "" || encoded == "=" {
 		return encoded
@@ -35,8 +36,8 @@ func (l *secrets) keep(list ...string) {
 	}
 }
 
-// hide is a reply line without what repeats a secret. The whole text goes, since
-// a gap in a sentence that is well known would show what is missing from it.
+// hide returns a reply line without text that repeats a secret. The whole text is
+// removed, since a gap in a well-known sentence would show what is missing.
 func (l secrets) hide(line []byte) []byte {
 	if len(l) == 0 || !l.repeatedIn(line) {
 		return line
@@ -64,13 +65,13 @@ func (l secrets) repeatedIn(text []byte) bool {
 	return false
 }
 
-// isChallenge reports whether a line is part of a 334 reply. It goes to the
-// mechanism as it is: a challenge repeats what was sent for good reason, such as
+// isChallenge reports whether a line is part of a 334 reply. It is passed to the
+// mechanism unchanged: a challenge has good reasons to repeat what was sent, such as
 // the client's nonce.
 func isChallenge(line []byte) bool { return bytes.HasPrefix(line, []byte("334")) }
 
-// asked is what a challenge is shown as: whoever has the trace could try passwords
-// on it.
+// asked returns the form in which a challenge is shown: with a whole challenge, a
+// reader of the trace could try passwords.
 func asked(line []byte) []byte {
 	if len(line) <= 4 {
 		return line

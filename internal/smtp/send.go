@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// What a recipient is while the transaction goes on: offered, then accepted by
-// RCPT, or to be offered again. None of these leaves Send.
+// States of a recipient during a transaction: offered, then accepted by RCPT, or to be
+// offered again. Send never returns them.
 const (
 	offered State = 0x80 + iota
 	accepted
@@ -23,13 +23,13 @@ type exchange struct {
 	res *Result
 	p   params
 
-	onTrial Option // what is left out because it was refused just now
+	onTrial Option // left out because it was refused just now
 
-	data []byte           // the content, where it is in memory
-	src  io.ReadCloser    // the content, where it is not
-	buf  *[blockSize]byte // what is read of it
+	data []byte           // the content, if it is in memory
+	src  io.ReadCloser    // the content, if it is not
+	buf  *[blockSize]byte // the part of it that was read
 
-	env     []byte // the commands of the envelope, and what is left of them to send
+	env     []byte // the commands of the envelope, and those still to be sent
 	rest    []byte
 	grouped bool // they go out together (RFC 2920)
 	early   bool // and the content with them
@@ -45,21 +45,21 @@ type exchange struct {
 	taken    int    // recipients accepted so far
 	crowded  int    // as many had been when the first was one too many
 	hung     *Error // the server said that it closes, or refused RSET
-	goesOn   bool   // and answered more all the same, or did not close
-	stale    bool   // the session was no good from the start
+	goesOn   bool   // and sent more replies nevertheless, or did not close
+	stale    bool   // the session could not be used from the start
 	certain  bool   // whatever was sent, it was not taken
 	finished bool   // all is judged
 	blocks   int    // of content written
 	apart    bool   // the content goes out after the envelope
 }
 
-// Send makes one transaction. What became of each recipient is in the result,
-// always; nothing is judged here, and nothing sent twice.
+// Send makes one transaction. The result has a state for each recipient in all cases.
+// Send judges nothing, and sends nothing twice.
 //
-// When ctx ends, Send returns at once and the session is over. A message whose
-// last octet was not sent by then was not delivered.
+// When ctx ends, Send returns at once and the session is over. A message whose last
+// octet was not sent by then was not delivered.
 //
-// The Result's Rcpts are good until the next Send.
+// The Result's Rcpts are valid until the next Send.
 func (s *Session) Send(ctx context.Context, t *Transaction) Result {
 	s.res = Result{Rcpts: s.rcptResults(len(t.To))}
 	s.x = exchange{s: s, t: t, res: &s.res, crowded: -1}
@@ -235,15 +235,15 @@ func (x *exchange) judgeAll(state State, stage Stage, r Reply) {
 	x.finished = true
 }
 
-// conclude gives a state to every recipient that has none yet. e is what ended
-// the transaction, if anything did.
+// conclude gives a state to every recipient that has none yet. e is the error that
+// ended the transaction, if there was one.
 func (x *exchange) conclude(e *Error) {
 	if e == nil {
 		e = x.hung
 	}
 	res, open := x.res, Failed
 	if x.env == nil {
-		res.Err = e // nothing was begun
+		res.Err = e // nothing was sent
 	}
 	if e != nil {
 		lost := e.Kind == Closed || e.Kind == Replied
@@ -276,7 +276,7 @@ func (x *exchange) conclude(e *Error) {
 			res.Err = e
 			res.Unknown = res.Unknown || state == Unknown
 		case rr.State == again && e != nil:
-			*rr = RcptResult{State: Failed, Err: e} // the session is over, and what it found out with it
+			*rr = RcptResult{State: Failed, Err: e} // the session is over, and everything it has found out is lost
 			res.Err = e
 		case rr.State == again:
 			rr.State = NotTried
@@ -286,11 +286,12 @@ func (x *exchange) conclude(e *Error) {
 	}
 }
 
-// mayBeTaken reports whether the message, once it is out, may have been taken
-// though no answer says so. It was not where MAIL or BDAT was refused, and where
-// the server said that it closes and did so without another word (RFC 5321 section
-// 3.8). One that answers more after 421, or stays, may have read on; so may one that
-// refused RSET with another code, and has said nothing of closing.
+// mayBeTaken reports whether a message that was sent completely may have been accepted
+// although no answer says so. It was not accepted if MAIL or BDAT was refused, or if
+// the server said that it closes and did so without another reply (RFC 5321 section
+// 3.8). A server that sends more replies after 421, or keeps the connection open, may
+// have continued to read; so may one that refused RSET with another code and did not
+// announce to close.
 func (x *exchange) mayBeTaken() bool {
 	closes := x.hung != nil && x.hung.Reply.Code == 421
 	return !x.certain && !x.refused && (!closes || x.goesOn)

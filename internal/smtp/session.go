@@ -19,7 +19,7 @@ type Session struct {
 	cfg   Config // with its defaults
 	hello string
 	wire  *wire
-	conn  net.Conn // what is spoken through: wire, or TLS over it
+	conn  net.Conn // the connection for the dialogue: wire, or TLS over it
 	tls   *tls.Conn
 	rd    reader
 
@@ -30,15 +30,15 @@ type Session struct {
 	ext           Extensions
 	ready         bool   // EHLO or HELO was taken
 	authenticated bool   // AUTH succeeded
-	over          bool   // nothing more can be said, not even QUIT
+	over          bool   // nothing more can be sent, not even QUIT
 	closing       bool   // only QUIT can
 	warm          bool   // some MAIL was answered
 	without       Option // what the session does without
 	refused       Option // what the server refused just now
-	brief         Option // of what was refused, what may be well in a moment
-	trial         Option // what is left out for it in the next transaction
+	brief         Option // refused options that may work again soon
+	trial         Option // options left out for it in the next transaction
 	lacks         Option // what the server was shown to lack: it refused that, and took the same without
-	silent        int64  // what had been read when TLS came up: until more is, TLS may not work
+	silent        int64  // the octets read when TLS was established: until more are, TLS may not work
 	needReset     bool   // the last transaction was not finished
 	lingering     bool   // and may have left recipients with the server
 	mails         int    // MAIL commands so far
@@ -50,8 +50,8 @@ type Session struct {
 	bufs          net.Buffers
 }
 
-// New returns a session over conn, which it owns from now on. Nothing is read
-// or written. The error says what is wrong with cfg.Hello. cfg may be nil.
+// New returns a session over conn, which it owns from now on. Nothing is read or
+// written. An error is about cfg.Hello. cfg may be nil.
 func New(conn net.Conn, cfg *Config) (*Session, error) {
 	if cfg == nil {
 		cfg = &Config{}
@@ -68,8 +68,8 @@ func New(conn net.Conn, cfg *Config) (*Session, error) {
 	return s, nil
 }
 
-// Greet reads the greeting (RFC 5321 section 4.3.1). The error is an *Error;
-// where it is Replied, the session can still Quit.
+// Greet reads the greeting (RFC 5321 section 4.3.1). The error is an *Error. If it is
+// Replied, the session can still Quit.
 func (s *Session) Greet(ctx context.Context) error {
 	if e := s.begin(ctx, StageBanner, 0); e != nil {
 		return e
@@ -85,9 +85,9 @@ func (s *Session) Greet(ctx context.Context) error {
 	return nil
 }
 
-// Hello says EHLO, or HELO where the server does not take EHLO (RFC 5321 section
-// 4.1.1.1), and learns what the server offers. Without OptEHLO it is the other way
-// round. What an earlier reply offered is forgotten. The error is an *Error.
+// Hello sends EHLO, or HELO if the server does not accept EHLO (RFC 5321 section
+// 4.1.1.1), and learns what the server offers. Without OptEHLO the order is reversed.
+// What an earlier reply offered is forgotten. The error is an *Error.
 func (s *Session) Hello(ctx context.Context) error {
 	if e := s.begin(ctx, StageHello, 0); e != nil {
 		return e
@@ -127,8 +127,8 @@ func (s *Session) greet(verb string) (Reply, *Error) {
 	return r, nil
 }
 
-// doubtHello is what may be wrong where EHLO came to grief: TLS, where the server
-// has said nothing in it so far, else EHLO.
+// doubtHello returns what may have caused a failure of EHLO: TLS, if the server has
+// sent nothing inside it so far, otherwise EHLO.
 func (s *Session) doubtHello(e *Error) Doubt {
 	form, ok := e.form()
 	switch {
@@ -143,12 +143,12 @@ func (s *Session) doubtHello(e *Error) Doubt {
 	}
 }
 
-// Without is what the session does without in the next transaction: what it was
-// told to, and what it has found out.
+// Without returns the options that the session leaves out in the next transaction:
+// those it was told, and those it has found not to work.
 func (s *Session) Without() Option { return s.without | s.trial }
 
-// DoWithout makes the session do without what is given from now on, and without
-// what it has found out.
+// DoWithout makes the session leave out the given options from now on, in addition to
+// those it has found not to work.
 func (s *Session) DoWithout(o Option) { s.without = o | s.lacks }
 
 // Lacks is what the server was shown not to be able to do: it refused that, and
@@ -169,10 +169,10 @@ func (s *Session) Rest() {
 	s.rd.release()
 }
 
-// SetTrace takes the place of Config.Trace from now on; nil is nobody.
+// SetTrace replaces Config.Trace from now on; f may be nil.
 func (s *Session) SetTrace(f func(Line)) { s.cfg.Trace, s.rd.trace = f, f }
 
-// Extensions is what the newest EHLO reply offers. Nobody may change it.
+// Extensions returns what the latest EHLO reply offers. It must not be changed.
 func (s *Session) Extensions() *Extensions { return &s.ext }
 
 // TLS is the state of the TLS connection, nil in clear.
@@ -184,9 +184,9 @@ func (s *Session) TLS() *tls.ConnectionState {
 	return &state
 }
 
-// MaxRecipients is how many recipients the server takes in one transaction, as
-// far as it is known: by LIMITS, or learnt from its refusals. 0 is no limit
-// known. Send keeps to it by itself.
+// MaxRecipients returns how many recipients the server accepts in one transaction, from
+// LIMITS or learnt from its refusals, or 0 if no limit is known. Send obeys it by
+// itself.
 func (s *Session) MaxRecipients() int {
 	switch l := s.ext.Limits.RcptMax; {
 	case l == 0:
@@ -225,8 +225,8 @@ func (s *Session) Check() error {
 	return s.unasked()
 }
 
-// unasked makes of octets that wait without a command having been sent what
-// they are: a 421, or a fault. It does not wait for more of them.
+// unasked returns the error for octets that arrived without a command: a 421, or a
+// protocol error. It does not wait for more of them.
 func (s *Session) unasked() *Error {
 	s.wire.polling = true
 	r, err := s.rd.reply(form{})
@@ -241,8 +241,8 @@ func (s *Session) unasked() *Error {
 	return s.fail(StageIdle, err)
 }
 
-// Quit says QUIT where that still makes sense, waits a little for the answer,
-// and closes the connection. Its outcome changes nothing.
+// Quit sends QUIT if possible, waits a little for the answer, and closes the
+// connection. Its result has no effect.
 func (s *Session) Quit(ctx context.Context) {
 	defer s.Close()
 	if s.begin(ctx, StageQuit, s.cfg.Timeouts.Quit) != nil {
@@ -319,8 +319,8 @@ func (s *Session) fail(stage Stage, err error) *Error {
 
 func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
 
-// await reads the reply to what was sent. A reply of a class that no command
-// has is as good as none.
+// await reads the reply to what was sent. A reply of a class that no command has counts
+// as no reply.
 func (s *Session) await(stage Stage, timeout time.Duration, f form) (Reply, *Error) {
 	now := time.Now()
 	if stage == StageFinal {
@@ -355,7 +355,7 @@ func (s *Session) put(stage Stage, timeout time.Duration, line []byte) (Reply, *
 	f := form{plain: stage == StageHello, hello: stage == StageHello, auth: stage == StageAuth}
 	if _, err := s.conn.Write(line); err != nil {
 		s.wire.hurry()
-		if r, _ := s.await(stage, timeout, f); r.Negative() { // what cannot be read is no reply
+		if r, _ := s.await(stage, timeout, f); r.Negative() { // a reply that cannot be read does not count
 			s.closing = true
 			return r, nil
 		}
@@ -364,8 +364,8 @@ func (s *Session) put(stage Stage, timeout time.Duration, line []byte) (Reply, *
 	return s.await(stage, timeout, f)
 }
 
-// want2 makes an Error of a reply that is not 2yz. After a refusal nothing but
-// QUIT makes sense; 3yz is no answer to anything but DATA and AUTH.
+// want2 makes an Error from a reply that is not 2yz. After a refusal only QUIT makes
+// sense; 3yz is an answer to DATA and AUTH only.
 func (s *Session) want2(stage Stage, r Reply) *Error {
 	switch {
 	case r.Positive():
@@ -378,7 +378,7 @@ func (s *Session) want2(stage Stage, r Reply) *Error {
 	}
 }
 
-// senseless is a reply whose class makes no sense where it stands.
+// senseless returns the error for a reply whose class is invalid here.
 func (s *Session) senseless(stage Stage, r Reply) *Error {
 	return s.fail(stage, fmt.Errorf("%w: %s", errSenseless, r.String()))
 }

@@ -13,14 +13,14 @@ var (
 	errInjected   = errors.New("octets in clear after the reply to STARTTLS")
 )
 
-// StartTLS says STARTTLS and makes the handshake (RFC 3207). Then the session
-// knows nothing of the server: Hello comes next. Below TLS 1.2 there is no
-// session whatever config says, and no renegotiation.
+// StartTLS sends STARTTLS and makes the handshake (RFC 3207). The session then forgets
+// everything about the server, and Hello must follow. TLS below 1.2 and renegotiation
+// are never used, whatever config says.
 //
-// The error is an *Error. Where it is Unfit (STARTTLS is not offered, or TLS is
-// in use already) or Replied, the session is as it was, in clear; otherwise it
-// is over. Its Doubt has OptTLS where TLS itself may not work: not after octets in
-// clear behind the reply, or ahead of STARTTLS.
+// The error is an *Error. If it is Unfit (STARTTLS is not offered, or TLS is in use
+// already) or Replied, the session continues in clear; otherwise it is over. Its Doubt
+// has OptTLS if TLS itself may not work: not after octets in clear that follow the
+// reply, or precede STARTTLS.
 func (s *Session) StartTLS(ctx context.Context, config *tls.Config) error {
 	if e := s.begin(ctx, StageStartTLS, 0); e != nil {
 		return e
@@ -47,8 +47,8 @@ func (s *Session) StartTLS(ctx context.Context, config *tls.Config) error {
 	case !r.Positive():
 		return s.doubtTLS(s.senseless(StageStartTLS, r))
 	}
-	// Whoever put octets behind the reply wants them taken for protected ones
-	// (RFC 3207 section 6): not an accident, and not to be passed over.
+	// Octets after the reply are meant to be taken for protected ones (RFC 3207 section
+	// 6): this is not an accident, and must not be ignored.
 	if s.rd.buffered() > 0 {
 		s.over = true
 		return &Error{Stage: StageStartTLS, Kind: Security, Err: errInjected}
@@ -102,7 +102,8 @@ func (s *Session) handshake(config *tls.Config) *Error {
 	return nil
 }
 
-// safe is config with what is not negotiable (RFC 8996, RFC 9325 section 3).
+// safe returns config with the settings that are not negotiable (RFC 8996, RFC 9325
+// section 3).
 func safe(config *tls.Config) *tls.Config {
 	if config == nil {
 		config = &tls.Config{}

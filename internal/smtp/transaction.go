@@ -13,7 +13,8 @@ type Body interface {
 	// stuffing and the final dot).
 	Size() int64
 
-	// Bytes is the content where it is in memory; else nil. It is not changed.
+	// Bytes returns the content if it is in memory, otherwise nil. It must not be
+	// changed.
 	Bytes() []byte
 
 	// Open returns a reader of the content from its first octet. It is called
@@ -33,19 +34,19 @@ type Transaction struct {
 	// Body is the content.
 	Body Body
 
-	// EightBit says that the content has octets beyond ASCII (RFC 6152), UTF8
-	// that it needs SMTPUTF8 (RFC 6531), whatever its addresses do, and Binary that
-	// it is not made of lines (RFC 3030 section 3). What a server must offer to
-	// be given the message follows from these and from the addresses.
+	// EightBit is true if the content has octets beyond ASCII (RFC 6152), UTF8 if it
+	// needs SMTPUTF8 (RFC 6531) regardless of its addresses, and Binary if it does not
+	// consist of lines (RFC 3030 section 3). These and the addresses determine what a
+	// server must offer to receive the message.
 	EightBit, UTF8, Binary bool
 
-	// Convertible, where not nil, reports whether there is a 7-bit form of content
-	// with EightBit set. Where MAIL is refused for BODY the session then does without
-	// OptBody, and the caller is to send that form.
+	// Convertible, if not nil, reports whether content with EightBit set has a 7-bit
+	// form. If MAIL is refused because of BODY, the session then leaves out OptBody,
+	// and the caller must send that form.
 	Convertible func() bool
 
-	// NotConverted is why content with EightBit set has no form for a server that
-	// takes 7 bits only; nil says no more than that it has none.
+	// NotConverted says why content with EightBit set has no form for a server that
+	// accepts only 7 bits; if nil, there is no further reason.
 	NotConverted error
 
 	// RequireTLS asks for REQUIRETLS (RFC 8689): without it offered, and TLS in
@@ -61,14 +62,14 @@ type Transaction struct {
 	// unknown. It goes to a server that Auth has logged in to and nowhere else.
 	Submitter string
 
-	// EnvelopeID is ENVID, decoded, and Return is RET, "FULL" or "HDRS" (RFC
-	// 3461). Empty is none. They are not sent where DSN is not offered.
+	// EnvelopeID is ENVID, decoded, and Return is RET, "FULL" or "HDRS" (RFC 3461).
+	// Empty means none. They are not sent if DSN is not offered.
 	EnvelopeID string
 	Return     string
 
-	// Wait makes the content wait for the replies to all RCPT commands, so that
-	// a session lost before them leaves no doubt that nothing was delivered.
-	// It costs a round trip where the content could have gone along.
+	// Wait makes the content wait for the replies to all RCPT commands, so that if the
+	// session is lost before them, it is certain that nothing was delivered. It costs a
+	// round trip if the content could have been sent along.
 	Wait bool
 
 	// Commit, where not nil, is asked just before the octets that would make the
@@ -81,11 +82,11 @@ type Transaction struct {
 type Rcpt struct {
 	To address.Mailbox
 
-	// Notify is NOTIFY, such as "SUCCESS,FAILURE" (RFC 3461 section 4.1).
-	// Empty is none.
+	// Notify is NOTIFY, such as "SUCCESS,FAILURE" (RFC 3461 section 4.1). Empty means
+	// none.
 	Notify string
 
-	// OriginalType and Original are ORCPT, decoded: "rfc822" and an address
-	// (RFC 3461 section 4.2). Empty is none.
+	// OriginalType and Original are ORCPT, decoded: "rfc822" and an address (RFC 3461
+	// section 4.2). Empty means none.
 	OriginalType, Original string
 }

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// unbounded makes a connection that knows no deadlines, such as one through SSH,
-// end its waits all the same: a deadline that strikes while it waits closes it.
-// Nothing that was begun can be taken up again after that.
+// unbounded lets waits end on a connection without deadlines, such as one through SSH:
+// when a deadline passes during a wait, the connection is closed. After that nothing
+// can be continued.
 type unbounded struct {
 	net.Conn
 
@@ -60,7 +60,7 @@ func (u *unbounded) begin(w *wait) bool {
 	return true
 }
 
-// arm sets the timer of a wait under way, and takes off that of one that is over.
+// arm sets the timer of a wait in progress, and removes that of one that is over.
 func (u *unbounded) arm(w *wait) {
 	if w.timer != nil {
 		w.timer.Stop()

@@ -9,13 +9,12 @@ import (
 	"time"
 )
 
-// wire is the transport itself, below TLS where there is TLS. It knows about
-// time: writing is bounded by progress, reading by the deadline of the reply
-// awaited, both by the limit of the operation under way, and a context that
-// ends cuts everything short.
+// wire is the transport itself, below TLS if there is TLS. It handles time: writing is
+// limited by progress, reading by the deadline of the expected reply, and both by the
+// limit of the current operation; the end of the context ends everything.
 type wire struct {
 	net.Conn
-	poller  *poller       // nil where the transport is no plain socket
+	poller  *poller       // nil if the transport is not a plain socket
 	patient time.Duration // how long a write may make no progress
 	direct  int           // how much may be written without reading at the same time
 
@@ -25,7 +24,7 @@ type wire struct {
 
 	mu       sync.Mutex
 	canceled bool
-	limit    time.Time // of the operation under way; zero is none
+	limit    time.Time // of the current operation; zero if none
 	wrote    time.Time // when the first write since mark began; zero before it
 }
 
@@ -63,8 +62,8 @@ func (w *wire) cancel() {
 	_ = w.Conn.SetDeadline(past())
 }
 
-// hurry leaves reads no more than the grace: nothing can be written any more,
-// but a reply that is there already counts.
+// hurry leaves reads only the grace: nothing can be written any more, but a reply that
+// has already arrived counts.
 func (w *wire) hurry() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -149,7 +148,7 @@ func (w *wire) mark() {
 	w.wrote = time.Time{}
 }
 
-// marked is when the first write since mark began, zero if there was none.
+// marked returns when the first write since mark began, or zero if there was none.
 func (w *wire) marked() time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -203,8 +202,8 @@ func (w *wire) writev(bufs *net.Buffers) error {
 	}
 }
 
-// goOn reports whether a write that was cut short is to be taken up again: if
-// only its time was up, and it has made progress or may still make some.
+// goOn reports whether an interrupted write must be continued: if only its time was up,
+// and it has made progress or may still make some.
 func (w *wire) goOn(st *stall, n int, err error) bool {
 	if !errors.Is(err, os.ErrDeadlineExceeded) || w.over() {
 		return false
@@ -216,7 +215,7 @@ func (w *wire) goOn(st *stall, n int, err error) bool {
 	return time.Since(st.since) < w.patient
 }
 
-// Read reads what is there, and waits for something unless it is polling.
+// Read reads what is there, and waits for data unless it is polling.
 func (w *wire) Read(p []byte) (int, error) {
 	switch {
 	case !w.polling:
@@ -231,8 +230,8 @@ func (w *wire) Read(p []byte) (int, error) {
 	}
 }
 
-// errNothing is the answer of a read that does not wait and finds nothing. TLS
-// takes it for a passing condition, as it should.
+// errNothing is returned by a read that does not wait and finds no data. TLS correctly
+// treats it as a temporary condition.
 type errNothing struct{}
 
 func (errNothing) Error() string   { return "nothing to read" }
