@@ -63,7 +63,7 @@ func (s *Server) URL() string {
 func (s *Server) Restart() error {
 	cmd := s.postgres.command("-D", s.data(), "-k", s.dir,
 		"-c", "listen_addresses=", "-c", "fsync=off", "-c", "shared_buffers=32MB", "-c", "max_connections=100",
-		"-c", "autovacuum_naptime=10", "-c", "unix_socket_permissions=0777")
+		"-c", "autovacuum_naptime=10", "-c", "wal_retrieve_retry_interval=100ms", "-c", "unix_socket_permissions=0777")
 	cmd.Dir = s.dir
 	p, err := run(cmd)
 	if err != nil {

@@ -55,3 +55,44 @@ func TestServer(t *testing.T) {
 		}
 	})
 }
+
+func TestStandby(t *testing.T) {
+	for _, c := range []struct {
+		name                  string
+		synchronous, detached bool
+	}{
+		{"a synchronous one has all", true, false},
+		{"one that follows nobody has what was there before", false, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			primary, err := postgrestest.Start()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer primary.Close()
+			standby, err := primary.Standby(t.Context(), c.synchronous)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer standby.Close()
+			both := postgrestest.URL(standby, primary)
+			if c.detached {
+				if err := standby.Detach(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			ask(t, both, "WITH made AS (SELECT lo_from_bytea(4711, 'it')) SELECT 'made' FROM made")
+			primary.Kill()
+			if err := standby.Promote(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			want := "1"
+			if c.detached {
+				want = "0"
+			}
+			if got := ask(t, both, "SELECT count(*)::text FROM pg_largeobject_metadata"); got != want {
+				t.Errorf("the standby has %s objects, want %s", got, want)
+			}
+		})
+	}
+}
