@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery/smtptest"
-	"github.com/nexthop-mail/nexthop/queue/postgres/postgrestest"
 )
 
 // cluster is several relays on one database, each with clients that send it mail, and the
@@ -29,20 +28,6 @@ type cluster struct {
 	clients []*clients
 	mail    *submitted
 	args    []string
-}
-
-// newDatabase starts a server and makes the tables of a queue in it.
-func newDatabase(t *testing.T) *postgrestest.Server {
-	t.Helper()
-	server, err := postgrestest.Start()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = server.Close() })
-	if out, err := command("migrate", "-queue", server.URL()).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	return server
 }
 
 // perRelay is how many connections each relay of a cluster makes to the host at a time.

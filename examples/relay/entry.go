@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nexthop-mail/nexthop/delivery"
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
@@ -90,7 +89,7 @@ func (o *operation) print(w io.Writer, e *queue.Entry, whole bool) error {
 	}
 	held := ""
 	if out.Held {
-		held = " on hold" + details(&delivery.Wait{Until: e.Hold.Until, Note: e.Hold.Reason})
+		held = " on hold" + details(nil, instant(e.Hold.Until), e.Hold.Reason, "", "")
 	}
 	_, err := fmt.Fprintf(w, "%s %s %d bytes <%s>%s\n", out.ID, stamp(out.Queued), out.Size, out.From, held)
 	for _, r := range out.Recipients {

@@ -128,11 +128,7 @@ func (o *operation) byID(ctx context.Context, a *delivery.Agent, w io.Writer) (e
 	if err != nil {
 		return o.failed(err)
 	}
-	if o.JSON {
-		return printJSON(w, map[string]any{"id": o.Argument, done[o.Verb]: true})
-	}
-	_, err = fmt.Fprintf(w, "%s %s\n", o.Argument, done[o.Verb])
-	return err
+	return o.printDone(w)
 }
 
 // byMatch does it to all that the conditions name, or counts that.
@@ -157,13 +153,7 @@ func (o *operation) byMatch(ctx context.Context, a *delivery.Agent, w io.Writer)
 	case "flush":
 		n, err = a.Flush(ctx, what)
 	}
-	if o.JSON {
-		err = errors.Join(err, printJSON(w, map[string]int{done[o.Verb]: n}))
-	} else {
-		_, printed := fmt.Fprintf(w, "%d %s\n", n, done[o.Verb])
-		err = errors.Join(err, printed)
-	}
-	if err != nil {
+	if err = errors.Join(err, o.printNumber(w, n)); err != nil {
 		return o.failed(err)
 	}
 	return nil
@@ -218,11 +208,7 @@ func (o *operation) flush(ctx context.Context, a *delivery.Agent, w io.Writer) e
 	if err != nil {
 		return o.failed(err)
 	}
-	if o.JSON {
-		return printJSON(w, map[string]int{"flushed": n})
-	}
-	_, err = fmt.Fprintf(w, "%d due now\n", n)
-	return err
+	return o.printNumber(w, n)
 }
 
 func (o *operation) list(ctx context.Context, a *delivery.Agent, w io.Writer) error {

@@ -25,9 +25,17 @@ type operated struct {
 	org    *smtptest.Host // of the senders
 }
 
-func newOperated(t *testing.T, args ...string) *operated {
+// eachQueue runs a test on a queue in a directory and on one in a database.
+func eachQueue(t *testing.T, test func(t *testing.T, where string)) {
 	t.Helper()
-	w := &operated{world: newWorld(t, zone), dir: t.TempDir(), com: modern("mail.example.com"), org: modern("mail.example.org")}
+	t.Parallel()
+	t.Run("in a directory", func(t *testing.T) { test(t, t.TempDir()) })
+	t.Run("in a database", func(t *testing.T) { test(t, newDatabase(t).URL()) })
+}
+
+func newOperated(t *testing.T, where string, args ...string) *operated {
+	t.Helper()
+	w := &operated{world: newWorld(t, zone), dir: where, com: modern("mail.example.com"), org: modern("mail.example.org")}
 	w.events = filepath.Join(t.TempDir(), "events")
 	w.start("127.0.0.2", w.com)
 	w.start("127.0.0.6", w.org)
@@ -96,8 +104,10 @@ func (w *operated) became(kind string) (list []string) {
 
 // TestWhyCommand: why mail waits, from a relay that runs and from a queue on its own,
 // also for mail that was never tried because its site is down.
-func TestWhyCommand(t *testing.T) {
-	w := newOperated(t)
+func TestWhyCommand(t *testing.T) { eachQueue(t, testWhyCommand) }
+
+func testWhyCommand(t *testing.T, where string) {
+	w := newOperated(t, where)
 	first := w.send("first", "b@two.example") // nobody answers there
 	eventually(t, "the first has been tried", func() bool { return len(w.became("deferred")) == 1 })
 	second := w.send("second", "c@two.example")
@@ -131,8 +141,10 @@ func TestWhyCommand(t *testing.T) {
 }
 
 // TestFailCommand ends mail with a report, in a relay that runs and in a queue on its own.
-func TestFailCommand(t *testing.T) {
-	w := newOperated(t)
+func TestFailCommand(t *testing.T) { eachQueue(t, testFailCommand) }
+
+func testFailCommand(t *testing.T, where string) {
+	w := newOperated(t, where)
 	first, second := w.send("first", "b@two.example"), w.send("second", "c@two.example")
 	w.want(0, `^`+first+` failed\n$`, "fail", first, "-reason", "the account is closed")
 	w.want(cli.ExitData, `^$`, "fail", first)
@@ -154,8 +166,10 @@ func TestFailCommand(t *testing.T) {
 }
 
 // TestSuspendCommand leaves a domain or a site alone, over a restart of the relay.
-func TestSuspendCommand(t *testing.T) {
-	w := newOperated(t)
+func TestSuspendCommand(t *testing.T) { eachQueue(t, testSuspendCommand) }
+
+func testSuspendCommand(t *testing.T, where string) {
+	w := newOperated(t, where)
 	w.want(0, `^Example.com suspended until .*\n$`, "suspend", "Example.com", "-for", "1h", "-reason", "they asked for it")
 	id := w.send("first", "b@example.com")
 	w.want(0, `^$|`, "list")
@@ -205,8 +219,10 @@ func TestSuspendCommand(t *testing.T) {
 
 // TestSitesCommand: what is known of sites, from a relay that runs and from a queue on
 // its own.
-func TestSitesCommand(t *testing.T) {
-	w := newOperated(t)
+func TestSitesCommand(t *testing.T) { eachQueue(t, testSitesCommand) }
+
+func testSitesCommand(t *testing.T, where string) {
+	w := newOperated(t, where)
 	w.send("first", "b@two.example")
 	eventually(t, "the first has been tried", func() bool { return len(w.became("deferred")) == 1 })
 	id := w.send("second", "c@sub.two.example")
@@ -231,8 +247,10 @@ func TestSitesCommand(t *testing.T) {
 
 // TestMatch does to all that conditions name what can be done to one message, and counts
 // first, in a relay that runs and in a queue on its own.
-func TestMatch(t *testing.T) {
-	w := newOperated(t)
+func TestMatch(t *testing.T) { eachQueue(t, testMatch) }
+
+func testMatch(t *testing.T, where string) {
+	w := newOperated(t, where)
 	for i := range 6 {
 		w.send(fmt.Sprint("number ", i), fmt.Sprintf("b%d@two.example", i), fmt.Sprintf("c%d@sub.two.example", i))
 	}

@@ -119,7 +119,7 @@ func administerAt(ctx context.Context, where string, o operation, stdout io.Writ
 		if err != nil {
 			return err
 		}
-		return errors.Join(o.run(ctx, &delivery.Agent{Queue: db}, stdout), db.Close())
+		return errors.Join(o.runShared(ctx, db, stdout), db.Close())
 	}
 	if _, err := os.Stat(where); err != nil {
 		return cli.Config("%w", err)

@@ -210,6 +210,9 @@ func (p *parts) run(ctx context.Context) error {
 	if p.control != nil {
 		all.Go(func() { serveControl(ctx, p.control, p.operate) })
 	}
+	if d := p.database(); d != nil {
+		all.Go(func() { newResponder(p, d, p.server.Name).run(ctx) })
+	}
 	if p.web != nil {
 		all.Go(func() { serveHTTP(watched, p.web, p.pages()) })
 		fmt.Fprintf(p.log, "http %s\n", p.web.Addr())

@@ -78,51 +78,67 @@ func TestComingAndGoing(t *testing.T) {
 	}
 }
 
+// failover is three relays on a server whose place another one takes, that followed it.
+type failover struct {
+	*cluster
+	primary, standby *postgrestest.Server
+	took, inFlight   int // until then
+}
+
+func newFailover(t *testing.T, synchronous bool) *failover {
+	t.Helper()
+	primary := newDatabase(t)
+	standby, err := primary.Standby(t.Context(), synchronous)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = standby.Close() })
+	return &failover{cluster: newCluster(t, postgrestest.URL(primary, standby), 3), primary: primary, standby: standby}
+}
+
+// fail kills the server under load, and waits until the relays take mail again.
+func (f *failover) fail() {
+	f.t.Helper()
+	before := time.Now()
+	f.primary.Kill()
+	if err := f.standby.Promote(f.t.Context()); err != nil {
+		f.t.Fatal(err)
+	}
+	f.inFlight = f.within(before.Add(-2*time.Second), time.Now()) + 3*perRelay
+	f.took = f.mail.count()
+	f.progress(50)
+	for i := range f.clients {
+		f.clients[i].end()
+	}
+}
+
 // TestPromotionUnderRelays kills the server under three relays, and has another take its
 // place that followed it. With a synchronous one all that was answered 250 arrives. With
 // one that lagged, what it had not got is lost, and counted; the relays go on, and what
 // they take then arrives.
 func TestPromotionUnderRelays(t *testing.T) {
 	t.Parallel()
-	for name, synchronous := range map[string]bool{"a synchronous standby": true, "a standby that lags": false} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			primary := newDatabase(t)
-			standby, err := primary.Standby(t.Context(), synchronous)
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { _ = standby.Close() })
-			c := newCluster(t, postgrestest.URL(primary, standby), 3)
-			c.progress(100)
-			if !synchronous {
-				if err := standby.Detach(t.Context()); err != nil {
-					t.Fatal(err)
-				}
-				c.progress(50)
-			}
-			before := time.Now()
-			primary.Kill()
-			if err := standby.Promote(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			inFlight := c.within(before.Add(-2*time.Second), time.Now()) + 3*perRelay
-			took := c.mail.count()
-			c.progress(100)
-			if synchronous {
-				c.settle()
-			} else {
-				for i := range c.clients {
-					c.clients[i].end()
-				}
-				c.empty()
-			}
-			c.stop()
-			lost, again := len(c.missing()), c.again()
-			t.Logf("%d messages answered 250, %d of them before; %d lost, %d arrived twice", c.mail.count(), took, lost, again)
-			if synchronous && (lost > 0 || again > inFlight) {
-				t.Errorf("%d are lost, and %d arrived twice, want at most the %d that can have been on the way", lost, again, inFlight)
-			}
-		})
+	same, late := newFailover(t, true), newFailover(t, false)
+	same.progress(50)
+	late.progress(50)
+	if err := late.standby.Detach(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	late.progress(50)
+	same.fail()
+	late.fail()
+	same.settle()
+	late.empty()
+	same.stop()
+	late.stop()
+	for name, f := range map[string]*failover{"a synchronous standby": same, "a standby that lags": late} {
+		lost, again := len(f.missing()), f.again()
+		t.Logf("%s: %d messages answered 250, %d of them before; %d lost, %d arrived twice", name, f.mail.count(), f.took, lost, again)
+		if f == same && (lost > 0 || again > f.inFlight) {
+			t.Errorf("%d are lost, and %d arrived twice, want at most the %d that can have been on the way", lost, again, f.inFlight)
+		}
+		if f == late && lost > f.took {
+			t.Errorf("%d are lost, want none of those that were taken afterwards", lost)
+		}
 	}
 }

@@ -159,12 +159,15 @@ func showTLSReports(ctx context.Context, where string, day tlsrpt.Day, json bool
 	return printTLSCounts(ctx, &tlsrpt.Dir{Path: dir}, strings.TrimSpace(string(contact)), day, json, w)
 }
 
-// showSharedTLSReports prints what the relays on a database have counted on a day, and saved
-// by now: they do so every minute.
+// showSharedTLSReports prints what the relays on a database have counted on a day, up to now.
 func showSharedTLSReports(ctx context.Context, where string, day tlsrpt.Day, json bool, w io.Writer) error {
 	d, err := openDatabase(ctx, where, asCommand)
 	if err != nil {
 		return err
+	}
+	relays, err := d.relays(ctx)
+	if err == nil { // else what is saved is all there is
+		d.askAll(ctx, relays, operation{Verb: saveTLSCounts})
 	}
 	store := &tlsstore.Reports{Pool: d.pool, Schema: d.schema}
 	contact, err := store.LastContact(ctx)

@@ -31,11 +31,12 @@ func tlsReportsCommand(dir string, words ...string) (out, errs string, code int)
 
 // What the relay has counted is shown while it runs, after it has ended, and after others
 // have counted more.
-func TestTLSReportsAreCounted(t *testing.T) {
+func TestTLSReportsAreCounted(t *testing.T) { eachQueue(t, testTLSReportsAreCounted) }
+
+func testTLSReportsAreCounted(t *testing.T, dir string) {
 	w := newWorld(t, zone)
 	w.start("127.0.0.2", &smtptest.Host{Extensions: []string{"STARTTLS"}})
 	w.start("127.0.0.5", &smtptest.Host{Extensions: []string{}})
-	dir := t.TempDir()
 	day := tlsrpt.DayOf(time.Now()) // midnight in the middle of this shows on both days
 	count := func(words ...string) (out string) {
 		for d := day; d <= tlsrpt.DayOf(time.Now()); d++ {

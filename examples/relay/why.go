@@ -38,22 +38,29 @@ func instant(t time.Time) *time.Time {
 
 // why says why the recipients of a message wait, or those at a domain.
 func (o *operation) why(ctx context.Context, a *delivery.Agent, w io.Writer) error {
+	return o.whyEach(ctx, a, func(y waits) error { return y.print(w, o.JSON) })
+}
+
+// isMessage reports whether the argument is the id of a message that waits.
+func (o *operation) isMessage(ctx context.Context, a *delivery.Agent) bool {
+	_, err := queue.Show(ctx, a.Queue, o.Argument)
+	return !errors.Is(err, queue.ErrNotFound)
+}
+
+// whyEach visits the recipients of a message, or those at a domain.
+func (o *operation) whyEach(ctx context.Context, a *delivery.Agent, visit func(waits) error) error {
 	what := queue.Selection{Message: o.Argument}
-	if _, err := queue.Show(ctx, a.Queue, o.Argument); errors.Is(err, queue.ErrNotFound) {
+	if !o.isMessage(ctx, a) {
 		if destination, err := queue.ParseDestination(o.Argument); err == nil && strings.ContainsAny(destination, ".[") {
 			what = queue.Selection{Destination: destination}
 		}
 	}
 	err := a.WhyAll(ctx, what, func(y delivery.Wait) error {
-		if o.JSON {
-			return printJSON(w, waits{
-				ID: y.ID, Recipient: y.Recipient, Destination: y.Destination, Site: y.Site,
-				State: y.State.String(), Reason: y.Reason.String(),
-				Since: instant(y.Since), Until: instant(y.Until), Host: y.Host, Last: y.Last, Note: y.Note,
-			})
-		}
-		_, err := fmt.Fprintf(w, "%s %s %s, %s%s\n", y.ID, y.Recipient, y.State, y.Reason, details(&y))
-		return err
+		return visit(waits{
+			ID: y.ID, Recipient: y.Recipient, Destination: y.Destination, Site: y.Site,
+			State: y.State.String(), Reason: y.Reason.String(),
+			Since: instant(y.Since), Until: instant(y.Until), Host: y.Host, Last: y.Last, Note: y.Note,
+		})
 	})
 	if err != nil {
 		return o.failed(err)
@@ -61,20 +68,28 @@ func (o *operation) why(ctx context.Context, a *delivery.Agent, w io.Writer) err
 	return nil
 }
 
+func (y *waits) print(w io.Writer, json bool) error {
+	if json {
+		return printJSON(w, y)
+	}
+	_, err := fmt.Fprintf(w, "%s %s %s, %s%s\n", y.ID, y.Recipient, y.State, y.Reason, details(y.Since, y.Until, y.Note, y.Host, y.Last))
+	return err
+}
+
 // details is the rest of a line for a person.
-func details(y *delivery.Wait) string {
+func details(since, until *time.Time, note, host, last string) string {
 	var b strings.Builder
-	if !y.Since.IsZero() {
-		b.WriteString(" since " + stamp(y.Since))
+	if since != nil {
+		b.WriteString(" since " + stamp(*since))
 	}
-	if !y.Until.IsZero() {
-		b.WriteString(" until " + stamp(y.Until))
+	if until != nil {
+		b.WriteString(" until " + stamp(*until))
 	}
-	if y.Note != "" {
-		b.WriteString(" (" + y.Note + ")")
+	if note != "" {
+		b.WriteString(" (" + note + ")")
 	}
-	if y.Host != "" || y.Last != "" {
-		b.WriteString(": " + strings.TrimSpace(y.Host+" "+y.Last))
+	if host != "" || last != "" {
+		b.WriteString(": " + strings.TrimSpace(host+" "+last))
 	}
 	return b.String()
 }
@@ -108,24 +123,28 @@ func (o *operation) sites(ctx context.Context, a *delivery.Agent, w io.Writer) e
 		if s.Destinations == nil {
 			s.Destinations = []string{}
 		}
-		if o.JSON {
-			err = printJSON(w, site{
-				Site: s.Site, Destinations: s.Destinations, Waiting: s.Waiting, Connections: s.Connections, Window: s.Window,
-				State: state, Until: instant(s.Until), Reason: s.Note, Host: s.Host, Last: s.Last,
-			})
-		} else {
-			name := s.Site
-			if name == "" {
-				name = "?"
-			}
-			_, err = fmt.Fprintf(w, "%s %s, %d waiting, %d connections of %d%s\n    %s\n", name, state, s.Waiting, s.Connections, s.Window,
-				details(&delivery.Wait{Until: s.Until, Note: s.Note, Host: s.Host, Last: s.Last}), strings.Join(s.Destinations, " "))
-		}
+		err := site{
+			Site: s.Site, Destinations: s.Destinations, Waiting: s.Waiting, Connections: s.Connections, Window: s.Window,
+			State: state, Until: instant(s.Until), Reason: s.Note, Host: s.Host, Last: s.Last,
+		}.print(w, o.JSON)
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (s site) print(w io.Writer, json bool) error {
+	if json {
+		return printJSON(w, s)
+	}
+	name := s.Site
+	if name == "" {
+		name = "?"
+	}
+	_, err := fmt.Fprintf(w, "%s %s, %d waiting, %d connections of %d%s\n    %s\n", name, s.State, s.Waiting, s.Connections, s.Window,
+		details(nil, s.Until, s.Reason, s.Host, s.Last), strings.Join(s.Destinations, " "))
+	return err
 }
 
 // suspended is what is suspended, on the outside.
@@ -164,7 +183,7 @@ func (o *operation) suspend(ctx context.Context, a *delivery.Agent, w io.Writer)
 	if o.JSON {
 		return printJSON(w, map[string]any{"name": o.Argument, "suspended": true, "until": instant(on.Until)})
 	}
-	_, err := fmt.Fprintf(w, "%s suspended%s\n", o.Argument, details(&delivery.Wait{Until: on.Until}))
+	_, err := fmt.Fprintf(w, "%s suspended%s\n", o.Argument, details(nil, instant(on.Until), "", "", ""))
 	return err
 }
 
@@ -193,7 +212,7 @@ func (o *operation) suspensions(ctx context.Context, a *delivery.Agent, w io.Wri
 		if o.JSON {
 			err = printJSON(w, suspended{s.Kind.String(), s.Name, instant(s.Since), instant(s.Until), s.Reason})
 		} else {
-			_, err = fmt.Fprintf(w, "%s %s%s\n", s.Kind, s.Name, details(&delivery.Wait{Since: s.Since, Until: s.Until, Note: s.Reason}))
+			_, err = fmt.Fprintf(w, "%s %s%s\n", s.Kind, s.Name, details(instant(s.Since), instant(s.Until), s.Reason, "", ""))
 		}
 		if err != nil {
 			return err
