@@ -15,6 +15,9 @@ import (
 // Claim leases due deliveries, in one round trip. Mail that another claim is working on
 // at that moment is left out, and Next shows that.
 func (q *Queue) Claim(ctx context.Context, now time.Time, want queue.ClaimOptions) (queue.Claimed, error) {
+	if err := ctx.Err(); err != nil {
+		return queue.Claimed{}, err
+	}
 	want = want.WithDefaults()
 	found := queue.Claimed{Seen: q.changes.Count()}
 	until := now.Round(0).Add(want.Lease)
@@ -33,7 +36,9 @@ func (q *Queue) Claim(ctx context.Context, now time.Time, want queue.ClaimOption
 		list []claimed
 		sum  claimed
 	)
-	err := q.call(ctx, func(ctx context.Context) (err error) {
+	longer, done := outlive(ctx)
+	defer done()
+	err := q.call(longer, func(ctx context.Context) (err error) {
 		list = list[:0]
 		var found frontRow
 		f := q.front.begin(want.Max, q.now(now), q.at(until), only != nil, admits(only, except, want.ExceptTenants))
@@ -58,7 +63,7 @@ func (q *Queue) Claim(ctx context.Context, now time.Time, want queue.ClaimOption
 			f.walk, !lift.IsZero(), f.xmax, f.xip, f.xids, f.seqs, f.reach.rank, f.reach.seq, f.page, f.cut, f.later, f.lease, f.next)
 	})
 	if err != nil {
-		return queue.Claimed{}, err
+		return queue.Claimed{}, cmp.Or(ctx.Err(), err)
 	}
 	q.hand(list, until, func(d *queue.Delivery, u *queue.Unreadable) {
 		if u != nil {
@@ -67,6 +72,9 @@ func (q *Queue) Claim(ctx context.Context, now time.Time, want queue.ClaimOption
 			found.Deliveries = append(found.Deliveries, *d)
 		}
 	})
+	if ctx.Err() != nil {
+		return queue.Claimed{}, q.giveBack(ctx, now, found.Deliveries, found.Unreadable)
+	}
 	found.Next = q.next(now, sum, lift)
 	return found, nil
 }

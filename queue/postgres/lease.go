@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -92,6 +93,9 @@ func (q *Queue) Mark(ctx context.Context, leases []queue.Lease) error {
 func (q *Queue) Take(
 	ctx context.Context, now time.Time, id string, length time.Duration, destinations ...string,
 ) (queue.Taken, error) {
+	if err := ctx.Err(); err != nil {
+		return queue.Taken{}, err
+	}
 	number, tag, isID := parseID(id)
 	until := now.Round(0).Add(length)
 	var only []string
@@ -103,7 +107,9 @@ func (q *Queue) Take(
 		list    []claimed
 		message *claimed
 	)
-	err := q.call(ctx, func(ctx context.Context) error {
+	longer, done := outlive(ctx)
+	defer done()
+	err := q.call(longer, func(ctx context.Context) error {
 		taken, list, message = queue.Taken{}, nil, nil
 		if !isID {
 			return queue.ErrNotFound
@@ -134,7 +140,7 @@ func (q *Queue) Take(
 		return err
 	})
 	if err != nil {
-		return queue.Taken{}, err
+		return queue.Taken{}, cmp.Or(ctx.Err(), err)
 	}
 	q.front.leased(q.at(until))
 	q.hand(list, until, func(d *queue.Delivery, u *queue.Unreadable) {
@@ -144,6 +150,9 @@ func (q *Queue) Take(
 			taken.Deliveries = append(taken.Deliveries, *d)
 		}
 	})
+	if ctx.Err() != nil {
+		return queue.Taken{}, q.giveBack(ctx, now, taken.Deliveries, taken.Unreadable)
+	}
 	return taken, nil
 }
 
