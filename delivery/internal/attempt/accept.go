@@ -16,8 +16,8 @@ var (
 	ErrNoContent    = errors.New("the message has no content")
 )
 
-// Accept parses the message. What is wrong with a recipient fails that
-// recipient; what is wrong with the rest fails the message, and is returned.
+// Accept parses the message. An error in a recipient fails that recipient; an error in
+// the rest fails the message, and is returned.
 func (j *Job) Accept() *Failure {
 	m := j.message
 	if len(m.Recipients) == 0 {
@@ -69,8 +69,8 @@ func (j *Job) refuse(cause error, enhanced string) *Failure {
 	return e
 }
 
-// Group sorts the recipients by destination, in the order of the first of each.
-// An address that is none is settled at once.
+// Group groups the recipients by destination, in the order of the first of each. An
+// invalid address is settled at once.
 func (j *Job) Group() {
 	var (
 		byDomain map[address.Domain]int
@@ -122,7 +122,7 @@ func (j *Job) destination(at int, d address.Domain) *Walk {
 	return &j.walks[at]
 }
 
-// BadRecipient is the failure of a recipient that is no address.
+// BadRecipient returns the failure of a recipient with an invalid address.
 func BadRecipient(input string, err error) *Failure {
 	e := &Failure{Stage: StageMessage, Recipient: input, Verdict: Refused, Enhanced: "5.1.3", Err: err}
 	var ae *address.Error
@@ -132,9 +132,9 @@ func BadRecipient(input string, err error) *Failure {
 	return e
 }
 
-// ValidateEnvelope says whether a message's reverse-path and recipients are
-// addresses mail can be sent to, without asking anybody. Nil if all are, else it is
-// about the first that is not.
+// ValidateEnvelope checks the addresses of a message's reverse-path and recipients,
+// without using DNS. It returns nil if mail can be sent to all of them, and otherwise
+// the failure of the first invalid one.
 func ValidateEnvelope(m *queue.Message) *Failure {
 	if len(m.Recipients) == 0 {
 		return &Failure{Stage: StageMessage, Verdict: Refused, Enhanced: "5.1.0", Err: errNoRecipients}
@@ -150,9 +150,9 @@ func ValidateEnvelope(m *queue.Message) *Failure {
 	return nil
 }
 
-// IsUTF8 reports whether a message is internationalized mail: its submitter has said
-// so, or named an address beyond ASCII (RFC 6531 section 3.4). What octets a header has
-// does not make it so: mail has had some for longer than there is SMTPUTF8.
+// IsUTF8 reports whether a message is internationalized mail: its submitter has
+// declared it, or used an address beyond ASCII (RFC 6531 section 3.4). Octets beyond
+// ASCII in a header are not enough: mail had them long before SMTPUTF8.
 func IsUTF8(m *queue.Message) bool {
 	if m.UTF8 || !isASCII(m.From) {
 		return true

@@ -11,7 +11,7 @@ type Config struct {
 	// Sessions are where sessions come from.
 	Sessions *session.Pool
 
-	// Content is what is done with content that is not canonical.
+	// Content says how to treat content that is not canonical.
 	Content content.Policy
 
 	// Convert says which 8-bit content is encoded for hosts that take 7 bits only.
@@ -20,7 +20,7 @@ type Config struct {
 	// Judge replaces the verdict table; nil is the function of that name.
 	Judge func(stage Stage, code int, enhanced string) Verdict
 
-	// Unreachable is told of a host that gave no session; nil is nobody.
+	// Unreachable is called for a host that gave no session. It may be nil.
 	Unreachable func(*mx.Host)
 
 	// MaxConnections bounds the connections tried in one walk, 32 by default and 2

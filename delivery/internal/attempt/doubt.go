@@ -7,10 +7,10 @@ import (
 	"github.com/nexthop-mail/nexthop/internal/smtp"
 )
 
-// What a peer cannot do is recognised by package smtp, whose table says what to do
-// without. This is what follows here: a new session at once, or an address that is
-// remembered, so that the next attempt leaves something out. Either way it is the
-// address that is remembered: another message, another domain there fares the same.
+// Package smtp recognises what a peer cannot do, and its table says what to leave out.
+// Here a new session is made at once, or the address is remembered, so that the next
+// attempt leaves something out. The memory is by address, because other messages and
+// domains would meet the same failure there.
 
 // spare is what may be left out of what an error has called into doubt.
 func (w *Walk) spare(h *session.Hop, e *smtp.Error) smtp.Option {
@@ -20,7 +20,7 @@ func (w *Walk) spare(h *session.Hop, e *smtp.Error) smtp.Option {
 	return h.Spare(e.Doubt.Now, w.needsExtensions()) &^ h.Without
 }
 
-// without is what is left out at an address from the start.
+// without returns the options that are left out at an address from the start.
 func (w *Walk) without(h *session.Hop) smtp.Option {
 	o := w.sessions().Memory.Without(h.Addr, time.Now())
 	if o == 0 {
@@ -33,8 +33,8 @@ func (w *Walk) without(h *session.Hop) smtp.Option {
 const opening = smtp.OptEHLO | smtp.OptTLS | smtp.OptInitial | smtp.OptExternal | smtp.OptScramPlus | smtp.OptScram |
 	smtp.OptOAuthBearer | smtp.OptXOAuth2 | smtp.OptPlain | smtp.OptLogin | smtp.OptCramMD5
 
-// noted remembers what a session that did not come about says of the address, with
-// what is left out of the next one at once.
+// noted remembers what a session that could not be made shows about the address,
+// including what the next one leaves out at once.
 func (w *Walk) noted(h *session.Hop, e *smtp.Error, atOnce smtp.Option) {
 	memory, now := &w.sessions().Memory, time.Now()
 	memory.Lacks(h.Addr, atOnce&^e.Doubt.Brief, now)
@@ -46,7 +46,7 @@ func (w *Walk) noted(h *session.Hop, e *smtp.Error, atOnce smtp.Option) {
 	}
 }
 
-// learn remembers what a transaction says of the address.
+// learn remembers what a transaction shows about the address.
 func (w *Walk) learn(h *session.Hop, sess *session.Session, r *result) {
 	memory, now := &w.sessions().Memory, r.ended
 	switch {

@@ -17,7 +17,7 @@ type Failure struct {
 	Stage      Stage
 	Host       string
 	Addr       netip.AddrPort
-	Recipient  string // where it is about one
+	Recipient  string // if it is about one recipient
 	Code       int
 	Lines      []string
 	Enhanced   string // never empty
@@ -58,9 +58,9 @@ func (f *Failure) LoginRefused() bool {
 	return f.Replied() && aboutLogin(f.Code, f.Enhanced)
 }
 
-// aboutLogin reports whether a refusal asks for a login or refuses one, whatever
-// command it answers. TLS that is asked for before a login counts as well: nothing
-// is taken before that changes.
+// aboutLogin reports whether a refusal asks for a login or refuses one, in reply to any
+// command. A demand for TLS before a login counts as well: no mail is accepted before
+// that changes.
 func aboutLogin(code int, enhanced string) bool {
 	switch code {
 	case 530, 534, 535, 538:

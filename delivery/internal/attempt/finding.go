@@ -21,7 +21,7 @@ const (
 
 // finding is what one transaction meant for one recipient.
 type finding struct {
-	tried    bool // false: to be offered again, nothing was decided
+	tried    bool // if false, the recipient must be offered again; nothing was decided
 	answered bool // the host has spoken of it, not only the session ended
 	verdict  Verdict
 	err      *Failure
@@ -43,10 +43,10 @@ func (f *finding) next() Next {
 	}
 }
 
-// refusesContent reports whether the content is refused for good, whoever it is for:
+// refusesContent reports whether the content is refused permanently for all recipients:
 // the host's status says that it is about the mail system or the content (RFC 3463
-// sections 3.4 and 3.7). Any other, or none, may be about those whom the message was
-// for just now: their addresses, their mailboxes, filters of their own.
+// sections 3.4 and 3.7). With any other status, or none, the refusal may be about the
+// recipients of the transaction: their addresses, their mailboxes, their filters.
 func (f *finding) refusesContent(status string) bool {
 	return f.verdict == Refused && f.err.Stage == StageContent &&
 		(strings.HasPrefix(status, "5.3.") || strings.HasPrefix(status, "5.6."))
@@ -62,8 +62,8 @@ type result struct {
 	stale       bool
 	unknown     bool
 
-	// doubt is what may have been the cause of a failure, and instead is the failure
-	// where a new session is to go without Doubt.Now at once.
+	// doubt has the possible causes of a failure. instead is the failure if a new
+	// session should leave out Doubt.Now at once.
 	doubt   smtp.Doubt
 	instead *Failure
 	failed  bool // the dialogue broke off
@@ -72,13 +72,13 @@ type result struct {
 	// had been given up most likely; nil where it cannot have.
 	lost *Failure
 
-	// whole is one of findings that is not about the batch: the session ended,
-	// or MAIL was refused. nil where there is none.
+	// whole is the finding that is not about the batch, or nil: the session ended, or
+	// MAIL was refused.
 	whole *finding
 
-	// content is one of findings that refuses the content for good, whoever it is
-	// for: the host would say so again at the end of each further transaction
-	// (requirement SMTP-27). nil where there is none.
+	// content is the finding that refuses the content permanently for all recipients,
+	// or nil: the host would repeat it at the end of each further transaction
+	// (requirement SMTP-27).
 	content *finding
 }
 
@@ -92,7 +92,7 @@ func (r *result) progress() bool {
 	return false
 }
 
-// carried reports whether the message was taken for anybody.
+// carried reports whether the message was accepted for any recipient.
 func (r *result) carried() bool {
 	return slices.ContainsFunc(r.findings, func(f finding) bool { return f.verdict == Taken })
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// Job is one message on its way: what was parsed at the door, and the results that
-// fill up. Jobs are used again, so that a message costs few allocations.
+// Job is one message on its way: the parsed envelope, and the results. Jobs are reused,
+// so that a message costs few allocations.
 type Job struct {
 	Options
 	config   *Config
@@ -31,19 +31,19 @@ type Job struct {
 	results []Result  // one per recipient of the message
 	own     []Attempt // room for the one attempt that most results need
 	repeats []repeat
-	alone   [1]Walk // where there is one destination
+	alone   [1]Walk // if there is one destination
 }
 
-// Options are what an agent has to say of a job.
+// Options are an agent's settings for a job.
 type Options struct {
 	// Together lets all destinations go along one route, in one walk.
 	Together bool
 
-	// Commit is asked before the octets that make a host take the message: an
-	// error keeps them from being sent. Nil is nobody.
+	// Commit is called before the octets that make a host accept the message: an error
+	// keeps them from being sent. It may be nil.
 	Commit func() error
 
-	// Gate counts the connections, for Site; nil is nobody.
+	// Gate counts the connections, for Site. It may be nil.
 	Gate *session.Gate
 	Site string
 
@@ -52,7 +52,7 @@ type Options struct {
 	Spread func([]mx.Host)
 }
 
-// jobs keeps jobs between messages; what they knew is wiped before.
+// jobs keeps jobs for reuse; their data is cleared before.
 var jobs = sync.Pool{New: func() any { return new(Job) }}
 
 // keptRecipients is how large a job may be to be kept.
@@ -75,7 +75,7 @@ func (c *Config) Job(m *queue.Message, o Observer, options *Options) *Job {
 // has been called.
 func (j *Job) Walks() []Walk { return j.walks }
 
-// Results are what became of the recipients, in their order. They are good until
+// Results returns the results of the recipients, in their order. They are valid until
 // Release.
 func (j *Job) Results() []Result {
 	j.settleRepeats()
@@ -85,8 +85,8 @@ func (j *Job) Results() []Result {
 // repeat is a recipient the message names twice: offered once, reported twice.
 type repeat struct{ first, again int }
 
-// settleRepeats copies what became of a recipient to where the message names it
-// again.
+// settleRepeats copies the result of a recipient to the places where the message names
+// it again.
 func (j *Job) settleRepeats() {
 	for _, r := range j.repeats {
 		to, from := &j.results[r.again], j.results[r.first]
@@ -124,8 +124,8 @@ func (j *Job) pin() string {
 	return j.message.From
 }
 
-// requiresTLS reports whether a message with REQUIRETLS may only go where all of
-// RFC 8689 section 4.2.1 is given. A report is to arrive all the same (section 5).
+// requiresTLS reports whether a message with REQUIRETLS may only be sent if all
+// conditions of RFC 8689 section 4.2.1 are met. A report is sent anyway (section 5).
 func (j *Job) requiresTLS() bool {
 	return j.tls == queue.TLSRequired && j.message.From != ""
 }
@@ -138,9 +138,9 @@ type sevenBit struct {
 	err  error // why there is none
 }
 
-// bodyFor is the content for a host: the message's own, or a 7-bit form of it if the
-// host takes nothing else (RFC 6152 section 3). The error is why there is no such
-// form; the body is the message's own then.
+// bodyFor returns the content for a host: the message's own, or its 7-bit form if the
+// host accepts nothing else (RFC 6152 section 3). The error says why there is no such
+// form; the body is then the message's own.
 func (j *Job) bodyFor(sess *session.Session) (*content.Body, error) {
 	if !j.body.EightBit || sess.Extensions().EightBitMIME && sess.Without()&smtp.OptBody == 0 {
 		return &j.body, nil
@@ -171,7 +171,7 @@ type Walk struct {
 	probes      bool // this walk is the one that finds out about the address
 	metSelf     bool // a host turned out to be this one
 
-	// Where the walk is, and what it works with there.
+	// The position of the walk, and what it works with there.
 	hop      session.Hop
 	policy   session.Policy
 	vouched  bool // the host is known to be the domain's
@@ -190,8 +190,8 @@ func (w *Walk) Domain() string { return w.domain }
 // sessions are where the walk has its sessions from.
 func (w *Walk) sessions() *session.Pool { return w.job.config.Sessions }
 
-// Join takes over the recipients of another walk, which has none then: their
-// destinations have the same hosts.
+// Join takes over the recipients of another walk, whose destinations have the same
+// hosts. The other walk has none afterwards.
 func (w *Walk) Join(other *Walk) {
 	w.ledger.rcpts = append(w.ledger.rcpts, other.ledger.rcpts...)
 	slices.SortFunc(w.ledger.rcpts, func(a, b rcpt) int { return a.index - b.index })

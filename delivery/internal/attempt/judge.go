@@ -3,24 +3,23 @@ package attempt
 // rule is one row of the verdict table: a reply's class at a stage, narrowed by
 // code or enhanced status where those say more.
 type rule struct {
-	stage    Stage  // StageMessage, at which nobody replies: any
+	stage    Stage  // StageMessage, at which there are no replies, means any
 	class    int    // first digit of the reply code
 	code     int    // 0: any of the class
 	enhanced string // the status code; "": any
 	verdict  Verdict
 }
 
-// replyRules is the verdict table for what hosts say. The first row that fits
-// decides; a reply no row fits is NotNow, so temporary classes need no rows, 421
-// and 454 whatever they answer among them (RFC 5321 section 4.2.1; requirements
+// replyRules returns the verdict table for replies of hosts. The first row that matches
+// decides. A reply that matches no row is NotNow, so temporary classes need no rows,
+// including 421 and 454 in reply to any command (RFC 5321 section 4.2.1; requirements
 // SMTP-16, SMTP-17, SMTP-19).
 //
-// Between the code and the enhanced status the code has the class: where the status
-// has another one ("550 4.2.2", "450 5.1.1") it is discarded before it comes here
-// (RFC 2034 section 4, EXT-16). Within a class the status says more, and is heard
-// first.
+// The code decides the class: an enhanced status of another class ("550 4.2.2", "450
+// 5.1.1") is discarded before this (RFC 2034 section 4, EXT-16). Within a class the
+// status is more specific and takes precedence.
 //
-// A function returns it so that nobody can change it.
+// A function returns it so that it cannot be changed.
 func replyRules() []rule {
 	return []rule{
 		// The login is asked for, or refused, whatever command the answer is to: the
@@ -56,8 +55,8 @@ func replyRules() []rule {
 	}
 }
 
-// Judge says what a host's reply at a stage means by the table. enhanced is the
-// status code of the reply, or empty. A reply that makes no sense at its stage is NotNow.
+// Judge returns the verdict for a host's reply at a stage, from the table. enhanced is
+// the status code of the reply, or "". A reply that is invalid at its stage is NotNow.
 func Judge(stage Stage, code int, enhanced string) Verdict {
 	for _, r := range replyRules() {
 		if (r.stage == stage || r.stage == StageMessage) && r.class == code/100 && (r.code == 0 || r.code == code) &&

@@ -10,16 +10,16 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// ledger keeps what the hosts have said of each recipient of one destination.
+// ledger records what the hosts have replied about each recipient of one destination.
 type ledger struct {
 	domain   string
 	observer Observer
 	rcpts    []rcpt
 	left     int // recipients still open
 
-	// common are the attempts so far that were about every open recipient. A
-	// recipient shares them until an answer of its own sets it apart, so that
-	// fifty thousand recipients do not keep as many copies.
+	// common are the attempts so far that were about every open recipient. A recipient
+	// shares them until it has an answer of its own, so that fifty thousand recipients
+	// do not keep as many copies.
 	common []Attempt
 
 	// unaskedHosts is set where the walk ended, or began, without some of the hosts:
@@ -39,7 +39,7 @@ type rcpt struct {
 	entry
 }
 
-// entry is what the ledger knows of one recipient.
+// entry is what the ledger knows about one recipient.
 type entry struct {
 	settled  bool
 	answered bool // this host has spoken of it: not asked again here
@@ -48,12 +48,12 @@ type entry struct {
 	judged   bool
 	decisive Verdict
 	stage    Stage    // of the deciding error
-	lost     *Failure // why nobody knows whether this host has the message already
+	lost     *Failure // why it is unknown whether this host has the message already
 }
 
 // Errors of recipients that no host was asked for.
 var (
-	// ErrNoHost is that there was none that could be asked.
+	// ErrNoHost says that no host could be asked.
 	ErrNoHost     = errors.New("no host could be asked")
 	errNotOffered = errors.New("not offered: the attempt ended before")
 )
@@ -139,16 +139,16 @@ func (l *ledger) share(h *session.Hop, sess *session.Session, f *finding, result
 	}
 }
 
-// mayHave notes that recipients were in a transaction that was lost without a word
-// and may have been carried out all the same.
+// mayHave records that recipients were in a transaction that was lost without a reply
+// and may have been carried out nevertheless.
 func (l *ledger) mayHave(batch []*rcpt, lost *Failure) {
 	for _, r := range batch {
 		r.lost = lost
 	}
 }
 
-// settleLost leaves the recipients unknown whom the host has not settled since, and
-// reports whether there are any: nobody else is asked then.
+// settleLost sets the recipients to unknown that the host has not settled since, and
+// reports whether there are any: no other host is asked then.
 func (l *ledger) settleLost() bool {
 	found := false
 	for i := range l.rcpts {
@@ -274,7 +274,7 @@ func (l *ledger) close() {
 			}
 			r.result.settle(notAsked, NotNow)
 		case r.decisive == HostRefuses && l.unaskedHosts:
-			// Only where every host refuses is it for good.
+			// It is permanent only if every host refuses.
 			if r.result.Err != firm {
 				again := *r.result.Err
 				again.Verdict = NotNow
@@ -303,10 +303,10 @@ func (l *ledger) openAddresses() []string {
 	return list
 }
 
-// fallBack prepares the ledger for the fallback hosts, and reports whether anybody
-// is to go there: the recipients whose outcome so far is "not now". A host's own
-// refusal, where no other host said anything else, stands. Nobody goes after an
-// unknown outcome.
+// fallBack prepares the ledger for the fallback hosts, and reports whether any
+// recipient goes there: those whose outcome so far is "not now". A host's own refusal
+// is final if all other hosts refused as well. There is no fallback after an unknown
+// outcome.
 func (l *ledger) fallBack() bool {
 	if l.why != StopHosts && l.why != StopLimit {
 		return false

@@ -25,7 +25,7 @@ func (w *Walk) NoRoute(ctx context.Context, err error) {
 	w.ledger.close()
 }
 
-// ViaOf is how next hops were looked for when a router found none.
+// ViaOf returns how next hops were looked for if a router found none.
 func ViaOf(err error) mx.Via {
 	if me, ok := errors.AsType[*mx.Error](err); ok {
 		return cmp.Or(me.Via, mx.ViaMX)
@@ -84,7 +84,7 @@ func (w *Walk) leftOutHost(l *mx.LeftOut) {
 	}})
 }
 
-// noPolicy is the failure of a host that has no policy to be connected under.
+// noPolicy returns the failure of a host that has no policy to connect under.
 func noPolicy(host *mx.Host, err error) *Failure {
 	e := &Failure{Stage: StageStartTLS, Host: host.Name, Enhanced: "4.7.5", Err: err}
 	var ce *session.ConfigError

@@ -58,13 +58,13 @@ func (c *Config) replied(h *session.Hop, stage Stage, r *smtp.Reply) *Failure {
 	if e.Enhanced == "" {
 		e.Enhanced = statusFor(stage, r.Code)
 	}
-	if e.Verdict > Refused { // whoever replaced the table: a refusal is no delivery
+	if e.Verdict > Refused { // a replaced table said this, but a refusal is not a delivery
 		e.Verdict = NotNow
 	}
 	return e
 }
 
-// noDialogue is why there was none with a host.
+// noDialogue returns why there was no dialogue with a host.
 func noDialogue(h *session.Hop, e *session.Error) *Failure {
 	if e.Step == session.Dialling {
 		return fail(h, StageConnect, NotNow, "4.4.1", e.Err)
@@ -86,8 +86,8 @@ func own(h *session.Hop, err error) *Failure {
 	}
 }
 
-// statusOfRefusal is the status of a host that a policy keeps mail from: that there is no
-// TLS, or that it does not prove who the host is (RFC 3463 section 3.8).
+// statusOfRefusal returns the status for a host that a policy excludes: it has no TLS,
+// or is not authenticated (RFC 3463 section 3.8).
 func statusOfRefusal(r *session.Refusal) string {
 	if errors.Is(r.Cause, session.ErrNoTLS) {
 		return "4.7.4"

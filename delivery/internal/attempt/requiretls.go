@@ -12,9 +12,9 @@ import (
 
 var errNotVouched = errors.New("REQUIRETLS: nobody vouches for the MX records, neither DNSSEC nor a policy")
 
-// policyFor is what TLS a host must give for the message. Where its sender would rather
-// have it delivered, the policies of domains are not asked (RFC 8689 section 4.2.2);
-// what the operator has configured holds.
+// policyFor returns the TLS required of a host for the message. If its sender prefers
+// delivery to security, the policies of domains are not asked (RFC 8689 section 4.2.2);
+// the operator's configuration still applies.
 func (w *Walk) policyFor(ctx context.Context, route *mx.Route, host *mx.Host) (session.Policy, error) {
 	if w.job.tls == queue.TLSOptional {
 		return w.sessions().Configured(ctx, route, host)
@@ -29,16 +29,16 @@ func vouched(route *mx.Route, p *session.Policy) bool {
 	return cmp.Or(route.Via, mx.ViaMX) != mx.ViaMX || route.Secure || p.Vouched
 }
 
-// notVouched is the error of a host that nobody knows to be the domain's.
+// notVouched returns the error of a host that is not known to belong to the domain.
 func notVouched(host *mx.Host) *Failure {
 	return &Failure{
 		Stage: StageStartTLS, Host: host.Name, Verdict: HostRefuses, Enhanced: "5.7.10", Err: errNotVouched,
 	}
 }
 
-// insist makes a host's failure final for the host where the message needs what
-// it showed it does not have: TLS, and a certificate that somebody vouches for
-// (RFC 8689 section 5). Trouble on the way there stays trouble that passes.
+// insist makes a failure final for the host if the message requires something that the
+// host has shown not to have: TLS, and a certificate from a trusted authority (RFC 8689
+// section 5). Network problems stay temporary.
 func (f *Failure) insist() {
 	if errors.Is(f.Err, session.ErrNoTLS) || session.Distrusted(f.Err) {
 		f.Verdict, f.Enhanced = HostRefuses, "5.7.10"

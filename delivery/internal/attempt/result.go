@@ -10,28 +10,28 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// Result is what became of one recipient.
+// Result is the result for one recipient.
 type Result struct {
-	Address string // as the message has it
+	Address string // as it is in the message
 	Outcome queue.Outcome
 
 	// Via is how the next hops were found, or looked for in vain.
 	Via mx.Via
 
-	// What decided: the host, the protection of its session, what was said there,
-	// and why the recipient was not delivered; nil where it was.
+	// The host that decided, the protection of its session, its reply, and the reason
+	// why the recipient was not delivered, which is nil if it was.
 	Host  string
 	Addr  netip.AddrPort
 	TLS   session.Protection
 	Reply queue.Reply
 	Err   *Failure
 
-	// Decision is what a source of policies says of the deciding host; nil if none was
+	// Decision is the decision of a policy source about that host; nil if none was
 	// asked.
 	Decision any
 
-	// Attempts are the steps of the walk in order. Shared is set where they are one
-	// list with those of other recipients.
+	// Attempts are the steps of the walk in order. Shared is true if other recipients
+	// have the same list.
 	Attempts []Attempt
 	Shared   bool
 }
@@ -55,19 +55,19 @@ type Attempt struct {
 	Duration time.Duration
 	Stages   session.Stages
 
-	Without smtp.Option // what was left out, since it does not work there or may not
+	Without smtp.Option // options left out because they do not or may not work there
 	Doubted smtp.Option // what may have been the cause: left out next time
 
 	Decision any // of the source of policies that was asked, if one was
 }
 
-// Observer is told what happens in the course of a walk, and of its sessions.
+// Observer is told about the events of a walk and of its sessions.
 type Observer interface {
 	session.Observer
 
 	// Route is called when a route is known, or is not.
 	Route(domain string, route mx.Route, err error)
-	// WantsAttempts reports whether Attempt is to be called.
+	// WantsAttempts reports whether Attempt must be called.
 	WantsAttempts() bool
 	// Attempt is called for each step that ended, with the recipients it was about.
 	Attempt(domain string, recipients []string, a Attempt)

@@ -2,9 +2,9 @@ package attempt
 
 import "strconv"
 
-// statusFor is the enhanced status code (RFC 3463) of a reply that carries none
-// of its own, or one that contradicts its code: by code and stage where those
-// say something, else the bare class (RFC 5248 section 2.4; DSN-21).
+// statusFor returns the enhanced status code (RFC 3463) for a reply without one, or
+// with one that contradicts its code: by code and stage if they are specific, otherwise
+// the bare class (RFC 5248 section 2.4; DSN-21).
 func statusFor(stage Stage, code int) string {
 	switch code {
 	case 421, 521:
@@ -42,7 +42,7 @@ func statusFor(stage Stage, code int) string {
 	return statusByStage(stage, code)
 }
 
-// statusByStage maps the codes whose meaning depends on what they answer.
+// statusByStage maps the codes whose meaning depends on the command they answer.
 func statusByStage(stage Stage, code int) string {
 	switch {
 	case stage == StageBanner && code/100 == 5:
@@ -66,8 +66,8 @@ func statusByStage(stage Stage, code int) string {
 	}
 }
 
-// class is the first digit of a status for a reply code; what is neither a
-// success nor a permanent failure counts as temporary.
+// class returns the first digit of a status for a reply code; a code that is neither
+// success nor permanent failure counts as temporary.
 func class(code int) string {
 	switch d := code / 100; d {
 	case 2, 4, 5:

@@ -69,8 +69,8 @@ func (w *Walk) transact(ctx context.Context, h *session.Hop, sess *session.Sessi
 	return out
 }
 
-// timed notes how long the stages of a transaction took. What its connection took is
-// the first transaction's.
+// timed records the durations of the stages of a transaction. Those of its connection
+// belong to the first transaction.
 func (r *result) timed(h *session.Hop, res *smtp.Result, began time.Time) {
 	r.began, r.ended = began, time.Now()
 	r.stages, h.Took = h.Took, session.Stages{}
@@ -89,8 +89,8 @@ func (r *result) timed(h *session.Hop, res *smtp.Result, began time.Time) {
 	r.stages.Mail = end.Sub(began)
 }
 
-// nothingSettled reports whether the loss of the session is all that became of every
-// recipient: they can be offered again, and none of them has had an answer.
+// nothingSettled reports whether the loss of the session is the only result for every
+// recipient: none of them has had an answer, and they can be offered again.
 func nothingSettled(res *smtp.Result) bool {
 	return !slices.ContainsFunc(res.Rcpts, func(r smtp.RcptResult) bool {
 		return r.State != smtp.Failed && r.State != smtp.NotTried
@@ -129,8 +129,8 @@ func (w *Walk) compose(sess *session.Session) {
 	}
 }
 
-// saysRequireTLS reports whether MAIL is to have the parameter: always for a
-// message that requires it, and for a report where the host gives what it asks.
+// saysRequireTLS reports whether MAIL must have the parameter: always for a message
+// that requires it, and for a report if the host meets its conditions.
 func (w *Walk) saysRequireTLS(sess *session.Session) bool {
 	if w.job.tls != queue.TLSRequired {
 		return false

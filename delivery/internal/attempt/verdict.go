@@ -20,8 +20,8 @@ const (
 	StageContent               // the content, the final dot or last chunk, and its reply
 )
 
-// Verdict is what one attempt at one host means for one recipient. The zero value
-// is a temporary failure: what is not understood is tried again.
+// Verdict is the result of one attempt at one host for one recipient. The zero value is
+// a temporary failure, so anything unknown is tried again.
 type Verdict uint8
 
 // The verdicts.
@@ -44,14 +44,14 @@ const (
 	NextAddress  Next = iota // this address failed: the host's next one, else the next host
 	NextHost                 // the host answered "not now" or "not here": the next host
 	SameHost                 // the host is asked again: a session had gone stale, or its limits want another transaction
-	InClear                  // TLS is broken there and nobody requires it: once more without
+	InClear                  // TLS does not work there and is not required: once more without TLS
 	StopSettled              // taken or refused for good
-	StopUnknown              // may have been taken: nobody else is asked
+	StopUnknown              // the message may have been taken: no other host is asked
 	StopHosts                // no host is left
 	StopLimit                // a limit of the attempt is reached
 	StopCanceled             // the caller's context ended
 	NextFallback             // no host is left but the fallback hosts
-	StopSelf                 // a host is this one: those that are no better than it are not asked
+	StopSelf                 // a host is this one: hosts of equal or worse preference are not asked
 )
 
 // Decide makes one outcome of the verdicts of all hosts that were asked for one
@@ -74,8 +74,8 @@ func Decide(verdicts ...Verdict) queue.Outcome {
 	return decisive.outcome()
 }
 
-// outranks reports whether a decides over b. The order is that of the
-// constants but for the lowest two, which change places.
+// outranks reports whether a takes precedence over b. The order is that of the
+// constants, except that the lowest two are exchanged.
 func outranks(a, b Verdict) bool { return a.rank() > b.rank() }
 
 func (v Verdict) rank() uint8 {

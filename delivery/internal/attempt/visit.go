@@ -25,9 +25,8 @@ func (w *Walk) address(ctx context.Context, h *session.Hop) step {
 	return w.visit(ctx, h)
 }
 
-// mayDial reports whether the address is to be connected to: not where it
-// failed a moment ago, and after a while by one caller only, until that one has
-// found how it is now.
+// mayDial reports whether the address may be connected to: not if it failed a moment
+// ago, and after a while only by one caller, until that one knows the result.
 func (w *Walk) mayDial(h *session.Hop) bool {
 	if w.probes {
 		return true
@@ -37,7 +36,7 @@ func (w *Walk) mayDial(h *session.Hop) bool {
 	return ok
 }
 
-// remembered leaves an address out for what it did a moment ago.
+// remembered skips an address because of its recent failure.
 func (w *Walk) remembered(h *session.Hop) step {
 	e, ok := w.sessions().Memory.Failure(h.Addr).(*Failure)
 	if !ok {
@@ -149,7 +148,7 @@ func (w *Walk) noSession(ctx context.Context, h *session.Hop, err error, began t
 	return toNextAddress, false
 }
 
-// tell passes a failure on to whoever wants to know.
+// tell reports a failure to the hooks.
 func (w *Walk) tell(h *session.Hop, e *Failure) {
 	if session.Ours(e.Err) {
 		return
@@ -223,8 +222,8 @@ func (w *Walk) most(sess *session.Session) int {
 	return min(n, most)
 }
 
-// uncount lets a session that settled recipients before it ended not count: it
-// took what it takes in one session, and that is no failure.
+// uncount ignores the end of a session that had settled recipients: the host accepts
+// only so many per session, and that is not a failure.
 func (w *Walk) uncount(sess *session.Session, took bool) {
 	if !took {
 		return

@@ -61,8 +61,8 @@ func (w *Walk) through(ctx context.Context, route *mx.Route) {
 	w.hosts(ctx, route)
 }
 
-// allPenalised reports whether no address of the route is free of a recent
-// failure. Then they are tried all the same, one caller at a time.
+// allPenalised reports whether every address of the route has failed recently. Then
+// they are tried anyway, one caller at a time.
 func (w *Walk) allPenalised(route *mx.Route) bool {
 	now := time.Now()
 	for i := range route.Hosts {
@@ -73,10 +73,10 @@ func (w *Walk) allPenalised(route *mx.Route) bool {
 	return true
 }
 
-// hosts goes through the hosts in order of preference. Where one turns out to be
-// this host none that is as good or worse follows, as none would had DNS said so
-// (RFC 5321 section 5.1; MX-24, MX-27). Smart hosts were named one by one, and
-// order is all that their preference says.
+// hosts goes through the hosts in order of preference. If one turns out to be this
+// host, those of equal or worse preference are skipped, as they would be if DNS had
+// shown it (RFC 5321 section 5.1; MX-24, MX-27). This does not apply to smart hosts,
+// which were chosen one by one, and whose preference is only an order.
 func (w *Walk) hosts(ctx context.Context, route *mx.Route) {
 	for i := range route.Hosts {
 		if w.host(ctx, route, &route.Hosts[i]) == toEnd || w.ledger.settled() {

@@ -27,7 +27,7 @@ type Clock struct {
 	mono  time.Time     // of the last reading, with its monotonic part
 	wall  time.Time     // the same by the wall clock
 	ahead time.Duration // of the wall clock; negative after a jump that is not followed yet
-	last  time.Time     // what was told last
+	last  time.Time     // the last result
 	jumps []Jump        // the oldest first
 	moved atomic.Bool   // there is one
 	news  int           // how many of them were not told
@@ -35,18 +35,18 @@ type Clock struct {
 
 // Jump is a jump of the wall clock.
 type Jump struct {
-	At time.Time // what it would have said, had it not jumped
+	At time.Time // the time it would have shown without the jump
 	By time.Duration
 }
 
 // Time is one moment, by both clocks.
 type Time struct {
-	Now    time.Time     // as the Clock has it
-	Wall   time.Time     // as the wall clock has it
+	Now    time.Time     // by the Clock
+	Wall   time.Time     // by the wall clock
 	Behind time.Duration // as the method says
 }
 
-// Ahead is a time of the wall clock as the Clock has it.
+// Ahead converts a time of the wall clock to the Clock.
 func (t Time) Ahead(wall time.Time) time.Time { return wall.Add(t.Now.Sub(t.Wall)) }
 
 // Read reads the clock.
@@ -62,7 +62,7 @@ func (c *Clock) Read() Time {
 	return Time{now, c.wall, max(-c.ahead, 0)}
 }
 
-// Now is the time as the Clock has it.
+// Now returns the time by the Clock.
 func (c *Clock) Now() time.Time { return c.Read().Now }
 
 // look compares the clocks.
@@ -123,8 +123,8 @@ func (c *Clock) News() []Jump {
 	return list
 }
 
-// Moved is by how much what was dated then, by the wall clock, seems older than it is
-// because of jumps since; negative where it seems younger.
+// Moved returns by how much something dated then, by the wall clock, seems older than
+// it is because of jumps since. It is negative if it seems younger.
 func (c *Clock) Moved(dated time.Time) (by time.Duration) {
 	if !c.moved.Load() {
 		return 0
@@ -138,7 +138,7 @@ func (c *Clock) Moved(dated time.Time) (by time.Duration) {
 		case j.By < 0 && by > 0:
 			by = max(by+j.By, 0)
 		case j.By < 0 && at.After(c.wall) && !at.After(j.At):
-			by += j.By // nothing is dated later than now but what was dated before
+			by += j.By // only something dated before the jump can be later than now
 		}
 	}
 	return by

@@ -6,12 +6,12 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// Fate is what became of a recipient, as far as a report may have to tell.
+// Fate is the result for a recipient, as far as reports are concerned.
 type Fate uint8
 
 // The fates.
 const (
-	Untold  Fate = iota // nothing to tell
+	Untold  Fate = iota // nothing to report
 	Failed              // refused for good
 	Expired             // not delivered in time
 	Delayed             // to be tried again, for so long that the sender is to know
@@ -23,12 +23,12 @@ type Subject struct {
 	Results  []queue.Result // one per recipient, as are Fates
 	Fates    []Fate
 
-	// MayTell is asked before a recipient's failure is told of; nil is yes.
+	// MayTell is called before a recipient's failure is reported. If nil, all are.
 	MayTell func(recipient int) bool
 
-	// Whole is the message as the queue has it, so that a report of delay tells of all
-	// who wait: they arrived together, and so are late together. Nil is a report of
-	// this delivery alone.
+	// Whole is the whole message in the queue, so that a report of delay is about all
+	// recipients that wait: they arrived together, and so are late together. If nil,
+	// the report is about this delivery only.
 	Whole *queue.Entry
 
 	// Expiry is when the delivery is given up, and Now the time.
@@ -41,14 +41,13 @@ type Notice struct {
 	Delay   bool // else of failure
 	Message *queue.Message
 
-	// Unsigned is why it is not signed, where it should be.
+	// Unsigned says why it is not signed, if it should be.
 	Unsigned error
 
-	plain queue.Content // what it says, unsigned
+	plain queue.Content // its content, unsigned
 }
 
-// Unsign makes the message what it was before it was signed, and reports whether
-// there was anything to change.
+// Unsign restores the unsigned message, and returns false if it was not signed.
 func (n *Notice) Unsign() bool {
 	if n.Message.Content == n.plain {
 		return false

@@ -2,8 +2,8 @@ package reports
 
 import "sync"
 
-// Told is the ids of messages whose senders were told of a delay. Its zero value is
-// ready, and it is safe for concurrent use.
+// Told has the ids of messages whose senders were told about a delay. The zero value is
+// ready to use, and it is safe for concurrent use.
 type Told struct {
 	mu  sync.Mutex
 	ids map[string]bool
@@ -19,7 +19,7 @@ func (t *Told) Has(id string) bool {
 	return t.ids[id]
 }
 
-// Add notes that the sender of a message was told.
+// Add records that the sender of a message was told.
 func (t *Told) Add(id string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

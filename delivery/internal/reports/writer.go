@@ -32,9 +32,9 @@ type Writer struct {
 	// Open opens the content of a message, when the report is read.
 	Open func(ctx context.Context, id string) (queue.Content, error)
 
-	// Sign answers with the content to send in place of a message's; nil signs
-	// nothing. A report that cannot be signed is sent all the same: to say nothing
-	// would lose mail.
+	// Sign returns the content to send instead of a message's. If nil, nothing is
+	// signed. A report that cannot be signed is sent anyway, because without it mail
+	// would be lost silently.
 	Sign func(ctx context.Context, m *queue.Message) (queue.Content, error)
 }
 
@@ -108,10 +108,10 @@ func (w *Writer) notice(
 	return n
 }
 
-// key is the same each time the same is to be told, so that a settlement which is
-// made again after a crash makes no second report: of a failure it names the
-// recipients, of a delay the message, whose sender is told of it once, or the
-// destination where no more is known.
+// key returns the same key each time the same is reported, so that a settlement that is
+// repeated after a crash makes no second report. For a failure it contains the
+// recipients. For a delay it contains the message, about which the sender is told once,
+// or the destination if no more is known.
 func (s *Subject) key(action dsn.Action, about []int) string {
 	d := s.Delivery
 	if action == dsn.Delayed && s.Whole != nil {
@@ -129,8 +129,8 @@ func (s *Subject) key(action dsn.Action, about []int) string {
 	return kind + d.Message.ID + "/" + hex.EncodeToString(sum.Sum(nil)[:12])
 }
 
-// recipient is what a report says of the i-th recipient. One that expired is given
-// up because of what was said last (RFC 3464 section 2.3.3).
+// recipient returns the entry of the i-th recipient in a report. One that expired is
+// given up because of its last reply (RFC 3464 section 2.3.3).
 func (s *Subject) recipient(i int) dsn.Recipient {
 	d := s.Delivery
 	from := &d.Message.Recipients[i]
@@ -184,7 +184,7 @@ func (s *Subject) others() (list []dsn.Recipient) {
 	return list
 }
 
-// say fills in what was said last of a recipient.
+// say adds the last reply about a recipient.
 func say(r *dsn.Recipient, reply *queue.Reply) {
 	r.Status, r.Text = reply.Enhanced, reply.Text
 	if reply.Host != "" {

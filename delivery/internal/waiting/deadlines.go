@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Mail is a delivery that is to be looked at.
+// Mail is a delivery to be handled at a time.
 type Mail struct {
 	ID, Destination string
 }
@@ -15,7 +15,7 @@ type Mail struct {
 type Deadlines struct {
 	list    []deadline
 	sorted  bool
-	horizon time.Time // what is later was left out; zero where nothing was
+	horizon time.Time // later ones were left out; zero if none were
 }
 
 type deadline struct {
@@ -47,8 +47,8 @@ func (d *Deadlines) sort() {
 	}
 }
 
-// Due takes out what is to be looked at by now, the earliest first. Where complete is
-// false there may be more that was left out: all are to be added anew.
+// Due removes and returns the deliveries that are due, the earliest first. If complete
+// is false, there may be more that were left out: all must be added again.
 func (d *Deadlines) Due(now time.Time) (list []Mail, complete bool) {
 	d.sort()
 	n := 0
@@ -57,10 +57,10 @@ func (d *Deadlines) Due(now time.Time) (list []Mail, complete bool) {
 		n++
 	}
 	d.list = slices.Delete(d.list, 0, n)
-	return list, d.horizon.IsZero() || len(d.list) > 0 // what is left is due before the horizon
+	return list, d.horizon.IsZero() || len(d.list) > 0 // the remaining ones are due before the horizon
 }
 
-// Next is when the next is to be looked at; zero where there is none.
+// Next returns when the next delivery is due, or zero if there is none.
 func (d *Deadlines) Next() time.Time {
 	if d.sort(); len(d.list) > 0 {
 		return d.list[0].at

@@ -1,10 +1,10 @@
-// Package waiting is why mail waits, as it is stored, and what somebody has said to
-// leave alone.
+// Package waiting has the reasons why mail waits, in the form in which they are stored,
+// and suspensions.
 //
-// A [Reason] is the text that a queue keeps of a postponement or a settlement, so that
-// whoever looks into the queue later knows more than a time. A [Table] answers whether
-// mail is suspended. [Deadlines] keeps the times at which mail that nobody claims is
-// to be looked at all the same.
+// A [Reason] is the text that a queue stores with a postponement or a settlement, so
+// that programs that read the queue later know more than a time. A [Table] tells
+// whether mail is suspended. [Deadlines] has the times at which mail that is not
+// claimed must be handled nevertheless.
 //
-// There is no clock in here, no goroutine and no queue.
+// It has no clock, no goroutine and no queue.
 package waiting

@@ -24,7 +24,7 @@ type Reason struct {
 	// Since is since when, by the wall clock, to the second.
 	Since time.Time
 
-	// Text is what was said.
+	// Text is the reply or the reason.
 	Text string
 }
 

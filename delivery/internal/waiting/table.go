@@ -7,8 +7,7 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// Table is what is suspended, for looking it up. It is not changed once it is made, and
-// nil is one of nothing.
+// Table has suspensions, for lookup. It is never changed, and nil has none.
 type Table struct {
 	list         []queue.Suspension
 	destinations map[string]*queue.Suspension
@@ -61,8 +60,8 @@ func (t *Table) End() time.Time {
 	return t.end
 }
 
-// Mail is the suspension that keeps mail of a tenant for a destination back, nil where
-// none does.
+// Mail returns the suspension that applies to mail of a tenant for a destination, or
+// nil if there is none.
 func (t *Table) Mail(now time.Time, destination, tenant string) *queue.Suspension {
 	if t == nil {
 		return nil

@@ -1,8 +1,8 @@
-// Package web speaks HTTPS with hosts whose names strangers have chosen: those of MTA-STS
-// policies and of TLS reports. It connects to addresses of the public Internet alone,
-// whatever DNS says, and looks at them when it connects. Time and octets are bounded,
-// redirects are not followed, no variables of the environment about proxies are read, and
-// neither a connection nor a goroutine is left behind.
+// Package web speaks HTTPS with hosts whose names strangers have chosen: those of
+// MTA-STS policies and of TLS reports. It only connects to public addresses, whatever
+// DNS returns, and checks this when it connects. Time and octets are limited, redirects
+// are not followed, environment variables about proxies are ignored, and neither a
+// connection nor a goroutine is left behind.
 package web
 
 import (
@@ -21,7 +21,7 @@ import (
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
-// Client makes requests, each over a connection of its own. It is safe for concurrent use.
+// Client makes requests, each over a new connection. It is safe for concurrent use.
 type Client struct {
 	// Peer is what the host is called in errors, such as "the policy host".
 	Peer string
@@ -33,8 +33,8 @@ type Client struct {
 	// address with a port.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
-	// Roots are who vouches for certificates; nil is the system's. AnyCertificate has
-	// none looked at.
+	// Roots are the trusted certificate authorities; nil means the system's.
+	// AnyCertificate turns verification off.
 	Roots          *x509.CertPool
 	AnyCertificate bool
 
@@ -48,13 +48,13 @@ type Client struct {
 	Most int64
 }
 
-// The bounds beside those of a Client.
+// Limits in addition to those of a Client.
 const (
 	mostHeaders = 16 << 10
 	mostAddrs   = 4 // of a family
 )
 
-// Error is why there is no response.
+// Error says why there is no response.
 type Error struct {
 	// Reason is one word for programs.
 	Reason string
@@ -78,8 +78,9 @@ func (e *Error) Unwrap() error { return e.Err }
 
 var errTooSlow = errors.New("the time is up")
 
-// Do makes a request and has read read the response, whose body ends after one octet more
-// than Most. The error is that of read, an *Error, or that of ctx if it ends first.
+// Do makes a request and calls read with the response, whose body ends after one octet
+// more than Most. The error is that of read, an *Error, or that of ctx if it ends
+// first.
 func (c *Client) Do(ctx context.Context, request *http.Request, read func(*http.Response) error) error {
 	limited, cancel := context.WithTimeoutCause(ctx, c.Timeout, errTooSlow)
 	defer cancel()
@@ -116,10 +117,10 @@ func (c *Client) do(ctx context.Context, request *http.Request, read func(*http.
 	return read(response)
 }
 
-// respond reads the response itself, whatever it is: none leads elsewhere, and those of
-// the kind "go on" are few.
+// respond reads the response itself, of any kind: redirects are not followed, and only
+// a few informational responses are accepted.
 func (c *Client) respond(conn net.Conn, request *http.Request) (*http.Response, error) {
-	// Chunks of one octet are six times as long as what is in them.
+	// Chunks of one octet are six times as long as their content.
 	r := bufio.NewReader(io.LimitReader(conn, mostHeaders+8*c.Most))
 	for {
 		response, err := http.ReadResponse(r, request)
@@ -150,7 +151,7 @@ func (c *Client) connect(ctx context.Context, request *http.Request) (net.Conn, 
 	return conn, nil
 }
 
-// noTLS is the error of a handshake that fails, or has no time to end.
+// noTLS returns the error of a handshake that fails or does not end in time.
 func (c *Client) noTLS(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return err
@@ -164,14 +165,14 @@ func (c *Client) noTLS(ctx context.Context, err error) error {
 		}
 		return &Error{Reason: reason, Certificate: true, Text: "the certificate of " + c.Peer + " is not valid", Err: cert.Err}
 	}
-	// Package tls has no type for this error, whose text a test holds it to.
+	// Package tls has no type for this error; a test checks its text.
 	if strings.HasPrefix(err.Error(), "tls: failed to parse certificate from server: ") {
 		return &Error{Reason: "certificate-unparsable", Certificate: true, Text: "the certificate of " + c.Peer + " cannot be read", Err: err}
 	}
 	return &Error{Reason: "handshake-failed", Text: "TLS with " + c.Peer + " fails", Err: err}
 }
 
-// refusal is the error of a request that has no response.
+// refusal returns the error of a request that has no response.
 func (c *Client) refusal(err error) *Error {
 	if known, ok := errors.AsType[*Error](err); ok {
 		return known
@@ -203,7 +204,7 @@ func (c *Client) dial(ctx context.Context, host, port string) (net.Conn, error) 
 	return nil, &Error{Reason: "no-connection", Text: "there is no connection to " + c.Peer, Err: errors.Join(problems...)}
 }
 
-// addresses are those of a host that may be connected to.
+// addresses returns those addresses of a host that may be connected to.
 func (c *Client) addresses(ctx context.Context, host string) ([]netip.Addr, error) {
 	allowed := mx.Router{AllowLoopback: c.AllowLoopback, RefusePrivate: true}
 	var public []netip.Addr
