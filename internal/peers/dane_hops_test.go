@@ -3,6 +3,7 @@
 package peers_test
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -36,10 +37,19 @@ type trustCase struct {
 	row    string
 	zone   string // the words in capitals are replaced
 	policy string // of MTA-STS, if any: a mode and a host
-	plain  bool   // the domain is in a zone that is not signed
+	in     string // the zone that it is in; default: the root
+	away   bool   // the host is in the zone that is not signed
 	tls    string // what authenticates; none: the mail is kept
 	reason string
 }
+
+// The zones: one that is not signed, one that ldns-signzone has signed with hashes of names
+// (NSEC3), and one below that which is left out there.
+const (
+	notSigned = "plain.test"
+	hashed    = "hashed.test"
+	optedOut  = "free.hashed.test"
+)
 
 // trustCases are the domains, each with an MX record for one host of the server.
 func trustCases() []trustCase {
@@ -53,11 +63,22 @@ func trustCases() []trustCase {
 		{name: "nouse", row: "TLS-27 records that are of no use", zone: tlsa + "1 1 1 " + strings.Repeat("00", 32), tls: "encrypted"},
 		{name: "bogus", row: "TLS-27, TLS-29 records whose zone is signed with another key", zone: "_tcp.HOST. NS ns.test.\n_tcp.HOST. DS 1 13 2 " + strings.Repeat("00", 32), tls: "none", reason: "dns-lookup-failed"},
 		{name: "old", row: "TLS-27, TLS-29 records whose signatures have expired", zone: "_tcp.HOST. NS ns.test.\n_tcp.HOST. DS OLD", tls: "none", reason: "dns-lookup-failed"},
+		{name: "any", row: "TLS-33 records by a wildcard", zone: "*._tcp.HOST. TLSA RIGHT", tls: "dane"},
+		{name: "many", row: "TLS-27 more records than a datagram holds", zone: strings.Repeat(tlsa+"OTHER\n", 60) + tlsa + "RIGHT", tls: "dane"},
+		{name: "whole", row: "TLS-37 the whole certificate", zone: tlsa + "WHOLE", tls: "dane"},
+		{name: "elsewhere", row: "TLS-33 records behind an alias", zone: "_25._tcp.HOST. CNAME dane.HOST.\ndane.HOST. TLSA RIGHT", tls: "dane"},
+		{name: "outside", row: "TLS-33 records behind an alias that leads to an unsigned zone", zone: "_25._tcp.HOST. CNAME _25._tcp.SERVER.plain.test.", tls: "encrypted"},
+		{name: "target", row: "TLS-31 a host that is an alias, records at its target", zone: "HOST. CNAME key.SERVER.test.", tls: "dane"},
+		{name: "alias", row: "TLS-32 a host that is an alias of one in an unsigned zone", zone: "HOST. CNAME SERVER.plain.test.\n" + tlsa + "RIGHT", tls: "dane"},
+		{name: "hashed", row: "TLS-27 a zone with NSEC3", in: hashed, zone: tlsa + "RIGHT", tls: "dane"},
+		{name: "hashedwrong", row: "TLS-27 a zone with NSEC3, another key", in: hashed, zone: tlsa + "WRONG", tls: "none", reason: "tlsa-no-match"},
+		{name: "hashedbare", row: "TLS-27 a zone with NSEC3, no records", in: hashed, tls: "encrypted"},
+		{name: "optout", row: "TLS-28 an unsigned zone that NSEC3 has opted out", in: optedOut, zone: tlsa + "WRONG", tls: "encrypted"},
 		{name: "bare", row: "TLS-27 no records", tls: "encrypted"},
-		{name: "away", row: "TLS-30 records of a host that is not signed", zone: "PLAIN", tls: "encrypted"},
-		{name: "free", row: "TLS-28 an unsigned zone", plain: true, tls: "encrypted"},
-		{name: "sts", row: "TLS-19 an unsigned zone, and an MTA-STS policy", plain: true, policy: "enforce HOST", tls: "mta-sts"},
-		{name: "else", row: "TLS-19 an unsigned zone, and an MTA-STS policy for another host", plain: true, policy: "enforce else.test", tls: "none", reason: "mx-mismatch"},
+		{name: "away", row: "TLS-30 records of a host that is not signed", away: true, tls: "encrypted"},
+		{name: "free", row: "TLS-28 an unsigned zone", in: notSigned, tls: "encrypted"},
+		{name: "sts", row: "TLS-19 an unsigned zone, and an MTA-STS policy", in: notSigned, policy: "enforce HOST", tls: "mta-sts"},
+		{name: "else", row: "TLS-19 an unsigned zone, and an MTA-STS policy for another host", in: notSigned, policy: "enforce else.test", tls: "none", reason: "mx-mismatch"},
 		{name: "both", row: "TLS-25 DANE, and an MTA-STS policy for another host", zone: tlsa + "RIGHT", policy: "enforce else.test", tls: "dane"},
 		{name: "less", row: "TLS-25 another key, and an MTA-STS policy that the host meets", zone: tlsa + "WRONG", policy: "enforce HOST", tls: "none", reason: "tlsa-no-match"},
 	}
@@ -70,19 +91,14 @@ type hop struct {
 	chain    []*x509.Certificate
 }
 
-func (h *hop) domain(c *trustCase) string {
-	if c.plain {
-		return c.name + "-" + h.name + ".plain.test"
-	}
-	return c.name + "-" + h.name + ".test"
-}
+func (h *hop) domain(c *trustCase) string { return c.name + "-" + h.name + "." + cmp.Or(c.in, "test") }
 
 // host is the name of the server for a domain.
 func (h *hop) host(c *trustCase) string {
-	if c.plain || c.zone == "PLAIN" {
-		return h.name + ".plain.test"
+	if c.in == notSigned || c.away {
+		return h.name + "." + notSigned
 	}
-	return c.name + "." + h.name + ".test"
+	return c.name + "." + h.name + "." + cmp.Or(c.in, "test")
 }
 
 // trusting is Postfix and Exim with the domains of trustCases, Knot and Unbound.
@@ -99,45 +115,63 @@ func startTrusting(t *testing.T) *trusting {
 	for i, name := range []string{"postfix", "exim"} {
 		w.hops = append(w.hops, &hop{name: name, ip: fmt.Sprintf("127.5.0.%d", i+1)})
 	}
-	var zone, plain strings.Builder
-	zone.WriteString("plain.test. NS ns.test.\n")
+	text := map[string]*strings.Builder{"": {}, notSigned: {}, hashed: {}, optedOut: {}}
 	policies := map[string]string{}
-	var more []peers.Zone
+	var zones []peers.Zone
 	for _, h := range w.hops {
 		w.start(t, h)
-		old, oldDS := expired(t, "_tcp.old."+h.name+".test")
-		more = append(more, old)
-		fmt.Fprintf(&plain, "%s.plain.test. A %s\n_25._tcp.%[1]s.plain.test. TLSA %[3]s\n", h.name, h.ip, wrongTLSA)
+		fmt.Fprintf(text[notSigned], "%s.%s. A %s\n_25._tcp.%[1]s.%[2]s. TLSA %[4]s\n", h.name, notSigned, h.ip, wrongTLSA)
 		for _, c := range trustCases() {
-			domain, host, to := h.domain(&c), h.host(&c), &zone
-			if c.plain {
-				to = &plain
-			}
-			fmt.Fprintf(to, "%s. MX 10 %s.\n", domain, host)
-			if !c.plain && c.zone != "PLAIN" {
-				fmt.Fprintf(to, "%s. A %s\n", host, h.ip)
-			}
-			key, root := sha256.Sum256(h.chain[0].RawSubjectPublicKeyInfo), sha256.Sum256(w.root.Raw)
-			fmt.Fprintln(to, strings.NewReplacer("DOMAIN", domain, "SERVER", h.name, "HOST", host, "RIGHT", "3 1 1 "+hex.EncodeToString(key[:]), "ROOT", "2 0 1 "+hex.EncodeToString(root[:]),
-				"WRONG", wrongTLSA, "PLAIN", "", "DS OLD", "DS "+oldDS).Replace(c.zone))
-			if c.name == "bogus" {
-				more = append(more, peers.Zone{Name: "_tcp." + host, NS: "ns.test.", Sign: peers.KnotSigns, Text: "_25 TLSA 3 1 1 " + hex.EncodeToString(key[:])})
-			}
-			if c.policy != "" {
-				mode, pattern, _ := strings.Cut(strings.Replace(c.policy, "HOST", host, 1), " ")
-				policies["mta-sts."+domain] = "version: STSv1\nmode: " + mode + "\nmx: " + pattern + "\nmax_age: 86400\n"
-				fmt.Fprintf(to, "mta-sts.%s. A %s\n_mta-sts.%[1]s. TXT \"v=STSv1; id=1;\"\n", domain, policyHost)
-			}
+			zones = append(zones, w.describe(t, h, &c, text[c.in], policies)...)
 		}
 	}
 	w.web(t, policies)
-	more = append(more, peers.Zone{Name: "plain.test", NS: "ns.test.", Text: plain.String()})
-	w.dns = signedRoot(t, "127.2.2", zone.String(), more...)
+	fmt.Fprintf(text[hashed], "%s. NS ns.test.\n", optedOut)
+	signed, ds := presigned(t, hashed, text[hashed].String(), "-n", "-p")
+	fmt.Fprintf(text[""], "%s. NS ns.test.\n%s. NS ns.test.\n%[2]s. DS %s\n", notSigned, hashed, ds)
+	zones = append(zones, signed)
+	for _, name := range []string{notSigned, optedOut} {
+		zones = append(zones, peers.Zone{Name: name, NS: "ns.test.", Text: text[name].String()})
+	}
+	w.dns = signedRoot(t, "127.2.2", text[""].String(), zones...)
 	resolver := &mx.Cache{Resolver: w.dns.vouching()}
 	w.sender = w.newSender(t)
 	w.sender.Router = delivery.ByMX(&mx.Router{Resolver: resolver, AllowLoopback: true})
 	w.sender.Policy = &trust.Source{Resolver: resolver, Fetcher: &mtasts.Fetcher{Resolver: resolver, Roots: w.roots, AllowLoopback: true}}
 	return w
+}
+
+// describe adds the records of a domain to a zone, and its policy. It returns zones of its
+// own that it has.
+func (w *trusting) describe(t *testing.T, h *hop, c *trustCase, zone *strings.Builder, policies map[string]string) (own []peers.Zone) {
+	t.Helper()
+	domain, host := h.domain(c), h.host(c)
+	fmt.Fprintf(zone, "%s. MX 10 %s.\n", domain, host)
+	if host != h.name+"."+notSigned && !strings.HasPrefix(c.zone, "HOST. CNAME") {
+		fmt.Fprintf(zone, "%s. A %s\n", host, h.ip)
+	}
+	key, root := sha256.Sum256(h.chain[0].RawSubjectPublicKeyInfo), sha256.Sum256(w.root.Raw)
+	right, below, oldDS := "3 1 1 "+hex.EncodeToString(key[:]), "_tcp."+host, ""
+	switch c.name {
+	case "bogus":
+		own = append(own, peers.Zone{Name: below, NS: "ns.test.", Sign: peers.KnotSigns, Text: "_25 TLSA " + right})
+	case "old":
+		var old peers.Zone
+		old, oldDS = presigned(t, below, "_25 TLSA "+right, "-i", "20200101000000", "-e", "20200201000000")
+		own = append(own, old)
+	}
+	records := strings.NewReplacer("DOMAIN", domain, "SERVER", h.name, "HOST", host, "RIGHT", right, "ROOT", "2 0 1 "+hex.EncodeToString(root[:]),
+		"WHOLE", "3 0 0 "+hex.EncodeToString(h.chain[0].Raw), "WRONG", wrongTLSA, "DS OLD", "DS "+oldDS).Replace(c.zone)
+	for i := 0; strings.Contains(records, "OTHER"); i++ {
+		records = strings.Replace(records, "OTHER", fmt.Sprintf("3 1 1 %064x", i), 1)
+	}
+	fmt.Fprintln(zone, records)
+	if c.policy != "" {
+		mode, pattern, _ := strings.Cut(strings.Replace(c.policy, "HOST", host, 1), " ")
+		policies["mta-sts."+domain] = "version: STSv1\nmode: " + mode + "\nmx: " + pattern + "\nmax_age: 86400\n"
+		fmt.Fprintf(zone, "mta-sts.%s. A %s\n_mta-sts.%[1]s. TXT \"v=STSv1; id=1;\"\n", domain, policyHost)
+	}
+	return own
 }
 
 const wrongTLSA = "3 1 1 0000000000000000000000000000000000000000000000000000000000000000"
@@ -206,9 +240,8 @@ func (w *trusting) web(t *testing.T, policies map[string]string) {
 	t.Cleanup(func() { _ = server.Close(); <-done })
 }
 
-// expired is a zone that ldns-signzone has signed for a time that is over, and its DS
-// record.
-func expired(t *testing.T, name string) (zone peers.Zone, ds string) {
+// presigned is a zone that ldns-signzone has signed, and its DS record.
+func presigned(t *testing.T, name, records string, flags ...string) (zone peers.Zone, ds string) {
 	t.Helper()
 	dir := t.TempDir()
 	run := func(args ...string) string {
@@ -230,12 +263,12 @@ func expired(t *testing.T, name string) (zone peers.Zone, ds string) {
 		}
 		return string(data)
 	}
-	text := "$ORIGIN " + name + ".\n$TTL 60\n@ SOA ns.test. root.invalid. 1 3600 600 86400 60\n@ NS ns.test.\n_25 TLSA " + wrongTLSA + "\n"
+	text := "$ORIGIN " + name + ".\n$TTL 60\n@ SOA ns.test. root.invalid. 1 3600 600 86400 60\n@ NS ns.test.\n" + records + "\n"
 	if err := os.WriteFile(filepath.Join(dir, "zone"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	key := run("ldns-keygen", "-a", "ECDSAP256SHA256", "-k", name)
-	run("ldns-signzone", "-i", "20200101000000", "-e", "20200201000000", "-f", "signed", "zone", key)
+	run(append(append([]string{"ldns-signzone"}, flags...), "-f", "signed", "zone", key)...)
 	_, ds, _ = strings.Cut(strings.Join(strings.Fields(read(key+".ds")), " "), "DS ")
 	return peers.Zone{Name: name, Whole: read("signed")}, ds
 }
