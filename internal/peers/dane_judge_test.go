@@ -41,6 +41,12 @@ func issue(t *testing.T, by *issued, name string, changes ...func(*x509.Certific
 	if err != nil {
 		t.Fatal(err)
 	}
+	return issueFor(t, by, key, name, changes...)
+}
+
+// issueFor makes a certificate for a key that is there.
+func issueFor(t *testing.T, by *issued, key *ecdsa.PrivateKey, name string, changes ...func(*x509.Certificate)) *issued {
+	t.Helper()
 	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
 	if err != nil {
 		t.Fatal(err)
