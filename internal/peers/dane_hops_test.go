@@ -309,9 +309,8 @@ func (w *trusting) programs(t *testing.T) {
 	if err := os.WriteFile(roots, w.rootPEM(), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	args := []string{"-dns", w.dns.validator + ":53", "-loopback", "-helo", "from.test"}
-	run := func(stdin string, more ...string) (string, int) {
-		cmd := exec.Command(filepath.Join(os.Getenv(builtPath), "mxsend"), append(args, more...)...)
+	runBy := func(dns, stdin string, args ...string) (string, int) {
+		cmd := exec.Command(filepath.Join(os.Getenv(builtPath), "mxsend"), append([]string{"-dns", dns + ":53", "-loopback", "-helo", "from.test"}, args...)...)
 		cmd.Stdin = strings.NewReader(stdin)
 		cmd.Env = append(os.Environ(), "SSL_CERT_FILE="+roots)
 		out, err := cmd.CombinedOutput()
@@ -320,6 +319,7 @@ func (w *trusting) programs(t *testing.T) {
 		}
 		return string(out), cmd.ProcessState.ExitCode()
 	}
+	run := func(stdin string, args ...string) (string, int) { return runBy(w.dns.validator, stdin, args...) }
 	for _, h := range w.hops {
 		for _, c := range []struct {
 			domain string
@@ -356,6 +356,12 @@ func (w *trusting) programs(t *testing.T) {
 			})
 		}
 	}
+	t.Run("TLS-26 a server that validates nothing", func(t *testing.T) {
+		out, code := runBy(w.dns.signer, text, "-tls", "dane", "-f", "a@from.test", "u@key-postfix.test")
+		if code != 78 || !strings.Contains(out, "does not report DNSSEC validation") {
+			t.Errorf("exit code %d: %s", code, out)
+		}
+	})
 	t.Run("TLS-27 the relay", func(t *testing.T) {
 		events := filepath.Join(t.TempDir(), "events")
 		relay(t, "127.5.0.9:2525", "-dns", w.dns.validator+":53", "-tls", "dane", "-events", events)
