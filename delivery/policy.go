@@ -68,6 +68,10 @@ type TLSPolicy struct {
 	// an MX record only if Vouched is true or DNSSEC authenticates the route.
 	Vouched bool
 
+	// Unsure is why it is not known for now whether Vouched could be true, such as a policy
+	// that cannot be fetched. A message with REQUIRETLS then waits, and does not fail.
+	Unsure error
+
 	// Key distinguishes policies whose sessions must not be used for each other. It is
 	// part of the key of kept sessions, with host, address and level. It must differ if
 	// Verify, MinVersion or Certificate differ, and if Judge would accept a connection
@@ -196,7 +200,7 @@ func (n *TLSNotice) Unwrap() error { return n.Err }
 func sessionPolicy(p *TLSPolicy) session.Policy {
 	s := session.Policy{
 		Level: p.Level, Exact: p.Exact, Source: p.Source, ServerName: p.ServerName, Verify: p.Verify, MinVersion: p.MinVersion,
-		Certificate: p.Certificate, Vouched: p.Vouched, Key: p.Key, Expires: p.Expires, Basis: p.Basis,
+		Certificate: p.Certificate, Vouched: p.Vouched, Unsure: p.Unsure, Key: p.Key, Expires: p.Expires, Basis: p.Basis,
 	}
 	if judge := p.Judge; judge != nil {
 		s.Judge = func(h *session.Handshake) session.Judgement {
@@ -214,6 +218,6 @@ func sessionPolicy(p *TLSPolicy) session.Policy {
 func policyOf(p *session.Policy) TLSPolicy {
 	return TLSPolicy{
 		Level: p.Level, Exact: p.Exact, Source: p.Source, ServerName: p.ServerName, Verify: p.Verify, MinVersion: p.MinVersion,
-		Certificate: p.Certificate, Vouched: p.Vouched, Key: p.Key, Expires: p.Expires, Basis: p.Basis,
+		Certificate: p.Certificate, Vouched: p.Vouched, Unsure: p.Unsure, Key: p.Key, Expires: p.Expires, Basis: p.Basis,
 	}
 }

@@ -33,6 +33,9 @@ type Found struct {
 	Fetched time.Time `json:"fetched,omitzero"`
 	Expires time.Time `json:"expires,omitzero"`
 
+	// Unknown is why DNS has not said whether the domain has a policy; nil if it has.
+	Unknown error `json:"-"`
+
 	// Err is an *Error if a policy should exist but could not be fetched. An older
 	// Policy may be in force nevertheless.
 	Err error `json:"-"`

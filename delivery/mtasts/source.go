@@ -175,6 +175,7 @@ func (s *Source) record(ctx context.Context, found *Found) (id string, live bool
 	a, err := mx.Follow(ctx, s.Resolver, "_mta-sts."+found.Domain, mx.TypeTXT)
 	if err != nil {
 		// Whether there is a policy is not known, and mail does not wait for that.
+		found.Unknown = err
 		found.Record = err.Error()
 		return "", false
 	}

@@ -2,10 +2,13 @@ package trust_test
 
 import (
 	"crypto/tls"
+	"strings"
 	"testing"
 
 	"github.com/nexthop-mail/nexthop/delivery"
 	"github.com/nexthop-mail/nexthop/delivery/trust"
+	"github.com/nexthop-mail/nexthop/mx"
+	"github.com/nexthop-mail/nexthop/mx/mxtest"
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
@@ -102,5 +105,41 @@ func TestOperatorsRulesHoldForAllMail(t *testing.T) {
 				t.Errorf("held to %v, over %d connections", r.Decision.Held, len(h.Connections()))
 			}
 		})
+	})
+}
+
+// required is a message with REQUIRETLS.
+func required(to ...string) *queue.Message {
+	m := message(to...)
+	m.TLS = queue.TLSRequired
+	return m
+}
+
+// TestRequireTLSWaits: a message with REQUIRETLS fails if nobody vouches for its host, and
+// waits if that is not known.
+func TestRequireTLSWaits(t *testing.T) {
+	t.Run("TLS-51 whether a policy vouches for the host cannot be found out for now", func(t *testing.T) {
+		for name, set := range map[string]func(w *world){
+			"DNS": func(w *world) {
+				w.net.Rules = append(w.net.Rules, mxtest.Rule{Name: "_mta-sts.e.test", Type: mx.TypeTXT, Fault: mxtest.ServFail})
+			},
+			"the policy host":                       func(w *world) { w.web.setDown(true) },
+			"a policy that is not valid, which can": func(w *world) { w.web.policies["e.test"] = "mode: enforce\n" },
+		} {
+			bubble(t, func(t *testing.T, w *world) {
+				w.net.Signed["."] = false
+				h := w.host("mx1.e.test", w.certificate("mx1.e.test"))
+				w.web.set("e.test", "enforce", "mx1.e.test")
+				set(w)
+				w.start(oneMX, sts("e.test", "1"))
+				want, status := queue.Deferred, "4.7.5"
+				if strings.HasSuffix(name, "which can") {
+					want, status = queue.Failed, "5.7.10"
+				}
+				if r := w.sendMessage(required("u@e.test")).Recipients[0]; r.Outcome != want || r.Reply.Enhanced != status || mails(h) != 0 {
+					t.Errorf("%s: %v %s, %v; want %v", name, r.Outcome, r.Reply.Enhanced, r.Err, want)
+				}
+			})
+		}
 	})
 }

@@ -222,6 +222,20 @@ func (c *inquiry) byRule() delivery.TLSPolicy {
 	}
 }
 
+// unsure is why it is not known whether the domain has a policy that names its hosts.
+func (c *inquiry) unsure() error {
+	switch {
+	case c.sts == nil || c.sts.Policy != nil:
+		return nil
+	case c.sts.Unknown != nil:
+		return c.sts.Unknown
+	case c.sts.ResultType() != mtasts.PolicyInvalid:
+		return c.sts.Err
+	default:
+		return nil
+	}
+}
+
 // withoutPolicies returns the requirements of a rule if policies are not used, without
 // a Judge.
 func (c *inquiry) withoutPolicies() delivery.TLSPolicy {
@@ -263,6 +277,7 @@ func (c *inquiry) policy() delivery.TLSPolicy {
 		}
 		keys = append(keys, "mta-sts")
 	}
+	p.Unsure = c.unsure()
 	if c.audit {
 		p.Source, p.Vouched = "", false
 		keys = append(keys, "audit")

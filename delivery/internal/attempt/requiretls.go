@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/nexthop-mail/nexthop/delivery/internal/session"
 	"github.com/nexthop-mail/nexthop/mx"
@@ -29,8 +30,12 @@ func vouched(route *mx.Route, p *session.Policy) bool {
 	return cmp.Or(route.Via, mx.ViaMX) != mx.ViaMX || route.Secure || p.Vouched
 }
 
-// notVouched returns the error of a host that is not known to belong to the domain.
-func notVouched(host *mx.Host) *Failure {
+// notVouched returns the error of a host that is not known to belong to the domain. If this
+// may become known, unsure is why it is not yet, and the failure is temporary.
+func notVouched(host *mx.Host, unsure error) *Failure {
+	if unsure != nil {
+		return &Failure{Stage: StageStartTLS, Host: host.Name, Enhanced: "4.7.5", Err: fmt.Errorf("%w for now: %w", errNotVouched, unsure)}
+	}
 	return &Failure{
 		Stage: StageStartTLS, Host: host.Name, Verdict: HostRefuses, Enhanced: "5.7.10", Err: errNotVouched,
 	}

@@ -115,7 +115,7 @@ func (w *Walk) addresses(ctx context.Context, route *mx.Route, host *mx.Host) st
 	if w.job.requiresTLS() {
 		w.policy.Level = max(w.policy.Level, mx.TLSVerify)
 		if !w.vouched {
-			e := notVouched(host)
+			e := notVouched(host, w.policy.Unsure)
 			w.ledger.all(Attempt{Host: host.Name, Verdict: e.Verdict, Began: time.Now(), Next: NextHost, Err: e})
 			return toNextHost
 		}

@@ -19,6 +19,7 @@ type Policy struct {
 	MinVersion  uint16                          // the least version of TLS that will do; 0 is the configuration's
 	Certificate *tls.Certificate                // shown to a host that asks, unless the login has one; nil is none
 	Vouched     bool                            // the source knows that the host is the domain's
+	Unsure      error                           // why that is not known for now
 	Key         string                          // tells policies apart whose sessions must not be shared
 	Expires     time.Time                       // no session is used again past it; zero is never
 
