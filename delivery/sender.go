@@ -102,9 +102,9 @@ type Sender struct {
 	// Dial replaces the TCP dialler. Default: net.Dialer with Source.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
-	// Source are local addresses to send from, any number per address family. Each
-	// message uses the same ones at every attempt. Default: the system's choice. They
-	// are not used if Dial is set.
+	// Source are local addresses to send from, any number per address family. Of those of
+	// a family, each message uses the same one at every attempt. Default: the system's
+	// choice. They are not used if Dial is set.
 	Source []netip.Addr
 
 	// ConnectTimeout limits one connection attempt. Default: 30 s. Timeouts limit the
