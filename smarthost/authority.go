@@ -9,7 +9,7 @@ import (
 // net/url is of no use for any of this: it refuses [192.0.2.1], which is how mail
 // writes an address (RFC 5321 section 4.1.3), and repeats passwords in its errors.
 
-// splitPort splits "host:port". The port is empty if there is none.
+// splitPort splits "host:port". The port is "" if there is none.
 func splitPort(s string) (host, port, reason string) {
 	if strings.HasPrefix(s, "[") {
 		end := strings.IndexByte(s, ']')
@@ -71,8 +71,8 @@ func parseUserinfo(s string) (user, password, reason string) {
 	return user, password, ""
 }
 
-// unescape undoes percent-encoding. What comes out is text without control
-// characters, for no mechanism can carry them all.
+// unescape undoes percent-encoding. The result is text without control characters,
+// because not all mechanisms can carry them.
 func unescape(s string) (text, reason string) {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
@@ -99,8 +99,8 @@ func unescape(s string) (text, reason string) {
 	return b.String(), ""
 }
 
-// escape is the inverse of unescape; it leaves nothing but what RFC 3986 section 2.3
-// calls unreserved.
+// escape is the inverse of unescape; it escapes everything except the unreserved
+// characters of RFC 3986 section 2.3.
 func escape(s string) string {
 	const digits = "0123456789ABCDEF"
 	var b strings.Builder

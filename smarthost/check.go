@@ -60,8 +60,8 @@ func (h *Host) check() string {
 	return ""
 }
 
-// canonicalName is a host name or an address in canonical form, or why it has none.
-// No error of package address is passed on: it repeats its input.
+// canonicalName returns a host name or an address in canonical form, or why it has
+// none. Errors of package address are not passed on, because they repeat their input.
 func canonicalName(s string) (name, reason string) {
 	if s == "" {
 		return "", "the host is missing"

@@ -20,7 +20,7 @@ type discovery struct {
 	domains map[string]*discovered
 }
 
-// discovered is what is known of one domain.
+// discovered is what is known about one domain.
 type discovered struct {
 	turn chan struct{} // held by who asks
 
@@ -66,7 +66,7 @@ func (t *Table) choice(ctx context.Context, router *mx.Router, domain string) (*
 	}
 	c, err := discover(ctx, router, domain)
 	if err != nil {
-		if ctx.Err() != nil { // which says nothing about DNS
+		if ctx.Err() != nil { // this says nothing about DNS
 			return nil, err
 		}
 		return d.fail(err)
@@ -120,8 +120,8 @@ func (d *discovered) failure(since time.Time) error {
 	return d.failed
 }
 
-// fail notes that there is no new choice. If DNS gave no answer, as opposed to a
-// firm no, the last one is better than none.
+// fail records that there is no new choice. If DNS gave no answer, unlike a negative
+// answer, the last choice is still used.
 func (d *discovered) fail(err error) (*choice, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

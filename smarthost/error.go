@@ -20,6 +20,6 @@ func (e *Error) Error() string {
 	return "smart host " + e.Input + ": " + e.Reason
 }
 
-// malformed is the Error of a notation that cannot be read. It is given its Input
-// by whoever knows what of it may be shown.
+// malformed returns the Error of an invalid notation. The caller, which knows what may
+// be shown, sets its Input.
 func malformed(reason string) *Error { return &Error{Reason: reason} }

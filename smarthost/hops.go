@@ -12,7 +12,7 @@ import (
 // lookupsAtOnce bounds the hosts of one rule that are looked up at the same time.
 const lookupsAtOnce = 8
 
-// hops is what became of one smart host: next hops, and what was left out.
+// hops is the result for one smart host: next hops, and hosts that were left out.
 type hops struct {
 	hosts   []mx.Host
 	leftOut []mx.LeftOut
@@ -107,7 +107,7 @@ func byAddress(ctx context.Context, router *mx.Router, h *Host) hops {
 	return hops{hosts: []mx.Host{host}}
 }
 
-// byMX is a mail domain by its MX records. Whatever is wrong with it is for now: it
+// byMX looks up a mail domain by its MX records. Any error is temporary, because it
 // says nothing about the mail.
 func byMX(ctx context.Context, router *mx.Router, h *Host) hops {
 	route, err := router.Route(ctx, h.Name)

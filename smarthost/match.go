@@ -14,7 +14,7 @@ type ruleSet struct {
 	fallbackID string
 }
 
-// bySender are the rules with one To, by canonical From; "" is anybody.
+// bySender has the rules with one To, by canonical From; "" means any sender.
 type bySender map[string]*target
 
 // target is where a rule sends mail.
@@ -37,7 +37,7 @@ func (s *ruleSet) add(to, from string, t *target) bool {
 	return true
 }
 
-// match is the rule for a message to a canonical domain, nil if there is none.
+// match returns the rule for a message to a canonical domain, or nil if there is none.
 func (s *ruleSet) match(from, domain string) *target {
 	if len(s.to) == 0 {
 		return nil
@@ -60,8 +60,8 @@ func (b bySender) match(keys []string) *target {
 	return b[""]
 }
 
-// senderKeys are the Froms that fit a reverse-path, the most specific first. One
-// that is no address fits none but the empty one.
+// senderKeys returns the Froms that match a reverse-path, the most specific first. An
+// invalid address matches only the empty one.
 func senderKeys(from string) []string {
 	m, err := address.ParseReverse(from)
 	switch {

@@ -135,13 +135,13 @@ func (h *Host) readPlace(s string) (reason string) {
 		}
 	}
 	if h.Name, reason = canonicalName(name); strings.HasPrefix(h.Name, "[") || h.Name == "localhost" {
-		h.Lookup = LookupAddress // neither has MX records
+		h.Lookup = LookupAddress // these have no MX records
 	}
 	return reason
 }
 
-// cutMailer takes sendmail's mailer off "mailer:host". What is left of "relay:25" is
-// a port, and "relay" a host's name in Postfix's notation.
+// cutMailer removes sendmail's mailer from "mailer:host". The rest of "relay:25" would
+// be a port, so "relay" is the name of a host in Postfix's notation.
 func cutMailer(s string) (mailer, rest string, ok bool) {
 	mailer, rest, ok = strings.Cut(s, ":")
 	if !ok || isDigits(rest) {

@@ -61,7 +61,7 @@ func compile(r Rules) (*ruleSet, error) {
 	return c.set, errors.Join(c.problems...)
 }
 
-// compiler collects what is wrong with rules while it reads them.
+// compiler collects the errors in rules while it reads them.
 type compiler struct {
 	set      *ruleSet
 	problems []error
@@ -121,7 +121,7 @@ func canonicalPattern(s string) (string, bool) {
 	return "." + d.String(), !literal
 }
 
-// nobody is the null reverse-path as a key.
+// nobody is the key of the null reverse-path.
 const nobody = "<>"
 
 // canonicalSender is a From in canonical form.

@@ -34,7 +34,7 @@ type Table struct {
 	broken error // why there is no router
 }
 
-// compiled is a rule set in force, with what it was made of.
+// compiled is a rule set in force, with its source.
 type compiled struct {
 	rules    Rules
 	set      *ruleSet
@@ -95,7 +95,7 @@ func (t *Table) Route(ctx context.Context, from, domain string) (mx.Route, error
 	destination, err := address.ParseDomain(domain)
 	c := t.rules.Load()
 	if err != nil || c == nil {
-		return router.Route(ctx, domain) // which says what is wrong with a domain
+		return router.Route(ctx, domain) // it reports what is wrong with a domain
 	}
 	name := destination.String()
 	if rule := c.set.match(from, name); rule != nil && !rule.byMX {
@@ -124,12 +124,13 @@ func (t *Table) Route(ctx context.Context, from, domain string) (mx.Route, error
 	return route, nil
 }
 
-// isOneOf is whether this host is one of the domain's own, by what was left out.
+// isOneOf reports whether this host is one of the domain's own, according to the hosts
+// that were left out.
 func isOneOf(leftOut []mx.LeftOut) bool {
 	return slices.ContainsFunc(leftOut, func(l mx.LeftOut) bool { return l.Reason == mx.IsSelf || l.Reason == mx.NotBetter })
 }
 
-// hostless is a route without hosts for want of answers from DNS.
+// hostless returns a route without hosts, because DNS gave no answer.
 func hostless(domain string, e *mx.Error) mx.Route {
 	route := mx.Route{Domain: domain, LeftOut: e.LeftOut}
 	if !slices.ContainsFunc(e.LeftOut, func(l mx.LeftOut) bool { return l.Reason == mx.LookupFailed }) {
@@ -140,7 +141,7 @@ func hostless(domain string, e *mx.Error) mx.Route {
 	return route
 }
 
-// prepared is the Router, one on the system's resolvers if none was given.
+// prepared returns the Router, or one with the system's resolvers if none was given.
 func (t *Table) prepared() (*mx.Router, error) {
 	t.once.Do(func() {
 		if t.router = t.Router; t.router != nil {

@@ -41,8 +41,7 @@ func parseURL(scheme, rest string) (Host, *Error) {
 		return Host{}, malformed("unknown scheme; use smtp, smtps or submission")
 	}
 	if err := r.read(rest); err != nil {
-		// What is shown has been recognised: a host, and never what stands where
-		// one was expected.
+		// Only a recognised host is shown, never text found in its place.
 		err.Input = scheme + "://"
 		if r.user != "" {
 			err.Input += "...@"

@@ -44,8 +44,8 @@ func weigh(records []mx.SRV, random func(n int) int) []mx.SRV {
 	return records
 }
 
-// draw is the index of one record, drawn by weight. A weight of zero has a small
-// chance, a hundredth of a weight of one: RFC 2782 wants it very small and not none.
+// draw returns the index of one record, drawn by weight. A weight of zero has a
+// hundredth of the chance of one: RFC 2782 requires it to be very small, but not zero.
 func draw(records []mx.SRV, random func(n int) int) int {
 	sum := 0
 	for _, r := range records {

@@ -85,8 +85,8 @@ func (s *session) play(address, usual string, now ...moment) (text string, err e
 	} else {
 		text, err = s.perform(c, at, usual)
 	}
-	// Who does not know BDAT has taken the octets for commands: with such a host
-	// nobody needs to go on.
+	// A host that does not know BDAT has read the octets as commands; a client need not
+	// continue with it.
 	if now[len(now)-1].at == Chunk && (strings.HasPrefix(text, "500") || strings.HasPrefix(text, "502")) {
 		s.lost = true
 	}
@@ -111,8 +111,8 @@ func (s *session) perform(c *Cue, at Stage, usual string) (string, error) {
 		s.lost = true
 		return "", nil
 	}
-	// After a reply that is none, or one too many, nobody has to say goodbye; nor
-	// while one is late, or was.
+	// After an invalid or an extra reply, the client need not say QUIT; neither while a
+	// reply is late, or was.
 	s.lost = s.lost || text != "" && (!proper(at, text) || replies(text) > 1)
 	s.excused = c.Delay > 0 || c.Drip > 0 || c.When != InTurn || text == ""
 	if c.When == AfterClosed {
@@ -145,7 +145,7 @@ func (s *session) pauseAfterFlush(d time.Duration) error {
 	return pause(s.ctx, d)
 }
 
-// then does what follows a reply.
+// then does what follows a reply in the script.
 func (s *session) then(t Then) error {
 	if t == GoOn || t == Skip {
 		return nil
@@ -212,8 +212,8 @@ func replies(text string) int {
 // octets of a line that RFC 5321 section 4.5.3.1.5 has.
 const longestReply = 64 << 10
 
-// proper reports whether text is one reply that may be given at a stage; after
-// any other, nobody can ask a client for manners.
+// proper reports whether text is a single valid reply at a stage; after any other, the
+// client is not held to the rules.
 func proper(at Stage, text string) bool {
 	if text == "" || len(text) > longestReply {
 		return false

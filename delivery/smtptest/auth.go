@@ -137,7 +137,7 @@ type exchange struct {
 	given   bool // there was an initial response, perhaps an empty one
 }
 
-// first is the initial response, asked for where there was none.
+// first returns the initial response, after asking for it if there was none.
 func (e *exchange) first() ([]byte, error) {
 	if e.given {
 		return e.initial, nil

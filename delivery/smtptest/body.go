@@ -13,7 +13,7 @@ type body struct {
 	tail   byte // the octet before
 	line   int  // octets in this line
 	header bool // the blank line has not come
-	blank  bool // nothing in this line yet
+	blank  bool // this line is empty so far
 	eight  bool
 
 	fired map[*Cue]int64 // octets at which a Content cue was last taken
@@ -146,7 +146,7 @@ func (s *session) arrive(b *body) error {
 			return err
 		}
 		if text != "" {
-			// Nobody asked: it goes out at once, and spoils the count.
+			// An unexpected reply is sent at once, and makes the count inexact.
 			s.lost = true
 			if err := s.flush(); err != nil {
 				return err

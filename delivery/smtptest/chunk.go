@@ -19,7 +19,7 @@ func (s *session) bdat(c command) error {
 	}
 	usual := s.checkChunk(c)
 	tx := s.tx
-	b := newBody(s, &transaction{declared: -1, binary: true, eightBit: true, utf8: true}) // for octets nobody wants
+	b := newBody(s, &transaction{declared: -1, binary: true, eightBit: true, utf8: true}) // for octets that are discarded
 	if usual == "" {
 		b = tx.body
 	}
@@ -52,8 +52,7 @@ func (s *session) bdat(c command) error {
 	return err
 }
 
-// checkChunk is the reply to a chunk that is out of place; empty where it is
-// in place.
+// checkChunk returns the reply to a chunk in the wrong place, or "".
 func (s *session) checkChunk(c command) string {
 	tx, detail := s.tx, "BDAT "+c.arg
 	switch {
@@ -104,7 +103,8 @@ func parseChunk(arg string) (size int64, last, ok bool) {
 	return int64(n), more, err == nil
 }
 
-// octets reads a chunk. A server that waits for it sends what it has to say.
+// octets reads a chunk. If a server has to wait for it, it first sends its waiting
+// replies.
 func (s *session) octets(b *body, n int64) error {
 	buf := make([]byte, 4096)
 	if err := s.arrive(b); err != nil {

@@ -59,7 +59,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return n, c.wrap("write", err)
 }
 
-// wrap makes errors look as those of package net do; io.EOF stays itself.
+// wrap gives errors the form of those of package net; io.EOF stays as it is.
 func (c *Conn) wrap(op string, err error) error {
 	if err == nil || err == io.EOF {
 		return err

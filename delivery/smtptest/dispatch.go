@@ -62,7 +62,7 @@ func (s *session) unasked(c command, line string) bool {
 	return true
 }
 
-// reply answers a command to which nothing is attached.
+// reply answers a command to which no cue applies.
 func (s *session) reply(at Stage, usual string) error {
 	_, err := s.answer("", usual, s.now(at))
 	return err

@@ -20,8 +20,8 @@ type transaction struct {
 
 	chunks  []int
 	bdats   int
-	refused int // the flight in which a chunk was refused; 0 is none
-	last    int // the flight of the chunk with LAST; 0 is none
+	refused int // the flight in which a chunk was refused; 0 if none
+	last    int // the flight of the chunk with LAST; 0 if none
 	body    *body
 }
 
@@ -133,7 +133,7 @@ func (s *session) mostMessages() int {
 	return least(s.host.MaxMessages, s.limit("MAILMAX"))
 }
 
-// least is the smaller of two limits, of which 0 is none.
+// least returns the smaller of two limits; 0 means no limit.
 func least(a, b int) int {
 	if a == 0 || b != 0 && b < a {
 		return b

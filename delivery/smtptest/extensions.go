@@ -46,7 +46,7 @@ func (e extensions) has(keyword string) bool {
 	return ok
 }
 
-// size is the largest message that is taken; 0 is no limit (RFC 1870 section 3).
+// size returns the largest accepted message; 0 means no limit (RFC 1870 section 3).
 func (e extensions) size() int64 {
 	n, err := strconv.ParseInt(e["SIZE"], 10, 64)
 	if err != nil {
@@ -55,7 +55,7 @@ func (e extensions) size() int64 {
 	return n
 }
 
-// limit is a value of the LIMITS extension (RFC 9422); 0 is none.
+// limit returns a value of the LIMITS extension (RFC 9422), or 0 if there is none.
 func (e extensions) limit(name string) int {
 	for field := range strings.FieldsSeq(e["LIMITS"]) {
 		key, value, _ := strings.Cut(field, "=")
@@ -66,8 +66,8 @@ func (e extensions) limit(name string) int {
 	return 0
 }
 
-// paramKeyword is the extension that a parameter of MAIL or RCPT needs; empty
-// where there is no such parameter.
+// paramKeyword returns the extension that a parameter of MAIL or RCPT requires, or ""
+// if there is no such parameter.
 func paramKeyword(verb, name, value string) string {
 	switch verb + " " + name {
 	case "MAIL BODY":

@@ -26,7 +26,7 @@ type half struct {
 
 	writerDone bool      // the writing end sent FIN or RST, or was closed
 	readerDone bool      // the reading end was closed
-	deadAt     time.Time // from when on the writer knows that nobody reads
+	deadAt     time.Time // the time from which the writer knows that the other end is closed
 }
 
 type segmentKind uint8
@@ -115,8 +115,8 @@ func (h *half) read(p []byte) (int, error) {
 	}
 }
 
-// consume takes up to len(p) octets. What was sent before a reset can still be
-// read, as on Linux; FIN and RST stay, for every further read to see.
+// consume reads up to len(p) octets. Data sent before a reset can still be read, as on
+// Linux; FIN and RST remain for every further read.
 func (h *half) consume(s *segment, p []byte) (int, error) {
 	switch s.kind {
 	case segmentFIN:
@@ -135,8 +135,8 @@ func (h *half) consume(s *segment, p []byte) (int, error) {
 	return n, nil
 }
 
-// write queues p, waiting where the window is full. Where the other end is
-// closed, what is written is lost, and a round trip later the writer knows.
+// write queues p, and waits while the window is full. If the other end is closed, the
+// data is lost, and the writer knows after a round trip.
 func (h *half) write(p []byte) (n int, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -139,8 +139,8 @@ func (h *Host) secures() bool {
 	})
 }
 
-// addresses are those of a host name in the zone, faults of DNS aside, or the
-// address that text is.
+// addresses returns the addresses of a host name in the zone, ignoring faults of DNS,
+// or the address in text.
 func (in *Internet) addresses(text string) ([]netip.Addr, error) {
 	if a, err := netip.ParseAddr(text); err == nil {
 		return []netip.Addr{a.Unmap()}, nil

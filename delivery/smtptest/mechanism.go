@@ -113,8 +113,8 @@ func cutLast(s, sep string) (before, after string, ok bool) {
 	return s[:i], s[i+len(sep):], true
 }
 
-// xoauth2 is Google's and Microsoft's mechanism: a refusal is a challenge with
-// the reason, which the client answers with nothing.
+// xoauth2 is the mechanism of Google and Microsoft: a refusal is a challenge with the
+// reason, which the client answers with an empty response.
 func (e *exchange) xoauth2() (string, bool, error) {
 	p, err := e.first()
 	if err != nil {

@@ -4,7 +4,7 @@ import "strings"
 
 const maxCommand = 512
 
-// checkOrder looks at when a command comes, and at what comes with it.
+// checkOrder checks the time of a command, and what arrives with it.
 func (s *session) checkOrder(c command, line string) {
 	if len(line) > maxCommand+commandIncrease(c) {
 		s.breach(RuleLongCommand, line)

@@ -16,7 +16,7 @@ type session struct {
 	wire
 	host   *Host
 	base   net.Conn  // below TLS, with the tap
-	tap    *tap.Conn // nil where nothing is captured
+	tap    *tap.Conn // nil if nothing is captured
 	rec    *record
 	number int
 
@@ -27,8 +27,8 @@ type session struct {
 	// given in a flight before the present one is known to the client.
 	flight  int
 	excused bool // the last reply excuses a client that just closes
-	lost    bool // replies no longer fit commands: nobody can ask for manners
-	said421 int  // the flight in which 421 was said; 0 is none
+	lost    bool // replies no longer match commands: the client is not held to the rules
+	said421 int  // the flight in which 421 was sent; 0 if none
 
 	said    string // the command at hand
 	saidIn  int    // the flight it came in
@@ -117,7 +117,7 @@ func (s *session) greet() error {
 	return err
 }
 
-// peeked is what has arrived and was not read.
+// peeked returns what has arrived and was not read.
 func (s *session) peeked() string {
 	p, _ := s.in.Peek(s.in.Buffered())
 	return string(p)
@@ -152,8 +152,8 @@ func (s *session) turn() error {
 	return nil
 }
 
-// known reports whether the client has seen what was said in a flight. Where
-// the Host cannot tell, the client is given the benefit of the doubt.
+// known reports whether the client has seen the replies of a flight. If the Host cannot
+// tell, it assumes so in favour of the client.
 func (s *session) known(flight int) bool {
 	return flight > 0 && s.patience > 0 && s.flight > flight
 }
@@ -177,7 +177,7 @@ func (s *session) lastSaid() string {
 	return "nothing was said"
 }
 
-// log adds to the transcript, where a reply may be several lines.
+// log adds to the transcript; a reply may have several lines.
 func (s *session) log(client bool, text string) {
 	const most = 10_000 // lines of a transcript
 	s.host.mu.Lock()

@@ -19,7 +19,7 @@ func (s *session) startTLS() error {
 		s.breach(RuleTransactionTLS, "STARTTLS")
 		usual = "503 5.5.1 not now"
 	case s.in.Buffered() > 0:
-		// What came in clear must never be taken for something said inside TLS.
+		// Text that arrived in clear must never count as sent inside TLS.
 		if err := s.reply(StartTLS, "554 5.5.1 talk after STARTTLS"); err != nil {
 			return err
 		}

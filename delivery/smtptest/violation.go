@@ -40,7 +40,7 @@ func (h *Host) Check(tb testing.TB) {
 	}
 }
 
-// mostDetail bounds what is quoted of a client.
+// mostDetail limits the quoted text of a client.
 const mostDetail = 200
 
 // breach records a violation.

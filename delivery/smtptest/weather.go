@@ -98,7 +98,7 @@ func (n *Network) within(prefix netip.Prefix) []*link {
 	return links
 }
 
-// announce makes whoever waits for a link look again.
+// announce makes all waiters for a link check it again.
 func (n *Network) announce() {
 	n.mu.Lock()
 	close(n.changed)

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// wire reads lines and writes replies. Replies wait until the client has
-// nothing more to say, as a server's do.
+// wire reads lines and writes replies. Like a server's, replies wait until the client
+// has nothing more to say.
 type wire struct {
 	ctx      context.Context
 	conn     net.Conn

@@ -17,7 +17,7 @@ type answer struct {
 	aliases []mx.Alias // from the name asked for to name
 	chain   []dns.RR   // the records that make the aliases
 	records []dns.RR   // of the type asked for
-	soa     *dns.SOA   // of an absence; nil where no zone has one
+	soa     *dns.SOA   // of an absence; nil if no zone has one
 	secure  bool       // every step is signed
 	loop    bool       // name has been on the way before
 
@@ -29,7 +29,7 @@ type answer struct {
 	err      error // the DNS cannot answer anything
 }
 
-// ask notes the question and finds what it meets.
+// ask records the question and finds its rule.
 func (d *DNS) ask(asked Query) *answer {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -49,9 +49,9 @@ func (d *DNS) ask(asked Query) *answer {
 	return a
 }
 
-// vouch is what is known of whether the i-th alias is signed. A validating resolver
-// knows; one AD bit speaks for a response as a whole, and without it says something of a
-// link only where that is what was asked for.
+// vouch returns whether the i-th alias is signed. A validating resolver knows this. One
+// AD bit is about a response as a whole; without it, it says something about a link
+// only if that was the question.
 func (d *DNS) vouch(a *answer, i int, t mx.Type) mx.Security {
 	switch {
 	case a.secure, d.Validates && d.isSigned(a.aliases[i].From):
@@ -63,8 +63,8 @@ func (d *DNS) vouch(a *answer, i int, t mx.Type) mx.Security {
 	}
 }
 
-// step adds what is at a.name to the answer. It is true where that is an alias
-// to go on from.
+// step adds the records at a.name to the answer. It returns true if that is an alias to
+// follow.
 func (d *DNS) step(a *answer, t mx.Type, r *rule) bool {
 	a.secure = a.secure && d.isSigned(a.name)
 	aliasOnly := false
@@ -165,7 +165,7 @@ func ofType(records []dns.RR, t mx.Type) []dns.RR {
 	return found
 }
 
-// named is records with the owner name, those of a wildcard copied.
+// named returns records with the owner name; those of a wildcard are copied.
 func named(records []dns.RR, name string) []dns.RR {
 	if canonical(records[0].Header().Name) == name {
 		return records

@@ -39,7 +39,7 @@ type conn struct {
 	changed  chan struct{} // closed and replaced when any of the above changes
 }
 
-// parcel is what can be read from a time on: one datagram, part of a stream, or
+// parcel is data that can be read from some time on: a datagram, part of a stream, or
 // its end.
 type parcel struct {
 	at   time.Time
@@ -67,7 +67,7 @@ func (c *conn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// unframe takes the complete queries out of what has been written.
+// unframe removes and returns the complete queries from the written data.
 func (c *conn) unframe() [][]byte {
 	var queries [][]byte
 	for len(c.written) >= 2 {
@@ -136,8 +136,8 @@ func (c *conn) Read(p []byte) (int, error) {
 	}
 }
 
-// tryRead reads what is due. Where that is nothing, it says when to look again
-// (never, where zero) and what closes when something has changed before that.
+// tryRead reads data that is due. If there is none, it returns when to try again
+// (never, if zero) and a channel that is closed when something has changed before that.
 func (c *conn) tryRead(p []byte) (n int, wake time.Time, changed <-chan struct{}, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -201,7 +201,7 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 // SetDeadline is SetReadDeadline: a Write never waits.
 func (c *conn) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
 
-// SetWriteDeadline does nothing: a Write never waits.
+// SetWriteDeadline does nothing, because Write never waits.
 func (c *conn) SetWriteDeadline(time.Time) error { return nil }
 
 // LocalAddr is a name for this end.

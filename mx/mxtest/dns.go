@@ -49,7 +49,7 @@ type DNS struct {
 
 var _ mx.Resolver = (*DNS)(nil)
 
-// question is what is asked, the name in canonical form.
+// question is a question, with the name in canonical form.
 type question struct {
 	name string
 	t    mx.Type

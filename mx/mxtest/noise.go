@@ -2,8 +2,8 @@ package mxtest
 
 import "github.com/miekg/dns"
 
-// wrong is the message that a fault sends in place of the right one, or before
-// it; nil for faults that send none.
+// wrong returns the message that a fault sends instead of the right one, or before it,
+// or nil for other faults.
 func (x *exchange) wrong() []byte {
 	m := x.right()
 	switch x.answer.fault {

@@ -86,8 +86,8 @@ func (d *DNS) timeout() time.Duration {
 	return d.Timeout
 }
 
-// failure is what a careful client makes of the fault; failed is false where it
-// gets its answer all the same.
+// failure returns the result of a fault for a careful client; failed is false if it
+// gets its answer nevertheless.
 func (a *answer) failure() (kind mx.ResolveErrorKind, failed bool) {
 	if a.then && a.fault.isNoise() {
 		return 0, false
@@ -128,7 +128,7 @@ func (a *answer) facts() mx.Answer {
 		return mx.Answer{Status: mx.NoData, Name: a.asked}
 	case NoSOA:
 		if a.soa = nil; a.status == mx.NoData && len(a.aliases) > 0 {
-			a.status = mx.Aliased // nobody speaks for its end
+			a.status = mx.Aliased // its end has no authoritative answer
 		}
 	case LastBroken:
 		return a.withoutLast()
@@ -140,8 +140,8 @@ func (a *answer) facts() mx.Answer {
 	return a.known()
 }
 
-// losesQuietly is whether one of the records may be missing and nobody notices: a
-// host has one address less.
+// losesQuietly reports whether a record can be missing without being noticed: a host
+// has one address less.
 func (a *answer) losesQuietly() bool {
 	if len(a.records) < 2 {
 		return false

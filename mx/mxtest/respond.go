@@ -8,7 +8,7 @@ import (
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
-// response is what goes out for one query: messages, or nothing.
+// response is what is sent for one query: messages, or nothing.
 type response struct {
 	delay    time.Duration
 	messages [][]byte
@@ -21,7 +21,7 @@ type response struct {
 func (d *DNS) respond(wire []byte, transport, server, client string) response {
 	query := new(dns.Msg)
 	if err := query.Unpack(wire); err != nil || query.Response {
-		return response{} // no query: nobody to answer
+		return response{} // not a query, so there is no response
 	}
 	if query.Opcode != dns.OpcodeQuery || len(query.Question) != 1 || query.Question[0].Qclass != dns.ClassINET {
 		return response{messages: packed(new(dns.Msg).SetRcode(query, dns.RcodeNotImplemented))}
@@ -43,7 +43,7 @@ func (d *DNS) respond(wire []byte, transport, server, client string) response {
 	return r
 }
 
-// exchange is one query and what it meets.
+// exchange is one query with the rule that applies to it.
 type exchange struct {
 	query  *dns.Msg
 	asked  Query
@@ -83,7 +83,7 @@ func (x *exchange) respond() response {
 	case Truncated, TruncatedAlways:
 		switch {
 		case len(x.answer.chain)+len(x.answer.records) == 0 && x.answer.fault == Truncated:
-			// There is nothing to leave out.
+			// There is no address to leave out.
 		case x.asked.Transport == "udp":
 			return response{messages: packed(x.truncated())}
 		case x.answer.fault == TruncatedAlways:
@@ -116,7 +116,7 @@ func (x *exchange) right() *dns.Msg {
 	return m
 }
 
-// code is a response with a code and nothing else.
+// code returns a response that has only a code.
 func (x *exchange) code(rcode int) *dns.Msg {
 	m := new(dns.Msg).SetRcode(x.query, rcode)
 	m.RecursionAvailable = true
@@ -137,7 +137,7 @@ func (x *exchange) failure(rcode int, extended uint16, text string) *dns.Msg {
 	return m
 }
 
-// badVersion is BADVERS where there is EDNS to say so (RFC 6891 section 6.1.3).
+// badVersion returns BADVERS if the query has EDNS (RFC 6891 section 6.1.3).
 func (x *exchange) badVersion() *dns.Msg {
 	if x.asked.UDPSize == 0 {
 		return x.code(dns.RcodeFormatError)
@@ -176,7 +176,7 @@ func (x *exchange) sized(m *dns.Msg) [][]byte {
 	return packed(x.failure(dns.RcodeServerFailure, dns.ExtendedErrorCodeOther, "the records fit no message"))
 }
 
-// packed is a message on the wire; none where it cannot be packed.
+// packed returns a message in wire form, or none if it cannot be packed.
 func packed(m *dns.Msg) [][]byte {
 	wire, err := m.Pack()
 	if err != nil {

@@ -207,11 +207,11 @@ type rule struct {
 	name    string // Name, canonical
 	below   bool   // Name is "*." and name
 	used    map[question]int
-	records *zone // Records as read; nil if there are none
+	records *zone // Records as parsed; nil if there are none
 	err     error
 }
 
-// newRule makes a rule ready for use; err says what is wrong with it.
+// newRule prepares a rule for use; err says what is wrong with it.
 func newRule(r Rule) *rule {
 	made := &rule{Rule: r, name: canonical(r.Name), used: make(map[question]int)}
 	if made.name == "*" {
@@ -270,7 +270,7 @@ func (r *rule) like(other *rule) bool {
 		r.EDNS == other.EDNS && r.Over == other.Over
 }
 
-// ruleFor is the first rule that applies, and counts that; nil where none does.
+// ruleFor returns the first rule that applies, and counts its use, or nil if none does.
 func (d *DNS) ruleFor(q question, x *Query, asked bool) *rule {
 	for _, r := range d.rules {
 		if r.applies(q, x, asked) {

@@ -75,7 +75,8 @@ func (s *Server) serveTCP() {
 	}
 }
 
-// hold keeps a connection so that Close can end it; false where it is too late.
+// hold keeps a connection so that Close can end it; it returns false if the server is
+// closed already.
 func (s *Server) hold(conn net.Conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

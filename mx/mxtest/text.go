@@ -28,7 +28,7 @@ func plainText(escaped []string) string {
 
 func isDigit(b byte) bool { return '0' <= b && b <= '9' }
 
-// hexBytes is the data of a TLSA record. The parser lets text through that is no
+// hexBytes returns the data of a TLSA record. The parser accepts text that is not
 // hexadecimal; readZone does not.
 func hexBytes(s string) []byte {
 	data, _ := hex.DecodeString(s)

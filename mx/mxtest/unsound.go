@@ -8,8 +8,8 @@ import (
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
-// unsound is the message of a fault that makes a response which is to the query, and
-// cannot be believed; nil for faults that make none. m is the right response.
+// unsound returns the message of a fault whose response matches the query and cannot be
+// believed, or nil for other faults. m is the right response.
 func (x *exchange) unsound(m *dns.Msg) []byte {
 	switch x.answer.fault {
 	case BareFormErr:
@@ -64,13 +64,13 @@ func (x *exchange) first(m *dns.Msg) []byte {
 	return nil
 }
 
-// header is that of a record at the name asked for.
+// header returns the header of a record at the name of the question.
 func (x *exchange) header(t uint16) dns.RR_Header {
 	return dns.RR_Header{Name: x.query.Question[0].Name, Rrtype: t, Class: dns.ClassINET, Ttl: defaultTTL}
 }
 
-// someRecords is the answers, with one that is made up where there is none of the
-// type asked for.
+// someRecords returns the answers, with an invented one if there is none of the right
+// type.
 func (x *exchange) someRecords(m *dns.Msg) []dns.RR {
 	if len(x.answer.records) > 0 || x.asked.Type == mx.TypeCNAME && len(m.Answer) > 0 {
 		return m.Answer
@@ -141,7 +141,8 @@ func (x *exchange) appended(m *dns.Msg) []byte {
 	return p.message(len(m.Answer), 0, len(x.query.Extra))
 }
 
-// uncounted is the records behind the question, and none in the header.
+// uncounted returns a message with the records after the question, and none of them
+// counted in the header.
 func (x *exchange) uncounted(m *dns.Msg) []byte {
 	return x.parts(m, x.someRecords(m)).message(0, 0, 0)
 }

@@ -82,8 +82,8 @@ func parseZone(text, origin string) *zone {
 
 var errNoData = errors.New("a record without data")
 
-// checkData refuses what the parser lets through: data that fits no message,
-// such as bad hexadecimal, and none at all. wire is space to try it in.
+// checkData refuses data that the parser accepts and that fits no message, such as bad
+// hexadecimal, or that is empty. wire is space to try it in.
 func checkData(rr dns.RR, wire []byte) error {
 	if empty, known := dns.TypeToRR[rr.Header().Rrtype]; known {
 		none := empty()
@@ -113,8 +113,8 @@ func (z *zone) add(rr dns.RR) {
 	}
 }
 
-// at is the records of a name and whether the name exists; those of a wildcard
-// where it does not itself (RFC 4592 section 3.3.1).
+// at returns the records of a name and whether the name exists; if it does not, those
+// of a wildcard (RFC 4592 section 3.3.1).
 func (z *zone) at(name string) (records []dns.RR, exists bool) {
 	if z.exists[name] {
 		return z.records[name], true
@@ -176,7 +176,7 @@ func canonical(name string) string {
 	return strings.TrimSuffix(dns.CanonicalName(name), ".")
 }
 
-// unescaped is a name with nothing escaped that need not be.
+// unescaped returns a name without needless escapes.
 func unescaped(name string) string {
 	wire := make([]byte, 256)
 	if _, err := dns.PackDomainName(dns.Fqdn(name), wire, 0, nil, false); err != nil {
@@ -201,8 +201,8 @@ func parent(name string) string {
 // typeOf is a record's type in our terms.
 func typeOf(rr dns.RR) mx.Type { return mx.Type(rr.Header().Rrtype) }
 
-// outdent takes away what all lines begin with: tests write zones indented,
-// where a blank at the start of a line means the owner of the record before.
+// outdent removes the common indentation of all lines: tests write zones indented, but
+// a blank at the start of a line means the owner of the previous record.
 func outdent(text string) string {
 	lines := strings.Split(text, "\n")
 	margin, first := "", true
@@ -250,8 +250,8 @@ func (r *lineReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// blame makes err an error of the line that the last byte read is in. Where the
-// parser has looked ahead, it is a line before that.
+// blame makes err an error of the line with the last byte that was read, or of an
+// earlier one if the parser has looked ahead.
 func (r *lineReader) blame(err error) *SyntaxError {
 	lines := strings.Split(r.text, "\n")
 	at := strings.Count(r.text[:max(r.read-1, 0)], "\n")
@@ -261,7 +261,7 @@ func (r *lineReader) blame(err error) *SyntaxError {
 	return &SyntaxError{Line: at + 1, Text: lines[at], Err: err}
 }
 
-// endsInType is whether nothing follows the type of a record.
+// endsInType reports whether a record ends after its type.
 func endsInType(line string) bool {
 	line, _, _ = strings.Cut(line, ";")
 	fields := strings.Fields(line)

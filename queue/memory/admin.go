@@ -86,8 +86,8 @@ func (q *Queue) Flush(ctx context.Context, now time.Time, what ...queue.Selectio
 
 var errByName = fmt.Errorf("memory: flush by more than names: %w", errors.ErrUnsupported)
 
-// flush is a call of Flush. What comes or leaves meanwhile may be among what it flushes
-// or not.
+// flush is a call of Flush. Mail that arrives or leaves meanwhile may be included or
+// not.
 type flush struct {
 	q    *Queue
 	t    *turns
@@ -197,7 +197,7 @@ func (q *Queue) Postpone(ctx context.Context, _ time.Time, list ...queue.Postpon
 	return nil
 }
 
-// postpone postpones a destination for everybody.
+// postpone postpones a destination for all claimers.
 func (q *Queue) postpone(d *destination, p queue.Postponement) {
 	q.rank(d, func() { d.postponed, d.reason = p.Until, p.Reason })
 }

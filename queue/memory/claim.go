@@ -52,8 +52,8 @@ func (q *Queue) lease(d *delivery, now time.Time, length time.Duration) queue.De
 	}
 }
 
-// round is one claim on its way. It takes destinations and deliveries out of the
-// queue's heaps while it chooses; end puts back what it did not lease.
+// round is a claim in progress. It takes destinations and deliveries out of the queue's
+// heaps while it chooses; end puts back those that it did not lease.
 type round struct {
 	q       *Queue
 	now     time.Time
@@ -67,8 +67,8 @@ type round struct {
 
 	bit     owners               // of who claims
 	named   sorted[*destination] // the destinations asked for, where any are
-	aside   []*destination       // those that have nothing more to give
-	skipped []*lane              // that have nothing that may be taken
+	aside   []*destination       // those with nothing more to give
+	skipped []*lane              // those with nothing that may be taken
 	last    *delivery            // the one that was too many
 }
 
@@ -102,7 +102,7 @@ func newRound(q *Queue, now time.Time, want queue.ClaimOptions) *round {
 	return r
 }
 
-// best is the destination whose first delivery comes next in order, nil where
+// best returns the destination whose first delivery comes next in order, or nil if
 // nothing is due.
 func (r *round) best() *destination {
 	if len(r.want.Destinations) > 0 {
@@ -124,7 +124,7 @@ func (r *round) best() *destination {
 	return best
 }
 
-// pick takes the next delivery in order out of its heap; nil where there is none.
+// pick removes and returns the next delivery in order, or nil if there is none.
 func (r *round) pick() *delivery {
 	for dest := r.best(); dest != nil; dest = r.best() {
 		l := dest.ready.first()

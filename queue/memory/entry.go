@@ -17,7 +17,7 @@ type entry struct {
 	ends    bool // it stands among those whose holds end by themselves
 	at      int
 
-	deliveries []*delivery // as put; those that are done with have no states
+	deliveries []*delivery // as put; those that are finished have no states
 	left       int         // those that are not done with
 }
 
@@ -36,7 +36,7 @@ type delivery struct {
 	token  uint64
 	until  time.Time
 
-	in   *sorted[*delivery] // the heap it lies in: of a lane, waiting or none
+	in   *sorted[*delivery] // the heap it is in: of a lane, waiting or none
 	lane *lane              // where that is of one
 	at   int
 
@@ -138,8 +138,9 @@ func (q *Queue) finish(d *delivery) (last bool) {
 	return true
 }
 
-// giveBack gives memory back when most messages have left: maps keep the room of all
-// that they ever had. It takes as long as what has left since the last time.
+// giveBack releases memory when most messages have left, because maps keep the room of
+// all entries they ever had. It takes time in proportion to the messages that have left
+// since the last time.
 func (q *Queue) giveBack() {
 	if q.most < 10_000 || len(q.entries) > q.most/8 {
 		return

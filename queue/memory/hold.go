@@ -54,7 +54,7 @@ func (q *Queue) holdOn(t *turns, e *entry, held bool, on queue.Terms) (open bool
 	if !held {
 		q.changes.Add()
 	}
-	return e.each(t, func(d *delivery) { // wherever it is to be by then
+	return e.each(t, func(d *delivery) { // in whatever heap it is by then
 		q.displace(d)
 		q.place(d)
 	})
@@ -68,7 +68,7 @@ func (q *Queue) forgetEnd(e *entry) {
 	}
 }
 
-// endHolds releases what was held until a time that has come, unless the queue is closed
+// endHolds releases messages whose hold has ended, unless the queue is closed
 // meanwhile.
 func (q *Queue) endHolds(t *turns, now time.Time) (open bool) {
 	for !q.holds.empty() && q.holds.first().hold.Over(now) {

@@ -7,7 +7,7 @@ import (
 
 // idList is the ids in the queue in their order, in pieces, so that little is moved when
 // one leaves. They come in ascending order.
-type idList struct{ pieces [][]string } // none is empty
+type idList struct{ pieces [][]string } // no piece is empty
 
 // idsPiece is how many ids one piece has at most.
 const idsPiece = 512
@@ -38,7 +38,7 @@ func (l *idList) remove(id string) {
 	case len(p) == 0:
 		l.pieces = slices.Delete(l.pieces, piece, piece+1)
 		return
-	case len(p) <= cap(p)/4: // what it keeps no room for
+	case len(p) <= cap(p)/4: // if less than a quarter of the piece is used
 		p = slices.Clone(p)
 	}
 	l.pieces[piece] = p

@@ -16,8 +16,8 @@ type leftKeys struct {
 	forgotten uint64
 }
 
-// leftMessage is one message that has left. What its key stands for is another one
-// where that has come and left since.
+// leftMessage is one message that has left. Its key may stand for another message that
+// has come and left since.
 type leftMessage struct {
 	key key
 	id  string
@@ -68,8 +68,8 @@ func (q *Queue) remember(now time.Time, m *queue.Message) {
 	}
 }
 
-// knownAs is the id of the message that has m's tenant and key, or had them not
-// long ago; empty where there is none.
+// knownAs returns the id of the message that has m's tenant and key, or had them
+// recently, or "" if there is none.
 func (q *Queue) knownAs(now time.Time, m *queue.Message) string {
 	if m.Key == "" {
 		return ""

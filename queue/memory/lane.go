@@ -13,8 +13,8 @@ func (l *lane) place() *int { return &l.at }
 
 func laneBefore(a, b *lane) bool { return a.ready.first().before(b.ready.first()) }
 
-// lane is where the deliveries of a tenant lie, made where it is new. Most destinations
-// have mail of one tenant at a time.
+// lane returns the lane of a tenant, and makes it if it is new. Most destinations have
+// mail of one tenant at a time.
 func (d *destination) lane(tenant string) *lane {
 	if d.home.ready.empty() || d.home.tenant == tenant {
 		d.home.tenant = tenant

@@ -52,7 +52,7 @@ func (q *Queue) Show(ctx context.Context, id string) (queue.Entry, error) {
 	return e.show(), nil
 }
 
-// show is the entry as the list has it.
+// show returns the entry in the form of the list.
 func (e *entry) show() queue.Entry {
 	shown := queue.Entry{Size: e.content.Size(), Held: e.held, Hold: e.hold}
 	for _, d := range e.deliveries {

@@ -2,9 +2,9 @@ package memory
 
 import "sync"
 
-// holdMax is how many deliveries, destinations or leases are gone through at most while
-// the lock is held once, where their number is that of what the queue holds or of what
-// a call names.
+// holdMax is how many deliveries, destinations or leases are processed at most while
+// the lock is held once, if their number depends on the queue or on the arguments of a
+// call.
 const holdMax = 512
 
 // lock is the queue's. Tests may watch when it is given up.
@@ -21,7 +21,7 @@ func (l *lock) Unlock() {
 	l.Mutex.Unlock()
 }
 
-// turns counts what is done while the lock is held.
+// turns counts the work done while the lock is held.
 type turns struct {
 	q *Queue
 	n int

@@ -5,7 +5,7 @@ import "time"
 // destination is the deliveries to one domain.
 type destination struct {
 	name      string
-	postponed time.Time // for everybody; zero where it is not
+	postponed time.Time // for all claimers; zero if it is not
 	reason    string
 	parkedBy  owners
 
@@ -18,7 +18,7 @@ type destination struct {
 	home  lane             // one of them
 	lanes map[string]*lane // the others, by tenant
 
-	in *sorted[*destination] // the heap it lies in: one of active, asleep or none
+	in *sorted[*destination] // the heap it is in: active, asleep or none
 	at int
 }
 
@@ -103,7 +103,7 @@ func (q *Queue) activeOf(by owners) *activeHeap {
 
 func firstBefore(a, b *destination) bool { return laneBefore(a.ready.first(), b.ready.first()) }
 
-// destination is the destination of that name, made where it is new.
+// destination returns the destination of that name, and makes it if it is new.
 func (q *Queue) destination(name string) *destination {
 	d, ok := q.destinations[name]
 	if !ok {
@@ -130,7 +130,7 @@ func (q *Queue) place(d *delivery) {
 	}
 }
 
-// ready puts a delivery among those of its destination that are due.
+// ready adds a delivery to the due ones of its destination.
 func (q *Queue) ready(d *delivery) {
 	q.rank(d.destination, func() { d.destination.add(d) })
 }
@@ -147,9 +147,9 @@ func (q *Queue) displace(d *delivery) {
 	}
 }
 
-// rank makes a change to a destination and then puts it where it belongs: asleep
-// while it is postponed, active while something is due, else nowhere; and out of
-// the queue when nothing is left of it.
+// rank changes a destination and then puts it where it belongs: asleep while it is
+// postponed, active while it has due deliveries, otherwise in no heap; and out of the
+// queue when it has no deliveries.
 func (q *Queue) rank(d *destination, change func()) {
 	if d.in != nil {
 		d.in.remove(d)
@@ -170,7 +170,7 @@ func (q *Queue) rank(d *destination, change func()) {
 	d.in.add(d)
 }
 
-// wakeUp moves what is due by now to where claims look, unless the queue is closed
+// wakeUp moves what has become due to where claims look, unless the queue is closed
 // meanwhile.
 func (q *Queue) wakeUp(t *turns, now time.Time) (open bool) {
 	open = q.endHolds(t, now)

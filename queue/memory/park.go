@@ -42,7 +42,7 @@ func (p *parked) place() *int { return &p.at }
 
 func (o *owner) bit() owners { return 1 << o.number }
 
-// bit is the set of one owner; none for a name without postponements.
+// bit returns the set of one owner, or the empty set for a name without postponements.
 func (p *parking) bit(name string) owners {
 	if n, known := p.numbers[name]; known {
 		return 1 << n
@@ -50,7 +50,7 @@ func (p *parking) bit(name string) owners {
 	return 0
 }
 
-// next is when the first postponement of an owner ends; zero where it has none.
+// next returns when the first postponement of an owner ends, or zero if it has none.
 func (p *parking) next(name string) time.Time {
 	if n, known := p.numbers[name]; known {
 		return p.owners[n].byEnd.first().until
@@ -71,7 +71,7 @@ func (q *Queue) park(p queue.Postponement) {
 	q.rank(d, func() { d.parkedBy |= o.bit() })
 }
 
-// owner is the owner of that name, made where it is new.
+// owner returns the owner of that name, and makes it if it is new.
 func (q *Queue) owner(name string) *owner {
 	if n, known := q.parking.numbers[name]; known {
 		return q.parking.owners[n]

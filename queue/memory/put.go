@@ -31,8 +31,8 @@ func (q *Queue) Put(ctx context.Context, now time.Time, m *queue.Message) (strin
 	return q.add(now, d), nil
 }
 
-// room is how many bytes of content can come in just now. A message that is
-// known already is told without reading it, since there may be no room.
+// room returns how many bytes of content can be accepted now. A message that is already
+// known is reported without reading it, since there may be no room.
 func (q *Queue) room(ctx context.Context, now time.Time, m *queue.Message) (room int64, known string, err error) {
 	if err := q.begin(ctx); err != nil {
 		return 0, "", err
@@ -85,7 +85,7 @@ func read(ctx context.Context, m *queue.Message, room int64) (draft, error) {
 		return draft{}, err
 	}
 	content := w.content
-	if spare := cap(content) - len(content); spare > 1024 && spare > len(content)/8 { // room that nobody counts
+	if spare := cap(content) - len(content); spare > 1024 && spare > len(content)/8 { // room that would not be counted
 		content = append(make([]byte, 0, len(content)), content...)
 	}
 	return draft{m, parts, content}, nil
@@ -98,10 +98,10 @@ const mostAhead = 256 << 20
 // bounded is content as it is read, of which no more comes in than there is room for.
 type bounded struct {
 	content []byte
-	room    int64 // negative is no bound
+	room    int64 // negative means no limit
 }
 
-// Write takes p, or nothing of it.
+// Write accepts all of p or nothing.
 func (b *bounded) Write(p []byte) (int, error) {
 	if b.room >= 0 && int64(len(b.content)+len(p)) > b.room {
 		return 0, queue.ErrFull

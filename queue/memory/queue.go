@@ -51,7 +51,7 @@ type Queue struct {
 
 	waiting sorted[*delivery]      // not due before a time
 	active  map[owners]*activeHeap // destinations with deliveries that are due, by who parks them
-	asleep  sorted[*destination]   // postponed for everybody
+	asleep  sorted[*destination]   // postponed for all claimers
 	parking parking                // for the others
 	holds   sorted[*entry]         // those that end by themselves
 
