@@ -152,8 +152,8 @@ func (s *session) turn() error {
 	return nil
 }
 
-// known reports whether the client has seen the replies of a flight. If the Host cannot
-// tell, it assumes so in favour of the client.
+// known reports whether the client has certainly seen the replies of a flight. If the
+// Host cannot tell, it returns false, in favour of the client.
 func (s *session) known(flight int) bool {
 	return flight > 0 && s.patience > 0 && s.flight > flight
 }

@@ -83,7 +83,7 @@ func (x *exchange) respond() response {
 	case Truncated, TruncatedAlways:
 		switch {
 		case len(x.answer.chain)+len(x.answer.records) == 0 && x.answer.fault == Truncated:
-			// There is no address to leave out.
+			// There are no records to leave out.
 		case x.asked.Transport == "udp":
 			return response{messages: packed(x.truncated())}
 		case x.answer.fault == TruncatedAlways:
