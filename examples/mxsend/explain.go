@@ -33,7 +33,7 @@ func (o *options) explainAll(ctx context.Context, s *delivery.Sender, stdout io.
 		if o.json {
 			enc := json.NewEncoder(stdout)
 			enc.SetEscapeHTML(false)
-			_ = enc.Encode(routeOf(e)) // standard output that is gone has no reader to tell
+			_ = enc.Encode(routeOf(e)) // if standard output is closed, nobody can be told
 		} else {
 			fmt.Fprint(stdout, e)
 		}

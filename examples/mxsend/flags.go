@@ -46,7 +46,7 @@ func parseFlags(args []string, stderr io.Writer) (*options, error) {
 	return o, o.check()
 }
 
-// check finds what the flag package cannot: combinations that make no sense.
+// check detects combinations of flags that the flag package cannot.
 func (o *options) check() error {
 	switch {
 	case o.fromHeader && o.explain:

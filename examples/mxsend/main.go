@@ -74,7 +74,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	return exitCode(report, err)
 }
 
-// refuse reports an envelope that is not mail: nothing is sent to anybody.
+// refuse reports an invalid envelope: nothing is sent.
 func refuse(opts *options, m *queue.Message, err error, stdout, stderr io.Writer) int {
 	fmt.Fprintf(stderr, "mxsend: %v\n", err)
 	if opts.json {
@@ -83,7 +83,7 @@ func refuse(opts *options, m *queue.Message, err error, stdout, stderr io.Writer
 	return cli.ExitData
 }
 
-// exitCode is sendmail's code for what became of the recipients.
+// exitCode returns sendmail's exit code for the results.
 func exitCode(report *delivery.Report, err error) int {
 	if err == nil {
 		return cli.ExitOK

@@ -11,14 +11,14 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// print shows what became of every recipient, in the order of the arguments.
+// print prints the result for every recipient, in the order of the arguments.
 func (o *options) print(w io.Writer, report *delivery.Report) {
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
 	for i := range report.Recipients {
 		r := &report.Recipients[i]
 		if o.json {
-			_ = enc.Encode(r) // standard output that is gone has no reader to tell
+			_ = enc.Encode(r) // if standard output is closed, nobody can be told
 			continue
 		}
 		printForPerson(w, r)

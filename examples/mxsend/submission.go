@@ -40,9 +40,8 @@ func (o *options) defineSubmission(fs *flag.FlagSet) {
 	fs.StringVar(&o.envelopeID, "envid", "", "`ID` of the message in reports")
 }
 
-// complete takes the recipients from the header of a message, and gives the message with
-// what it lacks. Without -f, it is from the user at this machine. hello is the machine's
-// name.
+// complete takes the recipients from the header of a message, and adds missing fields.
+// Without -f, the sender is the user at this machine. hello is the machine's name.
 func (o *options) complete(in *bufio.Reader, hello string) (io.Reader, error) {
 	header, err := compose.ReadHeader(in)
 	if errors.Is(err, compose.ErrHeader) {
@@ -68,7 +67,7 @@ func (o *options) complete(in *bufio.Reader, hello string) (io.Reader, error) {
 		}
 	}
 	author, name := o.from, o.name
-	if author == "" { // the null reverse-path is nobody's address
+	if author == "" { // the null reverse-path is not an address
 		u, err := user.Current()
 		if err != nil {
 			return nil, cli.Config("who is calling: %w", err)

@@ -10,7 +10,7 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// command carries out what is read from in.
+// command carries out the commands in in.
 func command(ctx context.Context, agent *delivery.Agent, in io.Reader, p *progress) {
 	commands(bufio.NewScanner(in), func(verb, domain string) {
 		what := queue.Subject{Kind: queue.OfTenant, Name: tenant}

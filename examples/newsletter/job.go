@@ -87,7 +87,7 @@ func (j *job) run(ctx context.Context) (err error) {
 	return err
 }
 
-// settings are the limits: those of providers hold for all domains that they host.
+// settings returns the limits: those of a provider apply to all domains that it hosts.
 func (j *job) settings() delivery.Settings {
 	s := delivery.Settings{
 		Expire: j.expire,

@@ -56,7 +56,7 @@ func openSuppressed(file string) (*suppressed, error) {
 	return s, err
 }
 
-// learn is told of every event.
+// learn is an Events hook.
 func (s *suppressed) learn(e delivery.Event) {
 	if !e.BadAddress() {
 		return
@@ -80,7 +80,7 @@ func (s *suppressed) has(address string) bool {
 	return s.list[strings.ToLower(address)]
 }
 
-// Close saves the file. The error is also that of writing it.
+// Close saves the file. It also returns an earlier error of writing it.
 func (s *suppressed) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

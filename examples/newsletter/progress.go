@@ -38,7 +38,7 @@ func (p *progress) expect(n int) {
 	p.expected += n
 }
 
-// skip notes a subscriber who gets nothing, or got it in an earlier run.
+// skip counts a subscriber who gets no message, or got it in an earlier run.
 func (p *progress) skip() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -62,7 +62,7 @@ func (p *progress) say(text string) {
 	fmt.Fprintf(p.out, "\nnewsletter: %s\n", text)
 }
 
-// tell is told of every event.
+// tell is an Events hook.
 func (p *progress) tell(e delivery.Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -81,7 +81,7 @@ func (p *progress) tell(e delivery.Event) {
 
 func (p *progress) step() { _ = p.bar.Add(1) } // a bar that is full stays so
 
-// allSubmitted notes that nothing more will be expected.
+// allSubmitted records that the number of messages is final.
 func (p *progress) allSubmitted() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -100,7 +100,7 @@ func (p *progress) check() {
 	}
 }
 
-// summary writes what became of the issue.
+// summary writes the result of the issue.
 func (p *progress) summary() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -12,8 +12,8 @@ import (
 
 var errNotAsTold = errors.New("not as told")
 
-// claim is a line of the summary: what was told, whether it holds, and what was
-// found in its place.
+// claim is a line of the summary: the statement, whether it holds, and what was found
+// instead.
 type claim struct {
 	text  string
 	holds bool

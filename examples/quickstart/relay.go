@@ -106,7 +106,7 @@ func (r *relay) take(ctx context.Context, tx *smtpd.Transaction, content queue.C
 	return smtpd.Reply{Code: 250, Enhanced: "2.0.0", Text: "queued as " + id}
 }
 
-// event tells what became of a message.
+// event prints the outcome of a message.
 func (r *relay) event(_ context.Context, e delivery.Event) {
 	switch e.Kind {
 	case delivery.Queued: // take has said so
@@ -119,7 +119,7 @@ func (r *relay) event(_ context.Context, e delivery.Event) {
 	}
 	select {
 	case r.events <- e:
-	default: // nobody is listening any more
+	default: // the caller has stopped waiting
 	}
 }
 

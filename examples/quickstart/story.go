@@ -21,7 +21,7 @@ type story struct {
 	plan  *plan
 	world *world
 	alice *delivery.Sender // the program that sends
-	eyes  *witness         // beside alice
+	eyes  *witness         // records alice's connections and questions
 }
 
 // tell builds the world, tells the story, and checks it.
@@ -76,7 +76,7 @@ func text(subject string) string {
 		"\r\n\r\nHow are you?\r\n"
 }
 
-// send is one message of alice's, and what became of it.
+// send sends one message from alice, and returns its result.
 func (s *story) send(ctx context.Context, subject string) *delivery.RecipientReport {
 	s.say("alice", "sends %q to bob@example.com", subject)
 	report, _ := s.alice.Send(ctx, &queue.Message{ // the report says more than its error
@@ -176,8 +176,8 @@ func (s *story) smartHosts(ctx context.Context) error {
 	return nil
 }
 
-// nobodyElse is that the smart host was the only one mx2 spoke with, and that
-// nobody asked for MX records.
+// nobodyElse checks that mx2 connected only to the smart host, and that no MX records
+// were asked for.
 func (s *story) nobodyElse(mailBefore int) {
 	asked, dialled := s.world.mx2.eyes.testimony()
 	s.same("mx2 connected to no other host", dialled, []string{s.world.smart.addr})
@@ -187,7 +187,7 @@ func (s *story) nobodyElse(mailBefore int) {
 	s.add("the primary, which was up, did not receive it", n == 0, "%d messages", n)
 }
 
-// standards is the claim that nobody broke a rule: both hosts watch their clients.
+// standards checks that no client broke a rule: both hosts check their clients.
 func (s *story) standards() {
 	var broken []string
 	for _, h := range []*host{s.world.mail, s.world.smart} {

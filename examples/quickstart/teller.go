@@ -25,8 +25,8 @@ func newTeller(w io.Writer) *teller {
 	return &teller{w: w, colour: takesColour(w), start: time.Now()}
 }
 
-// takesColour reports whether w is a terminal whose owner has not said that there
-// shall be no colours (no-color.org).
+// takesColour reports whether w is a terminal whose user has not turned colours off
+// (no-color.org).
 func takesColour(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	if !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
@@ -70,7 +70,7 @@ func (t *teller) quote(text string) {
 	}
 }
 
-// say is a line about somebody, with the time since the start.
+// say prints a line about one of the hosts, with the time since the start.
 func (t *teller) say(who, format string, args ...any) {
 	t.print("%6.2f s  %s%s\n", time.Since(t.start).Seconds(), t.paint(cyan, fmt.Sprintf("%-6s", who)),
 		fmt.Sprintf(format, args...))
@@ -85,7 +85,7 @@ func (t *teller) checked(c *claim) {
 	t.print("  %s  %s\n       found: %s\n", t.paint(red, "NO "), c.text, c.found)
 }
 
-// trace prints the steps of somebody's deliveries.
+// trace prints the steps of a host's deliveries.
 func (t *teller) trace(who string) *delivery.Trace {
 	return &delivery.Trace{
 		Route: func(domain string, route mx.Route, err error) {

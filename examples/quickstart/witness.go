@@ -11,8 +11,7 @@ import (
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
-// witness stands beside somebody who sends mail and remembers whom he asked and
-// whom he called.
+// witness records the DNS questions and the connections of a sender.
 type witness struct {
 	who  string
 	t    *teller
@@ -21,8 +20,8 @@ type witness struct {
 	dial []string // the addresses that were called
 }
 
-// resolver is a Resolver of package mx that sends its questions to a DNS server and
-// tells what was answered about MX records.
+// resolver returns a Resolver of package mx that asks a DNS server, and prints the
+// answers about MX records.
 func (w *witness) resolver(server string) mx.Resolver {
 	return &heard{&mx.Client{Servers: []mx.Server{{Addr: server}}}, w}
 }
@@ -65,7 +64,7 @@ func (w *witness) connect(ctx context.Context, network, address string) (net.Con
 	return new(net.Dialer).DialContext(ctx, network, address)
 }
 
-// testimony is what was seen since the last time, each once, in order.
+// testimony returns what was recorded since the last call, each item once, in order.
 func (w *witness) testimony() (asked, dialled []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

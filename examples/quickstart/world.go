@@ -27,7 +27,7 @@ type world struct {
 	mx2         *relay
 }
 
-// build makes a world in which the smart host is down and everybody else is up.
+// build makes a world in which the smart host is down and all other hosts are up.
 func build(t *teller, p *plan, dir string) (*world, error) {
 	w := &world{dns: mxtest.Server{DNS: &mxtest.DNS{Zone: p.zone}}}
 	if err := w.dns.Start(); err != nil {
@@ -49,7 +49,7 @@ func build(t *teller, p *plan, dir string) (*world, error) {
 	return w, nil
 }
 
-// Close ends everybody and waits for them.
+// Close stops all hosts and waits for them.
 func (w *world) Close() error {
 	err := w.mx2.Close()
 	w.mail.down()
@@ -57,7 +57,7 @@ func (w *world) Close() error {
 	return errors.Join(err, w.dns.Close())
 }
 
-// freePort is a port that nobody uses at any of the addresses.
+// freePort returns a port that is free at all of the addresses.
 func freePort(ips ...string) (uint16, error) {
 	var lastErr error
 	for range 20 {

@@ -147,7 +147,7 @@ func (o *options) set(letter byte, value string) error {
 			return cli.Usage("-R %q is neither full nor hdrs", value)
 		}
 	case 'o':
-		o.keepDots = o.keepDots || value == "i" // the others say how errors are told, and such
+		o.keepDots = o.keepDots || value == "i" // the other values set the form of error reports and the like
 	case 'b':
 		return o.setMode(value)
 	default:
@@ -168,7 +168,7 @@ func (o *options) setMode(value string) error {
 	return nil
 }
 
-// check finds what makes no sense together.
+// check detects options that exclude each other.
 func (o *options) check() error {
 	if o.mode == modeSend && len(o.recipients) == 0 && !o.fromHeader {
 		return cli.Usage("no recipients: name them, or give -t\n%s", synopsis)

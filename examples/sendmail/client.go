@@ -25,8 +25,8 @@ const (
 	pathFlush  = "/flush"
 )
 
-// answer is what the runner says of a submission or a command: an exit code, and if that
-// is not 0, why.
+// answer is the runner's reply to a submission or a command: an exit code, and if that
+// is not 0, the reason.
 type answer struct {
 	Code int    `json:"code"`
 	Text string `json:"text,omitempty"` // for a person
@@ -39,10 +39,10 @@ func (a *answer) err() error {
 	return &cli.Error{Code: a.Code, Err: errors.New(a.Text)}
 }
 
-// errNoRunner is that of a runner that cannot be reached.
+// errNoRunner says that the runner cannot be reached.
 var errNoRunner = errors.New("the queue runner does not run")
 
-// call makes a request of the runner. The error is errNoRunner if there is none.
+// call sends a request to the runner. The error is errNoRunner if it is not running.
 func call(ctx context.Context, c *config, path string, body io.Reader) (*answer, error) {
 	reached := false
 	client := &http.Client{Transport: &http.Transport{
@@ -72,8 +72,9 @@ func call(ctx context.Context, c *config, path string, body io.Reader) (*answer,
 	return &a, nil
 }
 
-// submit hands a submission to the runner, or if there is none puts it into the maildrop.
-// It returns when the message would survive a power cut. content writes the content, once.
+// submit passes a submission to the runner, or puts it into the maildrop if no runner
+// is running. It returns when the message would survive a power cut. content writes the
+// content, once.
 func submit(c *config, s *submission, content func(io.Writer) error) error {
 	login, _ := whoAmI(os.Getuid())
 	if err := delivery.ValidateEnvelope(c.message(s, login)); err != nil {
@@ -116,7 +117,7 @@ const inMemory = 1 << 20
 
 var errTooLarge = errors.New("the message is too large")
 
-// spool keeps what is written, most octets at most.
+// spool keeps what is written, up to most octets.
 func spool(write func(io.Writer) error, most int64) (*spooled, error) {
 	s := &spooled{}
 	w := bufio.NewWriter(&limited{s, most})
@@ -171,7 +172,8 @@ func (s *spooled) Write(p []byte) (n int, err error) {
 	return s.file.Write(p)
 }
 
-// open reads from the beginning. What was opened before is not to be read any more.
+// open returns a reader from the beginning. Readers opened before must not be used any
+// more.
 func (s *spooled) open() (io.Reader, error) {
 	if s.file == nil {
 		return bytes.NewReader(s.text), nil
@@ -187,7 +189,7 @@ func (s *spooled) Close() {
 	}
 }
 
-// list prints what waits: to root all, to others what is theirs.
+// list prints the queue: all of it for root, and their own mail for other users.
 func list(ctx context.Context, c *config, stdout io.Writer) error {
 	a, err := call(ctx, c, pathList, nil)
 	if err != nil {
@@ -200,7 +202,7 @@ func list(ctx context.Context, c *config, stdout io.Writer) error {
 	return err
 }
 
-// flush has what waits tried now: by the runner, or if there is none, here.
+// flush tries the queued mail now: by the runner, or here if none is running.
 func flush(ctx context.Context, c *config, stderr io.Writer) error {
 	a, err := call(ctx, c, pathFlush, nil)
 	if errors.Is(err, errNoRunner) {

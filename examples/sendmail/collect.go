@@ -18,7 +18,7 @@ import (
 	"github.com/nexthop-mail/nexthop/examples/internal/cli"
 )
 
-// collectAlways takes what is in the maildrop, now and then, until ctx ends.
+// collectAlways collects from the maildrop at intervals until ctx ends.
 func (r *runner) collectAlways(ctx context.Context) {
 	tick := time.NewTicker(time.Duration(r.config.collectEvery))
 	defer tick.Stop()
@@ -35,8 +35,8 @@ func (r *runner) collectAlways(ctx context.Context) {
 // stale is when a file that is being written was left.
 const stale = 24 * time.Hour
 
-// collect takes what is in the maildrop. A message for which there is no room now stays
-// there; what is no message goes to the directory of what was rejected.
+// collect takes messages from the maildrop. If there is no room for a message now, it
+// stays there; files that are not messages go to the directory of rejected files.
 func (r *runner) collect(ctx context.Context) {
 	select {
 	case r.collecting <- struct{}{}: // one at a time
@@ -50,7 +50,7 @@ func (r *runner) collect(ctx context.Context) {
 		return
 	}
 	defer dir.Close()
-	full := make(map[int]bool) // users who have no room
+	full := make(map[int]bool) // users over their quota
 	for ctx.Err() == nil {
 		names, err := dir.Readdirnames(1000)
 		for _, name := range names {
@@ -124,8 +124,8 @@ func (r *runner) collectFile(ctx context.Context, name string, full map[int]bool
 	}
 }
 
-// reject puts a file where somebody can look at it. A directory of a user's cannot be
-// moved by anybody else: it stays, and is told of once.
+// reject moves a file to a directory where an administrator can look at it. A user's
+// directory cannot be moved by others: it stays, and is reported once.
 func (r *runner) reject(name string, why error) {
 	from, to := filepath.Join(r.config.maildrop(), name), filepath.Join(r.config.rejected(), fmt.Sprintf("%d-%s", time.Now().UnixNano(), name))
 	moved := os.Rename(from, to) == nil
@@ -147,5 +147,5 @@ func (r *runner) once(name, format string, args ...any) {
 	r.left[name] = true
 }
 
-// maxLeft is how many files are known of which something was said.
+// maxLeft is how many remaining files are remembered as reported.
 const maxLeft = 1000

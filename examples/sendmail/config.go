@@ -24,8 +24,8 @@ const (
 	prefix        = "NEXTHOP_SENDMAIL_"
 )
 
-// config is the settings: those of cli.Transport, which say how mail leaves the machine
-// (smarthost, tls, helo, source and so on), and these.
+// config has the settings: those of cli.Transport for outgoing mail (smarthost, tls,
+// helo, source and so on), and these.
 type config struct {
 	cli.Transport
 	domain              string // of addresses without one
@@ -71,8 +71,8 @@ func newConfig() *config {
 	return c
 }
 
-// readConfig reads the file, the default one if it has no name, and the environment,
-// which goes before the file.
+// readConfig reads the file, or the default one if file is "", and the environment,
+// which takes precedence.
 func readConfig(file string, environ []string) (*config, error) {
 	c := newConfig()
 	given := file != ""
@@ -195,7 +195,7 @@ func (c *config) schedule() (delays delivery.Delays, err error) {
 	return delays, nil
 }
 
-// settings are those of the agent.
+// settings returns the settings of the agent.
 func (c *config) settings() delivery.Settings {
 	delays, _ := c.schedule() // was checked
 	s := delivery.Settings{Schedule: delays, Expire: time.Duration(c.expire), Warn: time.Duration(c.warn)}

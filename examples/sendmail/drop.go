@@ -17,12 +17,12 @@ import (
 	"github.com/nexthop-mail/nexthop/examples/internal/cli"
 )
 
-// The maildrop is a directory of the runner's with the mode 3733. Everybody may add a file
-// to it, and nobody but the runner may list it. Files are their owners', and the sticky bit
-// keeps all others but the runner from removing or replacing them. The set-group-id bit
-// gives them the runner's group, which is allowed to read them, and nobody is in it but the
-// runner. So a file's owner, whom the kernel knows, is who submitted it, and neither this
-// program nor the runner needs a privilege.
+// The maildrop is a directory of the runner with mode 3733. All users may add files to
+// it, but only the runner may list it. Files belong to their owners, and the sticky bit
+// prevents everyone except the owner and the runner from removing or replacing them.
+// The set-group-id bit gives them the group of the runner, which may read them, and of
+// which only the runner is a member. So the owner of a file, whom the kernel knows, is
+// the submitter, and neither this program nor the runner needs a privilege.
 const dropMode = fs.ModeSticky | fs.ModeSetgid | 0o733
 
 // unfinished begins the names of files that are being written.
@@ -81,8 +81,8 @@ func share(f *os.File, dir fs.FileInfo) error {
 	return f.Chmod(0o640)
 }
 
-// makeDirectories makes those of the runner, and checks that the maildrop lets others in
-// as it should.
+// makeDirectories creates the runner's directories, and checks that the maildrop has
+// the right access for others.
 func makeDirectories(c *config) error {
 	for _, d := range []struct {
 		name string

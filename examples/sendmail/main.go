@@ -81,7 +81,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	return cli.ExitOK
 }
 
-// exitIO is that of sysexits.h for output that cannot be written.
+// exitIO is the code of sysexits.h for output that cannot be written.
 const exitIO = 74
 
 // do does what the command line asks for.

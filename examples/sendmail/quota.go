@@ -21,9 +21,9 @@ type quota struct {
 	users map[string]*usage
 }
 
-// usage is what a user has waiting: what was counted, and what has been taken since. It is
-// never less than there is, so that counting, which costs a look at the queue, is needed
-// only if it seems to be too much.
+// usage is a user's queued mail: what was counted, plus what has been accepted since.
+// It is never too low, so counting again, which requires reading the queue, is needed
+// only if it seems to be over the quota.
 type usage struct {
 	messages int
 	bytes    int64
@@ -61,7 +61,8 @@ func (q *quota) take(ctx context.Context, tenant string, size int64) error {
 	return nil
 }
 
-// over reports whether there is no room for one more. Nothing that waits is room for any.
+// over reports whether there is no room for one more message. If no mail is queued,
+// there is always room.
 func (q *quota) over(u *usage, size int64) bool {
 	return u.messages >= q.messages || u.messages > 0 && u.bytes+size > q.bytes
 }

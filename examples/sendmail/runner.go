@@ -88,7 +88,7 @@ func (r *runner) event(_ context.Context, e delivery.Event) {
 	r.say("%s", line)
 }
 
-// clean keeps what others wrote from ending a line of ours.
+// clean prevents text from others from ending a line of ours.
 func clean(s string) string {
 	return strings.Map(func(c rune) rune {
 		if c < ' ' || c == 0x7f {
@@ -216,14 +216,14 @@ func listen(path string) (net.Listener, error) {
 	return l, os.Chmod(path, 0o666)
 }
 
-// quiet is how long nothing must have been under way before the queue is done with.
+// quiet is how long no delivery must have been in flight before the queue counts as
+// done.
 const quiet = 500 * time.Millisecond
 
-// settled is after how long what is due has begun, if it is to begin at all.
+// settled is the time after which due mail has begun, if it can begin at all.
 const settled = 3 * time.Second
 
-// runOnce is a runner that takes what is in the maildrop, tries all that waits once, and
-// ends.
+// runOnce is a runner that collects the maildrop, tries all queued mail once, and ends.
 func runOnce(ctx context.Context, c *config, stderr io.Writer) error {
 	r, err := newRunner(c, stderr)
 	if err != nil {
@@ -258,7 +258,7 @@ func (r *runner) busy(ctx context.Context, began time.Time) (busy bool, err erro
 	err = queue.Select(ctx, r.spool, queue.Selection{}, func(e *queue.Entry, _ []int) error {
 		for i := range e.Waiting {
 			w := &e.Waiting[i]
-			// What is due may have to wait for what its site is kept back for.
+			// Mail that is due may have to wait because its site is held back.
 			due := !e.Held && !w.Next.After(time.Now()) && time.Since(began) < settled
 			busy = busy || w.Leased || due
 		}

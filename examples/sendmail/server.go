@@ -109,8 +109,8 @@ func (r *runner) submitted(ctx context.Context, uid int, body io.Reader) (string
 	return "", r.accept(context.WithoutCancel(ctx), uid, s, in)
 }
 
-// flushed has what waits tried now: for the runner's own user and root all, for others
-// what is theirs.
+// flushed tries queued mail now: all of it for the runner's own user and root, and
+// their own for other users.
 func (r *runner) flushed(ctx context.Context, uid int, _ io.Reader) (string, error) {
 	r.collect(ctx)
 	_, err := r.agent.Flush(ctx, mailOf(uid))

@@ -19,8 +19,8 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// serveSMTP speaks SMTP with the program that called this one, until it says QUIT or
-// nothing more.
+// serveSMTP speaks SMTP with the calling program, until it says QUIT or closes its
+// output.
 func serveSMTP(ctx context.Context, c *config, stdin io.Reader, stdout io.Writer) error {
 	l := newStdio(stdin, stdout)
 	inner, stop := context.WithCancel(ctx)
@@ -117,7 +117,7 @@ func (s *stdio) Addr() net.Addr       { return local() }
 func (s *stdio) LocalAddr() net.Addr  { return local() }
 func (s *stdio) RemoteAddr() net.Addr { return local() }
 
-// SetDeadline and its like do nothing: the program that called waits for as long as it
+// SetDeadline and the others do nothing: the calling program may take as long as it
 // likes.
 func (s *stdio) SetDeadline(time.Time) error      { return nil }
 func (s *stdio) SetReadDeadline(time.Time) error  { return nil }

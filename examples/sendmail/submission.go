@@ -20,8 +20,8 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// submission is an envelope on its way to the runner. Its content follows it. Who submits
-// it is not in it: that is for the kernel to say.
+// submission is an envelope on its way to the runner. The content follows it. It does
+// not contain the submitter, whom the runner learns from the kernel.
 type submission struct {
 	Key        string       `json:"key"`  // makes it one message, however often it is sent
 	From       *string      `json:"from"` // nil: the submitter
@@ -39,7 +39,7 @@ type recipient struct {
 	Original     string       `json:"original,omitempty"`
 }
 
-// add adds recipients with what a command line says of all.
+// add adds recipients with the options of the command line that apply to all.
 func (s *submission) add(o *options, addresses ...string) {
 	for _, a := range addresses {
 		s.Recipients = append(s.Recipients, recipient{Address: a, Notify: o.notify})

@@ -35,8 +35,8 @@ func (s *signUp) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *signUp) add(ctx context.Context, name, email string) error {
-	// A form can say at once that a domain does not exist. If DNS has no answer for now,
-	// the queue will ask again.
+	// The form can report at once that a domain does not exist. If DNS has no answer
+	// for now, the agent will ask again.
 	err := s.agent.Sender.Routable(ctx, from, email)
 	if e, ok := errors.AsType[*delivery.Error](err); ok && !e.Temporary() {
 		return e
@@ -58,7 +58,7 @@ func (s *signUp) add(ctx context.Context, name, email string) error {
 }
 
 // mail queues the confirmation for a user. If it was queued before, the error is
-// ErrDuplicate, and the id that of the first.
+// ErrDuplicate, and the id is that of the first.
 func (s *signUp) mail(ctx context.Context, u user) (id string, err error) {
 	return s.agent.Submit(ctx, &queue.Message{
 		From:       from,
@@ -72,7 +72,7 @@ func (s *signUp) mail(ctx context.Context, u user) (id string, err error) {
 	})
 }
 
-// learn is the agent's Events hook. It records what became of the mail.
+// learn is the agent's Events hook. It records the outcome of the mail.
 func (s *signUp) learn(_ context.Context, e delivery.Event) {
 	switch e.Kind {
 	case delivery.Delivered, delivery.Failed, delivery.Expired:

@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// user is a record. Outcome is what became of the mail; empty if that is not known yet.
+// user is a record. Outcome is the outcome of the mail, or "" if that is not known yet.
 type user struct{ Name, Email, Token, Outcome string }
 
 // users stands for a database: a file with one line for each change of a record.

@@ -50,8 +50,8 @@ func setAll(f *flag.Flag, value string) error {
 	return nil
 }
 
-// isService reports whether a variable is one that Kubernetes and Docker make for a
-// service that is called nexthop: they are about where it is, and collide with -port.
+// isService reports whether a variable is one that Kubernetes and Docker set for a
+// service named nexthop: they say where it is, and collide with -port.
 func isService(name, value string) bool {
 	return strings.HasPrefix(name, "SERVICE_") || strings.HasPrefix(name, "PORT_") ||
 		name == "PORT" && strings.Contains(value, "://")

@@ -4,10 +4,10 @@ import (
 	"strings"
 )
 
-// helloName is the name of a machine as one for EHLO, or nothing if it cannot serve:
-// EHLO wants a fully-qualified domain name (RFC 5321 section 4.1.1.1). Machines are
-// called my_host or, in a container, 5b8f7d9c4-x2k9q; strict hosts refuse such names
-// for good. The loopback's names are everybody's.
+// helloName returns the name of a machine for EHLO, or "" if it is not suitable: EHLO
+// requires a fully-qualified domain name (RFC 5321 section 4.1.1.1). Machines have
+// names such as my_host or, in a container, 5b8f7d9c4-x2k9q, which strict hosts refuse
+// permanently. Names of the loopback are not unique.
 func helloName(machine string) string {
 	name := strings.ToLower(strings.TrimSuffix(machine, "."))
 	labels := strings.Split(name, ".")
@@ -28,8 +28,8 @@ func helloName(machine string) string {
 	return name
 }
 
-// isLabel reports whether a label has letters, digits and hyphens within, and nothing
-// else (RFC 5321 section 4.1.2).
+// isLabel reports whether a label consists of letters, digits and inner hyphens (RFC
+// 5321 section 4.1.2).
 func isLabel(s string) bool {
 	if s == "" || len(s) > 63 || s[0] == '-' || s[len(s)-1] == '-' {
 		return false

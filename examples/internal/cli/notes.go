@@ -9,9 +9,10 @@ import (
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
-// notes prints what people should know of DNS and of the files of this machine: that a
-// file has become of no use, always; and with -v, or from a relay, which runs for a
-// long time, what of a file is not followed and what a DNS server does without.
+// notes prints what operators should know about DNS and the files of this machine. It
+// always prints that a file has become unusable. With -v, or from a relay, which runs
+// for a long time, it also prints which settings of a file are not followed and which
+// means are left out with a DNS server.
 func (t *Transport) notes(role Role, w io.Writer) *mx.Trace {
 	var mu sync.Mutex // lines of several questions
 	say := func(format string, args ...any) {

@@ -87,8 +87,8 @@ func (o *Output) wait(n int) {
 	}
 }
 
-// write writes what waits. It is a goroutine that ends when nothing does; one whose
-// reader has stopped ends with the program.
+// write writes the waiting lines. It is a goroutine that ends when there are none; if
+// its reader has stopped, it ends with the program.
 func (o *Output) write() {
 	o.mu.Lock()
 	defer o.mu.Unlock()

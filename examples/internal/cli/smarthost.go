@@ -40,9 +40,8 @@ func (s *SmartHosts) Files() []string {
 	return files
 }
 
-// rules is what the flags amount to. What makes no sense is an error of usage; what
-// cannot work, a file that is not there or a mechanism nobody knows, of
-// configuration.
+// rules returns the rules that the flags describe. Invalid text is a usage error; a
+// file that does not exist or an unknown mechanism is a configuration error.
 func (s *SmartHosts) rules() (smarthost.Rules, error) {
 	var r smarthost.Rules
 	var err error

@@ -42,7 +42,7 @@ type Transport struct {
 	Verbose        bool
 	SmartHosts     SmartHosts
 
-	table  *smarthost.Table // of the Sender; nil where there are no smart hosts
+	table  *smarthost.Table // of the Sender; nil if there are no smart hosts
 	client *mx.Client       // of the Sender, and what keeps its answers
 	cache  *mx.Cache
 	lookup *mx.HostLookup

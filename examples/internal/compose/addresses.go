@@ -139,7 +139,7 @@ func (p *addressParser) quoted(end byte) (text string, err error) {
 	return "", errAddresses
 }
 
-// bracketed takes an address in angle brackets. A route in it means nothing (RFC 5321
+// bracketed reads an address in angle brackets. A route in it is ignored (RFC 5321
 // section 4.1.1.3).
 func (p *addressParser) bracketed() error {
 	if p.angle != nil {

@@ -21,7 +21,7 @@ func CopyBody(w io.Writer, in *bufio.Reader, dot bool) error {
 			return out.Flush()
 		}
 		if cr && len(part) > 0 && part[0] != '\n' {
-			_ = out.WriteByte('\r') // errors are those of Flush
+			_ = out.WriteByte('\r') // errors are returned by Flush
 		}
 		text, ended := bytes.CutSuffix(part, []byte("\n"))
 		cr = len(text) > 0 && text[len(text)-1] == '\r' || cr && len(part) == 0

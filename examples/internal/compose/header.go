@@ -26,7 +26,7 @@ type field struct {
 // is reports whether a field has a name, in any case.
 func (f *field) is(name string) bool { return strings.EqualFold(f.name, name) }
 
-// value is what follows the colon, on one line.
+// value returns the text after the colon, on one line.
 func (f *field) value() string {
 	_, value, _ := strings.Cut(f.text, ":")
 	return strings.TrimSpace(strings.ReplaceAll(value, "\r\n", ""))

@@ -24,7 +24,7 @@ type Exchange struct {
 	users   *Users
 	known   bool
 	user    *User
-	over    bool                      // a client that says nothing more is logged in
+	over    bool                      // a client that sends nothing more is then logged in
 	attempt func(func() bool) error   // calls what decides
 	scram   *scram.ServerConversation // nil: PLAIN
 }
@@ -70,7 +70,7 @@ func (e *Exchange) Next(response []byte) (challenge []byte, err error) {
 	case e.scram == nil:
 		return nil, e.plain(response)
 	case e.scram.Valid():
-		// What the server proved has been read.
+		// The client has read the server's proof.
 		if len(response) > 0 {
 			return nil, ErrMalformed
 		}

@@ -21,7 +21,7 @@ type Guard struct {
 	clients map[netip.Addr]*failures
 }
 
-// failures are those of a client.
+// failures are the failures of a client.
 type failures struct {
 	mu    sync.Mutex // held while an attempt is decided
 	n     int
@@ -84,8 +84,8 @@ func (g *Guard) leave(f *failures) {
 	f.users--
 }
 
-// forget makes room: it forgets clients that have nothing to wait for, and if all have,
-// any that is not at work.
+// forget makes room: it forgets clients that have no waiting time, and if all have, any
+// that has no attempt in progress.
 func (g *Guard) forget() {
 	for _, all := range []bool{false, true} {
 		for k, f := range g.clients {

@@ -4,5 +4,5 @@ package login
 
 import "os"
 
-// keepOwner does nothing: files have other owners here.
+// keepOwner does nothing, because files have a different kind of owner here.
 func keepOwner(*os.File, string) error { return nil }

@@ -12,7 +12,7 @@ import (
 func keepOwner(f *os.File, of string) error {
 	info, err := os.Stat(of)
 	if err != nil {
-		return nil //nolint:nilerr // there is none yet
+		return nil //nolint:nilerr // there is no file yet
 	}
 	if owner, ok := info.Sys().(*syscall.Stat_t); ok && (int(owner.Uid) != os.Geteuid() || int(owner.Gid) != os.Getegid()) {
 		return f.Chown(int(owner.Uid), int(owner.Gid))

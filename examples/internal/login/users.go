@@ -79,7 +79,7 @@ func parse(text []byte) (*Users, error) {
 		}
 	}
 	// The salt of a user who does not exist must not change from one restart to the
-	// next, as that of one who does would not.
+	// next, because that of an existing user would not.
 	names := slices.Sorted(maps.Keys(u.users))
 	sum := sha256.New()
 	for _, name := range names {
@@ -89,7 +89,7 @@ func parse(text []byte) (*Users, error) {
 	return u, errors.Join(append(problems, lines.Err())...)
 }
 
-// parseLine is nil for a line that means nothing.
+// parseLine returns nil for an empty line or a comment.
 func parseLine(line string) (*User, error) {
 	words := strings.Fields(line)
 	if len(words) == 0 || strings.HasPrefix(words[0], "#") {
@@ -106,7 +106,7 @@ func parseLine(line string) (*User, error) {
 	return u, u.check()
 }
 
-// check finds what makes no sense, and gives a user the address that he is.
+// check detects invalid data, and adds the user's own address if the name is one.
 func (u *User) check() error {
 	prepared, err := stringprep.SASLprep.Prepare(u.Name)
 	if err != nil || prepared != u.Name || u.Name == "" || strings.HasPrefix(u.Name, "#") || strings.ContainsAny(u.Name, " \t\r\n") {

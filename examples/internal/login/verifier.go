@@ -50,7 +50,7 @@ func NewVerifier(password string, iterations int) (Verifier, error) {
 	return v, err
 }
 
-// keys are those of a password that was prepared.
+// keys returns the keys of a prepared password.
 func (v *Verifier) keys(password string) (stored, server [sha256.Size]byte, err error) {
 	salted, err := pbkdf2.Key(sha256.New, password, v.Salt, v.Iterations, sha256.Size)
 	if err != nil {
@@ -69,7 +69,7 @@ func (v *Verifier) keys(password string) (stored, server [sha256.Size]byte, err 
 func (v *Verifier) matches(password string) bool {
 	prepared, err := stringprep.SASLprep.Prepare(password)
 	if err != nil {
-		prepared = "" // which is nobody's
+		prepared = "" // which is no user's password
 	}
 	stored, _, failed := v.keys(prepared)
 	return hmac.Equal(stored[:], v.StoredKey[:]) && err == nil && failed == nil && prepared != ""

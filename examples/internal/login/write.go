@@ -26,7 +26,7 @@ func Remove(file, name string) error { return edit(file, name, "") }
 func edit(file, name, line string) (err error) {
 	text, err := os.ReadFile(file)
 	if err != nil && (!errors.Is(err, fs.ErrNotExist) || line == "") {
-		return err // of what cannot be read, nothing is to be replaced
+		return err // a file that cannot be read must not be replaced
 	}
 	mode := fs.FileMode(0o600)
 	if info, err := os.Stat(file); err == nil {
@@ -59,8 +59,9 @@ func replace(text, name, line string) (edited string, found bool) {
 	return b.String(), found
 }
 
-// replaceFile writes a file beside another and puts it in its place, with its owner if
-// that can be. The name of the new one keeps two from doing so at once.
+// replaceFile writes a new file and puts it in the place of another, with the same
+// owner if possible. The name of the new file prevents two programs from doing so at
+// once.
 func replaceFile(file, text string, mode fs.FileMode) (err error) {
 	name := file + ".new"
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)

@@ -48,7 +48,8 @@ func (s *session) auth(argument string) {
 	s.loggedIn(exchange, s.exchange(exchange, initial, given))
 }
 
-// exchange carries challenges and responses until somebody is logged in or an error.
+// exchange carries challenges and responses until the user is logged in or an error
+// occurs.
 func (s *session) exchange(e *login.Exchange, initial string, given bool) error {
 	response, challenge := []byte(initial), []byte(nil)
 	for first := true; e.User() == nil; first = false {
@@ -114,7 +115,7 @@ func (s *session) loggedIn(e *login.Exchange, err error) {
 	}
 }
 
-// pause makes the client wait. What is to be said is sent first.
+// pause makes the client wait, after sending the waiting replies.
 func (s *session) pause(d time.Duration) bool {
 	return s.wire.flush(s.server.idle()) == nil && s.wire.pause(d)
 }

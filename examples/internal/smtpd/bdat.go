@@ -14,7 +14,7 @@ func (s *session) bdat(ctx context.Context, argument string) {
 	size, err := strconv.ParseInt(number, 10, 62)
 	last := strings.EqualFold(strings.TrimSpace(rest), "LAST")
 	if err != nil || size < 0 || rest != "" && !last {
-		// Where the chunk ends is not known, and so not where commands go on.
+		// The end of the chunk is unknown, and so is the place where commands continue.
 		s.refuse(501, "5.5.4", "a size and perhaps LAST are required")
 		s.over = true
 		return
@@ -42,7 +42,7 @@ func (s *session) bdat(ctx context.Context, argument string) {
 	}
 }
 
-// readChunk reads a chunk, and drops it where it is not wanted.
+// readChunk reads a chunk, and discards it if it is not wanted.
 func (s *session) readChunk(size int64, wanted bool) error {
 	began, done := time.Now(), int64(0)
 	for done < size {

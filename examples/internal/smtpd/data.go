@@ -83,9 +83,9 @@ func (s *session) readLines() error {
 	}
 }
 
-// isEnd is whether a line is the end of the content: a dot, CRLF, and nothing else.
-// A dot with LF alone ends it, too, but then the content is refused and the session
-// over: its sender may take that for the end and wait, and nobody else is to.
+// isEnd reports whether a line is the end of the content: exactly a dot and CRLF. A dot
+// with LF only also ends it, but then the content is refused and the session is over:
+// the sender may take that for the end and wait, but it must not be accepted.
 func (s *session) isEnd(l []byte) bool {
 	if string(l) == ".\n" {
 		s.body.fail(errBareEnd)
@@ -105,8 +105,8 @@ func (s *session) part(l []byte, lineStart bool) {
 	s.body.write(l)
 }
 
-// endsWell is whether a line, or a part of one, has CR and LF as a pair at its end
-// or not at all. It has no LF but at its end.
+// endsWell reports whether a line, or a part of one, ends in CRLF or has no CR or LF at
+// its end. It can only have an LF at its end.
 func endsWell(l []byte) bool {
 	cr, last := bytes.IndexByte(l, '\r'), len(l)-1
 	if l[last] != '\n' {
@@ -132,7 +132,7 @@ func (s *session) take(ctx context.Context) {
 	s.reset()
 }
 
-// contentReply is why content is refused before anybody sees it.
+// contentReply returns why content is refused before Server.Data is called.
 func (s *session) contentReply() Reply {
 	switch err := s.body.err; {
 	case err == nil:

@@ -33,8 +33,8 @@ func (s *session) helo(name string) {
 	}
 }
 
-// greet notes who the client says it is, and forgets a transaction (RFC 5321 section
-// 4.1.4). What a trusted client says is taken whatever it is, nothing included.
+// greet records the client's name, and ends a transaction (RFC 5321 section 4.1.4).
+// From a trusted client any name is accepted, even none.
 func (s *session) greet(name string, extended bool) bool {
 	if !s.trusted && !isHelloName(name) {
 		s.refuse(501, "5.5.4", "a domain or an address literal is required")
@@ -47,8 +47,8 @@ func (s *session) greet(name string, extended bool) bool {
 
 const maxHello = 255
 
-// isHelloName lets in what comes near a name or a literal: one is not refused for not
-// being one (RFC 5321 section 4.1.4).
+// isHelloName accepts anything similar to a name or a literal: an invalid one is not a
+// reason to refuse mail (RFC 5321 section 4.1.4).
 func isHelloName(name string) bool {
 	for _, c := range []byte(name) {
 		if !isPlain(c) && c < 0x80 {

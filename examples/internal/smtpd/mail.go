@@ -95,15 +95,15 @@ func (s *session) rcpt(ctx context.Context, argument string) {
 	s.say(250, "2.1.5", "ok")
 }
 
-// reject refuses a recipient. That is no mistake that could end the session: others
-// may have been taken, and are to get the message.
+// reject refuses a recipient. This does not count as a mistake that could end the
+// session, because other recipients may have been accepted, and must get the message.
 func (s *session) reject(r Reply) {
 	s.rejected++
 	s.wire.reply(r)
 }
 
-// enoughRejected answers a stranger who goes on naming recipients though so many were
-// refused that he seems to be guessing. Nobody is asked about them any more.
+// enoughRejected answers a stranger who has had so many recipients refused that he
+// seems to be guessing. The recipients are not looked up any more.
 func (s *session) enoughRejected() {
 	if len(s.tx.Recipients) > 0 {
 		s.say(452, "4.5.3", "too many recipients were refused: send to those that were taken")

@@ -5,21 +5,21 @@ import (
 	"sync"
 )
 
-// What a client can make the server hold. Its parts:
+// Limits on the memory that a client can use. Its parts:
 //
-//   - A session costs buffers for commands and replies, and those of TLS: less than
-//     128 KiB.
+//   - A session costs buffers for commands and replies, and those of TLS: less than 128
+//     KiB.
 //   - Its envelope has at most maxEnvelope; a client with more recipients is told to
-//     send to those that were taken first (452 4.5.3).
-//   - Its content is in memory up to inMemory, and in a file from there on.
+//     send to the accepted ones first (452 4.5.3).
+//   - Its content is in memory up to inMemory, and beyond that in a file.
 //
 // Envelopes and contents of all sessions share Server.MaxMemory. One stranger has an
-// eighth of it, all strangers a half: what they do leaves trusted clients room. Content
-// for which there is no room goes to a file at once, a recipient for whom there is none
-// is told to come later (452 4.3.1).
+// eighth of it, and all strangers together half, so that trusted clients always have
+// room. Content for which there is no room goes to a file at once; a recipient for
+// which there is none is refused for now (452 4.3.1).
 const maxEnvelope = 256 << 10
 
-// recipientCost is what a recipient costs beside the text of its parameters.
+// recipientCost is the memory of a recipient in addition to the text of its parameters.
 const recipientCost = 128
 
 // ledger is who holds how much.
@@ -78,7 +78,7 @@ func (l *ledger) enter(key netip.Addr, trusted bool, most int64, perClient, tota
 	return h
 }
 
-// leave is the end of a session, which holds nothing more.
+// leave ends a session, which then uses no memory.
 func (h *holder) leave() {
 	l := h.ledger
 	l.mu.Lock()

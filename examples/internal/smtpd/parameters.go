@@ -59,7 +59,7 @@ func (t *Transaction) mailParameter(name, value string, given bool) Reply {
 	case "BODY":
 		switch strings.ToUpper(value) {
 		case "7BIT", "8BITMIME":
-		case "BINARYMIME": // has lines of its own, which no hint makes ours
+		case "BINARYMIME": // it has lines of its own, which cannot be converted
 			return badValue
 		default:
 			if !t.Trusted {
@@ -88,8 +88,8 @@ func (t *Transaction) mailParameter(name, value string, given bool) Reply {
 		}
 		t.EnvelopeID = strings.Clone(id)
 	case "AUTH":
-		// RFC 4954 section 5. A client is believed that it does not know who submitted
-		// the message, or that it was who is logged in, and nothing else.
+		// RFC 4954 section 5. A client may say that the submitter is unknown, or is the
+		// logged-in user; any other claim is not believed.
 		submitter, ok := decodeXtext(value)
 		if !ok || submitter == "" {
 			return badValue

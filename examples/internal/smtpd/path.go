@@ -10,12 +10,12 @@ var (
 	errParameters = errors.New("a blank must stand between path and parameters")
 )
 
-// cutPath takes the argument of MAIL or RCPT apart: keyword, path, parameters. A
-// source route is dropped (RFC 5321 section 4.1.1.3). That the path is an address is
-// for others to say.
+// cutPath splits the argument of MAIL or RCPT into keyword, path and parameters. A
+// source route is dropped (RFC 5321 section 4.1.1.3). The path is not checked to be an
+// address.
 //
-// Devices and scripts leave out the brackets, or put blanks where none belong. A
-// lenient reading lets them: what it finds is the same whoever reads it.
+// Devices and scripts leave out the brackets, or put blanks in wrong places. If lenient
+// is true, this is accepted; the result is the only possible meaning.
 func cutPath(argument, keyword string, lenient bool) (path string, parameters []string, err error) {
 	if len(argument) < len(keyword) || !strings.EqualFold(argument[:len(keyword)], keyword) {
 		return "", nil, errPath
@@ -61,8 +61,8 @@ func cutColon(s string) (string, error) {
 	return strings.TrimLeft(rest, blanks), nil
 }
 
-// endOfBarePath is where a path without brackets ends: at the first blank that is not
-// in quotes. A bracket belongs to no such path, so what is left with one is no address.
+// endOfBarePath returns where a path without brackets ends: at the first blank that is
+// not in quotes. Such a path contains no bracket, so with one it is not an address.
 func endOfBarePath(s string) int {
 	quoted := false
 	for i := 0; i < len(s); i++ {

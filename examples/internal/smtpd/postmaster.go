@@ -15,8 +15,8 @@ func (s *Server) postmaster() string {
 	return "postmaster@" + s.Name
 }
 
-// isPostmaster reports whether a path is that of the postmaster of this host: without
-// a domain, or with one that is this host's (RFC 5321 sections 2.3.5 and 4.5.1).
+// isPostmaster reports whether a path is the postmaster of this host: without a domain,
+// or with one that is this host's (RFC 5321 sections 2.3.5 and 4.5.1).
 func (s *Server) isPostmaster(path string, w *wire) bool {
 	name, domain, qualified := strings.Cut(path, "@")
 	if !strings.EqualFold(name, "postmaster") && !strings.EqualFold(name, `"postmaster"`) {

@@ -5,21 +5,21 @@ import (
 	"strings"
 )
 
-// What is plainly no mail client is not waited through: a browser that was led to
-// this port sends what a stranger wrote from inside the network, and any of its lines
-// could be a command (a body with EHLO, MAIL, RCPT and DATA is mail).
+// A session with a client that is plainly not a mail client ends at once: a browser
+// that was led to this port sends text of a stranger from inside the network, and each
+// of its lines could be a command (a body with EHLO, MAIL, RCPT and DATA is mail).
 //
 //   - A command begins with a letter. TLS, RDP, databases and most others begin with
-//     another octet, which is seen before the line has ended.
-//   - A verb has letters, digits and hyphens. The line of a header field, a lone dot
-//     or an octet beyond ASCII is what a client says that thinks it is somewhere else.
-//   - A session begins with a word of SMTP. "GET", "SSH-2.0", "USER" and "a001" do not
-//     become mail later.
+//     another octet, which is seen before the end of the line.
+//   - A verb has letters, digits and hyphens. A header field, a lone dot or an octet
+//     beyond ASCII comes from a client that is in another state of the dialogue.
+//   - A session begins with a word of SMTP. After "GET", "SSH-2.0", "USER" and "a001"
+//     no mail follows.
 //   - A request line ("OPTIONS * HTTP/1.1", "REGISTER sip:x SIP/2.0") is one at any
 //     time.
 //
-// A client that talks before the greeting is none of these: scripts and devices do,
-// and what they say is judged like anything else.
+// A client that talks before the greeting is none of these: scripts and devices do
+// this, and their commands are judged like any others.
 
 // isOther reports whether a line is another protocol's. known is whether its verb is a
 // command here, begun whether the client has said EHLO or HELO.
@@ -48,9 +48,8 @@ func mayBegin(c byte) bool {
 
 func isLetter(r rune) bool { return r|0x20 >= 'a' && r|0x20 <= 'z' }
 
-// isRequest reports whether a line asks for something as HTTP does, and what was made
-// in its likeness: a method, a target, the protocol and its version. HTTP/0.9 has no
-// version.
+// isRequest reports whether a line is a request as in HTTP and similar protocols: a
+// method, a target, the protocol and its version. HTTP/0.9 has no version.
 func isRequest(verb, line string) bool {
 	if slices.Contains([]string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PRI", "PROXY"}, verb) {
 		return true
@@ -61,7 +60,7 @@ func isRequest(verb, line string) bool {
 		!strings.ContainsFunc(name, func(r rune) bool { return !isLetter(r) })
 }
 
-// isWord reports whether a verb is one of SMTP's that is no command here: one of an
+// isWord reports whether a verb is a word of SMTP that is not a command here: one of an
 // extension, or a private one (RFC 5321 section 4.1.5).
 func isWord(verb string) bool {
 	return strings.HasPrefix(verb, "X") ||

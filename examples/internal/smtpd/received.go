@@ -15,10 +15,10 @@ func (s *Server) receptionID() string {
 	return string(strconv.AppendUint(b, 36*36+s.begun.Add(1)%(36*36*35), 36))
 }
 
-// received is the trace field that every relay adds (RFC 5321 section 4.4). The
-// recipient stands in it only where there is one, so that nobody learns of another.
-// All of it is ASCII: what comes from others must not make 7-bit mail need more than
-// that (RFC 6531 section 3.7.3 lets UTF-8 be, and no host needs it).
+// received returns the trace field that every relay adds (RFC 5321 section 4.4). It
+// contains the recipient only if there is one, so that no recipient learns about
+// another. All of it is ASCII: text from others must not make 7-bit mail need more than
+// that (RFC 6531 section 3.7.3 permits UTF-8, but no host needs it).
 func (t *Transaction) received(host string, now time.Time) []byte {
 	b := make([]byte, 0, 256)
 	b = append(append(b, "Received: from "...), t.helloName()...)
@@ -34,9 +34,9 @@ func (t *Transaction) received(host string, now time.Time) []byte {
 	return append(now.AppendFormat(b, time.RFC1123Z), "\r\n"...)
 }
 
-// helloName is what the client calls itself, as far as it is fit to be written: a name
-// beyond ASCII in A-labels, anything else with "?" for what does not belong there, and
-// the client's address where nothing is left.
+// helloName returns the client's name in a form that can be written: a name beyond
+// ASCII in A-labels, anything else with "?" for invalid characters, and the client's
+// address if nothing is left.
 func (t *Transaction) helloName() string {
 	name := asciiName(t.Hello)
 	if strings.Trim(name, "?") == "" {
@@ -67,8 +67,8 @@ func addressLiteral(a netip.Addr) string {
 	return "[" + a.String() + "]"
 }
 
-// onlyRecipient is the path of a single recipient in ASCII; empty where there are
-// several, where the path has no such form, or where the line would get too long.
+// onlyRecipient returns the path of a single recipient in ASCII, or "" if there are
+// several, if the path has no such form, or if the line would be too long.
 func (t *Transaction) onlyRecipient() string {
 	if len(t.Recipients) != 1 {
 		return ""

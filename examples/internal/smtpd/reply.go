@@ -35,7 +35,7 @@ func (r Reply) append(b []byte) []byte {
 	return b
 }
 
-// printable keeps what others wrote from ending a line of ours.
+// printable prevents text from others from ending a line of ours.
 func printable(s string) string {
 	const limit = 400 // a reply line has 512 octets (RFC 5321 section 4.5.3.1.5)
 	if len(s) > limit {

@@ -13,7 +13,7 @@ import (
 const (
 	maxMistakes = 20        // commands that were wrong
 	maxRejected = 100       // recipients of a stranger that were refused
-	maxIdle     = 1000      // commands of a stranger that led to nothing
+	maxIdle     = 1000      // commands of a stranger without a result
 	maxWait     = time.Hour // of a stranger
 )
 
@@ -28,7 +28,7 @@ type session struct {
 	hello    string // as the client calls itself
 	extended bool   // EHLO, not HELO
 	secure   bool
-	user     string       // who is logged in; empty is nobody
+	user     string       // the logged-in user; "" if there is none
 	refused  int          // logins
 	tx       *Transaction // nil outside a mail transaction
 	envelope int64        // octets held for it
@@ -69,7 +69,7 @@ func (s *session) run(ctx context.Context) {
 	}
 }
 
-// known reports whether the client is trusted, or somebody who is logged in.
+// known reports whether the client is trusted or logged in.
 func (s *session) known() bool { return s.trusted || s.user != "" }
 
 // farewell says why a session ends that the client did not end.

@@ -11,7 +11,7 @@ import (
 
 const (
 	inMemory    = 256 << 10 // up to where content is kept in memory
-	firstBuffer = 32 << 10  // what it begins with
+	firstBuffer = 32 << 10  // its first size
 )
 
 var (
@@ -19,13 +19,13 @@ var (
 	buffers     = sync.Pool{New: func() any { return new(make([]byte, 0, firstBuffer)) }}
 )
 
-// spool is content on its way in. After its first error it takes what comes and keeps
-// nothing.
+// spool is content that is being received. After its first error it accepts and
+// discards the rest.
 type spool struct {
 	dir    string
 	holder *holder
 	room   int64   // how much more may come
-	buffer *[]byte // nil where there is no room for one, or not any more
+	buffer *[]byte // nil if there is no room for one, or not any more
 	file   *os.File
 	size   int64
 	err    error
@@ -52,7 +52,7 @@ func (p *spool) write(b []byte) {
 	}
 }
 
-// keep adds to what is there, in memory if it fits.
+// keep adds to the content, in memory if it fits.
 func (p *spool) keep(b []byte) {
 	p.size += int64(len(b))
 	if p.fits(len(b)) {
@@ -122,7 +122,7 @@ func (p *spool) fail(err error) {
 	}
 }
 
-// content is what has arrived.
+// content returns the received content.
 func (p *spool) content() queue.Content {
 	if p.file == nil {
 		return queue.Bytes(*p.buffer)

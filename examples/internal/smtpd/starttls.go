@@ -14,7 +14,7 @@ func (s *session) startTLS(argument string) {
 		s.refuse(501, "5.5.4", "no argument is allowed")
 		return
 	case len(s.wire.buffered()) > 0:
-		// What came in clear is not the client's word once TLS is on.
+		// Text that was received in clear does not count once TLS is on.
 		s.say(501, "5.5.1", "nothing may follow STARTTLS before its reply")
 		s.over = true
 		return
@@ -34,8 +34,8 @@ func (s *session) startTLS(argument string) {
 	s.reset()
 }
 
-// handshake is that of a connection with TLS from the start, which has to be over before
-// the greeting.
+// handshake makes the handshake of a connection with TLS from the start, which must be
+// over before the greeting.
 func (s *session) handshake() bool {
 	conn, ok := s.wire.conn.(*tls.Conn)
 	if !ok {

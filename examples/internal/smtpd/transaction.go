@@ -37,7 +37,7 @@ type Transaction struct {
 	EnvelopeID string
 	Return     queue.Return
 
-	submitterUnknown bool // though somebody is logged in
+	submitterUnknown bool // although a user is logged in
 
 	destination string // of the last recipient, in canonical form
 }

@@ -54,7 +54,7 @@ func (w *wire) local() netip.Addr { return plainAddr(w.raw.LocalAddr()) }
 
 func (w *wire) reply(r Reply) { w.out = r.append(w.out) }
 
-// flush sends what is to be said.
+// flush sends the waiting replies.
 func (w *wire) flush(timeout time.Duration) error {
 	if len(w.out) == 0 {
 		return nil
@@ -65,8 +65,8 @@ func (w *wire) flush(timeout time.Duration) error {
 	return err
 }
 
-// fill reads more. What is to be said is sent first: the client may be waiting for
-// it.
+// fill reads more data. Waiting replies are sent first, because the client may be
+// waiting for them.
 func (w *wire) fill(timeout time.Duration) error {
 	if err := w.flush(timeout); err != nil {
 		return err
@@ -92,8 +92,8 @@ func (w *wire) fill(timeout time.Duration) error {
 	return err
 }
 
-// ready sets the time for the next read, unless the server is to stop and nothing is
-// under way that could be finished.
+// ready sets the time limit of the next read, unless the server is stopping and no
+// transaction can be finished.
 func (w *wire) ready(timeout time.Duration) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -187,5 +187,5 @@ func cutEnd(l []byte, most int) ([]byte, error) {
 	return l[:n-2], nil
 }
 
-// buffered is what has arrived and is not yet read.
+// buffered returns what has arrived and is not yet read.
 func (w *wire) buffered() []byte { return w.in[w.r:w.w] }
