@@ -331,7 +331,7 @@ func undecided(report *Report) bool {
 // (RFC 8461 section 5.1).
 func (r *run) mayGoAfterAll(p *part, report *Report) bool {
 	source, ok := r.sender.Policy.(PolicyRefresher)
-	if !ok || p.policyLookedAt || r.expiry(p.delivery).After(r.agent.clock.Read().Wall) {
+	if !ok || p.policyLookedAt {
 		return false
 	}
 	for i := range report.Recipients {
@@ -340,6 +340,9 @@ func (r *run) mayGoAfterAll(p *part, report *Report) bool {
 			d := rr.Attempts[j].Decision
 			if rr.Outcome != queue.Deferred || d == nil || d.Accepted {
 				continue
+			}
+			if r.expiry(p.delivery).After(r.agent.clock.Read().Wall) {
+				return false
 			}
 			p.policyLookedAt = true
 			changed := false

@@ -120,15 +120,17 @@ func (p *idle) keep(s *Session, maxIdle int, timeout time.Duration) {
 		timeout = defaultIdleTimeout
 	}
 	s.messages++
-	if maxIdle >= 0 && s.pass != nil && s.Reusable() && !s.spent(time.Now()) && s.pass.gate.hand(s) {
+	now := time.Now()
+	good := s.Reusable() && !s.spent(now)
+	if good && maxIdle >= 0 && s.pass != nil && s.pass.gate.hand(s) {
 		return
 	}
-	if !s.Reusable() || s.spent(time.Now()) || !p.add(s, maxIdle, perKey, timeout) {
+	if !good || !p.add(s, now, maxIdle, perKey, timeout) {
 		p.end(s)
 	}
 }
 
-func (p *idle) add(s *Session, maxIdle, perKey int, timeout time.Duration) bool {
+func (p *idle) add(s *Session, now time.Time, maxIdle, perKey int, timeout time.Duration) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	st := p.stacks[s.key]
@@ -147,7 +149,7 @@ func (p *idle) add(s *Session, maxIdle, perKey int, timeout time.Duration) bool 
 	st.height++
 	p.stacks[s.key] = st
 	p.count++
-	s.unused, s.rests = time.Now(), timeout
+	s.unused, s.rests = now, timeout
 	s.pass.rest()
 	return true
 }

@@ -283,7 +283,7 @@ func TestTakesTheLongestUnusedOfAll(t *testing.T) {
 		var p idle
 		g := NewGate(func() Limits { return Limits{Connections: 9, PerSite: 9, PerHost: 9, PerAddress: 9} })
 		for _, host := range []string{"d", "b", "f", "a", "c", "h", "e", "g"} {
-			p.add(&Session{key: key{host: host}, pass: &pass{gate: g, site: host}}, 9, 9, time.Hour)
+			p.add(&Session{key: key{host: host}, pass: &pass{gate: g, site: host}}, time.Now(), 9, 9, time.Hour)
 			time.Sleep(time.Second)
 		}
 		got := ""
