@@ -29,6 +29,8 @@ type ProofDir struct {
 
 	mu      sync.Mutex
 	seen    map[ProofKey]seenProof
+	names   map[string]bool // of all files at the time listed; nil if there are too many
+	listed  time.Time
 	changes int // by this process
 }
 
@@ -79,12 +81,18 @@ func (d *ProofDir) Load(_ context.Context, of ProofKey) (Proof, error) {
 	if ok && age.Since(s.at) < seeAgain {
 		return s.proof, nil
 	}
-	p, err := readProof(d.path(of))
-	if err != nil {
-		return Proof{}, err
-	}
-	if p.ProofKey != of {
-		p = Proof{}
+	var p Proof
+	path := d.path(of)
+	at, missing := d.lacks(path)
+	if !missing {
+		var err error
+		at = time.Now()
+		if p, err = readProof(path); err != nil {
+			return Proof{}, err
+		}
+		if p.ProofKey != of {
+			p = Proof{}
+		}
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -92,9 +100,53 @@ func (d *ProofDir) Load(_ context.Context, of ProofKey) (Proof, error) {
 		if d.seen == nil || len(d.seen) >= mostSeen {
 			d.seen = make(map[ProofKey]seenProof)
 		}
-		d.seen[of] = seenProof{p, time.Now()}
+		d.seen[of] = seenProof{p, at}
 	}
 	return p, nil
+}
+
+// lacks reports whether there was no such file when the directory was listed a moment
+// ago, and when that was: most domains have no proofs, and to look for each of their
+// files would cost more than the rest of the inquiry.
+func (d *ProofDir) lacks(path string) (at time.Time, missing bool) {
+	d.mu.Lock()
+	changes := d.changes
+	old := d.listed.IsZero() || age.Since(d.listed) >= seeAgain
+	d.mu.Unlock()
+	if old {
+		now := time.Now()
+		names := namesIn(d.Path)
+		d.mu.Lock()
+		d.names, d.listed = names, now
+		if changes != d.changes {
+			d.names = nil // they may lack a file that was written meanwhile
+		}
+		d.mu.Unlock()
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.listed, d.names != nil && !d.names[filepath.Base(path)]
+}
+
+// namesIn returns the files in a directory, nil if there are very many or it cannot be
+// read.
+func namesIn(dir string) map[string]bool {
+	f, err := os.Open(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return map[string]bool{}
+	} else if err != nil {
+		return nil
+	}
+	defer f.Close()
+	list, err := f.Readdirnames(mostSeen + 1)
+	if err != nil && err != io.EOF || len(list) > mostSeen {
+		return nil
+	}
+	names := make(map[string]bool, len(list))
+	for _, name := range list {
+		names[name] = true
+	}
+	return names
 }
 
 // changed forgets the remembered content of a proof that has changed.
@@ -102,6 +154,9 @@ func (d *ProofDir) changed(of ProofKey) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.seen, of)
+	if d.names != nil {
+		d.names[filepath.Base(d.path(of))] = true
+	}
 	d.changes++
 }
 
