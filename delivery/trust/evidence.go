@@ -123,7 +123,11 @@ func (e *Evidence) String() string {
 		}
 	}
 	if e.TLS != nil {
-		fmt.Fprintf(&b, "  %s, %s, for the name %s\n", e.TLS.Version, e.TLS.Cipher, e.TLS.Name)
+		resumed := ""
+		if e.TLS.Resumed {
+			resumed = ", resumed: the certificates are those of before"
+		}
+		fmt.Fprintf(&b, "  %s, %s, for the name %s%s\n", e.TLS.Version, e.TLS.Cipher, e.TLS.Name, resumed)
 		if e.DANE == nil || len(e.DANE.Chain) == 0 {
 			for i, c := range e.TLS.Chain {
 				fmt.Fprintf(&b, "    certificate %d: %q, %q, issued by %q, until %s\n", i, c.Subject, strings.Join(c.Names, " "), c.Issuer,

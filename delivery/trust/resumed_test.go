@@ -56,6 +56,7 @@ func TestResumedTLS(t *testing.T) {
 			if e, ok := r.Decision.Evidence.(*trust.Evidence); !ok || !e.TLS.Resumed || len(e.TLS.Chain) == 0 {
 				t.Errorf("the decision does not say that TLS was resumed: %v", r.Decision)
 			}
+			contains(t, r.Decision.String(), "resumed: the certificates are those of before")
 			if got := resumed(h); got != "frrfr" && got != "frr-r" {
 				t.Errorf("%s", got)
 			}

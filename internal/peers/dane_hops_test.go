@@ -279,6 +279,7 @@ func TestTrustedHops(t *testing.T) {
 	t.Parallel()
 	w := startTrusting(t)
 	t.Run("programs", w.programs)
+	t.Run("SMTP-43 TLS that is resumed", w.resumes)
 	for _, h := range w.hops {
 		for _, c := range trustCases() {
 			t.Run(c.row+", "+h.name, func(t *testing.T) {
