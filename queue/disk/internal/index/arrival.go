@@ -1,9 +1,9 @@
 package index
 
-// Arrival is a message with very many deliveries on its way into the index, some of
-// them at a time: first Add for each, then Appear, and then Queue until there are no
-// more. Until Appear nothing finds the message; until Queue has come to a delivery no
-// claim does. Only one can be on its way at a time.
+// Arrival is a message with very many deliveries that is added to the index in parts:
+// first Add for each delivery, then Appear, and then Queue until there are no more. The
+// message cannot be found before Appear, and a delivery cannot be claimed before Queue
+// has reached it. There can be only one Arrival at a time.
 type Arrival struct {
 	x       *Index
 	message uint64

@@ -23,9 +23,8 @@ func (x *Index) Claim(now time.Time, b Bounds, take func(Slot)) (next time.Time,
 	return c.Next()
 }
 
-// Advance notes that this is the time: it ends leases and postponements that are over
-// and finds what has become due, so many of them, and reports whether there may be
-// more.
+// Advance sets the time: it ends leases and postponements that are over and moves what
+// has become due, up to the given number, and reports whether there may be more.
 func (x *Index) Advance(now time.Time, most int) (more bool) {
 	x.now = Micros(now)
 	for ; most > 0; most-- {
@@ -40,21 +39,22 @@ func (x *Index) Advance(now time.Time, most int) (more bool) {
 	return true
 }
 
-// Claim is one claim in progress. It goes in pieces, between which all else may happen
-// but another claim. What comes or goes meanwhile may be in it or not.
+// Claim is one claim in progress. It is made in pieces, between which anything else may
+// happen except another claim. Mail that arrives or leaves meanwhile may be included or
+// not.
 type Claim struct {
 	x             *Index
 	b             Bounds
 	now           time.Time
-	left          int // how much is to be done in this piece
+	left          int // the remaining work of this piece
 	stage         func(*Claim)
 	pinned        bool
-	patience      int // how much it finds at most of what has become due before it goes on
+	patience      int // how much of what has become due it handles before it goes on
 	picked        int
 	bounded       bool
 	named         int             // of the names in the bounds, how many have been looked up
 	only          map[uint32]bool // destinations; nil is all
-	order         []uint32        // those of only
+	order         []uint32        // the order of only
 	walk          laneWalk        // over their lanes
 	lanes         localHeap       // those with something due
 	except        names
@@ -77,7 +77,7 @@ type tenantAside struct {
 	tenant *tenantHeap
 }
 
-// NewClaim begins a claim. Who begins it calls Some until there is no more.
+// NewClaim begins a claim. The caller then calls Some until there is no more.
 func (x *Index) NewClaim(now time.Time, b Bounds) *Claim {
 	c := &Claim{x: x, b: b, now: now, stage: (*Claim).lookUp, wake: math.MaxInt64}
 	c.patience = 2 * (x.lanes.n + x.byEnd.list.n)
@@ -152,8 +152,8 @@ func (c *Claim) lookUp() {
 	}
 }
 
-// names are destinations or tenants that a claim leaves out, by number. Those that have
-// none get theirs if they come while it is in progress.
+// names are the destinations or tenants that a claim leaves out, by number. Names
+// without a number get one if they come while the claim is in progress.
 type names struct {
 	numbers map[uint32]bool
 	unknown map[string]bool
@@ -194,7 +194,7 @@ func (c *Claim) collect() {
 	}, (*Claim).pick)
 }
 
-// pick takes what is due.
+// pick takes due deliveries.
 func (c *Claim) pick() {
 	x := c.x
 	for ; c.left > 0; c.left-- {
@@ -229,8 +229,8 @@ func (c *Claim) pick() {
 
 func (c *Claim) isDue(l *lane) bool { return l.pile.n > 0 && c.x.wake(l) <= c.x.now }
 
-// best is the lane whose first delivery comes next in order, nil if none is due or
-// there was too much to step over.
+// best returns the lane whose first delivery comes next in order, or nil if none is due
+// or there was too much to step over.
 func (c *Claim) best() *lane {
 	x := c.x
 	if c.only != nil {
@@ -269,8 +269,7 @@ func (c *Claim) first() *lane {
 	return first
 }
 
-// stepOver leaves the best lane out, and with it its tenant, where a bound says
-// so.
+// stepOver leaves out the best lane, and with it its tenant, if a bound says so.
 func (c *Claim) stepOver(l *lane) bool {
 	tenant := c.byTenant.full(l.key.tenant)
 	if !tenant && !c.byDestination.full(l.key.destination) {
@@ -295,10 +294,10 @@ func (c *Claim) setAside(l *lane) {
 	c.aside.push(l)
 }
 
-// counter is how many a claim has taken, by destination or tenant. Without a bound
-// nothing is counted.
+// counter counts how many a claim has taken, by destination or tenant. Without a bound
+// it counts nothing.
 type counter struct {
-	most int // of each; if 0, there is no bound
+	most int // of each; 0 means no bound
 	of   map[uint32]int
 }
 
@@ -314,7 +313,7 @@ func (c *counter) add(n uint32) {
 	c.of[n]++
 }
 
-// end puts back what was set aside.
+// end puts back the lanes that were set aside.
 func (c *Claim) end() {
 	for ; c.left > 0; c.left-- {
 		switch {

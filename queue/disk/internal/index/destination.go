@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// destination is what is known of one destination.
+// destination is what is known about one destination.
 type destination struct {
 	name       string
 	lanes      uint32 // the first of them
@@ -75,7 +75,7 @@ func (d *destination) postponement() *Postponement {
 	return &Postponement{Name: d.name, Until: d.until, Reason: d.reason, Record: d.record, Oldest: d.oldest}
 }
 
-// forget frees a destination of which there is nothing to know.
+// forget frees a destination about which nothing is known.
 func (x *Index) forget(n uint32) {
 	d := x.dest(n)
 	if d.deliveries > 0 || d.recorded || d.parkedBy != 0 || !d.used { // who is postponed is recorded
@@ -146,8 +146,8 @@ func (x *Index) MovePostponement(name string, from, to Place) {
 	}
 }
 
-// RecordedAfter reports whether what is known of a destination is recorded in the
-// same segment as a place, and behind it.
+// RecordedAfter reports whether the state of a destination is recorded in the same
+// segment as a place, and after it.
 func (x *Index) RecordedAfter(name string, p Place) bool {
 	n, known := x.names[name]
 	if !known || !x.dest(n).recorded {
@@ -164,9 +164,9 @@ type Postponement struct {
 	Reason string
 	Record Place
 
-	// Oldest is the number of the first segment that may have a record of it: where
-	// none was known before, that of Record. A later record must stay for as long as
-	// such an older one is there, even if it is over or lifts what the older one says.
+	// Oldest is the number of the first segment that may have a record of it: if none
+	// was known before, that of Record. A later record must be kept as long as an older
+	// one exists, even if it is over or lifts the older one.
 	Oldest uint64
 }
 
@@ -205,8 +205,8 @@ func (x *Index) Lifted(p Postponement) {
 	}
 }
 
-// Over reports whether a postponement says nothing any more: it is lifted, or its
-// time has come and nothing waits for the destination.
+// Over reports whether a postponement has no effect any more: it is lifted, or its time
+// has come and no mail waits for the destination.
 func (x *Index) Over(p *Postponement) bool {
 	n, known := x.names[p.Name]
 	return p.Until.IsZero() || known && x.dest(n).over(x.now)

@@ -6,7 +6,7 @@ package index
 type dueHeap struct {
 	own     bool // of one destination
 	by      owners
-	tenants []*tenantPage      // by number; nil where there is none
+	tenants []*tenantPage      // by number; nil if there is none
 	list    paged[*tenantHeap] // those with lanes that are not set aside
 	lanes   int
 }
@@ -21,7 +21,7 @@ type tenantHeap struct {
 	aside bool
 }
 
-// first is the lane whose first delivery comes next, nil where none is due.
+// first returns the lane whose first delivery comes next, or nil if none is due.
 func (d *dueHeap) first() *lane {
 	if d.list.n == 0 {
 		return nil
@@ -75,7 +75,7 @@ func (d *dueHeap) remove(x *Index, l *lane) {
 	t := d.of(l.key.tenant)
 	t.lanes.remove(x, *t.lanes.pos(l))
 	d.place(x, t)
-	if d.lanes--; d.lanes == 0 && d.by != 0 { // that of nobody stays
+	if d.lanes--; d.lanes == 0 && d.by != 0 { // the one without a tenant stays
 		delete(x.due, d.by)
 	}
 }

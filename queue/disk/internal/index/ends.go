@@ -14,7 +14,7 @@ type end struct {
 	pos     int
 }
 
-// Set notes when it ends for a message, in place of what was noted before.
+// Set records the end for a message, replacing an earlier one.
 func (n *Ends) Set(message uint64, at int64) {
 	if n.of == nil {
 		n.of = map[uint64]*end{}
@@ -29,7 +29,7 @@ func (n *Ends) Set(message uint64, at int64) {
 	n.heap.fix(e.pos)
 }
 
-// Delete forgets what was noted of a message.
+// Delete removes the end recorded for a message.
 func (n *Ends) Delete(message uint64) {
 	if e := n.of[message]; e != nil {
 		delete(n.of, message)
@@ -55,8 +55,8 @@ func (n *Ends) First() (message uint64, at int64, ok bool) {
 	return e.message, e.at, true
 }
 
-// All yields all of them in no order. What comes or goes between one and the next may
-// be among them or not.
+// All yields all of them in no order. Those that are added or removed meanwhile may be
+// included or not.
 func (n *Ends) All() iter.Seq2[uint64, int64] {
 	return func(yield func(uint64, int64) bool) {
 		for message, e := range n.of {

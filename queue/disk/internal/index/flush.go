@@ -2,16 +2,16 @@ package index
 
 import "math"
 
-// Flushing makes deliveries due at once, some at a time: those of a message, a
-// destination, both, or all. Those due already keep their place; those with a lease
-// and those on hold are left out.
+// Flushing makes deliveries due at once, in parts: those of a message, a destination,
+// both, or all. Those that are already due keep their place; those with a lease and
+// those on hold are left out.
 type Flushing struct {
 	Since       int64 // from when on they are due, on the scale of Entry.Since
 	Message     uint64
 	Destination string
 
-	// Earlier reports whether a record stands in the log before the flush, which
-	// says nothing of others. If nil, all do.
+	// Earlier reports whether a record is in the log before the flush, which does not
+	// apply to others. If nil, all are.
 	Earlier func(Place) bool
 
 	// Count is how many deliveries there were that are neither on hold nor leased.
@@ -22,7 +22,7 @@ type Flushing struct {
 	Counted map[string]bool
 
 	begun       bool
-	part        uint32 // of the message's, where it goes on
+	part        uint32 // of the message, where it continues
 	slots       []Slot
 	last        bool // slots has the last of them
 	destination uint32
@@ -94,7 +94,7 @@ func (x *Index) flushMessage(f *Flushing, most int) (done bool) {
 	return false
 }
 
-// flushDestination returns how much is left of what it may do.
+// flushDestination returns how much of its work is left.
 func (x *Index) flushDestination(f *Flushing, most int) (done bool, left int) {
 	if f.lane == nil || x.lane(f.number) != f.lane { // it has gone
 		x.enterLane(f, x.dest(f.destination).lanes)
@@ -110,7 +110,7 @@ func (x *Index) flushDestination(f *Flushing, most int) (done bool, left int) {
 		}
 		f.since, f.message = x.since(s), x.message(s)
 		next := f.lane.next
-		if x.flags(s)&leased == 0 { // whoever had the lease that ended may still settle
+		if x.flags(s)&leased == 0 { // the holder of the ended lease may still settle
 			x.flushOne(f, s)
 		}
 		if x.lane(f.number) != f.lane {
@@ -143,7 +143,8 @@ func (x *Index) flushNext(f *Flushing) (Slot, bool) {
 	return Slot(f.lane.pile.pages[page][at]), true
 }
 
-// flushOne makes one delivery due, unless it is or the flush says nothing of it.
+// flushOne makes one delivery due, unless it is already or the flush does not apply to
+// it.
 func (x *Index) flushOne(f *Flushing, s Slot) {
 	c, i := x.at(s)
 	key := x.lane(c.lane[i]).key

@@ -5,11 +5,11 @@ import "math"
 // Index is the deliveries of one spool.
 type Index struct {
 	chunks []*chunk // nil where one was given back
-	rooms  []room   // beside chunks
+	rooms  []room   // parallel to chunks
 	roomy  []uint64 // a bit for each chunk with a free slot
-	room   int      // before it there is none in roomy
+	room   int      // chunks before it are not in roomy
 	gaps   []int    // where chunks is nil
-	empty  int      // a chunk that is there, perhaps one in which nothing is
+	empty  int      // a chunk that exists, possibly an empty one
 	table  table
 
 	lanes     paged[*lane]
@@ -19,7 +19,7 @@ type Index struct {
 	parking   parking
 	later     laneHeap
 	now       int64  // the time of the last claim
-	paused    *Claim // that is in progress; nil if there is none
+	paused    *Claim // the claim in progress; nil if there is none
 
 	destinations     paged[destination]
 	freeDestinations paged[uint32]
@@ -29,7 +29,7 @@ type Index struct {
 
 	tenants      map[string]uint32
 	tenantNames  paged[string]
-	tenantLanes  paged[int32] // beside tenantNames
+	tenantLanes  paged[int32] // parallel to tenantNames
 	freeTenants  paged[uint32]
 	loose        paged[uint32] // destinations to forget when they are not pinned any more
 	looseTenants paged[uint32]
@@ -40,7 +40,7 @@ type Index struct {
 
 	ordinals ordinals // of the messages
 	wide     map[uint64]*wide
-	arriving uint64 // a message that is not there yet as a whole; 0, which is none, if all are
+	arriving uint64 // a message that is not complete yet; 0, which is not a message, if all are
 	messages int
 	bytes    int64
 	waits    int   // deliveries in the piles whose lease has not ended
@@ -66,7 +66,7 @@ func New() *Index {
 	return x
 }
 
-// Entry is what the index knows of a delivery.
+// Entry is what the index knows about a delivery.
 type Entry struct {
 	Message     uint64
 	Destination string
@@ -88,14 +88,14 @@ type Refs struct {
 	Bytes        int64 // roughly how much that is
 }
 
-// What a record takes beside the content, roughly.
+// What a record takes in addition to the content, roughly.
 const (
 	MessageCost  = 300
 	DeliveryCost = 250
 	SmallCost    = 80
 )
 
-// Refs returns what is needed of a segment.
+// Refs returns the counts of what is still needed in a segment.
 func (x *Index) Refs(segment uint16) Refs { return *x.refs(segment) }
 
 func (x *Index) refs(segment uint16) *Refs {
@@ -123,7 +123,7 @@ func (x *Index) Messages() int { return x.messages }
 // EndRoom is how many bytes of the log the ends of all deliveries take, at most.
 func (x *Index) EndRoom() int64 { return x.ends }
 
-// endRoom is what the end of a delivery takes beside the destination's name.
+// endRoom is what the end of a delivery takes in addition to the destination's name.
 const endRoom = 96
 
 // NameRoom is about how many bytes of a checkpoint the destinations take.
@@ -134,7 +134,7 @@ const nameRoom = 32
 // Bytes is the size of all contents.
 func (x *Index) Bytes() int64 { return x.bytes }
 
-// Set adds a delivery, or replaces what is known of it. A lease stays.
+// Set adds a delivery, or replaces its entry. A lease stays.
 func (x *Index) Set(e *Entry) Slot {
 	if s, known := x.Find(e.Message, e.Destination); known {
 		x.Update(s, e)
@@ -143,7 +143,7 @@ func (x *Index) Set(e *Entry) Slot {
 	return x.add(e, !x.Has(e.Message))
 }
 
-// Add adds the deliveries of a message of which none is known.
+// Add adds the deliveries of a new message.
 func (x *Index) Add(list []Entry) {
 	for i := range list {
 		x.add(&list[i], i == 0)
@@ -190,7 +190,7 @@ func (x *Index) keyOf(e *Entry) laneKey {
 	return laneKey{x.destinationFor(e.Destination), x.tenantFor(e.Tenant), int8(e.Priority), e.AtOnce}
 }
 
-// Update replaces what is known of a delivery. A lease stays.
+// Update replaces the entry of a delivery. A lease stays.
 func (x *Index) Update(s Slot, e *Entry) {
 	c, i := x.at(s)
 	old := c.lane[i]
@@ -296,7 +296,7 @@ func (x *Index) tally(s Slot, sign int, other bool) {
 	}
 }
 
-// Get returns what is known of a delivery.
+// Get returns the entry of a delivery.
 func (x *Index) Get(s Slot) Entry {
 	c, i := x.at(s)
 	l := x.lane(c.lane[i])

@@ -12,8 +12,8 @@ type lease struct {
 	note  any
 }
 
-// Lease gives a claimed delivery to whoever has the token, until a time. The
-// note is the owner's.
+// Lease leases a claimed delivery under a token until a time. The note belongs to the
+// caller.
 func (x *Index) Lease(s Slot, token uint64, until time.Time, note any) {
 	x.unqueue(s)
 	l := x.leases[s]

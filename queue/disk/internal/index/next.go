@@ -13,9 +13,9 @@ type laneWalk struct {
 	lane        *lane
 }
 
-// over calls f with lanes, as many as there is left to do, or many with those of a
-// destination that has many, and goes on to a stage when there are no more. If a lane
-// where it stopped has gone it begins with that destination again.
+// over calls f with lanes, as many as there is work left, or many with those of a
+// destination that has many, and continues with a stage when there are no more. If a
+// lane where it stopped has gone, it begins with that destination again.
 func (w *laneWalk) over(c *Claim, f func(l *lane), many func(d *destination), then func(*Claim)) {
 	x := c.x
 	for ; c.left > 0; c.left-- {
@@ -66,8 +66,8 @@ func (c *Claim) soonest() {
 	}, (*Claim).answer)
 }
 
-// nextSteps is how far a claim looks for what is due next that its options admit. It
-// then takes what it has found, or what is due before anything it has not looked at.
+// nextSteps is how far a claim looks for the next due time that its options admit. It
+// then uses what it has found, or the time before anything that it has not looked at.
 const nextSteps = 256
 
 // answer says when something that the claim admits becomes due, or a time before that.
@@ -143,11 +143,11 @@ func (c *Claim) earliestLease(i int, end *time.Time, steps *int) {
 	c.earliestLease(2*i+2, end, steps)
 }
 
-// local is a lane in the heap of a claim, with where it stands there: what is claimed
-// or comes meanwhile shows when it is looked at.
+// local is a lane in the heap of a claim, with its position there. Deliveries that are
+// claimed or arrive meanwhile are noticed when the lane is looked at.
 type local struct {
-	own  *ownLanes // those of which it is the best, or nil
-	lane *lane     // which may be gone, and then has nothing due
+	own  *ownLanes // the lanes of which it is the best, or nil
+	lane *lane     // it may be gone, and then has nothing due
 	rank int64
 	id   uint64
 	name string
@@ -182,7 +182,7 @@ func (h *localHeap) push(x *Index, e local) {
 	}
 }
 
-// best is the lane whose first delivery comes next, nil if none is due.
+// best returns the lane whose first delivery comes next, or nil if none is due.
 func (h *localHeap) best(c *Claim) *lane {
 	for ; c.left > 0 && h.list.n > 0; c.left-- {
 		c.x.work++

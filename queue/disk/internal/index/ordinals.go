@@ -5,19 +5,19 @@ import (
 	"slices"
 )
 
-// ordinals is the set of the messages that are there, by their ordinals, in order.
-// They rise as messages come, so that those of a queue that is being worked off lie
-// close together: one bit each, in blocks. Where few are left of a block, it lists
-// them in two bytes each.
+// ordinals is the ordered set of the ordinals of existing messages. They rise as
+// messages come, so those of a queue that is being worked off are close together: one
+// bit each, in blocks. If only few are left in a block, it lists them in two bytes
+// each.
 type ordinals struct {
 	keys   []uint32 // ascending: what the ordinals of a block have above their last bits
-	blocks []block  // beside keys
+	blocks []block  // parallel to keys
 }
 
 // block is the ordinals that differ in the last blockBits bits alone.
 type block struct {
 	n    int
-	few  []uint16 // ascending, where there are no bits
+	few  []uint16 // ascending, if there are no bits
 	bits *[1 << (blockBits - 6)]uint64
 }
 

@@ -15,7 +15,7 @@ func (p *paged[T]) at(i int) *T { return &p.pages[i/pageLen][i%pageLen] }
 func (p *paged[T]) push(v T) {
 	if p.n%pageLen == 0 {
 		var page []T
-		if p.n > 0 { // there will be more; a short one takes what it needs
+		if p.n > 0 { // more will follow; a short list takes only what it needs
 			page = make([]T, 0, pageLen)
 		}
 		p.pages = append(p.pages, page)

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// parking is the postponements that have an owner. The lanes of a destination
-// stand in one heap with those of all others that the same owners have parked, so
-// that a claim passes over the whole heaps that its owner is not to see.
+// parking has the postponements with an owner. The lanes of a destination are in one
+// heap with those of all others that the same owners have parked, so that a claim skips
+// whole heaps that its owner must not see.
 type parking struct {
 	numbers map[string]int // of the owners, by name
 	owners  [maxOwners]*owner
@@ -37,7 +37,7 @@ type parked struct {
 	pos         int
 }
 
-// bit is the set of one owner; none for a name without postponements.
+// bit returns the set of one owner, or the empty set for a name without postponements.
 func (p *parking) bit(name string) owners {
 	if n, known := p.numbers[name]; known {
 		return p.owners[n].bit
@@ -64,9 +64,9 @@ func (x *Index) dueOf(by owners) *dueHeap {
 	return d
 }
 
-// Admit sees to it that an owner can have postponements: if there are too many
-// owners it ends those of the one whose last is the first to end, so many, and reports
-// whether that was enough.
+// Admit ensures that an owner can have postponements: if there are too many owners, it
+// ends up to the given number of those of the owner whose last one ends first, and
+// reports whether that was enough.
 func (x *Index) Admit(name string, most int) (admitted bool) {
 	p := &x.parking
 	if _, known := p.numbers[name]; known {
@@ -102,7 +102,7 @@ func (x *Index) setParked(n uint32, by owners) {
 	x.forget(n)
 }
 
-// owner is the owner of that name, made where it is new.
+// owner returns the owner of that name, and makes it if it is new.
 func (x *Index) owner(name string) *owner {
 	p := &x.parking
 	if n, known := p.numbers[name]; known {

@@ -2,12 +2,12 @@ package index
 
 import "slices"
 
-// pile is numbers in an order, in pages: the first page grows, the others have all
-// their room, so that a long one is never copied. What the order is, whoever asks
-// says each time; it must not change for what is in the pile.
+// pile is a list of ordered numbers, in pages: the first page grows, and the others
+// have their full size, so that a long list is never copied. The caller gives the order
+// each time; it must not change for the numbers in the pile.
 //
-// Any number is found, put in and taken out by comparing it with as many others as
-// the logarithm of their number says.
+// To find, add or remove a number takes as many comparisons as the logarithm of their
+// count.
 type pile struct {
 	pages [][]uint32 // none of them empty
 	n     int
@@ -18,8 +18,8 @@ const pilePage = 1024
 
 func (p *pile) first() Slot { return Slot(p.pages[0][0]) }
 
-// seek finds the first number that is not before some point: its page and its
-// place there. The page is behind the last if there is none.
+// seek returns the page and place of the first number that is not before some point.
+// The page is after the last if there is none.
 func (p *pile) seek(before func(uint32) bool) (page, at int) {
 	lo, hi := 0, len(p.pages)
 	for lo < hi {
@@ -69,7 +69,7 @@ func (p *pile) insert(v uint32, less func(a, b uint32) bool) {
 	p.pages[i] = slices.Insert(p.pages[i], at, v)
 }
 
-// makeRoom has a full page share with one beside it or splits it, and returns where
+// makeRoom lets a full page share with an adjacent one or splits it, and returns where
 // the place in it is then.
 func (p *pile) makeRoom(i, at int) (page, place int) {
 	const worth = pilePage / 8 // what sharing must bring

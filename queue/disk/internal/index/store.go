@@ -18,7 +18,7 @@ type Place struct {
 	Offset  uint32
 }
 
-// Flags are what else is known of a delivery.
+// Flags are further properties of a delivery.
 type Flags uint8
 
 // The flags.
@@ -26,7 +26,7 @@ const (
 	Held       Flags = 1 << iota // the message is on hold
 	AtMostOnce                   // the message's guarantee
 	Marked                       // about to be sent, and not settled since
-	InFile                       // the content is in a file of its own
+	InFile                       // the content is in a separate file
 	leased                       // there is a lease, which may have ended
 	used                         // the slot is taken
 	flushed                      // due by a flush, which its record does not say
@@ -77,7 +77,7 @@ func (x *Index) laneOf(s Slot) *lane {
 	return x.lane(c.lane[i])
 }
 
-// room is what is free in a chunk.
+// room is the free space in a chunk.
 type room struct {
 	free uint32 // the first of a list of slots
 	used int32
@@ -97,7 +97,7 @@ func (x *Index) alloc() Slot {
 	return s
 }
 
-// firstRoom is the first chunk with a free slot, a new one if there is none.
+// firstRoom returns the first chunk with a free slot, or a new one if there is none.
 func (x *Index) firstRoom() int {
 	for ; x.room < len(x.roomy); x.room++ {
 		if w := x.roomy[x.room]; w != 0 {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Count is what waits for one destination.
+// Count has the waiting deliveries of one destination.
 type Count struct {
 	Name                     string
 	Deliveries, Held, Leased int
@@ -48,7 +48,7 @@ func (v *Survey) Sort() {
 	v.List = v.List[:min(len(v.List), v.Max)]
 }
 
-// SeekOldest is to be called when the list is complete.
+// SeekOldest must be called when the list is complete.
 func (v *Survey) SeekOldest() {
 	v.from, v.oldest = 0, make(map[string]*Count, len(v.List))
 	for i := range v.List {

@@ -221,8 +221,8 @@ func (x *Index) Has(message uint64) bool {
 	return x.any(message, func(Slot, *chunk, int) bool { return true })
 }
 
-// Some returns one delivery of the message, a leased one where there is one
-// among the first few.
+// Some returns one delivery of the message, a leased one if there is one among the
+// first few.
 func (x *Index) Some(message uint64) (found Slot, ok bool) {
 	if x.hides(message) {
 		return 0, false

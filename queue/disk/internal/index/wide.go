@@ -2,8 +2,8 @@ package index
 
 import "math/bits"
 
-// wide is what is counted of a message with so many deliveries that looking for one
-// of them, in all the parts of the table that they are spread over, would take long.
+// wide has the counts of a message with so many deliveries that it would take long to
+// look for one of them in all parts of the table.
 type wide struct {
 	n     int            // deliveries
 	homes map[uint16]int // how many have their home in a segment
@@ -15,7 +15,7 @@ const wideFrom = 6
 
 func isWide(message uint64) bool { return message&spreadMax >= wideFrom }
 
-// widen is the count of a message, made if there is none.
+// widen returns the counts of a message, and makes them if there are none.
 func (x *Index) widen(message uint64) *wide {
 	w := x.wide[message]
 	if w == nil {

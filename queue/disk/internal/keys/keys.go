@@ -33,8 +33,8 @@ func Parse(b []byte) Entry {
 	return e
 }
 
-// generations is into how many parts at most what is remembered is divided, by
-// number and by time; most is how many entries one has.
+// generations is the maximum number of parts into which the remembered keys are
+// divided, by number and by time; most is the number of entries in one.
 const (
 	generations = 32
 	most        = 1 << 17
@@ -66,7 +66,7 @@ func (k *Keys) Len() int { return k.count }
 type Generation struct {
 	Number uint64
 	Salt   uint64 // of the file; the owner's
-	End    int64  // of the file; the owner's, 0 where there is none yet
+	End    int64  // of the file, set by the owner; 0 if there is none yet
 
 	pieces        []Piece
 	saved         int
@@ -81,7 +81,7 @@ type Piece struct {
 	Off  int64
 }
 
-// Add adds an entry, and forgets what is too old by its time or too much.
+// Add adds an entry, and forgets those that are too old at its time or too many.
 func (k *Keys) Add(e Entry) {
 	if k.max <= 0 || k.keep <= 0 {
 		return

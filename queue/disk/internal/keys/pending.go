@@ -5,8 +5,8 @@ import "slices"
 // PieceSize is how many entries one piece has at most.
 const PieceSize = 512
 
-// pending is entries that wait to be written, in pieces, so that none are moved when
-// some come or go.
+// pending has the entries that wait to be written, in pieces, so that no entries are
+// moved when others come or go.
 type pending struct {
 	pieces [][]Entry
 	first  int // how many of the first piece do not wait any more

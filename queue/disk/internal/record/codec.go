@@ -23,8 +23,8 @@ func (e *encoder) time(t time.Time) {
 	e.uint(uint64(t.Nanosecond()))
 }
 
-// decoder takes values off a head. After the first that is not there none
-// further is, and err says so.
+// decoder decodes values from a head. After the first missing value it returns no more,
+// and err says so.
 type decoder struct {
 	b   []byte
 	err error

@@ -33,7 +33,7 @@ type Delivery struct {
 	AtMostOnce  bool
 
 	Held   bool // the message is on hold
-	Warned bool // the sender was told of the delay
+	Warned bool // the sender was told about the delay
 	Marked bool // a delivery with AtMostOnce is about to be sent
 
 	Hold    queue.Terms // where Held

@@ -30,8 +30,8 @@ const (
 	KindBlock                       // a piece of a content file
 	KindTable                       // a piece of a checkpoint
 	KindFlush                       // deliveries made due at once
-	KindSaved                       // nothing but its mark; without a head
-	KindFill                        // nothing: what is between two others
+	KindSaved                       // only its mark counts; without a head
+	KindFill                        // padding between two other records
 	KindKeys                        // a piece of a file of keys whose messages have left
 	KindSuspension                  // something that is suspended
 )
@@ -49,8 +49,7 @@ const (
 type Frame struct {
 	Kind  Kind
 	Flags Flags
-	// Mark is the end of what was known to be synced in this file when the
-	// frame was written.
+	// Mark is how much of this file was known to be synced when the frame was written.
 	Mark    uint32
 	Head    []byte
 	Body    []byte
@@ -84,9 +83,8 @@ func (f *Frame) Append(b []byte, salt uint64, off int64) []byte {
 	return b
 }
 
-// AppendFill appends a frame of n bytes that says nothing, as it stands at offset
-// off of the file with the given salt: n is at least FrameSize and a multiple of
-// Align.
+// AppendFill appends a padding frame of n bytes for offset off of the file with the
+// given salt. n is at least FrameSize and a multiple of Align.
 func AppendFill(b []byte, salt uint64, off int64, mark uint32, n int) []byte {
 	body := make([]byte, n-FrameSize)
 	f := Frame{Kind: KindFill, Flags: First | Last, Mark: mark, Body: body, BodySum: Sum(body)}
@@ -110,9 +108,8 @@ type FrameHeader struct {
 // Len is the length of the frame in the file, filling included.
 func (h *FrameHeader) Len() int64 { return frameLen(h.HeadLen, h.BodyLen) }
 
-// ParseFrameHeader reads the header at the beginning of b, which stands at
-// offset off of the file with the given salt. It reports false where there is
-// none.
+// ParseFrameHeader parses the header at the beginning of b, which is at offset off of
+// the file with the given salt. It returns false if there is none.
 func ParseFrameHeader(b []byte, salt uint64, off int64) (FrameHeader, bool) {
 	if len(b) < FrameSize || placeSum(b, salt, off) != binary.LittleEndian.Uint32(b[24:]) {
 		return FrameHeader{}, false
@@ -154,8 +151,8 @@ func ReadHeadInto(buf []byte, r io.ReaderAt, salt uint64, off int64) (h FrameHea
 	return h, b[FrameSize:end:end], b[end:], nil
 }
 
-// noFrame is the error where there is no frame: what reading it failed with, if it
-// did.
+// noFrame returns the error if there is no frame: the error of reading it, if there was
+// one.
 func noFrame(off int64, failed error) error {
 	if failed != nil {
 		return failed

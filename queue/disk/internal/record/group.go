@@ -15,20 +15,20 @@ type Groups struct {
 	next  int64
 }
 
-// Located is a frame and where it is. Its Body is nil.
+// Located is a frame with its place. Its Body is nil.
 type Located struct {
 	Frame
 	From, To int64
 }
 
-// NewGroups returns a reader of the groups of r, which is size bytes long, from
-// off on, where a group begins.
+// NewGroups returns a reader of the groups of r, which is size bytes long, from off on,
+// where a group must begin.
 func NewGroups(r io.ReaderAt, size int64, salt uint64, off int64) *Groups {
 	return &Groups{scan: NewScanner(r, size, salt, off)}
 }
 
-// Next goes to the next group, or to what is left of one, and reports whether
-// there is any.
+// Next goes to the next group, or to the remains of one, and reports whether there is
+// any.
 func (g *Groups) Next() bool {
 	g.list, g.whole = g.list[:0], false
 	for {
@@ -46,7 +46,7 @@ func (g *Groups) Next() bool {
 		}
 		g.list, g.next = append(g.list, f), f.To
 		if len(g.list) == 1 && !first {
-			return true // what it begins with is not there
+			return true // its beginning is missing
 		}
 		if last {
 			g.whole = true
@@ -58,8 +58,8 @@ func (g *Groups) Next() bool {
 // Frames are the group's. They are valid until the next call of Next.
 func (g *Groups) Frames() []Located { return g.list }
 
-// Whole reports whether the group is complete. What is left of one that is not
-// must not count.
+// Whole reports whether the group is complete. The remains of an incomplete one must
+// not count.
 func (g *Groups) Whole() bool { return g.whole }
 
 // From is where the group begins.

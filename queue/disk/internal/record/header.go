@@ -20,13 +20,13 @@ const HeaderSize = 1024
 const (
 	magic      = "nexthop\x00"
 	headerLen  = 36
-	headerCopy = 512 // the second copy lies in a sector of its own
+	headerCopy = 512 // the second copy is in a separate sector
 )
 
 // ErrNewer says that a file was written by a newer version of the format.
 var ErrNewer = errors.New("written in a newer format")
 
-// ErrDamaged says that stored bytes are not what was written.
+// ErrDamaged says that stored bytes differ from what was written.
 var ErrDamaged = errors.New("damaged")
 
 // FileKind says what a file holds.
@@ -88,7 +88,7 @@ func readHeader(r io.ReaderAt, off int64) (FileHeader, error) {
 	default:
 		return FileHeader{}, err
 	}
-	return parseHeader(b) // with zeros for what is not there
+	return parseHeader(b) // with zeros for missing bytes
 }
 
 func parseHeader(b []byte) (FileHeader, error) {
@@ -113,8 +113,8 @@ func AddSum(sum uint32, b []byte) uint32 {
 	return crc32.Update(sum, crc32.MakeTable(crc32.Castagnoli), b)
 }
 
-// addWord is AddSum of the eight bytes of v. It goes through them one by one:
-// what is handed to package crc32 is allocated.
+// addWord is AddSum of the eight bytes of v. It handles them one by one, because a
+// slice passed to package crc32 is allocated.
 func addWord(sum uint32, v uint64) uint32 {
 	table := crc32.MakeTable(crc32.Castagnoli)
 	sum = ^sum

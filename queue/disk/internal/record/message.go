@@ -7,15 +7,14 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// Message is the envelope of a message without its recipients, which its
-// deliveries carry. The frame's body is the content, unless that is in a file
-// of its own.
+// Message is the envelope of a message without its recipients, which are in its
+// deliveries. The frame's body is the content, unless that is in a separate file.
 type Message struct {
 	ID       uint64
 	Envelope queue.Message // ID, Recipients and Content are not stored
 	Size     uint32        // of the content
 	InFile   bool          // the content is in the file of that number
-	Moved    uint64        // the segment this copy was moved from; 0 is none
+	Moved    uint64        // the segment this copy was moved from; 0 if none
 }
 
 // The flags of a message.

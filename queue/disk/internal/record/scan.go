@@ -9,8 +9,8 @@ import (
 // scanBuffer is how much a Scanner reads at a time.
 const scanBuffer = 256 << 10
 
-// Scanner reads the frames of a file in order and steps over damage: bytes that
-// are not what was written, and those that cannot be read.
+// Scanner reads the frames of a file in order and skips damage: bytes that differ from
+// what was written, and bytes that cannot be read.
 type Scanner struct {
 	r    io.ReaderAt
 	salt uint64
@@ -121,8 +121,8 @@ func (s *Scanner) load(h FrameHeader) bool {
 	return sum == h.BodySum
 }
 
-// bytes returns up to n bytes at off, valid until the next call. It never goes
-// back by more than a call of its own.
+// bytes returns up to n bytes at off, valid until the next call. It goes back by no
+// more than one call.
 func (s *Scanner) bytes(off int64, n int) []byte {
 	if off+int64(n) > s.base+int64(len(s.buf)) {
 		want := max(n, int(min(scanBuffer, s.size)))
@@ -147,8 +147,8 @@ func (s *Scanner) bytes(off int64, n int) []byte {
 // piece is the least that a device fails to read.
 const piece = 512
 
-// readPieces fills the buffer from an offset where reading it as a whole fails.
-// What cannot be read becomes zeros.
+// readPieces fills the buffer from an offset at which reading it as a whole fails.
+// Bytes that cannot be read become zeros.
 func (s *Scanner) readPieces(off int64) (int, error) {
 	for done := 0; done < len(s.buf); {
 		at := off + int64(done)

@@ -10,8 +10,8 @@ type Gone struct {
 	Destination string
 	Home        uint64 // the segment of the message's record
 
-	// Key stands for the tenant and key of the message, to be remembered from Left
-	// on if that was its last delivery. Both are zero where nothing is to be.
+	// Key stands for the tenant and key of the message, to be remembered from Left on
+	// if that was its last delivery. Both are zero if there is nothing to remember.
 	Key  [16]byte
 	Left time.Time
 }
@@ -117,8 +117,8 @@ func ParseRetired(b []byte) (Retired, error) {
 	return r, d.done()
 }
 
-// Flush makes deliveries due at once that were put before it and are not on
-// hold: those of a message, of a destination, both, or all.
+// Flush makes deliveries due at once that were put before it and are not on hold: those
+// of a message, of a destination, both, or all.
 type Flush struct {
 	Since       time.Time
 	Message     uint64 // 0 is any

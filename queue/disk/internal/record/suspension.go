@@ -2,7 +2,7 @@ package record
 
 import "github.com/nexthop-mail/nexthop/queue"
 
-// AppendSuspension appends the head of a record of what is suspended.
+// AppendSuspension appends the head of the record of a suspension.
 func AppendSuspension(b []byte, s *queue.Suspension) []byte {
 	e := encoder(b)
 	e.uint(uint64(s.Kind))

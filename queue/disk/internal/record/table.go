@@ -39,7 +39,7 @@ type Row struct {
 
 const rowSize = 38
 
-// SegmentState is what is known of a segment at the place From.
+// SegmentState is the state of a segment at the place From.
 type SegmentState struct {
 	Number uint64
 	Cost   int64
@@ -53,8 +53,8 @@ type SlotName struct {
 	Number uint64
 }
 
-// DestinationState is a destination; Record says where its postponement is
-// recorded, where it has one.
+// DestinationState is the state of a destination. Record says where its postponement is
+// recorded, if it has one.
 type DestinationState struct {
 	Number uint32
 	Name   string
@@ -62,7 +62,7 @@ type DestinationState struct {
 	Reason string
 	Slot   uint16
 	Offset uint32
-	Oldest uint64 // the first segment that may have a record; 0 where there is none
+	Oldest uint64 // the first segment that may have a record; 0 if there is none
 }
 
 // TenantName is the name of a tenant.
