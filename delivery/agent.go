@@ -177,7 +177,7 @@ const (
 // Errors of Run.
 var (
 	errRunning = errors.New("delivery: the agent is running already")
-	errNoQueue = errors.New("delivery.Agent.Queue: there is none")
+	errNoQueue = errors.New("delivery.Agent.Queue: required")
 )
 
 // sender returns the Sender, or the zero one if there is none.

@@ -141,7 +141,7 @@ func (a *Agent) nextAttempt(r Retry) (next time.Time) {
 
 // Reasons why no host was asked.
 var (
-	errLeaseLost   = errors.New("the lease ran out: somebody else may be sending the message")
+	errLeaseLost   = errors.New("the lease ended: another agent may be sending the message")
 	errInterrupted = errors.New("an earlier attempt was interrupted: the message may have been delivered")
 	errExpired     = errors.New("not delivered in time")
 	errPanic       = errors.New("a hook of the application panicked")

@@ -330,7 +330,7 @@ func policyInWords(p *TLSPolicy, h *mx.Host) string {
 		}
 		return "required, certificate for " + names + " (" + source + ")"
 	default:
-		return "where offered, any certificate (" + source + ")"
+		return "if offered, any certificate (" + source + ")"
 	}
 }
 

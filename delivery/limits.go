@@ -155,7 +155,7 @@ func (l *Limits) problems() (list []error) {
 		}
 	}
 	if !isRate(l.Rate) {
-		list = append(list, fmt.Errorf("delivery.Limits.Rate: %v is no rate", l.Rate))
+		list = append(list, fmt.Errorf("delivery.Limits.Rate: %v is not a rate", l.Rate))
 	}
 	if l.ConnectionLife < 0 {
 		list = append(list, fmt.Errorf("delivery.Limits.ConnectionLife: %v is negative", l.ConnectionLife))
@@ -188,10 +188,10 @@ func ruleProblems(rules []Rule, groups map[string]Group) (list []error) {
 			}
 		}
 		if !isRate(r.Rate) {
-			wrong(".Rate: %v is no rate", r.Rate)
+			wrong(".Rate: %v is not a rate", r.Rate)
 		}
 		if _, known := groups[r.Group]; r.Group != "" && !known {
-			wrong(".Group: there is no group %q", r.Group)
+			wrong(".Group: no group named %q", r.Group)
 		}
 		if (*r == Rule{Match: r.Match}) {
 			wrong(": it sets nothing")
@@ -205,7 +205,7 @@ func ruleProblems(rules []Rule, groups map[string]Group) (list []error) {
 		case g.Connections < 0:
 			list = append(list, fmt.Errorf("delivery.Settings.Groups[%q].Connections: %d is negative", name, g.Connections))
 		case !isRate(g.Rate):
-			list = append(list, fmt.Errorf("delivery.Settings.Groups[%q].Rate: %v is no rate", name, g.Rate))
+			list = append(list, fmt.Errorf("delivery.Settings.Groups[%q].Rate: %v is not a rate", name, g.Rate))
 		}
 	}
 	return list

@@ -56,13 +56,13 @@ func (s *Sender) validate() error {
 	}
 	s.validateRouter(wrong)
 	if s.TLS > mx.TLSVerify {
-		wrong("TLS", "%d is no level", s.TLS)
+		wrong("TLS", "unknown level %d", s.TLS)
 	}
 	if s.Family > mx.IPv6Only {
-		wrong("Family", "%d is no family", s.Family)
+		wrong("Family", "unknown family %d", s.Family)
 	}
 	if s.Content > ContentRelay {
-		wrong("Content", "%d is no policy", s.Content)
+		wrong("Content", "unknown policy %d", s.Content)
 	}
 	for i, a := range s.Source {
 		if !a.IsValid() {

@@ -96,7 +96,7 @@ func TestRulesInvalid(t *testing.T) {
 	for _, want := range []string{
 		"Limits.Rate", "Rules[1].Match: domain E.test. is that of Rules[0]", "Rules[2].Match", "Rules[3].Match", "Rules[4].Match",
 		"Rules[5].Rate", "Rules[5].Connections", "Rules[5].Messages", "Rules[5].Recipients", "Rules[6].Rate",
-		`Rules[7].Group: there is no group "none"`, "Rules[8]: it sets nothing", "Groups: one has no name",
+		`Rules[7].Group: no group named "none"`, "Rules[8]: it sets nothing", "Groups: one has no name",
 		`Groups["g"].Connections`, `Groups["h"].Rate`,
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {

@@ -357,7 +357,7 @@ func TestExplain(t *testing.T) {
 			t.Fatal(err)
 		}
 		const text = "E.test.: mail goes by MX records\n" +
-			"   1. 10    mx1.e.test 192.0.2.1; TLS where offered, any certificate (configuration)\n" +
+			"   1. 10    mx1.e.test 192.0.2.1; TLS if offered, any certificate (configuration)\n" +
 			"  --  20    mx2.e.test: it is this host\n" +
 			"  --  30    mx3.e.test: it is no better than this host\n"
 		if got := e.String(); got != text {

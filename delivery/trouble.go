@@ -61,7 +61,7 @@ func (t *trouble) last() error {
 // Causes of trouble on our side.
 var (
 	errNoDNS     = errors.New("no DNS server answers")
-	errNoNetwork = errors.New("there is no route to anywhere")
+	errNoNetwork = errors.New("no route to any network")
 	errNoSockets = errors.New("the system has no descriptors, ports or memory for a connection")
 )
 

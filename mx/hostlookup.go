@@ -127,7 +127,7 @@ func (l *HostLookup) inFile(name string) (addrs []netip.Addr, place string) {
 	})
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, "there is no " + path
+		return nil, "no file " + path
 	case err != nil:
 		return nil, err.Error()
 	}
@@ -146,7 +146,7 @@ func (l *HostLookup) candidates(name string, absolute bool) (names []string, not
 	case err != nil && errors.Is(err, fs.ErrNotExist):
 		return []string{name}, ""
 	case err != nil:
-		return []string{name}, "there is no search list: " + err.Error()
+		return []string{name}, "no search list: " + err.Error()
 	case strings.Contains(name, "."):
 		if len(conf.search) > 0 {
 			note = "a name with a dot is not completed"

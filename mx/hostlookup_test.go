@@ -232,7 +232,7 @@ func TestHostLookupWithoutFiles(t *testing.T) {
 		}
 	}
 	got := describeAddresses(r.Addresses(t.Context(), "gone.test"))
-	if !strings.Contains(got, "there is no "+l.HostsFile) {
+	if !strings.Contains(got, "no file "+l.HostsFile) {
 		t.Errorf("error is %s, want it to say that there is no hosts file", got)
 	}
 	_, err := r.Addresses(t.Context(), "gone.test")

@@ -85,7 +85,7 @@ func (c *compiler) rule(field string, r *Rule) {
 	case r.MX && len(r.Hosts) > 0:
 		c.wrong(field, "both MX and Hosts")
 	case !r.MX && len(r.Hosts) == 0:
-		c.wrong(field+".Hosts", "required where MX is false")
+		c.wrong(field+".Hosts", "required if MX is false")
 	}
 	if isDomain && isSender && !c.set.add(to, from, t) {
 		c.wrong(field, "there is another rule for the same mail")

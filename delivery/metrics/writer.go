@@ -88,7 +88,7 @@ func (w *Writer) begin(name, help, kind string) {
 		return
 	}
 	if !isName(name, true) {
-		w.fail("%q is no name of a metric", name)
+		w.fail("%q is not a metric name", name)
 	}
 	if w.known[name] {
 		w.fail("%q is in two places", name)
@@ -101,7 +101,7 @@ func (w *Writer) sample(name string, value float64, labels []Label) {
 	_, _ = w.w.WriteString(name) // Flush has the error
 	for i, l := range labels {
 		if !isName(l.Name, false) {
-			w.fail("%q is no name of a label", l.Name)
+			w.fail("%q is not a label name", l.Name)
 		}
 		sep := byte(',')
 		if i == 0 {

@@ -245,7 +245,7 @@ func TestExplain(t *testing.T) {
 	w := build(t, host)
 	out, _, code := w.mxsend(t, "", "-explain", "u@e.test", "v@E.TEST", "u@null.test")
 	want := "e.test: mail goes by MX records\n" +
-		"   1. 10    mx.e.test 127.0.0.1; TLS where offered, any certificate (configuration)\n" +
+		"   1. 10    mx.e.test 127.0.0.1; TLS if offered, any certificate (configuration)\n" +
 		"null.test: no route: null.test: domain takes no mail [5.1.10]\n"
 	if out != want || code != 68 {
 		t.Errorf("exit code %d,\n%swant\n%s", code, out, want)

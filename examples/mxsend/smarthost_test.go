@@ -121,9 +121,9 @@ func TestExplainSmartHost(t *testing.T) {
    2. 7     [127.0.0.1]:465 127.0.0.1; TLS from the start, required, any certificate (configuration)
   --  0     gone.test: no answer about its address for now: gone.test: cannot be routed as configured: no address found for the host: not in /etc/hosts, WHERE no address of gone.test in DNS
 e.test: mail goes by MX records
-   1. 10    mx.e.test 127.0.0.1; TLS where offered, any certificate (configuration)
+   1. 10    mx.e.test 127.0.0.1; TLS if offered, any certificate (configuration)
 e.test: once all of these have failed for now, mail goes to the fallback host
-   1. 0     implicit.test:26 127.0.0.1; TLS where offered, any certificate (configuration)
+   1. 0     implicit.test:26 127.0.0.1; TLS if offered, any certificate (configuration)
 `
 	head, rest, _ := strings.Cut(out, "broken.test: ")
 	if head != want || code != 0 {

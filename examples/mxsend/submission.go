@@ -33,7 +33,7 @@ func (o *options) defineSubmission(fs *flag.FlagSet) {
 		case "hdrs":
 			o.ret = queue.ReturnHeaders
 		default:
-			return errors.New("neither full nor hdrs")
+			return errors.New("want full or hdrs")
 		}
 		return nil
 	})

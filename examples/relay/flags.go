@@ -122,7 +122,7 @@ func (o *options) check() error {
 	case (o.cert == "") != (o.key == ""):
 		return cli.Usage("-cert and -key go together")
 	case o.cert == "" && (o.logins != "" || o.listenTLS != ""):
-		return cli.Usage("-logins and -listen-tls need -cert and -key: nobody logs in in clear")
+		return cli.Usage("-logins and -listen-tls need -cert and -key: logins need TLS")
 	case o.actions != showOnly && o.http == "":
 		return cli.Usage("-actions goes with -http")
 	}
@@ -175,7 +175,7 @@ func (o *options) delays() (delivery.Delays, error) {
 	for word := range strings.SplitSeq(o.retry, ",") {
 		d, err := cli.ParseDuration(strings.TrimSpace(word))
 		if err != nil || d <= 0 {
-			return nil, cli.Usage("-retry %q: %q is no delay such as 30s, 4h or 1d", o.retry, word)
+			return nil, cli.Usage("-retry %q: %q is not a delay, such as 30s, 4h or 1d", o.retry, word)
 		}
 		list = append(list, d)
 	}
@@ -203,7 +203,7 @@ func (o *options) policy() (*policy, error) {
 	for _, c := range o.trust {
 		prefix, err := parsePrefix(c)
 		if err != nil {
-			return nil, cli.Usage("-trust %q is no CIDR such as 192.0.2.0/24", c)
+			return nil, cli.Usage("-trust %q is not a CIDR prefix, such as 192.0.2.0/24", c)
 		}
 		p.trusted = append(p.trusted, prefix)
 	}

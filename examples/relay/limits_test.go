@@ -28,7 +28,7 @@ func TestLimitsFile(t *testing.T) {
 		one(`{"match": {"domain": "e.test"}, "connections": 1.5}`):                                               `:2: rules[0].connections: not a whole number`,
 		one(`{"match": {"domain": "e.test"}, "rate": "fast"}`):                                                   `:2: rules[0].rate: not a number`,
 		one(`{"match": {"domain": 7}, "rate": 1}`):                                                               `:2: rules[0].match.domain: not a text`,
-		one(`{"match": {"domain": "e.test"}, "group": "g"}`):                                                     `:2: rules[0].group: there is no group "g"`,
+		one(`{"match": {"domain": "e.test"}, "group": "g"}`):                                                     `:2: rules[0].group: no group named "g"`,
 		one(`{"match": {"domain": "e.test"}, "rate": 1},` + "\n" + `{"match": {"domain": "E.test"}, "rate": 2}`): `:3: rules[1].match: `,
 		one(`{"match": {"domain": "e.test"}}`):                                                                   `:2: rules[0]: it sets nothing`,
 		one(`{"rate": 1}`):                                                                                       `:2: rules[0].match: not exactly one`,
@@ -40,14 +40,14 @@ func TestLimitsFile(t *testing.T) {
 		"{\n\"rules\": [":                                                                                        ":2: the file ends too early",
 		"{\n\"rules\": [}":                                                                                       ":2: invalid character",
 		``:                                                                                                       ":1: the file ends too early",
-		one(`{"match": {"domain": "e.test"}, "tls": {"level": "most"}}`):                                         `:2: rules[0].tls.level: "most" is none of`,
-		one(`{"match": {"domain": "e.test"}, "tls": {"level": "unset"}}`):                                        `:2: rules[0].tls.level: "unset" is none of`,
+		one(`{"match": {"domain": "e.test"}, "tls": {"level": "most"}}`):                                         `:2: rules[0].tls.level: unknown level "most"`,
+		one(`{"match": {"domain": "e.test"}, "tls": {"level": "unset"}}`):                                        `:2: rules[0].tls.level: unknown level "unset"`,
 		one(`{"match": {"domain": "e.test"}, "tls": {"leve": "may"}}`):                                           `:2: rules[0].tls.leve: unknown key`,
-		one(`{"match": {"domain": "e.test"}, "tls": {"level": "encrypt", "min": "1.1"}}`):                        `:2: rules[0].tls.min: "1.1" is neither`,
+		one(`{"match": {"domain": "e.test"}, "tls": {"level": "encrypt", "min": "1.1"}}`):                        `:2: rules[0].tls.min: unknown version "1.1"`,
 		one(`{"match": {"domain": "e.test"}, "tls": {"level": "may", "min": "1.3"}}`):                            `:2: rules[0].tls.min: mail that may go in clear`,
 		one(`{"match": {"domain": "e.test"}, "tls": {}}`):                                                        `:2: rules[0].tls: it sets nothing`,
 		one(`{"match": {"domain": "e.test"}, "tls": {"level": "fingerprint"}}`):                                  `:2: rules[0].tls.fingerprints: level fingerprint needs some`,
-		one(`{"match": {"domain": "e.test"}, "tls": {"level": "verify", "fingerprints": ["00"]}}`):               `:2: rules[0].tls.fingerprints[0]: "00" is no SHA-256`,
+		one(`{"match": {"domain": "e.test"}, "tls": {"level": "verify", "fingerprints": ["00"]}}`):               `:2: rules[0].tls.fingerprints[0]: "00" is not a SHA-256`,
 		one(`{"match": {"domain": "e.test"}, "tls": {"level": "verify", "cert": "c.pem"}}`):                      `:2: rules[0].tls: cert and key go together`,
 		one(`{"match": {"domain": "e.test"}, "tls": {"cert": "/none", "key": "/none"}}`):                         `:2: rules[0].tls.cert: open /none`,
 		one(`{"match": {"domain": "a..test"}, "tls": {"level": "verify"}}`):                                      `:2: rules[0].match: `,
@@ -92,7 +92,7 @@ func TestBadLimitsAtStart(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "limits.json")
 	for text, want := range map[string]string{
 		"{\"rules\": [\n{\"match\": {\"domain\": \"e.test\"},\n\"speed\": 1}]}":               file + ":3: rules[0].speed: unknown key",
-		"{\"rules\": [\n{\"match\": {\"mx\": \"e.test\"}, \"tls\":\n{\"level\": \"high\"}}]}": file + `:3: rules[0].tls.level: "high" is none of`,
+		"{\"rules\": [\n{\"match\": {\"mx\": \"e.test\"}, \"tls\":\n{\"level\": \"high\"}}]}": file + `:3: rules[0].tls.level: unknown level "high"`,
 	} {
 		replace(t, file, text)
 		c := command("-queue", inMemory, "-listen", "127.0.0.1:0", "-limits", file)

@@ -72,7 +72,7 @@ func (l *logins) mail(_ context.Context, t *smtpd.Transaction) smtpd.Reply {
 	case u == nil:
 		return smtpd.Reply{Code: 530, Enhanced: "5.7.0", Text: "you cannot log in any more"}
 	case !u.MaySendFrom(t.From):
-		return smtpd.Reply{Code: 553, Enhanced: "5.7.1", Text: "this is no address that your mail may come from"}
+		return smtpd.Reply{Code: 553, Enhanced: "5.7.1", Text: "you may not send from this address"}
 	}
 	return smtpd.Reply{}
 }

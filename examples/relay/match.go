@@ -26,7 +26,7 @@ func parseMatch(text string) (*match, error) {
 		name, value, ok := strings.Cut(strings.TrimSpace(condition), "=")
 		switch {
 		case !ok || value == "":
-			return nil, fmt.Errorf("%q is no condition such as domain=example.com", condition)
+			return nil, fmt.Errorf("%q is not a condition, such as domain=example.com", condition)
 		case seen[name]:
 			return nil, fmt.Errorf("%s= stands twice", name)
 		}
@@ -55,7 +55,7 @@ func parseMatch(text string) (*match, error) {
 			}
 			m.Older = cli.Duration(age)
 		default:
-			return nil, fmt.Errorf("%s= is none of domain, from, older, tenant, class", name)
+			return nil, fmt.Errorf("unknown condition %s=; use domain, from, older, tenant or class", name)
 		}
 	}
 	return m, nil

@@ -221,7 +221,7 @@ func (p *parts) run(ctx context.Context) error {
 		fmt.Fprintf(p.log, "listening %s\n", l.Addr())
 	}
 	for _, name := range p.options.unknown {
-		fmt.Fprintf(p.log, "relay: %s is no setting\n", name)
+		fmt.Fprintf(p.log, "relay: unknown setting %s\n", name)
 	}
 	all.Go(func() { p.tellSystemd(ctx) })
 	var broken error

@@ -42,7 +42,7 @@ func TestSettingsInTheEnvironment(t *testing.T) {
 	if got := mail.Messages()[0].Hello; got != "relay.example.net" {
 		t.Errorf("it calls itself %q, want what the command line says", got)
 	}
-	eventually(t, "it says what is no setting", func() bool { return strings.Contains(p.errs.String(), "relay: NEXTHOP_RETRYY is no setting\n") })
+	eventually(t, "it names the unknown setting", func() bool { return strings.Contains(p.errs.String(), "relay: unknown setting NEXTHOP_RETRYY\n") })
 	if said := p.errs.String(); strings.Contains(said, "SERVICE_HOST") || strings.Contains(said, "_TCP") {
 		t.Errorf("of what Kubernetes sets it says %q", said)
 	}

@@ -44,9 +44,9 @@ func (r *limitsReader) tlsRule(n node, path string) *tlsRule {
 	rule.MinVersion = map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}[min]
 	switch {
 	case err != nil || level == trust.Unset.String():
-		r.wrong(n.line, path+".level", "%q is none of none, may, encrypt, verify, dane, dane-only, fingerprint", level)
+		r.wrong(n.line, path+".level", "unknown level %q; use none, may, encrypt, verify, dane, dane-only or fingerprint", level)
 	case min != "" && rule.MinVersion == 0:
-		r.wrong(n.line, path+".min", "%q is neither 1.2 nor 1.3", min)
+		r.wrong(n.line, path+".min", "unknown version %q; use 1.2 or 1.3", min)
 	case min != "" && (level == "none" || level == "may"):
 		r.wrong(n.line, path+".min", "mail that may go in clear needs no version of TLS; level encrypt wants TLS")
 	case level == "fingerprint" && len(rule.Fingerprints) == 0:
@@ -74,7 +74,7 @@ func (r *limitsReader) fingerprint(n node, path string, rule *tlsRule) {
 	digits := strings.ReplaceAll(strings.TrimPrefix(strings.ToLower(text), "sha256:"), ":", "")
 	var sum [sha256.Size]byte
 	if octets, err := hex.DecodeString(digits); err != nil || copy(sum[:], octets) != len(sum) || len(octets) != len(sum) {
-		r.wrong(n.line, path, "%q is no SHA-256 in hexadecimal digits", text)
+		r.wrong(n.line, path, "%q is not a SHA-256 fingerprint in hexadecimal digits", text)
 	}
 	rule.Fingerprints = append(rule.Fingerprints, sum)
 }

@@ -81,7 +81,7 @@ func TestTLSRules(t *testing.T) {
 	}
 	reload(`{"match": {"domain": "example.com"}, "tls": {"level": "high"}}`)
 	eventually(t, "the relay says what is wrong", func() bool {
-		return strings.Contains(r.errs.String(), `-limits: those in force stay so: `+file+`:1: rules[0].tls.level: "high"`)
+		return strings.Contains(r.errs.String(), `-limits: those in force stay so: `+file+`:1: rules[0].tls.level: unknown level "high"`)
 	})
 	send("three", "b@example.com")
 	eventually(t, "the old rules hold", func() bool { return slices.Contains(subjects(secure), "three") })

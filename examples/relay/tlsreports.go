@@ -33,7 +33,7 @@ const saveTLSCounts = "save-tls-counts"
 // checkTLSReports finds an address of -tls-reports that is none.
 func (o *options) checkTLSReports() error {
 	if who := (tlsrpt.Submitter{Contact: o.tlsReports}); o.tlsReports != "" && who.Domain() == "" {
-		return cli.Usage("-tls-reports %q is no address", o.tlsReports)
+		return cli.Usage("-tls-reports %q is not an address", o.tlsReports)
 	}
 	return nil
 }
@@ -68,7 +68,7 @@ func (p *parts) reportTLS() error {
 			LeftOut:     func(day tlsrpt.Day, n uint64) { complain("%v: there was no room for %d sessions", day, n) },
 			Done: func(d tlsrpt.Delivery) {
 				if len(d.Taken) == 0 {
-					complain("nobody takes the report of %v for %s: %s", d.Day, d.Domain, strings.Join(d.Problems, "; "))
+					complain("no target accepts the report of %v for %s: %s", d.Day, d.Domain, strings.Join(d.Problems, "; "))
 				}
 			},
 		},

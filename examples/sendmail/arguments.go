@@ -134,7 +134,7 @@ func (o *options) set(letter byte, value string) error {
 	case 'N':
 		n, ok := parseNotify(value)
 		if !ok {
-			return cli.Usage("-N %q is neither never nor some of success, failure and delay with commas", value)
+			return cli.Usage("-N %q: want never, or a list of success, failure and delay with commas", value)
 		}
 		o.notify = n
 	case 'R':
@@ -144,7 +144,7 @@ func (o *options) set(letter byte, value string) error {
 		case "hdrs":
 			o.ret = queue.ReturnHeaders
 		default:
-			return cli.Usage("-R %q is neither full nor hdrs", value)
+			return cli.Usage("-R %q: want full or hdrs", value)
 		}
 	case 'o':
 		o.keepDots = o.keepDots || value == "i" // the other values set the form of error reports and the like

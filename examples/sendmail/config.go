@@ -121,7 +121,7 @@ func (c *config) readFile(file string, text []byte) {
 		case f == nil:
 			c.wrong("%s:%d: unknown setting %q", file, n, name)
 		case f.Value.Set(value) != nil:
-			c.wrong("%s:%d: this is no value for %s", file, n, name)
+			c.wrong("%s:%d: invalid value for %s", file, n, name)
 		}
 	}
 }
@@ -144,7 +144,7 @@ func (c *config) readEnvironment(environ []string) {
 	}
 	unknown, err := cli.FromEnvironment(c.flags, prefix, kept)
 	for _, name := range unknown {
-		c.wrong("%s is no setting", name)
+		c.wrong("unknown setting %s", name)
 	}
 	if err != nil {
 		c.problems = append(c.problems, err)
@@ -188,7 +188,7 @@ func (c *config) schedule() (delays delivery.Delays, err error) {
 	for word := range strings.SplitSeq(c.retry, ",") {
 		d, err := cli.ParseDuration(strings.TrimSpace(word))
 		if err != nil || d <= 0 {
-			return nil, fmt.Errorf("retry: %q is no delay such as 30s, 4h or 1d", word)
+			return nil, fmt.Errorf("retry: %q is not a delay, such as 30s, 4h or 1d", word)
 		}
 		delays = append(delays, d)
 	}

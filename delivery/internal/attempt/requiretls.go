@@ -11,7 +11,7 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-var errNotVouched = errors.New("REQUIRETLS: nobody vouches for the MX records, neither DNSSEC nor a policy")
+var errNotVouched = errors.New("REQUIRETLS: neither DNSSEC nor a policy authenticates the MX records")
 
 // policyFor returns the TLS required of a host for the message. If its sender prefers
 // delivery to security, the policies of domains are not asked (RFC 8689 section 4.2.2);

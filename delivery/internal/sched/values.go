@@ -80,7 +80,7 @@ type Cause uint8
 const (
 	NoTrouble    Cause = iota
 	DNSFails           // no DNS server answers
-	NetworkFails       // there is no route to anywhere
+	NetworkFails       // no route to any network
 	MachineFails       // no descriptors, ports or memory for a connection
 	QueueFails         // the queue hands nothing out
 	StoreFails         // the queue stores nothing; the caller finds out when it does again

@@ -37,7 +37,7 @@ func (c *Config) identify(p *Policy, host *mx.Host) {
 // isServiceName tells an SRV-ID from a DNS-ID.
 func isServiceName(name string) bool { return strings.HasPrefix(name, "_") }
 
-var errOtherNames = errors.New("the certificate is for somebody else")
+var errOtherNames = errors.New("the certificate is for other names")
 
 // bearsOneOf checks the chain first and then the names (RFC 9525 section 6). What
 // package tls does by itself is for one name, and knows no SRV-ID.

@@ -99,7 +99,7 @@ func (t *Transport) Check() error {
 	}
 	switch {
 	case t.DNSSEC != "ad" && t.DNSSEC != "off":
-		return Usage("-dnssec %q is neither ad nor off", t.DNSSEC)
+		return Usage("-dnssec %q: want ad or off", t.DNSSEC)
 	case t.DNSSEC == "off" && t.TrustAD:
 		return Usage("-dnssec off and -trust-ad exclude each other")
 	case t.DNSSEC == "off" && t.TLS == "dane":
@@ -191,7 +191,7 @@ func AdviseOn(err error) error {
 }
 
 // dnssecAdvice is what people can do about a resolver of which no answer is secure.
-const dnssecAdvice = "use a validating resolver on this machine, or -trust-ad if the one in use validates and nobody can change its answers on the way"
+const dnssecAdvice = "use a validating resolver on this machine, or -trust-ad if the one in use validates and its answers cannot be changed on the way"
 
 // policy is whom mail may be given to: DANE, else MTA-STS, unless they are off.
 func (t *Transport) policy(resolver mx.Resolver) *trust.Source {

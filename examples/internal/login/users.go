@@ -110,7 +110,7 @@ func parseLine(line string) (*User, error) {
 func (u *User) check() error {
 	prepared, err := stringprep.SASLprep.Prepare(u.Name)
 	if err != nil || prepared != u.Name || u.Name == "" || strings.HasPrefix(u.Name, "#") || strings.ContainsAny(u.Name, " \t\r\n") {
-		return fmt.Errorf("%q is no name that somebody can log in with (RFC 4013)", u.Name)
+		return fmt.Errorf("%q is not a user name (RFC 4013)", u.Name)
 	}
 	if len(u.Addresses) == 0 && strings.Contains(u.Name, "@") {
 		u.Addresses = []string{u.Name}

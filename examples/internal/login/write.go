@@ -66,7 +66,7 @@ func replaceFile(file, text string, mode fs.FileMode) (err error) {
 	name := file + ".new"
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)
 	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("somebody else is changing the file; if not, remove what was left of an attempt: %w", err)
+		return fmt.Errorf("another program is changing the file; if not, remove the rest of an attempt: %w", err)
 	}
 	if err != nil {
 		return err
