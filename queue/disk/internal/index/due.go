@@ -75,7 +75,7 @@ func (d *dueHeap) remove(x *Index, l *lane) {
 	t := d.of(l.key.tenant)
 	t.lanes.remove(x, *t.lanes.pos(l))
 	d.place(x, t)
-	if d.lanes--; d.lanes == 0 && d.by != 0 { // the one without a tenant stays
+	if d.lanes--; d.lanes == 0 && d.by != 0 { // the one without owners stays
 		delete(x.due, d.by)
 	}
 }
