@@ -51,12 +51,12 @@ func (a actions) allowed(at net.Addr) error {
 	return nil
 }
 
-// speaksTo reports whether a request means the dashboard by a name of its own. Without
-// that a page from elsewhere whose name leads here, as its owner can make it, could read
-// and act.
+// speaksTo reports whether a request uses one of the dashboard's own names. Otherwise a
+// foreign page could read and act here, because the owner of its name can make it lead
+// to this address.
 func (a actions) speaksTo(r *http.Request) bool {
 	if a == fromAnywhere {
-		return true // whoever puts it there says by what names
+		return true // the administrator who put it there decides about its names
 	}
 	host, _, err := net.SplitHostPort(r.Host)
 	if err != nil {

@@ -34,7 +34,7 @@ var bounceClasses = []bounceClass{
 	{"policy-related", []string{"7.0", "7.1", "7.2", "7.3", "7.6", "7.12", "7.13", "7.14", "7.15", "7.16", "7.17", "7.18", "7.19", "7.28"}},
 }
 
-// otherClass is that of what says too little.
+// otherClass is the class of failures that are not specific enough.
 const otherClass = "other"
 
 func classNames() (list []string) {
@@ -61,7 +61,7 @@ func statuses(class string) (string, bool) {
 	return strings.Join(list, " "), true
 }
 
-// classOf is the class of what an event says, empty if that is no failure.
+// classOf returns the class of an event, or "" if it is not a failure.
 func classOf(e *delivery.Event) string {
 	switch e.Kind {
 	case delivery.Deferred, delivery.Failed, delivery.UnknownOutcome:

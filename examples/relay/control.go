@@ -17,7 +17,7 @@ import (
 )
 
 // controlSocket is the name of the socket in the queue's directory on which a relay
-// takes operations from "relay queue". It means nothing unless the directory is
+// accepts operations from "relay queue". It has no meaning unless the directory is
 // locked, so one that was left behind does no harm.
 const controlSocket = "control"
 
@@ -27,8 +27,8 @@ const (
 	errorTrailer = "Relay-Error"
 )
 
-// listenControl makes the socket: in a directory nobody else can enter, and only then
-// by its name, so that there is no moment at which others could connect.
+// listenControl makes the socket in a directory that no one else can enter, and then
+// gives it its name, so that others can connect at no moment.
 func listenControl(dir string) (net.Listener, error) {
 	private, err := os.MkdirTemp(dir, "control-")
 	if err != nil {

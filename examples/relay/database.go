@@ -104,8 +104,8 @@ func parseDatabase(where, role string) (*pgxpool.Config, string, error) {
 	return c, schema, nil
 }
 
-// followSecret has new connections made with the user and the password that the file of
-// -queue @FILE has by then. One that has become wrong changes nothing.
+// followSecret makes new connections use the current user and password in the file of
+// -queue @FILE. If the file has become invalid, the old ones stay in use.
 func followSecret(where string) func(context.Context, *pgx.ConnConfig) error {
 	return func(_ context.Context, c *pgx.ConnConfig) error {
 		text, err := fromFile(where)
@@ -121,7 +121,8 @@ func followSecret(where string) func(context.Context, *pgx.ConnConfig) error {
 	}
 }
 
-// cutSchema takes the schema out of a URL, which the server does not know of.
+// cutSchema removes the schema from a URL, because the server does not know that
+// parameter.
 func cutSchema(text string) (rest, schema string, err error) {
 	if !isDatabase(text) {
 		return "", "", cli.Usage("-queue @FILE: there is no postgres:// URL in it")
@@ -164,8 +165,8 @@ func openDatabase(ctx context.Context, where, role string) (*database, error) {
 	return &database{q, pool, schema}, nil
 }
 
-// databaseError gives an error the exit code that it leads to: what nobody can help but
-// somebody who changes something is not worth another start.
+// databaseError gives an error its exit code: if only a change by an operator can help,
+// another start is useless.
 func databaseError(err error) error {
 	code := cli.ExitTempFail
 	refused, _ := errors.AsType[*pgconn.PgError](err)
@@ -212,8 +213,8 @@ func (p *parts) policyStore() mtasts.Store {
 	return nil
 }
 
-// databaseMetrics are those of a queue in PostgreSQL. What the server does not answer in
-// time is left out.
+// databaseMetrics writes the metrics of a queue in PostgreSQL. Those that the server
+// does not answer in time are left out.
 func databaseMetrics(w *metrics.Writer, q *postgres.Queue) {
 	const patience = 2 * time.Second
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

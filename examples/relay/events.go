@@ -20,15 +20,15 @@ type journal struct {
 	out     io.Writer
 	file    *os.File
 	lines   []byte        // to be written
-	spare   []byte        // what was written, for the next ones
-	writing bool          // by a goroutine, until there are no lines
-	moved   chan struct{} // closed when some were written; nil where nobody waits
+	spare   []byte        // the last written buffer, for reuse
+	writing bool          // a goroutine is writing, until there are no lines
+	moved   chan struct{} // closed when some were written; nil if no call waits
 }
 
 // mostLines is how many octets may wait to be written.
 const mostLines = 256 << 10
 
-// open opens the file, once more where it was open: whoever rotates it sends SIGHUP.
+// open opens the file, again if it was open: after rotating it, a program sends SIGHUP.
 func (j *journal) open() error {
 	if j.path == "" || j.path == "-" {
 		return nil
@@ -46,14 +46,14 @@ func (j *journal) open() error {
 	j.file, j.out = f, cli.NewOutput(f)
 	j.mu.Unlock()
 	if before != nil {
-		j.flush() // what is on its way into that one
+		j.flush() // lines on their way into the old file
 		_ = before.Close()
 	}
 	return nil
 }
 
-// write appends one event, with the class of what was not delivered. An event that cannot
-// be written is lost: mail goes on.
+// write appends one event, with the class of a failure. An event that cannot be written
+// is lost, and mail continues.
 func (j *journal) write(e *delivery.Event) {
 	if j.path == "" {
 		return

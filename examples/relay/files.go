@@ -17,10 +17,10 @@ import (
 )
 
 // followFiles reads files again that have changed, and all of them at SIGHUP: smart
-// hosts and their secrets, the certificate and its key, the limits and the certificates that
-// they name, and those who may log in. The library follows resolv.conf
-// and the hosts file by itself, and reads them at SIGHUP. At SIGHUP the events' file is
-// opened again, too. A file that has become wrong leaves what was there in force.
+// hosts and their secrets, the certificate and its key, the limits and the certificates
+// that they name, and the users who may log in. The library follows resolv.conf and the
+// hosts file by itself, and reads them at SIGHUP. At SIGHUP the events' file is opened
+// again, too. If a file has become invalid, its previous content stays in force.
 func (p *parts) followFiles(ctx context.Context) {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
@@ -102,8 +102,8 @@ func (p *parts) readLimits(first *delivery.Sender) error {
 	return nil
 }
 
-// choosePolicy finds the source of policies of a sender, or gives it one for the rules of
-// -limits, if there is none since -tls is none.
+// choosePolicy returns the policy source of a sender. If there is none, because of -tls
+// none, it makes one for the rules of -limits.
 func (p *parts) choosePolicy(s *delivery.Sender) {
 	p.policy, _ = s.Policy.(*trust.Source)
 	if p.policy == nil && p.options.limits != "" {
@@ -118,8 +118,8 @@ func (p *parts) complain(about string, err error) {
 	}
 }
 
-// keyPair is a certificate with its key that can be read again while it is in use. A
-// nil one is none.
+// keyPair is a certificate with its key that can be read again while it is in use. Nil
+// means none.
 type keyPair struct {
 	certFile, keyFile string
 	current           atomic.Pointer[tls.Certificate]
@@ -133,8 +133,8 @@ func newKeyPair(certFile, keyFile string) (*keyPair, error) {
 	return k, k.read()
 }
 
-// read reads the files. An error, one of them being renewed before the other among
-// them, changes nothing.
+// read reads the files. If there is an error, for example because only one of them was
+// renewed so far, nothing changes.
 func (k *keyPair) read() error {
 	if k == nil {
 		return nil

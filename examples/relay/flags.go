@@ -21,7 +21,7 @@ type options struct {
 	listenTLS    string
 	logins       string
 	version      bool
-	unknown      []string // variables of the environment that are no flag
+	unknown      []string // environment variables that are not flags
 	queue        string
 	relayDomains cli.List
 	trust        cli.List
@@ -55,8 +55,9 @@ const relayUsage = `relay [flags]
 Each flag can also be set by an environment variable, such as NEXTHOP_RELAY_DOMAIN for -relay-domain.
 Values of a repeatable flag are separated by blanks. The command line takes precedence.`
 
-// parseEnvironment parses a command line, and takes from the environment what it lacks: a
-// command but where the queue and the users are. It returns variables that are no flag.
+// parseEnvironment parses a command line, and takes missing flags from the environment;
+// for a command these are only the queue and the users. It returns variables that are
+// not flags.
 func parseEnvironment(fs *flag.FlagSet, args []string, stdout, stderr io.Writer, usage string) (unknown []string, err error) {
 	if err := cli.Parse(fs, args, stderr, usage); err != nil {
 		return nil, err
@@ -157,7 +158,7 @@ func (o *options) postmasterAt(host string) string {
 	return "postmaster@" + host
 }
 
-// settings are those of the agent, but for what is in the file of -limits.
+// settings returns the settings of the agent, without those in the file of -limits.
 func (o *options) settings() (delivery.Settings, error) {
 	delays, err := o.delays()
 	s := delivery.Settings{

@@ -35,10 +35,10 @@ func (i *intake) message(ctx context.Context, t *smtpd.Transaction, content queu
 	return answer(id, err)
 }
 
-// keepForPostmaster takes the postmaster from the recipients where there is no way to
-// him: nobody has said where he reads mail, and this host has no mailboxes. Such mail is
-// not sent back to those who have something to tell him; it is held in the queue, for
-// whoever looks into that ("relay queue list", and release once there is a way).
+// keepForPostmaster removes the postmaster from the recipients if there is no route to
+// him: no address was given for him, and this host has no mailboxes. Such mail is not
+// returned to its senders; it is held in the queue, for an administrator to find
+// ("relay queue list", and release once there is a route).
 func (i *intake) keepForPostmaster(ctx context.Context, m *queue.Message) (id string, err error) {
 	isHis := func(r queue.Recipient) bool { return r.Address == i.postmaster }
 	at := slices.IndexFunc(m.Recipients, isHis)

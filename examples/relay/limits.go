@@ -19,7 +19,7 @@ type limitsFile struct {
 }
 
 // readLimits reads a file of limits. Errors name the file, the line and the field of
-// everything that makes no sense. No file is no limits.
+// everything invalid. Without a file there are no limits.
 func readLimits(file string) (*limitsFile, error) {
 	f := &limitsFile{groups: make(map[string]delivery.Group)}
 	if file == "" {
@@ -101,8 +101,8 @@ func (r *limitsReader) group(n node, path string) {
 // settingsPath is how the library names a field of the rules or groups.
 var settingsPath = regexp.MustCompile(`^delivery\.Settings\.(Rules|Groups)(?:\[([^]]*)\])?((?:\.\w+)?): `)
 
-// validate finds what makes no sense of rules and groups together, as the library says
-// it, and gives it its place in the file.
+// validate lets the library check rules and groups together, and gives its errors their
+// place in the file.
 func (r *limitsReader) validate() {
 	err := (&delivery.Settings{Rules: r.all, Groups: r.groups}).Validate()
 	list := []error{err}

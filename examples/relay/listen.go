@@ -19,8 +19,9 @@ const (
 	socketHTTP  = "http"
 )
 
-// passedSockets are those that systemd has opened, by name. Those for mail take the place
-// of -listen and -listen-tls, the other that of -http. The environment that tells of them is for this process alone.
+// passedSockets returns the sockets that systemd has opened, by name. Those for mail
+// replace -listen and -listen-tls, and the other replaces -http. The environment
+// variables about them are for this process only.
 func passedSockets() (map[string][]net.Listener, error) {
 	files := activation.Files(true)
 	sockets := make(map[string][]net.Listener)
@@ -29,7 +30,7 @@ func passedSockets() (map[string][]net.Listener, error) {
 		if err != nil {
 			return nil, fmt.Errorf("socket %d from systemd, %s: %w", i, f.Name(), err)
 		}
-		_ = f.Close() // the listener has one of its own
+		_ = f.Close() // the listener has its own copy
 		name := f.Name()
 		if name != socketSMTPS && name != socketHTTP {
 			name = ""
@@ -66,9 +67,9 @@ func (p *parts) listenMail(o *options, passed map[string][]net.Listener) error {
 	return nil
 }
 
-// ports are those at which the relay takes mail: of what systemd has opened, else of
-// -listen, none if the system is to choose one, or if -listen is wrong, which shows when it
-// is opened.
+// ports returns the ports at which the relay accepts mail: those of systemd's sockets,
+// or that of -listen. There is none if the system chooses it, or if -listen is invalid,
+// which is reported when it is opened.
 func (o *options) ports(passed map[string][]net.Listener) (list []uint16) {
 	for _, l := range append(passed[""], passed[socketSMTPS]...) {
 		if addr, ok := l.Addr().(*net.TCPAddr); ok {
@@ -144,5 +145,5 @@ func (l *listeners) Close() (err error) {
 	return err
 }
 
-// Addr is that of the first.
+// Addr returns the address of the first listener.
 func (l *listeners) Addr() net.Addr { return l.list[0].Addr() }

@@ -10,7 +10,7 @@ import (
 )
 
 // logins are the users in the file of -logins, which may be read again while it is in
-// use. A nil one is none.
+// use. Nil means none.
 type logins struct {
 	file    string
 	current atomic.Pointer[login.Users]
@@ -24,7 +24,7 @@ func newLogins(file string) (*logins, error) {
 	return l, l.read()
 }
 
-// read reads the file. An error changes nothing.
+// read reads the file. If there is an error, nothing changes.
 func (l *logins) read() error {
 	if l == nil {
 		return nil

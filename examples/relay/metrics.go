@@ -11,7 +11,7 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// pages are those of -http.
+// pages returns the pages of -http.
 func (p *parts) pages() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", p.numbers)
@@ -53,7 +53,7 @@ func (p *parts) answers(ctx context.Context) error {
 	return err
 }
 
-// more are the relay's own metrics, beside those of its agent.
+// more writes the relay's own metrics, in addition to those of its agent.
 func (p *parts) more(w *metrics.Writer) {
 	open, begun, refused := p.server.Stats()
 	var memory runtime.MemStats

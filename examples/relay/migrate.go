@@ -46,7 +46,7 @@ func migrate(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return cli.ExitOK
 }
 
-// migrateAt brings a database forward, and says what it has done.
+// migrateAt migrates a database, and reports what it has done.
 func migrateAt(ctx context.Context, where string, dryRun bool, w io.Writer) error {
 	config, schema, err := parseDatabase(where, "relay migrate")
 	if err != nil {
@@ -84,7 +84,7 @@ func migrateAt(ctx context.Context, where string, dryRun bool, w io.Writer) erro
 	return err
 }
 
-// missingSteps are those of which the database does not have the version.
+// missingSteps returns the steps that the database does not have.
 func missingSteps(ctx context.Context, pool *pgxpool.Pool, o postgres.Options, steps []postgres.Step) ([]postgres.Step, error) {
 	err := postgres.Check(ctx, pool, o)
 	version, ok := errors.AsType[*postgres.VersionError](err)

@@ -26,12 +26,12 @@ type operation struct {
 	Reason   string       `json:"reason,omitempty"`
 }
 
-// done is what has become of mail that a verb was used on. These verbs take -match.
+// done describes what a verb has done to mail. These verbs take -match.
 var done = map[string]string{
 	"hold": "held", "release": "released", "drop": "dropped", "fail": "failed", "flush": "flushed",
 }
 
-// check finds words that make no sense.
+// check detects invalid arguments.
 func (o *operation) check() error {
 	if err := o.checkFlags(); err != nil {
 		return err
@@ -62,7 +62,7 @@ func (o *operation) check() error {
 	return nil
 }
 
-// checkFlags finds flags that mean nothing to the verb.
+// checkFlags detects flags without a meaning for the verb.
 func (o *operation) checkFlags() error {
 	takes := func(verbs ...string) bool { return slices.Contains(verbs, o.Verb) }
 	switch {

@@ -56,7 +56,7 @@ func changePassword(file string, remove bool, iterations int, words []string, st
 	case remove:
 		return writeLogins(stdout, login.Remove(file, words[0]), words[0]+" is gone")
 	}
-	// What makes no sense is found before somebody types a password.
+	// Errors are detected before the user types a password.
 	if err := login.Check(words[0], words[1:]); err != nil {
 		return &cli.Error{Code: cli.ExitData, Err: err}
 	}

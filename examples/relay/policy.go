@@ -12,8 +12,8 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// policy is who may send to whom: trusted clients and those who have logged in to
-// anybody, everybody to the relay domains.
+// policy decides which clients may send to which recipients: trusted clients and
+// logged-in users to all, and all clients to the relay domains.
 type policy struct {
 	trusted    []netip.Prefix
 	domains    []string // canonical
@@ -43,9 +43,9 @@ func (p *policy) isRelayDomain(destination string) bool {
 		slices.ContainsFunc(p.subdomains, func(d string) bool { return strings.HasSuffix(destination, d) })
 }
 
-// takesMail refuses a domain that does not exist or takes no mail, rather than to
-// bounce to it later. Anything else is for the queue to find out: a doubt is no reason
-// to refuse.
+// takesMail refuses a domain that does not exist or accepts no mail, instead of
+// bouncing the mail later. Anything else is left to the queue: uncertainty is not a
+// reason to refuse.
 func (p *policy) takesMail(ctx context.Context, from, to string) smtpd.Reply {
 	e, _ := errors.AsType[*delivery.Error](p.sender.Routable(ctx, from, to))
 	if e == nil || e.Temporary() {

@@ -29,8 +29,8 @@ hold, release, flush, drop and fail accept -match instead of an ID, and -dry-run
 
 const sitesUsage = "relay sites [-queue WHERE] [-json]"
 
-// administer is the command "relay queue": on the queue itself where nobody has it
-// open, else through the relay that has.
+// administer is the command "relay queue". It works on the queue itself if that is not
+// open, and otherwise through the relay that has it open.
 func administer(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	where, o, err := parseQueueFlags(args, stderr)
 	if err == nil {
@@ -102,8 +102,8 @@ func parseQueueFlags(args []string, stderr io.Writer) (where string, o operation
 	return where, o, o.check()
 }
 
-// busyFor is how long a queue may be in the hands of somebody who is not a relay that
-// listens: another of these commands, or a relay that is just starting.
+// busyFor is how long a queue may be open in a program that is not a listening relay:
+// another of these commands, or a relay that is just starting.
 const busyFor = 3 * time.Second
 
 func administerAt(ctx context.Context, where string, o operation, stdout io.Writer) error {

@@ -28,8 +28,8 @@ func (p *parts) tellSystemd(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		// A relay whose queue does not answer is of no use: it is started again. If that
-		// is a database, another start changes nothing.
+		// A relay whose queue does not answer is useless, and is started again. If the
+		// queue is a database, another start would not help.
 		asked, cancel := context.WithTimeout(ctx, interval)
 		if p.database() != nil || p.answers(asked) == nil {
 			p.notify(daemon.SdNotifyWatchdog)
@@ -38,14 +38,15 @@ func (p *parts) tellSystemd(ctx context.Context) {
 	}
 }
 
-// notify does nothing without a supervisor that wants to know.
+// notify does nothing if there is no supervisor.
 func (p *parts) notify(state string) {
 	if _, err := daemon.SdNotify(false, state); err != nil {
 		fmt.Fprintf(p.log, "relay: NOTIFY_SOCKET: %v\n", err)
 	}
 }
 
-// reloading brackets what is done at SIGHUP (Type=notify-reload).
+// reloading reports to the supervisor before and after the work at SIGHUP
+// (Type=notify-reload).
 func (p *parts) reloading(reload func()) {
 	p.notify(daemon.SdNotifyReloading + "\nMONOTONIC_USEC=" + monotonic())
 	reload()

@@ -29,8 +29,8 @@ const (
 	asCommand = "command relay queue"
 )
 
-// openQueue opens the queue that -queue names. dir is its directory, empty where it
-// has none.
+// openQueue opens the queue that -queue names. dir is its directory, or "" if it has
+// none.
 func openQueue(ctx context.Context, where, what string) (q queue.Queue, dir string, err error) {
 	if where == inMemory {
 		return &memory.Queue{}, "", nil
@@ -74,7 +74,7 @@ func writeHolder(dir, text string) error {
 	return os.WriteFile(file, []byte(text), 0o600)
 }
 
-// kind is what a queue is kept in, beside memory.
+// kind is the kind of storage of a queue, other than memory.
 type kind int
 
 const (
@@ -82,7 +82,7 @@ const (
 	inDatabase
 )
 
-// checkWhere tells directories from databases, and finds what is neither.
+// checkWhere distinguishes directories from databases, and reports anything else.
 func checkWhere(where string) (kind, error) {
 	if where == "" {
 		return 0, cli.Usage("-queue is empty")

@@ -9,7 +9,7 @@ import (
 	"github.com/nexthop-mail/nexthop/delivery/trust"
 )
 
-// tlsRule is what a rule of -limits says of TLS, and the files that it names.
+// tlsRule is the part of a rule of -limits about TLS, with the files that it names.
 type tlsRule struct {
 	trust.Rule
 	files []string

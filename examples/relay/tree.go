@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// node is a JSON value with the line that it begins on, so that what makes no sense can be
-// named with its place.
+// node is a JSON value with the line on which it begins, so that errors can name their
+// place.
 type node struct {
 	line  int
 	value any // []member, []node, string, json.Number, bool or nil
@@ -105,7 +105,7 @@ func (p *parser) end() error {
 	return nil
 }
 
-// reader takes what is wanted out of a tree, and collects what makes no sense.
+// reader takes values out of a tree, and collects errors.
 type reader struct {
 	file     string
 	problems []error

@@ -94,7 +94,7 @@ func details(since, until *time.Time, note, host, last string) string {
 	return b.String()
 }
 
-// site is what is known of a site, on the outside.
+// site is the state of a site in the output.
 type site struct {
 	Site         string     `json:"site"` // empty: not known
 	Destinations []string   `json:"destinations"`
@@ -147,7 +147,7 @@ func (s site) print(w io.Writer, json bool) error {
 	return err
 }
 
-// suspended is what is suspended, on the outside.
+// suspended is a suspension in the output.
 type suspended struct {
 	Kind   string     `json:"kind"`
 	Name   string     `json:"name"`
