@@ -57,6 +57,12 @@ type Source struct {
 	// lost when the program ends.
 	Proofs ProofStore
 
+	// Reuse is how long it is remembered that nothing asks for anything of a host, neither
+	// DANE, MTA-STS nor a rule, so that mail to it does not cost an inquiry each. Policies
+	// are not remembered by it. Default: not at all. A second or two is as long as an Agent
+	// goes by a route.
+	Reuse time.Duration
+
 	// Notice is called for notices that are not about a single message, such as a
 	// policy that cannot be renewed. It may be nil. An Agent reports the same by
 	// events.
@@ -70,6 +76,7 @@ type Source struct {
 	notices  atomic.Pointer[func(*delivery.TLSNotice)]
 	proofs   ProofStore
 	telling  telling
+	answers  answers
 }
 
 var (
@@ -155,10 +162,14 @@ func (s *Source) OperatorTLSPolicy(ctx context.Context, route *mx.Route, host *m
 // inquire is both, the latter if rulesAlone.
 func (s *Source) inquire(ctx context.Context, route *mx.Route, host *mx.Host, rulesAlone bool) (delivery.TLSPolicy, error) {
 	s.prepare()
+	if p, ok := s.recent(route, host, rulesAlone); ok {
+		return p, nil
+	}
 	c := &inquiry{source: s, domain: route.Domain, host: host.Name, rulesAlone: rulesAlone}
 	if s.broken != nil {
 		return delivery.TLSPolicy{}, c.misconfigured(s.broken)
 	}
+	began, rules := time.Now(), s.replaced.Load()
 	c.rule = s.ruleFor(route, host)
 	c.audit = s.Audit || c.rule != nil && c.rule.Audit
 	c.evidence = newEvidence(route, host, c.rule)
@@ -185,7 +196,9 @@ func (s *Source) inquire(ctx context.Context, route *mx.Route, host *mx.Host, ru
 		return delivery.TLSPolicy{}, c.decide(nil).Err()
 	}
 	c.recall(ctx)
-	return c.policy(), nil
+	p := c.policy()
+	c.keep(route, host, &p, rules, began)
+	return p, nil
 }
 
 var errNoDANE = errors.New("a rule wants DANE, which is off")

@@ -196,7 +196,7 @@ const dnssecAdvice = "use a validating resolver on this machine, or -trust-ad if
 // policy is whom mail may be given to: DANE, else MTA-STS, unless they are off.
 func (t *Transport) policy(resolver mx.Resolver) *trust.Source {
 	s := &trust.Source{
-		Resolver: resolver, NoDANE: t.NoDANE || t.DNSSEC == "off", NoMTASTS: t.NoMTASTS, Ratchet: t.Ratchet,
+		Resolver: resolver, NoDANE: t.NoDANE || t.DNSSEC == "off", NoMTASTS: t.NoMTASTS, Ratchet: t.Ratchet, Reuse: 2 * time.Second,
 		Fetcher: &mtasts.Fetcher{Resolver: resolver, AllowLoopback: t.Loopback},
 	}
 	if t.TLSCache != "" {

@@ -1,0 +1,83 @@
+package trust
+
+import (
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/delivery"
+	"github.com/nexthop-mail/nexthop/internal/age"
+	"github.com/nexthop-mail/nexthop/mx"
+)
+
+// answers are those of recent inquiries about hosts for which no policy or rule asked for
+// anything, and of which nothing was proved before. Its zero value is ready.
+type answers struct {
+	mu sync.Mutex
+	of map[answerKey]answer
+}
+
+// answerKey is what an answer depends on, beside the addresses of the host and the rules.
+type answerKey struct {
+	domain, host, target string
+	port                 uint16
+	via                  mx.Via
+	secure               bool
+	name, address        mx.Security
+	rulesAlone           bool
+}
+
+type answer struct {
+	policy delivery.TLSPolicy
+	addrs  []netip.Addr
+	rules  *[]Rule
+	at     time.Time
+}
+
+// mostAnswers limits how many are kept.
+const mostAnswers = 4096
+
+// keyOf returns the key of an inquiry; false if its answer is not to be kept.
+func keyOf(route *mx.Route, host *mx.Host, rulesAlone bool) (k answerKey, ok bool) {
+	if len(route.Aliases)+len(host.Identities) > 0 {
+		return k, false
+	}
+	return answerKey{route.Domain, host.Name, host.Target, host.Port, route.Via, route.Secure, host.NameSecure, host.Secure, rulesAlone}, true
+}
+
+// recent returns the answer of an inquiry that was made not longer ago than Reuse.
+func (s *Source) recent(route *mx.Route, host *mx.Host, rulesAlone bool) (p delivery.TLSPolicy, ok bool) {
+	if s.Reuse <= 0 {
+		return p, false
+	}
+	k, ok := keyOf(route, host, rulesAlone)
+	if !ok {
+		return p, false
+	}
+	s.answers.mu.Lock()
+	defer s.answers.mu.Unlock()
+	a, ok := s.answers.of[k]
+	if !ok || age.Since(a.at) >= s.Reuse || a.rules != s.replaced.Load() || !slices.Equal(a.addrs, host.Addrs) {
+		return p, false
+	}
+	return a.policy, true
+}
+
+// keep keeps an answer that was given at a time, by these rules, if it may be used again.
+func (c *inquiry) keep(route *mx.Route, host *mx.Host, p *delivery.TLSPolicy, rules *[]Rule, at time.Time) {
+	s := c.source
+	if s.Reuse <= 0 || c.rule != nil || c.audit || p.Basis != "" || p.Key != "" || len(c.before) > 0 {
+		return
+	}
+	k, ok := keyOf(route, host, c.rulesAlone)
+	if !ok {
+		return
+	}
+	s.answers.mu.Lock()
+	defer s.answers.mu.Unlock()
+	if s.answers.of == nil || len(s.answers.of) >= mostAnswers {
+		s.answers.of = make(map[answerKey]answer)
+	}
+	s.answers.of[k] = answer{*p, slices.Clone(host.Addrs), rules, at}
+}
