@@ -2,20 +2,70 @@ package dane
 
 import (
 	"bytes"
+	"crypto/rsa"
 	"crypto/x509"
 	"errors"
 	"strings"
 	"time"
 )
 
-// match compares the chain that a host has sent, which is not empty, with a record that
-// counts.
-func (p *Policy) match(r *Record, chain []*x509.Certificate, now time.Time) {
+// Limits of the work for one connection. Otherwise a domain could publish, and its host
+// send, so much that a comparison takes minutes.
+const (
+	mostCertificates = 64   // of a chain
+	mostPaths        = 16   // to different authorities
+	mostSignatures   = 64   // checked with the bare keys of authorities
+	mostBits         = 8192 // of an RSA key, as in package tls
+)
+
+// comparison compares the chain that a host has sent with records.
+type comparison struct {
+	policy *Policy
+	chain  []*x509.Certificate // not empty
+	now    time.Time
+
+	selected   map[selection][]byte
+	paths      map[string]Fate // by authority
+	signatures int             // checked so far
+}
+
+// tooLarge reports whether it takes too long to check a signature with a key.
+func tooLarge(key any) bool {
+	k, ok := key.(*rsa.PublicKey)
+	return ok && k.N.BitLen() > mostBits
+}
+
+// selection is a part of a certificate that a record can be about.
+type selection struct {
+	depth              int
+	selector, matching uint8
+}
+
+func (p *Policy) compare(chain []*x509.Certificate, now time.Time) *comparison {
+	return &comparison{
+		policy: p, chain: chain[:min(len(chain), mostCertificates)], now: now,
+		selected: make(map[selection][]byte), paths: make(map[string]Fate),
+	}
+}
+
+// matches reports whether a record is about a certificate of the chain.
+func (c *comparison) matches(r *Record, depth int) bool {
+	s := selection{depth, r.Selector, r.MatchingType}
+	data, known := c.selected[s]
+	if !known {
+		data = r.selected(c.chain[depth])
+		c.selected[s] = data
+	}
+	return bytes.Equal(data, r.Data)
+}
+
+// match compares the chain with a record that counts.
+func (c *comparison) match(r *Record) {
 	r.Fate = NoMatch
 	switch {
 	case r.Usage == DANETA:
-		p.matchAuthority(r, chain, now)
-	case r.matches(chain[0]):
+		c.matchAuthority(r)
+	case c.matches(r, 0):
 		// Only the key or the certificate is compared (RFC 7671 section 5.1).
 		r.Fate = Matched
 	}
@@ -24,25 +74,25 @@ func (p *Policy) match(r *Record, chain []*x509.Certificate, now time.Time) {
 // matchAuthority looks for the authority that a record is about: among the certificates
 // that issue others, in the record, or as the key that has signed one (RFC 7671
 // section 5.2).
-func (p *Policy) matchAuthority(r *Record, chain []*x509.Certificate, now time.Time) {
+func (c *comparison) matchAuthority(r *Record) {
 	better := func(f Fate, depth int) {
 		if closeness(f) > closeness(r.Fate) {
 			r.Fate, r.Depth = f, depth
 		}
 	}
-	for depth := 1; depth < len(chain); depth++ {
+	for depth := 1; depth < len(c.chain); depth++ {
 		// The host's own certificate, sent twice, is not its own authority.
-		if r.matches(chain[depth]) && !bytes.Equal(chain[depth].Raw, chain[0].Raw) {
-			better(p.path(chain, chain[depth], now), depth)
+		if c.matches(r, depth) && !bytes.Equal(c.chain[depth].Raw, c.chain[0].Raw) {
+			better(c.path(c.chain[depth]), depth)
 		}
 	}
 	if r.MatchingType != Full || r.Fate != NoMatch {
 		return // if the authority was sent, the sent certificate counts
 	}
 	if r.Selector == Cert {
-		if authority, err := x509.ParseCertificate(r.Data); err == nil && !bytes.Equal(authority.Raw, chain[0].Raw) {
-			if f := p.path(chain, authority, now); f != BadChain {
-				better(f, len(chain))
+		if authority, err := x509.ParseCertificate(r.Data); err == nil && !bytes.Equal(authority.Raw, c.chain[0].Raw) {
+			if f := c.path(authority); f != BadChain {
+				better(f, len(c.chain))
 			}
 		}
 		return
@@ -51,10 +101,19 @@ func (p *Policy) matchAuthority(r *Record, chain []*x509.Certificate, now time.T
 	if err != nil {
 		return
 	}
+	if tooLarge(key) {
+		better(NotTried, 0)
+		return
+	}
 	authority := x509.Certificate{PublicKey: key}
-	for depth, cert := range chain {
+	for depth, cert := range c.chain {
+		if c.signatures == mostSignatures {
+			better(NotTried, depth)
+			return
+		}
+		c.signatures++
 		if authority.CheckSignature(cert.SignatureAlgorithm, cert.RawTBSCertificate, cert.Signature) == nil {
-			better(p.path(chain, cert, now), depth)
+			better(c.path(cert), depth)
 		}
 	}
 }
@@ -63,12 +122,14 @@ func (p *Policy) matchAuthority(r *Record, chain []*x509.Certificate, now time.T
 func closeness(f Fate) int {
 	switch f {
 	case Matched:
-		return 4
+		return 5
 	case NameMismatch:
-		return 3
+		return 4
 	case Expired:
-		return 2
+		return 3
 	case BadChain:
+		return 2
+	case NotTried:
 		return 1
 	default:
 		return 0
@@ -77,28 +138,42 @@ func closeness(f Fate) int {
 
 // path returns the fate of the chain from the host's certificate to an authority. If
 // the key of an authority has signed a certificate, that is the last one of the chain.
-func (p *Policy) path(chain []*x509.Certificate, authority *x509.Certificate, now time.Time) Fate {
+func (c *comparison) path(authority *x509.Certificate) Fate {
+	f, known := c.paths[string(authority.Raw)]
+	if known {
+		return f
+	}
+	if len(c.paths) == mostPaths || tooLarge(authority.PublicKey) {
+		return NotTried
+	}
+	f = c.verify(authority)
+	c.paths[string(authority.Raw)] = f
+	return f
+}
+
+// verify is path without a memory.
+func (c *comparison) verify(authority *x509.Certificate) Fate {
 	options := x509.VerifyOptions{
-		Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(), CurrentTime: now,
+		Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(), CurrentTime: c.now,
 		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
 	// An authority is a name and a key: how long it trusts itself plays no part (RFC 5280
 	// section 6.1.1).
 	anchor := *authority
-	if cert := chain[0]; !bytes.Equal(anchor.Raw, cert.Raw) {
-		anchor.NotBefore, anchor.NotAfter = now, now
+	if cert := c.chain[0]; !bytes.Equal(anchor.Raw, cert.Raw) {
+		anchor.NotBefore, anchor.NotAfter = c.now, c.now
 	}
 	options.Roots.AddCert(&anchor)
-	for _, cert := range chain[1:] {
+	for _, cert := range c.chain[1:] {
 		options.Intermediates.AddCert(cert)
 	}
-	if _, err := chain[0].Verify(options); err != nil {
+	if _, err := c.chain[0].Verify(options); err != nil {
 		if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok && invalid.Reason == x509.Expired {
 			return Expired
 		}
 		return BadChain
 	}
-	if !hasName(chain[0], p.Names) {
+	if !hasName(c.chain[0], c.policy.Names) {
 		return NameMismatch
 	}
 	return Matched

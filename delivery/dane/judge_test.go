@@ -357,7 +357,7 @@ func TestWordsAreDistinct(t *testing.T) {
 		note("reason ", int(r), r.String())
 		note("code ", int(r), r.Code())
 	}
-	for f := dane.Counts; f <= dane.BadChain; f++ {
+	for f := dane.Counts; f <= dane.NotTried; f++ {
 		note("fate ", int(f), f.String())
 	}
 	for o := dane.Failed; o <= dane.Usable; o++ {

@@ -1,7 +1,6 @@
 package dane
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"crypto/sha512"
 	"crypto/x509"
@@ -86,6 +85,9 @@ const (
 	Expired
 	// BadChain: the chain of certificates to the authority is not valid.
 	BadChain
+	// NotTried: the chain and the records are so long that the record was not compared
+	// with all of the chain.
+	NotTried
 
 	fates // how many there are
 )
@@ -97,7 +99,7 @@ func (f Fate) Unusable() bool { return f >= PKIXUsage && f <= BadData }
 var fateNames = [fates]string{
 	"counts", "another has a stronger digest", "usage means nothing in SMTP", "unknown usage", "unknown selector",
 	"unknown matching type", "digest of the wrong length", "not a certificate or key", "matches", "matches no certificate",
-	"vouches for other names", "a certificate has expired or is not valid yet", "the chain is not valid",
+	"vouches for other names", "a certificate has expired or is not valid yet", "the chain is not valid", "not tried, as there are too many",
 }
 
 // String returns the fate in a few words.
@@ -173,23 +175,22 @@ func wellFormed(selector uint8, data []byte) bool {
 	return err == nil && len(rest) == 0 && cert.TBS.Class == asn1.ClassUniversal && cert.TBS.Tag == asn1.TagSequence
 }
 
-// matches reports whether a record is about a certificate.
-func (r *Record) matches(cert *x509.Certificate) bool {
+// selected returns the part of a certificate that equals the record's data if the record
+// is about it.
+func (r *Record) selected(cert *x509.Certificate) []byte {
 	selected := cert.Raw
 	if r.Selector == SPKI {
 		selected = cert.RawSubjectPublicKeyInfo
 	}
 	switch r.MatchingType {
-	case Full:
-		return bytes.Equal(selected, r.Data)
 	case SHA256:
 		sum := sha256.Sum256(selected)
-		return bytes.Equal(sum[:], r.Data)
+		return sum[:]
 	case SHA512:
 		sum := sha512.Sum512(selected)
-		return bytes.Equal(sum[:], r.Data)
+		return sum[:]
 	}
-	return false
+	return selected
 }
 
 // MarshalJSON writes a record in the form of zone text, with its fate.

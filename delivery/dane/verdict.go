@@ -56,10 +56,11 @@ type Certificate struct {
 	SPKI256 string `json:"spki_sha256"`
 }
 
-// Describe describes the certificates of a chain.
+// Describe describes the certificates of a chain: at most the first 64, which are all that
+// records are compared with.
 func Describe(chain []*x509.Certificate) []Certificate {
 	var all []Certificate
-	for _, cert := range chain {
+	for _, cert := range chain[:min(len(chain), mostCertificates)] {
 		sum := sha256.Sum256(cert.RawSubjectPublicKeyInfo)
 		all = append(all, Certificate{
 			Subject: cert.Subject.String(), Issuer: cert.Issuer.String(), Names: cert.DNSNames,
@@ -72,13 +73,13 @@ func Describe(chain []*x509.Certificate) []Certificate {
 // authenticate compares the chain with the records.
 func (v *Verdict) authenticate(chain []*x509.Certificate, now time.Time) {
 	v.Records = slices.Clone(v.Policy.Records)
-	best := NoMatch
+	c, best := v.Policy.compare(chain, now), NoMatch
 	for i := range v.Records {
 		r := &v.Records[i]
 		if r.Fate != Counts {
 			continue
 		}
-		v.Policy.match(r, chain, now)
+		c.match(r)
 		if closeness(r.Fate) <= closeness(best) {
 			continue
 		}
