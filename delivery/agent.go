@@ -141,6 +141,7 @@ type run struct {
 	jumped    time.Time     // of that one: when a jump ahead was noticed that is not followed yet
 	settler   settler
 	gate      *session.Gate
+	shares    *shares // nil if the queue has none
 	keys      siteKeys
 	dns       dnsProbe
 	network   families

@@ -33,7 +33,8 @@ func (r *run) claims(ctx context.Context) error {
 			continue
 		}
 		now := r.agent.clock.Now()
-		found, err := r.queue.Claim(ctx, now, r.options(want))
+		options, asked := r.options(want), time.Now()
+		found, err := r.queue.Claim(ctx, now, options)
 		switch {
 		case err != nil && ctx.Err() != nil:
 			continue // to the end
@@ -49,7 +50,11 @@ func (r *run) claims(ctx context.Context) error {
 		} else if r.untilIdle && quiet && (len(want.Destinations) == 0 || want.Others) && r.idle(ctx) {
 			return nil
 		}
+		if r.shares.take(options.Limits, found.Limits, now, asked) {
+			r.reshare()
+		}
 		r.take(found, now)
+		r.shares.need(r.agent.current().rules)
 		r.report(found.Unreadable)
 		r.watcher.watch(found.Seen)
 		r.suspended.stale.set()
@@ -93,6 +98,7 @@ func (r *run) options(c *sched.Claim) queue.ClaimOptions {
 		o.Owner = r.owner
 	}
 	r.suspended.leaveOut(r.agent.clock.Now(), &o)
+	o.Limits = r.shares.request()
 	return o
 }
 

@@ -114,6 +114,15 @@ func (r *run) inform(what func(s *sched.Scheduler, now time.Time)) {
 	r.decide(now)
 }
 
+// reshare has everything go by new shares of limits.
+func (r *run) reshare() {
+	r.gate.Wake()
+	if r.shares.lessened() {
+		r.sender.sessions.EndOver()
+	}
+	r.inform((*sched.Scheduler).Reshare)
+}
+
 // heard continues the work that waited for events to be passed on.
 func (r *run) heard() {
 	r.mu.Lock()

@@ -1,11 +1,14 @@
 package delivery
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
 	"time"
 
+	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
+	"github.com/nexthop-mail/nexthop/delivery/internal/session"
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
@@ -140,4 +143,201 @@ func (r *run) latest() time.Time {
 		return now.Wall
 	}
 	return now.Now
+}
+
+// How an agent asks for shares of the limits that agents have in common. What it needs
+// goes with the next claim; if there is none soon, it asks without.
+const (
+	shareRenew = 5 * time.Second        // a share that is right
+	shareAgain = time.Second            // one that is not what is wanted
+	shareWait  = 100 * time.Millisecond // for a claim
+	shareLook  = 250 * time.Millisecond // while there is any
+)
+
+// schedule is the settings as the scheduler has them, with the shares.
+func (r *run) schedule() sched.Settings {
+	settings := r.agent.current().schedule()
+	if r.shares != nil {
+		settings.Share = func(now time.Time, limit sched.Shared) sched.Share {
+			most, rate := r.shares.of(now, limit)
+			return sched.Share{Most: most, Rate: rate}
+		}
+	}
+	return settings
+}
+
+// connections are the limits that connections are counted against, with the shares.
+func (r *run) connections() session.Limits {
+	settings := r.agent.current()
+	limits := settings.connections()
+	if r.shares != nil && settings.rules.shared() {
+		limits.Rules = sharedRules{settings.rules, r.shares}
+	}
+	return limits
+}
+
+// shareLimits asks for shares until ctx ends.
+func (r *run) shareLimits(ctx context.Context) {
+	for {
+		var timer <-chan time.Time
+		if r.askForShares(ctx) {
+			timer = time.After(shareLook)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.shares.needed.seen():
+		case <-timer:
+		}
+	}
+}
+
+// askForShares asks for what is due, and reports whether there is anything to look at again.
+func (r *run) askForShares(ctx context.Context) (more bool) {
+	list, more := r.shareRequests()
+	if r.shares.lessened() {
+		r.sender.sessions.EndOver()
+	}
+	if len(list) == 0 {
+		return more
+	}
+	r.shares.mu.Lock()
+	r.shares.pending = list
+	r.shares.mu.Unlock()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(shareWait):
+	}
+	if list = r.shares.request(); len(list) == 0 {
+		return true // a claim has it
+	}
+	now, asked := r.agent.clock.Now(), time.Now()
+	got, err := queue.ShareLimits(ctx, r.queue, now, list...)
+	if err == nil && r.shares.take(list, got, now, asked) {
+		r.reshare()
+	}
+	return true
+}
+
+// need is what an agent could do with a limit, and what it does.
+type need struct {
+	limit       sched.Shared
+	connections int
+	rate        float64
+	want, open  int
+}
+
+// needs are the limits in common that there is mail for, and whether any mail is claimed.
+func (r *run) needs() (all map[sched.Shared]*need, busy bool) {
+	r.mu.Lock()
+	demands := r.sched.Demands()
+	busy = len(r.parts) > 0
+	r.mu.Unlock()
+	rules := r.agent.current().rules
+	all = make(map[sched.Shared]*need)
+	add := func(limit sched.Shared, connections int, rate float64, d *sched.Demand) {
+		n := all[limit]
+		if n == nil {
+			n = &need{limit: limit, connections: connections, rate: rate}
+			all[limit] = n
+		}
+		n.open += d.InFlight
+		if n.want += d.Waiting + d.InFlight; d.More {
+			n.want += cmp.Or(connections, 1)
+		}
+	}
+	for i := range demands {
+		d := &demands[i]
+		if d.Shared {
+			at := rules.site(d.Site)
+			add(sched.Shared{Name: d.Site}, at.PerSite, at.Rate, d)
+		}
+		for _, name := range d.Groups {
+			g := rules.groups[name]
+			add(sched.Shared{Name: name, Group: true}, g.Connections, g.Rate, d)
+		}
+	}
+	return all, busy
+}
+
+// shareRequests are what is to be asked for now, and whether there is anything to ask
+// for later.
+func (r *run) shareRequests() (list []queue.LimitRequest, more bool) {
+	if !r.agent.current().rules.shared() {
+		return nil, false
+	}
+	needs, more := r.needs()
+	now := time.Now()
+	s := r.shares
+	s.mu.Lock()
+	for limit, h := range s.all {
+		if needs[limit] == nil {
+			needs[limit] = &need{limit: limit, connections: h.connections}
+		}
+	}
+	s.mu.Unlock() // the gate asks for shares while it is locked
+	for limit, n := range needs {
+		if limit.Group {
+			n.open = max(n.open, r.gate.SizeOfGroup(limit.Name))
+		} else {
+			n.open = max(n.open, r.gate.SizeOf(limit.Name))
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for limit, n := range needs {
+		h := s.all[limit]
+		if h == nil {
+			h = &share{name: shareName(limit)}
+			s.all[limit] = h
+		}
+		valid := now.Before(h.until)
+		if n.want == 0 && n.open == 0 && !valid {
+			delete(s.all, limit)
+			continue
+		}
+		more = true
+		h.connections, h.limited, h.paced = n.connections, n.connections > 0, n.rate > 0
+		if !valid {
+			s.less = s.less || h.most > 0
+			h.most, h.rate = 0, 0
+		}
+		before := h.most
+		h.most = min(h.most, max(n.want, n.open)) // what is not needed is not used from here on
+		if n.want == 0 {
+			h.rate = 0
+		}
+		right := h.most == before && n.open <= h.most && (n.want <= h.most || !h.limited) && (n.want > 0 || n.open > 0) && (!h.paced || h.rate > 0)
+		wait := shareAgain
+		if right && valid {
+			wait = shareRenew
+		}
+		if now.Sub(h.asked) < wait {
+			continue
+		}
+		h.asked = now
+		list = append(list, queue.LimitRequest{
+			Limit: h.name, Claimer: r.owner, Connections: n.connections, Rate: n.rate, Want: n.want,
+			Have: max(h.most, n.open), HaveRate: h.rate,
+		})
+	}
+	slices.SortFunc(list, func(a, b queue.LimitRequest) int { return cmp.Compare(a.Limit, b.Limit) })
+	return list, more
+}
+
+// returnShares gives back what the agent has, when all of its connections have ended.
+func (r *run) returnShares(ctx context.Context) {
+	if r.shares == nil {
+		return
+	}
+	var list []queue.LimitRequest
+	r.shares.mu.Lock()
+	for _, h := range r.shares.all {
+		list = append(list, queue.LimitRequest{Limit: h.name, Claimer: r.owner, Connections: h.connections})
+	}
+	r.shares.mu.Unlock()
+	if len(list) > 0 {
+		_, _ = queue.ShareLimits(ctx, r.queue, r.agent.clock.Now(), list...) // else others have it in 30 s
+	}
 }

@@ -67,6 +67,12 @@ type Rule struct {
 	// Recipients is the maximum number of recipients in one transaction.
 	Recipients int
 
+	// Shared makes the site's connections and rate, whichever rules set them, those of all
+	// agents of one queue together, if the queue can share them (queue.Sharer); otherwise
+	// they are each agent's. An agent uses the part that the queue gives it. If it cannot
+	// ask the queue for 20 s, it begins nothing at the site until it can.
+	Shared bool
+
 	// Group names a group of Settings.Groups whose limits apply to the mail as well.
 	Group string
 }
@@ -99,6 +105,9 @@ type Group struct {
 
 	// Rate is the maximum number of messages per second.
 	Rate float64
+
+	// Shared makes both those of all agents of one queue together, as Rule.Shared does.
+	Shared bool
 }
 
 // String returns the match as it is written in messages: "site mx.example.net".

@@ -20,6 +20,9 @@ type HostLimits struct {
 
 	// Groups are the groups whose limits apply as well.
 	Groups []string
+
+	// Shared is whether Connections and Rate are those of all agents of the queue together.
+	Shared bool
 }
 
 // ruleSet has rules in a form for lookup. Nil has no rules.
@@ -27,6 +30,8 @@ type ruleSet struct {
 	limits Limits
 	rules  map[Match]*Rule
 	groups map[string]Group
+
+	anyShared bool // of rules and groups
 
 	mu    sync.Mutex
 	known map[[2]string]session.HostLimits // by site and host
@@ -48,6 +53,7 @@ func newRuleSet(limits Limits, rules []Rule, groups map[string]Group) *ruleSet {
 		if m, err := rules[i].Match.canonical(); err == nil {
 			set.rules[m] = &rules[i]
 		}
+		set.anyShared = set.anyShared || rules[i].Shared || groups[rules[i].Group].Shared
 	}
 	return set
 }
@@ -119,6 +125,7 @@ func (s *ruleSet) at(site, host string) HostLimits {
 		l.Rate = first(l.Rate, r.Rate)
 		l.Messages = first(l.Messages, r.Messages)
 		l.Recipients = first(l.Recipients, r.Recipients)
+		l.Shared = l.Shared || r.Shared
 		if r.Group == "" || slices.Contains(l.Groups, r.Group) {
 			continue
 		}
@@ -152,10 +159,10 @@ func (s *ruleSet) Host(site, host string) session.HostLimits {
 		return l
 	}
 	at := s.at(site, host)
-	l = session.HostLimits{PerSite: at.Connections, Messages: at.Messages, Recipients: at.Recipients}
+	l = session.HostLimits{PerSite: at.Connections, Messages: at.Messages, Recipients: at.Recipients, Shared: at.Shared}
 	for _, name := range at.Groups {
 		g := s.groups[name]
-		l.Groups = append(l.Groups, session.GroupLimits{Name: name, Connections: g.Connections, Rate: g.Rate})
+		l.Groups = append(l.Groups, session.GroupLimits{Name: name, Connections: g.Connections, Rate: g.Rate, Shared: g.Shared})
 	}
 	if len(s.known) >= maxRuled {
 		clear(s.known)
@@ -177,11 +184,12 @@ func (s *ruleSet) site(key string) sched.SiteLimits {
 		if at.Rate > 0 && (least.Rate == 0 || at.Rate < least.Rate) {
 			least.Rate = at.Rate
 		}
+		least.Shared = least.Shared || at.Shared
 		for _, name := range at.Groups {
 			if !slices.Contains(names, name) {
 				g := s.groups[name]
 				names = append(names, name)
-				least.Groups = append(least.Groups, sched.GroupLimits{Name: name, Connections: g.Connections, Rate: g.Rate})
+				least.Groups = append(least.Groups, sched.GroupLimits{Name: name, Connections: g.Connections, Rate: g.Rate, Shared: g.Shared})
 			}
 		}
 	}
@@ -214,6 +222,9 @@ func (l HostLimits) String() string {
 	}
 	if l.Recipients > 0 {
 		text += fmt.Sprintf(", %d recipients a transaction", l.Recipients)
+	}
+	if l.Shared {
+		text += ", shared"
 	}
 	for _, name := range l.Groups {
 		text += ", group " + name

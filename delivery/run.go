@@ -76,8 +76,11 @@ func (a *Agent) runAs(ctx context.Context, untilIdle bool) error {
 		untilIdle: untilIdle, settler: newSettler(), workers: newWorkers(), watcher: watcher{make(chan uint64, 1)}, follows: make(chan struct{}, 1), unreadable: make(map[leaseKey]bool),
 		parts: make(map[sched.ID]*part), asking: make(map[string][]*part),
 	}
-	r.sched = sched.New(a.current().schedule())
-	r.gate = session.NewGate(func() session.Limits { return a.current().connections() })
+	if _, able := queue.As[queue.Sharer](r.queue); able {
+		r.shares = newShares()
+	}
+	r.sched = sched.New(r.schedule())
+	r.gate = session.NewGate(r.connections)
 	if err := a.begin(r); err != nil {
 		return err
 	}
@@ -91,6 +94,7 @@ func (a *Agent) runAs(ctx context.Context, untilIdle bool) error {
 	stop()
 	r.unpark()
 	r.sender.sessions.CloseBy(last)
+	r.returnShares(last)
 	if failure := r.failed(); failure != nil {
 		return failure
 	}
@@ -112,6 +116,9 @@ func (r *run) serve() (stop func()) {
 	parts.Go(func() { r.watcher.run(watching, r) })
 	parts.Go(func() { r.watchSuspended(watching) })
 	parts.Go(func() { r.runPolicy(watching) })
+	if r.shares != nil {
+		parts.Go(func() { r.shareLimits(watching) })
+	}
 	return func() {
 		stopWatching()
 		r.settler.close()
@@ -250,5 +257,6 @@ func (a *Agent) Configure(s Settings) error {
 // reconfigure makes a run go by new settings.
 func (r *run) reconfigure() {
 	r.gate.Wake()
-	r.inform(func(s *sched.Scheduler, now time.Time) { s.Configure(now, r.agent.current().schedule()) })
+	r.inform(func(s *sched.Scheduler, now time.Time) { s.Configure(now, r.schedule()) })
+	r.shares.need(r.agent.current().rules)
 }

@@ -37,6 +37,10 @@ type ClaimOptions struct {
 	// Owner names the claimer. Postponements of that owner apply to the claim, in
 	// addition to those without an owner (rule A8). It may be empty.
 	Owner string
+
+	// Limits asks for shares of limits together with the claim. A queue that is no Sharer
+	// ignores it.
+	Limits []LimitRequest
 }
 
 // WithDefaults returns o with the defaults for Max and Lease filled in.
@@ -66,6 +70,9 @@ type Claimed struct {
 	// Seen is passed to Wait, so that Wait misses nothing that happens after this claim.
 	// It has no meaning if the queue is not a Waiter.
 	Seen uint64
+
+	// Limits answers ClaimOptions.Limits, in order. It is nil if the queue is no Sharer.
+	Limits []LimitShare
 }
 
 // Delivery is the pending recipients of one message at one destination, leased to the

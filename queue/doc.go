@@ -274,6 +274,16 @@
 // W3. When a handle dies, only what it stored remains, and its leases, which end at
 // their time. Closing one handle does not affect the others.
 //
+// W4. ShareLimits, and Claim with Limits, answer each request with a share that
+// ends ShareLength after the time given. The share, or what the claimer said that
+// it has if that is more, counts until its next request, or until ShareHold has
+// passed. A share is never more than what the others' leave of the limit.
+//
+// W5. Claimers that want a part of a limit get as much as they want, or equal
+// parts of what is left by those that want less, as soon as the others have
+// asked again and use no more than theirs. Connections that cannot be divided go to one after
+// the other. A claimer that wants nothing and has nothing leaves all to the others.
+//
 // # Time, errors and the end
 //
 // X1. A queue never reads a clock to decide anything: now is given with each call, and

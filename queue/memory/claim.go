@@ -29,6 +29,9 @@ func (q *Queue) Claim(ctx context.Context, now time.Time, want queue.ClaimOption
 	}
 	r.end()
 	r.found.Seen = seen
+	if len(want.Limits) > 0 {
+		r.found.Limits = q.shares.Answer(now, want.Limits)
+	}
 	return r.found, nil
 }
 

@@ -56,6 +56,7 @@ type Queue struct {
 	holds   sorted[*entry]         // those that end by themselves
 
 	suspended queue.SuspensionSet
+	shares    queue.Shares
 
 	changes queue.Changes
 }
@@ -78,6 +79,7 @@ var (
 	_ queue.Taker      = (*Queue)(nil)
 
 	_ queue.KeyCounter = (*Queue)(nil)
+	_ queue.Sharer     = (*Queue)(nil)
 )
 
 // key is what tells messages with an idempotency key apart, pair deliveries.

@@ -12,6 +12,12 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
+const claimSQL = `SELECT n, message, destination, token, due, states, warned, marked, tag, size, envelope, envelope_sum, more, any_mail,
+		anew, xmax_, xip, rank, seq, later, lease, lease_next, h_xid, h_seq, h_rank, h_destination, h_tenant, h_priority, h_at_once
+	FROM {schema}.claim_v2($1::bigint, $2::bigint, $3::bigint, $4::int, $5::text[], $6::text[], $7::bytea[], $8::int, $9::int,
+		$10::boolean, $11::boolean, $12::bigint, $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint, $17::bigint, $18::int,
+		$19::bigint, $20::bigint, $21::bigint, $22::bigint)`
+
 // Claim leases due deliveries, in one round trip. Mail that another claim is working on
 // at that moment is left out, and Next shows that.
 func (q *Queue) Claim(ctx context.Context, now time.Time, want queue.ClaimOptions) (queue.Claimed, error) {
@@ -33,8 +39,9 @@ func (q *Queue) Claim(ctx context.Context, now time.Time, want queue.ClaimOption
 	}
 	base := random()
 	var (
-		list []claimed
-		sum  claimed
+		list   []claimed
+		sum    claimed
+		shares shared
 	)
 	longer, done := outlive(ctx)
 	defer done()
@@ -43,7 +50,7 @@ func (q *Queue) Claim(ctx context.Context, now time.Time, want queue.ClaimOption
 		var found frontRow
 		f := q.front.begin(want.Max, q.now(now), q.at(until), only != nil, admits(only, except, want.ExceptTenants))
 		defer func() { q.front.end(f, &found, err) }()
-		return q.rows(ctx, func(rows pgx.Rows) error {
+		each := func(rows pgx.Rows) error {
 			var c claimed
 			if err := rows.Scan(append(append(c.columns(), &c.more, &c.found), found.columns()...)...); err != nil {
 				return err
@@ -54,13 +61,18 @@ func (q *Queue) Claim(ctx context.Context, now time.Time, want queue.ClaimOption
 				list = append(list, c)
 			}
 			return nil
-		}, `SELECT n, message, destination, token, due, states, warned, marked, tag, size, envelope, envelope_sum, more, any_mail,
-				anew, xmax_, xip, rank, seq, later, lease, lease_next, h_xid, h_seq, h_rank, h_destination, h_tenant, h_priority, h_at_once
-			FROM {schema}.claim_v2($1::bigint, $2::bigint, $3::bigint, $4::int, $5::text[], $6::text[], $7::bytea[], $8::int, $9::int,
-				$10::boolean, $11::boolean, $12::bigint, $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint, $17::bigint, $18::int,
-				$19::bigint, $20::bigint, $21::bigint, $22::bigint)`,
+		}
+		args := []any{
 			q.now(now), q.at(until), base, want.Max, only, except, tenants, max(want.PerDestination, 0), max(want.PerTenant, 0),
-			f.walk, !lift.IsZero(), f.xmax, f.xip, f.xids, f.seqs, f.reach.rank, f.reach.seq, f.page, f.cut, f.later, f.lease, f.next)
+			f.walk, !lift.IsZero(), f.xmax, f.xip, f.xids, f.seqs, f.reach.rank, f.reach.seq, f.page, f.cut, f.later, f.lease, f.next,
+		}
+		if len(want.Limits) == 0 {
+			return q.rows(ctx, each, claimSQL, args...)
+		}
+		b := new(pgx.Batch) // one transaction
+		b.Queue(q.sql(claimSQL), args...).Query(func(rows pgx.Rows) error { return eachRow(rows, each) })
+		b.Queue(q.sql(shareSQL), q.shareArgs(now, want.Limits)...).QueryRow(shares.scan)
+		return q.pool.SendBatch(ctx, b).Close()
 	})
 	if err != nil {
 		return queue.Claimed{}, cmp.Or(ctx.Err(), err)
@@ -76,6 +88,9 @@ func (q *Queue) Claim(ctx context.Context, now time.Time, want queue.ClaimOption
 		return queue.Claimed{}, q.giveBack(ctx, now, found.Deliveries, found.Unreadable)
 	}
 	found.Next = q.next(now, sum, lift)
+	if len(want.Limits) > 0 {
+		found.Limits = shares.list(now)
+	}
 	return found, nil
 }
 

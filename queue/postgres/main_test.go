@@ -78,7 +78,7 @@ func (r *rig) migrated(p *pgxpool.Pool, o postgres.Options) (postgres.Options, e
 // that a small test does.)
 func emptied(p *pgxpool.Pool, o postgres.Options) error {
 	name := pgx.Identifier{o.Schema}.Sanitize()
-	for _, table := range []string{"message", "content", "upload", "key", "delivery", "head", "postponed", "suspension"} {
+	for _, table := range []string{"message", "content", "upload", "key", "delivery", "head", "postponed", "suspension", "share"} {
 		if _, err := p.Exec(context.Background(), "DELETE FROM "+name+"."+table); err != nil {
 			return err
 		}

@@ -53,6 +53,7 @@ var (
 	_ queue.Suspender  = (*Queue)(nil)
 	_ queue.Taker      = (*Queue)(nil)
 	_ queue.KeyCounter = (*Queue)(nil)
+	_ queue.Sharer     = (*Queue)(nil)
 )
 
 // ErrIsolation says that the connections of a pool begin transactions at another level
@@ -233,6 +234,11 @@ func (q *Queue) rows(ctx context.Context, each func(pgx.Rows) error, sql string,
 	if err != nil {
 		return err
 	}
+	return eachRow(rows, each)
+}
+
+// eachRow goes through rows.
+func eachRow(rows pgx.Rows, each func(pgx.Rows) error) error {
 	defer rows.Close()
 	for rows.Next() {
 		if err := each(rows); err != nil {

@@ -40,6 +40,8 @@ type hooked struct {
 	suspended func(q *memory.Queue, ctx context.Context, now time.Time) ([]queue.Suspension, error)
 	take      func(q *memory.Queue, ctx context.Context, now time.Time, id string, lease time.Duration, to []string) (queue.Taken, error)
 
+	share func(q *memory.Queue, ctx context.Context, now time.Time, list []queue.LimitRequest) ([]queue.LimitShare, error)
+
 	wait   func(ctx context.Context, seen uint64) error
 	survey func(q *memory.Queue, ctx context.Context, after string, max int) ([]queue.Destination, error)
 	close  func(q *memory.Queue) error
@@ -166,6 +168,13 @@ func (h *hooked) Suspensions(ctx context.Context, now time.Time) ([]queue.Suspen
 		return h.suspended(h.Queue, ctx, now)
 	}
 	return h.Queue.Suspensions(ctx, now)
+}
+
+func (h *hooked) ShareLimits(ctx context.Context, now time.Time, list ...queue.LimitRequest) ([]queue.LimitShare, error) {
+	if h.share != nil {
+		return h.share(h.Queue, ctx, now, list)
+	}
+	return h.Queue.ShareLimits(ctx, now, list...)
 }
 
 func (h *hooked) Take(

@@ -147,7 +147,7 @@ func TestEveryRuleIsBroken(t *testing.T) {
 	broken := make(map[string]bool)
 	for _, faults := range [][]fault{
 		faultsOfPut(), faultsOfClaim(), faultsOfLeases(), faultsOfMarks(), faultsOfSettle(), faultsOfOpen(),
-		faultsOfAdministration(), faultsOfOwners(), faultsOfWait(), faultsOfTerms(),
+		faultsOfAdministration(), faultsOfOwners(), faultsOfWait(), faultsOfTerms(), faultsOfLimits(),
 	} {
 		for _, f := range faults {
 			for _, id := range f.rules {

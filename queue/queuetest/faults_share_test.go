@@ -216,7 +216,7 @@ func TestFaultsOfHandles(t *testing.T) {
 
 func faultsOfHandles() []handleFault {
 	return []handleFault{
-		{"a handle has mail of its own", []string{"W2", "W3"}, func(*hooked) (queue.Queue, func(), error) {
+		{"a handle has mail of its own", []string{"W2", "W3", "W4"}, func(*hooked) (queue.Queue, func(), error) {
 			return new(memory.Queue), func() {}, nil
 		}},
 		{"a handle takes what it claimed with it", []string{"W3"}, func(h *hooked) (queue.Queue, func(), error) {

@@ -93,6 +93,7 @@ const (
 	needSuspend
 	needTake
 	needFull
+	needLimits
 )
 
 // names are what subjects may lack, in the order of their bits.
@@ -102,7 +103,7 @@ func (n need) names() (list []string) {
 		"Instance.Reopen", "Instance.Crash", "Instance.Damage", "Implementation.OpenBounded", "io.Closer", "queue.Waiter",
 		"Instance.Share", "Instance.Fail", "order across destinations",
 		"Implementation.KeepKeys", "Implementation.OpenFewKeys", "queue.TermHolder", "queue.Suspender", "queue.Taker",
-		"Instance.Full",
+		"Instance.Full", "queue.Sharer",
 	} {
 		if n&(1<<i) != 0 {
 			list = append(list, name)
@@ -128,6 +129,7 @@ func (s Implementation) abilities() (need, error) {
 	set(needTerms, isA[queue.TermHolder](in.Queue))
 	set(needSuspend, isA[queue.Suspender](in.Queue))
 	set(needTake, isA[queue.Taker](in.Queue))
+	set(needLimits, isA[queue.Sharer](in.Queue))
 	set(needDrop, isA[queue.Dropper](in.Queue))
 	set(needFlush, isA[queue.Flusher](in.Queue))
 	set(needPostpone, isA[queue.Postponer](in.Queue))

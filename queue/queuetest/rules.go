@@ -142,6 +142,13 @@ const (
 		"given to another."
 	ruleW3 = "W3. When a handle dies, only what it stored remains, and its leases, which end at their time. " +
 		"Closing one handle does not affect the others."
+	ruleW4 = "W4. ShareLimits, and Claim with Limits, answer each request with a share that ends ShareLength after the " +
+		"time given. The share, or what the claimer said that it has if that is more, counts until its next " +
+		"request, or until ShareHold has passed. A share is never more than what the others' leave of the limit."
+	ruleW5 = "W5. Claimers that want a part of a limit get as much as they want, or equal parts of what is left by " +
+		"those that want less, as soon as the others have asked again and use no more than theirs. Connections " +
+		"that cannot be divided go to one after the other. A claimer that wants nothing and has nothing leaves " +
+		"all to the others."
 	ruleX1 = "X1. A queue never reads a clock to decide anything: now is given with each call, and may go back " +
 		"and forth. A queue that shares its storage with other machines may use a clock of its own: it " +
 		"takes each given time as an offset from the now of that call, and returns times likewise. So " +

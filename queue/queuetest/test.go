@@ -39,7 +39,7 @@ func allChecks() []check {
 	for _, part := range [][]check{
 		putChecks(), contentChecks(), keyChecks(), boundChecks(), claimChecks(), shareChecks(), nextChecks(), leaseChecks(),
 		interruptChecks(), settleChecks(), atomicChecks(), createChecks(), openChecks(), listChecks(), holdChecks(),
-		flushChecks(), postponeChecks(), ownChecks(), surveyChecks(), crowdChecks(), waitChecks(), handleChecks(),
+		flushChecks(), postponeChecks(), ownChecks(), surveyChecks(), crowdChecks(), waitChecks(), handleChecks(), limitChecks(),
 		restartChecks(), endChecks(), termsChecks(), suspendChecks(), takeChecks(), roomChecks(),
 	} {
 		all = append(all, part...)

@@ -148,11 +148,12 @@
 //     window.go, how many attempts at a site, and how long none; grant.go, how many a
 //     second; heap.go.
 //  2. state.go, all that it remembers.
-//  3. room.go, how much may be held; group.go, which sites have limits in common;
-//     lane.go, whose mail waits where; trouble.go, trouble of our own.
-//  4. ready.go, which sites may be tried; refill.go, which are to be given mail.
-//  5. shipment.go, what goes together; site.go, which sites are known; turn.go, whose
-//     attempt begins.
+//  3. room.go, how much may be held; share.go, what others leave of a limit; lane.go,
+//     whose mail waits where; trouble.go, trouble of our own.
+//  4. group.go, which sites have limits in common; ready.go, which may be tried;
+//     refill.go, which are to be given mail.
+//  5. demand.go, what could be done with a share of a limit; shipment.go, what goes
+//     together; site.go, which sites are known; turn.go, whose attempt begins.
 //  6. park.go, what is kept back in the queue, and what no longer.
 //  7. arrive.go, what becomes of mail with a route; claim.go, what is claimed;
 //     lesson.go, what an attempt has taught, and its end.

@@ -8,7 +8,7 @@ import (
 // limit has a site go by the settings.
 func (s *Scheduler) limit(t *site) {
 	l := s.settings.site(t.key)
-	t.most, t.rate = l.PerSite, l.Rate
+	t.most, t.rate, t.shared = l.PerSite, l.Rate, l.Shared
 	s.join(t, l.Groups)
 }
 
@@ -59,7 +59,7 @@ func (g *group) count(u *tenant, n int) {
 func (s *Scheduler) enterGroups(now time.Time, t *site) {
 	for _, g := range t.groups {
 		g.inFlight++
-		if wait := interval(g.Rate); wait > 0 {
+		if wait := interval(s.groupShare(now, g).Rate); wait > 0 {
 			g.paced = now.Add(wait)
 		}
 	}

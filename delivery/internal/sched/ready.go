@@ -20,6 +20,8 @@ func (s *Scheduler) ready(now time.Time, t *site) bool {
 		return false
 	case t.inFlight >= min(t.limit(), t.most):
 		return false
+	case s.denied(now, t):
+		return false
 	case now.Before(t.paced):
 		s.alarmFor(t, t.paced)
 		return false

@@ -15,6 +15,10 @@ type Settings struct {
 	// all. The same name gets the same answer until Configure.
 	Site func(name string) SiteLimits
 
+	// Share answers with the part of a limit that others share; nil is for limits that
+	// nobody does. What it answers may change at any time: see Reshare.
+	Share func(now time.Time, limit Shared) Share
+
 	// Ahead is how many deliveries may be held.
 	Ahead int
 
@@ -27,6 +31,8 @@ type SiteLimits struct {
 	PerSite int
 	Rate    float64
 	Groups  []GroupLimits
+
+	Shared bool // others share them, or one of them
 }
 
 // GroupLimits are the limits that the sites of a group have in common; zero is none.
@@ -34,6 +40,23 @@ type GroupLimits struct {
 	Name        string
 	Connections int
 	Rate        float64
+
+	Shared bool // others share them
+}
+
+// Shared is a site or a group whose limits others share.
+type Shared struct {
+	Name  string
+	Group bool
+}
+
+// Share is the part of a limit that may be used now.
+type Share struct {
+	// Most is how many attempts may be in flight; zero is none.
+	Most int
+
+	// Rate is how many attempts a second may begin; zero is no limit.
+	Rate float64
 }
 
 // site is what holds at a site.

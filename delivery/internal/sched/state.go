@@ -158,6 +158,7 @@ type site struct {
 
 	most           int     // attempts in flight, by the settings
 	rate           float64 // a second, by the settings
+	shared         bool    // others share these
 	groups         []*group
 	blocked, waits bool // in a group's list of those that would begin, that would be given mail
 

@@ -174,7 +174,7 @@ func (s *Scheduler) begin(now time.Time, l *lane, trial bool, out *Output) {
 // pace notes when the next attempt at a site may begin.
 func (s *Scheduler) pace(now time.Time, t *site) {
 	before := t.paced
-	if wait := max(t.pace, interval(t.rate)); wait > 0 {
+	if wait := max(t.pace, interval(s.shareOf(now, t).Rate)); wait > 0 {
 		t.paced = now.Add(wait)
 	}
 	if t.grant.rate > 0 {

@@ -72,7 +72,7 @@ func (s *Scheduler) standing(now time.Time, t *site) Standing {
 		at.Down, at.Refused, at.Until = !t.refused, t.refused, t.until
 	case now.Before(t.pacedUntil()):
 		at.Paced, at.Until = true, t.pacedUntil()
-	case t.inFlight >= min(t.limit(), t.most), s.inFlight >= s.settings.Connections, t.full(), t.groupBusy():
+	case t.inFlight >= min(t.limit(), t.most), s.inFlight >= s.settings.Connections, t.full(), t.groupBusy(), s.denied(now, t):
 		at.Full = true
 	}
 	return at

@@ -42,6 +42,8 @@ type Rules interface {
 type HostLimits struct {
 	PerSite, Messages, Recipients int
 	Groups                        []GroupLimits
+
+	Shared bool // others share PerSite
 }
 
 // GroupLimits are limits that connections to several hosts have in common; zero is none.
@@ -49,6 +51,7 @@ type GroupLimits struct {
 	Name        string
 	Connections int
 	Rate        float64 // messages a second
+	Shared      bool    // others share them
 }
 
 // groups is what a gate counts for each group.
