@@ -42,6 +42,20 @@ func sql(t *testing.T, url, statement string) {
 	}
 }
 
+// queried is what a query says in one word.
+func queried(t *testing.T, url, query string) (word string) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.WithoutCancel(t.Context()))
+	if err := conn.QueryRow(t.Context(), query).Scan(&word); err != nil {
+		t.Fatal(err)
+	}
+	return word
+}
+
 // TestMigrateCommand: a relay refuses a database without tables and names the command that
 // makes them; what that prints without doing it does the same.
 func TestMigrateCommand(t *testing.T) {
@@ -139,6 +153,8 @@ func TestRelayOutlivesItsDatabase(t *testing.T) {
 	eventually(t, "the metrics are those of a database that works", func() bool {
 		return metric("nexthop_postgres_answers 1") && metric("nexthop_postgres_listening 1") && metric("nexthop_postgres_connections_max 16")
 	})
+	sql(t, server.URL(), "CREATE ROLE successor SUPERUSER LOGIN")
+	replace(t, file, strings.Replace(server.URL(), "user=nexthop", "user=successor", 1))
 	server.Kill()
 	if code := send(); code != 451 {
 		t.Errorf("without a database the answer is %d, want 451", code)
@@ -156,6 +172,9 @@ func TestRelayOutlivesItsDatabase(t *testing.T) {
 	eventually(t, "it takes mail again", func() bool { return send() == 250 })
 	eventually(t, "mail is delivered", func() bool { return len(com.Messages()) >= 2 })
 	eventually(t, "it listens again", func() bool { return metric("nexthop_postgres_listening 1") })
+	if got := queried(t, server.URL(), "SELECT string_agg(DISTINCT usename, ' ') FROM pg_stat_activity WHERE application_name = 'relay'"); got != "successor" {
+		t.Errorf("its connections are of %s, want them of the one who is in the file by now", got)
+	}
 	r.stop()
 }
 

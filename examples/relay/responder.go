@@ -157,11 +157,16 @@ func (d *database) relays(ctx context.Context) ([]string, error) {
 // errNoAnswer is for a relay that has died.
 var errNoAnswer = &cli.Error{Code: cli.ExitTempFail, Err: errors.New("a relay does not answer")}
 
+// askSoon is askAll of what takes no time.
+func (d *database) askSoon(ctx context.Context, relays []string, o operation) []reply {
+	ctx, cancel := context.WithTimeout(ctx, answersWithin)
+	defer cancel()
+	return d.askAll(ctx, relays, o)
+}
+
 // askAll has all of them do something at the same time. Those that do not answer are left
 // out.
 func (d *database) askAll(ctx context.Context, relays []string, o operation) (list []reply) {
-	ctx, cancel := context.WithTimeout(ctx, answersWithin)
-	defer cancel()
 	replies := make([]*reply, len(relays))
 	var all sync.WaitGroup
 	for i, name := range relays {

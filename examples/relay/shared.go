@@ -18,8 +18,8 @@ const defaultSchema = postgres.DefaultSchema
 
 // runShared does an operation on a database that relays work on. What only the queue
 // knows is asked of it, and what a relay knows of the relays. What a relay has in its
-// hand, and its memory of hosts, are its own: each of them does what is to be done about
-// those, one after the other. Without a relay it is done here.
+// hand, and its memory of hosts, are its own: all of them do what is to be done about
+// those. Without a relay it is done here.
 func (o *operation) runShared(ctx context.Context, d *database, w io.Writer) error {
 	here := &delivery.Agent{Queue: d}
 	relays, err := d.relays(ctx)
@@ -51,7 +51,7 @@ func (o *operation) runShared(ctx context.Context, d *database, w io.Writer) err
 	return o.run(ctx, here, w)
 }
 
-// byEach has each relay do it, and says how many messages it was done to.
+// byEach has every relay do it, and says how many messages it was done to.
 func (o *operation) byEach(ctx context.Context, d *database, relays []string, w io.Writer) error {
 	var (
 		most, sum int
@@ -60,20 +60,17 @@ func (o *operation) byEach(ctx context.Context, d *database, relays []string, w 
 	)
 	asked := *o
 	asked.JSON = true
-	for _, name := range relays {
-		one, err := d.ask(ctx, name, asked)
-		switch {
-		case errors.Is(err, errNoAnswer):
-			continue
-		case err != nil:
-			return databaseError(err)
-		case one.err != nil:
+	for _, one := range d.askAll(ctx, relays, asked) {
+		if one.err != nil {
 			problem = one.err
-		default:
+		} else {
 			done = true
 		}
 		n := o.number(one.out)
 		most, sum = max(most, n), sum+n
+	}
+	if err := ctx.Err(); err != nil {
+		return databaseError(err)
 	}
 	switch {
 	case !done && problem == nil: // all of them have gone
@@ -116,7 +113,7 @@ func (o *operation) whyShared(ctx context.Context, d *database, here *delivery.A
 	if o.isMessage(ctx, here) {
 		asked := *o
 		asked.JSON = true
-		for _, one := range d.askAll(ctx, relays, asked) {
+		for _, one := range d.askSoon(ctx, relays, asked) {
 			for y := range decoded[waits](one.out) {
 				if before, ok := said[y.Recipient]; !ok || slices.Contains(better, y.Reason) || before.Site == "" && y.Site != "" {
 					said[y.Recipient] = y
@@ -146,7 +143,7 @@ func (o *operation) whyShared(ctx context.Context, d *database, here *delivery.A
 // sites asks the relays for what they know of sites, and joins that.
 func (d *database) sites(ctx context.Context, relays []string) map[string]site {
 	all := make(map[string]site)
-	for _, one := range d.askAll(ctx, relays, operation{Verb: "sites", JSON: true}) {
+	for _, one := range d.askSoon(ctx, relays, operation{Verb: "sites", JSON: true}) {
 		for s := range decoded[site](one.out) {
 			if s.Site == "" {
 				continue

@@ -167,7 +167,7 @@ func showSharedTLSReports(ctx context.Context, where string, day tlsrpt.Day, jso
 	}
 	relays, err := d.relays(ctx)
 	if err == nil { // else what is saved is all there is
-		d.askAll(ctx, relays, operation{Verb: saveTLSCounts})
+		d.askSoon(ctx, relays, operation{Verb: saveTLSCounts})
 	}
 	store := &tlsstore.Reports{Pool: d.pool, Schema: d.schema}
 	contact, err := store.LastContact(ctx)

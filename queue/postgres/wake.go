@@ -155,13 +155,12 @@ func (q *Queue) hear(conn *pgx.Conn) {
 // subscribe makes a connection that listens. If there is none, it says when to try again.
 func (q *Queue) subscribe(ctx context.Context) (conn *pgx.Conn, again time.Duration) {
 	again = silence / 3
-	config := q.o.Listen
-	if config == nil {
-		config = q.pool.Config().ConnConfig
-	}
 	ctx, cancel := context.WithTimeout(ctx, min(q.o.Timeout, hearing))
 	defer cancel()
-	conn, err := pgx.ConnectConfig(ctx, config.Copy())
+	config, err := q.listenConfig(ctx)
+	if err == nil {
+		conn, err = pgx.ConnectConfig(ctx, config)
+	}
 	if err != nil {
 		return nil, again
 	}
@@ -185,6 +184,20 @@ func (q *Queue) subscribe(ctx context.Context) (conn *pgx.Conn, again time.Durat
 		return nil, again
 	}
 	return conn, again
+}
+
+// listenConfig is how the connection is made that listens: as those of the pool are, if
+// nothing else is said.
+func (q *Queue) listenConfig(ctx context.Context) (*pgx.ConnConfig, error) {
+	if q.o.Listen != nil {
+		return q.o.Listen.Copy(), nil
+	}
+	pool := q.pool.Config()
+	config := pool.ConnConfig.Copy()
+	if pool.BeforeConnect == nil {
+		return config, nil
+	}
+	return config, pool.BeforeConnect(ctx, config)
 }
 
 func hangUp(conn *pgx.Conn) {
