@@ -127,7 +127,7 @@ func assemble(ctx context.Context, o *options, stdout, stderr io.Writer) (*parts
 			}
 		},
 	}
-	p.numbers = &metrics.Recorder{Agent: p.agent, More: p.more}
+	p.numbers = &metrics.Recorder{Agent: p.agent, Queue: &counted{Queue: p.queue}, More: p.more}
 	if err := p.reportTLS(); err != nil {
 		return nil, errors.Join(cli.Config("-tls-reports: %w", err), p.close())
 	}
