@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"syscall"
 	"time"
@@ -112,4 +113,15 @@ func (s *Server) Close() error {
 		s.Kill()
 	}
 	return os.RemoveAll(s.dir)
+}
+
+// Tool is a program of PostgreSQL, such as pg_dump, that reaches the server by itself.
+func (s *Server) Tool(name string, args ...string) (*exec.Cmd, error) {
+	tool, err := find(name, "usr/lib/postgresql/*/bin")
+	if err != nil {
+		return nil, err
+	}
+	cmd := tool.command(args...)
+	cmd.Env = append(cmd.Env, "PGHOST="+s.dir, "PGUSER=nexthop", "PGDATABASE=postgres")
+	return cmd, nil
 }
