@@ -219,3 +219,42 @@ func TestFlushOfSeveral(t *testing.T) {
 	}
 	relays[2].stop()
 }
+
+// TestRelaysBehindAPooler: relays and commands work through PgBouncer in transaction mode,
+// which gives no relay a connection to listen on.
+func TestRelaysBehindAPooler(t *testing.T) {
+	t.Parallel()
+	server := newDatabase(t)
+	pooler, err := server.Bouncer(4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = pooler.Close() })
+	w := newWorld(t, zone)
+	com := modern("mail.example.com")
+	w.start("127.0.0.2", com)
+	args := []string{"-queue", pooler.URL(), "-warn", "0", "-retry", "1h", "-tls-reports", "tls@relay.example.net"}
+	relays := []*process{w.relay(args...), w.relay(args...)}
+	for _, r := range relays {
+		if _, err := submit(t, r.client("127.0.0.1"), "one", "a@example.com", "b@two.example"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "what can be delivered is", func() bool { return len(com.Messages()) == 2 })
+	eventually(t, "the other site is known to be down", func() bool {
+		out, _ := command("sites", "-queue", pooler.URL(), "-json").Output()
+		return strings.Count(string(out), `"state":"site-down"`) == 1
+	})
+	if out, errs, code := tlsReportsCommand(pooler.URL()); code != 0 || !strings.Contains(out, "example.com no-policy-found") {
+		t.Errorf("tls-reports: %d %s %s", code, out, errs)
+	}
+	two := modern("mail.two.example")
+	w.start("127.0.0.5", two)
+	if out, errs, code := queueCommand(pooler.URL(), "flush"); code != 0 {
+		t.Errorf("flush: %d %s %s", code, out, errs)
+	}
+	eventually(t, "the rest is delivered", func() bool { return len(two.Messages()) == 2 })
+	for _, r := range relays {
+		r.stop()
+	}
+}
