@@ -99,7 +99,7 @@ func (f Fate) Unusable() bool { return f >= PKIXUsage && f <= BadData }
 var fateNames = [fates]string{
 	"counts", "another has a stronger digest", "usage means nothing in SMTP", "unknown usage", "unknown selector",
 	"unknown matching type", "digest of the wrong length", "not a certificate or key", "matches", "matches no certificate",
-	"vouches for other names", "a certificate has expired or is not valid yet", "the chain is not valid", "not tried, as there are too many",
+	"vouches for other names", "a certificate has expired or is not valid yet", "the chain is not valid", "too many to be tried",
 }
 
 // String returns the fate in a few words.

@@ -36,7 +36,7 @@ func enums() []enumeration {
 		{queue.ReturnHeaders, nil}, {queue.TLSOptional, nil}, {queue.AtMostOnce, nil}, {queue.Unknown, nil}, {queue.OfTenant, nil},
 		{delivery.StageContent, nil}, {delivery.Taken, nil}, {delivery.PolicyNotice, nil}, {delivery.FaultOurs, nil}, {delivery.StopSelf, nil}, {delivery.ContentRelay, nil},
 		{delivery.ConvertNothing, nil}, {delivery.WaitHeld, nil}, {delivery.WaitClaimed, nil},
-		{dane.Usable, nil}, {dane.ChainInvalid, regexp.MustCompile(`^([a-z-]+|)$`)}, {dane.BadChain, sentence},
+		{dane.Usable, nil}, {dane.ChainInvalid, regexp.MustCompile(`^([a-z-]+|)$`)}, {dane.NotTried, sentence},
 		{mtasts.Kept, sentence}, {mtasts.Enforce, nil},
 		{trust.Fingerprint, nil}, {trust.Refuse, nil},
 		{tlsrpt.STSWebPKIInvalid, nil}, {tlsrpt.TLSA, nil}, {tlsrpt.HTTPS, nil},
