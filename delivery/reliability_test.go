@@ -187,6 +187,8 @@ func TestEvents(t *testing.T) {
 	})
 }
 
+type hookKey struct{} // of a value that a hook's context carries
+
 // TestSubmitInEvents: a hook that submits, under load, however slow it is.
 func TestSubmitInEvents(t *testing.T) {
 	for _, c := range []struct {
@@ -195,7 +197,7 @@ func TestSubmitInEvents(t *testing.T) {
 		misses bool // the reports that it submits are refused while there is no room
 	}{
 		{"with the context of the hook", func(ctx context.Context) context.Context { return ctx }, false},
-		{"with one made from it", func(ctx context.Context) context.Context { return context.WithValue(ctx, "key", 1) }, false},
+		{"with one made from it", func(ctx context.Context) context.Context { return context.WithValue(ctx, hookKey{}, 1) }, false},
 		{"with another", func(context.Context) context.Context { return context.Background() }, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
