@@ -90,10 +90,11 @@ func (o *options) ports(passed map[string][]net.Listener) (list []uint16) {
 	return []uint16{uint16(port)}
 }
 
-// listeners are several as one.
+// listeners are several as one. Once they are closed, Accept still returns what they had
+// accepted before.
 type listeners struct {
 	list     []net.Listener
-	accepted chan accepted
+	accepted chan accepted // closed when none of them accepts any more
 	begin    sync.Once
 	end      sync.Once
 	closed   chan struct{}
@@ -108,29 +109,33 @@ type accepted struct {
 func (l *listeners) Accept() (net.Conn, error) {
 	l.begin.Do(func() {
 		l.accepted = make(chan accepted)
+		var all sync.WaitGroup
 		for _, one := range l.list {
-			go l.accept(one)
+			all.Go(func() { l.accept(one) })
 		}
+		go func() {
+			all.Wait()
+			close(l.accepted)
+		}()
 	})
-	select {
-	case a := <-l.accepted:
+	if a, ok := <-l.accepted; ok {
 		return a.conn, a.err
-	case <-l.closed:
-		return nil, net.ErrClosed
 	}
+	return nil, net.ErrClosed
 }
 
+// accept ends with the first error once all are closed.
 func (l *listeners) accept(one net.Listener) {
 	for {
 		conn, err := one.Accept()
-		select {
-		case l.accepted <- accepted{conn, err}:
-		case <-l.closed:
-			if err == nil {
-				_ = conn.Close()
+		if err != nil {
+			select {
+			case <-l.closed:
+				return
+			default:
 			}
-			return
 		}
+		l.accepted <- accepted{conn, err}
 	}
 }
 

@@ -102,8 +102,9 @@ func or[T int | int64 | time.Duration](value, otherwise T) T {
 
 // Serve accepts connections until ctx ends. Those of type *tls.Conn have TLS from the
 // start. It then lets messages that are being
-// received arrive, tells all other clients to come back later (421), and returns when
-// the last is gone, within the time given.
+// received arrive, tells all other clients to come back later (421), also those that l
+// still accepts while it is closed, and returns when the last is gone, within the time
+// given.
 func (s *Server) Serve(ctx context.Context, l net.Listener, grace time.Duration) error {
 	work, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()
@@ -121,10 +122,9 @@ func (s *Server) accept(ctx, work context.Context, l net.Listener) error {
 	for pause := time.Duration(0); ; {
 		conn, err := l.Accept()
 		switch {
+		case err == nil && ctx.Err() != nil: // a client who came just before the end is told so
+			s.stop()
 		case ctx.Err() != nil:
-			if err == nil {
-				_ = conn.Close()
-			}
 			return nil
 		case errors.Is(err, net.ErrClosed):
 			return err

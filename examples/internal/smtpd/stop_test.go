@@ -45,6 +45,47 @@ func TestStopInContent(t *testing.T) {
 	}
 }
 
+// TestStopWhileAccepting: a client whose connection was accepted when the server was told
+// to stop is told to come back later, as the others are.
+func TestStopWhileAccepting(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	accepted, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := startOn(t, &Server{}, func(l listener) listener { return &late{listener: l, last: accepted} })
+	r.stop()
+	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	said, err := io.ReadAll(conn)
+	if !strings.HasPrefix(string(said), "421 4.3.2 ") {
+		t.Errorf("it is told %q, %v", said, err)
+	}
+	<-r.done
+}
+
+// late has a last connection once it is closed.
+type late struct {
+	listener
+	last net.Conn
+}
+
+func (l *late) Accept() (net.Conn, error) {
+	conn, err := l.listener.Accept()
+	if err != nil && l.last != nil {
+		conn, err, l.last = l.last, nil, nil
+	}
+	return conn, err
+}
+
 // allStopping is whether every session that is left knows that the server is to stop.
 func (r *rig) allStopping() bool {
 	r.Server.mu.Lock()
