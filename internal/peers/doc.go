@@ -14,6 +14,9 @@
 //     its files over the machine's own file system, and is gone at the end of
 //     the test.
 //
+// A [Machine] is such a tree with a real systemd as its first process, for services and
+// the programs around them.
+//
 // It needs root. A machine without it, or without the packages, fails the tests
 // rather than skipping them.
 //

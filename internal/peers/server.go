@@ -23,6 +23,7 @@ import (
 // Server is a real server: a package, files, a command.
 type Server struct {
 	Package string            // its folder in .peers; empty: it needs none, or has it in Mounts
+	More    []string          // further packages
 	Users   []string          // users to be known, with a group each
 	Dirs    map[string]Dir    // directories to make, by path
 	Files   map[string]string // files to write, by path

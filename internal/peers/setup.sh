@@ -133,5 +133,7 @@ fetch openssl openssl
 fetch strace strace
 fetch postgresql postgresql-15 pgbouncer
 fetch prometheus prometheus
+fetch systemd systemd libsystemd-shared
+fetch cron cron at anacron bsd-mailx dma
 fetch_npm
 echo "setup: the servers and clients are in $peers; $total KiB were downloaded"

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -31,17 +32,18 @@ func (s *Server) build(dir string) error {
 		}
 	}
 	layers := "/"
-	if s.Package != "" {
-		pkg, err := packageDir(s.Package)
+	for i, name := range slices.Backward(s.packages()) {
+		pkg, err := packageDir(name)
 		if err != nil {
 			return err
 		}
 		// An overlay's layers must not lie in one another: the package, which lies
 		// in the machine's file system, is copied out of it.
-		if out, err := exec.Command("cp", "-a", pkg, sub("pkg")).CombinedOutput(); err != nil {
+		layer := sub("pkg" + strconv.Itoa(i))
+		if out, err := exec.Command("cp", "-a", pkg, layer).CombinedOutput(); err != nil {
 			return fmt.Errorf("copying the package: %w: %s", err, out)
 		}
-		layers = sub("pkg") + ":/"
+		layers = layer + ":" + layers
 	}
 	options := "lowerdir=" + layers + ",upperdir=" + sub("up") + ",workdir=" + sub("work")
 	s.root = sub("root")
@@ -68,6 +70,14 @@ func (s *Server) build(dir string) error {
 		}
 	}
 	return s.populate()
+}
+
+// packages are those of the server, the first above the others.
+func (s *Server) packages() []string {
+	if s.Package == "" {
+		return nil
+	}
+	return append([]string{s.Package}, s.More...)
 }
 
 // populate writes users, directories and files.
