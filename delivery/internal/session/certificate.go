@@ -7,12 +7,11 @@ import (
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
-// tlsConfig is the TLS client configuration for a hop. Only TLSVerify
-// checks the certificate against the roots and the name: below it, refusing one
-// would lead to sending in clear, which is worse (RFC 7435 section 3). The
-// checks that come with TLSConfig were asked for by name, and hold at every
-// level. A certificate of ours is shown if the login or the policy has one, and to
-// nobody else (requirement TLS-8).
+// tlsConfig returns the TLS client configuration for a hop. Only TLSVerify checks the
+// certificate against the roots and the name: below it, refusing one would lead to
+// sending in clear, which is worse (RFC 7435 section 3). The checks in TLSConfig were
+// set explicitly, and apply at every level. A certificate of ours is presented only if
+// the login or the policy has one (requirement TLS-8).
 func (c *Config) tlsConfig(h *Hop, made *Session, o Observer) *tls.Config {
 	p := h.Policy
 	var t *tls.Config
@@ -43,7 +42,7 @@ func (c *Config) tlsConfig(h *Hop, made *Session, o Observer) *tls.Config {
 	return t
 }
 
-// shows is the certificate of ours that a host is shown; nil if none is.
+// shows returns our certificate that is presented to a host; nil if there is none.
 func (h *Hop) shows() *tls.Certificate {
 	if login, _ := loginOf(h.Host); login != nil && login.Certificate != nil {
 		return login.Certificate

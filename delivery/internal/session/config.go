@@ -19,15 +19,16 @@ type Config struct {
 	Hello string
 	Self  []string
 
-	// Port and TLS are those of hosts that name none; 25 and TLSMay by default.
+	// Port and TLS are for hosts whose route has none. Default: 25 and TLSMay.
 	Port uint16
 	TLS  mx.TLSLevel
 
 	// TLSConfig is the base of every TLS configuration.
 	TLSConfig *tls.Config
 
-	// Policy answers with the TLS that a host must give beyond TLS, and Operator with
-	// that of it which the operator wants, whatever the domain asks; nil is nobody.
+	// Policy returns the TLS that a host must give beyond TLS, and Operator only the
+	// part of it that the operator requires, whatever the domain publishes. Each may be
+	// nil.
 	Policy, Operator func(ctx context.Context, route *mx.Route, host *mx.Host) (Policy, error)
 
 	// Dial connects; nil is a net.Dialer, from one of Source where there are any.
@@ -39,8 +40,8 @@ type Config struct {
 	ConnectTimeout time.Duration
 	Timeouts       smtp.Timeouts
 
-	// MaxIdle is how many sessions are kept, 64 by default and none if negative,
-	// and IdleTimeout how long one is kept unused, 30 s by default.
+	// MaxIdle is how many sessions are kept. Default: 64; none if negative. IdleTimeout
+	// is how long one is kept unused. Default: 30 s.
 	MaxIdle     int
 	IdleTimeout time.Duration
 }

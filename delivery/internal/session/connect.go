@@ -13,9 +13,8 @@ import (
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
-// Fresh makes a session that is ready for mail, once the hop's gate, where it has
-// one, has room for it. It may be a kept one all the same, if one becomes free
-// meanwhile.
+// Fresh makes a session that is ready for mail, when the hop's gate, if it has one, has
+// room for it. It may return a kept one that becomes free meanwhile.
 func (p *Pool) Fresh(ctx context.Context, h *Hop, o Observer) (*Session, error) {
 	for {
 		var place *pass
@@ -85,7 +84,7 @@ func (p *Pool) await(ctx context.Context, w *waiter) error {
 	}
 }
 
-// dismiss ends a wait, and gives back what it has come to meanwhile.
+// dismiss ends a wait, and gives back what it was given meanwhile.
 func (p *Pool) dismiss(w *waiter) {
 	switch {
 	case w.pass.gate.withdraw(w):
@@ -102,7 +101,7 @@ func (p *Pool) connect(ctx context.Context, h *Hop, o Observer, place *pass) (*S
 	var conn net.Conn
 	begun := false
 	defer func() {
-		if !begun { // it came to nothing, or a hook of the application's panicked
+		if !begun { // it failed, or a hook of the application panicked
 			abandon(conn)
 			place.leave()
 		}
@@ -136,21 +135,20 @@ func (p *Pool) connect(ctx context.Context, h *Hop, o Observer, place *pass) (*S
 	return made, nil
 }
 
-// abandon closes a connection that nobody will say goodbye on.
+// abandon closes a connection without saying QUIT.
 func abandon(conn net.Conn) {
 	if conn != nil {
 		_ = conn.Close()
 	}
 }
 
-// smtpConfig is what a session with a hop is told.
+// smtpConfig returns the configuration of a session with a hop.
 func (c *Config) smtpConfig(h *Hop) *smtp.Config {
 	return &smtp.Config{Hello: c.Hello, Without: h.Without, Timeouts: c.Timeouts}
 }
 
-// open goes from the greeting to a session that gives what the policy asks. What was
-// achieved is checked right before it may carry a secret, or mail (RFC 3207 section
-// 4.1).
+// open goes from the greeting to a session that satisfies the policy. Its protection is
+// checked immediately before it may carry a secret, or mail (RFC 3207 section 4.1).
 func (p *Pool) open(ctx context.Context, h *Hop, made *Session, o Observer) error {
 	defer func() { h.Took.Hello += h.lap() }()
 	made.Protection = Protection{Level: mx.TLSNone}
@@ -185,9 +183,9 @@ func (p *Pool) open(ctx context.Context, h *Hop, made *Session, o Observer) erro
 	return logIn(ctx, &p.Memory, h, made)
 }
 
-// Probe makes a session up to what comes before the login, says QUIT, and returns what it
-// was worth with the TLS that there was; nil is none. No TLS is resumed: it shows what the
-// host has now. Nobody's limits count it.
+// Probe makes a session up to the login, says QUIT, and returns its protection and the
+// state of TLS, nil without TLS. TLS is not resumed, so that it shows what the host has
+// now. No limits count it.
 func (p *Pool) Probe(ctx context.Context, h *Hop, o Observer) (Protection, *tls.ConnectionState, error) {
 	h.Gate, h.Probe = nil, true
 	made, err := p.connect(ctx, h, o, nil)
@@ -198,8 +196,8 @@ func (p *Pool) Probe(ctx context.Context, h *Hop, o Observer) (Protection, *tls.
 	return made.Protection, made.TLS(), nil
 }
 
-// isSelf reports whether a name a server gives itself is one of ours: a host
-// that is this host under another address (RFC 5321 section 6.3).
+// isSelf reports whether a server's name is one of ours: the host is this host under
+// another address (RFC 5321 section 6.3).
 func (p *Pool) isSelf(name string) bool {
 	name = strings.TrimSuffix(name, ".")
 	for _, self := range p.Self {

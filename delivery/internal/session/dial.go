@@ -43,8 +43,8 @@ func (c *Config) SourceFor(pin string, addr netip.Addr) netip.Addr {
 	return list[h.Sum32()%uint32(len(list))]
 }
 
-// Ours reports whether dialling failed for want of something on this
-// machine, which says nothing about the address.
+// Ours reports whether dialling failed because of a lack of resources on this machine,
+// which says nothing about the address.
 func Ours(err error) bool {
 	for _, e := range []error{
 		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM,

@@ -9,7 +9,7 @@ import (
 	"github.com/nexthop-mail/nexthop/smarthost"
 )
 
-// Error is why there is no session with a host that has not said anything.
+// Error says why there is no session with a host that has sent nothing.
 type Error struct {
 	Step Step
 	Err  error
@@ -27,7 +27,7 @@ type Step uint8
 // The steps before the dialogue.
 const (
 	Dialling Step = iota // the address
-	Starting             // the dialogue: what it was told makes no sense
+	Starting             // the dialogue: its configuration is invalid
 )
 
 // Findings of our own about a session.
@@ -41,7 +41,8 @@ var (
 	errLeftOut = errors.New("TLS did not come about a moment ago, and is left out")
 )
 
-// ConfigError is a mistake in the configuration: nobody can be sent to.
+// ConfigError is a mistake in the configuration, because of which no host can be sent
+// to.
 type ConfigError struct{ Err error }
 
 // Error is the cause's.
@@ -62,8 +63,8 @@ func (e *tokenError) Error() string { return "no token to log in with: " + e.err
 
 func (e *tokenError) Unwrap() error { return e.err }
 
-// IsLogin reports whether an error is a login that nexthop did not try: one that
-// does not fit, or has no token just now.
+// IsLogin reports whether an error is about a login that was not tried: it does not
+// fit, or has no token just now.
 func IsLogin(err error) bool {
 	var l *loginError
 	var t *tokenError
@@ -77,8 +78,8 @@ func IsOwnLogin(err error) bool {
 	return ok
 }
 
-// loginOf is the login of a host, nil where there is none. It is an error where
-// the login is of a kind nobody knows.
+// loginOf returns the login of a host, or nil if there is none. It returns an error if
+// the login is of an unknown kind.
 func loginOf(host *mx.Host) (*smarthost.Login, error) {
 	switch l := host.Login.(type) {
 	case nil:
@@ -98,8 +99,8 @@ type distrust struct{ cause error }
 func (d *distrust) Error() string { return d.cause.Error() }
 func (d *distrust) Unwrap() error { return d.cause }
 
-// Distrusted reports whether the error is that of a certificate refused, by a
-// check of the application's, of a policy's or of package tls.
+// Distrusted reports whether the error is about a certificate that was refused by a
+// check of the application, of a policy or of package tls.
 func Distrusted(err error) bool {
 	if _, ok := errors.AsType[*distrust](err); ok {
 		return true

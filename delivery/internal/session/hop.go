@@ -25,20 +25,20 @@ type Hop struct {
 	Took    Stages
 	since   time.Time // when its newest stage began
 
-	Gate *Gate  // limits to keep to; nil is none
+	Gate *Gate  // limits to keep; nil if there are none
 	Site string // whom its connections count for
 
-	// Probe ends a connection before the login: nobody wants to send mail.
+	// Probe ends a connection before the login, because no mail will be sent.
 	Probe bool
 
-	resumption *resumption // of its newest connection; nil is none
+	resumption *resumption // of its latest connection; nil if there is none
 
-	// Judged is what the policy's source has said of the last connection.
+	// Judged is the judgement of the policy's source about the last connection.
 	Judged Judgement
 	again  bool // there was a connection before, and it was judged
 }
 
-// Level is the policy's, or none where TLS is left out and not required.
+// Level returns the policy's level, or TLSNone if TLS is left out and not required.
 func (h *Hop) Level() mx.TLSLevel {
 	if h.Without&smtp.OptTLS != 0 && h.Policy.Level == mx.TLSMay {
 		return mx.TLSNone
@@ -46,9 +46,9 @@ func (h *Hop) Level() mx.TLSLevel {
 	return h.Policy.Level
 }
 
-// Spare takes what may not be left out there away from a set of options: TLS where
-// it is required, and EHLO where it is, where there is a login, or where what is
-// to be sent needs an extension.
+// Spare removes options from a set that must not be left out there: TLS if it is
+// required, and EHLO if it is required, if there is a login, or if the message needs an
+// extension.
 func (h *Hop) Spare(o smtp.Option, extensions bool) smtp.Option {
 	if h.Policy.Level != mx.TLSMay {
 		o &^= smtp.OptTLS
@@ -93,7 +93,7 @@ func (h *Hop) lap() time.Duration {
 	return took
 }
 
-// Observer is told how sessions with a host come to be.
+// Observer is told about the steps of making sessions with a host.
 type Observer interface { //nolint:interfacebloat // each is a step on the way to one session
 	// Connect is called before an address is dialled.
 	Connect(host string, addr netip.AddrPort)
@@ -105,8 +105,8 @@ type Observer interface { //nolint:interfacebloat // each is a step on the way t
 	Secured(host string, addr netip.AddrPort, p Protection)
 	// Reused is called when a session from before is used again.
 	Reused(host string, addr netip.AddrPort)
-	// Lines answers with what is called for each line of a dialogue; nil is nobody.
-	// It may still be called when the session has been given back.
+	// Lines returns the function that is called for each line of a dialogue, or nil. It
+	// may still be called after the session was given back.
 	Lines(host string, addr netip.AddrPort) func(smtp.Line)
 }
 

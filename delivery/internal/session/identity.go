@@ -39,8 +39,8 @@ func isServiceName(name string) bool { return strings.HasPrefix(name, "_") }
 
 var errOtherNames = errors.New("the certificate is for other names")
 
-// bearsOneOf checks the chain first and then the names (RFC 9525 section 6). What
-// package tls does by itself is for one name, and knows no SRV-ID.
+// bearsOneOf checks the chain first and then the names (RFC 9525 section 6). The check
+// of package tls is for one name, and does not support SRV-IDs.
 func (c *Config) bearsOneOf(names []string) func(tls.ConnectionState) error {
 	options := x509.VerifyOptions{}
 	now := time.Now
@@ -91,7 +91,8 @@ func serviceNames(c *x509.Certificate) []string {
 			return nil
 		}
 		for _, n := range names {
-			// What cannot be read is of no kind. No other kind of string is an SRVName.
+			// A value that cannot be parsed has no kind. No other kind of string is an
+			// SRVName.
 			var other otherName
 			var value asn1.RawValue
 			_, _ = asn1.UnmarshalWithParams(n.FullBytes, &other, "tag:0")
@@ -107,7 +108,7 @@ func serviceNames(c *x509.Certificate) []string {
 // certificateName is what a host's certificate must be for: its name, or the
 // address alone where that is an address literal.
 func certificateName(host string) string {
-	d, _ := address.ParseDomain(host) // what is no domain is no literal
+	d, _ := address.ParseDomain(host) // an invalid domain is not a literal
 	if ip, ok := d.Literal(); ok {
 		return ip.String()
 	}

@@ -17,8 +17,8 @@ const (
 	maxIdlePerKey      = 8
 )
 
-// idle keeps sessions between calls. Its zero value is ready. It ends a session
-// in a goroutine of its own, which close waits for; nothing else runs.
+// idle keeps sessions between calls. The zero value is ready to use. It ends a session
+// on a separate goroutine, which close waits for; it has no other goroutines.
 type idle struct {
 	mu     sync.Mutex
 	stacks map[key]stack
@@ -81,7 +81,7 @@ func (p *idle) pop(k key) *Session {
 	return s
 }
 
-// remove takes a session out of its stack; false where it is not there any
+// remove removes a session from its stack; it returns false if it is not there any
 // more.
 func (p *idle) remove(s *Session) bool {
 	st := p.stacks[s.key]
@@ -104,7 +104,7 @@ func (p *idle) remove(s *Session) bool {
 	return true
 }
 
-// keep puts a session back, or ends it where it is of no more use.
+// keep puts a session back, or ends it if it cannot be used again.
 func (p *idle) keep(s *Session, maxIdle int, timeout time.Duration) {
 	s.SetTrace(nil)
 	s.Rest()
@@ -154,8 +154,8 @@ func (p *idle) add(s *Session, now time.Time, maxIdle, perKey int, timeout time.
 	return true
 }
 
-// oldest takes out the kept session that has been unused longest among those whose
-// place is wanted, nil where there is none.
+// oldest removes and returns the kept session that has been unused longest among those
+// whose place is wanted, or nil if there is none.
 func (p *idle) oldest(wanted func(*pass) bool) *Session {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -174,8 +174,8 @@ func (p *idle) oldest(wanted func(*pass) bool) *Session {
 	return oldest
 }
 
-// expire ends a session nobody took up in time. One that was taken up between
-// the timer and the lock is not in the list any more.
+// expire ends a session that was not used in time. One that was taken between the timer
+// and the lock is not in the list any more.
 func (p *idle) expire(s *Session) {
 	p.mu.Lock()
 	kept := p.remove(s)

@@ -20,7 +20,7 @@ func (c *Config) judge(h *Hop, made *Session, shown Handshake, o Observer) {
 	}
 	c.ask(h, made, shown)
 	if shown.Err == errLeftOut && h.again {
-		return // the connection before this one has been told of, for the same
+		return // the same was already reported for the previous connection
 	}
 	o.Decided(made.judged.Decision)
 }
@@ -46,10 +46,10 @@ func (c *Config) checking() (roots *x509.CertPool, now time.Time) {
 	return roots, time.Now()
 }
 
-// prove is the check of a connection whose policy has a source: what that says, and if it
-// leaves open who the host is though the level asks for that, what any other policy has
-// checked (the level is the configuration's, or the message's). Nobody is told of a
-// session that was resumed and is not as it should be: there will be another connection.
+// prove checks a connection whose policy has a source: by the judgement of that source,
+// and if that does not authenticate the host although the level requires it, by the
+// usual check (the level may come from the configuration or the message). A failure of
+// a resumed session is not reported, because another connection follows.
 func (c *Config) prove(h *Hop, made *Session, state *tls.ConnectionState, o Observer) error {
 	c.ask(h, made, Handshake{Offered: true, State: state})
 	err := c.proof(h, made, state)
@@ -101,7 +101,7 @@ func (c *Config) judgeAgain(s *Session, h *Hop) {
 	h.Judged = s.judged
 }
 
-// seen is what a session has shown that nobody has judged.
+// seen returns the properties of a session, which are not judged yet.
 func (c *Config) seen(s *Session, h *Hop) Handshake {
 	shown := Handshake{Host: h.Host.Name, Addr: h.Addr, Local: s.local, Helo: s.helo, State: s.TLS()}
 	shown.Roots, _ = c.checking()
@@ -112,7 +112,7 @@ func (c *Config) seen(s *Session, h *Hop) Handshake {
 }
 
 // unparsable reports whether TLS failed because package x509 cannot parse the host's
-// certificate. Package tls has no type for that error, whose text a test holds it to.
+// certificate. Package tls has no type for that error; a test checks its text.
 func unparsable(err error) bool {
 	var se *smtp.Error
 	if !errors.As(err, &se) || se.Err == nil {

@@ -7,12 +7,12 @@ import (
 	"github.com/nexthop-mail/nexthop/internal/smtp"
 )
 
-// knownFor is how long an address is known not to be able to do something, where
-// nobody requires it. After that it is tried again.
+// knownFor is how long it is remembered that an address cannot do something that is not
+// required. After that it is tried again.
 const knownFor = time.Hour
 
-// Without is what is to be left out at an address: what is known not to work
-// there, and what may have been the cause of the last failure.
+// Without returns the options to leave out at an address: those known not to work
+// there, and those that may have caused the last failure.
 func (m *Memory) Without(addr netip.AddrPort, now time.Time) smtp.Option {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -20,8 +20,8 @@ func (m *Memory) Without(addr netip.AddrPort, now time.Time) smtp.Option {
 	return l.known | l.suspected
 }
 
-// Lacks remembers what an address was shown not to be able to do, for an hour. What
-// is known already is not known for longer by it.
+// Lacks remembers for an hour that options do not work at an address. If that is known
+// already, the time is not extended.
 func (m *Memory) Lacks(addr netip.AddrPort, o smtp.Option, now time.Time) {
 	m.change(addr, now, func(l *lack) {
 		if l.known == 0 {
@@ -40,8 +40,8 @@ func (m *Memory) Suspect(addr netip.AddrPort, d smtp.Doubt, now time.Time) {
 	})
 }
 
-// Confirm says that all was well without what is given: where it was suspected it
-// is known now, but for what is not to be remembered.
+// Confirm says that an attempt without the given options succeeded: suspected ones are
+// then known not to work, except those that must not be remembered.
 func (m *Memory) Confirm(addr netip.AddrPort, without smtp.Option, now time.Time) {
 	m.change(addr, now, func(l *lack) {
 		if l.known == 0 {
@@ -52,14 +52,14 @@ func (m *Memory) Confirm(addr netip.AddrPort, without smtp.Option, now time.Time
 	})
 }
 
-// Acquit says that the same failed without what is given: where it was suspected,
-// it was not that.
+// Acquit says that an attempt without the given options failed in the same way:
+// suspected ones were not the cause.
 func (m *Memory) Acquit(addr netip.AddrPort, without smtp.Option, now time.Time) {
 	m.change(addr, now, func(l *lack) { l.suspected &^= without })
 }
 
-// change changes what is remembered of an address. Past maxRemembered what has run
-// out goes, then all: each costs one more failure to be found again.
+// change changes what is remembered about an address. Above maxRemembered, expired
+// entries are forgotten, then all: each costs one more failure to be found again.
 func (m *Memory) change(addr netip.AddrPort, now time.Time, f func(*lack)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

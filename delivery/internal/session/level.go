@@ -13,8 +13,8 @@ func (c *Config) Configured(ctx context.Context, route *mx.Route, host *mx.Host)
 	return c.policyBy(ctx, c.Operator, route, host)
 }
 
-// PolicyFor is the policy of a host: the configured level, raised by what Policy
-// asks, or lowered if it says so exactly and the host has no level of its own.
+// PolicyFor returns the policy of a host: the configured level, raised to what Policy
+// requires, or lowered if that is Exact and the host has no level of its own.
 func (c *Config) PolicyFor(ctx context.Context, route *mx.Route, host *mx.Host) (Policy, error) {
 	return c.policyBy(ctx, c.Policy, route, host)
 }
@@ -43,7 +43,7 @@ func (c *Config) policyBy(ctx context.Context, ask asks, route *mx.Route, host *
 	return p, nil
 }
 
-// Levels that make no sense. None of these is a reason to bounce mail.
+// Invalid levels. None of these is a reason to bounce mail.
 var (
 	errLoginMay = &loginError{"a login at TLS level may: secrets would go to whoever leaves out STARTTLS; none or encrypt says so by name"}
 	errImplicit = &ConfigError{errors.New("TLS level none, and TLS from the start")}

@@ -16,7 +16,8 @@ type Limits struct {
 	Rules Rules
 }
 
-// above is what a rule allows a site, where that is more than others have; else zero.
+// above returns what a rule allows a site if that is more than others have; otherwise
+// zero.
 func (l *Limits) above(at *HostLimits) int {
 	if at.PerSite > l.PerSite {
 		return at.PerSite
@@ -46,7 +47,7 @@ type HostLimits struct {
 	Shared bool // others share PerSite
 }
 
-// GroupLimits are limits that connections to several hosts have in common; zero is none.
+// GroupLimits are limits that connections to several hosts share; zero means no limit.
 type GroupLimits struct {
 	Name        string
 	Connections int
@@ -113,7 +114,7 @@ func (g groups) reserve(limits []GroupLimits, now time.Time) time.Duration {
 	return at.Sub(now)
 }
 
-// forget forgets groups that nothing is known of any more.
+// forget forgets groups about which nothing is known any more.
 func (g groups) forget(now time.Time) {
 	for name, n := range g {
 		if n.open == 0 && !n.next.After(now) {

@@ -57,9 +57,9 @@ func blame(err error, refused smtp.Option) {
 	se.Doubt = smtp.Doubt{Now: refused, Next: refused}
 }
 
-// inOrder are the mechanisms without those that do not work, or may not; all of
-// them where there is no other. In clear none that keeps the secret is left out:
-// what is left might be one that hands it over to whoever listens.
+// inOrder returns the mechanisms without those that do not or may not work, or all of
+// them if no other is left. In clear, mechanisms that keep the secret are never left
+// out, because the remaining one might reveal it to a listener.
 func inOrder(mechanisms []string, without smtp.Option, encrypted bool) []string {
 	left := slices.DeleteFunc(slices.Clone(mechanisms), func(m string) bool {
 		return without&smtp.Mechanism(m) != 0 && (encrypted || sasl.HandsOver(m))
@@ -124,11 +124,11 @@ func (a *loginAttempt) exchange(ctx context.Context, mechanism string) error {
 	return a.session.Auth(ctx, client)
 }
 
-// wantsOther reports whether another mechanism may do after one was refused: if
-// the login does not fit it, or the server refuses it for good. Where it is the
-// proof that is refused, one that hands the secret over may do after one that only
-// proves that it is known, since servers offer those without what they need for
-// them. Not in clear, and not more than that: failures lock accounts.
+// wantsOther reports whether another mechanism may work after one was refused: if the
+// login does not fit it, or the server refuses it permanently. If the proof was
+// refused, a mechanism that sends the secret may work after one that only proves its
+// knowledge, since servers offer the latter without the data they need for it. This is
+// not done in clear, and only once, because failures lock accounts.
 func wantsOther(err error, mechanism, next string, encrypted bool) bool {
 	if IsOwnLogin(err) {
 		return true
@@ -143,7 +143,7 @@ func wantsOther(err error, mechanism, next string, encrypted bool) bool {
 	}
 }
 
-// codeOf is the code of the reply that an error is, 0 where it is none.
+// codeOf returns the code of the reply in an error, or 0 if there is none.
 func codeOf(err error) int {
 	var se *smtp.Error
 	if errors.As(err, &se) && se.Kind == smtp.Replied {

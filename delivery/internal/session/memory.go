@@ -28,7 +28,7 @@ func LeftAlone(failures int) time.Duration {
 // then any.
 const maxRemembered = 4096
 
-// Memory is what is remembered of addresses (MX-23). Its zero value is ready.
+// Memory is what is remembered about addresses (MX-23). The zero value is ready to use.
 type Memory struct {
 	mu     sync.Mutex
 	failed map[netip.AddrPort]*penalty
@@ -42,8 +42,8 @@ type penalty struct {
 	probing  bool
 }
 
-// Penalised reports whether an address is left alone: it failed a moment ago,
-// or somebody is finding out whether it still does.
+// Penalised reports whether an address is left alone: it failed a moment ago, or a
+// caller is finding out whether it still does.
 func (m *Memory) Penalised(addr netip.AddrPort, now time.Time) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -51,8 +51,8 @@ func (m *Memory) Penalised(addr netip.AddrPort, now time.Time) bool {
 	return p != nil && (p.probing || !age.Past(p.until, now))
 }
 
-// Failure is the last failure of an address, as Fail was told; nil where there
-// is none.
+// Failure returns the last failure of an address, as passed to Fail; nil if there is
+// none.
 func (m *Memory) Failure(addr netip.AddrPort) any {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -62,11 +62,11 @@ func (m *Memory) Failure(addr netip.AddrPort) any {
 	return nil
 }
 
-// Ask says whether an address may be dialled. One that failed may be again when
-// its time is over, or at once where anyway is set because there is no better
-// one: by one caller only, who has the right to probe it until it fails,
-// succeeds, or the probe is dropped. So a host that takes half a minute to fail
-// costs that once, and not every message that comes meanwhile.
+// Ask says whether an address may be dialled. One that failed may be dialled again when
+// its time is over, or at once if anyway is set because there is no better one. Only
+// one caller may do so, who has the right to probe it until it fails, succeeds, or the
+// probe is dropped. So if a host takes half a minute to fail, only that caller waits
+// for it, and not every message that comes meanwhile.
 func (m *Memory) Ask(addr netip.AddrPort, anyway bool, now time.Time) (ok, probe bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -129,7 +129,7 @@ func (m *Memory) Clear() {
 	clear(m.failed)
 }
 
-// forget makes room: what has run out first, else any one.
+// forget makes room: it forgets an expired entry, or else any one.
 func (m *Memory) forget(now time.Time) {
 	for a, p := range m.failed {
 		if age.Between(p.until, now) > 0 && !p.probing {
@@ -154,7 +154,7 @@ type lack struct {
 	until time.Time
 
 	suspected smtp.Option
-	brief     smtp.Option // of these, what is not to be remembered beyond the attempt
+	brief     smtp.Option // those of them that must not be remembered after the attempt
 	since     time.Time
 }
 

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Pace waits until a message may be offered to a host by the rates of the groups that
-// connections to it count in. A nil Gate has none.
+// Pace waits until a message may be offered to a host by the rates of the groups in
+// which connections to it count. A nil Gate has no groups.
 func (g *Gate) Pace(ctx context.Context, site, host string) error {
 	if g == nil {
 		return nil

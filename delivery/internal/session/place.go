@@ -141,8 +141,8 @@ func (p *pass) resume(site string) {
 	g.move(p, site)
 }
 
-// offer tells the first who waits for room and has nothing coming of a connection that
-// is kept unused and that takes up what is missing. The caller holds g.mu.
+// offer tells the first attempt that waits for room, and has been given nothing yet,
+// about an unused connection that takes up the missing room. The caller holds g.mu.
 func (g *Gate) offer(p *pass) {
 	if len(g.waiting) == 0 {
 		return

@@ -17,15 +17,15 @@ type Policy struct {
 	ServerName  string                          // for SNI and, at TLSVerify, the certificate; "" is the host's
 	Verify      func(tls.ConnectionState) error // in place of the check of the certificate, at TLSVerify
 	MinVersion  uint16                          // the least version of TLS that will do; 0 is the configuration's
-	Certificate *tls.Certificate                // shown to a host that asks, unless the login has one; nil is none
+	Certificate *tls.Certificate                // presented to a host that asks, unless the login has one; nil if there is none
 	Vouched     bool                            // the source knows that the host is the domain's
 	Unsure      error                           // why that is not known for now
 	Key         string                          // tells policies apart whose sessions must not be shared
 	Expires     time.Time                       // no session is used again past it; zero is never
 
-	// Judge is asked what a connection is worth, if not nil: once TLS is up, in place of
-	// Verify unless it leaves open who the host is, or when it is known that there is no
-	// TLS. Basis is what it goes by, and Domain whose mail it is about.
+	// Judge judges a connection: after TLS was negotiated, instead of Verify unless it
+	// does not authenticate the host, or when it is known that there is no TLS. It may
+	// be nil. Basis is the basis of its judgement, and Domain the domain of the mail.
 	Judge  func(*Handshake) Judgement
 	Basis  string
 	Domain string
@@ -35,7 +35,7 @@ type Policy struct {
 type Handshake struct {
 	Host        string
 	Addr, Local netip.AddrPort
-	Helo        string               // what it calls itself before TLS
+	Helo        string               // the name it gives before TLS
 	Offered     bool                 // STARTTLS, or TLS from the start
 	State       *tls.ConnectionState // nil if TLS did not come about
 	Err         error                // why it did not, though it was offered
@@ -44,13 +44,13 @@ type Handshake struct {
 	Now         time.Time
 }
 
-// Judgement is what a source of policies says of a connection. The zero value is that
-// nobody was asked.
+// Judgement is the judgement of a policy source about a connection. The zero value
+// means that none was asked.
 type Judgement struct {
-	Err           error  // why nothing may be sent; nil if mail may, as far as the source has a say
+	Err           error  // why nothing may be sent; nil if the source allows mail
 	Authenticated bool   // the host is proved to be the domain's
 	Source        string // who says so
-	Decision      any    // all of it, for those who know what it is
+	Decision      any    // the complete decision, of the caller's type
 }
 
 // Refusal is why a host must not have mail by a policy: Judgement.Err, with what the

@@ -12,14 +12,14 @@ import (
 type Pool struct {
 	Config
 
-	// Memory is what is remembered of the addresses.
+	// Memory is what is remembered about addresses.
 	Memory Memory
 
 	idle    idle
 	tickets tickets
 }
 
-// Kept takes up a session from before, nil where there is none that will do.
+// Kept returns a kept session, or nil if none is suitable.
 func (p *Pool) Kept(h *Hop, o Observer) *Session {
 	kept := p.before(h)
 	if kept == nil || !p.takeUp(kept, h, o) {
@@ -56,8 +56,8 @@ func (p *Pool) Abandon(s *Session) {
 	s.pass.leave()
 }
 
-// Close ends the kept sessions with QUIT and waits for them, at most as long as
-// the QUIT timeout. A closed pool keeps nothing more.
+// Close ends the kept sessions with QUIT and waits for them, at most for the QUIT
+// timeout. A closed pool keeps no sessions.
 func (p *Pool) Close() { p.CloseBy(context.Background()) }
 
 // CloseBy does so, and waits no longer than until ctx ends.

@@ -29,9 +29,9 @@ func (c *Config) resuming(from *tickets, h *Hop, made *Session, o Observer) *tls
 	return t
 }
 
-// forgoTicket reports whether a connection failed that a session was offered on, in a way
-// that the ticket may be the cause of. Then none is offered for some time: that TLS was
-// resumed must neither keep mail nor have it sent in clear.
+// forgoTicket reports whether a connection on which a TLS session was offered failed in
+// a way that the ticket may have caused. Then none is offered for some time: resumption
+// must neither hold back mail nor have it sent in clear.
 func forgoTicket(ctx context.Context, h *Hop, err error) bool {
 	r := h.resumption
 	if r == nil || !r.offered || r.whole || ctx.Err() != nil {
@@ -44,9 +44,9 @@ func forgoTicket(ctx context.Context, h *Hop, err error) bool {
 	return true
 }
 
-// broke is the error of a handshake that failed, with what the policy's source says of
-// that. A check that has refused the certificate has said so already. It is errNotResumed
-// if there is to be another connection.
+// broke returns the error of a failed handshake, after the judgement of the policy's
+// source. A check that has refused the certificate has reported so already. It returns
+// errNotResumed if another connection follows.
 func (c *Config) broke(ctx context.Context, h *Hop, made *Session, err error, o Observer) error {
 	if forgoTicket(ctx, h, err) {
 		return fmt.Errorf("%w: %w", errNotResumed, err)

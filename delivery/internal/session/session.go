@@ -9,10 +9,11 @@ import (
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
-// key says which messages a kept session may serve: same host, address,
-// source and TLS, under the same policy and login. What one domain's policy made is never
-// used for another's (requirement SMTP-43). Its size is within 128 octets: a map
-// keeps a larger key in memory of its own, allocated each time a session is kept.
+// key identifies the messages for which a kept session may be used: same host, address,
+// source and TLS, under the same policy and login. A session made under one domain's
+// policy is never used for another's (requirement SMTP-43). Its size is at most 128
+// octets: a map stores a larger key separately, with an allocation each time a session
+// is kept.
 type key struct {
 	host       string
 	addr       netip.AddrPort
@@ -24,7 +25,7 @@ type key struct {
 	login      mx.Login // a *smarthost.Login, its certificate with it; or nil
 }
 
-// Session is one SMTP session ready for mail, with what is known of it.
+// Session is one SMTP session ready for mail, with what is known about it.
 type Session struct {
 	*smtp.Session
 
@@ -36,10 +37,10 @@ type Session struct {
 
 	key      key
 	local    netip.AddrPort
-	basis    string    // what it was judged by
+	basis    string    // the basis of its judgement
 	domain   string    // for whose mail
 	helo     string    // what the host calls itself before TLS
-	shown    Handshake // and what it has shown
+	shown    Handshake // and its properties
 	judged   Judgement
 	expires  time.Time // its policy's; zero is never
 	born     time.Time
@@ -52,10 +53,10 @@ type Session struct {
 	below  *Session      // kept before it, under the same key
 }
 
-// Gate keeps an agent's connections to its limits: those in use and those kept
-// for the next message. A place for a new one that an unused one takes up is
-// made by ending that one. Whoever waits for a place has it before those who come
-// later, unless a limit that does not concern them is in the way.
+// Gate keeps an agent's connections to its limits: those in use and those kept for the
+// next message. If an unused connection takes up the room for a new one, it is ended.
+// Attempts get a place in the order in which they wait, except that one is passed over
+// while a limit applies to it that does not apply to later ones.
 type Gate struct {
 	limits func() Limits
 
@@ -73,7 +74,7 @@ type Gate struct {
 // unused.
 type tally struct{ open, idle int }
 
-// pass is the right to one connection. A nil pass is one nobody counts.
+// pass is the right to one connection. A nil pass is not counted.
 type pass struct {
 	gate *Gate
 	site string
@@ -103,5 +104,5 @@ type waiter struct {
 	signal chan struct{} // there may be a session to end
 	done   chan struct{} // closed when it waits no longer
 	way    limit         // that a session is being ended for on its behalf
-	sess   *Session      // what it was given, where that is no place
+	sess   *Session      // the session it was given instead of a place
 }

@@ -6,12 +6,12 @@ import (
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
-// Spread puts hosts of equal preference in the order in which a site should try
-// them. As long as connections may be added that is the order that was drawn, so
-// that each host has its part of the mail; but those that have their share of
-// the site's connections come last, so that the slowest host does not have them
-// all. Once nothing may be added, those with a session to spare come first.
-// Preference is never touched.
+// Spread puts hosts of equal preference in the order in which a site should try them.
+// As long as connections may be added, that is the drawn order, so that each host has
+// its part of the mail; but hosts that have their share of the site's connections come
+// last, so that the slowest host does not get them all. When no connection may be
+// added, hosts with an unused session come first. The order of preference is never
+// changed.
 func (g *Gate) Spread(hosts []mx.Host, site string, share func(equals []mx.Host) int) {
 	for len(hosts) > 0 {
 		n := 1

@@ -24,9 +24,9 @@ const (
 	notResumed = time.Hour
 )
 
-// identity is what a host had to be when a TLS session was made. The session is resumed
-// only where the same is demanded: what one policy has accepted is never shown to another
-// (requirement SMTP-43). The pointer is compared, and keeps what it points to alive.
+// identity has the requirements under which a TLS session was made. The session is
+// resumed only under the same ones: what one policy has accepted is never used for
+// another (requirement SMTP-43). The pointer is compared, and keeps its target alive.
 type identity struct {
 	host       string
 	addr       netip.AddrPort
@@ -34,7 +34,7 @@ type identity struct {
 	serverName string
 	policy     string // Policy.Key
 	minVersion uint16
-	shown      *tls.Certificate // of ours; nil is none
+	shown      *tls.Certificate // our own; nil if there is none
 }
 
 // tickets are TLS sessions that can be resumed. The zero value is ready.
@@ -52,7 +52,7 @@ type ticket struct {
 	until time.Time               // it is not resumed until then
 }
 
-// get is the session to resume; nil if there is none.
+// get returns the session to resume, or nil if there is none.
 func (t *tickets) get(of identity, now time.Time) *tls.ClientSessionState {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -82,7 +82,7 @@ func (t *tickets) put(of identity, state *tls.ClientSessionState, whole bool, no
 	}
 }
 
-// refuse has nothing resumed for some time.
+// refuse prevents resumption for some time.
 func (t *tickets) refuse(of identity, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -90,7 +90,8 @@ func (t *tickets) refuse(of identity, now time.Time) {
 	k.state, k.until = nil, now.Add(notResumed)
 }
 
-// at is the ticket of an identity, made if there is none. The caller holds t.mu.
+// at returns the ticket of an identity, and makes it if there is none. The caller holds
+// t.mu.
 func (t *tickets) at(of identity) *ticket {
 	if e := t.known[of]; e != nil {
 		t.order.MoveToFront(e)
@@ -130,8 +131,8 @@ func (r *resumption) Put(_ string, state *tls.ClientSessionState) {
 }
 
 var (
-	// errStale is a session that was resumed and does not pass a check. The certificates
-	// are those of the handshake that made it: those that the host has now may pass.
+	// errStale says that a resumed session does not pass a check. Its certificates are
+	// those of the original handshake; those that the host has now may pass.
 	errStale = errors.New("the TLS session that was resumed does not pass a check of its certificates")
 	// errNotResumed is a connection that may have failed because of a ticket.
 	errNotResumed = errors.New("TLS was not resumed")
