@@ -12,7 +12,7 @@ OUT           := coverage
 export PATH := $(PATH):/usr/local/go/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test long lint fuzz bench bench-relay cover drawing mutate clauses
+.PHONY: help setup test long lint fuzz bench bench-postgres bench-relay cover drawing mutate clauses
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' Makefile
@@ -51,6 +51,9 @@ bench: ## compare with other mail clients, then run the other benchmarks
 	$(GO) -C delivery/bench test -run '^$$' -bench . -count 6 . | tee $(OUT)/bench.txt
 	@$(BENCHSTAT) -col /client $(OUT)/bench.txt
 	@for m in $(filter-out ./delivery/bench,$(MODULES)); do $(GO) -C $$m test -run '^$$' -bench . ./... || exit 1; done
+
+bench-postgres: setup ## compare the queue in PostgreSQL with River on one server; fails where a promise is not kept
+	NEXTHOP_LONG=1 $(GO) -C queue/postgres/bench test -count 1 -timeout 60m -v -run '^TestBesideRiver$$' .
 
 bench-relay: ROUNDS ?= 3
 bench-relay: setup ## compare the relay and the library with Postfix and Exim; fails if a promise is not kept

@@ -59,6 +59,7 @@ var mayImport = []importRule{
 	{"queue/memory", []string{"queue"}, "a queue knows the contract only"},
 	{"queue/disk", []string{"queue", "queue/disk"}, "a queue knows the contract only"},
 	{"queue/postgres", []string{"queue", "queue/memory", "queue/disk", "queue/queuetest", "queue/postgres"}, "a queue knows the contract only; its tests, what users can import"},
+	{"queue/postgres/bench", []string{"delivery", "delivery/smtptest", "queue", "queue/postgres", "queue/postgres/postgrestest"}, "it measures what users can import"},
 	{"queue/postgres/tlsstore", []string{"queue/postgres/tlsstore", "delivery/mtasts", "delivery/storetest", "delivery/tlsrpt", "queue/postgres", "queue/postgres/postgrestest"},
 		"what agents know of TLS is no part of a queue; it is in the same database"},
 	{"queue/queuetest", []string{"queue", "queue/queuetest"}, "the suite knows the contract only"},

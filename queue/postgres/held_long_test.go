@@ -22,7 +22,7 @@ func TestFlowBesideLongTransactions(t *testing.T) {
 	p := pool(t, shared.server.URL())
 	q, _ := open(t, p, postgres.Options{})
 	f := &flow{p: p, q: q, rate: 800}
-	measure := func(name string, length time.Duration) (p99 time.Duration, backlog int) {
+	measure := func(name string, length time.Duration) (p99, put time.Duration, backlog int) {
 		f.run(t.Context(), length)
 		if len(f.failures) > 0 {
 			t.Fatal(f.failures)
@@ -30,13 +30,15 @@ func TestFlowBesideLongTransactions(t *testing.T) {
 		claims, puts, backlog := f.take()
 		t.Logf("%-28s %5d claims, p50 %6v p99 %6v; %6d puts, p99 %6v; backlog %d", name, len(claims), at(claims, 0.5).Round(10*time.Microsecond),
 			at(claims, 0.99).Round(10*time.Microsecond), len(puts), at(puts, 0.99).Round(10*time.Microsecond), backlog)
-		return at(claims, 0.99), backlog
+		return at(claims, 0.99), at(puts, 0.99), backlog
 	}
 	measure("the first seconds", minute/6)
-	free, before := measure("nothing held", minute)
+	free, freePut, before := measure("nothing held", minute)
 	check := func(name string, length time.Duration) {
-		p99, after := measure(name, length)
-		if long && p99 > 3*free {
+		p99, put, after := measure(name, length)
+		// What the machine does otherwise slows puts down as well, which look for nothing.
+		busy := max(float64(put)/float64(freePut), 1)
+		if long && float64(p99) > 3*busy*float64(free) {
 			t.Errorf("%s: 99 of 100 claims take at most %v, and %v when nothing is held", name, p99, free)
 		}
 		if after > before+2*f.rate+f.rate/20*5 {
