@@ -12,7 +12,7 @@ OUT           := coverage
 export PATH := $(PATH):/usr/local/go/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test long lint fuzz bench bench-postgres bench-relay cover drawing mutate clauses
+.PHONY: help setup test cross long lint fuzz bench bench-postgres bench-relay cover drawing mutate clauses
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' Makefile
@@ -30,6 +30,13 @@ test: setup ## run all tests with the race detector, real servers included (12 m
 	done; \
 	$(GO) -C delivery/bench test -run "Allocations|Resumed" $(TESTFLAGS) . || failed=1; \
 	$(GO) test -run Matrix $(TESTFLAGS) ./delivery/trust || failed=1; exit $$failed
+
+# The systems that the library and the programs are for beside the one that the tests run
+# on. Tests are vetted, not run.
+CROSS := windows/amd64 darwin/arm64 freebsd/amd64
+cross: ## compile and vet the library and the programs for Windows, macOS and FreeBSD
+	@for t in $(CROSS); do for m in . ./queue/postgres ./examples; do echo "== $$t $$m"; \
+		GOOS=$${t%/*} GOARCH=$${t#*/} $(GO) -C $$m vet ./... || exit 1; done; done
 
 long: ## run the tests at full size, clauses, mutate, and every fuzz target for 10 minutes; takes hours
 	@NEXTHOP_LONG=1 $(MAKE) test TIMEOUT=6h
