@@ -47,6 +47,16 @@ func ExampleParseDestination() {
 	// Output: xn--bcher-kva.example <nil>
 }
 
+// The destination of an address, as events, selections and suspensions name it.
+func ExampleDestinationOf() {
+	fmt.Println(queue.DestinationOf("bob@Bücher.Example"))
+	_, err := queue.DestinationOf("Bob <bob@example.com>")
+	fmt.Println(err)
+	// Output:
+	// xn--bcher-kva.example <nil>
+	// queue: Recipients[0]: "Bob <bob@example.com>": has a display name; use net/mail.ParseAddress and its Address
+}
+
 // The list goes page by page, oldest first, and so does every other look at a
 // queue that can be looked at.
 func ExampleList() {

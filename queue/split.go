@@ -63,3 +63,14 @@ func ParseDestination(domain string) (string, error) {
 	}
 	return d.String(), nil
 }
+
+// DestinationOf returns the destination of mail for a recipient: the canonical form of the
+// address's domain, or of the address literal. The error is a *MessageError whose Field is
+// "Recipients".
+func DestinationOf(recipient string) (string, error) {
+	mailbox, err := address.Parse(recipient)
+	if err != nil {
+		return "", addressError("Recipients", 0, "5.1.3", err)
+	}
+	return mailbox.Domain().String(), nil
+}
