@@ -112,7 +112,7 @@ func eventOf(d *queue.Delivery, rr *RecipientReport, kind EventKind, attempt int
 		Kind: kind, ID: d.Message.ID, From: d.Message.From, Recipient: rr.Address,
 		Destination: d.Lease.Destination, Attempt: attempt, Host: rr.Host, Addr: rr.Addr,
 		Via: rr.Via, TLS: rr.TLS, Decision: rr.Decision, Code: rr.Reply.Code, Enhanced: rr.Reply.Enhanced,
-		Reply: rr.Reply.Bounded().Text, Tenant: d.Message.Tenant, Metadata: d.Message.Metadata, Err: rr.Err,
+		Reply: rr.Reply.Bounded().Text, Tenant: d.Message.Tenant, Metadata: d.Message.Metadata, Size: d.Size, Err: rr.Err,
 	}
 	if n := len(rr.Attempts); n > 0 {
 		last := &rr.Attempts[n-1]

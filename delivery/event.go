@@ -47,8 +47,10 @@ type Event struct {
 	Duration time.Duration
 	Stages   Stages
 
-	// Age is how long the message had been in the queue.
-	Age time.Duration
+	// Age is how long the message had been in the queue, and Size the length of its
+	// content in octets.
+	Age  time.Duration
+	Size int64
 
 	// Next is when the recipient will be tried again.
 	Next time.Time

@@ -156,7 +156,7 @@ func (s Stages) MarshalJSON() ([]byte, error) {
 //     apply;
 //   - if they apply, next, destination (of events that are not about a message),
 //     tenant, route, stage (the one that decided), duration, age (both in seconds),
-//     stages (in the form of Stages), bounce (the id of the report) and metadata;
+//     stages (in the form of Stages), size (of the message, in octets), bounce (the id of the report) and metadata;
 //   - decision, if a policy holds the mail back, or there is a problem with one.
 func (e Event) MarshalJSON() ([]byte, error) {
 	kind, err := e.Kind.MarshalText()
@@ -194,6 +194,9 @@ func (e Event) MarshalJSON() ([]byte, error) {
 	f.secondsIf("duration", e.Duration)
 	f.stagesIf(&e.Stages)
 	f.secondsIf("age", e.Age)
+	if e.Size > 0 {
+		f.number("size", int(e.Size))
+	}
 	f.textIf("bounce", e.BounceID)
 	if len(e.Metadata) > 0 {
 		f.value("metadata", e.Metadata)

@@ -34,6 +34,7 @@ const (
 	KeyNext        = "next"        // when it is tried again
 	KeyDuration    = "duration"    // of the attempt; slog's JSON handler writes nanoseconds
 	KeyAge         = "age"         // of the message
+	KeySize        = "size"        // of the message, in octets
 	KeyTenant      = "tenant"      // of the message
 	KeyBounce      = "bounce"      // the id of the report
 	KeyMetadata    = "metadata"    // a group: what LogOptions.Metadata names
@@ -228,6 +229,9 @@ func (w *logWriter) attrs(list []slog.Attr, e *Event) []slog.Attr {
 	}
 	if e.Age > 0 {
 		list = append(list, slog.Duration(KeyAge, e.Age.Round(time.Millisecond)))
+	}
+	if e.Size > 0 {
+		list = append(list, slog.Int64(KeySize, e.Size))
 	}
 	list = w.text(list, KeyTenant, e.Tenant)
 	list = w.text(list, KeyBounce, e.BounceID)

@@ -27,7 +27,7 @@ func refused() delivery.Event {
 		Recipient: "user@e.test", Destination: "e.test", Attempt: 2, Host: e.Host, Addr: e.Addr, Via: mx.ViaSmartHost,
 		TLS: delivery.Protection{Level: mx.TLSVerify, Source: "dane"}, Code: 550, Enhanced: "5.1.1", Reply: "5.1.1 <user@e.test> unknown",
 		Tenant: "t", Metadata: map[string]string{"campaign": "spring", "other": "x"}, Err: e, BounceID: "8",
-		Duration: 1500 * time.Millisecond, Stages: delivery.Stages{TLS: time.Second, Mail: 500 * time.Millisecond}, Age: time.Hour,
+		Duration: 1500 * time.Millisecond, Stages: delivery.Stages{TLS: time.Second, Mail: 500 * time.Millisecond}, Age: time.Hour, Size: 1234,
 		Next: time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC),
 	}
 }
@@ -43,7 +43,7 @@ func TestLog(t *testing.T) {
 		{"everything", refused(), delivery.LogOptions{Metadata: []string{"campaign", "none"}},
 			`level=WARN msg="mail failed" event=failed id=7 from=a@from.test recipient=user@e.test attempt=2 host=mx1.e.test addr=192.0.2.1:25 ` +
 				`route=smarthost tls=dane stage=rcpt code=550 enhanced=5.1.1 reply="5.1.1 <user@e.test> unknown" next=2026-01-02T00:00:00.000Z ` +
-				`duration=1.5s age=1h0m0s tenant=t bounce=8 metadata.campaign=spring`},
+				`duration=1.5s age=1h0m0s size=1234 tenant=t bounce=8 metadata.campaign=spring`},
 		{"nothing that does not apply", delivery.Event{Kind: delivery.Queued, ID: "7", From: "a@from.test", Recipient: "u@e.test"}, delivery.LogOptions{},
 			`level=INFO msg="mail queued" event=queued id=7 from=a@from.test recipient=u@e.test`},
 		{"the null reverse-path", delivery.Event{Kind: delivery.Deferred, ID: "7", Recipient: "u@e.test", Attempt: 1}, delivery.LogOptions{},
@@ -57,7 +57,7 @@ func TestLog(t *testing.T) {
 		{"short local parts", refused(), delivery.LogOptions{ShortenLocal: true},
 			`level=WARN msg="mail failed" event=failed id=7 from=a…@from.test recipient=u…@e.test attempt=2 host=mx1.e.test addr=192.0.2.1:25 ` +
 				`route=smarthost tls=dane stage=rcpt code=550 enhanced=5.1.1 reply="5.1.1 <u…@e.test> unknown" next=2026-01-02T00:00:00.000Z ` +
-				`duration=1.5s age=1h0m0s tenant=t bounce=8`},
+				`duration=1.5s age=1h0m0s size=1234 tenant=t bounce=8`},
 		{"a level of one's own", delivery.Event{Kind: delivery.Delivered}, delivery.LogOptions{Level: func(delivery.Event) slog.Level { return slog.LevelError }},
 			`level=ERROR msg="mail delivered" event=delivered`},
 		{"a level that is not wanted", delivery.Event{Kind: delivery.Delivered}, delivery.LogOptions{Level: func(delivery.Event) slog.Level { return slog.LevelDebug }}, ``},
@@ -175,7 +175,7 @@ func TestJSON(t *testing.T) {
 		{"Event", e, `{"time":"2026-01-02T02:04:05.000006Z","event":"failed","id":"7","from":"a@from.test","recipient":"user@e.test",` +
 			`"attempt":2,"host":"mx1.e.test","addr":"192.0.2.1:25","code":550,"enhanced":"5.1.1","reply":"5.1.1 <user@e.test> unknown",` +
 			`"tls":"dane","next":"2026-01-02T00:00:00Z","tenant":"t","route":"smarthost","stage":"rcpt","duration":1.5,` +
-			`"stages":{"tls":1,"mail":0.5},"age":3600,"bounce":"8","metadata":{"campaign":"spring","other":"x"}}`},
+			`"stages":{"tls":1,"mail":0.5},"age":3600,"size":1234,"bounce":"8","metadata":{"campaign":"spring","other":"x"}}`},
 		{"Event of a destination", delivery.Event{Kind: delivery.Suspended, Destination: "e.test"}, `{"time":"","event":"suspended","id":"","from":"",` +
 			`"recipient":"","attempt":0,"host":"","addr":"","code":0,"enhanced":"","reply":"","tls":"","destination":"e.test"}`},
 		{"Error", e.Err, `{"stage":"rcpt","host":"mx1.e.test","addr":"192.0.2.1:25","recipient":"","code":550,"enhanced":"5.1.1",` +

@@ -77,7 +77,7 @@ func (a *Agent) Submit(ctx context.Context, m *queue.Message) (string, error) {
 		return id, atDoor(err)
 	}
 	a.Wake()
-	a.accepted(id, m, parts)
+	a.accepted(id, m, accepted.Content.Size(), parts)
 	return id, nil
 }
 
@@ -137,7 +137,7 @@ func (a *Agent) signed(ctx context.Context, m *queue.Message) (content.Body, err
 }
 
 // accepted tells that the queue has a message: once for each recipient.
-func (a *Agent) accepted(id string, m *queue.Message, parts []queue.Part) {
+func (a *Agent) accepted(id string, m *queue.Message, size int64, parts []queue.Part) {
 	if a.Events == nil {
 		a.events.tally(Queued, len(m.Recipients))
 		return
@@ -152,7 +152,7 @@ func (a *Agent) accepted(id string, m *queue.Message, parts []queue.Part) {
 		for _, at := range parts[i].Recipients {
 			list = append(list, Event{
 				Time: now, Kind: Queued, ID: id, From: m.From, Recipient: m.Recipients[at].Address,
-				Destination: parts[i].Destination, Next: m.NotBefore, Tenant: m.Tenant, Metadata: metadata,
+				Destination: parts[i].Destination, Next: m.NotBefore, Tenant: m.Tenant, Metadata: metadata, Size: size,
 			})
 		}
 	}

@@ -16,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nexthop-mail/nexthop/delivery/smtptest"
 )
 
 // TestSettingsInTheEnvironment: each flag may stand there, and the command line goes before.
@@ -254,19 +253,4 @@ func TestContainer(t *testing.T) {
 			t.Errorf("%s: %v, %s", m[0], err, out)
 		}
 	}
-}
-
-// keyFiles are files of a certificate of relay.example.net and its key, and what a client needs to believe it.
-func keyFiles(t *testing.T) (cert, key string, client *tls.Config) {
-	t.Helper()
-	authority, err := smtptest.NewAuthority()
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	writePair(t, authority, cert, key)
-	client = authority.ClientConfig()
-	client.ServerName = "relay.example.net"
-	return cert, key, client
 }

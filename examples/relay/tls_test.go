@@ -107,3 +107,18 @@ func writePair(t *testing.T, ca *smtptest.Authority, cert, key string) {
 		}
 	}
 }
+
+// keyFiles are files of a certificate of relay.example.net and its key, and what a client needs to believe it.
+func keyFiles(t *testing.T) (cert, key string, client *tls.Config) {
+	t.Helper()
+	authority, err := smtptest.NewAuthority()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	writePair(t, authority, cert, key)
+	client = authority.ClientConfig()
+	client.ServerName = "relay.example.net"
+	return cert, key, client
+}
