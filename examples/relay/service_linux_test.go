@@ -15,7 +15,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
 )
 
 // TestSettingsInTheEnvironment: each flag may stand there, and the command line goes before.
