@@ -7,9 +7,11 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"math/big"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -79,8 +81,11 @@ func TestMuchToCompare(t *testing.T) {
 			if untried := slices.ContainsFunc(v.Records, func(r dane.Record) bool { return r.Fate == dane.NotTried }); untried == c.is && len(c.chain) < 65 {
 				t.Errorf("a record was not tried: %t", untried)
 			}
-			if len(v.Chain) > 64 {
-				t.Errorf("%d certificates are told of", len(v.Chain))
+			if len(v.Records) > 17 || len(v.Chain) > 8 || v.Policy.Omitted != max(0, len(c.records)-len(v.Policy.Records)) {
+				t.Errorf("it keeps %d records and %d certificates, and omits %d records", len(v.Records), len(v.Chain), v.Policy.Omitted)
+			}
+			if c.is && (v.Matched == nil || v.Matched.Fate != dane.Matched || !slices.ContainsFunc(v.Records, func(r dane.Record) bool { return r.Fate == dane.Matched })) {
+				t.Errorf("the record that matched is %v", v.Matched)
 			}
 		})
 	}
@@ -94,6 +99,23 @@ func TestMuchToCompare(t *testing.T) {
 		find(t, slices.Concat(records, about(namesakes, 1))).Judge(dane.Session{Offered: true, Chain: sent(long...)}, now)
 		if took := time.Since(start); took > 20*time.Second {
 			t.Errorf("%d records and %d certificates take %v", len(records), len(long), took)
+		}
+	})
+	t.Run("TLS-38 what a verdict keeps", func(t *testing.T) {
+		var many []string
+		for i := range 200 {
+			many = append(many, fmt.Sprintf("x%d.%s.test", i, strings.Repeat("y", 60)))
+		}
+		large := issue(t, nil, strings.Repeat("CA", 10_000), isCA, names(many...))
+		records := slices.Concat(about(slices.Repeat([]*identity{large}, 10), 0), keys, []string{tlsa(3, 1, 1, large)})
+		policy := find(t, records)
+		v := policy.Judge(dane.Session{Offered: true, Chain: sent(slices.Repeat([]*identity{large}, 20)...)}, now)
+		encoded, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !v.Authenticated || len(encoded) > 64<<10 || len(v.String()) > 64<<10 || len(strings.Join(policy.Strings(), " ")) > 20<<10 {
+			t.Errorf("authenticated %t; %d octets of JSON, %d of text, %d of records for reports", v.Authenticated, len(encoded), len(v.String()), len(strings.Join(policy.Strings(), " ")))
 		}
 	})
 	t.Run("TLS-38 a key that is too large", func(t *testing.T) {

@@ -41,9 +41,11 @@ type Policy struct {
 	Base string `json:"base,omitempty"`
 
 	// Records are the readable records of the set, in the order of the answer.
-	// Unreadable is the number of the others, which are unusable.
+	// Unreadable is the number of the others, which are unusable. A Verdict keeps only
+	// the first 16 records, of 8 KiB in all, and Omitted is the number of the others.
 	Records    []Record `json:"records,omitempty"`
 	Unreadable int      `json:"unreadable,omitempty"`
+	Omitted    int      `json:"omitted,omitempty"`
 
 	// Names are the names of which a certificate must have one, if a record of usage
 	// DANE-TA is to authenticate it.
@@ -96,11 +98,11 @@ func (o *Outcome) UnmarshalText(text []byte) error {
 func (p *Policy) Err() error {
 	switch {
 	case p.Outcome == Failed && p.Reason == NoReason: // Find has not made it
-		return &Error{Verdict: Verdict{Policy: p, Reason: Misconfigured, ResultType: ValidationFailure}}
+		return &Error{Verdict: Verdict{Policy: p.bounded(), Reason: Misconfigured, ResultType: ValidationFailure}}
 	case p.Outcome == Failed:
-		return &Error{Verdict: Verdict{Policy: p, Reason: p.Reason, ResultType: resultOfLookup(p), Cause: p.Cause}}
+		return &Error{Verdict: Verdict{Policy: p.bounded(), Reason: p.Reason, ResultType: resultOfLookup(p), Cause: p.Cause}}
 	case p.Mandatory && p.Outcome != Usable:
-		return &Error{Verdict: Verdict{Policy: p, Reason: p.Reason, ResultType: DANERequired}}
+		return &Error{Verdict: Verdict{Policy: p.bounded(), Reason: p.Reason, ResultType: DANERequired}}
 	}
 	return nil
 }
@@ -148,10 +150,10 @@ func (p *Policy) Key() string {
 }
 
 // Strings returns the records in the form of zone text, one string each, as TLS reports
-// have them (RFC 8460 section 4.4).
+// have them (RFC 8460 section 4.4): those that a Verdict keeps.
 func (p *Policy) Strings() []string {
 	var texts []string
-	for _, r := range p.Records {
+	for _, r := range p.bounded().Records {
 		texts = append(texts, r.String())
 	}
 	return texts
@@ -175,7 +177,7 @@ type Session struct {
 // Judge returns the verdict on a connection to the host. It ignores the names and dates
 // of certificates unless a record requires them.
 func (p *Policy) Judge(s Session, now time.Time) *Verdict {
-	v := &Verdict{Policy: p, Chain: Describe(s.Chain)}
+	v := &Verdict{Policy: p.bounded(), Chain: Describe(s.Chain)}
 	if err, ok := errors.AsType[*Error](p.Err()); ok {
 		v.Reason, v.ResultType, v.Cause = err.Verdict.Reason, err.Verdict.ResultType, err.Verdict.Cause
 		return v
@@ -193,7 +195,7 @@ func (p *Policy) Judge(s Session, now time.Time) *Verdict {
 	case p.Outcome == Unusable:
 		v.Accepted, v.Reason, v.ResultType = true, NoneUsable, TLSAInvalid
 	default:
-		v.authenticate(s.Chain, now)
+		v.authenticate(p, s.Chain, now)
 	}
 	return v
 }

@@ -33,11 +33,13 @@ type Verdict struct {
 	ResultType ResultType `json:"result_type,omitempty"`
 
 	// Records are those of the Policy, each with its fate. Matched is the first one
-	// that authenticates the host, or nil.
+	// that authenticates the host, or nil; it is among Records even if the Policy omits
+	// it.
 	Records []Record `json:"records,omitempty"`
 	Matched *Record  `json:"matched,omitempty"`
 
-	// Chain are the certificates that the host has sent, beginning with its own.
+	// Chain are the certificates that the host has sent, beginning with its own; at most
+	// 8 of them.
 	Chain []Certificate `json:"chain,omitempty"`
 
 	// Cause is the underlying error; it may be nil.
@@ -48,7 +50,7 @@ type Verdict struct {
 type Certificate struct {
 	Subject   string    `json:"subject"`
 	Issuer    string    `json:"issuer"`
-	Names     []string  `json:"names,omitempty"` // its DNS names
+	Names     []string  `json:"names,omitempty"` // its DNS names, at most 16
 	NotBefore time.Time `json:"not_before"`
 	NotAfter  time.Time `json:"not_after"`
 	// SPKI256 is the SHA-256 digest of its key in hexadecimal, which is the data of a
@@ -56,14 +58,18 @@ type Certificate struct {
 	SPKI256 string `json:"spki_sha256"`
 }
 
-// Describe describes the certificates of a chain: at most the first 64, which are all that
-// records are compared with.
+// Describe describes the first certificates of a chain, at most 8, with texts of at most
+// 256 octets.
 func Describe(chain []*x509.Certificate) []Certificate {
 	var all []Certificate
-	for _, cert := range chain[:min(len(chain), mostCertificates)] {
+	for _, cert := range chain[:min(len(chain), mostShown)] {
 		sum := sha256.Sum256(cert.RawSubjectPublicKeyInfo)
+		var names []string
+		for _, name := range cert.DNSNames[:min(len(cert.DNSNames), mostNames)] {
+			names = append(names, cut(name))
+		}
 		all = append(all, Certificate{
-			Subject: cert.Subject.String(), Issuer: cert.Issuer.String(), Names: cert.DNSNames,
+			Subject: cut(cert.Subject.String()), Issuer: cut(cert.Issuer.String()), Names: names,
 			NotBefore: cert.NotBefore, NotAfter: cert.NotAfter, SPKI256: hex.EncodeToString(sum[:]),
 		})
 	}
@@ -71,11 +77,11 @@ func Describe(chain []*x509.Certificate) []Certificate {
 }
 
 // authenticate compares the chain with the records.
-func (v *Verdict) authenticate(chain []*x509.Certificate, now time.Time) {
-	v.Records = slices.Clone(v.Policy.Records)
-	c, best := v.Policy.compare(chain, now), NoMatch
-	for i := range v.Records {
-		r := &v.Records[i]
+func (v *Verdict) authenticate(p *Policy, chain []*x509.Certificate, now time.Time) {
+	records := slices.Clone(p.Records)
+	c, best := p.compare(chain, now), NoMatch
+	for i := range records {
+		r := &records[i]
 		if r.Fate != Counts {
 			continue
 		}
@@ -87,6 +93,7 @@ func (v *Verdict) authenticate(chain []*x509.Certificate, now time.Time) {
 			v.Matched = r
 		}
 	}
+	v.keep(records)
 	switch best {
 	case Matched:
 		v.Accepted, v.Authenticated = true, true
@@ -148,6 +155,9 @@ func (v *Verdict) String() string {
 			fmt.Fprintf(&b, " at depth %d", r.Depth)
 		}
 		b.WriteByte('\n')
+	}
+	if p.Omitted > 0 {
+		fmt.Fprintf(&b, "  and %d more records\n", p.Omitted)
 	}
 	if p.Unreadable > 0 {
 		fmt.Fprintf(&b, "  and %d that cannot be read\n", p.Unreadable)

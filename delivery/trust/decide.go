@@ -41,7 +41,10 @@ func (c *inquiry) basis() string {
 		parts = append(parts, c.rule.Level.String())
 	}
 	if c.dane != nil && c.dane.Outcome != dane.None {
-		parts = append(parts, c.dane.Outcome.String(), c.dane.Base, strings.Join(c.dane.Strings(), ","))
+		parts = append(parts, c.dane.Outcome.String(), c.dane.Base)
+		for _, r := range c.dane.Records {
+			parts = append(parts, r.String())
+		}
 	}
 	if c.sts != nil && (c.sts.Applies() || c.sts.Err != nil) {
 		parts = append(parts, c.policyDomain, c.sts.ID)
@@ -58,7 +61,12 @@ func (c *inquiry) basis() string {
 	if len(parts) == 1 && parts[0] == "" {
 		return ""
 	}
-	return c.domain + "\n" + strings.Join(parts, "\n")
+	basis := strings.Join(parts, "\n")
+	if len(basis) > sha256.Size { // it is kept with sessions, and records can be long
+		sum := sha256.Sum256([]byte(basis))
+		basis = string(sum[:])
+	}
+	return c.domain + "\n" + basis
 }
 
 // misconfigured returns the error of a Source with invalid fields.
