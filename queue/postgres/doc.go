@@ -17,6 +17,10 @@
 //     commit. Notifications are not required: without them Wait returns at regular
 //     intervals.
 //
+// Stats reports on the database: dead rows, the oldest transaction that keeps them, the
+// pool and the listener. Package tlsstore keeps MTA-STS policies and TLS reports in the
+// same schema.
+//
 // There is no leader and no state in a session, so the pool may go through PgBouncer in
 // transaction mode. docs/postgres.md is for the administrator of the database.
 //
@@ -38,8 +42,10 @@
 //
 // # What goes wrong
 //
-// A call fails if the server does not answer within Options.Timeout. If the server
-// aborts a call in favour of another transaction, it is made again. If the device is
-// full, the error is queue.ErrFull. Envelopes, states and contents have checksums; if
-// they are damaged, calls about the message return queue.ErrDamaged.
+// A call fails if the server does not answer within Options.Timeout. If the context of a
+// Claim or Take ends, the call takes a moment more, 4 s at most, to learn what it has
+// leased, and gives that back. If the server aborts a call in favour of another
+// transaction, it is made again. If the device is full, the error is queue.ErrFull.
+// Envelopes, states and contents have checksums; if they are damaged, calls about the
+// message return queue.ErrDamaged.
 package postgres
