@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery"
@@ -343,3 +344,35 @@ func TestRouterErrors(t *testing.T) {
 type routerFunc func() (mx.Route, error)
 
 func (f routerFunc) Route(context.Context, string, string) (mx.Route, error) { return f() }
+
+// viaNothing is a Router that does not say how it found its routes.
+type viaNothing struct{ router *mx.Router }
+
+func (v viaNothing) Route(ctx context.Context, _, domain string) (mx.Route, error) {
+	route, err := v.router.Route(ctx, domain)
+	route.Via = mx.ViaNone
+	return route, err
+}
+
+// TestVia: what was not routed has no Via, and a route without one counts as by MX, for
+// REQUIRETLS, too.
+func TestVia(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in := (&smtptest.Internet{Zone: bothZone, Hosts: map[string]*smtptest.Host{
+			"mx1.e.test": {Extensions: append(full(), "STARTTLS", "REQUIRETLS")},
+		}}).Start(t)
+		s := &delivery.Sender{Hello: "from.test", Router: viaNothing{&mx.Router{Resolver: in}}, Dial: in.DialContext, TLSConfig: in.Authority.ClientConfig()}
+		defer s.Close()
+		report, _ := s.Send(t.Context(), message("u@e.test", "<v@e.test>", "w@none.test"))
+		for i, want := range []mx.Via{mx.ViaMX, mx.ViaNone, mx.ViaMX} {
+			if got := report.Recipients[i].Via; got != want {
+				t.Errorf("%s is via %v, want %v", report.Recipients[i].Address, got, want)
+			}
+		}
+		m := message("u@e.test")
+		m.TLS = queue.TLSRequired
+		if report, err := s.Send(t.Context(), m); err == nil || report.Recipients[0].Outcome == queue.Delivered {
+			t.Errorf("REQUIRETLS by insecure MX records: %v", err)
+		}
+	})
+}

@@ -46,7 +46,8 @@ type Cue struct {
 
 	// Reply is one or more replies, each a line without CRLF. The command takes effect if
 	// the first reply begins with 2 or 3. Default: the Host's usual reply, or no reply if
-	// Then ends the conversation.
+	// Then ends the conversation. An enhanced status code is part of the text, as on the
+	// wire: "550 5.1.1 No such user".
 	Reply string
 
 	// Raw is sent unchanged instead of Reply.

@@ -16,27 +16,27 @@ import (
 func TestPrimaryDownForTwoHours(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mail := &smtptest.Host{}
-		net := (&smtptest.Internet{
+		internet := (&smtptest.Internet{
 			Zone:  "example.com. MX 10 mail.example.com.\nmail.example.com. A 192.0.2.1",
 			Hosts: map[string]*smtptest.Host{"mail.example.com": mail},
 		}).Start(t)
 		agent := &delivery.Agent{
 			Queue:  &memory.Queue{},
-			Sender: &delivery.Sender{Hello: "app.example.org", Resolver: net, Dial: net.DialContext},
+			Sender: &delivery.Sender{Hello: "app.example.org", Resolver: internet, Dial: internet.DialContext},
 		}
 		go agent.Run(t.Context())
-		net.Cut("mail.example.com")
+		internet.Cut("mail.example.com")
 		agent.Submit(t.Context(), &queue.Message{
 			From:       "app@example.org",
 			Recipients: []queue.Recipient{{Address: "bob@example.com"}},
 			Content:    queue.String("Subject: Hello\n\nStill there?\n"),
 		})
 		time.Sleep(2 * time.Hour)
-		net.Heal("mail.example.com")
+		internet.Heal("mail.example.com")
 		time.Sleep(3 * time.Hour)
 		if got := mail.Messages(); len(got) != 1 || got[0].From != "app@example.org" {
 			t.Errorf("arrived: %v", got)
 		}
-		net.Check(t) // fails the test if a rule of SMTP was broken, and names its section
+		internet.Check(t) // fails the test if a rule of SMTP was broken, and names its section
 	})
 }
