@@ -177,7 +177,11 @@ func (m *relayMachine) arrived() (words []string) {
 // converse is one connection with one message. It returns the first reply that is not
 // what it hoped for, or the one to the message.
 func converse(word string) (reply string, err error) {
-	conn, err := net.Dial("tcp", "127.0.0.1:25")
+	return converseAt("127.0.0.1:25", word, "text\r\n")
+}
+
+func converseAt(addr, word, text string) (reply string, err error) {
+	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		return "", err
 	}
@@ -186,7 +190,7 @@ func converse(word string) (reply string, err error) {
 	in := bufio.NewReader(conn)
 	for _, step := range []struct{ say, want string }{
 		{"", "220"}, {"HELO client.test\r\n", "250"}, {"MAIL FROM:<a@from.test>\r\n", "250"}, {"RCPT TO:<u@e.test>\r\n", "250"}, {"DATA\r\n", "354"},
-		{"From: a@from.test\r\nSubject: " + word + "\r\n\r\ntext\r\n.\r\n", "250"},
+		{"From: a@from.test\r\nSubject: " + word + "\r\n\r\n" + text + ".\r\n", "250"},
 	} {
 		if _, err := io.WriteString(conn, step.say); err != nil && reply == "" {
 			return "", fmt.Errorf("saying %q: %w", step.say, err)
