@@ -11,12 +11,13 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// shownSQL is what is shown of some messages, a row for each delivery.
+// shownSQL is what is shown of some messages, a row for each delivery. OFFSET 0 has each
+// found by its key: the planner would rather read a whole table.
 const shownSQL = `SELECT m.id, m.tag, m.envelope, m.envelope_sum, m.size, m.held, m.hold_since, m.hold_until, m.hold_reason,
 	d.destination, d.at_once, d.due, d.token IS NOT NULL, d.states, d.because, o.until, o.reason
 	FROM (%s) m CROSS JOIN LATERAL unnest(m.destinations) AS name
-	JOIN {schema}.delivery d ON d.destination = name AND d.message = m.id
-	LEFT JOIN {schema}.postponed o ON o.destination = d.destination
+	CROSS JOIN LATERAL (SELECT * FROM {schema}.delivery e WHERE e.destination = name AND e.message = m.id OFFSET 0) d
+	LEFT JOIN LATERAL (SELECT * FROM {schema}.postponed p WHERE p.destination = name OFFSET 0) o ON true
 	ORDER BY m.id`
 
 const messageColumns = "x.id, x.tag, x.envelope, x.envelope_sum, x.size, x.held, x.hold_since, x.hold_until, x.hold_reason, x.destinations"
@@ -30,7 +31,8 @@ func (q *Queue) List(ctx context.Context, want queue.ListOptions) (queue.Page, e
 	page := "SELECT " + messageColumns + " FROM {schema}.message x WHERE x.id > $1::bigint ORDER BY x.id LIMIT $2::bigint"
 	args := []any{after(want.After), int64(most) + 1}
 	if want.Destination != "" {
-		page = "SELECT " + messageColumns + ` FROM {schema}.delivery y JOIN {schema}.message x ON x.id = y.message
+		page = "SELECT " + messageColumns + ` FROM {schema}.delivery y
+			CROSS JOIN LATERAL (SELECT * FROM {schema}.message z WHERE z.id = y.message OFFSET 0) x
 			WHERE y.destination = $3::text AND y.message > $1::bigint ORDER BY y.message LIMIT $2::bigint`
 		args = append(args, want.Destination)
 	}

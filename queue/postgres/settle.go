@@ -101,7 +101,8 @@ func (b *settling) readStates(ctx context.Context) error {
 		b.before[missing.at[n-1]] = states
 		return nil
 	}, `SELECT s.n, d.states FROM unnest($1::bigint[], $2::text[], $3::bigint[]) WITH ORDINALITY AS s (message, destination, token, n)
-		JOIN {schema}.delivery d ON d.destination = s.destination AND d.message = s.message AND d.token = s.token`,
+		CROSS JOIN LATERAL (SELECT e.states FROM {schema}.delivery e
+			WHERE e.destination = s.destination AND e.message = s.message AND e.token = s.token OFFSET 0) d`,
 		missing.messages, missing.destinations, missing.tokens)
 }
 
