@@ -48,15 +48,19 @@ func TestBesideManyDeferred(t *testing.T) {
 		took time.Duration // at best: the machine does other things, too
 	}
 	// costOf repeats something, and says what it costs.
-	costOf := func(h *held, f func()) (c cost) {
+	costOf := func(h *held, before, f, after func()) (c cost) {
+		before()
 		f() // once for what is remembered between calls
+		after()
 		const times = 21
 		var took []time.Duration
 		c.read, _ = h.read(func() {
 			for range times {
+				before()
 				start := time.Now()
 				f()
 				took = append(took, time.Since(start))
+				after()
 			}
 		})
 		slices.Sort(took)
@@ -67,31 +71,31 @@ func TestBesideManyDeferred(t *testing.T) {
 	for _, n := range []int{few, many} {
 		h := newHeld(t)
 		h.multiply(n)
+		h.vacuum()
 		var middle string
 		page, err := h.q.List(t.Context(), queue.ListOptions{Max: 100})
 		if err != nil || len(page.Entries) != 100 {
 			t.Fatalf("List = %d entries, %v", len(page.Entries), err)
 		}
 		middle = page.Next
-		costs["a claim"] = append(costs["a claim"], costOf(h, func() {
-			h.put(10, 10)
-			got := h.claim(queue.ClaimOptions{})
-			if len(got) != 10 {
+		nothing := func() {}
+		var got []queue.Delivery
+		costs["a claim"] = append(costs["a claim"], costOf(h, func() { h.put(10, 10) }, func() {
+			if got = h.claim(queue.ClaimOptions{}); len(got) != 10 {
 				t.Fatalf("claimed %d, want 10", len(got))
 			}
-			h.settle(got, queue.Delivered, time.Time{})
-		}))
-		costs["a claim of named destinations"] = append(costs["a claim of named destinations"], costOf(h, func() {
+		}, func() { h.settle(got, queue.Delivered, time.Time{}) }))
+		costs["a claim of named destinations"] = append(costs["a claim of named destinations"], costOf(h, nothing, func() {
 			if got := h.claim(queue.ClaimOptions{Destinations: []string{"d1.example", "d2.example"}}); len(got) > 0 {
 				t.Fatalf("claimed %d, want none", len(got))
 			}
-		}))
-		costs["a page of the list"] = append(costs["a page of the list"], costOf(h, func() {
+		}, nothing))
+		costs["a page of the list"] = append(costs["a page of the list"], costOf(h, nothing, func() {
 			page, err := h.q.List(t.Context(), queue.ListOptions{Max: 100, After: middle})
 			if err != nil || len(page.Entries) != 100 {
 				t.Fatalf("List = %d entries, %v", len(page.Entries), err)
 			}
-		}))
+		}, nothing))
 	}
 	for what, c := range costs {
 		t.Logf("%-30s beside %d: %v, %d index entries; beside %d: %v, %d", what, few, c[0].took, c[0].read, many, c[1].took, c[1].read)
