@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -72,15 +73,28 @@ func (r *runner) say(format string, args ...any) {
 
 // event prints what becomes of mail, for the journal.
 func (r *runner) event(_ context.Context, e delivery.Event) {
-	line := fmt.Sprintf("%s %v", e.ID, e.Kind)
+	line := e.Kind.String()
+	if e.ID != "" {
+		line = e.ID + " " + line
+	}
 	if e.Recipient != "" {
 		line += fmt.Sprintf(" <%s>", clean(e.Recipient))
 	}
 	if e.Host != "" {
 		line += " by " + clean(e.Host)
 	}
-	if e.Code != 0 || e.Enhanced != "" {
-		line += fmt.Sprintf(": %d %s %s", e.Code, clean(e.Enhanced), clean(e.Reply))
+	var reply []string
+	if e.Code != 0 {
+		reply = append(reply, strconv.Itoa(e.Code))
+	}
+	if e.Enhanced != "" && !strings.HasPrefix(e.Reply, e.Enhanced+" ") {
+		reply = append(reply, clean(e.Enhanced))
+	}
+	if e.Reply != "" {
+		reply = append(reply, clean(e.Reply))
+	}
+	if len(reply) > 0 {
+		line += ": " + strings.Join(reply, " ")
 	}
 	if !e.Next.IsZero() {
 		line += ", next " + e.Next.Local().Format(time.DateTime)
