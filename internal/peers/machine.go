@@ -113,7 +113,7 @@ func controlGroup(t testing.TB) string {
 		t.Fatalf("peers: mounting cgroup2: %v", err)
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
-	group, err := os.MkdirTemp(dir, "nexthop-peers-")
+	group, err := os.MkdirTemp(dir, "nexthop-peers-") //nolint:usetesting // a group is no directory to be emptied
 	if err != nil {
 		t.Fatalf("peers: making a control group: %v", err)
 	}
