@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/nexthop-mail/nexthop/internal/listing"
 )
 
 // Dir is a Store in a directory, with a file for each policy. It survives restarts, and
@@ -26,6 +28,7 @@ type Dir struct {
 	// its owner only.
 	Path string
 
+	names  listing.Names
 	looked looked
 }
 
@@ -46,15 +49,17 @@ type file struct {
 
 var errNoDir = errors.New("mtasts.Dir.Path: it is required")
 
-// path is the file of a domain. Names that are too long for a file are hashed.
-func (d *Dir) path(domain string) string {
+// fileOf is the file of a domain. Names that are too long for a file are hashed.
+func fileOf(domain string) string {
 	name := domain
 	if len(filePrefix)+len(name)+len(fileSuffix) > 200 || strings.ContainsAny(name, `/\:`) || name == "" {
 		sum := sha256.Sum256([]byte(domain))
 		name = "_" + hex.EncodeToString(sum[:])
 	}
-	return filepath.Join(d.Path, filePrefix+name+fileSuffix)
+	return filePrefix + name + fileSuffix
 }
+
+func (d *Dir) path(domain string) string { return filepath.Join(d.Path, fileOf(domain)) }
 
 // Load implements Store.
 func (d *Dir) Load(_ context.Context, domain string) (Entry, error) {
@@ -65,11 +70,23 @@ func (d *Dir) Load(_ context.Context, domain string) (Entry, error) {
 	if ok {
 		return e, nil
 	}
+	at, missing := d.names.Lacks(d.Path, fileOf(domain)) // most domains have no policy
+	if missing {
+		d.looked.put(domain, Entry{}, changes, at)
+		return Entry{}, nil
+	}
+	at = time.Now()
 	e, err := d.load(domain)
 	if err == nil {
-		d.looked.put(domain, e, changes)
+		d.looked.put(domain, e, changes, at)
 	}
 	return e, err
+}
+
+// changed forgets what is remembered of a domain whose file has changed.
+func (d *Dir) changed(domain string) {
+	d.names.Changed(fileOf(domain))
+	d.looked.changed(domain)
 }
 
 // load reads the file of a domain.
@@ -126,7 +143,7 @@ func (d *Dir) Save(_ context.Context, e Entry) error {
 	err = errors.Join(err, f.Close())
 	if err == nil {
 		err = os.Rename(f.Name(), d.path(e.Domain))
-		d.looked.changed(e.Domain)
+		d.changed(e.Domain)
 	}
 	if err != nil {
 		_ = os.Remove(f.Name())
@@ -141,7 +158,7 @@ func (d *Dir) Delete(_ context.Context, domain string) error {
 		return errNoDir
 	}
 	err := os.Remove(d.path(domain))
-	d.looked.changed(domain)
+	d.changed(domain)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

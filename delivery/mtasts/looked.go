@@ -5,15 +5,13 @@ import (
 	"time"
 
 	"github.com/nexthop-mail/nexthop/internal/age"
+	"github.com/nexthop-mail/nexthop/internal/listing"
 )
 
-const (
-	lookAgain  = 10 * time.Second
-	mostLooked = 4096
-)
+const mostLooked = 4096
 
 // looked has the recent content of a Dir, so that not every message reads a file.
-// Changes by another process are seen within lookAgain.
+// Changes by another process are seen within listing.Every.
 type looked struct {
 	mu      sync.Mutex
 	seen    map[string]look // by domain
@@ -30,14 +28,14 @@ func (l *looked) get(domain string) (e Entry, ok bool, changes int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s, ok := l.seen[domain]
-	if ok && age.Since(s.at) >= lookAgain {
+	if ok && age.Since(s.at) >= listing.Every {
 		ok = false
 	}
 	return s.entry, ok, l.changes
 }
 
-// put remembers an entry, unless there were changes since get.
-func (l *looked) put(domain string, e Entry, changes int) {
+// put remembers the entry of a time, unless there were changes since get.
+func (l *looked) put(domain string, e Entry, changes int, at time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if changes != l.changes {
@@ -49,7 +47,7 @@ func (l *looked) put(domain string, e Entry, changes int) {
 	if len(l.seen) >= mostLooked {
 		clear(l.seen)
 	}
-	l.seen[domain] = look{e, time.Now()}
+	l.seen[domain] = look{e, at}
 }
 
 // changed forgets the entry of a domain that is about to change or has changed.

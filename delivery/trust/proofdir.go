@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/nexthop-mail/nexthop/internal/age"
+	"github.com/nexthop-mail/nexthop/internal/listing"
 )
 
 // ProofDir is a ProofStore in a directory, with a file for each proof. It may be the
@@ -27,10 +28,9 @@ type ProofDir struct {
 	// its owner only.
 	Path string
 
+	names   listing.Names
 	mu      sync.Mutex
 	seen    map[ProofKey]seenProof
-	names   map[string]bool // of all files at the time listed; nil if there are too many
-	listed  time.Time
 	changes int // by this process
 }
 
@@ -48,7 +48,6 @@ const (
 	proofVersion = 1
 	mostProof    = 16 << 10
 
-	seeAgain = 10 * time.Second
 	mostSeen = 8192
 	// leftFor is how old a file is that was being written when its process died.
 	leftFor = time.Hour
@@ -62,12 +61,14 @@ type proofFile struct {
 
 var errNoProofDir = errors.New("trust.ProofDir.Path: it is required")
 
-// path is the file of a proof. Its name is a hash: names of domains and hosts can be of
-// any length.
-func (d *ProofDir) path(of ProofKey) string {
+// proofName is the file of a proof. Its name is a hash: names of domains and hosts can be
+// of any length.
+func proofName(of ProofKey) string {
 	sum := sha256.Sum256([]byte(of.Domain + "\n" + of.Host + "\n" + of.By))
-	return filepath.Join(d.Path, proofPrefix+hex.EncodeToString(sum[:])+proofSuffix)
+	return proofPrefix + hex.EncodeToString(sum[:]) + proofSuffix
 }
+
+func (d *ProofDir) path(of ProofKey) string { return filepath.Join(d.Path, proofName(of)) }
 
 // Load implements ProofStore.
 func (d *ProofDir) Load(_ context.Context, of ProofKey) (Proof, error) {
@@ -78,16 +79,16 @@ func (d *ProofDir) Load(_ context.Context, of ProofKey) (Proof, error) {
 	s, ok := d.seen[of]
 	changes := d.changes
 	d.mu.Unlock()
-	if ok && age.Since(s.at) < seeAgain {
+	if ok && age.Since(s.at) < listing.Every {
 		return s.proof, nil
 	}
 	var p Proof
-	path := d.path(of)
-	at, missing := d.lacks(path)
+	name := proofName(of)
+	at, missing := d.names.Lacks(d.Path, name) // most domains have no proofs
 	if !missing {
 		var err error
 		at = time.Now()
-		if p, err = readProof(path); err != nil {
+		if p, err = readProof(filepath.Join(d.Path, name)); err != nil {
 			return Proof{}, err
 		}
 		if p.ProofKey != of {
@@ -105,58 +106,12 @@ func (d *ProofDir) Load(_ context.Context, of ProofKey) (Proof, error) {
 	return p, nil
 }
 
-// lacks reports whether there was no such file when the directory was listed a moment
-// ago, and when that was: most domains have no proofs, and to look for each of their
-// files would cost more than the rest of the inquiry.
-func (d *ProofDir) lacks(path string) (at time.Time, missing bool) {
-	d.mu.Lock()
-	changes := d.changes
-	old := d.listed.IsZero() || age.Since(d.listed) >= seeAgain
-	d.mu.Unlock()
-	if old {
-		now := time.Now()
-		names := namesIn(d.Path)
-		d.mu.Lock()
-		d.names, d.listed = names, now
-		if changes != d.changes {
-			d.names = nil // they may lack a file that was written meanwhile
-		}
-		d.mu.Unlock()
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.listed, d.names != nil && !d.names[filepath.Base(path)]
-}
-
-// namesIn returns the files in a directory, nil if there are very many or it cannot be
-// read.
-func namesIn(dir string) map[string]bool {
-	f, err := os.Open(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return map[string]bool{}
-	} else if err != nil {
-		return nil
-	}
-	defer f.Close()
-	list, err := f.Readdirnames(mostSeen + 1)
-	if err != nil && err != io.EOF || len(list) > mostSeen {
-		return nil
-	}
-	names := make(map[string]bool, len(list))
-	for _, name := range list {
-		names[name] = true
-	}
-	return names
-}
-
 // changed forgets the remembered content of a proof that has changed.
 func (d *ProofDir) changed(of ProofKey) {
+	d.names.Changed(proofName(of))
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.seen, of)
-	if d.names != nil {
-		d.names[filepath.Base(d.path(of))] = true
-	}
 	d.changes++
 }
 
