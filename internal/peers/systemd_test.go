@@ -277,6 +277,19 @@ func TestRelayUnderSystemd(t *testing.T) {
 			t.Errorf("it was process %s and is %s", pid, now)
 		}
 	})
+	m.sub("files that only root can read are those of its start", func(t *testing.T) {
+		const passed, changed = "/run/credentials/nexthop-relay.service/smarthost", "smtp://user:geheim@hop.e.test:2525?tls=none&pref=5"
+		m.must("sh", "-euc", "echo '"+changed+"' >/etc/nexthop/smarthost")
+		m.must("systemctl", "reload", relayService)
+		if got := m.must("cat", passed); got == changed {
+			t.Error("after a reload it has the changed file")
+		}
+		m.must("systemctl", "restart", relayService)
+		if got := m.must("cat", passed); got != changed {
+			t.Errorf("after a restart it has %q", got)
+		}
+		m.mail("after a change")
+	})
 	m.sub("it is started again when it is killed", func(*testing.T) {
 		m.again("KILL")
 		m.mail("after a kill")
