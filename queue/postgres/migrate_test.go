@@ -96,6 +96,10 @@ func TestNamesOfSchemas(t *testing.T) {
 			if got := texts(t, q); len(got) != 1 {
 				t.Errorf("Claim returned %d deliveries, want 1", len(got))
 			}
+			share, err := q.ShareLimits(t.Context(), time.Now(), queue.LimitRequest{Limit: "l", Claimer: "c", Connections: 2, Want: 1})
+			if err != nil || len(share) != 1 || share[0].Connections != 1 {
+				t.Errorf("ShareLimits = %v, %v, want one connection", share, err)
+			}
 		})
 	}
 	for _, name := range []string{"a$$b", "a\x00", strings.Repeat("x", 64)} {

@@ -28,7 +28,7 @@ BEGIN
     FOR i IN 1 .. cardinality(p_names) LOOP
         connections[i] := 0;
         rates[i] := 0;
-        answered[i] := pg_try_advisory_xact_lock(hashtext('{schema} share'), hashtext(encode(p_names[i], 'hex')));
+        answered[i] := pg_try_advisory_xact_lock(hashtext('{schema in text} share'), hashtext(encode(p_names[i], 'hex')));
         CONTINUE WHEN NOT answered[i];
         DELETE FROM {schema}.share s WHERE s.name = p_names[i] AND s.until <= p_now;
         SELECT coalesce(sum(s.connections), 0)::int AS connections, coalesce(sum(s.rate), 0) AS rate,
