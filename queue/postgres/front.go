@@ -208,13 +208,6 @@ func (f *front) forget() {
 	f.known, f.lanes, f.order, f.heads, f.page = false, nil, nil, 0, 0
 }
 
-// reset is forget for those that do not hold the lock.
-func (f *front) reset() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.forget()
-}
-
 // leased says when a lease ends that is no claim's.
 func (f *front) leased(until int64) {
 	f.mu.Lock()

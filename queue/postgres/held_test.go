@@ -22,7 +22,7 @@ func hold(ctx context.Context, url string) (end func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := conn.Exec(ctx, "BEGIN ISOLATION LEVEL REPEATABLE READ"); err == nil {
+	if _, err = conn.Exec(ctx, "BEGIN ISOLATION LEVEL REPEATABLE READ"); err == nil {
 		_, err = conn.Exec(ctx, "SELECT count(*) FROM pg_class")
 	}
 	if err != nil {
