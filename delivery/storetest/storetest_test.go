@@ -6,10 +6,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery/mtasts"
 	"github.com/nexthop-mail/nexthop/delivery/storetest"
 	"github.com/nexthop-mail/nexthop/delivery/tlsrpt"
+	"github.com/nexthop-mail/nexthop/delivery/trust"
 )
 
 func TestPolicies(t *testing.T) {
@@ -178,6 +180,69 @@ func TestReportsNotices(t *testing.T) {
 		},
 	} {
 		err := storetest.Reports(t.Context(), func() (tlsrpt.Store, error) { return r(), nil })
+		if err == nil || !strings.Contains(err.Error(), rule) {
+			t.Errorf("of a store that breaks %q it says %v", rule, err)
+		}
+	}
+}
+
+// proofs is a store in memory that breaks a rule.
+type proofs struct {
+	trust.ProofMemory
+	key    func(of trust.ProofKey) trust.ProofKey
+	load   func(p trust.Proof) (trust.Proof, error)
+	delete func(of trust.ProofKey) error
+	late   time.Duration // how much too early what is forgotten may be
+}
+
+func (p *proofs) Load(ctx context.Context, of trust.ProofKey) (trust.Proof, error) {
+	one, err := p.ProofMemory.Load(ctx, of)
+	if p.load != nil {
+		return p.load(one)
+	}
+	return one, err
+}
+
+func (p *proofs) Save(ctx context.Context, one trust.Proof) error {
+	if p.key != nil {
+		one.ProofKey = p.key(one.ProofKey)
+	}
+	return p.ProofMemory.Save(ctx, one)
+}
+
+func (p *proofs) Delete(ctx context.Context, of trust.ProofKey) error {
+	if p.delete != nil {
+		return p.delete(of)
+	}
+	return p.ProofMemory.Delete(ctx, of)
+}
+
+func (p *proofs) Forget(ctx context.Context, before time.Time) error {
+	return p.ProofMemory.Forget(ctx, before.Add(p.late))
+}
+
+// TestProofsNotices tries stores of which each breaks one rule.
+func TestProofsNotices(t *testing.T) {
+	broken := errors.New("broken")
+	for rule, p := range map[string]func() *proofs{
+		"a proof that is not there is no error": func() *proofs {
+			return &proofs{delete: func(trust.ProofKey) error { return broken }}
+		},
+		"Load returns the proof last saved for a key": func() *proofs {
+			return &proofs{key: func(of trust.ProofKey) trust.ProofKey { of.Domain += of.Host; of.Host = ""; return of }}
+		},
+		"Delete removes the proof for a key":       func() *proofs { return &proofs{delete: func(trust.ProofKey) error { return nil }} },
+		"Forget removes proofs from before a time": func() *proofs { return &proofs{late: time.Second} },
+		"many may use the proofs at once": func() *proofs {
+			return &proofs{load: func(p trust.Proof) (trust.Proof, error) {
+				if p.At.Second() == 12 {
+					return trust.Proof{}, nil
+				}
+				return p, nil
+			}}
+		},
+	} {
+		err := storetest.Proofs(t.Context(), func() (trust.ProofStore, error) { return p(), nil })
 		if err == nil || !strings.Contains(err.Error(), rule) {
 			t.Errorf("of a store that breaks %q it says %v", rule, err)
 		}

@@ -8,13 +8,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery"
 	"github.com/nexthop-mail/nexthop/delivery/mtasts"
+	"github.com/nexthop-mail/nexthop/delivery/storetest"
 	"github.com/nexthop-mail/nexthop/delivery/trust"
 	"github.com/nexthop-mail/nexthop/mx"
 	"github.com/nexthop-mail/nexthop/queue"
@@ -26,68 +26,7 @@ func TestProofStores(t *testing.T) {
 		"memory":    func(*testing.T) trust.ProofStore { return &trust.ProofMemory{} },
 		"directory": func(t *testing.T) trust.ProofStore { return &trust.ProofDir{Path: filepath.Join(t.TempDir(), "new")} },
 	} {
-		t.Run(name, func(t *testing.T) {
-			s, ctx := open(t), t.Context()
-			load := func(of trust.ProofKey) trust.Proof {
-				t.Helper()
-				p, err := s.Load(ctx, of)
-				if err != nil {
-					t.Fatal(err)
-				}
-				return p
-			}
-			do := func(err error) {
-				t.Helper()
-				if err != nil {
-					t.Fatal(err)
-				}
-			}
-			now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-			long := strings.Repeat("a", 300)
-			keys := []trust.ProofKey{
-				{Domain: "a.test", Host: "mx.test", By: "dane"}, {Domain: "a.test", By: "dane"}, {Domain: "a.test", By: "mta-sts"},
-				{Domain: "mx.test", Host: "a.test", By: "dane"}, {Domain: "../a.test", Host: "x\n", By: "dane"}, {Domain: long, Host: long, By: "dane"},
-			}
-			do(s.Delete(ctx, keys[0]))
-			do(s.Forget(ctx, now))
-			for i, of := range keys {
-				if p := load(of); p != (trust.Proof{}) {
-					t.Errorf("%v before it is saved: %v", of, p)
-				}
-				do(s.Save(ctx, trust.Proof{ProofKey: of, At: now.Add(time.Duration(i) * time.Hour)}))
-			}
-			for i, of := range keys {
-				if p := load(of); p.ProofKey != of || !p.At.Equal(now.Add(time.Duration(i)*time.Hour)) || !p.Told.IsZero() {
-					t.Errorf("%v: %v", of, p)
-				}
-			}
-			do(s.Save(ctx, trust.Proof{ProofKey: keys[5], At: now, Told: now.Add(time.Minute)}))
-			if p := load(keys[5]); !p.Told.Equal(now.Add(time.Minute)) || !p.At.Equal(now) {
-				t.Errorf("saved again: %v", p)
-			}
-			do(s.Delete(ctx, keys[1]))
-			do(s.Forget(ctx, now.Add(time.Hour)))
-			for i, of := range keys {
-				if p, want := load(of), i >= 2 && i <= 4; (p.By != "") != want {
-					t.Errorf("%v afterwards: %v, want one: %t", of, p, want)
-				}
-			}
-			var all sync.WaitGroup
-			for i := range 8 {
-				all.Go(func() {
-					of := trust.ProofKey{Domain: fmt.Sprintf("d%d.test", i%2), By: "mta-sts"}
-					for range 20 {
-						if err := s.Save(ctx, trust.Proof{ProofKey: of, At: now}); err != nil {
-							t.Error(err)
-						}
-						if p, err := s.Load(ctx, of); err != nil || p.ProofKey != of {
-							t.Errorf("%v, %v", p, err)
-						}
-					}
-				})
-			}
-			all.Wait()
-		})
+		t.Run(name, func(t *testing.T) { storetest.RunProofs(t, open) })
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"github.com/nexthop-mail/nexthop/delivery/metrics"
 	"github.com/nexthop-mail/nexthop/delivery/mtasts"
+	"github.com/nexthop-mail/nexthop/delivery/trust"
 	"github.com/nexthop-mail/nexthop/examples/internal/cli"
 	"github.com/nexthop-mail/nexthop/queue"
 	"github.com/nexthop-mail/nexthop/queue/postgres"
@@ -209,6 +210,14 @@ func (p *parts) policyStore() mtasts.Store {
 		return &tlsstore.Policies{Pool: d.pool, Schema: d.schema}
 	case p.dir != "":
 		return &mtasts.Dir{Path: filepath.Join(p.dir, "mta-sts")}
+	}
+	return nil
+}
+
+// proofStore is where it is kept which hosts were authenticated; nil is beside the policies.
+func (p *parts) proofStore() trust.ProofStore {
+	if d := p.database(); d != nil {
+		return &tlsstore.Proofs{Pool: d.pool, Schema: d.schema}
 	}
 	return nil
 }

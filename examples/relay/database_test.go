@@ -221,7 +221,7 @@ func TestFlushOfSeveral(t *testing.T) {
 }
 
 // TestRelaysBehindAPooler: relays and commands work through PgBouncer in transaction mode,
-// which gives no relay a connection to listen on.
+// which gives no relay a connection to listen on. What was authenticated is in the database.
 func TestRelaysBehindAPooler(t *testing.T) {
 	t.Parallel()
 	server := newDatabase(t)
@@ -233,6 +233,9 @@ func TestRelaysBehindAPooler(t *testing.T) {
 	w := newWorld(t, zone)
 	com := modern("mail.example.com")
 	w.start("127.0.0.2", com)
+	sql(t, server.URL(), `INSERT INTO nexthop.proof (domain, host, policy, at)
+		SELECT d, '', 'dane', (extract(epoch FROM now() - age) * 1e6)::bigint
+		FROM (VALUES ('old.example'::bytea, interval '200 days'), ('new.example', interval '100 days')) x (d, age)`)
 	args := []string{"-queue", pooler.URL(), "-warn", "0", "-retry", "1h", "-tls-reports", "tls@relay.example.net"}
 	relays := []*process{w.relay(args...), w.relay(args...)}
 	for _, r := range relays {
@@ -241,6 +244,9 @@ func TestRelaysBehindAPooler(t *testing.T) {
 		}
 	}
 	eventually(t, "what can be delivered is", func() bool { return len(com.Messages()) == 2 })
+	eventually(t, "proofs of half a year ago are forgotten", func() bool {
+		return queried(t, server.URL(), "SELECT string_agg(encode(domain, 'escape'), ' ') FROM nexthop.proof") == "new.example"
+	})
 	eventually(t, "the other site is known to be down", func() bool {
 		out, _ := command("sites", "-queue", pooler.URL(), "-json").Output()
 		return strings.Count(string(out), `"state":"site-down"`) == 1

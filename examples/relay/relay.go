@@ -112,6 +112,9 @@ func assemble(ctx context.Context, o *options, stdout, stderr io.Writer) (*parts
 	if p.policy != nil && p.policy.Store == nil {
 		p.policy.Store = p.policyStore()
 	}
+	if p.policy != nil && p.policy.Proofs == nil {
+		p.policy.Proofs = p.proofStore()
+	}
 	name := o.Hello()
 	if name == "" {
 		name = "localhost"

@@ -3,7 +3,6 @@ package tlsstore
 import (
 	"context"
 	"encoding/json"
-	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -11,8 +10,8 @@ import (
 	"github.com/nexthop-mail/nexthop/delivery/mtasts"
 )
 
-// Policies is a mtasts.Store. Changes by other processes are seen within ten seconds,
-// so that not every message costs a query. It must not be copied.
+// Policies is a mtasts.Store. Changes by other processes are seen within ten seconds. It
+// must not be copied.
 type Policies struct {
 	// Pool is the database; required.
 	Pool *pgxpool.Pool
@@ -23,29 +22,16 @@ type Policies struct {
 	// Timeout limits the time of a query. Default: 10 s.
 	Timeout time.Duration
 
-	mu      sync.Mutex
-	seen    map[string]seen // by domain
-	changes int             // by this process
+	recent recent[string, mtasts.Entry] // by domain
 }
 
 var _ mtasts.Store = (*Policies)(nil)
-
-// seen is what the database had a moment ago.
-type seen struct {
-	entry mtasts.Entry
-	at    time.Time
-}
-
-const (
-	lookAgain = 10 * time.Second
-	mostSeen  = 4096
-)
 
 func (p *Policies) table() table { return table{"Policies", p.Pool, p.Schema, p.Timeout} }
 
 // Load implements mtasts.Store. An invalid entry is ignored.
 func (p *Policies) Load(ctx context.Context, domain string) (e mtasts.Entry, err error) {
-	e, ok, changes := p.recall(domain)
+	e, ok, changes := p.recent.recall(domain)
 	if ok {
 		return e, nil
 	}
@@ -56,7 +42,7 @@ func (p *Policies) Load(ctx context.Context, domain string) (e mtasts.Entry, err
 		return err
 	})
 	if err == nil {
-		p.remember(domain, e, changes)
+		p.recent.remember(changes, map[string]mtasts.Entry{domain: e})
 	}
 	return e, err
 }
@@ -75,7 +61,7 @@ func (p *Policies) Save(ctx context.Context, e mtasts.Entry) error {
 	if err != nil {
 		return err
 	}
-	defer p.forget(e.Domain)
+	defer p.recent.forget(e.Domain)
 	return p.table().call(ctx, func(ctx context.Context, sql func(string) string) error {
 		_, err := p.Pool.Exec(ctx, sql(`INSERT INTO {schema}.mta_sts (domain, entry) VALUES ($1::bytea, $2::bytea)
 			ON CONFLICT (domain) DO UPDATE SET entry = excluded.entry`), []byte(e.Domain), text)
@@ -85,7 +71,7 @@ func (p *Policies) Save(ctx context.Context, e mtasts.Entry) error {
 
 // Delete implements mtasts.Store.
 func (p *Policies) Delete(ctx context.Context, domain string) error {
-	defer p.forget(domain)
+	defer p.recent.forget(domain)
 	return p.table().call(ctx, func(ctx context.Context, sql func(string) string) error {
 		_, err := p.Pool.Exec(ctx, sql("DELETE FROM {schema}.mta_sts WHERE domain = $1::bytea"), []byte(domain))
 		return err
@@ -123,34 +109,4 @@ func (p *Policies) List(ctx context.Context, after string, limit int) (all []mta
 		}
 	}
 	return all, nil
-}
-
-// recall is what was seen a moment ago, and how many changes there were until now.
-func (p *Policies) recall(domain string) (e mtasts.Entry, ok bool, changes int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	s, ok := p.seen[domain]
-	return s.entry, ok && time.Since(s.at) < lookAgain, p.changes
-}
-
-// remember notes what was seen, unless there were changes since recall.
-func (p *Policies) remember(domain string, e mtasts.Entry, changes int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if changes != p.changes {
-		return
-	}
-	if p.seen == nil || len(p.seen) >= mostSeen {
-		p.seen = make(map[string]seen)
-	}
-	p.seen[domain] = seen{e, time.Now()}
-}
-
-// forget is called after a change, and so that what was seen before is not remembered
-// afterwards.
-func (p *Policies) forget(domain string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.seen, domain)
-	p.changes++
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/nexthop-mail/nexthop/delivery/mtasts"
 	"github.com/nexthop-mail/nexthop/delivery/storetest"
 	"github.com/nexthop-mail/nexthop/delivery/tlsrpt"
+	"github.com/nexthop-mail/nexthop/delivery/trust"
 	"github.com/nexthop-mail/nexthop/queue/postgres"
 	"github.com/nexthop-mail/nexthop/queue/postgres/postgrestest"
 	"github.com/nexthop-mail/nexthop/queue/postgres/tlsstore"
@@ -51,7 +52,7 @@ func newPool(t *testing.T, url string) *pgxpool.Pool {
 	if err := postgres.Migrate(t.Context(), p, postgres.Options{Schema: schema}); err != nil {
 		t.Fatal(err)
 	}
-	exec(t, p, "DELETE FROM $.mta_sts", "DELETE FROM $.tls_counts", "DELETE FROM $.tls_report")
+	exec(t, p, "DELETE FROM $.mta_sts", "DELETE FROM $.proof", "DELETE FROM $.tls_counts", "DELETE FROM $.tls_report")
 	return p
 }
 
@@ -64,7 +65,7 @@ func exec(t *testing.T, p *pgxpool.Pool, statements ...string) {
 	}
 }
 
-// TestContracts: both stores keep theirs, by the server and through a pooler without
+// TestContracts: the stores keep theirs, by the server and through a pooler without
 // prepared statements.
 func TestContracts(t *testing.T) {
 	bouncer, err := server.Bouncer(4)
@@ -76,6 +77,9 @@ func TestContracts(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			storetest.RunPolicies(t, func(t *testing.T) mtasts.Store {
 				return &tlsstore.Policies{Pool: newPool(t, url), Schema: schema}
+			})
+			storetest.RunProofs(t, func(t *testing.T) trust.ProofStore {
+				return &tlsstore.Proofs{Pool: newPool(t, url), Schema: schema}
 			})
 			storetest.RunReports(t, func(t *testing.T) tlsrpt.Store {
 				return &tlsstore.Reports{Pool: newPool(t, url), Schema: schema}
@@ -117,6 +121,51 @@ func TestPoliciesAreShared(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatal("who has looked before never sees what was saved then")
 		}
+	}
+}
+
+// TestProofsAreShared: what one process authenticated another knows that has not looked
+// before, of the host and of the domain; and so for what is forgotten.
+func TestProofsAreShared(t *testing.T) {
+	p := newPool(t, server.URL())
+	open := func() *tlsstore.Proofs { return &tlsstore.Proofs{Pool: p, Schema: schema} }
+	ours := open()
+	keys := []trust.ProofKey{
+		{Domain: "a.test", Host: "mx.a.test", By: "dane"}, {Domain: "a.test", By: "dane"}, {Domain: "a.test", By: "mta-sts"},
+	}
+	sees := func(what string, want bool) {
+		t.Helper()
+		for name, who := range map[string]*tlsstore.Proofs{"this process": ours, "another": open()} {
+			for _, of := range keys {
+				if one, err := who.Load(t.Context(), of); err != nil || (one.ProofKey == of) != want {
+					t.Errorf("%s: %s has %v of %v, %v", what, name, one, of, err)
+				}
+			}
+		}
+	}
+	sees("before", false)
+	for _, of := range keys {
+		if err := ours.Save(t.Context(), trust.Proof{ProofKey: of, At: time.Unix(1e9, 0)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sees("saved", true)
+	if err := ours.Forget(t.Context(), time.Unix(1e9+1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	sees("forgotten", false)
+}
+
+// TestManyProofsAreForgotten, more than one statement removes.
+func TestManyProofsAreForgotten(t *testing.T) {
+	p := newPool(t, server.URL())
+	exec(t, p, "INSERT INTO $.proof (domain, host, policy, at) SELECT 'a.test', n::text::bytea, 'dane', n FROM generate_series(1, 10001) n")
+	if err := (&tlsstore.Proofs{Pool: p, Schema: schema}).Forget(t.Context(), time.UnixMicro(10001)); err != nil {
+		t.Fatal(err)
+	}
+	var left int
+	if err := p.QueryRow(t.Context(), "SELECT count(*) FROM "+pgx.Identifier{schema}.Sanitize()+".proof").Scan(&left); err != nil || left != 1 {
+		t.Errorf("%d are left, %v, want 1", left, err)
 	}
 }
 
@@ -191,10 +240,14 @@ func TestErrors(t *testing.T) {
 	cancel()
 	calls := func(p *pgxpool.Pool, ctx context.Context) map[string]error {
 		policies, reports := &tlsstore.Policies{Pool: p, Schema: schema}, &tlsstore.Reports{Pool: p, Schema: schema}
+		proofs := &tlsstore.Proofs{Pool: p, Schema: schema}
 		all := map[string]error{
 			"Save": policies.Save(ctx, entry("a.test", "1")), "Delete": policies.Delete(ctx, "a.test"),
 			"Save of counts": reports.Save(ctx, 1, "a", nil), "Forget": reports.Forget(ctx, 1),
 		}
+		all["Save of a proof"], all["Delete of a proof"] = proofs.Save(ctx, trust.Proof{}), proofs.Delete(ctx, trust.ProofKey{})
+		all["Forget of proofs"] = proofs.Forget(ctx, time.Now())
+		_, all["Load of a proof"] = proofs.Load(ctx, trust.ProofKey{})
 		_, all["Load"] = policies.Load(ctx, "a.test")
 		_, all["List"] = policies.List(ctx, "", 1)
 		_, all["Load of counts"] = reports.Load(ctx, 1)
