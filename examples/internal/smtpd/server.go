@@ -125,7 +125,7 @@ func (s *Server) accept(ctx, work context.Context, l net.Listener) error {
 		case err == nil && ctx.Err() != nil: // a client who came just before the end is told so
 			s.stop()
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // it was told to stop
 		case errors.Is(err, net.ErrClosed):
 			return err
 		case err != nil: // no file descriptors are left, or such
