@@ -82,3 +82,22 @@ func TestClaimsOfAPartKeepTheOrder(t *testing.T) {
 		seen += len(got.Deliveries)
 	}
 }
+
+// Next counts the leases that the claim itself gives, also if those of the claim before
+// were longer.
+func TestNextOfShorterLeases(t *testing.T) {
+	q, _ := open(t, pool(t, shared.server.URL()), postgres.Options{NoListen: true})
+	now := time.Now()
+	for _, lease := range []time.Duration{time.Hour, 15 * time.Minute, 3 * time.Minute, time.Minute, time.Second} {
+		if _, err := q.Put(t.Context(), now, mail("text", "a@one.example")); err != nil {
+			t.Fatal(err)
+		}
+		got, err := q.Claim(t.Context(), now, queue.ClaimOptions{Lease: lease})
+		if err != nil || len(got.Deliveries) != 1 {
+			t.Fatalf("Claim returns %d deliveries, %v", len(got.Deliveries), err)
+		}
+		if !got.Next.After(now) || got.Next.After(now.Add(lease)) {
+			t.Errorf("Next is in %v, want %v at most", got.Next.Sub(now), lease)
+		}
+	}
+}

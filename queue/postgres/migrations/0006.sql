@@ -470,7 +470,8 @@ BEGIN
     END IF;
 
     next_lease := (SELECT d.until FROM {schema}.delivery d WHERE d.token IS NOT NULL AND NOT d.held AND NOT d.ready
-        AND d.until >= CASE WHEN known THEN least(coalesce(p_lease_next, least_), lease_from) ELSE least_ END ORDER BY d.until LIMIT 1);
+        AND d.until >= CASE WHEN known THEN least(coalesce(p_lease_next, least_), lease_from, p_until) ELSE least_ END
+        ORDER BY d.until LIMIT 1);
     next_hold := (SELECT m.hold_until FROM {schema}.message m WHERE m.hold_until IS NOT NULL ORDER BY m.hold_until LIMIT 1);
 
     n := 0;
