@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nexthop-mail/nexthop/delivery/internal/attempt"
 	"github.com/nexthop-mail/nexthop/delivery/internal/clock"
 	"github.com/nexthop-mail/nexthop/delivery/internal/reports"
 	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
@@ -113,6 +114,7 @@ type Agent struct {
 	clock  clock.Clock
 	events events
 	told   reports.Told // of delays
+	fresh  attempt.Submitted
 	wake   signal
 
 	settings atomic.Pointer[Settings] // in force, with defaults; nil before the first use

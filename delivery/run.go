@@ -192,6 +192,7 @@ func (a *Agent) begin(r *run) error {
 		return errRunning
 	}
 	a.atWork = r
+	a.fresh.SwitchOn(true)
 	return nil
 }
 
@@ -199,6 +200,7 @@ func (a *Agent) leaveRun() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.atWork = nil
+	a.fresh.SwitchOn(false)
 }
 
 const (

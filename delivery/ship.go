@@ -216,7 +216,7 @@ func (r *run) attempt(sh *shipment, group []*part) (report *Report, cut bool) {
 	}
 	report = newReport(&m)
 	job := r.sender.job(r.work, &m, &attempt.Options{
-		Together: true, Gate: r.gate, Site: sh.site, Spread: r.spread(sh),
+		Together: true, Ready: r.agent.fresh.Take(m.ID), Gate: r.gate, Site: sh.site, Spread: r.spread(sh),
 		Commit: func() error {
 			err := r.mayCommit(group)
 			if err == nil && !committed {

@@ -36,7 +36,9 @@ import (
 // another TLSRequirement (RFC 8689 section 4.1).
 //
 // The queued content has the line ends in which it is sent, CRLF. Long content is never
-// in memory as a whole; it is opened two or three times. Submit does not change m.
+// in memory as a whole; it is opened two or three times. Of short contents just submitted
+// a running agent keeps up to 4 MiB in memory for the first attempt, which then does not
+// read the queue. Submit does not change m.
 func (a *Agent) Submit(ctx context.Context, m *queue.Message) (string, error) {
 	if a.Queue == nil {
 		return "", errNoQueue
@@ -64,17 +66,21 @@ func (a *Agent) Submit(ctx context.Context, m *queue.Message) (string, error) {
 	if !accepted.NotBefore.IsZero() {
 		accepted.NotBefore = now.Ahead(accepted.NotBefore)
 	}
+	final := &body
 	if a.Sign != nil {
 		signed, err := a.signed(ctx, &accepted)
 		if err != nil {
 			return "", err
 		}
 		defer signed.Release()
-		accepted.Content = prepared{&signed}
+		accepted.Content, final = prepared{&signed}, &signed
 	}
 	id, err := a.Queue.Put(ctx, now.Now, &accepted)
 	if err != nil {
 		return id, atDoor(err)
+	}
+	if len(parts) == 1 && !accepted.NotBefore.After(now.Now) {
+		a.fresh.Keep(id, final)
 	}
 	a.Wake()
 	a.accepted(id, m, accepted.Content.Size(), parts)

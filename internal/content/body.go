@@ -89,6 +89,15 @@ func (b *Body) Open() (io.ReadCloser, error) {
 	return newReader(r, b.Octets, b.sum), nil
 }
 
+// Copy is the same content in memory of its own. It must not be used for a Body that
+// streams.
+func (b *Body) Copy() Body {
+	c := Body{Facts: b.Facts, buffer: borrow(len(b.data))}
+	c.buffer.octets = append(c.buffer.octets, b.data...)
+	c.data = c.buffer.octets
+	return c
+}
+
 // Release gives the memory of a Body back; it and its readers must not be used
 // afterwards.
 func (b *Body) Release() {

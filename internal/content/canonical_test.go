@@ -127,3 +127,31 @@ func TestNoCopies(t *testing.T) {
 		}
 	})
 }
+
+// TestCopyOfCanonicalContent: a copy has octets of its own, and what is known of content
+// holds for its canonical form: to look at that again finds the same.
+func TestCopyOfCanonicalContent(t *testing.T) {
+	texts := []string{
+		"a: \u00e9\n\n\x00\r\u00e9", "MIME-Version: 1.0\rReceived: x\n\nb", "Received: a\r\nReceived: b\r\nTLS-Required: No\r\n\r\n" + strings.Repeat("x", 2000) + "\rz",
+	}
+	for _, c := range lineEnds {
+		texts = append(texts, c.in, "Received: x\n"+c.in, c.in+strings.Repeat("y", 100), "\u00e9: "+c.in)
+	}
+	for _, text := range texts {
+		octets := []byte(text)
+		b := prepare(t, memory(octets), content.Origin|content.AllowNUL|content.AllowLongLines)
+		want := string(b.Bytes())
+		own := b.Copy()
+		facts := own.Facts
+		clear(octets)
+		b.Release()
+		if got := string(own.Bytes()); got != want {
+			t.Errorf("the copy of %q is %q, want %q", text, got, want)
+		}
+		again := prepare(t, &own, content.Relay)
+		if again.Facts != facts {
+			t.Errorf("%q: %+v, and of its canonical form %+v", text, facts, again.Facts)
+		}
+		own.Release()
+	}
+}

@@ -32,7 +32,9 @@ func (j *Job) Accept() *Failure {
 	}
 	j.utf8 = IsUTF8(m)
 	j.Group()
-	if j.body, err = content.Prepare(m.Content, j.config.Content); err != nil {
+	if j.Ready != nil {
+		j.body = *j.Ready
+	} else if j.body, err = content.Prepare(m.Content, j.config.Content); err != nil {
 		return j.refuse(err, "5.6.0")
 	}
 	j.tls = TLSOf(m, &j.body.Facts)

@@ -43,6 +43,10 @@ type Options struct {
 	// keeps them from being sent. It may be nil.
 	Commit func() error
 
+	// Ready is the content of the message if it has been prepared already, by the same
+	// policy; nil if not. The job releases it.
+	Ready *content.Body
+
 	// Gate counts the connections, for Site. It may be nil.
 	Gate *session.Gate
 	Site string
