@@ -67,7 +67,8 @@ func (r *limitsReader) rule(n node, path string) {
 		},
 		"connections": r.whole(&rule.Connections), "rate": r.number(&rule.Rate),
 		"messages": r.whole(&rule.Messages), "recipients": r.whole(&rule.Recipients), "group": r.text(&rule.Group),
-		"tls": func(n node, path string) { tls = r.tlsRule(n, path) },
+		"shared": r.truth(&rule.Shared),
+		"tls":    func(n node, path string) { tls = r.tlsRule(n, path) },
 	})
 	if only := (delivery.Rule{Match: rule.Match}); rule != only || tls == nil {
 		r.rules = append(r.rules, rule)
@@ -93,7 +94,9 @@ func (r *limitsReader) group(n node, path string) {
 			r.wrong(m.line, at, "it stands twice")
 		}
 		var g delivery.Group
-		r.object(m.node, at, map[string]field{"connections": r.whole(&g.Connections), "rate": r.number(&g.Rate)})
+		r.object(m.node, at, map[string]field{
+			"connections": r.whole(&g.Connections), "rate": r.number(&g.Rate), "shared": r.truth(&g.Shared),
+		})
 		r.groups[m.name], r.groupLines[m.name] = g, m.line
 	}
 }

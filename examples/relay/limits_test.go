@@ -27,6 +27,7 @@ func TestLimitsFile(t *testing.T) {
 		one(`{"match": {"domain": "e.test"},` + "\n" + `"connections": -1}`):                                     `:3: rules[0].connections: not a whole number`,
 		one(`{"match": {"domain": "e.test"}, "connections": 1.5}`):                                               `:2: rules[0].connections: not a whole number`,
 		one(`{"match": {"domain": "e.test"}, "rate": "fast"}`):                                                   `:2: rules[0].rate: not a number`,
+		one(`{"match": {"domain": "e.test"}, "shared": 1}`):                                                      `:2: rules[0].shared: neither true nor false`,
 		one(`{"match": {"domain": 7}, "rate": 1}`):                                                               `:2: rules[0].match.domain: not a text`,
 		one(`{"match": {"domain": "e.test"}, "group": "g"}`):                                                     `:2: rules[0].group: no group named "g"`,
 		one(`{"match": {"domain": "e.test"}, "rate": 1},` + "\n" + `{"match": {"domain": "E.test"}, "rate": 2}`): `:3: rules[1].match: `,

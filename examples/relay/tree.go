@@ -196,3 +196,13 @@ func (r *reader) number(into *float64) field {
 		*into = f
 	}
 }
+
+func (r *reader) truth(into *bool) field {
+	return func(n node, path string) {
+		b, ok := n.value.(bool)
+		if !ok {
+			r.wrong(n.line, path, "neither true nor false")
+		}
+		*into = b
+	}
+}
