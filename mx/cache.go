@@ -2,12 +2,8 @@ package mx
 
 import (
 	"context"
-	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
-
-	"golang.org/x/sync/singleflight"
 
 	"github.com/nexthop-mail/nexthop/internal/age"
 )
@@ -50,8 +46,8 @@ type Cache struct {
 	// negative, failures are not remembered.
 	FailureTTL time.Duration
 
-	flights singleflight.Group
 	mu      sync.Mutex
+	flights map[key]*flight // the questions that are being asked
 	known   entries
 	cleared int // how often it was
 
@@ -83,11 +79,13 @@ const (
 // record has it (RFC 6895 section 3.1).
 const anyType Type = 0
 
-// flight is the outcome of one question that several may wait for.
+// flight is one question that several may wait for.
 type flight struct {
+	done   chan struct{} // closed when there is an outcome
 	answer Answer
-	// left is whether the context of the one who asked ended first. It is then
-	// no outcome for the others.
+	err    error
+	// left is whether the one who asked went away without an outcome for the others: its
+	// context ended first.
 	left bool
 }
 
@@ -101,55 +99,67 @@ func (c *Cache) Resolve(ctx context.Context, name string, t Type) (Answer, error
 		return with(a, left), nil
 	}
 	for {
-		f, err := c.join(ctx, name, t)
-		if f.left && ended(ctx) == nil {
+		a, left, err := c.join(ctx, name, t)
+		if left && ended(ctx) == nil {
 			continue
 		}
-		return f.answer, err
+		return a, err
 	}
 }
 
 // join asks, or waits for a caller that already does.
-func (c *Cache) join(ctx context.Context, name string, t Type) (flight, error) {
+func (c *Cache) join(ctx context.Context, name string, t Type) (a Answer, left bool, err error) {
 	if ctx.Err() != nil {
-		return flight{}, canceled(ctx, name, t)
+		return Answer{}, false, canceled(ctx, name, t)
 	}
-	var asking atomic.Bool
-	done := c.flights.DoChan(strconv.Itoa(int(t))+" "+name, func() (any, error) {
-		asking.Store(true)
-		return c.ask(ctx, name, t)
-	})
-	select {
-	case r := <-done:
-		return r.Val.(flight), r.Err
-	case <-ctx.Done():
-		if asking.Load() {
-			<-done // the question ends with our context
+	k := key{name, t}
+	c.mu.Lock()
+	f := c.flights[k]
+	if f != nil {
+		c.mu.Unlock()
+		select {
+		case <-f.done:
+			return f.answer, f.left, f.err
+		case <-ctx.Done():
+			return Answer{}, false, canceled(ctx, name, t)
 		}
-		return flight{}, canceled(ctx, name, t)
 	}
+	f = &flight{done: make(chan struct{}), left: true} // unless ask returns
+	if c.flights == nil {
+		c.flights = make(map[key]*flight)
+	}
+	c.flights[k] = f
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.flights, k)
+		close(f.done)
+	}()
+	f.answer, f.left, f.err = c.ask(ctx, name, t)
+	return f.answer, f.left, f.err
 }
 
 func canceled(ctx context.Context, name string, t Type) error {
 	return &ResolveError{Name: name, Type: t, Kind: Canceled, Err: ctx.Err()}
 }
 
-// ask asks the Resolver and keeps the answer.
-func (c *Cache) ask(ctx context.Context, name string, t Type) (any, error) {
-	if a, left, err := c.peek(name, t, c.time()); err != nil {
-		return flight{}, err // answered since we looked
-	} else if a != nil {
-		return flight{answer: with(a, left)}, nil
+// ask asks the Resolver and keeps the answer. left is if the context ended first.
+func (c *Cache) ask(ctx context.Context, name string, t Type) (a Answer, left bool, err error) {
+	if known, ttl, err := c.peek(name, t, c.time()); err != nil {
+		return Answer{}, false, err // answered since we looked
+	} else if known != nil {
+		return with(known, ttl), false, nil
 	}
 	c.mu.Lock()
 	cleared := c.cleared
 	c.mu.Unlock()
-	a, err := ask(ctx, c.Resolver, name, t)
+	a, err = ask(ctx, c.Resolver, name, t)
 	if err != nil && ended(ctx) != nil {
-		return flight{left: true}, err
+		return Answer{}, true, err
 	}
 	c.keep(name, t, &a, err, cleared)
-	return flight{answer: a}, err
+	return a, false, err
 }
 
 // keep stores an outcome for as long as it may be used, unless the cache was cleared

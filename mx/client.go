@@ -12,9 +12,11 @@ import (
 // Client is a Resolver that asks recursive DNS servers: over UDP with EDNS0, over TCP if
 // the answer is truncated, and in other ways if a server, or the path to it, shows that it
 // cannot do that. Each query has a random id and a socket of its own, and so a random
-// port. Datagrams that are not the answer are ignored until the Timeout. Set the fields
-// before the first use and do not change them afterwards; then it is safe for concurrent
-// use. It keeps no connection open, and no goroutine runs after a call has returned.
+// port. Only to a server on this machine, at a loopback address, a socket is used again for
+// up to a second, and up to 16 of them stay open until the Client is garbage.
+// Datagrams that are not the answer are ignored until the Timeout. Set the fields before
+// the first use and do not change them afterwards; then it is safe for concurrent use. It
+// keeps no other connection open, and no goroutine runs after a call has returned.
 //
 // A question takes at most Attempts times twice the Timeout for each server, and four
 // queries each time. What a server cannot do is remembered for ten minutes to an hour, for
@@ -65,8 +67,9 @@ type Client struct {
 	// Trace has hooks. It may be nil.
 	Trace *Trace
 
-	habits habits
-	conf   confFile
+	habits  habits
+	conf    confFile
+	sockets sockets
 }
 
 // Server is one DNS server.

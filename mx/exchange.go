@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync"
 	"time"
 )
 
@@ -22,17 +23,19 @@ func (c *Client) exchange(ctx context.Context, limit time.Duration, network stri
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	conn, err := c.dial(ctx, network, s.Addr)
+	conn, done, err := c.connect(ctx, network, s.Addr)
 	if err != nil {
 		return nil, nil, connFailure(err)
 	}
-	defer conn.Close()
+	sound := false
+	defer func() { done(sound) }()
 	release := endWith(ctx, conn)
 	defer release()
 	if err := send(conn, network, q.wire); err != nil {
 		return nil, nil, connFailure(err)
 	}
 	m, f := q.await(conn, network)
+	sound = f == nil && !q.doubtful && release()
 	return q, m, f
 }
 
@@ -45,18 +48,20 @@ func (c *Client) dial(ctx context.Context, network, addr string) (net.Conn, erro
 }
 
 // endWith ends every wait on conn when ctx ends. release returns once that can
-// no longer happen.
-func endWith(ctx context.Context, conn net.Conn) (release func()) {
+// no longer happen, and whether it has not.
+func endWith(ctx context.Context, conn net.Conn) (release func() bool) {
 	done := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(done)
 		_ = conn.SetDeadline(time.Unix(1, 0)) // on a connection that is already closed, no wait begins
 	})
-	return func() {
-		if !stop() {
-			<-done
+	return sync.OnceValue(func() bool {
+		if stop() {
+			return true
 		}
-	}
+		<-done
+		return false
+	})
 }
 
 // connFailure tells a wait that was too long from a server that is not there.
@@ -102,6 +107,7 @@ func (q *query) await(conn net.Conn, network string) (*message, *failure) {
 		if network == "tcp" {
 			return nil, &failure{Malformed, err} // only the server can have sent it
 		}
+		q.doubtful = true
 		if broken == nil {
 			stop := time.AfterFunc(stragglersFor, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 			defer stop.Stop()

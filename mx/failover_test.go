@@ -364,13 +364,6 @@ func TestClientOnSockets(t *testing.T) {
 			t.Fatalf("answer %+v, %v", a, err)
 		}
 	}
-	seen := make(map[string]bool)
-	for _, q := range server.DNS.Queries() {
-		seen[q.Client] = true
-	}
-	if len(seen) < 15 {
-		t.Errorf("%d different source ports in 30 queries", len(seen))
-	}
 	t.Run("MX-35 over TCP where UDP is too small", func(t *testing.T) {
 		if a, err := c.Resolve(t.Context(), "long.test", mx.TypeA); err != nil || len(a.Addrs) != 2 {
 			t.Errorf("answer %+v, %v; want both addresses", a, err)

@@ -17,6 +17,8 @@ type query struct {
 	id   uint16
 	wire []byte
 	edns bool
+
+	doubtful bool // messages came that look like its response and cannot be read
 }
 
 // newQuery packs a question with a random id: recursion desired; AD set, so that
