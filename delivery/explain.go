@@ -81,7 +81,10 @@ func (s *Sender) Explain(ctx context.Context, from, domain string) (*Explanation
 	}
 	if route.Fallback != nil {
 		fallback, err := route.Fallback(ctx)
-		fallback.Via = mx.ViaFallback
+		if err != nil {
+			fallback.Via = mx.ViaFallback
+		}
+		fallback.Via = cmp.Or(fallback.Via, mx.ViaFallback) // a Router's own stays, as in an attempt
 		e.Fallback = &Explanation{Domain: domain}
 		e.Fallback.explain(ctx, s, fallback, err)
 	}
@@ -191,36 +194,45 @@ func (e *Explanation) limited(s *Settings) {
 // secrets.
 func (e *Explanation) String() string {
 	var b strings.Builder
+	e.describe(&b, false)
+	return b.String()
+}
+
+// describe writes the explanation of a route, or of the fallback of one.
+func (e *Explanation) describe(b *strings.Builder, fallback bool) {
 	switch {
 	case e.Err == nil:
-		e.heading(&b)
-	case e.Route.Via == mx.ViaFallback:
-		fmt.Fprintf(&b, "%s: no fallback: %s [%s]\n", e.Domain, e.Err.Reason(), e.Err.Enhanced)
+		e.heading(b, fallback)
+	case fallback:
+		fmt.Fprintf(b, "%s: no fallback: %s [%s]\n", e.Domain, e.Err.Reason(), e.Err.Enhanced)
 	default:
-		fmt.Fprintf(&b, "%s: no route: %s [%s]\n", e.Domain, e.Err.Reason(), e.Err.Enhanced)
+		fmt.Fprintf(b, "%s: no route: %s [%s]\n", e.Domain, e.Err.Reason(), e.Err.Enhanced)
 	}
 	for i := range e.Route.Hosts {
-		e.host(&b, i)
+		e.host(b, i)
 	}
 	if e.Site != "" {
-		e.limits(&b)
+		e.limits(b)
 	}
 	for i := range e.Route.LeftOut {
 		l := &e.Route.LeftOut[i]
-		fmt.Fprintf(&b, "  --  %-5d %s: %s", l.Host.Preference, l.Host.Name, l.Reason)
+		fmt.Fprintf(b, "  --  %-5d %s: %s", l.Host.Preference, l.Host.Name, l.Reason)
 		if l.Err != nil {
-			fmt.Fprintf(&b, ": %v", l.Err)
+			fmt.Fprintf(b, ": %v", l.Err)
 		}
 		b.WriteByte('\n')
 	}
 	if e.Fallback != nil {
-		b.WriteString(e.Fallback.String())
+		e.Fallback.describe(b, true)
 	}
-	return b.String()
 }
 
-func (e *Explanation) heading(b *strings.Builder) {
-	fmt.Fprintf(b, "%s: %s", e.Domain, kindInWords(e.Route.Via))
+func (e *Explanation) heading(b *strings.Builder, fallback bool) {
+	kind := e.Route.Via
+	if fallback {
+		kind = mx.ViaFallback
+	}
+	fmt.Fprintf(b, "%s: %s", e.Domain, kindInWords(kind))
 	for _, a := range e.Route.Aliases {
 		fmt.Fprintf(b, ", alias of %s", a.To)
 	}

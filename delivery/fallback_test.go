@@ -3,6 +3,7 @@ package delivery_test
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -375,4 +376,51 @@ func TestVia(t *testing.T) {
 			t.Errorf("REQUIRETLS by insecure MX records: %v", err)
 		}
 	})
+}
+
+// ownFallback is a Router that says itself how the hosts of its fallback were found.
+type ownFallback struct{ via mx.Via }
+
+func (o ownFallback) Route(context.Context, string, string) (mx.Route, error) {
+	host := func(name, addr string) []mx.Host {
+		return []mx.Host{{Name: name, Addrs: []netip.Addr{netip.MustParseAddr(addr)}}}
+	}
+	return mx.Route{Via: mx.ViaMX, Hosts: host("mx1.e.test", "192.0.2.1"), Fallback: func(context.Context) (mx.Route, error) {
+		return mx.Route{Via: o.via, Hosts: host("last.relay.test", "192.0.2.3")}, nil
+	}}, nil
+}
+
+// TestExplainFallbackAsTried compares the way in which Explain says a fallback was found
+// with the one that the PolicySource is told during an attempt.
+func TestExplainFallbackAsTried(t *testing.T) {
+	for _, c := range []struct{ router, want mx.Via }{
+		{mx.ViaNone, mx.ViaFallback}, {mx.ViaFallback, mx.ViaFallback}, {mx.ViaMX, mx.ViaMX}, {mx.ViaSmartHost, mx.ViaSmartHost},
+		{mx.ViaImplicit, mx.ViaImplicit},
+	} {
+		t.Run(c.router.String(), func(t *testing.T) {
+			bubble(t, fallbackZone, map[string]smtptest.Server{"192.0.2.3": script()}, func(t *testing.T, r *rig) {
+				asked := map[string]mx.Via{}
+				r.sender.Router = ownFallback{c.router}
+				r.sender.Policy = policyFunc(func(route *mx.Route, host *mx.Host) (delivery.TLSPolicy, error) {
+					asked[host.Name] = route.Via
+					return delivery.TLSPolicy{}, nil
+				})
+				e, err := r.sender.Explain(t.Context(), "a@from.test", "e.test")
+				if err != nil || e.Fallback == nil {
+					t.Fatalf("%v, %v", e, err)
+				}
+				if got := e.Fallback.Route.Via; got != c.want || asked["last.relay.test"] != c.want {
+					t.Errorf("explained as %v, and to the policy as %v, want %v", got, asked["last.relay.test"], c.want)
+				}
+				if text := e.String(); !strings.Contains(text, "mail goes to the fallback host\n   1. 0     last.relay.test") {
+					t.Errorf("described as\n%s", text)
+				}
+				clear(asked)
+				report := r.send(t, message("u@e.test"))
+				if report.Recipients[0].Host != "last.relay.test" || asked["last.relay.test"] != c.want {
+					t.Errorf("%v; tried as %v, want %v", report.Err(), asked["last.relay.test"], c.want)
+				}
+			})
+		})
+	}
 }
