@@ -54,14 +54,17 @@ type LogOptions struct {
 	// text that was cut ends in "…".
 	MaxText int
 
-	// Level replaces the level of an event. Default: LevelOf.
+	// Level replaces the level of an event. Default: LevelOf. A Level that returns
+	// slog.LevelInfo for Queued also writes a record when a message enters the queue.
 	Level func(Event) slog.Level
 }
 
 // LevelOf returns the level at which Log writes an event. It is Error if an operator
 // must act (LoginRefused, Trouble). It is Warn if mail permanently failed or its
 // outcome is unknown (Failed, Expired, UnknownOutcome), if the clock jumped, and for a
-// PolicyNotice. Otherwise it is Info.
+// PolicyNotice. It is Debug for Queued: Submit has returned the id, the first attempt
+// normally follows at once, and its record repeats the sender, the recipient and the size
+// and has the age. Otherwise it is Info.
 func LevelOf(e Event) slog.Level {
 	switch e.Kind {
 	case LoginRefused:
@@ -75,6 +78,8 @@ func LevelOf(e Event) slog.Level {
 		return slog.LevelError
 	case Failed, Expired, UnknownOutcome, PolicyNotice:
 		return slog.LevelWarn
+	case Queued:
+		return slog.LevelDebug
 	default:
 		return slog.LevelInfo
 	}

@@ -44,8 +44,9 @@ func TestLog(t *testing.T) {
 			`level=WARN msg="mail failed" event=failed id=7 from=a@from.test recipient=user@e.test attempt=2 host=mx1.e.test addr=192.0.2.1:25 ` +
 				`route=smarthost tls=dane stage=rcpt code=550 enhanced=5.1.1 reply="5.1.1 <user@e.test> unknown" next=2026-01-02T00:00:00.000Z ` +
 				`duration=1.5s age=1h0m0s size=1234 tenant=t bounce=8 metadata.campaign=spring`},
-		{"nothing that does not apply", delivery.Event{Kind: delivery.Queued, ID: "7", From: "a@from.test", Recipient: "u@e.test"}, delivery.LogOptions{},
-			`level=INFO msg="mail queued" event=queued id=7 from=a@from.test recipient=u@e.test`},
+		{"a message that was queued, by default", delivery.Event{Kind: delivery.Queued, ID: "7", From: "a@from.test", Recipient: "u@e.test"}, delivery.LogOptions{}, ``},
+		{"nothing that does not apply", delivery.Event{Kind: delivery.Queued, ID: "7", From: "a@from.test", Recipient: "u@e.test"},
+			delivery.LogOptions{Level: func(delivery.Event) slog.Level { return slog.LevelInfo }}, `level=INFO msg="mail queued" event=queued id=7 from=a@from.test recipient=u@e.test`},
 		{"the null reverse-path", delivery.Event{Kind: delivery.Deferred, ID: "7", Recipient: "u@e.test", Attempt: 1}, delivery.LogOptions{},
 			`level=INFO msg="mail deferred" event=deferred id=7 from=<> recipient=u@e.test attempt=1`},
 		{"a destination", delivery.Event{Kind: delivery.LoginRefused, Destination: "e.test", Host: "mx.e.test"}, delivery.LogOptions{},
