@@ -113,7 +113,7 @@ func ExampleEvent() {
 		Events: func(_ context.Context, e delivery.Event) {
 			switch e.Kind {
 			case delivery.Failed:
-				fmt.Println("failed:", e.Recipient, e.Code, e.Enhanced, e.Reply)
+				fmt.Println("failed:", e.Recipient, e.Code, e.Reply) // the text begins with the enhanced code
 			case delivery.Bounced:
 				fmt.Println("reported to", e.From)
 			case delivery.Delivered:
@@ -137,7 +137,7 @@ func ExampleEvent() {
 	stop()
 	<-ended
 	// Output:
-	// failed: nobody@example.com 550 5.1.1 5.1.1 No such user
+	// failed: nobody@example.com 550 5.1.1 No such user
 	// reported to me@example.org
 	// delivered: from <> to me@example.org
 }

@@ -1,6 +1,7 @@
 package smtptest
 
 import (
+	"net"
 	"strings"
 	"time"
 )
@@ -24,7 +25,7 @@ func (s *session) cue(address string, now ...moment) *Cue {
 		if !fits(c, now) || !s.meant(c) || !s.wasSaid(c) || c.Address != "" && !strings.EqualFold(c.Address, address) {
 			continue
 		}
-		if s.early[c] || s.use(i) {
+		if s.early[c] || s.soon(i, address) && s.use(i) {
 			return c
 		}
 	}
@@ -46,6 +47,40 @@ func (s *session) meant(c *Cue) bool { return c.Conn == 0 || c.Conn == s.number 
 // wasSaid reports whether a cue is for the command at hand.
 func (s *session) wasSaid(c *Cue) bool {
 	return strings.Contains(strings.ToUpper(s.said), strings.ToUpper(c.Said)) && (s.grouped || !c.Grouped)
+}
+
+// visitor is what greylisting goes by.
+type visitor struct {
+	cue                   int
+	client, from, mailbox string
+}
+
+// soon reports whether the time of the ith cue has not passed yet since the client came
+// with these addresses for the first time.
+func (s *session) soon(i int, address string) bool {
+	h, until := s.host, s.host.Script[i].Until
+	if until <= 0 {
+		return true
+	}
+	v := visitor{cue: i, client: s.base.RemoteAddr().String(), mailbox: strings.ToLower(address)}
+	if ip, _, err := net.SplitHostPort(v.client); err == nil {
+		v.client = ip // each connection has another port
+	}
+	if s.tx != nil {
+		v.from = strings.ToLower(s.tx.from)
+	}
+	now := time.Now()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	first, known := h.visitors[v]
+	if !known {
+		if h.visitors == nil {
+			h.visitors = map[visitor]time.Time{}
+		}
+		first = now
+		h.visitors[v] = first
+	}
+	return now.Sub(first) < until
 }
 
 // use counts one use of the ith cue, if it may still be taken.

@@ -36,6 +36,12 @@ type Cue struct {
 	// used. Default: no limit.
 	Times int
 
+	// Until limits the cue to the time since the Host saw the command for the first time
+	// with the same client address, reverse-path and mailbox, as greylisting does:
+	// {At: Rcpt, Until: 5 * time.Minute, Reply: "450 4.7.1 Greylisted"}. Attempts in
+	// between do not prolong it. Default: no limit.
+	Until time.Duration
+
 	// After makes a Content cue act once, when octets arrive beyond this number. Every
 	// makes it act each time this number of further octets has arrived.
 	After, Every int

@@ -160,6 +160,39 @@ func TestMostRecipientsAndMessages(t *testing.T) {
 	})
 }
 
+// TestGreylisting goes by the client's address, the sender and the recipient together, and
+// by the time since they came for the first time.
+func TestGreylisting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &smtptest.Host{Script: []smtptest.Cue{{At: smtptest.Rcpt, Until: 5 * time.Minute, Reply: "450 4.7.1 Greylisted"}}}
+		network := &smtptest.Network{Servers: map[string]smtptest.Server{"192.0.2.1": h, "2001:db8::1": h}}
+		defer network.Close()
+		try := func(addr, from, to, want string) {
+			t.Helper()
+			conn, err := network.DialContext(t.Context(), "tcp", net.JoinHostPort(addr, "25"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			converse(t, conn, plain+"C: MAIL FROM:<"+from+">\nS: 250 2.1.0 ok\nC: RCPT TO:<"+to+">\nS: "+want+"\n"+quit)
+		}
+		const later, ok = "450 4.7.1 Greylisted", "250 2.1.5 ok"
+		try("192.0.2.1", "a@a.example", "b@b.example", later)
+		time.Sleep(4 * time.Minute)
+		try("192.0.2.1", "a@a.example", "b@b.example", later) // too early, which prolongs nothing
+		try("192.0.2.1", "a@a.example", "c@b.example", later)
+		time.Sleep(time.Minute)
+		try("192.0.2.1", "A@a.example", "B@b.example", ok)
+		try("192.0.2.1", "a@a.example", "c@b.example", later)
+		try("192.0.2.1", "", "b@b.example", later)
+		try("2001:db8::1", "a@a.example", "b@b.example", later) // the client has another address there
+		time.Sleep(5 * time.Minute)
+		try("192.0.2.1", "a@a.example", "c@b.example", ok)
+		try("192.0.2.1", "", "b@b.example", ok)
+		try("2001:db8::1", "a@a.example", "b@b.example", ok)
+	})
+}
+
 func TestResetOnLoopback(t *testing.T) {
 	h := &smtptest.Host{Script: []smtptest.Cue{{At: smtptest.Hello, Then: smtptest.Reset}}}
 	conn, err := net.Dial("tcp", h.Start(t))

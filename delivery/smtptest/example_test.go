@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery"
 	"github.com/nexthop-mail/nexthop/delivery/smtptest"
 	"github.com/nexthop-mail/nexthop/queue"
+	"github.com/nexthop-mail/nexthop/queue/memory"
 )
 
 // A whole Internet: the primary refuses, the secondary takes the message. In a
@@ -44,6 +47,53 @@ func Example() {
 	// error: <nil>
 	// visits: [mx1.example.com mx2.example.com]
 	// alice@client.example for [bob@example.com], inside TLS: true
+}
+
+// A host that greylists refuses a recipient until some time has passed since the first
+// attempt. The agent keeps the mail and tries again. In a test, put this into a bubble of
+// testing/synctest, in which five minutes take no time; here it is a tenth of a second.
+func ExampleCue_greylisting() {
+	host := &smtptest.Host{
+		Name:   "mx.example.com",
+		Script: []smtptest.Cue{{At: smtptest.Rcpt, Until: 100 * time.Millisecond, Reply: "450 4.7.1 Greylisted"}},
+	}
+	in := &smtptest.Internet{
+		Zone:  "example.com. MX 10 mx.example.com.\nmx.example.com. A 192.0.2.1",
+		Hosts: map[string]*smtptest.Host{host.Name: host},
+	}
+	defer in.Close()
+	var deferred sync.Once // more often on a slow machine
+	delivered := make(chan struct{})
+	agent := &delivery.Agent{
+		Queue:    &memory.Queue{},
+		Sender:   &delivery.Sender{Hello: "client.example", Resolver: in, Dial: in.DialContext},
+		Settings: delivery.Settings{Schedule: delivery.Delays{150 * time.Millisecond}},
+		Events: func(_ context.Context, e delivery.Event) {
+			switch e.Kind {
+			case delivery.Deferred:
+				deferred.Do(func() { fmt.Println("deferred:", e.Code, e.Reply) })
+			case delivery.Delivered:
+				fmt.Println("delivered to", e.Recipient)
+				close(delivered)
+			}
+		},
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error)
+	go func() { ended <- agent.Run(ctx) }()
+	_, err := agent.Submit(ctx, &queue.Message{
+		From: "alice@client.example", Recipients: []queue.Recipient{{Address: "bob@example.com"}},
+		Content: queue.String("Subject: hello\r\n\r\nHello, Bob.\r\n"),
+	})
+	if err != nil {
+		fmt.Println(err)
+	}
+	<-delivered
+	stop()
+	<-ended
+	// Output:
+	// deferred: 450 4.7.1 Greylisted
+	// delivered to bob@example.com
 }
 
 // say sends lines and returns the first line of the answer.

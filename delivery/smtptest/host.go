@@ -82,7 +82,8 @@ type Host struct {
 	conns      []*record
 	messages   []Message
 	violations []Violation
-	taken      []int // how often each Cue was taken
+	taken      []int                 // how often each Cue was taken
+	visitors   map[visitor]time.Time // when a Cue with Until met each for the first time
 }
 
 // name is Name or its default.

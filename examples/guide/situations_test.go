@@ -112,7 +112,7 @@ func (s *situation) visited(want ...string) {
 }
 
 func TestGreylisting(t *testing.T) {
-	in := internet(smtptest.Cue{At: smtptest.Rcpt, Times: 1, Reply: "450 4.7.1 Greylisted"})
+	in := internet(smtptest.Cue{At: smtptest.Rcpt, Until: 5 * time.Minute, Reply: "450 4.7.1 Greylisted"})
 	try(t, in, nil, func(t *testing.T, s *situation) {
 		s.submit(queue.Message{})
 		time.Sleep(10 * time.Minute)
