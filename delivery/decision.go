@@ -159,9 +159,9 @@ type PolicyError struct{ Decision *Decision }
 func (e *PolicyError) Error() string {
 	switch e.Decision.Fault {
 	case FaultHost:
-		return e.Decision.Text + " (whoever runs the receiving host can put that right)"
+		return e.Decision.Text + " (the operator of the receiving host can correct this)"
 	case FaultDomain:
-		return e.Decision.Text + " (whoever runs the receiving domain can put that right)"
+		return e.Decision.Text + " (the operator of the receiving domain can correct this)"
 	default:
 		return e.Decision.Text
 	}

@@ -79,7 +79,7 @@ func TestDecisions(t *testing.T) {
 					if !ok || pe.Decision != no || pe.ResultType() != "certificate-not-trusted" || pe.ReasonCode() != "word" || !pe.Temporary() {
 						t.Errorf("%v", rr.Err)
 					}
-					if !strings.HasSuffix(rr.Err.Error(), "it is not trusted (whoever runs the receiving host can put that right)") {
+					if !strings.HasSuffix(rr.Err.Error(), "it is not trusted (the operator of the receiving host can correct this)") {
 						t.Errorf("%v", rr.Err)
 					}
 				}
@@ -101,7 +101,7 @@ func TestDecisions(t *testing.T) {
 			t.Errorf("%q", got)
 		}
 		d.Fault = delivery.FaultDomain
-		if got := d.Err().Error(); got != "it is not trusted (whoever runs the receiving domain can put that right)" {
+		if got := d.Err().Error(); got != "it is not trusted (the operator of the receiving domain can correct this)" {
 			t.Errorf("%q", got)
 		}
 		d.Fault, d.Cause = delivery.FaultDNS, context.Canceled

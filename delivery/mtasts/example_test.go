@@ -40,5 +40,5 @@ func ExampleSource_Find() {
 func ExampleParsePolicy() {
 	_, err := mtasts.ParsePolicy([]byte("version: STSv1\nmode: Enforce\nmx: mx.example.com\nmax_age: 604800\n"))
 	fmt.Println(err)
-	// Output: the policy is not valid: line 2: the mode is none of enforce, testing, none: "Enforce"
+	// Output: the policy is not valid: line 2: the mode must be enforce, testing or none, not "Enforce"
 }

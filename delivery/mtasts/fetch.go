@@ -60,7 +60,7 @@ func URL(domain string) string { return "https://" + Host(domain) + "/.well-know
 func (f *Fetcher) Fetch(ctx context.Context, domain string) (Policy, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, URL(domain), nil)
 	if err != nil {
-		return Policy{}, failed("bad-domain", "the domain makes no URL", err)
+		return Policy{}, failed("bad-domain", "the domain cannot be part of a URL", err)
 	}
 	request.Header.Set("User-Agent", cmp.Or(f.UserAgent, "nexthop-mta-sts"))
 	request.Header.Set("Accept", "text/plain")

@@ -80,14 +80,14 @@ func (r *reader) line(line string) (wrong string) {
 	}
 	key, value, ok := strings.Cut(line, ":")
 	if !ok {
-		return "it is no key and value: " + shorten(line)
+		return "a line is not a key and a value: " + shorten(line)
 	}
 	if trimmed := strings.Trim(key, " \t"); trimmed != key {
 		r.note("it has blanks around a key")
 		key = trimmed
 	}
 	if !isKey(key) {
-		return "it is no key: " + shorten(key)
+		return "a key is malformed: " + shorten(key)
 	}
 	value = strings.Trim(value, " \t")
 	r.policy.Lines = append(r.policy.Lines, key+": "+value)
@@ -106,7 +106,7 @@ func (r *reader) line(line string) (wrong string) {
 		}
 	case "mode":
 		if r.policy.Mode.UnmarshalText([]byte(value)) != nil {
-			return "the mode is none of enforce, testing, none: " + shorten(value)
+			return "the mode must be enforce, testing or none, not " + shorten(value)
 		}
 	case "max_age":
 		return r.maxAge(value)

@@ -55,7 +55,7 @@ func (m Mode) String() string {
 // MarshalText returns the same text as String, for JSON. It fails for invalid values.
 func (m Mode) MarshalText() ([]byte, error) {
 	if m > Enforce {
-		return nil, fmt.Errorf("mtasts: there is no %v", m)
+		return nil, fmt.Errorf("mtasts: %v is not valid", m)
 	}
 	return []byte(m.String()), nil
 }
@@ -68,7 +68,7 @@ func (m *Mode) UnmarshalText(text []byte) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("mtasts: mode %q is none of none, testing, enforce", text)
+	return fmt.Errorf("mtasts: unknown mode %q; want none, testing or enforce", text)
 }
 
 // Matches reports whether the policy allows a host: one of the patterns is its name, or

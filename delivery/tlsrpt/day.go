@@ -25,7 +25,7 @@ func DayOf(t time.Time) Day {
 func ParseDay(text string) (Day, error) {
 	t, err := time.Parse(time.DateOnly, text)
 	if err != nil {
-		return 0, fmt.Errorf("%q is no day like 2006-01-02", text)
+		return 0, fmt.Errorf("%q is not a date such as 2006-01-02", text)
 	}
 	return DayOf(t), nil
 }

@@ -96,7 +96,7 @@ func ParseRecord(records []string) (Record, error) {
 	}
 	switch n {
 	case 0:
-		return Record{}, &RecordError{Reason: "there is none"}
+		return Record{}, &RecordError{Reason: "the domain has none"}
 	case 1:
 	default:
 		return Record{}, &RecordError{Reason: "there are several"}
@@ -210,7 +210,7 @@ func parseMailto(rest string) (t Target, why string) {
 func parseHTTPS(uri string) (t Target, why string) {
 	u, err := url.Parse(uri)
 	if err != nil {
-		return t, "it is no URL"
+		return t, "it is not a valid URL"
 	}
 	switch {
 	case u.Host == "" || u.Hostname() == "":

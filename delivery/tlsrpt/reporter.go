@@ -142,7 +142,7 @@ func (r *Reporter) Validate() error {
 		wrong("Resolver", "it is required")
 	}
 	if r.Submitter.Domain() == "" {
-		wrong("Submitter", "the Contact %q is no mail address with a domain", r.Submitter.Contact)
+		wrong("Submitter", "the Contact %q is not a mail address with a domain", r.Submitter.Contact)
 	}
 	if d, ok := r.Store.(*Dir); ok && d.Path == "" {
 		wrong("Store", "%w", errNoDir)

@@ -78,7 +78,7 @@ func ParseResult(word string) (r Result, ok bool) {
 // MarshalText returns the same text as String, for JSON. It fails for invalid values.
 func (r Result) MarshalText() ([]byte, error) {
 	if r >= results {
-		return nil, fmt.Errorf("tlsrpt: there is no %v", r)
+		return nil, fmt.Errorf("tlsrpt: %v is not valid", r)
 	}
 	return []byte(r.String()), nil
 }
@@ -91,7 +91,7 @@ func (r *Result) UnmarshalText(text []byte) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("tlsrpt: %q is no result of RFC 8460", text)
+	return fmt.Errorf("tlsrpt: unknown result type %q (RFC 8460)", text)
 }
 
 // PolicyType is the kind of a policy (RFC 8460 section 4.4). The zero value is
@@ -125,7 +125,7 @@ func (t PolicyType) String() string {
 // MarshalText returns the same text as String, for JSON. It fails for invalid values.
 func (t PolicyType) MarshalText() ([]byte, error) {
 	if t >= policyTypes {
-		return nil, fmt.Errorf("tlsrpt: there is no %v", t)
+		return nil, fmt.Errorf("tlsrpt: %v is not valid", t)
 	}
 	return []byte(t.String()), nil
 }
@@ -138,5 +138,5 @@ func (t *PolicyType) UnmarshalText(text []byte) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("tlsrpt: %q is no type of policies of RFC 8460", text)
+	return fmt.Errorf("tlsrpt: unknown policy type %q (RFC 8460)", text)
 }

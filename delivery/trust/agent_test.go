@@ -269,8 +269,8 @@ func TestBounceSaysWhichPolicy(t *testing.T) {
 		lines []string
 		want  string
 	}{
-		{"DANE", []string{"_25._tcp.mx1 " + otherTLSA}, "DANE for mx1.e.test: refused: no certificate matches a TLSA record (whoever runs the receiving host can put that right)"},
-		{"MTA-STS", []string{sts("e.test", "20240101")}, "MTA-STS policy 20240101 of e.test: it does not name the host mx1.e.test (whoever runs the receiving domain can put that right)"},
+		{"DANE", []string{"_25._tcp.mx1 " + otherTLSA}, "DANE for mx1.e.test: refused: no certificate matches a TLSA record (the operator of the receiving host can correct this)"},
+		{"MTA-STS", []string{sts("e.test", "20240101")}, "MTA-STS policy 20240101 of e.test: it does not name the host mx1.e.test (the operator of the receiving domain can correct this)"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, w *world) {

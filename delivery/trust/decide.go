@@ -73,7 +73,7 @@ func (c *inquiry) basis() string {
 func (c *inquiry) misconfigured(err error) error {
 	d := &delivery.Decision{
 		Domain: c.domain, Host: c.host, Result: tlsrpt.ValidationFailure, Reason: "misconfigured", Fault: delivery.FaultOurs,
-		Text: "no mail is sent, since the configuration of TLS makes no sense: " + err.Error(), Cause: err,
+		Text: "no mail is sent, because the TLS settings are invalid: " + err.Error(), Cause: err,
 	}
 	return d.Err()
 }
@@ -127,7 +127,7 @@ func (c *inquiry) fingerprint(d *delivery.Decision, h *delivery.Handshake) {
 		c.refuse(d, tlsrpt.NotTrusted, "fingerprint", "the certificate has none of the fingerprints of the rule for "+c.evidence.Match, nil)
 	default:
 		result, reason := withoutTLS(h)
-		c.refuse(d, result, reason, "there is no TLS, which the rule for "+c.evidence.Match+" wants", h.Err)
+		c.refuse(d, result, reason, "the session has no TLS, and the rule for "+c.evidence.Match+" requires it", h.Err)
 	}
 }
 

@@ -37,6 +37,6 @@ func Example() {
 	decision := report.Recipients[0].Decision
 	fmt.Println(decision.Accepted, decision.Result, decision.Reason, decision.Fault)
 	// Output:
-	// mail.example.com (192.0.2.25:25): starttls: DANE for mail.example.com: refused: no certificate matches a TLSA record (whoever runs the receiving host can put that right)
+	// mail.example.com (192.0.2.25:25): starttls: DANE for mail.example.com: refused: no certificate matches a TLSA record (the operator of the receiving host can correct this)
 	// false certificate-not-trusted tlsa-no-match host
 }

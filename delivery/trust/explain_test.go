@@ -31,7 +31,7 @@ func TestExplain(t *testing.T) {
 		}
 		contains(t, e.String(), "192.0.2.1:25: mail would go there, TLS dane", ": matches at depth 0", ": matches no certificate", "until 2099-12-31",
 			"192.0.2.2:25: mail would go there, TLS mta-sts", "the host is as it says",
-			"192.0.2.3:25: no mail for now: starttls: MTA-STS policy 1 of e.test: mx3.e.test: starttls-not-offered (whoever runs the receiving host can put that right) [4.7.4]")
+			"192.0.2.3:25: no mail for now: starttls: MTA-STS policy 1 of e.test: mx3.e.test: starttls-not-offered (the operator of the receiving host can correct this) [4.7.4]")
 		if p := e.Policies[0].Probe; p == nil || p.TLS.String() != "dane" || p.State == nil || !p.Decision.Authenticated || p.Err != nil {
 			t.Errorf("%+v", p)
 		}

@@ -94,7 +94,7 @@ func (r *Rule) Validate() error {
 		wrong("Match: it matches nothing")
 	}
 	if r.Level > Fingerprint {
-		wrong(fmt.Sprintf("Level: %d is no level", r.Level))
+		wrong(fmt.Sprintf("Level: unknown level %d", r.Level))
 	}
 	if (r.Level == Fingerprint) != (len(r.Fingerprints) > 0) {
 		wrong("Fingerprints: they go with the level fingerprint")

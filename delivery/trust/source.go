@@ -105,10 +105,10 @@ func (s *Source) Validate() error {
 		problems = append(problems, errors.New("trust.Source.Proofs: it has no directory"))
 	}
 	if s.Default == Fingerprint || s.Default > Fingerprint {
-		problems = append(problems, fmt.Errorf("trust.Source.Default: %v is no level for all mail", s.Default))
+		problems = append(problems, fmt.Errorf("trust.Source.Default: the level %v cannot be the default", s.Default))
 	}
 	if s.Ratchet > Refuse {
-		problems = append(problems, fmt.Errorf("trust.Source.Ratchet: %d is no ratchet", s.Ratchet))
+		problems = append(problems, fmt.Errorf("trust.Source.Ratchet: unknown value %d", s.Ratchet))
 	}
 	for i := range s.Rules {
 		if err := s.Rules[i].Validate(); err != nil {

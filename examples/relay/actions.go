@@ -81,7 +81,7 @@ func (p *parts) acting() http.Handler {
 			http.Error(w, "this name is not one of the dashboard's", http.StatusForbidden)
 			return
 		case !acted[o.Verb] || o.Argument == "":
-			http.Error(w, "no such action", http.StatusBadRequest)
+			http.Error(w, "unknown action", http.StatusBadRequest)
 			return
 		}
 		var out bytes.Buffer

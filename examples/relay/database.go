@@ -87,7 +87,7 @@ func parseDatabase(where, role string) (*pgxpool.Config, string, error) {
 		}
 	}
 	if err != nil {
-		return nil, "", cli.Usage("-queue: the postgres:// URL makes no sense, or one of its parameters or of the PG… variables does not. " +
+		return nil, "", cli.Usage("-queue: the postgres:// URL, one of its parameters or one of the PG… variables is invalid. " +
 			"In user and password, characters other than letters and digits are written as %%XX")
 	}
 	if !strings.Contains(text, "pool_max_conns=") {
@@ -126,7 +126,7 @@ func followSecret(where string) func(context.Context, *pgx.ConnConfig) error {
 // parameter.
 func cutSchema(text string) (rest, schema string, err error) {
 	if !isDatabase(text) {
-		return "", "", cli.Usage("-queue @FILE: there is no postgres:// URL in it")
+		return "", "", cli.Usage("-queue @FILE: the file does not begin with a postgres:// URL")
 	}
 	rest, query, ok := strings.Cut(text, "?")
 	if !ok {
@@ -137,7 +137,7 @@ func cutSchema(text string) (rest, schema string, err error) {
 		value, ours := strings.CutPrefix(p, "schema=")
 		if ours {
 			if schema, err = url.QueryUnescape(value); err != nil || schema == "" || len(schema) > 63 || strings.Contains(schema, "\x00") {
-				err = cli.Usage("-queue: schema= is to be a name of 63 octets at most")
+				err = cli.Usage("-queue: schema= must be a name of at most 63 octets")
 			}
 		}
 		return ours

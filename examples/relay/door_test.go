@@ -59,7 +59,7 @@ func TestWhatTrustedClientsSay(t *testing.T) {
 		"GET / HTTP/1.1\r\nHost: 127.0.0.1:2525\r\n\r\n" + mail,
 		"\x16\x03\x01\x00\x05" + mail,
 	} {
-		if got := r.talk("127.0.0.1", said); got != "521 5.5.2 this is no mail\r\n" {
+		if got := r.talk("127.0.0.1", said); got != "521 5.5.2 this is not a mail client\r\n" {
 			t.Errorf("%.10q is answered %q", said, got)
 		}
 	}

@@ -86,7 +86,7 @@ func parseFlags(args []string, stdout, stderr io.Writer) (*options, error) {
 	fs.Var(&o.expire, "expire", "give up after this time")
 	fs.Var(&o.warn, "warn", "notify the sender of a delay after this time; 0: never")
 	fs.IntVar(&o.concurrency, "concurrency", 20, "maximum of connections to one site")
-	fs.Var(&o.lease, "lease", "with a database: how long mail waits at most that another relay had in hand when it died, 30s at least; if the database is away for less than half of that, nothing under way is broken off")
+	fs.Var(&o.lease, "lease", "with a database: how long mail that a relay was delivering when it died waits for another relay, at least 30s; attempts go on if the database is unreachable for less than half of this")
 	fs.Int64Var(&o.maxSize, "max-size", 52428800, "largest message accepted, in `BYTES`")
 	fs.StringVar(&o.events, "events", "", "append one JSON object per line to `FILE` (-: standard output; SIGHUP opens it again)")
 	fs.StringVar(&o.http, "http", "", "serve /metrics, /healthz, /readyz and a dashboard on this `ADDR`")
@@ -115,7 +115,7 @@ func (o *options) check() error {
 	case o.concurrency <= 0:
 		return cli.Usage("-concurrency must be positive")
 	case time.Duration(o.lease) < 30*time.Second:
-		return cli.Usage("-lease must be 30s at least")
+		return cli.Usage("-lease must be at least 30s")
 	case o.maxSize <= 0:
 		return cli.Usage("-max-size must be positive")
 	case o.expire <= 0:

@@ -92,7 +92,7 @@ func checkWhere(where string) (kind, error) {
 	case strings.HasPrefix(where, "@"), isDatabase(where):
 		return inDatabase, nil
 	case ok:
-		return 0, cli.Usage("-queue %s://: no such kind of queue", scheme)
+		return 0, cli.Usage("-queue %s://: unknown kind of queue", scheme)
 	}
 	return inDirectory, nil
 }

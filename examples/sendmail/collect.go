@@ -89,7 +89,7 @@ func (r *runner) collectFile(ctx context.Context, name string, full map[int]bool
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	switch {
 	case !ok || !info.Mode().IsRegular() || stat.Nlink != 1:
-		r.reject(name, errors.New("this is no file of its own"))
+		r.reject(name, errors.New("it is a link or not a regular file"))
 		return
 	case strings.HasPrefix(name, unfinished):
 		if time.Since(info.ModTime()) > stale {

@@ -33,7 +33,7 @@ func drop(c *config, message io.Reader) (err error) {
 	dir := c.maildrop()
 	info, err := os.Stat(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return temporary(fmt.Errorf("%w, and there is no maildrop: %w", errNoRunner, err))
+		return temporary(fmt.Errorf("%w, and the maildrop cannot be used: %w", errNoRunner, err))
 	} else if err != nil {
 		return temporary(err)
 	}

@@ -33,5 +33,5 @@ func Unmarshal[T ~uint8](what string, names []string, v *T, text []byte) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%s: %.40q is none of %s", what, text, strings.Join(names, ", "))
+	return fmt.Errorf("%s: unknown value %.40q; want one of %s", what, text, strings.Join(names, ", "))
 }

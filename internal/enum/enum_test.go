@@ -34,7 +34,7 @@ func TestText(t *testing.T) {
 	for _, text := range []string{"", "Red", "red ", "light", strings.Repeat("x", 1000)} {
 		v := colour(1)
 		err := enum.Unmarshal("test.Colour", names(), &v, []byte(text))
-		if err == nil || v != 1 || len(err.Error()) > 100 || !strings.HasSuffix(err.Error(), "is none of red, light-green") {
+		if err == nil || v != 1 || len(err.Error()) > 100 || !strings.HasSuffix(err.Error(), "; want one of red, light-green") {
 			t.Errorf("%.50q: %d, %v", text, v, err)
 		}
 	}

@@ -66,7 +66,7 @@ func (l *Login) Client(mechanism string) (*Client, error) {
 	case CramMD5:
 		return &Client{inner: &cramMD5{user: l.User, password: l.Password}, secrets: []string{l.Password}}, nil
 	default:
-		return nil, fmt.Errorf("there is no mechanism %q", mechanism)
+		return nil, fmt.Errorf("unknown mechanism %q", mechanism)
 	}
 }
 

@@ -200,7 +200,7 @@ func (s *Spool) read(ctx context.Context, m *queue.Message) (*draft, error) {
 	}
 	ordinal := s.nextMessage.Add(1) - 1
 	if ordinal >= s.limits.next {
-		return nil, fmt.Errorf("%w: there is no number left", queue.ErrFull)
+		return nil, fmt.Errorf("%w: the spool has used all its message numbers", queue.ErrFull)
 	}
 	d.number = index.Number(ordinal, len(parts))
 	d.file = d.number

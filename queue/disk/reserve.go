@@ -198,7 +198,7 @@ func (s *Spool) cannotGrow(err error, given uint64) error {
 }
 
 func errReserve(cause error) error {
-	return fmt.Errorf("%w: there is no room beside what mail needs to leave: %w", queue.ErrFull, cause)
+	return fmt.Errorf("%w: the remaining space is reserved for delivering what is queued: %w", queue.ErrFull, cause)
 }
 
 // give cuts the reserve for a class, for something of a size that did not fit. It

@@ -71,7 +71,7 @@ func withSchema(sql, schema string) string {
 func checkSchema(name string) error {
 	const most = 63 // octets
 	if len(name) > most || strings.Contains(name, "\x00") || strings.Contains(name, "$$") {
-		return fmt.Errorf("postgres.Options.Schema: %q is no name of a schema: it has more than %d octets, a NUL or $$", name, most)
+		return fmt.Errorf("postgres.Options.Schema: %q is not a schema name: it has more than %d octets, a NUL or $$", name, most)
 	}
 	return nil
 }

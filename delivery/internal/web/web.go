@@ -201,7 +201,7 @@ func (c *Client) dial(ctx context.Context, host, port string) (net.Conn, error) 
 		}
 		problems = append(problems, err)
 	}
-	return nil, &Error{Reason: "no-connection", Text: "there is no connection to " + c.Peer, Err: errors.Join(problems...)}
+	return nil, &Error{Reason: "no-connection", Text: "cannot connect to " + c.Peer, Err: errors.Join(problems...)}
 }
 
 // addresses returns those addresses of a host that may be connected to.

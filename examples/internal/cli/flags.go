@@ -23,13 +23,21 @@ func (l *List) Set(v string) error { *l = append(*l, v); return nil }
 // Duration is a flag like flag.Duration that knows days, too: 5d, 1d12h.
 type Duration time.Duration
 
-// String is the duration as time.Duration has it, or in whole days.
+// String is the duration in whole days, or as time.Duration has it but without zero
+// minutes and seconds at the end: 5d, 4h, 1h30m.
 func (d *Duration) String() string {
 	const day = 24 * time.Hour
-	if v := time.Duration(*d); v != 0 && v%day == 0 {
+	v := time.Duration(*d)
+	text := v.String()
+	switch {
+	case v != 0 && v%day == 0:
 		return strconv.FormatInt(int64(v/day), 10) + "d"
+	case v != 0 && v%time.Hour == 0:
+		return strings.TrimSuffix(text, "0m0s")
+	case v != 0 && v%time.Minute == 0:
+		return strings.TrimSuffix(text, "0s")
 	}
-	return time.Duration(*d).String()
+	return text
 }
 
 // Set parses a duration.

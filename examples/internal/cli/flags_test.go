@@ -5,6 +5,22 @@ import (
 	"time"
 )
 
+// TestDurationText writes durations as help shows defaults, and reads them again.
+func TestDurationText(t *testing.T) {
+	for v, want := range map[time.Duration]string{
+		0: "0s", 30 * time.Second: "30s", 90 * time.Second: "1m30s", 2 * time.Minute: "2m", 10 * time.Minute: "10m", 4 * time.Hour: "4h",
+		90 * time.Minute: "1h30m", time.Hour + time.Second: "1h0m1s", 30 * time.Hour: "30h", 5 * 24 * time.Hour: "5d", 1500 * time.Millisecond: "1.5s",
+	} {
+		d := Duration(v)
+		if got := d.String(); got != want {
+			t.Errorf("%v is %s, want %s", v, got, want)
+		}
+		if got, err := ParseDuration(want); err != nil || got != v {
+			t.Errorf("%s is %v, %v", want, got, err)
+		}
+	}
+}
+
 func TestParseDuration(t *testing.T) {
 	for _, c := range []struct {
 		text string

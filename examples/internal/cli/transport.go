@@ -60,7 +60,7 @@ func (t *Transport) Define(fs *flag.FlagSet) {
 	fs.StringVar(&t.TLS, "tls", "may", "TLS `LEVEL` for MX hosts: none, may, dane, encrypt or verify")
 	fs.BoolVar(&t.NoDANE, "no-dane", false, "switch DANE off")
 	fs.BoolVar(&t.NoMTASTS, "no-mta-sts", false, "switch MTA-STS off")
-	fs.TextVar(&t.Ratchet, "ratchet", trust.Tell, "mail to a host that was authenticated and is no longer, without a withdrawal: `MODE` tell (send and report), refuse or forget")
+	fs.TextVar(&t.Ratchet, "ratchet", trust.Tell, "what to do if a host that was authenticated no longer is, and its policy was not withdrawn: `MODE` tell (send and report), refuse or forget")
 	fs.StringVar(&t.TLSCache, "tls-cache", "", "keep MTA-STS policies, and which hosts were authenticated, in this `DIR` (default: mxsend keeps them in memory, relay in its queue)")
 	fs.Var(&t.Source, "source", "local `ADDR` to send from (repeatable)")
 	fs.BoolVar(&t.Only4, "4", false, "use only IPv4")
@@ -80,13 +80,13 @@ func (t *Transport) Check() error {
 	case t.Only4 && t.Only6:
 		return Usage("-4 and -6 exclude each other")
 	case t.Port == 0 || t.Port > 65535:
-		return Usage("-port %d is no TCP port", t.Port)
+		return Usage("-port %d is not a TCP port", t.Port)
 	case t.ConnectTimeout <= 0:
 		return Usage("-connect-timeout must be positive")
 	}
 	for _, a := range t.Source {
 		if _, err := netip.ParseAddr(a); err != nil {
-			return Usage("-source %q is no IP address", a)
+			return Usage("-source %q is not an IP address", a)
 		}
 	}
 	for _, d := range t.DNS {
@@ -259,7 +259,7 @@ func (t *Transport) level() (mx.TLSLevel, error) {
 	case "dane":
 		return mx.TLSMay, nil
 	default:
-		return 0, Usage("-tls %q is none of none, may, dane, encrypt, verify", t.TLS)
+		return 0, Usage("-tls %q: want none, may, dane, encrypt or verify", t.TLS)
 	}
 }
 

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-var errAddresses = errors.New("this is no list of addresses")
+var errAddresses = errors.New("not a list of addresses")
 
 // Addresses returns the addresses in the value of a field such as To (RFC 5322 section
 // 3.4), without names, comments and the names of groups. A local name may have no

@@ -116,7 +116,7 @@ func (u *User) check() error {
 		u.Addresses = []string{u.Name}
 	}
 	if len(u.Addresses) == 0 {
-		return fmt.Errorf("%s is no address, so that the addresses are missing that mail of this user may come from", u.Name)
+		return fmt.Errorf("the user %s needs a list of sender addresses, because the name is not an address", u.Name)
 	}
 	for _, a := range u.Addresses {
 		if a != "*" && !strings.Contains(a, "@") || strings.ContainsAny(a, " \t\r\n,;<>") {

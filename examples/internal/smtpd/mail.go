@@ -46,7 +46,7 @@ func (s *session) reversePath(ctx context.Context, t *Transaction) Reply {
 	bad, _ := errors.AsType[*queue.MessageError](err)
 	switch {
 	case bad != nil && bad.Field == "From":
-		return Reply{553, "5.1.7", "the reverse-path is no address: " + bad.Err.Error()}
+		return Reply{553, "5.1.7", "the reverse-path is not an address: " + bad.Err.Error()}
 	case !isASCII(t.From) && !t.UTF8:
 		return Reply{553, "5.6.7", "an address beyond ASCII needs SMTPUTF8"}
 	case t.Size > s.server.maxSize():

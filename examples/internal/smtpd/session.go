@@ -82,7 +82,7 @@ func (s *session) farewell(err error) {
 	case errors.Is(err, errBareEnd):
 		s.say(521, "5.5.2", "a line must end with CRLF")
 	case errors.Is(err, errOther):
-		s.say(521, "5.5.2", "this is no mail")
+		s.say(521, "5.5.2", "this is not a mail client")
 	case errors.Is(err, errLineTooLong):
 		s.say(500, "5.5.2", "line too long")
 	}
