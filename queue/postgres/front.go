@@ -124,7 +124,8 @@ func (f *front) begin(most int, now, until int64, only bool, admits func(laneKey
 			continue
 		}
 		if len(c.lanes) >= enough || len(c.xids)+len(l.heads) > mostNamed && len(c.lanes) > 0 {
-			c.cut = &l.rank
+			rank := l.rank // which other calls may change
+			c.cut = &rank
 			break
 		}
 		c.lanes = append(c.lanes, l)
