@@ -85,7 +85,7 @@ func (q *Queue) Claim(ctx context.Context, now time.Time, want queue.ClaimOption
 		}
 	})
 	if ctx.Err() != nil {
-		return queue.Claimed{}, q.giveBack(ctx, now, found.Deliveries, found.Unreadable)
+		return queue.Claimed{}, q.giveBack(ctx, found.Deliveries, found.Unreadable)
 	}
 	found.Next = q.next(now, sum, lift)
 	if len(want.Limits) > 0 {

@@ -26,19 +26,26 @@ func outlive(ctx context.Context) (longer context.Context, done func()) {
 }
 
 // giveBack gives back what was leased to a caller whose context has ended, and returns why
-// that has ended.
-func (q *Queue) giveBack(ctx context.Context, now time.Time, list []queue.Delivery, unreadable []queue.Unreadable) error {
-	var batch []queue.Settlement
+// that has ended. It is no settlement: a mark stays, for example.
+func (q *Queue) giveBack(ctx context.Context, list []queue.Delivery, unreadable []queue.Unreadable) error {
+	c := newLeaseColumns()
 	for i := range list {
-		batch = append(batch, queue.Settlement{Lease: list[i].Lease, NotBefore: list[i].Due})
+		c.add(i, &list[i].Lease)
 	}
 	for i := range unreadable {
-		batch = append(batch, queue.Settlement{Lease: unreadable[i].Lease})
+		c.add(len(list)+i, &unreadable[i].Lease)
 	}
-	if len(batch) > 0 {
+	if len(c.at) > 0 {
 		longer, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 		defer cancel()
-		_, _ = q.Settle(longer, now, batch) // else the leases end by themselves
+		err := q.call(longer, func(ctx context.Context) error {
+			_, err := q.pool.Exec(ctx, q.sql("SELECT {schema}.give_back_v1($1::bigint[], $2::text[], $3::bigint[])"),
+				c.messages, c.destinations, c.tokens)
+			return err
+		})
+		if err == nil { // else the leases end by themselves
+			q.changed()
+		}
 	}
 	return ctx.Err()
 }

@@ -151,7 +151,7 @@ func (q *Queue) Take(
 		}
 	})
 	if ctx.Err() != nil {
-		return queue.Taken{}, q.giveBack(ctx, now, taken.Deliveries, taken.Unreadable)
+		return queue.Taken{}, q.giveBack(ctx, taken.Deliveries, taken.Unreadable)
 	}
 	return taken, nil
 }
