@@ -127,37 +127,6 @@ func pieceSum(n int32, data []byte) int32 {
 	return int32(crc32.Update(crc32.Checksum(place, castagnoli), castagnoli, data))
 }
 
-// Open returns the content of a message. A short one is then in memory
-// (queue.InMemory).
-func (q *Queue) Open(ctx context.Context, id string) (queue.Content, error) {
-	number, tag, isID := parseID(id)
-	var (
-		size    int64
-		content []byte
-		want    int32
-	)
-	err := q.call(ctx, func(ctx context.Context) error {
-		if !isID {
-			return queue.ErrNotFound
-		}
-		err := q.pool.QueryRow(ctx, q.sql("SELECT size, content, content_sum FROM {schema}.message WHERE id = $1::bigint AND tag = $2::int"),
-			number, tag).Scan(&size, &content, &want)
-		if errors.Is(err, pgx.ErrNoRows) {
-			err = queue.ErrNotFound
-		}
-		return err
-	})
-	switch {
-	case err != nil:
-		return nil, err
-	case content == nil:
-		return &stored{q: q, number: number, size: size}, nil
-	case int64(len(content)) != size || sum(content) != want:
-		return nil, damagedContent(id)
-	}
-	return queue.Bytes(content), nil
-}
-
 func damagedContent(id string) error {
 	return fmt.Errorf("the content of %s: %w", id, queue.ErrDamaged)
 }

@@ -37,6 +37,7 @@ type Queue struct {
 	own   ownPostponements
 	known remembered
 	front front
+	opens opens
 }
 
 // The optional interfaces of Queue.
@@ -94,6 +95,7 @@ func (q *Queue) Close() error {
 		return nil
 	}
 	q.end()
+	q.opens.close()
 	q.changes.Add() // for those who wait
 	q.group.Wait()
 	return nil
