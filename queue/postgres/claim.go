@@ -28,14 +28,14 @@ func (q *Queue) Claim(ctx context.Context, now time.Time, want queue.ClaimOption
 	found := queue.Claimed{Seen: q.changes.Count()}
 	until := now.Round(0).Add(want.Lease)
 	own, lift := q.own.at(now, want.Owner)
-	except := append(append([]string{}, want.Except...), own...)
+	except := append(plainAll(want.Except), plainAll(own)...)
 	tenants := [][]byte{}
 	for _, name := range want.ExceptTenants {
 		tenants = append(tenants, []byte(name))
 	}
 	var only []string // null is all
 	if len(want.Destinations) > 0 {
-		only = want.Destinations
+		only = plainAll(want.Destinations)
 	}
 	base := random()
 	var (

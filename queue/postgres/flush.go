@@ -81,13 +81,14 @@ func (f *flush) find(ctx context.Context, what []queue.Selection) error {
 			}
 			var name *string
 			if s.Destination != "" {
-				name = &s.Destination
+				one := plain(s.Destination)
+				name = &one
 			}
 			f.messages, f.names = append(f.messages, number), append(f.names, name)
 		case s.Destination == "":
 			f.everything = true
-		case !slices.Contains(f.destinations, s.Destination):
-			f.destinations = append(f.destinations, s.Destination)
+		case !slices.Contains(f.destinations, plain(s.Destination)):
+			f.destinations = append(f.destinations, plain(s.Destination))
 		}
 	}
 	if f.everything {

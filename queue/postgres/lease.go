@@ -28,7 +28,7 @@ func (c *leaseColumns) add(at int, l *queue.Lease) bool {
 	}
 	c.at = append(c.at, at)
 	c.messages = append(c.messages, number)
-	c.destinations = append(c.destinations, l.Destination)
+	c.destinations = append(c.destinations, plain(l.Destination))
 	c.tokens = append(c.tokens, int64(l.Token))
 	return true
 }
@@ -100,7 +100,7 @@ func (q *Queue) Take(
 	until := now.Round(0).Add(length)
 	var only []string
 	if len(destinations) > 0 {
-		only = destinations
+		only = plainAll(destinations)
 	}
 	var (
 		taken   queue.Taken

@@ -34,7 +34,7 @@ func (q *Queue) List(ctx context.Context, want queue.ListOptions) (queue.Page, e
 		page = "SELECT " + messageColumns + ` FROM {schema}.delivery y
 			CROSS JOIN LATERAL (SELECT * FROM {schema}.message z WHERE z.id = y.message OFFSET 0) x
 			WHERE y.destination = $3::text AND y.message > $1::bigint ORDER BY y.message LIMIT $2::bigint`
-		args = append(args, want.Destination)
+		args = append(args, plain(want.Destination))
 	}
 	list, err := q.show(ctx, page, args...)
 	if err != nil {

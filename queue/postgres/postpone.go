@@ -18,6 +18,7 @@ func (q *Queue) Postpone(ctx context.Context, now time.Time, list ...queue.Postp
 	for _, p := range list {
 		lifted = lifted || p.Until.IsZero()
 		if p.Owner == "" {
+			p.Destination = plain(p.Destination)
 			// The last of a destination counts; then none waits for another call's.
 			shared = slices.DeleteFunc(shared, func(o queue.Postponement) bool { return o.Destination == p.Destination })
 			shared = append(shared, p.Bounded())

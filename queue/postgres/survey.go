@@ -48,7 +48,7 @@ func (q *Queue) Survey(ctx context.Context, after string, most int) (list []queu
 			) s
 			JOIN {schema}.message m ON m.id = s.oldest
 			LEFT JOIN {schema}.postponed o ON o.destination = s.destination
-			ORDER BY s.destination`, after, int64(most))
+			ORDER BY s.destination`, plain(after), int64(most))
 	})
 	return list, err
 }
