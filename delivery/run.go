@@ -73,7 +73,7 @@ func (a *Agent) runAs(ctx context.Context, untilIdle bool) error {
 	defer cut()
 	r := &run{
 		agent: a, queue: a.Queue, sender: a.sender(), work: work, cut: cut, owner: rand.Text(),
-		untilIdle: untilIdle, settler: newSettler(), workers: newWorkers(), watcher: watcher{make(chan uint64, 1)}, follows: make(chan struct{}, 1), unreadable: make(map[leaseKey]bool),
+		untilIdle: untilIdle, settler: newSettler(), watcher: watcher{make(chan uint64, 1)}, follows: make(chan struct{}, 1), unreadable: make(map[leaseKey]bool),
 		parts: make(map[sched.ID]*part), asking: make(map[string][]*part),
 	}
 	if _, able := queue.As[queue.Sharer](r.queue); able {

@@ -7,48 +7,61 @@ const maxIdleWorkers = 64
 
 // workers are the goroutines of a run that find routes and make attempts. One that has
 // done its work waits for more, among a few others: its stack has grown to what the work
-// takes, which each new one would have to do first.
+// takes, which each new one would have to do first. Work goes to the one that has waited
+// for the shortest time, for the stacks of those that do nothing shrink again.
 type workers struct {
 	all  sync.WaitGroup
-	next chan func()   // to one of those that wait
-	room chan struct{} // has an element for each of those
-	over chan struct{} // closed when there is nothing more to wait for
-}
-
-func newWorkers() workers {
-	return workers{next: make(chan func()), room: make(chan struct{}, maxIdleWorkers), over: make(chan struct{})}
+	mu   sync.Mutex
+	idle []chan func() // of those that wait
+	over bool          // there is nothing more to wait for
 }
 
 // Go has some work done.
 func (w *workers) Go(work func()) {
-	select {
-	case w.next <- work:
-	default:
-		w.all.Go(func() { w.do(work) })
+	w.mu.Lock()
+	if last := len(w.idle) - 1; last >= 0 {
+		next := w.idle[last]
+		w.idle = w.idle[:last]
+		w.mu.Unlock()
+		next <- work
+		return
 	}
+	w.mu.Unlock()
+	w.all.Go(func() { w.do(work) })
 }
 
 // do does some work, and then what comes.
 func (w *workers) do(work func()) {
+	next := make(chan func(), 1)
 	for work != nil {
 		work()
-		select {
-		case w.room <- struct{}{}:
-		default:
+		if !w.wait(next) {
 			return
 		}
-		select {
-		case work = <-w.next:
-		case <-w.over:
-			work = nil
-		}
-		<-w.room
+		work = <-next
 	}
+}
+
+// wait has a worker wait for what is next; false if none is to wait any more.
+func (w *workers) wait(next chan func()) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.over || len(w.idle) == maxIdleWorkers {
+		return false
+	}
+	w.idle = append(w.idle, next)
+	return true
 }
 
 // end returns when all is done. From then on nothing waits; what is begun until it has
 // returned is done, too.
 func (w *workers) end() {
-	close(w.over)
+	w.mu.Lock()
+	w.over = true
+	for _, next := range w.idle {
+		close(next)
+	}
+	w.idle = nil
+	w.mu.Unlock()
 	w.all.Wait()
 }

@@ -11,7 +11,7 @@ import (
 // more, and none of those who do it is left at the end.
 func TestWorkers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorkers()
+		var w workers
 		var done, atOnce, most atomic.Int32
 		for range 3 {
 			for range 2 * maxIdleWorkers {
