@@ -1,6 +1,7 @@
 package mx
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -83,13 +84,17 @@ func send(conn net.Conn, network string, wire []byte) error {
 	return err
 }
 
+// buffers have room for what a socket receives.
+var buffers = sync.Pool{New: func() any { return new([wideSize]byte) }}
+
 // await reads until the response to q has arrived. Messages that are not a response to
 // q, or cannot be read, may come from anyone and are ignored.
 func (q *query) await(conn net.Conn, network string) (*message, *failure) {
-	buf := make([]byte, wideSize)
+	buf := buffers.Get().(*[wideSize]byte)
+	defer buffers.Put(buf)
 	var broken error // why the message closest to a response was not one
 	for {
-		wire, err := receive(conn, network, buf)
+		wire, err := receive(conn, network, buf[:])
 		if err != nil {
 			f := connFailure(err)
 			if broken != nil {
@@ -97,7 +102,7 @@ func (q *query) await(conn net.Conn, network string) (*message, *failure) {
 			}
 			return nil, f
 		}
-		m, err := q.parse(wire)
+		m, err := q.parse(bytes.Clone(wire))
 		if err == nil {
 			return m, nil
 		}
