@@ -13,7 +13,8 @@ import (
 )
 
 const claimSQL = `SELECT n, message, destination, token, due, states, warned, marked, tag, size, envelope, envelope_sum, more, any_mail,
-		anew, xmax_, xip, rank, seq, later, lease, lease_next, h_xid, h_seq, h_rank, h_destination, h_tenant, h_priority, h_at_once
+		anew, xmax_, xip, rank, seq, later, lease, lease_next, h_xid, h_seq, h_rank, h_destination, h_tenant, h_priority, h_at_once,
+		(extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint
 	FROM {schema}.claim_v2($1::bigint, $2::bigint, $3::bigint, $4::int, $5::text[], $6::text[], $7::bytea[], $8::int, $9::int,
 		$10::boolean, $11::boolean, $12::bigint, $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint, $17::bigint, $18::int,
 		$19::bigint, $20::bigint, $21::bigint, $22::bigint)`
@@ -45,11 +46,12 @@ func (q *Queue) Claim(ctx context.Context, now time.Time, want queue.ClaimOption
 	)
 	longer, done := outlive(ctx)
 	defer done()
+	var again bool // what was remembered was of another server
 	err := q.call(longer, func(ctx context.Context) (err error) {
 		list = list[:0]
 		var found frontRow
 		f := q.front.begin(want.Max, q.now(now), q.at(until), only != nil, admits(only, except, want.ExceptTenants))
-		defer func() { q.front.end(f, &found, err) }()
+		defer func() { again = q.front.end(f, &found, err) }()
 		each := func(rows pgx.Rows) error {
 			var c claimed
 			if err := rows.Scan(append(append(c.columns(), &c.more, &c.found), found.columns()...)...); err != nil {
@@ -87,7 +89,9 @@ func (q *Queue) Claim(ctx context.Context, now time.Time, want queue.ClaimOption
 	if ctx.Err() != nil {
 		return queue.Claimed{}, q.giveBack(ctx, found.Deliveries, found.Unreadable)
 	}
-	found.Next = q.next(now, sum, lift)
+	if found.Next = q.next(now, sum, lift); again {
+		found.Next = now.Round(0)
+	}
 	if len(want.Limits) > 0 {
 		found.Limits = shares.list(now)
 	}

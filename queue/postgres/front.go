@@ -17,9 +17,10 @@ type front struct {
 	most int // how many heads are remembered; 0 is mostHeads
 	gen  int // how often it was forgotten or begun anew
 
-	known bool    // whether the rest means anything
-	xmax  int64   // the snapshot as of which it does:
-	xip   []int64 // transactions that were under way, and the first after all others
+	known  bool    // whether the rest means anything
+	server int64   // which server said so: when it was started
+	xmax   int64   // the snapshot as of which it does:
+	xip    []int64 // transactions that were under way, and the first after all others
 
 	lanes map[laneKey]*lane // those with heads that are ripe, up to reach
 	order []*lane           // in the order of their ranks
@@ -161,30 +162,36 @@ type frontRow struct {
 	tenants      [][]byte
 	priorities   []int16
 	atOnce       []bool
+	server       *int64
 }
 
 func (r *frontRow) columns() []any {
 	return []any{
 		&r.anew, &r.xmax, &r.xip, &r.rank, &r.seq, &r.later, &r.lease, &r.next,
-		&r.xids, &r.seqs, &r.ranks, &r.destinations, &r.tenants, &r.priorities, &r.atOnce,
+		&r.xids, &r.seqs, &r.ranks, &r.destinations, &r.tenants, &r.priorities, &r.atOnce, &r.server,
 	}
 }
 
-// end remembers what a claim said, or forgets everything if it failed.
-func (f *front) end(c *frontCall, r *frontRow, err error) {
+// end remembers what a claim said, or forgets everything if it failed. It reports true if
+// the claim went by what another server had said: after a failover, transactions may have
+// numbers that were those of others before, and what they brought would not be found.
+func (f *front) end(c *frontCall, r *frontRow, err error) (again bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.calls, c)
 	switch {
 	case err != nil:
 		f.forget()
-		return
+		return false
+	case f.known && *r.server != f.server:
+		f.forget()
+		return true
 	case c.gen != f.gen: // it goes by what is forgotten
 		f.lease, f.next = min(f.lease, c.until), min(f.next, c.until)
-		return
+		return false
 	case *r.anew:
 		f.forget()
-		f.known = true
+		f.known, f.server = true, *r.server
 		f.lanes = make(map[laneKey]*lane)
 		f.reach = place{*r.rank, *r.seq}
 	default:
@@ -201,6 +208,7 @@ func (f *front) end(c *frontCall, r *frontRow, err error) {
 	if most := cmp.Or(f.most, mostHeads); f.heads > most {
 		f.shrink(most * 3 / 4)
 	}
+	return false
 }
 
 // forget has the next claim begin anew.

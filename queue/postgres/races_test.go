@@ -134,6 +134,41 @@ func TestClaimsOfARestoredDatabase(t *testing.T) {
 	t.Error("mail behind what the claimer has no room for is never found")
 }
 
+// After a failover to a server that lacks the last changes, transactions have numbers that
+// a handle has seen before. It finds what they put, though its connections are new and no
+// call has failed.
+func TestClaimsAfterNumbersOfTransactionsWentBack(t *testing.T) {
+	p := pool(t, shared.server.URL())
+	q, o := open(t, p, postgres.Options{NoListen: true})
+	other := another(t, p, o)
+	now := time.Now()
+	for range 3 {
+		if _, err := q.Claim(t.Context(), now, queue.ClaimOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := other.Put(t.Context(), now, mail("text", "a@one.example")); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, p, o, "UPDATE $.head SET xid = xid - 1000")
+	if err := shared.crash(p); err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for {
+		got, err := q.Claim(t.Context(), now, queue.ClaimOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found += len(got.Deliveries); got.Next.IsZero() || got.Next.After(now) {
+			break
+		}
+	}
+	if found != 1 {
+		t.Errorf("%d are found, want 1", found)
+	}
+}
+
 // A change that waits for another transaction's is made to what that has left.
 func TestChangesThatWaitForAnother(t *testing.T) {
 	p := pool(t, shared.server.URL())
