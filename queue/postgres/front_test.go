@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ func TestClaimsSeeWhatOthersDid(t *testing.T) {
 	type rig struct {
 		t    *testing.T
 		a, b *postgres.Queue
+		o    postgres.Options
 		now  time.Time
 	}
 	claim := func(r *rig, q *postgres.Queue, lease time.Duration) []queue.Delivery {
@@ -91,6 +93,14 @@ func TestClaimsSeeWhatOthersDid(t *testing.T) {
 			leased(r, time.Second)
 			r.now = r.now.Add(time.Second)
 		},
+		"the end of a short lease, long after which others have cleaned up": func(r *rig) {
+			put(r)
+			if n := len(claim(r, r.a, time.Second)); n != 1 {
+				r.t.Fatalf("claimed %d deliveries, want 1", n)
+			}
+			r.now = r.now.Add(4 * time.Minute)
+			exec(r.t, p, r.o, fmt.Sprintf("SELECT $.clean_v1(%d)", r.now.UnixMicro()))
+		},
 		"the end of a long lease": func(r *rig) {
 			leased(r, time.Hour)
 			r.now = r.now.Add(time.Hour)
@@ -128,7 +138,7 @@ func TestClaimsSeeWhatOthersDid(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			a, o := open(t, p, postgres.Options{NoListen: true})
-			r := &rig{t: t, a: a, b: another(t, p, o), now: time.Now()}
+			r := &rig{t: t, a: a, b: another(t, p, o), o: o, now: time.Now()}
 			claim(r, r.b, 0)
 			do(r)
 			if got := claim(r, r.b, 0); len(got) != 1 {
