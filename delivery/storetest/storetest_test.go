@@ -5,6 +5,7 @@ import (
 	"errors"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -110,6 +111,7 @@ type reports struct {
 	load    func([]tlsrpt.Tally) []tlsrpt.Tally
 	update  func(d *tlsrpt.Delivery)
 	forget  tlsrpt.Day
+	mu      sync.Mutex
 	last    map[string]tlsrpt.Delivery // shared with the caller, if there is one
 }
 
@@ -133,6 +135,8 @@ func (r *reports) Update(ctx context.Context, d tlsrpt.Delivery) (tlsrpt.Deliver
 		r.update(&d)
 	}
 	now, stored, err := r.Memory.Update(ctx, d)
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.last != nil {
 		if stored {
 			r.last[d.Domain] = d
