@@ -108,8 +108,11 @@ func (s *session) Data(r io.Reader) error {
 	if err != nil {
 		return err
 	}
-	s.message.Content = queue.Prepend(fmt.Sprintf("Received: from %s (%s)\r\n\tby %s with ESMTP; %s\r\n",
-		s.conn.Hostname(), s.conn.Conn().RemoteAddr(), s.relay.Name, time.Now().Format(time.RFC1123Z)), queue.Bytes(content))
+	trace := queue.Received{From: s.conn.Hostname(), By: s.relay.Name, With: "ESMTP"}
+	if addr, ok := s.conn.Conn().RemoteAddr().(*net.TCPAddr); ok {
+		trace.Client = addr.AddrPort().Addr()
+	}
+	s.message.Content = queue.Prepend(trace.String(), queue.Bytes(content))
 	_, err = s.relay.Agent.Submit(context.Background(), &s.message)
 	return reply(err)
 }

@@ -128,7 +128,8 @@ func (r *runner) accept(ctx context.Context, uid int, s *submission, in *bufio.R
 	}
 	c.rewriteHeader(header)
 	content, err := spool(func(w io.Writer) error {
-		_, err := fmt.Fprintf(w, "Received: by %s (nexthop, from userid %d)\r\n\tid %.20s; %s\r\n", c.domain, uid, s.Key, time.Now().Format(time.RFC1123Z))
+		trace := queue.Received{By: c.domain, Comment: fmt.Sprintf("nexthop, from userid %d", uid), ID: s.Key[:min(len(s.Key), 20)]}
+		_, err := io.WriteString(w, trace.String())
 		if err == nil {
 			_, err = header.WriteTo(w)
 		}

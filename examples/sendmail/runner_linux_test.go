@@ -173,7 +173,7 @@ func TestSubmitterIsWhoTheKernelSays(t *testing.T) {
 	if !strings.Contains(string(text), `"code":0`) {
 		t.Errorf("the answer is %s", text)
 	}
-	if got, content := m.arrives(1); got.From != "root@host.example" || !strings.HasPrefix(content, "Received: by host.example (nexthop, from userid 0)\r\n") {
+	if got, content := m.arrives(1); got.From != "root@host.example" || !strings.HasPrefix(content, "Received: by host.example (nexthop, from userid 0)") {
 		t.Errorf("from %q, %.100q", got.From, content)
 	}
 	for name, body := range map[string]string{

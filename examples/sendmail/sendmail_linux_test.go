@@ -40,7 +40,7 @@ func TestCron(t *testing.T) {
 			t.Errorf("%q is not in %q", want, content)
 		}
 	}
-	if !regexp.MustCompile(`^Received: by host\.example \(nexthop, from userid 0\)\r\n\tid [A-Z0-9]+; `).MatchString(content) {
+	if !regexp.MustCompile(`^Received: by host\.example \(nexthop, from userid 0\) id [A-Z0-9]+;\r\n\t`).MatchString(content) {
 		t.Errorf("the message begins %.200q", content)
 	}
 	m.send(alice, "Subject: by a user\n\nx\n", "www-data")
