@@ -33,7 +33,7 @@ func TestPasswd(t *testing.T) {
 		{"no file", "geheim\n", []string{"u@example.org"}, 64, "-logins is missing"},
 		{"nobody", "geheim\n", []string{"-logins", file}, 64, "a user is missing"},
 		{"no password", "\n", []string{"-logins", file, "u@example.org"}, 65, "the password is empty"},
-		{"no address", "geheim\n", []string{"-logins", file, "v"}, 65, "v is no address"},
+		{"no address", "geheim\n", []string{"-logins", file, "v"}, 65, "the user v needs a list of sender addresses, because the name is not an address"},
 		{"an address that is none", "geheim\n", []string{"-logins", file, "v", "example.org"}, 65, `"example.org"`},
 		{"few iterations", "geheim\n", []string{"-logins", file, "-iterations", "1", "u"}, 64, "4096"},
 		{"nobody to delete", "", []string{"-logins", file, "-delete", "w"}, 65, "no user w"},
