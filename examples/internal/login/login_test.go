@@ -95,7 +95,7 @@ func TestFileOfUsers(t *testing.T) {
 		t.Error("nobody is somebody")
 	}
 	_, err = Read(write(t, "a "+published+" *\nb pencil\nc "+published+"\na "+published+" *\nd "+published+" example.com\ne\n\u2126 "+published+" *\n"))
-	for _, want := range []string{"line 2: no verifier", "line 3: c is no address", "line 4: a is there twice", `line 5: "example.com"`, "line 6: no verifier", "line 7: "} {
+	for _, want := range []string{"line 2: no verifier", "line 3: the user c needs a list", "line 4: a is there twice", `line 5: "example.com"`, "line 6: no verifier", "line 7: "} {
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "pencil") {
 			t.Errorf("the error is %v, want %q in it, and no password", err, want)
 		}
