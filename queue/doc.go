@@ -72,8 +72,9 @@
 // those it forgot. The key of a dropped message is forgotten at once.
 //
 // P7. An id consists of at most 40 digits and ASCII letters. If a Put begins after
-// another has returned, its id is greater as a string, whatever the clock does. No id is
-// ever used twice.
+// another has returned, its id is greater as a string, whatever the clock does. A queue
+// never gives an id to two messages, even if the first has left or a durable queue has
+// been restarted.
 //
 // P8. If a queue has a bound and a message would exceed it, Put returns ErrFull. When
 // messages have left, the queue accepts others again.

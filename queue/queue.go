@@ -14,8 +14,9 @@ import (
 // this package's functions List, Hold, Flush and so on: they also find the interface in a
 // wrapped queue (As).
 type Queue interface { //nolint:interfacebloat // Mark is not optional, because AtMostOnce needs it
-	// Put stores a message and returns its id once it is safe (rules P1 to P8). It does
-	// not change m and keeps no reference to it. m.ID is ignored.
+	// Put stores a message and returns its id once it is safe (rules P1 to P8). No other
+	// message gets that id, even after this one has left. Put does not change m and keeps
+	// no reference to it. m.ID is ignored.
 	//
 	// Errors: *MessageError if the message cannot be accepted, ErrDuplicate (with the id
 	// of the message already there), ErrFull, ErrClosed, ctx's error, or an error of the

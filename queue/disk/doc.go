@@ -36,6 +36,10 @@
 // Postponements with an owner are only in memory, and so are leases: what was claimed when
 // the process ended is due when the spool is opened again.
 //
+// No id is given twice, even if part of the log is damaged. Only if the directory is
+// replaced by an older copy, or its newest segment is deleted, may ids be given again that
+// were given since.
+//
 // The key of a message that has left is as durable as the settlement with which it left. If
 // the device is full when a segment is deleted, the keys that are only there are lost when
 // the process ends.

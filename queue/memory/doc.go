@@ -16,7 +16,7 @@
 // # Queue
 //
 // The zero Queue is ready to use and safe for concurrent use. It implements every optional
-// interface of package queue.
+// interface of package queue. Two Queues may give the same id.
 //
 // A claim takes time logarithmic in the number of deliveries, for each delivery that it
 // takes and for each tenant at a destination that it skips. A call that concerns more than

@@ -21,7 +21,8 @@ const (
 		"forgets the oldest first and counts those it forgot. The key of a dropped message is forgotten at " +
 		"once."
 	ruleP7 = "P7. An id consists of at most 40 digits and ASCII letters. If a Put begins after another has " +
-		"returned, its id is greater as a string, whatever the clock does. No id is ever used twice."
+		"returned, its id is greater as a string, whatever the clock does. A queue never gives an id to two " +
+		"messages, even if the first has left or a durable queue has been restarted."
 	ruleP8 = "P8. If a queue has a bound and a message would exceed it, Put returns ErrFull. When messages " +
 		"have left, the queue accepts others again."
 	ruleC1 = "C1. Claim returns deliveries that are due. A delivery is due when its not-before time, if it has " +
