@@ -2,24 +2,25 @@ package sched
 
 import "time"
 
-// gatherTime is how long a route is waited for on behalf of the others.
+// gatherTime is how long the deliveries of a message wait for each other's routes.
 const gatherTime = 20 * time.Millisecond
 
-// expectLess notes that one route less is waited for.
+// expectLess notes that a party waits for one route less.
 func (s *Scheduler) expectLess(now time.Time, g *party) {
 	if g.left--; g.left == 0 {
 		s.release(now, g)
 	}
 }
 
-// notToCome has those of its message no longer wait for the route of a delivery.
+// notToCome notes that a delivery will have no route for which others of its message
+// would wait.
 func (s *Scheduler) notToCome(now time.Time, m *item) {
 	if m.party != nil && !m.party.done {
 		s.expectLess(now, m.party)
 	}
 }
 
-// takeOut takes a delivery out that the caller settles.
+// takeOut removes a delivery that the caller settles.
 func (s *Scheduler) takeOut(now time.Time, m *item) {
 	expected := m.state < gathering
 	s.leave(now, m)
@@ -28,7 +29,7 @@ func (s *Scheduler) takeOut(now time.Time, m *item) {
 	}
 }
 
-// release sends those of a party on their way that are ready.
+// release lets the deliveries of a party that have routes go on to their sites.
 func (s *Scheduler) release(now time.Time, g *party) {
 	if g.done {
 		return
@@ -48,7 +49,7 @@ func (s *Scheduler) release(now time.Time, g *party) {
 	}
 }
 
-// arrive lets a delivery wait at its site, unless that is left alone or has no
+// arrive lets a delivery wait at its site, unless the site is left alone or has no
 // room.
 func (s *Scheduler) arrive(now time.Time, m *item) {
 	t := s.site(now, m.to)
@@ -85,8 +86,8 @@ func (s *Scheduler) hasRoom(now time.Time, t *site, m *item) bool {
 	return t.held == 0 && !t.known && s.makeWay(now)
 }
 
-// makeWay gives back the mail of the site of which nothing is known and that has
-// waited longest.
+// makeWay gives back the mail of the untried site that has waited longest. It reports
+// whether there was one.
 func (s *Scheduler) makeWay(now time.Time) bool {
 	for len(s.newest) > 0 {
 		t := s.newest[0]
@@ -103,7 +104,7 @@ func (s *Scheduler) makeWay(now time.Time) bool {
 	return false
 }
 
-// trim gives back what is in the others' way, where the memory is wanted.
+// trim gives back mail that waits at stuck sites, if the memory is needed.
 func (s *Scheduler) trim(now time.Time) {
 	if !s.crowded() || !s.mayClaim() || now.Before(s.claims.trimmed) {
 		return

@@ -3,27 +3,28 @@ package sched
 import "time"
 
 const (
-	// tenantMost is how many deliveries of one tenant a claim asks for at most.
+	// tenantMost is the most deliveries of one tenant that a claim asks for.
 	tenantMost = 64
 
-	// refillMost is how many destinations a claim for one site names.
+	// refillMost is the most destinations that a claim for one site names.
 	refillMost = 16
 
-	// exceptMost is how many destinations of a site are left out of a claim at most.
+	// exceptMost is the most destinations of one site that a claim leaves out.
 	exceptMost = 256
 
-	// gatherMore is how long the claims wait for more to come, where there is plenty
-	// to do meanwhile: a claim of many costs little more than a claim of one.
+	// gatherMore is how long claims wait for more mail to come if there is plenty to do
+	// meanwhile: a claim of many costs little more than a claim of one.
 	gatherMore = time.Millisecond
 
-	// emptyPause is the pause after a claim that found nothing of what is there.
+	// emptyPause is the pause after a claim that found nothing although the queue has
+	// mail that is due.
 	emptyPause = 100 * time.Millisecond
 )
 
-// MailCame says that somebody has changed the queue.
+// MailCame tells that the queue may have mail that is due.
 func (s *Scheduler) MailCame(now time.Time) { s.claims.again(now) }
 
-// claimAt is when the next claim is due.
+// claimAt returns when the next claim is due. If ok is false, only an event makes one due.
 func (s *Scheduler) claimAt(now time.Time) (at time.Time, ok bool) {
 	c := &s.claims
 	switch {
@@ -54,7 +55,7 @@ func (s *Scheduler) claimAt(now time.Time) (at time.Time, ok bool) {
 	return d.at, true
 }
 
-// claim is the claim to be made now.
+// claim returns the claim to make now, if ok.
 func (s *Scheduler) claim(now time.Time) (want Claim, ok bool) {
 	c := &s.claims
 	if at, any := s.claimAt(now); !any || at.After(now) {
@@ -64,7 +65,7 @@ func (s *Scheduler) claim(now time.Time) (want Claim, ok bool) {
 	if s.troubled() {
 		want.Max = 1
 	}
-	for range kinds { // each kind in turn, so that none waits for another to find nothing more
+	for range kinds { // each kind in turn, so that no kind waits until another finds no more
 		if c.last++; c.last == kinds {
 			c.last = 0
 		}
@@ -94,7 +95,7 @@ func (s *Scheduler) claim(now time.Time) (want Claim, ok bool) {
 	return want, false
 }
 
-// leaveOut names what a general claim is to leave out.
+// leaveOut adds to a general claim the destinations and tenants to leave out.
 func (s *Scheduler) leaveOut(want *Claim) {
 	for _, p := range s.placeList {
 		if p.site != nil && p.site.full() {
@@ -118,9 +119,9 @@ func (s *Scheduler) leaveOut(want *Claim) {
 	}
 }
 
-// search limits a claim of what is hidden to tenants that hold little. Where some of
-// them have enough at a site that they have been turned away from, every other claim
-// leaves them out, and every other the mail for that site.
+// search limits a claim for others to tenants that hold little. If some of these have
+// enough mail at a site that has turned more away, such claims alternately leave out
+// these tenants and the mail for that site.
 func (s *Scheduler) search(want *Claim) {
 	want.PerTenant = fewAhead
 	for _, u := range s.tenantList {
@@ -152,7 +153,7 @@ func (s *Scheduler) search(want *Claim) {
 	}
 }
 
-// refillDue reports whether a site is to be given mail.
+// refillDue reports whether a site is to get mail now.
 func (s *Scheduler) refillDue() bool {
 	if s.troubled() {
 		return false
@@ -161,11 +162,11 @@ func (s *Scheduler) refillDue() bool {
 	return len(c.refills[quick]) > 0 || len(c.refills[slow]) > 0 && s.slowRefills()
 }
 
-// slowRefills reports whether there is room for more at sites that are not quick,
-// whoever's it is.
+// slowRefills reports whether there is room for more mail, of any tenant, at sites that
+// are not quick.
 func (s *Scheduler) slowRefills() bool { return s.heldSlow < s.slowAhead()*3/4 }
 
-// nextRefill is the site that is to be given mail now.
+// nextRefill returns the site that is to get mail now, or nil.
 func (s *Scheduler) nextRefill(now time.Time) *site {
 	for _, k := range [...]class{quick, slow} {
 		if k == slow && !s.slowRefills() {
@@ -185,8 +186,8 @@ func (s *Scheduler) nextRefill(now time.Time) *site {
 	return nil
 }
 
-// refillClaim is a claim for one site. Those that hold their part there already are
-// left out, so that what they have in the queue is in nobody's way.
+// refillClaim returns a claim for one site. It leaves out tenants that hold their part
+// there already, so that their mail in the queue does not stand in the way of others.
 func (s *Scheduler) refillClaim(t *site, want Claim) Claim {
 	c := &s.claims
 	c.under, c.site, c.names = refill, t, c.names[:0]
@@ -209,7 +210,7 @@ func (s *Scheduler) refillClaim(t *site, want Claim) Claim {
 	return want
 }
 
-// answered notes what a claim has found.
+// answered notes that the claim in progress has found n deliveries.
 func (s *Scheduler) answered(now time.Time, n int, more bool, next time.Time) {
 	c := &s.claims
 	kind := c.under
@@ -246,16 +247,16 @@ func (s *Scheduler) answered(now time.Time, n int, more bool, next time.Time) {
 	}
 }
 
-// refilled notes that a site was given mail. If nothing more is due of the
-// destinations that were named they are parked no longer, and what is due of them next
-// is there for all claims; else others are named the next time. That is as soon as some
-// of the mail has come to the site, for it may go elsewhere, to a site that has no room
-// for it either.
+// refilled notes that the claim for a site was answered. If no more mail of the named
+// destinations is due, they are no longer parked, and general claims find the mail that
+// is due next. Otherwise the next claim for the site names other destinations. That claim
+// waits until some of the mail has come to the site: it may have gone to another site,
+// which may have no room either.
 func (s *Scheduler) refilled(now time.Time, t *site, some, more bool, next time.Time) {
 	c := &s.claims
 	c.site, t.refill = nil, false
 	keep := some && more
-	if len(c.sated) > 0 { // there is more of theirs
+	if len(c.sated) > 0 { // the tenants left out have more
 		keep = true
 		if !more {
 			s.welcome(t, c.sated)
@@ -287,7 +288,7 @@ func (s *Scheduler) refilled(now time.Time, t *site, some, more bool, next time.
 // loaded reports whether there is plenty to do.
 func (s *Scheduler) loaded() bool { return s.held > 2*s.inFlight && s.held > claimMost/4 }
 
-// ClaimFailed says that the queue could not be claimed from.
+// ClaimFailed tells that the queue answered a claim with an error.
 func (s *Scheduler) ClaimFailed(now time.Time) {
 	c := &s.claims
 	if t := c.site; t != nil {

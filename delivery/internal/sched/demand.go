@@ -2,18 +2,19 @@ package sched
 
 import "time"
 
-// Demand is what a scheduler could do with a share.
+// Demand tells how much of the shared limits of a site a Scheduler could use.
 type Demand struct {
 	Site   string
-	Groups []string // those that are shared
+	Groups []string // the site's groups whose limits are shared
 
-	Shared   bool // the site's own limits are
+	Shared   bool // the site's own limits are shared
 	Waiting  int  // attempts that could begin
 	InFlight int
 	More     bool // mail for the site waits in the queue
 }
 
-// Demands tells of all sites whose limits, or whose groups' limits, others share.
+// Demands returns the demand of each site with mail whose limits, or whose groups'
+// limits, are shared.
 func (s *Scheduler) Demands() (list []Demand) {
 	for t := s.known.head; t != nil; t = t.next {
 		d := Demand{Site: t.key, Shared: t.shared, Waiting: t.waiting, InFlight: t.inFlight, More: t.parked > 0}
@@ -29,7 +30,7 @@ func (s *Scheduler) Demands() (list []Demand) {
 	return list
 }
 
-// Reshare has the sites looked at again of whose limits there may be another share.
+// Reshare looks again at the sites whose share of a limit may have changed.
 func (s *Scheduler) Reshare(now time.Time) {
 	for t := s.known.head; t != nil; t = t.next {
 		if t.shared || t.sharesGroup() {

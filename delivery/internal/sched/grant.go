@@ -2,73 +2,73 @@ package sched
 
 import "time"
 
-// grant is the rate at which a site takes mail, where it defers what comes faster. It
+// grant is the rate at which a site takes mail, if it defers mail that comes faster. It
 // is zero until the site defers a good part of what it is offered while it takes the
-// rest: from then on it is what the site took meanwhile. It grows as CUBIC's window
-// does: quickly up to what was too much the last time, slowly around that, and then the
-// faster the longer all goes well.
+// rest; then it is the rate at which the site took the rest. It grows like CUBIC's
+// window: quickly up to the rate that was too much the last time, slowly around it, and
+// then faster the longer all goes well.
 //
-// What is deferred for another reason is deferred at any rate. So a rate that has
-// fallen to a third, and has made nothing better, is forgotten, and for some time none
-// is looked for.
+// Mail that is deferred for another reason is deferred at any rate. So a rate that has
+// fallen to a third without any improvement is forgotten, and for some time no rate is
+// looked for.
 type grant struct {
 	rate  float64   // attempts a second; zero is no limit
-	knee  float64   // what it took when it deferred too much the last time
+	knee  float64   // the rate that the site took when it last deferred too much
 	cut   time.Time // when that was
-	rough bool      // knee is an estimate: what it takes may be more
-	good  float64   // the last rate at which the site deferred little, since then; zero where it has none
-	best  float64   // the last one of all, or what was found at first
+	rough bool      // knee is an estimate, and the site may take more
+	good  float64   // the last rate since cut at which the site deferred nothing; zero if there was none
+	best  float64   // the last rate of all at which it deferred little, or the first one found
 
-	since           time.Time // when what is counted began; zero where nothing is
-	taken, deferred float64   // attempts
+	since           time.Time // when counting began; zero if nothing is counted
+	taken, deferred float64   // attempts counted since then
 	spent           bool      // the site has taken nothing since the rate fell: it may count by the minute
 
-	deaf  time.Time     // none is looked for before
-	pause time.Duration // for how long
+	deaf  time.Time     // no rate is looked for before
+	pause time.Duration // how long that lasts
 }
 
 const (
-	// grantRound is of how many attempts a site's rate is judged by.
+	// grantRound is how many attempts are counted to judge a rate.
 	grantRound = 16
 
-	// A site defers for its rate if it defers a quarter of what it is offered, and takes
-	// one in 32. Once there is a rate, one in eight is too much.
+	// A site is taken to defer for its rate if it defers a quarter of what it is offered
+	// and takes one in 32. Once there is a rate, one deferral in eight is too many.
 	grantFound  = 1.0 / 4
 	grantTaken  = 1.0 / 32
 	grantTooBig = 1.0 / 8
 
-	// grantSearch is how long a rate is looked for at the longest, and grantLeast how many
-	// attempts a second it takes to find one.
+	// grantSearch is the longest time over which attempts are counted to find a rate, and
+	// grantLeast the least number of attempts a second in that time.
 	grantSearch = 150 * time.Second
 	grantLeast  = 1.6
 
-	// grantBack is what is left of the rate that was too much, grantTime how long it
-	// takes to double that, but for grantAttempts at least, and grantStep how much it
-	// grows at once.
+	// A rate that was too much is multiplied by grantBack. It doubles within grantTime,
+	// or within the time of grantAttempts attempts if that is longer, and grows at most
+	// by the factor grantStep at once.
 	grantBack     = 0.95
 	grantTime     = 10 * time.Second
 	grantAttempts = 100
 	grantStep     = 1.1
 
-	// grantVain is how far a rate may fall that makes nothing better.
+	// A rate that has fallen to less than its best by this factor improves nothing.
 	grantVain = 3
 
-	// A rate that has grown to this many times what was too much is no limit any more.
+	// A rate that has grown to this many times the one that was too much is dropped.
 	grantGone = 8
 
 	firstDeaf = 10 * time.Minute
 	lastDeaf  = 12 * time.Hour
 )
 
-// pressed is what the site is like while its rate is looked for: whether more mail waits
-// for it, and how long an attempt takes.
+// pressed describes a site while its rate is looked for: whether more mail waits for it,
+// and how long an attempt takes.
 type pressed struct {
 	waits bool
 	took  time.Duration
 }
 
-// judge notes which part of an attempt was deferred for what may be the rate. It
-// reports whether the site has got a rate.
+// judge notes the part of an attempt, from 0 to 1, that was deferred for what may be the
+// rate. It reports whether the site has just got a rate.
 func (g *grant) judge(began, now time.Time, deferred float64, by pressed) (found bool) {
 	switch {
 	case g.since.IsZero():
@@ -77,7 +77,7 @@ func (g *grant) judge(began, now time.Time, deferred float64, by pressed) (found
 		}
 		return false
 	case began.Before(g.since):
-		return false // by what was in flight then it had no choice
+		return false // the attempt began before counting did
 	}
 	if g.spent && deferred == 1 {
 		return false
@@ -96,11 +96,11 @@ func (g *grant) judge(began, now time.Time, deferred float64, by pressed) (found
 	return false
 }
 
-// count begins to count.
+// count starts counting from zero.
 func (g *grant) count(now time.Time) { g.since, g.taken, g.deferred = now, 0, 0 }
 
-// find looks whether what was counted between two deferrals tells a rate: what was taken
-// in between. Where no more mail waits nothing would be gained by one.
+// find checks whether the attempts counted between two deferrals show a rate: what was
+// taken in between. If no more mail waits, a rate would gain nothing.
 func (g *grant) find(now time.Time, by pressed) bool {
 	n, elapsed := g.taken+g.deferred, now.Sub(g.since)
 	switch {
@@ -117,7 +117,7 @@ func (g *grant) find(now time.Time, by pressed) bool {
 	return true
 }
 
-// set goes back from what was too much.
+// set lowers the rate below one that was too much.
 func (g *grant) set(now time.Time, knee float64) {
 	g.rough = g.rate == 0 || knee < 3*g.rate/4
 	g.knee, g.rate, g.cut, g.good = knee, grantBack*knee, now, 0
@@ -125,7 +125,7 @@ func (g *grant) set(now time.Time, knee float64) {
 	g.spent = true
 }
 
-// shrink goes back to the last rate that was good, or to what was taken where that one is
+// shrink lowers the rate to the last good one, or to what was taken if the good one is
 // too much by now.
 func (g *grant) shrink(now time.Time) {
 	g.set(now, max(g.rate*g.taken/(g.taken+g.deferred), g.rate/2, g.good))
@@ -135,7 +135,7 @@ func (g *grant) shrink(now time.Time) {
 	}
 }
 
-// grow grows, unless the site may defer little because there was little.
+// grow raises the rate, unless little mail may be the reason that little was deferred.
 func (g *grant) grow(now time.Time, waits bool) {
 	if g.best = g.rate; g.deferred == 0 {
 		g.good = g.rate
@@ -157,8 +157,9 @@ func (g *grant) grow(now time.Time, waits bool) {
 	}
 }
 
-// next is before when no attempt is to begin after one that begins now and that was not
-// to begin before at. What begins late is made up for, half of it at most.
+// next returns the earliest time for the attempt after one that begins now and was
+// planned for at. If this one is late, the next may make up for it, but comes no sooner
+// than half an interval from now.
 func (g *grant) next(now, at time.Time) time.Time {
 	wait := interval(g.rate)
 	if next := at.Add(wait); next.After(now.Add(wait / 2)) {
@@ -167,7 +168,8 @@ func (g *grant) next(now, at time.Time) time.Time {
 	return now.Add(wait / 2)
 }
 
-// interval is the time between two of so many a second; zero where that is no limit.
+// interval returns the time between two attempts at a rate of so many a second; zero if
+// the rate is no limit.
 func interval(rate float64) time.Duration {
 	if rate <= 0 {
 		return 0

@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// limit has a site go by the settings.
+// limit gives a site its limits from the settings.
 func (s *Scheduler) limit(t *site) {
 	l := s.settings.site(t.key)
 	t.most, t.rate, t.shared = l.PerSite, l.Rate, l.Shared
 	s.join(t, l.Groups)
 }
 
-// join puts a site into groups, and out of those that it was in.
+// join moves a site from the groups that it was in to others.
 func (s *Scheduler) join(t *site, limits []GroupLimits) {
 	before := t.groups
 	t.groups = nil
@@ -38,7 +38,7 @@ func (s *Scheduler) join(t *site, limits []GroupLimits) {
 	t.blocked, t.waits = false, false
 }
 
-// take adds a site to a group, or takes it out.
+// take adds a site to a group if sign is 1, and removes it if sign is -1.
 func (g *group) take(t *site, sign int) {
 	g.sites += sign
 	g.inFlight += sign * t.inFlight
@@ -47,7 +47,7 @@ func (g *group) take(t *site, sign int) {
 	}
 }
 
-// count changes how many deliveries of a tenant's a group holds.
+// count changes how many deliveries of a tenant a group holds.
 func (g *group) count(u *tenant, n int) {
 	g.held += n
 	if g.tenants[u] += n; g.tenants[u] == 0 {

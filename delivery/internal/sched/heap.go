@@ -5,7 +5,7 @@ package sched
 type heap[T any] struct {
 	list []T
 	less func(a, b T) bool
-	at   func(T) *int // the place of an element; absent where it is in none
+	at   func(T) *int // the place of an element in list, or absent
 }
 
 // absent is the place of an element that is in no heap.
@@ -36,7 +36,7 @@ func (h *heap[T]) remove(t T) {
 	}
 }
 
-// fix puts an element where it belongs after what it is ordered by has changed.
+// fix moves an element to its place after its order has changed.
 func (h *heap[T]) fix(t T) {
 	h.up(*h.at(t))
 	h.down(*h.at(t))

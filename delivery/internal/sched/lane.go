@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// tenantBefore is rule T1.
+// tenantBefore implements rule T1.
 func tenantBefore(a, b *tenant) bool {
 	if a.inFlight != b.inFlight {
 		return a.inFlight < b.inFlight
@@ -13,7 +13,7 @@ func tenantBefore(a, b *tenant) bool {
 	return a.served < b.served
 }
 
-// laneBefore is rule T2.
+// laneBefore implements rule T2.
 func laneBefore(a, b *lane) bool {
 	if !a.key.Equal(b.key) {
 		return a.key.Before(b.key)
@@ -21,7 +21,7 @@ func laneBefore(a, b *lane) bool {
 	return a.served < b.served
 }
 
-// laneDue is rule T3.
+// laneDue implements rule T3.
 func laneDue(a, b *lane) bool {
 	if a.inFlight != b.inFlight {
 		return a.inFlight < b.inFlight
@@ -29,14 +29,14 @@ func laneDue(a, b *lane) bool {
 	return a.served < b.served
 }
 
-// precedes reports whether a lane whose turn it is at the site takes the turn of
-// another's tenant there: rules T3 and T4.
+// precedes reports whether a lane whose turn it is at its site takes the turn of the
+// tenant of another lane there: rules T3 and T4.
 func (l *lane) precedes(other *lane) bool {
 	u := other.tenant
 	return l != other && (u.inFlight > 0 || l.served < u.served)
 }
 
-// shipmentBefore is rule T6.
+// shipmentBefore implements rule T6.
 func shipmentBefore(a, b *shipment) bool {
 	if !a.rank.Equal(b.rank) {
 		return a.rank.Before(b.rank)
@@ -44,7 +44,7 @@ func shipmentBefore(a, b *shipment) bool {
 	return a.first < b.first
 }
 
-// tenant is the tenant of a name, a new one where none of its mail is held.
+// tenant returns the tenant of a name, a new one if none of its mail is held.
 func (s *Scheduler) tenant(name string) *tenant {
 	u := s.tenants[name]
 	if u == nil {
@@ -60,7 +60,7 @@ func (s *Scheduler) tenant(name string) *tenant {
 	return u
 }
 
-// forgetTenant forgets a tenant that nothing is left of, if it is not forgotten yet.
+// forgetTenant forgets a tenant without mail and lanes, unless it is forgotten already.
 func (s *Scheduler) forgetTenant(u *tenant) {
 	if u.held > 0 || u.sites > 0 || u.turned > 0 || s.tenants[u.name] != u {
 		return
@@ -73,7 +73,7 @@ func (s *Scheduler) forgetTenant(u *tenant) {
 	delete(s.tenants, u.name)
 }
 
-// fixTenant puts a tenant where it belongs among those that may begin.
+// fixTenant moves a tenant to its place among those with mail that may begin.
 func (s *Scheduler) fixTenant(u *tenant) {
 	for c := range u.at {
 		if u.at[c] != absent {
@@ -82,7 +82,7 @@ func (s *Scheduler) fixTenant(u *tenant) {
 	}
 }
 
-// lane is the lane of a tenant at a site.
+// lane returns the lane of a tenant at a site, a new one if there is none.
 func (s *Scheduler) lane(t *site, u *tenant) *lane {
 	l := t.lanes[u]
 	if l == nil {
@@ -97,8 +97,8 @@ func (s *Scheduler) lane(t *site, u *tenant) *lane {
 	return l
 }
 
-// forgetLane forgets a lane that nothing is left of. The last one of a site stays
-// for the next mail.
+// forgetLane forgets a lane without mail. The last lane of a site stays for its next
+// mail.
 func (s *Scheduler) forgetLane(l *lane) {
 	if l.held > 0 || l.inFlight > 0 || len(l.site.lanes) == 1 && s.sites[l.site.key] == l.site {
 		return
@@ -134,7 +134,7 @@ func (s *Scheduler) unqueue(sh *shipment) {
 	s.rekey(l)
 }
 
-// rekey puts a lane where it belongs among those of its tenant.
+// rekey moves a lane to its place among those of its tenant.
 func (s *Scheduler) rekey(l *lane) {
 	sh, _ := l.waiting.first()
 	l.key = l.since.Add(-time.Duration(sh.items[0].Priority) * s.settings.PriorityStep)
@@ -143,7 +143,7 @@ func (s *Scheduler) rekey(l *lane) {
 	}
 }
 
-// list puts a lane among those that may begin.
+// list adds a lane to those that may begin an attempt.
 func (s *Scheduler) list(l *lane) {
 	if l.at != absent {
 		return
@@ -166,15 +166,15 @@ func (s *Scheduler) unlist(l *lane) {
 	}
 }
 
-// quickTime is what an attempt at a quick site takes at most.
+// quickTime is the longest time that an attempt at a quick site takes.
 const quickTime = 5 * time.Second
 
-// isQuick is what class says, by now.
+// isQuick reports whether the site is quick now.
 func (t *site) isQuick(now time.Time) bool {
 	return t.known && t.last < quickTime && (t.inFlight == 0 || now.Sub(t.progress) < quickTime)
 }
 
-// classify puts a site into its class.
+// classify moves a site to the class to which it belongs now.
 func (s *Scheduler) classify(now time.Time, t *site) {
 	c := slow
 	if t.isQuick(now) {
@@ -204,8 +204,8 @@ func (s *Scheduler) classify(now time.Time, t *site) {
 	s.moveRefill(t)
 }
 
-// moveRefill has a site wait for mail among those of its class, which has changed: one
-// that has turned out to be quick does not wait for room that slow ones take.
+// moveRefill moves a site whose class has changed to the line of that class: a site
+// that has become quick does not wait for room that slow ones take.
 func (s *Scheduler) moveRefill(t *site) {
 	if !t.refill || t == s.claims.site {
 		return
@@ -219,7 +219,7 @@ func (s *Scheduler) moveRefill(t *site) {
 	s.claims.refills[t.class] = append(s.claims.refills[t.class], t)
 }
 
-// alarmFor has a site looked at again at a time.
+// alarmFor sees to it that a site is looked at again at a time.
 func (s *Scheduler) alarmFor(t *site, at time.Time) {
 	switch {
 	case t.alarmAt == absent:

@@ -2,7 +2,7 @@ package sched
 
 import "time"
 
-// Learned notes what an attempt has taught of its site. A shipment may be offered
+// Learned notes what an attempt has taught about its site. A shipment may be offered
 // in several attempts, one after the other.
 func (s *Scheduler) Learned(now time.Time, n Ship, l Lesson) Notice {
 	sh := s.ships[n]
@@ -40,7 +40,7 @@ func (s *Scheduler) Learned(now time.Time, n Ship, l Lesson) Notice {
 		alone := t.limit() == 1 || t.inFlight == 1 || t.grant.rate > 0
 		t.shrink(l.Began, now)
 		t.deferred(slowPace)
-		if alone && !l.Again { // fewer at a time it cannot mean
+		if alone && !l.Again { // the host cannot want fewer at a time
 			s.judge(now, t, l.Began, 1)
 		}
 	case Unreachable:
@@ -56,7 +56,7 @@ func (s *Scheduler) Learned(now time.Time, n Ship, l Lesson) Notice {
 		s.leaveAlone(now, t)
 	case LoginRefused:
 		if l.Began.Before(s.configured) {
-			return NoNotice // it may have been another login
+			return NoNotice // the attempt may have used another login
 		}
 		s.refuse(now, t, l.Said)
 	}
@@ -69,28 +69,28 @@ func (s *Scheduler) Learned(now time.Time, n Ship, l Lesson) Notice {
 // refuse notes that a login was refused.
 func (s *Scheduler) refuse(now time.Time, t *site, said string) {
 	until := now.Add(refusedFor)
-	if t.until.After(until) { // it answers, and what is kept back is due sooner
+	if t.until.After(until) { // the host answers, so mail that is kept back is due sooner
 		s.liftAll(now, t)
 	}
 	t.said, t.until = said, until
 }
 
-// judge notes which part of an attempt was deferred for what may be the rate. Where a
-// rate is found out what would wait for long goes back.
+// judge notes the part of an attempt that was deferred for what may be the rate. If a
+// rate has been found, mail that would wait long goes back.
 func (s *Scheduler) judge(now time.Time, t *site, began time.Time, deferred float64) {
 	if t.grant.judge(began, now, deferred, pressed{t.waiting > 0, t.took}) && t.held > t.ahead()+fewAhead {
 		s.parkWaiting(now, t)
 	}
 }
 
-// parkWaiting gives back what waits for a site, and would wait there for long.
+// parkWaiting gives back the mail that waits at a site.
 func (s *Scheduler) parkWaiting(now time.Time, t *site) {
 	for _, m := range s.empty(t) {
 		s.parkAt(now, t, m)
 	}
 }
 
-// notice is what the operator is told: once that a login was refused, and once that
+// notice returns what to tell the operator: once that a login was refused, and once that
 // the site works again.
 func (s *Scheduler) notice(now time.Time, t *site, k Kind) Notice {
 	switch {
@@ -110,7 +110,7 @@ func (s *Scheduler) notice(now time.Time, t *site, k Kind) Notice {
 	}
 }
 
-// revive notes that a host of the site works. What was kept back for it is to be
+// revive notes that a host of the site works. Mail that was kept back for it may be
 // claimed now.
 func (s *Scheduler) revive(now time.Time, t *site) {
 	t.alive = now
@@ -122,14 +122,14 @@ func (s *Scheduler) revive(now time.Time, t *site) {
 	s.liftAll(now, t)
 }
 
-// leaveAlone gives back what waits at a site that is left alone.
+// leaveAlone gives back the mail that waits at a site that is left alone.
 func (s *Scheduler) leaveAlone(now time.Time, t *site) {
 	for _, m := range s.empty(t) {
 		s.keepAt(now, t, m)
 	}
 }
 
-// absolve lets a site be tried at once.
+// absolve forgets what is known against a site, so that it may be tried at once.
 func (s *Scheduler) absolve(now time.Time, t *site) {
 	t.failures, t.until, t.deferrals, t.pace, t.paced = 0, time.Time{}, 0, 0, time.Time{}
 	t.threshold = float64(t.most)
@@ -138,8 +138,8 @@ func (s *Scheduler) absolve(now time.Time, t *site) {
 	s.touch(now, t)
 }
 
-// Flush forgets what is known against the site of a name, and against all that keep
-// mail of a destination back.
+// Flush forgets what is known against the site of a name, and against all sites because
+// of which mail of a destination is kept back.
 func (s *Scheduler) Flush(now time.Time, name, destination string) {
 	for t := s.known.head; t != nil; t = t.next {
 		if t.key == name || t.key == noRouteKey(destination) || t.kept[destination] != nil {
@@ -157,8 +157,8 @@ func (s *Scheduler) FlushAll(now time.Time) {
 	s.claims.again(now)
 }
 
-// Ended says that the attempts at a shipment have ended. What the caller has said
-// nothing of is gone, unless trouble of our own kept it from being sent: that waits
+// Ended tells that the attempts of a shipment have ended. Deliveries of which the caller
+// has said nothing are gone, unless trouble of our own prevented the attempt: these wait
 // as before.
 func (s *Scheduler) Ended(now time.Time, n Ship) {
 	sh := s.ships[n]
@@ -210,7 +210,7 @@ func (s *Scheduler) Ended(now time.Time, n Ship) {
 	s.eased(now, t)
 }
 
-// Failures is how often in a row no host of a shipment's site could be asked.
+// Failures returns how often in a row no host of a shipment's site could be asked.
 func (s *Scheduler) Failures(n Ship) int {
 	if sh := s.ships[n]; sh != nil {
 		return sh.site.failures
@@ -218,7 +218,7 @@ func (s *Scheduler) Failures(n Ship) int {
 	return 0
 }
 
-// Beside is how many other attempts are in flight at a shipment's site.
+// Beside returns how many other attempts are in flight at a shipment's site.
 func (s *Scheduler) Beside(n Ship) int {
 	if sh := s.ships[n]; sh != nil {
 		return sh.site.inFlight - 1
@@ -226,7 +226,7 @@ func (s *Scheduler) Beside(n Ship) int {
 	return 0
 }
 
-// Window is how many attempts may be in flight at a shipment's site.
+// Window returns how many attempts may be in flight at a shipment's site.
 func (s *Scheduler) Window(n Ship) int {
 	if sh := s.ships[n]; sh != nil {
 		return sh.site.limit()
@@ -234,7 +234,7 @@ func (s *Scheduler) Window(n Ship) int {
 	return 1
 }
 
-// Until is until when a shipment's site is left alone.
+// Until returns when a shipment's site is tried again, if it is left alone.
 func (s *Scheduler) Until(n Ship) time.Time {
 	if sh := s.ships[n]; sh != nil {
 		return sh.site.until

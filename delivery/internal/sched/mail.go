@@ -2,9 +2,9 @@ package sched
 
 import "time"
 
-// Claimed takes what a claim has found. The deliveries of one message stand
-// together where they came together. more says that the queue has more that is due;
-// else next is when something will be, zero where there is nothing.
+// Claimed takes the deliveries that a claim has found. Those of one message must be next
+// to each other. If more is set, the queue has more mail that is due; otherwise next is
+// when it will have some, or zero if it has no other mail.
 func (s *Scheduler) Claimed(now time.Time, list []Mail, more bool, next time.Time) {
 	s.Recovered(now, QueueFails)
 	var g *party
@@ -21,7 +21,7 @@ func (s *Scheduler) Claimed(now time.Time, list []Mail, more bool, next time.Tim
 	s.answered(now, len(list), more, next)
 }
 
-// hold takes one delivery.
+// hold takes one delivery of a claim.
 func (s *Scheduler) hold(now time.Time, mail *Mail, g *party) {
 	m := s.newItem()
 	m.Mail, m.state, m.party = *mail, unrouted, g
@@ -63,7 +63,7 @@ func (s *Scheduler) newItem() *item {
 	return &item{}
 }
 
-// Routed says where a delivery goes.
+// Routed tells where a delivery goes.
 func (s *Scheduler) Routed(now time.Time, id ID, r Route) {
 	m := s.items[id]
 	if m == nil || m.state != routing {
@@ -86,15 +86,15 @@ func (s *Scheduler) Routed(now time.Time, id ID, r Route) {
 	s.expectLess(now, g)
 }
 
-// Gone says that the caller settles a delivery by itself: it has expired, has no
-// route, or an attempt has decided about it.
+// Gone tells that the caller settles a delivery: it has expired, has no route, or an
+// attempt has decided about it.
 func (s *Scheduler) Gone(now time.Time, id ID) {
 	if m := s.items[id]; m != nil {
 		s.takeOut(now, m)
 	}
 }
 
-// Unroutable says that a delivery has no route for now, and that the caller settles
+// Unroutable tells that a delivery has no route for now, and that the caller settles
 // it. Its destination is left alone for as long as wait says.
 func (s *Scheduler) Unroutable(now time.Time, id ID, wait time.Duration, said string) {
 	m := s.items[id]
@@ -108,7 +108,7 @@ func (s *Scheduler) Unroutable(now time.Time, id ID, wait time.Duration, said st
 	s.used(t)
 }
 
-// Misses is how often in a row a destination had no route.
+// Misses returns how often in a row a destination had no route.
 func (s *Scheduler) Misses(destination string) int {
 	if t := s.sites[noRouteKey(destination)]; t != nil {
 		return t.failures
@@ -116,8 +116,8 @@ func (s *Scheduler) Misses(destination string) int {
 	return 0
 }
 
-// Stalled says that trouble of our own kept a delivery's route from being found. It
-// is asked for again.
+// Stalled tells that trouble of our own prevented the route of a delivery from being
+// found. The route is asked for again.
 func (s *Scheduler) Stalled(now time.Time, id ID, c Cause) {
 	m := s.items[id]
 	if m == nil || m.state != routing {
@@ -133,7 +133,7 @@ func (s *Scheduler) Stalled(now time.Time, id ID, c Cause) {
 	s.unrouted = append(s.unrouted, id)
 }
 
-// Moved says that a delivery of a shipment has another route by now.
+// Moved tells that a delivery of a shipment has another route by now.
 func (s *Scheduler) Moved(now time.Time, id ID, r Route) {
 	m := s.items[id]
 	if m == nil || m.state != begun {
@@ -142,7 +142,7 @@ func (s *Scheduler) Moved(now time.Time, id ID, r Route) {
 	t := m.ship.site
 	s.part(now, m)
 	if k := t.kept[m.Destination]; k != nil {
-		s.liftOne(t, k) // it goes elsewhere, too
+		s.liftOne(t, k) // the other mail of the destination goes elsewhere as well
 		s.claims.again(now)
 	}
 	m.to, m.join, m.own = r.Site, r.Join, r.Own
@@ -150,8 +150,8 @@ func (s *Scheduler) Moved(now time.Time, id ID, r Route) {
 	s.touch(now, m.place.site)
 }
 
-// KeptBack says that an attempt has decided nothing about a delivery because its
-// site is left alone. It goes back without having been tried.
+// KeptBack tells that an attempt has decided nothing about a delivery because its
+// site is left alone. The delivery goes back without having been tried.
 func (s *Scheduler) KeptBack(now time.Time, id ID) {
 	m := s.items[id]
 	if m == nil || m.state != begun {
@@ -165,9 +165,9 @@ func (s *Scheduler) KeptBack(now time.Time, id ID) {
 	}
 }
 
-// Settled says that the queue has recorded what became of a delivery, or has lost
-// it. If any of it is left, that is due again at the time given; zero is at once. The
-// delivery may be one that the Scheduler was not told of.
+// Settled tells that the queue has recorded what became of a delivery, or has lost it.
+// If left is set, recipients remain that are due again at the given time, or at once if
+// it is zero. The Scheduler need not have been told of the delivery before.
 func (s *Scheduler) Settled(now time.Time, id ID, left bool, due time.Time) {
 	if left {
 		s.claims.expect(now, due)

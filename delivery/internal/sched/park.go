@@ -2,7 +2,7 @@ package sched
 
 import "time"
 
-// leave takes a delivery out of everything but the count of what is held.
+// leave removes a delivery from everything but the count of those held.
 func (s *Scheduler) leave(now time.Time, m *item) {
 	switch m.state {
 	case leaving:
@@ -34,7 +34,7 @@ func without(list []ID, id ID) []ID {
 	return list
 }
 
-// forgetPlace forgets a destination that nothing is held for.
+// forgetPlace forgets a destination without deliveries.
 func (s *Scheduler) forgetPlace(p *place) {
 	last := len(s.placeList) - 1
 	s.placeList[p.index] = s.placeList[last]
@@ -52,13 +52,15 @@ func (s *Scheduler) giveBack(now time.Time, m *item, b Back) {
 }
 
 const (
-	// parkedFor is how long a destination stays parked at the longest.
+	// parkedFor is the longest time for which a destination stays parked.
 	parkedFor = 10 * time.Minute
 
-	// Where each delivery can wait by itself alone, it waits so long at least.
+	// minLikely is the shortest wait in queues in which only single deliveries can wait.
 	minLikely = time.Second
 
-	maxKept = 10_000 // destinations of a site to be lifted at once
+	// maxKept is how many destinations are noted as kept back for a site. Others wait in
+	// the queue until the time given with them.
+	maxKept = 10_000
 )
 
 // keepAt gives a delivery back because its site is left alone.
@@ -77,8 +79,8 @@ func (s *Scheduler) parkAt(now time.Time, t *site, m *item) {
 	s.wantRefill(now, t)
 }
 
-// likelyAt is when one more delivery for which the site has no room will have its
-// turn, about.
+// likelyAt estimates when one more delivery, for which the site has no room, would have
+// its turn.
 func (t *site) likelyAt(now time.Time) time.Time {
 	if t.likely.Before(now) {
 		t.likely = now
@@ -117,8 +119,8 @@ func (s *Scheduler) keep(now time.Time, t *site, m *item, b Back) {
 	s.giveBack(now, m, b)
 }
 
-// note notes how a destination is kept back. One that is paused already, for a time
-// before that, stays so.
+// note notes how a destination is kept back. If it is already paused until an earlier
+// time, that time stays.
 func (s *Scheduler) note(now time.Time, t *site, k *kept, b *Back) {
 	switch {
 	case b.Why == Parked:
@@ -137,7 +139,7 @@ func (s *Scheduler) note(now time.Time, t *site, k *kept, b *Back) {
 	}
 }
 
-// liftOne lifts what keeps a destination back for a site.
+// liftOne lifts everything that keeps a destination back because of a site.
 func (s *Scheduler) liftOne(t *site, k *kept) {
 	if k.parked {
 		t.parked--
@@ -158,7 +160,7 @@ func (s *Scheduler) liftOne(t *site, k *kept) {
 	t.keptList = t.keptList[:last]
 }
 
-// unpark lifts what this agent alone keeps back.
+// unpark lifts what this agent alone keeps back of a destination.
 func (s *Scheduler) unpark(t *site, k *kept) {
 	if k.paused || k.each {
 		k.parked = false
@@ -170,7 +172,7 @@ func (s *Scheduler) unpark(t *site, k *kept) {
 	s.liftOne(t, k)
 }
 
-// liftAll lifts everything that is kept back for a site.
+// liftAll lifts everything that is kept back because of a site.
 func (s *Scheduler) liftAll(now time.Time, t *site) {
 	for len(t.keptList) > 0 {
 		s.liftOne(t, t.keptList[len(t.keptList)-1])

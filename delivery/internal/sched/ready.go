@@ -2,7 +2,8 @@ package sched
 
 import "time"
 
-// touch puts all lanes of a site among those that may begin, if they may.
+// touch adds all lanes of a site to those that may begin an attempt, if the site is
+// ready.
 func (s *Scheduler) touch(now time.Time, t *site) {
 	if !s.ready(now, t) {
 		return
@@ -13,7 +14,7 @@ func (s *Scheduler) touch(now time.Time, t *site) {
 	}
 }
 
-// ready reports whether an attempt at a site may begin, as far as the site goes.
+// ready reports whether the site, its limits and its groups allow an attempt now.
 func (s *Scheduler) ready(now time.Time, t *site) bool {
 	switch {
 	case t.waiting == 0:
@@ -30,8 +31,9 @@ func (s *Scheduler) ready(now time.Time, t *site) bool {
 	}
 }
 
-// groupsReady reports whether the groups of a site have room for an attempt there. If one
-// has none, the site is looked at when that has room, and not when another's pace allows.
+// groupsReady reports whether the groups of a site have room for an attempt there. If a
+// group has none, the site is looked at again when that group has room, and not when
+// the pace of another allows it.
 func (s *Scheduler) groupsReady(now time.Time, t *site) bool {
 	for _, g := range t.groups {
 		if g.Connections > 0 && g.inFlight >= g.Connections {
@@ -59,7 +61,7 @@ func (s *Scheduler) leaveGroups(now time.Time, t *site) {
 	}
 }
 
-// unblock has the sites looked at again that would begin if their group had room.
+// unblock looks again at the sites that waited for room in their group.
 func (s *Scheduler) unblock(now time.Time, g *group) {
 	if len(g.blocked) == 0 || g.inFlight >= g.Connections && g.Connections > 0 {
 		return

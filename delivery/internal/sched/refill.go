@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// wantRefill puts a site in the line of those that are to be given mail of their
-// parked destinations.
+// wantRefill adds a site to the line of those that are to get mail of their parked
+// destinations.
 func (s *Scheduler) wantRefill(now time.Time, t *site) {
 	if t.parked == 0 || t.refill || s.drained {
 		return
@@ -30,8 +30,8 @@ func (s *Scheduler) wantRefill(now time.Time, t *site) {
 	}
 }
 
-// waitForGroup puts a site in the line of those that are to be given mail when their
-// group has room.
+// waitForGroup adds a site to the line of those that are to get mail when their group
+// has room.
 func (t *site) waitForGroup() {
 	if i := slices.IndexFunc(t.groups, (*group).full); i >= 0 && !t.waits {
 		t.waits = true
@@ -39,7 +39,7 @@ func (t *site) waitForGroup() {
 	}
 }
 
-// easeGroups does what is to be done when the groups of a site may have room again.
+// easeGroups makes claims due when the groups of a site may have room again.
 func (s *Scheduler) easeGroups(now time.Time, t *site) {
 	for _, g := range t.groups {
 		if g.full() {
@@ -60,10 +60,10 @@ func (s *Scheduler) easeGroups(now time.Time, t *site) {
 	}
 }
 
-// eased does what is to be done when a site has room again.
+// eased makes claims due when a site may have room again.
 func (s *Scheduler) eased(now time.Time, t *site) {
 	s.easeGroups(now, t)
-	s.wantRefill(now, t) // or it waits until its group has room, too
+	s.wantRefill(now, t) // it may have to wait for room in its group as well
 	if t.full() {
 		return
 	}
@@ -76,7 +76,7 @@ func (s *Scheduler) eased(now time.Time, t *site) {
 	}
 }
 
-// turnAway notes that a site has no room for a tenant's mail.
+// turnAway notes that a site has no room for mail of a tenant.
 func (s *Scheduler) turnAway(t *site, u *tenant) {
 	if slices.Contains(t.turned, u) {
 		return
@@ -89,7 +89,7 @@ func (s *Scheduler) turnAway(t *site, u *tenant) {
 	u.turned++
 }
 
-// welcome forgets that a site has turned away mail of tenants, but for some.
+// welcome forgets that a site has turned away mail of tenants, except for those given.
 func (s *Scheduler) welcome(t *site, but []*tenant) {
 	left := t.turned[:0]
 	for _, u := range t.turned {
@@ -98,7 +98,7 @@ func (s *Scheduler) welcome(t *site, but []*tenant) {
 			continue
 		}
 		u.turned--
-		s.claims.search = true // it may have been left out
+		s.claims.search = true // the tenant may have been left out of claims
 		s.forgetTenant(u)
 	}
 	clear(t.turned[len(left):])
@@ -112,8 +112,8 @@ func (s *Scheduler) welcome(t *site, but []*tenant) {
 	s.turning, t.turned, t.turnedAt = s.turning[:last], nil, absent
 }
 
-// released has a tenant's mail claimed again that was left out because it held too
-// much, once it holds enough less.
+// released makes claims due for a tenant that was left out because it held too much, once
+// it holds enough less.
 func (s *Scheduler) released(now time.Time, u *tenant) {
 	if u.held == minAhead-1 {
 		s.claims.search = true

@@ -5,30 +5,30 @@ import (
 	"time"
 )
 
-// Bounds of what a site holds.
+// How many deliveries a site may hold.
 const (
-	firstAhead = 128 // until an attempt has ended
-	minAhead   = 16  // of one that is well
-	fewAhead   = 4   // of one that is tried, or paced; and of each tenant
-	fewWaiting = 2   // of a tenant: where it holds more there is enough of its mail
+	firstAhead = 128 // until an attempt has ended there
+	minAhead   = 16  // at least, if the site is well
+	fewAhead   = 4   // if attempts are made one at a time; and of each tenant in any case
+	fewWaiting = 2   // of a tenant, when the site has enough of its mail
 	aheadTime  = 500 * time.Millisecond
 
-	// stuckAfter is how long nothing may have ended at a site before what waits
-	// there is taken to be in the others' way.
+	// stuckAfter is how long a site may go without the end of an attempt before the
+	// mail that waits there gives up its memory to others.
 	stuckAfter = 2 * time.Second
 )
 
-// claimMost is how many deliveries one claim asks for at most, and of one destination.
+// claimMost is the most deliveries that one claim asks for, in all and for one destination.
 const claimMost = 128
 
-// memoryShare is how much of what is left of the memory a tenant may hold.
+// memoryShare is how many times the free memory a tenant may hold.
 const memoryShare = 4
 
-// careful reports whether attempts are made one at a time: to find out whether the
-// site works again, or because it defers everything.
+// careful reports whether attempts are made one at a time: to find out if the site
+// works again, or because it defers everything.
 func (t *site) careful() bool { return t.failures > 0 || t.refused || t.pace > 0 }
 
-// limit is how many attempts may be in flight.
+// limit returns how many attempts may be in flight at the site.
 func (t *site) limit() int {
 	if t.careful() {
 		return 1
@@ -36,8 +36,8 @@ func (t *site) limit() int {
 	return max(int(t.size), 1)
 }
 
-// ahead is how many deliveries the site may hold: what it can do in half a second,
-// so that a slow one does not fill the memory that the others need.
+// ahead returns how many deliveries the site may hold: what it can do in half a second,
+// so that a slow site does not fill the memory that others need.
 func (t *site) ahead() int {
 	if t.careful() {
 		return fewAhead
@@ -52,8 +52,8 @@ func (t *site) ahead() int {
 // unbounded is more deliveries than are ever held.
 const unbounded = 1 << 30
 
-// speed is how many attempts a second may begin at the site, by the settings and by
-// what it has taught; zero is any number.
+// speed returns how many attempts a second may begin at the site, by the settings and
+// by the rate found for it; zero if there is no limit.
 func (t *site) speed() float64 {
 	if t.rate > 0 && (t.grant.rate == 0 || t.rate < t.grant.rate) {
 		return t.rate
@@ -61,7 +61,7 @@ func (t *site) speed() float64 {
 	return t.grant.rate
 }
 
-// inTime is how many attempts may begin in aheadTime by a rate.
+// inTime returns how many attempts a rate allows in aheadTime.
 func inTime(rate float64) int {
 	if wait := interval(rate); wait > 0 {
 		return int(aheadTime / wait)
@@ -69,7 +69,7 @@ func inTime(rate float64) int {
 	return unbounded
 }
 
-// full reports whether no more is to be claimed for the site just now.
+// full reports whether no more mail should be claimed for the site now.
 func (t *site) full() bool { return t.held >= max(t.ahead()*3/4, 1) || t.groupFull() }
 
 // stuck reports whether the site holds more than it can do.
@@ -77,8 +77,8 @@ func (t *site) stuck(now time.Time) bool {
 	return t.waiting > fewAhead && t.inFlight > 0 && now.Sub(t.progress) > stuckAfter
 }
 
-// ahead is how many deliveries a group may hold: four for each attempt that may be in
-// flight, and no more than may begin in half a second.
+// ahead returns how many deliveries a group may hold: four for each attempt that may be
+// in flight, but no more than may begin in half a second, and at least minAhead.
 func (g *group) ahead() int {
 	most := unbounded
 	if g.Connections > 0 {
@@ -89,7 +89,8 @@ func (g *group) ahead() int {
 
 func (g *group) full() bool { return g.held >= g.ahead()*3/4 }
 
-// groupFull reports whether no more is to be claimed for a site because of its groups.
+// groupFull reports whether no more mail should be claimed for a site because of its
+// groups.
 func (t *site) groupFull() bool {
 	return slices.ContainsFunc(t.groups, (*group).full)
 }
@@ -102,7 +103,7 @@ func (t *site) groupRoom(u *tenant) bool {
 	})
 }
 
-// groupLeft is how many more deliveries the groups of a site should be given.
+// groupLeft returns how many more deliveries the groups of a site should get.
 func (t *site) groupLeft() int {
 	left := unbounded
 	for _, g := range t.groups {
@@ -111,7 +112,7 @@ func (t *site) groupLeft() int {
 	return left
 }
 
-// slowAhead is how many deliveries may be held for sites that are not quick.
+// slowAhead returns how many deliveries may be held for sites that are not quick.
 func (s *Scheduler) slowAhead() int { return s.settings.Ahead / 2 }
 
 // slowRoom reports whether one more may be held for a tenant at a site that is not
@@ -120,7 +121,7 @@ func (s *Scheduler) slowRoom(u *tenant) bool {
 	return u.heldSlow < memoryShare*(s.slowAhead()-s.heldSlow)
 }
 
-// hasEnough reports whether a site has no use for more of a tenant's mail.
+// hasEnough reports whether a site has no use for more mail of a tenant.
 func (s *Scheduler) hasEnough(t *site, u *tenant) bool {
 	l := t.lanes[u]
 	return l != nil && l.held >= fewWaiting || t.class == slow && !s.slowRoom(u) || !t.groupRoom(u)

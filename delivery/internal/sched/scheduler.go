@@ -19,7 +19,7 @@ func New(settings Settings) *Scheduler {
 	return s
 }
 
-// Decide fills in what is to be done now. What was in out before is overwritten.
+// Decide fills in out with what to do now. It overwrites what was there before.
 func (s *Scheduler) Decide(now time.Time, out *Output) {
 	out.Route, out.Begin, out.ids = out.Route[:0], out.Begin[:0], out.ids[:0]
 	out.Trouble = append(out.Trouble[:0], s.trouble.notices...)
@@ -44,7 +44,7 @@ func (s *Scheduler) Decide(now time.Time, out *Output) {
 	out.Wake = s.wake(now)
 }
 
-// timePasses does what was to be done until now.
+// timePasses does everything that was due before now.
 func (s *Scheduler) timePasses(now time.Time) {
 	for len(s.parties) > 0 && (s.parties[0].left == 0 || !s.parties[0].until.After(now)) {
 		g := s.parties[0]
@@ -63,7 +63,7 @@ func (s *Scheduler) timePasses(now time.Time) {
 	}
 }
 
-// probe begins what finds out whether the trouble is over.
+// probe begins a probe, if one is due: a route to ask for or an attempt.
 func (s *Scheduler) probe(now time.Time, out *Output) {
 	r := &s.trouble
 	if r.probeShip != 0 || !s.probes() {
@@ -71,7 +71,7 @@ func (s *Scheduler) probe(now time.Time, out *Output) {
 	}
 	if r.probeID != 0 {
 		if !s.probeWaits() || s.beginProbe(now, out) || s.items[r.probeID] != nil {
-			return // where nothing may begin yet, it is the probe when something may
+			return // if nothing may begin yet, the attempt is the probe once it may
 		}
 		r.probeID = 0
 	}
@@ -93,7 +93,7 @@ func (s *Scheduler) probeWaits() bool {
 	return m == nil || m.state == waiting
 }
 
-// beginProbe begins the attempt that is the probe, if one may begin.
+// beginProbe begins an attempt as the probe, and reports whether one may begin.
 func (s *Scheduler) beginProbe(now time.Time, out *Output) bool {
 	l, trial := s.next(now)
 	if l == nil {
@@ -104,8 +104,8 @@ func (s *Scheduler) beginProbe(now time.Time, out *Output) bool {
 	return true
 }
 
-// probeAt is when to begin what finds out whether the trouble is over; false where nothing
-// may begin until something else happens.
+// probeAt returns when the next probe begins. If ok is false, none may begin until
+// something else happens.
 func (s *Scheduler) probeAt(now time.Time) (at time.Time, ok bool) {
 	r := &s.trouble
 	switch {
@@ -126,7 +126,7 @@ func (s *Scheduler) probeAt(now time.Time) (at time.Time, ok bool) {
 	}
 }
 
-// wake is when something is to be done that nothing else brings about.
+// wake returns when Decide must be called if nothing else happens, or zero.
 func (s *Scheduler) wake(now time.Time) (at time.Time) {
 	sooner := func(t time.Time) {
 		if at.IsZero() || t.Before(at) {
@@ -163,7 +163,7 @@ func (s *Scheduler) Configure(now time.Time, settings Settings) {
 	for t := s.known.head; t != nil; t = t.next {
 		s.limit(t)
 	}
-	for t := s.known.head; t != nil; t = t.next { // only now do the groups have the sites that they are to have
+	for t := s.known.head; t != nil; t = t.next { // a second loop: only now do all groups have their sites
 		if t.refused {
 			s.absolve(now, t)
 		}
@@ -179,7 +179,7 @@ func (s *Scheduler) Configure(now time.Time, settings Settings) {
 	s.MailCame(now)
 }
 
-// Stop says whether there is room for what attempts make: while there is none,
+// Stop tells whether the caller has no room for what attempts make. While it has none,
 // nothing begins and nothing is claimed.
 func (s *Scheduler) Stop(now time.Time, stop bool) {
 	if s.stopped && !stop {
@@ -188,8 +188,8 @@ func (s *Scheduler) Stop(now time.Time, stop bool) {
 	s.stopped = stop
 }
 
-// Drain gives back all that has not begun. Nothing begins from here on, and nothing
-// is claimed.
+// Drain gives back all deliveries that have not begun. From here on nothing begins and
+// nothing is claimed.
 func (s *Scheduler) Drain(now time.Time) {
 	s.drained = true
 	for _, g := range s.parties {
@@ -208,15 +208,15 @@ func (s *Scheduler) Drain(now time.Time) {
 	}
 }
 
-// Stats is what there is.
+// Stats are numbers about a Scheduler.
 type Stats struct {
 	InFlight, Held       int
 	Sites, Down, Refused int
-	Trouble              Cause // zero where there is none
-	Since                time.Time
+	Trouble              Cause     // NoTrouble if there is none
+	Since                time.Time // when the trouble began
 }
 
-// Stats says what there is.
+// Stats counts attempts, deliveries and sites.
 func (s *Scheduler) Stats(now time.Time) Stats {
 	n := Stats{InFlight: s.inFlight, Held: s.held, Trouble: s.trouble.cause, Since: s.trouble.since}
 	for t := s.known.head; t != nil; t = t.next {

@@ -2,27 +2,28 @@ package sched
 
 import "time"
 
-// Settings are what a Scheduler goes by.
+// Settings are the limits that a Scheduler keeps.
 type Settings struct {
-	// Connections is how many attempts may be in flight in all, and PerSite at one
+	// Connections is how many attempts may be in flight in all, PerSite how many at one
 	// site.
 	Connections, PerSite int
 
-	// Rate is how many attempts a second begin at one site; zero is no limit.
+	// Rate is how many attempts a second may begin at one site. If zero, there is no limit.
 	Rate float64
 
-	// Site answers with what holds at the site of a name; nil is PerSite and Rate for
-	// all. The same name gets the same answer until Configure.
+	// Site returns the limits of the site of a name. Until Configure it must return the
+	// same for the same name. If nil, PerSite and Rate hold for all sites.
 	Site func(name string) SiteLimits
 
-	// Share answers with the part of a limit that others share; nil is for limits that
-	// nobody does. What it answers may change at any time: see Reshare.
+	// Share returns the part of a shared limit that may be used now. The result may
+	// change at any time: see Reshare. If nil, no limit is shared.
 	Share func(now time.Time, limit Shared) Share
 
 	// Ahead is how many deliveries may be held.
 	Ahead int
 
-	// PriorityStep is what a step of priority counts.
+	// PriorityStep is how much earlier than it did mail counts as having become due,
+	// for each step of its priority.
 	PriorityStep time.Duration
 }
 
@@ -32,34 +33,34 @@ type SiteLimits struct {
 	Rate    float64
 	Groups  []GroupLimits
 
-	Shared bool // others share them, or one of them
+	Shared bool // other agents share PerSite or Rate
 }
 
-// GroupLimits are the limits that the sites of a group have in common; zero is none.
+// GroupLimits are the limits that the sites of a group have in common. Zero is no limit.
 type GroupLimits struct {
 	Name        string
 	Connections int
 	Rate        float64
 
-	Shared bool // others share them
+	Shared bool // other agents share these limits
 }
 
-// Shared is a site or a group whose limits others share.
+// Shared is a site or a group whose limits other agents share.
 type Shared struct {
 	Name  string
 	Group bool
 }
 
-// Share is the part of a limit that may be used now.
+// Share is the part of a shared limit that may be used now.
 type Share struct {
-	// Most is how many attempts may be in flight; zero is none.
+	// Most is how many attempts may be in flight. If zero, none may be.
 	Most int
 
-	// Rate is how many attempts a second may begin; zero is no limit.
+	// Rate is how many attempts a second may begin. If zero, there is no limit.
 	Rate float64
 }
 
-// site is what holds at a site.
+// site returns the limits of a site.
 func (s *Settings) site(name string) SiteLimits {
 	if s.Site == nil {
 		return SiteLimits{PerSite: s.PerSite, Rate: s.Rate}

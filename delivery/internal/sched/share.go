@@ -2,10 +2,10 @@ package sched
 
 import "time"
 
-// noLimit is more attempts than are ever in flight.
+// noLimit is a number of attempts that are never in flight together.
 const noLimit = 1 << 30
 
-// shareOf is the share of a site's own limits; all of them where nobody shares them.
+// shareOf returns this agent's share of a site's own limits: all, if they are not shared.
 func (s *Scheduler) shareOf(now time.Time, t *site) Share {
 	if !t.shared || s.settings.Share == nil {
 		return Share{Most: t.most, Rate: t.rate}
@@ -13,7 +13,7 @@ func (s *Scheduler) shareOf(now time.Time, t *site) Share {
 	return s.settings.Share(now, Shared{Name: t.key})
 }
 
-// groupShare is the share of a group's limits.
+// groupShare returns this agent's share of a group's limits.
 func (s *Scheduler) groupShare(now time.Time, g *group) Share {
 	switch {
 	case g.Shared && s.settings.Share != nil:
@@ -25,7 +25,7 @@ func (s *Scheduler) groupShare(now time.Time, g *group) Share {
 	}
 }
 
-// denied reports whether a site has no share of what an attempt needs.
+// denied reports whether the shares of a site or of its groups allow no more attempts.
 func (s *Scheduler) denied(now time.Time, t *site) bool {
 	if t.shared && t.inFlight >= s.shareOf(now, t).Most {
 		return true

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// maxJoined is how many recipients a shipment has before the next begins.
+// maxJoined is the most recipients of a shipment.
 const maxJoined = 5000
 
 func (s *Scheduler) newShipment() *shipment {
@@ -17,8 +17,8 @@ func (s *Scheduler) newShipment() *shipment {
 	return &shipment{}
 }
 
-// push lets a delivery wait for its turn at a site, with others of its message
-// where there are any.
+// push lets a delivery wait for its turn at a site, together with others of its message
+// if there are any.
 func (s *Scheduler) push(now time.Time, t *site, m *item) {
 	if t.waiting == 0 && !t.known && !t.inNewest {
 		t.inNewest = true
@@ -49,7 +49,7 @@ func (s *Scheduler) push(now time.Time, t *site, m *item) {
 	}
 }
 
-// pull takes a delivery out of those that wait at its site.
+// pull removes a delivery from those that wait at its site.
 func (s *Scheduler) pull(now time.Time, m *item) {
 	sh := m.ship
 	t, l := sh.site, sh.lane
@@ -67,7 +67,7 @@ func (s *Scheduler) pull(now time.Time, m *item) {
 	s.eased(now, t)
 }
 
-// rerank puts a shipment that waits where the first of its deliveries belongs.
+// rerank moves a shipment that waits to the place of the first of its deliveries.
 func (sh *shipment) rerank() {
 	sh.rank, sh.first = sh.items[0].rank, sh.items[0].ID
 	for _, m := range sh.items[1:] {
@@ -76,7 +76,7 @@ func (sh *shipment) rerank() {
 	sh.lane.waiting.fix(sh)
 }
 
-// rankBy ranks a shipment no lower than one of its deliveries.
+// rankBy moves a shipment up to the place of one of its deliveries, if that is first.
 func (sh *shipment) rankBy(m *item) {
 	if m.rank.Before(sh.rank) || m.rank.Equal(sh.rank) && m.ID < sh.first {
 		sh.rank, sh.first = m.rank, m.ID
@@ -84,7 +84,7 @@ func (sh *shipment) rankBy(m *item) {
 	}
 }
 
-// dissolve frees a shipment that nothing is left of.
+// dissolve frees a shipment without deliveries.
 func (s *Scheduler) dissolve(sh *shipment, message string) {
 	if sh.site.byMessage[message] == sh {
 		delete(sh.site.byMessage, message)
@@ -93,7 +93,7 @@ func (s *Scheduler) dissolve(sh *shipment, message string) {
 	s.spareShips = append(s.spareShips, sh)
 }
 
-// part takes a delivery out of the shipment it is in flight with.
+// part removes a delivery from the shipment with which it is in flight.
 func (s *Scheduler) part(now time.Time, m *item) {
 	sh := m.ship
 	sh.items = withoutItem(sh.items, m)
@@ -102,8 +102,8 @@ func (s *Scheduler) part(now time.Time, m *item) {
 	s.eased(now, sh.site)
 }
 
-// empty takes out what waits at a site, in the order of ranks. What it returns is in
-// no shipment any more, and the site has it no longer.
+// empty removes all deliveries that wait at a site, and returns them in the order of
+// their ranks. They are in no shipment and at no site afterwards.
 func (s *Scheduler) empty(t *site) (list []*item) {
 	for t.waiting > 0 {
 		l := t.turn.list[len(t.turn.list)-1]
@@ -130,7 +130,7 @@ func (s *Scheduler) empty(t *site) (list []*item) {
 	return list
 }
 
-// count changes how many deliveries a lane holds, and its site.
+// count changes how many deliveries a lane, its site and its groups hold.
 func (s *Scheduler) count(l *lane, n int) {
 	l.held += n
 	if l.site.held += n; l.site.class == slow {

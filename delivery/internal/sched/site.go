@@ -2,10 +2,10 @@ package sched
 
 import "time"
 
-// maxSites is how many sites without mail are remembered for what they did.
+// maxSites is how many sites are known before some without mail are forgotten.
 const maxSites = 20_000
 
-// site is the site of a name, a new one where it is not known.
+// site returns the site of a name, a new one if it is not known.
 func (s *Scheduler) site(now time.Time, key string) *site {
 	t := s.sites[key]
 	if t == nil {
@@ -22,7 +22,7 @@ func (s *Scheduler) site(now time.Time, key string) *site {
 	return t
 }
 
-// used puts a site last among those that may be forgotten.
+// used makes a site the last one to be forgotten.
 func (s *Scheduler) used(t *site) {
 	if s.known.tail != t {
 		s.known.remove(t)
@@ -30,8 +30,8 @@ func (s *Scheduler) used(t *site) {
 	}
 }
 
-// forgetSites makes room: of sites without mail, those that were used longest ago.
-// Each costs one more attempt to be known again.
+// forgetSites makes room by forgetting the sites without mail that were used longest
+// ago. To know such a site again takes one attempt.
 func (s *Scheduler) forgetSites() {
 	for t := s.known.head; t != nil && len(s.sites) > maxSites*3/4; {
 		next := t.next
@@ -52,14 +52,15 @@ func (s *Scheduler) forgetSite(t *site) {
 	s.join(t, nil)
 	s.known.remove(t)
 	delete(s.sites, t.key)
-	for _, l := range t.lanes { // the last one, which stays as long as the site does
+	for _, l := range t.lanes { // the last lane, which stays as long as the site does
 		s.forgetLane(l)
 	}
 }
 
-// tried notes how long an attempt took; timed, one in which hosts answered.
+// tried notes how long an attempt took.
 func (t *site) tried(d time.Duration) { t.known, t.last = true, d }
 
+// timed notes how long an attempt took in which hosts answered.
 func (t *site) timed(d time.Duration) {
 	t.tried(d)
 	d = max(d, time.Microsecond)
@@ -70,9 +71,9 @@ func (t *site) timed(d time.Duration) {
 	t.took += (d - t.took) / 8
 }
 
-// fail leaves the site alone for a while, as long as wait says. Attempts that were
-// in flight together fail once; one beside which others succeeded says little
-// about the site. It reports whether the site is left alone now.
+// fail leaves the site alone for as long as wait says. Attempts that were in flight
+// together count as one failure, and an attempt that failed while others succeeded says
+// little about the site. It reports whether the site is left alone now.
 func (t *site) fail(began, now time.Time, wait time.Duration) bool {
 	switch {
 	case t.closed(now):

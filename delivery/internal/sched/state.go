@@ -2,26 +2,26 @@ package sched
 
 import "time"
 
-// Scheduler is what an agent has claimed, what it knows of sites, and what it does
-// next. It is not safe for concurrent use.
+// Scheduler keeps what an agent has claimed and what it knows about sites, and decides
+// what the agent does next. It is not safe for concurrent use.
 type Scheduler struct {
 	settings   Settings
-	configured time.Time // when they were last changed
+	configured time.Time // when settings last changed
 
 	items  map[ID]*item
 	places map[string]*place
 	sites  map[string]*site
 	groups map[string]*group
-	known  siteList // all of them, the one used last at the end
+	known  siteList // all sites, the one used last at the end
 
 	tenants    map[string]*tenant
-	tenantList []*tenant              // all of them
-	placeList  []*place               // all of them
-	boards     [classes]heap[*tenant] // tenants with something that may begin
-	served     uint64                 // counts beginnings and arrivals
-	alarms     heap[*site]            // sites with a time to look at them again
-	parties    []*party               // messages whose routes are waited for
-	unrouted   []ID                   // to be routed, in order
+	tenantList []*tenant              // all tenants
+	placeList  []*place               // all places
+	boards     [classes]heap[*tenant] // tenants with mail that may begin
+	served     uint64                 // the number of beginnings and arrivals so far
+	alarms     heap[*site]            // sites to look at again at a certain time
+	parties    []*party               // messages that wait for routes
+	unrouted   []ID                   // deliveries whose routes are yet to be asked for, in order
 
 	held      int // deliveries claimed and not settled
 	heldSlow  int // of these, at sites that are not quick
@@ -29,7 +29,7 @@ type Scheduler struct {
 	slow      int // attempts in flight that began at a site that was not quick
 	trials    int
 	nextTrial time.Time
-	newest    []*site // sites of which nothing is known, as mail came for them
+	newest    []*site // untried sites, in the order in which mail came for them
 	turning   []*site // sites that have turned mail away
 
 	handOn   handOn
@@ -39,9 +39,9 @@ type Scheduler struct {
 	claims  claims
 	trouble trouble
 	stopped bool // the caller has no room for what an attempt makes
-	drained bool
+	drained bool // the agent is stopping
 
-	parked int // destinations, of all sites
+	parked int // parked destinations of all sites
 
 	back []Back
 	lift []Lift
@@ -55,12 +55,12 @@ type item struct {
 	Mail
 	state  state
 	own    bool
-	rank   time.Time // since when it counts as due, with its priority
+	rank   time.Time // when it counts as having become due, its priority included
 	place  *place
 	tenant *tenant
 	party  *party
 	join   string
-	to     string // the site, while gathering
+	to     string // the name of its site, while gathering
 	ship   *shipment
 }
 
@@ -68,32 +68,31 @@ type item struct {
 type state uint8
 
 const (
-	unrouted  state = iota // waits for its route to be asked for
+	unrouted  state = iota // its route is yet to be asked for
 	routing                // its route is being asked for
-	gathering              // waits for those of its message
-	waiting                // waits at its site
-	begun                  // is in an attempt
-	moving                 // has left its site
-	leaving                // is being settled
+	gathering              // it waits for the routes of other deliveries of its message
+	waiting                // it waits at its site
+	begun                  // it is in an attempt
+	moving                 // it has left its site
+	leaving                // it is being settled
 )
 
 // place is a destination with deliveries that are held.
 type place struct {
 	name  string
-	held  int   // not leaving
-	site  *site // where the last one went; nil where there was none yet
+	held  int   // deliveries that are not leaving
+	site  *site // where the last delivery went; nil if none has been routed yet
 	index int   // in Scheduler.placeList
 }
 
-// noRouteKey names what stands for a destination as long as nobody can say where
-// its mail goes. No host is called so.
+// noRouteKey returns the name of the site that stands for a destination without a
+// route. No host has such a name.
 func noRouteKey(destination string) string { return "? " + destination }
 
-// party is the deliveries of one message that were claimed together. They wait for
-// each other's routes, for a moment, so that those which lead to one site go in one
-// attempt.
+// party is the deliveries of one message that were claimed together. They wait a moment
+// for each other's routes, so that those for one site go in one attempt.
 type party struct {
-	left  int // without a route yet
+	left  int // deliveries without a route yet
 	until time.Time
 	ready []*item
 	done  bool
@@ -101,32 +100,32 @@ type party struct {
 
 // shipment is deliveries of one message that go to one site together.
 type shipment struct {
-	n     Ship // zero while it waits
+	n     Ship // zero while the shipment waits
 	site  *site
 	lane  *lane
 	items []*item
 	rcpts int
 	rank  time.Time
 	first ID
-	at    int // in its lane
+	at    int // its place in its lane
 
-	slow, trial bool // begun at a site that is not quick, as a trial
-	unsent      bool // trouble of our own kept it from being made
-	turns       int  // so many went before it in the same turn
+	slow, trial bool // it began at a site that was not quick, as a trial
+	unsent      bool // trouble of our own prevented it
+	turns       int  // how many shipments went before it in the same turn
 }
 
-// tenant is one of those whose mail is held.
+// tenant is a tenant with mail that is held or was turned away.
 type tenant struct {
 	name     string
 	held     int
 	heldSlow int // of these, at sites that are not quick
 	inFlight int
-	served   uint64 // when it began something the last time, or came
+	served   uint64 // when it last began an attempt, or came
 	lanes    [classes]heap[*lane]
 	at       [classes]int
-	sites    int  // where it has a lane
+	sites    int  // sites at which it has a lane
 	turned   int  // sites that have turned its mail away
-	left     bool // out of the claim that is being made
+	left     bool // it is left out of the claim that is being made
 	index    int  // in Scheduler.tenantList
 }
 
@@ -138,55 +137,56 @@ type lane struct {
 	held     int // deliveries that wait or are in flight
 	inFlight int
 	served   uint64
-	key      time.Time // since when it waits for its turn, with the priority of its first
-	since    time.Time
-	at       int // among the lanes of the tenant that may begin
-	turnAt   int // among those at the site
+	key      time.Time // since, earlier by the priority of its first shipment
+	since    time.Time // when it began to wait for its turn
+	at       int       // its place among the tenant's lanes that may begin
+	turnAt   int       // its place among the site's lanes with mail that waits
 }
 
-// site is what is known of the hosts of a name, and the mail that waits for them.
+// site holds what is known about the hosts of a site, and the mail that waits for them.
 type site struct {
 	key        string
-	prev, next *site // in the list of all, by when they were used last
+	prev, next *site // neighbours in Scheduler.known
 
 	lanes     map[*tenant]*lane
-	turn      heap[*lane]          // those with mail that waits, by whose turn it is
-	byMessage map[string]*shipment // waiting, for others of the message to join
-	waiting   int                  // shipments
+	turn      heap[*lane]          // lanes with mail that waits, by whose turn it is
+	byMessage map[string]*shipment // shipments that wait and that others of the message may join
+	waiting   int                  // shipments that wait
 	held      int                  // deliveries that wait or are in flight
 	inFlight  int
 
-	most           int     // attempts in flight, by the settings
-	rate           float64 // a second, by the settings
-	shared         bool    // others share these
+	most           int     // the limit of attempts in flight, by the settings
+	rate           float64 // the limit of attempts a second, by the settings
+	shared         bool    // other agents share these limits
 	groups         []*group
-	blocked, waits bool // in a group's list of those that would begin, that would be given mail
+	blocked, waits bool // it is in a group's list blocked, or parked
 
 	window
 	backoff
 	grant    grant
-	paced    time.Time // no attempt before: a rate, or a pace
+	paced    time.Time // no attempt begins before, by a rate or by its pace
 	alarm    time.Time // when to look at it again
 	alarmAt  int
 	class    class
 	known    bool          // an attempt has ended
-	took     time.Duration // an attempt, on average
-	last     time.Duration // the last one
-	progress time.Time     // when an attempt ended, or began where none was in flight
+	took     time.Duration // how long an attempt takes on average
+	last     time.Duration // how long the last attempt took
+	progress time.Time     // when an attempt last ended, or began while no other was in flight
 
 	kept     map[string]*kept // destinations whose mail stays in the queue because of the site
 	keptList []*kept
-	parked   int       // of kept
-	likely   time.Time // when the last of what it had no room for would have its turn
-	turned   []*tenant // whose mail has been turned away, and waits in the queue
-	turnedAt int       // in Scheduler.turning, absent where nobody's has been
+	parked   int       // how many of kept are parked
+	likely   time.Time // when the last delivery that it had no room for is expected to have its turn
+	turned   []*tenant // tenants whose mail it has turned away, and waits in the queue
+	turnedAt int       // its place in Scheduler.turning, or absent
 	skipped  bool      // its destinations were left out of a claim
-	refill   bool      // waits for a claim of its own
-	vain     time.Time // no such claim before: nothing has come of the last one yet
-	inNewest bool
+	refill   bool      // it waits for a claim of its own, or the answer to one
+	vain     time.Time // no such claim before, since the last one has brought no mail yet
+	inNewest bool      // it is in Scheduler.newest
 }
 
-// class is whether a site is quick. Sites of both kinds have their turns apart.
+// class says whether a site is quick. Turns among quick sites are separate from those
+// among others.
 type class uint8
 
 const (
@@ -195,7 +195,7 @@ const (
 	classes
 )
 
-// siteList is sites in order.
+// siteList is a linked list of sites.
 type siteList struct{ head, tail *site }
 
 // group is sites that have limits in common.
@@ -203,74 +203,74 @@ type group struct {
 	GroupLimits
 	sites    int
 	inFlight int
-	paced    time.Time // no attempt before
+	paced    time.Time // no attempt begins before
 
-	held    int // deliveries that wait or are in flight
-	tenants map[*tenant]int
+	held    int             // deliveries that wait or are in flight
+	tenants map[*tenant]int // how many of these each tenant has
 
-	skipped bool    // sites of it were left out of a claim
-	blocked []*site // that would begin if the group had room
-	parked  []*site // with parked destinations, to be given mail if the group had room
+	skipped bool    // destinations of its sites were left out of a claim
+	blocked []*site // sites that would begin an attempt if the group had room
+	parked  []*site // sites with parked destinations that would get mail if the group had room
 }
 
 // kept is a destination whose mail is kept back in the queue for a site.
 type kept struct {
 	destination string
-	at          int // in the site's list
+	at          int // its place in the site's keptList
 	until       time.Time
-	parked      bool // for this agent alone
-	paused      bool // for all
-	each        bool // each delivery by itself
+	parked      bool // this agent alone leaves its mail in the queue
+	paused      bool // all agents do
+	each        bool // each of its deliveries waits by itself
 }
 
-// claims are what was claimed when, and what is to be.
+// claims keeps which claim is in progress and which are due.
 type claims struct {
-	under    claimKind // way
-	site     *site     // refill
-	names    []string
-	sated    []*tenant // that are left out of it
+	under    claimKind // the claim in progress
+	site     *site     // if that is a refill, its site
+	names    []string  // the destinations it names
+	sated    []*tenant // the tenants it leaves out
 	general  due
 	others   due
-	meantime [2]due    // what came up for either while the claim was under way
-	hiding   bool      // a general claim has left out what only others' claims find
-	search   bool      // a tenant has room for that now
-	bySite   bool      // the next such claim leaves out sites
-	second   bool      // the one under way does: what came up before is for the other kind
-	last     claimKind // whose turn it was
+	meantime [2]due    // claims of the two kinds that came due while one was in progress
+	hiding   bool      // a general claim has left out mail that only a claim for others finds
+	search   bool      // a tenant may have room for such mail now
+	bySite   bool      // the next claim for others leaves out destinations instead of tenants
+	second   bool      // the one in progress does, so that mail that came before it is for the next
+	last     claimKind // the kind that had its turn last
 	withheld bool      // a general claim has left out tenants that hold too much
-	before   time.Time // no claim before
+	before   time.Time // no claim is made before
 	trimmed  time.Time // the memory is not trimmed before
 	refills  [classes][]*site
 }
 
-// claimKind is what a claim is for.
+// claimKind is the purpose of a claim.
 type claimKind uint8
 
 const (
 	noClaim claimKind = iota
-	general           // everything but what is parked
-	others            // what is parked for the sake of other tenants
+	general           // for all mail that is not parked
+	others            // for all mail, parked or not, of tenants that hold little
 	refill            // for one site
 	kinds
 )
 
-// due is when a claim is due; never where nothing but an event brings one about.
+// due is when a claim is due. If never is set, only an event makes it due.
 type due struct {
 	at    time.Time
 	never bool
 }
 
-// sooner has a claim be due at a time, if it is not before.
+// sooner makes a claim due at a time, unless it is due earlier.
 func (d *due) sooner(at time.Time) {
 	if d.never || at.Before(d.at) {
 		d.at, d.never = at, false
 	}
 }
 
-// again says that there may be something to claim.
+// again notes that there may be something to claim now.
 func (c *claims) again(now time.Time) { c.expect(now, now) }
 
-// expect says that something will be due.
+// expect notes that there may be something to claim at a time.
 func (c *claims) expect(now, at time.Time) {
 	if at.IsZero() || at.Before(now) {
 		at = now
@@ -282,7 +282,7 @@ func (c *claims) expect(now, at time.Time) {
 	}
 }
 
-// handOn is the turn of an attempt that has ended: what its site has next may have it.
+// handOn is the turn of an attempt that has ended. The next mail of its site may take it.
 type handOn struct {
 	site  *site
 	turns int
@@ -293,8 +293,8 @@ type trouble struct {
 	cause     Cause
 	since     time.Time
 	pause     time.Duration
-	at        time.Time // the next probe
-	probeID   ID        // the delivery that is the probe while it finds its route
-	probeShip Ship      // the attempt that is
+	at        time.Time // when the next probe begins
+	probeID   ID        // the delivery that is the probe while its route is asked for
+	probeShip Ship      // the attempt that is the probe
 	notices   []TroubleNotice
 }

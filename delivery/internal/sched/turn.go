@@ -2,7 +2,7 @@ package sched
 
 import "time"
 
-// beginAll begins what may.
+// beginAll begins all attempts that may begin.
 func (s *Scheduler) beginAll(now time.Time, out *Output) {
 	for {
 		l, trial := s.next(now)
@@ -13,7 +13,7 @@ func (s *Scheduler) beginAll(now time.Time, out *Output) {
 	}
 }
 
-// next is the lane whose turn it is, nil where nothing may begin.
+// next returns the lane whose turn it is, or nil if nothing may begin.
 func (s *Scheduler) next(now time.Time) (l *lane, trial bool) {
 	if s.inFlight >= s.settings.Connections || s.stopped || s.drained {
 		return nil, false
@@ -37,7 +37,7 @@ func (s *Scheduler) next(now time.Time) (l *lane, trial bool) {
 	return l, false
 }
 
-// first is which of two lanes comes first, if there are two.
+// first returns the first of two lanes, either of which may be nil.
 func (s *Scheduler) first(l, other *lane) *lane {
 	if l == nil || other != nil && (tenantBefore(other.tenant, l.tenant) || other.tenant == l.tenant && laneBefore(other, l)) {
 		return other
@@ -45,7 +45,7 @@ func (s *Scheduler) first(l, other *lane) *lane {
 	return l
 }
 
-// best is the lane of a class whose turn it is.
+// best returns the lane of a class whose turn it is, or nil.
 func (s *Scheduler) best(now time.Time, c class) *lane {
 	for {
 		u, ok := s.boards[c].first()
@@ -63,17 +63,17 @@ func (s *Scheduler) best(now time.Time, c class) *lane {
 	}
 }
 
-// reserve is how many connections are kept for sites that are quick.
+// reserve returns how many connections are kept for quick sites.
 func (s *Scheduler) reserve() int { return s.settings.Connections / 4 }
 
 // slowMayBegin reports whether an attempt may begin at a site that is not quick.
 func (s *Scheduler) slowMayBegin() bool { return s.slow < s.settings.Connections-s.reserve() }
 
-// maxTurns is how many attempts at a site follow each other in one turn: to change the
-// site may take a new connection.
+// maxTurns is how many attempts at a site may follow each other in one turn: another
+// site may need a new connection.
 const maxTurns = 16
 
-// handedOn is the site whose turn goes on, nil where none does.
+// handedOn returns the site whose turn continues, or nil.
 func (s *Scheduler) handedOn(now time.Time) *site {
 	t := s.handOn.site
 	if t == nil || s.handOn.turns >= maxTurns || !s.ready(now, t) {
@@ -87,7 +87,7 @@ func (s *Scheduler) handedOn(now time.Time) *site {
 
 const firstTrial = 250 * time.Millisecond
 
-// trialWaits reports whether a trial may begin as soon as its time has come.
+// trialWaits reports whether a trial waits for nothing but its time.
 func (s *Scheduler) trialWaits(now time.Time) bool {
 	if s.inFlight >= s.settings.Connections || s.trials >= s.reserve()/2 || s.stopped || s.drained {
 		return false
@@ -96,7 +96,7 @@ func (s *Scheduler) trialWaits(now time.Time) bool {
 	return t != nil && s.ready(now, t)
 }
 
-// newestReady is the newest site of which nothing is known, with mail.
+// newestReady returns the newest untried site with mail, or nil.
 func (s *Scheduler) newestReady() *site {
 	for last := len(s.newest) - 1; last >= 0; last-- {
 		if t := s.newest[last]; !t.known && t.waiting > 0 && t.inFlight == 0 {
@@ -110,7 +110,7 @@ func (s *Scheduler) newestReady() *site {
 	return nil
 }
 
-// forTrial is the site that is given a trial, nil where there is none.
+// forTrial returns the site that gets a trial now, or nil.
 func (s *Scheduler) forTrial(now time.Time) *site {
 	if s.trials >= s.reserve()/2 || now.Before(s.nextTrial) {
 		return nil
@@ -122,7 +122,7 @@ func (s *Scheduler) forTrial(now time.Time) *site {
 	return t
 }
 
-// begin begins an attempt at the site of a lane, with what is due there.
+// begin begins an attempt at the site of a lane, with the mail whose turn it is there.
 func (s *Scheduler) begin(now time.Time, l *lane, trial bool, out *Output) {
 	t := l.site
 	if first, _ := t.turn.first(); first.precedes(l) {

@@ -5,28 +5,28 @@ import (
 	"time"
 )
 
-// Standing is where a delivery that is held stands, or the mail of a destination that
-// is kept back.
+// Standing tells why a delivery that is held, or the mail of a destination that is kept
+// back, waits.
 type Standing struct {
-	// Site is the name of the hosts; empty where it is not known yet.
+	// Site is the name of the hosts, empty if it is not known yet.
 	Site string
 
-	// InFlight is set for a delivery that is in an attempt.
+	// InFlight is set if the delivery is in an attempt.
 	InFlight bool
 
-	// What keeps the mail back: no host of the site could be asked, or nobody can say
-	// where the mail goes; the hosts refuse the login; the site has enough; it is not
-	// to be asked more often. At most one of them is set.
+	// The reason for the wait: no host of the site could be asked; the destination has
+	// no route for now; the hosts refuse the login; the site has enough mail; its rate or
+	// pace allows no attempt yet. At most one of them is set.
 	Down, NoRoute, Refused, Full, Paced bool
 
-	// Until is until when, as far as that is known.
+	// Until is the end of the wait, zero if it is not known.
 	Until time.Time
 
-	// Said is what the site has taught, the last time.
+	// Said is the text of the site's last failure.
 	Said string
 }
 
-// Holds tells of a delivery that is held; false where it is none.
+// Holds returns where a delivery stands. If the delivery is not held, ok is false.
 func (s *Scheduler) Holds(now time.Time, id ID) (at Standing, ok bool) {
 	m := s.items[id]
 	if m == nil {
@@ -43,8 +43,8 @@ func (s *Scheduler) Holds(now time.Time, id ID) (at Standing, ok bool) {
 	return at, true
 }
 
-// Keeps tells of the mail of a destination that stays in the queue because of a site;
-// false where none does.
+// Keeps returns why mail of a destination stays in the queue because of a site. If none
+// does, ok is false.
 func (s *Scheduler) Keeps(now time.Time, destination string) (at Standing, ok bool) {
 	if t := s.sites[noRouteKey(destination)]; t != nil && t.closed(now) {
 		return Standing{NoRoute: true, Until: t.until, Said: t.said}, true
@@ -64,7 +64,7 @@ func (s *Scheduler) Keeps(now time.Time, destination string) (at Standing, ok bo
 	return at, false
 }
 
-// standing is what a site has against another attempt.
+// standing returns the reason for which another attempt at a site may not begin.
 func (s *Scheduler) standing(now time.Time, t *site) Standing {
 	at := Standing{Site: t.key, Said: t.said}
 	switch {
@@ -78,7 +78,8 @@ func (s *Scheduler) standing(now time.Time, t *site) Standing {
 	return at
 }
 
-// pacedUntil is before when no attempt at a site is to begin, its groups included.
+// pacedUntil returns the earliest time for an attempt at a site, by its rate and pace and
+// the rates of its groups.
 func (t *site) pacedUntil() time.Time {
 	at := t.paced
 	for _, g := range t.groups {
@@ -94,7 +95,7 @@ func (t *site) groupBusy() bool {
 	return slices.ContainsFunc(t.groups, func(g *group) bool { return g.Connections > 0 && g.inFlight >= g.Connections })
 }
 
-// Trouble is what our own trouble is, and since when.
+// Trouble returns the cause of our own trouble, and when it began.
 func (s *Scheduler) Trouble() (Cause, time.Time) { return s.trouble.cause, s.trouble.since }
 
 // Idle reports whether a delivery is held that is in no attempt and whose route is not
@@ -104,7 +105,7 @@ func (s *Scheduler) Idle(id ID) bool {
 	return m != nil && m.state != routing && m.state < begun
 }
 
-// Withdraw takes a delivery out that is idle, and reports whether it was: the caller
+// Withdraw removes a delivery if it is idle, and reports whether it was. The caller
 // settles it.
 func (s *Scheduler) Withdraw(now time.Time, id ID) bool {
 	if !s.Idle(id) {
@@ -114,8 +115,8 @@ func (s *Scheduler) Withdraw(now time.Time, id ID) bool {
 	return true
 }
 
-// Said is what a shipment's site has taught the last time that none of its hosts could
-// be asked; empty where one could be since.
+// Said returns the text of the last failure of a shipment's site, empty if a host of it
+// could be asked since.
 func (s *Scheduler) Said(n Ship) string {
 	if sh := s.ships[n]; sh != nil && (sh.site.failures > 0 || sh.site.refused) {
 		return sh.site.said
@@ -123,15 +124,15 @@ func (s *Scheduler) Said(n Ship) string {
 	return ""
 }
 
-// SiteState is what is known of one site.
+// SiteState tells what is known about one site.
 type SiteState struct {
 	Standing
 	Waiting, InFlight, Window int
-	Destinations              []string // of what is kept back and what is held
+	Destinations              []string // those of mail that is held or kept back
 }
 
-// SiteStates tells of all sites that have mail, that have something against attempts, or
-// that are wanted.
+// SiteStates returns the state of all sites that have mail, that are left alone, or that
+// are wanted.
 func (s *Scheduler) SiteStates(now time.Time, wanted map[string][]string) (list []SiteState) {
 	by := map[*site][]string{}
 	for _, p := range s.placeList {

@@ -2,20 +2,20 @@ package sched
 
 import "time"
 
-// window is how many attempts at a site may be in flight: like a congestion
-// window, it grows with what is taken and halves when hosts fail or say "later". What
-// was too much once is tried again after a second, by one more at a time, and after
-// twice as long each time that it still is: a host that limits connections is asked for
-// one too many now and then, not once for every few messages.
+// window limits the attempts in flight at a site. Like a congestion window, it grows
+// with what the site takes, and halves if hosts fail or say "later". A size that was too
+// much once is tried again after a second, one more at a time, and if it is still too
+// much, after twice as long each time: so a host that limits connections is asked for
+// one too many now and then, and not once for every few messages.
 type window struct {
 	size      float64
-	threshold float64       // up to it the size grows by one with each success
-	shrunk    time.Time     // the last time
-	ceiling   float64       // one more was too much; zero where nothing was
-	hold      time.Duration // for how long no more than that is tried
-	tryAt     time.Time     // from when on it is
-	deferrals int           // attempts in a row that nothing came of
-	pace      time.Duration
+	threshold float64       // up to this size, each success adds one
+	shrunk    time.Time     // when the window last shrank
+	ceiling   float64       // one more than this was too much; zero if nothing was
+	hold      time.Duration // how long after a failure no more than ceiling is tried
+	tryAt     time.Time     // when more than ceiling may be tried again
+	deferrals int           // attempts in a row without success
+	pace      time.Duration // the least time between attempts
 }
 
 const (
@@ -24,12 +24,12 @@ const (
 	firstHold = time.Second
 	lastHold  = time.Minute
 
-	// manyDeferrals in a row make for a pace.
+	// manyDeferrals in a row give the site a pace.
 	manyDeferrals = 10
 	firstPace     = 50 * time.Millisecond
-	// rcptPace is the longest wait between attempts at a site that defers
-	// recipients: they may be greylisted, and their time begins when they were
-	// asked for. slowPace is that for one that defers before.
+	// rcptPace is the longest pace of a site that defers recipients: they may be
+	// greylisted, and the time of a greylist begins with the first attempt. slowPace is
+	// the longest pace of a site that defers before any recipient.
 	rcptPace = 100 * time.Millisecond
 	slowPace = 25 * time.Second
 )
@@ -46,7 +46,7 @@ func (w *window) grow(now time.Time, most int) {
 		if now.Before(w.tryAt) {
 			return
 		}
-		if w.size > w.ceiling { // it has been taken for as long
+		if w.size > w.ceiling { // the larger size went well for as long as hold
 			w.ceiling, w.hold = w.size, max(w.hold/2, firstHold)
 		}
 		w.size, w.tryAt = w.ceiling+1, now.Add(w.hold)
@@ -60,8 +60,8 @@ func (w *window) grow(now time.Time, most int) {
 	}
 }
 
-// shrink notes that an attempt begun then was too much. Those that were in flight
-// together shrink the window once.
+// shrink notes that an attempt, begun at the given time, was too much. Attempts that
+// were in flight together shrink the window once.
 func (w *window) shrink(began, now time.Time) {
 	if began.Before(w.shrunk) {
 		return
@@ -78,8 +78,8 @@ func (w *window) shrink(began, now time.Time) {
 	w.tryAt = now.Add(w.hold)
 }
 
-// deferred notes an attempt that nothing came of. After many in a row there is a
-// wait between attempts, of most at the longest.
+// deferred notes an attempt without success. After many in a row the site gets a pace,
+// which grows up to most.
 func (w *window) deferred(most time.Duration) {
 	w.deferrals++
 	if over := w.deferrals - manyDeferrals; over >= 0 {
@@ -87,15 +87,15 @@ func (w *window) deferred(most time.Duration) {
 	}
 }
 
-// backoff is for how long a site is left alone of which no host could be asked, or
-// whose hosts refuse the login. Then one attempt is made, and the others wait for
-// what becomes of it.
+// backoff says how long a site is left alone because no host of it could be asked, or
+// its hosts refuse the login. After that one attempt is made, and others wait for its
+// result.
 type backoff struct {
 	failures int       // in a row
-	until    time.Time // no attempt before
+	until    time.Time // no attempt begins before
 	alive    time.Time // when a host last took or refused something
-	refused  bool      // the login is
-	said     string    // the last time
+	refused  bool      // the hosts refuse the login
+	said     string    // the text of the last failure
 }
 
 // refusedFor is the time between attempts at a site that refuses the login.
