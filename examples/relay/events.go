@@ -22,6 +22,9 @@ type journal struct {
 	lines   []byte        // to be written
 	spare   []byte        // the last written buffer, for reuse
 	writing bool          // a goroutine is writing, until there are no lines
+	begun   int           // writes so far
+	ended   int           // those of them that are over
+	torn    io.Writer     // an output whose last line was not written whole; nil if there is none
 	moved   chan struct{} // closed when some were written; nil if no call waits
 }
 
@@ -65,7 +68,7 @@ func (j *journal) write(e *delivery.Event) {
 	if class := classOf(e); class != "" {
 		line = fmt.Appendf(line[:len(line)-1], `,"class":%q}`, class)
 	}
-	j.await(mostLines)
+	j.await(func() bool { return len(j.lines) < mostLines })
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.lines = append(append(j.lines, line...), '\n')
@@ -82,10 +85,15 @@ func (j *journal) writeLines() {
 	for len(j.lines) > 0 {
 		lines, out := j.lines, j.out
 		j.lines, j.spare = j.spare[:0], nil
+		j.begun++
+		torn := j.torn == out
 		j.mu.Unlock()
-		_, _ = out.Write(lines)
+		torn = writeWhole(out, lines, torn)
 		j.mu.Lock()
-		j.spare = lines
+		j.spare, j.ended = lines, j.ended+1
+		if j.torn = nil; torn {
+			j.torn = out
+		}
 		if j.moved != nil {
 			close(j.moved)
 			j.moved = nil
@@ -94,12 +102,24 @@ func (j *journal) writeLines() {
 	j.writing = false
 }
 
-// await returns when fewer octets than so many wait to be written, or if it is 0, when
-// all is written.
-func (j *journal) await(most int) {
+// writeWhole writes lines. If only a part of a line can be written, as to a full disk, it
+// returns true, and the next call ends that line first, so that no other is lost with it.
+func writeWhole(out io.Writer, lines []byte, torn bool) bool {
+	if torn {
+		if _, err := out.Write([]byte{'\n'}); err != nil {
+			return true
+		}
+	}
+	n, err := out.Write(lines)
+	return err != nil && n > 0 && lines[n-1] != '\n'
+}
+
+// await returns when a condition holds, or nothing is being written. The condition is
+// called with j.mu held, and again whenever some lines were written.
+func (j *journal) await(holds func() bool) {
 	for {
 		j.mu.Lock()
-		if !j.writing || len(j.lines) < most {
+		if !j.writing || holds() {
 			j.mu.Unlock()
 			return
 		}
@@ -112,8 +132,17 @@ func (j *journal) await(most int) {
 	}
 }
 
-// flush returns when all is written.
-func (j *journal) flush() { j.await(0) }
+// flush returns when all is written that was there when it was called, whatever comes
+// meanwhile.
+func (j *journal) flush() {
+	j.mu.Lock()
+	last := j.begun
+	if len(j.lines) > 0 {
+		last++
+	}
+	j.mu.Unlock()
+	j.await(func() bool { return j.ended >= last })
+}
 
 // printJSON writes an object and a line end in one write.
 func printJSON(w io.Writer, v any) error {

@@ -1,12 +1,16 @@
 package main
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"github.com/nexthop-mail/nexthop/delivery"
 )
@@ -81,6 +85,102 @@ func TestEventsWait(t *testing.T) {
 	j.flush()
 	if n := strings.Count(strings.Join(file.written, ""), "\n"); n != events {
 		t.Errorf("%d lines for %d events", n, events)
+	}
+}
+
+// TestEventsThatGoOn: flush waits for what was told before, and not for what others tell
+// meanwhile: on a busy relay there is always more to write.
+func TestEventsThatGoOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		file := &slowFile{writes: make(chan struct{}), begun: make(chan struct{}, 1)}
+		j := &journal{path: "-", out: file}
+		tell := func() {
+			j.write(&delivery.Event{Kind: delivery.Queued})
+			synctest.Wait()
+		}
+		for before := range 2 { // what waits while the first is being written
+			tell()
+			for range before {
+				tell()
+			}
+			flushed := make(chan struct{})
+			go func() {
+				j.flush()
+				close(flushed)
+			}()
+			for range before + 1 {
+				synctest.Wait()
+				select {
+				case <-flushed:
+					t.Fatal("it has not been written, and flush has returned")
+				default:
+				}
+				tell()
+				file.writes <- struct{}{}
+				synctest.Wait()
+			}
+			select {
+			case <-flushed:
+			default:
+				t.Error("flush waits for what was told after it was called")
+			}
+			file.writes <- struct{}{}
+			<-flushed
+		}
+	})
+}
+
+// fullFile is a file on a disk that has room for so many octets.
+type fullFile struct {
+	room    int
+	written []byte
+}
+
+func (f *fullFile) Write(p []byte) (int, error) {
+	n := min(len(p), f.room)
+	f.room -= n
+	if f.written = append(f.written, p[:n]...); n < len(p) {
+		return n, errors.New("no space left on device")
+	}
+	return n, nil
+}
+
+// TestEventsOnAFullDisk: an event of which only a part could be written takes no other
+// along: once there is room again, lines are whole.
+func TestEventsOnAFullDisk(t *testing.T) {
+	tell := func(j *journal, id string) {
+		j.write(&delivery.Event{Kind: delivery.Queued, ID: id})
+		j.flush()
+	}
+	whole := &fullFile{room: 1000}
+	tell(&journal{path: "-", out: whole}, "1")
+	length := len(whole.written)
+	for room := range 2*length + 2 {
+		file := &fullFile{room: room}
+		j := &journal{path: "-", out: file}
+		tell(j, "1")
+		tell(j, "2")
+		tell(j, "3")
+		file.room = 1000
+		tell(j, "4")
+		tell(j, "5")
+		lines := strings.Split(strings.TrimSuffix(string(file.written), "\n"), "\n")
+		for _, id := range []string{"4", "5"} {
+			if !slices.ContainsFunc(lines, func(l string) bool { return json.Valid([]byte(l)) && strings.Contains(l, `"id":"`+id+`"`) }) {
+				t.Fatalf("with room for %d octets, event %s is not on a line of its own: %q", room, id, lines)
+			}
+		}
+		if slices.Contains(lines, "") {
+			t.Fatalf("with room for %d octets, an empty line: %q", room, lines)
+		}
+	}
+	// Another file begins with a whole line.
+	file, next := &fullFile{room: 10}, &fullFile{room: 1000}
+	j := &journal{path: "-", out: file}
+	tell(j, "1")
+	j.out = next
+	if tell(j, "2"); next.written[0] != '{' {
+		t.Errorf("another file begins with %q", next.written)
 	}
 }
 
