@@ -89,14 +89,17 @@ func (b *Body) Open() (io.ReadCloser, error) {
 	return newReader(r, b.Octets, b.sum), nil
 }
 
-// Copy is the same content in memory of its own. It must not be used for a Body that
-// streams.
+// Copy is the same content in memory of its own, which may be kept for long: it is little
+// more than the content needs. It must not be used for a Body that streams.
 func (b *Body) Copy() Body {
-	c := Body{Facts: b.Facts, buffer: borrow(len(b.data))}
+	c := Body{Facts: b.Facts, buffer: borrowSnug(len(b.data))}
 	c.buffer.octets = append(c.buffer.octets, b.data...)
 	c.data = c.buffer.octets
 	return c
 }
+
+// Held is how many octets of memory a Copy holds.
+func (b *Body) Held() int64 { return int64(cap(b.data)) }
 
 // Release gives the memory of a Body back; it and its readers must not be used
 // afterwards.

@@ -13,6 +13,8 @@ const (
 	pieceSize = 32 << 10
 	// maxKept is the longest buffer that is kept for the next content.
 	maxKept = 4 << 20
+	// spare is how much longer than twice its content a buffer may be that is kept with it.
+	spare = 512
 )
 
 // buffer is memory for content that cannot stay where it is. nil is none.
@@ -24,6 +26,18 @@ var buffers = sync.Pool{New: func() any { return new(buffer) }}
 // borrow returns an empty buffer with room for n octets.
 func borrow(n int) *buffer {
 	b := buffers.Get().(*buffer)
+	b.octets = slices.Grow(b.octets[:0], n)
+	return b
+}
+
+// borrowSnug is borrow for content that is kept: of a buffer that an earlier content has
+// made long, most would lie idle.
+func borrowSnug(n int) *buffer {
+	b := buffers.Get().(*buffer)
+	if cap(b.octets) > 2*n+spare {
+		buffers.Put(b)
+		b = new(buffer)
+	}
 	b.octets = slices.Grow(b.octets[:0], n)
 	return b
 }

@@ -8,9 +8,10 @@ import (
 
 const (
 	// mostSubmitted bounds the memory for contents of messages just submitted, and
-	// mostOfOne the length of one.
+	// mostOfOne the length of one. A content takes ofEach octets beside its own.
 	mostSubmitted = 4 << 20
 	mostOfOne     = 64 << 10
+	ofEach        = 512
 )
 
 // Submitted has copies of the contents of messages that an agent has just put into the
@@ -45,12 +46,13 @@ func (s *Submitted) Keep(id string, body *content.Body) {
 		return
 	}
 	b := body.Copy()
+	size := sizeOf(&b)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.on {
 		return
 	}
-	if s.young == nil || s.youngSize+b.Octets > mostSubmitted/2 {
+	if s.young == nil || s.youngSize+size > mostSubmitted/2 {
 		for _, o := range s.old {
 			o.Release()
 		}
@@ -61,8 +63,11 @@ func (s *Submitted) Keep(id string, body *content.Body) {
 		}
 	}
 	s.young[id] = &b
-	s.youngSize += b.Octets
+	s.youngSize += size
 }
+
+// sizeOf is how much memory a content that is kept takes.
+func sizeOf(b *content.Body) int64 { return b.Held() + ofEach }
 
 // Take returns the content of a message, whose Release is up to the caller, or nil.
 func (s *Submitted) Take(id string) *content.Body {
@@ -71,7 +76,7 @@ func (s *Submitted) Take(id string) *content.Body {
 	b := s.young[id]
 	if b != nil {
 		delete(s.young, id)
-		s.youngSize -= b.Octets
+		s.youngSize -= sizeOf(b)
 		return b
 	}
 	b = s.old[id]
