@@ -108,7 +108,7 @@ func (p *Pool) connect(ctx context.Context, h *Hop, o Observer, place *pass) (*S
 	}()
 	o.Connect(h.Host.Name, h.Addr)
 	var err error
-	h.Dialled, h.Took = time.Now(), Stages{}
+	h.Dialled, h.Took, h.resumption = time.Now(), Stages{}, nil
 	h.since = h.Dialled
 	conn, err = p.dial(ctx, h.Addr, h.Source)
 	h.Took.Connect = h.lap()
@@ -157,9 +157,9 @@ func (p *Pool) open(ctx context.Context, h *Hop, made *Session, o Observer) erro
 		if h.Took.TLS = h.lap(); err != nil {
 			return p.broke(ctx, h, made, err, o)
 		}
-		made.Protection = h.protection()
+		made.secured(h)
 	}
-	if err := made.Greet(ctx); err != nil {
+	if err := begins(ctx, h, made.Greet(ctx)); err != nil {
 		return err
 	}
 	if err := made.Hello(ctx); err != nil {
@@ -171,7 +171,7 @@ func (p *Pool) open(ctx context.Context, h *Hop, made *Session, o Observer) erro
 	if made.Protection.Level < h.Policy.Level && h.Policy.Level >= mx.TLSEncrypt {
 		return h.refusal(ErrNoTLS)
 	}
-	if made.Protection.Level == mx.TLSNone && h.Judged.Err != nil {
+	if h.Judged.Err != nil {
 		return h.refusal(ErrNoTLS)
 	}
 	if p.isSelf(made.Extensions().Greeting) {
@@ -233,9 +233,9 @@ func (p *Pool) secure(ctx context.Context, h *Hop, made *Session, o Observer) er
 		}
 		return err
 	}
-	if err := made.Hello(ctx); err != nil {
+	if err := begins(ctx, h, made.Hello(ctx)); err != nil {
 		return err
 	}
-	made.Protection = h.protection()
+	made.secured(h)
 	return nil
 }

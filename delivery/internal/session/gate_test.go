@@ -88,6 +88,24 @@ func TestTLSConfigIsOurs(t *testing.T) {
 	}
 }
 
+// TestWhatIsShown: a login's certificate is presented in place of the policy's, and that one
+// if the login has none.
+func TestWhatIsShown(t *testing.T) {
+	ofLogin, ofPolicy := &tls.Certificate{}, &tls.Certificate{}
+	for _, c := range []struct {
+		login  mx.Login
+		policy *tls.Certificate
+		want   *tls.Certificate
+	}{
+		{nil, nil, nil}, {nil, ofPolicy, ofPolicy}, {&smarthost.Login{User: "u"}, ofPolicy, ofPolicy},
+		{&smarthost.Login{Certificate: ofLogin}, nil, ofLogin}, {&smarthost.Login{Certificate: ofLogin}, ofPolicy, ofLogin},
+	} {
+		if got := (&Hop{Host: &mx.Host{Login: c.login}, Policy: &Policy{Certificate: c.policy}}).shows(); got != c.want {
+			t.Errorf("login %v, policy %p: %p, want %p", c.login, c.policy, got, c.want)
+		}
+	}
+}
+
 // TestSpreadOrder is in which order a site tries hosts of equal preference.
 func TestSpreadOrder(t *testing.T) {
 	type open struct{ busy, idle int }

@@ -61,7 +61,10 @@ func (h *Hop) Spare(o smtp.Option, extensions bool) smtp.Option {
 
 func (h *Hop) key() key {
 	k := key{host: h.Host.Name, addr: h.Addr, source: h.Source, level: h.Level()}
-	k.login, k.helo = h.Host.Login, h.Without&smtp.OptEHLO != 0
+	k.login, k.helo, k.implicit = h.Host.Login, h.Without&smtp.OptEHLO != 0, h.Host.ImplicitTLS
+	if k.level != mx.TLSNone {
+		k.minVersion = h.Policy.MinVersion
+	}
 	switch p := h.Policy; {
 	case k.level >= mx.TLSVerify, k.level != mx.TLSNone && p.Judge != nil && p.Key != "":
 		k.serverName, k.policy = p.ServerName, p.Key
@@ -83,6 +86,13 @@ func (h *Hop) protection() Protection {
 	default:
 		return Protection{Level: mx.TLSVerify, Source: h.Policy.Source}
 	}
+}
+
+// secured notes that TLS came up as the policy asks. Without a Judge, the certificate has
+// been checked as far as the level requires it.
+func (s *Session) secured(h *Hop) {
+	s.Protection = h.protection()
+	s.checked = s.checked || h.Policy.Judge == nil
 }
 
 // lap is how long the stage of the connection took that has just ended.

@@ -68,10 +68,22 @@ func (c *Config) proof(h *Hop, made *Session, state *tls.ConnectionState) error 
 		return made.judged.Err
 	case made.judged.Authenticated || h.Policy.Level < mx.TLSVerify:
 		return nil
-	case h.Policy.Verify != nil:
-		return h.Policy.Verify(*state)
 	}
-	return c.bearsOneOf([]string{h.Policy.ServerName})(*state)
+	return c.check(h, made, state)
+}
+
+// check makes the usual check of a session's certificate, once.
+func (c *Config) check(h *Hop, s *Session, state *tls.ConnectionState) (err error) {
+	switch {
+	case s.checked:
+		return nil
+	case h.Policy.Verify != nil:
+		err = h.Policy.Verify(*state)
+	default:
+		err = c.bearsOneOf([]string{h.Policy.ServerName})(*state)
+	}
+	s.checked = err == nil
+	return err
 }
 
 // refusal is an error with what the policy's source has said.
@@ -83,13 +95,26 @@ func (h *Hop) refusal(err error) error {
 }
 
 // judgeAgain has a session from before judged by the policy of the message that is next,
-// unless it has been.
-func (c *Config) judgeAgain(s *Session, h *Hop) {
-	p := h.Policy
-	h.Judged = Judgement{}
-	if p.Judge == nil {
-		return
+// unless it has been. It reports whether that policy allows mail. What authenticated the
+// host for another message does not count for this one.
+func (c *Config) judgeAgain(s *Session, h *Hop) bool {
+	if h.Policy.Judge != nil {
+		c.askAgain(s, h)
 	}
+	if h.Judged.Err != nil {
+		return false
+	}
+	if !s.Encrypted() {
+		return true
+	}
+	s.Protection = h.protection()
+	return h.Judged.Authenticated || h.Policy.Level < mx.TLSVerify || c.check(h, s, s.TLS()) == nil
+}
+
+// askAgain has the policy's source, which there is, say what a session from before is
+// worth.
+func (c *Config) askAgain(s *Session, h *Hop) {
+	p := h.Policy
 	if s.basis != p.Basis || s.domain != p.Domain || s.judged.Decision == nil {
 		if s.judged.Decision == nil {
 			s.shown = c.seen(s, h) // it was made for a message that no policy was for
@@ -123,8 +148,6 @@ func unparsable(err error) bool {
 
 // localOf is the address that a connection is made from, if it has one.
 func localOf(conn net.Conn) netip.AddrPort {
-	if a, ok := conn.LocalAddr().(*net.TCPAddr); ok {
-		return a.AddrPort()
-	}
-	return netip.AddrPort{}
+	a, _ := conn.LocalAddr().(*net.TCPAddr)
+	return a.AddrPort() // the zero AddrPort of nil
 }

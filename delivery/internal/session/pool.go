@@ -32,10 +32,10 @@ func (p *Pool) before(h *Hop) *Session {
 	return p.idle.take(h.key(), h.Site, time.Now())
 }
 
-// takeUp makes a session from before ready for the next message. One that the message's
-// policy refuses, though its key is the same, is ended.
+// takeUp makes a session from before ready for the next message. It ends one that the
+// message's policy does not accept, though its key is the same.
 func (p *Pool) takeUp(s *Session, h *Hop, o Observer) bool {
-	if p.judgeAgain(s, h); h.Judged.Err != nil {
+	if !p.judgeAgain(s, h) {
 		h.Judged = Judgement{}
 		p.idle.end(s)
 		return false

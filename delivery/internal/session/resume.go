@@ -13,8 +13,7 @@ import (
 // resuming is the TLS client configuration for a hop, by which TLS is resumed.
 func (c *Config) resuming(from *tickets, h *Hop, made *Session, o Observer) *tls.Config {
 	t := c.tlsConfig(h, made, o)
-	h.resumption = nil
-	if h.Probe || t.SessionTicketsDisabled {
+	if h.Probe {
 		return t
 	}
 	r := &resumption{tickets: from, of: identity{
@@ -23,7 +22,9 @@ func (c *Config) resuming(from *tickets, h *Hop, made *Session, o Observer) *tls
 	}}
 	h.resumption, t.ClientSessionCache = r, r
 	t.VerifyConnection = both(func(state tls.ConnectionState) error {
-		r.whole = !state.DidResume
+		if !state.DidResume {
+			r.whole, r.since = true, time.Now()
+		}
 		return nil
 	}, t.VerifyConnection)
 	return t
@@ -37,21 +38,41 @@ func forgoTicket(ctx context.Context, h *Hop, err error) bool {
 	if r == nil || !r.offered || r.whole || ctx.Err() != nil {
 		return false
 	}
-	if se, ok := errors.AsType[*smtp.Error](err); !ok || se.Stage != smtp.StageHandshake {
+	if se, ok := errors.AsType[*smtp.Error](err); !ok || !inHandshake(se) {
 		return false
 	}
 	r.refuse(r.of, time.Now())
 	return true
 }
 
+// inHandshake reports whether the host may have failed in the handshake. With TLS 1.3
+// the host ends it after the client, so that its failure may show as the loss of the
+// connection before it has sent anything inside TLS.
+func inHandshake(e *smtp.Error) bool {
+	switch e.Stage {
+	case smtp.StageHandshake:
+		return true
+	case smtp.StageBanner:
+		return e.Kind != smtp.Replied
+	default:
+		return (e.Doubt.Now|e.Doubt.Next)&smtp.OptTLS != 0
+	}
+}
+
+// begins returns the error of the handshake, or of the first step inside TLS, if there is
+// one. It is errNotResumed if another connection follows.
+func begins(ctx context.Context, h *Hop, err error) error {
+	if forgoTicket(ctx, h, err) {
+		return fmt.Errorf("%w: %w", errNotResumed, err)
+	}
+	return err
+}
+
 // broke returns the error of a failed handshake, after the judgement of the policy's
 // source. A check that has refused the certificate has reported so already. It returns
 // errNotResumed if another connection follows.
 func (c *Config) broke(ctx context.Context, h *Hop, made *Session, err error, o Observer) error {
-	if forgoTicket(ctx, h, err) {
-		return fmt.Errorf("%w: %w", errNotResumed, err)
-	}
-	if h.Policy.Judge == nil {
+	if err = begins(ctx, h, err); errors.Is(err, errNotResumed) {
 		return err
 	}
 	if Distrusted(err) {

@@ -20,6 +20,8 @@ type key struct {
 	source     netip.Addr
 	level      mx.TLSLevel
 	helo       bool // it was opened without EHLO
+	implicit   bool // it was opened with TLS
+	minVersion uint16
 	serverName string
 	policy     string
 	login      mx.Login // a *smarthost.Login, its certificate with it; or nil
@@ -42,6 +44,7 @@ type Session struct {
 	helo     string    // what the host calls itself before TLS
 	shown    Handshake // and its properties
 	judged   Judgement
+	checked  bool      // the certificate has passed the usual check of the level
 	expires  time.Time // its policy's; zero is never
 	born     time.Time
 	messages int   // carried, or tried

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery/smtptest"
@@ -57,6 +58,22 @@ func TestKeptSessionsAfterSleep(t *testing.T) {
 			p.Close()
 			if n := h.Gate.Size(); n != 0 || net.Open() != 0 {
 				t.Errorf("%d connections are counted and %d are open after the end", n, net.Open())
+			}
+		})
+	}
+}
+
+// TestTakenAtTheEnd: a session is not used at the very time at which its rest ends.
+func TestTakenAtTheEnd(t *testing.T) {
+	for _, before := range []time.Duration{0, 1} {
+		synctest.Test(t, func(t *testing.T) {
+			p, h, _, list := kit(t, 1)
+			p.Keep(list[0])
+			at := time.Now().Add(defaultIdleTimeout - before)
+			if s := p.idle.take(h.key(), "", at); (s != nil) != (before > 0) {
+				t.Errorf("used %v before its end: %t", before, s != nil)
+			} else if s != nil {
+				p.Keep(s)
 			}
 		})
 	}

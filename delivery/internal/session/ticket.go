@@ -52,34 +52,33 @@ type ticket struct {
 	until time.Time               // it is not resumed until then
 }
 
-// get returns the session to resume, or nil if there is none.
-func (t *tickets) get(of identity, now time.Time) *tls.ClientSessionState {
+// get returns the session to resume and the time of the whole handshake that it comes
+// from, or nil if there is none.
+func (t *tickets) get(of identity, now time.Time) (*tls.ClientSessionState, time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	e := t.known[of]
 	if e == nil {
-		return nil
+		return nil, time.Time{}
 	}
 	t.order.MoveToFront(e)
 	k := e.Value.(*ticket)
 	if !age.Past(k.until, now) || age.Between(k.since, now) >= looksAnew {
-		return nil
+		return nil, time.Time{}
 	}
-	return k.state
+	return k.state, k.since
 }
 
-// put remembers a session; nil forgets it. It comes from a whole handshake, or from one
-// that was resumed.
-func (t *tickets) put(of identity, state *tls.ClientSessionState, whole bool, now time.Time) {
+// put remembers a session that comes from a whole handshake at the given time; nil
+// forgets it.
+func (t *tickets) put(of identity, state *tls.ClientSessionState, since time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.known[of] == nil && state == nil {
 		return
 	}
 	k := t.at(of)
-	if k.state = state; whole {
-		k.since = now
-	}
+	k.state, k.since = state, since
 }
 
 // refuse prevents resumption for some time.
@@ -114,20 +113,21 @@ func (t *tickets) at(of identity) *ticket {
 type resumption struct {
 	*tickets
 	of      identity
-	offered bool // a session was offered to the host
-	whole   bool // the host has made a whole handshake
+	since   time.Time // of the whole handshake behind what the host offers
+	offered bool      // a session was offered to the host
+	whole   bool      // the host has made a whole handshake
 }
 
 // Get is the session to offer. The name or address that package tls gives says too little.
 func (r *resumption) Get(string) (*tls.ClientSessionState, bool) {
-	state := r.get(r.of, time.Now())
-	r.offered = state != nil
+	state, since := r.get(r.of, time.Now())
+	r.since, r.offered = since, state != nil
 	return state, r.offered
 }
 
 // Put remembers a session that the host offers, which may be later.
 func (r *resumption) Put(_ string, state *tls.ClientSessionState) {
-	r.put(r.of, state, r.whole, time.Now())
+	r.put(r.of, state, r.since)
 }
 
 var (

@@ -22,15 +22,15 @@ func TestTicketsAreBounded(t *testing.T) {
 	of := func(i int) identity { return identity{host: "mx", policy: string(rune(i))} }
 	state := &tls.ClientSessionState{}
 	for i := range 3 * maxTickets {
-		list.put(of(i), state, true, now)
-		if list.get(of(0), now) == nil {
+		list.put(of(i), state, now)
+		if remembered(&list, of(0), now) == nil {
 			t.Fatalf("one that is in use has gone when there were %d", i)
 		}
 		if n := len(list.known); n > maxTickets || n != list.order.Len() {
 			t.Fatalf("%d are remembered, in order %d", n, list.order.Len())
 		}
 	}
-	if len(list.known) != maxTickets || list.get(of(3*maxTickets-1), now) == nil || list.get(of(1), now) != nil {
+	if len(list.known) != maxTickets || remembered(&list, of(3*maxTickets-1), now) == nil || remembered(&list, of(1), now) != nil {
 		t.Errorf("%d are remembered, and not the latest", len(list.known))
 	}
 	list.refuse(identity{host: "other"}, now)
@@ -39,37 +39,113 @@ func TestTicketsAreBounded(t *testing.T) {
 	}
 }
 
+// remembered is what would be resumed.
+func remembered(list *tickets, of identity, now time.Time) *tls.ClientSessionState {
+	state, _ := list.get(of, now)
+	return state
+}
+
+// TestTicketsInUse: what is remembered anew is not what goes next, and nothing is remembered
+// of a host that has offered nothing.
+func TestTicketsInUse(t *testing.T) {
+	var list tickets
+	now, state := time.Now(), &tls.ClientSessionState{}
+	of := func(i int) identity { return identity{host: "mx", policy: string(rune(i))} }
+	list.put(of(0), nil, now)
+	if len(list.known) != 0 {
+		t.Error("no session is remembered as one")
+	}
+	for i := range maxTickets {
+		list.put(of(i), state, now)
+	}
+	list.put(of(0), state, now)
+	list.refuse(of(1), now)
+	for i := range maxTickets - 2 {
+		list.put(of(maxTickets+i), state, now)
+	}
+	if list.known[of(0)] == nil || list.known[of(1)] == nil || list.known[of(2)] != nil {
+		t.Error("another one has gone than the one that was used longest ago")
+	}
+}
+
 // TestTicketsInTime: what a whole handshake has shown is good for a day, whatever was resumed
 // meanwhile, and what was refused is offered again after an hour.
 func TestTicketsInTime(t *testing.T) {
 	var list tickets
 	of, state, now := identity{host: "mx"}, &tls.ClientSessionState{}, time.Now()
-	list.put(of, state, false, now)
-	if list.get(of, now) != nil {
-		t.Error("a ticket of no handshake that is known is remembered")
-	}
-	list.put(of, state, true, now)
+	list.put(of, state, now)
 	for i := range 24 {
 		at := now.Add(time.Duration(i) * time.Hour)
-		if list.get(of, at) != state {
-			t.Fatalf("not resumed after %v", at.Sub(now))
+		got, since := list.get(of, at)
+		if got != state || !since.Equal(now) {
+			t.Fatalf("not resumed after %v, or since %v", at.Sub(now), since)
 		}
-		list.put(of, state, false, at)
+		list.put(of, state, since)
 	}
 	now = now.Add(24 * time.Hour)
-	if list.get(of, now) != nil {
+	if remembered(&list, of, now) != nil {
 		t.Error("resumed after a day")
 	}
-	list.put(of, state, true, now)
+	list.put(of, state, now)
 	list.refuse(of, now)
-	list.put(of, state, true, now) // by a connection that ends later
-	if list.get(of, now.Add(time.Hour-1)) != nil || list.get(of, now.Add(time.Hour)) != state {
+	list.put(of, state, now) // by a connection that ends later
+	if remembered(&list, of, now.Add(time.Hour-1)) != nil || remembered(&list, of, now.Add(time.Hour)) != state {
 		t.Error("not offered again after an hour, and not before")
 	}
-	list.put(of, nil, false, now)
-	if list.get(of, now.Add(time.Hour)) != nil {
+	list.put(of, nil, now)
+	if remembered(&list, of, now.Add(time.Hour)) != nil {
 		t.Error("what was forgotten is resumed")
 	}
+}
+
+// TestTicketsThatComeLate: a host may offer a session whenever it likes, and on several
+// connections. Each is as old as the whole handshake behind it, not as the last one with
+// the host.
+func TestTicketsThatComeLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		state := &tls.ClientSessionState{}
+		handshake := func(p *Pool, resumed bool) *resumption {
+			h := &Hop{Host: &mx.Host{Name: "mx.e.test"}, Policy: &Policy{Level: mx.TLSEncrypt}}
+			config := p.resuming(&p.tickets, h, &Session{}, silent{})
+			if offered, ok := h.resumption.Get(""); ok != resumed || ok && offered == nil {
+				t.Fatalf("offered: %t, want %t", ok, resumed)
+			}
+			if err := config.VerifyConnection(tls.ConnectionState{DidResume: resumed}); err != nil {
+				t.Fatal(err)
+			}
+			return h.resumption
+		}
+		for _, c := range []struct {
+			name string
+			do   func(p *Pool)
+		}{
+			{"on a connection that was open all day", func(p *Pool) {
+				long := handshake(p, false)
+				<-time.After(23 * time.Hour)
+				long.Put("", state)
+			}},
+			{"on one that was resumed all the while", func(p *Pool) {
+				handshake(p, false).Put("", state)
+				<-time.After(23 * time.Hour)
+				handshake(p, true).Put("", state)
+			}},
+			{"after another connection had a whole handshake", func(p *Pool) {
+				first := handshake(p, false)
+				first.Put("", state)
+				first = handshake(p, true)
+				<-time.After(23 * time.Hour)
+				p.tickets.put(first.of, nil, time.Now())
+				handshake(p, false).Put("", state)
+				first.Put("", state)
+			}},
+		} {
+			p := new(Pool)
+			c.do(p)
+			handshake(p, true)
+			<-time.After(time.Hour)
+			handshake(p, false)
+		}
+	})
 }
 
 // TestTicketsByIdentity: TLS is resumed where the same is demanded as was before, and not
@@ -284,7 +360,7 @@ func TestSenderThatGivesUp(t *testing.T) {
 		if resumed != "f-f" && resumed != "f-r" {
 			t.Errorf("%s", resumed)
 		}
-		if k := p.tickets.get(identity{host: "mx.e.test", addr: netip.MustParseAddrPort("192.0.2.1:25"), level: mx.TLSMay}, time.Now()); k == nil {
+		if k := remembered(&p.tickets, identity{host: "mx.e.test", addr: netip.MustParseAddrPort("192.0.2.1:25"), level: mx.TLSMay}, time.Now()); k == nil {
 			t.Error("TLS is not resumed any more")
 		}
 		net.Close()
