@@ -53,11 +53,18 @@ func (s *session) lost(err error) {
 }
 
 // readLines reads content up to the line of a single dot, and takes the dots away
-// that the client has added (RFC 5321 section 4.5.2).
+// that the client has added (RFC 5321 section 4.5.2). Nearly all lines are kept as they
+// are: it takes those that arrived together as one.
 func (s *session) readLines() error {
 	began, lineStart := time.Now(), true
 	for {
 		buffered := s.wire.buffered()
+		if lineStart {
+			n := plainLines(buffered)
+			s.body.write(buffered[:n])
+			s.wire.r += n
+			buffered = buffered[n:]
+		}
 		i := bytes.IndexByte(buffered, '\n')
 		if i < 0 {
 			if len(buffered) == inBuffer { // a long line: all but what may be half of its end
@@ -81,6 +88,34 @@ func (s *session) readLines() error {
 		s.part(l, lineStart)
 		lineStart = true
 	}
+}
+
+// plainLines returns the length of the whole lines that b begins with, up to the first
+// that begins with a dot or does not end well.
+func plainLines(b []byte) int {
+	n, lines := 0, 0
+	for n < len(b) && b[n] != '.' {
+		i := bytes.IndexByte(b[n:], '\n')
+		if i < 1 || b[n+i-1] != '\r' {
+			break
+		}
+		n += i + 1
+		lines++
+	}
+	return wellEnded(b[:n], lines)
+}
+
+// wellEnded returns the length of the lines that b begins with, up to the first that has a
+// CR other than that of its end. b has so many lines, which all end in CRLF.
+func wellEnded(b []byte, lines int) int {
+	if bytes.Count(b, []byte{'\r'}) == lines {
+		return len(b)
+	}
+	n := 0
+	for i := bytes.IndexByte(b, '\n'); endsWell(b[n : n+i+1]); i = bytes.IndexByte(b[n:], '\n') {
+		n += i + 1
+	}
+	return n
 }
 
 // isEnd reports whether a line is the end of the content: exactly a dot and CRLF. A dot
