@@ -23,6 +23,7 @@ type one struct {
 func (o *one) Read(p []byte) (int, error)       { return o.in.Read(p) }
 func (o *one) Write(p []byte) (int, error)      { return o.out.Write(p) }
 func (o *one) Close() error                     { return nil }
+func (o *one) SetDeadline(time.Time) error      { return nil }
 func (o *one) SetReadDeadline(time.Time) error  { return nil }
 func (o *one) SetWriteDeadline(time.Time) error { return nil }
 func (o *one) LocalAddr() net.Addr              { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 25} }

@@ -60,23 +60,37 @@ func (w *wire) flush(timeout time.Duration) error {
 		return nil
 	}
 	_ = w.raw.SetWriteDeadline(time.Now().Add(timeout))
+	return w.send()
+}
+
+func (w *wire) send() error {
 	_, err := w.conn.Write(w.out)
 	w.out = w.out[:0]
 	return err
 }
 
 // fill reads more data. Waiting replies are sent first, because the client may be
-// waiting for them.
-func (w *wire) fill(timeout time.Duration) error {
-	if err := w.flush(timeout); err != nil {
-		return err
+// waiting for them. All of this takes no longer than the timeout.
+func (w *wire) fill(timeout time.Duration) error { return w.fillBy(time.Now().Add(timeout)) }
+
+// fillBy does so until a moment. Setting a deadline takes a system's timer, so one call
+// sets it for what is sent and for what is read.
+func (w *wire) fillBy(until time.Time) error {
+	ready := w.readyBy(until, len(w.out) > 0)
+	if len(w.out) > 0 {
+		if ready == errStopping {
+			_ = w.raw.SetWriteDeadline(until)
+		}
+		if err := w.send(); err != nil {
+			return err
+		}
+	}
+	if ready != nil {
+		return ready
 	}
 	if w.r > 0 {
 		w.w = copy(w.in, w.in[w.r:w.w])
 		w.r = 0
-	}
-	if err := w.ready(timeout); err != nil {
-		return err
 	}
 	n, err := w.conn.Read(w.in[w.w:])
 	w.w += n
@@ -95,12 +109,20 @@ func (w *wire) fill(timeout time.Duration) error {
 // ready sets the time limit of the next read, unless the server is stopping and no
 // transaction can be finished.
 func (w *wire) ready(timeout time.Duration) error {
+	return w.readyBy(time.Now().Add(timeout), false)
+}
+
+// readyBy does so until a moment, and sets the limit of writes, too, if it is to.
+func (w *wire) readyBy(until time.Time, writes bool) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.stopping && !w.content {
 		return errStopping
 	}
-	return w.raw.SetReadDeadline(time.Now().Add(timeout))
+	if writes {
+		return w.raw.SetDeadline(until)
+	}
+	return w.raw.SetReadDeadline(until)
 }
 
 // stop ends the wait for a command; content is let in to its end.
@@ -157,8 +179,8 @@ func (w *wire) lineOf(most int, mayBegin func(byte) bool, timeout time.Duration)
 			return nil, err
 		}
 	}
-	seen, until := 0, time.Now().Add(timeout)
-	for {
+	var until time.Time // until the first wait
+	for seen := 0; ; {
 		if w.r < w.w && !mayBegin(w.in[w.r]) {
 			return nil, errOther
 		}
@@ -170,7 +192,10 @@ func (w *wire) lineOf(most int, mayBegin func(byte) bool, timeout time.Duration)
 		if seen = w.w - w.r; seen > most {
 			return nil, errLineTooLong
 		}
-		if err := w.fill(time.Until(until)); err != nil {
+		if until.IsZero() {
+			until = time.Now().Add(timeout)
+		}
+		if err := w.fillBy(until); err != nil {
 			return nil, err
 		}
 	}
