@@ -10,7 +10,7 @@ import (
 // Flusher is a queue that can make waiting deliveries due at once (rule A5).
 type Flusher interface {
 	// Flush makes the deliveries that any of the selections names due at once. It returns
-	// how many of them are due now, because they are neither on hold nor claimed, or -1 if
+	// how many of them are due now, because they are neither on hold nor leased, or -1 if
 	// the queue does not know. Errors: ErrNotFound if a message that a selection names is
 	// not there, and then nothing was done; errors.ErrUnsupported for a selection that is
 	// not ByName; ErrClosed.

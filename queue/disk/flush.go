@@ -36,6 +36,7 @@ func (s *Spool) Flush(ctx context.Context, now time.Time, what ...queue.Selectio
 	if err != nil {
 		return 0, err
 	}
+	s.expire(now)
 	list, counted := distinct(list)
 	n := 0
 	for len(list) > 0 {
@@ -48,6 +49,15 @@ func (s *Spool) Flush(ctx context.Context, now time.Time, what ...queue.Selectio
 	}
 	s.changes.Add()
 	return n, nil
+}
+
+// expire ends the leases that are over, so that flushes find their deliveries.
+func (s *Spool) expire(now time.Time) {
+	for more := true; more; {
+		s.mu.Lock()
+		more = s.index.Expire(now, holdMax)
+		s.mu.Unlock()
+	}
 }
 
 // maxFlushes is how many flushes are in line at a time; each call that writes a record
@@ -277,11 +287,14 @@ func (s *Spool) update(slot index.Slot, d *record.Delivery) {
 	if index.Micros(d.Due) != e.Since {
 		d.Due = time.UnixMicro(e.Since).UTC()
 	}
-	_, _, _, leased := s.index.Leased(slot)
-	if leased || e.Flags&index.Held != 0 {
+	if e.Flags&index.Held != 0 {
 		return
 	}
+	_, until, _, leased := s.index.Leased(slot)
 	for _, f := range s.flushes {
+		if leased && until.After(f.record.Since) {
+			continue
+		}
 		if f.names(&e) && !d.AtOnce && index.Micros(d.Due) > f.Since && (!f.written() || f.Earlier(e.Record)) {
 			d.AtOnce, d.Due = true, f.record.Since
 		}

@@ -152,7 +152,7 @@ func (f *flush) one(d *delivery) {
 	if !d.destination.postponed.IsZero() {
 		q.postpone(d.destination, queue.Postponement{})
 	}
-	if d.entry.held || d.leased {
+	if d.entry.held || d.leased && d.until.After(f.now) {
 		return
 	}
 	if d.notBefore.After(f.now) {

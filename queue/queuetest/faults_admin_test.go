@@ -156,6 +156,27 @@ func faultsOfAdministration() []fault {
 				return n, err
 			}
 		}},
+		{"a flush leaves what has ever been leased", []string{"A5"}, func(h *hooked) {
+			h.flush = func(q *memory.Queue, ctx context.Context, now time.Time, what []queue.Selection) (int, error) {
+				page, err := q.List(ctx, queue.ListOptions{})
+				if err != nil {
+					return 0, err
+				}
+				leased := false
+				var others []queue.Selection
+				for _, e := range page.Entries {
+					for _, w := range e.Waiting {
+						if leased = leased || w.Leased; !w.Leased {
+							others = append(others, queue.Selection{Message: e.Message.ID, Destination: w.Destination})
+						}
+					}
+				}
+				if !leased {
+					others = what
+				}
+				return q.Flush(ctx, now, others...)
+			}
+		}},
 		{"a flush releases what is on hold", []string{"A5"}, func(h *hooked) {
 			h.flush = func(q *memory.Queue, ctx context.Context, now time.Time, what []queue.Selection) (int, error) {
 				page, err := q.List(ctx, queue.ListOptions{})

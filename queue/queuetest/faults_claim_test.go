@@ -60,12 +60,12 @@ func faultsOfClaim() []fault {
 		{"ExceptTenants is not looked at", []string{"C5"}, asking(func(_ *time.Time, want *queue.ClaimOptions) {
 			want.ExceptTenants = nil
 		})},
-		{"leases last an hour", []string{"A9", "C8", "L1", "L2", "L3", "L4", "L6", "L7", "W3"}, asking(func(_ *time.Time, want *queue.ClaimOptions) {
+		{"leases last an hour", []string{"A5", "A9", "C8", "L1", "L2", "L3", "L4", "L6", "L7", "W3"}, asking(func(_ *time.Time, want *queue.ClaimOptions) {
 			want.Lease = time.Hour
 		})},
 		{"leases end at once", []string{"A6", "A9", "L1", "W3"},
 			asking(func(_ *time.Time, want *queue.ClaimOptions) { want.Lease = 1 })},
-		{"leases never end", []string{"A3", "C8", "L1", "L2", "L3", "L4", "L6", "L7", "S2", "W3", "X1"},
+		{"leases never end", []string{"A3", "A5", "C8", "L1", "L2", "L3", "L4", "L6", "L7", "S2", "W3", "X1"},
 			asking(func(_ *time.Time, want *queue.ClaimOptions) { want.Lease = math.MaxInt64 / 2 })},
 		{"the queue says never to come again", []string{"A8", "A9", "C8"}, afterClaim(func(_ time.Time, got *queue.Claimed) { got.Next = time.Time{} })},
 		{"the queue says to come again in an hour", []string{"A8", "C8"}, afterClaim(func(now time.Time, got *queue.Claimed) {
@@ -156,8 +156,8 @@ func TestFaultsOfLeases(t *testing.T) { runFaults(t, faultsOfLeases()) }
 
 func faultsOfLeases() []fault {
 	return []fault{
-		{"any token will do", []string{"L3", "S6", "W3"}, anyToken},
-		{"a lease is lost by its end", []string{"L3", "L7"}, func(h *hooked) {
+		{"any token will do", []string{"A5", "L3", "S6", "W3"}, anyToken},
+		{"a lease is lost by its end", []string{"A5", "L3", "L7"}, func(h *hooked) {
 			var mu sync.Mutex
 			ends := make(map[uint64]time.Time)
 			h.claim = func(q *memory.Queue, ctx context.Context, now time.Time, want queue.ClaimOptions) (queue.Claimed, error) {
@@ -179,7 +179,7 @@ func faultsOfLeases() []fault {
 				return settleOne(q, ctx, now, s)
 			}
 		}},
-		{"Extend only ever makes a lease longer", []string{"A8", "C3", "L5", "L7", "W2"}, func(h *hooked) {
+		{"Extend only ever makes a lease longer", []string{"A5", "A8", "C3", "L5", "L7", "W2"}, func(h *hooked) {
 			h.extend = func(q *memory.Queue, ctx context.Context, now time.Time, l queue.Lease, d time.Duration) (queue.Lease, error) {
 				if now.Add(d).Before(l.Until) {
 					return l, nil
@@ -187,7 +187,7 @@ func faultsOfLeases() []fault {
 				return extendOne(q, ctx, now, l, d)
 			}
 		}},
-		{"Extend adds to the end", []string{"A8", "C3", "C8", "L5", "L7", "W2"}, func(h *hooked) {
+		{"Extend adds to the end", []string{"A5", "A8", "C3", "C8", "L5", "L7", "W2"}, func(h *hooked) {
 			h.extend = func(q *memory.Queue, ctx context.Context, now time.Time, l queue.Lease, d time.Duration) (queue.Lease, error) {
 				return extendOne(q, ctx, l.Until, l, d)
 			}

@@ -116,7 +116,7 @@ func faultsOfRestarts() []restartFault {
 		{"a restart makes everything due at once", []string{"X4"}, restarting(flushAll)},
 		{"a restart begins anew", []string{"A10", "A3", "A4", "A8", "A9", "L4", "L6", "P2", "P3", "P6", "P7", "S11", "S7", "X4"}, restarting(beginAnew)},
 		{"dropped mail comes back", []string{"A4"}, resurrecting},
-		{"tokens begin anew", []string{"L4", "L7"}, countingTokens},
+		{"tokens begin anew", []string{"A5", "L4", "L7"}, countingTokens},
 		{"an interruption is forgotten in a crash", []string{"L6"}, forgetfulOfClaims},
 		{"damage hides what is behind it", []string{"C7"}, damaging(damageAll)},
 		{"damage is handed out as content", []string{"O3"}, damaging(damageSilently)},

@@ -106,7 +106,7 @@ func faultsOfTerms() []fault {
 				}
 				return q.Take(ctx, now, id, lease, to...)
 			})},
-		{"only what is due is taken", []string{"L7"}, taking(
+		{"only what is due is taken", []string{"A5", "L7"}, taking(
 			func(q *memory.Queue, ctx context.Context, now time.Time, id string, lease time.Duration, to []string) (queue.Taken, error) {
 				taken, err := q.Take(ctx, now, id, lease, to...)
 				taken.Deliveries = slices.DeleteFunc(taken.Deliveries, func(d queue.Delivery) bool {

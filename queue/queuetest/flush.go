@@ -14,6 +14,8 @@ func flushChecks() []check {
 		{ruleA5, "several selections at once", needFlush, flushedTogether},
 		{ruleA5, "what is due keeps its place", needFlush, flushedWhileDue},
 		{ruleA5, "what is leased is left to its settlement", needFlush, flushedWhileLeased},
+		{ruleA5, "what was taken before it was due, when its lease has ended", needFlush | needTake, flushedAfterTake},
+		{ruleA5, "what was claimed, when its lease has ended", needFlush, flushedAfterLease},
 		{ruleA5, "what is on hold stays so", needFlush | needHold, flushedWhileHeld},
 		{ruleA5, "it lifts a postponement", needFlush | needPostpone, flushedWhilePostponed},
 		{ruleA5, "all, where destinations are known that nothing waits for", needFlush | needPostpone, flushedBesideNothing},
@@ -112,6 +114,50 @@ func flushedWhileLeased(r *run) {
 	r.none("after a flush of what is leased")
 	r.settle(deferred(d, r.now.Add(time.Hour)))
 	r.none("after a settlement that came after the flush")
+}
+
+// flushedAfterTake flushes what a process took early that died, or forgot about it: a
+// lease that has ended keeps mail from nobody. Its holder may still settle.
+func flushedAfterTake(r *run) {
+	m := r.message("a@one.example")
+	m.NotBefore = r.now.Add(100 * time.Hour)
+	id := r.put(m)
+	for _, what := range []queue.Selection{{}, {Destination: "one.example"}, {Message: id}, {Message: id, Destination: "one.example"}} {
+		d := r.wantTaken(id, 1, 0)[0]
+		d.Lease, _ = r.extend(d.Lease, time.Minute)
+		r.wantFlush(0, what)
+		r.advance(time.Minute)
+		r.none("of what was flushed while it was taken, and is not due")
+		r.wantFlush(1, what)
+		again := r.one()
+		if !r.same(again.Due, r.now) {
+			r.Errorf("Due is %v after a flush, want its time, %v", again.Due, r.now)
+		}
+		r.settle(deferred(again, m.NotBefore))
+
+		d = r.wantTaken(id, 1, 0)[0]
+		d.Lease, _ = r.extend(d.Lease, time.Minute)
+		r.advance(time.Minute)
+		r.wantFlush(1, what)
+		r.settle(deferred(d, m.NotBefore))
+		r.none("of what was settled after a flush, under a lease that had ended")
+	}
+}
+
+// flushedAfterLease flushes what is due again because its lease has ended. It keeps its
+// place.
+func flushedAfterLease(r *run) {
+	id := r.put(r.message())
+	since := r.now
+	r.first(queue.ClaimOptions{Lease: time.Minute})
+	r.advance(time.Minute)
+	later := r.message()
+	later.NotBefore = r.now.Add(time.Hour)
+	r.put(later)
+	r.wantFlush(2, queue.Selection{})
+	if got := r.due(); len(got) != 2 || got[0].Lease.Message != id || !r.same(got[0].Due, since) {
+		r.Errorf("Claim returned %s, want %s first, due since %v", describe(got), id, since)
+	}
 }
 
 func flushedWhileHeld(r *run) {

@@ -112,8 +112,8 @@ const (
 	ruleA5 = "A5. Flush makes the deliveries it selects due at once. It ends the postponements without an " +
 		"owner of their destinations and of the destinations it names, or of all if it selects " +
 		"everything. Deliveries that are already due keep their place, those on hold stay on hold, and " +
-		"those that are claimed are left to their settlement. A shared queue may return -1 for their " +
-		"number. A flush may be lost like a settlement."
+		"those with a lease that has not ended are left to their settlement. A shared queue may " +
+		"return -1 for their number. A flush may be lost like a settlement."
 	ruleA6 = "A6. The deliveries of a postponed destination, including those put later, are not claimed before " +
 		"its time. A postponement is replaced by the next one of the same owner, and ended by the zero " +
 		"time. One without an owner is shown with its reason. It may be lost like a settlement, and " +

@@ -24,6 +24,7 @@ type machine struct {
 	leases []queue.Lease               // all that were ever given, lost ones too
 	keyed  map[string]bool             // ids of messages that had a key
 	count  int
+	latest time.Time // before the clock was turned back
 }
 
 func newMachine(q queue.Queue, reopen func() (queue.Queue, error)) *machine {

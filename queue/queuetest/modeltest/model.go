@@ -242,7 +242,7 @@ func (m *model) flush(list []queue.Selection) int {
 			continue
 		}
 		delete(m.postponed, d.destination)
-		if d.claimed || d.message.held {
+		if d.leaseEnd().After(m.now) || d.message.held {
 			continue
 		}
 		if n++; d.notBefore.After(m.now) {

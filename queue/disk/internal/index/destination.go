@@ -15,7 +15,7 @@ type destination struct {
 	deliveries int
 	held       int
 	leased     int
-	waits      int // in piles, and never leased or settled since
+	waits      int // in piles
 	bytes      int64
 	postponed  int64 // microseconds; MinInt64 is not
 	until      time.Time

@@ -3,8 +3,8 @@ package index
 import "math"
 
 // Flushing makes deliveries due at once, in parts: those of a message, a destination,
-// both, or all. Those that are already due keep their place; those with a lease and
-// those on hold are left out.
+// both, or all. Those that are already due keep their place; those with a lease that has
+// not ended and those on hold are left out.
 type Flushing struct {
 	Since       int64 // from when on they are due, on the scale of Entry.Since
 	Message     uint64
@@ -14,7 +14,8 @@ type Flushing struct {
 	// apply to others. If nil, all are.
 	Earlier func(Place) bool
 
-	// Count is how many deliveries there were that are neither on hold nor leased.
+	// Count is how many deliveries there were that are neither on hold nor leased; those
+	// whose lease has ended count.
 	Count int
 
 	// Counted are destinations whose deliveries are not to be counted, since another
@@ -81,7 +82,7 @@ func (x *Index) flushMessage(f *Flushing, most int) (done bool) {
 		}
 		s := f.slots[0]
 		f.slots = f.slots[1:]
-		if !x.Is(s, f.Message) || x.flags(s)&(Held|leased) != 0 {
+		if !x.Is(s, f.Message) || x.flags(s)&Held != 0 || x.claimed(s) {
 			continue
 		}
 		if d := x.dest(x.laneOf(s).key.destination); f.Destination == "" || d.name == f.Destination {
@@ -110,9 +111,7 @@ func (x *Index) flushDestination(f *Flushing, most int) (done bool, left int) {
 		}
 		f.since, f.message = x.since(s), x.message(s)
 		next := f.lane.next
-		if x.flags(s)&leased == 0 { // the holder of the ended lease may still settle
-			x.flushOne(f, s)
-		}
+		x.flushOne(f, s)
 		if x.lane(f.number) != f.lane {
 			x.enterLane(f, next)
 		}

@@ -91,8 +91,8 @@ func TestFlush(t *testing.T) {
 		{"a message that is on hold", []delivery{{1, "a", late, hold}}, Flushing{Message: Number(1, 1)}, 0, nil},
 		{"what is leased", []delivery{{1, "a", late, lease}, {2, "a", late, nil}}, Flushing{}, 1, []int{2}},
 		{"a message that is leased", []delivery{{1, "a", late, lease}}, Flushing{Message: Number(1, 1)}, 0, nil},
-		{"what was leased", []delivery{{1, "a", late, ended}, {2, "a", late, nil}}, Flushing{Destination: "a"}, 1, []int{2}},
-		{"a message that was leased", []delivery{{1, "a", late, ended}}, Flushing{Message: Number(1, 1)}, 0, nil},
+		{"what was leased", []delivery{{1, "a", late, ended}, {2, "a", late, nil}}, Flushing{Destination: "a"}, 2, []int{1, 2}},
+		{"a message that was leased", []delivery{{1, "a", late, ended}}, Flushing{Message: Number(1, 1)}, 1, []int{1}},
 		{"what has a later record", []delivery{{1, "a", late, moved}, {2, "a", late, nil}}, Flushing{Earlier: func(p Place) bool { return p.Offset < 50 }}, 2, []int{2}},
 		{"several of one lane, and several messages at one time", []delivery{
 			{1, "a", late, nil}, {2, "a", late, nil}, {3, "a", after(9), nil}, {4, "a", after(7), nil}, {5, "a", start, nil},

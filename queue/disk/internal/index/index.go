@@ -43,7 +43,7 @@ type Index struct {
 	arriving uint64 // a message that is not complete yet; 0, which is not a message, if all are
 	messages int
 	bytes    int64
-	waits    int   // deliveries in the piles whose lease has not ended
+	waits    int   // deliveries in the piles
 	flushed  int   // deliveries due by a flush alone
 	ends     int64 // room for the ends of all deliveries
 	nameRoom int64 // and for the names of destinations in a checkpoint

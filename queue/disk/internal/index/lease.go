@@ -62,6 +62,14 @@ func (x *Index) Unlease(s Slot) {
 	x.queue(s)
 }
 
+// Expire ends leases that are over, up to the given number, and reports whether there may
+// be more. The leases are not lost.
+func (x *Index) Expire(now time.Time, most int) (more bool) {
+	for ; most > 0 && x.expire(now); most-- {
+	}
+	return most == 0
+}
+
 // expire puts a delivery whose lease has ended back among the claimable. It reports
 // whether there was one.
 func (x *Index) expire(now time.Time) bool {
@@ -79,8 +87,13 @@ func (x *Index) waiting(s Slot) bool {
 	if x.flags(s)&(Held|arriving) != 0 {
 		return false
 	}
+	return !x.claimed(s)
+}
+
+// claimed reports whether a delivery has a lease that has not ended.
+func (x *Index) claimed(s Slot) bool {
 	l := x.leases[s]
-	return l == nil || l.pos < 0
+	return l != nil && l.pos >= 0
 }
 
 // queue puts a delivery that may be claimed in its lane's pile, and unqueue
@@ -94,10 +107,8 @@ func (x *Index) queue(s Slot) {
 
 func (x *Index) enqueue(l *lane, s Slot) {
 	x.push(&l.pile, s)
-	if x.flags(s)&leased == 0 {
-		x.waits++
-		x.dest(l.key.destination).waits++
-	}
+	x.waits++
+	x.dest(l.key.destination).waits++
 	x.place(l)
 }
 
@@ -110,10 +121,8 @@ func (x *Index) unqueue(s Slot) {
 
 func (x *Index) take(l *lane, s Slot) {
 	x.remove(&l.pile, s)
-	if x.flags(s)&leased == 0 {
-		x.waits--
-		x.dest(l.key.destination).waits--
-	}
+	x.waits--
+	x.dest(l.key.destination).waits--
 	if l.pile.n == 0 {
 		x.unplace(l)
 		return

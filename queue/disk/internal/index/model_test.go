@@ -246,9 +246,10 @@ func (m *model) flush(f *Flushing, e *modeled) {
 	e.AtOnce, e.Since, e.flushed = true, f.Since, true
 }
 
-// named reports whether a flush speaks of a delivery.
-func (m *model) named(f *Flushing, e *modeled) bool {
-	if e.hidden || e.leased || e.Flags&Held != 0 || f.Message == 0 && e.arriving {
+// named reports whether a flush speaks of a delivery. Whether an end of a lease has been
+// noticed, also by a clock that went back since, is up to the index.
+func (m *model) named(x *Index, f *Flushing, e *modeled) bool {
+	if e.hidden || e.leased && x.claimed(e.slot) || e.Flags&Held != 0 || f.Message == 0 && e.arriving {
 		return false
 	}
 	return (f.Message == 0 || f.Message == e.Message) && (f.Destination == "" || f.Destination == e.Destination)

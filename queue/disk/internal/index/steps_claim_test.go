@@ -186,8 +186,17 @@ func (p *pair) flush() {
 	f := p.flushing()
 	p.tell("flush %+v", *f)
 	want := 0
+	if p.oneIn(2) {
+		for p.x.Expire(p.now, 1+p.rng.IntN(3)) {
+		}
+		for _, e := range p.m.list {
+			over := e.leased && !e.until.After(p.now)
+			p.want(!over || !p.x.claimed(e.slot), "the lease of %d at %s has not ended at its end", e.Message, e.Destination)
+			e.ended = e.ended || over
+		}
+	}
 	for _, e := range p.m.list {
-		if p.m.named(f, e) {
+		if p.m.named(p.x, f, e) {
 			if f.Message == 0 || !f.Counted[e.Destination] {
 				want++
 			}
@@ -214,7 +223,7 @@ func (p *pair) flushBeside() {
 	defer func() { p.beside, p.flushes = false, false }()
 	changes := map[*modeled]int{}
 	for _, e := range p.m.list {
-		if p.m.named(f, e) {
+		if p.m.named(p.x, f, e) {
 			changes[e] = e.changes
 		}
 	}

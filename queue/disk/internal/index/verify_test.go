@@ -134,9 +134,7 @@ func (v *verifier) places() {
 				waiting[n] = map[Slot]bool{}
 			}
 			waiting[n][s] = true
-			if l == nil {
-				waits++
-			}
+			waits++
 		}
 	}
 	same(v, x.waits, waits, "deliveries that wait")
@@ -352,7 +350,7 @@ func (v *verifier) destinations() {
 		w.bytes += int64(x.Size(s))
 		w.held += count(f&Held != 0)
 		w.leased += count(f&leased != 0)
-		w.waits += count(f&(Held|arriving|leased) == 0)
+		w.waits += count(f&(Held|arriving) == 0 && !x.claimed(s))
 		ends += endRoom + int64(len(x.dest(d).name))
 	}
 	free := elements(&x.freeDestinations)
