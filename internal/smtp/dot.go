@@ -25,6 +25,7 @@ const (
 // sent as they are. If dot is true, a dot is sent before the rest, which must be passed
 // to next again.
 func (d *stuffer) next(src []byte) (n int, dot bool, err error) {
+	n = d.plain(src)
 	for n < len(src) {
 		switch d.at {
 		case lineStart:
@@ -47,6 +48,29 @@ func (d *stuffer) next(src []byte) (n int, dot bool, err error) {
 		}
 	}
 	return n, false, nil
+}
+
+// plain passes over the lines that src begins with, up to the first that needs a dot, has
+// no end, or is not in order. It looks for CRs in all of them at once.
+func (d *stuffer) plain(src []byte) int {
+	if d.at == afterCR {
+		return 0
+	}
+	n, lines, begins := 0, 0, d.at == lineStart
+	for n < len(src) && !(begins && src[n] == '.') {
+		lf := bytes.IndexByte(src[n:], '\n')
+		if lf < 1 || src[n+lf-1] != '\r' {
+			break
+		}
+		n += lf + 1
+		lines++
+		begins = true
+	}
+	if n == 0 || bytes.Count(src[:n], []byte{'\r'}) != lines {
+		return 0 // next finds which line it is
+	}
+	d.at = lineStart
+	return n
 }
 
 // line passes over the rest of a line.
