@@ -88,19 +88,33 @@ func cut(s string, most int) string { return s[:min(len(s), most)] }
 // plainName returns a name beyond ASCII in A-labels, and anything else with "?" in place
 // of invalid characters.
 func plainName(name string) string {
-	if d, err := address.ParseDomain(name); err == nil && !ascii(name) {
-		return d.String()
+	if !ascii(name) {
+		if d, err := address.ParseDomain(name); err == nil {
+			return d.String()
+		}
 	}
-	b := []byte(cut(name, longestName))
-	for i, c := range b {
-		if !letterOrDigit(c) && strings.IndexByte("-._[]:+=/", c) < 0 {
+	name = cut(name, longestName)
+	if name == "" {
+		return "?"
+	}
+	i := 0
+	for i < len(name) && plainInName(name[i]) {
+		i++
+	}
+	if i == len(name) {
+		return name
+	}
+	b := []byte(name)
+	for ; i < len(b); i++ {
+		if !plainInName(b[i]) {
 			b[i] = '?'
 		}
 	}
-	if len(b) == 0 {
-		return "?"
-	}
 	return string(b)
+}
+
+func plainInName(c byte) bool {
+	return letterOrDigit(c) || c == '.' || strings.IndexByte("-_[]:+=/", c) >= 0
 }
 
 // plainComment returns a text as it can stand in a comment.
