@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery"
@@ -64,6 +65,36 @@ func (s *Source) recent(route *mx.Route, host *mx.Host, rulesAlone bool) (p deli
 	return a.policy, true
 }
 
+// repeated is an inquiry whose answer may be used again. Nothing asks it for anything, so
+// it decides the same about all sessions of a kind without TLS. Sessions that carry mail to
+// many domains are judged anew for each message: the last such decision is remembered.
+type repeated struct {
+	*inquiry
+	last atomic.Pointer[inClear]
+}
+
+// inClear is a decision about a session without TLS, and what it depends on.
+type inClear struct {
+	addr     netip.AddrPort
+	local    netip.Addr
+	helo     string
+	offered  bool
+	decision *delivery.Decision
+}
+
+// decide is the decision about a connection; see inquiry.decide.
+func (r *repeated) decide(h *delivery.Handshake) *delivery.Decision {
+	if h == nil || h.State != nil || h.Err != nil || h.Unparsable {
+		return r.inquiry.decide(h)
+	}
+	last := r.last.Load()
+	if last == nil || last.addr != h.Addr || last.local != h.Local.Addr() || last.helo != h.Helo || last.offered != h.Offered {
+		last = &inClear{h.Addr, h.Local.Addr(), h.Helo, h.Offered, r.inquiry.decide(h)}
+		r.last.Store(last)
+	}
+	return last.decision
+}
+
 // keep keeps an answer that was given at a time, by these rules, if it may be used again.
 func (c *inquiry) keep(route *mx.Route, host *mx.Host, p *delivery.TLSPolicy, rules *[]Rule, at time.Time) {
 	s := c.source
@@ -74,6 +105,7 @@ func (c *inquiry) keep(route *mx.Route, host *mx.Host, p *delivery.TLSPolicy, ru
 	if !ok {
 		return
 	}
+	p.Judge = (&repeated{inquiry: c}).decide
 	s.answers.mu.Lock()
 	defer s.answers.mu.Unlock()
 	if s.answers.of == nil || len(s.answers.of) >= mostAnswers {

@@ -2,6 +2,9 @@ package trust_test
 
 import (
 	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
 	"net/netip"
 	"testing"
 	"testing/synctest"
@@ -95,4 +98,61 @@ func TestReuse(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestReusedDecision: sessions of one kind without TLS are decided about once, and each
+// other kind has a decision of its own, whichever came before.
+func TestReusedDecision(t *testing.T) {
+	s := &trust.Source{Resolver: &counted{}, Reuse: time.Minute}
+	p, err := s.TLSPolicy(t.Context(), &mx.Route{Domain: "e.test", Via: mx.ViaMX, Secure: true}, &mx.Host{
+		Name: "mx.e.test", Target: "mx.e.test", Port: 25, Secure: mx.Secure, NameSecure: mx.Secure,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	here, there := netip.MustParseAddrPort("192.0.2.1:25"), netip.MustParseAddrPort("192.0.2.2:25")
+	kinds := map[string]delivery.Handshake{
+		"no STARTTLS":                 {Host: "mx.e.test", Addr: here, Local: netip.MustParseAddrPort("192.0.2.9:1"), Helo: "us.test"},
+		"no STARTTLS at another host": {Host: "mx.e.test", Addr: there, Local: netip.MustParseAddrPort("192.0.2.9:1"), Helo: "us.test"},
+		"from another address":        {Host: "mx.e.test", Addr: here, Local: netip.MustParseAddrPort("192.0.2.8:1"), Helo: "us.test"},
+		"by another name":             {Host: "mx.e.test", Addr: here, Local: netip.MustParseAddrPort("192.0.2.9:1"), Helo: "them.test"},
+		"STARTTLS was left out":       {Host: "mx.e.test", Addr: here, Local: netip.MustParseAddrPort("192.0.2.9:1"), Helo: "us.test", Offered: true},
+		"TLS failed":                  {Host: "mx.e.test", Addr: here, Local: netip.MustParseAddrPort("192.0.2.9:1"), Helo: "us.test", Offered: true, Err: errors.New("no")},
+		"the certificate is garbage":  {Host: "mx.e.test", Addr: here, Local: netip.MustParseAddrPort("192.0.2.9:1"), Helo: "us.test", Offered: true, Unparsable: true},
+		"TLS":                         {Host: "mx.e.test", Addr: here, Local: netip.MustParseAddrPort("192.0.2.9:1"), Helo: "us.test", Offered: true, State: &tls.ConnectionState{Version: tls.VersionTLS13}},
+	}
+	fresh := func(h delivery.Handshake) string { // by a source that has decided nothing yet
+		t.Helper()
+		alone := &trust.Source{Resolver: &counted{}}
+		p, err := alone.TLSPolicy(t.Context(), &mx.Route{Domain: "e.test", Via: mx.ViaMX, Secure: true}, &mx.Host{
+			Name: "mx.e.test", Target: "mx.e.test", Port: 25, Secure: mx.Secure, NameSecure: mx.Secure,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return written(t, p.Judge(&h))
+	}
+	for first, a := range kinds {
+		d := p.Judge(&a)
+		a.Local = netip.AddrPortFrom(a.Local.Addr(), 2) // a further connection
+		if again := p.Judge(&a); a.State == nil && a.Err == nil && !a.Unparsable && again != d {
+			t.Errorf("%s: decided twice about sessions of one kind", first)
+		}
+		for second, b := range kinds {
+			if got, want := written(t, p.Judge(&b)), fresh(b); got != want {
+				t.Errorf("%s after %s:\n%s\nwant\n%s", second, first, got, want)
+			}
+			p.Judge(&a)
+		}
+	}
+}
+
+// written is a decision with all that it says.
+func written(t *testing.T, d *delivery.Decision) string {
+	t.Helper()
+	text, err := json.Marshal(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
