@@ -40,18 +40,12 @@ func (s *Submitted) Keep(id string, body *content.Body) {
 		return
 	}
 	s.mu.Lock()
-	on := s.on
-	s.mu.Unlock()
-	if !on {
-		return
-	}
-	b := body.Copy()
-	size := sizeOf(&b)
-	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.on {
 		return
 	}
+	b := body.Copy()
+	size := sizeOf(&b)
 	if s.young == nil || s.youngSize+size > mostSubmitted/2 {
 		for _, o := range s.old {
 			o.Release()

@@ -41,14 +41,18 @@ func TestSubmittedTakesBoundedMemory(t *testing.T) {
 					large := bodyOf(t, streamed{long})
 					large.Release()
 				}
-				s.Keep(fmt.Sprint(i), &body)
+				if s.Keep(fmt.Sprint(i), &body); s.youngSize > mostSubmitted/2 {
+					t.Fatalf("%d octets of %d", s.youngSize, mostSubmitted/2)
+				}
 			}
 			var held int64
 			kept := 0
 			for i := range n {
 				if b := s.Take(fmt.Sprint(i)); b != nil {
 					held += int64(cap(b.Bytes())) + ofEach
-					kept++
+					if kept++; s.Take(fmt.Sprint(i)) != nil {
+						t.Fatal("one content was taken twice")
+					}
 				} else if kept > 0 {
 					t.Fatalf("%d has gone, and one that was kept earlier has not", i)
 				}
