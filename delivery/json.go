@@ -66,13 +66,32 @@ func (f *fields) name(name string) {
 
 func (f *fields) text(name, value string) {
 	f.name(name)
-	for i := range len(value) {
-		if c := value[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
-			f.encode(value)
-			return
-		}
+	if !verbatim(value) {
+		f.encode(value)
+		return
 	}
 	f.b = append(append(append(f.b, '"'), value...), '"')
+}
+
+// verbatim reports whether a text stands in JSON as it is: it is ASCII without control
+// characters, quotes and backslashes. It looks at eight octets at a time.
+func verbatim(text string) bool {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	for ; len(text) >= 8; text = text[8:] {
+		x := uint64(text[0]) | uint64(text[1])<<8 | uint64(text[2])<<16 | uint64(text[3])<<24 |
+			uint64(text[4])<<32 | uint64(text[5])<<40 | uint64(text[6])<<48 | uint64(text[7])<<56
+		// A sum has the high bit of an octet that is DEL, a difference that of one below the
+		// number that is taken away. Carries from other octets come only from such, too.
+		if (x|(x+ones)|(x-' '*ones)|((x^'"'*ones)-ones)|((x^'\\'*ones)-ones))&high != 0 {
+			return false
+		}
+	}
+	for i := range len(text) {
+		if c := text[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 // textIf is text if there is any.

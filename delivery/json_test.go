@@ -72,3 +72,26 @@ func TestEventAsEncodingJSON(t *testing.T) {
 		}
 	}
 }
+
+// TestTextAsEncodingJSON: any octet anywhere in a text is encoded as by encoding/json, and a
+// text without special ones stands as it is.
+func TestTextAsEncodingJSON(t *testing.T) {
+	for length := range 20 {
+		for at := range length {
+			for c := range 256 {
+				octets := []byte(strings.Repeat("~", length))
+				octets[at] = byte(c)
+				f, want := newFields(64), newFields(64)
+				f.text("text", string(octets))
+				want.name("text")
+				want.encode(string(octets))
+				if string(f.b) != string(want.b) {
+					t.Fatalf("%q is encoded as %s, want %s", octets, f.b, want.b)
+				}
+				if special := c < ' ' || c > '~' || c == '"' || c == '\\'; verbatim(string(octets)) == special {
+					t.Fatalf("%q is verbatim: %t", octets, special)
+				}
+			}
+		}
+	}
+}
