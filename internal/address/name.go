@@ -100,8 +100,11 @@ func checkLabels(name string, u use) (reason string) {
 // which no top-level domain is. Such a name is an IP address without brackets,
 // or something that a resolver would take for one.
 func isNumber(label string) bool {
-	if hex, ok := strings.CutPrefix(label, "0x"); ok {
-		return strings.Trim(hex, "0123456789abcdef") == ""
+	digits, hex := strings.CutPrefix(label, "0x")
+	for i := range len(digits) {
+		if c := digits[i]; (c < '0' || c > '9') && !(hex && c >= 'a' && c <= 'f') {
+			return false
+		}
 	}
-	return strings.Trim(label, "0123456789") == ""
+	return true
 }
