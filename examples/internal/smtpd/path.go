@@ -22,7 +22,7 @@ func cutPath(argument, keyword string, lenient bool) (path string, parameters []
 	}
 	rest := argument[len(keyword):]
 	if lenient {
-		rest = strings.TrimLeft(rest, blanks)
+		rest = trimLeft(rest)
 	}
 	if rest, err = cutColon(rest); err != nil {
 		return "", nil, err
@@ -38,7 +38,7 @@ func cutPath(argument, keyword string, lenient bool) (path string, parameters []
 		return "", nil, errPath
 	}
 	if lenient {
-		path = strings.Trim(path, blanks)
+		path = trim(path)
 	} else if rest != "" && !strings.ContainsAny(rest[:1], blanks) {
 		return "", nil, errParameters
 	}
@@ -47,10 +47,32 @@ func cutPath(argument, keyword string, lenient bool) (path string, parameters []
 			path = after
 		}
 	}
+	if rest == "" {
+		return path, nil, nil
+	}
 	return path, strings.FieldsFunc(rest, func(r rune) bool { return r == ' ' || r == '\t' }), nil
 }
 
 const blanks = " \t"
+
+func isBlank(c byte) bool { return c == ' ' || c == '\t' }
+
+// trimLeft takes blanks away at the beginning, and trim at both ends. Package strings would
+// make a set of its characters for each call.
+func trimLeft(s string) string {
+	for s != "" && isBlank(s[0]) {
+		s = s[1:]
+	}
+	return s
+}
+
+func trim(s string) string {
+	s = trimLeft(s)
+	for s != "" && isBlank(s[len(s)-1]) {
+		s = s[:len(s)-1]
+	}
+	return s
+}
 
 // cutColon drops the colon and blanks behind it, which many clients leave there.
 func cutColon(s string) (string, error) {
@@ -58,7 +80,7 @@ func cutColon(s string) (string, error) {
 	if !ok {
 		return "", errPath
 	}
-	return strings.TrimLeft(rest, blanks), nil
+	return trimLeft(rest), nil
 }
 
 // endOfBarePath returns where a path without brackets ends: at the first blank that is

@@ -93,7 +93,7 @@ func (s *session) farewell(err error) {
 func (s *session) command(ctx context.Context, line string) bool {
 	word, argument := line, ""
 	if i := strings.IndexAny(line, " \t"); i >= 0 {
-		word, argument = line[:i], strings.Trim(line[i:], " \t")
+		word, argument = line[:i], trim(line[i:])
 	}
 	verb := strings.ToUpper(word)
 	known := s.mailCommand(ctx, verb, argument) || s.otherCommand(verb, argument)
