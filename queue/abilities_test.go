@@ -23,10 +23,12 @@ func calls(ctx context.Context, q queue.Queue, id string) map[string]error {
 	_, survey := queue.Survey(ctx, q, "", 0)
 	_, resume := queue.Resume(ctx, q, time.Time{})
 	_, suspensions := queue.Suspensions(ctx, q, time.Time{})
+	_, outcomes := queue.Outcomes(ctx, q, queue.OutcomeOptions{})
 	_, take := queue.Take(ctx, q, time.Time{}, id, time.Minute)
 	every := func(*queue.Entry, []int) error { return nil }
 	return map[string]error{
-		"Resume": resume, "Suspensions": suspensions, "Take": take,
+		"Outcomes": outcomes,
+		"Resume":   resume, "Suspensions": suspensions, "Take": take,
 		"Suspend":   queue.Suspend(ctx, q, time.Time{}),
 		"HoldUntil": queue.HoldUntil(ctx, q, time.Time{}, id, queue.Terms{}),
 		"Select":    queue.Select(ctx, q, queue.Selection{Tenant: "t"}, every, nil),
@@ -39,7 +41,7 @@ func calls(ctx context.Context, q queue.Queue, id string) map[string]error {
 }
 
 func TestAbilities(t *testing.T) {
-	able := new(memory.Queue)
+	able := &memory.Queue{KeepOutcomes: time.Hour}
 	id, err := able.Put(t.Context(), time.Unix(0, 0), messageTo("a@example.com"))
 	if err != nil {
 		t.Fatal(err)

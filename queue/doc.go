@@ -259,6 +259,28 @@
 // same subject replaces it. It does not prevent claims: claimers leave the mail out,
 // and handle mail that expires meanwhile. Suspend and Resume are as durable as Put.
 //
+// # Outcomes
+//
+// Keeping outcomes is optional, and has to be asked for when the queue is opened.
+//
+// K1. A queue that keeps outcomes keeps that of each recipient settled as Delivered or
+// Failed, in the same step as the settlement. Outcomes returns every outcome that was
+// settled before the call, each once, and none of a recipient that is pending. An outcome
+// that it has returned is as durable as a Put. A recipient of a dropped message that was
+// pending has no outcome.
+//
+// K2. Outcomes returns pages in the order of positions; those of one settlement are in the
+// order of its recipients. Each position is greater as a string than all that were returned
+// before, whatever the clock does. If a page is asked for after a position, it begins with
+// the next outcome, even if a durable queue was restarted meanwhile.
+//
+// K3. Outcomes are kept for a time that is set when the queue is opened. A queue may bound
+// their number. It forgets the oldest first. If an outcome after the position asked for was
+// forgotten, Missed is set.
+//
+// K4. If there is no room for an outcome, the settlement is recorded nevertheless (rule
+// S5). The outcome may then be kept in memory only.
+//
 // # Several claimers
 //
 // The first of these is optional, the others are for queues that can be opened

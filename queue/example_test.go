@@ -158,3 +158,50 @@ func ExampleSuspend() {
 	// r@example.com true looks like spam 24h0m0s
 	// 1 <nil>
 }
+
+// A program records how its mail ended together with the position up to which it has read.
+// Whatever happens to the program, it goes on from there.
+func ExampleOutcomes() {
+	ctx := context.Background()
+	now := time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
+	q := &memory.Queue{KeepOutcomes: 7 * 24 * time.Hour}
+	for _, name := range []string{"ann", "bob", "carol"} {
+		_, err := q.Put(ctx, now, &queue.Message{
+			Key:        "confirm/" + name,
+			Recipients: []queue.Recipient{{Address: name + "@example.com"}},
+			Content:    queue.String("Subject: hello\r\n\r\nHello.\r\n"),
+		})
+		if err != nil {
+			fmt.Println(err)
+		}
+	}
+	claimed, err := q.Claim(ctx, now, queue.ClaimOptions{Max: 2}) // as an agent does
+	if err != nil {
+		fmt.Println(err)
+	}
+	for i, d := range claimed.Deliveries {
+		result := queue.Result{Outcome: queue.Delivered, Reply: queue.Reply{Code: 250, Text: "2.0.0 Ok"}}
+		if i == 1 {
+			result = queue.Result{Outcome: queue.Failed, Reply: queue.Reply{Code: 550, Text: "5.1.1 No such user"}}
+		}
+		if _, err := q.Settle(ctx, now, []queue.Settlement{{Lease: d.Lease, Results: []queue.Result{result}}}); err != nil {
+			fmt.Println(err)
+		}
+	}
+
+	position := "" // as the program has stored it
+	for more := true; more; {
+		page, err := queue.Outcomes(ctx, q, queue.OutcomeOptions{After: position})
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		for _, o := range page.Outcomes {
+			fmt.Println(o.Key, o.Outcome, o.Reply.Text)
+		}
+		position, more = page.Next, page.More
+	}
+	// Output:
+	// confirm/ann delivered 2.0.0 Ok
+	// confirm/bob failed 5.1.1 No such user
+}

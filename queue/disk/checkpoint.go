@@ -117,6 +117,9 @@ func (s *Spool) tryCheckpoint(ctx context.Context) error {
 	if err == nil {
 		err = s.saveKeys() // including those of messages that have left since the first piece
 	}
+	if err == nil {
+		err = s.saveOutcomes()
+	}
 	s.mu.Lock()
 	if err == nil && s.mends != mends { // it may say where records were that have been written again
 		err = errMended

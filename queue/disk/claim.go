@@ -17,13 +17,14 @@ type claimed struct {
 	record record.Delivery
 	keyed  bool // the message has a key, for which this stands
 	key    keyHash
+	name   string // the key itself
 }
 
 // noteOf is what a lease keeps of a delivery and its message.
 func noteOf(d *record.Delivery, m *record.Message) *claimed {
 	c := &claimed{record: *d}
 	if e := &m.Envelope; e.Key != "" {
-		c.keyed, c.key = true, hashKey(e.Tenant, e.Key)
+		c.keyed, c.key, c.name = true, hashKey(e.Tenant, e.Key), e.Key
 	}
 	return c
 }

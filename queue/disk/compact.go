@@ -113,6 +113,9 @@ func (s *Spool) retire(list ...*segment) error {
 	if err := s.saveKeys(); err != nil {
 		return err
 	}
+	if err := s.saveOutcomes(); err != nil {
+		return err
+	}
 	var dead []*segment
 	t := &ticket{durable: true, class: ending}
 	s.mu.Lock()

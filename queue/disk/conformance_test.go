@@ -30,6 +30,8 @@ func TestQueueInDirectory(t *testing.T) {
 	queuetest.Run(t, queuetest.Implementation{
 		Open: open(Options{}), OpenBounded: open(Options{MaxMessages: 5}),
 		KeepKeys: DefaultKeepKeys, OpenFewKeys: open(Options{MaxKeys: 64}),
+		KeepOutcomes: time.Hour, OpenOutcomes: open(Options{KeepOutcomes: time.Hour}),
+		OpenFewOutcomes: open(Options{KeepOutcomes: time.Hour, MaxOutcomes: 64}),
 	})
 }
 
@@ -41,8 +43,11 @@ func TestQueueThatLosesPower(t *testing.T) {
 		o    Options
 	}{{"as it comes", Options{}}, {"in small files", small()}} {
 		t.Run(c.name, func(t *testing.T) {
+			keeping := c.o
+			keeping.KeepOutcomes = time.Hour
 			queuetest.Run(t, queuetest.Implementation{
 				Open: func() (*queuetest.Instance, error) { return openFragile(c.o) }, KeepKeys: DefaultKeepKeys,
+				OpenOutcomes: func() (*queuetest.Instance, error) { return openFragile(keeping) }, KeepOutcomes: time.Hour,
 			})
 		})
 	}

@@ -95,6 +95,7 @@ type crowd struct {
 	device  crashfs.Device
 	trouble trouble
 	owners  []*owner
+	reader  follower
 }
 
 func newCrowd(seed uint64, tr trouble) *crowd {
@@ -108,6 +109,7 @@ func newCrowd(seed uint64, tr trouble) *crowd {
 	}
 	c.device = d
 	c.fs.SetDevice(d)
+	c.reader = follower{heard: map[string]bool{}, lossy: loses(tr.cause, tr.ops...)}
 	for i := range 6 {
 		w := newOwner(fmt.Sprint("o", i), rand.New(rand.NewPCG(seed, uint64(i))), tr.cause)
 		w.keys = !vfsFull(tr.cause) && tr.cause != syscall.EMFILE // else they may not be saved
@@ -127,7 +129,7 @@ func (c *crowd) run() error {
 }
 
 func (c *crowd) generation() error {
-	s, err := open(c.fs, Options{SegmentSize: 16 << 10, LargeContent: 2 << 10, KeepKeys: 1e6 * time.Hour, sector: 512})
+	s, err := open(c.fs, Options{SegmentSize: 16 << 10, LargeContent: 2 << 10, KeepKeys: 1e6 * time.Hour, KeepOutcomes: 1e6 * time.Hour, sector: 512})
 	if err != nil {
 		return fmt.Errorf("open: %w", err)
 	}
@@ -145,6 +147,14 @@ func (c *crowd) generation() error {
 	}
 	for _, w := range c.owners {
 		if err := w.compare(s); err != nil {
+			return fmt.Errorf("%s: %w", w.name, err)
+		}
+	}
+	if err := c.reader.read(s, 0); err != nil {
+		return fmt.Errorf("outcomes: %w", err)
+	}
+	for _, w := range c.owners {
+		if err := c.reader.compare(s, w); err != nil {
 			return fmt.Errorf("%s: %w", w.name, err)
 		}
 	}
@@ -167,12 +177,15 @@ func (c *crowd) generation() error {
 			}
 		})
 	}
+	var learns error
+	upkeep.Go(func() { learns = c.reader.follow(s, c.owners[0].tell, stop) })
 	group.Wait()
 	close(stop)
 	upkeep.Wait()
+	errs = append(errs, learns)
 	for i, err := range errs {
 		if err != nil && !errors.Is(err, crashfs.ErrPowerCut) && !errors.Is(err, ErrFailed) {
-			return fmt.Errorf("%s: %w", c.owners[i].name, err)
+			return fmt.Errorf("%d: %w", i, err)
 		}
 	}
 	if c.rng.IntN(4) == 0 { // the program ends, and the machine does not

@@ -23,9 +23,10 @@
 //
 // The directory holds segments of the log ("segment-…"), large contents
 // ("content-…"), one checkpoint ("checkpoint-…"), the keys of messages that
-// have left ("keys-…"), what is suspended ("suspended-…") and the lock. The format is in
-// docs/spool-format.md. While the spool is closed, the checkpoint may be deleted, which
-// makes the next Open slower. No other file may.
+// have left ("keys-…"), what is suspended ("suspended-…"), the outcomes that are kept
+// ("outcomes-…") and the lock. The format is in docs/spool-format.md. While the spool is
+// closed, the checkpoint may be deleted, which makes the next Open slower. No other file
+// may.
 //
 // # What survives
 //
@@ -43,6 +44,11 @@
 // The key of a message that has left is as durable as the settlement with which it left. If
 // the device is full when a segment is deleted, the keys that are only there are lost when
 // the process ends.
+//
+// The outcome of a recipient is as durable as its settlement, and saved before Outcomes
+// returns it. It takes no part of the room that is reserved for mail that leaves. If there
+// is no room for outcomes, they are kept in memory until there is, and are lost if the
+// process ends before.
 //
 // # What goes wrong
 //

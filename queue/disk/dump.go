@@ -36,7 +36,7 @@ func dump(fs vfs.FS, w io.Writer) error {
 	for _, f := range list {
 		for prefix, kind := range map[string]record.FileKind{
 			segmentPrefix: record.SegmentFile, checkpointPrefix: record.CheckpointFile, contentPrefix: record.ContentFile,
-			keysPrefix: record.KeysFile, suspendedPrefix: record.SuspendedFile,
+			keysPrefix: record.KeysFile, suspendedPrefix: record.SuspendedFile, outcomesPrefix: record.OutcomesFile,
 		} {
 			if _, ok := numberOf(f.Name, prefix); !ok {
 				continue
@@ -157,6 +157,12 @@ func describeRecord(f *record.Frame) string {
 	case record.KindSuspension:
 		name = "suspension"
 		v, err = record.ParseSuspension(f.Head)
+	case record.KindOutcomes:
+		name = "outcomes"
+		v, err = record.ParseOutcomes(f.Head)
+	case record.KindBefore:
+		name = "before"
+		v, err = record.ParseBefore(f.Head)
 	case record.KindFill:
 		return "fill"
 	case record.KindTable:

@@ -52,6 +52,7 @@ func TestFaults(t *testing.T) {
 
 func faults(seed uint64, op crashfs.Op, all bool, cause error) error {
 	l := newLife(seed, small())
+	l.lossy = loses(cause, op)
 	if err := l.open(); err != nil {
 		return err
 	}

@@ -101,6 +101,7 @@ func (l *life) drop() error {
 		return nil
 	}
 	l.flight = []flight{{key: deliveryKey{id: id}}}
+	l.dropped[id] = true
 	if err := l.s.Drop(context.Background(), id); err != nil {
 		return err
 	}

@@ -79,6 +79,9 @@ func (l *life) compare() error {
 	if err := l.holds(); err != nil {
 		return err
 	}
+	if err := l.compareOutcomes(); err != nil {
+		return err
+	}
 	return l.accounts()
 }
 
@@ -252,6 +255,9 @@ func (l *life) compareWithoutCheckpoint() error {
 		if withoutDue(got[k]) != withoutDue(v) && !forgotten {
 			return fmt.Errorf("without checkpoint %v is %q, with it %q", k, got[k], v)
 		}
+	}
+	if err := l.sameOutcomes(s); err != nil {
+		return fmt.Errorf("without checkpoint: %w", err)
 	}
 	return s.Close()
 }

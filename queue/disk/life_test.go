@@ -36,6 +36,8 @@ type life struct {
 	halted   []string                 // what is suspended; the second is what a call under way makes of it
 	flight   []flight                 // what the call under way may have done
 	serial   int
+
+	learned
 }
 
 type deliveryKey struct{ id, destination string }
@@ -50,8 +52,10 @@ type flight struct {
 
 func newLife(seed uint64, o Options) *life {
 	o.KeepKeys = 20 * time.Second // so that keys come and go
+	told := newLearned(seed, &o)
 	l := &life{
-		rng: rand.New(rand.NewPCG(seed, 1)), fs: crashfs.New(seed), o: o,
+		learned: told,
+		rng:     rand.New(rand.NewPCG(seed, 1)), fs: crashfs.New(seed), o: o,
 		now:   time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
 		known: map[deliveryKey][]string{}, memory: map[deliveryKey][]string{}, content: map[string]string{}, postpone: map[string][]string{},
 	}
@@ -103,6 +107,8 @@ func (l *life) step() error {
 		return l.postponed()
 	case n < 95:
 		return l.checkpoint()
+	case n < 97:
+		return l.learn(1 + l.rng.IntN(5))
 	case n < 98:
 		return l.s.maintain(context.Background())
 	default:
@@ -169,6 +175,7 @@ func (l *life) message() (*queue.Message, string) {
 	if l.rng.IntN(4) == 0 {
 		m.Key = fmt.Sprint(l.rng.IntN(20))
 	}
+	l.parts[text], _ = queue.Split(m)
 	return m, text
 }
 
@@ -328,10 +335,12 @@ func (l *life) settle() error {
 		f.content, f.destinations = text, len(parts)
 	}
 	l.flight = []flight{f}
+	ended := l.settles(&b, &d)
 	done, err := l.s.Settle(context.Background(), l.now, []queue.Settlement{b})
 	if err == nil {
 		err = done[0].Err
 	}
+	ended(err)
 	if errors.Is(err, queue.ErrLeaseLost) {
 		l.flight = nil
 		return nil

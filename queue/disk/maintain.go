@@ -37,7 +37,7 @@ func (s *Spool) maintenanceDue() bool {
 	if s.short.Load() {
 		enough = min(enough, s.logBytes/32+minRoom)
 	}
-	return s.sinceMaintenance >= enough || s.checkpointDue() || s.mergeDue
+	return s.sinceMaintenance >= enough || s.checkpointDue() || s.mergeDue || s.outcomesDue()
 }
 
 // maintain does the work that is due now, deletions first, because they may give the
@@ -74,8 +74,11 @@ func (s *Spool) maintainFor(ctx context.Context, most share) error {
 		err = errors.Join(err, s.compactAll(ctx, func() *segment { return s.next(r, 0) })) // those that need a checkpoint
 	}
 	s.mu.Lock()
-	due := s.checkpointDue()
+	due, outcomes := s.checkpointDue(), s.outcomesDue()
 	s.mu.Unlock()
+	if outcomes && passes(err) {
+		err = errors.Join(err, s.saveOutcomes())
+	}
 	if due && passes(err) {
 		err = errors.Join(err, s.takeCheckpoint(ctx))
 	}

@@ -53,9 +53,14 @@ func (s *Spool) mend(b *batch) error {
 		s.setSize(g, start)
 		return writeError(err)
 	}
+	moved := make(map[record.Place]record.Place)
 	for i, t := range s.kept {
 		s.moveTicket(g, t, before[i])
+		for j, at := range before[i] {
+			moved[g.where(at)] = g.where(t.at[j])
+		}
 	}
+	s.outcomes.Move(moved)
 	s.setSize(g, end)
 	s.torn = false
 	s.nowSaved(g)

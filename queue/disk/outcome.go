@@ -9,24 +9,29 @@ import (
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
 )
 
-// results returns the recipients that stay pending after some results.
-func results(before []record.Recipient, list []queue.Result, now time.Time) ([]record.Recipient, error) {
+// results returns the recipients that stay pending after some results, and those that are
+// over.
+func results(before []record.Recipient, list []queue.Result, now time.Time) (left, over []record.Recipient, err error) {
 	after := slices.Clone(before)
 	named := make([]bool, len(after))
 	for _, r := range list {
 		at, pending := slices.BinarySearchFunc(after, r.Recipient,
 			func(p record.Recipient, index int) int { return p.Index - index })
 		if !pending || named[at] {
-			return nil, &queue.ResultError{Recipient: r.Recipient}
+			return nil, nil, &queue.ResultError{Recipient: r.Recipient}
 		}
 		named[at] = true
 		p := &after[at]
 		p.Attempts++
 		p.Outcome, p.Reply, p.Tried = r.Outcome, r.Reply.Bounded(), now
 	}
-	return slices.DeleteFunc(after, func(p record.Recipient) bool {
-		return p.Outcome == queue.Delivered || p.Outcome == queue.Failed
-	}), nil
+	isOver := func(p record.Recipient) bool { return p.Outcome == queue.Delivered || p.Outcome == queue.Failed }
+	for i := range after {
+		if isOver(after[i]) {
+			over = append(over, after[i])
+		}
+	}
+	return slices.DeleteFunc(after, isOver), over, nil
 }
 
 // outcome makes the ticket of a settlement: what stays of the delivery, or its

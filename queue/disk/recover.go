@@ -21,6 +21,7 @@ type found struct {
 	contents    []uint64
 	keys        []uint64
 	suspended   []uint64
+	outcomes    []uint64
 	leftovers   []string
 }
 
@@ -51,6 +52,9 @@ func (s *Spool) recover(readOnly bool) error {
 		return err
 	}
 	if err := s.loadSuspended(f.suspended, readOnly); err != nil {
+		return err
+	}
+	if err := s.loadOutcomes(f.outcomes, readOnly); err != nil {
 		return err
 	}
 	if err := s.replay(u, from); err != nil {
@@ -109,6 +113,8 @@ func (s *Spool) find() (*found, error) {
 			f.keys = append(f.keys, n)
 		} else if n, ok := numberOf(file.Name, suspendedPrefix); ok {
 			f.suspended = append(f.suspended, n)
+		} else if n, ok := numberOf(file.Name, outcomesPrefix); ok {
+			f.outcomes = append(f.outcomes, n)
 		} else if strings.HasSuffix(file.Name, newSuffix) {
 			f.leftovers = append(f.leftovers, file.Name)
 		}

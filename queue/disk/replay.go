@@ -130,6 +130,8 @@ func (r *replayer) apply(f *record.Located, newOnly bool) {
 		err = r.destination(f)
 	case record.KindFlush:
 		err = r.flush(f)
+	case record.KindOutcomes:
+		err = r.outcomes(f)
 	}
 	if err != nil {
 		r.s.problem(fileName(segmentPrefix, r.g.number), f.From, err)

@@ -64,6 +64,9 @@ func (l *life) reckonsTheSame() error {
 		if d := difference(was, is); d != "" {
 			return fmt.Errorf("opened again %s:\n%s", how, d)
 		}
+		if err := l.sameOutcomes(s); err != nil {
+			return fmt.Errorf("opened again %s: %w", how, err)
+		}
 		for id := range l.content {
 			if number, _ := parseID(id); index.Ordinal(number) >= s.nextMessage.Load() {
 				return fmt.Errorf("the next message gets number %d, and %s had a later one", s.nextMessage.Load(), id)

@@ -44,6 +44,7 @@ const (
 	contentPrefix    = "content-"
 	keysPrefix       = "keys-"
 	suspendedPrefix  = "suspended-"
+	outcomesPrefix   = "outcomes-"
 	newSuffix        = ".new"
 	lockName         = "lock"
 )

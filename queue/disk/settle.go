@@ -8,6 +8,7 @@ import (
 
 	"github.com/nexthop-mail/nexthop/queue"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/index"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
 )
 
 // Settle records outcomes and puts the messages they create.
@@ -60,6 +61,7 @@ type settling struct {
 	tickets []*ticket
 	reduced []bool              // settlements that are recorded in part; nil if there are none
 	class   class               // of settlements that end a recipient
+	bare    bool                // outcomes are kept in memory: there is no room for them in the log
 	slots   []index.Slot        // acquired
 	done    map[index.Slot]bool // nil if there is one settlement
 }
@@ -285,9 +287,9 @@ func (c *settling) settle(i int) error {
 	}
 	d := note.record
 	amend(&d, &e)
-	left, err := results(d.Recipients, b.Results, c.now)
+	left, over, err := results(d.Recipients, b.Results, c.now)
 	if err == nil && c.isReduced(i) {
-		left, err = results(d.Recipients, c.results(i), c.now)
+		left, over, err = results(d.Recipients, c.results(i), c.now)
 	}
 	if err != nil {
 		return err
@@ -307,8 +309,11 @@ func (c *settling) settle(i int) error {
 		d.Due = c.now
 	}
 	t := s.outcome(slot, &d, note.left(c.now))
+	recorded := s.keepOutcomes(t, &record.Outcomes{Time: c.now, ID: d.ID, Tenant: d.Tenant, Key: note.name}, over, !c.bare)
 	switch {
 	case len(c.created(i)) > 0:
+	case recorded: // for which there may be no room
+		t.class = c.class
 	case len(left) == 0:
 		t.class = ending
 	case len(left) < len(note.record.Recipients):

@@ -35,7 +35,11 @@ func (c *settling) isReduced(i int) bool { return c.reduced != nil && c.reduced[
 // again settles a settlement once more that had no room: as a whole, if deleting
 // unneeded data frees enough, or in part.
 func (c *settling) again(ctx context.Context, i int) {
-	if c.s.reclaim(ctx) {
+	if c.s.outcomes.Keeps() && !c.bare {
+		c.bare = true
+		c.retry(ctx, i, working)
+	}
+	if c.full(i) && c.s.reclaim(ctx) {
 		c.retry(ctx, i, working)
 	}
 	b := &c.batch[i]
@@ -60,7 +64,7 @@ func (c *settling) retry(ctx context.Context, i int, as class) {
 	for _, d := range c.created(i) {
 		d.number, d.duplicate = d.file, false
 	}
-	one := &settling{s: c.s, now: c.now, batch: c.batch[i : i+1], settled: c.settled[i : i+1], tickets: c.tickets[i : i+1], class: as}
+	one := &settling{s: c.s, now: c.now, batch: c.batch[i : i+1], settled: c.settled[i : i+1], tickets: c.tickets[i : i+1], class: as, bare: c.bare}
 	if c.drafts != nil {
 		one.drafts = c.drafts[i : i+1]
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/nexthop-mail/nexthop/queue"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/index"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/outcomes"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/vfs"
 )
@@ -48,6 +49,15 @@ type Options struct {
 	// DefaultMaxKeys. If negative, none are remembered. The oldest are forgotten first.
 	MaxKeys int
 
+	// KeepOutcomes is for how long the outcome of a recipient is kept (queue.Outcomes).
+	// Default: it is not kept, and Outcomes returns errors.ErrUnsupported. Outcomes that
+	// were kept before stay in the directory.
+	KeepOutcomes time.Duration
+
+	// MaxOutcomes is the maximum number of outcomes that are kept. Each takes about 200
+	// bytes of the device. Default: DefaultMaxOutcomes. The oldest are forgotten first.
+	MaxOutcomes int
+
 	// Wait is how long Open waits if the spool is in use. Default: it does not wait.
 	Wait time.Duration
 
@@ -61,6 +71,7 @@ const (
 	DefaultOpenSegments = 32
 	DefaultKeepKeys     = 24 * time.Hour
 	DefaultMaxKeys      = 4_000_000
+	DefaultMaxOutcomes  = 4_000_000
 )
 
 // Spool is a queue in a directory. It is safe for concurrent use by goroutines. No other
@@ -94,6 +105,7 @@ type Spool struct {
 	idle    chan struct{} // has an element when a call has ended since then
 
 	keysFile   sync.Mutex // of who writes the files of keys
+	keeping    sync.Mutex // of who writes the files of outcomes
 	suspending sync.Mutex // held to write the suspensions; guards suspendedFile
 	claims     sync.Mutex // one claim at a time; taken before mu
 	picks      []pick     // room for those of the next claim; guarded by claims
@@ -109,6 +121,8 @@ type Spool struct {
 	nextCheckpoint uint64
 	lastToken      uint64
 	keys           keyTable
+	outcomes       *outcomes.Log
+	outcomesFrom   int64                   // so many bytes of outcomes wait before they are written to a file
 	marking        map[index.Slot]*marking // deliveries that Mark is at
 	reserved       turns                   // deliveries that a call is changing
 	freed          chan struct{}           // closed when keys lose an element
@@ -172,6 +186,8 @@ var (
 
 	_ queue.KeyCounter = (*Spool)(nil)
 	_ io.Closer        = (*Spool)(nil)
+
+	_ queue.OutcomeKeeper = (*Spool)(nil)
 )
 
 // Open opens the spool in a directory. If the directory does not exist, it is made, with
@@ -224,6 +240,7 @@ func newSpool(fs vfs.FS, o Options) *Spool {
 		index:          index.New(),
 		segments:       segments{byNumber: map[uint64]*segment{}, most: maxSegments},
 		keys:           newKeyTable(&o),
+		outcomes:       newOutcomes(&o),
 		marking:        map[index.Slot]*marking{},
 		reserved:       turns{},
 		passing:        map[string]int{},

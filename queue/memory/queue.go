@@ -15,6 +15,7 @@ const (
 	DefaultMaxBytes    = 1 << 30
 	DefaultKeepKeys    = 24 * time.Hour
 	DefaultMaxKeys     = 1_000_000
+	DefaultMaxOutcomes = 1_000_000
 )
 
 // Queue is a queue in memory. The zero value is an empty queue with the default
@@ -36,6 +37,14 @@ type Queue struct {
 	// none are remembered. The oldest are forgotten first.
 	MaxKeys int
 
+	// KeepOutcomes is for how long the outcome of a recipient is kept (queue.Outcomes).
+	// Default: it is not kept.
+	KeepOutcomes time.Duration
+
+	// MaxOutcomes is the maximum number of outcomes that are kept. Default:
+	// DefaultMaxOutcomes. The oldest are forgotten first.
+	MaxOutcomes int
+
 	mu           lock
 	closed       bool
 	lastID       uint64
@@ -46,6 +55,7 @@ type Queue struct {
 	ids          idList // the keys of entries, in order
 	keys         map[key]*entry
 	left         leftKeys // of messages that have left
+	ended        ended    // recipients
 	deliveries   map[pair]*delivery
 	destinations map[string]*destination
 
@@ -80,6 +90,8 @@ var (
 
 	_ queue.KeyCounter = (*Queue)(nil)
 	_ queue.Sharer     = (*Queue)(nil)
+
+	_ queue.OutcomeKeeper = (*Queue)(nil)
 )
 
 // key is what tells messages with an idempotency key apart, pair deliveries.
@@ -114,7 +126,7 @@ func (q *Queue) Close() error {
 	defer q.mu.Unlock()
 	q.closed = true
 	q.entries, q.keys, q.deliveries, q.destinations, q.ids = nil, nil, nil, nil, idList{}
-	q.left = leftKeys{}
+	q.left, q.ended = leftKeys{}, ended{}
 	q.waiting.items, q.active, q.asleep.items, q.parking = nil, nil, nil, parking{}
 	q.holds.items, q.suspended = nil, nil
 	q.changes.Add() // for those who wait

@@ -141,3 +141,11 @@ func TestManyDestinations(t *testing.T) {
 func BenchmarkQueue(b *testing.B) {
 	queuetest.Bench(b, queuetest.Implementation{Open: open})
 }
+
+// TestOutcomesAreAnOption: a queue that is not told to keep outcomes says so.
+func TestOutcomesAreAnOption(t *testing.T) {
+	q := new(memory.Queue)
+	if _, err := q.Outcomes(t.Context(), queue.OutcomeOptions{}); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("Outcomes of the zero queue = %v, want errors.ErrUnsupported", err)
+	}
+}

@@ -107,12 +107,13 @@ func (q *Queue) settle(now time.Time, s *queue.Settlement, drafts []draft) queue
 	if d == nil {
 		return queue.Settled{Err: queue.ErrLeaseLost}
 	}
-	states, err := apply(d.states, s.Results, now)
+	states, over, err := apply(d.states, s.Results, now)
 	if err != nil {
 		return queue.Settled{Err: err}
 	}
 	q.displace(d)
 	d.states = states
+	q.keep(now, &d.entry.message, over)
 	d.leased, d.marked = false, false
 	d.warned = d.warned || s.Warned
 	d.because = s.BoundedReason()
@@ -136,22 +137,29 @@ func (q *Queue) settle(now time.Time, s *queue.Settlement, drafts []draft) queue
 	return done
 }
 
-// apply returns the states after some results: of those that stay pending.
-func apply(states []queue.State, results []queue.Result, now time.Time) ([]queue.State, error) {
+// apply returns the states after some results: of those that stay pending, and of those
+// that are over.
+func apply(states []queue.State, results []queue.Result, now time.Time) (left, over []queue.State, err error) {
 	after := slices.Clone(states)
 	named := make([]bool, len(states))
 	for _, r := range results {
 		at, pending := slices.BinarySearchFunc(states, r.Recipient,
 			func(s queue.State, index int) int { return s.Index - index })
 		if !pending || named[at] {
-			return nil, &queue.ResultError{Recipient: r.Recipient}
+			return nil, nil, &queue.ResultError{Recipient: r.Recipient}
 		}
 		named[at] = true
 		s := &after[at]
 		s.Attempts++
 		s.Outcome, s.Reply, s.Tried = r.Outcome, r.Reply.Bounded(), now
 	}
-	return slices.DeleteFunc(after, func(s queue.State) bool {
-		return s.Outcome == queue.Delivered || s.Outcome == queue.Failed
-	}), nil
+	left = after[:0]
+	for _, s := range after {
+		if s.Outcome == queue.Delivered || s.Outcome == queue.Failed {
+			over = append(over, s)
+		} else {
+			left = append(left, s)
+		}
+	}
+	return left, over, nil
 }

@@ -42,6 +42,8 @@ type hooked struct {
 
 	share func(q *memory.Queue, ctx context.Context, now time.Time, list []queue.LimitRequest) ([]queue.LimitShare, error)
 
+	outcomes func(q *memory.Queue, ctx context.Context, want queue.OutcomeOptions) (queue.OutcomePage, error)
+
 	wait   func(ctx context.Context, seen uint64) error
 	survey func(q *memory.Queue, ctx context.Context, after string, max int) ([]queue.Destination, error)
 	close  func(q *memory.Queue) error
@@ -175,6 +177,13 @@ func (h *hooked) ShareLimits(ctx context.Context, now time.Time, list ...queue.L
 		return h.share(h.Queue, ctx, now, list)
 	}
 	return h.Queue.ShareLimits(ctx, now, list...)
+}
+
+func (h *hooked) Outcomes(ctx context.Context, want queue.OutcomeOptions) (queue.OutcomePage, error) {
+	if h.outcomes != nil {
+		return h.outcomes(h.Queue, ctx, want)
+	}
+	return h.Queue.Outcomes(ctx, want)
 }
 
 func (h *hooked) Take(

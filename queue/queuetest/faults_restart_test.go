@@ -31,8 +31,13 @@ type survivor struct {
 
 // surviving makes a subject whose every queue is such a survivor.
 func surviving(make func() survivor) queuetest.Implementation {
-	return queuetest.Implementation{Open: func() (*queuetest.Instance, error) {
-		s, stored := make(), new(memory.Queue)
+	return queuetest.Implementation{Open: survivors(make, func() *memory.Queue { return new(memory.Queue) })}
+}
+
+// survivors opens survivors with a new queue each.
+func survivors(make func() survivor, anew func() *memory.Queue) func() (*queuetest.Instance, error) {
+	return func() (*queuetest.Instance, error) {
+		s, stored := make(), anew()
 		current := s.session(stored)
 		again := func(crashed bool) func() (queue.Queue, error) {
 			return func() (queue.Queue, error) {
@@ -55,7 +60,7 @@ func surviving(make func() survivor) queuetest.Implementation {
 			in.Damage = func(id string) error { s.damage(current, id); return nil }
 		}
 		return in, nil
-	}}
+	}
 }
 
 // session opens what is stored. Closing it leaves that alone.
@@ -148,6 +153,7 @@ func TestEveryRuleIsBroken(t *testing.T) {
 	for _, faults := range [][]fault{
 		faultsOfPut(), faultsOfClaim(), faultsOfLeases(), faultsOfMarks(), faultsOfSettle(), faultsOfOpen(),
 		faultsOfAdministration(), faultsOfOwners(), faultsOfWait(), faultsOfTerms(), faultsOfLimits(),
+		faultsOfOutcomes(),
 	} {
 		for _, f := range faults {
 			for _, id := range f.rules {
@@ -156,6 +162,11 @@ func TestEveryRuleIsBroken(t *testing.T) {
 		}
 	}
 	for _, f := range faultsOfRestarts() {
+		for _, id := range f.rules {
+			broken[id] = true
+		}
+	}
+	for _, f := range faultsOfOutcomesAtRestart() {
 		for _, id := range f.rules {
 			broken[id] = true
 		}

@@ -25,6 +25,14 @@ type Implementation struct {
 	// fewer than a hundred of them. If nil, there is no bound.
 	OpenFewKeys func() (*Instance, error)
 
+	// OpenOutcomes makes an empty queue that keeps the outcomes of recipients for
+	// KeepOutcomes. If nil, the cases about this do not apply.
+	OpenOutcomes func() (*Instance, error)
+	KeepOutcomes time.Duration
+
+	// OpenFewOutcomes makes one that keeps fewer than a hundred. If nil, there is no bound.
+	OpenFewOutcomes func() (*Instance, error)
+
 	// Shared says that several processes share the queue. Package queue asks less of such
 	// a queue: order only within one tenant and destination, claims that may stop short,
 	// counts that may be late, room that may be given back later.
@@ -94,6 +102,8 @@ const (
 	needTake
 	needFull
 	needLimits
+	needOutcomes
+	needFewOutcomes
 )
 
 // names are what subjects may lack, in the order of their bits.
@@ -103,7 +113,7 @@ func (n need) names() (list []string) {
 		"Instance.Reopen", "Instance.Crash", "Instance.Damage", "Implementation.OpenBounded", "io.Closer", "queue.Waiter",
 		"Instance.Share", "Instance.Fail", "order across destinations",
 		"Implementation.KeepKeys", "Implementation.OpenFewKeys", "queue.TermHolder", "queue.Suspender", "queue.Taker",
-		"Instance.Full", "queue.Sharer",
+		"Instance.Full", "queue.Sharer", "Implementation.OpenOutcomes", "Implementation.OpenFewOutcomes",
 	} {
 		if n&(1<<i) != 0 {
 			list = append(list, name)
@@ -146,6 +156,8 @@ func (s Implementation) abilities() (need, error) {
 	set(needOrder, !s.Shared)
 	set(needKeys, s.KeepKeys > 0)
 	set(needFewKeys, s.OpenFewKeys != nil)
+	set(needOutcomes, s.OpenOutcomes != nil)
+	set(needFewOutcomes, s.OpenFewOutcomes != nil)
 	return can, queue.Close(in.Queue)
 }
 
@@ -196,6 +208,10 @@ func (s Implementation) open(c check) (*Instance, error) {
 		return s.OpenBounded()
 	case c.needs&needFewKeys != 0:
 		return s.OpenFewKeys()
+	case c.needs&needFewOutcomes != 0:
+		return s.OpenFewOutcomes()
+	case c.needs&needOutcomes != 0:
+		return s.OpenOutcomes()
 	}
 	return s.Open()
 }

@@ -2,6 +2,7 @@ package queuetest_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/nexthop-mail/nexthop/queue"
 	"github.com/nexthop-mail/nexthop/queue/memory"
@@ -24,6 +25,15 @@ func inMemory() queuetest.Implementation {
 		},
 		OpenBounded: func() (*queuetest.Instance, error) {
 			return &queuetest.Instance{Queue: &memory.Queue{MaxMessages: 5}}, nil
+		},
+		KeepOutcomes: time.Hour,
+		OpenOutcomes: func() (*queuetest.Instance, error) {
+			return &queuetest.Instance{
+				Queue: &memory.Queue{KeepOutcomes: time.Hour}, Full: func(bool) error { return nil },
+			}, nil
+		},
+		OpenFewOutcomes: func() (*queuetest.Instance, error) {
+			return &queuetest.Instance{Queue: &memory.Queue{KeepOutcomes: time.Hour, MaxOutcomes: 64}}, nil
 		},
 	}
 }

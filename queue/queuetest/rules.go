@@ -134,6 +134,19 @@ const (
 		"before its end. Then it is over for good. The next suspension of the same subject replaces it. " +
 		"It does not prevent claims: claimers leave the mail out, and handle mail that expires meanwhile. " +
 		"Suspend and Resume are as durable as Put."
+	ruleK1 = "K1. A queue that keeps outcomes keeps that of each recipient settled as Delivered or Failed, in " +
+		"the same step as the settlement. Outcomes returns every outcome that was settled before the " +
+		"call, each once, and none of a recipient that is pending. An outcome that it has returned is as " +
+		"durable as a Put. A recipient of a dropped message that was pending has no outcome."
+	ruleK2 = "K2. Outcomes returns pages in the order of positions; those of one settlement are in the order " +
+		"of its recipients. Each position is greater as a string than all that were returned before, " +
+		"whatever the clock does. If a page is asked for after a position, it begins with the next " +
+		"outcome, even if a durable queue was restarted meanwhile."
+	ruleK3 = "K3. Outcomes are kept for a time that is set when the queue is opened. A queue may bound their " +
+		"number. It forgets the oldest first. If an outcome after the position asked for was forgotten, " +
+		"Missed is set."
+	ruleK4 = "K4. If there is no room for an outcome, the settlement is recorded nevertheless (rule S5). The " +
+		"outcome may then be kept in memory only."
 	ruleW1 = "W1. Wait returns when mail may have become due that the given claim did not foresee: after a " +
 		"Put, a settlement that leaves or creates mail, a Release, a Flush, the end of a postponement, a " +
 		"Suspend or a Resume, by any claimer. Events between the claim and Wait count. It may also return " +

@@ -19,9 +19,11 @@ type run struct {
 	now   time.Time
 	count int
 
-	can    need // what the subject can do
-	shared bool // Implementation.Shared
-	keep   time.Duration
+	can    need          // what the subject can do
+	shared bool          // Implementation.Shared
+	keep   time.Duration // Implementation.KeepKeys
+
+	keepOutcomes time.Duration
 }
 
 // Fatalf reports a problem and ends the case.

@@ -41,6 +41,7 @@ func allChecks() []check {
 		interruptChecks(), settleChecks(), atomicChecks(), createChecks(), openChecks(), listChecks(), holdChecks(),
 		flushChecks(), postponeChecks(), ownChecks(), surveyChecks(), crowdChecks(), waitChecks(), handleChecks(), limitChecks(),
 		restartChecks(), endChecks(), termsChecks(), suspendChecks(), takeChecks(), roomChecks(),
+		outcomeChecks(),
 	} {
 		all = append(all, part...)
 	}
@@ -115,7 +116,7 @@ func runCheck(ctx context.Context, to reporter, s Implementation, can need, c ch
 	to.Helper()
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	r := &run{reporter: to, ctx: ctx, now: s.start(), can: can, shared: s.Shared, keep: s.KeepKeys}
+	r := &run{reporter: to, ctx: ctx, now: s.start(), can: can, shared: s.Shared, keep: s.KeepKeys, keepOutcomes: s.KeepOutcomes}
 	in, err := s.open(c)
 	if err != nil {
 		r.Fatalf("opening the queue: %v", err)

@@ -114,11 +114,7 @@ func (r *Recipient) append(e *encoder) {
 		return
 	}
 	e.uint(uint64(r.Outcome))
-	e.string(r.Reply.Host)
-	e.string(r.Reply.Addr)
-	e.int(int64(r.Reply.Code))
-	e.string(r.Reply.Enhanced)
-	e.string(r.Reply.Text)
+	e.reply(&r.Reply)
 	e.time(r.Tried)
 }
 
@@ -144,11 +140,7 @@ func ParseDeliveryState(b []byte) (Delivery, error) {
 func parseDelivery(b []byte) (Delivery, decoder) {
 	var p Delivery
 	d := decoder{b: b}
-	home := d.take(placeSize)
-	if d.err != nil {
-		return p, d
-	}
-	p.Home = Place{binary.LittleEndian.Uint64(home), binary.LittleEndian.Uint32(home[8:])}
+	p.Home = d.place()
 	p.ID = d.uint()
 	p.Destination = d.string()
 	p.Due = d.time()
@@ -183,8 +175,6 @@ func (r *Recipient) parse(d *decoder) {
 		return
 	}
 	r.Outcome = queue.Outcome(d.uint())
-	r.Reply.Host, r.Reply.Addr = d.string(), d.string()
-	r.Reply.Code = int(d.int())
-	r.Reply.Enhanced, r.Reply.Text = d.string(), d.string()
+	r.Reply = d.reply()
 	r.Tried = d.time()
 }

@@ -34,6 +34,8 @@ const (
 	KindFill                        // padding between two other records
 	KindKeys                        // a piece of a file of keys whose messages have left
 	KindSuspension                  // something that is suspended
+	KindOutcomes                    // how mail to some recipients ended
+	KindBefore                      // the place of the outcome before a file of them
 )
 
 // Flags place a frame in its group.

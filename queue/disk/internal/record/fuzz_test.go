@@ -14,6 +14,8 @@ func FuzzRecord(f *testing.F) {
 	m, d := message(), delivery()
 	f.Add(m.Append(nil))
 	f.Add(d.Append(nil))
+	o := outcomes()
+	f.Add(o.Append(nil))
 	f.Add((&record.Gone{ID: 1, Destination: "d", Home: 2}).Append(nil))
 	f.Add((&record.Destination{Name: "d", Postponed: when}).Append(nil))
 	f.Add((&record.Segments{Next: 1, List: []record.Extent{{Segment: 2, Saved: 3}}}).Append(nil))
@@ -47,6 +49,15 @@ func FuzzRecord(f *testing.F) {
 			again, err := record.ParseSuspension(record.AppendSuspension(nil, &v))
 			same(t, v, again, err)
 		}
+		if v, err := record.ParseOutcomes(b); err == nil {
+			again, err := record.ParseOutcomes(v.Append(nil))
+			same(t, v, again, err)
+		}
+		if v, err := record.ParseBefore(b); err == nil {
+			again, err := record.ParseBefore(v.Append(nil))
+			same(t, v, again, err)
+		}
+		_, _, _ = record.ParseOutcomesState(b)
 		_, _ = record.ParseDeliveryState(b)
 		_, _ = record.ParseRetired(b)
 	})

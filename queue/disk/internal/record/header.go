@@ -39,6 +39,7 @@ const (
 	ContentFile
 	KeysFile
 	SuspendedFile
+	OutcomesFile
 )
 
 // FileHeader is the beginning of every file.

@@ -36,6 +36,13 @@ func delivery() record.Delivery {
 		}}
 }
 
+func outcomes() record.Outcomes {
+	return record.Outcomes{At: record.Place{Segment: 5, Offset: 99}, Time: when, ID: 77, Tenant: "t", Key: "k", List: []record.Outcome{
+		{Address: "b@example.com", Index: 3, Attempts: 2, Outcome: queue.Failed, Reply: delivery().Recipients[1].Reply},
+		{Address: "c@example.com", Attempts: 1, Outcome: queue.Delivered},
+	}}
+}
+
 func table() *record.Table {
 	return &record.Table{From: record.Place{Segment: 1, Offset: 2}, Next: 3, Last: true, Sum: 4,
 		Rows:         []record.Row{{Message: 1, Since: 2, Destination: 3, Tenant: 4, Offset: 5, Size: 6, Home: 7, Record: 8, Priority: -9, Flags: 10}},
@@ -58,6 +65,8 @@ func TestRoundTrip(t *testing.T) {
 	retired := record.Retired{Segment: 4}
 	suspension := queue.Suspension{Subject: queue.Subject{Kind: queue.OfTenant, Name: "t"}, Terms: d.Hold}
 	flush := record.Flush{Since: when, Message: 5, Destination: "d"}
+	over := outcomes()
+	before := record.Before{At: record.Place{Segment: 5, Offset: 99}, Count: 3}
 	for name, c := range map[string]struct {
 		want any
 		head []byte
@@ -73,7 +82,9 @@ func TestRoundTrip(t *testing.T) {
 		"suspension": {suspension, record.AppendSuspension(nil, &suspension), func(b []byte) (any, error) {
 			return record.ParseSuspension(b)
 		}},
-		"table": {table(), table().Append(nil), func(b []byte) (any, error) { return record.ParseTable(b) }},
+		"outcomes": {over, over.Append(nil), func(b []byte) (any, error) { return record.ParseOutcomes(b) }},
+		"before":   {before, before.Append(nil), func(b []byte) (any, error) { return record.ParseBefore(b) }},
+		"table":    {table(), table().Append(nil), func(b []byte) (any, error) { return record.ParseTable(b) }},
 	} {
 		got, err := c.read(c.head)
 		if err != nil || !reflect.DeepEqual(got, c.want) {
@@ -87,6 +98,23 @@ func TestRoundTrip(t *testing.T) {
 		if _, err := c.read(append(bytes.Clone(c.head), 0)); !errors.Is(err, record.ErrDamaged) {
 			t.Errorf("%s with a byte too many: %v, want ErrDamaged", name, err)
 		}
+	}
+}
+
+// TestOutcomesAreCounted reads how many outcomes a record has without reading them, and
+// fills in its place.
+func TestOutcomesAreCounted(t *testing.T) {
+	want := outcomes()
+	head := want.Append(nil)
+	at := record.Place{Segment: 6, Offset: 100}
+	record.SetAt(head, at)
+	got, n, err := record.ParseOutcomesState(head)
+	want.At, want.List = at, nil
+	if err != nil || n != 2 || !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v with %d outcomes, %v, want 2 at %v", got, n, err, at)
+	}
+	if _, _, err := record.ParseOutcomesState(head[:20]); !errors.Is(err, record.ErrDamaged) {
+		t.Errorf("a part of a head: %v, want ErrDamaged", err)
 	}
 }
 
