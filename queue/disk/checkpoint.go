@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -36,8 +37,8 @@ func (s *Spool) checkpointDue() bool {
 // lastMaintenance is for Close: a merger that is due, so that programs that run
 // for a moment only do not leave a segment each, and a checkpoint, if it pays.
 func (s *Spool) lastMaintenance() error {
-	if s.byHand || s.failed() != nil {
-		return nil //nolint:nilerr // one that has failed writes no more
+	if s.byHand {
+		return nil
 	}
 	s.mu.Lock()
 	due := s.mergeDue
@@ -220,12 +221,8 @@ func (s *Spool) writeCheckpoint(ctx context.Context, number uint64, first *recor
 }
 
 func (s *Spool) writeTables(ctx context.Context, w *tableWriter, first *record.Table) error {
-	if err := writePieces(w, first); err != nil {
-		return err
-	}
-	if err := s.writeHolds(w); err != nil { // before the rows: the end of a hold is not in the log
-		return err
-	}
+	writePieces(w, first)
+	s.writeHolds(w) // before the rows: the end of a hold is not in the log
 	rows := uint64(0)
 	t := &record.Table{Rows: make([]record.Row, 0, rowsPiece)}
 	for next, more := 0, true; more; {
@@ -239,10 +236,8 @@ func (s *Spool) writeTables(ctx context.Context, w *tableWriter, first *record.T
 			break
 		}
 		rows += uint64(len(t.Rows))
-		if err := w.write(t); err != nil {
-			return err
-		}
-		if err := ctx.Err(); err != nil {
+		w.write(t)
+		if err := cmp.Or(w.err, ctx.Err()); err != nil {
 			return err
 		}
 		t.Rows = t.Rows[:0]
@@ -252,9 +247,7 @@ func (s *Spool) writeTables(ctx context.Context, w *tableWriter, first *record.T
 		s.mu.Lock()
 		names.Destinations, next = s.index.Destinations(next, holdMax)
 		s.mu.Unlock()
-		if err := w.write(names); err != nil {
-			return err
-		}
+		w.write(names)
 	}
 	last := &record.Table{Last: true, Sum: rows}
 	for next, more := 0, true; more; more = next > 0 {
@@ -263,9 +256,7 @@ func (s *Spool) writeTables(ctx context.Context, w *tableWriter, first *record.T
 		last.Tenants, next = s.index.Tenants(last.Tenants, next, holdMax)
 		s.mu.Unlock()
 	}
-	if err := s.writeKnown(w); err != nil {
-		return err
-	}
+	s.writeKnown(w)
 	s.mu.Lock()
 	for _, g := range s.segments.list {
 		if g != nil {
@@ -273,17 +264,16 @@ func (s *Spool) writeTables(ctx context.Context, w *tableWriter, first *record.T
 		}
 	}
 	s.mu.Unlock()
-	if err := writePieces(w, last); err != nil {
-		return err
-	}
-	return w.flush()
+	writePieces(w, last)
+	w.flush()
+	return w.err
 }
 
 // rowsPiece is about how many rows one piece of a checkpoint has.
 const rowsPiece = 4096
 
 // writeHolds writes when holds end.
-func (s *Spool) writeHolds(w *tableWriter) error {
+func (s *Spool) writeHolds(w *tableWriter) {
 	var holds []record.HoldEnd
 	h := s.hold()
 	for message, until := range s.holdEnds.All() {
@@ -292,16 +282,13 @@ func (s *Spool) writeHolds(w *tableWriter) error {
 	}
 	h.end()
 	for piece := range slices.Chunk(holds, pieceLen) {
-		if err := w.write(&record.Table{Holds: piece}); err != nil {
-			return err
-		}
+		w.write(&record.Table{Holds: piece})
 	}
-	return nil
 }
 
 // writeKnown writes the keys of the messages in the queue. One that comes or goes
 // meanwhile may be among them or not.
-func (s *Spool) writeKnown(w *tableWriter) (err error) {
+func (s *Spool) writeKnown(w *tableWriter) {
 	piece := &record.Table{Keys: make([]record.KeyOwner, 0, pieceLen)}
 	h := s.hold()
 	for key, number := range s.keys.known {
@@ -311,17 +298,12 @@ func (s *Spool) writeKnown(w *tableWriter) (err error) {
 			continue
 		}
 		h.end()
-		err = w.write(piece)
+		w.write(piece)
 		piece.Keys = piece.Keys[:0]
-		if h = s.hold(); err != nil {
-			break
-		}
+		h = s.hold()
 	}
 	h.end()
-	if err != nil || len(piece.Keys) == 0 {
-		return err
-	}
-	return w.write(piece)
+	w.write(piece)
 }
 
 // pieceLen is roughly the number of entries of a list in one piece of a checkpoint, so
@@ -330,34 +312,28 @@ const pieceLen = 1 << 15
 
 // writePieces writes a table in pieces: the first has what must stand in the
 // first of a checkpoint, the last what must stand in the last.
-func writePieces(w *tableWriter, t *record.Table) error {
+func writePieces(w *tableWriter, t *record.Table) {
 	piece := &record.Table{From: t.From, Next: t.Next}
 	entries := 0
-	next := func(n int) error {
-		if entries += n; entries < pieceLen {
-			return nil
+	next := func(n int) {
+		if entries += n; entries >= pieceLen {
+			w.write(piece)
+			*piece, entries = record.Table{}, 0
 		}
-		err := w.write(piece)
-		*piece, entries = record.Table{}, 0
-		return err
 	}
 	for _, g := range t.Segments {
 		piece.Segments = append(piece.Segments, g)
-		if err := next(1 + len(g.Gone) + len(g.From)); err != nil {
-			return err
-		}
+		next(1 + len(g.Gone) + len(g.From))
 	}
 	for _, n := range t.Tenants {
 		piece.Tenants = append(piece.Tenants, n)
-		if err := next(1); err != nil {
-			return err
-		}
+		next(1)
 	}
 	piece.Slots, piece.Last, piece.Sum = t.Slots, t.Last, t.Sum
-	return w.write(piece)
+	w.write(piece)
 }
 
-// tableWriter writes the frames of a checkpoint.
+// tableWriter writes the frames of a checkpoint. After an error it writes nothing more.
 type tableWriter struct {
 	s    *Spool
 	file vfs.File
@@ -365,6 +341,7 @@ type tableWriter struct {
 	off  int64 // of the end of buf
 	buf  []byte
 	head []byte // of the last frame, whose room the next one uses
+	err  error  // of the first write that failed
 }
 
 func newTableWriter(s *Spool, f vfs.File, number uint64) *tableWriter {
@@ -375,22 +352,22 @@ func newTableWriter(s *Spool, f vfs.File, number uint64) *tableWriter {
 	return w
 }
 
-func (w *tableWriter) write(t *record.Table) error {
+func (w *tableWriter) write(t *record.Table) {
 	w.head = t.Append(w.head[:0])
 	f := record.Frame{Kind: record.KindTable, Flags: record.First | record.Last, Head: w.head}
 	w.buf = f.Append(w.buf, w.salt, w.off)
 	w.off += f.Len()
-	if len(w.buf) < writeSize {
-		return nil
+	if len(w.buf) >= writeSize {
+		w.flush()
 	}
-	return w.flush()
 }
 
-func (w *tableWriter) flush() error {
-	err := w.s.withRoom(func() error {
-		_, err := w.file.WriteAt(w.buf, w.off-int64(len(w.buf)))
-		return err
-	}, int64(len(w.buf)))
+func (w *tableWriter) flush() {
+	if w.err == nil {
+		w.err = w.s.withRoom(func() error {
+			_, err := w.file.WriteAt(w.buf, w.off-int64(len(w.buf)))
+			return err
+		}, int64(len(w.buf)))
+	}
 	w.buf = w.buf[:0]
-	return err
 }
