@@ -40,16 +40,10 @@ type joined struct {
 	from  int
 }
 
-// join adds another ticket's frames to the group.
+// join adds the frames of another ticket, which none has joined, to the group.
 func (t *ticket) join(other *ticket) {
-	from := len(t.frames)
+	t.more = append(t.more, joined{other.apply, len(t.frames)})
 	t.frames = append(t.frames, other.frames...)
-	if other.apply != nil {
-		t.more = append(t.more, joined{other.apply, from})
-	}
-	for _, j := range other.more {
-		t.more = append(t.more, joined{j.apply, from + j.from})
-	}
 }
 
 func newTicket() *ticket { return new(ticket).init() }
@@ -186,7 +180,7 @@ func (s *Spool) commit(b *batch) {
 // may turn out to be no room for them.
 func (s *Spool) saveEarly() bool {
 	g := s.current
-	return s.short.Load() && g != nil && s.unsaved && g.size > int64(g.saved)+minRoom
+	return s.short.Load() && g != nil && g.size > int64(g.saved)+minRoom
 }
 
 // apply applies the batch's tickets that had to be saved, or the others, and wakes those
@@ -214,7 +208,7 @@ func (s *Spool) apply(b *batch, durable bool, wake func()) {
 			h.step(1)
 			j.apply(h, s.current, t.at[j.from:])
 		}
-		changes = changes || t.changes && len(t.frames) > 0
+		changes = changes || t.changes
 	}
 	if changes {
 		s.changes.Add()

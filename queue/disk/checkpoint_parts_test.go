@@ -43,15 +43,16 @@ func (f *watchedFile) WriteAt(p []byte, off int64) (int, error) {
 	return f.File.WriteAt(p, off)
 }
 
-// longCheckpoint is a spool whose checkpoint takes several writes: it has so many
-// deliveries on hold, which are in the index alone, for more destinations than one hold
-// of the lock takes.
-func longCheckpoint(t *testing.T, entries int) (*watchedWrites, *Spool) {
+// longCheckpoint is a spool whose checkpoint takes several writes: after what put puts, it
+// has so many deliveries on hold, which are in the index alone, for more destinations
+// than one hold of the lock takes.
+func longCheckpoint(t *testing.T, entries int, put func(*Spool)) (*watchedWrites, *Spool) {
 	t.Helper()
 	w := &watchedWrites{FS: crashfs.New(1)}
 	s, err := openByHand(w, Options{})
 	must(t, err)
 	must(t, s.Hold(t.Context(), mustPut(t, s)))
+	put(s)
 	for n := range entries {
 		number := index.Number(uint64(1000+n), 1)
 		s.index.Add([]index.Entry{{Message: number, Destination: fmt.Sprintf("d%d.example", n%(3*holdMax)), Tenant: fmt.Sprint("t", n%3),
@@ -69,9 +70,7 @@ func longCheckpoint(t *testing.T, entries int) (*watchedWrites, *Spool) {
 func TestCheckpointBesideWhatComesAndGoes(t *testing.T) {
 	ctx, now := context.Background(), time.Unix(1e9, 0)
 	const entries = 60_000
-	w, s := longCheckpoint(t, entries)
-	w.before = func([]byte) error { return nil }
-	put := func(name string) string {
+	put := func(s *Spool, name string) string {
 		t.Helper()
 		id, err := s.Put(ctx, now, &queue.Message{Tenant: "of " + name, Content: queue.String("text"),
 			Recipients: []queue.Recipient{{Address: "a@" + name}}})
@@ -79,16 +78,18 @@ func TestCheckpointBesideWhatComesAndGoes(t *testing.T) {
 		return id
 	}
 	var leaves, came []string
-	for n := range 20 {
-		leaves = append(leaves, put(fmt.Sprintf("leaves%d.example", n)))
-	}
+	w, s := longCheckpoint(t, entries, func(s *Spool) {
+		for n := range 20 {
+			leaves = append(leaves, put(s, fmt.Sprintf("leaves%d.example", n)))
+		}
+	})
 	writes := 0
 	w.before = func(p []byte) error {
 		if len(p) > writeSize+(600<<10) {
 			t.Errorf("write %d has %d bytes", writes, len(p))
 		}
 		must(t, s.Drop(ctx, leaves[writes]))
-		came = append(came, put(fmt.Sprintf("came%d.example", writes)))
+		came = append(came, put(s, fmt.Sprintf("came%d.example", writes)))
 		writes++
 		return nil
 	}
@@ -96,6 +97,11 @@ func TestCheckpointBesideWhatComesAndGoes(t *testing.T) {
 	longest(t, w.FS, 600<<10)
 	if size := s.checkpointSize; writes < 3 || int64(writes) > size/writeSize+1 || size > entries*(rowRoom+20) {
 		t.Errorf("%d writes for a checkpoint of %d bytes with %d deliveries", writes, size, entries)
+	}
+	names, _ := s.index.Destinations(0, 1<<20)
+	tenants, _ := s.index.Tenants(nil, 0, 1<<20)
+	if n := 1 + 3*holdMax + 20; len(names) > n || len(tenants) > 1+3+20 {
+		t.Errorf("%d destinations and %d tenants are known, want those of what is there", len(names), len(tenants))
 	}
 	deliveries, holds := s.index.Len(), s.holdEnds.Len()
 	must(t, s.save())
@@ -123,7 +129,7 @@ func TestCheckpointBesideWhatComesAndGoes(t *testing.T) {
 // nothing is left of it.
 func TestWriteOfACheckpointThatFails(t *testing.T) {
 	odd := errors.New("odd")
-	w, s := longCheckpoint(t, 60_000)
+	w, s := longCheckpoint(t, 60_000, func(*Spool) {})
 	for _, want := range []error{odd, context.Canceled} {
 		for fails := 1; ; fails++ {
 			ctx, cancel := context.WithCancel(context.Background())
@@ -146,8 +152,9 @@ func TestWriteOfACheckpointThatFails(t *testing.T) {
 				}
 				break
 			}
-			if want == odd && (!errors.Is(err, odd) || writes > fails || s.checkpoint != before) {
-				t.Errorf("write %d of a checkpoint fails: %v; %d were made, and the checkpoint at %v counts", fails, err, writes, s.checkpoint)
+			if want == odd && (!errors.Is(err, odd) || writes > fails || s.checkpoint != before || s.isBlocked()) {
+				t.Errorf("write %d of a checkpoint fails: %v; %d were made, the checkpoint at %v counts, and the next waits: %v",
+					fails, err, writes, s.checkpoint, s.isBlocked())
 			}
 			if want != odd && fails == 2 && !errors.Is(err, want) { // in the midst of the rows
 				t.Errorf("cut off before write %d: %v", fails, err)
@@ -206,6 +213,9 @@ func TestOldCheckpointsAreDeleted(t *testing.T) {
 		if there != want || len(s.checkpoints) != want {
 			t.Errorf("after checkpoint %d there are %d files, and %d are known, want %d", s.nextCheckpoint-1, there, len(s.checkpoints), want)
 		}
+		if s.sinceCheckpoint > 0 {
+			t.Errorf("after a checkpoint %d bytes are to be read", s.sinceCheckpoint)
+		}
 		if s.nextCheckpoint > 2 && s.given.Load() == given {
 			t.Error("nobody learns that room was given back")
 		}
@@ -242,6 +252,34 @@ func TestCheckpointOfALogThatCannotBeSaved(t *testing.T) {
 		fs.Inject(nil)
 		if n := newestCheckpoint(t, fs); n > 0 {
 			t.Errorf("%v: checkpoint %d is there", cause, n)
+		}
+	}
+}
+
+// TestCheckpointThatGetsNoName has a checkpoint be written and not get its name, or that
+// name not be saved: the one before stays, and is the one that counts.
+func TestCheckpointThatGetsNoName(t *testing.T) {
+	ctx, odd := context.Background(), errors.New("odd")
+	for _, c := range []struct {
+		op          crashfs.Op
+		cause, want error
+	}{
+		{crashfs.OpRename, odd, odd},
+		{crashfs.OpSyncDir, syscall.ENOSPC, queue.ErrFull},
+		{crashfs.OpSyncDir, syscall.EIO, ErrFailed},
+	} {
+		fs, s := openSmall(t)
+		mustPut(t, s)
+		must(t, s.takeCheckpoint(ctx))
+		before := s.checkpoint
+		mustPut(t, s)
+		fs.Inject(crashfs.FailNth(c.op, 1, true, c.cause))
+		if err := s.takeCheckpoint(ctx); !errors.Is(err, c.want) || s.checkpoint != before || errors.Is(c.want, ErrFailed) != (s.failed() != nil) {
+			t.Errorf("%v fails with %v: a checkpoint = %v, want %v; the one at %v counts", c.op, c.cause, err, c.want, s.checkpoint)
+		}
+		fs.Inject(nil)
+		if _, err := sizeOf(fs, fileName(checkpointPrefix, 1)); err != nil {
+			t.Errorf("%v fails with %v: the checkpoint before: %v", c.op, c.cause, err)
 		}
 	}
 }

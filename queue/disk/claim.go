@@ -46,16 +46,9 @@ func (s *Spool) Claim(ctx context.Context, now time.Time, want queue.ClaimOption
 	if err := s.endHolds(ctx, now); err != nil {
 		return queue.Claimed{}, err
 	}
-	picks, next, err := s.pick(now.Round(0), want.WithDefaults())
-	if err != nil {
-		return found, err
-	}
-	found.Next = next
-	err = s.readPicks(now, picks, &found)
-	if err != nil {
-		s.giveUp(picks)
-		found = queue.Claimed{}
-	}
+	var picks []pick
+	picks, found.Next = s.pick(now.Round(0), want.WithDefaults())
+	err := s.readPicks(now, picks, &found)
 	s.usedPicks(picks)
 	return found, err
 }
@@ -76,8 +69,8 @@ func (s *Spool) usedPicks(picks []pick) {
 
 // readPicks reads leased deliveries into the result of the claim. Deliveries for which
 // there is no descriptor, or that could not be written in a readable place because of a
-// lack of room, become due again at once. If no delivery could be read, it returns the
-// error.
+// lack of room, become due again at once. If no delivery could be read, or the device has
+// failed, it returns the error.
 func (s *Spool) readPicks(now time.Time, picks []pick, found *queue.Claimed) error {
 	var exhausted error
 	if len(picks) > 0 {
@@ -90,8 +83,10 @@ func (s *Spool) readPicks(now time.Time, picks []pick, found *queue.Claimed) err
 		switch {
 		case errors.Is(err, queue.ErrNotFound): // dropped meanwhile
 		case vfs.IsExhausted(err), vfs.IsFull(err):
-			s.giveUp(picks[i : i+1])
+			s.giveUp(p)
 			exhausted = err
+		case errors.Is(err, ErrFailed):
+			return err
 		case err != nil:
 			found.Unreadable = append(found.Unreadable, queue.Unreadable{Lease: p.lease, Err: err})
 		case s.keep(p, noteOf(&d, &m)):
@@ -106,7 +101,7 @@ func (s *Spool) readPicks(now time.Time, picks []pick, found *queue.Claimed) err
 }
 
 // pick leases what the index finds.
-func (s *Spool) pick(now time.Time, want queue.ClaimOptions) ([]pick, time.Time, error) {
+func (s *Spool) pick(now time.Time, want queue.ClaimOptions) ([]pick, time.Time) {
 	s.claims.Lock()
 	defer s.claims.Unlock()
 	s.mu.Lock()
@@ -127,10 +122,6 @@ func (s *Spool) pick(now time.Time, want queue.ClaimOptions) ([]pick, time.Time,
 		s.mu.Unlock()
 	}
 	s.forgetLoose()
-	if err := s.failed(); err != nil {
-		s.giveUp(picks)
-		return nil, time.Time{}, err
-	}
 	next, _ := claim.Next()
 	s.mu.Lock()
 	_, end, any := s.holdEnds.First()
@@ -140,7 +131,7 @@ func (s *Spool) pick(now time.Time, want queue.ClaimOptions) ([]pick, time.Time,
 			next = t
 		}
 	}
-	return picks, next, nil
+	return picks, next
 }
 
 // forgetLoose forgets destinations and tenants that have gone while their numbers were
@@ -163,23 +154,18 @@ func (s *Spool) lease(slot index.Slot, e index.Entry, until time.Time) pick {
 	return p
 }
 
-// giveUp ends the leases of a claim that failed.
-func (s *Spool) giveUp(picks []pick) {
-	h := s.hold()
-	defer h.end()
-	for i := range picks {
-		h.step(1)
-		if s.holds(picks[i].slot, picks[i].entry.Message, picks[i].lease.Token) {
-			s.index.Unlease(picks[i].slot)
-		}
+// giveUp ends the lease of a delivery that a claim could not read, unless it is lost.
+func (s *Spool) giveUp(p *pick) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.holds(p.slot, p.lease.Token) {
+		s.index.Unlease(p.slot)
 	}
 }
 
-// holds reports whether a lease is not lost. The lock is held.
-func (s *Spool) holds(slot index.Slot, number, token uint64) bool {
-	if !s.index.Is(slot, number) {
-		return false
-	}
+// holds reports whether a lease is not lost. No two leases have one token. The lock is
+// held.
+func (s *Spool) holds(slot index.Slot, token uint64) bool {
 	have, _, _, leased := s.index.Leased(slot)
 	return leased && have == token
 }
@@ -189,11 +175,11 @@ func (s *Spool) holds(slot index.Slot, number, token uint64) bool {
 func (s *Spool) keep(p *pick, note *claimed) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.holds(p.slot, p.entry.Message, p.lease.Token) {
+	if !s.holds(p.slot, p.lease.Token) {
 		return false
 	}
 	e := s.index.Get(p.slot)
-	if home := s.segments.list[e.Home]; home == nil || home.number != note.record.Home.Segment || e.Record != p.entry.Record {
+	if home := s.segments.list[e.Home]; home.number != note.record.Home.Segment || e.Record != p.entry.Record {
 		return true // moved or changed since it was read; it is read again when needed
 	}
 	s.index.Note(p.slot, note)
@@ -202,11 +188,9 @@ func (s *Spool) keep(p *pick, note *claimed) bool {
 
 // leased returns what the lease of a delivery keeps about it, or nil. The lock is held.
 func (s *Spool) leased(slot index.Slot) *claimed {
-	_, _, note, ok := s.index.Leased(slot)
-	if c, is := note.(*claimed); ok && is {
-		return c
-	}
-	return nil
+	_, _, note, _ := s.index.Leased(slot)
+	c, _ := note.(*claimed)
+	return c
 }
 
 // rewrite makes a ticket that replaces a delivery's record. The delivery must have been

@@ -43,7 +43,7 @@ func (s *Spool) slotOf(l *queue.Lease) (index.Slot, bool) {
 		return 0, false
 	}
 	slot, found := s.index.Find(number, l.Destination)
-	return slot, found && s.holds(slot, number, l.Token)
+	return slot, found && s.holds(slot, l.Token)
 }
 
 // Mark records that deliveries are about to be sent.

@@ -27,7 +27,6 @@ func (s *Spool) Take(
 	}
 	var found queue.Claimed
 	if err := s.readPicks(now, picks, &found); err != nil {
-		s.giveUp(picks)
 		return queue.Taken{}, err
 	}
 	slices.SortFunc(found.Deliveries, func(a, b queue.Delivery) int {
