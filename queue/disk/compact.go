@@ -160,14 +160,10 @@ func (s *Spool) retire(list ...*segment) error {
 
 // move goes through the segment.
 func (c *compaction) move() error {
-	g := c.g
 	if err := c.postponements(); err != nil {
 		return err
 	}
-	if g.file == nil {
-		return nil
-	}
-	groups := g.groups(record.HeaderSize)
+	groups := c.g.groups(record.HeaderSize) // there are none if the file is missing
 	for groups.Next() {
 		for _, f := range groups.Frames() {
 			if err := c.ctx.Err(); err != nil {
@@ -287,7 +283,7 @@ func (c *compaction) delivery(off uint32, old *record.Delivery) error {
 	s.unpin(h.segment)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.index.Is(slot, old.ID) && s.index.Get(slot).Record == c.g.place(off) {
+	if s.index.Get(slot).Record == c.g.place(off) {
 		c.enqueue(s.rewrite(slot, &d, false))
 	}
 	return nil

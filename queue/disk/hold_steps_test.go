@@ -91,6 +91,12 @@ func TestLockIsGivenUpNowAndThen(t *testing.T) {
 			}
 			return func() { s.writeKnown(discard(s)) }
 		},
+		"deliveries that a compaction reserves": func(t *testing.T, s *Spool) func() {
+			_, number := wide(t, s)
+			slots := s.slots(number)
+			c := &compaction{s: s, g: s.current, ctx: ctx, slots: map[index.Slot]bool{}}
+			return func() { must(t, c.acquire(slots)) }
+		},
 		"a batch of many": func(t *testing.T, s *Spool) func() {
 			b := &batch{}
 			for range many {
