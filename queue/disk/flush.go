@@ -119,13 +119,12 @@ func distinct(list []record.Flush) (left []record.Flush, counted map[string]bool
 		}
 	}
 	for i := range list {
-		if r := &list[i]; r.Message != 0 && r.Destination == "" {
+		if r := &list[i]; r.Destination == "" {
 			add(r)
 		}
 	}
 	for i := range list {
-		r := &list[i]
-		if r.Message != 0 && r.Destination != "" && !counted[r.Destination] && !known[names{r.Message, ""}] {
+		if r := &list[i]; !counted[r.Destination] && !known[names{r.Message, ""}] {
 			add(r)
 		}
 	}
