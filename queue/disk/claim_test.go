@@ -290,3 +290,29 @@ func TestClaimForgetsWhatLeftMeanwhile(t *testing.T) {
 		t.Errorf("%d deliveries are claimed and %d destinations known, want %d", len(found.Deliveries), len(names), many-1)
 	}
 }
+
+// TestClaimBesideAnother has a claim lease and read while another has leased and not read
+// yet: each returns its own.
+func TestClaimBesideAnother(t *testing.T) {
+	ctx, now := context.Background(), time.Unix(1e9, 0)
+	_, s := openSmall(t)
+	mustPut(t, s)
+	deliverAll(t, s) // and so a claim has left room for the next
+	first, second := mustPut(t, s), ""
+	var got queue.Claimed
+	beforeItIsRead(t, s, first, func() {
+		var err error
+		if got, err = s.Claim(ctx, now, queue.ClaimOptions{}); err != nil {
+			t.Error(err)
+		}
+	}, func() {
+		second = mustPut(t, s)
+		c, err := s.Claim(ctx, now, queue.ClaimOptions{})
+		if err != nil || len(c.Deliveries) != 1 || c.Deliveries[0].Lease.Message != second {
+			t.Errorf("the second claim = %v, %v, want %s", c.Deliveries, err, second)
+		}
+	})
+	if len(got.Deliveries) != 1 || got.Deliveries[0].Lease.Message != first {
+		t.Errorf("the first claim = %v, want %s", got.Deliveries, first)
+	}
+}

@@ -320,11 +320,14 @@ func TestCheckpointInPieces(t *testing.T) {
 		s.keys.known[keyHash{byte(i), byte(i >> 8), byte(i >> 16)}] = index.Number(1000, 1) // which is there
 	}
 	for i := range 40_000 {
-		s.index.Add([]index.Entry{{Message: index.Number(uint64(1000+i), 1), Destination: "d.example", Tenant: fmt.Sprint("tenant", i),
+		s.index.Add([]index.Entry{{Message: index.Number(uint64(1000+i), 1), Destination: "d.example", Tenant: fmt.Sprint(strings.Repeat("tenant", 5), i),
 			Home: s.current.slot, Record: s.current.place(0), AtOnce: true}})
 	}
 	must(t, s.takeCheckpoint(t.Context()))
-	longest(t, f, 4<<20)
+	longest(t, f, 1_400_000)
+	if most := int64(5_000_000); s.checkpointSize > most {
+		t.Errorf("the checkpoint has %d bytes, want at most %d", s.checkpointSize, most)
+	}
 	must(t, s.Close())
 	s, err := openByHand(f, Options{})
 	must(t, err)
