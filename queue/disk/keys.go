@@ -77,8 +77,8 @@ func (t *keyTable) sweep(x *index.Index) {
 
 // lookUpKey returns the message in the queue that has a key. The lock is held.
 func (s *Spool) lookUpKey(h keyHash) (number uint64, known bool) {
-	number, known = s.keys.known[h]
-	return number, known && s.index.Has(number)
+	number = s.keys.known[h] // zero, which no message has, where it is not known
+	return number, s.index.Has(number)
 }
 
 // rememberKey is for when the message is in the index. The lock is held.

@@ -205,6 +205,62 @@ func TestKeyOfWhatEndedBeforeItsLogWent(t *testing.T) {
 			t.Fatalf("Put with the key again = %q, %v, want %q and ErrDuplicate", got, err, id)
 		}
 	}
+	fs = fs.Kill()
+	s, err = openByHand(fs, small())
+	must(t, err)
+	later := now.Add(2 * DefaultKeepKeys)
+	next, err := s.Put(ctx, later, m)
+	must(t, err)
+	for range 2 {
+		s, err = openByHand(fs.Kill(), small())
+		must(t, err)
+		for _, when := range []time.Time{later, now} { // the clock is set back
+			if got, err := s.Put(ctx, when, m); !errors.Is(err, queue.ErrDuplicate) || got != next {
+				t.Fatalf("Put with the key of the next message again at %v = %q, %v, want %q and ErrDuplicate", when, got, err, next)
+			}
+		}
+	}
+}
+
+// TestKeysAreRememberedAsAsked has a message with a key leave: the key is known for as
+// long as the options say, and not at all if they say so.
+func TestKeysAreRememberedAsAsked(t *testing.T) {
+	ctx, now := t.Context(), time.Unix(1e9, 0)
+	for what, c := range map[string]struct {
+		o    Options
+		keep time.Duration // zero if not at all
+	}{
+		"by default":        {Options{}, DefaultKeepKeys},
+		"for an hour":       {Options{KeepKeys: time.Hour}, time.Hour},
+		"a few":             {Options{MaxKeys: 3}, DefaultKeepKeys},
+		"for no time":       {Options{KeepKeys: -1}, 0},
+		"none":              {Options{MaxKeys: -1}, 0},
+		"an hour, but none": {Options{KeepKeys: time.Hour, MaxKeys: -1}, 0},
+	} {
+		for _, again := range []bool{false, true} {
+			fs := crashfs.New(1)
+			s, err := openByHand(fs, c.o)
+			must(t, err)
+			m := textMessage("text")
+			m.Key = "key"
+			id, err := s.Put(ctx, now, m)
+			must(t, err)
+			deliverAll(t, s)
+			if again {
+				must(t, s.Close())
+				s, err = openByHand(fs, c.o)
+				must(t, err)
+			}
+			if c.keep > 0 {
+				if got, err := s.Put(ctx, now.Add(c.keep-time.Second), m); !errors.Is(err, queue.ErrDuplicate) || got != id {
+					t.Errorf("%s, opened again %v: a second before it is forgotten, Put = %q, %v", what, again, got, err)
+				}
+			}
+			if got, err := s.Put(ctx, now.Add(c.keep+time.Second), m); err != nil || got == id {
+				t.Errorf("%s, opened again %v: a second after it is forgotten, Put = %q, %v", what, again, got, err)
+			}
+		}
+	}
 }
 
 // TestKeyIsLookedUpOnce has keys be remembered all the time while messages with keys are
@@ -255,5 +311,34 @@ func TestKeyIsLookedUpOnce(t *testing.T) {
 				t.Errorf("the lock was taken %d times", holds)
 			}
 		})
+	}
+}
+
+// TestKeysThatCannotBeLookedUp has no descriptor left to look a key up in the file of
+// those that have left: the message is not put, and neither is it in the way of a later
+// try, which finds the key.
+func TestKeysThatCannotBeLookedUp(t *testing.T) {
+	ctx, now := t.Context(), time.Unix(1e9, 0)
+	fs, s := openSmall(t)
+	id, err := s.Put(ctx, now, keyedMessage("key"))
+	must(t, err)
+	deliverAll(t, s)
+	must(t, s.takeCheckpoint(ctx))
+	fs.Inject(func(op crashfs.Op, name string) error {
+		if op == crashfs.OpOpen && strings.HasPrefix(name, keysPrefix) {
+			return syscall.EMFILE
+		}
+		return nil
+	})
+	mustPut(t, s)
+	if got, err := s.Put(ctx, now, keyedMessage("key")); !errors.Is(err, syscall.EMFILE) || got != "" {
+		t.Errorf("Put = %q, %v, want EMFILE", got, err)
+	}
+	fs.Inject(nil)
+	if len(s.keys.reserved) > 0 {
+		t.Fatal("the key is reserved still")
+	}
+	if got, err := s.Put(ctx, now, keyedMessage("key")); !errors.Is(err, queue.ErrDuplicate) || got != id {
+		t.Errorf("when there are descriptors again Put = %q, %v, want %q and ErrDuplicate", got, err, id)
 	}
 }

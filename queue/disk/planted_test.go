@@ -287,6 +287,17 @@ func TestEveryCallAfterAFailure(t *testing.T) {
 		"Drop":     func() error { return s.Drop(ctx, id) },
 		"Flush":    func() error { _, err := s.Flush(ctx, now, queue.Selection{}); return err },
 		"Postpone": func() error { return s.Postpone(ctx, now, queue.Postponement{Destination: "d.example", Until: now}) },
+		"Take":     func() error { _, err := s.Take(ctx, now, id, time.Hour); return err },
+		"Suspend": func() error {
+			return s.Suspend(ctx, now, queue.Suspension{Subject: queue.Subject{Kind: queue.OfTenant, Name: "t"}})
+		},
+		"Resume": func() error {
+			_, err := s.Resume(ctx, now, queue.Subject{Kind: queue.OfTenant, Name: "t"})
+			return err
+		},
+		"Suspensions": func() error { _, err := s.Suspensions(ctx, now); return err },
+		"CountKeys":   func() error { _, err := s.CountKeys(ctx); return err },
+		"Wait":        func() error { return s.Wait(ctx, 0) },
 	} {
 		if err := call(); !errors.Is(err, ErrFailed) || !errors.Is(err, queue.ErrFailed) {
 			t.Errorf("%s after a failure = %v, want ErrFailed", name, err)

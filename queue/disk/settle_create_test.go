@@ -3,6 +3,7 @@ package disk
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"strings"
 	"syscall"
@@ -122,6 +123,9 @@ func TestSettleWaitsForAKey(t *testing.T) {
 	keyed := textMessage(strings.Repeat("x", 1000))
 	keyed.Key = "key"
 	b.Create = []*queue.Message{keyed}
+	for i := range 10 {
+		b.Create = append(b.Create, keyedMessage(fmt.Sprint("key ", i)))
+	}
 	s.keys.reserved[hashKey("", "key")] = 1
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error)
@@ -144,8 +148,37 @@ func TestSettleWaitsForAKey(t *testing.T) {
 	if n := contentFiles(t, fs); n != 0 || len(s.reserved) > 0 {
 		t.Errorf("%d files of contents and %d reservations are left", n, len(s.reserved))
 	}
+	if len(s.keys.reserved) != 1 {
+		t.Errorf("%d keys are reserved still", len(s.keys.reserved)-1)
+	}
 	delete(s.keys.reserved, hashKey("", "key"))
 	if err := settled(t, s, now, b)[0]; err != nil {
 		t.Errorf("Settle once more = %v", err)
+	}
+}
+
+// TestSettleCreatesAKeyOnce creates messages of which some have the same key: of each key
+// there is the first, and the others are told its id.
+func TestSettleCreatesAKeyOnce(t *testing.T) {
+	ctx, now := context.Background(), time.Unix(1e9, 0)
+	_, s := openSmall(t)
+	b := claimMany(t, s, 1)[0]
+	var names []string
+	for i := range 30 {
+		names = append(names, fmt.Sprint("key ", i*7%10))
+		b.Create = append(b.Create, keyedMessage(names[i]))
+	}
+	done, err := s.Settle(ctx, now, []queue.Settlement{b})
+	must(t, err)
+	must(t, done[0].Err)
+	ids := map[string]string{}
+	for i, id := range done[0].Created {
+		if first := ids[names[i]]; first != "" && id != first {
+			t.Errorf("%s is created as %s and %s", names[i], first, id)
+		}
+		ids[names[i]] = id
+	}
+	if n := s.index.Messages(); n != 10 || len(done[0].Created) != 30 {
+		t.Errorf("%d messages are there, and %d ids are told", n, len(done[0].Created))
 	}
 }
