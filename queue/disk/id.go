@@ -20,7 +20,8 @@ func formatID(number uint64) string {
 	return string(id[:])
 }
 
-// parseID returns the number of an id; ok is false if it is not a valid id.
+// parseID returns the number of an id, or zero, which no message has, and false if it is
+// not a valid id.
 func parseID(id string) (number uint64, ok bool) {
 	if len(id) != idLen {
 		return 0, false
@@ -32,5 +33,8 @@ func parseID(id string) (number uint64, ok bool) {
 		}
 		number = number<<idBits | uint64(d)
 	}
-	return number, number < 1<<48
+	if number >= 1<<48 {
+		return 0, false
+	}
+	return number, true
 }

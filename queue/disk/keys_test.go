@@ -342,3 +342,29 @@ func TestKeysThatCannotBeLookedUp(t *testing.T) {
 		t.Errorf("when there are descriptors again Put = %q, %v, want %q and ErrDuplicate", got, err, id)
 	}
 }
+
+// TestKeyThatIsReservedByAnotherNow has a call claim its key twice, as a settlement does
+// that tries again. The second time another message has the key, which is dropped, and a
+// third call reserves it: the reservation is that call's to give up.
+func TestKeyThatIsReservedByAnotherNow(t *testing.T) {
+	ctx, now := t.Context(), time.Unix(1e9, 0)
+	_, s := openSmall(t)
+	d := &draft{keyed: true, key: hashKey("", "key"), number: 1 << 20}
+	must(t, s.claimKeys(ctx, now, []*draft{d}))
+	if d.duplicate || len(s.keys.reserved) != 1 {
+		t.Fatalf("it is a duplicate: %v, and %d keys are reserved", d.duplicate, len(s.keys.reserved))
+	}
+	s.freeKeys([]*draft{d})
+	id, err := s.Put(ctx, now, keyedMessage("key"))
+	must(t, err)
+	must(t, s.claimKeys(ctx, now, []*draft{d}))
+	if formatID(d.number) != id || !d.duplicate {
+		t.Errorf("the key is that of %s, want %s", formatID(d.number), id)
+	}
+	must(t, s.Drop(ctx, id))
+	s.keys.reserved[d.key] = 1
+	s.freeKeys([]*draft{d})
+	if len(s.keys.reserved) != 1 {
+		t.Error("the key that another call has reserved was given up")
+	}
+}

@@ -2,7 +2,6 @@ package disk
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"time"
 
@@ -38,10 +37,7 @@ func (s *Spool) Extend(
 
 // slotOf is the delivery of a lease that is not lost. The lock is held.
 func (s *Spool) slotOf(l *queue.Lease) (index.Slot, bool) {
-	number, ok := parseID(l.Message)
-	if !ok {
-		return 0, false
-	}
+	number, _ := parseID(l.Message) // nothing is found if it is not valid
 	slot, found := s.index.Find(number, l.Destination)
 	return slot, found && s.holds(slot, l.Token)
 }
@@ -53,7 +49,7 @@ func (s *Spool) Mark(ctx context.Context, leases []queue.Lease) error {
 	}
 	defer s.end()
 	slots, err := s.toMark(leases, nil)
-	if err != nil || len(slots) == 0 {
+	if len(slots) == 0 {
 		return err
 	}
 	if err := s.acquire(ctx, slots); err != nil {
@@ -62,7 +58,7 @@ func (s *Spool) Mark(ctx context.Context, leases []queue.Lease) error {
 	defer s.release(slots)
 	m := &marking{done: make(chan struct{})}
 	defer s.marked(m)
-	if slots, err = s.toMark(leases, m); err != nil || len(slots) == 0 { // as they are now
+	if slots, err = s.toMark(leases, m); len(slots) == 0 { // as they are now
 		return err
 	}
 	t, err := s.mark(slots)
@@ -102,8 +98,8 @@ func (s *Spool) awaitMark(slot index.Slot) {
 }
 
 // toMark returns the deliveries of leases of which none is lost that are to be
-// marked and are not yet, each once however often its lease is named. For a call that
-// has acquired them, they are then noted with it.
+// marked and are not yet, each once however often its lease is named, or an error and
+// none. For a call that has acquired them, they are then noted with it.
 func (s *Spool) toMark(leases []queue.Lease, by *marking) (slots []index.Slot, err error) {
 	slots = make([]index.Slot, 0, len(leases))
 	h := s.hold()
@@ -135,9 +131,6 @@ func (s *Spool) mark(slots []index.Slot) (*ticket, error) {
 		s.mu.Unlock()
 		if c == nil { // moved since it was claimed
 			d, h, err := s.readDelivery(slot, e.Message)
-			if errors.Is(err, queue.ErrNotFound) {
-				err = queue.ErrLeaseLost
-			}
 			if err != nil {
 				return nil, err
 			}

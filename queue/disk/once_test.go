@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"github.com/nexthop-mail/nexthop/queue"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/crashfs"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/index"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
 )
 
 // TestMarkOfASlotThatIsAnothersNow marks a delivery that was dropped, and whose
@@ -103,5 +105,102 @@ func TestClaimBesideMark(t *testing.T) {
 			t.Errorf("%d deliveries are still being marked", len(s.marking))
 		}
 		must(t, s.Close())
+	}
+}
+
+// claimedOnce is a spool with a message that may be sent at most once, which is claimed
+// for a minute.
+func claimedOnce(t *testing.T) (fs *crashfs.FS, s *Spool, lease queue.Lease, slot index.Slot) {
+	t.Helper()
+	ctx, now := context.Background(), time.Unix(1e9, 0)
+	fs, s = openSmall(t)
+	once := textMessage("once")
+	once.Guarantee = queue.AtMostOnce
+	id, err := s.Put(ctx, now, once)
+	must(t, err)
+	c, err := s.Claim(ctx, now, queue.ClaimOptions{Lease: time.Minute})
+	must(t, err)
+	number, _ := parseID(id)
+	return fs, s, c.Deliveries[0].Lease, s.slots(number)[0]
+}
+
+// isMarked reports whether a delivery is marked, before and after a power cut.
+func isMarked(t *testing.T, fs *crashfs.FS, s *Spool, slot index.Slot) (is, then bool) {
+	t.Helper()
+	number := s.index.Get(slot).Message
+	again, err := openByHand(fs.Copy().Restart(), Options{})
+	must(t, err)
+	is = s.index.Get(slot).Flags&index.Marked != 0
+	for _, slot := range again.slots(number) { // none if its record is damaged
+		then = again.index.Get(slot).Flags&index.Marked != 0
+	}
+	return is, then
+}
+
+// TestMarkWaitsForItsTurn has a delivery being changed by another call while it is marked.
+// What has become of it meanwhile counts.
+func TestMarkWaitsForItsTurn(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	for what, c := range map[string]struct {
+		meanwhile func(s *Spool, lease *queue.Lease, cancel func())
+		err       error
+		marked    bool
+	}{
+		"nothing happens":     {func(*Spool, *queue.Lease, func()) {}, nil, true},
+		"the caller gives up": {func(_ *Spool, _ *queue.Lease, cancel func()) { cancel() }, context.Canceled, false},
+		"the lease ends and another has it": {func(s *Spool, lease *queue.Lease, _ func()) {
+			taken, err := s.Take(context.Background(), now.Add(time.Hour), lease.Message, time.Minute)
+			must(t, err)
+			if len(taken.Deliveries) != 1 {
+				t.Errorf("%d deliveries are taken", len(taken.Deliveries))
+			}
+		}, queue.ErrLeaseLost, false},
+	} {
+		fs, s, lease, slot := claimedOnce(t)
+		ctx, cancel := context.WithCancel(context.Background())
+		s.reserved.take(slot)
+		ended := make(chan error)
+		go func() { ended <- s.Mark(ctx, []queue.Lease{lease}) }()
+		for waits := false; !waits; runtime.Gosched() {
+			s.mu.Lock()
+			waits = s.reserved[slot] != nil
+			s.mu.Unlock()
+		}
+		c.meanwhile(s, &lease, cancel)
+		if c.err != context.Canceled {
+			s.release([]index.Slot{slot})
+		}
+		if err := <-ended; !errors.Is(err, c.err) {
+			t.Errorf("%s: Mark = %v, want %v", what, err, c.err)
+		}
+		cancel()
+		if is, then := isMarked(t, fs, s, slot); is != c.marked || then != c.marked {
+			t.Errorf("%s: it is marked: %v, after a power cut %v, want %v", what, is, then, c.marked)
+		}
+		if len(s.marking) > 0 {
+			t.Errorf("%s: %d deliveries are still being marked", what, len(s.marking))
+		}
+	}
+}
+
+// TestMarkOfWhatWasMoved marks deliveries whose records were moved while they were
+// claimed, so that they must be read: one of them cannot be, and none is marked then.
+func TestMarkOfWhatWasMoved(t *testing.T) {
+	for _, damaged := range []bool{false, true} {
+		fs, s, lease, slot := claimedOnce(t)
+		s.index.Note(slot, nil)
+		if damaged {
+			flipper(t, fs, s, lease.Message, record.KindDelivery)()
+		}
+		err := s.Mark(context.Background(), []queue.Lease{lease})
+		if errors.Is(err, queue.ErrDamaged) != damaged || !damaged && err != nil {
+			t.Errorf("damaged %v: Mark = %v", damaged, err)
+		}
+		if is, _ := isMarked(t, fs, s, slot); is == damaged {
+			t.Errorf("damaged %v: it is marked: %v", damaged, is)
+		}
+		if n := pins(s); n > 0 {
+			t.Errorf("damaged %v: %d segments are kept open", damaged, n)
+		}
 	}
 }
