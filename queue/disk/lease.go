@@ -112,7 +112,7 @@ func (s *Spool) toMark(leases []queue.Lease, by *marking) (slots []index.Slot, e
 		}
 		if s.index.Get(slot).Flags&(index.AtMostOnce|index.Marked) == index.AtMostOnce {
 			slots = append(slots, slot)
-			if by != nil && s.marking[slot] == nil {
+			if by != nil {
 				s.marking[slot], by.slots = by, append(by.slots, slot)
 			}
 		}

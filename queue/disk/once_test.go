@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -183,24 +184,62 @@ func TestMarkWaitsForItsTurn(t *testing.T) {
 	}
 }
 
-// TestMarkOfWhatWasMoved marks deliveries whose records were moved while they were
-// claimed, so that they must be read: one of them cannot be, and none is marked then.
+// TestMarkOfWhatWasMoved marks a delivery that was claimed. If its record was moved since,
+// it is read once more, and nothing is marked if it cannot be; else it need not be read.
 func TestMarkOfWhatWasMoved(t *testing.T) {
-	for _, damaged := range []bool{false, true} {
+	for what, c := range map[string]struct{ moved, damaged bool }{
+		"as it was": {}, "moved": {moved: true}, "damaged": {damaged: true}, "moved and damaged": {moved: true, damaged: true},
+	} {
 		fs, s, lease, slot := claimedOnce(t)
-		s.index.Note(slot, nil)
-		if damaged {
+		if c.moved {
+			s.index.Note(slot, nil)
+		}
+		if c.damaged {
 			flipper(t, fs, s, lease.Message, record.KindDelivery)()
 		}
-		err := s.Mark(context.Background(), []queue.Lease{lease})
-		if errors.Is(err, queue.ErrDamaged) != damaged || !damaged && err != nil {
-			t.Errorf("damaged %v: Mark = %v", damaged, err)
+		fails := c.moved && c.damaged
+		if err := s.Mark(context.Background(), []queue.Lease{lease}); errors.Is(err, queue.ErrDamaged) != fails || !fails && err != nil {
+			t.Errorf("%s: Mark = %v", what, err)
 		}
-		if is, _ := isMarked(t, fs, s, slot); is == damaged {
-			t.Errorf("damaged %v: it is marked: %v", damaged, is)
+		if is, then := isMarked(t, fs, s, slot); is == fails || then == fails {
+			t.Errorf("%s: it is marked: %v, after a power cut %v", what, is, then)
 		}
 		if n := pins(s); n > 0 {
-			t.Errorf("damaged %v: %d segments are kept open", damaged, n)
+			t.Errorf("%s: %d segments are kept open", what, n)
 		}
+	}
+}
+
+// TestMarkSaysNothingElse marks a delivery, once or with its lease named many times, after
+// it was put on hold and made due at once: that stays as it is, and one record is written.
+func TestMarkSaysNothingElse(t *testing.T) {
+	ctx, now := context.Background(), time.Unix(1e9, 0)
+	var sizes []int64
+	for _, named := range []int{1, 100} {
+		fs, s, lease, slot := claimedOnce(t)
+		must(t, s.Hold(ctx, lease.Message))
+		must(t, s.save())
+		before := s.current.size
+		must(t, s.Mark(ctx, slices.Repeat([]queue.Lease{lease}, named)))
+		sizes = append(sizes, s.current.size-before)
+		if is, then := isMarked(t, fs, s, slot); !is || !then {
+			t.Errorf("it is marked: %v, after a power cut %v", is, then)
+		}
+		must(t, s.save())
+		again, err := openByHand(fs.Copy().Restart(), Options{})
+		must(t, err)
+		for _, s := range []*Spool{s, again} {
+			if e, err := s.Show(ctx, lease.Message); err != nil || !e.Held {
+				t.Errorf("it is on hold: %v, %v", e.Held, err)
+			}
+			c, err := s.Claim(ctx, now.Add(time.Hour), queue.ClaimOptions{})
+			must(t, err)
+			if len(c.Deliveries) > 0 {
+				t.Error("what is on hold is claimed")
+			}
+		}
+	}
+	if sizes[0] != sizes[1] {
+		t.Errorf("the marks take %d bytes", sizes)
 	}
 }
