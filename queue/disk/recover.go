@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/nexthop-mail/nexthop/queue"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/index"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/vfs"
@@ -85,7 +84,7 @@ func (s *Spool) recover(readOnly bool) error {
 	if err := s.clean(f); err != nil && !vfs.IsFull(err) {
 		return err
 	}
-	if err := s.refill(0); err != nil && !vfs.IsFull(err) && !errors.Is(err, queue.ErrFull) {
+	if err := s.refill(0); !vfs.IsFull(err) {
 		return err
 	}
 	return nil
@@ -309,8 +308,8 @@ func (s *Spool) purge() {
 	}
 	for _, slot := range s.index.AtHome(homes...) {
 		number := s.index.Get(slot).Message
-		if left, known := s.leaving[number]; s.index.Remove(slot) && known {
-			s.hasLeft(left, number)
+		if s.index.Remove(slot) {
+			s.hasLeft(s.leaving[number], number)
 		}
 	}
 	for _, g := range s.ghosts {

@@ -218,6 +218,19 @@ func TestRecordThatReplacedAnotherIsLost(t *testing.T) {
 	if _, err := s.Show(ctx, id); !errors.Is(err, queue.ErrDamaged) {
 		t.Errorf("the delivery is %v, want ErrDamaged", err)
 	}
+	mustPut(t, s)
+	deleted := 0
+	fs.Inject(func(op crashfs.Op, name string) error {
+		if op == crashfs.OpRemove && name == second.file.name {
+			deleted++
+		}
+		return nil
+	})
+	must(t, s.maintainFor(ctx, anyLive)) // nothing is gained by giving it up
+	fs.Inject(nil)
+	if _, err := s.Show(ctx, id); !errors.Is(err, queue.ErrDamaged) || deleted > 0 {
+		t.Errorf("after maintenance the delivery is %v, want ErrDamaged, and its segment was deleted %d times", err, deleted)
+	}
 	must(t, s.Drop(ctx, id))
 	mustPut(t, s)
 	must(t, s.maintain(ctx))
@@ -279,6 +292,11 @@ func TestPostponementsOfASegmentThatHasGone(t *testing.T) {
 	}
 	if got := s.index.NameRoom(); got != room {
 		t.Errorf("a checkpoint has room for %d bytes of names, want %d", got, room)
+	}
+	for _, g := range s.segments.list {
+		if g != nil && s.segments.byNumber[g.number] != g {
+			t.Errorf("segment %d has a slot still", g.number)
+		}
 	}
 }
 
@@ -387,6 +405,63 @@ func TestNewestSegmentIsDamaged(t *testing.T) {
 				t.Errorf("%s is damaged: %v", what, err)
 			}
 		}
+	}
+}
+
+// TestNewestSegmentWithoutItsList has the list of the newest segment damaged, which says
+// what other segments there are. What is in the segment counts, saved or not, and so does
+// what is in those before.
+func TestNewestSegmentWithoutItsList(t *testing.T) {
+	ctx := context.Background()
+	fs := crashfs.New(1)
+	s, err := openByHand(fs, small())
+	must(t, err)
+	var ids []string
+	for range 3 {
+		s.rollNow = true
+		ids = append(ids, mustPut(t, s))
+	}
+	must(t, s.Postpone(ctx, time.Unix(1e9, 0), queue.Postponement{Destination: "slow.example", Until: time.Unix(2e9, 0)})) // not saved
+	g := s.current
+	fs = fs.Kill()
+	fs.Flip(g.file.name, record.HeaderSize+record.FrameSize+1, 1)
+	for round := range 2 {
+		s, err = openByHand(fs, small())
+		must(t, err)
+		if len(s.problems) != 1 || s.problems[0].File != g.file.name {
+			t.Errorf("opening %d: the problems are %v", round, s.problems)
+		}
+		for i, id := range ids {
+			if _, err := s.Show(ctx, id); err != nil {
+				t.Errorf("opening %d: message %d: %v", round, i, err)
+			}
+		}
+		if until, _ := s.index.Postponed("slow.example"); until.IsZero() {
+			t.Errorf("opening %d: what was read at the end of the log has gone", round)
+		}
+		fs = fs.Restart()
+	}
+}
+
+// TestShortDamageAtTheEnd has the only record of the newest segment damaged, which is
+// shorter than a list of all segments can be: it was saved, so it is named.
+func TestShortDamageAtTheEnd(t *testing.T) {
+	fs := crashfs.New(1)
+	s, err := openByHand(fs, small())
+	must(t, err)
+	for range 100 {
+		s.rollNow = true
+		mustPut(t, s)
+	}
+	s.rollNow = true
+	must(t, s.Postpone(context.Background(), time.Unix(1e9, 0), queue.Postponement{Destination: "slow.example", Until: time.Unix(2e9, 0)}))
+	g, at := s.current, int64(s.current.saved)
+	must(t, s.Close())
+	fs.Flip(g.file.name, at+record.FrameSize+1, 1)
+	s, err = openByHand(fs, small())
+	must(t, err)
+	if len(s.problems) != 1 || s.problems[0].File != g.file.name || s.problems[0].Offset != at {
+		t.Errorf("the problems are %v, want %s at %d", s.problems, g.file.name, at)
 	}
 }
 
