@@ -40,7 +40,7 @@ func (s *settler) run(r *run) {
 		}
 		clear(list)
 		now.reuse()
-		if len(s.aside) > 0 && s.late(&end) {
+		if s.late(&end) {
 			r.abandon(s.aside)
 			s.aside = nil
 		} else if len(s.aside) > 0 && !end.IsZero() {
@@ -70,13 +70,18 @@ func (s *settler) settle(r *run, batch []outcome, list []queue.Settlement, end *
 	for {
 		result, err := r.queue.Settle(context.WithoutCancel(r.work), r.agent.clock.Now(), list)
 		r.heed(settling, err)
+		if errors.Is(err, queue.ErrClosed) {
+			r.pauseFor(nil)
+			r.inform((*sched.Scheduler).MailCame) // the claim that follows ends the run
+			break
+		}
 		if r.pauseFor(err); err == nil {
 			if batch, list = r.recorded(batch, result); len(batch) == 0 {
 				return
 			}
 			continue // without what could not be made of it
 		}
-		if errors.Is(err, queue.ErrClosed) || errors.Is(err, queue.ErrFailed) || s.late(end) {
+		if errors.Is(err, queue.ErrFailed) || s.late(end) {
 			break
 		}
 		s.recess(pause)
@@ -88,12 +93,12 @@ func (s *settler) settle(r *run, batch []outcome, list []queue.Settlement, end *
 // pauseFor prevents all work from beginning while the queue cannot store.
 func (r *run) pauseFor(err error) {
 	switch {
-	case err == nil && r.settler.failing:
-		r.settler.failing = false
-		r.inform(func(s *sched.Scheduler, now time.Time) { s.Recovered(now, sched.StoreFails) })
-	case err != nil && !r.settler.failing:
+	case err != nil: // each time, for there may have been other trouble that is over now
 		r.settler.failing = true
 		r.inform(func(s *sched.Scheduler, now time.Time) { s.Troubled(now, sched.StoreFails) })
+	case r.settler.failing:
+		r.settler.failing = false
+		r.inform(func(s *sched.Scheduler, now time.Time) { s.Recovered(now, sched.StoreFails) })
 	}
 }
 
