@@ -110,7 +110,7 @@ func (r *run) take(found queue.Claimed, asked time.Time) {
 		list[i] = &part{delivery: d, lease: held{Lease: d.Lease}}
 	}
 	r.leases.add(list)
-	list = r.admitted(r.share(list))
+	list = r.admitted(list)
 	more := !found.Next.IsZero() && !found.Next.After(asked)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -154,70 +154,9 @@ func (r *run) report(list []queue.Unreadable) {
 	}
 }
 
-const (
-	// messageMost is how many destinations of one message a claim may have that found
-	// twice as many deliveries.
-	messageMost = 64
-	// messageWait is for how long the others then make way for mail behind them.
-	messageWait = 250 * time.Millisecond
-)
-
-// share gives back what one message has too much of in a claim, so that a message to
-// thousands of destinations does not keep those behind it waiting. It returns the
-// rest.
-func (r *run) share(found []*part) []*part {
-	if len(found) < 2*messageMost {
-		return found
-	}
-	id, n := mostOf(found)
-	if n <= messageMost {
-		return found
-	}
-	kept := found[:0]
-	now := r.agent.clock.Now()
-	n = 0
-	for _, p := range found {
-		d := p.delivery
-		if d.Message.ID == id {
-			n++
-		}
-		if d.Message.ID != id || n <= messageMost {
-			kept = append(kept, p)
-			continue
-		}
-		r.settler.add(outcome{part: p, settlement: queue.Settlement{Lease: d.Lease, NotBefore: now.Add(messageWait)}})
-	}
-	return kept
-}
-
-// mostOf returns the message that makes up more than half of a claim, and the number of
-// its deliveries. If there is none, it returns any message.
-func mostOf(found []*part) (id string, n int) {
-	for _, p := range found { // the message that is left after deliveries of different messages cancel each other out
-		switch of := p.delivery.Message.ID; {
-		case n == 0:
-			id, n = of, 1
-		case of == id:
-			n++
-		default:
-			n--
-		}
-	}
-	n = 0
-	for _, p := range found {
-		if p.delivery.Message.ID == id {
-			n++
-		}
-	}
-	return id, n
-}
-
-// admitted returns deliveries that were suspended after the claim was made, and passes
-// on the others.
+// admitted settles deliveries that were suspended after the claim was made, and returns
+// the others.
 func (r *run) admitted(found []*part) []*part {
-	if r.suspended.table.Load() == nil {
-		return found
-	}
 	return slices.DeleteFunc(found, func(p *part) bool {
 		o := r.keepSuspended(p)
 		if o == nil {

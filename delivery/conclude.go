@@ -240,7 +240,9 @@ func (a *Agent) write(ctx context.Context, now time.Time, o *outcome, fates []re
 	for _, n := range list {
 		o.notices = append(o.notices, n)
 		o.settlement.Create = append(o.settlement.Create, n.Message)
-		o.settlement.Warned = o.settlement.Warned || n.Delay
+		if n.Delay {
+			o.settlement.Warned = true
+		}
 	}
 }
 
@@ -284,10 +286,8 @@ func (a *Agent) mayBounce(e *Event) bool {
 	if a.Bounce == nil {
 		return true
 	}
-	yes := true
-	if !a.guard(func() { yes = a.Bounce(*e) }) {
-		return true
-	}
+	yes := true // also if the hook panics
+	a.guard(func() { yes = a.Bounce(*e) })
 	return yes
 }
 

@@ -42,7 +42,7 @@ func (r *RecipientReport) kind() sched.Kind {
 		return sched.Nothing // because of a policy of its own domain; mail of other domains may go there
 	case e.Stage < StageMail:
 		return sched.Unreachable
-	case e.Code == 421, e.Stage == StageMail && e.Replied():
+	case e.Code == 421, e.Stage == StageMail:
 		return sched.Busy
 	case e.Replied():
 		return sched.Later
@@ -78,9 +78,7 @@ func (r *run) lessonOf(sh *shipment, parts []*part, report *Report, began time.T
 	}
 	switch l.Kind {
 	case sched.LoginRefused:
-		if l.Kind = r.refusal(sh.site, report); l.Kind == sched.LoginRefused {
-			l.Said = r.said(sh, waiting.LoginRefused, first)
-		}
+		l.Kind, l.Said = r.refusal(sh.site, report), r.said(sh, waiting.LoginRefused, first)
 	case sched.Unreachable:
 		if c := r.ownTrouble(report); c != sched.NoTrouble {
 			l.Kind, l.Cause = sched.Ours, c
@@ -104,9 +102,9 @@ func (r *run) lessonOf(sh *shipment, parts []*part, report *Report, began time.T
 func (r *run) said(sh *shipment, code string, last *RecipientReport) string {
 	why := waiting.Reason{Code: code, Host: last.Host, Since: r.agent.clock.Read().Wall, Text: saidBy(last.Reply.Bounded())}
 	r.mu.Lock()
-	before, ok := waiting.Parse(r.sched.Said(sh.ship))
+	before, _ := waiting.Parse(r.sched.Said(sh.ship))
 	r.mu.Unlock()
-	if ok && before.Code == code && !before.Since.IsZero() {
+	if before.Code == code {
 		why.Since = before.Since
 	}
 	return why.String()
@@ -146,8 +144,7 @@ func (r *run) isFull(sh *shipment) bool {
 func (r *run) tookWithin(site string, ago time.Duration) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	last, found := r.took[site]
-	return found && time.Since(last) < ago
+	return time.Since(r.took[site]) < ago
 }
 
 // maxTook is of how many sites it is remembered that they took mail.
@@ -240,7 +237,7 @@ func (r *run) ownTrouble(report *Report) sched.Cause {
 				r.network.note(a.Addr.Addr(), true)
 				cause = max(cause, sched.NetworkFails)
 			default:
-				if a.Addr.IsValid() && a.Err != nil && !a.Err.Remembered {
+				if a.Addr.IsValid() && !a.Err.Remembered {
 					r.network.note(a.Addr.Addr(), false)
 				}
 				other = true

@@ -61,6 +61,11 @@ mx.test. A 192.0.2.1
 				if list := o.of(delivery.Deferred); len(list) > 0 {
 					t.Errorf("deferred: %+v", list)
 				}
+				for _, e := range o.of(delivery.Delivered) {
+					if took := e.Time.Sub(o.began); c.delay == 0 && e.Destination != "a.test" && took > 500*time.Millisecond {
+						t.Errorf("%s was delivered after %v, want it at once", e.Recipient, took)
+					}
+				}
 			})
 		})
 	}

@@ -2,6 +2,7 @@ package delivery_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -76,6 +77,9 @@ func TestNoRoomForTheReport(t *testing.T) {
 		if n := len(o.of(delivery.Bounced)); n != 1 {
 			t.Errorf("%d reports, want one", n)
 		}
+		if n := len(o.of(delivery.Delivered)); n != 1 {
+			t.Errorf("%d deliveries were told of, want that to the other recipient", n)
+		}
 		delivered := 0
 		for _, m := range host.Messages() {
 			for _, to := range m.Recipients {
@@ -88,4 +92,48 @@ func TestNoRoomForTheReport(t *testing.T) {
 			t.Errorf("the other recipient got the message %d times, want once", delivered)
 		}
 	})
+}
+
+// TestNoRoomForOtherReports: the same is true of mail whose time is over, and of mail that
+// somebody gives up, who is told that there is no room.
+func TestNoRoomForOtherReports(t *testing.T) {
+	for _, given := range []bool{false, true} {
+		name := "QUE-4 mail whose time is over"
+		if given {
+			name = "QUE-4 mail that is given up"
+		}
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := newOffice(t, toHost(&smtptest.Host{Extensions: full(), Script: []smtptest.Cue{{At: smtptest.Rcpt, Reply: "450 4.2.1 later"}}}))
+				q := &crampedQueue{Queue: new(memory.Queue), refusals: 1}
+				o.queue, o.agent.Queue = q, q
+				m := message("u@e.test")
+				m.Expires = o.began.Add(time.Hour)
+				id := o.submit(m)
+				kind := delivery.Expired
+				if given {
+					kind = delivery.Failed
+					if err := o.agent.Fail(t.Context(), id, "not wanted"); !errors.Is(err, queue.ErrFull) {
+						t.Errorf("Fail = %v, want %v", err, queue.ErrFull)
+					}
+				} else {
+					o.start()
+					pass(time.Hour + time.Second)
+				}
+				if n := len(o.of(kind)); n != 0 {
+					t.Errorf("%v told %d times, and it is not recorded", kind, n)
+				}
+				if given {
+					if err := o.agent.Fail(t.Context(), id, "not wanted"); err != nil {
+						t.Errorf("Fail = %v once there is room", err)
+					}
+				} else {
+					pass(2 * time.Minute)
+				}
+				if n := len(o.of(kind)); n != 1 || len(o.of(delivery.Bounced)) != 1 {
+					t.Errorf("%v told %d times with %d reports once there is room", kind, n, len(o.of(delivery.Bounced)))
+				}
+			})
+		})
+	}
 }

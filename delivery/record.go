@@ -38,9 +38,7 @@ func (a *Agent) record(ctx context.Context, o *outcome) error {
 // agent decides about the rest.
 func (a *Agent) tell(o *outcome, s *queue.Settled) {
 	now := time.Now()
-	if s.Err == nil {
-		o.events = append(o.events, a.created(o, s.Created, now)...)
-	}
+	o.events = append(o.events, a.created(o, s.Created, now)...)
 	arrived := o.part.delivery.Message.Arrived
 	for i := range o.events {
 		o.events[i].Time, o.events[i].Age = now, max(0, now.Sub(arrived))
@@ -56,10 +54,7 @@ func (a *Agent) tell(o *outcome, s *queue.Settled) {
 
 // created are the events of the reports that a settlement has created.
 func (a *Agent) created(o *outcome, ids []string, now time.Time) (list []Event) {
-	for i := range o.notices {
-		if i >= len(ids) || i >= len(o.settlement.Create) {
-			break
-		}
+	for i := range min(len(ids), len(o.notices)) {
 		n, m := &o.notices[i], &o.part.delivery.Message
 		e := Event{
 			Time: now, Kind: Bounced, ID: m.ID, From: m.From, Destination: o.part.delivery.Lease.Destination,

@@ -144,9 +144,6 @@ func (r *run) refresh(sh *shipment) {
 // holdBack settles deliveries that are suspended, before they begin, and returns the
 // others.
 func (r *run) holdBack(list []*part) []*part {
-	if r.suspended.table.Load() == nil {
-		return list
-	}
 	return slices.DeleteFunc(list, func(p *part) bool {
 		o := r.keepSuspended(p)
 		if o == nil {

@@ -51,6 +51,17 @@ func TestSiteKeys(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a login keeps its number, whatever others are met", func(t *testing.T) {
+		var keys siteKeys
+		one, other := &smarthost.Login{User: "u"}, &smarthost.Login{User: "v"}
+		first := keys.login(one)
+		if second := keys.login(other); second == first {
+			t.Errorf("two logins have the number %d", first)
+		}
+		if again := keys.login(one); again != first {
+			t.Errorf("a login has the number %d and then %d", first, again)
+		}
+	})
 	t.Run("logins are told apart by new numbers when many are known", func(t *testing.T) {
 		var keys siteKeys
 		seen := map[int]bool{}
