@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -206,12 +207,14 @@ func TestNotAskedAgain(t *testing.T) {
 			o := newOffice(t, &smtptest.Internet{
 				Zone: "a.test. A 192.0.2.1\nb.test. A 192.0.2.1\nc.test. A 192.0.2.1\n", Hosts: map[string]*smtptest.Host{"a.test": {Extensions: full()}},
 			})
-			mode, dial := "refuse", o.agent.Sender.Dial
+			const refuse, wait, connect = 0, 1, 2
+			var mode atomic.Int32
+			dial := o.agent.Sender.Dial
 			o.agent.Sender.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
-				switch mode {
-				case "refuse":
+				switch mode.Load() {
+				case refuse:
 					return nil, &net.OpError{Op: "dial", Net: network, Err: syscall.ECONNREFUSED}
-				case "wait":
+				case wait:
 					select {
 					case <-time.After(20 * time.Second):
 					case <-ctx.Done():
@@ -223,10 +226,10 @@ func TestNotAskedAgain(t *testing.T) {
 			o.start()
 			o.submit(message("u@a.test"))
 			pass(time.Minute)
-			mode = "wait"
+			mode.Store(wait)
 			o.submit(message("u@b.test"))
 			pass(time.Second)
-			mode = ""
+			mode.Store(connect)
 			o.submit(message("u@c.test"))
 			pass(10 * time.Second)
 			if n := len(o.of(delivery.Deferred)); n != 1 {

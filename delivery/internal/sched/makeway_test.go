@@ -34,6 +34,10 @@ func TestMakesWay(t *testing.T) {
 	}{
 		{name: "the first that waits", has: func(*desk) {}, to: "new", back: "f7"},
 		{name: "not one where an attempt is in flight", has: func(d *desk) { d.mail("A", "d.b", 3, Route{Site: "b"}) }, to: "new", back: "f5"},
+		{name: "not one where a trial is in flight", has: func(d *desk) {
+			d.mails("A", "x0", "x1", "x2", "x3", "x4", "x5")
+			d.mail("A", "d.b", 3, Route{Site: "b"})
+		}, to: "new", back: "f0"},
 		{name: "not one that is known", has: waiting, to: "new", back: "n1"},
 		{name: "not one that has no mail any more", has: func(d *desk) {
 			waiting(d)

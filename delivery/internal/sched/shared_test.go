@@ -1,0 +1,115 @@
+package sched
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// shared has sites, and the group of those whose names begin with g, whose limits others
+// share, and shares that the test changes.
+func shared(t *testing.T, shares map[string]Share) *desk {
+	return newDesk(t, Settings{
+		Connections: 32, PerSite: 9, Ahead: 2000,
+		Site: func(name string) SiteLimits {
+			switch name[0] {
+			case 'g':
+				return SiteLimits{PerSite: 9, Groups: []GroupLimits{{Name: "g", Connections: 9, Shared: true}, {Name: "own", Connections: 9}}}
+			case 's':
+				return SiteLimits{PerSite: 9, Shared: true}
+			default:
+				return SiteLimits{PerSite: 9}
+			}
+		},
+		Share: func(_ time.Time, limit Shared) Share {
+			if limit.Group != (limit.Name == "g") {
+				t.Errorf("asked for the share of %+v", limit)
+			}
+			return shares[limit.Name]
+		},
+	})
+}
+
+// TestShares has one agent begin what it has a share of, and no more.
+func TestShares(t *testing.T) {
+	t.Run("L1 of a site", func(t *testing.T) {
+		shares := map[string]Share{"s": {Most: 1}}
+		d := shared(t, shares)
+		d.mail("A", "d.s", 3, Route{Site: "s"})
+		d.mail("A", "d.t", 2, Route{Site: "t"})
+		d.want("in flight with a share of one", d.at("s"), 1)
+		d.want("in flight at a site that nobody shares", d.at("t"), 2)
+		shares["s"] = Share{Most: 2}
+		d.decide()
+		d.want("before anybody says that there is more", d.at("s"), 1)
+		d.s.Reshare(d.now)
+		d.decide()
+		d.want("in flight then", d.at("s"), 2)
+		shares["s"] = Share{}
+		d.end(d.begun[0], Works, time.Millisecond)
+		d.end(d.begun[0], Works, time.Millisecond)
+		d.want("in flight when there is none any more", d.at("s"), 1)
+	})
+	t.Run("L1 of a group", func(t *testing.T) {
+		shares := map[string]Share{"g": {Most: 2}}
+		d := shared(t, shares)
+		d.mails("A", "g0", "g1", "g2", "o")
+		d.want("in flight with a share of two", d.at("g"), 2)
+		d.want("in flight at a site of no group", d.at("o"), 1)
+		shares["g"] = Share{Most: 3}
+		d.s.Reshare(d.now)
+		d.decide()
+		d.want("in flight with one more", d.at("g"), 3)
+	})
+	t.Run("L1 of a rate", func(t *testing.T) {
+		d := shared(t, map[string]Share{"s": {Most: 9, Rate: 4}, "g": {Most: 9, Rate: 2}})
+		d.mail("A", "d.s", 2, Route{Site: "s"})
+		d.want("in flight", d.at("s"), 1)
+		d.want("wakes", d.out.Wake.Sub(d.now), 250*time.Millisecond)
+		d.pass(250 * time.Millisecond)
+		d.want("in flight at its time", d.at("s"), 2)
+		d.mails("A", "g0", "g1")
+		d.want("in flight in the group", d.at("g"), 1)
+		d.want("wakes", d.out.Wake.Sub(d.now), 500*time.Millisecond)
+	})
+	t.Run("L1 what may not begin for want of a share is full", func(t *testing.T) {
+		d := shared(t, map[string]Share{"s": {Most: 1}})
+		ids := d.claimed("A", "d.s", 2)
+		for _, id := range ids {
+			d.s.Routed(d.now, id, Route{Site: "s"})
+		}
+		d.decide()
+		at, _ := d.s.Holds(d.now, ids[1])
+		d.want("full", at.Full, true)
+	})
+}
+
+// TestDemands is what an agent tells others that it could do with a share.
+func TestDemands(t *testing.T) {
+	t.Run("L1", func(t *testing.T) {
+		d := shared(t, map[string]Share{"s0": {Most: 1}, "s1": {Most: 9}, "g": {Most: 1}})
+		d.want("while there is no mail", len(d.s.Demands()), 0)
+		d.mail("A", "d.s0", 3, Route{Site: "s0"})
+		d.mails("A", "s1", "o", "g0")
+		d.mail("A", "d.g1", 1, Route{Site: "g1"})
+		want := []Demand{
+			{Site: "s0", Shared: true, Waiting: 2, InFlight: 1}, {Site: "s1", Shared: true, InFlight: 1},
+			{Site: "g0", Groups: []string{"g"}, InFlight: 1}, {Site: "g1", Groups: []string{"g"}, Waiting: 1},
+		}
+		d.want("of those that are shared", fmt.Sprintf("%+v", d.s.Demands()), fmt.Sprintf("%+v", want))
+		for len(d.begun) > 0 {
+			d.end(d.begun[0], Works, time.Second)
+			d.s.Reshare(d.now)
+			d.decide()
+		}
+		d.want("when all has gone", len(d.s.Demands()), 0)
+	})
+	t.Run("L1 of a site with mail that waits in the queue", func(t *testing.T) {
+		d := shared(t, map[string]Share{})
+		d.known("o", time.Second)
+		d.mail("A", "d.s", 200, Route{Site: "s"})
+		d.settle()
+		list := d.s.Demands()
+		d.want("more", fmt.Sprint(len(list), list[0].More, list[0].InFlight), "1 true 0")
+	})
+}
