@@ -62,10 +62,13 @@ func start(listen, data, keyFile, via string) error {
 	return run(ctx, listener, data, key, sender)
 }
 
+// month is how long the queue remembers what it was given, and how that ended.
+const month = 30 * 24 * time.Hour
+
 // run serves until ctx ends. Then it stops in this order: no more requests, no more
 // deliveries, and last the queue.
 func run(ctx context.Context, listener net.Listener, data string, key crypto.Signer, sender *delivery.Sender) error {
-	spool, err := disk.Open(filepath.Join(data, "spool"), disk.Options{KeepKeys: 30 * 24 * time.Hour})
+	spool, err := disk.Open(filepath.Join(data, "spool"), disk.Options{KeepKeys: month, KeepOutcomes: month})
 	if err != nil {
 		return err
 	}
@@ -81,7 +84,7 @@ func run(ctx context.Context, listener net.Listener, data string, key crypto.Sig
 	}
 	service := &signUp{agent: agent, users: users}
 	recorder := &metrics.Recorder{Agent: agent}
-	agent.Events = delivery.Hooks(service.learn, recorder.Record,
+	agent.Events = delivery.Hooks(service.event, recorder.Record,
 		delivery.Log(slog.Default(), delivery.LogOptions{Metadata: []string{"user"}}))
 	if err := agent.Validate(); err != nil {
 		return err

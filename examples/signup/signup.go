@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery"
@@ -50,17 +51,12 @@ func (s *signUp) add(ctx context.Context, name, email string) error {
 		return err
 	}
 	// From here on the mail is sent even if the browser goes away.
-	_, err = s.mail(context.WithoutCancel(ctx), u)
-	if errors.Is(err, queue.ErrDuplicate) { // a double click, or one more sign-up
-		return nil
-	}
-	return err
+	return s.mail(context.WithoutCancel(ctx), u)
 }
 
-// mail queues the confirmation for a user. If it was queued before, the error is
-// ErrDuplicate, and the id is that of the first.
-func (s *signUp) mail(ctx context.Context, u user) (id string, err error) {
-	return s.agent.Submit(ctx, &queue.Message{
+// mail queues the confirmation for a user, unless it was queued before.
+func (s *signUp) mail(ctx context.Context, u user) error {
+	_, err := s.agent.Submit(ctx, &queue.Message{
 		From:       from,
 		Recipients: []queue.Recipient{{Address: u.Email}},
 		Content: queue.String("From: Example <" + from + ">\nTo: " + u.Email + "\nSubject: Please confirm your address\n" +
@@ -70,35 +66,54 @@ func (s *signUp) mail(ctx context.Context, u user) (id string, err error) {
 		Key:      "confirm/" + u.Name,
 		Metadata: map[string]string{"user": u.Name},
 	})
+	if errors.Is(err, queue.ErrDuplicate) { // a double click, or one more sign-up
+		return nil
+	}
+	return err
 }
 
-// learn is the agent's Events hook. It records the outcome of the mail.
-func (s *signUp) learn(_ context.Context, e delivery.Event) {
+// event is a hook for Agent.Events. Every final outcome is in the queue before its event.
+func (s *signUp) event(ctx context.Context, e delivery.Event) {
 	switch e.Kind {
 	case delivery.Delivered, delivery.Failed, delivery.Expired:
-		s.record(e.Metadata["user"], e.Kind.String()+": "+e.Reply)
+		if err := s.learn(ctx); err != nil {
+			slog.Error("outcomes", "err", err)
+		}
 	}
 }
 
-func (s *signUp) record(name, outcome string) {
-	if _, err := s.users.change(name, func(u *user) { u.Outcome = outcome }); err != nil {
-		slog.Error("not recorded", "user", name, "outcome", outcome, "err", err)
-	}
-}
-
-// finish is called before the agent runs. A crash may have come before the mail was queued:
-// then it is queued now. Or it may have come after the mail had left and before its event:
-// then the outcome is not known.
-func (s *signUp) finish(ctx context.Context) error {
-	for _, u := range s.users.waiting() {
-		id, err := s.mail(ctx, u)
-		if errors.Is(err, queue.ErrDuplicate) {
-			if _, err = queue.Show(ctx, s.agent.Queue, id); errors.Is(err, queue.ErrNotFound) {
-				s.record(u.Name, "unknown")
-				err = nil
+// learn records the outcomes that the queue has had since the last one that was recorded.
+func (s *signUp) learn(ctx context.Context) error {
+	for after := s.users.position(); ; {
+		page, err := queue.Outcomes(ctx, s.agent.Queue, queue.OutcomeOptions{After: after})
+		if err != nil {
+			return err
+		}
+		for _, o := range page.Outcomes {
+			name, ours := strings.CutPrefix(o.Key, "confirm/")
+			if !ours { // a report
+				continue
+			}
+			if _, err := s.users.change(name, func(u *user) {
+				u.Outcome, u.Position = o.Outcome.String()+": "+o.Reply.Text, o.Position
+			}); err != nil {
+				return err
 			}
 		}
-		if err != nil {
+		if after = page.Next; !page.More {
+			return nil
+		}
+	}
+}
+
+// finish is called before the agent runs. A crash may have come before the mail of a user
+// was queued, or before its outcome was recorded.
+func (s *signUp) finish(ctx context.Context) error {
+	if err := s.learn(ctx); err != nil {
+		return err
+	}
+	for _, u := range s.users.waiting() {
+		if err := s.mail(ctx, u); err != nil {
 			slog.Error("sign-up", "user", u.Name, "err", err)
 		}
 	}

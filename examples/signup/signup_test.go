@@ -67,9 +67,9 @@ func newWorld(t *testing.T) *world {
 	}
 	t.Cleanup(func() { w.users.file.Close() })
 	w.agent = &delivery.Agent{
-		Queue:  &memory.Queue{},
+		Queue:  &memory.Queue{KeepOutcomes: month},
 		Sender: &delivery.Sender{Hello: "app.example.org", Resolver: w.net, Dial: w.net.DialContext},
-		Sign:   signer("example.org", "key1", key), Events: w.learn,
+		Sign:   signer("example.org", "key1", key), Events: w.event,
 	}
 	return w
 }
@@ -184,26 +184,26 @@ func TestFinish(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		id, err := w.mail(t.Context(), w.user(t, "left"))
-		if err != nil {
+		if err := w.mail(t.Context(), w.user(t, "left")); err != nil {
 			t.Fatal(err)
 		}
 		claimed, err := w.agent.Queue.Claim(t.Context(), time.Now(), queue.ClaimOptions{})
-		if err != nil || len(claimed.Deliveries) != 1 || claimed.Deliveries[0].Message.ID != id {
+		if err != nil || len(claimed.Deliveries) != 1 {
 			t.Fatalf("%+v, %v", claimed, err)
 		}
 		if _, err := w.agent.Queue.Settle(t.Context(), time.Now(), []queue.Settlement{{
-			Lease: claimed.Deliveries[0].Lease, Results: []queue.Result{{Outcome: queue.Delivered}},
+			Lease:   claimed.Deliveries[0].Lease,
+			Results: []queue.Result{{Outcome: queue.Delivered, Reply: queue.Reply{Text: "2.0.0 Ok"}}},
 		}}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := w.mail(t.Context(), w.user(t, "queued")); err != nil {
+		if err := w.mail(t.Context(), w.user(t, "queued")); err != nil {
 			t.Fatal(err)
 		}
 		if err := w.finish(t.Context()); err != nil {
 			t.Error(err)
 		}
-		w.outcome(t, "left", "unknown")
+		w.outcome(t, "left", "delivered: 2.0.0 Ok")
 		w.outcome(t, "queued", "")
 		w.run(t)
 		time.Sleep(time.Minute)

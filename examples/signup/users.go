@@ -6,8 +6,9 @@ import (
 	"sync"
 )
 
-// user is a record. Outcome is the outcome of the mail, or "" if that is not known yet.
-type user struct{ Name, Email, Token, Outcome string }
+// user is a record. Outcome is the outcome of the mail, or "" if that is not known yet, and
+// Position its position in the queue.
+type user struct{ Name, Email, Token, Outcome, Position string }
 
 // users stands for a database: a file with one line for each change of a record.
 type users struct {
@@ -64,4 +65,14 @@ func (u *users) waiting() (list []user) {
 		}
 	}
 	return list
+}
+
+// position returns the position of the last outcome that is recorded.
+func (u *users) position() (last string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, one := range u.list {
+		last = max(last, one.Position)
+	}
+	return last
 }
