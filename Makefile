@@ -34,9 +34,12 @@ test: setup ## run all tests with the race detector, real servers included (12 m
 # The systems that the library and the programs are for beside the one that the tests run
 # on. Tests are vetted, not run.
 CROSS := windows/amd64 darwin/arm64 freebsd/amd64
-cross: ## compile and vet the library and the programs for Windows, macOS and FreeBSD
+CROSSED := $(shell pwd)/.crossed
+cross: ## vet the library and link the programs for Windows, macOS and FreeBSD
 	@for t in $(CROSS); do for m in . ./queue/postgres ./examples; do echo "== $$t $$m"; \
-		GOOS=$${t%/*} GOARCH=$${t#*/} $(GO) -C $$m vet ./... || exit 1; done; done
+		GOOS=$${t%/*} GOARCH=$${t#*/} $(GO) -C $$m vet ./... || exit 1; done; \
+		echo "== $$t programs"; GOOS=$${t%/*} GOARCH=$${t#*/} $(GO) -C examples build -o $(CROSSED)/ ./... || exit 1; \
+		rm -rf $(CROSSED); done
 
 long: ## run the tests at full size, clauses, mutate, and every fuzz target for 10 minutes; takes hours
 	@NEXTHOP_LONG=1 $(MAKE) test TIMEOUT=6h

@@ -35,6 +35,9 @@ type Error struct {
 // Error names the domain, what is wrong, and the cause.
 func (e *Error) Error() string {
 	var b strings.Builder
+	if e.Domain == "" {
+		b.WriteString(`""`)
+	}
 	b.WriteString(printable(e.Domain))
 	b.WriteString(": ")
 	b.WriteString(e.Kind.String())

@@ -194,7 +194,11 @@ func (s *search) nobody(all []candidate, hosts []lookup) *Error {
 			tried = true
 		case IsSelf:
 			if !tried && unasked == 0 {
-				return s.none(MailLoop, c.host, nil)
+				var why error
+				if c.looked {
+					why = s.router.whySelf(s.id, s.own, &hosts[c.lookup])
+				}
+				return s.none(MailLoop, c.host, why)
 			}
 		}
 	}

@@ -152,7 +152,10 @@ func (s *search) only(h *lookup) error {
 		return nil
 	case self:
 		s.leaveOut(LeftOut{Host: h.host(nil), Reason: IsSelf})
-		return s.none(MailLoop, name, nil)
+		if r.isSelfName(s.id, s.route.Domain) {
+			return s.none(MailLoop, name, nil)
+		}
+		return s.none(MailLoop, name, r.whySelf(s.id, s.own, h))
 	case refusedAddrs:
 		s.leaveOut(LeftOut{Host: h.host(nil), Reason: AddressRefused})
 		return s.none(NoUsableHost, name, nil)

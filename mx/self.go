@@ -195,3 +195,28 @@ func (r *Router) standingOf(id *identity, own []netip.Addr, h *lookup) standing 
 	}
 	return refusedAddrs
 }
+
+var (
+	errLoopback = errors.New("it has loopback addresses only, and AllowLoopback is not set")
+	errNobody   = errors.New("it has no address of a host")
+)
+
+// whySelf says why a host counts as this one, if its addresses are the reason. If it is
+// named or known to be this host, it is nil.
+func (r *Router) whySelf(id *identity, own []netip.Addr, h *lookup) error {
+	if r.isSelfName(id, h.name) || r.isSelfName(id, h.target()) {
+		return nil
+	}
+	why := errNobody
+	for f := range families {
+		for _, addr := range h.found[f].addrs {
+			if slices.Contains(own, plain(addr)) {
+				return nil
+			}
+			if plain(addr).IsLoopback() {
+				why = errLoopback
+			}
+		}
+	}
+	return why
+}
