@@ -85,7 +85,7 @@ MUTATED := examples:./internal/smtpd:./internal/smtpd \
 	.:./delivery/internal/session:./delivery/internal/session \
 	.:./delivery/internal/waiting:./delivery/internal/waiting \
 	'.:./internal/smtp:./internal/smtp:^(data|send|session).go' \
-	'.:./queue/disk:./queue/disk:^(outcome|put|settle|settle_full).go' \
+	'.:./queue/disk:./queue/disk:^(batch|checkpoint|outcome|put|settle|settle_full).go' \
 	.:./queue/disk/internal/index:./queue/disk/internal/index \
 	.:./queue/disk/internal/record:./queue/disk/internal/record \
 	.:./queue/disk/internal/keys:./queue/disk/internal/keys \

@@ -316,3 +316,50 @@ func TestClaimBesideAnother(t *testing.T) {
 		t.Errorf("the first claim = %v, want %s", got.Deliveries, first)
 	}
 }
+
+// TestClaimCutOffWhileItWaits has a claim wait to end a hold, because another call has
+// the delivery, and be cut off: it says so, and leases nothing.
+func TestClaimCutOffWhileItWaits(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	_, s := openSmall(t)
+	id := mustPut(t, s)
+	must(t, s.HoldUntil(t.Context(), now, id, queue.Terms{Until: now.Add(time.Hour)}))
+	other := mustPut(t, s)
+	number, _ := parseID(id)
+	slot := s.slots(number)[0]
+	s.mu.Lock()
+	s.reserved.take(slot)
+	s.mu.Unlock()
+	ctx, cancel := context.WithCancel(t.Context())
+	var group sync.WaitGroup
+	group.Go(func() {
+		found, err := s.Claim(ctx, now.Add(2*time.Hour), queue.ClaimOptions{})
+		if !errors.Is(err, context.Canceled) || len(found.Deliveries) > 0 {
+			t.Errorf("Claim = %v, %v, want that it was cut off", found.Deliveries, err)
+		}
+	})
+	for waits := false; !waits; runtime.Gosched() {
+		s.mu.Lock()
+		waits = s.reserved[slot] != nil
+		s.mu.Unlock()
+	}
+	cancel()
+	group.Wait()
+	s.release(s.slots(number))
+	found, err := s.Claim(t.Context(), now.Add(2*time.Hour), queue.ClaimOptions{})
+	if err != nil || len(found.Deliveries) != 2 {
+		t.Errorf("another Claim = %v, %v, want %s and %s", found.Deliveries, err, id, other)
+	}
+}
+
+// TestNoKeyIsRememberedOfMailWithoutOne has mail without a key leave: nothing is
+// remembered of it.
+func TestNoKeyIsRememberedOfMailWithoutOne(t *testing.T) {
+	_, s := openSmall(t)
+	mustPut(t, s)
+	deliverAll(t, s)
+	must(t, s.Drop(t.Context(), mustPut(t, s)))
+	if n, err := s.CountKeys(t.Context()); err != nil || n.Remembered > 0 {
+		t.Errorf("%d keys are remembered, %v", n.Remembered, err)
+	}
+}
