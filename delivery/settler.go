@@ -49,7 +49,7 @@ func (o *outcome) again() (at time.Time, ever bool) {
 		}
 	}
 	if o.postpone != nil {
-		return o.postpone.Until, left > 0
+		return o.postpone.Until, true // it goes back as it was
 	}
 	return o.settlement.NotBefore, left > 0
 }

@@ -134,6 +134,36 @@ func TestPolicyNotKnownBeforeATurn(t *testing.T) {
 	})
 }
 
+// TestPoliciesNotKnownBeforeATurn: two deliveries whose policies could not be found when
+// their turn came do not go under one policy, though both are found a moment later.
+func TestPoliciesNotKnownBeforeATurn(t *testing.T) {
+	t.Run("QUE-12 SMTP-43", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			o := newOffice(t, &smtptest.Internet{
+				Zone:  "a.test. MX 10 mx.test.\nb.test. MX 10 mx.test.\nmx.test. A 192.0.2.1\n",
+				Hosts: map[string]*smtptest.Host{"mx.test": {Extensions: full()}},
+			})
+			var asked [2]atomic.Bool
+			o.agent.Sender.Policy = policyFunc(func(route *mx.Route, _ *mx.Host) (delivery.TLSPolicy, error) {
+				b := route.Domain == "b.test"
+				if before := asked[map[bool]int{true: 1}[b]].Swap(true); !before {
+					return delivery.TLSPolicy{}, errors.New("the policy cannot be fetched")
+				}
+				if b {
+					return delivery.TLSPolicy{Level: mx.TLSVerify, Source: "mta-sts", Key: "b"}, nil
+				}
+				return delivery.TLSPolicy{}, nil
+			})
+			o.start()
+			o.submit(message("u@a.test", "u@b.test"))
+			pass(time.Minute)
+			if got := o.of(delivery.Delivered); len(got) != 1 || got[0].Destination != "a.test" {
+				t.Errorf("delivered %+v, want the one whose policy asks for nothing", got)
+			}
+		})
+	})
+}
+
 // TestMovesBeforeATurn: mail that waits for its turn at a host, and whose domain has moved
 // since, is sent within the limits of the new host and not one by one.
 func TestMovesBeforeATurn(t *testing.T) {
