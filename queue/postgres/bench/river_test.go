@@ -41,14 +41,23 @@ type figures struct {
 	n              int
 	put, delivered time.Duration
 	p99            time.Duration // of a put
-	client, server time.Duration // processor time, both phases
+	puts, delivers spent
+}
+
+// spent is what a phase took of the machine.
+type spent struct {
+	client, server time.Duration // processor time
 	wal            int64
 }
 
+func (s spent) of(f *figures) string {
+	n := float64(f.n)
+	return fmt.Sprintf("%4.0f + %4.0f µs, %5.1f KiB WAL", float64(s.client)/1e3/n, float64(s.server)/1e3/n, float64(s.wal)/1024/n)
+}
+
 func (f *figures) String() string {
-	return fmt.Sprintf("%-8s %7.0f put/s, p99 %6.1f ms; %7.0f delivered/s; a message %5.2f ms CPU here and %5.2f ms of the server, %6.1f KiB WAL", f.name,
-		float64(f.n)/f.put.Seconds(), float64(f.p99)/1e6, f.rate(),
-		float64(f.client)/1e6/float64(f.n), float64(f.server)/1e6/float64(f.n), float64(f.wal)/1024/float64(f.n))
+	return fmt.Sprintf("%-22s %7.0f put/s, p99 %6.1f ms, %s; %7.0f delivered/s, %s", f.name,
+		float64(f.n)/f.put.Seconds(), float64(f.p99)/1e6, f.puts.of(f), f.rate(), f.delivers.of(f))
 }
 
 func (f *figures) rate() float64 { return float64(f.n) / f.delivered.Seconds() }
@@ -120,8 +129,7 @@ func (r *rig) measure(name string, n int, put func(ctx context.Context, i int) e
 	r.t.Helper()
 	ctx := r.t.Context()
 	f := &figures{name: name, n: n}
-	wal := r.wal()
-	client, server := processorTime(r.t)
+	began := r.spent()
 	times := make([]time.Duration, n)
 	var next atomic.Int64
 	var group sync.WaitGroup
@@ -129,12 +137,12 @@ func (r *rig) measure(name string, n int, put func(ctx context.Context, i int) e
 	for range callers {
 		group.Go(func() {
 			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-				began := time.Now()
+				asked := time.Now()
 				if err := put(ctx, i); err != nil {
 					r.t.Error(err)
 					return
 				}
-				times[i] = time.Since(began)
+				times[i] = time.Since(asked)
 			}
 		})
 	}
@@ -142,6 +150,8 @@ func (r *rig) measure(name string, n int, put func(ctx context.Context, i int) e
 	f.put = time.Since(start)
 	slices.Sort(times)
 	f.p99 = times[n*99/100]
+	middle := r.spent()
+	f.puts = middle.since(began)
 
 	ctx, stop := context.WithTimeout(ctx, 10*time.Minute)
 	defer stop()
@@ -169,9 +179,19 @@ func (r *rig) measure(name string, n int, put func(ctx context.Context, i int) e
 	end()
 	<-ran
 	f.delivered = at
-	f.client, f.server = processorTime(r.t)
-	f.client, f.server, f.wal = f.client-client, f.server-server, r.wal()-wal
+	f.delivers = r.spent().since(middle)
 	return f
+}
+
+// spent is what the machine has spent so far.
+func (r *rig) spent() spent {
+	r.t.Helper()
+	client, server := processorTime(r.t)
+	return spent{client, server, r.wal()}
+}
+
+func (s spent) since(o spent) spent {
+	return spent{s.client - o.client, s.server - o.server, s.wal - o.wal}
 }
 
 // wal is how much the server has written to its log.
@@ -217,9 +237,9 @@ func processorTime(t *testing.T) (own, others time.Duration) {
 }
 
 // ours is the queue of this library with an Agent.
-func (r *rig) ours(n int, content []byte) *figures {
+func (r *rig) ours(name string, n int, content []byte, o postgres.Options) *figures {
 	r.t.Helper()
-	o := postgres.Options{Schema: fmt.Sprintf("ours%d", len(content))}
+	o.Schema = name
 	if err := postgres.Migrate(r.t.Context(), r.pool, o); err != nil {
 		r.t.Fatal(err)
 	}
@@ -228,7 +248,7 @@ func (r *rig) ours(n int, content []byte) *figures {
 		r.t.Fatal(err)
 	}
 	defer q.Close()
-	return r.measure("ours", n, func(ctx context.Context, i int) error {
+	return r.measure(name, n, func(ctx context.Context, i int) error {
 		_, err := q.Put(ctx, time.Now(), message(content, i))
 		return err
 	}, func(ctx context.Context, done func()) {
@@ -279,11 +299,13 @@ func (w *worker) Work(ctx context.Context, job *river.Job[Args]) error {
 	return nil
 }
 
-// theirs is River.
-func (r *rig) theirs(n int, content []byte) *figures {
+// theirs is River, with what c says of its fetches.
+func (r *rig) theirs(name string, n int, content []byte, c river.Config) *figures {
 	r.t.Helper()
 	driver := riverpgxv5.New(r.pool)
-	schema := fmt.Sprintf("river%d", len(content))
+	schema := strings.NewReplacer(" ", "_", ",", "").Replace(name)
+	c.Schema, c.Logger, c.Workers = schema, slog.New(slog.DiscardHandler), river.NewWorkers()
+	c.Queues = map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: callers}}
 	if _, err := r.pool.Exec(r.t.Context(), "CREATE SCHEMA "+pgx.Identifier{schema}.Sanitize()); err != nil {
 		r.t.Fatal(err)
 	}
@@ -296,17 +318,13 @@ func (r *rig) theirs(n int, content []byte) *figures {
 	}
 	w := &worker{sender: r.sender()}
 	defer w.sender.Close()
-	workers := river.NewWorkers()
-	river.AddWorker(workers, w)
-	client, err := river.NewClient(driver, &river.Config{
-		Schema: schema, Workers: workers, Logger: slog.New(slog.DiscardHandler), FetchCooldown: time.Millisecond,
-		FetchPollInterval: 100 * time.Millisecond, Queues: map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: callers}},
-	})
+	river.AddWorker(c.Workers, w)
+	client, err := river.NewClient(driver, &c)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	return r.measure("River", n, func(ctx context.Context, i int) error {
-		_, err := client.Insert(ctx, Args{To: fmt.Sprintf("u%d@d%d.test", i, i%hosts), Content: content}, nil)
+	return r.measure(name, n, func(ctx context.Context, i int) error {
+		_, err := client.Insert(ctx, args(content, i), nil)
 		return err
 	}, func(ctx context.Context, done func()) {
 		w.done = done
@@ -321,8 +339,59 @@ func (r *rig) theirs(n int, content []byte) *figures {
 	})
 }
 
+func args(content []byte, i int) Args {
+	return Args{To: fmt.Sprintf("u%d@d%d.test", i, i%hosts), Content: content}
+}
+
+// insertMany measures River's call for many jobs at a time, by one caller.
+func (r *rig) insertMany(schema string, n int, content []byte) string {
+	r.t.Helper()
+	const many = 100
+	client, err := river.NewClient(riverpgxv5.New(r.pool), &river.Config{Schema: schema, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	began, start := r.spent(), time.Now()
+	for i := 0; i < n; i += many {
+		var list []river.InsertManyParams
+		for k := i; k < min(i+many, n); k++ {
+			list = append(list, river.InsertManyParams{Args: args(content, k)})
+		}
+		if _, err := client.InsertMany(r.t.Context(), list); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	f := &figures{n: n, put: time.Since(start)}
+	return fmt.Sprintf("%-22s %7.0f put/s, %s", "River, InsertMany", float64(n)/f.put.Seconds(), r.spent().since(began).of(f))
+}
+
+// alone is the Sender without a queue: no queue delivers more with it on this machine.
+func (r *rig) alone(n int, content []byte) *figures {
+	r.t.Helper()
+	s := r.sender()
+	defer s.Close()
+	return r.measure("no queue", n, func(context.Context, int) error { return nil }, func(ctx context.Context, done func()) {
+		var next atomic.Int64
+		var group sync.WaitGroup
+		for range callers {
+			group.Go(func() {
+				for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+					report, err := s.Send(context.WithoutCancel(ctx), message(content, i))
+					if err != nil || report.Recipients[0].Err != nil {
+						r.t.Errorf("Send = %+v, %v", report, err)
+						return
+					}
+					done()
+				}
+			})
+		}
+		group.Wait()
+	})
+}
+
 // Beside River: at least three times as many messages delivered a second, and five times
-// as many of those with long contents.
+// as many of those with long contents, whether River fetches as often as it does if nothing
+// is set, or as often as it can.
 func TestBesideRiver(t *testing.T) {
 	long := os.Getenv("NEXTHOP_LONG") != ""
 	for _, c := range []struct {
@@ -336,11 +405,19 @@ func TestBesideRiver(t *testing.T) {
 			}
 			r := newRig(t)
 			content := contentOf(c.size)
-			ours, theirs := r.ours(n, content), r.theirs(n, content)
-			times := ours.rate() / theirs.rate()
-			t.Logf("%d messages of %d KiB\n%v\n%v\n%.1f times as many delivered", n, c.size>>10, ours, theirs, times)
-			if long && times < c.times {
-				t.Errorf("%.1f times as many messages are delivered as by River, want %v times", times, c.times)
+			ours := r.ours("ours", n, content, postgres.Options{})
+			separate := r.ours("ours, separate puts", n, content, postgres.Options{SeparatePuts: true})
+			tuned := r.theirs("River, tuned", n, content, river.Config{FetchCooldown: time.Millisecond, FetchPollInterval: 100 * time.Millisecond})
+			plain := r.theirs("River, defaults", n, content, river.Config{})
+			many := r.insertMany("River_defaults", n, content)
+			t.Logf("%d messages of %d KiB; processor time of the program and of the server, and WAL, are of a message\n%v\n%v\n%v\n%v\n%v\n%v",
+				n, c.size>>10, ours, separate, tuned, plain, many, r.alone(n, content))
+			for _, theirs := range []*figures{plain, tuned} {
+				times := ours.rate() / theirs.rate()
+				t.Logf("%.1f times as many delivered as by %s", times, theirs.name)
+				if long && times < c.times {
+					t.Errorf("%.1f times as many messages are delivered as by %s, want %v times", times, theirs.name, c.times)
+				}
 			}
 		})
 	}
