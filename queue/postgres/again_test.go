@@ -35,7 +35,7 @@ func TestNumbersThatAreGivenAgain(t *testing.T) {
 	if again[:13] != old[:13] || again == old {
 		t.Fatalf("after %q Put gave %q, want another id of the same number", old, again)
 	}
-	if _, err := q.Open(t.Context(), old); !errors.Is(err, queue.ErrNotFound) {
+	if _, err := another(t, p, o).Open(t.Context(), old); !errors.Is(err, queue.ErrNotFound) {
 		t.Errorf("Open of the id that is lost = %v, want ErrNotFound", err)
 	}
 	if err := q.Drop(t.Context(), old); !errors.Is(err, queue.ErrNotFound) {

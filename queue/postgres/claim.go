@@ -12,15 +12,20 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-const claimSQL = `SELECT n, message, destination, token, due, states, warned, marked, tag, size, envelope, envelope_sum, more, any_mail,
+const claimSQL = `SELECT n, message, destination, token, due, states, warned, marked, tag, size, envelope, envelope_sum,
+		content, content_sum, more, any_mail,
 		anew, xmax_, xip, rank, seq, later, lease, lease_next, h_xid, h_seq, h_rank, h_destination, h_tenant, h_priority, h_at_once,
 		(extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint
-	FROM {schema}.claim_v2($1::bigint, $2::bigint, $3::bigint, $4::int, $5::text[], $6::text[], $7::bytea[], $8::int, $9::int,
+	FROM {schema}.claim_v3($1::bigint, $2::bigint, $3::bigint, $4::int, $5::text[], $6::text[], $7::bytea[], $8::int, $9::int,
 		$10::boolean, $11::boolean, $12::bigint, $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint, $17::bigint, $18::int,
-		$19::bigint, $20::bigint, $21::bigint, $22::bigint)`
+		$19::bigint, $20::bigint, $21::bigint, $22::bigint, $23::bigint, $24::bigint)`
 
-// Claim leases due deliveries, in one round trip. Mail that another claim is working on
-// at that moment is left out, and Next shows that.
+// claimTries is how often a claim is made that finds nothing for the sake of other claims.
+const claimTries = 3
+
+// Claim leases due deliveries, in one round trip, and reads their contents if they are
+// short. Mail that another claim is working on at that moment is left out, and Next shows
+// that. If that is all there is, Claim tries again.
 func (q *Queue) Claim(ctx context.Context, now time.Time, want queue.ClaimOptions) (queue.Claimed, error) {
 	if err := ctx.Err(); err != nil {
 		return queue.Claimed{}, err
@@ -47,14 +52,14 @@ func (q *Queue) Claim(ctx context.Context, now time.Time, want queue.ClaimOption
 	longer, done := outlive(ctx)
 	defer done()
 	var again bool // what was remembered was of another server
-	err := q.call(longer, func(ctx context.Context) (err error) {
+	once := func(ctx context.Context) (err error) {
 		list = list[:0]
 		var found frontRow
 		f := q.front.begin(want.Max, q.now(now), q.at(until), only != nil, admits(only, except, want.ExceptTenants))
 		defer func() { again = q.front.end(f, &found, err) }()
 		each := func(rows pgx.Rows) error {
 			var c claimed
-			if err := rows.Scan(append(append(c.columns(), &c.more, &c.found), found.columns()...)...); err != nil {
+			if err := rows.Scan(append(append(c.columns(), &c.content, &c.contentSum, &c.more, &c.found), found.columns()...)...); err != nil {
 				return err
 			}
 			if c.message == nil {
@@ -67,6 +72,7 @@ func (q *Queue) Claim(ctx context.Context, now time.Time, want queue.ClaimOption
 		args := []any{
 			q.now(now), q.at(until), base, want.Max, only, except, tenants, max(want.PerDestination, 0), max(want.PerTenant, 0),
 			f.walk, !lift.IsZero(), f.xmax, f.xip, f.xids, f.seqs, f.reach.rank, f.reach.seq, f.page, f.cut, f.later, f.lease, f.next,
+			q.ahead.room(), int64(inRow),
 		}
 		if len(want.Limits) == 0 {
 			return q.rows(ctx, each, claimSQL, args...)
@@ -75,10 +81,15 @@ func (q *Queue) Claim(ctx context.Context, now time.Time, want queue.ClaimOption
 		b.Queue(q.sql(claimSQL), args...).Query(func(rows pgx.Rows) error { return eachRow(rows, each) })
 		b.Queue(q.sql(shareSQL), q.shareArgs(now, want.Limits)...).QueryRow(shares.scan)
 		return q.pool.SendBatch(ctx, b).Close()
-	})
+	}
+	err := q.call(longer, once)
+	for try := 1; try < claimTries && err == nil && len(list) == 0 && *sum.more && ctx.Err() == nil; try++ {
+		err = q.call(longer, once)
+	}
 	if err != nil {
 		return queue.Claimed{}, cmp.Or(ctx.Err(), err)
 	}
+	q.ahead.add(list)
 	q.hand(list, until, func(d *queue.Delivery, u *queue.Unreadable) {
 		if u != nil {
 			found.Unreadable = append(found.Unreadable, *u)
@@ -132,7 +143,7 @@ func (q *Queue) next(now time.Time, sum claimed, lift time.Time) time.Time {
 	return next
 }
 
-// claimed is a row of what claim and take return.
+// claimed is a row of what claim and take return; a content comes with the former only.
 type claimed struct {
 	n           *int32
 	message     *int64
@@ -146,6 +157,8 @@ type claimed struct {
 	size        *int64
 	envelope    []byte // of the first of several deliveries of a message
 	envelopeSum *int32
+	content     []byte // of the same, if it comes with the claim
+	contentSum  *int32
 	more, found *bool
 }
 

@@ -4,11 +4,14 @@
 //
 //  1. Migrate creates the tables in a schema, or updates them. Open only checks their
 //     version.
-//  2. Put stores a message with one statement. A content of more than 64 KiB is stored
-//     in pieces before that, each by a separate statement, so that a slow source holds
-//     no transaction open. PutTx and PutSQL put a message in a transaction of the
-//     application.
-//  3. Claim leases due deliveries in one round trip. It works on lanes: a lane is the
+//  2. Put stores a message with one statement. Calls that come while others are under
+//     way share a transaction, and return after its commit (Options.SeparatePuts). A
+//     content of more than 64 KiB is stored in pieces before that, each by a separate
+//     statement, so that a slow source holds no transaction open. PutTx and PutSQL put a
+//     message in a transaction of the application.
+//  3. Claim leases due deliveries in one round trip, and opens the contents of up to
+//     64 KiB: an Open that follows within two seconds does not ask the database, and so
+//     does not notice if the message has left through another handle since. It works on lanes: a lane is the
 //     mail of a tenant for a destination at one priority. Claim goes through the lanes
 //     in the order in which their mail became due, so mail beyond a bound or for a
 //     postponed destination costs nothing. Claims never wait for each other.

@@ -30,7 +30,11 @@ func (q *Queue) Release(ctx context.Context, id string) error {
 
 // Drop removes a message.
 func (q *Queue) Drop(ctx context.Context, id string) error {
-	return q.byID(ctx, id, "SELECT {schema}.drop_v1($1::bigint, $2::int)")
+	err := q.byID(ctx, id, "SELECT {schema}.drop_v1($1::bigint, $2::int)")
+	if number, _, ok := parseID(id); ok {
+		q.ahead.forget(number)
+	}
+	return err
 }
 
 // byID calls a function for a message, which tells whether the message is there.

@@ -30,6 +30,13 @@ func literal(arg any) any {
 			}
 			return strconv.FormatInt(*n, 10)
 		})
+	case []*int32:
+		return arrayLiteral(a, func(n *int32) string {
+			if n == nil {
+				return "NULL"
+			}
+			return strconv.FormatInt(int64(*n), 10)
+		})
 	case []int16:
 		return arrayLiteral(a, func(n int16) string { return strconv.Itoa(int(n)) })
 	case []int32:

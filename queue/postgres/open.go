@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"sync"
 
 	"github.com/jackc/pgx/v5"
 
@@ -15,15 +14,7 @@ const (
 	mostTogether = 32 // calls for one, which is 2 MiB of contents at most
 )
 
-// opens are the calls of Open.
-type opens struct {
-	mu      sync.Mutex
-	waiting []*opening
-	running int // round trips, each in a goroutine
-	closed  bool
-}
-
-// opening is one of them.
+// opening is a call of Open.
 type opening struct {
 	number int64
 	tag    int32
@@ -35,9 +26,10 @@ type opening struct {
 	err     error
 }
 
-const openSQL = `SELECT k.n, m.size, m.content, m.content_sum
+const openSQL = `SELECT k.n, m.size, coalesce(m.content, (SELECT c.data FROM {schema}.content c
+			WHERE c.message = m.id AND c.n = 0 AND m.size <= $3::bigint)), m.content_sum
 	FROM unnest($1::bigint[], $2::int[]) WITH ORDINALITY AS k (id, tag, n)
-	CROSS JOIN LATERAL (SELECT o.size, o.content, o.content_sum FROM {schema}.message o
+	CROSS JOIN LATERAL (SELECT o.id, o.size, o.content, o.content_sum FROM {schema}.message o
 		WHERE o.id = k.id AND o.tag = k.tag OFFSET 0) m`
 
 // Open returns the content of a message. A short one is then in memory
@@ -53,6 +45,9 @@ func (q *Queue) Open(ctx context.Context, id string) (queue.Content, error) {
 	case !isID:
 		return nil, queue.ErrNotFound
 	}
+	if c := q.ahead.take(number, tag); c != nil {
+		return c.open(id)
+	}
 	o := &opening{number: number, tag: tag, done: make(chan struct{})}
 	if err := q.opens.add(o, func() { q.group.Go(q.openAll) }); err != nil {
 		return nil, err
@@ -67,53 +62,30 @@ func (q *Queue) Open(ctx context.Context, id string) (queue.Content, error) {
 		return nil, o.err
 	case o.content == nil:
 		return &stored{q: q, number: number, size: o.size}, nil
-	case int64(len(o.content)) != o.size || sum(o.content) != o.sum:
+	}
+	return o.short().open(id)
+}
+
+func (o *opening) short() *shortContent { return &shortContent{o.content, o.size, o.sum} }
+
+// shortContent is a content that has been read as a whole.
+type shortContent struct {
+	bytes []byte
+	size  int64
+	sum   int32
+}
+
+func (c *shortContent) open(id string) (queue.Content, error) {
+	if int64(len(c.bytes)) != c.size || sum(c.bytes) != c.sum {
 		return nil, damagedContent(id)
 	}
-	return queue.Bytes(o.content), nil
-}
-
-// add has o wait for a round trip, and has one begin unless enough are under way.
-func (p *opens) add(o *opening, begin func()) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closed {
-		return queue.ErrClosed
-	}
-	p.waiting = append(p.waiting, o)
-	if p.running < mostOpens {
-		p.running++
-		begin()
-	}
-	return nil
-}
-
-// next returns the calls for the next round trip; none if nobody waits, which is the end
-// of the goroutine.
-func (p *opens) next() []*opening {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.waiting) == 0 {
-		p.waiting = nil
-		p.running--
-		return nil
-	}
-	n := min(len(p.waiting), mostTogether)
-	list := p.waiting[:n:n]
-	p.waiting = p.waiting[n:]
-	return list
-}
-
-// close has no more calls begin.
-func (p *opens) close() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.closed = true
+	return queue.Bytes(c.bytes), nil
 }
 
 // openAll makes round trips until nobody waits.
 func (q *Queue) openAll() {
-	for list := q.opens.next(); list != nil; list = q.opens.next() {
+	count := func(waiting []*opening) int { return min(len(waiting), mostTogether) }
+	for list := q.opens.next(count); list != nil; list = q.opens.next(count) {
 		err := q.openThese(list)
 		for _, o := range list {
 			if err != nil {
@@ -146,6 +118,6 @@ func (q *Queue) openThese(list []*opening) error {
 			o := list[n-1]
 			o.size, o.content, o.sum, o.err = read.size, read.content, read.sum, nil
 			return nil
-		}, openSQL, ids, tags)
+		}, openSQL, ids, tags, int64(inRow))
 	})
 }

@@ -49,6 +49,11 @@ type Options struct {
 	// have committed, or leaves the mail to be found after PollEvery.
 	QuietTx bool
 
+	// SeparatePuts has each call of Put use a transaction of its own. Otherwise calls that
+	// come while others are under way share transactions, which costs the server less.
+	// Either way Put returns after the commit.
+	SeparatePuts bool
+
 	// Clock is the clock of the times that are passed to the queue. The difference to
 	// the server's clock is measured, so that agents on machines with different clocks
 	// agree. Default: time.Now.

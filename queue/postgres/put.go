@@ -7,8 +7,10 @@ import (
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
-// Put stores a message in one transaction, with one statement. A large content needs
-// one more for each 256 KiB, which are made before.
+// Put stores a message with one statement. Calls that come while others are under way
+// share a transaction, unless Options.SeparatePuts is set; each returns after the commit.
+// A message with a key, and one with a large content, has a transaction of its own.
+// A large content needs one more for each 256 KiB, which are made before.
 func (q *Queue) Put(ctx context.Context, now time.Time, m *queue.Message) (id string, err error) {
 	parts, err := queue.Split(m)
 	if err != nil {
@@ -18,23 +20,19 @@ func (q *Queue) Put(ctx context.Context, now time.Time, m *queue.Message) (id st
 	if err := q.read(ctx, q.inPieces, now, &d); err != nil {
 		return d.known, err
 	}
-	var (
-		number int64
-		tag    int32
-		known  bool
-	)
-	err = q.call(ctx, func(ctx context.Context) error {
-		sql, args := putCall(true, q.now(now), []draft{d})
-		return q.pool.QueryRow(ctx, q.sql(sql), args...).Scan(&number, &tag, &known)
-	})
+	p := &putting{draft: d, now: q.now(now)}
+	if d.message.Key == "" && d.number == nil && !q.o.SeparatePuts {
+		err = q.putTogether(ctx, p)
+	} else {
+		err = q.putThese(ctx, []*putting{p})
+	}
 	if err != nil {
 		return "", err
 	}
-	id = formatID(number, tag)
-	if known {
+	id = formatID(p.number, p.tag)
+	if p.known {
 		return id, queue.ErrDuplicate
 	}
-	q.changed()
 	return id, nil
 }
 
@@ -92,6 +90,7 @@ type columns struct {
 	sizes        []int64
 	contents     [][]byte
 	contentSums  []int32
+	pieceSums    []*int32 // of contents that are pieces of their own; else nil
 	tenants      [][]byte
 	keys         [][]byte
 	once         []bool
@@ -99,6 +98,7 @@ type columns struct {
 	atOnce       []bool
 	due          []int64
 
+	firsts       []int32 // the first delivery of a message, from 1
 	of           []int32 // the message that a delivery is of, from 1
 	destinations []string
 	states       [][]byte
@@ -107,9 +107,9 @@ type columns struct {
 func columnsOf(drafts []draft) *columns {
 	c := &columns{ // none is null where there is no draft
 		numbers: []*int64{}, tags: []int32{}, envelopes: [][]byte{}, envelopeSums: []int32{}, arrived: []int64{},
-		sizes: []int64{}, contents: [][]byte{}, contentSums: []int32{}, tenants: [][]byte{}, keys: [][]byte{},
+		sizes: []int64{}, contents: [][]byte{}, contentSums: []int32{}, pieceSums: []*int32{}, tenants: [][]byte{}, keys: [][]byte{},
 		once: []bool{}, priorities: []int16{}, atOnce: []bool{}, due: []int64{},
-		of: []int32{}, destinations: []string{}, states: [][]byte{},
+		firsts: []int32{}, of: []int32{}, destinations: []string{}, states: [][]byte{},
 	}
 	for i := range drafts {
 		d := &drafts[i]
@@ -125,12 +125,14 @@ func columnsOf(drafts []draft) *columns {
 		c.sizes = append(c.sizes, d.size)
 		c.contents = append(c.contents, d.content)
 		c.contentSums = append(c.contentSums, d.contentSum)
+		c.pieceSums = append(c.pieceSums, d.pieceSum())
 		c.tenants = append(c.tenants, []byte(d.message.Tenant))
 		c.keys = append(c.keys, key)
 		c.once = append(c.once, d.message.Guarantee == queue.AtMostOnce)
 		c.priorities = append(c.priorities, int16(d.message.Priority))
 		c.atOnce = append(c.atOnce, d.atOnce)
 		c.due = append(c.due, d.due)
+		c.firsts = append(c.firsts, int32(len(c.of)+1))
 		for _, part := range d.parts {
 			states := make([]queue.State, len(part.Recipients))
 			for k, index := range part.Recipients {
@@ -144,7 +146,21 @@ func columnsOf(drafts []draft) *columns {
 	return c
 }
 
-// args are the columns in the order in which functions take them.
+// pieceSum is the checksum of a content that is stored as a piece, beside its message, and
+// nil for any other: a message with several destinations is written again with each that
+// has ended.
+func (d *draft) pieceSum() *int32 {
+	if d.number != nil || len(d.parts) < 2 || len(d.content) <= apart {
+		return nil
+	}
+	sum := pieceSum(0, d.content)
+	return &sum
+}
+
+// apart is from where on a content is stored beside a message that will be changed.
+const apart = 1 << 10
+
+// args are the columns in the order in which settle_v1 takes them.
 func (c *columns) args() []any {
 	return []any{
 		c.numbers, c.tags, c.envelopes, c.envelopeSums, c.arrived, c.sizes, c.contents, c.contentSums, c.tenants, c.keys,
@@ -152,10 +168,16 @@ func (c *columns) args() []any {
 	}
 }
 
-// putCall is the statement that puts messages, and its arguments.
-func putCall(durable bool, now int64, drafts []draft) (sql string, args []any) {
-	return `SELECT id, tag, known FROM {schema}.put_v1($1::boolean, $2::bigint, $3::bigint[], $4::int[], $5::bytea[], $6::int[],
-		$7::bigint[], $8::bigint[], $9::bytea[], $10::int[], $11::bytea[], $12::bytea[], $13::boolean[], $14::smallint[],
-		$15::boolean[], $16::bigint[], $17::int[], $18::text[], $19::bytea[])`,
-		append([]any{durable, now}, columnsOf(drafts).args()...)
+// putArgs are the arguments of put_v2.
+func putArgs(durable bool, now int64, drafts []draft) []any {
+	c := columnsOf(drafts)
+	return []any{
+		durable, now, c.numbers, c.tags, c.envelopes, c.envelopeSums, c.arrived, c.sizes, c.contents, c.contentSums, c.pieceSums,
+		c.tenants, c.keys, c.once, c.priorities, c.atOnce, c.due, c.firsts, c.of, c.destinations, c.states,
+	}
 }
+
+// putFrom is what puts messages.
+const putFrom = `{schema}.put_v2($1::boolean, $2::bigint, $3::bigint[], $4::int[], $5::bytea[], $6::int[],
+		$7::bigint[], $8::bigint[], $9::bytea[], $10::int[], $11::int[], $12::bytea[], $13::bytea[], $14::boolean[], $15::smallint[],
+		$16::boolean[], $17::bigint[], $18::int[], $19::int[], $20::text[], $21::bytea[])`

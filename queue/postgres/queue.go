@@ -37,7 +37,9 @@ type Queue struct {
 	own   ownPostponements
 	known remembered
 	front front
-	opens opens
+	opens rounds[*opening]
+	puts  rounds[*putting]
+	ahead ahead
 }
 
 // The optional interfaces of Queue.
@@ -70,6 +72,7 @@ var ErrReplica = errors.New("postgres: the server is a replica")
 // the pool.
 func Open(ctx context.Context, pool *pgxpool.Pool, o Options) (*Queue, error) {
 	q := &Queue{pool: pool, o: o.withDefaults(), notices: make(chan struct{}, 1), name: fmt.Sprintf("%x", random())}
+	q.opens.most, q.puts.most = mostOpens, mostPuts
 	ctx, cancel := context.WithTimeout(ctx, q.o.Timeout)
 	defer cancel()
 	if err := checkVersion(ctx, pool, q.o.Schema); err != nil {
@@ -96,6 +99,7 @@ func (q *Queue) Close() error {
 	}
 	q.end()
 	q.opens.close()
+	q.puts.close()
 	q.changes.Add() // for those who wait
 	q.group.Wait()
 	return nil

@@ -186,6 +186,7 @@ func (b *settling) record(ctx context.Context) error {
 		}
 		if !good || b.apply[n] {
 			b.q.known.forget(number, &b.batch[i].Lease)
+			b.q.ahead.forget(number)
 		}
 	}
 	for k, c := range created {

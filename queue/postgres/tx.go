@@ -60,8 +60,8 @@ func (q *Queue) putWith(ctx context.Context, now time.Time, m *queue.Message, as
 		known  bool
 	)
 	err = q.once(ctx, func(ctx context.Context) error {
-		text, args := putCall(false, q.now(now), []draft{d})
-		if err := ask(ctx, q.sql(text), args, &number, &tag, &known); err != nil || known || q.o.QuietTx {
+		args := putArgs(false, q.now(now), []draft{d})
+		if err := ask(ctx, q.sql("SELECT ids[1], tags[1], known[1] FROM "+putFrom), args, &number, &tag, &known); err != nil || known || q.o.QuietTx {
 			return err
 		}
 		var nothing string

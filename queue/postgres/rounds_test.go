@@ -1,0 +1,102 @@
+package postgres
+
+import (
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+// Calls that come while as many round trips as there may be are under way go together, in
+// the order in which they came, and without those that have given up.
+func TestCallsThatWaitGoTogether(t *testing.T) {
+	r := rounds[int]{most: 2}
+	began := 0
+	for call := range 9 {
+		if err := r.add(call, func() { began++ }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if began != 2 {
+		t.Errorf("%d round trips have begun, want 2", began)
+	}
+	if !r.leave(4) || r.leave(4) {
+		t.Error("a call that waits cannot leave once")
+	}
+	three := func(waiting []int) int { return min(len(waiting), 3) }
+	var got [][]int
+	for range 3 {
+		got = append(got, r.next(three))
+	}
+	if want := [][]int{{0, 1, 2}, {3, 5, 6}, {7, 8}}; !slices.EqualFunc(got, want, slices.Equal) {
+		t.Errorf("the round trips are for %v, want %v", got, want)
+	}
+	if r.leave(8) {
+		t.Error("a call left that is under way")
+	}
+	if got := append(r.next(three), r.next(three)...); got != nil {
+		t.Errorf("a round trip is for %v, for which there was one", got)
+	}
+	if err := r.add(9, func() { began++ }); err != nil || began != 3 {
+		t.Errorf("after all have ended, %d have begun, %v; want 3", began, err)
+	}
+	r.close()
+	if err := r.add(10, func() {}); !errors.Is(err, queue.ErrClosed) {
+		t.Errorf("add after close = %v, want ErrClosed", err)
+	}
+}
+
+// A transaction takes so many messages and so much content, and one message at least.
+func TestMessagesOfOneTransaction(t *testing.T) {
+	waiting := func(n, size int) (list []*putting) {
+		for range n {
+			list = append(list, &putting{draft: draft{content: make([]byte, size)}})
+		}
+		return list
+	}
+	for _, c := range []struct{ n, size, want int }{
+		{1, 10, 1}, {mostMessages, 10, mostMessages}, {mostMessages + 1, 10, mostMessages},
+		{9, mostBytes / 4, 4}, {2, 2 * mostBytes, 1},
+	} {
+		if got := inOne(waiting(c.n, c.size)); got != c.want {
+			t.Errorf("of %d messages of %d bytes %d go together, want %d", c.n, c.size, got, c.want)
+		}
+	}
+}
+
+// Contents that came with a claim are there once for each delivery, for a moment, and for
+// their own messages only.
+func TestContentsThatCameWithAClaim(t *testing.T) {
+	row := func(number int64, text string) claimed {
+		tag, size, check := int32(7), int64(len(text)), sum([]byte(text))
+		c := claimed{message: &number, tag: &tag, size: &size, contentSum: &check}
+		if text != "" {
+			c.content = []byte(text)
+		}
+		return c
+	}
+	var a ahead
+	there := func(number int64, tag int32) bool { return a.take(number, tag) != nil }
+	a.add([]claimed{row(1, "one"), row(2, "two"), row(2, "")})
+	if there(1, 8) {
+		t.Error("the content of another message with the same number is there")
+	}
+	if !there(1, 7) || there(1, 7) {
+		t.Error("a content for one delivery is not there once")
+	}
+	if !there(2, 7) || !there(2, 7) || there(2, 7) {
+		t.Error("a content for two deliveries is not there twice")
+	}
+	a.add([]claimed{row(3, "three"), row(4, "four")})
+	a.forget(3)
+	a.all[4].came = a.all[4].came.Add(-keptAhead)
+	if there(3, 7) || there(4, 7) {
+		t.Error("what was settled, or came long ago, is there")
+	}
+	a.add([]claimed{row(5, "five")})
+	a.all[5].came = a.all[5].came.Add(-keptAhead)
+	if room := a.room(); room != mostAhead || len(a.order) != 0 || len(a.all) != 0 {
+		t.Errorf("there is room for %d bytes, want %d; %d contents are kept", room, mostAhead, len(a.all))
+	}
+}
