@@ -10,7 +10,7 @@ import (
 
 // Of calls of Put that come while others are under way, many share a transaction.
 const (
-	mostPuts     = 2       // transactions at a time
+	mostPuts     = 4       // transactions at a time
 	mostMessages = 128     // of one
 	mostBytes    = 1 << 20 // of contents of one, unless it is for one message
 )
