@@ -1,7 +1,6 @@
 package smtpd
 
 import (
-	"bytes"
 	"encoding/base64"
 	"errors"
 	"strings"
@@ -75,8 +74,8 @@ func (s *session) exchange(e *login.Exchange, initial string, given bool) error 
 	return nil
 }
 
-// decodeResponse decodes what a client says. "*" ends the exchange; an empty initial
-// response is "=" (RFC 4954 section 4).
+// decodeResponse decodes what a client says, a line without its end. "*" ends the
+// exchange; an empty initial response is "=" (RFC 4954 section 4).
 func decodeResponse(line []byte, initial bool) ([]byte, error) {
 	switch {
 	case initial && string(line) == "=":
@@ -86,7 +85,7 @@ func decodeResponse(line []byte, initial bool) ([]byte, error) {
 	}
 	plain := make([]byte, base64.StdEncoding.DecodedLen(len(line)))
 	n, err := base64.StdEncoding.Strict().Decode(plain, line)
-	if err != nil || bytes.ContainsAny(line, "\r\n") {
+	if err != nil {
 		return nil, login.ErrMalformed
 	}
 	return plain[:n], nil

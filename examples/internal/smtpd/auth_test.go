@@ -3,6 +3,8 @@ package smtpd
 import (
 	"crypto/tls"
 	"encoding/base64"
+	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -268,6 +270,64 @@ func TestLoginWhereNoneIsDue(t *testing.T) {
 		c.say("AUTH PLAIN =\r\n")
 		c.want("501 5.5.2")
 	})
+}
+
+// TestResponses: what stands for no response does so in its place alone.
+func TestResponses(t *testing.T) {
+	for _, c := range []struct {
+		line    string
+		initial bool
+		want    string
+		err     error
+	}{
+		{"=", true, "", nil}, {"=", false, "", login.ErrMalformed},
+		{"*", false, "", errNoResponse}, {"*", true, "", login.ErrMalformed},
+		{"", false, "", nil}, {"QQ==", true, "A", nil}, {"QQ==", false, "A", nil},
+		{"QQ", false, "", login.ErrMalformed}, {"QQ==QQ==", false, "", login.ErrMalformed}, {"QR==", true, "", login.ErrMalformed},
+	} {
+		got, err := decodeResponse([]byte(c.line), c.initial)
+		if string(got) != c.want || !errors.Is(err, c.err) {
+			t.Errorf("%q, the initial one: %t: %q, %v; want %q, %v", c.line, c.initial, got, err, c.want, c.err)
+		}
+	}
+}
+
+// TestBrokenExchanges: an exchange that the client ends, or continues with nonsense, is no
+// wrong password.
+func TestBrokenExchanges(t *testing.T) {
+	_, c := submission(t, &Server{})
+	c.inTLS(t, anyCertificate)
+	for range 2 {
+		c.say("AUTH PLAIN\r\n*\r\n")
+		c.want("334 ", "501 5.7.0")
+		c.say("AUTH PLAIN\r\n=\r\n")
+		c.want("334 ", "501 5.5.2")
+		for line, want := range map[string]string{"*": "501 5.7.0", "=": "501 5.5.2", "?": "501 5.5.2"} {
+			c.say("AUTH SCRAM-SHA-256 " + b64("n,,n=user,r=abc") + "\r\n" + line + "\r\n")
+			c.want("334 ", want)
+		}
+	}
+	c.say("AUTH PLAIN " + b64("\x00user\x00pencil") + "\r\n")
+	c.want("235")
+}
+
+// TestAnswersToLogins is what a client is told of its login, and what ends the session.
+func TestAnswersToLogins(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want string
+		over bool
+	}{
+		{login.ErrTooMany, "454 4.7.0", true}, {login.ErrRefused, "535 5.7.8", false}, {login.ErrMalformed, "501 5.5.2", false},
+		{errNoResponse, "501 5.7.0", false}, {errStopping, "421 4.3.2", false},
+	} {
+		client, server := net.Pipe()
+		s := &session{server: &Server{Name: "relay.example.net"}, wire: newWire(server)}
+		if s.loggedIn(nil, c.err); !strings.HasPrefix(string(s.wire.out), c.want) || s.over != c.over || s.user != "" {
+			t.Errorf("%v: %q, the session is over: %t", c.err, s.wire.out, s.over)
+		}
+		_, _ = client.Close(), server.Close()
+	}
 }
 
 // TestServerStopsDuringALogin: a client that waits for its turn is let go.
