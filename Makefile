@@ -102,7 +102,7 @@ endif
 
 # The packages that docs/clauses.txt is about, and the directories of their tests.
 CLAUSES       := ./mx ./smarthost ./internal/address ./internal/content ./internal/smtp ./delivery/internal/attempt ./delivery/internal/session
-CLAUSES_TESTS := ./mx,./smarthost,./internal/address,./internal/content,./internal/smtp,./delivery
+CLAUSES_TESTS := ./mx,./smarthost,./internal/address,./internal/content,./internal/smtp,./delivery,./delivery/internal/session
 
 clauses: ## break the code for each clause in docs/clauses.txt, and fail if the subtests of its row pass
 	@$(GO) run ./internal/project/mutate -slowest 30s -tests $(CLAUSES_TESTS) -clauses docs/clauses.txt $(CLAUSES)
