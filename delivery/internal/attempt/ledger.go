@@ -203,23 +203,26 @@ func (l *ledger) note(r *rcpt, a Attempt, reply queue.Reply) {
 // all adds an attempt that is about every open recipient.
 func (l *ledger) all(a Attempt) {
 	a.Duration = time.Since(a.Began)
+	later := a // for those who have had their first attempt
 	if len(l.common) == 0 {
 		a.Stages.DNS += l.dns
 	}
 	l.common = append(l.common, a)
-	reply := a.Err.Reply()
+	told, reply := &later, a.Err.Reply()
 	for i := range l.rcpts {
 		r := &l.rcpts[i]
 		if r.settled {
 			continue
 		}
 		if r.apart {
-			r.result.Attempts = append(r.result.Attempts, a)
+			r.result.Attempts = append(r.result.Attempts, later)
+		} else {
+			told = &a
 		}
 		r.consider(&a, reply)
 	}
 	if l.observer.WantsAttempts() {
-		l.observer.Attempt(l.domain, l.openAddresses(), a)
+		l.observer.Attempt(l.domain, l.openAddresses(), *told)
 	}
 }
 
