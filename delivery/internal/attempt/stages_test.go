@@ -6,7 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nexthop-mail/nexthop/delivery/internal/session"
 	"github.com/nexthop-mail/nexthop/delivery/smtptest"
+	"github.com/nexthop-mail/nexthop/queue"
 )
 
 // TestTimeOfTheRoute: how long it took to find the route is counted once for each
@@ -58,6 +60,64 @@ func TestTimeOfTheRoute(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestTimesOfAnAttempt: each attempt has the times of its own stages. Those of a connection
+// are in its first one.
+func TestTimesOfAnAttempt(t *testing.T) {
+	const s = time.Second
+	slow := []smtptest.Cue{
+		{At: smtptest.Hello, Delay: 16 * s}, {At: smtptest.Mail, Delay: s}, {At: smtptest.Rcpt, Address: "no@e.test", Delay: 2 * s, Reply: "550 5.1.1 no"},
+		{At: smtptest.Rcpt, Delay: 2 * s}, {At: smtptest.Data, Delay: 4 * s}, {At: smtptest.Final, Delay: 8 * s},
+	}
+	inLockstep := &smtptest.Host{Extensions: []string{"LIMITS RCPTMAX=1"}, Script: slow}
+	tour(t, "in lockstep", []*smtptest.Host{inLockstep}, func(tr *trip) {
+		for _, c := range []struct {
+			users string
+			want  []session.Stages // of the only attempt of each
+		}{
+			{"u v", []session.Stages{{Hello: 16 * s, Mail: 7 * s, Reply: 8 * s}, {Mail: 7 * s, Reply: 8 * s}}},
+			{"no", []session.Stages{{Mail: 3 * s}}},
+			{"u", []session.Stages{{Mail: 7 * s, Reply: 8 * s}}},
+		} {
+			began := time.Now()
+			job := tr.config.Job(to(strings.Fields(c.users)...), new(diary), &tr.opts)
+			if job.Accept() != nil {
+				tr.t.Fatal("not accepted")
+			}
+			route := tr.route
+			job.Walks()[0].Along(tr.t.Context(), &route)
+			for i, r := range job.Results() {
+				a := r.Attempts[0]
+				got, sum := a.Stages, time.Duration(0)
+				for _, d := range []*time.Duration{&got.Connect, &got.Hello, &got.TLS, &got.Mail, &got.Content, &got.Reply} {
+					*d = d.Round(s / 10)
+					sum += *d
+				}
+				if len(r.Attempts) != 1 || got != c.want[i] || a.Duration.Round(s/10) != sum || a.Began.Sub(began).Round(s/10) != 0 {
+					tr.t.Errorf("%s: %+v, in all %v, begun after %v; want %+v", r.Address, got, a.Duration, a.Began.Sub(began), c.want[i])
+				}
+				began = began.Add(sum)
+			}
+			job.Release()
+			pass(s)
+		}
+	})
+	stalls := host(smtptest.Cue{At: smtptest.Content, After: 1000, Delay: 32 * s}, smtptest.Cue{At: smtptest.Final, Delay: 8 * s}, smtptest.Cue{At: smtptest.Data, Delay: 4 * s})
+	tour(t, "with content that the host is slow to read", []*smtptest.Host{stalls}, func(tr *trip) {
+		m := to("u")
+		m.Content = queue.String("Subject: s\r\n\r\n" + strings.Repeat(strings.Repeat("x", 70)+"\r\n", 20_000))
+		job := tr.config.Job(m, new(diary), &tr.opts)
+		defer job.Release()
+		if job.Accept() != nil {
+			tr.t.Fatal("not accepted")
+		}
+		job.Walks()[0].Along(tr.t.Context(), &tr.route)
+		got := job.Results()[0].Attempts[0].Stages
+		if mail, content, reply := got.Mail.Round(s), got.Content.Round(s), got.Reply.Round(s); mail != 4*s || content != 32*s || reply != 8*s {
+			tr.t.Errorf("%+v", got)
+		}
+	})
 }
 
 // timekeeper adds up the time of the route in the attempts that it is told of.

@@ -307,8 +307,46 @@ func TestBrokenExchanges(t *testing.T) {
 			c.want("334 ", want)
 		}
 	}
+	c.say("AUTH\r\nAUTH LOGIN\r\n")
+	c.want("501 5.5.4", "504 5.5.4")
 	c.say("AUTH PLAIN " + b64("\x00user\x00pencil") + "\r\n")
 	c.want("235")
+}
+
+// TestPause: a client that is to wait has had all replies before, and does not wait if it is
+// gone or the server stops.
+func TestPause(t *testing.T) {
+	for _, c := range []struct {
+		name          string
+		stopped, gone bool
+		want          bool
+	}{{"it waits", false, false, true}, {"the server stops", true, false, false}, {"the client is gone", false, true, false}} {
+		client, server := net.Pipe()
+		s := &session{server: &Server{}, wire: newWire(server)}
+		s.say(250, "2.0.0", "ok")
+		if c.stopped {
+			s.wire.stop()
+		}
+		read := make(chan string, 1)
+		if c.gone {
+			_ = client.Close()
+		} else {
+			go func() {
+				b := make([]byte, 100)
+				n, _ := client.Read(b)
+				read <- string(b[:n])
+			}()
+		}
+		if got := s.pause(time.Millisecond); got != c.want {
+			t.Errorf("%s: %t", c.name, got)
+		}
+		if !c.gone {
+			if got := <-read; got != "250 2.0.0 ok\r\n" {
+				t.Errorf("%s: it has read %q", c.name, got)
+			}
+		}
+		_, _ = client.Close(), server.Close()
+	}
 }
 
 // TestAnswersToLogins is what a client is told of its login, and what ends the session.
