@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/xdg-go/scram"
@@ -385,6 +386,34 @@ func TestServerStopsDuringALogin(t *testing.T) {
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("the server stopped after %v", took)
 	}
+}
+
+// deaf is a connection whose owner does not read until it is closed.
+type deaf struct {
+	net.Conn
+	closed chan struct{}
+}
+
+func (d deaf) Read([]byte) (int, error) {
+	<-d.closed
+	return 0, net.ErrClosed
+}
+
+// TestHandshakeThatIsNotRead: a client that begins TLS and reads nothing of the answer is
+// served no longer than one that is silent.
+func TestHandshakeThatIsNotRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := net.Pipe()
+		closed := make(chan struct{})
+		go func() { _ = tls.Client(deaf{client, closed}, anyCertificate).Handshake() }()
+		s := &session{server: &Server{}, wire: newWire(tls.Server(server, certificate(t)))}
+		began := time.Now()
+		if s.handshake() || time.Since(began) != s.server.idle() {
+			t.Errorf("it was served for %v", time.Since(began))
+		}
+		close(closed)
+		_, _ = client.Close(), server.Close()
+	})
 }
 
 func TestTLSFromTheStart(t *testing.T) {

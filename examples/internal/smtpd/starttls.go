@@ -41,9 +41,7 @@ func (s *session) handshake() bool {
 	if !ok {
 		return true
 	}
-	if s.wire.ready(s.server.idle()) != nil || s.wire.raw.SetWriteDeadline(time.Now().Add(s.server.idle())) != nil {
-		return false
-	}
+	_ = s.wire.raw.SetWriteDeadline(time.Now().Add(s.server.idle()))
 	s.secure = true
-	return conn.Handshake() == nil
+	return s.wire.ready(s.server.idle()) == nil && conn.Handshake() == nil
 }
