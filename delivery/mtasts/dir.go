@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	"github.com/nexthop-mail/nexthop/internal/listing"
+	"github.com/nexthop-mail/nexthop/internal/smallfile"
 )
 
 // Dir is a Store in a directory, with a file for each policy. It survives restarts, and
@@ -101,15 +101,8 @@ func (d *Dir) load(domain string) (Entry, error) {
 // read returns the entry in a file, or the zero Entry if there is no such file or it is
 // invalid.
 func read(path string) (Entry, error) {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Entry{}, nil
-	} else if err != nil {
-		return Entry{}, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, mostFile))
-	if err != nil {
+	text, err := smallfile.Read(path, mostFile)
+	if err != nil || text == nil {
 		return Entry{}, err
 	}
 	var stored file
@@ -129,24 +122,9 @@ func (d *Dir) Save(_ context.Context, e Entry) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(d.Path, 0o700); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(d.Path, tempPrefix+"*")
+	err = smallfile.Replace(d.path(e.Domain), tempPrefix, text, true)
+	d.changed(e.Domain)
 	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	if err == nil {
-		err = f.Sync()
-	}
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), d.path(e.Domain))
-		d.changed(e.Domain)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
 		return fmt.Errorf("storing the MTA-STS policy of %s: %w", e.Domain, err)
 	}
 	return nil

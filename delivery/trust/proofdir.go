@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/nexthop-mail/nexthop/internal/age"
 	"github.com/nexthop-mail/nexthop/internal/listing"
+	"github.com/nexthop-mail/nexthop/internal/smallfile"
 )
 
 // ProofDir is a ProofStore in a directory, with a file for each proof. It may be the
@@ -118,15 +118,8 @@ func (d *ProofDir) changed(of ProofKey) {
 // readProof returns the proof in a file, or the zero Proof if there is no such file or
 // it is invalid.
 func readProof(path string) (Proof, error) {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Proof{}, nil
-	} else if err != nil {
-		return Proof{}, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, mostProof))
-	if err != nil {
+	text, err := smallfile.Read(path, mostProof)
+	if err != nil || text == nil {
 		return Proof{}, err
 	}
 	var stored proofFile
@@ -147,21 +140,9 @@ func (d *ProofDir) Save(_ context.Context, p Proof) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(d.Path, 0o700); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(d.Path, proofTemp+"*")
+	err = smallfile.Replace(d.path(p.ProofKey), proofTemp, text, false)
+	d.changed(p.ProofKey)
 	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), d.path(p.ProofKey))
-		d.changed(p.ProofKey)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
 		return fmt.Errorf("storing that %s was authenticated: %w", p.Domain, err)
 	}
 	return nil
