@@ -245,11 +245,15 @@ func TestKeysAreRememberedAsAsked(t *testing.T) {
 			m.Key = "key"
 			id, err := s.Put(ctx, now, m)
 			must(t, err)
+			mustPut(t, s) // without a key
 			deliverAll(t, s)
 			if again {
 				must(t, s.Close())
 				s, err = openByHand(fs, c.o)
 				must(t, err)
+			}
+			if n, err := s.CountKeys(ctx); err != nil || (n.Remembered == 1) != (c.keep > 0) || n.Remembered > 1 {
+				t.Errorf("%s, opened again %v: %d keys are remembered, %v", what, again, n.Remembered, err)
 			}
 			if c.keep > 0 {
 				if got, err := s.Put(ctx, now.Add(c.keep-time.Second), m); !errors.Is(err, queue.ErrDuplicate) || got != id {
