@@ -31,6 +31,16 @@ func (q *Queue) Claim(ctx context.Context, now time.Time, want queue.ClaimOption
 		return queue.Claimed{}, err
 	}
 	want = want.WithDefaults()
+	found, turned, err := q.claim(ctx, now, want, true)
+	if turned && err == nil && len(found.Deliveries)+len(found.Unreadable) == 0 { // others have taken it
+		found, _, err = q.claim(ctx, now, want, false)
+	}
+	return found, err
+}
+
+// claim makes a claim. If it may, and reports so, it leaves out tenants that have just had
+// as much as a claim gives to one.
+func (q *Queue) claim(ctx context.Context, now time.Time, want queue.ClaimOptions, may bool) (_ queue.Claimed, turned bool, err error) {
 	found := queue.Claimed{Seen: q.changes.Count()}
 	until := now.Round(0).Add(want.Lease)
 	own, lift := q.own.at(now, want.Owner)
@@ -39,6 +49,7 @@ func (q *Queue) Claim(ctx context.Context, now time.Time, want queue.ClaimOption
 	for _, name := range want.ExceptTenants {
 		tenants = append(tenants, []byte(name))
 	}
+	var turn []string
 	var only []string // null is all
 	if len(want.Destinations) > 0 {
 		only = plainAll(want.Destinations)
@@ -55,7 +66,13 @@ func (q *Queue) Claim(ctx context.Context, now time.Time, want queue.ClaimOption
 	once := func(ctx context.Context) (err error) {
 		list = list[:0]
 		var found frontRow
-		f := q.front.begin(want.Max, q.now(now), q.at(until), only != nil, admits(only, except, want.ExceptTenants))
+		may = may && want.PerTenant > 0 && only == nil
+		f := q.front.begin(want.Max, q.now(now), q.at(until), only != nil, may, admits(only, except, want.ExceptTenants))
+		turn = f.turn
+		without := slices.Clone(tenants)
+		for _, name := range turn {
+			without = append(without, []byte(name))
+		}
 		defer func() { again = q.front.end(f, &found, err) }()
 		each := func(rows pgx.Rows) error {
 			var c claimed
@@ -70,7 +87,7 @@ func (q *Queue) Claim(ctx context.Context, now time.Time, want queue.ClaimOption
 			return nil
 		}
 		args := []any{
-			q.now(now), q.at(until), base, want.Max, only, except, tenants, max(want.PerDestination, 0), max(want.PerTenant, 0),
+			q.now(now), q.at(until), base, want.Max, only, except, without, max(want.PerDestination, 0), max(want.PerTenant, 0),
 			f.walk, !lift.IsZero(), f.xmax, f.xip, f.xids, f.seqs, f.reach.rank, f.reach.seq, f.page, f.cut, f.later, f.lease, f.next,
 			q.ahead.room(), int64(inRow),
 		}
@@ -82,12 +99,12 @@ func (q *Queue) Claim(ctx context.Context, now time.Time, want queue.ClaimOption
 		b.Queue(q.sql(shareSQL), q.shareArgs(now, want.Limits)...).QueryRow(shares.scan)
 		return q.pool.SendBatch(ctx, b).Close()
 	}
-	err := q.call(longer, once)
+	err = q.call(longer, once)
 	for try := 1; try < claimTries && err == nil && len(list) == 0 && *sum.more && ctx.Err() == nil; try++ {
 		err = q.call(longer, once)
 	}
 	if err != nil {
-		return queue.Claimed{}, cmp.Or(ctx.Err(), err)
+		return queue.Claimed{}, false, cmp.Or(ctx.Err(), err)
 	}
 	q.ahead.add(list)
 	q.hand(list, until, func(d *queue.Delivery, u *queue.Unreadable) {
@@ -98,15 +115,18 @@ func (q *Queue) Claim(ctx context.Context, now time.Time, want queue.ClaimOption
 		}
 	})
 	if ctx.Err() != nil {
-		return queue.Claimed{}, q.giveBack(ctx, found.Deliveries, found.Unreadable)
+		return queue.Claimed{}, false, q.giveBack(ctx, found.Deliveries, found.Unreadable)
 	}
-	if found.Next = q.next(now, sum, lift); again {
+	if want.PerTenant > 0 && only == nil {
+		q.front.gave(found.Deliveries, want.PerTenant, len(turn) > 0, *sum.more)
+	}
+	if found.Next = q.next(now, sum, lift); again || len(turn) > 0 {
 		found.Next = now.Round(0)
 	}
 	if len(want.Limits) > 0 {
 		found.Limits = shares.list(now)
 	}
-	return found, nil
+	return found, len(turn) > 0, nil
 }
 
 // admits says of which lanes a claim may take something.

@@ -2,10 +2,13 @@ package postgres
 
 import (
 	"cmp"
+	"maps"
 	"math"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/nexthop-mail/nexthop/queue"
 )
 
 // front is what a handle remembers between claims, so that none of them walks over what
@@ -34,6 +37,9 @@ type front struct {
 	now   int64               // the time of the last claim
 	all   time.Time           // when all leases are looked at again, for the sake of other versions
 	calls map[*frontCall]bool // claims under way
+
+	full map[string]bool // tenants that have had as much as a claim gives to one
+	turn bool            // the last claim left these out
 }
 
 // place is where a head is in the order of all that are ripe.
@@ -90,11 +96,13 @@ type frontCall struct {
 	next       *int64
 	now        int64
 	walk       bool // the lanes of named destinations are looked for
+	turn       []string
 }
 
 // begin says what a claim is told of what is remembered. admits reports whether it may
-// take from a lane; only is whether it names destinations.
-func (f *front) begin(most int, now, until int64, only bool, admits func(laneKey) bool) *frontCall {
+// take from a lane; only is whether it names destinations. If it may, the claim leaves out
+// tenants of which there is so much that the mail of others behind it is not looked at.
+func (f *front) begin(most int, now, until int64, only, may bool, admits func(laneKey) bool) *frontCall {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	c := &frontCall{gen: f.gen, now: now, until: until, overlapped: math.MaxInt64, xip: []int64{}, xids: []int64{}, seqs: []int64{}}
@@ -120,8 +128,11 @@ func (f *front) begin(most int, now, until int64, only bool, admits func(laneKey
 		return c
 	}
 	enough := min(2*most+200, 2000)
+	if may {
+		c.turn = f.others(admits)
+	}
 	for _, l := range f.order {
-		if !admits(l.key) {
+		if !admits(l.key) || len(c.turn) > 0 && f.full[l.key.tenant] {
 			continue
 		}
 		if len(c.lanes) >= enough || len(c.xids)+len(l.heads) > mostNamed && len(c.lanes) > 0 {
@@ -135,6 +146,9 @@ func (f *front) begin(most int, now, until int64, only bool, admits func(laneKey
 		}
 	}
 	switch {
+	case f.reach != everywhere && len(f.full) > 0: // others may be behind
+		f.page = min(max(enough, 2*f.page), mostPage)
+		c.page = f.page
 	case c.cut != nil || f.reach == everywhere:
 		f.page = 0
 	case len(c.lanes) > most:
@@ -145,6 +159,42 @@ func (f *front) begin(most int, now, until int64, only bool, admits func(laneKey
 		c.page = f.page
 	}
 	return c
+}
+
+// others are the tenants that are full, if a claim is to leave them out because others have
+// mail: every second one. So tenants have their turns, however much was due before.
+func (f *front) others(admits func(laneKey) bool) (full []string) {
+	if f.turn = !f.turn && len(f.full) > 0; !f.turn {
+		return nil
+	}
+	i := slices.IndexFunc(f.order, func(l *lane) bool { return admits(l.key) && !f.full[l.key.tenant] })
+	if f.turn = i >= 0; !f.turn {
+		if f.reach == everywhere {
+			clear(f.full)
+		}
+		return nil
+	}
+	return slices.Collect(maps.Keys(f.full))
+}
+
+// gave notes which tenants have had as much as a claim gives to one. If a claim that left
+// such tenants out says that there is no more of others, their turn is over.
+func (f *front) gave(list []queue.Delivery, most int, turned, more bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if turned && !more {
+		clear(f.full)
+	}
+	had := make(map[string]int)
+	for i := range list {
+		name := list[i].Message.Tenant
+		if had[name]++; had[name] == most {
+			if f.full == nil {
+				f.full = make(map[string]bool)
+			}
+			f.full[name] = true
+		}
+	}
 }
 
 // frontRow is what a claim says to remember.
