@@ -107,3 +107,18 @@ func TestBesideManyDeferred(t *testing.T) {
 		}
 	}
 }
+
+// No function of the queue has its plans compiled, which takes the longer the more rows
+// the tables have.
+func TestFunctionsAreNotCompiled(t *testing.T) {
+	h := newHeld(t)
+	var names string
+	err := h.p.QueryRow(t.Context(), `SELECT coalesce(string_agg(proname, ' '), '') FROM pg_proc WHERE pronamespace = quote_ident($1)::regnamespace
+		AND 'enable_seqscan=off' = ANY (proconfig) AND NOT 'jit=off' = ANY (proconfig)`, h.o.Schema).Scan(&names)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if names != "" {
+		t.Errorf("%s lack SET jit = off", names)
+	}
+}
