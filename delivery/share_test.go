@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery"
+	"github.com/nexthop-mail/nexthop/delivery/smtptest"
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
@@ -267,4 +268,28 @@ func TestExplainSharedLimits(t *testing.T) {
 	if err != nil || !e.Limits[0].Shared || !strings.Contains(e.String(), "4 connections, 2 messages a second, 100 recipients a transaction, shared") {
 		t.Errorf("Explain = %v, %v", e, err)
 	}
+}
+
+// Sites of a group whose limit agents share are sent their mail one after the other, as
+// those of a group that is one agent's own.
+func TestSharedGroupOfManySites(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 40
+		zone, hosts := "$TTL 300\n", map[string]*smtptest.Host{}
+		for i := range n {
+			name := fmt.Sprintf("mx%d.provider.test", i)
+			zone += fmt.Sprintf("c%d.test. MX 10 %[2]s.\n%[2]s. A 192.0.2.%[3]d\n", i, name, i+1)
+			hosts[name] = &smtptest.Host{Extensions: full()}
+		}
+		o := newOffice(t, &smtptest.Internet{Zone: zone, Hosts: hosts})
+		o.agent.Settings = ofProvider(2, 0, true)
+		for i := range n {
+			o.submit(message(fmt.Sprintf("u@c%d.test", i)))
+		}
+		o.start()
+		pass(3 * time.Second)
+		if got := len(o.of(delivery.Delivered)); got != n {
+			t.Errorf("%d of %d were delivered within 3 s", got, n)
+		}
+	})
 }

@@ -21,7 +21,7 @@ func (s *Scheduler) ready(now time.Time, t *site) bool {
 		return false
 	case t.inFlight >= min(t.limit(), t.most):
 		return false
-	case s.denied(now, t):
+	case t.shared && t.inFlight >= s.shareOf(now, t).Most:
 		return false
 	case now.Before(t.paced):
 		s.alarmFor(t, t.paced)
@@ -36,7 +36,7 @@ func (s *Scheduler) ready(now time.Time, t *site) bool {
 // the pace of another allows it.
 func (s *Scheduler) groupsReady(now time.Time, t *site) bool {
 	for _, g := range t.groups {
-		if g.Connections > 0 && g.inFlight >= g.Connections {
+		if g.inFlight >= s.mostIn(now, g) {
 			if !t.blocked {
 				t.blocked = true
 				g.blocked = append(g.blocked, t)
@@ -63,7 +63,7 @@ func (s *Scheduler) leaveGroups(now time.Time, t *site) {
 
 // unblock looks again at the sites that waited for room in their group.
 func (s *Scheduler) unblock(now time.Time, g *group) {
-	if len(g.blocked) == 0 || g.inFlight >= g.Connections && g.Connections > 0 {
+	if len(g.blocked) == 0 || g.inFlight >= s.mostIn(now, g) {
 		return
 	}
 	list := g.blocked

@@ -25,6 +25,16 @@ func (s *Scheduler) groupShare(now time.Time, g *group) Share {
 	}
 }
 
+// mostIn is how many attempts may be in flight in a group: as many as its limit allows, and
+// the share of it.
+func (s *Scheduler) mostIn(now time.Time, g *group) int {
+	most := s.groupShare(now, g).Most
+	if g.Connections > 0 {
+		most = min(most, g.Connections)
+	}
+	return most
+}
+
 // denied reports whether the shares of a site or of its groups allow no more attempts.
 func (s *Scheduler) denied(now time.Time, t *site) bool {
 	if t.shared && t.inFlight >= s.shareOf(now, t).Most {

@@ -56,6 +56,9 @@ func TestShares(t *testing.T) {
 		d.mails("A", "g0", "g1", "g2", "o")
 		d.want("in flight with a share of two", d.at("g"), 2)
 		d.want("in flight at a site of no group", d.at("o"), 1)
+		d.end(d.begun[0], Works, time.Millisecond)
+		d.want("in flight when one has ended", fmt.Sprint(d.at("g"), d.lastBegun().Site), "2g2")
+		d.mails("A", "g3")
 		shares["g"] = Share{Most: 3}
 		d.s.Reshare(d.now)
 		d.decide()
