@@ -24,6 +24,7 @@ type inquiry struct {
 	sts          *mtasts.Found
 	policyDomain string  // of sts
 	before       []Proof // what was authenticated before
+	unrecalled   bool    // that is not known, because the store failed
 	evidence     Evidence
 }
 

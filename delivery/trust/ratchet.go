@@ -76,6 +76,7 @@ func (c *inquiry) recall(ctx context.Context) {
 		p, err := c.source.proofs.Load(ctx, of)
 		if err != nil {
 			c.source.proofsFailed(c.domain, err)
+			c.unrecalled = true
 			return
 		}
 		if p.By != "" {

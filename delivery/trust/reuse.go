@@ -1,6 +1,7 @@
 package trust
 
 import (
+	"context"
 	"net/netip"
 	"slices"
 	"sync"
@@ -96,9 +97,14 @@ func (r *repeated) decide(h *delivery.Handshake) *delivery.Decision {
 }
 
 // keep keeps an answer that was given at a time, by these rules, if it may be used again.
-func (c *inquiry) keep(route *mx.Route, host *mx.Host, p *delivery.TLSPolicy, rules *[]Rule, at time.Time) {
+// If a question failed, or was given up, it is not known that nothing asks for anything:
+// the next message asks again.
+func (c *inquiry) keep(ctx context.Context, route *mx.Route, host *mx.Host, p *delivery.TLSPolicy, rules *[]Rule, at time.Time) {
 	s := c.source
 	if s.Reuse <= 0 || c.rule != nil || c.audit || p.Basis != "" || p.Key != "" || len(c.before) > 0 {
+		return
+	}
+	if ctx.Err() != nil || c.unrecalled || p.Unsure != nil {
 		return
 	}
 	k, ok := keyOf(route, host, c.rulesAlone)

@@ -6,11 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"net/netip"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery"
+	"github.com/nexthop-mail/nexthop/delivery/mtasts"
 	"github.com/nexthop-mail/nexthop/delivery/trust"
 	"github.com/nexthop-mail/nexthop/mx"
 )
@@ -155,4 +157,99 @@ func written(t *testing.T, d *delivery.Decision) string {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+// policied is a resolver that knows the MTA-STS records of all domains, and no other
+// records. Nothing is signed.
+type policied struct{ asked func() }
+
+func (p *policied) Resolve(_ context.Context, name string, t mx.Type) (mx.Answer, error) {
+	if t == mx.TypeTXT {
+		if p.asked != nil {
+			p.asked()
+		}
+		return mx.Answer{Name: name, Status: mx.Success, TXT: []string{"v=STSv1; id=1;"}, TTL: time.Minute}, nil
+	}
+	return mx.Answer{Name: name, Status: mx.NoData, TTL: time.Minute}, nil
+}
+
+// patient is a store of policies that ends with the context of its caller, as one over a
+// network does.
+type patient struct{ mtasts.Memory }
+
+func (p *patient) Load(ctx context.Context, domain string) (mtasts.Entry, error) {
+	if err := ctx.Err(); err != nil {
+		return mtasts.Entry{}, err
+	}
+	return p.Memory.Load(ctx, domain)
+}
+
+// flaky is a store of proofs that can fail.
+type flaky struct {
+	trust.ProofMemory
+	fails error
+}
+
+func (f *flaky) Load(ctx context.Context, of trust.ProofKey) (trust.Proof, error) {
+	if f.fails != nil {
+		return trust.Proof{}, f.fails
+	}
+	return f.ProofMemory.Load(ctx, of)
+}
+
+// TestNotReused: an inquiry that did not find out what is asked for is made again for the
+// next message, which it does not let go in clear.
+func TestNotReused(t *testing.T) {
+	route, host := &mx.Route{Domain: "e.test", Via: mx.ViaMX}, &mx.Host{Name: "mx.e.test", Target: "mx.e.test", Port: 25}
+	clear := delivery.Handshake{Host: "mx.e.test", Addr: netip.MustParseAddrPort("192.0.2.1:25")}
+	t.Run("its context ended", func(t *testing.T) {
+		store := &patient{}
+		lines := []string{"version: STSv1", "mode: enforce", "mx: mx.e.test", "max_age: 86400"}
+		policy, err := mtasts.ParsePolicy([]byte(strings.Join(lines, "\n") + "\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := store.Save(t.Context(), mtasts.Entry{Domain: "e.test", ID: "1", Policy: policy, Fetched: time.Now(), Used: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		s := &trust.Source{Resolver: &policied{cancel}, Store: store, Reuse: time.Hour}
+		_, _ = s.TLSPolicy(ctx, route, host)
+		p, err := s.TLSPolicy(t.Context(), route, host)
+		if err != nil || p.Level != mx.TLSVerify || p.Judge(&clear).Accepted {
+			t.Errorf("%+v, %v, want the policy of mode enforce", p, err)
+		}
+	})
+	t.Run("the store of proofs failed", func(t *testing.T) {
+		proofs := &flaky{}
+		if err := proofs.Save(t.Context(), trust.Proof{ProofKey: trust.ProofKey{Domain: "e.test", By: "mta-sts"}, At: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+		s := &trust.Source{Resolver: &counted{}, Proofs: proofs, Ratchet: trust.Refuse, Reuse: time.Hour}
+		proofs.fails = errors.New("too many open files")
+		_, _ = s.TLSPolicy(t.Context(), route, host)
+		proofs.fails = nil
+		p, err := s.TLSPolicy(t.Context(), route, host)
+		if err == nil && p.Judge(&clear).Accepted {
+			t.Errorf("%+v, want what holds back mail to a host that was authenticated", p)
+		}
+	})
+	t.Run("DNS failed", func(t *testing.T) {
+		dns := &failing{}
+		s := &trust.Source{Resolver: dns, NoDANE: true, Reuse: time.Hour}
+		for range 2 {
+			before := dns.asked
+			if _, err := s.TLSPolicy(t.Context(), route, host); err != nil || dns.asked == before {
+				t.Errorf("%d questions, %v, want some each time", dns.asked-before, err)
+			}
+		}
+	})
+}
+
+// failing is a resolver that fails, and counts the questions.
+type failing struct{ asked int }
+
+func (f *failing) Resolve(_ context.Context, name string, t mx.Type) (mx.Answer, error) {
+	f.asked++
+	return mx.Answer{}, &mx.ResolveError{Name: name, Type: t, Kind: mx.ServFail}
 }

@@ -197,7 +197,7 @@ func (s *Source) inquire(ctx context.Context, route *mx.Route, host *mx.Host, ru
 	}
 	c.recall(ctx)
 	p := c.policy()
-	c.keep(route, host, &p, rules, began)
+	c.keep(ctx, route, host, &p, rules, began)
 	return p, nil
 }
 
