@@ -59,7 +59,7 @@ func (s *session) readLines() error {
 	began, lineStart := time.Now(), true
 	for {
 		buffered := s.wire.buffered()
-		if lineStart {
+		if lineStart && s.body.err == nil { // what is refused is not looked at for more of it
 			n := plainLines(buffered)
 			s.body.write(buffered[:n])
 			s.wire.r += n

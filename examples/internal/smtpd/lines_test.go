@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/nexthop-mail/nexthop/queue"
 )
@@ -61,4 +62,28 @@ func unstuffed(text string) (content string, ok bool) {
 		content += strings.TrimPrefix(line, ".")
 	}
 	return content, false
+}
+
+// TestBareCRsTakeNoLonger: content of lines with bare CRs is read in about the time that
+// good content of this length takes. Anybody can send it, and at any speed.
+func TestBareCRsTakeNoLonger(t *testing.T) {
+	const length = 300_000
+	took := func(line string) time.Duration {
+		said := envelope + "DATA\r\n" + strings.Repeat(line, length/len(line)) + ".\r\n"
+		least := time.Hour
+		for range 3 { // the machine may be busy with other things
+			s := &Server{Name: "relay.example", TempDir: t.TempDir(), Trusted: everybody}
+			s.Data = func(context.Context, *Transaction, queue.Content) Reply { return Reply{250, "2.0.0", "ok"} }
+			began := time.Now()
+			s.serve(t.Context(), &one{in: strings.NewReader(said)})
+			least = min(least, time.Since(began))
+		}
+		return least
+	}
+	good := took("x\r\n")
+	for _, line := range []string{"\r\r\n", "x\rx\r\n", "x\r\n\r\r\n", "x\n", ".\r\r\n", "x\r\n.x\r\n"} {
+		if bad := took(line); bad > 100*good {
+			t.Errorf("lines %q take %v, and good ones %v", line, bad, good)
+		}
+	}
 }
