@@ -23,6 +23,7 @@ type answers struct {
 // answerKey is what an answer depends on, beside the addresses of the host and the rules.
 type answerKey struct {
 	domain, host, target string
+	site                 string // if a rule is about one
 	port                 uint16
 	via                  mx.Via
 	secure               bool
@@ -40,12 +41,23 @@ type answer struct {
 // mostAnswers limits how many are kept.
 const mostAnswers = 4096
 
-// keyOf returns the key of an inquiry; false if its answer is not to be kept.
-func keyOf(route *mx.Route, host *mx.Host, rulesAlone bool) (k answerKey, ok bool) {
+// keyOf returns the key of an inquiry by some rules; false if its answer is not to be kept.
+func keyOf(rules *[]Rule, route *mx.Route, host *mx.Host, rulesAlone bool) (k answerKey, ok bool) {
 	if len(route.Aliases)+len(host.Identities) > 0 {
 		return k, false
 	}
-	return answerKey{route.Domain, host.Name, host.Target, host.Port, route.Via, route.Secure, host.NameSecure, host.Secure, rulesAlone}, true
+	return answerKey{
+		domain: route.Domain, host: host.Name, target: host.Target, site: siteFor(rules, route), port: host.Port, via: route.Via,
+		secure: route.Secure, name: host.NameSecure, address: host.Secure, rulesAlone: rulesAlone,
+	}, true
+}
+
+// siteFor returns the site of a route if a rule is about any, else "".
+func siteFor(rules *[]Rule, route *mx.Route) string {
+	if rules == nil || !slices.ContainsFunc(*rules, func(r Rule) bool { return r.Match.Site != "" }) {
+		return ""
+	}
+	return siteName(route.Hosts)
 }
 
 // recent returns the answer of an inquiry that was made not longer ago than Reuse.
@@ -53,14 +65,15 @@ func (s *Source) recent(route *mx.Route, host *mx.Host, rulesAlone bool) (p deli
 	if s.Reuse <= 0 {
 		return p, false
 	}
-	k, ok := keyOf(route, host, rulesAlone)
+	rules := s.replaced.Load()
+	k, ok := keyOf(rules, route, host, rulesAlone)
 	if !ok {
 		return p, false
 	}
 	s.answers.mu.Lock()
 	defer s.answers.mu.Unlock()
 	a, ok := s.answers.of[k]
-	if !ok || age.Since(a.at) >= s.Reuse || a.rules != s.replaced.Load() || !slices.Equal(a.addrs, host.Addrs) {
+	if !ok || age.Since(a.at) >= s.Reuse || a.rules != rules || !slices.Equal(a.addrs, host.Addrs) {
 		return p, false
 	}
 	return a.policy, true
@@ -107,7 +120,7 @@ func (c *inquiry) keep(ctx context.Context, route *mx.Route, host *mx.Host, p *d
 	if ctx.Err() != nil || c.unrecalled || p.Unsure != nil {
 		return
 	}
-	k, ok := keyOf(route, host, c.rulesAlone)
+	k, ok := keyOf(rules, route, host, c.rulesAlone)
 	if !ok {
 		return
 	}

@@ -246,6 +246,26 @@ func TestNotReused(t *testing.T) {
 	})
 }
 
+// TestReuseAndSites: a rule about a site holds for a route whose hosts are one, though
+// nothing asked for anything of the same host on another route a moment ago.
+func TestReuseAndSites(t *testing.T) {
+	s := &trust.Source{Resolver: &counted{}, Reuse: time.Hour, Rules: []trust.Rule{
+		{Match: delivery.Match{Site: "mx.site.test"}, Level: trust.Verify},
+	}}
+	host := mx.Host{Name: "mx.site.test", Target: "mx.site.test", Port: 25}
+	for range 2 {
+		for level, hosts := range map[mx.TLSLevel][]mx.Host{
+			mx.TLSDefault: {host, {Name: "mx.elsewhere.test"}},
+			mx.TLSVerify:  {host},
+		} {
+			route := &mx.Route{Domain: "e.test", Via: mx.ViaSmartHost, Hosts: hosts}
+			if p, err := s.TLSPolicy(t.Context(), route, &route.Hosts[0]); err != nil || p.Level != level {
+				t.Errorf("with %d hosts the level is %v, %v, want %v", len(hosts), p.Level, err, level)
+			}
+		}
+	}
+}
+
 // failing is a resolver that fails, and counts the questions.
 type failing struct{ asked int }
 
