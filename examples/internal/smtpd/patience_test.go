@@ -81,3 +81,37 @@ func TestPatience(t *testing.T) {
 		})
 	}
 }
+
+// TestPatienceForReaders: a client has the time for a command from when sending its replies
+// begins, however slowly it takes them.
+func TestPatienceForReaders(t *testing.T) {
+	for name, read := range map[string]func(io.Reader){
+		"it reads nothing": func(io.Reader) {},
+		"it begins to read late and says nothing": func(r io.Reader) {
+			<-time.After(4 * time.Minute)
+			_, _ = io.Copy(io.Discard, r)
+		},
+		"it reads an octet a minute": func(r io.Reader) {
+			for _, err := r.Read(make([]byte, 1)); err == nil; _, err = r.Read(make([]byte, 1)) {
+				<-time.After(time.Minute)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &Server{Name: "relay.example", TempDir: t.TempDir(), Trusted: everybody}
+				ours, theirs := net.Pipe()
+				var reading sync.WaitGroup
+				reading.Go(func() { read(ours) })
+				began := time.Now()
+				s.serve(t.Context(), theirs)
+				const farewell = 10 * time.Second
+				if took := time.Since(began); took < s.idle() || took > s.idle()+farewell {
+					t.Errorf("it is served for %v, want %v and the time for a farewell", took, s.idle())
+				}
+				ours.Close()
+				reading.Wait()
+			})
+		})
+	}
+}
