@@ -52,10 +52,8 @@ func (q *Queue) Open(ctx context.Context, id string) (queue.Content, error) {
 	if err := q.opens.add(o, func() { q.group.Go(q.openAll) }); err != nil {
 		return nil, err
 	}
-	select {
-	case <-o.done:
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	if err := inRound(ctx, q.o.Timeout, o.done, func() bool { return q.opens.leave(o) }); err != nil {
+		return nil, err
 	}
 	switch {
 	case o.err != nil:

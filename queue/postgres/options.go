@@ -20,8 +20,9 @@ type Options struct {
 	// Several queues may be in one database.
 	Schema string
 
-	// Timeout limits the time of a statement, including the wait for a connection.
-	// Default: DefaultTimeout.
+	// Timeout limits the time of a statement, including the wait for a connection, and
+	// before that the time for which a call of Put or Open waits for others with which it
+	// shares statements. Default: DefaultTimeout.
 	Timeout time.Duration
 
 	// KeepKeys is how long a message's key is remembered after the message has left.

@@ -16,7 +16,8 @@ func (q *Queue) Put(ctx context.Context, now time.Time, m *queue.Message) (id st
 	if err != nil {
 		return "", err
 	}
-	d := draft{message: m, parts: parts, asks: true}
+	own := *m // the transaction may go on after Put has returned, since it is for others too
+	d := draft{message: &own, parts: parts, asks: true}
 	if err := q.read(ctx, q.inPieces, now, &d); err != nil {
 		return d.known, err
 	}

@@ -12,7 +12,8 @@ import (
 const (
 	mostPuts     = 4       // transactions at a time
 	mostMessages = 128     // of one
-	mostBytes    = 1 << 20 // of contents of one, unless it is for one message
+	mostBytes    = 1 << 20 // of one, unless it is for one message
+	partBytes    = 512     // of which a delivery takes so many, in rows and indexes
 )
 
 // putting is a call of Put whose message has been read.
@@ -34,13 +35,10 @@ func (q *Queue) putTogether(ctx context.Context, p *putting) error {
 	if err := q.puts.add(p, func() { q.group.Go(q.putAll) }); err != nil {
 		return err
 	}
-	select {
-	case <-p.done:
-		return p.err
-	case <-ctx.Done():
-		q.puts.leave(p)
-		return ctx.Err()
+	if err := inRound(ctx, q.o.Timeout, p.done, func() bool { return q.puts.leave(p) }); err != nil {
+		return err
 	}
+	return p.err
 }
 
 // putAll puts messages until nobody waits. It does not end with the context of any of the
@@ -61,12 +59,15 @@ func (q *Queue) putAll() {
 func inOne(waiting []*putting) int {
 	bytes := 0
 	for i, p := range waiting[:min(len(waiting), mostMessages)] {
-		if bytes += len(p.draft.content); i > 0 && bytes > mostBytes {
+		if bytes += p.draft.weight(); i > 0 && bytes > mostBytes {
 			return i
 		}
 	}
 	return min(len(waiting), mostMessages)
 }
+
+// weight is about how many bytes a draft takes in the database.
+func (d *draft) weight() int { return len(d.content) + len(d.envelope) + partBytes*len(d.parts) }
 
 // isOfValues reports whether the server refuses values, which may be those of one message.
 func isOfValues(err error) bool {

@@ -1,8 +1,10 @@
 package postgres
 
 import (
+	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/nexthop-mail/nexthop/queue"
 )
@@ -66,4 +68,34 @@ func (r *rounds[T]) close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.closed = true
+}
+
+// inRound waits until the round trip for a call is done. If ctx ends before, its error is
+// returned. It is also an error if the call waits for so long without a round trip for it;
+// one that has begun has a limit of its own. leave removes the call from those that wait,
+// and reports false if it does not any more.
+func inRound(ctx context.Context, limit time.Duration, done <-chan struct{}, leave func() bool) error {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+	case <-timer.C:
+		if leave() {
+			return context.DeadlineExceeded
+		}
+		select {
+		case <-done:
+			return nil
+		case <-ctx.Done():
+		}
+	}
+	leave()
+	select {
+	case <-done: // what has been done is told, even if ctx ended at the same time
+		return nil
+	default:
+		return ctx.Err()
+	}
 }

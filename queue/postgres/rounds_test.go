@@ -1,9 +1,11 @@
 package postgres
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/nexthop-mail/nexthop/queue"
 )
@@ -63,6 +65,15 @@ func TestMessagesOfOneTransaction(t *testing.T) {
 			t.Errorf("of %d messages of %d bytes %d go together, want %d", c.n, c.size, got, c.want)
 		}
 	}
+	for name, big := range map[string]draft{
+		"destinations": {parts: make([]queue.Part, 10_000)}, "a long envelope": {envelope: make([]byte, mostBytes)},
+	} {
+		list := waiting(3, 10)
+		list[1].draft = big
+		if first, then := inOne(list), inOne(list[1:]); first != 1 || then != 1 {
+			t.Errorf("a message with %s goes together with others: %d, then %d, want 1 and 1", name, first, then)
+		}
+	}
 }
 
 // Contents that came with a claim are there once for each delivery, for a moment, and for
@@ -98,5 +109,28 @@ func TestContentsThatCameWithAClaim(t *testing.T) {
 	a.all[5].came = a.all[5].came.Add(-keptAhead)
 	if room := a.room(); room != mostAhead || len(a.order) != 0 || len(a.all) != 0 {
 		t.Errorf("there is room for %d bytes, want %d; %d contents are kept", room, mostAhead, len(a.all))
+	}
+}
+
+// A call is told what has been done, even if its context ended at the same time. It waits
+// for a round trip of its own for so long only, and for the end of one that has begun.
+func TestCallInARound(t *testing.T) {
+	done, yes, no := make(chan struct{}), func() bool { return true }, func() bool { return false }
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := inRound(over, time.Hour, done, yes); !errors.Is(err, context.Canceled) {
+		t.Errorf("a call that was given up returns %v", err)
+	}
+	if err := inRound(t.Context(), time.Nanosecond, done, yes); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a call that waits for too long returns %v", err)
+	}
+	begun := func() bool { close(done); return false }
+	if err := inRound(t.Context(), time.Nanosecond, done, begun); err != nil {
+		t.Errorf("a call whose round trip has begun returns %v", err)
+	}
+	for range 100 {
+		if err := inRound(over, time.Hour, done, no); err != nil {
+			t.Fatalf("a call that has been made returns %v", err)
+		}
 	}
 }
