@@ -4,4 +4,6 @@
 // requires River.
 //
 //	make bench-postgres
+//
+// Beside that it measures what agents do with mail for a site that is full.
 package bench
