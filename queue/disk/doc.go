@@ -55,7 +55,9 @@
 // If a write fails, the calls that it was for fail, and nothing of theirs is stored. If the
 // device is full, the error is ErrFull. On a full device no mail is accepted, but all mail
 // can still be delivered and leave: space for that is reserved in the file "reserve", and
-// Put answers ErrFull until that file has its full size again. If the device fails to save,
+// Put answers ErrFull until that file has its full size again. A device that tells only when
+// data is saved that it is full may have stored what the call was for: if the power fails
+// before there is room again, the call is found done. If the device fails to save,
 // or a failed write cannot be undone, every further call answers ErrFailed until the spool
 // is opened again. Such a device may return data that it has not stored, so Open writes that
 // data again. If stored bytes are damaged or a sector cannot be read, calls about the

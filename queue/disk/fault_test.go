@@ -83,6 +83,9 @@ func faults(seed uint64, op crashfs.Op, all bool, cause error) error {
 // more.
 func (l *life) afterError(cause error) error {
 	if !errors.Is(cause, ErrFailed) {
+		if l.s.torn { // it was written, and the device may have that without what followed
+			l.refused = append(l.refused, l.flight...)
+		}
 		l.flight = nil
 		l.claims = nil
 		return nil
@@ -105,7 +108,7 @@ func (l *life) again() error {
 		l.fs = l.fs.Restart()
 		return l.reopen()
 	}
-	l.fs = l.fs.Kill()
+	l.fs, l.refused = l.fs.Kill(), nil
 	if err := l.open(); err != nil {
 		return fmt.Errorf("open after a kill: %w", err)
 	}

@@ -67,7 +67,7 @@ func (l *life) compare() error {
 	for name, versions := range l.postpone {
 		at, _ := l.s.index.Postponed(name)
 		until := at.String()
-		if !slices.Contains(versions, until) && len(l.flight) == 0 && !l.over(name, until) {
+		if !slices.Contains(versions, until) && len(l.flights()) == 0 && !l.over(name, until) {
 			return fmt.Errorf("%s is postponed until %s, want one of %q", name, until, versions)
 		}
 		l.postpone[name] = []string{until}
@@ -147,13 +147,16 @@ func (l *life) allowed(k deliveryKey, versions []string, have string) bool {
 	if slices.Contains(versions, have) || slices.ContainsFunc(l.memory[k], func(v string) bool { return l.ended(v) == have }) || have != "" && slices.Contains(versions, unseen) || l.inFlight(k) {
 		return true
 	}
-	marking := len(l.flight) > 0 && l.flight[0].mark
+	marking := slices.ContainsFunc(l.flights(), func(f flight) bool { return f.mark })
 	return marking && slices.Contains(versions, strings.Replace(have, "marked=true", "marked=false", 1))
 }
 
-// inFlight reports whether the call under way may have changed a delivery.
+// flights are what calls may have done of which nobody knows whether they did.
+func (l *life) flights() []flight { return append(slices.Clone(l.refused), l.flight...) }
+
+// inFlight reports whether one of these may have changed a delivery.
 func (l *life) inFlight(k deliveryKey) bool {
-	for _, f := range l.flight {
+	for _, f := range l.flights() {
 		if f.key == k || f.key.destination == "" && (f.key.id == k.id || f.key.id == "*") {
 			return true
 		}
@@ -161,8 +164,8 @@ func (l *life) inFlight(k deliveryKey) bool {
 	return false
 }
 
-// compareNew looks at messages that nobody was told of: only the one under way
-// may be there, with all its deliveries, and together with its settlement.
+// compareNew looks at messages that nobody was told of: only those under way or refused
+// may be there, each once and with all its deliveries.
 func (l *life) compareNew(held map[deliveryKey]string) error {
 	fresh := map[string][]deliveryKey{}
 	for k := range held {
@@ -170,15 +173,21 @@ func (l *life) compareNew(held map[deliveryKey]string) error {
 			fresh[k.id] = append(fresh[k.id], k)
 		}
 	}
-	if len(fresh) > 1 || len(fresh) == 1 && len(l.flight) == 0 {
-		return fmt.Errorf("messages that nobody put: %v", fresh)
-	}
+	flights := l.flights()
 	for id, keys := range fresh {
-		f := l.flight[0]
-		if len(keys) != f.destinations {
-			return fmt.Errorf("half a message: %v, want %d", keys, f.destinations)
+		text, err := readContent(l.s, id)
+		if err != nil {
+			return fmt.Errorf("content of %s, which nobody was told of: %w", id, err)
 		}
-		l.content[id] = f.content
+		i := slices.IndexFunc(flights, func(f flight) bool { return f.content != "" && f.content == text })
+		if i < 0 {
+			return fmt.Errorf("a message that nobody put: %v", keys)
+		}
+		if len(keys) != flights[i].destinations {
+			return fmt.Errorf("half a message: %v, want %d", keys, flights[i].destinations)
+		}
+		flights = slices.Delete(flights, i, i+1)
+		l.content[id] = text
 		for _, k := range keys {
 			l.known[k] = []string{held[k]}
 		}

@@ -35,6 +35,7 @@ type life struct {
 	postpone map[string][]string      // as known, for destinations
 	halted   []string                 // what is suspended; the second is what a call under way makes of it
 	flight   []flight                 // what the call under way may have done
+	refused  []flight                 // what calls may have done that were refused since the log could last be saved
 	serial   int
 
 	learned
@@ -131,6 +132,7 @@ func (l *life) checkpoint() error {
 
 // saved is for when the log has been saved: nothing can be what it was before.
 func (l *life) saved() {
+	l.refused = nil
 	for k, v := range l.known {
 		l.known[k] = v[len(v)-1:]
 		if v[len(v)-1] == "" {

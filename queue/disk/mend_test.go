@@ -2,6 +2,8 @@ package disk
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"strings"
 	"syscall"
 	"testing"
@@ -60,4 +62,80 @@ func TestWhatIsWrittenAgainStandsElsewhere(t *testing.T) {
 		t.Errorf("what was deferred is %+v, %v", e.Waiting, err)
 	}
 	must(t, l.reckonsTheSame())
+}
+
+// TestWritingAgainThatFails has a sync say that there is no room, and then one of the calls
+// fail that write once more what was written: the message is stored as a whole or refused,
+// and what was answered before is as it was. If it is not for lack of room, the spool has
+// failed.
+func TestWritingAgainThatFails(t *testing.T) {
+	ctx, now := context.Background(), time.Unix(1e9, 0)
+	for _, op := range []crashfs.Op{crashfs.OpTruncate, crashfs.OpWrite, crashfs.OpSync} {
+		for _, cause := range []error{syscall.EIO, syscall.ENOSPC} {
+			for _, always := range []bool{false, true} {
+				what := fmt.Sprintf("%v: %v, always %v", op, cause, always)
+				fs, s := openSmall(t)
+				id := mustPut(t, s)
+				must(t, settleOne(s, queue.Deferred, nil))
+				full, hit := false, 0
+				fs.Inject(func(o crashfs.Op, name string) error {
+					switch {
+					case !strings.HasPrefix(name, segmentPrefix):
+					case o == crashfs.OpSync && !full:
+						full = true
+						return syscall.ENOSPC
+					case full && o == op && (always || hit == 0):
+						hit++
+						return cause
+					}
+					return nil
+				})
+				put, err := s.Put(ctx, now, textMessage("text"))
+				if hit == 0 {
+					t.Fatalf("%s: nothing failed", what)
+				}
+				fails := cause == syscall.EIO || op == crashfs.OpTruncate
+				if errors.Is(err, ErrFailed) != fails || !fails && err != nil && !errors.Is(err, queue.ErrFull) || !fails && always && err == nil {
+					t.Errorf("%s: Put = %v", what, err)
+				}
+				if always && !fails { // there is no room still
+					if err := s.save(); !errors.Is(err, queue.ErrFull) {
+						t.Errorf("%s: what was answered is said to be saved: %v", what, err)
+					}
+					if _, err := s.Show(ctx, id); !errors.Is(err, queue.ErrFull) {
+						t.Errorf("%s: what cannot be written is shown: %v", what, err)
+					}
+					if err := s.Hold(ctx, id); !errors.Is(err, queue.ErrFull) {
+						t.Errorf("%s: Hold = %v", what, err)
+					}
+				}
+				fs.Inject(nil)
+				if errors.Is(s.failed(), ErrFailed) != fails {
+					t.Errorf("%s: the spool has failed: %v", what, s.failed())
+				}
+				ids := []string{id}
+				if err == nil {
+					ids = append(ids, put)
+				}
+				if !fails {
+					if e, err := s.Show(ctx, id); err != nil || e.Waiting[0].Attempts != 1 {
+						t.Errorf("%s: what was deferred is %+v, %v", what, e.Waiting, err)
+					}
+					ids = append(ids, mustPut(t, s))
+				}
+				s, err = openByHand(fs.Restart(), Options{})
+				must(t, err)
+				for i, id := range ids {
+					e, err := s.Show(ctx, id)
+					must(t, err)
+					if !fails && i == 0 && e.Waiting[0].Attempts != 1 {
+						t.Errorf("%s: after a power cut %d attempts are counted", what, e.Waiting[0].Attempts)
+					}
+				}
+				if len(s.problems) > 0 || !fails && s.index.Messages() != len(ids) {
+					t.Errorf("%s: %d messages are there, want %d; problems %v", what, s.index.Messages(), len(ids), s.problems)
+				}
+			}
+		}
+	}
 }

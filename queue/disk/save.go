@@ -7,9 +7,12 @@ import (
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/vfs"
 )
 
-// sync saves the log so far, and then deletes content files that nothing on the disk
-// needs any more.
+// sync saves the log so far. It cannot if the end of the log is in pieces, which mend
+// writes again: what the file has is not all that was answered.
 func (s *Spool) sync() error {
+	if s.torn {
+		return writeError(s.tornBy)
+	}
 	g := s.current
 	if g == nil || !s.unsaved { // the unsaved part may be a tail, which finishTail saves
 		return nil
@@ -30,7 +33,7 @@ func (s *Spool) syncFile(g *segment) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {
-		s.torn, s.unsaved = true, true
+		s.torn, s.tornBy, s.unsaved = true, err, true
 		return writeError(err)
 	}
 	s.nowSaved(g)

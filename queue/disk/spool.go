@@ -137,6 +137,7 @@ type Spool struct {
 	unsaved          bool
 	kept             []*ticket // in the index and not saved
 	torn             bool      // there was no room to save them
+	tornBy           error     // what the device said then
 	mends            uint64    // how often they were written again
 	logBytes         int64     // of all segments in use
 	saving           bool
