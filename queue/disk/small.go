@@ -68,6 +68,14 @@ func (r *smallReader) Close() error {
 	return nil
 }
 
+// pools are memory to be used again. They are not a part of the Spool's own memory: the
+// system remembers pools, and would keep a spool that has been closed.
+type pools struct {
+	buffers buffers // for contents
+	heads   buffers // for records of deliveries
+	drafts  sync.Pool
+}
+
 // buffers are what contents were read into, for others to be.
 type buffers struct{ pool sync.Pool }
 

@@ -85,10 +85,8 @@ type Spool struct {
 	maxMessages int
 	limits      limits
 	sector      int64
-	buffers     buffers // for contents
-	heads       buffers // for records of deliveries
-	drafts      sync.Pool
-	byHand      bool // maintenance runs when it is called, not by itself
+	*pools
+	byHand bool // maintenance runs when it is called, not by itself
 
 	nextMessage atomic.Uint64 // its number
 	failing     atomic.Bool   // failure is set
@@ -239,6 +237,7 @@ func newSpool(fs vfs.FS, o Options) *Spool {
 		limits:         defaultLimits(),
 		sector:         o.sector,
 		index:          index.New(),
+		pools:          new(pools),
 		segments:       segments{byNumber: map[uint64]*segment{}, most: maxSegments},
 		keys:           newKeyTable(&o),
 		outcomes:       newOutcomes(&o),
