@@ -2,10 +2,13 @@ package attempt
 
 import (
 	"errors"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery/internal/session"
 	"github.com/nexthop-mail/nexthop/internal/address"
+	"github.com/nexthop-mail/nexthop/internal/smtp"
 	"github.com/nexthop-mail/nexthop/mx"
 	"github.com/nexthop-mail/nexthop/queue"
 )
@@ -49,6 +52,7 @@ type entry struct {
 	decisive Verdict
 	stage    Stage    // of the deciding error
 	lost     *Failure // why it is unknown whether this host has the message already
+	unable   *Failure // of the first host that refuses the message for good
 }
 
 // Errors of recipients that no host was asked for.
@@ -234,6 +238,9 @@ func (r *rcpt) consider(a *Attempt, reply queue.Reply) {
 	if a.Err != nil {
 		stage = a.Err.Stage
 	}
+	if a.Verdict == HostRefuses && r.unable == nil && !a.Err.isSelf() {
+		r.unable = a.Err
+	}
 	if r.judged && !outranks(a.Verdict, r.decisive) &&
 		(outranks(r.decisive, a.Verdict) || stage < r.stage) {
 		return
@@ -265,6 +272,7 @@ func (l *ledger) end(why Next) {
 func (l *ledger) close() {
 	var notAsked *Failure
 	var firm, passing *Failure // the last refusal, which many may share, and what becomes of it
+	var both withUnable
 	for i := range l.rcpts {
 		r := &l.rcpts[i]
 		if !r.apart {
@@ -284,9 +292,50 @@ func (l *ledger) close() {
 				firm, passing = r.result.Err, &again
 			}
 			r.result.settle(passing, NotNow)
+		case r.decisive == NotNow && r.unable != nil && r.result.Err.Err != nil:
+			r.result.settle(both.of(r.result.Err, r.unable), NotNow)
 		}
 	}
 }
+
+// withUnable makes a failure that many recipients may share.
+type withUnable struct{ last, unable, made *Failure }
+
+// of returns a failure for now that also says which host refuses the message for good:
+// otherwise nothing would tell that the mail depends on the host that has failed for now.
+func (w *withUnable) of(last, unable *Failure) *Failure {
+	if w.last != last || w.unable != unable {
+		again := *last
+		again.Err = &unableElsewhere{last.Err, unable}
+		w.last, w.unable, w.made = last, unable, &again
+	}
+	return w.made
+}
+
+// unableElsewhere is the cause of a failure for now, if another host refuses the message
+// for good.
+type unableElsewhere struct {
+	cause  error
+	unable *Failure
+}
+
+// Error returns both causes.
+func (e *unableElsewhere) Error() string {
+	var why string
+	var unfit *smtp.Error
+	switch {
+	case e.unable.Replied():
+		why = strconv.Itoa(e.unable.Code) + " " + strings.Join(e.unable.Lines, " ")
+	case errors.As(e.unable.Err, &unfit) && unfit.Err != nil:
+		why = unfit.Err.Error()
+	default:
+		why = e.unable.Reply().Text
+	}
+	return e.cause.Error() + "; " + e.unable.Host + " does not take it: " + why
+}
+
+// Unwrap returns the cause of the failure for now.
+func (e *unableElsewhere) Unwrap() error { return e.cause }
 
 // notAsked is the error of a recipient that no host was asked for.
 func (l *ledger) notAsked() *Failure {
