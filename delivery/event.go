@@ -11,6 +11,7 @@ import (
 
 	"github.com/nexthop-mail/nexthop/internal/enum"
 	"github.com/nexthop-mail/nexthop/mx"
+	"github.com/nexthop-mail/nexthop/queue"
 )
 
 // Event is something that happened to a recipient, or to a message or a
@@ -82,7 +83,21 @@ func (e Event) BadAddress() bool {
 	if e.Kind != Failed || e.Err != nil && e.Err.Replied() && !strings.HasPrefix(e.Reply, e.Enhanced) {
 		return false // Enhanced is derived from the stage if the reply has none
 	}
-	switch e.Enhanced {
+	return isBadAddress(e.Enhanced)
+}
+
+// BadAddress is Event.BadAddress for an outcome that a queue has kept (queue.Outcomes), so
+// that a program learns of the address even if it crashed before it heard of the event.
+func BadAddress(o *queue.FinalOutcome) bool {
+	r := &o.Reply
+	if o.Outcome != queue.Failed || r.Host != "" && r.Code != 0 && !strings.HasPrefix(r.Text, r.Enhanced) {
+		return false
+	}
+	return isBadAddress(r.Enhanced)
+}
+
+func isBadAddress(enhanced string) bool {
+	switch enhanced {
 	case "5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1":
 		return true
 	}

@@ -42,8 +42,9 @@ func TestBadAddress(t *testing.T) {
 					Script: []smtptest.Cue{{At: smtptest.Rcpt, Reply: c.reply}},
 				}}}).Start(t)
 				blamed := make(map[delivery.EventKind]bool)
+				kept := &memory.Queue{KeepOutcomes: 24 * time.Hour}
 				agent := &delivery.Agent{
-					Queue:    &memory.Queue{},
+					Queue:    kept,
 					Sender:   &delivery.Sender{Hello: "app.example.org", Resolver: net, Dial: net.DialContext},
 					Settings: delivery.Settings{Expire: time.Hour},
 					Bounce:   func(delivery.Event) bool { return false },
@@ -60,6 +61,10 @@ func TestBadAddress(t *testing.T) {
 						t.Error(err)
 					}
 					time.Sleep(time.Hour)
+				}
+				page, err := queue.Outcomes(t.Context(), kept, queue.OutcomeOptions{})
+				if err != nil || len(page.Outcomes) != 1 || delivery.BadAddress(&page.Outcomes[0]) != c.want {
+					t.Errorf("outcomes %+v, %v; want that the address is bad: %t", page.Outcomes, err, c.want)
 				}
 				bad, failed := blamed[delivery.Failed]
 				_, expired := blamed[delivery.Expired]

@@ -21,9 +21,13 @@ type job struct {
 	expire                         time.Duration
 	providers                      map[string]delivery.Group // by host
 	sender                         *delivery.Sender
-	in                             io.Reader // commands
-	out                            io.Writer // the bar and the summary
+	events                         func(delivery.Event) // if not nil, called first
+	in                             io.Reader            // commands
+	out                            io.Writer            // the bar and the summary
 }
+
+// month is how long an issue may take, with all its runs.
+const month = 30 * 24 * time.Hour
 
 // tenant is whose mail it is in the spool.
 const tenant = "newsletter"
@@ -34,7 +38,7 @@ func (j *job) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	skip, err := openSuppressed(j.suppressed)
+	skip, err := openSuppressed(j.suppressed, j.spool)
 	if err != nil {
 		return err
 	}
@@ -43,29 +47,35 @@ func (j *job) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	spool, err := disk.Open(j.spool, disk.Options{KeepKeys: 30 * 24 * time.Hour})
+	spool, err := disk.Open(j.spool, disk.Options{KeepKeys: month, KeepOutcomes: month})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, spool.Close()) }()
 
+	if err := skip.catchUp(ctx, spool); err != nil {
+		return err
+	}
 	waiting, err := queue.Total(ctx, spool)
 	if err != nil {
 		return err
 	}
-	p := newProgress(j.out, len(subscribers))
-	p.expect(waiting.Messages) // of a run that was interrupted
 	agent := &delivery.Agent{
 		Queue: spool, Sender: j.sender, Settings: j.settings(),
 		Bounce: func(delivery.Event) bool { return false }, // the suppression list is enough
 		Events: func(_ context.Context, e delivery.Event) {
-			p.tell(e)
+			if j.events != nil {
+				j.events(e)
+			}
 			skip.learn(e)
 		},
 	}
 	if err := agent.Validate(); err != nil {
 		return err
 	}
+
+	p := newProgress(j.out, len(subscribers), agent)
+	p.expect(waiting.Messages) // of a run that was interrupted
 
 	running, stop := context.WithCancel(ctx)
 	defer stop()
@@ -75,14 +85,10 @@ func (j *job) run(ctx context.Context) (err error) {
 
 	submitted := j.submit(ctx, agent, letter, skip, subscribers, p)
 	if submitted == nil {
-		p.allSubmitted()
-		select {
-		case <-p.done:
-		case <-ctx.Done():
-		}
+		p.wait(ctx)
 	}
 	stop()
-	err = errors.Join(submitted, <-ended)
+	err = errors.Join(submitted, <-ended, skip.catchUp(context.WithoutCancel(ctx), spool))
 	p.summary()
 	return err
 }
@@ -132,18 +138,18 @@ func (j *job) submitTo(ctx context.Context, to string, agent *delivery.Agent, l 
 		Guarantee:  queue.AtMostOnce, // a lost copy is better than two
 		Tenant:     tenant,
 	})
-	bad, isBad := errors.AsType[*delivery.Error](err)
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
+	}
+	bad, isBad := errors.AsType[*delivery.Error](err)
+	p.expect(-1)
+	switch {
 	case errors.Is(err, queue.ErrDuplicate):
-		p.expect(-1)
 		p.skip()
 		return nil
 	case isBad && !bad.Temporary():
 		p.refuse(to, bad)
 		return nil
 	}
-	p.expect(-1)
 	return fmt.Errorf("to %s: %w", to, err)
 }

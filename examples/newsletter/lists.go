@@ -2,13 +2,16 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 
 	"github.com/nexthop-mail/nexthop/delivery"
+	"github.com/nexthop-mail/nexthop/queue"
 )
 
 // readAddresses reads a file with an address on each line. Empty lines and those that
@@ -38,9 +41,13 @@ type suppressed struct {
 	list map[string]bool
 	file *os.File // nil if there is none
 	err  error    // the first of writing it
+
+	// mark begins the comments in the file that say up to which outcome of the spool the
+	// list is complete, and after is the position in the last one.
+	mark, after string
 }
 
-func openSuppressed(file string) (*suppressed, error) {
+func openSuppressed(file, spool string) (*suppressed, error) {
 	s := &suppressed{list: make(map[string]bool)}
 	if file == "" {
 		return s, nil
@@ -52,16 +59,64 @@ func openSuppressed(file string) (*suppressed, error) {
 	for _, address := range list {
 		s.list[strings.ToLower(address)] = true
 	}
+	if spool, err = filepath.Abs(spool); err != nil {
+		return nil, err
+	}
+	s.mark = fmt.Sprintf("# complete for %q until ", spool)
+	text, err := os.ReadFile(file)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	for line := range strings.Lines(string(text)) {
+		if position, ours := strings.CutPrefix(strings.TrimSpace(line), s.mark); ours {
+			s.after = position
+		}
+	}
 	s.file, err = os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	return s, err
 }
 
 // learn is an Events hook.
 func (s *suppressed) learn(e delivery.Event) {
-	if !e.BadAddress() {
-		return
+	if e.BadAddress() {
+		s.add(e.Recipient)
 	}
-	address := strings.ToLower(e.Recipient)
+}
+
+// catchUp adds the addresses whose events were lost, because the program was killed. The
+// spool has the outcomes.
+func (s *suppressed) catchUp(ctx context.Context, spool queue.Queue) error {
+	if s.file == nil {
+		return nil
+	}
+	last := s.after
+	for more := true; more; {
+		page, err := queue.Outcomes(ctx, spool, queue.OutcomeOptions{After: s.after})
+		if _, bad := errors.AsType[*queue.PositionError](err); bad && s.after != "" {
+			s.after = "" // the directory has another spool now
+			continue
+		} else if err != nil {
+			return err
+		}
+		for i := range page.Outcomes {
+			if o := &page.Outcomes[i]; delivery.BadAddress(o) {
+				s.add(o.Address)
+			}
+		}
+		s.after, more = page.Next, page.More
+	}
+	if s.after == last {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, err := fmt.Fprintln(s.file, s.mark+s.after)
+	return err
+}
+
+// add adds an address, also to the file.
+func (s *suppressed) add(address string) {
+	address = strings.ToLower(address)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.list[address] {
