@@ -151,12 +151,9 @@ func (s *Sender) chooseRouter() {
 	}
 	resolver := s.Resolver
 	if resolver == nil {
-		system, err := mx.System()
-		if err != nil {
-			s.broken = &session.ConfigError{Err: errors.Join(errNoResolver, err)}
+		if resolver, s.broken = systemResolver(mx.System()); s.broken != nil {
 			return
 		}
-		resolver = &mx.Cache{Resolver: system}
 	}
 	s.router = ByMX(&mx.Router{
 		Resolver:      resolver,
@@ -171,7 +168,14 @@ func (s *Sender) chooseRouter() {
 	})
 }
 
-var errNoResolver = errors.New("no resolver is configured on this system")
+// systemResolver returns the Resolver of a Sender without one, from the results of
+// mx.System: there is none on a system without resolv.conf, such as Windows.
+func systemResolver(system *mx.Client, err error) (mx.Resolver, error) {
+	if err != nil {
+		return nil, &session.ConfigError{Err: fmt.Errorf("%w; set Sender.Resolver (mx.FromNet makes one)", err)}
+	}
+	return &mx.Cache{Resolver: system}, nil
+}
 
 // sessionConfig is how the Sender's sessions are made and kept.
 func (s *Sender) sessionConfig() session.Config {

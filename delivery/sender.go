@@ -26,7 +26,8 @@ type Sender struct {
 	Hello string
 
 	// Resolver answers DNS questions. Default: the system's resolvers behind a
-	// cache. It is not used if Router is set.
+	// cache; without /etc/resolv.conf, as on Windows, every attempt fails at once and
+	// says so (mx.FromNet makes a Resolver). It is not used if Router is set.
 	Resolver mx.Resolver
 
 	// Router finds the next hops. Default: by MX records through Resolver, with this
