@@ -84,6 +84,7 @@ MUTATED := examples:./internal/smtpd:./internal/smtpd \
 	.:./delivery/internal/attempt:./delivery/internal/attempt,./delivery \
 	.:./delivery/internal/session:./delivery/internal/session \
 	.:./delivery/internal/waiting:./delivery/internal/waiting \
+	'.:./delivery:./delivery:^(sitekey).go' \
 	'.:./internal/smtp:./internal/smtp:^(data|send|session).go' \
 	'.:./queue/disk:./queue/disk:^(batch|checkpoint|outcome|put|settle|settle_full).go' \
 	.:./queue/disk/internal/index:./queue/disk/internal/index \

@@ -96,7 +96,7 @@ func joinKey(route *mx.Route) string {
 	}):
 		return ""
 	}
-	b := []byte{'0' + byte(route.Via), '-'}
+	b := []byte{byte(route.Via), '-'}
 	if route.Secure {
 		b[1] = 's'
 	}

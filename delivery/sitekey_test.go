@@ -40,6 +40,8 @@ func TestSiteKeys(t *testing.T) {
 		{"a login", []mx.Host{{Name: "a"}}, []mx.Host{{Name: "a", Login: login}}, false},
 		{"the same login", []mx.Host{{Name: "a", Login: login}}, []mx.Host{{Name: "a", Login: login}}, true},
 		{"another login", []mx.Host{{Name: "a", Login: login}}, []mx.Host{{Name: "a", Login: other}}, false},
+		{"two hosts at a port", []mx.Host{{Name: "a", Port: 587}}, []mx.Host{{Name: "b", Port: 587}}, false},
+		{"digits at the end of a name", []mx.Host{{Name: "a5", Port: 87}}, []mx.Host{{Name: "a", Port: 587}}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a, b := of(c.a...), of(c.b...)
@@ -51,6 +53,23 @@ func TestSiteKeys(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a site keeps its name, which rules and suspensions are stored under", func(t *testing.T) {
+		var keys siteKeys
+		for _, c := range []struct {
+			want  string
+			hosts []mx.Host
+		}{
+			{"mx.test", []mx.Host{{Name: "mx.test", Preference: 10}}},
+			{"mx.test:587/0", []mx.Host{{Name: "mx.test", Port: 587}}},
+			{"mx.test:465/2i", []mx.Host{{Name: "mx.test", Port: 465, TLS: 2, ImplicitTLS: true}}},
+			{"mx.test:0/0=x=y@1", []mx.Host{{Name: "mx.test", Identities: []string{"x", "y"}, Login: login}}},
+			{"a.test,b.test;,c.test:25/0;", []mx.Host{host("b.test", 5), host("a.test", 5), {Name: "c.test", Port: 25, Preference: 6}}},
+		} {
+			if got := keys.of(&mx.Route{Hosts: c.hosts}); got != c.want {
+				t.Errorf("a site has the name %q, want %q", got, c.want)
+			}
+		}
+	})
 	t.Run("a login keeps its number, whatever others are met", func(t *testing.T) {
 		var keys siteKeys
 		one, other := &smarthost.Login{User: "u"}, &smarthost.Login{User: "v"}
