@@ -3,6 +3,7 @@ package delivery_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -69,6 +70,55 @@ mx.test. A 192.0.2.1
 			})
 		})
 	}
+}
+
+// TestLostBesideOthers: mail that goes without what is somebody else's is sent at once only
+// if a lost lease alone has kept it back: not if a host has refused a recipient of it, who
+// would be asked about twice, and not if the connection was lost.
+func TestLostBesideOthers(t *testing.T) {
+	const zone = "a.test. MX 10 mx.test.\nb.test. MX 10 mx.test.\nmx.test. A 192.0.2.1\n"
+	late := func(then smtptest.Then) smtptest.Cue { // so that the lease is extended meanwhile
+		return smtptest.Cue{At: smtptest.Rcpt, Times: 1, Delay: 4 * time.Minute, Then: then}
+	}
+	for _, c := range []struct {
+		name   string
+		to     []string
+		script []smtptest.Cue
+		asked  int // how often the host was asked about recipients at b.test
+	}{
+		{"a recipient is refused", []string{"a@a.test", "b@b.test", "x@b.test"}, []smtptest.Cue{
+			{At: smtptest.Rcpt, Address: "x@b.test", Reply: "550 5.1.1 nobody"}, late(smtptest.GoOn), late(smtptest.GoOn),
+		}, 2},
+		{"the connection is lost", []string{"a@a.test", "b@b.test"}, []smtptest.Cue{late(smtptest.GoOn), late(smtptest.Reset)}, 1},
+	} {
+		t.Run("QUE-4 "+c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				host := &smtptest.Host{Extensions: full(), Script: c.script}
+				o := newOffice(t, &smtptest.Internet{Zone: zone, Hosts: map[string]*smtptest.Host{"mx.test": host}})
+				q := &faultyQueue{Queue: new(memory.Queue), lost: firstOf("a.test")}
+				o.queue, o.agent.Queue = q, q
+				o.start()
+				o.submit(message(c.to...))
+				pass(8*time.Minute + 500*time.Millisecond)
+				if got := askedAbout(host, "@b.test"); len(got) != c.asked {
+					t.Errorf("the host was asked about %q, want %d", got, c.asked)
+				}
+			})
+		})
+	}
+}
+
+// askedAbout are the commands RCPT that a host was given for recipients whose address ends
+// so.
+func askedAbout(host *smtptest.Host, end string) (list []string) {
+	for _, c := range host.Connections() {
+		for _, l := range c.Lines {
+			if to, _, ok := strings.Cut(l.Text, ">"); ok && l.Client && strings.HasPrefix(to, "RCPT TO:<") && strings.HasSuffix(to, end) {
+				list = append(list, to)
+			}
+		}
+	}
+	return list
 }
 
 // TestLostByNobody: a queue that says of a mark that a lease is lost, and of each that it

@@ -94,6 +94,9 @@ func TestRoutesChangeBeforeATurn(t *testing.T) {
 				if got := len(host.Messages()); got != c.want {
 					t.Errorf("the host has %d messages, want %d", got, c.want)
 				}
+				if got := askedAbout(host, ".test"); len(got) != 3-c.failed {
+					t.Errorf("the host was asked about %q, want %d", got, 3-c.failed)
+				}
 				if got := len(o.of(delivery.Delivered)); got != 3-c.failed {
 					t.Errorf("%d delivered, want %d", got, 3-c.failed)
 				}
@@ -220,8 +223,8 @@ func TestSuspendedAsItsTurnComes(t *testing.T) {
 				t.Error("it was delivered although it is suspended")
 			}
 		}
-		if n := len(host.Messages()); n != 2 {
-			t.Errorf("the host has %d messages, want the first and that for the other domain", n)
+		if n, asked := len(host.Messages()), askedAbout(host, "@a.test"); n != 2 || len(asked) != 0 {
+			t.Errorf("the host has %d messages and was asked about %q, want the first and that for the other domain", n, asked)
 		}
 		if n := o.agent.Stats().Claimed; n != 0 {
 			t.Errorf("%d deliveries are claimed", n)
