@@ -30,20 +30,9 @@ func (s *Scheduler) Demands() (list []Demand) {
 	return list
 }
 
-// Reshare looks again at the sites whose share of a limit may have changed.
+// Reshare looks again at all sites, since the share of a limit may have changed.
 func (s *Scheduler) Reshare(now time.Time) {
 	for t := s.known.head; t != nil; t = t.next {
-		if t.shared || t.sharesGroup() {
-			s.touch(now, t)
-		}
+		s.touch(now, t)
 	}
-}
-
-func (t *site) sharesGroup() bool {
-	for _, g := range t.groups {
-		if g.Shared {
-			return true
-		}
-	}
-	return false
 }

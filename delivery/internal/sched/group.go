@@ -8,7 +8,7 @@ import (
 // limit gives a site its limits from the settings.
 func (s *Scheduler) limit(t *site) {
 	l := s.settings.site(t.key)
-	t.most, t.rate, t.shared = l.PerSite, l.Rate, l.Shared
+	t.most, t.rate, t.shared = l.PerSite, l.Rate, l.Shared && s.settings.Share != nil
 	s.join(t, l.Groups)
 }
 
@@ -23,6 +23,7 @@ func (s *Scheduler) join(t *site, limits []GroupLimits) {
 			s.groups[limits[i].Name] = g
 		}
 		g.GroupLimits = limits[i]
+		g.Shared = g.Shared && s.settings.Share != nil
 		t.groups = append(t.groups, g)
 		g.take(t, 1)
 	}

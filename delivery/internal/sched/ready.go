@@ -1,6 +1,32 @@
 package sched
 
-import "time"
+import (
+	"slices"
+	"time"
+)
+
+// mostAt is how many attempts may be in flight at a site: as many as its window and its
+// limit allow, and the share of it.
+func (s *Scheduler) mostAt(now time.Time, t *site) int {
+	return min(t.limit(), t.most, s.shareOf(now, t).Most)
+}
+
+// mostIn is how many attempts may be in flight in a group: as many as its limit allows, and
+// the share of it.
+func (s *Scheduler) mostIn(now time.Time, g *group) int {
+	most := s.groupShare(now, g).Most
+	if g.Connections > 0 {
+		most = min(most, g.Connections)
+	}
+	return most
+}
+
+// busy reports whether at a site, or in a group of it, as many attempts are in flight as
+// may be.
+func (s *Scheduler) busy(now time.Time, t *site) bool {
+	return t.inFlight >= s.mostAt(now, t) ||
+		slices.ContainsFunc(t.groups, func(g *group) bool { return g.inFlight >= s.mostIn(now, g) })
+}
 
 // touch adds all lanes of a site to those that may begin an attempt, if the site is
 // ready.
@@ -19,9 +45,7 @@ func (s *Scheduler) ready(now time.Time, t *site) bool {
 	switch {
 	case t.waiting == 0:
 		return false
-	case t.inFlight >= min(t.limit(), t.most):
-		return false
-	case t.shared && t.inFlight >= s.shareOf(now, t).Most:
+	case t.inFlight >= s.mostAt(now, t):
 		return false
 	case now.Before(t.paced):
 		s.alarmFor(t, t.paced)

@@ -87,6 +87,25 @@ func TestShares(t *testing.T) {
 	})
 }
 
+// TestNobodyTellsShares: where nobody tells of shares, limits that others could share are
+// this agent's alone.
+func TestNobodyTellsShares(t *testing.T) {
+	t.Run("L1", func(t *testing.T) {
+		d := newDesk(t, Settings{Connections: 32, PerSite: 9, Ahead: 400, Site: func(name string) SiteLimits {
+			if name == "s" {
+				return SiteLimits{PerSite: 1, Shared: true}
+			}
+			return SiteLimits{PerSite: 9, Groups: []GroupLimits{{Name: "g", Connections: 2, Shared: true}}}
+		}})
+		d.mail("A", "d.s", 2, Route{Site: "s"})
+		d.mails("A", "g0", "g1", "g2")
+		d.want("in flight at a site of one, and in a group of two", fmt.Sprint(d.at("s"), d.at("g")), "1 2")
+		d.want("demands", len(d.s.Demands()), 0)
+		d.end(d.begun[1], Works, time.Second)
+		d.want("in flight in the group when one has ended", d.at("g"), 2)
+	})
+}
+
 // TestDemands is what an agent tells others that it could do with a share.
 func TestDemands(t *testing.T) {
 	t.Run("L1", func(t *testing.T) {
@@ -114,5 +133,7 @@ func TestDemands(t *testing.T) {
 		d.settle()
 		list := d.s.Demands()
 		d.want("more", fmt.Sprint(len(list), list[0].More, list[0].InFlight), "1 true 0")
+		d.withdraw("d.s", 0)
+		d.want("when none of it is held", fmt.Sprintf("%+v", d.s.Demands()), fmt.Sprintf("%+v", []Demand{{Site: "s", Shared: true, More: true}}))
 	})
 }

@@ -1,9 +1,6 @@
 package sched
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 // Standing tells why a delivery that is held, or the mail of a destination that is kept
 // back, waits.
@@ -72,7 +69,7 @@ func (s *Scheduler) standing(now time.Time, t *site) Standing {
 		at.Down, at.Refused, at.Until = !t.refused, t.refused, t.until
 	case now.Before(t.pacedUntil()):
 		at.Paced, at.Until = true, t.pacedUntil()
-	case t.inFlight >= min(t.limit(), t.most), s.inFlight >= s.settings.Connections, t.full(), t.groupBusy(), s.denied(now, t):
+	case s.inFlight >= s.settings.Connections, t.full(), s.busy(now, t):
 		at.Full = true
 	}
 	return at
@@ -88,11 +85,6 @@ func (t *site) pacedUntil() time.Time {
 		}
 	}
 	return at
-}
-
-// groupBusy reports whether a group of a site has as many attempts in flight as it may.
-func (t *site) groupBusy() bool {
-	return slices.ContainsFunc(t.groups, func(g *group) bool { return g.Connections > 0 && g.inFlight >= g.Connections })
 }
 
 // Trouble returns the cause of our own trouble, and when it began.
