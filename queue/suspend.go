@@ -129,15 +129,19 @@ type SuspensionSet []Suspension
 
 // With returns the set with list added. It returns the errors of Suspender.Suspend.
 func (s SuspensionSet) With(now time.Time, list ...Suspension) (SuspensionSet, error) {
+	last := make(map[Subject]int, len(list))
+	for i := range list {
+		last[list[i].Subject] = i
+	}
 	after := s.without(now, func(o Subject) bool {
-		return slices.ContainsFunc(list, func(n Suspension) bool { return n.Subject == o })
+		_, replaced := last[o]
+		return replaced
 	})
 	for i, one := range list {
 		if err := one.Subject.check(); err != nil {
 			return nil, err
 		}
-		switch {
-		case slices.ContainsFunc(list[i+1:], func(n Suspension) bool { return n.Subject == one.Subject }):
+		if last[one.Subject] != i {
 			continue // the last counts
 		}
 		one.Since = now
@@ -157,8 +161,12 @@ func (s SuspensionSet) With(now time.Time, list ...Suspension) (SuspensionSet, e
 
 // Without returns the set without these subjects, and how many of them it had.
 func (s SuspensionSet) Without(now time.Time, list ...Subject) (after SuspensionSet, had int) {
+	listed := make(map[Subject]bool, len(list))
+	for _, o := range list {
+		listed[o] = true
+	}
 	after = s.without(now, func(o Subject) bool {
-		if !slices.Contains(list, o) {
+		if !listed[o] {
 			return false
 		}
 		had++
