@@ -57,9 +57,9 @@ func TestWhatTellsOfTheNetwork(t *testing.T) {
 	// minutes, and waits until nothing has been carried for a minute.
 	remembered := func(w *world) {
 		w.v6.Store(refused)
-		for i, wait := range []time.Duration{16, 31, 61, 61} {
+		for i, wait := range []time.Duration{16 * time.Second, 31 * time.Second, 61 * time.Second, 61 * time.Second} {
 			w.submit(message(fmt.Sprintf("u@s%d.test", i)))
-			pass(wait * time.Second)
+			pass(wait)
 		}
 	}
 	for _, c := range []struct {

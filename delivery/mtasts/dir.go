@@ -106,7 +106,7 @@ func read(path string) (Entry, error) {
 		return Entry{}, err
 	}
 	var stored file
-	if err := json.Unmarshal(text, &stored); err != nil || stored.Version != fileVersion {
+	if !smallfile.Decode(text, &stored) || stored.Version != fileVersion {
 		return Entry{}, nil
 	}
 	return stored.Entry, nil

@@ -123,7 +123,7 @@ func readProof(path string) (Proof, error) {
 		return Proof{}, err
 	}
 	var stored proofFile
-	if err := json.Unmarshal(text, &stored); err != nil || stored.Version != proofVersion {
+	if !smallfile.Decode(text, &stored) || stored.Version != proofVersion {
 		return Proof{}, nil
 	}
 	return stored.Proof, nil

@@ -3,6 +3,7 @@
 package smallfile
 
 import (
+	"encoding/json"
 	"errors"
 	"io"
 	"io/fs"
@@ -21,6 +22,10 @@ func Read(path string, most int64) ([]byte, error) {
 	defer f.Close()
 	return io.ReadAll(io.LimitReader(f, most))
 }
+
+// Decode decodes JSON into the value that v points to. It reports false if text is no JSON
+// or does not fit the value, which then may have been filled in part.
+func Decode(text []byte, v any) bool { return json.Unmarshal(text, v) == nil }
 
 // Replace gives a file new content. That is written to another file first, in the same
 // directory, whose name begins with temp; it is left behind only if the process dies. The

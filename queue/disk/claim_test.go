@@ -82,20 +82,20 @@ func TestClaimOfWhatIsGoneMeanwhile(t *testing.T) {
 // TestClaimTellsWhenTheNextIsDue has a hold end before or after the next delivery is due.
 func TestClaimTellsWhenTheNextIsDue(t *testing.T) {
 	ctx, now := context.Background(), time.Unix(1e9, 0)
-	for _, c := range []struct{ due, hold, want time.Duration }{{1, 2, 1}, {2, 1, 1}, {0, 1, 1}, {1, 0, 1}} {
+	for _, c := range []struct{ due, hold, want int }{{1, 2, 1}, {2, 1, 1}, {0, 1, 1}, {1, 0, 1}} {
 		_, s := openSmall(t)
 		if c.due > 0 {
 			later := textMessage("later")
-			later.NotBefore = now.Add(c.due * time.Hour)
+			later.NotBefore = now.Add(time.Duration(c.due) * time.Hour)
 			_, err := s.Put(ctx, now, later)
 			must(t, err)
 		}
 		if c.hold > 0 {
-			must(t, s.HoldUntil(ctx, now, mustPut(t, s), queue.Terms{Until: now.Add(c.hold * time.Hour)}))
+			must(t, s.HoldUntil(ctx, now, mustPut(t, s), queue.Terms{Until: now.Add(time.Duration(c.hold) * time.Hour)}))
 		}
 		found, err := s.Claim(ctx, now, queue.ClaimOptions{})
 		must(t, err)
-		if want := now.Add(c.want * time.Hour); !found.Next.Equal(want) || len(found.Deliveries) > 0 {
+		if want := now.Add(time.Duration(c.want) * time.Hour); !found.Next.Equal(want) || len(found.Deliveries) > 0 {
 			t.Errorf("with mail due in %d hours and a hold that ends in %d the next is due at %v, want %v", c.due, c.hold, found.Next.UTC(), want.UTC())
 		}
 	}

@@ -182,8 +182,7 @@ func (c *crowd) generation() error {
 	group.Wait()
 	close(stop)
 	upkeep.Wait()
-	errs = append(errs, learns)
-	for i, err := range errs {
+	for i, err := range append([]error{learns}, errs...) {
 		if err != nil && !errors.Is(err, crashfs.ErrPowerCut) && !errors.Is(err, ErrFailed) {
 			return fmt.Errorf("%d: %w", i, err)
 		}

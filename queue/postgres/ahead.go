@@ -69,7 +69,7 @@ func (a *ahead) add(list []claimed) {
 	now := time.Now()
 	for i := range list {
 		c := &list[i]
-		if c.content != nil && len(c.content) > 0 {
+		if len(c.content) > 0 {
 			if a.all == nil {
 				a.all = make(map[int64]*aheadContent)
 			}

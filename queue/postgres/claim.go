@@ -45,16 +45,14 @@ func (q *Queue) claim(ctx context.Context, now time.Time, want queue.ClaimOption
 	until := now.Round(0).Add(want.Lease)
 	own, lift := q.own.at(now, want.Owner)
 	except := append(plainAll(want.Except), plainAll(own)...)
-	tenants := [][]byte{}
-	for _, name := range want.ExceptTenants {
-		tenants = append(tenants, []byte(name))
-	}
-	var turn []string
-	var only []string // null is all
+	var (
+		turn []string
+		only []string // null is all
+		base = random()
+	)
 	if len(want.Destinations) > 0 {
 		only = plainAll(want.Destinations)
 	}
-	base := random()
 	var (
 		list   []claimed
 		sum    claimed
@@ -69,10 +67,6 @@ func (q *Queue) claim(ctx context.Context, now time.Time, want queue.ClaimOption
 		may = may && want.PerTenant > 0 && only == nil
 		f := q.front.begin(want.Max, q.now(now), q.at(until), only != nil, may, admits(only, except, want.ExceptTenants))
 		turn = f.turn
-		without := slices.Clone(tenants)
-		for _, name := range turn {
-			without = append(without, []byte(name))
-		}
 		defer func() { again = q.front.end(f, &found, err) }()
 		each := func(rows pgx.Rows) error {
 			var c claimed
@@ -87,7 +81,7 @@ func (q *Queue) claim(ctx context.Context, now time.Time, want queue.ClaimOption
 			return nil
 		}
 		args := []any{
-			q.now(now), q.at(until), base, want.Max, only, except, without, max(want.PerDestination, 0), max(want.PerTenant, 0),
+			q.now(now), q.at(until), base, want.Max, only, except, octets(want.ExceptTenants, turn), max(want.PerDestination, 0), max(want.PerTenant, 0),
 			f.walk, !lift.IsZero(), f.xmax, f.xip, f.xids, f.seqs, f.reach.rank, f.reach.seq, f.page, f.cut, f.later, f.lease, f.next,
 			q.ahead.room(), int64(inRow),
 		}
@@ -107,13 +101,7 @@ func (q *Queue) claim(ctx context.Context, now time.Time, want queue.ClaimOption
 		return queue.Claimed{}, false, cmp.Or(ctx.Err(), err)
 	}
 	q.ahead.add(list)
-	q.hand(list, until, func(d *queue.Delivery, u *queue.Unreadable) {
-		if u != nil {
-			found.Unreadable = append(found.Unreadable, *u)
-		} else {
-			found.Deliveries = append(found.Deliveries, *d)
-		}
-	})
+	found.Deliveries, found.Unreadable = q.handAll(list, until)
 	if ctx.Err() != nil {
 		return queue.Claimed{}, false, q.giveBack(ctx, found.Deliveries, found.Unreadable)
 	}
@@ -127,6 +115,27 @@ func (q *Queue) claim(ctx context.Context, now time.Time, want queue.ClaimOption
 		found.Limits = shares.list(now)
 	}
 	return found, len(turn) > 0, nil
+}
+
+// octets are the names of two lists as octets, for they may be anything.
+func octets(names, more []string) [][]byte {
+	list := make([][]byte, 0, len(names)+len(more))
+	for _, name := range slices.Concat(names, more) {
+		list = append(list, []byte(name))
+	}
+	return list
+}
+
+// handAll returns what was claimed, as far as it can be read, and the rest.
+func (q *Queue) handAll(list []claimed, until time.Time) (good []queue.Delivery, bad []queue.Unreadable) {
+	q.hand(list, until, func(d *queue.Delivery, u *queue.Unreadable) {
+		if u != nil {
+			bad = append(bad, *u)
+		} else {
+			good = append(good, *d)
+		}
+	})
+	return good, bad
 }
 
 // admits says of which lanes a claim may take something.
