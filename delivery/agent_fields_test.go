@@ -29,6 +29,9 @@ func TestFieldsOfAnAgent(t *testing.T) {
 		{"MaxHops", func(a *delivery.Agent) { a.MaxHops = -1 }},
 		{"", func(a *delivery.Agent) { a.MaxHops = 30 }},
 		{"Expire", func(a *delivery.Agent) { a.Settings.Expire = -1 }},
+		{"SelfMark", func(a *delivery.Agent) { a.Sender.SelfMark = "a b" }},
+		{"SelfMark", func(a *delivery.Agent) { a.Sender.SelfMark = "é" }},
+		{"", func(a *delivery.Agent) { a.Sender.SelfMark = "m4rk" }},
 		{"Hello", func(a *delivery.Agent) { a.Sender = &delivery.Sender{Hello: "no host name"} }},
 	} {
 		a := &delivery.Agent{Queue: &memory.Queue{}, Sender: &delivery.Sender{Hello: "from.test"}}

@@ -111,7 +111,7 @@ func (s *Sender) probe(ctx context.Context, route *mx.Route, host *mx.Host) *Pro
 	policy, err := s.sessions.PolicyFor(ctx, route, host)
 	probe := &Probe{}
 	for _, ip := range host.Addrs {
-		hop := session.Hop{Host: host, Addr: s.sessions.AddrPort(host, ip), Policy: &policy, Source: s.sessions.SourceFor("", ip)}
+		hop := session.Hop{Host: host, Addr: s.sessions.AddrPort(host, ip), Policy: &policy, Source: s.sessions.SourceFor("", ip), Named: session.Named(route.Via)}
 		probe.Addr = hop.Addr
 		if err == nil {
 			err = s.probeAddress(ctx, &hop, probe)

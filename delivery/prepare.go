@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/nexthop-mail/nexthop/delivery/internal/attempt"
 	"github.com/nexthop-mail/nexthop/delivery/internal/session"
@@ -53,6 +54,9 @@ func (s *Sender) validate() error {
 		if !a.IsValid() {
 			wrong(fmt.Sprintf("SelfAddrs[%d]", i), "not an address")
 		}
+	}
+	if strings.ContainsFunc(s.SelfMark, func(c rune) bool { return c <= ' ' || c > '~' }) {
+		wrong("SelfMark", "%q is not one word in ASCII", s.SelfMark)
 	}
 	s.validateRouter(wrong)
 	if s.TLS > mx.TLSVerify {
@@ -180,7 +184,7 @@ func systemResolver(system *mx.Client, err error) (mx.Resolver, error) {
 // sessionConfig is how the Sender's sessions are made and kept.
 func (s *Sender) sessionConfig() session.Config {
 	c := session.Config{
-		Hello: s.Hello, Self: append(slices.Clone(s.Self), selfOf(s.Router)...), Port: s.Port, TLS: s.TLS, TLSConfig: s.TLSConfig,
+		Hello: s.Hello, Self: append(slices.Clone(s.Self), selfOf(s.Router)...), SelfMark: s.SelfMark, Port: s.Port, TLS: s.TLS, TLSConfig: s.TLSConfig,
 		Dial: s.Dial, Source: s.Source, ConnectTimeout: s.ConnectTimeout, Timeouts: s.Timeouts.dialogue(),
 		MaxIdle: s.MaxIdle, IdleTimeout: s.IdleTimeout,
 	}

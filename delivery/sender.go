@@ -46,6 +46,14 @@ type Sender struct {
 	// do not have, such as the public address of a NAT.
 	SelfAddrs []netip.Addr
 
+	// SelfMark is a word that the server of this program, and no other, gives after its
+	// name in the reply to EHLO. It tells programs apart that run on one machine and have
+	// one name: a smart host that answers with a name in Self and without the mark is
+	// another program. A program that accepts no mail sets a word that no server gives.
+	// If empty, every host that answers with such a name is this one. MX hosts are in
+	// any case.
+	SelfMark string
+
 	// Relay is true if this program passes on the mail of others, as a secondary MX
 	// does. Then the addresses of this machine's interfaces count as its own, too.
 	Relay bool

@@ -31,6 +31,9 @@ func TestSmartHost(t *testing.T) {
 	here := "smtp://127.0.0.1:" + w.port
 	dead := "smtp://[127.0.0.9]:1" // nobody listens there
 	down := build(t, &smtptest.Host{Script: []smtptest.Cue{{At: smtptest.Banner, Reply: "421 busy"}}})
+	same := build(t, &smtptest.Host{Name: "us.test"}) // as -helo is
+	sameAddr := "127.0.0.1:" + same.port
+	sameName := "smtp://" + sameAddr
 	for _, c := range []struct {
 		name string
 		args []string
@@ -52,6 +55,9 @@ func TestSmartHost(t *testing.T) {
 		{"QUE-14 where DNS is in trouble", []string{"-fallback", here, "u@broken.test"}, outcome{"delivered", "fallback", "[127.0.0.1]", "127.0.0.1:" + w.port, ""}},
 		{"QUE-14 not for a domain that takes no mail", []string{"-fallback", here, "u@null.test"}, outcome{"failed", "mx", "", "", "5.1.10"}},
 		{"one without an address bounces nothing", []string{"-smarthost", "smtp://gone.test", "u@e.test"}, outcome{"deferred", "smarthost", "", "", "4.3.5"}},
+		{"MX-28 another program of this host's name is none", []string{"-smarthost", sameName, "u@e.test"}, outcome{"delivered", "smarthost", "[127.0.0.1]", sameAddr, ""}},
+		{"QUE-14 a fallback of this host's name", []string{"-port", down.port, "-fallback", sameName, "u@e.test"}, outcome{"delivered", "fallback", "[127.0.0.1]", sameAddr, ""}},
+		{"QUE-19 an MX host of this host's name", []string{"-port", same.port, "u@e.test"}, outcome{"failed", "mx", "mx.e.test", sameAddr, "5.4.6"}},
 		{"MX-28 this host is a loop", []string{"-smarthost", "smtp://us.test", "u@e.test"}, outcome{"failed", "smarthost", "", "", "5.4.6"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

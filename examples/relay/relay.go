@@ -76,7 +76,8 @@ func assemble(ctx context.Context, o *options, stdout, stderr io.Writer) (*parts
 	if err != nil {
 		return nil, cli.Config("%w", err)
 	}
-	sender, err := o.Sender(cli.Role{Relay: true, Ports: o.ports(passed)}, stderr)
+	mark := markOf(o.queue)
+	sender, err := o.Sender(cli.Role{Relay: true, Ports: o.ports(passed), Mark: mark}, stderr)
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +137,7 @@ func assemble(ctx context.Context, o *options, stdout, stderr io.Writer) (*parts
 	}
 	in := &intake{agent: p.agent, sender: sender, postmaster: o.postmasterAt(name), broken: p.giveUp}
 	p.server = &smtpd.Server{
-		Name: name, MaxSize: o.maxSize, TLS: p.keys.config(), TempDir: p.dir,
+		Name: name, Mark: mark, MaxSize: o.maxSize, TLS: p.keys.config(), TempDir: p.dir,
 		Trusted: rules.isTrusted, Names: o.Self, Postmaster: in.postmaster,
 		Logins: p.logins.of(), Mail: p.logins.mail, Rcpt: rules.recipient, Data: in.message,
 	}

@@ -2,6 +2,9 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base32"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -81,6 +84,30 @@ const (
 	inDirectory kind = iota
 	inDatabase
 )
+
+// markOf returns the word by which the relays of a queue know each other: mail from one
+// to another would come back to the queue that it left.
+func markOf(where string) string {
+	kind, err := checkWhere(where)
+	switch {
+	case where == inMemory || err != nil: // the error is reported when the queue is opened
+		return rand.Text()
+	case kind == inDatabase:
+		config, schema, err := parseDatabase(where, asRelay)
+		if err != nil {
+			return rand.Text()
+		}
+		db := config.ConnConfig
+		where = fmt.Sprintf("%s:%d/%s/%s", db.Host, db.Port, db.Database, schema)
+	default:
+		machine, _ := os.Hostname() // others may have a directory of this name
+		if dir, err := filepath.Abs(where); err == nil {
+			where = machine + ":" + dir
+		}
+	}
+	sum := sha256.Sum256([]byte(where))
+	return base32.StdEncoding.EncodeToString(sum[:10])
+}
 
 // checkWhere distinguishes directories from databases, and reports anything else.
 func checkWhere(where string) (kind, error) {

@@ -13,8 +13,9 @@ const (
 	maxMechanisms = 32
 	// escapedTab is a tab in the text of a reply, which some servers write for a blank.
 	escapedTab = `\x09`
-	// maxName is how long the name may be that a server gives itself.
-	maxName = 255
+	// maxName limits the name that a server gives itself, and maxRemark the text after
+	// it, in octets.
+	maxName, maxRemark = 255, 512
 )
 
 // parseExtensions parses the text of a reply to EHLO. The first line is the server's
@@ -23,7 +24,8 @@ const (
 // the text alive.
 func parseExtensions(text string) Extensions {
 	first, rest, more := strings.Cut(text, "\n")
-	x := Extensions{ESMTP: true, Greeting: greetingOf(first)}
+	x := Extensions{ESMTP: true}
+	x.Greeting, x.Remark = greetingOf(first)
 	for n := 0; more && n < maxKeywords; {
 		var line string
 		line, rest, more = strings.Cut(rest, "\n")
@@ -47,10 +49,10 @@ func cutKeyword(line string) (keyword, params string) {
 	return line[:i], line[i+1:]
 }
 
-// greetingOf is the name at the start of a greeting.
-func greetingOf(s string) string {
-	word, _, _ := strings.Cut(s, " ")
-	return strings.Clone(word[:min(len(word), maxName)])
+// greetingOf returns the name at the start of a greeting, and the text after it.
+func greetingOf(s string) (name, remark string) {
+	name, remark, _ = strings.Cut(s, " ")
+	return strings.Clone(name[:min(len(name), maxName)]), strings.Clone(remark[:min(len(remark), maxRemark)])
 }
 
 // learn takes in one keyword. Parameters that are not defined for it are ignored

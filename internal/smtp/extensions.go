@@ -1,11 +1,12 @@
 package smtp
 
 // Extensions has what the latest EHLO reply offers (RFC 5321 section 4.1.1.1). After
-// HELO it has only a Greeting.
+// HELO it has only a Greeting and a Remark.
 type Extensions struct {
 	// Greeting is the server's own name (RFC 5321 section 4.1.1.1), which proves
-	// nothing.
+	// nothing. Remark is the rest of that line.
 	Greeting string
+	Remark   string
 
 	ESMTP               bool // EHLO was taken
 	Pipelining          bool // RFC 2920

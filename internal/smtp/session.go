@@ -122,7 +122,8 @@ func (s *Session) greet(verb string) (Reply, *Error) {
 	if verb == "EHLO" {
 		s.ext = parseExtensions(r.Text)
 	} else {
-		s.ext = Extensions{Greeting: greetingOf(r.Text)}
+		s.ext = Extensions{}
+		s.ext.Greeting, s.ext.Remark = greetingOf(r.Text)
 	}
 	return r, nil
 }

@@ -122,7 +122,7 @@ func (w *Walk) addresses(ctx context.Context, route *mx.Route, host *mx.Host) st
 	}
 	w.ledger.atHost()
 	for _, ip := range host.Addrs {
-		w.hop = session.Hop{Host: host, Addr: w.sessions().AddrPort(host, ip), Policy: &w.policy}
+		w.hop = session.Hop{Host: host, Addr: w.sessions().AddrPort(host, ip), Policy: &w.policy, Named: session.Named(route.Via)}
 		if next := w.address(ctx, &w.hop); next != toNextAddress {
 			return next
 		}

@@ -15,9 +15,11 @@ import (
 // their defaults.
 type Config struct {
 	// Hello is the name given in EHLO, and Self are the names of this host: one
-	// that greets with any of them is not sent to.
-	Hello string
-	Self  []string
+	// that greets with any of them is not sent to. A hop that is Named is sent to in
+	// spite of that if SelfMark is set and the host does not give it.
+	Hello    string
+	Self     []string
+	SelfMark string
 
 	// Port and TLS are for hosts whose route has none. Default: 25 and TLSMay.
 	Port uint16

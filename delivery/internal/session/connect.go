@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -174,7 +175,7 @@ func (p *Pool) open(ctx context.Context, h *Hop, made *Session, o Observer) erro
 	if h.Judged.Err != nil {
 		return h.refusal(ErrNoTLS)
 	}
-	if p.isSelf(made.Extensions().Greeting) {
+	if p.isSelf(h, made.Extensions()) {
 		return fmt.Errorf("%w, %s", ErrSelf, strings.TrimSuffix(made.Extensions().Greeting, "."))
 	}
 	if h.Probe {
@@ -196,16 +197,15 @@ func (p *Pool) Probe(ctx context.Context, h *Hop, o Observer) (Protection, *tls.
 	return made.Protection, made.TLS(), nil
 }
 
-// isSelf reports whether a server's name is one of ours: the host is this host under
-// another address (RFC 5321 section 6.3).
-func (p *Pool) isSelf(name string) bool {
-	name = strings.TrimSuffix(name, ".")
-	for _, self := range p.Self {
-		if strings.EqualFold(name, strings.TrimSuffix(self, ".")) {
-			return true
-		}
+// isSelf reports whether a server is this program under another address, by its reply to
+// EHLO (RFC 5321 section 6.3). Other programs of this machine may have the same name, and
+// the operator may have named one of them as the next hop.
+func (p *Pool) isSelf(h *Hop, x *smtp.Extensions) bool {
+	name := strings.TrimSuffix(x.Greeting, ".")
+	if !slices.ContainsFunc(p.Self, func(self string) bool { return strings.EqualFold(name, strings.TrimSuffix(self, ".")) }) {
+		return false
 	}
-	return false
+	return !h.Named || p.SelfMark == "" || slices.Contains(strings.Fields(x.Remark), p.SelfMark)
 }
 
 // secure brings up TLS where the level asks for it and the host offers it.

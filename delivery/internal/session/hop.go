@@ -14,6 +14,7 @@ type Hop struct {
 	Addr   netip.AddrPort
 	Policy *Policy
 	Source netip.Addr // the local address to send from; invalid leaves it to the system
+	Named  bool       // the operator has named the host
 
 	// Without are the options that are left out there, because they do not work or
 	// may not: see Memory.Without.
@@ -37,6 +38,9 @@ type Hop struct {
 	Judged Judgement
 	again  bool // there was a connection before, and it was judged
 }
+
+// Named reports whether the hosts of a route were named by the operator.
+func Named(via mx.Via) bool { return via == mx.ViaSmartHost || via == mx.ViaFallback }
 
 // Level returns the policy's level, or TLSNone if TLS is left out and not required.
 func (h *Hop) Level() mx.TLSLevel {

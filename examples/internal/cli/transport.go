@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"flag"
 	"fmt"
@@ -117,8 +119,10 @@ type Role struct {
 	// machine's interfaces are its own too, and content is passed on as it came or
 	// not at all.
 	Relay bool
-	// Ports are those at which it takes mail.
+	// Ports are those at which it takes mail, and Mark is the word that its server gives
+	// after its name. Without a mark it has no server.
 	Ports []uint16
+	Mark  string
 }
 
 // Sender is the Sender that the flags describe.
@@ -134,6 +138,7 @@ func (t *Transport) Sender(role Role, stderr io.Writer) (*delivery.Sender, error
 	}
 	s := &delivery.Sender{
 		Hello:          t.Hello(),
+		SelfMark:       cmp.Or(role.Mark, rand.Text()), // no server gives a random one
 		Port:           uint16(t.Port),
 		TLS:            level,
 		ConnectTimeout: time.Duration(t.ConnectTimeout),

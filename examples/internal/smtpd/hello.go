@@ -12,7 +12,7 @@ func (s *session) ehlo(name string) {
 		return
 	}
 	lines := []string{
-		s.server.Name, "PIPELINING", "SIZE " + strconv.FormatInt(s.server.maxSize(), 10),
+		s.server.answer(), "PIPELINING", "SIZE " + strconv.FormatInt(s.server.maxSize(), 10),
 		"8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "CHUNKING", "DSN",
 	}
 	switch {
@@ -29,7 +29,7 @@ func (s *session) ehlo(name string) {
 
 func (s *session) helo(name string) {
 	if s.greet(name, false) {
-		s.say(250, "", s.server.Name)
+		s.say(250, "", s.server.answer())
 	}
 }
 

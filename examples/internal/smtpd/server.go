@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +19,10 @@ import (
 type Server struct {
 	// Name is this host's name: in the greeting and in Received fields.
 	Name string
+
+	// Mark is a word after Name in the reply to EHLO and HELO, by which programs on one
+	// machine that have one name are told apart. If empty, there is none.
+	Mark string
 
 	// MaxSize is how many octets a message may have; 0 is 50 MiB. MaxRecipients is
 	// how many recipients; 0 is 1,000 (RFC 5321 section 4.5.3.1.8 wants 100 at least).
@@ -81,6 +86,11 @@ type Server struct {
 	sessions sync.WaitGroup
 	begun    atomic.Uint64 // transactions
 	refused  atomic.Uint64 // connections
+}
+
+// answer is what the server says of itself in the reply to EHLO and HELO.
+func (s *Server) answer() string {
+	return strings.TrimSuffix(s.Name+" "+s.Mark, " ")
 }
 
 func (s *Server) maxSize() int64      { return or(s.MaxSize, 50<<20) }
