@@ -19,8 +19,9 @@ import (
 // Validate reports all invalid fields at once by their names, or nil if there are none.
 // A Sender with invalid fields defers every message with the same error, because a
 // mistake in the configuration must not bounce mail. A Resolver beside a Router is
-// reported, but does no harm. If the Policy has a method Validate, its problems are
-// included.
+// reported, but does no harm. If the Policy or the Router has a method Validate, its
+// problems are included. If neither Router nor Resolver is set, the system must have
+// resolvers.
 func (s *Sender) Validate() error {
 	var idle, policy error
 	if s.Router != nil && s.Resolver != nil {
@@ -29,7 +30,20 @@ func (s *Sender) Validate() error {
 	if p, ok := s.Policy.(interface{ Validate() error }); ok {
 		policy = p.Validate()
 	}
-	return errors.Join(idle, policy, s.validate())
+	return errors.Join(idle, policy, s.validate(), s.unroutable())
+}
+
+// unroutable returns an error if no mail can be routed: the Router is invalid, or there is
+// none and this system has no resolvers.
+func (s *Sender) unroutable() error {
+	if s.Router == nil && s.Resolver == nil {
+		_, err := s.systemResolver()
+		return err
+	}
+	if r, ok := s.Router.(interface{ Validate() error }); ok {
+		return r.Validate()
+	}
+	return nil
 }
 
 var errIdleResolver = errors.New("delivery.Sender.Resolver: the Router decides it, and does not look here")
@@ -155,7 +169,9 @@ func (s *Sender) chooseRouter() {
 	}
 	resolver := s.Resolver
 	if resolver == nil {
-		if resolver, s.broken = systemResolver(mx.System()); s.broken != nil {
+		var err error
+		if resolver, err = s.systemResolver(); err != nil {
+			s.broken = &session.ConfigError{Err: err}
 			return
 		}
 	}
@@ -172,13 +188,18 @@ func (s *Sender) chooseRouter() {
 	})
 }
 
-// systemResolver returns the Resolver of a Sender without one, from the results of
-// mx.System: there is none on a system without resolv.conf, such as Windows.
-func systemResolver(system *mx.Client, err error) (mx.Resolver, error) {
-	if err != nil {
-		return nil, &session.ConfigError{Err: fmt.Errorf("%w; set Sender.Resolver (mx.FromNet makes one)", err)}
+// systemResolver returns the Resolver of a Sender without one. There is none on a system
+// without resolv.conf, such as Windows.
+func (s *Sender) systemResolver() (mx.Resolver, error) {
+	system := mx.System
+	if s.system != nil {
+		system = s.system
 	}
-	return &mx.Cache{Resolver: system}, nil
+	client, err := system()
+	if err != nil {
+		return nil, fmt.Errorf("%w; set delivery.Sender.Resolver (mx.FromNet makes one)", err)
+	}
+	return &mx.Cache{Resolver: client}, nil
 }
 
 // sessionConfig is how the Sender's sessions are made and kept.

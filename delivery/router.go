@@ -33,6 +33,9 @@ func ByMX(r *mx.Router) Router { return byMX{r} }
 
 type byMX struct{ router *mx.Router }
 
+// Validate reports what is wrong with the mx.Router.
+func (r byMX) Validate() error { return r.router.Validate() }
+
 func (r byMX) Route(ctx context.Context, _, domain string) (mx.Route, error) {
 	return r.router.Route(ctx, domain)
 }

@@ -15,6 +15,7 @@ import (
 )
 
 // Validate reports all invalid fields at once by their names, or nil if there are none.
+// If the Sender needs the system's resolvers, there must be some.
 func (a *Agent) Validate() error { return a.validate(a.sender().Validate()) }
 
 // validate is Validate with the given error of the Sender.
@@ -53,11 +54,11 @@ func (a *Agent) validate(sender error) error {
 // most 3 s after the end of Drain, whatever hosts do and however often a queue fails,
 // unless a hook or a call of the queue does not return.
 //
-// Run returns an error if the fields are invalid, if the agent is already running, if
-// the queue was closed meanwhile (queue.ErrClosed), or if the queue has failed for good
-// (an error that wraps queue.ErrFailed). In the last case deliveries in flight are cut
-// off, since their outcomes could not be recorded. Other errors of the queue are
-// reported (Trouble), and the call is tried again.
+// Run returns an error if Validate would, if the agent is already running, if the queue
+// was closed meanwhile (queue.ErrClosed), or if the queue has failed for good (an error
+// that wraps queue.ErrFailed). In the last case deliveries in flight are cut off, since
+// their outcomes could not be recorded. Other errors of the queue are reported (Trouble),
+// and the call is tried again.
 func (a *Agent) Run(ctx context.Context) error { return a.runAs(ctx, false) }
 
 // RunUntilIdle is like Run, but also returns when no mail in the queue is due: the
@@ -66,7 +67,7 @@ func (a *Agent) Run(ctx context.Context) error { return a.runAs(ctx, false) }
 func (a *Agent) RunUntilIdle(ctx context.Context) error { return a.runAs(ctx, true) }
 
 func (a *Agent) runAs(ctx context.Context, untilIdle bool) error {
-	if err := a.validate(a.sender().validate()); err != nil {
+	if err := a.validate(errors.Join(a.sender().validate(), a.sender().unroutable())); err != nil {
 		return err
 	}
 	work, cut := context.WithCancel(guarded(context.WithoutCancel(ctx), a.guard))

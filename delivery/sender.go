@@ -146,7 +146,8 @@ type Sender struct {
 
 	once     sync.Once
 	router   Router
-	broken   error // why there is no router
+	broken   error                      // why there is no router
+	system   func() (*mx.Client, error) // nil is mx.System
 	sessions session.Pool
 	attempts attempt.Config
 	untraced traces // for calls that are not passed to a hook

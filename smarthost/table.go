@@ -3,6 +3,7 @@ package smarthost
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -16,8 +17,9 @@ import (
 // it is safe for concurrent use. It must not be copied after its first use.
 type Table struct {
 	// Router finds routes by MX records, and the addresses of smart hosts. Default: a
-	// Router with a cache and the system's resolvers. Its Self, SelfAddrs and Relay say
-	// which hosts are this one.
+	// Router with a cache and the system's resolvers. On a system without these, only smart
+	// hosts can be used that are addresses or in the hosts file. Its Self, SelfAddrs and
+	// Relay say which hosts are this one.
 	Router *mx.Router
 
 	// Discovered, if not nil, is called when the SRV records of a domain lead to other
@@ -31,7 +33,9 @@ type Table struct {
 
 	once   sync.Once
 	router *mx.Router
-	broken error // why there is no router
+	broken error                      // why there is no router
+	noDNS  error                      // why there are no resolvers
+	system func() (*mx.Client, error) // nil is mx.System
 }
 
 // compiled is a rule set in force, with its source.
@@ -78,10 +82,24 @@ func (t *Table) Rules() Rules {
 	return Rules{}
 }
 
-// Validate reports everything that is wrong with the Router. Set has checked the rules.
+// Validate reports everything that is wrong with the Router, and if no mail could be
+// routed because this system has no resolvers. Set has checked the rules.
 func (t *Table) Validate() error {
-	_, err := t.prepared()
-	return err
+	router, err := t.prepared()
+	if err != nil || t.noDNS == nil || t.hasAddress(router) {
+		return err
+	}
+	return t.noDNS
+}
+
+// hasAddress reports whether the address of a smart host is known without DNS.
+func (t *Table) hasAddress(router *mx.Router) bool {
+	known := func(h Host) bool {
+		return len(byAddress(context.Background(), router, &h).hosts) > 0 && h.Lookup == LookupAddress
+	}
+	rules := t.Rules()
+	return slices.ContainsFunc(rules.Default, known) || slices.ContainsFunc(rules.Fallback, known) ||
+		slices.ContainsFunc(rules.Special, func(r Rule) bool { return slices.ContainsFunc(r.Hosts, known) })
 }
 
 // Route finds the route for mail from a reverse-path to a domain, in the steps that the
@@ -94,6 +112,9 @@ func (t *Table) Route(ctx context.Context, from, domain string) (mx.Route, error
 	}
 	destination, err := address.ParseDomain(domain)
 	c := t.rules.Load()
+	if err == nil && c == nil && t.noDNS != nil {
+		return mx.Route{}, failure(mx.Misconfigured, domain, "", t.noDNS)
+	}
 	if err != nil || c == nil {
 		return router.Route(ctx, domain) // it reports what is wrong with a domain
 	}
@@ -102,6 +123,9 @@ func (t *Table) Route(ctx context.Context, from, domain string) (mx.Route, error
 		route, err := t.via(ctx, router, mx.ViaSmartHost, name, rule.hosts)
 		route.BySender = c.bySender
 		return route, err
+	}
+	if t.noDNS != nil && len(c.set.fallback) == 0 {
+		return mx.Route{BySender: c.bySender}, failure(mx.Misconfigured, domain, "", t.noDNS)
 	}
 	route, err := router.Route(ctx, domain)
 	route.BySender = c.bySender
@@ -148,14 +172,25 @@ func (t *Table) prepared() (*mx.Router, error) {
 			t.broken = t.router.Validate()
 			return
 		}
-		client, err := mx.System()
+		if t.system == nil {
+			t.system = mx.System
+		}
+		client, err := t.system()
 		if err != nil {
-			t.broken = err
+			t.noDNS = fmt.Errorf("%w; set smarthost.Table.Router (mx.FromNet makes a Resolver for it)", err)
+			t.router = &mx.Router{Resolver: unresolving{t.noDNS}}
 			return
 		}
 		t.router = &mx.Router{Resolver: &mx.Cache{Resolver: client}}
 	})
 	return t.router, t.broken
+}
+
+// unresolving is a Resolver on a system without one.
+type unresolving struct{ err error }
+
+func (u unresolving) Resolve(context.Context, string, mx.Type) (mx.Answer, error) {
+	return mx.Answer{}, u.err
 }
 
 // failure is an error about a smart host.
@@ -168,7 +203,7 @@ func failure(o mx.ErrorKind, domain, name string, cause error) *mx.Error {
 // Router.
 func (t *Table) Probe(ctx context.Context) error {
 	router, err := t.prepared()
-	if err != nil || router.Resolver == nil {
+	if err != nil || t.noDNS != nil || router.Resolver == nil {
 		return nil //nolint:nilerr // it is not DNS that does not work
 	}
 	return mx.Probe(ctx, router.Resolver)

@@ -180,7 +180,7 @@ func (t *Transport) Sender(role Role, stderr io.Writer) (*delivery.Sender, error
 			fmt.Fprintf(stderr, "* -tls dane: it is not known whether the resolver can do DNSSEC: %v\n", err)
 		}
 	}
-	if err := errors.Join(s.Validate(), router.Validate()); err != nil {
+	if err := s.Validate(); err != nil {
 		return nil, Config("%v", err)
 	}
 	return s, nil
