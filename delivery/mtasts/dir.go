@@ -20,9 +20,11 @@ import (
 
 // Dir is a Store in a directory, with a file for each policy. It survives restarts, and
 // several processes may share it; what one of them stores the others see within ten
-// seconds. It must not be copied. A file that cannot be read, or was written by a newer
-// version, is ignored, and replaced when its policy is fetched again. This is no less
-// secure than removing it: anyone who can damage the files can also delete them.
+// seconds. It must not be copied.
+//
+// A file that is damaged, or was written by a newer version, is an ErrDamaged: until its
+// policy is fetched again or the file is removed, mail to its domain waits. It is ignored
+// once it is so old that no policy in it can be in force.
 type Dir struct {
 	// Path is the directory; required. It is created when it is needed, with access for
 	// its owner only.
@@ -91,25 +93,42 @@ func (d *Dir) changed(domain string) {
 
 // load reads the file of a domain.
 func (d *Dir) load(domain string) (Entry, error) {
-	e, err := read(d.path(domain))
-	if err != nil || e.Domain != domain {
+	path := d.path(domain)
+	e, err := read(path)
+	if err == nil && e.Domain != domain && e.Domain != "" {
+		err = damaged(path, "it is about another domain")
+	}
+	if errors.Is(err, ErrDamaged) {
+		if info, lost := os.Stat(path); lost == nil && time.Since(info.ModTime()) > maxAge {
+			return Entry{}, nil
+		}
+	}
+	if err != nil {
 		return Entry{}, err
 	}
 	return e, nil
 }
 
-// read returns the entry in a file, or the zero Entry if there is no such file or it is
-// invalid.
+// read returns the entry in a file, or the zero Entry if there is no such file.
 func read(path string) (Entry, error) {
 	text, err := smallfile.Read(path, mostFile)
 	if err != nil || text == nil {
 		return Entry{}, err
 	}
 	var stored file
-	if !smallfile.Decode(text, &stored) || stored.Version != fileVersion {
-		return Entry{}, nil
+	var version struct{ Version int }
+	switch {
+	case smallfile.Decode(text, &version) && version.Version > fileVersion:
+		return Entry{}, damaged(path, "it was written by a newer version of this program")
+	case !smallfile.Decode(text, &stored) || stored.Version != fileVersion || stored.Domain == "":
+		return Entry{}, damaged(path, "it is damaged")
 	}
 	return stored.Entry, nil
+}
+
+// damaged returns the error of a file that has no entry of this version.
+func damaged(path, why string) error {
+	return fmt.Errorf("%w: the file %s: %s; it may be removed if its domain has no policy any more", ErrDamaged, path, why)
 }
 
 // Save implements Store. The new file is written under another name, and then replaces
@@ -163,6 +182,7 @@ func (d *Dir) List(ctx context.Context, after string, limit int) ([]Entry, error
 		return nil, err
 	}
 	var domains []string
+	var problems []error
 	for _, f := range files {
 		if strings.HasPrefix(f.Name(), tempPrefix) {
 			d.removeLeft(f)
@@ -173,9 +193,7 @@ func (d *Dir) List(ctx context.Context, after string, limit int) ([]Entry, error
 		}
 		if strings.HasPrefix(name, "_") {
 			e, err := read(filepath.Join(d.Path, f.Name()))
-			if err != nil {
-				return nil, err
-			}
+			problems = append(problems, err)
 			name = e.Domain
 		}
 		if name > after {
@@ -192,12 +210,10 @@ func (d *Dir) List(ctx context.Context, after string, limit int) ([]Entry, error
 			return nil, err
 		}
 		e, err := d.load(domain)
-		if err != nil {
-			return nil, err
-		}
+		problems = append(problems, err)
 		if e.Domain != "" {
 			all = append(all, e)
 		}
 	}
-	return all, nil
+	return all, errors.Join(problems...)
 }

@@ -28,6 +28,8 @@
 //  4. If that fails, the stored policy stays in force until it expires. Without one,
 //     mail is sent as if there were no MTA-STS, and [Found] has the error, with its
 //     result type for reports (RFC 8460 section 4.3.2).
+//  5. If the store cannot say whether a policy is in force, and none was fetched, it is
+//     not known whether mail may be sent ([Found].Unread): it must wait.
 //
 // After a failed fetch there is no other for five minutes unless the id changes.
 // Simultaneous callers that need the same policy share one fetch.
@@ -55,7 +57,8 @@
 //
 // An error in a policy is an *[Error], and a host that does not satisfy one is a
 // *[HostError]; both have the result type for reports. Find returns no error, because
-// mail is not held back if there is no policy.
+// mail is not held back if there is no policy. Only what is stored must be known: see
+// Unread of [Found].
 //
 // # Concurrency
 //

@@ -46,7 +46,7 @@ func (s *Source) fetch(ctx context.Context, domain, id string, again bool) (Entr
 
 // fetchOnce fetches a policy and stores it.
 func (s *Source) fetchOnce(ctx context.Context, domain, id string, again bool) (any, error) {
-	stored := s.load(ctx, domain)
+	stored, _ := s.load(ctx, domain) // if it is not known, the policy is fetched
 	now := time.Now()
 	if stored.valid(now) && (id == "" || stored.ID == id) && (!again || now.Sub(stored.Fetched) < holdOff) {
 		return outcome{entry: stored}, nil // stored by another caller in the meantime

@@ -36,6 +36,11 @@ type Found struct {
 	// Unknown is why DNS has not said whether the domain has a policy; nil if it has.
 	Unknown error `json:"-"`
 
+	// Unread is why the Store has not said whether a policy is in force, if none was
+	// fetched instead; nil if it has. There may be a policy of mode enforce then, so
+	// that no mail must be sent before this is known.
+	Unread error `json:"-"`
+
 	// Err is an *Error if a policy should exist but could not be fetched. An older
 	// Policy may be in force nevertheless.
 	Err error `json:"-"`
@@ -115,6 +120,9 @@ func (f *Found) String() string {
 	}
 	if f.Err != nil {
 		fmt.Fprintf(&b, "  %s\n", f.Err)
+	}
+	if f.Unread != nil {
+		fmt.Fprintf(&b, "  it is not known whether a policy is stored: %s\n", f.Unread)
 	}
 	return b.String()
 }

@@ -47,13 +47,11 @@ func (s *Source) Run(ctx context.Context) error {
 func (s *Source) Refresh(ctx context.Context) (next time.Time) {
 	s.init()
 	next = time.Now().Add(lookEvery)
+	s.saveKept(ctx)
 	for after := ""; ctx.Err() == nil; {
 		entries, err := s.store().List(ctx, after, page)
-		if err != nil {
-			if ctx.Err() == nil {
-				s.Trace.storeFailed("", err)
-			}
-			return next
+		if err != nil && ctx.Err() == nil {
+			s.Trace.storeFailed("", err)
 		}
 		var group errgroup.Group
 		group.SetLimit(atOnce)

@@ -19,7 +19,8 @@ type Source struct {
 	// message causes a question.
 	Resolver mx.Resolver
 
-	// Store keeps the policies. Default: a Memory of the Source's own.
+	// Store keeps the policies. Default: a Memory of the Source's own. What it cannot
+	// store for now is kept in memory, and stored by Run later.
 	Store Store
 
 	// Fetcher gets policies. Default: one with the Resolver.
@@ -29,7 +30,7 @@ type Source struct {
 	Trace *Trace
 
 	once    sync.Once
-	own     Memory
+	own     Memory // the Store if there is none, else what it could not store
 	fetcher *Fetcher
 	flights singleflight.Group
 	mu      sync.Mutex
@@ -43,8 +44,8 @@ type Trace struct {
 	// error and the entry that stays in force, if there is one.
 	Fetched func(domain string, e Entry, err error)
 
-	// StoreFailed is called when the Store returns an error. Policies are then fetched
-	// again whenever they are needed.
+	// StoreFailed is called whenever the Store returns an error, which can be for each
+	// message. domain is empty if the error is not about one domain.
 	StoreFailed func(domain string, err error)
 
 	// NotRefreshed is called when a policy in force could not be renewed several times
@@ -143,10 +144,13 @@ func (s *Source) find(ctx context.Context, domain string, again bool) Found {
 	}
 	found.Domain = parsed.String()
 	id, live := s.record(ctx, &found)
-	stored := s.load(ctx, found.Domain)
+	stored, unread := s.load(ctx, found.Domain)
 	now := time.Now()
 	held := stored.valid(now)
 	switch {
+	case !live && errors.Is(unread, ErrDamaged):
+		// There was a policy, and it may be there still.
+		s.renew(ctx, &found, &stored, id, again)
 	case !live && held && !again:
 		found.use(&stored, Cached)
 	case live && held && stored.ID == id && !again:
@@ -156,6 +160,9 @@ func (s *Source) find(ctx context.Context, domain string, again bool) Found {
 	default:
 		s.renew(ctx, &found, &stored, id, again)
 	}
+	if found.Policy == nil {
+		found.Unread = unread
+	}
 	if found.Applies() && found.Origin != Fetched && now.Sub(stored.Used) >= usedEvery {
 		s.noteUse(ctx, stored.Domain)
 	}
@@ -164,7 +171,7 @@ func (s *Source) find(ctx context.Context, domain string, again bool) Found {
 
 // noteUse stores that mail goes by a domain's policy: the one that is stored by now.
 func (s *Source) noteUse(ctx context.Context, domain string) {
-	if e := s.load(ctx, domain); e.Domain != "" {
+	if e, _ := s.load(ctx, domain); e.Domain != "" {
 		e.Used = time.Now()
 		s.save(ctx, e)
 	}
@@ -186,23 +193,57 @@ func (s *Source) record(ctx context.Context, found *Found) (id string, live bool
 	return id, live
 }
 
-// load returns the stored entry.
-func (s *Source) load(ctx context.Context, domain string) Entry {
+// load returns the stored entry, or that in memory if the store could not take it. The
+// error says why it is not known whether there is one.
+func (s *Source) load(ctx context.Context, domain string) (Entry, error) {
 	e, err := s.store().Load(ctx, domain)
-	if err != nil {
-		if ctx.Err() == nil {
-			s.Trace.storeFailed(domain, err)
-		}
-		return Entry{}
+	if err != nil && ctx.Err() == nil {
+		s.Trace.storeFailed(domain, err)
 	}
-	return e
+	if s.Store == nil {
+		return e, err
+	}
+	kept, _ := s.own.Load(ctx, domain) // a Memory returns no error
+	if kept.Domain != "" && (err != nil || kept.Fetched.After(e.Fetched)) {
+		return kept, nil
+	}
+	if err != nil {
+		return Entry{}, err
+	}
+	return e, nil
 }
 
-// save stores an entry. If that fails, it is fetched again another time.
+// save stores an entry. If that fails, it is kept in memory.
 func (s *Source) save(ctx context.Context, e Entry) {
+	if s.Store == nil {
+		_ = s.own.Save(ctx, e) // a Memory returns no error
+		return
+	}
 	// The policy is stored even if the caller's context has ended.
-	if err := s.store().Save(context.WithoutCancel(ctx), e); err != nil {
+	if err := s.Store.Save(context.WithoutCancel(ctx), e); err != nil {
+		_ = s.own.Save(ctx, e)
 		s.Trace.storeFailed(e.Domain, err)
+		return
+	}
+	_ = s.own.Delete(ctx, e.Domain)
+}
+
+// saveKept stores what the store could not take before.
+func (s *Source) saveKept(ctx context.Context) {
+	if s.Store == nil {
+		return
+	}
+	all, _ := s.own.List(ctx, "", defaultEntries)
+	for _, e := range all {
+		stored, err := s.Store.Load(ctx, e.Domain)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case !e.valid(time.Now()), err == nil && stored.Fetched.After(e.Fetched):
+			_ = s.own.Delete(ctx, e.Domain)
+		default:
+			s.save(ctx, e)
+		}
 	}
 }
 

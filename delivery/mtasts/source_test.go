@@ -397,7 +397,7 @@ func TestStoreThatDoesNotWork(t *testing.T) {
 			}
 		}}
 		w.want(s.Find(t.Context(), "e.test"), mtasts.Fetched, mtasts.Enforce, 1)
-		w.want(s.Find(t.Context(), "e.test"), mtasts.Fetched, mtasts.Enforce, 2)
+		w.want(s.Find(t.Context(), "e.test"), mtasts.Live, mtasts.Enforce, 1)
 		if told == 0 {
 			t.Error("nobody was told")
 		}

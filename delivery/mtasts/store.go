@@ -3,6 +3,7 @@ package mtasts
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -33,12 +34,15 @@ func (e *Entry) valid(now time.Time) bool { return e.Domain != "" && now.Before(
 // Sources in several processes may use it at the same time; the last one to save wins.
 //
 //   - Load returns the entry last saved for a domain. If there is none, it returns the
-//     zero Entry and no error.
+//     zero Entry and no error. If it cannot tell, it returns an error, and mail to the
+//     domain waits unless the policy can be fetched. The error is an ErrDamaged if there
+//     is an entry that cannot be read.
 //   - Save replaces the entry for its domain. When it returns, Load returns the new
 //     entry, even in a process that starts later.
 //   - Delete removes the entry for a domain. It is not an error if there is none.
 //   - List returns at most limit entries of domains after the given one, sorted by
-//     domain. If it returns fewer, there are no more.
+//     domain. If it returns fewer, there are no more. If some cannot be read, it returns
+//     the others and an error.
 //   - Neither side changes an Entry, or what it points to, after the call.
 //   - Every method is safe for concurrent use, and returns when ctx ends.
 type Store interface {
@@ -47,6 +51,10 @@ type Store interface {
 	Delete(ctx context.Context, domain string) error
 	List(ctx context.Context, after string, limit int) ([]Entry, error)
 }
+
+// ErrDamaged is the error of a Store, usually wrapped, if an entry is stored that cannot
+// be read. The domain may have a policy in force.
+var ErrDamaged = errors.New("the stored MTA-STS policy cannot be read")
 
 // Memory is a Store that is lost with the process. The zero value is ready for use; it
 // must not be copied.

@@ -2,10 +2,12 @@ package mtasts_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -74,11 +76,18 @@ func TestDirOutlivesItsProcess(t *testing.T) {
 			t.Fatal(err)
 		}
 		d = &mtasts.Dir{Path: path}
-		if e, err := d.Load(t.Context(), "a.test"); err != nil || e.Domain != "" {
-			t.Errorf("of a file that is %s it has %+v, %v", what, e, err)
+		if e, err := d.Load(t.Context(), "a.test"); !errors.Is(err, mtasts.ErrDamaged) || e.Domain != "" || !strings.Contains(err.Error(), name) {
+			t.Errorf("of a file that is %s it has %+v, %v, want an ErrDamaged that names it", what, e, err)
 		}
-		if all, err := d.List(t.Context(), "", 10); err != nil || len(all) > 0 {
+		if all, err := d.List(t.Context(), "", 10); err == nil || len(all) > 0 {
 			t.Errorf("of a file that is %s it lists %+v, %v", what, all, err)
+		}
+		old := time.Now().AddDate(-1, -1, 0)
+		if err := os.Chtimes(name, old, old); err != nil {
+			t.Fatal(err)
+		}
+		if e, err := d.Load(t.Context(), "a.test"); err != nil || e.Domain != "" {
+			t.Errorf("of a file that is %s and so old that no policy in it is in force it has %+v, %v", what, e, err)
 		}
 		if err := d.Save(t.Context(), entry("a.test", "3")); err != nil {
 			t.Errorf("a file that is %s cannot be replaced: %v", what, err)

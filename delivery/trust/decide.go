@@ -24,7 +24,7 @@ type inquiry struct {
 	sts          *mtasts.Found
 	policyDomain string  // of sts
 	before       []Proof // what was authenticated before
-	unrecalled   bool    // that is not known, because the store failed
+	unrecalled   error   // why that is not known: the store failed
 	evidence     Evidence
 }
 
@@ -32,6 +32,18 @@ type inquiry struct {
 // of its own.
 func (c *inquiry) stsDecides() bool {
 	return c.sts.Enforced() && (c.dane == nil || c.dane.Outcome != dane.Usable)
+}
+
+// isUnread reports whether it is not known if an MTA-STS policy in force decides, because
+// the store cannot be read.
+func (c *inquiry) isUnread() bool {
+	return c.sts != nil && c.sts.Unread != nil && (c.dane == nil || c.dane.Outcome != dane.Usable)
+}
+
+// isUnrecalled reports whether it is not known if the host was authenticated before,
+// because the store cannot be read, and mail depends on that.
+func (c *inquiry) isUnrecalled() bool {
+	return c.unrecalled != nil && c.source.Ratchet == Refuse && !c.mustAuthenticate()
 }
 
 // basis is the same for inquiries that say the same of a connection; empty if no policy
@@ -100,8 +112,8 @@ func (c *inquiry) decide(h *delivery.Handshake) *delivery.Decision {
 	default:
 		c.byPolicies(d, &e, h)
 	}
-	if h != nil && c.ratcheted() {
-		c.look(d, &e)
+	if c.ratcheted() {
+		c.look(d, &e, h)
 	}
 	if !d.Accepted && c.audit {
 		d.Accepted, d.Text = true, "mail is sent all the same, since policies are only watched: "+d.Text
@@ -170,6 +182,12 @@ func (c *inquiry) byPolicies(d *delivery.Decision, e *Evidence, h *delivery.Hand
 	}
 	if c.dane != nil && c.dane.Outcome == dane.Usable {
 		c.authenticated(d, e)
+		return
+	}
+	if c.isUnread() {
+		d.Source = "mta-sts"
+		c.refuse(d, tlsrpt.ValidationFailure, "policy-store",
+			"it is not known whether an MTA-STS policy of "+c.policyDomain+" is in force, because the store of policies cannot be read: "+c.sts.Unread.Error(), c.sts.Unread)
 		return
 	}
 	v := e.MTASTS
@@ -343,7 +361,7 @@ func faultOf(result tlsrpt.Result, reason string) delivery.Fault {
 	switch {
 	case result == tlsrpt.Success:
 		return delivery.NoFault
-	case reason == "misconfigured":
+	case reason == "misconfigured", reason == "policy-store", reason == "proof-store":
 		return delivery.FaultOurs
 	case reason == "dns-lookup-failed":
 		return delivery.FaultDNS

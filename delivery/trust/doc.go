@@ -27,6 +27,9 @@
 //     the case in which secure but unusable records require TLS. An enforced policy
 //     excludes hosts that it does not name, and the others must be authenticated. A
 //     policy in testing mode is checked in the same way, and holds back no mail.
+//     If the store of policies cannot be read, and none was fetched, it is not known
+//     whether there is one: the host is skipped for now, and there is notice of that
+//     each hour.
 //  5. Otherwise TLS is used if the host offers it, unless more is configured.
 //
 // # Decisions

@@ -36,7 +36,7 @@ type Proof struct {
 // to save wins.
 //
 //   - Load returns the proof last saved for a key. If there is none, it returns the zero
-//     Proof and no error.
+//     Proof and no error. If it cannot tell, it returns an error.
 //   - Save replaces the proof for its key. When it returns, Load returns the new one,
 //     even in a process that starts later.
 //   - Delete removes the proof for a key. It is not an error if there is none.

@@ -22,7 +22,8 @@ import (
 // ProofDir is a ProofStore in a directory, with a file for each proof. It may be the
 // directory of a mtasts.Dir. It survives restarts, and several processes may share it;
 // what one of them stores the others see within ten seconds. It must not be copied. A
-// file that cannot be read, or was written by a newer version, is ignored.
+// file that is damaged, or was written by a newer version, still is a proof, since its
+// name says of what.
 type ProofDir struct {
 	// Path is the directory; required. It is created when it is needed, with access for
 	// its owner only.
@@ -91,8 +92,8 @@ func (d *ProofDir) Load(_ context.Context, of ProofKey) (Proof, error) {
 		if p, err = readProof(filepath.Join(d.Path, name)); err != nil {
 			return Proof{}, err
 		}
-		if p.ProofKey != of {
-			p = Proof{}
+		if p.ProofKey != of && !p.At.IsZero() {
+			p = Proof{ProofKey: of, At: p.At}
 		}
 	}
 	d.mu.Lock()
@@ -115,16 +116,22 @@ func (d *ProofDir) changed(of ProofKey) {
 	d.changes++
 }
 
-// readProof returns the proof in a file, or the zero Proof if there is no such file or
-// it is invalid.
+// readProof returns the proof in a file, or the zero Proof if there is no such file. If it
+// is invalid, only the time is known.
 func readProof(path string) (Proof, error) {
 	text, err := smallfile.Read(path, mostProof)
 	if err != nil || text == nil {
 		return Proof{}, err
 	}
 	var stored proofFile
-	if !smallfile.Decode(text, &stored) || stored.Version != proofVersion {
-		return Proof{}, nil
+	if !smallfile.Decode(text, &stored) || stored.Version != proofVersion || stored.Domain == "" {
+		info, err := os.Stat(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return Proof{}, nil
+		} else if err != nil {
+			return Proof{}, err
+		}
+		return Proof{At: info.ModTime()}, nil
 	}
 	return stored.Proof, nil
 }

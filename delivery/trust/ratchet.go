@@ -33,7 +33,8 @@ const (
 	Tell Ratchet = iota
 	// Forget sends the mail.
 	Forget
-	// Refuse holds the mail back, and reports it.
+	// Refuse holds the mail back, and reports it. Mail also waits while Proofs cannot be
+	// read, except to hosts that a policy requires to be authenticated anyway.
 	Refuse
 )
 
@@ -76,7 +77,7 @@ func (c *inquiry) recall(ctx context.Context) {
 		p, err := c.source.proofs.Load(ctx, of)
 		if err != nil {
 			c.source.proofsFailed(c.domain, err)
-			c.unrecalled = true
+			c.unrecalled = err
 			return
 		}
 		if p.By != "" {
@@ -104,8 +105,15 @@ func (c *inquiry) subjects() (list []ProofKey) {
 
 // look remembers what a decision proves, and checks whether a decision without proof
 // should have one.
-func (c *inquiry) look(d *delivery.Decision, e *Evidence) {
+func (c *inquiry) look(d *delivery.Decision, e *Evidence, h *delivery.Handshake) {
 	s := c.source
+	if c.isUnrecalled() && !d.Authenticated {
+		c.refuse(d, tlsrpt.ValidationFailure, "proof-store",
+			"it is not known whether it was authenticated before, because the store of that cannot be read: "+c.unrecalled.Error(), c.unrecalled)
+	}
+	if h == nil {
+		return
+	}
 	if d.Authenticated {
 		for _, of := range c.subjects() {
 			if of.By == d.Source {
@@ -199,7 +207,11 @@ func (t *telling) again(of ProofKey) {
 // proofsFailed gives notice that the store does not work. The proofs in it are then
 // unknown.
 func (s *Source) proofsFailed(domain string, err error) {
-	s.tell(&delivery.TLSNotice{Domain: domain, Reason: "proof-store", Text: "the store of what was authenticated does not work", Err: err})
+	text := "the store of what was authenticated does not work"
+	if s.Ratchet == Refuse {
+		text += ", and mail waits whose hosts may have been authenticated before"
+	}
+	s.tellHourly("", &delivery.TLSNotice{Domain: domain, Reason: "proof-store", Text: text, Err: err})
 }
 
 // forgetProofs removes those that mail has not renewed for long, once a day until ctx ends.
@@ -221,8 +233,8 @@ func (s *Source) forgetProofs(ctx context.Context) {
 // lost returns what authenticated a host or its domain before, if nothing says that it
 // need not be authenticated now.
 func (c *inquiry) lost() (was Proof, found bool) {
-	if c.dane != nil && c.dane.Outcome == dane.Usable && c.dane.DomainSecure || c.sts != nil && c.stsDecides() {
-		return Proof{}, false // it must be authenticated now
+	if c.mustAuthenticate() {
+		return Proof{}, false
 	}
 	for _, p := range c.before {
 		if !c.withdrew(p) {
@@ -230,6 +242,12 @@ func (c *inquiry) lost() (was Proof, found bool) {
 		}
 	}
 	return Proof{}, false
+}
+
+// mustAuthenticate reports whether a policy requires that the host proves to be the
+// domain's.
+func (c *inquiry) mustAuthenticate() bool {
+	return c.dane != nil && c.dane.Outcome == dane.Usable && c.dane.DomainSecure || c.sts != nil && c.stsDecides()
 }
 
 // withdrew reports whether the domain has withdrawn a proof, or there is no reason to

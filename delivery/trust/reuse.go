@@ -117,7 +117,7 @@ func (c *inquiry) keep(ctx context.Context, route *mx.Route, host *mx.Host, p *d
 	if s.Reuse <= 0 || c.rule != nil || c.audit || p.Basis != "" || p.Key != "" || len(c.before) > 0 {
 		return
 	}
-	if ctx.Err() != nil || c.unrecalled || p.Unsure != nil {
+	if ctx.Err() != nil || c.unrecalled != nil || p.Unsure != nil {
 		return
 	}
 	k, ok := keyOf(rules, route, host, c.rulesAlone)

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery"
 	"github.com/nexthop-mail/nexthop/delivery/dane"
 	"github.com/nexthop-mail/nexthop/delivery/mtasts"
+	"github.com/nexthop-mail/nexthop/internal/age"
 )
 
 // RunTLS implements delivery.PolicyRunner. It checks whether the resolver validates
@@ -68,11 +70,50 @@ func (s *Source) tell(n *delivery.TLSNotice) {
 	}
 }
 
+// nagEvery is how often there is notice of a store that does not work.
+const nagEvery = time.Hour
+
+// nagging has when notice of stores was last given, by reason and subject. Its zero value
+// is ready.
+type nagging struct {
+	mu   sync.Mutex
+	last map[[2]string]time.Time
+}
+
+// tellHourly gives notice of something that may come up with each message, once an hour
+// for each subject.
+func (s *Source) tellHourly(about string, n *delivery.TLSNotice) {
+	g, now := &s.nagging, time.Now()
+	key := [2]string{n.Reason, about}
+	g.mu.Lock()
+	at, told := g.last[key]
+	if told = told && age.Between(at, now) < nagEvery; !told {
+		if g.last == nil || len(g.last) >= defaultProofs {
+			g.last = make(map[[2]string]time.Time)
+		}
+		g.last[key] = now
+	}
+	g.mu.Unlock()
+	if !told {
+		s.tell(n)
+	}
+}
+
+// policiesFailed gives notice that the store of policies does not work, or that the policy
+// of one domain in it cannot be read.
+func (s *Source) policiesFailed(domain string, err error) {
+	text, about := "the store of MTA-STS policies does not work, and mail waits to domains for which DNS shows no policy", ""
+	if errors.Is(err, mtasts.ErrDamaged) && domain != "" {
+		text, about = "mail to "+domain+" waits, unless its MTA-STS policy can be fetched again", domain
+	}
+	s.tellHourly(about, &delivery.TLSNotice{Domain: domain, Reason: "policy-store", Text: text, Err: err})
+}
+
 // trace returns hooks that give notice of events of MTA-STS.
 func (s *Source) trace() *mtasts.Trace {
 	return &mtasts.Trace{
 		StoreFailed: func(domain string, err error) {
-			s.tell(&delivery.TLSNotice{Domain: domain, Reason: "policy-store", Text: "the store of MTA-STS policies does not work", Err: err})
+			s.policiesFailed(domain, err)
 		},
 		NotRefreshed: func(e mtasts.Entry, _ int, err error) {
 			s.tell(&delivery.TLSNotice{

@@ -77,6 +77,7 @@ type Source struct {
 	proofs   ProofStore
 	telling  telling
 	answers  answers
+	nagging  nagging
 }
 
 var (
@@ -195,7 +196,13 @@ func (s *Source) inquire(ctx context.Context, route *mx.Route, host *mx.Host, ru
 	if c.sts != nil && c.stsDecides() && c.sts.JudgeName(c.host).Err() != nil && !c.audit {
 		return delivery.TLSPolicy{}, c.decide(nil).Err()
 	}
+	if c.isUnread() && ctx.Err() == nil {
+		s.policiesFailed(c.policyDomain, c.sts.Unread) // a Source of MTASTS may not tell of it
+	}
 	c.recall(ctx)
+	if (c.isUnread() || c.isUnrecalled()) && !c.audit {
+		return delivery.TLSPolicy{}, c.decide(nil).Err()
+	}
 	p := c.policy()
 	c.keep(ctx, route, host, &p, rules, began)
 	return p, nil
@@ -240,6 +247,8 @@ func (c *inquiry) unsure() error {
 	switch {
 	case c.sts == nil || c.sts.Policy != nil:
 		return nil
+	case c.sts.Unread != nil:
+		return c.sts.Unread
 	case c.sts.Unknown != nil:
 		return c.sts.Unknown
 	case c.sts.ResultType() != mtasts.PolicyInvalid:

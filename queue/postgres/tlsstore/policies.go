@@ -3,6 +3,7 @@ package tlsstore
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -29,7 +30,7 @@ var _ mtasts.Store = (*Policies)(nil)
 
 func (p *Policies) table() table { return table{"Policies", p.Pool, p.Schema, p.Timeout} }
 
-// Load implements mtasts.Store. An invalid entry is ignored.
+// Load implements mtasts.Store. An invalid entry is an mtasts.ErrDamaged.
 func (p *Policies) Load(ctx context.Context, domain string) (e mtasts.Entry, err error) {
 	e, ok, changes := p.recent.recall(domain)
 	if ok {
@@ -37,9 +38,14 @@ func (p *Policies) Load(ctx context.Context, domain string) (e mtasts.Entry, err
 	}
 	err = p.table().call(ctx, func(ctx context.Context, sql func(string) string) error {
 		var text []byte
-		_, err := one(p.Pool.QueryRow(ctx, sql("SELECT entry FROM {schema}.mta_sts WHERE domain = $1::bytea"), []byte(domain)), &text)
-		e = decode(text, domain)
-		return err
+		found, err := one(p.Pool.QueryRow(ctx, sql("SELECT entry FROM {schema}.mta_sts WHERE domain = $1::bytea"), []byte(domain)), &text)
+		if err != nil || !found {
+			return err
+		}
+		if e = decode(text, domain); e.Domain == "" {
+			return fmt.Errorf("%w: that of %s in the table mta_sts", mtasts.ErrDamaged, domain)
+		}
+		return nil
 	})
 	if err == nil {
 		p.recent.remember(changes, map[string]mtasts.Entry{domain: e})
@@ -78,8 +84,10 @@ func (p *Policies) Delete(ctx context.Context, domain string) error {
 	})
 }
 
-// List implements mtasts.Store. Invalid entries are left out.
+// List implements mtasts.Store. If there are invalid entries, it returns the others with an
+// mtasts.ErrDamaged.
 func (p *Policies) List(ctx context.Context, after string, limit int) (all []mtasts.Entry, err error) {
+	invalid := 0
 	for len(all) < limit {
 		n, want := 0, limit-len(all)
 		err = p.table().call(ctx, func(ctx context.Context, sql func(string) string) error {
@@ -97,6 +105,8 @@ func (p *Policies) List(ctx context.Context, after string, limit int) (all []mta
 				n, after = n+1, string(domain)
 				if e := decode(text, after); e.Domain != "" {
 					all = append(all, e)
+				} else {
+					invalid++
 				}
 			}
 			return rows.Err()
@@ -107,6 +117,9 @@ func (p *Policies) List(ctx context.Context, after string, limit int) (all []mta
 		if n < want {
 			break
 		}
+	}
+	if invalid > 0 {
+		return all, fmt.Errorf("%w: %d in the table mta_sts", mtasts.ErrDamaged, invalid)
 	}
 	return all, nil
 }

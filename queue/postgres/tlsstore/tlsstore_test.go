@@ -92,6 +92,33 @@ func entry(domain, id string) mtasts.Entry {
 	return mtasts.Entry{Domain: domain, ID: id, Fetched: time.Unix(1e9, 0).UTC(), Policy: mtasts.Policy{MaxAge: time.Hour}}
 }
 
+// TestInvalidPolicies: what cannot be read is no absent policy, and keeps no other from
+// being listed.
+func TestInvalidPolicies(t *testing.T) {
+	p := newPool(t, server.URL())
+	s := &tlsstore.Policies{Pool: p, Schema: schema}
+	for _, domain := range []string{"a.test", "b.test", "c.test"} {
+		if err := s.Save(t.Context(), entry(domain, "1")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec(t, p, "UPDATE $.mta_sts SET entry = '{' WHERE domain = 'b.test'")
+	if e, err := (&tlsstore.Policies{Pool: p, Schema: schema}).Load(t.Context(), "b.test"); !errors.Is(err, mtasts.ErrDamaged) || e.Domain != "" {
+		t.Errorf("Load = %+v, %v, want an ErrDamaged", e, err)
+	}
+	for limit, want := range map[int]int{1: 1, 2: 2, 3: 2} {
+		if all, err := s.List(t.Context(), "", limit); len(all) != want || (err != nil) != (limit > 1) {
+			t.Errorf("List of %d = %+v, %v", limit, all, err)
+		}
+	}
+	if err := s.Save(t.Context(), entry("b.test", "2")); err != nil {
+		t.Fatal(err)
+	}
+	if e, err := s.Load(t.Context(), "b.test"); err != nil || e.ID != "2" {
+		t.Errorf("once it is replaced, Load = %+v, %v", e, err)
+	}
+}
+
 // TestPoliciesAreShared: what one process stores others have, who have not looked before,
 // and who have, within ten seconds.
 func TestPoliciesAreShared(t *testing.T) {
