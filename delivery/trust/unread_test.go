@@ -6,9 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery"
@@ -20,10 +20,14 @@ import (
 // faultyPolicies is a store of policies that cannot be read while fails is set.
 type faultyPolicies struct {
 	mtasts.Memory
+
+	mu    sync.Mutex
 	fails error
 }
 
 func (f *faultyPolicies) Load(ctx context.Context, domain string) (mtasts.Entry, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.fails != nil {
 		return mtasts.Entry{}, f.fails
 	}
@@ -116,8 +120,9 @@ func TestPoliciesThatCannotBeRead(t *testing.T) {
 				o.submit("u@e.test")
 			}
 			pass(3*time.Hour - time.Minute)
-			synctest.Wait()
+			store.mu.Lock()
 			store.fails = nil
+			store.mu.Unlock()
 			if n := len(o.of(delivery.Delivered)); n != 0 {
 				t.Errorf("%d are delivered", n)
 			}
