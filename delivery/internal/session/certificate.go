@@ -12,7 +12,7 @@ import (
 // sending in clear, which is worse (RFC 7435 section 3). The checks in TLSConfig were
 // set explicitly, and apply at every level. A certificate of ours is presented only if
 // the login or the policy has one (requirement TLS-8).
-func (c *Config) tlsConfig(h *Hop, made *Session, o Observer) *tls.Config {
+func (c *Config) tlsConfig(h *Hop, made *Session) *tls.Config {
 	p := h.Policy
 	var t *tls.Config
 	if c.TLSConfig != nil {
@@ -27,7 +27,7 @@ func (c *Config) tlsConfig(h *Hop, made *Session, o Observer) *tls.Config {
 	switch {
 	case p.Judge != nil:
 		t.VerifyConnection = both(t.VerifyConnection, checking(func(state tls.ConnectionState) error {
-			return c.prove(h, made, &state, o)
+			return c.prove(h, made, &state)
 		}))
 	case p.Level >= mx.TLSVerify:
 		t.VerifyConnection = both(t.VerifyConnection, checking(p.Verify))

@@ -33,6 +33,7 @@ func (p *Pool) Fresh(ctx context.Context, h *Hop, o Observer) (*Session, error) 
 		if !errors.Is(err, errNotResumed) {
 			return nil, err
 		}
+		h.Judged = Judgement{}
 	}
 }
 
@@ -154,13 +155,15 @@ func (p *Pool) open(ctx context.Context, h *Hop, made *Session, o Observer) erro
 	defer func() { h.Took.Hello += h.lap() }()
 	made.Protection = Protection{Level: mx.TLSNone}
 	if h.Host.ImplicitTLS {
-		err := made.Handshake(ctx, p.resuming(&p.tickets, h, made, o))
+		err := made.Handshake(ctx, p.resuming(&p.tickets, h, made))
 		if h.Took.TLS = h.lap(); err != nil {
 			return p.broke(ctx, h, made, err, o)
 		}
 		made.secured(h)
-	}
-	if err := begins(ctx, h, made.Greet(ctx)); err != nil {
+		if err := p.inside(ctx, h, made, made.Greet(ctx), o); err != nil {
+			return err
+		}
+	} else if err := made.Greet(ctx); err != nil {
 		return err
 	}
 	if err := made.Hello(ctx); err != nil {
@@ -225,7 +228,7 @@ func (p *Pool) secure(ctx context.Context, h *Hop, made *Session, o Observer) er
 		return nil
 	}
 	h.Took.Hello = h.lap()
-	err := made.StartTLS(ctx, p.resuming(&p.tickets, h, made, o))
+	err := made.StartTLS(ctx, p.resuming(&p.tickets, h, made))
 	if h.Took.TLS = h.lap(); err != nil {
 		err = p.broke(ctx, h, made, err, o)
 		if level == mx.TLSMay && made.Reusable() {
@@ -233,7 +236,7 @@ func (p *Pool) secure(ctx context.Context, h *Hop, made *Session, o Observer) er
 		}
 		return err
 	}
-	if err := begins(ctx, h, made.Hello(ctx)); err != nil {
+	if err := p.inside(ctx, h, made, made.Hello(ctx), o); err != nil {
 		return err
 	}
 	made.secured(h)

@@ -67,7 +67,7 @@ func TestTLSConfigIsOurs(t *testing.T) {
 		"no login": nil, "a password": &smarthost.Login{User: "u", Password: "p"}, "a certificate": &smarthost.Login{Certificate: certificate},
 	} {
 		t.Run("TLS-8 "+name, func(t *testing.T) {
-			got := c.tlsConfig(&Hop{Host: &mx.Host{Name: "mx.e.test", Login: login}, Policy: &Policy{Level: mx.TLSVerify, ServerName: "mx.e.test"}}, nil, nil)
+			got := c.tlsConfig(&Hop{Host: &mx.Host{Name: "mx.e.test", Login: login}, Policy: &Policy{Level: mx.TLSVerify, ServerName: "mx.e.test"}}, nil)
 			shows := name == "a certificate"
 			if got.Renegotiation != tls.RenegotiateNever || got.Certificates != nil || got.ServerName != "mx.e.test" {
 				t.Errorf("%+v", got)

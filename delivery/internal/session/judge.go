@@ -48,17 +48,22 @@ func (c *Config) checking() (roots *x509.CertPool, now time.Time) {
 
 // prove checks a connection whose policy has a source: by the judgement of that source,
 // and if that does not authenticate the host although the level requires it, by the
-// usual check (the level may come from the configuration or the message). A failure of
-// a resumed session is not reported, because another connection follows.
-func (c *Config) prove(h *Hop, made *Session, state *tls.ConnectionState, o Observer) error {
+// usual check (the level may come from the configuration or the message). The judgement is
+// not told yet: the host may still fail in the handshake.
+func (c *Config) prove(h *Hop, made *Session, state *tls.ConnectionState) error {
 	c.ask(h, made, Handshake{Offered: true, State: state})
 	err := c.proof(h, made, state)
 	if err != nil && state.DidResume {
-		h.Judged = Judgement{}
 		return errStale
 	}
-	o.Decided(made.judged.Decision)
 	return err
+}
+
+// tell tells of the judgement of a connection with TLS, if there is one.
+func (s *Session) tell(o Observer) {
+	if s.judged.Decision != nil {
+		o.Decided(s.judged.Decision)
+	}
 }
 
 // proof is what a connection lacks that has been judged.

@@ -341,7 +341,7 @@ func TestPoliciesThatDiffer(t *testing.T) {
 			t.Errorf("%s: one session for both keys", name)
 		}
 	}
-	got := new(Config).tlsConfig(&Hop{Host: &mx.Host{Name: "mx"}, Policy: &Policy{MinVersion: tls.VersionTLS13}}, nil, nil)
+	got := new(Config).tlsConfig(&Hop{Host: &mx.Host{Name: "mx"}, Policy: &Policy{MinVersion: tls.VersionTLS13}}, nil)
 	if got.MinVersion != tls.VersionTLS13 {
 		t.Errorf("least version %x", got.MinVersion)
 	}

@@ -11,8 +11,8 @@ import (
 )
 
 // resuming is the TLS client configuration for a hop, by which TLS is resumed.
-func (c *Config) resuming(from *tickets, h *Hop, made *Session, o Observer) *tls.Config {
-	t := c.tlsConfig(h, made, o)
+func (c *Config) resuming(from *tickets, h *Hop, made *Session) *tls.Config {
+	t := c.tlsConfig(h, made)
 	if h.Probe {
 		return t
 	}
@@ -59,6 +59,23 @@ func inHandshake(e *smtp.Error) bool {
 	}
 }
 
+// inside takes the error of the first step inside TLS, which may be nil, and tells what
+// the connection is worth: by then it is known whether the host has made the handshake,
+// too. It returns errNotResumed if another connection follows.
+func (c *Config) inside(ctx context.Context, h *Hop, made *Session, err error, o Observer) error {
+	err = begins(ctx, h, err)
+	se, failed := errors.AsType[*smtp.Error](err)
+	switch {
+	case errors.Is(err, errNotResumed):
+		return err
+	case failed && se.Kind != smtp.Timeout && ctx.Err() == nil && inHandshake(se):
+		c.judge(h, made, Handshake{Offered: true, Err: err}, o)
+		return h.refusal(err)
+	}
+	made.tell(o)
+	return err
+}
+
 // begins returns the error of the handshake, or of the first step inside TLS, if there is
 // one. It is errNotResumed if another connection follows.
 func begins(ctx context.Context, h *Hop, err error) error {
@@ -68,14 +85,14 @@ func begins(ctx context.Context, h *Hop, err error) error {
 	return err
 }
 
-// broke returns the error of a failed handshake, after the judgement of the policy's
-// source. A check that has refused the certificate has reported so already. It returns
-// errNotResumed if another connection follows.
+// broke returns the error of a failed handshake, and tells of the judgement of the
+// policy's source. It returns errNotResumed if another connection follows.
 func (c *Config) broke(ctx context.Context, h *Hop, made *Session, err error, o Observer) error {
 	if err = begins(ctx, h, err); errors.Is(err, errNotResumed) {
 		return err
 	}
 	if Distrusted(err) {
+		made.tell(o)
 		return h.refusal(err)
 	}
 	c.judge(h, made, Handshake{Offered: true, Err: err, Unparsable: unparsable(err)}, o)

@@ -106,7 +106,7 @@ func TestTicketsThatComeLate(t *testing.T) {
 		state := &tls.ClientSessionState{}
 		handshake := func(p *Pool, resumed bool) *resumption {
 			h := &Hop{Host: &mx.Host{Name: "mx.e.test"}, Policy: &Policy{Level: mx.TLSEncrypt}}
-			config := p.resuming(&p.tickets, h, &Session{}, silent{})
+			config := p.resuming(&p.tickets, h, &Session{})
 			if offered, ok := h.resumption.Get(""); ok != resumed || ok && offered == nil {
 				t.Fatalf("offered: %t, want %t", ok, resumed)
 			}
