@@ -73,9 +73,9 @@ type TLSPolicy struct {
 	Unsure error
 
 	// Key distinguishes policies whose sessions must not be used for each other. It is
-	// part of the key of kept sessions, with host, address and level. It must differ if
-	// Verify, MinVersion or Certificate differ, and if Judge would accept a connection
-	// under one policy and refuse it under the other.
+	// part of the key of kept sessions and of TLS sessions to resume, with host, address,
+	// level, MinVersion and Certificate. It must differ if Verify differs, and if Judge
+	// would accept a connection under one policy and refuse it under the other.
 	Key string
 
 	// Expires is the time after which the policy must be asked for again and its

@@ -2,6 +2,8 @@ package delivery_test
 
 import (
 	"crypto/tls"
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/nexthop-mail/nexthop/delivery"
@@ -78,5 +80,69 @@ func TestPolicyOfVersionAndCertificate(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestOneKeyAndSeveralCertificates: what a policy says of its key does not have mail shown
+// with the certificate of another, neither by a kept session nor by one that is resumed.
+func TestOneKeyAndSeveralCertificates(t *testing.T) {
+	ca := authority(t)
+	for _, kept := range []bool{true, false} {
+		for _, level := range []mx.TLSLevel{mx.TLSMay, mx.TLSEncrypt, mx.TLSVerify} {
+			t.Run(fmt.Sprintf("SMTP-43 TLS-8 kept %t, %v", kept, level), func(t *testing.T) {
+				config, err := ca.ServerConfig("mx1.e.test")
+				if err != nil {
+					t.Fatal(err)
+				}
+				shown := ""
+				config.ClientAuth = tls.RequestClientCert
+				config.VerifyConnection = func(state tls.ConnectionState) error {
+					if shown = ""; len(state.PeerCertificates) > 0 {
+						shown = state.PeerCertificates[0].DNSNames[0]
+					}
+					return nil
+				}
+				host := &smtptest.Host{Name: "mx1.e.test", Extensions: append(full(), "STARTTLS"), TLS: config}
+				zone := "mx1.e.test. A 192.0.2.1\na.test. MX 10 mx1.e.test.\nb.test. MX 10 mx1.e.test.\nnone.test. MX 10 mx1.e.test.\n"
+				bubble(t, zone, servers(host), func(t *testing.T, r *rig) {
+					certificates := make(map[string]*tls.Certificate)
+					for _, name := range []string{"a.test", "b.test"} {
+						c, err := ca.Certificate(name)
+						if err != nil {
+							t.Fatal(err)
+						}
+						certificates[name] = &c
+					}
+					if !kept {
+						r.sender.MaxIdle = -1
+					}
+					r.sender.TLSConfig = ca.ClientConfig()
+					r.sender.Policy = policyFunc(func(route *mx.Route, _ *mx.Host) (delivery.TLSPolicy, error) {
+						return delivery.TLSPolicy{Level: level, Key: "one", Certificate: certificates[route.Domain]}, nil
+					})
+					owner := make(map[int]string) // of each connection
+					for round := range 3 {
+						for _, domain := range []string{"a.test", "b.test", "none.test"} {
+							before := len(host.Connections())
+							want(t, &r.send(t, message("u@"+domain)).Recipients[0], queue.Delivered, "mx1.e.test", "")
+							made := host.Connections()[before:]
+							if kept && round > 0 {
+								if len(made) != 0 {
+									t.Errorf("round %d, mail for %s has a new connection", round, domain)
+								}
+								continue
+							}
+							if len(made) != 1 || made[0].TLS.DidResume != (round > 0) || strings.TrimPrefix(domain, "none.test") != shown {
+								t.Errorf("round %d, mail for %s: %d connections, shown %q", round, domain, len(made), shown)
+							}
+							owner[before] = domain
+						}
+					}
+					if kept && len(owner) != 3 {
+						t.Errorf("%d connections, want one for each certificate", len(owner))
+					}
+				})
+			})
+		}
 	}
 }

@@ -64,10 +64,10 @@ func (h *Hop) Spare(o smtp.Option, extensions bool) smtp.Option {
 }
 
 func (h *Hop) key() key {
-	k := key{host: h.Host.Name, addr: h.Addr, source: h.Source, level: h.Level()}
+	k := key{host: h.Host.Name, addr: h.Addr.Addr(), port: h.Addr.Port(), source: h.Source, level: h.Level()}
 	k.login, k.helo, k.implicit = h.Host.Login, h.Without&smtp.OptEHLO != 0, h.Host.ImplicitTLS
 	if k.level != mx.TLSNone {
-		k.minVersion = h.Policy.MinVersion
+		k.minVersion, k.shown = h.Policy.MinVersion, h.Policy.Certificate
 	}
 	switch p := h.Policy; {
 	case k.level >= mx.TLSVerify, k.level != mx.TLSNone && p.Judge != nil && p.Key != "":

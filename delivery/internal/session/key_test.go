@@ -27,13 +27,14 @@ type demand struct {
 	name     string
 	policy   string
 	version  uint16
+	shown    *tls.Certificate
 	judged   bool
 }
 
 func (a *demand) hop() *Hop {
 	h := &Hop{
 		Host: &mx.Host{Name: a.host, ImplicitTLS: a.implicit}, Addr: a.addr, Source: a.source, Without: a.without,
-		Policy: &Policy{Level: a.level, ServerName: a.name, Key: a.policy, MinVersion: a.version},
+		Policy: &Policy{Level: a.level, ServerName: a.name, Key: a.policy, MinVersion: a.version, Certificate: a.shown},
 	}
 	if a.login != nil {
 		h.Host.Login = a.login
@@ -54,13 +55,13 @@ func (a *demand) inClear() bool {
 func (a demand) inEffect() demand {
 	inClear := a.inClear()
 	if a.without &= smtp.OptEHLO; inClear {
-		a.level, a.name, a.policy, a.version, a.judged = mx.TLSNone, "", "", 0, false
+		a.level, a.name, a.policy, a.version, a.shown, a.judged = mx.TLSNone, "", "", 0, nil, false
 		return a
 	}
 	checked := a.level >= mx.TLSVerify || a.judged && a.policy != ""
 	if !checked {
 		a.name = ""
-		if a.version == 0 {
+		if a.version == 0 && a.shown == nil {
 			a.policy = ""
 		}
 	}
@@ -101,6 +102,7 @@ func TestSessionsByWhatWasAsked(t *testing.T) {
 	each(same, func(a *demand) { a.name = "m" })
 	each(same, func(a *demand) { a.policy = "k" }, func(a *demand) { a.policy = "l" })
 	each(same, func(a *demand) { a.version = tls.VersionTLS13 })
+	each(same, func(a *demand) { a.shown = &tls.Certificate{} }, func(a *demand) { a.shown = &tls.Certificate{} })
 	each(same, func(a *demand) { a.judged = true })
 	keys, effects := make(map[key]demand), make(map[demand]key)
 	for _, a := range all {
@@ -146,6 +148,7 @@ func TestKeptForWhoAskedForIt(t *testing.T) {
 		"a certificate for others": func(a *demand) { a.name = "mx2.e.test" },
 		"another policy":           func(a *demand) { a.policy = "l" },
 		"a least version":          func(a *demand) { a.version = tls.VersionTLS13 },
+		"a certificate of ours":    func(a *demand) { a.shown = &tls.Certificate{} },
 	} {
 		t.Run("SMTP-43 "+name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

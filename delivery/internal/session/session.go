@@ -1,6 +1,7 @@
 package session
 
 import (
+	"crypto/tls"
 	"net/netip"
 	"sync"
 	"time"
@@ -13,18 +14,20 @@ import (
 // source and TLS, under the same policy and login. A session made under one domain's
 // policy is never used for another's (requirement SMTP-43). Its size is at most 128
 // octets: a map stores a larger key separately, with an allocation each time a session
-// is kept.
+// is kept. The pointers are compared, and keep their targets alive.
 type key struct {
 	host       string
-	addr       netip.AddrPort
+	addr       netip.Addr
 	source     netip.Addr
+	port       uint16
+	minVersion uint16
 	level      mx.TLSLevel
 	helo       bool // it was opened without EHLO
 	implicit   bool // it was opened with TLS
-	minVersion uint16
 	serverName string
 	policy     string
-	login      mx.Login // a *smarthost.Login, its certificate with it; or nil
+	login      mx.Login         // a *smarthost.Login, its certificate with it; or nil
+	shown      *tls.Certificate // that of the policy; nil if there is none
 }
 
 // Session is one SMTP session ready for mail, with what is known about it.
