@@ -30,9 +30,13 @@ func (s *Scheduler) Demands() (list []Demand) {
 	return list
 }
 
-// Reshare looks again at all sites, since the share of a limit may have changed.
+// Reshare looks again at all sites, since the share of a limit may have changed. A site in
+// two groups may have waited for one of them, and have to wait for the other now.
 func (s *Scheduler) Reshare(now time.Time) {
 	for t := s.known.head; t != nil; t = t.next {
+		for _, g := range t.groups {
+			s.unblock(now, g)
+		}
 		s.touch(now, t)
 	}
 }

@@ -24,7 +24,8 @@
 //
 // L1. At most Settings.Connections attempts are in flight, and at most PerSite at one
 // site. Settings.Site may set other limits for a site and put the site into groups: at
-// most Connections of the group are in flight at all its sites together.
+// most Connections of the group are in flight at all its sites together. Of limits that
+// other agents share, this one uses at most the part that Settings.Share says.
 //
 // L2. At most as many attempts are in flight at a site as its window allows. The
 // window begins at 2, grows with what the site takes, and halves if the site defers a
@@ -32,7 +33,8 @@
 //
 // L3. Attempts at a site begin no closer together than its rate allows, and its pace,
 // which a site has after ten attempts in a row without success; at the sites of a group
-// they begin no closer together than the group's rate allows. A site that defers a
+// they begin no closer together than the group's rate allows. If a rate or the part of it
+// changes, what it is now counts from the last attempt on. A site that defers a
 // quarter of what it is offered and takes the rest gets a rate as well: first what it
 // took between two deferrals, then what has gone well. The rate is forgotten if it
 // improves nothing.
@@ -152,9 +154,9 @@
 //     a second; heap.go.
 //  2. state.go, everything that a Scheduler remembers.
 //  3. room.go, how much may be held; share.go, the part of a limit that others leave;
-//     lane.go, whose mail waits where; trouble.go, trouble of our own.
-//  4. group.go, which sites have limits in common; ready.go, which may be tried;
-//     refill.go, which are to get mail.
+//     lane.go, whose mail waits where; trouble.go, trouble of our own; group.go, which
+//     sites have limits in common.
+//  4. ready.go, which may be tried; refill.go, which are to get mail.
 //  5. demand.go, what could be done with a share of a limit; shipment.go, which
 //     deliveries go together; site.go, which sites are known; turn.go, whose attempt
 //     begins.

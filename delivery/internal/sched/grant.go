@@ -176,3 +176,11 @@ func interval(rate float64) time.Duration {
 	}
 	return time.Duration(min(float64(time.Second)/rate, float64(24*time.Hour)))
 }
+
+// lower returns the lower of two rates, of which zero is no limit.
+func lower(a, b float64) float64 {
+	if a == 0 || b > 0 && b < a {
+		return b
+	}
+	return a
+}

@@ -57,11 +57,9 @@ func (g *group) count(u *tenant, n int) {
 }
 
 // enterGroups notes that an attempt at a site begins.
-func (s *Scheduler) enterGroups(now time.Time, t *site) {
+func (t *site) enterGroups(now time.Time) {
 	for _, g := range t.groups {
 		g.inFlight++
-		if wait := interval(s.groupShare(now, g).Rate); wait > 0 {
-			g.paced = now.Add(wait)
-		}
+		g.began = now
 	}
 }

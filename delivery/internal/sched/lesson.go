@@ -131,7 +131,8 @@ func (s *Scheduler) leaveAlone(now time.Time, t *site) {
 
 // absolve forgets what is known against a site, so that it may be tried at once.
 func (s *Scheduler) absolve(now time.Time, t *site) {
-	t.failures, t.until, t.deferrals, t.pace, t.paced = 0, time.Time{}, 0, 0, time.Time{}
+	t.failures, t.until, t.deferrals, t.pace = 0, time.Time{}, 0, 0
+	t.paced, t.began = time.Time{}, time.Time{}
 	t.threshold = float64(t.most)
 	t.grant = grant{}
 	s.liftAll(now, t)

@@ -69,6 +69,7 @@ var happenings = []struct {
 			w.s.Recovered(w.now, StoreFails)
 		}
 	}},
+	{"shares of limits change", 6, (*world).reshare},
 	{"there is no room for events", 1, func(w *world, p step) {
 		w.stopped = p.pick(8) == 0
 		w.s.Stop(w.now, w.stopped)
@@ -279,12 +280,13 @@ func (w *world) configure(p step) {
 func (w *world) absolve(site string) {
 	delete(w.closed, site)
 	delete(w.failed, site)
+	delete(w.began, site)
 }
 
 func (w *world) flush(p step) {
-	clear(w.began)
 	if p.pick(2) == 0 {
 		w.s.FlushAll(w.now)
+		clear(w.began)
 		clear(w.closed)
 		clear(w.failed)
 		clear(w.noRoute)
@@ -306,7 +308,7 @@ func (w *world) flush(p step) {
 func (w *world) draw(n uint64) {
 	bits := func(k int) int { return int(n >> k & 7) }
 	w.sites = nil
-	if w.set.Site = nil; bits(0)%2 > 0 {
+	if w.set.Site, w.set.Share = nil, nil; bits(0)%2 > 0 {
 		return
 	}
 	g, h := GroupLimits{Name: "g", Connections: bits(3)}, GroupLimits{Name: "h", Connections: bits(6)}
@@ -318,6 +320,7 @@ func (w *world) draw(n uint64) {
 		"sd": {PerSite: w.set.PerSite, Rate: float64(bits(18)), Groups: []GroupLimits{h}},
 	}
 	w.set.Site = w.siteLimits
+	w.drawShares(n >> 24)
 }
 
 func (w *world) siteLimits(name string) SiteLimits {
@@ -390,6 +393,7 @@ func (w *world) quietDay() {
 	until, n := w.horizon(), len(w.backlog)+len(w.mails)
 	w.s.Stop(w.now, false)
 	w.s.Recovered(w.now, StoreFails)
+	w.leaveAll()
 	for range 100_000 {
 		for len(w.routing) > 0 {
 			m := w.mails[w.routing[0]]

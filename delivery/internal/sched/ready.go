@@ -8,17 +8,42 @@ import (
 // mostAt is how many attempts may be in flight at a site: as many as its window and its
 // limit allow, and the share of it.
 func (s *Scheduler) mostAt(now time.Time, t *site) int {
-	return min(t.limit(), t.most, s.shareOf(now, t).Most)
+	return min(t.limit(), s.shareOf(now, t).Most)
 }
 
 // mostIn is how many attempts may be in flight in a group: as many as its limit allows, and
 // the share of it.
 func (s *Scheduler) mostIn(now time.Time, g *group) int {
-	most := s.groupShare(now, g).Most
-	if g.Connections > 0 {
-		most = min(most, g.Connections)
+	return s.groupShare(now, g).Most
+}
+
+// pacedAt returns the earliest time for the next attempt at a site by its pace, its rate and
+// this agent's share of that, as they are now.
+func (s *Scheduler) pacedAt(now time.Time, t *site) time.Time {
+	return later(t.paced, t.began.Add(interval(s.shareOf(now, t).Rate)))
+}
+
+// pacedIn returns the earliest time for the next attempt in a group.
+func (s *Scheduler) pacedIn(now time.Time, g *group) time.Time {
+	return g.began.Add(interval(s.groupShare(now, g).Rate))
+}
+
+// pacedUntil returns the earliest time for an attempt at a site, by its rate and pace and
+// the rates of its groups.
+func (s *Scheduler) pacedUntil(now time.Time, t *site) time.Time {
+	at := s.pacedAt(now, t)
+	for _, g := range t.groups {
+		at = later(at, s.pacedIn(now, g))
 	}
-	return most
+	return at
+}
+
+// later returns the later of two times.
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 // busy reports whether at a site, or in a group of it, as many attempts are in flight as
@@ -47,12 +72,12 @@ func (s *Scheduler) ready(now time.Time, t *site) bool {
 		return false
 	case t.inFlight >= s.mostAt(now, t):
 		return false
-	case now.Before(t.paced):
-		s.alarmFor(t, t.paced)
-		return false
-	default:
-		return s.groupsReady(now, t)
 	}
+	if at := s.pacedAt(now, t); now.Before(at) {
+		s.alarmFor(t, at)
+		return false
+	}
+	return s.groupsReady(now, t)
 }
 
 // groupsReady reports whether the groups of a site have room for an attempt there. If a
@@ -69,8 +94,8 @@ func (s *Scheduler) groupsReady(now time.Time, t *site) bool {
 		}
 	}
 	for _, g := range t.groups {
-		if now.Before(g.paced) {
-			s.alarmFor(t, g.paced)
+		if at := s.pacedIn(now, g); now.Before(at) {
+			s.alarmFor(t, at)
 			return false
 		}
 	}

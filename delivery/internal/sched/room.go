@@ -54,12 +54,7 @@ const unbounded = 1 << 30
 
 // speed returns how many attempts a second may begin at the site, by the settings and
 // by the rate found for it; zero if there is no limit.
-func (t *site) speed() float64 {
-	if t.rate > 0 && (t.grant.rate == 0 || t.rate < t.grant.rate) {
-		return t.rate
-	}
-	return t.grant.rate
-}
+func (t *site) speed() float64 { return lower(t.rate, t.grant.rate) }
 
 // inTime returns how many attempts a rate allows in aheadTime.
 func inTime(rate float64) int {

@@ -5,8 +5,8 @@ import "time"
 // New returns a Scheduler that knows nothing yet.
 func New(settings Settings) *Scheduler {
 	s := &Scheduler{
-		settings: settings,
-		items:    make(map[ID]*item), places: make(map[string]*place), sites: make(map[string]*site),
+		settings: settings, remember: maxSites,
+		items: make(map[ID]*item), places: make(map[string]*place), sites: make(map[string]*site),
 		groups:  make(map[string]*group),
 		tenants: make(map[string]*tenant), ships: make(map[Ship]*shipment),
 	}
@@ -158,7 +158,7 @@ func (s *Scheduler) wake(now time.Time) (at time.Time) {
 func (s *Scheduler) Configure(now time.Time, settings Settings) {
 	s.settings, s.configured = settings, now
 	for _, g := range s.groups {
-		g.paced = time.Time{}
+		g.began = time.Time{}
 	}
 	for t := s.known.head; t != nil; t = t.next {
 		s.limit(t)
@@ -170,7 +170,7 @@ func (s *Scheduler) Configure(now time.Time, settings Settings) {
 		t.size = min(t.size, float64(t.most))
 		t.threshold = max(t.threshold, float64(t.most))
 		t.ceiling, t.grant = 0, grant{}
-		t.paced = time.Time{}
+		t.paced, t.began = time.Time{}, time.Time{}
 		s.touch(now, t)
 	}
 	for t := s.known.head; t != nil; t = t.next {

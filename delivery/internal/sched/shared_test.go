@@ -75,6 +75,76 @@ func TestShares(t *testing.T) {
 		d.want("in flight in the group", d.at("g"), 1)
 		d.want("wakes", d.out.Wake.Sub(d.now), 500*time.Millisecond)
 	})
+	t.Run("L3 a rate is that of the share as it is now, and not as it was at the last attempt", func(t *testing.T) {
+		shares := map[string]Share{"s": {Most: 9, Rate: 0.01}, "g": {Most: 9, Rate: 0.01}}
+		d := shared(t, shares)
+		d.mail("A", "d.s", 2, Route{Site: "s"})
+		d.mails("A", "g0", "g1", "g2")
+		d.want("in flight with little of the rates", fmt.Sprint(d.at("s"), d.at("g")), "1 1")
+		shares["s"], shares["g"] = Share{Most: 9, Rate: 4}, Share{Most: 9, Rate: 2}
+		d.s.Reshare(d.now)
+		d.decide()
+		d.want("wakes when there is more of them", d.out.Wake.Sub(d.now), 250*time.Millisecond)
+		d.pass(250 * time.Millisecond)
+		d.want("in flight at the site's time", fmt.Sprint(d.at("s"), d.at("g")), "2 1")
+		d.pass(250 * time.Millisecond)
+		d.want("in flight at the group's time", fmt.Sprint(d.at("s"), d.at("g")), "2 2")
+		shares["g"] = Share{Most: 9, Rate: 0.1}
+		d.pass(9 * time.Second)
+		d.want("in flight when there is less of it", d.at("g"), 2)
+		d.pass(time.Second)
+		d.want("in flight then", d.at("g"), 3)
+	})
+	t.Run("L3 a share of a limit that has become lower is no more than the whole", func(t *testing.T) {
+		d := shared(t, map[string]Share{"s": {Most: 9, Rate: 100}, "g": {Most: 9, Rate: 100}, "h": {Most: 9}})
+		set := d.s.settings
+		set.Site = func(name string) SiteLimits {
+			if name == "s" {
+				return SiteLimits{PerSite: 9, Rate: 4, Shared: true}
+			}
+			return SiteLimits{PerSite: 9, Groups: []GroupLimits{{Name: "g", Connections: 2, Rate: 2, Shared: true}}}
+		}
+		d.s.Configure(d.now, set)
+		d.mail("A", "d.s", 2, Route{Site: "s"})
+		d.mails("A", "g0", "g1", "g2")
+		d.want("in flight", fmt.Sprint(d.at("s"), d.at("g")), "1 1")
+		d.want("wakes", d.out.Wake.Sub(d.now), 250*time.Millisecond)
+		d.pass(10 * time.Second)
+		d.want("in flight later", fmt.Sprint(d.at("s"), d.at("g")), "2 2")
+	})
+	t.Run("L5 a site that waited for one of its groups begins when the other has room, once that is what it waits for", func(t *testing.T) {
+		shares := map[string]Share{"g": {Most: 9}, "h": {Most: 9}}
+		d := shared(t, shares)
+		set := d.s.settings
+		set.Site = func(name string) SiteLimits {
+			l := SiteLimits{PerSite: 9}
+			for _, g := range name[:len(name)-1] {
+				l.Groups = append(l.Groups, GroupLimits{Name: string(g), Connections: 9, Shared: true})
+			}
+			return l
+		}
+		set.Share = func(_ time.Time, limit Shared) Share { return shares[limit.Name] }
+		d.s.Configure(d.now, set)
+		d.mails("A", "g1", "h1")
+		shares["g"], shares["h"] = Share{Most: 1}, Share{Most: 1}
+		d.mails("A", "gh1")
+		d.want("in flight while both are full", d.at("gh"), 0)
+		shares["g"] = Share{Most: 2}
+		d.s.Reshare(d.now)
+		d.decide()
+		d.want("in flight while the other is", d.at("gh"), 0)
+		d.end(d.begun[1], Works, time.Millisecond)
+		d.want("in flight then", d.at("gh"), 1)
+	})
+	t.Run("L6 it sleeps while there is more of a share and nobody has said so", func(t *testing.T) {
+		shares := map[string]Share{"s": {}}
+		d := shared(t, shares)
+		d.mails("A", "s")
+		d.pass(time.Second)
+		shares["s"] = Share{Most: 1}
+		d.decide()
+		d.want("wakes", d.out.Wake.IsZero() || d.out.Wake.After(d.now), true)
+	})
 	t.Run("L1 what may not begin for want of a share is full", func(t *testing.T) {
 		d := shared(t, map[string]Share{"s": {Most: 1}})
 		ids := d.claimed("A", "d.s", 2)

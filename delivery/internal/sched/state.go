@@ -14,6 +14,8 @@ type Scheduler struct {
 	groups map[string]*group
 	known  siteList // all sites, the one used last at the end
 
+	remember int // how many sites are known before some are forgotten
+
 	tenants    map[string]*tenant
 	tenantList []*tenant              // all tenants
 	placeList  []*place               // all places
@@ -164,7 +166,8 @@ type site struct {
 	window
 	backoff
 	grant    grant
-	paced    time.Time // no attempt begins before, by a rate or by its pace
+	paced    time.Time // no attempt begins before, by its pace or the rate found for it
+	began    time.Time // when the last attempt began; zero if its rate counts anew
 	alarm    time.Time // when to look at it again
 	alarmAt  int
 	class    class
@@ -203,7 +206,7 @@ type group struct {
 	GroupLimits
 	sites    int
 	inFlight int
-	paced    time.Time // no attempt begins before
+	began    time.Time // when the last attempt began; zero if the rate counts anew
 
 	held    int             // deliveries that wait or are in flight
 	tenants map[*tenant]int // how many of these each tenant has

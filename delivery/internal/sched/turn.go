@@ -89,7 +89,7 @@ const firstTrial = 250 * time.Millisecond
 
 // trialWaits reports whether a trial waits for nothing but its time.
 func (s *Scheduler) trialWaits(now time.Time) bool {
-	if s.inFlight >= s.settings.Connections || s.trials >= s.reserve()/2 || s.stopped || s.drained {
+	if s.inFlight >= s.settings.Connections || s.slowMayBegin() || s.trials >= s.reserve()/2 || s.stopped || s.drained {
 		return false
 	}
 	t := s.newestReady()
@@ -151,7 +151,7 @@ func (s *Scheduler) begin(now time.Time, l *lane, trial bool, out *Output) {
 		t.progress = now
 	}
 	s.inFlight++
-	s.enterGroups(now, t)
+	t.enterGroups(now)
 	s.served++
 	l.inFlight++
 	l.served, l.since = s.served, now
@@ -162,7 +162,7 @@ func (s *Scheduler) begin(now time.Time, l *lane, trial bool, out *Output) {
 		s.rekey(l)
 	}
 	s.fixTenant(l.tenant)
-	s.pace(now, t)
+	t.paceOn(now)
 	from := len(out.ids)
 	for _, m := range sh.items {
 		m.state = begun
@@ -171,15 +171,15 @@ func (s *Scheduler) begin(now time.Time, l *lane, trial bool, out *Output) {
 	out.Begin = append(out.Begin, Begin{Ship: sh.n, Site: t.key, Mail: out.ids[from:len(out.ids):len(out.ids)]})
 }
 
-// pace notes when the next attempt at a site may begin.
-func (s *Scheduler) pace(now time.Time, t *site) {
+// paceOn notes that an attempt at a site begins, and when the next one may by its pace and
+// the rate found for it.
+func (t *site) paceOn(now time.Time) {
 	before := t.paced
-	if wait := max(t.pace, interval(s.shareOf(now, t).Rate)); wait > 0 {
-		t.paced = now.Add(wait)
+	t.began = now
+	if t.pace > 0 {
+		t.paced = now.Add(t.pace)
 	}
 	if t.grant.rate > 0 {
-		if at := t.grant.next(now, before); at.After(t.paced) {
-			t.paced = at
-		}
+		t.paced = later(t.paced, t.grant.next(now, before))
 	}
 }

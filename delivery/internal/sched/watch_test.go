@@ -149,6 +149,7 @@ func (w *world) look(step) {
 	w.lookAtStats()
 	w.lookAtMail()
 	w.lookAtSites()
+	w.lookAtDemands()
 	w.lookAtFlights()
 }
 
@@ -231,6 +232,7 @@ func (w *world) standing(at *Standing, site string) {
 		w.fail("%+v: more than one thing in its way, or another", at)
 	}
 	limits, paced := w.siteLimits(site), time.Time{}
+	may := w.mayAt(site, limits)
 	apart := func(last time.Time, rate float64) {
 		if rate > 0 {
 			if at := last.Add(time.Duration(float64(time.Second) / rate)); at.After(paced) {
@@ -238,11 +240,12 @@ func (w *world) standing(at *Standing, site string) {
 			}
 		}
 	}
-	full := w.inFlight >= w.set.Connections || w.bySite[site] >= limits.PerSite
-	apart(w.began[site], limits.Rate)
+	full := w.inFlight >= w.set.Connections || w.bySite[site] >= may.Most
+	apart(w.began[site], may.Rate)
 	for _, g := range limits.Groups {
-		apart(w.beganIn[g.Name], g.Rate)
-		full = full || g.Connections > 0 && w.byGroup[g.Name] >= g.Connections
+		may := w.mayIn(g)
+		apart(w.beganIn[g.Name], may.Rate)
+		full = full || w.byGroup[g.Name] >= may.Most
 	}
 	if at.Down || at.Refused {
 		return

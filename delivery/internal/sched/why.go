@@ -67,22 +67,10 @@ func (s *Scheduler) standing(now time.Time, t *site) Standing {
 	switch {
 	case t.closed(now):
 		at.Down, at.Refused, at.Until = !t.refused, t.refused, t.until
-	case now.Before(t.pacedUntil()):
-		at.Paced, at.Until = true, t.pacedUntil()
+	case now.Before(s.pacedUntil(now, t)):
+		at.Paced, at.Until = true, s.pacedUntil(now, t)
 	case s.inFlight >= s.settings.Connections, t.full(), s.busy(now, t):
 		at.Full = true
-	}
-	return at
-}
-
-// pacedUntil returns the earliest time for an attempt at a site, by its rate and pace and
-// the rates of its groups.
-func (t *site) pacedUntil() time.Time {
-	at := t.paced
-	for _, g := range t.groups {
-		if g.paced.After(at) {
-			at = g.paced
-		}
 	}
 	return at
 }

@@ -30,6 +30,8 @@ type world struct {
 	sites     map[string]SiteLimits
 	byGroup   map[string]int
 	beganIn   map[string]time.Time // the last attempt in a group
+	shares    map[Shared]*part
+	behind    bool                 // nobody has said yet that there is more of a limit
 	closed    map[string]time.Time // no attempt before
 	alive     map[string]time.Time
 	failed    map[string]int // in a row
@@ -96,7 +98,7 @@ func newWorld(set Settings) *world {
 		parked: map[string]time.Time{}, paused: map[string]time.Time{}, bySite: map[string]int{},
 		began: map[string]time.Time{}, closed: map[string]time.Time{}, alive: map[string]time.Time{},
 		failed: map[string]int{}, refused: map[string]bool{}, said: map[string]string{}, noRoute: map[string]time.Time{}, moved: map[string]string{}, passed: map[string]passed{}, before: map[*lane]before{}, byGroup: map[string]int{}, beganIn: map[string]time.Time{},
-		unclaimed: map[string]int{},
+		unclaimed: map[string]int{}, shares: map[Shared]*part{},
 	}
 }
 
@@ -238,17 +240,16 @@ func (w *world) begin(b *Begin) {
 	w.inFlight++
 	w.bySite[b.Site]++
 	limits := w.siteLimits(b.Site)
-	if w.inFlight > w.set.Connections || w.bySite[b.Site] > limits.PerSite {
+	may := w.mayAt(b.Site, limits)
+	if w.inFlight > w.set.Connections || w.bySite[b.Site] > may.Most {
 		w.fail("L1: %d attempts in flight, %d at %s", w.inFlight, w.bySite[b.Site], b.Site)
 	}
 	w.beginInGroups(limits.Groups)
 	if until := w.closed[b.Site]; w.now.Before(until) {
 		w.fail("L4: an attempt at %s, %v before its time", b.Site, until.Sub(w.now))
 	}
-	if limits.Rate > 0 {
-		if since := w.now.Sub(w.began[b.Site]); since < time.Duration(float64(time.Second)/limits.Rate) {
-			w.fail("L3: an attempt at %s %v after the last", b.Site, since)
-		}
+	if w.tooSoon(w.began[b.Site], may.Rate) {
+		w.fail("L3: an attempt at %s %v after the last", b.Site, w.now.Sub(w.began[b.Site]))
 	}
 	w.began[b.Site] = w.now
 	if w.drained || w.stopped {
@@ -278,11 +279,12 @@ func (w *world) begin(b *Begin) {
 // beginInGroups is rules L1 and L3 for groups.
 func (w *world) beginInGroups(groups []GroupLimits) {
 	for _, g := range groups {
-		if w.byGroup[g.Name]++; g.Connections > 0 && w.byGroup[g.Name] > g.Connections {
+		may := w.mayIn(g)
+		if w.byGroup[g.Name]++; w.byGroup[g.Name] > may.Most {
 			w.fail("L1: %d attempts in flight in group %s", w.byGroup[g.Name], g.Name)
 		}
-		if since := w.now.Sub(w.beganIn[g.Name]); g.Rate > 0 && since < time.Duration(float64(time.Second)/g.Rate) {
-			w.fail("L3: an attempt in group %s %v after the last", g.Name, since)
+		if w.tooSoon(w.beganIn[g.Name], may.Rate) {
+			w.fail("L3: an attempt in group %s %v after the last", g.Name, w.now.Sub(w.beganIn[g.Name]))
 		}
 		w.beganIn[g.Name] = w.now
 	}
@@ -440,19 +442,13 @@ func (w *world) checkClaim(left []*mail, found map[string]int) {
 // checkRoom is rules L5 and T4.
 func (w *world) checkRoom() {
 	s := w.s
-	if s.troubled() || w.drained || w.stopped {
+	if s.troubled() || w.drained || w.stopped || w.behind {
 		clear(w.passed)
 		return
 	}
 	could := map[*tenant]bool{}
 	for t := s.known.head; t != nil; t = t.next {
-		free := t.waiting > 0 && !t.closed(w.now) && t.inFlight < min(t.limit(), w.siteLimits(t.key).PerSite) && !w.now.Before(t.paced)
-		for _, g := range w.siteLimits(t.key).Groups {
-			if g.Connections > 0 && w.byGroup[g.Name] >= g.Connections || g.Rate > 0 && w.now.Sub(w.beganIn[g.Name]) < time.Duration(float64(time.Second)/g.Rate) {
-				free = false
-			}
-		}
-		if !free {
+		if t.waiting == 0 || t.closed(w.now) || t.inFlight >= t.limit() || w.now.Before(t.paced) || !w.mayBegin(t.key) {
 			continue
 		}
 		kept := !t.isQuick(w.now) && s.slow >= w.set.Connections-w.set.Connections/4
