@@ -80,8 +80,8 @@ func TestForgottenTenants(t *testing.T) {
 	d.want("sites", d.s.Stats(d.now).Sites, maxSites)
 	d.mails("last", "last")
 	d.end(d.begun[0], Works, time.Second)
-	d.want("sites after one more", d.s.Stats(d.now).Sites, maxSites*3/4+1)
-	d.want("tenants", len(d.s.tenants), maxSites*3/4)
+	d.want("sites after one more", d.s.Stats(d.now).Sites, maxSites-forgetMost+1)
+	d.want("tenants", len(d.s.tenants), maxSites-forgetMost)
 	d.want("failures of one that was used lately", d.s.Misses("again"), 1)
 	d.want("and of one that was not", d.s.Misses("early"), 0)
 }

@@ -72,7 +72,7 @@ func (s *Scheduler) Routed(now time.Time, id ID, r Route) {
 	s.routeFound(now, id)
 	if t := s.sites[noRouteKey(m.Destination)]; t != nil {
 		s.revive(now, t)
-		s.forgetSite(t)
+		s.forgetSite(now, t)
 	}
 	m.to, m.join, m.own = r.Site, r.Join, r.Own
 	g := m.party

@@ -2,15 +2,20 @@ package sched
 
 import "time"
 
-// maxSites is how many sites are known before some without mail are forgotten.
-const maxSites = 20_000
+const (
+	// maxSites is how many sites are known before some without mail are forgotten.
+	maxSites = 20_000
+
+	// forgetMost is how many sites are looked at for that with each new one.
+	forgetMost = 64
+)
 
 // site returns the site of a name, a new one if it is not known.
 func (s *Scheduler) site(now time.Time, key string) *site {
 	t := s.sites[key]
 	if t == nil {
-		if len(s.sites) >= maxSites {
-			s.forgetSites()
+		if len(s.sites) >= s.remember {
+			s.forgetSites(now)
 		}
 		t = &site{key: key, progress: now, class: slow, alarmAt: absent, turnedAt: absent}
 		t.turn = heap[*lane]{less: laneDue, at: func(l *lane) *int { return &l.turnAt }}
@@ -31,18 +36,20 @@ func (s *Scheduler) used(t *site) {
 }
 
 // forgetSites makes room by forgetting the sites without mail that were used longest
-// ago. To know such a site again takes one attempt.
-func (s *Scheduler) forgetSites() {
-	for t := s.known.head; t != nil && len(s.sites) > maxSites*3/4; {
-		next := t.next
-		s.forgetSite(t)
-		t = next
+// ago. To know such a site again takes one attempt. Those with mail are in use: it looks at
+// them again after all others.
+func (s *Scheduler) forgetSites(now time.Time) {
+	for range min(forgetMost, len(s.sites)) {
+		t := s.known.head
+		s.used(t)
+		s.forgetSite(now, t)
 	}
 }
 
-// forgetSite forgets a site that has no mail.
-func (s *Scheduler) forgetSite(t *site) {
-	if t.held > 0 || t.inFlight > 0 || t.refill || t.parked > 0 {
+// forgetSite forgets a site that has no mail, and whose rate and those of its groups would
+// allow an attempt.
+func (s *Scheduler) forgetSite(now time.Time, t *site) {
+	if t.held > 0 || t.inFlight > 0 || t.refill || t.parked > 0 || now.Before(s.pacedUntil(now, t)) {
 		return
 	}
 	if t.alarmAt != absent {
