@@ -53,7 +53,7 @@ func (s *Scheduler) release(now time.Time, g *party) {
 // room.
 func (s *Scheduler) arrive(now time.Time, m *item) {
 	t := s.site(now, m.to)
-	m.place.site = t
+	s.goesTo(now, m.place, t)
 	switch {
 	case s.drained:
 		s.giveBack(now, m, Back{Why: Draining})
@@ -68,6 +68,15 @@ func (s *Scheduler) arrive(now time.Time, m *item) {
 			s.wantRefill(now, t)
 		}
 	}
+}
+
+// goesTo notes where the last delivery for a destination went. If the site where the one
+// before went had so much that claims left the destination out, there may be mail to claim.
+func (s *Scheduler) goesTo(now time.Time, p *place, t *site) {
+	if p.site != nil && p.site != t && p.site.skipped {
+		s.claims.again(now)
+	}
+	p.site = t
 }
 
 // hasRoom reports whether a site can hold one more delivery.

@@ -36,6 +36,28 @@ func (d *desk) claimUntil(wanted func(c *Claim) bool) *Claim {
 func isRefill(c *Claim) bool  { return len(c.Destinations) > 0 }
 func isGeneral(c *Claim) bool { return !c.Others && len(c.Destinations) == 0 }
 
+// TestLeftOutForAnotherSite has mail of a destination go to a full site, and then to one that
+// is not: routes may differ by sender, and change.
+func TestLeftOutForAnotherSite(t *testing.T) {
+	t.Run("M1", func(t *testing.T) {
+		d := newDesk(t, Settings{Connections: 2, PerSite: 1, Ahead: 1000})
+		d.known("s", time.Second)
+		later := d.claimed("A", "d", 2)
+		d.mail("A", "d", 13, Route{Site: "s", Own: true})
+		d.idle(0)
+		d.s.MailCame(d.now)
+		d.decide()
+		d.want("left out", d.claimUntil(isGeneral).Except, []string{"d"})
+		d.idle(0)
+		d.s.Routed(d.now, later[0], Route{Site: "s", Own: true})
+		d.decide()
+		d.want("claims while mail goes to the full site", len(kindsOf(d.idle(0))), 0)
+		d.s.Routed(d.now, later[1], Route{Site: "t", Own: true})
+		d.decide()
+		d.want("left out when some goes elsewhere", d.claimUntil(isGeneral).Except, []string(nil))
+	})
+}
+
 func TestMemoryOfGroups(t *testing.T) {
 	t.Run("M6 four for each attempt, sixteen at least, and four of each tenant", func(t *testing.T) {
 		for connections, want := range map[int]int{1: minAhead + fewAhead, 4: minAhead + fewAhead, 6: 24 + fewAhead} {
