@@ -55,6 +55,10 @@ type Error struct {
 	// happened.
 	Remembered bool
 
+	// Elsewhere says which other host will never take the message, and why, if this one
+	// has failed for now. It is a part of Reason, but not of Reply.
+	Elsewhere string
+
 	// Err is the cause if no host replied.
 	Err error
 }
@@ -98,11 +102,11 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Reason returns the reply, or the cause if there was none.
+// Reason returns the reply, or the cause if there was none, and Elsewhere.
 func (e *Error) Reason() string {
 	switch {
 	case len(e.Lines) > 0:
-		return strconv.Itoa(e.Code) + " " + strings.Join(e.Lines, " ")
+		return e.elsewhere(strconv.Itoa(e.Code) + " " + strings.Join(e.Lines, " "))
 	case e.Err != nil:
 		return e.Err.Error()
 	case e.Code != 0:
@@ -110,6 +114,14 @@ func (e *Error) Reason() string {
 	default:
 		return e.Enhanced
 	}
+}
+
+// elsewhere returns the text of the host's reply and Elsewhere.
+func (e *Error) elsewhere(reply string) string {
+	if e == nil || e.Elsewhere == "" || !e.Replied() {
+		return reply
+	}
+	return reply + "; " + e.Elsewhere
 }
 
 // Status returns the reply for a server that passes the error on to its client: 4yz if
@@ -172,7 +184,7 @@ func (e *Error) failure() attempt.Failure {
 	return attempt.Failure{
 		Stage: attempt.Stage(e.Stage), Host: e.Host, Addr: e.Addr, Recipient: e.Recipient, Code: e.Code, Lines: e.Lines,
 		Enhanced: e.Enhanced, Verdict: attempt.Verdict(e.Verdict),
-		AtMostOnce: e.AtMostOnce, Remembered: e.Remembered, Err: e.Err,
+		AtMostOnce: e.AtMostOnce, Remembered: e.Remembered, Elsewhere: e.Elsewhere, Err: e.Err,
 	}
 }
 
@@ -184,7 +196,7 @@ func newError(f *attempt.Failure) *Error {
 	return &Error{
 		Stage: Stage(f.Stage), Host: f.Host, Addr: f.Addr, Recipient: f.Recipient, Code: f.Code, Lines: f.Lines,
 		Enhanced: f.Enhanced, Verdict: Verdict(f.Verdict),
-		AtMostOnce: f.AtMostOnce, Remembered: f.Remembered, Err: f.Err,
+		AtMostOnce: f.AtMostOnce, Remembered: f.Remembered, Elsewhere: f.Elsewhere, Err: f.Err,
 	}
 }
 

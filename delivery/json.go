@@ -174,7 +174,7 @@ func (s Stages) MarshalJSON() ([]byte, error) {
 //     host, addr, code, enhanced, reply and tls, which are empty or 0 if they do not
 //     apply;
 //   - if they apply, next, destination (of events that are not about a message),
-//     tenant, route, stage (the one that decided), duration, age (both in seconds),
+//     tenant, route, stage (the one that decided), elsewhere (as in an Error), duration, age (both in seconds),
 //     stages (in the form of Stages), size (of the message, in octets), bounce (the id of the report) and metadata;
 //   - decision, if a policy holds the mail back, or there is a problem with one.
 func (e Event) MarshalJSON() ([]byte, error) {
@@ -209,6 +209,9 @@ func (e Event) MarshalJSON() ([]byte, error) {
 	}
 	if e.Err != nil {
 		f.textIf("stage", e.Err.Stage.String())
+		if e.Err.Replied() {
+			f.textIf("elsewhere", e.Err.Elsewhere)
+		}
 	}
 	f.secondsIf("duration", e.Duration)
 	f.stagesIf(&e.Stages)

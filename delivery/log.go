@@ -139,8 +139,9 @@ func (e *Error) LogValue() slog.Value {
 	a = w.text(a, KeyRecipient, e.Recipient)
 	a = appendCode(a, e.Code)
 	a = w.text(a, KeyEnhanced, e.Enhanced)
-	a = w.text(a, KeyReply, strings.Join(e.Lines, " "))
-	if len(e.Lines) == 0 {
+	if len(e.Lines) > 0 {
+		a = w.text(a, KeyReply, e.elsewhere(strings.Join(e.Lines, " ")))
+	} else {
 		a = w.text(a, KeyReply, e.Reason())
 	}
 	return slog.GroupValue(append(a, slog.Any(KeyVerdict, e.Verdict))...)
@@ -225,7 +226,7 @@ func (w *logWriter) attrs(list []slog.Attr, e *Event) []slog.Attr {
 	}
 	list = appendCode(list, e.Code)
 	list = w.text(list, KeyEnhanced, e.Enhanced)
-	list = w.text(list, KeyReply, w.inText(e.Reply, e.From, e.Recipient))
+	list = w.text(list, KeyReply, w.inText(e.Err.elsewhere(e.Reply), e.From, e.Recipient))
 	if !e.Next.IsZero() {
 		list = append(list, slog.Time(KeyNext, e.Next))
 	}

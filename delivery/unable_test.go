@@ -59,6 +59,55 @@ func TestUnableHostIsNamed(t *testing.T) {
 	}
 }
 
+// TestUnableHostIsNamedBesideAReply: the other host has replied that it fails for now. The
+// error has both; the reply is the host's own, as reports quote it.
+func TestUnableHostIsNamedBesideAReply(t *testing.T) {
+	for name, script := range map[string]smtptest.Cue{
+		"greylisted": {At: smtptest.Rcpt, Reply: "451 4.7.1 later"},
+		"busy":       {At: smtptest.Banner, Reply: "421 4.3.2 later"},
+		"no room":    {At: smtptest.Mail, Reply: "452 4.7.1 later"},
+	} {
+		t.Run("I18N-8 "+name, func(t *testing.T) {
+			zone := "$ORIGIN e.test.\n@ MX 10 unable\n@ MX 20 later\nunable A 192.0.2.1\nlater A 192.0.2.2\n"
+			servers := map[string]smtptest.Server{
+				"192.0.2.1": &smtptest.Host{Extensions: []string{"8BITMIME"}},
+				"192.0.2.2": &smtptest.Host{Extensions: []string{"8BITMIME", "SMTPUTF8"}, Script: []smtptest.Cue{script}},
+			}
+			bubble(t, zone, servers, func(t *testing.T, r *rig) {
+				m := message("u@e.test", "v@e.test")
+				m.Content, m.UTF8 = queue.String("From: a@from.test\r\nSubject: j\u00f6\r\n\r\nbody\r\n"), true
+				got := r.send(t, m)
+				want(t, &got.Recipients[0], queue.Deferred, "later.e.test", script.Reply[4:9])
+				rr := &got.Recipients[0]
+				event := delivery.Event{Kind: delivery.Deferred, Reply: rr.Reply.Text, Err: rr.Err}
+				encoded, err := event.MarshalJSON()
+				if err != nil {
+					t.Fatal(err)
+				}
+				for where, text := range map[string]string{
+					"error": rr.Err.Error(), "reason": rr.Err.Reason(), "log": event.LogValue().String(),
+					"error's log": rr.Err.LogValue().String(), "event": string(encoded),
+				} {
+					if strings.Count(text, "unable.e.test does not take it: ") != 1 || !strings.Contains(text, "lacks SMTPUTF8") || !strings.Contains(text, "later") {
+						t.Errorf("the %s is %s", where, text)
+					}
+				}
+				if text := rr.Reply.Text; text != script.Reply[4:] {
+					t.Errorf("the reply is %q, want the host's own", text)
+				}
+			})
+		})
+	}
+	t.Run("no host but the one that replies", func(t *testing.T) {
+		zone := "$ORIGIN e.test.\n@ MX 10 later\nlater A 192.0.2.1\n"
+		bubble(t, zone, servers(script(smtptest.Cue{At: smtptest.Rcpt, Reply: "451 4.7.1 later"})), func(t *testing.T, r *rig) {
+			if e := r.send(t, message("u@e.test")).Recipients[0].Err; e.Elsewhere != "" || e.Reason() != "451 4.7.1 later" {
+				t.Errorf("%q, %q", e.Reason(), e.Elsewhere)
+			}
+		})
+	})
+}
+
 // TestUnableHostIsReported: the report to the sender says both as well (I18N-8).
 func TestUnableHostIsReported(t *testing.T) {
 	zone := bothZone + "$ORIGIN two.test.\n@ MX 10 mx.x.test.\n@ MX 20 gone\ngone A 192.0.2.99\n"

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
 
@@ -74,8 +75,10 @@ type PositionError struct {
 	Position string
 }
 
-// Error returns the position.
-func (e *PositionError) Error() string { return "queue: not a position of an outcome: " + e.Position }
+// Error returns the position, and says where positions come from.
+func (e *PositionError) Error() string {
+	return fmt.Sprintf("queue: %q is not a position of this queue: want OutcomePage.Next, the Position of an outcome, or \"\" for the first one", e.Position)
+}
 
 // Outcomes returns one page of the outcomes that q keeps. It returns errors.ErrUnsupported
 // if q keeps none.

@@ -193,3 +193,17 @@ func TestAllocations(t *testing.T) {
 		t.Errorf("%v allocations to parse a canonical domain", n)
 	}
 }
+
+// TestWhatAnAddressLooksLike: the error of what lacks a part of an address shows one.
+func TestWhatAnAddressLooksLike(t *testing.T) {
+	for _, in := range []string{"bob", "bob@", "@example.com", `"bob"`, ""} {
+		_, err := address.Parse(in)
+		if err == nil || !strings.Contains(err.Error(), "looks like bob@example.com") && !strings.Contains(err.Error(), "after the quoted part") {
+			t.Errorf("%q: %v", in, err)
+		}
+	}
+	_, err := address.ParseDomain("")
+	if err == nil || strings.Contains(err.Error(), "bob@") {
+		t.Errorf("a domain that is empty: %v, want nothing about an address", err)
+	}
+}

@@ -56,7 +56,9 @@ func parse(s string) (m Mailbox, enhanced, reason string) {
 		return m, badMailbox, reason
 	}
 	m.local = local
-	m.domain, enhanced, reason = parseDomain(domain)
+	if m.domain, enhanced, reason = parseDomain(domain); domain == "" {
+		reason = noDomain
+	}
 	if !m.domain.ip.IsValid() {
 		m.written = strings.TrimSuffix(domain, ".")
 	}
@@ -113,7 +115,7 @@ func dropRoute(s string) (rest, reason string) {
 	}
 	route, rest, ok := strings.Cut(s, ":")
 	if !ok {
-		return "", "no local part"
+		return "", noLocal
 	}
 	for hop := range strings.SplitSeq(route, ",") {
 		name, ok := strings.CutPrefix(hop, "@")
@@ -127,6 +129,11 @@ func dropRoute(s string) (rest, reason string) {
 	return rest, ""
 }
 
+const (
+	noDomain = "no domain; an address looks like bob@example.com"
+	noLocal  = "no local part; an address looks like bob@example.com"
+)
+
 // split takes a mailbox apart and gives the meaning of its local part.
 func split(s string) (local, domain, reason string) {
 	if strings.HasPrefix(s, `"`) {
@@ -135,9 +142,9 @@ func split(s string) (local, domain, reason string) {
 	local, domain, ok := strings.Cut(s, "@")
 	switch {
 	case !ok:
-		return "", "", "no domain"
+		return "", "", noDomain
 	case local == "":
-		return "", "", "no local part"
+		return "", "", noLocal
 	case !isAtoms(local):
 		return "", "", "local part that needs quotes"
 	}
@@ -158,14 +165,14 @@ func splitQuoted(s string) (local, domain, reason string) {
 		case '\\':
 			i++
 			if i == len(s) || s[i] >= utf8.RuneSelf {
-				return "", "", "backslash before nothing that can be quoted"
+				return "", "", "backslash with nothing to quote after it"
 			}
 			b.WriteByte(s[i])
 		default:
 			b.WriteByte(c)
 		}
 	}
-	return "", "", "quote without its fellow"
+	return "", "", "quote that is not closed"
 }
 
 func afterQuote(local, rest string) (string, string, string) {
@@ -174,7 +181,7 @@ func afterQuote(local, rest string) (string, string, string) {
 	case !ok:
 		return "", "", "no domain after the quoted part"
 	case local == "":
-		return "", "", "no local part"
+		return "", "", noLocal
 	}
 	return local, domain, ""
 }

@@ -22,8 +22,9 @@ type Failure struct {
 	Lines      []string
 	Enhanced   string // never empty
 	Verdict    Verdict
-	AtMostOnce bool // it may have been taken, and must not be sent again
-	Remembered bool // not asked: the same had just happened
+	AtMostOnce bool   // it may have been taken, and must not be sent again
+	Remembered bool   // not asked: the same had just happened
+	Elsewhere  string // which host will never take the message, and why, if this one has failed for now
 	Err        error
 }
 

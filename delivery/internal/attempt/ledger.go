@@ -292,7 +292,7 @@ func (l *ledger) close() {
 				firm, passing = r.result.Err, &again
 			}
 			r.result.settle(passing, NotNow)
-		case r.decisive == NotNow && r.unable != nil && r.result.Err.Err != nil:
+		case r.decisive == NotNow && r.unable != nil:
 			r.result.settle(both.of(r.result.Err, r.unable), NotNow)
 		}
 	}
@@ -306,7 +306,9 @@ type withUnable struct{ last, unable, made *Failure }
 func (w *withUnable) of(last, unable *Failure) *Failure {
 	if w.last != last || w.unable != unable {
 		again := *last
-		again.Err = &unableElsewhere{last.Err, unable}
+		if again.Elsewhere = unable.elsewhere(); again.Err != nil {
+			again.Err = &unableElsewhere{last.Err, again.Elsewhere}
+		}
 		w.last, w.unable, w.made = last, unable, &again
 	}
 	return w.made
@@ -315,24 +317,27 @@ func (w *withUnable) of(last, unable *Failure) *Failure {
 // unableElsewhere is the cause of a failure for now, if another host refuses the message
 // for good.
 type unableElsewhere struct {
-	cause  error
-	unable *Failure
+	cause     error
+	elsewhere string
 }
 
-// Error returns both causes.
-func (e *unableElsewhere) Error() string {
+// elsewhere says that the host will never take the message.
+func (f *Failure) elsewhere() string {
 	var why string
 	var unfit *smtp.Error
 	switch {
-	case e.unable.Replied():
-		why = strconv.Itoa(e.unable.Code) + " " + strings.Join(e.unable.Lines, " ")
-	case errors.As(e.unable.Err, &unfit) && unfit.Err != nil:
+	case f.Replied():
+		why = strconv.Itoa(f.Code) + " " + strings.Join(f.Lines, " ")
+	case errors.As(f.Err, &unfit) && unfit.Err != nil:
 		why = unfit.Err.Error()
 	default:
-		why = e.unable.Reply().Text
+		why = f.Reply().Text
 	}
-	return e.cause.Error() + "; " + e.unable.Host + " does not take it: " + why
+	return f.Host + " does not take it: " + why
 }
+
+// Error returns both causes.
+func (e *unableElsewhere) Error() string { return e.cause.Error() + "; " + e.elsewhere }
 
 // Unwrap returns the cause of the failure for now.
 func (e *unableElsewhere) Unwrap() error { return e.cause }
