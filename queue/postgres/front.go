@@ -2,13 +2,10 @@ package postgres
 
 import (
 	"cmp"
-	"maps"
 	"math"
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/nexthop-mail/nexthop/queue"
 )
 
 // front is what a handle remembers between claims, so that none of them walks over what
@@ -28,8 +25,11 @@ type front struct {
 	lanes map[laneKey]*lane // those with heads that are ripe, up to reach
 	order []*lane           // in the order of their ranks
 	heads int
-	reach place // up to where all heads are here
-	page  int   // how many more to look at when these are not enough
+	of    map[string]int   // how many of them are of each tenant
+	reach place            // up to where all heads are here,
+	short map[string]place // but for tenants with very many, whose heads are here up to a place
+	level int              // how many were left to each of these
+	page  int              // how many more to look at when these are not enough
 
 	later int64               // no head ripens before
 	lease int64               // no lease ends before
@@ -40,6 +40,7 @@ type front struct {
 
 	full map[string]bool // tenants that have had as much as a claim gives to one
 	turn bool            // the last claim left these out
+	last string          // the tenant with very many whose turn was last
 }
 
 // place is where a head is in the order of all that are ripe.
@@ -88,7 +89,9 @@ type frontCall struct {
 	xip        []int64
 	xids, seqs []int64
 	lanes      []*lane
-	reach      place
+	reach      place // it looks for more after that
+	more       bool  // and that is where heads of a tenant with very many are missing
+	moved      bool  // another call has found more meanwhile, as of an earlier snapshot
 	page       int
 	cut        *int64
 	later      *int64
@@ -123,7 +126,7 @@ func (f *front) begin(most int, now, until int64, only, may bool, admits func(la
 		c.lease, c.next = &lease, &next
 	}
 	c.reach = f.reach
-	if only && f.reach != everywhere {
+	if only && (f.reach != everywhere || len(f.short) > 0) {
 		c.walk = true
 		return c
 	}
@@ -131,8 +134,12 @@ func (f *front) begin(most int, now, until int64, only, may bool, admits func(la
 	if may {
 		c.turn = f.others(admits)
 	}
+	out := make(map[string]bool, len(c.turn))
+	for _, name := range c.turn {
+		out[name] = true
+	}
 	for _, l := range f.order {
-		if !admits(l.key) || len(c.turn) > 0 && f.full[l.key.tenant] {
+		if !admits(l.key) || out[l.key.tenant] {
 			continue
 		}
 		if len(c.lanes) >= enough || len(c.xids)+len(l.heads) > mostNamed && len(c.lanes) > 0 {
@@ -145,56 +152,24 @@ func (f *front) begin(most int, now, until int64, only, may bool, admits func(la
 			c.xids, c.seqs = append(c.xids, h.xid), append(c.seqs, h.seq)
 		}
 	}
+	if f.bound(c, most, admits, out) {
+		c.page = mostPage
+		return c
+	}
 	switch {
-	case f.reach != everywhere && len(f.full) > 0: // others may be behind
+	case f.reach != everywhere && (len(f.full) > 0 || may && len(f.short) > 0): // others may be behind
 		f.page = min(max(enough, 2*f.page), mostPage)
 		c.page = f.page
 	case c.cut != nil || f.reach == everywhere:
 		f.page = 0
 	case len(c.lanes) > most:
-		c.cut = &c.reach.rank
+		c.cutAt(c.reach.rank)
 		f.page = 0
 	default:
 		f.page = min(max(enough, 2*f.page), mostPage)
 		c.page = f.page
 	}
 	return c
-}
-
-// others are the tenants that are full, if a claim is to leave them out because others have
-// mail: every second one. So tenants have their turns, however much was due before.
-func (f *front) others(admits func(laneKey) bool) (full []string) {
-	if f.turn = !f.turn && len(f.full) > 0; !f.turn {
-		return nil
-	}
-	i := slices.IndexFunc(f.order, func(l *lane) bool { return admits(l.key) && !f.full[l.key.tenant] })
-	if f.turn = i >= 0; !f.turn {
-		if f.reach == everywhere {
-			clear(f.full)
-		}
-		return nil
-	}
-	return slices.Collect(maps.Keys(f.full))
-}
-
-// gave notes which tenants have had as much as a claim gives to one. If a claim that left
-// such tenants out says that there is no more of others, their turn is over.
-func (f *front) gave(list []queue.Delivery, most int, turned, more bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if turned && !more {
-		clear(f.full)
-	}
-	had := make(map[string]int)
-	for i := range list {
-		name := list[i].Message.Tenant
-		if had[name]++; had[name] == most {
-			if f.full == nil {
-				f.full = make(map[string]bool)
-			}
-			f.full[name] = true
-		}
-	}
 }
 
 // frontRow is what a claim says to remember.
@@ -243,13 +218,14 @@ func (f *front) end(c *frontCall, r *frontRow, err error) (again bool) {
 		f.forget()
 		f.known, f.server = true, *r.server
 		f.lanes = make(map[laneKey]*lane)
-		f.reach = place{*r.rank, *r.seq}
+		f.of, f.short, f.reach = make(map[string]int), nil, place{*r.rank, *r.seq}
 	default:
-		if reach := (place{*r.rank, *r.seq}); reach.compare(f.reach) > 0 {
-			f.reach = reach
-		}
+		f.move(c, place{*r.rank, *r.seq})
 	}
-	f.xmax, f.xip, f.later = *r.xmax, r.xip, *r.later
+	if !c.moved {
+		f.xmax, f.xip = *r.xmax, r.xip
+	}
+	f.later = *r.later
 	f.lease, f.next, f.now = min(*r.lease, c.overlapped), min(*r.next, c.overlapped), c.now
 	if c.lease == nil {
 		f.all = time.Now().Add(allLeases)
@@ -264,7 +240,7 @@ func (f *front) end(c *frontCall, r *frontRow, err error) (again bool) {
 // forget has the next claim begin anew.
 func (f *front) forget() {
 	f.gen++
-	f.known, f.lanes, f.order, f.heads, f.page = false, nil, nil, 0, 0
+	f.known, f.lanes, f.order, f.heads, f.of, f.short, f.page = false, nil, nil, 0, nil, nil, 0
 }
 
 // leased says when a lease ends that is no claim's.
@@ -290,15 +266,15 @@ func (f *front) replace(c *frontCall, r *frontRow) {
 		}
 		before := len(l.heads)
 		l.heads = slices.DeleteFunc(l.heads, func(h knownHead) bool { return named[h.seq] })
-		f.heads -= before - len(l.heads)
+		f.count(l, len(l.heads)-before)
 		touched[l] = true
 	}
 	for i, seq := range r.seqs {
 		h := knownHead{r.xids[i], place{r.ranks[i], seq}}
-		if h.place.compare(f.reach) > 0 {
+		key := laneKey{r.destinations[i], string(r.tenants[i]), r.priorities[i], r.atOnce[i]}
+		if h.place.compare(f.reachOf(key.tenant)) > 0 {
 			continue
 		}
-		key := laneKey{r.destinations[i], string(r.tenants[i]), r.priorities[i], r.atOnce[i]}
 		l := f.lanes[key]
 		if l == nil {
 			l = &lane{key: key}
@@ -307,7 +283,7 @@ func (f *front) replace(c *frontCall, r *frontRow) {
 		touched[l] = true
 		if !slices.ContainsFunc(l.heads, func(o knownHead) bool { return o.seq == seq }) {
 			l.heads = append(l.heads, h)
-			f.heads++
+			f.count(l, 1)
 		}
 	}
 	f.sort(touched)
@@ -345,25 +321,3 @@ func (f *front) sort(touched map[*lane]bool) {
 }
 
 func byRank(a, b *lane) int { return cmp.Compare(a.rank, b.rank) }
-
-// shrink forgets the heads that come last, but for so many.
-func (f *front) shrink(keep int) {
-	places := make([]place, 0, f.heads)
-	for _, l := range f.order {
-		for _, h := range l.heads {
-			places = append(places, h.place)
-		}
-	}
-	slices.SortFunc(places, place.compare)
-	f.reach = places[keep]
-	touched := make(map[*lane]bool)
-	for _, l := range f.order {
-		before := len(l.heads)
-		l.heads = slices.DeleteFunc(l.heads, func(h knownHead) bool { return h.place.compare(f.reach) > 0 })
-		if len(l.heads) < before {
-			f.heads -= before - len(l.heads)
-			touched[l] = true
-		}
-	}
-	f.sort(touched)
-}

@@ -8,11 +8,12 @@ import (
 	"time"
 
 	"github.com/nexthop-mail/nexthop/queue"
+	"github.com/nexthop-mail/nexthop/queue/postgres"
 )
 
 // backlog makes a great many messages of a tenant in the database itself, all due, each to
-// one of 500 destinations, as if each had been put by itself.
-func (h *held) backlog(n int, tenant string) {
+// one of so many destinations, as if each had been put by itself.
+func (h *held) backlog(n, destinations int, tenant string) {
 	h.t.Helper()
 	m := mail("text", "a@d1.example")
 	m.Tenant = tenant
@@ -20,7 +21,7 @@ func (h *held) backlog(n int, tenant string) {
 		h.t.Fatal(err)
 	}
 	exec(h.t, h.p, h.o,
-		`CREATE TEMPORARY TABLE made ON COMMIT PRESERVE ROWS AS SELECT nextval('$.message_id') AS id, 'd' || (g % 500) || '.example' AS destination,
+		`CREATE TEMPORARY TABLE made ON COMMIT PRESERVE ROWS AS SELECT nextval('$.message_id') AS id, 'd' || (g % `+strconv.Itoa(destinations)+`) || '.example' AS destination,
 			d.due + g AS due FROM generate_series(1, `+strconv.Itoa(n-1)+`) g,
 			(SELECT * FROM $.delivery ORDER BY message DESC LIMIT 1) d`,
 		`INSERT INTO $.message (id, tag, envelope, envelope_sum, arrived, size, content, content_sum, tenant, key, once, destinations, remaining)
@@ -37,23 +38,30 @@ func (h *held) backlog(n int, tenant string) {
 // until puts a message of a tenant with little, and says how many claims return none of it.
 func (h *held) until(to string, most int) (claims int) {
 	h.t.Helper()
+	return h.untilBy(queue.ClaimOptions{PerDestination: 20, PerTenant: 50}, to, most)
+}
+
+// untilBy does the same with claims of some kind.
+func (h *held) untilBy(want queue.ClaimOptions, to string, most int) (claims int) {
+	h.t.Helper()
 	m := mail("text", to)
 	m.Tenant = "small"
 	if _, err := h.q.Put(h.t.Context(), h.now, m); err != nil {
 		h.t.Fatal(err)
 	}
 	for ; ; claims++ {
-		got, err := h.q.Claim(h.t.Context(), h.now, queue.ClaimOptions{PerDestination: 20, PerTenant: 50})
+		got, err := h.q.Claim(h.t.Context(), h.now, want)
 		if err != nil {
 			h.t.Fatal(err)
 		}
-		if got.Next.IsZero() || got.Next.After(h.now) {
-			h.t.Fatal("Claim says that there is no more")
-		}
+		more := !got.Next.IsZero() && !got.Next.After(h.now)
 		h.settle(got.Deliveries, queue.Delivered, time.Time{})
 		h.now = h.now.Add(100 * time.Millisecond)
 		if slices.ContainsFunc(got.Deliveries, func(d queue.Delivery) bool { return d.Message.Tenant == "small" }) {
 			return claims
+		}
+		if !more {
+			h.t.Fatal("Claim says that there is no more")
 		}
 		if claims == most {
 			h.t.Fatalf("%d claims return nothing that came after much of others", claims)
@@ -76,7 +84,7 @@ func TestTenantBesideABigBacklog(t *testing.T) {
 	var reads []int
 	for _, n := range []int{few, many} {
 		h := newHeld(t)
-		h.backlog(n, "big")
+		h.backlog(n, 500, "big")
 		h.vacuum()
 		first := h.until("a@first.example", 20+n/2500)
 		claims := 0
@@ -98,7 +106,7 @@ func TestTenantBesideABigBacklog(t *testing.T) {
 func TestTurnsOfTenants(t *testing.T) {
 	h := newHeld(t)
 	for i := range 3 {
-		h.backlog(2000, "big"+strconv.Itoa(i))
+		h.backlog(2000, 500, "big"+strconv.Itoa(i))
 	}
 	h.vacuum()
 	h.until("a@first.example", 20)
@@ -129,4 +137,76 @@ func TestTurnsOfTenants(t *testing.T) {
 			t.Errorf("%d messages of a tenant with much were claimed by %d claims, want 100 at least", n, claims)
 		}
 	}
+}
+
+// A tenant with mail for more destinations than a handle remembers, all due before the mail
+// of others, delays that no more than any other tenant with much does.
+func TestTenantWithMoreDestinationsThanAreRemembered(t *testing.T) {
+	remembered, many := 1000, 3000
+	if os.Getenv("NEXTHOP_LONG") != "" {
+		remembered, many = 0, 300_000
+	}
+	const soon = 4
+	newHeld := func(t *testing.T, tenants int) *held {
+		h := newHeld(t)
+		postgres.Remember(h.q, remembered)
+		for i := range tenants {
+			h.backlog(many/tenants, many/tenants, "big"+strconv.Itoa(i))
+		}
+		h.vacuum()
+		return h
+	}
+	first := 20 + many/1000 // a new handle comes by all of them once
+	t.Run("one of them", func(t *testing.T) {
+		h := newHeld(t, 1)
+		t.Log(h.until("a@first.example", first))
+		for i := range 50 {
+			h.until("a@d"+strconv.Itoa(i)+".example", soon)
+		}
+	})
+	t.Run("one that claims leave out", func(t *testing.T) {
+		h := newHeld(t, 1)
+		want := queue.ClaimOptions{ExceptTenants: []string{"big0"}}
+		t.Log(h.untilBy(want, "a@first.example", first))
+		for i := range 50 {
+			h.untilBy(want, "a@d"+strconv.Itoa(i)+".example", soon)
+		}
+	})
+	t.Run("all are claimed in the end, those for one destination in order", func(t *testing.T) {
+		h := newHeld(t, 3)
+		h.put(many/3, many/3)
+		h.until("a@first.example", first)
+		had, last := make(map[string]int), make(map[string]string)
+		for turn := 0; ; turn++ {
+			got, err := h.q.Claim(t.Context(), h.now, queue.ClaimOptions{Max: 500, PerTenant: 200})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, d := range got.Deliveries {
+				lane := d.Message.Tenant + " " + d.Lease.Destination
+				if had[d.Message.Tenant]++; d.Lease.Message <= last[lane] {
+					t.Fatalf("%s for %s of %q comes after %s", d.Lease.Message, d.Lease.Destination, d.Message.Tenant, last[lane])
+				}
+				last[lane] = d.Lease.Message
+			}
+			h.settle(got.Deliveries, queue.Delivered, time.Time{})
+			if turn == 40 {
+				for i := range 3 {
+					if n := had["big"+strconv.Itoa(i)]; n < 3*200 && n < many/3-100 {
+						t.Errorf("%d messages of a tenant with much were claimed by 40 claims, want 600 at least", n)
+					}
+				}
+			}
+			if got.Next.IsZero() || got.Next.After(h.now) {
+				break
+			}
+			if turn > 40+many/20 {
+				t.Fatalf("after %d claims there is more: %v", turn, had)
+			}
+		}
+		total, err := h.q.Total(t.Context())
+		if err != nil || total.Messages > 0 {
+			t.Errorf("%d messages are left, %v; claimed were %v", total.Messages, err, had)
+		}
+	})
 }
