@@ -124,16 +124,12 @@ func faultsOfClaim() []fault {
 			}
 		}},
 		{"a claim waits while a message is read", []string{"C6"}, func(h *hooked) {
-			var mu sync.Mutex
+			l := make(lock, 1)
 			h.put = func(q *memory.Queue, ctx context.Context, now time.Time, m *queue.Message) (string, error) {
-				mu.Lock()
-				defer mu.Unlock()
-				return q.Put(ctx, now, m)
+				return with(ctx, l, func() (string, error) { return q.Put(ctx, now, m) })
 			}
 			h.claim = func(q *memory.Queue, ctx context.Context, now time.Time, want queue.ClaimOptions) (queue.Claimed, error) {
-				mu.Lock()
-				defer mu.Unlock()
-				return q.Claim(ctx, now, want)
+				return with(ctx, l, func() (queue.Claimed, error) { return q.Claim(ctx, now, want) })
 			}
 		}},
 		{"a queue that goes by the latest time it was told", []string{"X1"}, func(h *hooked) {

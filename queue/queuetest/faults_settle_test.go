@@ -169,16 +169,12 @@ func faultsOfSettle() []fault {
 			}
 		}},
 		{"Settle locks what a bounce quotes", []string{"S9"}, func(h *hooked) {
-			var mu sync.Mutex
+			l := make(lock, 1)
 			h.settle = func(q *memory.Queue, ctx context.Context, now time.Time, s queue.Settlement) (queue.Settled, error) {
-				mu.Lock()
-				defer mu.Unlock()
-				return settleOne(q, ctx, now, s)
+				return with(ctx, l, func() (queue.Settled, error) { return settleOne(q, ctx, now, s) })
 			}
 			h.open = func(q *memory.Queue, ctx context.Context, id string) (queue.Content, error) {
-				mu.Lock()
-				defer mu.Unlock()
-				return q.Open(ctx, id)
+				return with(ctx, l, func() (queue.Content, error) { return q.Open(ctx, id) })
 			}
 		}},
 	}
