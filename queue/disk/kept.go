@@ -154,27 +154,18 @@ func (s *Spool) settleLog() error {
 
 // extendOutcomes appends records to a file.
 func (s *Spool) extendOutcomes(to *outcomes.File, list []outcomes.Record) error {
-	name := fileName(outcomesPrefix, to.Number)
-	begin, fresh := to.End, to.End == 0
+	begin := to.End
 	var buf []byte
-	open := func() (vfs.File, error) { return s.fs.Open(name, true) }
-	if fresh {
+	if begin == 0 {
 		var salt [8]byte
 		_, _ = rand.Read(salt[:])
 		to.Salt = binary.LittleEndian.Uint64(salt[:])
 		buf = record.FileHeader{Kind: record.OutcomesFile, Number: to.Number, Salt: to.Salt}.Append(nil)
 		before := record.Frame{Kind: record.KindBefore, Flags: record.First | record.Last, Head: to.Before().Append(nil)}
 		buf = before.Append(buf, to.Salt, int64(len(buf)))
-		_ = s.fs.Remove(name) // of a try that failed
-		open = func() (vfs.File, error) { return s.fs.Create(name) }
 	} else {
-		buf = s.fillFile(buf, to.Salt, begin, begin) // a power cut has torn what did
+		buf = s.fillFile(buf, to.Salt, begin, begin) // there was no room to fill it
 	}
-	f, err := s.files.another(open)
-	if err != nil {
-		return writeError(err)
-	}
-	defer f.Close()
 	offs := make([]int64, len(list))
 	for i := range list {
 		frame := record.Frame{Kind: record.KindOutcomes, Flags: record.First | record.Last, Mark: uint32(begin)}
@@ -184,21 +175,8 @@ func (s *Spool) extendOutcomes(to *outcomes.File, list []outcomes.Record) error 
 		buf = frame.Append(buf, to.Salt, offs[i])
 	}
 	buf = s.fillFile(buf, to.Salt, begin+int64(len(buf)), begin)
-	if err := f.Truncate(begin); err != nil { // what a power cut may have left
-		return writeError(err)
-	}
-	if _, err := f.WriteAt(buf, begin); err != nil {
-		return writeError(err)
-	}
-	err = f.Sync()
-	if err == nil && fresh {
-		err = s.fs.SyncDir()
-	}
-	if vfs.IsFull(err) { // it is written again from where it was
-		return writeError(err)
-	}
-	if err != nil {
-		return s.fail(err)
+	if err := s.appendTo(fileName(outcomesPrefix, to.Number), to.Salt, begin, buf); err != nil {
+		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -206,19 +184,17 @@ func (s *Spool) extendOutcomes(to *outcomes.File, list []outcomes.Record) error 
 	return nil
 }
 
-// loadOutcomes reads the files. Records that are not known to be saved are written again,
-// for the reason that those of keys are.
+// loadOutcomes reads the files, and saves the end of the last one, as that of keys.
 func (s *Spool) loadOutcomes(numbers []uint64, readOnly bool) error {
+	var last *outcomes.File
+	var ends *appended
 	for _, number := range numbers {
 		name := fileName(outcomesPrefix, number)
-		f, err := s.files.another(func() (vfs.File, error) { return s.fs.Open(name, !readOnly) })
+		f, err := s.files.another(func() (vfs.File, error) { return s.fs.Open(name, false) })
 		if err != nil {
 			return err
 		}
-		to, saved, err := s.loadOutcomesFile(f, number)
-		if err == nil && to.End > saved && !readOnly {
-			err = saveAgain(f, saved, to.End)
-		}
+		to, a, err := s.loadOutcomesFile(f, number)
 		_ = f.Close()
 		switch {
 		case errors.Is(err, record.ErrNewer):
@@ -228,44 +204,55 @@ func (s *Spool) loadOutcomes(numbers []uint64, readOnly bool) error {
 		case err != nil:
 			return err
 		}
-		if !s.outcomes.Load(to) && !readOnly { // one that was cut off
+		if s.outcomes.Load(to) {
+			last, ends = to, a
+		} else if !readOnly { // one that was cut off
 			_ = s.fs.Remove(name)
 		}
 	}
-	return nil
+	if last == nil || readOnly {
+		return nil
+	}
+	var err error
+	last.End, err = s.saveEnd(ends)
+	return err
 }
 
-// loadOutcomesFile returns the file, and how far it is known to be saved.
-func (s *Spool) loadOutcomesFile(f vfs.File, number uint64) (to *outcomes.File, saved int64, err error) {
+func (s *Spool) loadOutcomesFile(f vfs.File, number uint64) (*outcomes.File, *appended, error) {
 	h, err := record.ReadHeader(f, record.OutcomesFile)
 	if err == nil && h.Number != number {
 		err = record.ErrDamaged
 	}
 	if err != nil {
-		return nil, 0, err
+		return nil, nil, err
 	}
 	size, err := f.Size()
 	if err == nil && size < record.HeaderSize {
 		err = record.ErrDamaged
 	}
 	if err != nil {
-		return nil, 0, err
+		return nil, nil, err
 	}
-	to = &outcomes.File{Number: number, Salt: h.Salt, End: record.HeaderSize}
+	to := &outcomes.File{Number: number, Salt: h.Salt, End: record.HeaderSize}
+	a := &appended{name: fileName(outcomesPrefix, number), salt: h.Salt}
 	marks := record.NewScanner(f, size, h.Salt, record.HeaderSize)
 	for marks.Next() {
-		saved = max(saved, int64(marks.Frame().Mark))
+		a.saved = max(a.saved, int64(marks.Frame().Mark))
 	}
 	if err := marks.Err(); err != nil {
-		return nil, 0, err
+		return nil, nil, err
 	}
 	scan := record.NewScanner(f, size, h.Salt, record.HeaderSize)
 	for scan.Next() {
-		if scan.Offset() > to.End && to.End >= saved {
+		if scan.Offset() > to.End && to.End >= a.saved {
 			break // a gap that a power cut has left: the log has what follows
 		}
+		frame := scan.Frame()
+		if frame.Kind == record.KindSaved {
+			continue // the next part replaces it
+		}
 		to.End = scan.End()
-		switch frame := scan.Frame(); frame.Kind {
+		switch frame.Kind {
 		case record.KindBefore:
 			if before, err := record.ParseBefore(frame.Head); err == nil {
 				to.LoadBefore(before)
@@ -273,16 +260,19 @@ func (s *Spool) loadOutcomesFile(f vfs.File, number uint64) (to *outcomes.File, 
 		case record.KindOutcomes:
 			o, n, err := record.ParseOutcomesState(frame.Head)
 			if err != nil {
-				s.problem(fileName(outcomesPrefix, number), scan.Offset(), err)
+				s.problem(a.name, scan.Offset(), err)
 				continue
 			}
 			to.LoadRecord(o.At, index.Micros(o.Time), n, scan.Offset())
 		}
 	}
+	to.End = max(to.End, a.saved) // if what is saved there is damaged
+	a.end = to.End
 	for _, gap := range marks.Gaps() {
-		if err := damageOf(gap, saved); err != nil {
-			s.problem(fileName(outcomesPrefix, number), gap.From, err)
+		a.unreadable = a.unreadable || gap.Err != nil
+		if err := damageOf(gap, a.saved); err != nil {
+			s.problem(a.name, gap.From, err)
 		}
 	}
-	return to, saved, nil
+	return to, a, nil
 }

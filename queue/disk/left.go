@@ -103,28 +103,16 @@ func (s *Spool) saveGeneration(g *keys.Generation) error {
 	s.mu.Lock()
 	pending := g.Pending()
 	s.mu.Unlock()
-	name := fileName(keysPrefix, g.Number)
-	var (
-		buf []byte
-		f   vfs.File
-		err error
-	)
-	begin, fresh := g.End, g.End == 0
-	if fresh {
+	begin := g.End
+	var buf []byte
+	if begin == 0 {
 		var salt [8]byte
 		_, _ = rand.Read(salt[:])
 		g.Salt = binary.LittleEndian.Uint64(salt[:])
 		buf = record.FileHeader{Kind: record.KeysFile, Number: g.Number, Salt: g.Salt}.Append(nil)
-		_ = s.fs.Remove(name) // of a try that failed
-		f, err = s.fs.Create(name)
 	} else {
-		f, err = s.fs.Open(name, true)
-		buf = s.fillFile(buf, g.Salt, begin, begin) // a power cut has torn what did
+		buf = s.fillFile(buf, g.Salt, begin, begin) // there was no room to fill it
 	}
-	if err != nil {
-		return writeError(err)
-	}
-	defer f.Close()
 	var pieces []keys.Piece
 	entries := 0
 	for _, list := range pending {
@@ -138,21 +126,8 @@ func (s *Spool) saveGeneration(g *keys.Generation) error {
 		buf = frame.Append(buf, g.Salt, off)
 	}
 	buf = s.fillFile(buf, g.Salt, begin+int64(len(buf)), begin)
-	if err := f.Truncate(begin); err != nil { // what a power cut may have left
-		return writeError(err)
-	}
-	if _, err := f.WriteAt(buf, begin); err != nil {
-		return writeError(err)
-	}
-	err = f.Sync()
-	if err == nil && fresh {
-		err = s.fs.SyncDir()
-	}
-	if vfs.IsFull(err) { // it is written again from where it was
-		return writeError(err)
-	}
-	if err != nil {
-		return s.fail(err)
+	if err := s.appendTo(fileName(keysPrefix, g.Number), g.Salt, begin, buf); err != nil {
+		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -161,28 +136,18 @@ func (s *Spool) saveGeneration(g *keys.Generation) error {
 	return nil
 }
 
-// fillFile fills the file up to a multiple of the sector, as the log does.
-func (s *Spool) fillFile(b []byte, salt uint64, pos, saved int64) []byte {
-	if end := s.filled(pos); end > pos {
-		b = record.AppendFill(b, salt, pos, uint32(saved), int(end-pos))
-	}
-	return b
-}
-
-// loadKeys reads the files. Entries that are not known to be saved are written again,
-// unless it must not change anything: after a failed sync, data that can be read need
-// not be on the disk, and the log that also has it may be deleted.
+// loadKeys reads the files, and saves the end of the last one, unless it must not change
+// anything.
 func (s *Spool) loadKeys(numbers []uint64, readOnly bool) error {
+	var last *keys.Generation
+	var ends *appended
 	for _, number := range numbers {
 		name := fileName(keysPrefix, number)
-		f, err := s.fs.Open(name, !readOnly)
+		f, err := s.files.another(func() (vfs.File, error) { return s.fs.Open(name, false) })
 		if err != nil {
 			return err
 		}
-		saved, end, err := s.loadGeneration(f, number)
-		if err == nil && end > saved && !readOnly {
-			err = saveAgain(f, saved, end)
-		}
+		g, a, err := s.loadGeneration(f, number)
 		_ = f.Close()
 		switch {
 		case errors.Is(err, record.ErrNewer):
@@ -192,55 +157,52 @@ func (s *Spool) loadKeys(numbers []uint64, readOnly bool) error {
 		case err != nil:
 			return err
 		}
+		last, ends = g, a
 	}
-	return nil
-}
-
-// saveAgain writes a range of a file as it is, and saves it, if there is room.
-func saveAgain(f vfs.File, from, to int64) error {
-	err := copyRange(f, f, from, to)
-	if err == nil {
-		err = f.Sync()
-	}
-	if vfs.IsFull(err) {
+	if last == nil || readOnly {
 		return nil
 	}
+	var err error
+	last.End, err = s.saveEnd(ends)
 	return err
 }
 
-// loadGeneration returns how far the file is known to be saved, and where it ends.
-func (s *Spool) loadGeneration(f vfs.File, number uint64) (saved, end int64, err error) {
+func (s *Spool) loadGeneration(f vfs.File, number uint64) (*keys.Generation, *appended, error) {
 	h, err := record.ReadHeader(f, record.KeysFile)
 	if err == nil && h.Number != number {
 		err = record.ErrDamaged
 	}
 	if err != nil {
-		return 0, 0, err
+		return nil, nil, err
 	}
 	size, err := f.Size()
 	if err == nil && size < record.HeaderSize {
 		err = record.ErrDamaged
 	}
 	if err != nil {
-		return 0, 0, err
+		return nil, nil, err
 	}
 	g := &keys.Generation{Number: number, Salt: h.Salt, End: record.HeaderSize}
+	a := &appended{name: fileName(keysPrefix, number), salt: h.Salt}
 	scan := record.NewScanner(f, size, h.Salt, record.HeaderSize)
 	var behind []keyPiece // a gap that a power cut may have left
 	next := g.End
 	for scan.Next() {
 		frame := scan.Frame()
-		saved = max(saved, int64(frame.Mark))
+		a.saved = max(a.saved, int64(frame.Mark))
 		p := keyPiece{off: scan.Offset(), end: scan.End()}
 		for b := frame.Head; frame.Kind == record.KindKeys && len(b) >= keys.EntrySize; b = b[keys.EntrySize:] {
 			p.list = append(p.list, keys.Parse(b))
 		}
-		if p.off > next || len(behind) > 0 {
-			behind = append(behind, p)
-		} else {
+		switch {
+		case frame.Kind == record.KindSaved: // the next part replaces it
+		case p.off > next || len(behind) > 0:
+			behind, next = append(behind, p), p.end
+		default:
 			p.load(g)
+			next = p.end
 		}
-		if next = p.end; len(behind) > 0 && saved >= behind[0].off { // it is damage
+		if len(behind) > 0 && a.saved >= behind[0].off { // it is damage
 			for i := range behind {
 				behind[i].load(g)
 			}
@@ -248,15 +210,18 @@ func (s *Spool) loadGeneration(f vfs.File, number uint64) (saved, end int64, err
 		}
 	}
 	if err := scan.Err(); err != nil {
-		return 0, 0, err
+		return nil, nil, err
 	}
+	g.End = max(g.End, a.saved) // if what is saved there is damaged
+	a.end = g.End
 	for _, gap := range scan.Gaps() {
-		if err := damageOf(gap, saved); err != nil {
-			s.problem(fileName(keysPrefix, number), gap.From, err)
+		a.unreadable = a.unreadable || gap.Err != nil
+		if err := damageOf(gap, a.saved); err != nil {
+			s.problem(a.name, gap.From, err)
 		}
 	}
 	s.keys.left.Load(g)
-	return saved, g.End, nil
+	return g, a, nil
 }
 
 // keyPiece is a frame of such a file.
