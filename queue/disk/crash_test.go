@@ -54,6 +54,16 @@ func TestPowerCut(t *testing.T) {
 	wg.Wait()
 }
 
+// TestPowerCutOfOldSeeds has the seeds that once found a fault of the spool or of the model:
+// keys or outcomes written over, or a flush that is found without the one before.
+func TestPowerCutOfOldSeeds(t *testing.T) {
+	for _, seed := range []uint64{565, 585, 1951, 2025, 3977, 4537, 6809, 7649} {
+		if err := powerCuts(seed); err != nil {
+			t.Errorf("seed %d: %v", seed, err)
+		}
+	}
+}
+
 func powerCuts(seed uint64) error {
 	l := newLife(seed, small())
 	if seed%3 == 1 {

@@ -263,3 +263,34 @@ func TestCheckpointInTheMiddleOfAFlush(t *testing.T) {
 		t.Errorf("%d of 6 deliveries are due that were flushed", len(c.Deliveries))
 	}
 }
+
+// TestFlushWithoutTheOneBefore has a power cut take a flush, or two, and leave a later one of
+// the same delivery: it is due.
+func TestFlushWithoutTheOneBefore(t *testing.T) {
+	ctx, now := t.Context(), time.Unix(1e9, 0)
+	for lost := range 4 {
+		fs := crashfs.New(1)
+		s, err := openByHand(fs, small())
+		must(t, err)
+		m := textMessage("text")
+		m.NotBefore = now.Add(time.Hour)
+		id, err := s.Put(ctx, now, m)
+		must(t, err)
+		var at []int64
+		for i := range 3 {
+			at = append(at, s.current.size)
+			_, err := s.Flush(ctx, now.Add(time.Duration(i)*time.Minute), queue.Selection{Message: id})
+			must(t, err)
+		}
+		for _, off := range at[:lost] {
+			fs.Flip(s.current.file.name, off+record.FrameSize, 1)
+		}
+		s, err = openByHand(fs.Kill(), small())
+		must(t, err)
+		e, err := s.Show(ctx, id)
+		must(t, err)
+		if due := e.Waiting[0].Next.IsZero(); due != (lost < 3) {
+			t.Errorf("when %d of three flushes are lost: due at once %v, at %v", lost, due, e.Waiting[0].Next)
+		}
+	}
+}

@@ -7,6 +7,8 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/queue"
@@ -113,7 +115,8 @@ func (l *life) drop() error {
 
 func (l *life) flush() error {
 	l.flight = []flight{{key: deliveryKey{id: "*"}}}
-	_, err := l.s.Flush(context.Background(), l.now, queue.Selection{Destination: fmt.Sprintf("d%d.example", l.rng.IntN(4))})
+	destination := fmt.Sprintf("d%d.example", l.rng.IntN(4))
+	_, err := l.s.Flush(context.Background(), l.now, queue.Selection{Destination: destination})
 	if err != nil {
 		return err
 	}
@@ -121,8 +124,29 @@ func (l *life) flush() error {
 	memory := maps.Clone(l.memory) // no record was written anew
 	l.all("")
 	maps.Copy(l.memory, memory)
+	for k, versions := range l.known {
+		if k.destination == destination {
+			l.known[k] = append(l.flushed(versions), versions...)
+		}
+	}
 	l.postponements()
 	return nil
+}
+
+// flushed is what a flush makes of versions, if all that was written since is lost but the
+// flush.
+func (l *life) flushed(versions []string) (list []string) {
+	for _, v := range versions {
+		f := strings.SplitN(l.ended(v), " ", 5)
+		if len(f) < 5 || f[2] == "true" || !strings.HasPrefix(f[4], "held=no") {
+			continue
+		}
+		if due, err := strconv.ParseInt(f[3], 10, 64); err == nil && due > l.now.UnixMicro() {
+			f[2], f[3] = "true", fmt.Sprint(l.now.UnixMicro())
+			list = append(list, strings.Join(f, " "))
+		}
+	}
+	return list
 }
 
 func (l *life) postponed() error {
