@@ -112,14 +112,15 @@ func (w *wire) ready(timeout time.Duration) error {
 	return w.readyBy(time.Now().Add(timeout), false)
 }
 
-// readyBy does so until a moment, and sets the limit of writes, too, if it is to.
+// readyBy does so until a moment, and sets the limit of writes, too, if it is to. With TLS
+// it always does: a client may ask for new keys whenever it likes, and reading sends them.
 func (w *wire) readyBy(until time.Time, writes bool) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.stopping && !w.content {
 		return errStopping
 	}
-	if writes {
+	if writes || w.conn != w.raw {
 		return w.raw.SetDeadline(until)
 	}
 	return w.raw.SetReadDeadline(until)
