@@ -117,7 +117,7 @@ func TestRenewedKeys(t *testing.T) {
 					t.Fatal(err)
 				}
 				if suite := client.ConnectionState().CipherSuite; suite != tls.TLS_AES_128_GCM_SHA256 {
-					t.Skipf("the test knows no %s", tls.CipherSuiteName(suite)) // on machines without AES
+					t.Fatalf("the test knows no %s", tls.CipherSuiteName(suite))
 				}
 				_, secret, _ := strings.Cut(secrets.String(), "CLIENT_TRAFFIC_SECRET_0 ")
 				secret = strings.Fields(secret)[1]
