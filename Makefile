@@ -21,14 +21,29 @@ setup: ## download the Go modules, and servers from Debian and npm for the tests
 	@for m in $(MODULES); do $(GO) -C $$m mod download || exit 1; done
 	@internal/peers/setup.sh
 
-# Every module is tested even if the one before failed. vet runs with -race so that
-# it shares the build cache with the tests.
-test: TIMEOUT ?= 12m
-test: setup ## run all tests with the race detector, real servers included (12 min at most)
-	@failed=0; for m in $(MODULES); do echo "== $$m"; \
-		$(GO) -C $$m vet -race ./... && $(GO) -C $$m test -race -timeout $(TIMEOUT) $(TESTFLAGS) ./... || failed=1; \
-	done; \
-	$(GO) -C delivery/bench test -run "Allocations|Resumed" $(TESTFLAGS) . || failed=1; \
+# Every module is tested even if another failed. vet runs with -race so that it shares the
+# build cache with the tests, and is wider than what they would run of it. make -j2 -O test
+# tests two modules at once, and prints what a module says when it has ended.
+#
+# A program with the race detector sleeps for a second at its end if it is not told
+# otherwise, and heaps are so small in tests that most collections are in vain.
+SUITES := $(MODULES:%=suite/%)
+.PHONY: $(SUITES) suite/unraced
+TIMEOUT ?= 16m
+test: export GORACE := atexit_sleep_ms=100
+test: export GOGC := 400
+test: setup ## run all tests with the race detector, real servers included (16 min at most for a package)
+	@$(MAKE) --no-print-directory --keep-going $(SUITES) suite/unraced
+
+# The packages that take longest begin first, and one more than there are processors run
+# at once: some wait for a device or a server.
+LONGEST := ./queue/disk ./delivery ./internal/peers ./queue/queuetest
+$(SUITES): suite/%:
+	@echo "== $*"; $(GO) -C $* vet -race ./... && $(GO) -C $* test -race -vet=off -p $$(($$(nproc) + 1)) \
+		-timeout $(TIMEOUT) $(TESTFLAGS) $(if $(filter .,$*),$(LONGEST)) ./...
+
+suite/unraced:
+	@failed=0; $(GO) -C delivery/bench test -run "Allocations|Resumed" $(TESTFLAGS) . || failed=1; \
 	$(GO) test -run Matrix $(TESTFLAGS) ./delivery/trust || failed=1; exit $$failed
 
 # The systems that the library and the programs are for beside the one that the tests run

@@ -98,7 +98,7 @@ func run(t *testing.T, j job) measured {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(os.Args[0], "-test.run=^TestManyDeferred$", "-test.timeout=2h")
-	cmd.Env = append(os.Environ(), scaleJob+"="+string(text))
+	cmd.Env = append(os.Environ(), "GOGC=100", scaleJob+"="+string(text)) // as a program runs, not as tests may
 	out, _ := cmd.Output() // the process ends by a kill
 	var m measured
 	line, _, _ := bytes.Cut(out, []byte("\n"))
