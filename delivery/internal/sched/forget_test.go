@@ -37,6 +37,19 @@ func TestForgottenInAGroup(t *testing.T) {
 	})
 }
 
+// TestForgottenAtOnce has a destination without a route forgotten when that lets the rest of
+// its message go on, to a new site.
+func TestForgottenAtOnce(t *testing.T) {
+	d := newDesk(t, Settings{Connections: 64, PerSite: 9, Ahead: 2000})
+	d.s.remember = 1
+	ids := d.message(1, "lost", "other")
+	d.s.Routed(d.now, ids[1], Route{Site: "s"})
+	d.s.Unroutable(d.now, ids[0], time.Minute, "no")
+	d.decide()
+	d.want("in flight", d.at("s"), 1)
+	d.want("sites", d.states(), []string{`s 0/1/2 ["other"]`})
+}
+
 // TestForgottenPace has sites forgotten and come back: their rates hold.
 func TestForgottenPace(t *testing.T) {
 	t.Run("L3", func(t *testing.T) {

@@ -104,8 +104,8 @@ func (s *Scheduler) Unroutable(now time.Time, id ID, wait time.Duration, said st
 	t := s.site(now, noRouteKey(m.Destination))
 	t.said = said
 	t.fail(now, now, wait)
-	s.takeOut(now, m)
 	s.used(t)
+	s.takeOut(now, m) // others of its message may go to new sites for which this one is forgotten
 }
 
 // Misses returns how often in a row a destination had no route.

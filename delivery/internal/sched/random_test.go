@@ -333,9 +333,10 @@ func (w *world) siteLimits(name string) SiteLimits {
 // story is what happens to a scheduler with some settings, and whether a quiet day
 // follows.
 type story struct {
-	set   Settings
-	steps []step
-	quiet bool
+	set      Settings
+	remember int // how many sites are known before some are forgotten
+	steps    []step
+	quiet    bool
 }
 
 // storyLength is how many steps a story has.
@@ -350,7 +351,10 @@ func newStory(seed uint64) story {
 			bag = append(bag, i)
 		}
 	}
-	s := story{steps: make([]step, storyLength), quiet: seed%2 == 0}
+	s := story{remember: maxSites, steps: make([]step, storyLength), quiet: seed%2 == 0}
+	if seed%8 > 4 {
+		s.remember = 1 + int(seed/8%5)
+	}
 	for i := range s.steps {
 		s.steps[i] = step{bag[r.IntN(len(bag))], r.Uint64()}
 	}
@@ -369,6 +373,7 @@ func (s *story) play() (wrong string) {
 		}
 	}()
 	w := newWorld(s.set)
+	w.s.remember = s.remember
 	w.draw(uint64(s.set.Ahead) * 0x9e3779b97f4a7c15)
 	w.s.Configure(w.now, w.set)
 	w.decide()
@@ -432,7 +437,7 @@ func (w *world) quietDay() {
 // horizon is when all that is left alone is tried again, and all that waits is due.
 func (w *world) horizon() time.Time {
 	last := w.now
-	for _, times := range []map[string]time.Time{w.closed, w.noRoute} {
+	for _, times := range []map[string]time.Time{w.closed, w.noRoute, w.lost} {
 		for _, at := range times {
 			if at.After(last) {
 				last = at
@@ -482,7 +487,7 @@ func (s *story) shrink() {
 	for n := len(s.steps) / 2; n > 0; {
 		shorter := false
 		for from := 0; from+n <= len(s.steps); {
-			try := story{s.set, slices.Delete(slices.Clone(s.steps), from, from+n), s.quiet}
+			try := story{s.set, s.remember, slices.Delete(slices.Clone(s.steps), from, from+n), s.quiet}
 			if kind(try.play()) == wrong {
 				*s, shorter = try, true
 			} else {
@@ -541,7 +546,7 @@ func TestRandom(t *testing.T) {
 				}
 				t.Logf("seed %d: %s", seed, wrong)
 				s.shrink()
-				t.Errorf("seed %d, %+v, %t: %s, after %d steps:%s", seed, s.set, s.quiet, s.play(), len(s.steps), tell(s.steps))
+				t.Errorf("seed %d, %+v, %d, %t: %s, after %d steps:%s", seed, s.set, s.remember, s.quiet, s.play(), len(s.steps), tell(s.steps))
 			}
 		})
 	}

@@ -131,11 +131,11 @@ func (w *world) why(m *mail, b *Back) {
 		right = b.Whole && b.Until.Equal(by(w.now.Add(parkedFor))) && !b.Likely.Before(w.now.Add(minLikely)) && !b.Likely.After(w.now.Add(parkedFor))
 	case Down, Refused:
 		until := by(w.closed[m.site])
-		right = w.quiet || b.Whole == !m.own() && b.Said == w.said[m.site] && (b.Why == Refused) == w.refused[m.site] &&
+		right = w.quiet || w.forgotten[m.site] || b.Whole == !m.own() && b.Said == w.said[m.site] && (b.Why == Refused) == w.refused[m.site] &&
 			(b.Until.Equal(until) || b.Whole && b.Until.Before(until))
 	case NoRoute:
 		until := by(w.noRoute[m.Destination])
-		right = w.quiet || b.Whole && b.Said == "no" && (b.Until.Equal(until) || b.Until.Before(until))
+		right = w.quiet || w.forgotten[noRouteKey(m.Destination)] || b.Whole && b.Said == "no" && (b.Until.Equal(until) || b.Until.Before(until))
 	case Draining:
 		right = w.drained && b.Until.IsZero()
 	}
@@ -207,7 +207,7 @@ func (w *world) lookAtMail() {
 	for n := range 12 {
 		d := destination(n)
 		at, ok := w.s.Keeps(w.now, d)
-		if kept := w.parked[d].After(w.now) || w.paused[d].After(w.now); kept && !ok {
+		if kept := w.parked[d].After(w.now) || w.paused[d].After(w.now) && w.paused[d].After(w.lost[d]); kept && !ok {
 			w.fail("Keeps: nothing of %s, which is kept back", d)
 		}
 		if until := w.noRoute[d]; until.After(w.now) != at.NoRoute || at.NoRoute && !until.Equal(at.Until) {

@@ -42,6 +42,9 @@ type world struct {
 	passed    map[string]passed    // by tenant with nothing in flight that could begin
 	before    map[*lane]before     // by lane with nothing in flight
 	unclaimed map[string]int       // claims that have found nothing of a tenant's that holds nothing
+	known     map[string]*site
+	forgotten map[string]bool      // sites that have been since the last decision
+	lost      map[string]time.Time // by destination: paused until then for a site that was forgotten
 	drained   bool
 	stopped   bool
 	quiet     bool // much happens between two decisions
@@ -98,7 +101,7 @@ func newWorld(set Settings) *world {
 		parked: map[string]time.Time{}, paused: map[string]time.Time{}, bySite: map[string]int{},
 		began: map[string]time.Time{}, closed: map[string]time.Time{}, alive: map[string]time.Time{},
 		failed: map[string]int{}, refused: map[string]bool{}, said: map[string]string{}, noRoute: map[string]time.Time{}, moved: map[string]string{}, passed: map[string]passed{}, before: map[*lane]before{}, byGroup: map[string]int{}, beganIn: map[string]time.Time{},
-		unclaimed: map[string]int{}, shares: map[Shared]*part{},
+		unclaimed: map[string]int{}, shares: map[Shared]*part{}, known: map[string]*site{}, forgotten: map[string]bool{}, lost: map[string]time.Time{},
 	}
 }
 
@@ -194,6 +197,7 @@ func (w *world) answer() {
 // decide lets the scheduler decide, does what it says, and checks it.
 func (w *world) decide() {
 	w.s.Decide(w.now, &w.out)
+	w.forget()
 	for _, id := range w.out.Route {
 		if m := w.mails[id]; m == nil || m.at != claimed {
 			w.fail("N1: %d is to be routed and was not claimed", id)
