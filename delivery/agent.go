@@ -77,10 +77,9 @@ type Agent struct {
 	// order, after it has been settled, whether or not the agent is running. Up to
 	// 4,096 events wait for it. While that many wait, no further delivery begins and
 	// Submit waits, so that events are lost only in a crash. A program that must not
-	// miss an outcome checks when it starts whether the messages it knows about are
-	// still in the queue (queue.Show). If Events calls Submit, it must pass on the
-	// context, or one made from it: such a Submit does not wait for the hook that it
-	// was called by. It may be nil.
+	// miss an outcome has the queue keep them (queue.OutcomesAfter). If Events calls
+	// Submit, it must pass on the context, or one made from it: such a Submit does not
+	// wait for the hook that it was called by. It may be nil.
 	Events func(context.Context, Event)
 
 	// Panic is called with the value of a panic in one of the application's hooks, on

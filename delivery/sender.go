@@ -47,11 +47,11 @@ type Sender struct {
 	SelfAddrs []netip.Addr
 
 	// SelfMark is a word that the server of this program, and no other, gives after its
-	// name in the reply to EHLO. It tells programs apart that run on one machine and have
-	// one name: a smart host that answers with a name in Self and without the mark is
-	// another program. A program that accepts no mail sets a word that no server gives.
-	// If empty, every host that answers with such a name is this one. MX hosts are in
-	// any case.
+	// name in the reply to EHLO. It tells apart programs on one machine that have the same
+	// name: a smart host that replies with a name in Self but without the mark is another
+	// program, and gets mail. A program that accepts no mail sets a word that no server
+	// gives. If empty, every host that replies with a name in Self is this one. For MX
+	// hosts that is so with a mark, too.
 	SelfMark string
 
 	// Relay is true if this program passes on the mail of others, as a secondary MX

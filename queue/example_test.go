@@ -190,16 +190,13 @@ func ExampleOutcomes() {
 	}
 
 	position := "" // as the program has stored it
-	for more := true; more; {
-		page, err := queue.Outcomes(ctx, q, queue.OutcomeOptions{After: position})
+	for o, err := range queue.OutcomesAfter(ctx, q, position) {
 		if err != nil {
 			fmt.Println(err)
 			return
 		}
-		for _, o := range page.Outcomes {
-			fmt.Println(o.Key, o.Outcome, o.Reply.Text)
-		}
-		position, more = page.Next, page.More
+		fmt.Println(o.Key, o.Outcome, o.Reply.Text)
+		position = o.Position
 	}
 	// Output:
 	// confirm/ann delivered 2.0.0 Ok

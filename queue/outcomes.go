@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"fmt"
+	"iter"
 	"time"
 )
 
@@ -87,4 +88,28 @@ func Outcomes(ctx context.Context, q Queue, want OutcomeOptions) (OutcomePage, e
 		return k.Outcomes(ctx, want)
 	}
 	return OutcomePage{}, unsupported("outcomes")
+}
+
+// OutcomesAfter returns an iterator over the outcomes that q keeps, in order: all that come
+// after a position, or all if it is "". It asks for a page at a time, and ends with those
+// that there are now, or with the error of Outcomes. Outcomes says whether some were
+// forgotten.
+func OutcomesAfter(ctx context.Context, q Queue, position string) iter.Seq2[FinalOutcome, error] {
+	return func(yield func(FinalOutcome, error) bool) {
+		for want := (OutcomeOptions{After: position}); ; {
+			page, err := Outcomes(ctx, q, want)
+			if err != nil {
+				yield(FinalOutcome{}, err)
+				return
+			}
+			for _, o := range page.Outcomes {
+				if !yield(o, nil) {
+					return
+				}
+			}
+			if want.After = page.Next; !page.More {
+				return
+			}
+		}
+	}
 }

@@ -1,10 +1,12 @@
-// Command signup is a web service that mails a confirmation to each new user.
+// Command signup is a web service that mails a welcome to each new user.
 //
-//	signup -data DIR -key dkim.pem -smarthost submission://user:password@mail.example.org
+//	signup -spool DIR -key dkim.pem -smarthost submission://user:password@mail.example.org
 //	curl -d user=bob -d email=bob@example.com http://127.0.0.1:8080/signup
+//	curl http://127.0.0.1:8080/status?user=bob
 //
-// A promised mail survives a crash, and a second sign-up queues no second one. The outcome
-// is stored in the record of the user, written to the log, and counted at GET /metrics.
+// A promised mail survives a crash, and a second sign-up queues no second one. The queue
+// keeps the outcomes for a month, also for the time after a crash. They are written to the
+// log, and counted at GET /metrics.
 package main
 
 import (
@@ -16,7 +18,6 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"syscall"
 	"time"
 
@@ -30,19 +31,19 @@ import (
 
 func main() {
 	listen := flag.String("listen", "127.0.0.1:8080", "the `ADDRESS` for HTTP")
-	data := flag.String("data", "signup.data", "the `DIR` for users and mail")
+	dir := flag.String("spool", "signup.spool", "the `DIR` for mail")
 	key := flag.String("key", "dkim.pem", "a `FILE` with the DKIM key, in PKCS #8")
 	via := flag.String("smarthost", "", "the `URL` of a submission server; default: MX hosts")
 	flag.Parse()
 	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stderr, nil)))
-	if err := start(*listen, *data, *key, *via); err != nil {
+	if err := start(*listen, *dir, *key, *via); err != nil {
 		slog.Error("ended", "err", err)
 		os.Exit(1)
 	}
 }
 
 // start makes what run needs of the arguments.
-func start(listen, data, keyFile, via string) error {
+func start(listen, dir, keyFile, via string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	key, err := readKey(keyFile)
@@ -59,7 +60,7 @@ func start(listen, data, keyFile, via string) error {
 	if err != nil {
 		return err
 	}
-	return run(ctx, listener, data, key, sender)
+	return run(ctx, listener, dir, key, sender)
 }
 
 // month is how long the queue remembers what it was given, and how that ended.
@@ -67,33 +68,30 @@ const month = 30 * 24 * time.Hour
 
 // run serves until ctx ends. Then it stops in this order: no more requests, no more
 // deliveries, and last the queue.
-func run(ctx context.Context, listener net.Listener, data string, key crypto.Signer, sender *delivery.Sender) error {
-	spool, err := disk.Open(filepath.Join(data, "spool"), disk.Options{KeepKeys: month, KeepOutcomes: month})
+func run(ctx context.Context, listener net.Listener, dir string, key crypto.Signer, sender *delivery.Sender) error {
+	spool, err := disk.Open(dir, disk.Options{KeepKeys: month, KeepOutcomes: month})
 	if err != nil {
 		return err
 	}
 	defer spool.Close()
-	users, err := openUsers(filepath.Join(data, "users"))
-	if err != nil {
-		return err
-	}
 	agent := &delivery.Agent{
 		Queue: spool, Sender: sender, Sign: signer("example.org", "key1", key),
 		Settings: delivery.Settings{Expire: 24 * time.Hour, Warn: -1},
 		Bounce:   func(delivery.Event) bool { return false }, // the events are enough
 	}
-	service := &signUp{agent: agent, users: users}
+	service := &signUp{agent: agent, ended: make(map[string]string)}
 	recorder := &metrics.Recorder{Agent: agent}
 	agent.Events = delivery.Hooks(service.event, recorder.Record,
 		delivery.Log(slog.Default(), delivery.LogOptions{Metadata: []string{"user"}}))
 	if err := agent.Validate(); err != nil {
 		return err
 	}
-	if err := service.finish(ctx); err != nil {
+	if err := service.learn(ctx); err != nil {
 		return err
 	}
 	mux := http.NewServeMux()
-	mux.Handle("POST /signup", service)
+	mux.HandleFunc("POST /signup", service.signUp)
+	mux.HandleFunc("GET /status", service.status)
 	mux.Handle("GET /metrics", recorder)
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}
 

@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"os"
 
@@ -49,12 +50,8 @@ func readKey(file string) (crypto.Signer, error) {
 		return nil, fmt.Errorf("%s: not in PEM", file)
 	}
 	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
+	if signer, ok := key.(crypto.Signer); ok {
+		return signer, nil
 	}
-	signer, ok := key.(crypto.Signer)
-	if !ok {
-		return nil, fmt.Errorf("%s: a key that cannot sign", file)
-	}
-	return signer, nil
+	return nil, errors.Join(fmt.Errorf("%s: a key that cannot sign", file), err)
 }

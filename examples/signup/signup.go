@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery"
@@ -16,16 +17,19 @@ import (
 
 const from = "app@example.org"
 
-// signUp is a handler that records users and mails a confirmation to each.
+// signUp mails a welcome to each new user, and knows what became of it.
 type signUp struct {
 	agent *delivery.Agent
-	users *users
+	after string // the position of the last outcome that was learned
+
+	mu    sync.Mutex
+	ended map[string]string // outcomes by user
 }
 
-func (s *signUp) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	err := s.add(r.Context(), r.FormValue("user"), r.FormValue("email"))
+func (s *signUp) signUp(w http.ResponseWriter, r *http.Request) {
+	err := s.mail(r.Context(), r.FormValue("user"), r.FormValue("email"))
 	switch e, ok := errors.AsType[*delivery.Error](err); {
-	case err == nil:
+	case err == nil, errors.Is(err, queue.ErrDuplicate): // a double click
 		fmt.Fprintln(w, "A mail is on its way.")
 	case ok && !e.Temporary():
 		http.Error(w, e.Reason(), http.StatusBadRequest)
@@ -35,41 +39,32 @@ func (s *signUp) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s *signUp) add(ctx context.Context, name, email string) error {
+// mail queues the welcome for a user, unless it was queued before.
+func (s *signUp) mail(ctx context.Context, user, email string) error {
 	// The form can report at once that a domain does not exist. If DNS has no answer
 	// for now, the agent will ask again.
 	err := s.agent.Sender.Routable(ctx, from, email)
 	if e, ok := errors.AsType[*delivery.Error](err); ok && !e.Temporary() {
 		return e
 	}
-	u, err := s.users.change(name, func(u *user) {
-		if u.Token == "" {
-			*u = user{Name: name, Email: email, Token: rand.Text()}
-		}
-	})
-	if err != nil {
-		return err
-	}
-	// From here on the mail is sent even if the browser goes away.
-	return s.mail(context.WithoutCancel(ctx), u)
-}
-
-// mail queues the confirmation for a user, unless it was queued before.
-func (s *signUp) mail(ctx context.Context, u user) error {
-	_, err := s.agent.Submit(ctx, &queue.Message{
+	_, err = s.agent.Submit(ctx, &queue.Message{
 		From:       from,
-		Recipients: []queue.Recipient{{Address: u.Email}},
-		Content: queue.String("From: Example <" + from + ">\nTo: " + u.Email + "\nSubject: Please confirm your address\n" +
+		Recipients: []queue.Recipient{{Address: email}},
+		Content: queue.String("From: Example <" + from + ">\nTo: " + email + "\nSubject: Welcome\n" +
 			"Date: " + time.Now().Format(time.RFC1123Z) + "\nMessage-ID: <" + rand.Text() + "@app.example.org>\n" +
 			"MIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\n\n" +
-			"Hello " + u.Name + ",\n\nhttps://example.org/confirm?token=" + u.Token + "\n"),
-		Key:      "confirm/" + u.Name,
-		Metadata: map[string]string{"user": u.Name},
+			"Hello " + user + ",\n\nwelcome. Your account is ready: https://example.org/login\n"),
+		Key:      "welcome/" + user,
+		Metadata: map[string]string{"user": user},
 	})
-	if errors.Is(err, queue.ErrDuplicate) { // a double click, or one more sign-up
-		return nil
-	}
 	return err
+}
+
+// status says what became of the mail to a user, "" if it is on its way.
+func (s *signUp) status(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fmt.Fprintln(w, s.ended[r.FormValue("user")])
 }
 
 // event is a hook for Agent.Events. Every final outcome is in the queue before its event.
@@ -82,40 +77,19 @@ func (s *signUp) event(ctx context.Context, e delivery.Event) {
 	}
 }
 
-// learn records the outcomes that the queue has had since the last one that was recorded.
+// learn takes in the outcomes that the queue has had since it was called last. The first
+// call takes in those of before the program was started.
 func (s *signUp) learn(ctx context.Context) error {
-	for after := s.users.position(); ; {
-		page, err := queue.Outcomes(ctx, s.agent.Queue, queue.OutcomeOptions{After: after})
+	for o, err := range queue.OutcomesAfter(ctx, s.agent.Queue, s.after) {
 		if err != nil {
 			return err
 		}
-		for _, o := range page.Outcomes {
-			name, ours := strings.CutPrefix(o.Key, "confirm/")
-			if !ours { // a report
-				continue
-			}
-			if _, err := s.users.change(name, func(u *user) {
-				u.Outcome, u.Position = o.Outcome.String()+": "+o.Reply.Text, o.Position
-			}); err != nil {
-				return err
-			}
+		if user, ours := strings.CutPrefix(o.Key, "welcome/"); ours { // else it is a report
+			s.mu.Lock()
+			s.ended[user] = o.Outcome.String() + ": " + o.Reply.Text
+			s.mu.Unlock()
 		}
-		if after = page.Next; !page.More {
-			return nil
-		}
+		s.after = o.Position
 	}
-}
-
-// finish is called before the agent runs. A crash may have come before the mail of a user
-// was queued, or before its outcome was recorded.
-func (s *signUp) finish(ctx context.Context) error {
-	if err := s.learn(ctx); err != nil {
-		return err
-	}
-	for _, u := range s.users.waiting() {
-		if err := s.mail(ctx, u); err != nil {
-			slog.Error("sign-up", "user", u.Name, "err", err)
-		}
-	}
-	return ctx.Err()
+	return nil
 }

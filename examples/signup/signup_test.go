@@ -62,10 +62,7 @@ func newWorld(t *testing.T) *world {
 		Rules: []mxtest.Rule{{Name: "slow.example", Fault: mxtest.ServFail}},
 		Hosts: w.hosts,
 	}).Start(t)
-	if w.users, err = openUsers(filepath.Join(t.TempDir(), "users")); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { w.users.file.Close() })
+	w.ended = make(map[string]string)
 	w.agent = &delivery.Agent{
 		Queue:  &memory.Queue{KeepOutcomes: month},
 		Sender: &delivery.Sender{Hello: "app.example.org", Resolver: w.net, Dial: w.net.DialContext},
@@ -90,23 +87,15 @@ func (w *world) post(user, email string) (int, string) {
 	r := httptest.NewRequest(http.MethodPost, "/signup", strings.NewReader(url.Values{"user": {user}, "email": {email}}.Encode()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	answer := httptest.NewRecorder()
-	w.ServeHTTP(answer, r)
+	w.signUp.signUp(answer, r)
 	return answer.Code, answer.Body.String()
-}
-
-// user returns a record, an empty one if there is none.
-func (w *world) user(t *testing.T, name string) user {
-	t.Helper()
-	u, err := w.users.change(name, func(*user) {})
-	if err != nil {
-		t.Error(err)
-	}
-	return u
 }
 
 func (w *world) outcome(t *testing.T, user, want string) {
 	t.Helper()
-	if got := w.user(t, user).Outcome; !strings.HasPrefix(got, want) || (got == "") != (want == "") {
+	answer := httptest.NewRecorder()
+	w.status(answer, httptest.NewRequest(http.MethodGet, "/status?user="+user, nil))
+	if got := strings.TrimSuffix(answer.Body.String(), "\n"); !strings.HasPrefix(got, want) || (got == "") != (want == "") {
 		t.Errorf("the outcome of %s is %q, want %q", user, got, want)
 	}
 }
@@ -156,9 +145,7 @@ func TestSignUp(t *testing.T) {
 		w.outcome(t, "bob", "delivered: ")
 		w.outcome(t, "gone", "failed: 5.1.1 No such user")
 		w.outcome(t, "dave", "")
-		if u := w.user(t, "eve"); u != (user{}) {
-			t.Errorf("eve was recorded: %v", u)
-		}
+		w.outcome(t, "eve", "")
 		w.net.Check(t)
 	})
 }
@@ -175,64 +162,34 @@ func TestReportsAreSigned(t *testing.T) {
 	})
 }
 
-// TestFinish: what a crash has interrupted is completed.
-func TestFinish(t *testing.T) {
+// TestLearn: outcomes of before the program was started are known, and none is learned
+// twice.
+func TestLearn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		for _, name := range []string{"recorded", "queued", "left"} {
-			if _, err := w.users.change(name, func(u *user) { *u = user{Name: name, Email: name + "@example.com"} }); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := w.mail(t.Context(), w.user(t, "left")); err != nil {
-			t.Fatal(err)
-		}
-		claimed, err := w.agent.Queue.Claim(t.Context(), time.Now(), queue.ClaimOptions{})
-		if err != nil || len(claimed.Deliveries) != 1 {
-			t.Fatalf("%+v, %v", claimed, err)
-		}
-		if _, err := w.agent.Queue.Settle(t.Context(), time.Now(), []queue.Settlement{{
-			Lease:   claimed.Deliveries[0].Lease,
-			Results: []queue.Result{{Outcome: queue.Delivered, Reply: queue.Reply{Text: "2.0.0 Ok"}}},
-		}}); err != nil {
-			t.Fatal(err)
-		}
-		if err := w.mail(t.Context(), w.user(t, "queued")); err != nil {
-			t.Fatal(err)
-		}
-		if err := w.finish(t.Context()); err != nil {
-			t.Error(err)
-		}
-		w.outcome(t, "left", "delivered: 2.0.0 Ok")
-		w.outcome(t, "queued", "")
+		w.agent.Events = nil // as if it crashed before each
 		w.run(t)
+		w.post("bob", "bob@example.com")
 		time.Sleep(time.Minute)
-		w.outcome(t, "queued", "delivered: ")
-		w.outcome(t, "recorded", "delivered: ")
-		w.signed(t, "mail.example.com", 2)
-	})
-}
-
-func TestUsersAreKept(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "users")
-	for _, outcome := range []string{"one", "two"} {
-		u, err := openUsers(file)
-		if err != nil {
-			t.Fatal(err)
+		w.outcome(t, "bob", "")
+		for range 2 {
+			if err := w.learn(t.Context()); err != nil {
+				t.Error(err)
+			}
+			w.outcome(t, "bob", "delivered: ")
 		}
-		if _, err := u.change("bob", func(u *user) { u.Name, u.Outcome = "bob", u.Outcome+outcome }); err != nil {
+		w.ended["bob"] = "told"
+		w.post("gone", "nobody@example.com")
+		time.Sleep(time.Minute)
+		if err := w.learn(t.Context()); err != nil {
 			t.Error(err)
 		}
-		u.file.Close()
-	}
-	u, err := openUsers(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer u.file.Close()
-	if got := u.list["bob"].Outcome; got != "onetwo" {
-		t.Errorf("%q was kept, want both changes", got)
-	}
+		w.outcome(t, "gone", "failed: ")
+		w.outcome(t, "bob", "told")
+		if w.agent.Queue = new(memory.Queue); w.learn(t.Context()) == nil {
+			t.Error("no error of a queue that keeps no outcomes")
+		}
+	})
 }
 
 func TestKey(t *testing.T) {
