@@ -22,6 +22,10 @@ func TestDialogue(t *testing.T) {
 		{"no name", []string{"EHLO", "501 5.5.4", "HELO  ", "501 5.5.4", "VRFY a", "252"}},
 		{"a long name", []string{"EHLO " + strings.Repeat("x", maxHello), "250", "EHLO \x80", "250"}},
 		{"a name that would end a comment", []string{"EHLO me) by evil (", "501 5.5.4"}},
+		{"names with signs that are in no domain", []string{
+			"EHLO a@b.example", "501 5.5.4", "EHLO <b.example>", "501 5.5.4", "EHLO b.example;c", "501 5.5.4", "EHLO b/example", "501 5.5.4",
+			"EHLO client-1_b.example", "250", "EHLO [IPv6:2001:db8::1]", "250",
+		}},
 		{"MAIL before EHLO", []string{mail, "503 5.5.1"}},
 		{"RCPT before MAIL", []string{"EHLO me", "250", rcpt, "503 5.5.1"}},
 		{"DATA before RCPT", []string{"EHLO me", "250", "DATA", "503 5.5.1", mail, "250", "DATA", "554 5.5.1"}},

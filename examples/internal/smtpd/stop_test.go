@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -63,12 +64,17 @@ func TestStopWhileAccepting(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := startOn(t, &Server{}, func(l listener) listener { return &late{listener: l, last: accepted} })
+	halfway := r.begin(t) // is told twice to stop
+	halfway.say("DATA\r\ntext")
+	eventually(func() bool { return r.inContent() == 1 })
 	r.stop()
 	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
 	said, err := io.ReadAll(conn)
 	if !strings.HasPrefix(string(said), "421 4.3.2 ") {
 		t.Errorf("it is told %q, %v", said, err)
 	}
+	halfway.say("\r\n.\r\n")
+	halfway.want("354", "250 2.0.0 taken", "421 4.3.2", "")
 	<-r.done
 }
 
@@ -138,6 +144,16 @@ func TestStopAtOnce(t *testing.T) {
 		go func() { _, _ = io.WriteString(ours, "text") }()
 		if err := w.fill(time.Minute); err != nil || string(w.buffered()) != "text" {
 			t.Errorf("%q, %v, want content that is still let in", w.buffered(), err)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		defer ours.Close()
+		began, w := time.Now(), newWire(theirs)
+		w.reply(Reply{250, "2.0.0", "ok"})
+		w.stop()
+		if err := w.fill(time.Minute); !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(began) != time.Minute {
+			t.Errorf("%v after %v, want replies that nobody takes to wait for a minute", err, time.Since(began))
 		}
 	})
 	w := newWire(&one{in: strings.NewReader("")})
@@ -321,6 +337,22 @@ func TestSevered(t *testing.T) {
 	s.serve(t.Context(), &severed{one: one{in: strings.NewReader("EHLO me\r\nMAIL FROM:<>\r\n" + rcpts(500, "x.example"))}})
 	if most := outBuffer/3900 + 2; asked == 0 || asked > most {
 		t.Errorf("%d commands are done, want %d at most", asked, most)
+	}
+}
+
+// TestRepliesBeforeData: more data is read once the waiting replies are sent, and none if
+// they cannot be.
+func TestRepliesBeforeData(t *testing.T) {
+	conn := &one{in: strings.NewReader("NOOP\r\n")}
+	w := newWire(conn)
+	w.reply(Reply{250, "2.0.0", "ok"})
+	if err := w.fill(time.Minute); err != nil || conn.out.String() != "250 2.0.0 ok\r\n" || string(w.buffered()) != "NOOP\r\n" {
+		t.Errorf("%v, %q is sent and %q read, want the reply and the next command", err, conn.out.String(), w.buffered())
+	}
+	w = newWire(&severed{one: one{in: strings.NewReader("NOOP\r\n")}, writes: 1})
+	w.reply(Reply{250, "2.0.0", "ok"})
+	if err := w.fill(time.Minute); !errors.Is(err, net.ErrClosed) || len(w.buffered()) != 0 {
+		t.Errorf("%v, and %q is read, want %v and nothing", err, w.buffered(), net.ErrClosed)
 	}
 }
 
