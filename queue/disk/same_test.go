@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/crashfs"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/index"
 )
 
@@ -30,6 +31,20 @@ func TestOpenedSpoolReckonsTheSame(t *testing.T) {
 			if err := l.reckonsTheSame(); err != nil {
 				t.Fatalf("seed %d, step %d: %v", seed, step, err)
 			}
+		}
+	}
+}
+
+// TestOpenedSpoolKnowsWhatSegmentsCost has records of each kind be written, and written
+// again: what they cost their segments is the same when the log is read.
+func TestOpenedSpoolKnowsWhatSegmentsCost(t *testing.T) {
+	fs := crashfs.New(1)
+	s := varied(t, fs, 0)
+	opened, err := openByHand(fs.Copy(), small())
+	must(t, err)
+	for number, g := range s.segments.byNumber {
+		if is := opened.segments.byNumber[number]; is == nil || is.cost != g.cost {
+			t.Errorf("the records of segment %d cost %d, and when it is opened %v", number, g.cost, is)
 		}
 	}
 }

@@ -489,6 +489,27 @@ func TestEndsAreCounted(t *testing.T) {
 	}
 }
 
+// TestRecordsWrittenAgainAreCounted has no room be found, and a delivery be written again
+// then: a segment with nothing but what it was before is deleted for the room.
+func TestRecordsWrittenAgainAreCounted(t *testing.T) {
+	ctx := context.Background()
+	fs, s := openSmall(t)
+	id := mustPut(t, s)
+	s.rollNow = true
+	must(t, s.Hold(ctx, id))
+	g := s.current
+	for s.reclaim(ctx) { // the reserve was larger than it need be
+	}
+	s.rollNow = true
+	must(t, s.Release(ctx, id))
+	if !s.reclaim(ctx) {
+		t.Error("no room was found")
+	}
+	if _, err := sizeOf(fs, g.file.name); err == nil {
+		t.Error("a segment is there of which nothing is needed")
+	}
+}
+
 // TestSegmentOfEndsIsNeeded has a segment of nothing but the ends of what is in another one:
 // all of it is needed while that is there, and none of it is then.
 func TestSegmentOfEndsIsNeeded(t *testing.T) {

@@ -1,0 +1,147 @@
+package disk
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/nexthop-mail/nexthop/queue"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/crashfs"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
+)
+
+// damagedTwice is a spool with damage in what a checkpoint covers and nobody needs, and in
+// what was written after it, and where that is.
+func damagedTwice(t *testing.T) (fs *crashfs.FS, id string, file string, covered, after int64) {
+	t.Helper()
+	fs, s := openSmall(t)
+	id = mustPut(t, s)
+	dropped := mustPut(t, s)
+	must(t, s.Drop(t.Context(), dropped))
+	must(t, s.takeCheckpoint(t.Context()))
+	late := plainTicket(working)
+	must(t, together(s, late)[0])
+	must(t, together(s, plainTicket(working))[0])
+	mustPut(t, s)
+	must(t, s.Close())
+	number, _ := parseID(dropped)
+	_, covered = find(t, fs, number, record.KindMessage)
+	file, after = s.current.file.name, int64(late.at[0])
+	fs.Flip(file, covered+record.FrameSize, 1)
+	fs.Flip(file, after, 1)
+	return fs, id, file, covered, after
+}
+
+// TestCheckNamesEachDamageOnce: Check finds damage that opening does not come by, and names
+// once what both find.
+func TestCheckNamesEachDamageOnce(t *testing.T) {
+	fs, _, file, covered, after := damagedTwice(t)
+	problems, err := check(fs)
+	must(t, err)
+	var at []int64
+	for _, p := range problems {
+		if p.File != file || len(p.Messages) > 0 || !isDamage(p.Err) {
+			t.Errorf("Check names %v", p)
+		}
+		at = append(at, p.Offset)
+	}
+	slices.Sort(at)
+	if want := []int64{covered, after}; !slices.Equal(at, want) {
+		t.Errorf("Check names %v, want damage at %v", problems, want)
+	}
+}
+
+// TestCheckNamesWhatIsSaved has damage in the only segment of a spool, before its
+// checkpoint: that it was saved is known from the records behind it. At the very end of
+// the log it is what a power cut leaves, and not named.
+func TestCheckNamesWhatIsSaved(t *testing.T) {
+	for _, end := range []bool{false, true} {
+		fs, s := openSmall(t)
+		tk := plainTicket(working)
+		must(t, together(s, tk)[0])
+		file, at := s.current.file.name, int64(tk.at[0])
+		if end {
+			at += record.FrameSize // the fill
+		} else {
+			must(t, together(s, plainTicket(working))[0])
+		}
+		must(t, s.takeCheckpoint(t.Context()))
+		fs = fs.Kill()
+		fs.Flip(file, at, 1)
+		problems, err := check(fs)
+		must(t, err)
+		if named := len(problems) == 1 && problems[0].Offset == at; len(problems) > 1 || named == end {
+			t.Errorf("damage at the end %v: Check names %v", end, problems)
+		}
+	}
+}
+
+// TestCheckNamesMessagesEachByItself has several messages in one damaged place: each is
+// named, in addition to the place.
+func TestCheckNamesMessagesEachByItself(t *testing.T) {
+	fs, s := openSmall(t)
+	var ids []string
+	for range 3 {
+		ids = append(ids, mustPut(t, s))
+	}
+	must(t, s.takeCheckpoint(t.Context()))
+	must(t, s.Close())
+	file := s.current.file.name
+	number, _ := parseID(ids[0])
+	_, from := find(t, fs, number, record.KindDelivery)
+	number, _ = parseID(ids[1])
+	_, to := find(t, fs, number, record.KindMessage)
+	fs.Spoil(file, from, to+1)
+	problems, err := check(fs)
+	must(t, err)
+	var named []string
+	for _, p := range problems {
+		if p.File != file || !isDamage(p.Err) || (len(p.Messages) > 0) != (p.Offset < 0) {
+			t.Errorf("Check names %v", p)
+		}
+		named = append(named, p.Messages...)
+	}
+	slices.Sort(named)
+	if !slices.Equal(named, ids[:2]) || len(problems) != 3 {
+		t.Errorf("Check names %v, want the place, %v", problems, ids[:2])
+	}
+}
+
+// TestCheckThatFails has each call of the system fail once, while there is damage as well:
+// Check says so, or names it, or finds the rest all the same, and leaves nothing open.
+func TestCheckThatFails(t *testing.T) {
+	odd := errors.New("odd")
+	fs, id, _, covered, after := damagedTwice(t)
+	before := fs.Descriptors()
+	for _, op := range []crashfs.Op{crashfs.OpLock, crashfs.OpList, crashfs.OpOpen, crashfs.OpRead, crashfs.OpSize} {
+		for n, hit := 1, true; hit; n++ {
+			hit = false
+			nth := crashfs.FailNth(op, n, false, odd)
+			fs.Inject(func(o crashfs.Op, name string) error {
+				err := nth(o, name)
+				hit = hit || err != nil
+				return err
+			})
+			problems, err := check(fs)
+			fs.Inject(nil)
+			told := errors.Is(err, odd)
+			found := 0
+			for _, p := range problems {
+				told = told || errors.Is(p.Err, odd)
+				if p.Offset == covered || p.Offset == after {
+					found++
+				}
+				if len(p.Messages) > 0 && (!errors.Is(p.Err, odd) || !slices.Contains(p.Messages, id)) && !strings.Contains(p.Err.Error(), queue.ErrDamaged.Error()) {
+					t.Errorf("%v %d fails: Check names %v", op, n, p)
+				}
+			}
+			if hit && !told && found != 2 {
+				t.Errorf("%v %d fails, and Check = %v, %v", op, n, problems, err)
+			}
+			if open := fs.Descriptors(); open > before {
+				t.Fatalf("%v %d fails, and %d files are open", op, n, open-before)
+			}
+		}
+	}
+}
