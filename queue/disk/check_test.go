@@ -145,3 +145,24 @@ func TestCheckThatFails(t *testing.T) {
 		}
 	}
 }
+
+// TestCheckReadsWholeContents has a message whose content is shorter or longer than its
+// records say, though nothing in them has changed.
+func TestCheckReadsWholeContents(t *testing.T) {
+	for _, size := range []uint32{3, 4, 5} {
+		fs, s := openSmall(t)
+		number := uint64(1) << 40
+		d := record.Delivery{ID: number, Destination: "example.com", Size: size, Recipients: []record.Recipient{{}}}
+		m := record.Message{ID: number, Size: size}
+		body := []byte("text")
+		tk := &ticket{durable: true, frames: make([]frame, 2)}
+		tk.frames[0].Kind, tk.frames[0].Head, tk.frames[0].home = record.KindDelivery, d.Append(nil), 1
+		tk.frames[1].Kind, tk.frames[1].Head, tk.frames[1].Body, tk.frames[1].BodySum = record.KindMessage, m.Append(nil), body, record.Sum(body)
+		must(t, together(s, tk)[0])
+		problems, err := check(fs.Kill())
+		must(t, err)
+		if sound := size == 4; sound != (len(problems) == 0) || !sound && (!slices.Equal(problems[0].Messages, []string{formatID(number)}) || !errors.Is(problems[0].Err, queue.ErrDamaged)) {
+			t.Errorf("4 bytes of a content of %d: Check = %v", size, problems)
+		}
+	}
+}

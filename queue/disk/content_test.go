@@ -174,8 +174,9 @@ func TestContentFileWithOtherBlocks(t *testing.T) {
 			if n := fs.Descriptors(); n != descriptors {
 				t.Errorf("%d files are open, and %d were before", n, descriptors)
 			}
+			damage := fmt.Sprint(err)
 			problems, err := check(fs.Copy())
-			if named := len(problems) > 0; err != nil || named == c.sound {
+			if named := len(problems) > 0; err != nil || named == c.sound || named && problems[0].Err.Error() != damage {
 				t.Errorf("Check = %v, %v", problems, err)
 			}
 		})
