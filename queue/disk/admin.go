@@ -42,10 +42,7 @@ func (s *Spool) change(
 		return err
 	}
 	defer s.end()
-	number, ok := parseID(id)
-	if !ok {
-		return queue.ErrNotFound
-	}
+	number, _ := parseID(id) // nothing is found if it is not valid
 	slots := s.slots(number)
 	if err := s.acquire(ctx, slots); err != nil {
 		return err

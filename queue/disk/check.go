@@ -30,8 +30,7 @@ func check(fs vfs.FS) ([]Problem, error) {
 	}
 	defer lock.Close()
 	defer s.closeFiles()
-	c := &checker{s: s, done: map[string]bool{}}
-	c.problems = append(c.problems, s.problems...)
+	c := &checker{s: s, problems: s.problems}
 	c.older()
 	numbers, _ := s.listed(context.Background(), 0, s.index.Len(), "") // which only its context ends early
 	for _, number := range numbers {
@@ -58,44 +57,42 @@ func inspect(fs vfs.FS) (*Spool, io.Closer, error) {
 type checker struct {
 	s        *Spool
 	problems []Problem
-	done     map[string]bool // gaps that are named already
 }
 
 // older looks at the segments that opening did not read, for damage in what no
-// delivery needs any more or yet.
+// delivery needs any more or yet. What opening has named is not named again.
 func (c *checker) older() {
+	type place struct {
+		file   string
+		offset int64
+	}
+	named := map[place]bool{}
 	for _, p := range c.problems {
-		c.done[fmt.Sprintf("%s@%d", p.File, p.Offset)] = true
+		named[place{p.File, p.Offset}] = true
 	}
 	for _, g := range c.s.segments.list {
-		if g == nil || g.file == nil {
+		if g == nil {
 			continue
 		}
-		groups := g.groups(record.HeaderSize)
+		file := fileName(segmentPrefix, g.number)
+		groups := g.groups(record.HeaderSize) // there are none if the file is missing
 		for groups.Next() {
 			for _, f := range groups.Frames() {
 				g.saved = max(g.saved, f.Mark)
 			}
 		}
 		if err := groups.Err(); err != nil {
-			c.add(Problem{File: fileName(segmentPrefix, g.number), Offset: -1, Err: err})
+			c.add(Problem{File: file, Offset: -1, Err: err})
 		}
 		for _, gap := range groups.Gaps() {
-			if err := damageOf(gap, int64(g.saved)); err != nil {
-				c.add(Problem{File: fileName(segmentPrefix, g.number), Offset: gap.From, Err: err})
+			if err := damageOf(gap, int64(g.saved)); err != nil && !named[place{file, gap.From}] {
+				c.add(Problem{File: file, Offset: gap.From, Err: err})
 			}
 		}
 	}
 }
 
-func (c *checker) add(p Problem) {
-	at := fmt.Sprintf("%s@%d", p.File, p.Offset)
-	if p.Messages == nil && c.done[at] {
-		return
-	}
-	c.done[at] = true
-	c.problems = append(c.problems, p)
-}
+func (c *checker) add(p Problem) { c.problems = append(c.problems, p) }
 
 // message reads a message with all its deliveries and its content.
 func (c *checker) message(number uint64) {

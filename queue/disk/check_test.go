@@ -1,7 +1,11 @@
 package disk
 
 import (
+	"bytes"
 	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -13,9 +17,9 @@ import (
 
 // damagedTwice is a spool with damage in what a checkpoint covers and nobody needs, and in
 // what was written after it, and where that is.
-func damagedTwice(t *testing.T) (fs *crashfs.FS, id string, file string, covered, after int64) {
+func damagedTwice(t *testing.T) (disk *crashfs.FS, id string, file string, covered, after int64) {
 	t.Helper()
-	fs, s := openSmall(t)
+	disk, s := openSmall(t)
 	id = mustPut(t, s)
 	dropped := mustPut(t, s)
 	must(t, s.Drop(t.Context(), dropped))
@@ -26,18 +30,18 @@ func damagedTwice(t *testing.T) (fs *crashfs.FS, id string, file string, covered
 	mustPut(t, s)
 	must(t, s.Close())
 	number, _ := parseID(dropped)
-	_, covered = find(t, fs, number, record.KindMessage)
+	_, covered = find(t, disk, number, record.KindMessage)
 	file, after = s.current.file.name, int64(late.at[0])
-	fs.Flip(file, covered+record.FrameSize, 1)
-	fs.Flip(file, after, 1)
-	return fs, id, file, covered, after
+	disk.Flip(file, covered+record.FrameSize, 1)
+	disk.Flip(file, after, 1)
+	return disk, id, file, covered, after
 }
 
 // TestCheckNamesEachDamageOnce: Check finds damage that opening does not come by, and names
 // once what both find.
 func TestCheckNamesEachDamageOnce(t *testing.T) {
-	fs, _, file, covered, after := damagedTwice(t)
-	problems, err := check(fs)
+	disk, _, file, covered, after := damagedTwice(t)
+	problems, err := check(disk)
 	must(t, err)
 	var at []int64
 	for _, p := range problems {
@@ -57,7 +61,7 @@ func TestCheckNamesEachDamageOnce(t *testing.T) {
 // the log it is what a power cut leaves, and not named.
 func TestCheckNamesWhatIsSaved(t *testing.T) {
 	for _, end := range []bool{false, true} {
-		fs, s := openSmall(t)
+		disk, s := openSmall(t)
 		tk := plainTicket(working)
 		must(t, together(s, tk)[0])
 		file, at := s.current.file.name, int64(tk.at[0])
@@ -67,9 +71,9 @@ func TestCheckNamesWhatIsSaved(t *testing.T) {
 			must(t, together(s, plainTicket(working))[0])
 		}
 		must(t, s.takeCheckpoint(t.Context()))
-		fs = fs.Kill()
-		fs.Flip(file, at, 1)
-		problems, err := check(fs)
+		disk = disk.Kill()
+		disk.Flip(file, at, 1)
+		problems, err := check(disk)
 		must(t, err)
 		if named := len(problems) == 1 && problems[0].Offset == at; len(problems) > 1 || named == end {
 			t.Errorf("damage at the end %v: Check names %v", end, problems)
@@ -80,7 +84,7 @@ func TestCheckNamesWhatIsSaved(t *testing.T) {
 // TestCheckNamesMessagesEachByItself has several messages in one damaged place: each is
 // named, in addition to the place.
 func TestCheckNamesMessagesEachByItself(t *testing.T) {
-	fs, s := openSmall(t)
+	disk, s := openSmall(t)
 	var ids []string
 	for range 3 {
 		ids = append(ids, mustPut(t, s))
@@ -89,11 +93,11 @@ func TestCheckNamesMessagesEachByItself(t *testing.T) {
 	must(t, s.Close())
 	file := s.current.file.name
 	number, _ := parseID(ids[0])
-	_, from := find(t, fs, number, record.KindDelivery)
+	_, from := find(t, disk, number, record.KindDelivery)
 	number, _ = parseID(ids[1])
-	_, to := find(t, fs, number, record.KindMessage)
-	fs.Spoil(file, from, to+1)
-	problems, err := check(fs)
+	_, to := find(t, disk, number, record.KindMessage)
+	disk.Spoil(file, from, to+1)
+	problems, err := check(disk)
 	must(t, err)
 	var named []string
 	for _, p := range problems {
@@ -112,19 +116,19 @@ func TestCheckNamesMessagesEachByItself(t *testing.T) {
 // Check says so, or names it, or finds the rest all the same, and leaves nothing open.
 func TestCheckThatFails(t *testing.T) {
 	odd := errors.New("odd")
-	fs, id, _, covered, after := damagedTwice(t)
-	before := fs.Descriptors()
+	disk, id, _, covered, after := damagedTwice(t)
+	before := disk.Descriptors()
 	for _, op := range []crashfs.Op{crashfs.OpLock, crashfs.OpList, crashfs.OpOpen, crashfs.OpRead, crashfs.OpSize} {
 		for n, hit := 1, true; hit; n++ {
 			hit = false
 			nth := crashfs.FailNth(op, n, false, odd)
-			fs.Inject(func(o crashfs.Op, name string) error {
+			disk.Inject(func(o crashfs.Op, name string) error {
 				err := nth(o, name)
 				hit = hit || err != nil
 				return err
 			})
-			problems, err := check(fs)
-			fs.Inject(nil)
+			problems, err := check(disk)
+			disk.Inject(nil)
 			told := errors.Is(err, odd)
 			found := 0
 			for _, p := range problems {
@@ -139,7 +143,7 @@ func TestCheckThatFails(t *testing.T) {
 			if hit && !told && found != 2 {
 				t.Errorf("%v %d fails, and Check = %v, %v", op, n, problems, err)
 			}
-			if open := fs.Descriptors(); open > before {
+			if open := disk.Descriptors(); open > before {
 				t.Fatalf("%v %d fails, and %d files are open", op, n, open-before)
 			}
 		}
@@ -150,7 +154,7 @@ func TestCheckThatFails(t *testing.T) {
 // records say, though nothing in them has changed.
 func TestCheckReadsWholeContents(t *testing.T) {
 	for _, size := range []uint32{3, 4, 5} {
-		fs, s := openSmall(t)
+		disk, s := openSmall(t)
 		number := uint64(1) << 40
 		d := record.Delivery{ID: number, Destination: "example.com", Size: size, Recipients: []record.Recipient{{}}}
 		m := record.Message{ID: number, Size: size}
@@ -159,10 +163,50 @@ func TestCheckReadsWholeContents(t *testing.T) {
 		tk.frames[0].Kind, tk.frames[0].Head, tk.frames[0].home = record.KindDelivery, d.Append(nil), 1
 		tk.frames[1].Kind, tk.frames[1].Head, tk.frames[1].Body, tk.frames[1].BodySum = record.KindMessage, m.Append(nil), body, record.Sum(body)
 		must(t, together(s, tk)[0])
-		problems, err := check(fs.Kill())
+		problems, err := check(disk.Kill())
 		must(t, err)
 		if sound := size == 4; sound != (len(problems) == 0) || !sound && (!slices.Equal(problems[0].Messages, []string{formatID(number)}) || !errors.Is(problems[0].Err, queue.ErrDamaged)) {
 			t.Errorf("4 bytes of a content of %d: Check = %v", size, problems)
 		}
+	}
+}
+
+// TestLookingAtNoDirectory looks at a directory that is not there: that is told, and it is
+// not there afterwards.
+func TestLookingAtNoDirectory(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "none")
+	if problems, err := Check(dir); !errors.Is(err, fs.ErrNotExist) || len(problems) > 0 {
+		t.Errorf("Check = %v, %v, want ErrNotExist", problems, err)
+	}
+	var out bytes.Buffer
+	if err := Dump(dir, &out); !errors.Is(err, fs.ErrNotExist) || out.Len() > 0 {
+		t.Errorf("Dump = %v and shows %q, want ErrNotExist", err, out.String())
+	}
+	if _, err := os.Stat(dir); err == nil {
+		t.Error("the directory is there")
+	}
+}
+
+// TestCheckBesideADamagedList has the list of segments in the newest segment be damaged,
+// which alone says how much of the one before was saved: what is damaged there is named
+// all the same.
+func TestCheckBesideADamagedList(t *testing.T) {
+	disk, s := openSmall(t)
+	tk := plainTicket(working)
+	must(t, together(s, tk)[0])
+	must(t, together(s, plainTicket(working))[0])
+	mustPut(t, s)
+	first := s.current.file.name
+	s.rollNow = true
+	mustPut(t, s)
+	second := s.current.file.name
+	must(t, s.takeCheckpoint(t.Context()))
+	must(t, s.Close())
+	disk.Flip(first, int64(tk.at[0]), 1)
+	disk.Flip(second, record.HeaderSize, 1)
+	problems, err := check(disk)
+	must(t, err)
+	if !slices.ContainsFunc(problems, func(p Problem) bool { return p.File == first && p.Offset == int64(tk.at[0]) }) {
+		t.Errorf("Check = %v, which does not name %s at %d", problems, first, tk.at[0])
 	}
 }

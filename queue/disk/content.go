@@ -151,10 +151,7 @@ func (s *Spool) Open(ctx context.Context, id string) (queue.Content, error) {
 		return nil, err
 	}
 	defer s.end()
-	number, ok := parseID(id)
-	if !ok {
-		return nil, queue.ErrNotFound
-	}
+	number, _ := parseID(id) // nothing is found if it is not valid
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	slot, known := s.index.Some(number)

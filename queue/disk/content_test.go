@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -74,6 +77,187 @@ func TestLargeContentIsWrittenInBlocks(t *testing.T) {
 				}
 				must(t, s.Drop(ctx, id))
 			}
+		}
+	}
+}
+
+// TestLargeContentThatCannotBeWritten has each change of the file system fail once while a
+// large content is put: that is answered, nothing is left of it, and it can be put then.
+func TestLargeContentThatCannotBeWritten(t *testing.T) {
+	ctx, now, odd := context.Background(), time.Unix(1e9, 0), errors.New("odd")
+	text := noise(4 * blockSize)
+	for name, content := range map[string]queue.Content{
+		"bytes":  queue.Bytes(text),
+		"pieces": inPieces{text, 1001},
+	} {
+		for op := crashfs.OpWrite; op <= crashfs.OpSyncDir; op++ {
+			for n, hit := 1, true; hit; n++ {
+				what := fmt.Sprintf("%s, %v %d fails", name, op, n)
+				fs := crashfs.New(uint64(n))
+				s, err := openByHand(fs, Options{LargeContent: 2*blockSize + 10, SegmentSize: 1 << 20})
+				must(t, err)
+				mustPut(t, s)
+				hit = false
+				nth := crashfs.FailNth(op, n, false, odd)
+				fs.Inject(func(o crashfs.Op, file string) error {
+					if !strings.HasPrefix(file, contentPrefix) && o != crashfs.OpSyncDir {
+						return nil
+					}
+					err := nth(o, file)
+					hit = hit || err != nil
+					return err
+				})
+				id, err := s.Put(ctx, now, &queue.Message{Recipients: textMessage("").Recipients, Content: content})
+				fs.Inject(nil)
+				if (id == "") != hit || errors.Is(err, odd) != hit || err != nil && !hit {
+					t.Fatalf("%s: Put = %q, %v", what, id, err)
+				}
+				lost := op == crashfs.OpSync || op == crashfs.OpSyncDir
+				if errors.Is(err, ErrFailed) != (hit && lost) {
+					t.Errorf("%s: Put = %v", what, err)
+				}
+				if !hit || lost {
+					continue
+				}
+				if files := contents(t, fs); files != "[]" {
+					t.Errorf("%s: there are %s", what, files)
+				}
+				id, err = s.Put(ctx, now, &queue.Message{Recipients: textMessage("").Recipients, Content: content})
+				must(t, err)
+				if got, err := readContent(s, id); err != nil || got != string(text) {
+					t.Errorf("%s: then it is read as %d bytes, %v", what, len(got), err)
+				}
+				must(t, s.Close())
+				if open := fs.Descriptors(); open > 0 {
+					t.Errorf("%s: %d files are open in the end", what, open)
+				}
+			}
+		}
+	}
+}
+
+// TestContentOfTheGreatestLength writes the last bytes that a content may have, and one
+// more.
+func TestContentOfTheGreatestLength(t *testing.T) {
+	_, s := openSmall(t)
+	for more := range 2 {
+		w := &contentWriter{s: s, ctx: context.Background(), number: uint64(more + 1), size: math.MaxUint32 - 3}
+		_, err := w.Write(make([]byte, 3+more))
+		var refused *queue.MessageError
+		if errors.As(err, &refused) != (more > 0) || err != nil && more == 0 {
+			t.Errorf("%d bytes more than the greatest length: %v", more, err)
+		}
+		w.close()
+	}
+}
+
+// TestContentInTheLog reads contents behind short envelopes and long ones, so that the
+// record fits what is read at once or does not: as they were, or not at all if a byte of
+// them has changed.
+func TestContentInTheLog(t *testing.T) {
+	ctx, now := context.Background(), time.Unix(1e9, 0)
+	for _, envelope := range []int{0, envelopeSize, 4 * envelopeSize} {
+		for _, size := range []int{0, 1, 100, 5000} {
+			what := fmt.Sprintf("a content of %d bytes behind an envelope of more than %d", size, envelope)
+			fs, s := openSmall(t)
+			text := noise(size)
+			id, err := s.Put(ctx, now, &queue.Message{Recipients: textMessage("").Recipients, Content: queue.Bytes(text),
+				Metadata: map[string]string{"long": strings.Repeat("x", envelope)}})
+			must(t, err)
+			if got, err := readContent(s, id); err != nil || got != string(text) {
+				t.Errorf("%s is read as %d bytes, %v", what, len(got), err)
+			}
+			if size == 0 {
+				continue
+			}
+			number, _ := parseID(id)
+			_, from := find(t, fs, number, record.KindMessage)
+			h, _, _, err := record.ReadHead(s.current.file, s.current.salt, from, 0)
+			must(t, err)
+			fs.Flip(s.current.file.name, from+record.FrameSize+int64(h.HeadLen)+int64(size)/2, 1)
+			if got, err := readContent(s, id); !errors.Is(err, queue.ErrDamaged) || got != "" {
+				t.Errorf("%s, damaged, is read as %d bytes, %v", what, len(got), err)
+			}
+			if n := pins(s); n > 0 {
+				t.Errorf("%s: %d segments are in use", what, n)
+			}
+		}
+	}
+}
+
+// TestContentOfAMessageThatHasLeft opens contents, in the log and in files, whose messages
+// have left since they were asked for, and such of a spool that is closed.
+func TestContentOfAMessageThatHasLeft(t *testing.T) {
+	ctx := context.Background()
+	for _, size := range []int{10, 5000} {
+		_, s := openSmall(t)
+		s.largeFrom = 1000
+		var list []queue.Content
+		for range 2 {
+			id, err := putSize(s, "example.com", size)
+			must(t, err)
+			c, err := s.Open(ctx, id)
+			must(t, err)
+			list = append(list, c)
+			if len(list) == 1 {
+				must(t, s.Drop(ctx, id))
+			}
+		}
+		if _, err := list[0].Open(); !errors.Is(err, queue.ErrNotFound) {
+			t.Errorf("a content of %d bytes whose message has left = %v, want ErrNotFound", size, err)
+		}
+		for _, id := range []string{"no id", formatID(1 << 40)} {
+			if c, err := s.Open(ctx, id); !errors.Is(err, queue.ErrNotFound) || c != nil {
+				t.Errorf("Open of %q = %v, %v, want ErrNotFound", id, c, err)
+			}
+		}
+		must(t, s.Close())
+		if _, err := list[1].Open(); !errors.Is(err, queue.ErrClosed) {
+			t.Errorf("a content of %d bytes of a spool that is closed = %v, want ErrClosed", size, err)
+		}
+	}
+}
+
+// TestLargeContentMakesRoom puts a large content where its name or its blocks do not fit,
+// until something that is not needed any more is deleted. Where they fit nothing is
+// deleted for it, and every byte is written once.
+func TestLargeContentMakesRoom(t *testing.T) {
+	ctx, now := context.Background(), time.Unix(1e9, 0)
+	for _, op := range []crashfs.Op{crashfs.OpCreate, crashfs.OpWrite, crashfs.OpOpen} { // of which the last one fits
+		fs := crashfs.New(1)
+		s, err := openByHand(fs, Options{LargeContent: 1000})
+		must(t, err)
+		needless := segmentsOfOne(t, s, 2)[0]
+		old := fileName(segmentPrefix, 1)
+		must(t, s.Drop(ctx, needless))
+		writes := 0
+		fs.Inject(func(o crashfs.Op, name string) error {
+			if !strings.HasPrefix(name, contentPrefix) {
+				return nil
+			}
+			if o == crashfs.OpWrite {
+				writes++
+			}
+			if o == op && s.given.Load() == 0 {
+				return syscall.ENOSPC
+			}
+			return nil
+		})
+		text := noise(3 * blockSize)
+		id, err := s.Put(ctx, now, &queue.Message{Recipients: textMessage("").Recipients, Content: queue.Bytes(text)})
+		fs.Inject(nil)
+		if err != nil {
+			t.Fatalf("%v fails until there is room: Put = %v", op, err)
+		}
+		if got, err := readContent(s, id); err != nil || got != string(text) {
+			t.Errorf("%v fails until there is room: it is read as %d bytes, %v", op, len(got), err)
+		}
+		_, gone := sizeOf(fs, old)
+		if fits := op == crashfs.OpOpen; fits == (gone != nil) {
+			t.Errorf("%v fails until there is room, and of the segment that is not needed there is %v", op, gone)
+		}
+		if want := map[bool]int{true: 5, false: 4}[op == crashfs.OpWrite]; writes != want {
+			t.Errorf("%v fails until there is room, and there were %d writes, want %d", op, writes, want)
 		}
 	}
 }
@@ -175,6 +359,19 @@ func TestContentFileWithOtherBlocks(t *testing.T) {
 				t.Errorf("%d files are open, and %d were before", n, descriptors)
 			}
 			damage := fmt.Sprint(err)
+			if c.sound {
+				content, err := s.Open(ctx, id)
+				must(t, err)
+				r := reader(t, content)
+				for left := size; left > 0; {
+					n, err := r.Read(make([]byte, blockSize-1))
+					if n == 0 || err != nil {
+						t.Fatalf("with %d bytes left a read returns %d, %v", left, n, err)
+					}
+					left -= n
+				}
+				must(t, r.Close())
+			}
 			problems, err := check(fs.Copy())
 			if named := len(problems) > 0; err != nil || named == c.sound || named && problems[0].Err.Error() != damage {
 				t.Errorf("Check = %v, %v", problems, err)
