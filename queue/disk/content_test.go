@@ -294,6 +294,46 @@ func blocksOf(fs *crashfs.FS, name string) (n int, err error) {
 	return n, groups.Err()
 }
 
+// TestContentThatCannotBeRead has each read of a content fail once, as a bad sector does or
+// otherwise: unless enough was read, the cause is told, and only the first is damage.
+func TestContentThatCannotBeRead(t *testing.T) {
+	odd := errors.New("odd")
+	failed := 0
+	for _, size := range []int{10, 5000, 30 * blockSize} {
+		fs := crashfs.New(1)
+		s, err := openByHand(fs, Options{LargeContent: blockSize})
+		must(t, err)
+		id, err := putSize(s, "example.com", size)
+		must(t, err)
+		before := fs.Descriptors()
+		for _, cause := range []error{odd, syscall.EIO} {
+			for n, hit := 1, true; hit; n++ {
+				hit = false
+				nth := crashfs.FailNth(crashfs.OpRead, n, false, cause)
+				fs.Inject(func(op crashfs.Op, name string) error {
+					err := nth(op, name)
+					hit = hit || err != nil
+					return err
+				})
+				got, err := readContent(s, id)
+				fs.Inject(nil)
+				if told := errors.Is(err, cause); told != (err != nil) || told && !hit || errors.Is(err, queue.ErrDamaged) != (told && cause == syscall.EIO) || !told && len(got) != size {
+					t.Errorf("read %d of %d bytes fails with %v: %d bytes, %v", n, size, cause, len(got), err)
+				}
+				if err != nil {
+					failed++
+				}
+				if open := fs.Descriptors(); open != before || pins(s) > 0 {
+					t.Errorf("read %d of %d bytes fails: %d files are open and were %d before, and %d segments are in use", n, size, open, before, pins(s))
+				}
+			}
+		}
+	}
+	if failed < 20 {
+		t.Errorf("only %d reads made a content unreadable", failed)
+	}
+}
+
 // TestContentFileWithOtherBlocks has the file of a content be another one's, or have
 // blocks that no content has: it is damaged, and no byte is read that is not in it.
 func TestContentFileWithOtherBlocks(t *testing.T) {

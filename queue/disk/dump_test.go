@@ -89,9 +89,9 @@ func TestDumpShowsEveryRecord(t *testing.T) {
 	}
 }
 
-// TestDumpShowsDamageAtItsPlace has records of a segment, its last one and the header of
-// another file be damaged or unreadable: that is shown where it is, once, and the rest
-// is shown as well.
+// TestDumpShowsDamageAtItsPlace has records of a segment, the end of a group and of the
+// file, and the header of another file be damaged or unreadable: that is shown where it
+// is, once, and the rest is shown as well.
 func TestDumpShowsDamageAtItsPlace(t *testing.T) {
 	fs, s := openSmall(t)
 	var at []uint32
@@ -100,13 +100,20 @@ func TestDumpShowsDamageAtItsPlace(t *testing.T) {
 		must(t, together(s, tk)[0])
 		at = append(at, tk.at[0])
 	}
+	two := plainTicket(working)
+	two.join(plainTicket(working))
+	two.apply = func(*hold, *segment, []uint32) {}
+	two.more[0].apply = two.apply
+	must(t, together(s, two)[0])
+	at = append(at, two.at[0])
 	segment := s.current.file.name
 	must(t, s.takeCheckpoint(t.Context()))
 	fs = fs.Kill() // so that the last record is the end of the file
 	checkpoint := fileName(checkpointPrefix, newestCheckpoint(t, fs))
 	fs.Flip(segment, int64(at[0]), 1)
 	fs.Spoil(segment, int64(at[2]), int64(at[2])+record.FrameSize)
-	fill := at[3] + record.FrameSize // behind the last record, to the end of the file
+	fs.Flip(segment, int64(two.at[1]), 1)
+	fill := two.at[1] + record.FrameSize // behind the last record, to the end of the file
 	fs.Flip(segment, int64(fill), 1)
 	fs.Spoil(checkpoint, 0, 1024)
 	f, err := fs.Create("notes") // which are somebody else's
@@ -134,15 +141,21 @@ func TestDumpShowsDamageAtItsPlace(t *testing.T) {
 		return found
 	}
 	list := []int{
-		where(": number 1, salt "), where(fmt.Sprintf(" %d: no record in ", at[0])), where(fmt.Sprintf(" %d +", at[1])),
-		where(fmt.Sprintf(" %d: no record in ", at[2])), where(fmt.Sprintf(" %d +", at[3])), where(fmt.Sprintf(" %d: no record in ", fill)),
+		where(": number 1, salt "), where(fmt.Sprintf(" %d: no record in %d bytes", at[0], record.FrameSize)), where(fmt.Sprintf(" %d +", at[1])),
+		where(fmt.Sprintf(" %d: no record in %d bytes: ", at[2], at[3]-at[2])), where(fmt.Sprintf(" %d +", at[3])),
+		where(fmt.Sprintf(" %d +", two.at[0])), where(fmt.Sprintf(" %d: no record in ", two.at[1])),
 	}
 	for i, line := range list {
 		if line < 0 || i > 0 && line <= list[i-1] {
 			t.Fatalf("what is to be shown is in the lines %v of\n%s", list, out.String())
 		}
 	}
-	if strings.Contains(lines[list[1]], syscall.EIO.Error()) || !strings.Contains(lines[list[3]], syscall.EIO.Error()) {
+	for i, line := range lines {
+		if part := strings.HasSuffix(line, " (part of a group)"); part != (i == list[5]) {
+			t.Errorf("a line is %q", line)
+		}
+	}
+	if !strings.HasSuffix(lines[list[1]], " bytes") || strings.Contains(lines[list[1]], syscall.EIO.Error()) || !strings.Contains(lines[list[3]], syscall.EIO.Error()) {
 		t.Errorf("what has changed is shown as %q, and what cannot be read as %q", lines[list[1]], lines[list[3]])
 	}
 	if !strings.Contains(out.String(), checkpoint+": ") || strings.Contains(out.String(), "table") || strings.Contains(out.String(), "notes") {
