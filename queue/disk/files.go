@@ -88,7 +88,7 @@ func (p *files) descriptor(open func() (vfs.File, error)) (vfs.File, error) {
 func (p *files) another(open func() (vfs.File, error)) (vfs.File, error) {
 	for {
 		file, err := open()
-		if err == nil || !vfs.IsExhausted(err) {
+		if !vfs.IsExhausted(err) {
 			return file, err
 		}
 		p.mu.Lock()
@@ -113,15 +113,12 @@ func (p *files) giveUp() vfs.File {
 	if at < 0 {
 		return nil
 	}
-	f := p.open[at]
-	return p.take(f)
+	return p.take(p.open[at])
 }
 
 // take takes a file's descriptor, to be closed. The lock is held.
 func (p *files) take(f *logFile) vfs.File {
-	if i := slices.Index(p.open, f); i >= 0 {
-		p.open = slices.Delete(p.open, i, i+1)
-	}
+	p.open = slices.DeleteFunc(p.open, func(o *logFile) bool { return o == f })
 	file := f.file
 	f.file = nil
 	return file

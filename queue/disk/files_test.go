@@ -55,10 +55,10 @@ func TestFileUsedLongestAgoIsClosed(t *testing.T) {
 		}
 		return nil
 	})
-	for _, n := range []int{0, 1, 2, 0, 3, 0, 2, 1} {
+	for _, n := range []int{0, 1, 2, 0, 3, 0, 2, 1, 3} {
 		must(t, readNumber(list[n], n))
 	}
-	if got := fmt.Sprint(opened); got != "[0 1 2 3 1]" {
+	if got := fmt.Sprint(opened); got != "[0 1 2 3 1 3]" {
 		t.Errorf("%s were opened, one after the other", got)
 	}
 	if disk.Descriptors() != 3 || p.taken != 3 {
@@ -76,13 +76,17 @@ func TestFileUsedLongestAgoIsClosed(t *testing.T) {
 	}
 }
 
-// TestClosedFileDoesNothing calls each method of a file that has been closed.
+// TestClosedFileDoesNothing calls each method of a file that has been closed, and before.
 func TestClosedFileDoesNothing(t *testing.T) {
 	disk := crashfs.New(1)
 	p := newFiles(disk, 2)
 	f, err := p.create("file")
 	must(t, err)
-	must(t, f.Allocate(10))
+	must(t, f.Allocate(20))
+	must(t, f.Truncate(10))
+	if size, err := f.Size(); size != 10 || err != nil {
+		t.Errorf("the file has %d bytes, %v, want 10", size, err)
+	}
 	must(t, f.Close())
 	for what, call := range map[string]func() error{
 		"ReadAt":   func() error { _, err := f.ReadAt(make([]byte, 1), 0); return err },
