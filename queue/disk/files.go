@@ -116,7 +116,7 @@ func (p *files) giveUp() vfs.File {
 	return p.take(p.open[at])
 }
 
-// take takes a file's descriptor, to be closed. The lock is held.
+// take takes a file's descriptor, to be closed, nil where it has none. The lock is held.
 func (p *files) take(f *logFile) vfs.File {
 	p.open = slices.DeleteFunc(p.open, func(o *logFile) bool { return o == f })
 	file := f.file
@@ -245,10 +245,7 @@ func (f *logFile) Close() error {
 	p := f.files
 	p.mu.Lock()
 	f.closed = true
-	var file vfs.File
-	if f.file != nil {
-		file = p.take(f)
-	}
+	file := p.take(f)
 	p.mu.Unlock()
 	if file == nil {
 		return nil

@@ -38,7 +38,7 @@ func (g *gather) expect(done *batch, line []*batch, took time.Duration) {
 // waits reports whether a batch with so many tickets is to wait for more. After
 // a while late is called, unless waits has reported false by then.
 func (g *gather) waits(tickets int, late func()) bool {
-	if tickets < g.expected && g.patience > 0 {
+	if tickets < g.expected {
 		if g.timer == nil {
 			g.timer = time.AfterFunc(g.patience, late)
 		}

@@ -91,3 +91,38 @@ func TestNobodyWaitsInVainForLong(t *testing.T) {
 		group.Wait()
 	})
 }
+
+// TestCrowdThatComesBackSharesASync has a time in which waiting for others was mostly in
+// vain, so that nobody waits any more, or in which it was not, until they left, and then a
+// crowd: it shares syncs soon.
+func TestCrowdThatComesBackSharesASync(t *testing.T) {
+	const callers, rounds = 8, 200
+	crowd := func(t *testing.T, s *Spool, rounds int) {
+		var group sync.WaitGroup
+		for i := range callers {
+			group.Go(func() { putEvery(t, s, rounds, time.Duration(50+10*i)*time.Microsecond) })
+		}
+		group.Wait()
+	}
+	for name, before := range map[string]func(t *testing.T, s *Spool){
+		"mostly in vain": func(t *testing.T, s *Spool) {
+			var group sync.WaitGroup
+			group.Go(func() { putEvery(t, s, 40, 5*syncTime) })
+			putEvery(t, s, 200, 0)
+			group.Wait()
+		},
+		"not in vain": func(t *testing.T, s *Spool) {
+			crowd(t, s, 2*rounds)
+			putEvery(t, s, 3, 0)
+		},
+	} {
+		slowDevice(t, func(t *testing.T, s *Spool, syncs *int) {
+			before(t, s)
+			*syncs = 0
+			crowd(t, s, rounds)
+			if most := rounds + maxSkip + rounds/10; *syncs > most {
+				t.Errorf("waiting was %s: %d syncs for %d rounds of %d callers, want at most %d", name, *syncs, rounds, callers, most)
+			}
+		})
+	}
+}

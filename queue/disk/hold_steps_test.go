@@ -11,11 +11,20 @@ import (
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
 )
 
-// countWatch counts how often the lock of a spool is taken.
-type countWatch struct{ holds int }
+// countWatch counts how often the lock of a spool is taken and given up.
+type countWatch struct {
+	held  bool
+	holds int
+}
 
-func (w *countWatch) locked()   { w.holds++ }
-func (w *countWatch) unlocked() {}
+func (w *countWatch) locked() { w.held = true }
+
+func (w *countWatch) unlocked() {
+	if w.held {
+		w.holds++
+	}
+	w.held = false
+}
 
 // TestLockIsGivenUpNowAndThen has functions go through more than is to be gone through
 // while the lock is held once: they let others have their turn that often.
