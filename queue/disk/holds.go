@@ -19,7 +19,7 @@ func (s *Spool) Hold(ctx context.Context, id string) error {
 
 // HoldUntil keeps a message from being claimed on some terms.
 func (s *Spool) HoldUntil(ctx context.Context, now time.Time, id string, on queue.Terms) error {
-	on.Since = now
+	on.Since, on.Until = now.UTC(), on.Until.UTC() // as a record has them, to be compared
 	return s.setHeld(ctx, id, true, on.Bounded())
 }
 
@@ -55,7 +55,7 @@ func (s *Spool) heldTicket(
 	defer s.mu.Unlock()
 	if err != nil { // it cannot be written again
 		s.index.SetFlag(slot, index.Held, held)
-		s.holdEnds.set(number, held, on.Until)
+		s.holdEnds.set(number, on.Until)
 		return nil
 	}
 	s.unpinLocked(from.segment)
@@ -68,7 +68,7 @@ func (s *Spool) heldTicket(
 	apply := r.apply
 	r.apply = func(h *hold, g *segment, at []uint32) {
 		apply(h, g, at)
-		s.holdEnds.set(number, held, on.Until)
+		s.holdEnds.set(number, on.Until)
 		if c := s.leased(slot); c != nil {
 			c.record.Hold = on // for the settlement
 		}
@@ -100,12 +100,12 @@ func (s *Spool) endHolds(ctx context.Context, now time.Time) error {
 func (s *Spool) endHold(number uint64, until int64, slots []index.Slot) {
 	h := s.hold()
 	defer h.end()
-	if is, known := s.holdEnds.Of(number); !known || is != until {
+	if is, _ := s.holdEnds.Of(number); is != until {
 		return
 	}
 	for _, slot := range slots {
 		h.step(1)
-		if s.index.Is(slot, number) && s.isHeld(slot) {
+		if s.index.Is(slot, number) {
 			s.index.SetFlag(slot, index.Held, false)
 		}
 	}
@@ -142,9 +142,10 @@ func (s *Spool) isHeld(slot index.Slot) bool { return s.index.Get(slot).Flags&in
 // holdEnds is the messages whose holds end by themselves.
 type holdEnds struct{ index.Ends }
 
-// set notes that a message is on hold until a time, or without an end, or not at all.
-func (h *holdEnds) set(number uint64, held bool, until time.Time) {
-	if !held || until.IsZero() {
+// set notes that a message is on hold until a time, or, if that is zero, without an end or
+// not at all.
+func (h *holdEnds) set(number uint64, until time.Time) {
+	if until.IsZero() {
 		h.Delete(number)
 		return
 	}

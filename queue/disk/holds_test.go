@@ -111,33 +111,35 @@ func TestHoldEndsWithoutRoom(t *testing.T) {
 // TestHoldEndsBeforeFlush flushes what is not due and was held until a time that has
 // come, and opens the spool by the log.
 func TestHoldEndsBeforeFlush(t *testing.T) {
-	fs := crashfs.New(1)
-	s, err := openByHand(fs, small())
-	if err != nil {
-		t.Fatal(err)
-	}
-	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	id, err := s.Put(t.Context(), now, &queue.Message{
-		Recipients: []queue.Recipient{{Address: "a@one.example"}}, Content: queue.String("text"), NotBefore: now.Add(24 * time.Hour),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.HoldUntil(t.Context(), now, id, queue.Terms{Until: now.Add(time.Hour)}); err != nil {
-		t.Fatal(err)
-	}
-	if n, err := s.Flush(t.Context(), now.Add(2*time.Hour), queue.Selection{}); n != 1 || err != nil {
-		t.Errorf("Flush = %d, %v, want the one whose hold is over", n, err)
-	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if s, err = openByHand(fs, small()); err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	if n := claimAll(t, s, now.Add(2*time.Hour)); n != 1 {
-		t.Errorf("after the restart a claim returned %d deliveries, want the one that was flushed", n)
+	for _, later := range []time.Duration{0, time.Hour} { // than the end
+		fs := crashfs.New(1)
+		s, err := openByHand(fs, small())
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+		id, err := s.Put(t.Context(), now, &queue.Message{
+			Recipients: []queue.Recipient{{Address: "a@one.example"}}, Content: queue.String("text"), NotBefore: now.Add(24 * time.Hour),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.HoldUntil(t.Context(), now, id, queue.Terms{Until: now.Add(time.Hour)}); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := s.Flush(t.Context(), now.Add(time.Hour+later), queue.Selection{}); n != 1 || err != nil {
+			t.Errorf("Flush = %d, %v, want the one whose hold is over", n, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if s, err = openByHand(fs, small()); err != nil {
+			t.Fatal(err)
+		}
+		if n := claimAll(t, s, now.Add(time.Hour+later)); n != 1 {
+			t.Errorf("after the restart a claim returned %d deliveries, want the one that was flushed", n)
+		}
+		must(t, s.Close())
 	}
 }
 

@@ -171,7 +171,7 @@ func (r *replayer) delivery(f *record.Located, newOnly bool) error {
 	e.Home, e.Record = home.slot, r.g.place(uint32(f.From))
 	r.s.index.Set(&e)
 	if d.Held { // else the others of the message may still be, until a time
-		r.s.holdEnds.set(d.ID, true, d.Hold.Until)
+		r.s.holdEnds.set(d.ID, d.Hold.Until)
 	}
 	r.s.atLeast(index.Ordinal(d.ID) + 1)
 	return nil
