@@ -206,3 +206,20 @@ func TestNamesAreFollowedWhileRunning(t *testing.T) {
 		})
 	}
 }
+
+// TestSmartHostWithoutDNS: a machine without resolv.conf can use a smart host that is an
+// address, or in the hosts file. Without one, the relay does not start.
+func TestSmartHostWithoutDNS(t *testing.T) {
+	for _, name := range []string{"[127.0.0.2]", "mailrelay"} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, zone)
+			h := modern("relay")
+			w.start("127.0.0.2", h)
+			e := &etc{t, t.TempDir()}
+			e.replace("hosts", "127.0.0.2 mailrelay\n")
+			r := e.relay(w, "-smarthost", "smtp://"+name+":"+w.port+"?tls=none")
+			arrives(t, r, h, "without DNS", "b@example.com")
+			r.stop()
+		})
+	}
+}

@@ -303,7 +303,13 @@ func (t *Transport) resolver(notes *mx.Trace) (mx.Resolver, error) {
 
 func (t *Transport) servers() (*mx.Client, error) {
 	if len(t.DNS) == 0 {
-		return mx.System()
+		client, err := mx.System()
+		if err != nil && t.SmartHosts.given() {
+			// Smart hosts that are addresses need no DNS. Every question fails, until the
+			// system has servers.
+			return &mx.Client{File: "/etc/resolv.conf"}, nil
+		}
+		return client, err
 	}
 	client := &mx.Client{}
 	for _, d := range t.DNS {
