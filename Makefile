@@ -43,7 +43,7 @@ $(SUITES): suite/%:
 		-timeout $(TIMEOUT) $(TESTFLAGS) $(if $(filter .,$*),$(LONGEST)) ./...
 
 suite/unraced:
-	@failed=0; $(GO) -C delivery/bench test -run "Allocations|Resumed" $(TESTFLAGS) . || failed=1; \
+	@failed=0; $(GO) -C delivery/bench test -run "Allocations|Resumed|Observers" $(TESTFLAGS) . || failed=1; \
 	$(GO) test -run Matrix $(TESTFLAGS) ./delivery/trust || failed=1; exit $$failed
 
 # The systems that the library and the programs are for beside the one that the tests run

@@ -188,9 +188,16 @@ func bareSource(tb testing.TB, addr netip.AddrPort, n int) {
 }
 
 func agentSource(b *testing.B, addr netip.AddrPort, domains int, hook func(context.Context, delivery.Event)) {
-	spool, err := disk.Open(b.TempDir(), disk.Options{})
+	agentMail(b, addr, b.N, domains, hook, func(f func()) { measure(b, f) })
+}
+
+// agentMail sends n messages, while they are measured.
+func agentMail(
+	tb testing.TB, addr netip.AddrPort, n, domains int, hook func(context.Context, delivery.Event), measured func(func()),
+) {
+	spool, err := disk.Open(tb.TempDir(), disk.Options{})
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer spool.Close()
 	var delivered atomic.Int64
@@ -201,29 +208,29 @@ func agentSource(b *testing.B, addr netip.AddrPort, domains int, hook func(conte
 			if hook != nil {
 				hook(ctx, e)
 			}
-			if e.Kind == delivery.Delivered && delivered.Add(1) == int64(b.N) {
+			if e.Kind == delivery.Delivered && delivered.Add(1) == int64(n) {
 				close(all)
 			}
 			if e.Kind == delivery.Deferred {
-				b.Errorf("deferred: %v", e.Err)
+				tb.Errorf("deferred: %v", e.Err)
 			}
 		},
 	}
-	ctx, cancel := context.WithCancel(b.Context())
+	ctx, cancel := context.WithCancel(tb.Context())
 	ended := make(chan error)
 	go func() { ended <- agent.Run(ctx) }()
 	body := queue.Bytes(bytes.Clone(content()))
-	measure(b, func() {
+	measured(func() {
 		var next atomic.Int64
 		var submitters sync.WaitGroup
 		for range 100 {
 			submitters.Go(func() {
-				for i := next.Add(1); i <= int64(b.N); i = next.Add(1) {
+				for i := next.Add(1); i <= int64(n); i = next.Add(1) {
 					m := &queue.Message{From: "a@from.test", Content: body, Recipients: []queue.Recipient{
 						{Address: fmt.Sprintf("u@d%d.test", i%int64(domains))},
 					}}
 					if _, err := agent.Submit(ctx, m); err != nil {
-						b.Error(err)
+						tb.Error(err)
 					}
 				}
 			})
@@ -232,12 +239,12 @@ func agentSource(b *testing.B, addr netip.AddrPort, domains int, hook func(conte
 		select {
 		case <-all:
 		case <-time.After(time.Minute):
-			b.Errorf("%d of %d delivered", delivered.Load(), b.N)
+			tb.Errorf("%d of %d delivered", delivered.Load(), n)
 		}
 	})
 	cancel()
 	if err := <-ended; err != nil {
-		b.Error(err)
+		tb.Error(err)
 	}
 }
 
