@@ -35,15 +35,37 @@ func (r *rerouted) now(change func(ctx context.Context, route mx.Route) (mx.Rout
 	r.change.Store(&change)
 }
 
+// outage is a router whose DNS servers do not answer for a time.
+type outage struct {
+	*rerouted
+	down atomic.Bool
+}
+
+var errNoServer = &mx.ResolveError{Name: "e.test", Kind: mx.Timeout}
+
+func (r *outage) Route(ctx context.Context, from, domain string) (mx.Route, error) {
+	if r.down.Load() {
+		return mx.Route{}, errNoServer
+	}
+	return r.rerouted.Route(ctx, from, domain)
+}
+
+func (r *outage) Probe(context.Context) error {
+	if r.down.Load() {
+		return errNoServer
+	}
+	return nil
+}
+
 // waitingForATurn is an agent whose host takes five seconds for a message, one at a time,
 // and a message to two domains that waits for it behind another.
-func waitingForATurn(t *testing.T) (*office, *rerouted, *smtptest.Host) {
+func waitingForATurn(t *testing.T) (*office, *outage, *smtptest.Host) {
 	host := slowHost(5 * time.Second)
 	o := newOffice(t, &smtptest.Internet{
 		Zone:  "first.test. MX 10 mx.test.\na.test. MX 10 mx.test.\nb.test. MX 10 mx.test.\nmx.test. A 192.0.2.1\n",
 		Hosts: map[string]*smtptest.Host{"mx.test": host},
 	})
-	router := &rerouted{Router: delivery.ByMX(&mx.Router{Resolver: o.net})}
+	router := &outage{rerouted: &rerouted{Router: delivery.ByMX(&mx.Router{Resolver: o.net})}}
 	o.agent.Sender.Router, o.agent.Sender.Resolver = router, nil
 	o.agent.Settings.Limits.PerSite = 1
 	o.start()
@@ -106,6 +128,32 @@ func TestRoutesChangeBeforeATurn(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestDNSFailsBeforeATurn: mail whose turn comes while no DNS server answers waits until one
+// does, is charged nothing, and goes then.
+func TestDNSFailsBeforeATurn(t *testing.T) {
+	t.Run("DNS-3 QUE-13", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			o, router, host := waitingForATurn(t)
+			router.down.Store(true)
+			pass(time.Minute)
+			if n := len(host.Messages()); n != 1 || len(o.of(delivery.Deferred)) != 0 {
+				t.Errorf("the host has %d messages while DNS fails, want the first; deferred %+v", n, o.of(delivery.Deferred))
+			}
+			if n := len(o.of(delivery.Trouble)); n != 1 {
+				t.Errorf("trouble is told %d times, want once", n)
+			}
+			router.down.Store(false)
+			pass(time.Minute)
+			if n := len(o.of(delivery.Delivered)); n != 3 || o.left() != 0 {
+				t.Errorf("%d are delivered and %d left after that, want 3 and none", n, o.left())
+			}
+			if n := o.agent.Stats().Claimed; n != 0 {
+				t.Errorf("%d deliveries are claimed", n)
+			}
+		})
+	})
 }
 
 // TestPolicyNotKnownBeforeATurn: a delivery whose policy cannot be found shares no

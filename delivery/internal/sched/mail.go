@@ -117,14 +117,18 @@ func (s *Scheduler) Misses(destination string) int {
 }
 
 // Stalled tells that trouble of our own prevented the route of a delivery from being
-// found. The route is asked for again.
+// found, or from being found anew when its attempt was about to be made. The route is asked
+// for again.
 func (s *Scheduler) Stalled(now time.Time, id ID, c Cause) {
 	m := s.items[id]
-	if m == nil || m.state != routing {
+	if m == nil || m.state != routing && m.state != begun {
 		return
 	}
 	s.Troubled(now, c)
 	s.probeFailed(now, id, 0)
+	if m.state == begun {
+		s.part(now, m)
+	}
 	m.state = unrouted
 	if s.drained {
 		s.giveBack(now, m, Back{Why: Draining})

@@ -175,6 +175,12 @@ func (w *world) endFlight(i int, k Kind, p step) {
 		m.at, m.site, m.join = atSite, "s"+string(rune('a'+(int(f.site[1]-'a')+1+p.more(4)%3)%4)), "j"
 		w.s.Moved(w.now, m.ID, Route{Site: m.site, Join: "j", Own: m.own()})
 	}
+	if p.more(3)%16 == 2 && len(f.mail) > 0 { // no route was found for it any more
+		m := w.mails[f.mail[0]]
+		f.mail = f.mail[1:]
+		m.at, m.site = claimed, ""
+		w.s.Stalled(w.now, m.ID, DNSFails)
+	}
 	wait := time.Duration(1+p.more(6)) * 3 * time.Second
 	l := Lesson{Kind: k, Began: f.began, Wait: wait, Cause: NetworkFails, Said: says(p)}
 	if k == Later && p.more(5)%4 > 0 || k == Works && p.more(5)%8 == 0 {

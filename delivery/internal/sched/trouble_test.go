@@ -406,3 +406,34 @@ func TestOwnTrouble(t *testing.T) {
 		d.want("gone back of what comes of a claim", len(d.back), 3)
 	})
 }
+
+// TestRouteLostInFlight has trouble of our own prevent that a route is found anew when the
+// attempt is about to be made.
+func TestRouteLostInFlight(t *testing.T) {
+	t.Run("O2 it is asked for again, first as a probe", func(t *testing.T) {
+		d := newDesk(t, Settings{Connections: 4, PerSite: 4, Ahead: 1000})
+		d.mails("A", "s")
+		b := d.lastBegun()
+		d.begun = nil
+		d.s.Stalled(d.now, b.Mail[0], DNSFails)
+		d.s.Ended(d.now, b.Ship)
+		d.decide()
+		d.want("routes asked for in trouble", d.out.Route, []ID{})
+		d.pass(firstProbe)
+		d.want("and for the probe", d.out.Route, b.Mail)
+		d.s.Routed(d.now, b.Mail[0], Route{Site: "s"})
+		d.decide()
+		d.want("in flight", d.at("s"), 1)
+		d.want("held", d.s.Stats(d.now).Held, 1)
+	})
+	t.Run("N1 it goes back if the agent is stopping", func(t *testing.T) {
+		d := newDesk(t, Settings{Connections: 4, PerSite: 4, Ahead: 1000})
+		d.mails("A", "s")
+		b := d.lastBegun()
+		d.s.Drain(d.now)
+		d.s.Stalled(d.now, b.Mail[0], DNSFails)
+		d.s.Ended(d.now, b.Ship)
+		d.decide()
+		d.want("what goes back", len(d.back), 1)
+	})
+}
