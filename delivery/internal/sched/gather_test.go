@@ -224,6 +224,8 @@ func TestLateNews(t *testing.T) {
 	d.s.Gone(d.now, ids[3])
 	for _, id := range []ID{ids[0], ids[1], ids[3], 99} {
 		d.s.Routed(d.now, id, r)
+	}
+	for _, id := range []ID{ids[1], ids[3], 99} {
 		d.s.Stalled(d.now, id, DNSFails)
 	}
 	for _, id := range []ID{ids[1], ids[2], ids[3], 99} {
