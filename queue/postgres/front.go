@@ -131,26 +131,16 @@ func (f *front) begin(most int, now, until int64, only, may bool, admits func(la
 		return c
 	}
 	enough := min(2*most+200, 2000)
-	if may {
+	f.tell(c, enough, admits, nil)
+	out := make(map[string]bool)
+	if may && (c.cut != nil || f.reach != everywhere || len(f.short) > 0) { // else the claim sees all that others have
 		c.turn = f.others(admits)
+		for _, name := range c.turn {
+			out[name] = true
+		}
 	}
-	out := make(map[string]bool, len(c.turn))
-	for _, name := range c.turn {
-		out[name] = true
-	}
-	for _, l := range f.order {
-		if !admits(l.key) || out[l.key.tenant] {
-			continue
-		}
-		if len(c.lanes) >= enough || len(c.xids)+len(l.heads) > mostNamed && len(c.lanes) > 0 {
-			rank := l.rank // which other calls may change
-			c.cut = &rank
-			break
-		}
-		c.lanes = append(c.lanes, l)
-		for _, h := range l.heads[:min(len(l.heads), mostNamed)] {
-			c.xids, c.seqs = append(c.xids, h.xid), append(c.seqs, h.seq)
-		}
+	if len(out) > 0 {
+		f.tell(c, enough, admits, out)
 	}
 	if f.bound(c, most, admits, out) {
 		c.page = mostPage
@@ -170,6 +160,25 @@ func (f *front) begin(most int, now, until int64, only, may bool, admits func(la
 		c.page = f.page
 	}
 	return c
+}
+
+// tell has a claim told of the first lanes that it may take from, but for those of some
+// tenants.
+func (f *front) tell(c *frontCall, enough int, admits func(laneKey) bool, out map[string]bool) {
+	c.lanes, c.xids, c.seqs, c.cut = nil, c.xids[:0], c.seqs[:0], nil
+	for _, l := range f.order {
+		if !admits(l.key) || out[l.key.tenant] {
+			continue
+		}
+		if len(c.lanes) >= enough || len(c.xids)+len(l.heads) > mostNamed && len(c.lanes) > 0 {
+			c.cutAt(l.rank)
+			break
+		}
+		c.lanes = append(c.lanes, l)
+		for _, h := range l.heads[:min(len(l.heads), mostNamed)] {
+			c.xids, c.seqs = append(c.xids, h.xid), append(c.seqs, h.seq)
+		}
+	}
 }
 
 // frontRow is what a claim says to remember.
