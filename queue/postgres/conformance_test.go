@@ -22,10 +22,8 @@ func subject(t *testing.T, p *pgxpool.Pool, prepare ...func(*postgres.Queue)) qu
 	if err != nil {
 		t.Fatal(err)
 	}
-	return queuetest.Implementation{
-		KeepKeys: postgres.DefaultKeepKeys,
-		Shared:   true,
-		Open: func() (*queuetest.Instance, error) {
+	make := func(o postgres.Options) func() (*queuetest.Instance, error) {
+		return func() (*queuetest.Instance, error) {
 			if err := emptied(p, o); err != nil {
 				return nil, err
 			}
@@ -63,7 +61,14 @@ func subject(t *testing.T, p *pgxpool.Pool, prepare ...func(*postgres.Queue)) qu
 					return q, func() { _ = queue.Close(q) }, nil
 				},
 			}, nil
-		},
+		}
+	}
+	keeping, few := o, o
+	keeping.KeepOutcomes = time.Hour
+	few.KeepOutcomes, few.MaxOutcomes = time.Hour, 64
+	return queuetest.Implementation{
+		KeepKeys: postgres.DefaultKeepKeys, Shared: true, Open: make(o),
+		KeepOutcomes: time.Hour, OpenOutcomes: make(keeping), OpenFewOutcomes: make(few),
 	}
 }
 

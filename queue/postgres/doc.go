@@ -15,7 +15,8 @@
 //     mail of a tenant for a destination at one priority. Claim goes through the lanes
 //     in the order in which their mail became due, so mail beyond a bound or for a
 //     postponed destination costs nothing. Claims never wait for each other.
-//  4. Settle records a batch in one round trip, with the messages it creates.
+//  4. Settle records a batch in one round trip, with the messages it creates, and with the
+//     outcomes that Outcomes returns, if Options.KeepOutcomes says so.
 //  5. Wait returns when another handle has made a change, by a notification after the
 //     commit. Notifications are not required: without them Wait returns at regular
 //     intervals.

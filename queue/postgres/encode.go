@@ -231,20 +231,23 @@ func decodeRecipient(data []byte) (r queue.Recipient, err error) {
 func encodeStates(states []queue.State) []byte {
 	f := fields{encodingVersion}
 	for i := range states {
-		s := &states[i]
-		var one fields
-		one.number(1, int64(s.Index))
-		one.number(2, int64(s.Attempts))
-		one.number(3, int64(s.Outcome))
-		one.time(4, s.Tried)
-		one.text(5, s.Reply.Host)
-		one.text(6, s.Reply.Addr)
-		one.number(7, int64(s.Reply.Code))
-		one.text(8, s.Reply.Enhanced)
-		one.text(9, s.Reply.Text)
-		f.bytes(1, one)
+		f.bytes(1, encodeState(&states[i]))
 	}
 	return binary.BigEndian.AppendUint32(f, uint32(sum(f)))
+}
+
+func encodeState(s *queue.State) []byte {
+	var one fields
+	one.number(1, int64(s.Index))
+	one.number(2, int64(s.Attempts))
+	one.number(3, int64(s.Outcome))
+	one.time(4, s.Tried)
+	one.text(5, s.Reply.Host)
+	one.text(6, s.Reply.Addr)
+	one.number(7, int64(s.Reply.Code))
+	one.text(8, s.Reply.Enhanced)
+	one.text(9, s.Reply.Text)
+	return one
 }
 
 // decodeStates are the states of a delivery, of which there is one at least.

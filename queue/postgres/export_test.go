@@ -1,5 +1,10 @@
 package postgres
 
+import (
+	"context"
+	"time"
+)
+
 // Remember bounds how many heads a handle remembers between claims.
 func Remember(q *Queue, most int) { q.front.most = most }
 
@@ -8,4 +13,9 @@ func WaitingPuts(q *Queue) int {
 	q.puts.mu.Lock()
 	defer q.puts.mu.Unlock()
 	return len(q.puts.waiting)
+}
+
+// ForgetOutcomes forgets the outcomes that are too old at a time, or too many.
+func ForgetOutcomes(ctx context.Context, q *Queue, now time.Time) error {
+	return q.forgetOutcomes(ctx, q.at(now))
 }

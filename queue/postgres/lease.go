@@ -170,26 +170,36 @@ type leaseKey struct {
 }
 
 type leased struct {
-	states []byte
-	until  time.Time
+	states  []byte
+	until   time.Time
+	message *queue.Message // if outcomes are kept
 }
 
 // mostRemembered is how many there are at most. A settlement of one more reads.
 const mostRemembered = 100_000
 
-func (r *remembered) add(message int64, l *queue.Lease, states []byte) {
+// remember remembers a lease, and its message if that is needed to settle it.
+func (q *Queue) remember(message int64, l *queue.Lease, states []byte, m *queue.Message) {
+	if q.o.KeepOutcomes <= 0 {
+		m = nil
+	}
+	q.known.add(message, l, leased{states, l.Until, m})
+}
+
+func (r *remembered) add(message int64, l *queue.Lease, what leased) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.all == nil || len(r.all) >= mostRemembered {
 		r.all = make(map[leaseKey]leased)
 	}
-	r.all[leaseKey{message, l.Destination, l.Token}] = leased{states, l.Until}
+	r.all[leaseKey{message, l.Destination, l.Token}] = what
 }
 
-func (r *remembered) states(message int64, l *queue.Lease) []byte {
+// of is what is remembered of a lease; its states are nil if that is nothing.
+func (r *remembered) of(message int64, l *queue.Lease) leased {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.all[leaseKey{message, l.Destination, l.Token}].states
+	return r.all[leaseKey{message, l.Destination, l.Token}]
 }
 
 func (r *remembered) forget(message int64, l *queue.Lease) {

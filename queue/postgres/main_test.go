@@ -78,12 +78,14 @@ func (r *rig) migrated(p *pgxpool.Pool, o postgres.Options) (postgres.Options, e
 // that a small test does.)
 func emptied(p *pgxpool.Pool, o postgres.Options) error {
 	name := pgx.Identifier{o.Schema}.Sanitize()
-	for _, table := range []string{"message", "content", "upload", "key", "delivery", "head", "postponed", "suspension", "share"} {
+	for _, table := range []string{"message", "content", "upload", "key", "delivery", "head", "postponed", "suspension", "share",
+		"outcome", "outcome_part"} {
 		if _, err := p.Exec(context.Background(), "DELETE FROM "+name+"."+table); err != nil {
 			return err
 		}
 	}
-	return nil
+	_, err := p.Exec(context.Background(), "UPDATE "+name+".outcome_floor SET number = 0, xid = 0, n = 0, forgotten = 0")
+	return err
 }
 
 // open makes a queue in a schema of its own.

@@ -12,6 +12,8 @@ const (
 	DefaultTimeout   = 30 * time.Second
 	DefaultKeepKeys  = 24 * time.Hour
 	DefaultPollEvery = 2 * time.Second
+
+	DefaultMaxOutcomes = 4_000_000
 )
 
 // Options say where a queue is and how it is used. The zero value is ready to use.
@@ -29,6 +31,18 @@ type Options struct {
 	// Default: DefaultKeepKeys. If negative, keys are not remembered. All programs that
 	// open a queue should use the same value.
 	KeepKeys time.Duration
+
+	// KeepOutcomes is for how long the outcome of a recipient is kept (queue.Outcomes).
+	// Default: it is not kept, and Outcomes returns errors.ErrUnsupported. Outcomes that
+	// were kept before stay in the database. All programs that open a queue should use the
+	// same value: each keeps the outcomes of its own settlements, and forgets by its own
+	// value.
+	KeepOutcomes time.Duration
+
+	// MaxOutcomes is the maximum number of outcomes that are kept, and a quarter more for a
+	// minute. Each takes about 200 bytes. Default: DefaultMaxOutcomes. The oldest are
+	// forgotten first.
+	MaxOutcomes int
 
 	// PollEvery is how often Wait returns while no notification can arrive, because
 	// there is no connection to listen on: the server cannot be reached, or only
@@ -59,6 +73,14 @@ type Options struct {
 	// the server's clock is measured, so that agents on machines with different clocks
 	// agree. Default: time.Now.
 	Clock func() time.Time
+}
+
+// mostOutcomes is how many outcomes are kept.
+func (o *Options) mostOutcomes() int64 {
+	if o.MaxOutcomes <= 0 {
+		return DefaultMaxOutcomes
+	}
+	return int64(o.MaxOutcomes)
 }
 
 // withDefaults returns o with the defaults filled in.

@@ -57,6 +57,8 @@ var (
 	_ queue.Taker      = (*Queue)(nil)
 	_ queue.KeyCounter = (*Queue)(nil)
 	_ queue.Sharer     = (*Queue)(nil)
+
+	_ queue.OutcomeKeeper = (*Queue)(nil)
 )
 
 // ErrIsolation says that the connections of a pool begin transactions at another level
@@ -80,6 +82,11 @@ func Open(ctx context.Context, pool *pgxpool.Pool, o Options) (*Queue, error) {
 	}
 	if err := q.measure(ctx); err != nil {
 		return nil, err
+	}
+	if q.o.KeepOutcomes > 0 { // before others are, if the database was restored
+		if _, err := pool.Exec(ctx, q.sql("SELECT {schema}.outcome_part_v1()")); err != nil {
+			return nil, err
+		}
 	}
 	q.base, q.end = context.WithCancel(context.Background())
 	q.group.Go(q.tell)

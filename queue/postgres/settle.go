@@ -16,7 +16,7 @@ import (
 func (q *Queue) Settle(ctx context.Context, now time.Time, batch []queue.Settlement) ([]queue.Settled, error) {
 	b := &settling{
 		q: q, now: now, batch: batch, settled: make([]queue.Settled, len(batch)), drafts: make([][]draft, len(batch)),
-		before: make([][]byte, len(batch)), leaseColumns: newLeaseColumns(),
+		before: make([][]byte, len(batch)), of: make([]*queue.Message, len(batch)), leaseColumns: newLeaseColumns(),
 		states: [][]byte{}, apply: []bool{}, atOnce: []bool{}, due: []int64{}, warned: []bool{}, because: [][]byte{},
 	}
 	for i := range batch {
@@ -58,7 +58,8 @@ type settling struct {
 	batch   []queue.Settlement
 	settled []queue.Settled
 	drafts  [][]draft
-	before  [][]byte // the states of each, nil if its lease is lost
+	before  [][]byte         // the states of each, nil if its lease is lost
+	of      []*queue.Message // if outcomes are kept: their messages, nil if one cannot be read
 
 	// What is told to the database.
 	*leaseColumns
@@ -68,6 +69,11 @@ type settling struct {
 	due     []int64
 	warned  []bool
 	because [][]byte
+
+	// The outcomes to keep, and the settlement of each.
+	over     []int32
+	outcomes [][]byte
+	sums     []int32
 
 	create     []draft
 	settlement []int32 // of each in create
@@ -83,7 +89,8 @@ func (b *settling) readStates(ctx context.Context) error {
 		if !ok || b.settled[i].Err != nil {
 			continue
 		}
-		if b.before[i] = b.q.known.states(number, l); b.before[i] == nil {
+		known := b.q.known.of(number, l)
+		if b.before[i], b.of[i] = known.states, known.message; known.states == nil {
 			missing.add(i, l)
 		}
 	}
@@ -92,18 +99,24 @@ func (b *settling) readStates(ctx context.Context) error {
 	}
 	return b.q.rows(ctx, func(rows pgx.Rows) error {
 		var (
-			n      int
-			states []byte
+			n                int
+			states, envelope []byte
+			sum              *int32
 		)
-		if err := rows.Scan(&n, &states); err != nil {
+		if err := rows.Scan(&n, &states, &envelope, &sum); err != nil {
 			return err
 		}
-		b.before[missing.at[n-1]] = states
+		i := missing.at[n-1]
+		b.before[i] = states
+		if sum != nil {
+			b.of[i], _ = decodeMessage(envelope, *sum)
+		}
 		return nil
-	}, `SELECT s.n, d.states FROM unnest($1::bigint[], $2::text[], $3::bigint[]) WITH ORDINALITY AS s (message, destination, token, n)
+	}, `SELECT s.n, d.states, m.envelope, m.envelope_sum FROM unnest($1::bigint[], $2::text[], $3::bigint[]) WITH ORDINALITY AS s (message, destination, token, n)
 		CROSS JOIN LATERAL (SELECT e.states FROM {schema}.delivery e
-			WHERE e.destination = s.destination AND e.message = s.message AND e.token = s.token OFFSET 0) d`,
-		missing.messages, missing.destinations, missing.tokens)
+			WHERE e.destination = s.destination AND e.message = s.message AND e.token = s.token OFFSET 0) d
+		LEFT JOIN LATERAL (SELECT o.envelope, o.envelope_sum FROM {schema}.message o WHERE o.id = s.message AND $4::boolean OFFSET 0) m ON true`,
+		missing.messages, missing.destinations, missing.tokens, b.q.o.KeepOutcomes > 0)
 }
 
 // decide says of each settlement what is to be recorded. One that cannot be is asked
@@ -120,7 +133,7 @@ func (b *settling) decide() {
 			b.settled[i].Err = queue.ErrLeaseLost
 			continue
 		}
-		after, ends, err := settle(b.before[i], s.Results, b.now)
+		after, over, err := settle(b.before[i], s.Results, b.now)
 		b.settled[i].Err = err
 		b.add(i, &s.Lease)
 		atOnce, due := b.q.due(b.now, s.NotBefore)
@@ -134,11 +147,23 @@ func (b *settling) decide() {
 			continue
 		}
 		taken[same] = true
-		b.changes = b.changes || !ends || len(b.drafts[i]) > 0
+		b.keep(i, over)
+		b.changes = b.changes || after != nil || len(b.drafts[i]) > 0
 		for k := range b.drafts[i] {
 			b.create = append(b.create, b.drafts[i][k])
 			b.settlement = append(b.settlement, int32(len(b.at)))
 		}
+	}
+}
+
+// keep has the outcomes of recipients kept with the settlement that was added last.
+func (b *settling) keep(i int, over []queue.State) {
+	if b.q.o.KeepOutcomes <= 0 {
+		return
+	}
+	for k := range over {
+		data := encodeOutcome(b.batch[i].Lease.Message, b.of[i], &over[k])
+		b.over, b.outcomes, b.sums = append(b.over, int32(len(b.at))), append(b.outcomes, data), append(b.sums, sum(data))
 	}
 }
 
@@ -170,11 +195,17 @@ func (b *settling) record(ctx context.Context) error {
 		b.q.now(b.now), forget, b.apply, b.messages, b.destinations, b.tokens, b.states, b.atOnce, b.due, b.warned, b.because,
 		b.settlement,
 	}
-	err := b.q.pool.QueryRow(ctx, b.q.sql(`SELECT settled, created, ids, tags FROM {schema}.settle_v1($1::bigint, $2::bigint,
+	args = append(args, columnsOf(b.create).args()...)
+	name, more := "settle_v1", ""
+	if len(b.over) > 0 {
+		name, more = "settle_v2", ", $30::int[], $31::int[], $32::bytea[]"
+		args = append(args, b.over, b.sums, b.outcomes)
+	}
+	err := b.q.pool.QueryRow(ctx, b.q.sql(`SELECT settled, created, ids, tags FROM {schema}.`+name+`($1::bigint, $2::bigint,
 		$3::boolean[], $4::bigint[], $5::text[], $6::bigint[], $7::bytea[], $8::boolean[], $9::bigint[], $10::boolean[], $11::bytea[],
 		$12::int[], $13::bigint[], $14::int[], $15::bytea[], $16::int[], $17::bigint[], $18::bigint[], $19::bytea[], $20::int[],
 		$21::bytea[], $22::bytea[], $23::boolean[], $24::smallint[], $25::boolean[], $26::bigint[], $27::int[], $28::text[],
-		$29::bytea[])`), append(args, columnsOf(b.create).args()...)...).Scan(&held, &created, &numbers, &tags)
+		$29::bytea[]`+more+`)`), args...).Scan(&held, &created, &numbers, &tags)
 	if err != nil {
 		return err
 	}
@@ -196,17 +227,18 @@ func (b *settling) record(ctx context.Context) error {
 	return nil
 }
 
-// settle applies results to states, and returns what stays of them, nil if none does.
-func settle(before []byte, results []queue.Result, now time.Time) (after []byte, ends bool, err error) {
+// settle applies results to states, and returns what stays of them, nil if none does, and
+// those that are over.
+func settle(before []byte, results []queue.Result, now time.Time) (after []byte, over []queue.State, err error) {
 	states, err := decodeStates(before)
 	if err != nil {
-		return nil, false, queue.ErrDamaged
+		return nil, nil, queue.ErrDamaged
 	}
 	named := make([]bool, len(states))
 	for _, r := range results {
 		at := slices.IndexFunc(states, func(s queue.State) bool { return s.Index == r.Recipient })
 		if at < 0 || named[at] {
-			return nil, false, &queue.ResultError{Recipient: r.Recipient}
+			return nil, nil, &queue.ResultError{Recipient: r.Recipient}
 		}
 		named[at] = true
 		s := &states[at]
@@ -214,10 +246,14 @@ func settle(before []byte, results []queue.Result, now time.Time) (after []byte,
 		s.Outcome, s.Reply, s.Tried = r.Outcome, r.Reply.Bounded(), now.Round(0)
 	}
 	states = slices.DeleteFunc(states, func(s queue.State) bool {
-		return s.Outcome == queue.Delivered || s.Outcome == queue.Failed
+		ends := s.Outcome == queue.Delivered || s.Outcome == queue.Failed
+		if ends {
+			over = append(over, s)
+		}
+		return ends
 	})
 	if len(states) == 0 {
-		return nil, true, nil
+		return nil, over, nil
 	}
-	return encodeStates(states), false, nil
+	return encodeStates(states), over, nil
 }

@@ -198,6 +198,7 @@ func outcomeOrPending(r *run) {
 			}
 		}
 		r.crash()
+		r.advance(queue.DefaultLease) // of a shared queue leases may be left
 		for _, o := range r.next(&after) {
 			if ended[o.Message+o.Address] {
 				r.Errorf("%s has two outcomes", summary(o))

@@ -24,6 +24,7 @@ type machine struct {
 	leases []queue.Lease               // all that were ever given, lost ones too
 	keyed  map[string]bool             // ids of messages that had a key
 	count  int
+	read   int       // how many outcomes were
 	latest time.Time // before the clock was turned back
 }
 

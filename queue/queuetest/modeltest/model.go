@@ -18,6 +18,7 @@ type model struct {
 	postponed map[string]time.Time
 	parked    map[string]map[string]time.Time // by owner and destination
 	suspended []queue.Suspension              // by kind and name
+	ended     []queue.FinalOutcome            // in the order in which they were settled
 }
 
 type message struct {
@@ -197,15 +198,20 @@ func (m *model) settle(d *delivery, s queue.Settlement) {
 	d.warned = d.warned || s.Warned
 	d.schedule(m.now, s.NotBefore)
 	for _, r := range s.Results {
-		at := slices.IndexFunc(d.states, func(s queue.State) bool { return s.Index == r.Recipient })
-		if r.Outcome == queue.Delivered || r.Outcome == queue.Failed {
-			d.states = slices.Delete(d.states, at, at+1)
-			continue
-		}
-		state := &d.states[at]
+		state := &d.states[slices.IndexFunc(d.states, func(s queue.State) bool { return s.Index == r.Recipient })]
 		state.Attempts++
 		state.Outcome, state.Reply, state.Tried = r.Outcome, r.Reply, m.now
 	}
+	d.states = slices.DeleteFunc(d.states, func(s queue.State) bool {
+		ends := s.Outcome == queue.Delivered || s.Outcome == queue.Failed
+		if ends {
+			m.ended = append(m.ended, queue.FinalOutcome{
+				Message: d.message.ID, Tenant: d.message.Tenant, Key: d.message.Key, Recipient: s.Index,
+				Address: d.message.Recipients[s.Index].Address, Outcome: s.Outcome, Reply: s.Reply, Attempts: s.Attempts, Time: s.Tried,
+			})
+		}
+		return ends
+	})
 	if len(d.states) > 0 {
 		return
 	}

@@ -25,13 +25,13 @@ func TestMain(m *testing.M) {
 
 func TestMemory(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		t.Repeat(rapid.StateMachineActions(newMachine(new(memory.Queue), nil)))
+		t.Repeat(rapid.StateMachineActions(newMachine(&memory.Queue{KeepOutcomes: kept}, nil)))
 	})
 }
 
 // TestDisk has small files, so that everything that happens to them happens.
 func TestDisk(t *testing.T) {
-	o := disk.Options{SegmentSize: 16 << 10, LargeContent: 4 << 10}
+	o := disk.Options{SegmentSize: 16 << 10, LargeContent: 4 << 10, KeepOutcomes: kept}
 	rapid.Check(t, func(rt *rapid.T) {
 		dir := t.TempDir()
 		open := func() (queue.Queue, error) { return disk.Open(dir, o) }

@@ -48,11 +48,11 @@ func TestPostgres(t *testing.T) {
 	if err := postgres.Migrate(t.Context(), pool, postgres.Options{}); err != nil {
 		t.Fatal(err)
 	}
-	open := func() (queue.Queue, error) { return postgres.Open(t.Context(), pool, postgres.Options{}) }
+	open := func() (queue.Queue, error) { return postgres.Open(t.Context(), pool, postgres.Options{KeepOutcomes: kept}) }
 	fewer(t, "12")
 	rapid.Check(t, func(rt *rapid.T) {
 		_, err := pool.Exec(t.Context(), `TRUNCATE nexthop.message, nexthop.content, nexthop.upload, nexthop.key, nexthop.delivery,
-			nexthop.head, nexthop.postponed, nexthop.suspension`)
+			nexthop.head, nexthop.postponed, nexthop.suspension, nexthop.outcome, nexthop.outcome_part`)
 		if err != nil {
 			rt.Fatal(err)
 		}
