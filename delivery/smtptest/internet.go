@@ -49,6 +49,7 @@ type Internet struct {
 	once    sync.Once
 	invalid error
 	dns     mxtest.DNS
+	records mxtest.DNS // Zone without faults
 	network Network
 	addrs   map[string][]netip.Addr   // of every host name
 	names   map[netip.AddrPort]string // keys of Hosts
@@ -73,6 +74,7 @@ func (in *Internet) Start(tb testing.TB) *Internet {
 
 func (in *Internet) open() error {
 	in.dns.Zone, in.dns.Rules, in.dns.Signed = in.Zone, in.Rules, in.Signed
+	in.records.Zone = in.Zone
 	if err := in.dns.Validate(); err != nil {
 		return err
 	}
@@ -149,10 +151,9 @@ func (in *Internet) addresses(text string) ([]netip.Addr, error) {
 	if known, ok := in.addrs[name]; ok {
 		return known, nil
 	}
-	zone := mxtest.DNS{Zone: in.Zone}
 	var addrs []netip.Addr
 	for _, t := range []mx.Type{mx.TypeA, mx.TypeAAAA} {
-		answer, err := zone.Resolve(context.Background(), name, t)
+		answer, err := in.records.Resolve(context.Background(), name, t)
 		if err != nil {
 			return nil, err
 		}
