@@ -1,13 +1,9 @@
 package delivery
 
 import (
-	"bytes"
-	"encoding/json"
-	"math"
 	"net/netip"
-	"strconv"
-	"time"
 
+	"github.com/nexthop-mail/nexthop/delivery/internal/object"
 	"github.com/nexthop-mail/nexthop/mx"
 	"github.com/nexthop-mail/nexthop/queue"
 )
@@ -15,157 +11,23 @@ import (
 // MarshalText returns the same text as String, for JSON and the like.
 func (p Protection) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
-// seconds are a duration as JSON has it, to the microsecond.
-func seconds(d time.Duration) float64 { return math.Round(d.Seconds()*1e6) / 1e6 }
-
-// instant is a time as JSON has it, empty for the zero one.
-func instant(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return t.UTC().Format(time.RFC3339Nano)
-}
-
-// addrText returns an address as text, or "" if there is none.
-func addrText(a netip.AddrPort) string {
-	if !a.IsValid() {
-		return ""
-	}
-	return a.String()
-}
-
-// object returns v as JSON with unescaped angle brackets, which occur in replies and
-// ids of messages. The encoder that includes it decides about escaping again.
-func object(v any) ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
-}
-
-// fields are the members of an object on their way into JSON, as object has them. An event
-// is encoded so, since there are two of each message.
-type fields struct {
-	b   []byte
-	err error
-}
-
-// newFields begins an object of about so many octets.
-func newFields(size int) fields { return fields{b: append(make([]byte, 0, size), '{')} }
-
-// name begins a member.
-func (f *fields) name(name string) {
-	if f.b[len(f.b)-1] != '{' {
-		f.b = append(f.b, ',')
-	}
-	f.b = append(append(append(f.b, '"'), name...), '"', ':')
-}
-
-func (f *fields) text(name, value string) {
-	f.name(name)
-	if !verbatim(value) {
-		f.encode(value)
-		return
-	}
-	f.b = append(append(append(f.b, '"'), value...), '"')
-}
-
-// verbatim reports whether a text stands in JSON as it is: it is ASCII without control
-// characters, quotes and backslashes. It looks at eight octets at a time.
-func verbatim(text string) bool {
-	const ones, high = 0x0101010101010101, 0x8080808080808080
-	for ; len(text) >= 8; text = text[8:] {
-		x := uint64(text[0]) | uint64(text[1])<<8 | uint64(text[2])<<16 | uint64(text[3])<<24 |
-			uint64(text[4])<<32 | uint64(text[5])<<40 | uint64(text[6])<<48 | uint64(text[7])<<56
-		// A sum has the high bit of an octet that is DEL, a difference that of one below the
-		// number that is taken away. Carries from other octets come only from such, too.
-		if (x|(x+ones)|(x-' '*ones)|((x^'"'*ones)-ones)|((x^'\\'*ones)-ones))&high != 0 {
-			return false
-		}
-	}
-	for i := range len(text) {
-		if c := text[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
-			return false
-		}
-	}
-	return true
-}
-
-// textIf is text if there is any.
-func (f *fields) textIf(name, value string) {
-	if value != "" {
-		f.text(name, value)
-	}
-}
-
-func (f *fields) number(name string, n int) {
-	f.name(name)
-	f.b = strconv.AppendInt(f.b, int64(n), 10)
-}
-
-// secondsIf is a duration that is not zero, in seconds.
-func (f *fields) secondsIf(name string, d time.Duration) {
-	if v := seconds(d); v != 0 {
-		f.name(name)
-		f.b = strconv.AppendFloat(f.b, v, 'f', -1, 64)
-	}
-}
-
-func (f *fields) value(name string, v any) {
-	f.name(name)
-	f.encode(v)
-}
-
-// encode appends a value of any kind.
-func (f *fields) encode(v any) {
-	b, err := object(v)
-	f.b = append(f.b, b...)
-	if f.err == nil {
-		f.err = err
-	}
-}
-
-// object is all of them.
-func (f *fields) object() ([]byte, error) {
-	if f.err != nil {
-		return nil, f.err
-	}
-	return append(f.b, '}'), nil
-}
-
-// stages are those that took time.
-func (f *fields) stages(s *Stages) {
-	f.secondsIf("dns", s.DNS)
-	f.secondsIf("connect", s.Connect)
-	f.secondsIf("hello", s.Hello)
-	f.secondsIf("tls", s.TLS)
-	f.secondsIf("mail", s.Mail)
-	f.secondsIf("content", s.Content)
-	f.secondsIf("reply", s.Reply)
-}
-
-// stagesIf is an object of stages if one took time.
-func (f *fields) stagesIf(s *Stages) {
-	before := len(f.b)
-	f.name("stages")
-	f.b = append(f.b, '{')
-	empty := len(f.b)
-	if f.stages(s); len(f.b) == empty {
-		f.b = f.b[:before]
-		return
-	}
-	f.b = append(f.b, '}')
-}
-
 // MarshalJSON returns the stages that took time, in seconds: dns, connect, hello, tls,
 // mail, content, reply.
 func (s Stages) MarshalJSON() ([]byte, error) {
-	f := newFields(128)
-	f.stages(&s)
-	return f.object()
+	f := object.New(128)
+	s.appendTo(&f)
+	return f.Object()
+}
+
+// appendTo appends the stages that took time.
+func (s *Stages) appendTo(f *object.Fields) {
+	f.SecondsIf("dns", s.DNS)
+	f.SecondsIf("connect", s.Connect)
+	f.SecondsIf("hello", s.Hello)
+	f.SecondsIf("tls", s.TLS)
+	f.SecondsIf("mail", s.Mail)
+	f.SecondsIf("content", s.Content)
+	f.SecondsIf("reply", s.Reply)
 }
 
 // MarshalJSON returns the event as an object:
@@ -182,51 +44,51 @@ func (e Event) MarshalJSON() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := newFields(512)
-	f.text("time", instant(e.Time))
-	f.text("event", string(kind))
-	f.text("id", e.ID)
-	f.text("from", e.From)
-	f.text("recipient", e.Recipient)
-	f.number("attempt", e.Attempt)
-	f.text("host", e.Host)
-	f.text("addr", addrText(e.Addr))
-	f.number("code", e.Code)
-	f.text("enhanced", e.Enhanced)
-	f.text("reply", e.Reply)
+	f := object.New(512)
+	f.Text("time", object.Instant(e.Time))
+	f.Text("event", string(kind))
+	f.Text("id", e.ID)
+	f.Text("from", e.From)
+	f.Text("recipient", e.Recipient)
+	f.Number("attempt", e.Attempt)
+	f.Text("host", e.Host)
+	f.Text("addr", object.Addr(e.Addr))
+	f.Number("code", e.Code)
+	f.Text("enhanced", e.Enhanced)
+	f.Text("reply", e.Reply)
 	tls := ""
 	if e.Addr.IsValid() {
 		tls = e.TLS.String()
 	}
-	f.text("tls", tls)
-	f.textIf("next", instant(e.Next))
+	f.Text("tls", tls)
+	f.TextIf("next", object.Instant(e.Next))
 	if e.ID == "" {
-		f.textIf("destination", e.Destination)
+		f.TextIf("destination", e.Destination)
 	}
-	f.textIf("tenant", e.Tenant)
+	f.TextIf("tenant", e.Tenant)
 	if e.Host != "" && e.Attempt > 0 {
-		f.textIf("route", e.Via.String())
+		f.TextIf("route", e.Via.String())
 	}
 	if e.Err != nil {
-		f.textIf("stage", e.Err.Stage.String())
+		f.TextIf("stage", e.Err.Stage.String())
 		if e.Err.Replied() {
-			f.textIf("elsewhere", e.Err.Elsewhere)
+			f.TextIf("elsewhere", e.Err.Elsewhere)
 		}
 	}
-	f.secondsIf("duration", e.Duration)
-	f.stagesIf(&e.Stages)
-	f.secondsIf("age", e.Age)
+	f.SecondsIf("duration", e.Duration)
+	f.ObjectIf("stages", e.Stages.appendTo)
+	f.SecondsIf("age", e.Age)
 	if e.Size > 0 {
-		f.number("size", int(e.Size))
+		f.Number("size", int(e.Size))
 	}
-	f.textIf("bounce", e.BounceID)
+	f.TextIf("bounce", e.BounceID)
 	if len(e.Metadata) > 0 {
-		f.value("metadata", e.Metadata)
+		f.Value("metadata", e.Metadata)
 	}
 	if d := e.Decision.worthTelling(); d != nil {
-		f.value("decision", d)
+		f.Value("decision", d)
 	}
-	return f.object()
+	return f.Object()
 }
 
 // MarshalJSON returns the error as an object with stage, host, addr, recipient, code,
@@ -234,7 +96,7 @@ func (e Event) MarshalJSON() ([]byte, error) {
 // at_most_once are included if true, and delivered and recipients if the message had
 // several recipients.
 func (e *Error) MarshalJSON() ([]byte, error) {
-	return object(struct {
+	return object.Encode(struct {
 		Stage        Stage   `json:"stage"`
 		Host         string  `json:"host"`
 		Addr         string  `json:"addr"`
@@ -250,7 +112,7 @@ func (e *Error) MarshalJSON() ([]byte, error) {
 		Remembered   bool    `json:"remembered,omitempty"`
 		AtMostOnce   bool    `json:"at_most_once,omitempty"`
 	}{
-		e.Stage, e.Host, addrText(e.Addr), e.Recipient, e.Code, e.Enhanced, e.Reason(), e.Verdict, e.Temporary(),
+		e.Stage, e.Host, object.Addr(e.Addr), e.Recipient, e.Code, e.Enhanced, e.Reason(), e.Verdict, e.Temporary(),
 		e.LoginRefused(), e.Delivered, e.Recipients, e.Remembered, e.AtMostOnce,
 	})
 }
@@ -279,20 +141,20 @@ func (a Attempt) MarshalJSON() ([]byte, error) {
 		Doubted   string     `json:"doubted,omitempty"`
 		Decision  *Decision  `json:"decision,omitempty"`
 	}{
-		Host: a.Host, Addr: addrText(a.Addr), Stage: StageContent, TLS: a.TLS, Verdict: a.Verdict, Next: a.Next, Began: instant(a.Began),
-		Duration: seconds(a.Duration), Stages: a.Stages, Reused: a.Reused, Without: a.Without, Doubted: a.Doubted,
+		Host: a.Host, Addr: object.Addr(a.Addr), Stage: StageContent, TLS: a.TLS, Verdict: a.Verdict, Next: a.Next, Began: object.Instant(a.Began),
+		Duration: object.Seconds(a.Duration), Stages: a.Stages, Reused: a.Reused, Without: a.Without, Doubted: a.Doubted,
 		Decision: a.Decision.worthTelling(),
 	}
 	if e := a.Err; e != nil {
 		v.Stage, v.Code, v.Enhanced, v.Error, v.Permanent = e.Stage, e.Code, e.Enhanced, e.Reason(), !e.Temporary()
 	}
-	return object(v)
+	return object.Encode(v)
 }
 
 // MarshalJSON returns the report as an object with recipients, in the form of
 // RecipientReport.
 func (r *Report) MarshalJSON() ([]byte, error) {
-	return object(struct {
+	return object.Encode(struct {
 		Recipients []RecipientReport `json:"recipients"`
 	}{r.Recipients})
 }
@@ -315,7 +177,7 @@ func (r RecipientReport) MarshalJSON() ([]byte, error) {
 		TLS       Protection    `json:"tls"`
 		Attempts  []Attempt     `json:"attempts"`
 	}{
-		r.Address, r.Outcome, r.Outcome == queue.Unknown, "", r.Host, addrText(r.Addr), r.Reply.Code, r.Reply.Enhanced,
+		r.Address, r.Outcome, r.Outcome == queue.Unknown, "", r.Host, object.Addr(r.Addr), r.Reply.Code, r.Reply.Enhanced,
 		r.Reply.Text, r.TLS, r.Attempts,
 	}
 	if r.Via != mx.ViaNone {
@@ -327,7 +189,7 @@ func (r RecipientReport) MarshalJSON() ([]byte, error) {
 	if v.Attempts == nil {
 		v.Attempts = []Attempt{}
 	}
-	return object(v)
+	return object.Encode(v)
 }
 
 // hostJSON is a next hop of an Explanation.
@@ -391,7 +253,7 @@ func (e *Explanation) MarshalJSON() ([]byte, error) {
 		}
 		v.LeftOut = append(v.LeftOut, out)
 	}
-	return object(v)
+	return object.Encode(v)
 }
 
 func (e *Explanation) hostJSON(i int) hostJSON {
