@@ -183,8 +183,7 @@ func (s *Spool) movedFrom(slot index.Slot, number uint64, home record.Place) boo
 	if !s.index.Is(slot, number) {
 		return true
 	}
-	g := s.segments.list[s.index.Get(slot).Home]
-	return g == nil || g.number != home.Segment
+	return s.segments.list[s.index.Get(slot).Home].number != home.Segment
 }
 
 // neighbour is the message's record where it follows the delivery's and was

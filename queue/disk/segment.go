@@ -55,11 +55,11 @@ func fileName(prefix string, number uint64) string {
 
 // numberOf takes a file's name apart.
 func numberOf(name, prefix string) (uint64, bool) {
-	if len(name) != len(prefix)+16 || name[:len(prefix)] != prefix {
+	if len(name) != len(prefix)+16 {
 		return 0, false
 	}
-	n, err := strconv.ParseUint(name[len(prefix):], 16, 64)
-	return n, err == nil && fileName(prefix, n) == name
+	n, _ := strconv.ParseUint(name[len(prefix):], 16, 64)
+	return n, fileName(prefix, n) == name
 }
 
 // segments is the table of segments in use.

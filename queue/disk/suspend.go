@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -142,6 +144,9 @@ func (s *Spool) loadSuspended(numbers []uint64, readOnly bool) error {
 	for i, number := range slices.Backward(numbers) {
 		name := fileName(suspendedPrefix, number)
 		set, err := s.readSuspended(name, number)
+		if errors.Is(err, record.ErrNewer) {
+			return fmt.Errorf("%w: %s: %w", ErrNewer, name, err)
+		}
 		if err != nil && !isDamage(err) {
 			return err
 		}
