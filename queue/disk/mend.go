@@ -68,7 +68,8 @@ func (s *Spool) mend(b *batch) error {
 }
 
 // moveTicket is for a ticket that the index has and whose records stand elsewhere
-// in the segment now. The lock is held.
+// in the segment now. A flush never does: it is ordered, so that what is written before it
+// and waits to be saved has it wait as well. The lock is held.
 func (s *Spool) moveTicket(g *segment, t *ticket, before []uint32) {
 	for i := range t.frames {
 		old, now := g.place(before[i]), g.place(t.at[i])
@@ -76,24 +77,14 @@ func (s *Spool) moveTicket(g *segment, t *ticket, before []uint32) {
 			continue
 		}
 		switch t.frames[i].Kind {
-		case record.KindDelivery:
-			d, err := record.ParseDeliveryState(t.frames[i].Head)
-			slot, found := s.index.Find(d.ID, d.Destination)
-			if err == nil && found {
-				if e := s.index.Get(slot); e.Record == old {
-					s.index.Move(slot, e.Home, now)
-				}
-			}
-		case record.KindFlush:
-			for _, f := range s.flushes {
-				if f.at == g.where(before[i]) {
-					f.at = g.where(t.at[i])
-				}
+		case record.KindDelivery: // of several for one delivery, the last counts
+			d, _ := record.ParseDeliveryState(t.frames[i].Head)
+			if slot, found := s.index.Find(d.ID, d.Destination); found {
+				s.index.Move(slot, s.index.Get(slot).Home, now)
 			}
 		case record.KindDestination:
-			if d, err := record.ParseDestination(t.frames[i].Head); err == nil {
-				s.index.MovePostponement(d.Name, old, now)
-			}
+			d, _ := record.ParseDestination(t.frames[i].Head)
+			s.index.MovePostponement(d.Name, old, now)
 		}
 	}
 }
@@ -102,5 +93,5 @@ func (s *Spool) moveTicket(g *segment, t *ticket, before []uint32) {
 // again. The lock is held.
 func (s *Spool) inPieces(place index.Place) bool {
 	g := s.current
-	return s.torn && g != nil && g.slot == place.Segment && place.Offset >= g.saved
+	return s.torn && g.slot == place.Segment && place.Offset >= g.saved
 }

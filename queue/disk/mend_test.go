@@ -13,55 +13,168 @@ import (
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/crashfs"
 )
 
-// TestWhatIsWrittenAgainStandsElsewhere has a sync say that there is no room for what was
-// written: a message, and behind it what nobody waits to be saved, a settlement, a
-// postponement and a flush. These are written again first, so that they stand elsewhere.
+// TestWhatIsWrittenAgainStandsElsewhere has a sync say, once or several times, that there is
+// no room for what was written: a message, and behind it what nobody waits to be saved, two
+// settlements and a postponement, and a flush. These are written again first, so that they
+// stand elsewhere.
 func TestWhatIsWrittenAgainStandsElsewhere(t *testing.T) {
+	for fails := 1; fails <= 3; fails++ {
+		standsElsewhere(t, fails)
+	}
+}
+
+func standsElsewhere(t *testing.T, fails int) {
 	ctx := context.Background()
 	l := newLife(7, small())
 	must(t, l.open())
 	s := l.s
-	put := func(to string, notBefore time.Time) string {
+	put := func(to string, notBefore time.Time) (string, error) {
 		m := textMessage("text")
 		m.Recipients[0].Address, m.NotBefore = "a@"+to, notBefore
-		id, err := s.Put(ctx, l.now, m)
-		must(t, err)
-		return id
+		return s.Put(ctx, l.now, m)
 	}
-	deferred, later := put("deferred.example", time.Time{}), put("later.example", l.now.Add(time.Hour))
-	c, err := s.Claim(ctx, l.now, queue.ClaimOptions{Destinations: []string{"deferred.example"}})
+	deferred, err := put("deferred.example", time.Time{})
 	must(t, err)
+	later, err := put("later.example", l.now.Add(time.Hour))
+	must(t, err)
+	_, err = put("ended.example", time.Time{})
+	must(t, err)
+	settle := func(to string, o queue.Outcome) func() {
+		c, err := s.Claim(ctx, l.now, queue.ClaimOptions{Destinations: []string{to}})
+		must(t, err)
+		return func() {
+			done, err := s.Settle(ctx, l.now, []queue.Settlement{{Lease: c.Deliveries[0].Lease, NotBefore: l.now.Add(time.Hour),
+				Results: []queue.Result{{Outcome: o}}}})
+			must(t, err)
+			must(t, done[0].Err)
+		}
+	}
 	syncs := 0
 	l.fs.Inject(func(op crashfs.Op, name string) error {
 		if op == crashfs.OpSync && strings.HasPrefix(name, segmentPrefix) {
-			if syncs++; syncs == 2 {
+			if syncs++; syncs >= 2 && syncs < 2+fails {
 				return syscall.ENOSPC
 			}
 		}
 		return nil
 	})
 	behindASync(t, l.fs, s,
-		func() { put("new.example", time.Time{}) },
 		func() {
-			_, err := s.Settle(ctx, l.now, []queue.Settlement{{Lease: c.Deliveries[0].Lease, NotBefore: l.now.Add(time.Hour),
-				Results: []queue.Result{{Outcome: queue.Deferred}}}})
-			must(t, err)
+			if _, err := put("new.example", time.Time{}); !errors.Is(err, queue.ErrFull) {
+				must(t, err)
+			}
 		},
+		settle("deferred.example", queue.Deferred),
+		settle("ended.example", queue.Delivered),
 		func() {
 			must(t, s.Postpone(ctx, l.now, queue.Postponement{Destination: "slow.example", Until: l.now.Add(time.Hour)}))
 		},
 		func() {
-			_, err := s.Flush(ctx, l.now, queue.Selection{Message: later})
-			must(t, err)
+			if _, err := s.Flush(ctx, l.now, queue.Selection{Message: later}); !errors.Is(err, queue.ErrFull) {
+				must(t, err)
+			}
 		})
 	l.fs.Inject(nil)
-	if syncs < 3 {
+	if syncs < 2+fails {
 		t.Fatalf("%d syncs: nothing was written again", syncs)
 	}
 	if e, err := s.Show(ctx, deferred); err != nil || e.Waiting[0].Attempts != 1 {
 		t.Errorf("what was deferred is %+v, %v", e.Waiting, err)
 	}
-	must(t, l.reckonsTheSame())
+	if err := l.reckonsTheSame(); err != nil {
+		t.Errorf("after %d syncs that failed: %v", fails, err)
+	}
+}
+
+// TestWrittenAgainIsSaved has one sync after the other say that there is no room: what was
+// written again for one is saved, and the next does not take it back.
+func TestWrittenAgainIsSaved(t *testing.T) {
+	fs, s := openSmall(t)
+	mustPut(t, s)
+	var ids []string
+	syncs := 0
+	fs.Inject(func(op crashfs.Op, name string) error {
+		if op == crashfs.OpSync && strings.HasPrefix(name, segmentPrefix) {
+			if syncs++; syncs%2 == 1 {
+				return syscall.ENOSPC
+			}
+		}
+		return nil
+	})
+	for range 3 {
+		ids = append(ids, mustPut(t, s))
+	}
+	fs.Inject(nil)
+	if s.mends != 3 {
+		t.Fatalf("%d times something was written again", s.mends)
+	}
+	s, err := openByHand(fs.Restart(), Options{})
+	must(t, err)
+	for i, id := range ids {
+		if _, err := s.Show(context.Background(), id); err != nil {
+			t.Errorf("message %d: %v", i, err)
+		}
+	}
+}
+
+// TestNothingIsWrittenAgainAfterAFailure has a sync say that there is no room, and the
+// device fail elsewhere meanwhile: nothing is stored any more.
+func TestNothingIsWrittenAgainAfterAFailure(t *testing.T) {
+	w := &watchedReads{FS: crashfs.New(1)}
+	s, err := openByHand(w, Options{})
+	must(t, err)
+	mustPut(t, s)
+	w.sync = func(string) error {
+		w.sync = nil
+		_ = s.fail(syscall.EIO)
+		return syscall.ENOSPC
+	}
+	if _, err := s.Put(context.Background(), time.Unix(1e9, 0), textMessage("text")); !errors.Is(err, ErrFailed) {
+		t.Errorf("Put = %v, want ErrFailed", err)
+	}
+}
+
+// TestReadWhileTheEndIsInPieces reads messages while there is no room to write the end of
+// the log again: those that stand before it, or in another segment, can be read.
+func TestReadWhileTheEndIsInPieces(t *testing.T) {
+	ctx := context.Background()
+	fs, s := openSmall(t)
+	var ids []string
+	for range 5 { // so that the first segment is longer than the second
+		ids = append(ids, mustPut(t, s))
+	}
+	s.rollNow = true
+	for range 2 {
+		ids = append(ids, mustPut(t, s))
+	}
+	must(t, settleOne(s, queue.Deferred, nil)) // of all; the first is in pieces
+	fs.Inject(func(op crashfs.Op, name string) error {
+		if op == crashfs.OpSync && strings.HasPrefix(name, segmentPrefix) {
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+	if err := s.save(); !errors.Is(err, queue.ErrFull) || !s.torn {
+		t.Fatalf("saving: %v", err)
+	}
+	read := 0
+	for _, id := range ids {
+		switch _, err := s.Show(ctx, id); {
+		case err == nil:
+			read++
+		case !errors.Is(err, queue.ErrFull):
+			t.Error(err)
+		}
+	}
+	if read != len(ids)-1 {
+		t.Errorf("%d messages can be read, want %d", read, len(ids)-1)
+	}
+	fs.Inject(nil)
+	for _, id := range ids {
+		if _, err := s.Show(ctx, id); err != nil {
+			t.Errorf("when there is room: %v", err)
+		}
+	}
 }
 
 // TestWritingAgainThatFails has a sync say that there is no room, and then one of the calls

@@ -2,19 +2,20 @@ package disk
 
 import (
 	"errors"
+	"math"
 
 	"github.com/nexthop-mail/nexthop/queue"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/index"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
 )
 
-// flushedSoFar is a number that is another once anything is flushed from now on, or is
+// flushedSoFar is how much has been flushed, or a number that this never is if something is
 // being flushed.
 func (s *Spool) flushedSoFar() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.flushes) > 0 {
-		return s.flushed - 1
+		return math.MaxUint64
 	}
 	return s.flushed
 }
@@ -98,7 +99,8 @@ func (c *compaction) body(off uint32, m *record.Message) (frame, error) {
 	return f, nil
 }
 
-// moved puts deliveries at their message's new place.
+// moved puts deliveries at their message's new place. They have been acquired, so none has
+// left.
 func (s *Spool) moved(
 	h *hold, from, to *segment, at []uint32, slots []index.Slot, list []record.Delivery, cost int64,
 ) {
@@ -106,9 +108,6 @@ func (s *Spool) moved(
 	to.cost += cost
 	for i, slot := range slots {
 		h.step(1)
-		if !s.index.Is(slot, list[i].ID) {
-			continue
-		}
 		e := entryOf(&list[i])
 		e.Home, e.Record = to.slot, to.place(at[i])
 		s.index.Update(slot, &e)

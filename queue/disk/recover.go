@@ -271,7 +271,7 @@ func (s *Spool) survey(g *segment, u *usage) (*record.Segments, *tail, error) {
 		for _, f := range groups.Frames() {
 			switch f.Kind {
 			case record.KindSegments:
-				if l, bad := record.ParseSegments(f.Head); bad == nil && f.From == record.HeaderSize {
+				if l, bad := record.ParseSegments(f.Head); bad == nil {
 					list, t.list = &l, s.filled(f.To)
 				}
 				continue
