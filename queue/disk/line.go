@@ -23,20 +23,21 @@ const maxBatch = 8 << 20
 func (l *line) enqueue(t *ticket) *batch {
 	size := int64(0)
 	for i := range t.frames {
-		f := &t.frames[i].Frame
-		f.Flags = 0
+		flags := record.Flags(0)
 		if i == 0 {
-			f.Flags |= record.First
+			flags |= record.First
 		}
 		if i == len(t.frames)-1 {
-			f.Flags |= record.Last
+			flags |= record.Last
 		}
+		f := &t.frames[i].Frame
+		f.Flags = flags
 		size += f.Len()
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n := len(l.batches)
-	if n == 0 || l.batches[n-1].bytes+size > maxBatch && len(l.batches[n-1].tickets) > 0 {
+	if n == 0 || l.batches[n-1].bytes+size > maxBatch {
 		l.batches = append(l.batches, &batch{
 			tickets: make([]*ticket, 0, l.gather.expected),
 			written: make(chan struct{}),
