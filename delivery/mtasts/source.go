@@ -78,6 +78,7 @@ const (
 	holdOff    = 5 * time.Minute
 	usedEvery  = time.Hour
 	mostFailed = 65536
+	aheadFor   = time.Hour // the clocks of agents that share a store may differ by so much
 )
 
 // failure is a fetch that failed.
@@ -210,7 +211,20 @@ func (s *Source) load(ctx context.Context, domain string) (Entry, error) {
 	if err != nil {
 		return Entry{}, err
 	}
+	s.correct(ctx, &e)
 	return e, nil
+}
+
+// correct has a policy count from now that was fetched in the future: it was stored while
+// a clock was ahead, and would be in force, and not be renewed, until long after its time.
+func (s *Source) correct(ctx context.Context, e *Entry) {
+	if now := time.Now(); e.Fetched.Sub(now) > aheadFor {
+		e.Fetched = now
+		if e.Used.After(now) {
+			e.Used = now
+		}
+		s.save(ctx, *e)
+	}
 }
 
 // save stores an entry. If that fails, it is kept in memory.

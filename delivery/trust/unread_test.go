@@ -166,6 +166,34 @@ func TestPoliciesThatCannotBeRead(t *testing.T) {
 	})
 }
 
+// TestUnreadExplained: an explanation says why no mail goes, and who can change that.
+func TestUnreadExplained(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		h := w.host("mx1.e.test", w.certificate("mx1.e.test"))
+		w.start(oneMX)
+		w.forgetful(&faultyPolicies{fails: syscall.EIO})
+		for _, connect := range []bool{false, true} {
+			explain := w.sender.Explain
+			if connect {
+				explain = w.sender.ExplainConnect
+			}
+			e, err := explain(t.Context(), "a@from.test", "e.test")
+			if err != nil {
+				t.Fatal(err)
+			}
+			d := e.Policies[0].Decision
+			if d == nil {
+				t.Fatalf("no decision: %v", e)
+			}
+			contains(t, e.String(), "no mail for now: it is not known whether an MTA-STS policy of e.test is in force, because the store of policies cannot be read: input/output error")
+			contains(t, d.String(), "policy-store, at fault: ours", "it is not known whether a policy is stored: input/output error")
+		}
+		if mails(h) != 0 {
+			t.Error("the host had mail")
+		}
+	})
+}
+
 // held checks what is said of mail that waits for the store.
 func held(t *testing.T, w *world, r *delivery.RecipientReport, cause error, mails int) {
 	t.Helper()
