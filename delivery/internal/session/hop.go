@@ -67,7 +67,8 @@ func (h *Hop) key() key {
 	k := key{host: h.Host.Name, addr: h.Addr.Addr(), port: h.Addr.Port(), source: h.Source, level: h.Level()}
 	k.login, k.helo, k.implicit = h.Host.Login, h.Without&smtp.OptEHLO != 0, h.Host.ImplicitTLS
 	if k.level != mx.TLSNone {
-		k.minVersion, k.shown = h.Policy.MinVersion, h.Policy.Certificate
+		k.minVersion = h.Policy.MinVersion
+		k.shown = h.Policy.Certificate
 	}
 	switch p := h.Policy; {
 	case k.level >= mx.TLSVerify, k.level != mx.TLSNone && p.Judge != nil && p.Key != "":
