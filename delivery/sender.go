@@ -164,7 +164,9 @@ type Trace struct {
 	// Connected is called when dialling has ended.
 	Connected func(host string, addr netip.AddrPort, err error)
 	// Decided is called when the PolicySource has decided about a new connection, or
-	// about a host that it excludes before a connection.
+	// about a host that it excludes before a connection: once for each connection, when
+	// it is known whether TLS works there. It is not called for one that failed when TLS
+	// was resumed, after which there is another.
 	Decided func(d *Decision)
 	// Secured is called when a session is ready for mail, with its protection.
 	Secured func(host string, addr netip.AddrPort, p Protection)
