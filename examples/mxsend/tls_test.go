@@ -151,3 +151,29 @@ func TestTLSCache(t *testing.T) {
 		}
 	}
 }
+
+// TestTLSCacheThatCannotBeRead: mail that a stored policy might keep is not sent, and it is
+// said why.
+func TestTLSCacheThatCannotBeRead(t *testing.T) {
+	w := signed(t, matching)
+	file := t.TempDir() + "/policies"
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args []string
+		code int
+		says string
+	}{
+		{nil, 0, ""}, // by DANE
+		{[]string{"-no-dane"}, 75, "the store of policies cannot be read"},
+		{[]string{"-no-dane", "-no-mta-sts"}, 0, ""},
+		{[]string{"-no-mta-sts", "-ratchet", "refuse"}, 0, ""}, // by DANE
+		{[]string{"-no-dane", "-ratchet", "forget"}, 75, "the store of policies cannot be read"},
+	} {
+		out, errs, code := w.mxsend(t, text, append(c.args, "-tls-cache", file, "-f", "a@from.test", "u@e.test")...)
+		if code != c.code || !strings.Contains(out+errs, c.says) {
+			t.Errorf("%q: exit code %d, %s%s; want %d, %q", c.args, code, out, errs, c.code, c.says)
+		}
+	}
+}
