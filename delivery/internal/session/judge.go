@@ -49,25 +49,10 @@ func (c *Config) checking() (roots *x509.CertPool, now time.Time) {
 // prove checks a connection whose policy has a source: by the judgement of that source,
 // and if that does not authenticate the host although the level requires it, by the
 // usual check (the level may come from the configuration or the message). The judgement is
-// not told yet: the host may still fail in the handshake.
+// not told yet: the host may still fail in the handshake, and if TLS was resumed, the
+// certificates are those of before, and another connection follows a refusal.
 func (c *Config) prove(h *Hop, made *Session, state *tls.ConnectionState) error {
 	c.ask(h, made, Handshake{Offered: true, State: state})
-	err := c.proof(h, made, state)
-	if err != nil && state.DidResume {
-		return errStale
-	}
-	return err
-}
-
-// tell tells of the judgement of a connection with TLS, if there is one.
-func (s *Session) tell(o Observer) {
-	if s.judged.Decision != nil {
-		o.Decided(s.judged.Decision)
-	}
-}
-
-// proof is what a connection lacks that has been judged.
-func (c *Config) proof(h *Hop, made *Session, state *tls.ConnectionState) error {
 	switch {
 	case made.judged.Err != nil:
 		return made.judged.Err
@@ -75,6 +60,13 @@ func (c *Config) proof(h *Hop, made *Session, state *tls.ConnectionState) error 
 		return nil
 	}
 	return c.check(h, made, state)
+}
+
+// tell tells of the judgement of a connection with TLS, if there is one.
+func (s *Session) tell(o Observer) {
+	if s.judged.Decision != nil {
+		o.Decided(s.judged.Decision)
+	}
 }
 
 // check makes the usual check of a session's certificate, once.

@@ -325,9 +325,9 @@ type keyOf key
 // TestPoliciesThatDiffer: mail under policies that ask for other things, or show another
 // certificate, goes in other transactions, and by other sessions where there is TLS.
 func TestPoliciesThatDiffer(t *testing.T) {
-	base := Policy{Level: mx.TLSEncrypt, Key: "a"}
+	base, ours := Policy{Level: mx.TLSEncrypt, Key: "a"}, &tls.Certificate{}
 	for name, change := range map[string]func(p *Policy){
-		"version": func(p *Policy) { p.MinVersion = tls.VersionTLS13 }, "certificate": func(p *Policy) { p.Certificate = &tls.Certificate{} },
+		"version": func(p *Policy) { p.MinVersion = tls.VersionTLS13 }, "certificate": func(p *Policy) { p.Certificate = ours },
 	} {
 		a, b := base, base
 		change(&b)

@@ -68,7 +68,7 @@ func (c *Config) inside(ctx context.Context, h *Hop, made *Session, err error, o
 	switch {
 	case errors.Is(err, errNotResumed):
 		return err
-	case failed && se.Kind != smtp.Timeout && ctx.Err() == nil && inHandshake(se):
+	case failed && se.Kind != smtp.Timeout && se.Kind != smtp.Canceled && inHandshake(se):
 		c.judge(h, made, Handshake{Offered: true, Err: err}, o)
 		return h.refusal(err)
 	}

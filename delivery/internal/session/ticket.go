@@ -130,10 +130,5 @@ func (r *resumption) Put(_ string, state *tls.ClientSessionState) {
 	r.put(r.of, state, r.since)
 }
 
-var (
-	// errStale says that a resumed session does not pass a check. Its certificates are
-	// those of the original handshake; those that the host has now may pass.
-	errStale = errors.New("the TLS session that was resumed does not pass a check of its certificates")
-	// errNotResumed is a connection that may have failed because of a ticket.
-	errNotResumed = errors.New("TLS was not resumed")
-)
+// errNotResumed is a connection that may have failed because of a ticket.
+var errNotResumed = errors.New("TLS was not resumed")

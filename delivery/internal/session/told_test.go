@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -35,6 +36,7 @@ func TestToldOfEachConnectionOnce(t *testing.T) {
 		clear    bool // STARTTLS is not offered
 		leave    bool // TLS is left out
 		refuse   bool // the source refuses what it is shown
+		cancel   bool // the caller gives up
 		script   []smtptest.Cue
 		want     string // of a whole handshake
 		resumed  string // if it was to be resumed; "" is the same
@@ -53,6 +55,8 @@ func TestToldOfEachConnectionOnce(t *testing.T) {
 		{name: "the connection, before it says anything inside TLS", version: tls.VersionTLS13, script: second(smtptest.HelloTLS, smtptest.Reset), want: "broken", resumed: "tls"},
 		{name: "the connection, before it greets inside TLS", implicit: true, version: tls.VersionTLS13, script: second(smtptest.Banner, smtptest.Close), want: "broken", resumed: "tls"},
 		{name: "the dialogue inside TLS, by silence", version: tls.VersionTLS13, script: []smtptest.Cue{{At: smtptest.HelloTLS, Conn: 2, Delay: time.Hour}}, want: "tls"},
+		{name: "nothing, and the caller gives up", cancel: true, version: tls.VersionTLS13, script: []smtptest.Cue{{At: smtptest.HelloTLS, Conn: 2, Delay: time.Hour}}, want: "tls"},
+		{name: "nothing, and the caller gives up", cancel: true, implicit: true, version: tls.VersionTLS13, script: []smtptest.Cue{{At: smtptest.Banner, Conn: 2, Delay: time.Hour}}, want: "tls"},
 		{name: "the dialogue inside TLS, by 421", version: tls.VersionTLS13, script: []smtptest.Cue{{At: smtptest.HelloTLS, Conn: 2, Reply: "421 later"}}, want: "tls"},
 		{name: "the dialogue inside TLS, by 554 in place of a greeting", implicit: true, version: tls.VersionTLS13, script: []smtptest.Cue{{At: smtptest.Banner, Conn: 2, Reply: "554 no"}}, want: "tls"},
 		{name: "nothing, and the source refuses it", refuse: true, version: tls.VersionTLS13, want: "tls"},
@@ -102,9 +106,11 @@ func TestToldOfEachConnectionOnce(t *testing.T) {
 						}
 						return h
 					}
+					ctx, cancel := context.WithCancel(t.Context())
+					defer cancel()
 					connect := func(h *Hop) error {
 						o := &witness{}
-						s, err := p.Fresh(t.Context(), h, o)
+						s, err := p.Fresh(ctx, h, o)
 						if err == nil {
 							p.Keep(s)
 						}
@@ -129,6 +135,9 @@ func TestToldOfEachConnectionOnce(t *testing.T) {
 					}
 					if c.clear {
 						host.Extensions = nil
+					}
+					if c.cancel {
+						time.AfterFunc(time.Second, cancel)
 					}
 					err := connect(h)
 					want := c.want
