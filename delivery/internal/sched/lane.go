@@ -60,9 +60,9 @@ func (s *Scheduler) tenant(name string) *tenant {
 	return u
 }
 
-// forgetTenant forgets a tenant without mail and lanes, unless it is forgotten already.
+// forgetTenant forgets a tenant without mail and lanes.
 func (s *Scheduler) forgetTenant(u *tenant) {
-	if u.held > 0 || u.sites > 0 || u.turned > 0 || s.tenants[u.name] != u {
+	if u.held > 0 || u.sites > 0 || u.turned > 0 {
 		return
 	}
 	last := len(s.tenantList) - 1

@@ -125,7 +125,7 @@ func (s *Scheduler) Stalled(now time.Time, id ID, c Cause) {
 		return
 	}
 	s.Troubled(now, c)
-	s.probeFailed(now, id, 0)
+	s.probeFailed(now, id)
 	if m.state == begun {
 		s.part(now, m)
 	}

@@ -55,6 +55,11 @@ func TestLeftOutForAnotherSite(t *testing.T) {
 		d.s.Routed(d.now, later[1], Route{Site: "t", Own: true})
 		d.decide()
 		d.want("left out when some goes elsewhere", d.claimUntil(isGeneral).Except, []string(nil))
+		d.idle(0)
+		more := d.claimed("A", "d", 1)
+		d.s.Routed(d.now, more[0], Route{Site: "u", Own: true})
+		d.decide()
+		d.want("claims when it goes on to another, and nothing was left out", len(kindsOf(d.idle(0))), 0)
 	})
 }
 

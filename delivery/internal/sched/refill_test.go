@@ -92,3 +92,29 @@ func TestRoomBySettings(t *testing.T) {
 		})
 	}
 }
+
+// TestAfterARefill: what is claimed next is what the claim for a site says of its mail.
+func TestAfterARefill(t *testing.T) {
+	for what, c := range map[string]struct {
+		next time.Duration
+		want []string
+	}{
+		"there is no more":           {0, nil},
+		"there is more in a second":  {time.Second, []string{"all"}},
+		"there is more in some time": {time.Hour, nil}, // other mail is due before
+	} {
+		t.Run("M2 "+what, func(t *testing.T) {
+			d := newDesk(t, Settings{Connections: 40, PerSite: 2, Ahead: 400})
+			d.known("s", time.Second)
+			d.mail("A", "d", 25, Route{Site: "s"})
+			d.settle()
+			d.idle(0)
+			d.drainTo(11)
+			d.want("a claim for the site", d.claimUntil(isRefill) != nil, true)
+			d.answer(c.next)
+			d.want("claims at once", kindsOf(d.idle(0)), []string(nil))
+			d.pass(time.Second)
+			d.want("claims after a second", kindsOf(d.idle(0)), c.want)
+		})
+	}
+}

@@ -61,12 +61,10 @@ func (s *Scheduler) anyReady() bool {
 	return len(s.boards[quick].list)+len(s.boards[slow].list) > 0
 }
 
-// probeFailed notes that a delivery or an attempt, which may be the probe, met trouble
-// of our own.
-func (s *Scheduler) probeFailed(now time.Time, id ID, n Ship) {
-	r := &s.trouble
-	if s.troubled() && (id != 0 && id == r.probeID || n != 0 && n == r.probeShip) {
-		r.failed(now)
+// probeFailed notes that a delivery, which may be the probe, met trouble of our own.
+func (s *Scheduler) probeFailed(now time.Time, id ID) {
+	if id == s.trouble.probeID {
+		s.trouble.failed(now)
 	}
 }
 

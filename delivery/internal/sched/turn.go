@@ -174,12 +174,6 @@ func (s *Scheduler) begin(now time.Time, l *lane, trial bool, out *Output) {
 // paceOn notes that an attempt at a site begins, and when the next one may by its pace and
 // the rate found for it.
 func (t *site) paceOn(now time.Time) {
-	before := t.paced
 	t.began = now
-	if t.pace > 0 {
-		t.paced = now.Add(t.pace)
-	}
-	if t.grant.rate > 0 {
-		t.paced = later(t.paced, t.grant.next(now, before))
-	}
+	t.paced = later(now.Add(t.pace), t.grant.next(now, t.paced))
 }

@@ -116,9 +116,7 @@ type SiteState struct {
 func (s *Scheduler) SiteStates(now time.Time, wanted map[string][]string) (list []SiteState) {
 	by := map[*site][]string{}
 	for _, p := range s.placeList {
-		if p.site != nil {
-			by[p.site] = append(by[p.site], p.name)
-		}
+		by[p.site] = append(by[p.site], p.name)
 	}
 	for t := s.known.head; t != nil; t = t.next {
 		at := s.standing(now, t)
