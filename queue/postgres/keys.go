@@ -37,7 +37,8 @@ func (q *Queue) knownAs(ctx context.Context, now time.Time, m *queue.Message) (i
 // their time.
 func (q *Queue) CountKeys(ctx context.Context) (n queue.KeyCount, err error) {
 	err = q.call(ctx, func(ctx context.Context) error {
-		return q.pool.QueryRow(ctx, q.sql("SELECT count(*) FROM {schema}.key WHERE until IS NOT NULL")).Scan(&n.Remembered)
+		return q.many(ctx, func(rows pgx.Rows) error { return rows.Scan(&n.Remembered) },
+			"SELECT count(*) FROM {schema}.key WHERE until IS NOT NULL")
 	})
 	return n, err
 }

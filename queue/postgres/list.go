@@ -89,7 +89,7 @@ type shown struct {
 func (q *Queue) show(ctx context.Context, page string, args ...any) (list []*shown, err error) {
 	err = q.call(ctx, func(ctx context.Context) error {
 		list = nil
-		return q.rows(ctx, func(rows pgx.Rows) error {
+		return q.many(ctx, func(rows pgx.Rows) error {
 			var r shownRow
 			if err := r.scan(rows); err != nil {
 				return err

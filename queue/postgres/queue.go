@@ -250,6 +250,16 @@ func (q *Queue) rows(ctx context.Context, each func(pgx.Rows) error, sql string,
 	return eachRow(rows, each)
 }
 
+// many goes through the rows of a query that is no call of a function, in one round trip.
+// The query is not compiled: beside millions of rows that would take longer than to
+// answer it. Functions say so themselves.
+func (q *Queue) many(ctx context.Context, each func(pgx.Rows) error, sql string, args ...any) error {
+	b := new(pgx.Batch) // one transaction
+	b.Queue("SELECT set_config('jit', 'off', true)")
+	b.Queue(q.sql(sql), args...).Query(func(rows pgx.Rows) error { return eachRow(rows, each) })
+	return q.pool.SendBatch(ctx, b).Close()
+}
+
 // eachRow goes through rows.
 func eachRow(rows pgx.Rows, each func(pgx.Rows) error) error {
 	defer rows.Close()

@@ -97,7 +97,7 @@ func (b *settling) readStates(ctx context.Context) error {
 	if len(missing.at) == 0 {
 		return nil
 	}
-	return b.q.rows(ctx, func(rows pgx.Rows) error {
+	return b.q.many(ctx, func(rows pgx.Rows) error {
 		var (
 			n                int
 			states, envelope []byte

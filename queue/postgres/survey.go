@@ -12,8 +12,8 @@ import (
 // Total counts all mail. It takes time in proportion to the size of the queue.
 func (q *Queue) Total(ctx context.Context) (t queue.Totals, err error) {
 	err = q.call(ctx, func(ctx context.Context) error {
-		return q.pool.QueryRow(ctx, q.sql(`SELECT count(*), coalesce(sum(size), 0)::bigint,
-			(SELECT count(*) FROM {schema}.delivery) FROM {schema}.message`)).Scan(&t.Messages, &t.Bytes, &t.Deliveries)
+		return q.many(ctx, func(rows pgx.Rows) error { return rows.Scan(&t.Messages, &t.Bytes, &t.Deliveries) },
+			`SELECT count(*), coalesce(sum(size), 0)::bigint, (SELECT count(*) FROM {schema}.delivery) FROM {schema}.message`)
 	})
 	return t, err
 }
@@ -26,7 +26,7 @@ func (q *Queue) Survey(ctx context.Context, after string, most int) (list []queu
 	}
 	err = q.call(ctx, func(ctx context.Context) error {
 		list = nil
-		return q.rows(ctx, func(rows pgx.Rows) error {
+		return q.many(ctx, func(rows pgx.Rows) error {
 			var (
 				d         queue.Destination
 				arrived   int64
