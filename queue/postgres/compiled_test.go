@@ -52,20 +52,13 @@ func TestNoPlanIsCompiled(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.Close)
-	var available bool
-	if err := p.QueryRow(t.Context(), "SELECT pg_jit_available()").Scan(&available); err != nil {
-		t.Fatal(err)
-	}
-	if !available {
-		t.Skip("the server cannot compile")
-	}
 	q, o := open(t, p, postgres.Options{NoListen: true, KeepOutcomes: time.Hour})
 	if _, err := p.Exec(t.Context(), fmt.Sprintf("SELECT count(*) FROM %q.message a, %[1]q.message b", o.Schema)); err != nil {
 		t.Fatal(err)
 	}
 	mu.Lock()
 	if len(compiled) == 0 {
-		t.Error("the server does not tell of what it compiles")
+		t.Error("the server compiles nothing, or does not tell of it")
 	}
 	compiled = nil
 	mu.Unlock()
