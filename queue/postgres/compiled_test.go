@@ -3,6 +3,8 @@ package postgres_test
 import (
 	"context"
 	"fmt"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -16,8 +18,23 @@ import (
 	"github.com/nexthop-mail/nexthop/queue/postgres"
 )
 
-// A server that compiles every plan but those whose cost does not grow with the tables
-// compiles none of the queue's, whichever call it is.
+// total is the cost of a plan.
+var total = regexp.MustCompile(`cost=[0-9.]+\.\.([0-9.]+)`)
+
+// mayBeCompiled reports whether a server may compile a plan, if it has few rows or, as the
+// cost grows with them, if it has more.
+func mayBeCompiled(plan string) bool {
+	const constant = 40 // of those that look at one row, or call a function
+	cost := total.FindStringSubmatch(plan)
+	if cost == nil || strings.Contains(plan, "jit = 'off'") {
+		return false
+	}
+	n, err := strconv.ParseFloat(cost[1], 64)
+	return err != nil || n > constant
+}
+
+// A server may compile none of the queue's plans but those whose cost does not grow with
+// the tables, whichever call it is.
 func TestNoPlanIsCompiled(t *testing.T) {
 	var (
 		mu       sync.Mutex
@@ -31,15 +48,15 @@ func TestNoPlanIsCompiled(t *testing.T) {
 	config.ConnConfig.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
 		mu.Lock()
 		defer mu.Unlock()
-		if plans++; strings.Contains(n.Message, "JIT:") {
+		if plans++; mayBeCompiled(n.Message) {
 			compiled = append(compiled, n.Message)
 		}
 	}
 	config.AfterConnect = func(ctx context.Context, c *pgx.Conn) error {
 		for _, sql := range []string{
-			"LOAD 'auto_explain'", "SET auto_explain.log_min_duration = 0", "SET auto_explain.log_analyze = on",
-			"SET auto_explain.log_nested_statements = on", "SET auto_explain.log_level = notice",
-			"SET jit = on", "SET jit_above_cost = 40", "SET jit_inline_above_cost = -1", "SET jit_optimize_above_cost = -1",
+			"LOAD 'auto_explain'", "SET auto_explain.log_min_duration = 0",
+			"SET auto_explain.log_nested_statements = on", "SET auto_explain.log_level = notice", "SET auto_explain.log_settings = on",
+			"SET jit = on",
 		} {
 			if _, err := c.Exec(ctx, sql); err != nil {
 				return err
@@ -58,7 +75,7 @@ func TestNoPlanIsCompiled(t *testing.T) {
 	}
 	mu.Lock()
 	if len(compiled) == 0 {
-		t.Error("the server compiles nothing, or does not tell of it")
+		t.Error("the server does not tell of its plans")
 	}
 	compiled = nil
 	mu.Unlock()
