@@ -3,10 +3,9 @@ package main
 import (
 	"fmt"
 	"io"
-	"strconv"
-	"strings"
 	"time"
 
+	"github.com/nexthop-mail/nexthop/examples/internal/cli"
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
@@ -71,14 +70,11 @@ func lastReply(w *queue.Waiting) string {
 	if w.Attempts == 0 {
 		return ""
 	}
-	var words []string
+	said := cli.Said(w.Reply.Code, w.Reply.Enhanced, w.Reply.Text)
 	if w.Reply.Host != "" {
-		words = append(words, w.Reply.Host+":")
+		return w.Reply.Host + ": " + said
 	}
-	if w.Reply.Code != 0 {
-		words = append(words, strconv.Itoa(w.Reply.Code))
-	}
-	return strings.Join(append(words, w.Reply.Enhanced, strings.ReplaceAll(w.Reply.Text, "\n", " ")), " ")
+	return said
 }
 
 // print prints a message: an object, a line, or with all there is to say.

@@ -27,13 +27,14 @@ type quota struct {
 type usage struct {
 	messages int
 	bytes    int64
-	counted  time.Time
+	stands   time.Time // when it may be counted again
 }
 
 var errQuota = errors.New("too much of your mail waits already")
 
-// recount is how long a count stands at least.
-const recount = time.Second
+// A count stands for recount times as long as it took, so that counting takes a small part
+// of the time, and mail that left a moment ago is not held against its user.
+const recount = 20
 
 func newQuota(messages int, bytes int64, count func(context.Context, string) (usage, error)) *quota {
 	return &quota{messages: messages, bytes: bytes, count: count, users: make(map[string]*usage)}
@@ -44,13 +45,15 @@ func (q *quota) take(ctx context.Context, tenant string, size int64) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	u := q.users[tenant]
-	if u == nil || q.over(u, size) && time.Since(u.counted) >= recount {
+	if u == nil || q.over(u, size) && !time.Now().Before(u.stands) {
+		began := time.Now()
 		counted, err := q.count(ctx, tenant)
 		if err != nil {
 			return err
 		}
 		u = &counted
-		u.counted = time.Now()
+		now := time.Now()
+		u.stands = now.Add(recount * now.Sub(began))
 		q.users[tenant] = u
 	}
 	if q.over(u, size) {

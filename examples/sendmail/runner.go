@@ -10,7 +10,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -83,18 +82,8 @@ func (r *runner) event(_ context.Context, e delivery.Event) {
 	if e.Host != "" {
 		line += " by " + clean(e.Host)
 	}
-	var reply []string
-	if e.Code != 0 {
-		reply = append(reply, strconv.Itoa(e.Code))
-	}
-	if e.Enhanced != "" && !strings.HasPrefix(e.Reply, e.Enhanced+" ") {
-		reply = append(reply, clean(e.Enhanced))
-	}
-	if e.Reply != "" {
-		reply = append(reply, clean(e.Reply))
-	}
-	if len(reply) > 0 {
-		line += ": " + strings.Join(reply, " ")
+	if reply := clean(cli.Said(e.Code, e.Enhanced, e.Reply)); reply != "" {
+		line += ": " + reply
 	}
 	if !e.Next.IsZero() {
 		line += ", next " + e.Next.Local().Format(time.DateTime)

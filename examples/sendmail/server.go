@@ -143,7 +143,7 @@ func (r *runner) listed(ctx context.Context, uid int, _ io.Reader) (string, erro
 		for i := range e.Waiting {
 			w := &e.Waiting[i]
 			if w.Attempts > 0 {
-				fmt.Fprintf(&b, "%60s\n", "("+clean(strings.TrimSpace(fmt.Sprintf("%s %d %s %s", w.Reply.Host, w.Reply.Code, w.Reply.Enhanced, w.Reply.Text)))+")")
+				fmt.Fprintf(&b, "%60s\n", "("+clean(strings.TrimSpace(w.Reply.Host+" "+cli.Said(w.Reply.Code, w.Reply.Enhanced, w.Reply.Text)))+")")
 			}
 			fmt.Fprintf(&b, "%54s%s\n", "", clean(e.Message.Recipients[i].Address))
 		}

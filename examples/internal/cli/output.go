@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -128,4 +130,19 @@ func (o *Output) flush() {
 		}
 		o.mu.Lock()
 	}
+}
+
+// Said returns a reply in one line: the codes that there are, each once, and the text.
+func Said(code int, enhanced, text string) string {
+	var words []string
+	if code != 0 {
+		words = append(words, strconv.Itoa(code))
+	}
+	if enhanced != "" && text != enhanced && !strings.HasPrefix(text, enhanced+" ") {
+		words = append(words, enhanced)
+	}
+	if text != "" {
+		words = append(words, strings.ReplaceAll(text, "\n", " "))
+	}
+	return strings.Join(words, " ")
 }

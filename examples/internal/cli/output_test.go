@@ -78,3 +78,22 @@ func TestNewOutput(t *testing.T) {
 		}
 	}
 }
+
+func TestSaid(t *testing.T) {
+	for want, c := range map[string]struct {
+		code           int
+		enhanced, text string
+	}{
+		"":                         {},
+		"250 2.0.0 taken":          {250, "2.0.0", "taken"},
+		"450 4.2.1 later":          {450, "4.2.1", "4.2.1 later"},
+		"450 4.2.1":                {450, "4.2.1", "4.2.1"},
+		"450 4.2.1 4.2.10 later":   {450, "4.2.1", "4.2.10 later"},
+		"4.4.3 no answer from DNS": {0, "4.4.3", "no answer from DNS"},
+		"550 no such user at all":  {550, "", "no such user\nat all"},
+	} {
+		if got := Said(c.code, c.enhanced, c.text); got != want {
+			t.Errorf("%+v: %q, want %q", c, got, want)
+		}
+	}
+}
