@@ -91,7 +91,7 @@ func checkALabel(a string) (reason string) {
 	return ""
 }
 
-// readable is a label as people read it, or as it is where that could deceive
+// readable is a label as people read it, or as it is if that could deceive
 // them.
 func readable(label string) string {
 	u, err := labels.ToUnicode(label)

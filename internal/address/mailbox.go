@@ -41,13 +41,13 @@ func (m Mailbox) AppendTo(dst []byte) []byte {
 }
 
 // ASCII is the mailbox for a server without SMTPUTF8: String, with the domain in
-// A-labels where it is not ASCII (RFC 6531 section 3.2). It is false where the
-// local part is not ASCII, which nobody but its host may rewrite.
+// A-labels if it is not ASCII (RFC 6531 section 3.2). It is false if the
+// local part is not ASCII, which only its host may rewrite.
 func (m Mailbox) ASCII() (string, bool) {
 	return string(m.AppendASCII(nil)), isASCII(m.local)
 }
 
-// AppendASCII appends to dst what ASCII returns, nothing where that is false.
+// AppendASCII appends to dst what ASCII returns, nothing if that is false.
 func (m Mailbox) AppendASCII(dst []byte) []byte {
 	switch {
 	case !isASCII(m.local):
@@ -87,7 +87,7 @@ func (m Mailbox) CheckLength() error {
 	return nil
 }
 
-// appendLocal appends a local part, with quotes where it needs them.
+// appendLocal appends a local part, with quotes if it needs them.
 func appendLocal(dst []byte, local string) []byte {
 	if isDotString(local) {
 		return append(dst, local...)

@@ -56,7 +56,7 @@ type Body struct {
 // already in memory and canonical are not copied: nobody may change them while
 // the Body is in use. Release gives back what a Body holds.
 //
-// The error is an *Error: 5.6.0 for content that may not be sent, 4.3.0 where it
+// The error is an *Error: 5.6.0 for content that may not be sent, 4.3.0 if it
 // cannot be read or is not as long as it said.
 func Prepare(s Source, p Policy) (Body, error) {
 	if m, ok := s.(inMemory); ok {
@@ -70,7 +70,7 @@ func Prepare(s Source, p Policy) (Body, error) {
 // Size is the exact number of octets in canonical form.
 func (b *Body) Size() int64 { return b.Octets }
 
-// Bytes is the canonical octets, where they are in memory; else nil.
+// Bytes returns the canonical octets if they are in memory, or else nil.
 func (b *Body) Bytes() []byte { return b.data }
 
 // Streams reports whether the octets are not in memory and Open must be used.

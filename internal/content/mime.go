@@ -41,7 +41,7 @@ func (h *headerScanner) enter(params []byte, cut, digest bool) {
 }
 
 // boundaryOf is the boundary among the parameters of a multipart, or nothing. It
-// is false where they are written in a way that only a decoder understands: with
+// is false if they are written in a way that only a decoder understands: with
 // comments, or in pieces (RFC 2231 section 3).
 func boundaryOf(params []byte) (boundary []byte, ok bool) {
 	for len(params) > 0 {

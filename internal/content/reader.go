@@ -21,7 +21,7 @@ func newReader(from io.ReadCloser, size int64, sum uint32) *reader {
 }
 
 // Read yields canonical octets. The last of them comes only once the source has
-// ended where it should: what has changed fails before.
+// ended where it should; content that has changed fails before.
 func (r *reader) Read(p []byte) (int, error) {
 	for {
 		ready := len(r.out)

@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	// foldAt is how long lines get where they can be folded (RFC 5322 section
+	// foldAt is how long lines get if they can be folded (RFC 5322 section
 	// 2.1.1), and breakAt where a word is broken that cannot.
 	foldAt  = 78
 	breakAt = 900
@@ -30,7 +30,7 @@ func appendField(b []byte, name, value string) []byte {
 	return append(b, "\r\n"...)
 }
 
-// appendWords appends text, folded where it gets long. A line that it begins
+// appendWords appends text, folded if it gets long. A line that it begins
 // starts with the indent, which has a space at least.
 func appendWords(b []byte, text string, column int, indent string) []byte {
 	gap := 1

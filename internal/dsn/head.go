@@ -39,7 +39,7 @@ func (r *reader) head(b []byte) []byte {
 }
 
 // appendMailbox appends a field with an address. It is the only place with
-// octets beyond ASCII, where the address has a local part that cannot do
+// octets beyond ASCII, if the address has a local part that cannot do
 // without.
 func appendMailbox(b []byte, name, display, mailbox string) []byte {
 	m, err := address.Parse(mailbox)
@@ -77,7 +77,7 @@ func (r *reader) text(b []byte) []byte {
 	return b
 }
 
-// textAbout appends the text about one recipient. What is not ours is indented,
+// textAbout appends the text about one recipient. Text that is not ours is indented,
 // so that no line of it can look like a boundary.
 func textAbout(b []byte, r *Recipient) []byte {
 	b = appendWords(append(b, "\r\n"...), "<"+printable(oneLine(r.Address))+">", 0, "  ")

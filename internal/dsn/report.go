@@ -22,7 +22,7 @@ type Report struct {
 	ID    string
 	Token string
 
-	// EnvelopeID is the ENVID parameter, decoded; empty where there was none.
+	// EnvelopeID is the ENVID parameter, decoded; empty if there was none.
 	EnvelopeID string
 
 	// Arrived is when the message was accepted.
@@ -36,7 +36,7 @@ type Report struct {
 	// More is how many others there are, who are not in Recipients.
 	More int
 
-	// Original opens the message; nil where it is not to be returned. Up to
+	// Original opens the message; nil if it is not to be returned. Up to
 	// MaxFull octets of it are returned whole, else the header; 0 is the header
 	// always.
 	Original func() (io.ReadCloser, error)
@@ -49,7 +49,7 @@ const MaxRecipients = 1000
 // Recipient is what became of one recipient.
 type Recipient struct {
 	// Address is as it was accepted. OriginalType and Original are the ORCPT
-	// parameter, decoded; empty where there was none.
+	// parameter, decoded; empty if there was none.
 	Address                string
 	OriginalType, Original string
 
@@ -65,7 +65,7 @@ type Recipient struct {
 	Code   int
 	Text   string
 
-	// LastAttempt is the time of the last attempt; zero where there was none.
+	// LastAttempt is the time of the last attempt; zero if there was none.
 	// RetryUntil is when a delayed recipient will be given up.
 	LastAttempt, RetryUntil time.Time
 }

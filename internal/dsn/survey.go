@@ -153,7 +153,7 @@ func (d *idField) add(piece []byte, begins bool) {
 	}
 }
 
-// value is the Message-ID, where it can be repeated in a field of ours.
+// value is the Message-ID, if it can be repeated in a field of ours.
 func (d *idField) value() string {
 	id := strings.Trim(string(d.text), " \t")
 	if len(id) < len("<x>") || len(id) > maxID || id[0] != '<' || id[len(id)-1] != '>' {

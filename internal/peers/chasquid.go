@@ -7,7 +7,7 @@ import "strings"
 // Chasquid is a chasquid on port 25, and on port 587 for logins by PLAIN.
 func Chasquid(h Host) *Server {
 	certs := "/etc/chasquid/certs/" + h.Name + "/"
-	// A user has a password here, though nobody logs in as a mailbox.
+	// A user has a password here, although no mailbox is used to log in.
 	var users strings.Builder
 	for _, m := range Mailboxes() {
 		users.WriteString("users: { key: \"" + m + "\" value: { plain: { password: \"none\" } } }\n")

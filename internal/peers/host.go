@@ -9,9 +9,9 @@ import (
 	"strings"
 )
 
-// Host is where a mail server stands, and what it shows of itself. The server is a
-// host of e.test, knows the mailboxes of [Mailboxes] and nobody else, and keeps mail
-// where [Server.Mailbox] finds it. Its recipe, where it has one, has the words @IP@,
+// Host is the address of a mail server, and what it shows of itself. The server is a
+// host of e.test, knows only the mailboxes of [Mailboxes], and keeps mail
+// where [Server.Mailbox] finds it. Its recipe, if it has one, has the words @IP@,
 // @NAME@, @USER@ and @PASSWORD@.
 type Host struct {
 	IP, Name  string
@@ -59,5 +59,5 @@ folder=` + vmail + `/$1
 mkdir -p "$folder" && cat >"$folder/.$$" && mv "$folder/.$$" "$folder/$$-$(date +%s%N)"
 `
 
-// everybody is the directory of mailboxes where a server delivers as several users.
+// everybody is the directory of mailboxes if a server delivers as several users.
 func everybody() Dir { return Dir{Mode: 0o777} }

@@ -25,7 +25,7 @@ type Zone struct {
 // TTL is that of records in zones of [Knot] that do not say theirs.
 const TTL = 60
 
-// KnotSigns is how a zone is signed where nothing else is wanted.
+// KnotSigns is how a zone is signed by default.
 const KnotSigns = "algorithm: ecdsap256sha256\nsingle-type-signing: on"
 
 // Knot is Knot DNS on port 53 of ip. It is authoritative for the zones, and signs them by

@@ -9,7 +9,7 @@ import (
 
 // Postfix is a Postfix for e.test on port 25 of ip. It knows u@e.test and
 // v@e.test, whose mail is in /var/vmail, and offers STARTTLS with the PEM
-// certificate and key where they are given. extra are more lines of main.cf, or
+// certificate and key if they are given. extra are more lines of main.cf, or
 // others in the place of ours.
 func Postfix(ip, name, cert, key, extra string) *Server {
 	tls := "smtpd_tls_security_level = none\n"
@@ -100,7 +100,7 @@ postlog   unix-dgram n - n - 1 postlogd
 
 // Exim is an Exim for e.test on port 25 of ip. It knows u@e.test and v@e.test,
 // whose mail is in /var/vmail, defers later@e.test, and offers CHUNKING, and
-// STARTTLS where a certificate is given.
+// STARTTLS if a certificate is given.
 func Exim(ip, name, cert, key string) *Server {
 	tls := "tls_advertise_hosts =\n"
 	if cert != "" {
@@ -164,7 +164,7 @@ begin authenticators
 `
 
 // OpenSMTPD is an OpenSMTPD for e.test on port 25 of ip. It knows u@e.test and
-// v@e.test, whose mail is in /var/vmail, and offers STARTTLS where a certificate
+// v@e.test, whose mail is in /var/vmail, and offers STARTTLS if a certificate
 // is given.
 func OpenSMTPD(ip, name, cert, key string) *Server {
 	listen := fmt.Sprintf("listen on %s port 25 hostname %s\n", ip, name)

@@ -40,7 +40,7 @@ func HandsOver(mechanism string) bool {
 }
 
 // Choose lists the mechanisms among those offered that the login can serve, the
-// strongest first; only the one it wants where it wants one.
+// strongest first; only the one it wants, if it wants one.
 func Choose(l *Login, offered []string) []string {
 	return slices.DeleteFunc(Mechanisms(l.Verified), func(m string) bool {
 		return !slices.Contains(offered, m) || !l.serves(m) ||

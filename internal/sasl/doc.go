@@ -9,9 +9,9 @@
 // alone; SCRAM-SHA-256-PLUS and SCRAM-SHA-256, which prove that the password is
 // known, and have the server prove it, too; OAUTHBEARER and XOAUTH2, whose tokens
 // expire; PLAIN and LOGIN, which hand the password over to a server whose
-// certificate was verified. CRAM-MD5 comes after these: it lets whoever listens
+// certificate was verified. CRAM-MD5 comes after these: it lets anybody who listens
 // try passwords as fast as MD5 goes, and makes the server keep the password
-// itself. Where nobody knows who the server is, or all is in clear, CRAM-MD5
+// itself. If the server is not authenticated, or all is in clear, CRAM-MD5
 // comes before whatever hands over a secret.
 //
 // No mechanism negotiates a security layer: TLS protects the session, so that

@@ -96,7 +96,7 @@ func (c *Client) Unsure(challenge []byte) bool {
 	return ok && l.Unsure(challenge)
 }
 
-// Complete is an error where the server says that all is well, and has not
+// Complete returns an error if the server says that all is well, and has not
 // proven what the mechanism has it prove.
 func (c *Client) Complete() error {
 	if c.complete == nil {

@@ -29,9 +29,9 @@ type scramClient struct {
 	begun        bool
 }
 
-// scram is a client with the flag for channel bindings that detects whoever takes
-// -PLUS out of the server's list (RFC 5802 section 6): "y" where it is not there
-// and could have been used, "n" where the login does not want it.
+// scram is a client with the flag for channel bindings that detects an attacker who takes
+// -PLUS out of the server's list (RFC 5802 section 6): "y" if it is not there
+// and could have been used, "n" if the login does not want it.
 func (l *Login) scram(plus bool) (*Client, error) {
 	client, err := scram.SHA256.NewClient(l.User, l.Password, l.Authorize)
 	if err != nil {
@@ -55,7 +55,7 @@ func (l *Login) scram(plus bool) (*Client, error) {
 }
 
 // channelBinding is tls-exporter with TLS 1.3 (RFC 9266 section 2). Before that
-// it is tls-unique, which RFC 5802 section 6.1 wants, and where a resumed session
+// it is tls-unique, which RFC 5802 section 6.1 wants, and if a resumed session
 // has none that is safe, the server's certificate (RFC 5929 section 4).
 func channelBinding(state *tls.ConnectionState) (scram.ChannelBinding, error) {
 	switch {
@@ -96,7 +96,7 @@ func (c *scramClient) Next(challenge []byte) ([]byte, error) {
 	}
 }
 
-// complete holds the server to its proof: 235 alone is none.
+// complete checks that the server has given its proof: 235 alone is not enough.
 func (c *scramClient) complete() error {
 	if !c.conversation.Valid() {
 		return errImpostor

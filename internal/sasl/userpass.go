@@ -33,7 +33,7 @@ func (l *loginClient) Next(challenge []byte) ([]byte, error) {
 }
 
 // Unsure reports whether the first challenge after the initial response may ask for the
-// user name in words that nobody here knows: it says something, and not password.
+// user name in words that are not known here: it says something, and not password.
 func (l *loginClient) Unsure(challenge []byte) bool {
 	words := bytes.ToLower(bytes.TrimSpace(challenge))
 	return len(words) > 0 && !bytes.Contains(words, []byte("pass")) && !asksForUser(challenge)

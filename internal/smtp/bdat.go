@@ -7,7 +7,7 @@ const (
 	// long as the block it is read into.
 	chunkSize = 1 << 20
 	// chunksAhead is how many chunks go out before the reply to the first of
-	// them is waited for, where the server takes commands in groups.
+	// them is waited for, if the server takes commands in groups.
 	chunksAhead = 16
 )
 

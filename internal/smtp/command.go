@@ -142,7 +142,7 @@ func appendXtext(dst []byte, s string) []byte {
 }
 
 // appendUTF8Address appends an address of type utf-8, its non-ASCII characters
-// as they are only where the server has SMTPUTF8 (RFC 6533 section 3).
+// as they are only if the server has SMTPUTF8 (RFC 6533 section 3).
 func appendUTF8Address(dst []byte, s string, raw bool) []byte {
 	for _, r := range s {
 		switch {

@@ -36,7 +36,7 @@
 //   - A reply is read within limits of line length, lines, octets and time, and does
 //     not depend on the one before. An unexpected or invalid reply ends the session.
 //   - Content never becomes a message if it cannot be read to its end, is not as long
-//     as announced, has a bare CR or LF where that matters, or if Transaction.Commit
+//     as announced, has a bare CR or LF and may have none, or if Transaction.Commit
 //     returns false.
 //   - Every recipient has a state after Send in all cases. It is Unknown if and only if
 //     the last octet of the content was passed to the network, no answer to it was

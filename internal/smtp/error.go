@@ -66,7 +66,7 @@ type Error struct {
 	// Enhanced is the status code (RFC 3463) for an Unfit message; else empty.
 	Enhanced string
 
-	// Err is the cause where the server did not reply.
+	// Err is the cause if the server did not reply.
 	Err error
 
 	// Doubt is what may have been the cause among what the session could have

@@ -2,7 +2,7 @@ package smtp
 
 import "strings"
 
-// What a peer cannot do. Servers offer extensions that do not work, or work only in
+// Options that a peer does not support. Servers offer extensions that do not work, or work only in
 // common cases, and the same inability shows itself in many forms: any code, 421,
 // closing, a reset, silence, nonsense. Only this file recognises them. [optionals] is
 // the table; the options that a session used when something failed, and could have left
@@ -89,7 +89,7 @@ func optionals() []optional {
 		// extension: the caller leaves OptEHLO out of Config.Without there.
 		{OptEHLO, "EHLO", [4]Resort{same, next, next, next}},
 		// The session goes on in clear, or another one does. Not where TLS is
-		// required, nor where the caller's own check refused the certificate, nor
+		// required, nor if the caller's own check refused the certificate, nor
 		// after octets that came ahead of the handshake.
 		{OptTLS, "STARTTLS", [4]Resort{same, same, fresh, fresh}},
 		// Each command waits for its reply. A 5yz counts if it is about the command or

@@ -49,7 +49,7 @@ func (l secrets) hide(line []byte) []byte {
 	return append(bytes.Clone(line[:code]), withheld...)
 }
 
-// repeatedIn reports whether text has a secret in it, or a part of one, as where a
+// repeatedIn reports whether text has a secret in it, or a part of one, as if a
 // server has folded it.
 func (l secrets) repeatedIn(text []byte) bool {
 	for _, s := range l {

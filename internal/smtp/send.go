@@ -71,7 +71,7 @@ func (s *Session) Send(ctx context.Context, t *Transaction) Result {
 // keptRcpts is how many results a session keeps the memory of.
 const keptRcpts = 64
 
-// rcptResults are n empty results, in the memory of the last ones where they
+// rcptResults are n empty results, in the memory of the last ones if they
 // were few.
 func (s *Session) rcptResults(n int) []RcptResult {
 	if n > cap(s.res.Rcpts) || cap(s.res.Rcpts) > keptRcpts {

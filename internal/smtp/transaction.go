@@ -72,7 +72,7 @@ type Transaction struct {
 	// round trip if the content could have been sent along.
 	Wait bool
 
-	// Commit, where not nil, is asked just before the octets that would make the
+	// Commit, if not nil, is called just before the octets that would make the
 	// server take the message. An error breaks the transaction off.
 	Commit func() error
 }

@@ -76,7 +76,7 @@ func (w *wire) hurry() {
 	_ = w.Conn.SetReadDeadline(w.limit)
 }
 
-// abandonWrite makes the write under way fail: at once where the connection is
+// abandonWrite makes the write under way fail: at once if the connection is
 // of no more use, else after the grace.
 func (w *wire) abandonWrite(atOnce bool) {
 	w.mu.Lock()
@@ -183,7 +183,7 @@ func (w *wire) Write(p []byte) (int, error) {
 	}
 }
 
-// writev writes all the buffers in one call where the transport can do that.
+// writev writes all the buffers in one call if the transport can do that.
 // Like Write, it fails only if something was not written. It uses up bufs.
 func (w *wire) writev(bufs *net.Buffers) error {
 	var st stall

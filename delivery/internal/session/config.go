@@ -33,7 +33,7 @@ type Config struct {
 	// nil.
 	Policy, Operator func(ctx context.Context, route *mx.Route, host *mx.Host) (Policy, error)
 
-	// Dial connects; nil is a net.Dialer, from one of Source where there are any.
+	// Dial connects; nil is a net.Dialer, from one of Source if there are any.
 	Dial   func(ctx context.Context, network, address string) (net.Conn, error)
 	Source []netip.Addr
 

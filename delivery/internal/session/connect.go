@@ -211,7 +211,7 @@ func (p *Pool) isSelf(h *Hop, x *smtp.Extensions) bool {
 	return !h.Named || p.SelfMark == "" || slices.Contains(strings.Fields(x.Remark), p.SelfMark)
 }
 
-// secure brings up TLS where the level asks for it and the host offers it.
+// secure starts TLS if the level asks for it and the host offers it.
 func (p *Pool) secure(ctx context.Context, h *Hop, made *Session, o Observer) error {
 	level, offered := h.Level(), made.Extensions().StartTLS
 	if made.TLS() == nil {

@@ -106,7 +106,7 @@ func serviceNames(c *x509.Certificate) []string {
 }
 
 // certificateName is what a host's certificate must be for: its name, or the
-// address alone where that is an address literal.
+// address alone if that is an address literal.
 func certificateName(host string) string {
 	d, _ := address.ParseDomain(host) // an invalid domain is not a literal
 	if ip, ok := d.Literal(); ok {

@@ -4,7 +4,7 @@ import "time"
 
 // Limits are what a Gate counts connections against: in total, to one site, to
 // one host and to one address; how much a connection may carry, in messages
-// where that is limited, and for how long; and how many recipients a transaction has.
+// if that is limited, and for how long; and how many recipients a transaction has.
 type Limits struct {
 	Connections, PerSite, PerHost, PerAddress int
 	Messages                                  int

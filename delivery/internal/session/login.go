@@ -14,7 +14,7 @@ import (
 	"github.com/nexthop-mail/nexthop/smarthost"
 )
 
-// logIn logs in where the hop has a login (RFC 4954). The session has given the
+// logIn logs in if the hop has a login (RFC 4954). The session has given the
 // TLS that the policy asks for by then.
 func logIn(ctx context.Context, m *Memory, h *Hop, made *Session) error {
 	login, err := loginOf(h.Host)
@@ -87,7 +87,7 @@ func attemptLogin(h *Hop, made *Session, l *smarthost.Login) *loginAttempt {
 }
 
 // try logs in by one mechanism; with a token that is refused, once more with
-// another one, where the source has another.
+// another one, if the source has another.
 func (a *loginAttempt) try(ctx context.Context, mechanism string) error {
 	if !sasl.Bearer(mechanism) {
 		return a.exchange(ctx, mechanism)

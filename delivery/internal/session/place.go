@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// join takes a place, or waits for one; nil where it has it.
+// join takes a place, or waits for one; nil if it has it.
 func (g *Gate) join(want *pass, k key) *waiter {
 	limits := g.limits()
 	g.mu.Lock()
@@ -19,7 +19,7 @@ func (g *Gate) join(want *pass, k key) *waiter {
 	return w
 }
 
-// withdraw ends a wait; false where it has come to its end already.
+// withdraw ends a wait; false if it has come to its end already.
 func (g *Gate) withdraw(w *waiter) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()

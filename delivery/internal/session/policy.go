@@ -80,7 +80,7 @@ func (p *Policy) Serves(o *Policy) bool {
 }
 
 // Protection is what a session's TLS is worth: the level that was reached, and who
-// asked for the check of the certificate where there was one; "" is the
+// asked for the check of the certificate if there was one; "" is the
 // configuration.
 type Protection struct {
 	Level  mx.TLSLevel
