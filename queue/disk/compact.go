@@ -239,14 +239,11 @@ func (c *compaction) record(f *record.Located, whole bool) error {
 	off := uint32(f.From)
 	switch f.Kind {
 	case record.KindMessage:
-		m, err := record.ParseMessage(f.Head)
-		if err != nil {
-			return nil // never needed: it could not be read
-		}
+		m, _ := record.ParseMessage(f.Head) // what cannot be parsed is not in the index
 		return c.message(off, &m)
 	case record.KindDelivery:
-		d, err := record.ParseDeliveryState(f.Head)
-		if err != nil || d.Home.Segment == c.g.number {
+		d, _ := record.ParseDeliveryState(f.Head) // neither is such a one
+		if d.Home.Segment == c.g.number {
 			return nil // it goes with its message
 		}
 		return c.delivery(off, &d)

@@ -304,8 +304,11 @@ func TestCompactionInBatches(t *testing.T) {
 			fs, s, g := prepare()
 			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()
-			writes := 0
+			writes, syncs := 0, 0
 			fs.Inject(func(op crashfs.Op, name string) error {
+				if op == crashfs.OpSync {
+					syncs++
+				}
 				if op != crashfs.OpWrite {
 					return nil
 				}
@@ -320,6 +323,9 @@ func TestCompactionInBatches(t *testing.T) {
 			}
 			if c.want == nil && writes < 3 || c.want != nil && writes > 4 {
 				t.Errorf("%d writes", writes)
+			}
+			if syncs > 8 { // one for each of three batches, and what retires the segment
+				t.Errorf("%d syncs", syncs)
 			}
 			must(t, s.compact(context.Background(), g))
 			s, err = openByHand(fs.Restart(), Options{})
