@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/nexthop-mail/nexthop/queue"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
@@ -16,12 +15,7 @@ import (
 // log after a power cut is not damage, because no call had reported it as stored.
 //
 // Errors: ErrLocked while the spool is open, ErrNoLock, ErrNewer, or the file system's.
-func Check(dir string) ([]Problem, error) {
-	if _, err := os.Stat(dir); err != nil {
-		return nil, err
-	}
-	return check(vfs.OS(dir))
-}
+func Check(dir string) ([]Problem, error) { return check(vfs.OS(dir)) }
 
 func check(fs vfs.FS) ([]Problem, error) {
 	s, lock, err := inspect(fs)
@@ -76,10 +70,7 @@ func (c *checker) older() {
 		}
 		file := fileName(segmentPrefix, g.number)
 		groups := g.groups(record.HeaderSize) // there are none if the file is missing
-		for groups.Next() {
-			for _, f := range groups.Frames() {
-				g.saved = max(g.saved, f.Mark)
-			}
+		for groups.Next() {                   // what they say was read already, or is needed by nobody
 		}
 		if err := groups.Err(); err != nil {
 			c.add(Problem{File: file, Offset: -1, Err: err})

@@ -351,11 +351,14 @@ func TestContentFileWithOtherBlocks(t *testing.T) {
 		kind   record.FileKind
 		blocks []block
 		sound  bool
+
+		missing bool
 	}{
 		"as it was":             {blocks: sound, sound: true},
 		"of another message":    {number: 4711, blocks: sound},
 		"of another kind":       {kind: record.SegmentFile, blocks: sound},
 		"without blocks":        {},
+		"missing":               {missing: true},
 		"the last is missing":   {blocks: sound[:1]},
 		"another kind of block": {blocks: []block{{record.KindTable, record.First, text[:blockSize]}, sound[1]}},
 		"a block is too long":   {blocks: []block{{record.KindBlock, record.First | record.Last, text}}},
@@ -387,6 +390,9 @@ func TestContentFileWithOtherBlocks(t *testing.T) {
 			_, err = f.WriteAt(file, 0)
 			must(t, err)
 			must(t, f.Close())
+			if c.missing {
+				must(t, fs.Remove(fileName(contentPrefix, number)))
+			}
 			descriptors := fs.Descriptors()
 			got, err := readContent(s, id)
 			if errors.Is(err, queue.ErrDamaged) == c.sound || (err == nil) != c.sound {

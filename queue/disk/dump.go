@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/keys"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
@@ -16,12 +15,7 @@ import (
 // Damage is shown at its place.
 //
 // Errors: ErrLocked while the spool is open, ErrNoLock, the file system's, or w's.
-func Dump(dir string, w io.Writer) error {
-	if _, err := os.Stat(dir); err != nil {
-		return err
-	}
-	return dump(vfs.OS(dir), w)
-}
+func Dump(dir string, w io.Writer) error { return dump(vfs.OS(dir), w) }
 
 func dump(fs vfs.FS, w io.Writer) error {
 	lock, err := takeLock(fs, false)

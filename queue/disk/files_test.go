@@ -55,7 +55,7 @@ func TestFileUsedLongestAgoIsClosed(t *testing.T) {
 		}
 		return nil
 	})
-	for _, n := range []int{0, 1, 2, 0, 3, 0, 2, 1, 3} {
+	for _, n := range []int{0, 1, 2, 0, 3, 0, 2, 1, 3, 2} {
 		must(t, readNumber(list[n], n))
 	}
 	if got := fmt.Sprint(opened); got != "[0 1 2 3 1 3]" {
