@@ -62,7 +62,9 @@ func (s *Spool) heldTicket(
 	if d.Held == held && d.Hold == on {
 		return nil
 	}
-	t.changes = t.changes || d.Held && !held
+	if d.Held && !held {
+		t.changes = true
+	}
 	d.Held, d.Hold = held, on
 	r := s.rewrite(slot, d, false)
 	apply := r.apply

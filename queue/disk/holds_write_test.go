@@ -106,6 +106,7 @@ func TestHoldOnceMore(t *testing.T) {
 		}
 	}
 	hold, release := func() error { return s.Hold(ctx, id) }, func() error { return s.Release(ctx, id) }
+	over := func() error { return s.endHolds(ctx, now.Add(time.Hour)) } // which its record does not say
 	for i, c := range []struct {
 		call  func() error
 		wrote bool
@@ -113,6 +114,7 @@ func TestHoldOnceMore(t *testing.T) {
 	}{
 		{release, false, false}, {hold, true, false}, {hold, false, false}, {until(1), true, false}, {until(1), false, false},
 		{until(2), true, false}, {hold, true, false}, {release, true, true}, {release, false, false}, {until(1), true, false}, {release, true, true},
+		{until(1), true, false}, {over, false, false}, {release, true, false},
 	} {
 		size, seen := s.current.size, s.changes.Count()
 		must(t, c.call())
