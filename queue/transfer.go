@@ -32,6 +32,11 @@ type Copied struct {
 	Unreadable int
 }
 
+// CopyReply is the text of the reply in the outcome of a recipient that Copy has moved, if
+// the queue that it has left keeps outcomes. How the mail to the recipient ends is an
+// outcome of the other queue.
+const CopyReply = "moved to another queue"
+
 // copyReason is the reason of the hold on which a message is while it moves.
 const copyReason = "on its way to another queue"
 
@@ -50,7 +55,8 @@ const (
 //
 // Pending recipients are moved with their states, holds with their terms, and times of
 // the next attempt are kept. Suspensions and postponements are not moved. A message
-// gets a new id, and recipients may get another index. Copy goes through the list once;
+// gets a new id, and recipients may get another index. If the queue that it leaves keeps
+// outcomes, it has one of each pending recipient that is Delivered with CopyReply. Copy goes through the list once;
 // messages that are put meanwhile may be moved or not.
 //
 // It returns errors.ErrUnsupported if from does not implement Lister, TermHolder and
@@ -152,7 +158,7 @@ func (t *transfer) leave(ctx context.Context, list []Delivery) error {
 	for i := range list {
 		s := Settlement{Lease: list[i].Lease}
 		for _, state := range list[i].States {
-			s.Results = append(s.Results, Result{Recipient: state.Index, Outcome: Delivered})
+			s.Results = append(s.Results, Result{Recipient: state.Index, Outcome: Delivered, Reply: Reply{Text: CopyReply}})
 		}
 		batch = append(batch, s)
 	}

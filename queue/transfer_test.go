@@ -221,3 +221,46 @@ func TestCopyOfWhatMayHaveArrived(t *testing.T) {
 		})
 	}
 }
+
+// Of queues that keep outcomes, the one that a message has left says that it has moved, and
+// the other how the mail ended, under the same key.
+func TestCopyIsNoDelivery(t *testing.T) {
+	now := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
+	from, to := &memory.Queue{KeepOutcomes: time.Hour}, &memory.Queue{KeepOutcomes: time.Hour}
+	m := letter("text", "a@one.example", "b@two.example")
+	m.Key = "key"
+	put(t, from, now, m)
+	if n, err := queue.Copy(t.Context(), to, from, queue.CopyOptions{Now: func() time.Time { return now }}); err != nil || n.Messages != 1 {
+		t.Fatalf("Copy = %+v, %v", n, err)
+	}
+	moved, err := queue.Outcomes(t.Context(), from, queue.OutcomeOptions{})
+	if err != nil || len(moved.Outcomes) != 2 {
+		t.Fatalf("Outcomes = %+v, %v, want two", moved, err)
+	}
+	for _, o := range moved.Outcomes {
+		if o.Reply.Text != queue.CopyReply || o.Key != "key" {
+			t.Errorf("the outcome of what has moved is %+v, want the key and the reply %q", o, queue.CopyReply)
+		}
+	}
+	if page, err := queue.Outcomes(t.Context(), to, queue.OutcomeOptions{}); err != nil || len(page.Outcomes) > 0 {
+		t.Errorf("the other queue has the outcomes %+v, %v, want none yet", page.Outcomes, err)
+	}
+	got, err := to.Claim(t.Context(), now, queue.ClaimOptions{})
+	if err != nil || len(got.Deliveries) != 2 {
+		t.Fatalf("Claim = %+v, %v", got, err)
+	}
+	for _, d := range got.Deliveries {
+		if _, err := to.Settle(t.Context(), now, []queue.Settlement{{Lease: d.Lease, Results: []queue.Result{{Recipient: d.States[0].Index, Outcome: queue.Failed}}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ended, err := queue.Outcomes(t.Context(), to, queue.OutcomeOptions{})
+	if err != nil || len(ended.Outcomes) != 2 {
+		t.Fatalf("Outcomes = %+v, %v, want two", ended, err)
+	}
+	for _, o := range ended.Outcomes {
+		if o.Outcome != queue.Failed || o.Key != "key" {
+			t.Errorf("the outcome is %+v, want failed, with the key", o)
+		}
+	}
+}
