@@ -206,7 +206,7 @@ func (s *Source) load(ctx context.Context, domain string) (Entry, error) {
 	}
 	kept, _ := s.own.Load(ctx, domain) // a Memory returns no error
 	if kept.Domain != "" && (err != nil || kept.Fetched.After(e.Fetched)) {
-		return kept, nil
+		e, err = kept, nil
 	}
 	if err != nil {
 		return Entry{}, err
