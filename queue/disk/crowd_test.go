@@ -129,7 +129,19 @@ func (c *crowd) run() error {
 }
 
 func (c *crowd) generation() error {
-	s, err := open(c.fs, Options{SegmentSize: 16 << 10, LargeContent: 2 << 10, KeepKeys: 1e6 * time.Hour, KeepOutcomes: 1e6 * time.Hour, sector: 512})
+	o := Options{SegmentSize: 16 << 10, LargeContent: 2 << 10, KeepKeys: 1e6 * time.Hour, KeepOutcomes: 1e6 * time.Hour, sector: 512}
+	for range c.rng.IntN(3) { // openings that are cut
+		c.fs.CutAt(1 + c.rng.IntN(12))
+		s, err := open(c.fs, o)
+		if err != nil && !errors.Is(err, crashfs.ErrPowerCut) {
+			return fmt.Errorf("open: %w", err)
+		}
+		c.fs = c.fs.Restart()
+		if err == nil {
+			_ = s.Close()
+		}
+	}
+	s, err := open(c.fs, o)
 	if err != nil {
 		return fmt.Errorf("open: %w", err)
 	}
