@@ -2,10 +2,12 @@ package disk
 
 import (
 	"context"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/queue"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/crashfs"
 )
 
 // TestFullDeviceKeepsOutcomes has mail leave a device that Put has filled, while outcomes
@@ -43,5 +45,40 @@ func TestFullDeviceKeepsOutcomes(t *testing.T) {
 				must(t, r.s.Close())
 			})
 		})
+	}
+}
+
+// TestForgottenOutcomesMakeRoom has no room for a file of outcomes but that of another, of
+// which everything is forgotten: that one goes, and the outcomes are in a file.
+func TestForgottenOutcomesMakeRoom(t *testing.T) {
+	ctx, now := t.Context(), time.Unix(1e9, 0)
+	fs := crashfs.New(1)
+	s, err := openByHand(fs, keeping())
+	must(t, err)
+	mustEnd(t, s)
+	must(t, s.takeCheckpoint(ctx))
+	later := now.Add(2 * time.Hour)
+	id, err := s.Put(ctx, later, textMessage("text"))
+	must(t, err)
+	c, err := s.Claim(ctx, later, queue.ClaimOptions{})
+	must(t, err)
+	_, err = s.Settle(ctx, later, []queue.Settlement{{Lease: c.Deliveries[0].Lease, Results: []queue.Result{{Outcome: queue.Delivered}}}})
+	must(t, err)
+	gone := false
+	fs.Inject(func(op crashfs.Op, name string) error {
+		gone = gone || op == crashfs.OpRemove && name == fileName(outcomesPrefix, 1)
+		if op == crashfs.OpCreate && name == fileName(outcomesPrefix, 2) && !gone {
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+	must(t, s.takeCheckpoint(ctx))
+	if s.outcomes.Waiting() > 0 {
+		t.Error("outcomes wait for room that forgotten ones take")
+	}
+	s, err = openByHand(fs.Kill(), keeping())
+	must(t, err)
+	if got, _ := messagesOf(t, s, ""); len(got) != 1 || got[0] != id {
+		t.Errorf("after a kill the outcomes are those of %v, want %s", got, id)
 	}
 }

@@ -118,6 +118,9 @@ func (s *Spool) saveOutcomes() error {
 			break
 		}
 		err := s.extendOutcomes(f, list)
+		if errors.Is(err, queue.ErrFull) && s.removeOutcomes() {
+			continue
+		}
 		if errors.Is(err, queue.ErrFull) || vfs.IsExhausted(err) {
 			s.mu.Lock()
 			s.outcomesFrom = 2 * s.outcomes.Waiting() // or with the next checkpoint
@@ -130,13 +133,22 @@ func (s *Spool) saveOutcomes() error {
 	}
 	s.mu.Lock()
 	s.outcomesFrom = 0
+	s.mu.Unlock()
+	s.removeOutcomes()
+	return nil
+}
+
+// removeOutcomes deletes the files of which everything is forgotten, and reports whether
+// there were any.
+func (s *Spool) removeOutcomes() bool {
+	s.mu.Lock()
 	dead := s.outcomes.Dead()
 	s.mu.Unlock()
 	for _, number := range dead {
 		_ = s.fs.Remove(fileName(outcomesPrefix, number)) // the next Open reads and drops it again
 		s.given.Add(1)
 	}
-	return nil
+	return len(dead) > 0
 }
 
 // settleLog returns when all calls before it are in the index, and saved.
@@ -267,7 +279,7 @@ func (s *Spool) loadOutcomesFile(f vfs.File, number uint64) (*outcomes.File, *ap
 		}
 	}
 	to.End = max(to.End, a.saved) // if what is saved there is damaged
-	a.end = to.End
+	a.end, a.unreadable = to.End, to.End > size
 	for _, gap := range marks.Gaps() {
 		a.unreadable = a.unreadable || gap.Err != nil
 		if err := damageOf(gap, a.saved); err != nil {
