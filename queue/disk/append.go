@@ -73,6 +73,16 @@ type appended struct {
 	unreadable bool // some of it
 }
 
+// damagedFile notes a file whose beginning is damaged. It returns false if a power cut may have
+// left it so, before it was ever saved.
+func (s *Spool) damagedFile(name string, err error, torn bool) bool {
+	damaged := !torn || vfs.IsUnreadable(err)
+	if damaged {
+		s.problem(name, -1, err)
+	}
+	return damaged
+}
+
 // saveEnd has the end of the last file of its kind saved, and returns where it ends then:
 // after a failed sync, data that can be read need not be on the device, and the log that
 // also has it may be deleted. (A file before the last was saved before the next was made.)

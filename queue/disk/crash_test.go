@@ -55,9 +55,10 @@ func TestPowerCut(t *testing.T) {
 }
 
 // TestPowerCutOfOldSeeds has the seeds that once found a fault of the spool or of the model:
-// keys or outcomes written over, or a flush that is found without the one before.
+// keys or outcomes written over, a flush that is found without the one before, or a torn file of
+// keys that is found beside later ones.
 func TestPowerCutOfOldSeeds(t *testing.T) {
-	for _, seed := range []uint64{565, 585, 1951, 2025, 3977, 4537, 6809, 7649} {
+	for _, seed := range []uint64{565, 585, 1951, 2025, 3977, 4537, 6809, 7649, 1297, 1696, 3338, 3526} {
 		if err := powerCuts(seed); err != nil {
 			t.Errorf("seed %d: %v", seed, err)
 		}

@@ -200,7 +200,7 @@ func (s *Spool) extendOutcomes(to *outcomes.File, list []outcomes.Record) error 
 func (s *Spool) loadOutcomes(numbers []uint64, readOnly bool) error {
 	var last *outcomes.File
 	var ends *appended
-	for _, number := range numbers {
+	for i, number := range numbers {
 		name := fileName(outcomesPrefix, number)
 		f, err := s.files.another(func() (vfs.File, error) { return s.fs.Open(name, false) })
 		if err != nil {
@@ -212,7 +212,10 @@ func (s *Spool) loadOutcomes(numbers []uint64, readOnly bool) error {
 		case errors.Is(err, record.ErrNewer):
 			return fmt.Errorf("%w: %s: %w", ErrNewer, name, err)
 		case isDamage(err):
-			continue // a file that was never saved; the log has its records
+			if s.damagedFile(name, err, i == len(numbers)-1) { // else its number would have been used again
+				s.outcomes.Lost()
+			}
+			continue // or the log has its records
 		case err != nil:
 			return err
 		}

@@ -153,7 +153,8 @@ func (s *Spool) loadKeys(numbers []uint64, readOnly bool) error {
 		case errors.Is(err, record.ErrNewer):
 			return fmt.Errorf("%w: %s: %w", ErrNewer, name, err)
 		case isDamage(err):
-			continue // a file that was never saved; the log has its entries
+			s.damagedFile(name, err, true) // what it was for may all have been forgotten since
+			continue                       // or the log has its entries
 		case err != nil:
 			return err
 		}
@@ -213,7 +214,7 @@ func (s *Spool) loadGeneration(f vfs.File, number uint64) (*keys.Generation, *ap
 		return nil, nil, err
 	}
 	g.End = max(g.End, a.saved) // if what is saved there is damaged
-	a.end = g.End
+	a.end, a.unreadable = g.End, g.End > size
 	for _, gap := range scan.Gaps() {
 		a.unreadable = a.unreadable || gap.Err != nil
 		if err := damageOf(gap, a.saved); err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nexthop-mail/nexthop/queue"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/crashfs"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
 )
 
 // keeping is small with outcomes.
@@ -145,6 +146,64 @@ func TestDamageToOutcomes(t *testing.T) {
 	}
 	mustEnd(t, s)
 	must(t, s.Close())
+}
+
+// TestDamageToTheBeginningOfAFile has the beginning of a file of outcomes, and of one of keys,
+// unreadable, or damaged, so that nothing in it can be read: Check names it, a reader is told
+// that some are missed, and mail goes on.
+func TestDamageToTheBeginningOfAFile(t *testing.T) {
+	o := keeping()
+	o.MaxOutcomes, o.MaxKeys = 64, 64
+	fs := crashfs.New(1)
+	s, err := openByHand(fs, o)
+	must(t, err)
+	for i := range 12 { // a file has up to four
+		_, err := endKeyed(s, fmt.Sprint("key ", i))
+		must(t, err)
+		must(t, giveUp(s))
+	}
+	_, all := messagesOf(t, s, "")
+	must(t, s.Close())
+	for _, c := range []struct {
+		prefix string
+		number uint64
+		hurt   func(fs *crashfs.FS, name string)
+	}{
+		{outcomesPrefix, 1, func(fs *crashfs.FS, name string) { fs.Spoil(name, 0, record.HeaderSize) }},
+		{outcomesPrefix, 2, func(fs *crashfs.FS, name string) { fs.Spoil(name, 0, record.HeaderSize) }},
+		{outcomesPrefix, 3, func(fs *crashfs.FS, name string) { fs.Spoil(name, 0, record.HeaderSize) }},
+		{outcomesPrefix, 1, func(fs *crashfs.FS, name string) { fs.Flip(name, 1, 1); fs.Flip(name, 513, 1) }},
+		{outcomesPrefix, 2, func(fs *crashfs.FS, name string) { fs.Flip(name, 1, 1); fs.Flip(name, 513, 1) }},
+		{keysPrefix, 1, func(fs *crashfs.FS, name string) { fs.Spoil(name, 0, record.HeaderSize) }},
+		{keysPrefix, 6, func(fs *crashfs.FS, name string) { fs.Spoil(name, 0, record.HeaderSize) }},
+	} {
+		hurt, name := fs.Copy(), fileName(c.prefix, c.number)
+		c.hurt(hurt, name)
+		problems, err := check(hurt)
+		must(t, err)
+		if len(problems) != 1 || problems[0].File != name {
+			t.Errorf("%s: Check says %v, want a problem of it", name, problems)
+		}
+		s, err := openByHand(hurt, o)
+		must(t, err)
+		id := mustEnd(t, s)
+		for round := range 2 {
+			got, page := messagesOf(t, s, all.Outcomes[0].Position)
+			want := 12 // with the one that came since
+			switch name {
+			case fileName(outcomesPrefix, 1):
+				want -= 3 // and the first, after which is asked
+			case fileName(outcomesPrefix, 2), fileName(outcomesPrefix, 3):
+				want -= 4
+			}
+			if len(got) != want || got[len(got)-1] != id || page.Missed != (c.prefix == outcomesPrefix) {
+				t.Errorf("%s, opening %d: %d outcomes after the first, missed %v, want %d", name, round, len(got), page.Missed, want)
+			}
+			must(t, s.takeCheckpoint(t.Context()))
+			s, err = openByHand(hurt.Kill(), o)
+			must(t, err)
+		}
+	}
 }
 
 // TestMissedOutcomesAreKnownAfterARestart has more outcomes than are kept, and restarts.

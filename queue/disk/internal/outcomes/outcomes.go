@@ -34,6 +34,7 @@ type Log struct {
 	count   int
 	next    uint64        // number of a file
 	floor   record.Before // the last that was forgotten
+	lost    bool          // some before the next that is loaded or added cannot be read
 	dead    []uint64
 }
 
@@ -73,6 +74,7 @@ func (l *Log) Waiting() int64 { return l.bytes }
 // Add adds a record, at the place where it belongs, and forgets those that are too old at
 // its time or too many.
 func (l *Log) Add(r Record) {
+	l.found(record.Before{At: r.At})
 	at := len(l.waiting)
 	for at > 0 && r.At.Before(l.waiting[at-1].At) { // of the same batch, but saved later
 		at--
@@ -89,6 +91,7 @@ func (l *Log) Replay(r Record) {
 	if n := len(l.files); n > 0 && !l.files[n-1].last.At.Before(r.At) {
 		return
 	}
+	l.found(record.Before{At: r.At})
 	l.waiting = append(l.waiting, r)
 	l.bytes += r.size()
 	l.count += r.Count
@@ -245,12 +248,23 @@ func (l *Log) Load(f *File) bool {
 	if f.count == 0 {
 		return false
 	}
-	if len(l.files) == 0 {
-		l.floor = f.before
+	if n := len(l.files); n == 0 || l.files[n-1].last.At.Before(f.before.At) {
+		l.lost = true
 	}
+	l.found(f.before)
 	l.files = append(l.files, f)
 	l.count += f.count
 	return true
+}
+
+// Lost says that a file that would be loaded next cannot be read.
+func (l *Log) Lost() { l.lost = true }
+
+// found forgets what was lost, if anything was, up to something that was not.
+func (l *Log) found(after record.Before) {
+	if l.lost {
+		l.lost, l.floor = false, later(l.floor, after)
+	}
 }
 
 // LoadBefore takes over what the file begins with.
