@@ -163,3 +163,11 @@ func TestHalfClosed(t *testing.T) {
 	}
 	c.want("")
 }
+
+// TestMark: the mark stands after the name in the replies to EHLO and HELO.
+func TestMark(t *testing.T) {
+	client := start(t, &Server{Mark: "m4rk"}).dial(t)
+	client.want("220 relay.example.net ESMTP")
+	client.say("EHLO me\r\nHELO me\r\n")
+	client.want("250-relay.example.net m4rk|250-PIPELINING|", "250 relay.example.net m4rk")
+}
