@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -59,7 +61,7 @@ func (r *outage) Probe(context.Context) error {
 
 // waitingForATurn is an agent whose host takes five seconds for a message, one at a time,
 // and a message to two domains that waits for it behind another.
-func waitingForATurn(t *testing.T) (*office, *outage, *smtptest.Host) {
+func waitingForATurn(t *testing.T, change ...func(o *office)) (*office, *outage, *smtptest.Host) {
 	host := slowHost(5 * time.Second)
 	o := newOffice(t, &smtptest.Internet{
 		Zone:  "first.test. MX 10 mx.test.\na.test. MX 10 mx.test.\nb.test. MX 10 mx.test.\nmx.test. A 192.0.2.1\n",
@@ -68,6 +70,9 @@ func waitingForATurn(t *testing.T) (*office, *outage, *smtptest.Host) {
 	router := &outage{rerouted: &rerouted{Router: delivery.ByMX(&mx.Router{Resolver: o.net})}}
 	o.agent.Sender.Router, o.agent.Sender.Resolver = router, nil
 	o.agent.Settings.Limits.PerSite = 1
+	for _, f := range change {
+		f(o)
+	}
 	o.start()
 	o.submit(message("u@first.test"))
 	pass(time.Second)
@@ -249,10 +254,19 @@ func TestMovesBeforeATurn(t *testing.T) {
 }
 
 // TestSuspendedAsItsTurnComes: mail that is suspended while its route is looked up again,
-// right before it would be sent, is not sent.
+// right before it would be sent, is not sent, however long the queue takes to store that.
 func TestSuspendedAsItsTurnComes(t *testing.T) {
+	for _, takes := range []time.Duration{0, 8 * time.Second} {
+		t.Run(fmt.Sprintf("the queue takes %v", takes), func(t *testing.T) { suspendedAsItsTurnComes(t, takes) })
+	}
+}
+
+func suspendedAsItsTurnComes(t *testing.T, takes time.Duration) {
 	synctest.Test(t, func(t *testing.T) {
-		o, router, host := waitingForATurn(t)
+		o, router, host := waitingForATurn(t, func(o *office) {
+			q := &faultyQueue{Queue: new(memory.Queue), settle: func([]queue.Settlement) error { time.Sleep(takes); return nil }}
+			o.queue, o.agent.Queue = q, q
+		})
 		looking, answer := make(chan struct{}, 9), make(chan struct{})
 		router.now(func(ctx context.Context, route mx.Route) (mx.Route, error) {
 			looking <- struct{}{}
@@ -278,7 +292,7 @@ func TestSuspendedAsItsTurnComes(t *testing.T) {
 			t.Errorf("%d deliveries are claimed", n)
 		}
 		o.resume(1, queue.Subject{Kind: queue.OfDestination, Name: "a.test"})
-		pass(10 * time.Second)
+		pass(time.Minute)
 		if n := o.left(); n != 0 {
 			t.Errorf("%d deliveries are left after that", n)
 		}
@@ -372,6 +386,32 @@ func TestCutOffAtTheQueue(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestCutOffWithoutDescriptors: an attempt that is cut off, and that ends for want of
+// descriptors, tells nobody of trouble, and goes back as it was.
+func TestCutOffWithoutDescriptors(t *testing.T) {
+	t.Run("QUE-10 QUE-13", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			o := newOffice(t, toHost(&smtptest.Host{Extensions: full()}))
+			o.agent.Sender.Dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
+				<-ctx.Done()
+				return nil, &net.OpError{Op: "dial", Net: network, Err: syscall.EMFILE}
+			}
+			o.agent.Drain = time.Second
+			o.start()
+			o.submit(message("u@e.test"))
+			pass(time.Second)
+			o.stop()
+			if n := len(o.of(delivery.Trouble)) + len(o.of(delivery.Deferred)); n != 0 {
+				t.Errorf("events %+v, want neither trouble nor a deferral", o.events)
+			}
+			again, err := o.queue.Claim(t.Context(), time.Now(), queue.ClaimOptions{Max: 9, Lease: time.Minute})
+			if err != nil || len(again.Deliveries) != 1 || again.Deliveries[0].States[0].Attempts != 0 {
+				t.Errorf("claimed after that: %+v, %v, want the one without an attempt", again.Deliveries, err)
+			}
+		})
+	})
 }
 
 // stalledMark is a queue whose Mark does not return before it must.
