@@ -327,3 +327,30 @@ func TestTenantsWithEnough(t *testing.T) {
 		d.want("claimed for", c != nil && !slices.Contains(c.ExceptTenants, "A"), true)
 	})
 }
+
+// TestTrialsWhereNoneMayBegin has the newest site wait for room in its group, while the
+// connections that others than quick ones may have are taken: no trial begins there, and
+// nobody need look again and again whether one may.
+func TestTrialsWhereNoneMayBegin(t *testing.T) {
+	t.Run("L6", func(t *testing.T) {
+		d := newDesk(t, Settings{Connections: 8, PerSite: 1, Ahead: 2000, Site: func(name string) SiteLimits {
+			l := SiteLimits{PerSite: 1}
+			if name == "n0" || name == "last" {
+				l.Groups = []GroupLimits{{Name: "g", Connections: 1}}
+			}
+			return l
+		}})
+		d.fillSlow()
+		d.mails("T", "first")
+		d.want("in flight at the first", d.at("first"), 1)
+		d.end(d.lastBegun(), Works, quickTime)
+		d.mails("T", "last")
+		d.want("in flight at the last", d.at("last"), 0)
+		for range 3 {
+			d.idle(0)
+			d.sleeps("no trial may begin")
+			d.pass(time.Second)
+		}
+		d.want("in flight at the last", d.at("last"), 0)
+	})
+}

@@ -357,3 +357,19 @@ func TestForgottenSites(t *testing.T) {
 	}
 	d.want("in flight", d.at("held"), 2)
 }
+
+// TestRefusedAtOnce has a site refuse the login in two attempts that are in flight together:
+// its mail stays where it is for as long as the first has said.
+func TestRefusedAtOnce(t *testing.T) {
+	t.Run("B2", func(t *testing.T) {
+		d := newDesk(t, Settings{Connections: 8, PerSite: 2, Ahead: 400})
+		d.mail("A", "d.s", 3, Route{Site: "s"})
+		d.want("in flight", d.at("s"), 2)
+		for range 2 {
+			d.learn(d.begun[0], Lesson{Kind: LoginRefused, Began: d.now})
+			d.want("lifted", len(d.out.Lift), 0)
+			d.pass(time.Second)
+		}
+		d.want("gone back", len(d.back) > 0, true)
+	})
+}
