@@ -99,7 +99,7 @@ func run(t *testing.T, j job) measured {
 	}
 	cmd := exec.Command(os.Args[0], "-test.run=^TestManyDeferred$", "-test.timeout=2h")
 	cmd.Env = append(os.Environ(), "GOGC=100", scaleJob+"="+string(text)) // as a program runs, not as tests may
-	out, _ := cmd.Output() // the process ends by a kill
+	out, _ := cmd.Output()                                                // the process ends by a kill
 	var m measured
 	line, _, _ := bytes.Cut(out, []byte("\n"))
 	if err := json.Unmarshal(line, &m); err != nil {
