@@ -1,7 +1,7 @@
 package sched
 
-// forget has the world know nothing of a site that the scheduler has forgotten, but when the
-// last attempt there began. Only a site without mail may be.
+// forget has the world know nothing of a site that the scheduler has forgotten. Only a site
+// without mail may be, and none whose rate is to be kept.
 func (w *world) forget() {
 	if w.s.remember == maxSites {
 		return
@@ -16,6 +16,10 @@ func (w *world) forget() {
 		if w.bySite[key] > 0 {
 			w.fail("%s is forgotten with %d attempts in flight", key, w.bySite[key])
 		}
+		if w.tooSoon(w.began[key], w.mayAt(key, w.siteLimits(key)).Rate) {
+			w.fail("L3: %s is forgotten before its rate allows another attempt", key)
+		}
+		delete(w.began, key) // a share with a lower rate, later on, says nothing about that
 		delete(w.closed, key)
 		delete(w.alive, key)
 		delete(w.failed, key)
@@ -30,6 +34,11 @@ func (w *world) forget() {
 	for d := range w.noRoute {
 		if w.s.sites[noRouteKey(d)] == nil {
 			delete(w.noRoute, d)
+		}
+	}
+	for _, name := range []string{"g", "h"} {
+		if g, _ := w.groupLimits(name); w.s.groups[name] == nil && !w.tooSoon(w.beganIn[name], w.mayIn(g).Rate) {
+			delete(w.beganIn, name)
 		}
 	}
 	for t := w.s.known.head; t != nil; t = t.next {
