@@ -227,8 +227,8 @@ func TestSubmitter(t *testing.T) {
 			}
 		})
 	}
-	c.say("MAIL FROM:<a@example.org> AUTH=\r\nMAIL FROM:<a@example.org> AUTH=+\r\n")
-	c.want("501", "501")
+	c.say("MAIL FROM:<a@example.org> AUTH=\r\nMAIL FROM:<a@example.org> AUTH=+\r\nMAIL FROM:<a@example.org> AUTH=a=b\r\n")
+	c.want("501", "501", "501")
 }
 
 func TestThirdLoginThatFailsEndsTheSession(t *testing.T) {

@@ -171,3 +171,16 @@ func TestMark(t *testing.T) {
 	client.say("EHLO me\r\nHELO me\r\n")
 	client.want("250-relay.example.net m4rk|250-PIPELINING|", "250 relay.example.net m4rk")
 }
+
+// TestMailIsAsked: the server's user may refuse a sender; another may follow.
+func TestMailIsAsked(t *testing.T) {
+	r := start(t, &Server{Mail: func(_ context.Context, tx *Transaction) Reply {
+		if tx.From == "a@example.org" {
+			return Reply{550, "5.7.1", "not from you"}
+		}
+		return Reply{}
+	}})
+	c := r.dial(t)
+	c.say("EHLO me\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.com>\r\nMAIL FROM:<b@example.org>\r\n")
+	c.want("220", "250", "550 5.7.1 not from you", "503 5.5.1", "250")
+}

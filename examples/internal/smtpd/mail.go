@@ -79,8 +79,7 @@ func (s *session) rcpt(ctx context.Context, argument string) {
 		s.reject(r)
 		return
 	}
-	destination, r := s.recipient(ctx, &rcpt)
-	if r.Failed() {
+	if r := s.recipient(ctx, &rcpt); r.Failed() {
 		s.reject(r)
 		return
 	}
@@ -91,7 +90,6 @@ func (s *session) rcpt(ctx context.Context, argument string) {
 	}
 	s.envelope += cost
 	s.tx.Recipients = append(s.tx.Recipients, rcpt)
-	s.tx.destination = destination
 	s.say(250, "2.1.5", "ok")
 }
 
@@ -114,7 +112,7 @@ func (s *session) enoughRejected() {
 }
 
 // recipient looks at what RCPT said, and asks the server's user about it.
-func (s *session) recipient(ctx context.Context, rcpt *queue.Recipient) (destination string, r Reply) {
+func (s *session) recipient(ctx context.Context, rcpt *queue.Recipient) Reply {
 	postmaster := s.server.isPostmaster(rcpt.Address, s.wire)
 	if postmaster {
 		rcpt.Address = s.server.postmaster()
@@ -127,18 +125,17 @@ func (s *session) recipient(ctx context.Context, rcpt *queue.Recipient) (destina
 		if bad, ok := errors.AsType[*queue.MessageError](err); ok {
 			enhanced, err = bad.Enhanced, bad.Err
 		}
-		return "", Reply{553, enhanced, "no address mail can be sent to: " + err.Error()}
+		return Reply{553, enhanced, "no address mail can be sent to: " + err.Error()}
 	}
-	destination = parts[0].Destination
 	switch {
 	case postmaster:
-		return destination, Reply{}
+		return Reply{}
 	case !isASCII(rcpt.Address) && !s.tx.UTF8:
-		return "", Reply{553, "5.6.7", "an address beyond ASCII needs SMTPUTF8"}
+		return Reply{553, "5.6.7", "an address beyond ASCII needs SMTPUTF8"}
 	case s.server.Rcpt == nil:
-		return destination, Reply{}
+		return Reply{}
 	}
-	return destination, s.server.Rcpt(ctx, s.tx, rcpt, destination)
+	return s.server.Rcpt(ctx, s.tx, rcpt, parts[0].Destination)
 }
 
 func isASCII(s string) bool {

@@ -38,8 +38,6 @@ type Transaction struct {
 	Return     queue.Return
 
 	submitterUnknown bool // although a user is logged in
-
-	destination string // of the last recipient, in canonical form
 }
 
 // Message is the transaction as a message for a queue.
