@@ -210,3 +210,22 @@ func TestCheckBesideADamagedList(t *testing.T) {
 		t.Errorf("Check = %v, which does not name %s at %d", problems, first, tk.at[0])
 	}
 }
+
+// TestCheckBesideASegmentThatHasGone has a segment be given up after the checkpoint, which
+// speaks of it: Check names nothing.
+func TestCheckBesideASegmentThatHasGone(t *testing.T) {
+	disk, s := openSmall(t)
+	id := mustPut(t, s)
+	first := s.current
+	s.rollNow = true
+	mustPut(t, s)
+	must(t, s.takeCheckpoint(t.Context()))
+	must(t, s.Drop(t.Context(), id))
+	must(t, s.compact(t.Context(), first))
+	if s.segments.byNumber[first.number] != nil {
+		t.Fatal("the segment is there")
+	}
+	if problems, err := check(disk.Kill()); err != nil || len(problems) > 0 {
+		t.Errorf("Check = %v, %v", problems, err)
+	}
+}

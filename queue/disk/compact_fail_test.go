@@ -33,26 +33,51 @@ func heldElsewhere(t *testing.T, n int) (fs *crashfs.FS, s *Spool, ids []string,
 	return fs, s, ids, second
 }
 
-// TestCompactionOfADamagedDelivery has a record be damaged of a delivery whose message is
-// elsewhere: the others are moved, the segment stays for what is in it, and nothing fails.
-func TestCompactionOfADamagedDelivery(t *testing.T) {
-	ctx := context.Background()
-	fs, s, ids, second := heldElsewhere(t, 3)
-	number, _ := parseID(ids[1])
-	slot := s.slots(number)[0]
-	fs.Flip(second.file.name, int64(s.index.Get(slot).Record.Offset)+record.FrameSize+1, 1)
-	must(t, s.compact(ctx, second))
-	if s.segments.byNumber[second.number] == nil || !second.broken {
-		t.Errorf("the segment is in use: %v, and left alone: %v", s.segments.byNumber[second.number] != nil, second.broken)
-	}
-	for i, id := range ids {
-		number, _ := parseID(id)
-		if moved := s.index.Get(s.slots(number)[0]).Record.Segment != second.slot; moved != (i != 1) {
-			t.Errorf("the record of message %d was moved: %v", i, moved)
+// TestCompactionOfADeliveryThatCannotBeRead has a record be damaged of a delivery whose
+// message is elsewhere, before a compaction or while it waits for its turn: the others are
+// moved, the segment stays for what is in it, and nothing fails. Another failure is told.
+func TestCompactionOfADeliveryThatCannotBeRead(t *testing.T) {
+	ctx, odd := context.Background(), errors.New("odd")
+	for name, c := range map[string]struct {
+		before bool
+		cause  error
+	}{"damaged before": {true, nil}, "damaged meanwhile": {false, nil}, "another failure": {false, odd}} {
+		fs, s, ids, second := heldElsewhere(t, 3)
+		number, _ := parseID(ids[1])
+		slot := s.slots(number)[0]
+		hurt := func() {
+			fs.Flip(second.file.name, int64(s.index.Get(slot).Record.Offset)+record.FrameSize+1, 1)
 		}
-	}
-	if n := pins(s); n > 0 || len(s.reserved) > 0 {
-		t.Errorf("%d segments are in use and %d deliveries reserved", n, len(s.reserved))
+		if c.cause != nil {
+			hurt = func() {
+				closeIdle(s)
+				fs.Inject(crashfs.FailNth(crashfs.OpOpen, 1, true, c.cause))
+			}
+		}
+		var err error
+		if c.before {
+			hurt()
+			err = s.compact(ctx, second)
+		} else {
+			besideAnother(t, s, slot, func() { err = s.compact(ctx, second) }, hurt)
+		}
+		fs.Inject(nil)
+		if !errors.Is(err, c.cause) || c.cause == nil && err != nil {
+			t.Errorf("%s: it answers %v", name, err)
+		}
+		if s.segments.byNumber[second.number] == nil || second.broken != (c.cause == nil) {
+			t.Errorf("%s: the segment is in use: %v, and left alone: %v", name, s.segments.byNumber[second.number] != nil, second.broken)
+		}
+		for i, id := range ids {
+			number, _ := parseID(id)
+			moved := s.index.Get(s.slots(number)[0]).Record.Segment != second.slot
+			if want := i != 1; c.cause == nil && moved != want {
+				t.Errorf("%s: the record of message %d was moved: %v", name, i, moved)
+			}
+		}
+		if n := pins(s); n > 0 || len(s.reserved) > 0 {
+			t.Errorf("%s: %d segments are in use and %d deliveries reserved", name, n, len(s.reserved))
+		}
 	}
 }
 
@@ -171,6 +196,7 @@ func TestEndThatIsNotWhole(t *testing.T) {
 	tk.frames[0].Kind, tk.frames[0].Head = record.KindGone, head[:len(head)-1]
 	s.rollNow = true
 	must(t, together(s, tk)[0])
+	must(t, s.Hold(ctx, mustPut(t, s))) // so that something is to be moved
 	g := s.current
 	s.rollNow = true
 	mustPut(t, s)

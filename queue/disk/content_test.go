@@ -136,6 +136,35 @@ func TestLargeContentThatCannotBeWritten(t *testing.T) {
 	}
 }
 
+// TestLargeContentThatDoesNotFitWhenItIsSaved has a lack of room show when a large content,
+// or its name, is saved: it is refused, and the device has not failed.
+func TestLargeContentThatDoesNotFitWhenItIsSaved(t *testing.T) {
+	ctx, now := context.Background(), time.Unix(1e9, 0)
+	for _, op := range []crashfs.Op{crashfs.OpSync, crashfs.OpSyncDir} {
+		fs := crashfs.New(1)
+		s, err := openByHand(fs, Options{LargeContent: 1000})
+		must(t, err)
+		mustPut(t, s)
+		fs.Inject(func(o crashfs.Op, name string) error {
+			if o == op && (strings.HasPrefix(name, contentPrefix) || o == crashfs.OpSyncDir) {
+				return syscall.ENOSPC
+			}
+			return nil
+		})
+		large := textMessage(strings.Repeat("x", 1000))
+		if id, err := s.Put(ctx, now, large); id != "" || !errors.Is(err, queue.ErrFull) || errors.Is(err, ErrFailed) {
+			t.Errorf("%v finds no room: Put = %q, %v, want ErrFull", op, id, err)
+		}
+		fs.Inject(nil)
+		if files := contents(t, fs); files != "[]" {
+			t.Errorf("%v finds no room, and there are %s", op, files)
+		}
+		if _, err := s.Put(ctx, now, large); err != nil {
+			t.Errorf("%v has found no room, and then Put = %v", op, err)
+		}
+	}
+}
+
 // TestContentOfTheGreatestLength writes the last bytes that a content may have, and one
 // more.
 func TestContentOfTheGreatestLength(t *testing.T) {
