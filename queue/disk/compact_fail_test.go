@@ -3,7 +3,6 @@ package disk
 import (
 	"context"
 	"errors"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -121,13 +120,13 @@ func TestCompactionThatIsInterrupted(t *testing.T) {
 				err = s.compact(ctx, g)
 				s.release([]index.Slot{slot})
 			} else {
-				besideAnother(t, s, slot, func() { err = s.compact(ctx, g) }, func() {
+				done := make(chan struct{})
+				besideAnother(t, s, slot, func() { err = s.compact(ctx, g); close(done) }, func() {
 					if c.cause == context.Canceled {
 						cancel()
-						for waits := true; waits; runtime.Gosched() {
-							s.mu.Lock()
-							waits = s.reserved[slot] != nil
-							s.mu.Unlock()
+						<-done
+						if _, reserved := s.reserved[slot]; !reserved {
+							t.Error("a delivery was given away that another call has")
 						}
 					}
 				})
