@@ -82,3 +82,49 @@ func TestForgottenOutcomesMakeRoom(t *testing.T) {
 		t.Errorf("after a kill the outcomes are those of %v, want %s", got, id)
 	}
 }
+
+// TestForgottenOutcomesThatMadeNoRoom deletes a file of outcomes of which everything is
+// forgotten, but there is no room for another even so. After a kill, whoever had read only
+// some of the former is told that outcomes are missed, and whoever reads on is not.
+func TestForgottenOutcomesThatMadeNoRoom(t *testing.T) {
+	ctx, now := t.Context(), time.Unix(1e9, 0)
+	fs := crashfs.New(1)
+	s, err := openByHand(fs, keeping())
+	must(t, err)
+	mustEnd(t, s)
+	mustEnd(t, s)
+	_, page := messagesOf(t, s, "")
+	behind := page.Outcomes[0].Position
+	must(t, s.takeCheckpoint(ctx))
+	later := now.Add(2 * time.Hour)
+	id, err := s.Put(ctx, later, textMessage("text"))
+	must(t, err)
+	c, err := s.Claim(ctx, later, queue.ClaimOptions{})
+	must(t, err)
+	_, err = s.Settle(ctx, later, []queue.Settlement{{Lease: c.Deliveries[0].Lease, Results: []queue.Result{{Outcome: queue.Delivered}}}})
+	must(t, err)
+	fs.Inject(func(op crashfs.Op, name string) error {
+		if op == crashfs.OpCreate && name == fileName(outcomesPrefix, 2) {
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+	must(t, s.saveOutcomes())
+	s, err = openByHand(fs.Kill(), keeping())
+	must(t, err)
+	got, page := messagesOf(t, s, behind)
+	if len(got) != 1 || got[0] != id || !page.Missed {
+		t.Errorf("a reader that was behind gets the outcomes of %v, missed %v, want %s, and that some were missed", got, page.Missed, id)
+	}
+	last := page.Next
+	mustEnd(t, s)
+	mustEnd(t, s)
+	for range 3 {
+		if _, page = messagesOf(t, s, last); page.Missed {
+			t.Errorf("a reader that goes on after %s is told that it missed some", last)
+		}
+		if last = page.Next; len(page.Outcomes) > 0 {
+			last = page.Outcomes[0].Position
+		}
+	}
+}

@@ -225,7 +225,11 @@ func (s *Spool) loadOutcomes(numbers []uint64, readOnly bool) error {
 			_ = s.fs.Remove(name)
 		}
 	}
-	if last == nil || readOnly {
+	if last == nil { // any may have been deleted, and then there was no room for another
+		s.outcomes.Lost()
+		return nil
+	}
+	if readOnly {
 		return nil
 	}
 	var err error

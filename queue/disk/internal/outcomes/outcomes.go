@@ -74,7 +74,7 @@ func (l *Log) Waiting() int64 { return l.bytes }
 // Add adds a record, at the place where it belongs, and forgets those that are too old at
 // its time or too many.
 func (l *Log) Add(r Record) {
-	l.found(record.Before{At: r.At})
+	l.found(record.Before{At: record.Place{Segment: r.At.Segment}}) // the first that this life of the log has
 	at := len(l.waiting)
 	for at > 0 && r.At.Before(l.waiting[at-1].At) { // of the same batch, but saved later
 		at--
@@ -257,7 +257,7 @@ func (l *Log) Load(f *File) bool {
 	return true
 }
 
-// Lost says that a file that would be loaded next cannot be read.
+// Lost says that a file that would be loaded next cannot be read, or is not there.
 func (l *Log) Lost() { l.lost = true }
 
 // found forgets what was lost, if anything was, up to something that was not.
