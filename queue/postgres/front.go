@@ -228,14 +228,19 @@ func (f *front) end(c *frontCall, r *frontRow, err error) (again bool) {
 		f.known, f.server = true, *r.server
 		f.lanes = make(map[laneKey]*lane)
 		f.of, f.short, f.reach = make(map[string]int), nil, place{*r.rank, *r.seq}
+		c.moved = false // nothing of that is remembered
 	default:
 		f.move(c, place{*r.rank, *r.seq})
 	}
-	if !c.moved {
+	lease, next := min(*r.lease, c.overlapped), min(*r.next, c.overlapped)
+	if c.moved {
+		f.seenByBoth(*r.xmax, r.xip)
+		f.later, f.lease, f.next = min(f.later, *r.later), min(f.lease, lease), min(f.next, next)
+	} else {
 		f.xmax, f.xip = *r.xmax, r.xip
+		f.later, f.lease, f.next = *r.later, lease, next
 	}
-	f.later = *r.later
-	f.lease, f.next, f.now = min(*r.lease, c.overlapped), min(*r.next, c.overlapped), c.now
+	f.now = c.now
 	if c.lease == nil {
 		f.all = time.Now().Add(allLeases)
 	}
@@ -244,6 +249,15 @@ func (f *front) end(c *frontCall, r *frontRow, err error) (again bool) {
 		f.shrink(most * 3 / 4)
 	}
 	return false
+}
+
+// seenByBoth has the next claim go by what is in the snapshot that is remembered and in
+// another.
+func (f *front) seenByBoth(xmax int64, xip []int64) {
+	f.xmax = min(f.xmax, xmax)
+	both := slices.Concat(f.xip, xip)
+	slices.Sort(both)
+	f.xip = slices.DeleteFunc(slices.Compact(both), func(xid int64) bool { return xid >= f.xmax })
 }
 
 // forget has the next claim begin anew.

@@ -66,4 +66,40 @@ func TestClaimsAtTheSameTimeForgetNothing(t *testing.T) {
 			t.Error("a head is forgotten")
 		}
 	})
+	t.Run("two look for more, and the one that began first ends last", func(t *testing.T) {
+		f := new(front)
+		f.end(begin(f), said(true, 100, at(10), early), nil)
+		first, second := begin(f), begin(f)
+		f.end(second, said(false, 105, at(15), early, fresh), nil)
+		f.end(first, said(false, 101, at(30), early), nil)
+		if !f.knows(fresh) {
+			t.Error("a head that came meanwhile is forgotten")
+		}
+	})
+	t.Run("one looks for more, and one that began before begins anew", func(t *testing.T) {
+		f := new(front)
+		f.end(begin(f), said(true, 100, at(10), early), nil)
+		first, second := begin(f), begin(f)
+		f.end(second, said(false, 105, at(30), early, fresh), nil)
+		f.end(first, said(true, 101, at(30), early), nil)
+		if !f.knows(fresh) {
+			t.Error("a head that came meanwhile is forgotten")
+		}
+	})
+	t.Run("one looks for more and knows what ripens first, and one that began before does not", func(t *testing.T) {
+		f := new(front)
+		f.end(begin(f), said(true, 100, at(10), early), nil)
+		first, second := begin(f), begin(f)
+		sooner, later := now+1000, now+2000
+		r := said(false, 105, at(30), early)
+		r.later, r.lease, r.next = &sooner, &sooner, &sooner
+		f.end(second, r, nil)
+		r = said(false, 101, at(10), early)
+		r.later, r.lease, r.next = &later, &later, &later
+		f.end(first, r, nil)
+		if f.xmax > 101 && (f.later > sooner || f.lease > sooner || f.next > sooner) {
+			t.Errorf("the next claim looks at what comes from transaction %d on, and for heads that ripen from %d on and leases that end from %d and %d on, want %d",
+				f.xmax, f.later, f.lease, f.next, sooner)
+		}
+	})
 }
