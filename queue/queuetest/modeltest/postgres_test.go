@@ -48,7 +48,9 @@ func TestPostgres(t *testing.T) {
 	if err := postgres.Migrate(t.Context(), pool, postgres.Options{}); err != nil {
 		t.Fatal(err)
 	}
-	open := func() (queue.Queue, error) { return postgres.Open(t.Context(), pool, postgres.Options{KeepOutcomes: kept}) }
+	open := func() (queue.Queue, error) {
+		return postgres.Open(t.Context(), pool, postgres.Options{KeepOutcomes: kept})
+	}
 	fewer(t, "12")
 	rapid.Check(t, func(rt *rapid.T) {
 		_, err := pool.Exec(t.Context(), `TRUNCATE nexthop.message, nexthop.content, nexthop.upload, nexthop.key, nexthop.delivery,
