@@ -1,6 +1,9 @@
 package project_test
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -44,6 +47,24 @@ func linesWith(text string, words ...string) map[int]string {
 		}
 	}
 	return found
+}
+
+// TestDecisions: each decision in docs/adr has a number of its own, which its name and its
+// title begin with, and none is left out.
+func TestDecisions(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(root, "docs", "adr", "*.md"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%d decisions, %v", len(files), err)
+	}
+	for i, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if base, n := filepath.Base(name), i+1; !strings.HasPrefix(base, fmt.Sprintf("%04d-", n)) || !strings.HasPrefix(string(text), fmt.Sprintf("# %d. ", n)) {
+			t.Errorf("%s is not named and titled as decision %d", base, n)
+		}
+	}
 }
 
 // TestNumbers: a requirement that a test or a text names exists.
