@@ -109,3 +109,27 @@ func TestMarkOfFallback(t *testing.T) {
 		}
 	}
 }
+
+// TestMarkOfSmartHostAndMXHost: a host of this name that the operator has named gets the mail
+// for which it is named. It gets no other, although there is a session with it.
+func TestMarkOfSmartHostAndMXHost(t *testing.T) {
+	h := &smtptest.Host{Name: "relay.test"}
+	in := (&smtptest.Internet{
+		Zone:  "e.test. MX 10 mail.test.\nmail.test. A 198.51.100.5\n",
+		Hosts: map[string]*smtptest.Host{"mail.test": h},
+	}).Start(t)
+	table := &smarthost.Table{Router: &mx.Router{Resolver: in, Self: []string{"relay.test"}}}
+	if err := table.Set(smarthost.Rules{Special: []smarthost.Rule{{To: "a.test", Hosts: []smarthost.Host{{Name: "mail.test"}}}}}); err != nil {
+		t.Fatal(err)
+	}
+	s := &delivery.Sender{Router: table, Dial: in.DialContext, SelfMark: "m4rk"}
+	defer s.Close()
+	for _, domain := range []string{"e.test", "a.test", "e.test", "a.test"} {
+		report, err := s.Send(t.Context(), &queue.Message{
+			Content: queue.String("Subject: x\r\n\r\nx\r\n"), Recipients: []queue.Recipient{{Address: "a@" + domain}},
+		})
+		if got := report.Recipients[0].Outcome; (got == queue.Delivered) != (domain == "a.test") {
+			t.Errorf("QUE-19 mail for %s: %v, %v", domain, got, err)
+		}
+	}
+}

@@ -65,7 +65,7 @@ func (h *Hop) Spare(o smtp.Option, extensions bool) smtp.Option {
 
 func (h *Hop) key() key {
 	k := key{host: h.Host.Name, addr: h.Addr.Addr(), port: h.Addr.Port(), source: h.Source, level: h.Level()}
-	k.login, k.helo, k.implicit = h.Host.Login, h.Without&smtp.OptEHLO != 0, h.Host.ImplicitTLS
+	k.login, k.helo, k.implicit, k.named = h.Host.Login, h.Without&smtp.OptEHLO != 0, h.Host.ImplicitTLS, h.Named
 	if k.level != mx.TLSNone {
 		k.minVersion = h.Policy.MinVersion
 		k.shown = h.Policy.Certificate

@@ -29,11 +29,12 @@ type demand struct {
 	version  uint16
 	shown    *tls.Certificate
 	judged   bool
+	byDNS    bool
 }
 
 func (a *demand) hop() *Hop {
 	h := &Hop{
-		Host: &mx.Host{Name: a.host, ImplicitTLS: a.implicit}, Addr: a.addr, Source: a.source, Without: a.without,
+		Host: &mx.Host{Name: a.host, ImplicitTLS: a.implicit}, Addr: a.addr, Source: a.source, Without: a.without, Named: !a.byDNS,
 		Policy: &Policy{Level: a.level, ServerName: a.name, Key: a.policy, MinVersion: a.version, Certificate: a.shown},
 	}
 	if a.login != nil {
@@ -149,6 +150,7 @@ func TestKeptForWhoAskedForIt(t *testing.T) {
 		"another policy":           func(a *demand) { a.policy = "l" },
 		"a least version":          func(a *demand) { a.version = tls.VersionTLS13 },
 		"a certificate of ours":    func(a *demand) { a.shown = &tls.Certificate{} },
+		"a host that DNS names":    func(a *demand) { a.byDNS = true },
 	} {
 		t.Run("SMTP-43 "+name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -24,6 +24,7 @@ type key struct {
 	level      mx.TLSLevel
 	helo       bool // it was opened without EHLO
 	implicit   bool // it was opened with TLS
+	named      bool // the operator has named the host, which may have a name of ours
 	serverName string
 	policy     string
 	login      mx.Login         // a *smarthost.Login, its certificate with it; or nil
