@@ -93,9 +93,14 @@ func (d *Dir) changed(domain string) {
 
 // load reads the file of a domain.
 func (d *Dir) load(domain string) (Entry, error) {
-	path := d.path(domain)
-	e, err := read(path)
-	if err == nil && e.Domain != domain && e.Domain != "" {
+	return read(d.path(domain), domain)
+}
+
+// read returns the entry in a file, which is about the domain if that is known, or the zero
+// Entry if there is no such file or it is too old.
+func read(path, domain string) (Entry, error) {
+	e, err := decode(path)
+	if err == nil && e.Domain != "" && domain != "" && e.Domain != domain {
 		err = damaged(path, "it is about another domain")
 	}
 	if errors.Is(err, ErrDamaged) {
@@ -109,8 +114,8 @@ func (d *Dir) load(domain string) (Entry, error) {
 	return e, nil
 }
 
-// read returns the entry in a file, or the zero Entry if there is no such file.
-func read(path string) (Entry, error) {
+// decode returns the entry in a file, or the zero Entry if there is no such file.
+func decode(path string) (Entry, error) {
 	text, err := smallfile.Read(path, mostFile)
 	if err != nil || text == nil {
 		return Entry{}, err
@@ -182,7 +187,7 @@ func (d *Dir) List(ctx context.Context, after string, limit int) ([]Entry, error
 		return nil, err
 	}
 	var domains []string
-	var problems []error
+	var bad unreadable
 	for _, f := range files {
 		if strings.HasPrefix(f.Name(), tempPrefix) {
 			d.removeLeft(f)
@@ -192,8 +197,8 @@ func (d *Dir) List(ctx context.Context, after string, limit int) ([]Entry, error
 			continue
 		}
 		if strings.HasPrefix(name, "_") {
-			e, err := read(filepath.Join(d.Path, f.Name()))
-			problems = append(problems, err)
+			e, err := read(filepath.Join(d.Path, f.Name()), "")
+			bad.add(err)
 			name = e.Domain
 		}
 		if name > after {
@@ -210,10 +215,33 @@ func (d *Dir) List(ctx context.Context, after string, limit int) ([]Entry, error
 			return nil, err
 		}
 		e, err := d.load(domain)
-		problems = append(problems, err)
+		bad.add(err)
 		if e.Domain != "" {
 			all = append(all, e)
 		}
 	}
-	return all, errors.Join(problems...)
+	return all, bad.err()
+}
+
+// unreadable are the files that a List could not read. After a return to an older version
+// all can be too new, so only one of them is named: one that is not damaged, if there is one.
+type unreadable struct {
+	one   error
+	files int
+}
+
+func (u *unreadable) add(err error) {
+	if err == nil {
+		return
+	}
+	if u.files++; u.one == nil || errors.Is(u.one, ErrDamaged) && !errors.Is(err, ErrDamaged) {
+		u.one = err
+	}
+}
+
+func (u *unreadable) err() error {
+	if u.files > 1 {
+		return fmt.Errorf("%w (and %d other files)", u.one, u.files-1)
+	}
+	return u.one
 }

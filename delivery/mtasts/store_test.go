@@ -89,6 +89,16 @@ func TestDirOutlivesItsProcess(t *testing.T) {
 		if e, err := d.Load(t.Context(), "a.test"); err != nil || e.Domain != "" {
 			t.Errorf("of a file that is %s and so old that no policy in it is in force it has %+v, %v", what, e, err)
 		}
+		long := filepath.Join(path, "mta-sts._00.json") // of a name that is too long for one
+		if err := os.Rename(name, long); err != nil {
+			t.Fatal(err)
+		}
+		if all, err := d.List(t.Context(), "", 10); what != "another's" && (err != nil || len(all) > 0) {
+			t.Errorf("of a file that is %s, that old and of a long name it lists %+v, %v", what, all, err)
+		}
+		if err := os.Remove(long); err != nil {
+			t.Fatal(err)
+		}
 		if err := d.Save(t.Context(), entry("a.test", "3")); err != nil {
 			t.Errorf("a file that is %s cannot be replaced: %v", what, err)
 		}

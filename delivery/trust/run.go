@@ -99,12 +99,15 @@ func (s *Source) tellHourly(about string, n *delivery.TLSNotice) {
 	}
 }
 
-// policiesFailed gives notice that the store of policies does not work, or that the policy
-// of one domain in it cannot be read.
+// policiesFailed gives notice that the store of policies does not work, or that the policies
+// in it of one domain, or of some, cannot be read.
 func (s *Source) policiesFailed(domain string, err error) {
 	text, about := "the store of MTA-STS policies does not work, and mail waits to domains for which DNS shows no policy", ""
-	if errors.Is(err, mtasts.ErrDamaged) && domain != "" {
+	switch damaged := errors.Is(err, mtasts.ErrDamaged); {
+	case damaged && domain != "":
 		text, about = "mail to "+domain+" waits, unless its MTA-STS policy can be fetched again", domain
+	case damaged:
+		text, about = "mail to domains whose stored MTA-STS policies cannot be read waits, unless these can be fetched again", "?" // no domain
 	}
 	s.tellHourly(about, &delivery.TLSNotice{Domain: domain, Reason: "policy-store", Text: text, Err: err})
 }

@@ -166,6 +166,46 @@ func TestPoliciesThatCannotBeRead(t *testing.T) {
 	})
 }
 
+// TestNoticeOfDamagedPolicies: an agent that finds damaged files as it renews policies says
+// what waits for these, and that all mail waits if the store does not work at all.
+func TestNoticeOfDamagedPolicies(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.host("mx1.e.test", w.certificate("mx1.e.test"))
+		w.start(oneMX)
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "mta-sts.f.test.json"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		fetcher := &mtasts.Fetcher{Resolver: w.net, Dial: w.net.DialContext, Roots: w.ca.Pool()}
+		w.restart("", func(s *trust.Source) {
+			s.MTASTS, s.Fetcher, s.Store, s.Proofs = nil, fetcher, &mtasts.Dir{Path: dir}, &trust.ProofMemory{}
+		})
+		_, stop := w.run(delivery.Settings{})
+		defer stop()
+		pass(time.Minute)
+		all := "to domains for which DNS shows no policy"
+		said := func() (text []string) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			for _, n := range w.notices {
+				text = append(text, n.Error())
+			}
+			return text
+		}
+		if got := said(); len(got) != 1 || strings.Contains(got[0], all) || !strings.Contains(got[0], "mta-sts.f.test.json") {
+			t.Errorf("TLS-17 of one damaged file there is notice %q", got)
+		}
+		if err := os.Mkdir(filepath.Join(dir, "mta-sts.e.test.json"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		pass(time.Minute)
+		check(t, w.send("u@e.test"), queue.Deferred, "mx1.e.test", "none", "4.7.5")
+		if got := said(); len(got) != 2 || !strings.Contains(got[1], all) {
+			t.Errorf("TLS-17 once the store fails there is notice %q", got)
+		}
+	})
+}
+
 // TestUnreadExplained: an explanation says why no mail goes, and who can change that.
 func TestUnreadExplained(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
