@@ -194,8 +194,9 @@ func (s *Source) record(ctx context.Context, found *Found) (id string, live bool
 	return id, live
 }
 
-// load returns the stored entry, or that in memory if the store could not take it. The
-// error says why it is not known whether there is one.
+// load returns the stored entry, or that in memory if the store could not take it and it has
+// not expired: other agents may have stored another one since. The error says why it is not
+// known whether there is one.
 func (s *Source) load(ctx context.Context, domain string) (Entry, error) {
 	e, err := s.store().Load(ctx, domain)
 	if err != nil && ctx.Err() == nil {
@@ -205,7 +206,7 @@ func (s *Source) load(ctx context.Context, domain string) (Entry, error) {
 		return e, err
 	}
 	kept, _ := s.own.Load(ctx, domain) // a Memory returns no error
-	if kept.Domain != "" && (err != nil || kept.Fetched.After(e.Fetched)) {
+	if kept.valid(time.Now()) && (err != nil || kept.Fetched.After(e.Fetched)) {
 		e, err = kept, nil
 	}
 	if err != nil {

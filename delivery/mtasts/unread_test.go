@@ -3,8 +3,10 @@ package mtasts_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -153,6 +155,54 @@ func TestStoreThatCannotBeWritten(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestKeptInMemoryTooLong: a policy that could not be stored, and has expired, says nothing of
+// what the store has, since other agents use it, too.
+func TestKeptInMemoryTooLong(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		store := &faultyStore{save: errBroken}
+		s := w.source()
+		s.Store = store
+		found := s.Find(t.Context(), "e.test")
+		w.want(found, mtasts.Fetched, mtasts.Enforce, 1)
+		pass(found.Policy.MaxAge + time.Minute)
+		e := entry("e.test", "2")
+		e.Fetched, e.Used, e.Policy.Mode = time.Now(), time.Now(), mtasts.Enforce
+		if err := store.Memory.Save(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+		w.record("")
+		store.load = errBroken
+		if found := s.Find(t.Context(), "e.test"); !errors.Is(found.Unread, errBroken) {
+			t.Errorf("TLS-17 found %s", found.String())
+		}
+		store.load = nil
+		if found := s.Find(t.Context(), "e.test"); found.ID != "2" || !found.Enforced() {
+			t.Errorf("TLS-17 once the store works again: %s", found.String())
+		}
+	})
+}
+
+// TestManyUnreadableFiles: what is said of them stays short, as after a return to an older
+// version, for which all are too new.
+func TestManyUnreadableFiles(t *testing.T) {
+	dir := &mtasts.Dir{Path: t.TempDir()}
+	for i := range 1000 {
+		if err := os.WriteFile(filepath.Join(dir.Path, fmt.Sprintf("mta-sts.d%d.test.json", i)), []byte(`{"version":2}`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir.Path, "mta-sts._00.json"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := dir.Save(t.Context(), entry("e.test", "1")); err != nil {
+		t.Fatal(err)
+	}
+	all, err := dir.List(t.Context(), "", 100)
+	if len(all) != 1 || !errors.Is(err, mtasts.ErrDamaged) || len(err.Error()) > 1000 || !strings.Contains(err.Error(), "1000 other") {
+		t.Errorf("listed are %d, %.2000v", len(all), err)
 	}
 }
 
