@@ -74,8 +74,9 @@ type TLSPolicy struct {
 
 	// Key distinguishes policies whose sessions must not be used for each other. It is
 	// part of the key of kept sessions and of TLS sessions to resume, with host, address,
-	// level, MinVersion and Certificate. It must differ if Verify differs, and if Judge
-	// would accept a connection under one policy and refuse it under the other.
+	// level, MinVersion and Certificate, the pointer. It must differ if Verify differs,
+	// and if Judge would accept a connection under one policy and refuse it under the
+	// other.
 	Key string
 
 	// Expires is the time after which the policy must be asked for again and its
