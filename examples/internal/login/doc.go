@@ -2,7 +2,7 @@
 // it uses a file of SCRAM verifiers (RFC 5802), from which passwords cannot be read.
 //
 //		users, err := login.Read("/etc/relay/logins")
-//		exchange := users.Begin("SCRAM-SHA-256")
+//		exchange := users.Begin("SCRAM-SHA-256", attempt) // which may ask a Guard
 //		challenge, err := exchange.Next(response) // until exchange.User() is not nil
 //
 //	 1. NewVerifier makes a verifier from a password, and Write puts a user into a file.
@@ -11,5 +11,6 @@
 //	 4. Guard slows down clients that fail.
 //
 // An exchange does not reveal which users exist: for an unknown user it takes the same
-// steps and the same time, and fails at its end.
+// steps and the same time, and fails at its end. Only at an address from which a user has
+// logged in, the Guard may let that name wait for less than others.
 package login

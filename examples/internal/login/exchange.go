@@ -24,15 +24,19 @@ type Exchange struct {
 	users   *Users
 	known   bool
 	user    *User
-	over    bool                      // a client that sends nothing more is then logged in
-	attempt func(func() bool) error   // calls what decides
+	over    bool // a client that sends nothing more is then logged in
+	attempt Attempt
 	scram   *scram.ServerConversation // nil: PLAIN
 }
 
+// Attempt has a login decided. It may delay that, like a Guard, or return an error of its
+// own without calling decide. user is the name of the user, or empty if there is no such
+// user.
+type Attempt func(user string, decide func() bool) error
+
 // Begin begins an exchange, or returns nil for an unknown mechanism. The decision is
-// made by a function that is passed to attempt, which may delay it, like a Guard, or
-// return an error of its own without calling it.
-func (u *Users) Begin(mechanism string, attempt func(decide func() bool) error) *Exchange {
+// made by a function that is passed to attempt.
+func (u *Users) Begin(mechanism string, attempt Attempt) *Exchange {
 	e := &Exchange{users: u, attempt: attempt}
 	switch mechanism {
 	case "PLAIN":
@@ -92,7 +96,7 @@ func (e *Exchange) plain(response []byte) error {
 	name := string(parts[1])
 	user, known := e.users.find(name)
 	as := string(parts[0])
-	err := e.decide(func() bool {
+	err := e.decide(user.Name, func() bool {
 		return user.Verifier.matches(string(parts[2])) && known && (as == "" || as == name)
 	})
 	if err == nil {
@@ -115,7 +119,7 @@ func (e *Exchange) first(response []byte) ([]byte, error) {
 
 // final is the second.
 func (e *Exchange) final(response []byte) (challenge []byte, err error) {
-	err = e.decide(func() bool {
+	err = e.decide(e.user.Name, func() bool {
 		text, err := e.scram.Step(string(response))
 		challenge = []byte(text)
 		return err == nil && e.scram.Valid() && e.known
@@ -124,9 +128,9 @@ func (e *Exchange) final(response []byte) (challenge []byte, err error) {
 }
 
 // decide asks attempt to find out.
-func (e *Exchange) decide(right func() bool) error {
+func (e *Exchange) decide(user string, right func() bool) error {
 	decided := false
-	err := e.attempt(func() bool {
+	err := e.attempt(user, func() bool {
 		decided = right()
 		return decided
 	})

@@ -14,15 +14,27 @@ var ErrTooMany = errors.New("too many failed logins from this address; try again
 // decided after one second, then two, four, and so on up to half a minute, regardless
 // of its number of connections: its attempts are decided one after another. Each minute
 // without a failure cancels one. Attempts of other clients are not slowed down, even
-// for the same user, so no user can be locked out. The zero value is ready for
-// concurrent use.
+// for the same user, so no user can be locked out.
+//
+// A user who has logged in from an address counts there as a client of its own. So a
+// device with an old password does not slow down the other users of its office. The zero
+// value is ready for concurrent use.
 type Guard struct {
 	mu      sync.Mutex
-	clients map[netip.Addr]*failures
+	clients map[client]*failures
+	known   map[client]struct{} // have logged in
+}
+
+// client is what an attacker has one of: an address, as key returns it. user is empty
+// unless that user has logged in from there.
+type client struct {
+	addr netip.Addr
+	user string
 }
 
 // failures are the failures of a client.
 type failures struct {
+	of    client
 	mu    sync.Mutex // held while an attempt is decided
 	n     int
 	last  time.Time
@@ -36,13 +48,17 @@ const (
 	mostKnown = 10_000 // clients
 )
 
-// Try has an attempt of a client decided, after it has waited for as long as it has to.
-// wait waits, and is false if it cannot.
-func (g *Guard) Try(client netip.Addr, wait func(time.Duration) bool, decide func() bool) error {
-	f := g.enter(key(client))
+// Try has an attempt of a user to log in decided, after it has waited for as long as it
+// has to. wait waits, and is false if it cannot.
+func (g *Guard) Try(addr netip.Addr, user string, wait func(time.Duration) bool, decide func() bool) error {
+	own := client{key(addr), user}
+	f := g.enter(own)
 	defer g.leave(f)
 	for began := time.Now(); ; {
-		d := f.try(decide)
+		right, d := f.try(decide)
+		if right {
+			g.remember(own)
+		}
 		if d <= 0 {
 			return nil
 		}
@@ -52,25 +68,29 @@ func (g *Guard) Try(client netip.Addr, wait func(time.Duration) bool, decide fun
 	}
 }
 
-// key is what an attacker has one of: an IPv4 address, or an IPv6 network.
-func key(client netip.Addr) netip.Addr {
-	if p, err := client.Unmap().Prefix(64); err == nil && client.Unmap().Is6() {
+// key is an IPv4 address, or an IPv6 network.
+func key(addr netip.Addr) netip.Addr {
+	if p, err := addr.Unmap().Prefix(64); err == nil && addr.Unmap().Is6() {
 		return p.Addr()
 	}
-	return client.Unmap()
+	return addr.Unmap()
 }
 
-func (g *Guard) enter(k netip.Addr) *failures {
+// enter returns the failures that count for an attempt.
+func (g *Guard) enter(k client) *failures {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if _, ok := g.known[k]; !ok {
+		k.user = ""
+	}
 	f := g.clients[k]
 	if f == nil {
 		if len(g.clients) >= mostKnown {
 			g.forget()
 		}
-		f = &failures{}
+		f = &failures{of: k}
 		if g.clients == nil {
-			g.clients = make(map[netip.Addr]*failures)
+			g.clients = make(map[client]*failures)
 		}
 		g.clients[k] = f
 	}
@@ -78,14 +98,36 @@ func (g *Guard) enter(k netip.Addr) *failures {
 	return f
 }
 
+// remember remembers that a user has logged in. If there are too many, another is
+// forgotten.
+func (g *Guard) remember(own client) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.known == nil {
+		g.known = make(map[client]struct{})
+	}
+	g.known[own] = struct{}{}
+	for k := range g.known {
+		if len(g.known) <= mostKnown {
+			return
+		}
+		if k != own {
+			delete(g.known, k)
+		}
+	}
+}
+
+// leave ends an attempt. A client without failures is not kept.
 func (g *Guard) leave(f *failures) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	f.users--
+	if f.users--; f.users == 0 && f.n == 0 {
+		delete(g.clients, f.of)
+	}
 }
 
-// forget makes room: it forgets clients that have no waiting time, and if all have, any
-// that has no attempt in progress.
+// forget makes room: it forgets clients that have no waiting time, and if these are few,
+// any that has no attempt in progress. It makes room for many, because it looks at all.
 func (g *Guard) forget() {
 	for _, all := range []bool{false, true} {
 		for k, f := range g.clients {
@@ -96,28 +138,28 @@ func (g *Guard) forget() {
 				return
 			}
 		}
-		if len(g.clients) < mostKnown {
+		if len(g.clients) < mostKnown*3/4 {
 			return
 		}
 	}
 }
 
 // try decides an attempt, or says how long it has to wait first.
-func (f *failures) try(decide func() bool) time.Duration {
+func (f *failures) try(decide func() bool) (right bool, wait time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := time.Now()
 	n := f.left(now)
 	if n > 0 {
 		if until := f.last.Add(delay(n)); now.Before(until) {
-			return until.Sub(now)
+			return false, until.Sub(now)
 		}
 	}
 	if decide() {
-		return 0
+		return true, 0
 	}
 	f.n, f.last = n+1, time.Now()
-	return 0
+	return false, 0
 }
 
 // left is how many failures are still held against a client.

@@ -154,16 +154,21 @@ func TestFileIsEdited(t *testing.T) {
 }
 
 // at once decides without delay.
-func atOnce(decide func() bool) error { decide(); return nil }
+func atOnce(_ string, decide func() bool) error { decide(); return nil }
 
-// login is a whole exchange with a client of the SCRAM library.
+// scramAs is a whole exchange with a client of the SCRAM library.
 func (u *Users) scramAs(t *testing.T, user, password, authorize string) (*Exchange, []string, error) {
+	t.Helper()
+	return u.scramBy(t, user, password, authorize, atOnce)
+}
+
+func (u *Users) scramBy(t *testing.T, user, password, authorize string, attempt Attempt) (*Exchange, []string, error) {
 	t.Helper()
 	c, err := scram.SHA256.NewClient(user, password, authorize)
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, e := c.NewConversation(), u.Begin("SCRAM-SHA-256", atOnce)
+	client, e := c.NewConversation(), u.Begin("SCRAM-SHA-256", attempt)
 	var challenges []string
 	for said := ""; ; {
 		answer, err := client.Step(said)
@@ -219,6 +224,27 @@ func TestNobodyLearnsWhichUsersThereAre(t *testing.T) {
 	}
 }
 
+// TestWhoseAttemptItIs: it is known before the decision, by the name in the file.
+func TestWhoseAttemptItIs(t *testing.T) {
+	users, err := Read(write(t, "user "+published+" *\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for said, want := range map[string]string{"user": "user", "u\u00adser": "user", "nobody": ""} {
+		var got []string
+		attempt := func(user string, decide func() bool) error {
+			got = append(got, user)
+			decide()
+			return nil
+		}
+		_, _ = users.Begin("PLAIN", attempt).Next([]byte("\x00" + said + "\x00pen"))
+		_, _, _ = users.scramBy(t, said, "pen", "", attempt)
+		if len(got) != 2 || got[0] != want || got[1] != want {
+			t.Errorf("the attempts of %q by PLAIN and SCRAM are those of %q, want %q", said, got, want)
+		}
+	}
+}
+
 func TestPlain(t *testing.T) {
 	users, err := Read(write(t, "user "+published+" *\n"))
 	if err != nil {
@@ -239,7 +265,7 @@ func TestPlain(t *testing.T) {
 		t.Error("there is a mechanism that is not there")
 	}
 	late := errors.New("late")
-	e := users.Begin("PLAIN", func(func() bool) error { return late })
+	e := users.Begin("PLAIN", func(string, func() bool) error { return late })
 	if _, err := e.Next([]byte("\x00user\x00pencil")); !errors.Is(err, late) || e.User() != nil {
 		t.Errorf("an attempt that was not heard: %v, %v", e.User(), err)
 	}

@@ -37,8 +37,8 @@ func (s *session) auth(argument string) {
 		s.refuse(501, "5.5.4", "a mechanism is required")
 		return
 	}
-	exchange := s.server.Logins().Begin(strings.ToUpper(mechanism), func(decide func() bool) error {
-		return s.server.guard.Try(s.client, s.pause, decide)
+	exchange := s.server.Logins().Begin(strings.ToUpper(mechanism), func(user string, decide func() bool) error {
+		return s.server.guard.Try(s.client, user, s.pause, decide)
 	})
 	if exchange == nil {
 		s.refuse(504, "5.5.4", "the mechanisms are "+login.Mechanisms)

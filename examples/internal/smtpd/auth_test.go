@@ -4,7 +4,9 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"errors"
+	"io"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -367,6 +369,36 @@ func TestAnswersToLogins(t *testing.T) {
 		}
 		_, _ = client.Close(), server.Close()
 	}
+}
+
+// TestUserBesideADeviceThatFails: one who was here before does not wait for the failures of
+// others at the same address.
+func TestUserBesideADeviceThatFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := &Server{Logins: users(t)}
+		login := func(text string) (code string, took time.Duration) {
+			ours, its := net.Pipe()
+			defer its.Close()
+			defer ours.Close()
+			go func() { _, _ = io.Copy(io.Discard, its) }()
+			s := &session{server: server, client: netip.MustParseAddr("192.0.2.1"), secure: true, extended: true, wire: newWire(ours)}
+			began := time.Now()
+			s.auth("PLAIN " + b64(text))
+			return string(s.wire.out[:min(3, len(s.wire.out))]), time.Since(began)
+		}
+		for _, c := range []struct {
+			text, want string
+			wait       time.Duration
+		}{
+			{"\x00user\x00pencil", "235", 0},
+			{"\x00phone\x00pen", "535", 0}, {"\x00phone\x00pen", "535", time.Second}, {"\x00phone\x00pen", "535", 2 * time.Second},
+			{"\x00user\x00pencil", "235", 0},
+		} {
+			if code, took := login(c.text); code != c.want || took != c.wait {
+				t.Errorf("%q: %s after %v, want %s after %v", c.text, code, took, c.want, c.wait)
+			}
+		}
+	})
 }
 
 // TestServerStopsDuringALogin: a client that waits for its turn is let go.
