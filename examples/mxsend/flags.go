@@ -2,6 +2,7 @@ package main
 
 import (
 	"flag"
+	"fmt"
 	"io"
 
 	"github.com/nexthop-mail/nexthop/examples/internal/cli"
@@ -25,7 +26,7 @@ type options struct {
 	recipients []string
 }
 
-func parseFlags(args []string, stderr io.Writer) (*options, error) {
+func parseFlags(args []string, stdout, stderr io.Writer) (*options, error) {
 	o := &options{}
 	fs := flag.NewFlagSet("mxsend", flag.ContinueOnError)
 	o.Define(fs)
@@ -34,9 +35,14 @@ func parseFlags(args []string, stderr io.Writer) (*options, error) {
 	fs.BoolVar(&o.connect, "explain-connect", false, "with -explain: connect to each host to see its TLS, and send no mail")
 	fs.StringVar(&o.from, "f", "", "the reverse-path; `FROM` \"\" is the null reverse-path")
 	fs.BoolVar(&o.utf8, "smtputf8", false, "the message is internationalized mail (RFC 6531): if its header has UTF-8, it goes only to hosts with SMTPUTF8; implied by an address beyond ASCII")
+	version := fs.Bool("version", false, "print the version")
 	o.defineSubmission(fs)
 	if err := cli.Parse(fs, args, stderr, "mxsend [flags] -f FROM RCPT... < message\n       mxsend [flags] -t [-f FROM] [RCPT...] < message"); err != nil {
 		return nil, err
+	}
+	if *version {
+		fmt.Fprintln(stdout, cli.Version("mxsend"))
+		return nil, &cli.Error{Code: cli.ExitOK}
 	}
 	fs.Visit(func(f *flag.Flag) { o.fromGiven = o.fromGiven || f.Name == "f" })
 	o.from = cli.Mailbox(o.from)

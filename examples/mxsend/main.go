@@ -41,7 +41,7 @@ func main() {
 
 // run is main with its surroundings passed in.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	opts, err := parseFlags(args, stderr)
+	opts, err := parseFlags(args, stdout, stderr)
 	if err != nil {
 		return cli.Complain(stderr, "mxsend", err)
 	}

@@ -106,6 +106,7 @@ func TestExitCodes(t *testing.T) {
 		{"DANE and no DNSSEC", text, []string{"-tls", "dane", "-dnssec", "off", "-f", "", "u@e.test"}, 64, "exclude each other"},
 		{"an AD bit to believe, and none", text, []string{"-trust-ad", "-dnssec", "off", "-f", "", "u@e.test"}, 64, "exclude each other"},
 		{"help", text, []string{"-h"}, 0, "usage"},
+		{"the version", text, []string{"-version"}, 0, "mxsend of nexthop "},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			before, began := len(host.Messages()), time.Now()

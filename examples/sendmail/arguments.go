@@ -64,7 +64,7 @@ func parseArguments(program string, args []string) (*options, error) {
 		case word == "--":
 			o.recipients = append(o.recipients, args...)
 			return o, o.check()
-		case word == "--version":
+		case word == "--version" || word == "-version":
 			o.mode = modeVersion
 			return o, nil
 		case !strings.HasPrefix(word, "-") || word == "-":

@@ -144,6 +144,7 @@ func TestExitCodes(t *testing.T) {
 		"no runner to ask":          {[]string{"-bp"}, "", 69, "does not run"},
 		"newaliases":                {[]string{"-bi"}, "", 0, ""},
 		"the version":               {[]string{"--version"}, "", 0, "sendmail of nexthop"},
+		"the version with one dash": {[]string{"-version"}, "", 0, "sendmail of nexthop"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out, code := m.call(alice, c.message, c.args...)
