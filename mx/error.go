@@ -22,7 +22,7 @@ type Error struct {
 	Via Via
 	// Enhanced is the enhanced status code (RFC 3463) and Code the SMTP reply
 	// code that goes with it (RFC 7505 section 4.2 asks for 556 and 5.1.10). No
-	// server said them: they are for a bounce, or for a reply of one's own.
+	// server sent them: they are for a bounce, or for your reply to your own client.
 	Enhanced string
 	Code     int
 	// LeftOut are the hosts that DNS named, at most 100, each with the reason why it

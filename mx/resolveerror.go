@@ -52,7 +52,7 @@ type ResolveErrorKind uint8
 
 // The failures.
 const (
-	NoAnswer     ResolveErrorKind = iota // no answer, for a reason not told apart
+	NoAnswer     ResolveErrorKind = iota // no answer, for another reason or an unknown one
 	Timeout                              // the server did not answer in time
 	ServFail                             // the server failed (SERVFAIL)
 	QueryRefused                         // REFUSED, NOTIMP, FORMERR or another code that is not an answer

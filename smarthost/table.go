@@ -17,8 +17,8 @@ import (
 // it is safe for concurrent use. It must not be copied after its first use.
 type Table struct {
 	// Router finds routes by MX records, and the addresses of smart hosts. Default: a
-	// Router with a cache and the system's resolvers. On a system without these, only smart
-	// hosts can be used that are addresses or in the hosts file. Its Self, SelfAddrs and
+	// Router with a cache and the system's resolvers. On a system without these, a smart
+	// host must be an address or be in the hosts file. Its Self, SelfAddrs and
 	// Relay say which hosts are this one.
 	Router *mx.Router
 
@@ -82,8 +82,9 @@ func (t *Table) Rules() Rules {
 	return Rules{}
 }
 
-// Validate reports everything that is wrong with the Router, and if no mail could be
-// routed because this system has no resolvers. Set has checked the rules.
+// Validate reports everything that is wrong with the Router. It also returns an error if
+// this system has no resolvers and no mail could be routed without them. Set has checked
+// the rules.
 func (t *Table) Validate() error {
 	router, err := t.prepared()
 	if err != nil || t.noDNS == nil || t.hasAddress(router) {

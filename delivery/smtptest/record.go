@@ -18,7 +18,7 @@ type Message struct {
 	Chunks     []int  // the sizes of the BDAT chunks; nil for DATA
 	Reply      string // the reply; empty if there was none
 	Hello      string // the argument of EHLO or HELO
-	User       string // who has logged in
+	User       string // that has logged in; empty if none has
 	TLS        bool
 	Conn       int // the number of the connection, from 1
 	At         time.Time

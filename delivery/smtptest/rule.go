@@ -61,7 +61,7 @@ const (
 	RuleContentNUL       Rule = "NUL in the content"
 	RuleDot              Rule = "line with a dot that was not doubled"
 	RuleEightBit         Rule = "8-bit content that was not declared"
-	RuleUTF8Header       Rule = "8-bit header without SMTPUTF8" // right of relays that were not told SMTPUTF8: Allow it for them
+	RuleUTF8Header       Rule = "8-bit header without SMTPUTF8" // a relay may break it for mail that came to it without SMTPUTF8: see Host.Allow
 	RuleSizeExceeded     Rule = "content larger than announced"
 	RuleOverLimit        Rule = "message over the server's SIZE"
 	RuleMixed            Rule = "DATA and BDAT in one transaction"

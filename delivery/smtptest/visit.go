@@ -50,7 +50,7 @@ func (in *Internet) SetLink(where string, to Link) error {
 }
 
 // Visits lists the connection attempts so far by the name under which Hosts has
-// the host, or by address and port where there is none.
+// the host, or by address and port if it has none.
 func (in *Internet) Visits() []string {
 	var list []string
 	for _, d := range in.network.Dials() {

@@ -25,9 +25,10 @@ type Rule struct {
 	// Level is the required level.
 	Level Level
 
-	// MinVersion is the lowest version of TLS, such as tls.VersionTLS13. It goes with
-	// levels that require TLS; with none, and with DANE, TLS of that version is required,
-	// whatever the certificate.
+	// MinVersion is the lowest version of TLS, such as tls.VersionTLS13. With it
+	// the level DANE requires TLS, too, with any certificate if there is no policy. A rule
+	// with the level None or May must not have it, and if another rule or Source.Default
+	// sets one of these levels, it is ignored.
 	MinVersion uint16
 
 	// Certificate is presented to hosts that ask for one.

@@ -52,15 +52,15 @@ type Source struct {
 	// Default: send it, and report that.
 	Ratchet Ratchet
 
-	// Proofs keeps what the Ratchet goes by: which hosts and domains were authenticated.
+	// Proofs remembers for the Ratchet which hosts and domains were authenticated.
 	// Default: the directory of the Store if that is a mtasts.Dir, else memory, which is
 	// lost when the program ends.
 	Proofs ProofStore
 
-	// Reuse is how long it is remembered that nothing asks for anything of a host, neither
-	// DANE, MTA-STS nor a rule, so that mail to it does not cost an inquiry each. Policies
-	// are not remembered by it. Default: not at all. A second or two is as long as an Agent
-	// goes by a route.
+	// Reuse is how long the Source remembers that neither DANE nor MTA-STS nor a rule
+	// applies to a host, so that it need not look them up for each message. If any of them
+	// applies, nothing is remembered. A second or two is enough: an Agent uses a route for
+	// about that long. Default: 0, which looks them up for each message.
 	Reuse time.Duration
 
 	// Notice is called for notices that are not about a single message, such as a
