@@ -223,7 +223,7 @@ func (q *Queue) hand(list []claimed, until time.Time, each func(*queue.Delivery,
 			each(nil, &queue.Unreadable{Lease: lease, Err: fmt.Errorf("the record of %s: %w", lease.Message, queue.ErrDamaged)})
 			continue
 		}
-		q.remember(*c.message, &lease, c.states, m)
+		q.remember(*c.message, &lease, c.states, m, states)
 		d := &queue.Delivery{
 			Lease: lease, Message: withRecipients(m, lease.Message, states), States: states, Size: *c.size,
 			Due: q.back(*c.due), Warned: *c.warned, Interrupted: *c.marked,

@@ -170,20 +170,21 @@ type leaseKey struct {
 }
 
 type leased struct {
-	states  []byte
-	until   time.Time
-	message *queue.Message // if outcomes are kept
+	states []byte
+	until  time.Time
+	origin *origin // if outcomes are kept
 }
 
 // mostRemembered is how many there are at most. A settlement of one more reads.
 const mostRemembered = 100_000
 
-// remember remembers a lease, and its message if that is needed to settle it.
-func (q *Queue) remember(message int64, l *queue.Lease, states []byte, m *queue.Message) {
-	if q.o.KeepOutcomes <= 0 {
-		m = nil
+// remember remembers a lease, and what its outcomes say of the message if these are kept.
+func (q *Queue) remember(message int64, l *queue.Lease, encoded []byte, m *queue.Message, states []queue.State) {
+	what := leased{states: encoded, until: l.Until}
+	if q.o.KeepOutcomes > 0 {
+		what.origin = originOf(m, states)
 	}
-	q.known.add(message, l, leased{states, l.Until, m})
+	q.known.add(message, l, what)
 }
 
 func (r *remembered) add(message int64, l *queue.Lease, what leased) {

@@ -125,17 +125,33 @@ const (
 	fieldState
 )
 
+// origin is what the outcomes of a delivery say of its message: less than the message has,
+// which may have very many recipients elsewhere.
+type origin struct {
+	tenant, key string
+	addresses   map[int]string
+}
+
+// originOf is that of a delivery with these states.
+func originOf(m *queue.Message, states []queue.State) *origin {
+	o := &origin{tenant: m.Tenant, key: m.Key, addresses: make(map[int]string, len(states))}
+	for _, s := range states {
+		if s.Index < len(m.Recipients) {
+			o.addresses[s.Index] = m.Recipients[s.Index].Address
+		}
+	}
+	return o
+}
+
 // encodeOutcome encodes how the mail for a recipient of a message ended. Of a message that
 // cannot be read, only the id is known.
-func encodeOutcome(id string, m *queue.Message, s *queue.State) []byte {
+func encodeOutcome(id string, from *origin, s *queue.State) []byte {
 	f := fields{encodingVersion}
 	f.text(fieldMessage, id)
-	if m != nil {
-		f.text(fieldMessageTenant, m.Tenant)
-		f.text(fieldMessageKey, m.Key)
-		if s.Index < len(m.Recipients) {
-			f.text(fieldAddress, m.Recipients[s.Index].Address)
-		}
+	if from != nil {
+		f.text(fieldMessageTenant, from.tenant)
+		f.text(fieldMessageKey, from.key)
+		f.text(fieldAddress, from.addresses[s.Index])
 	}
 	f.bytes(fieldState, encodeState(s))
 	return f

@@ -16,7 +16,7 @@ import (
 func (q *Queue) Settle(ctx context.Context, now time.Time, batch []queue.Settlement) ([]queue.Settled, error) {
 	b := &settling{
 		q: q, now: now, batch: batch, settled: make([]queue.Settled, len(batch)), drafts: make([][]draft, len(batch)),
-		before: make([][]byte, len(batch)), of: make([]*queue.Message, len(batch)), leaseColumns: newLeaseColumns(),
+		before: make([][]byte, len(batch)), of: make([]*origin, len(batch)), leaseColumns: newLeaseColumns(),
 		states: [][]byte{}, apply: []bool{}, atOnce: []bool{}, due: []int64{}, warned: []bool{}, because: [][]byte{},
 	}
 	for i := range batch {
@@ -58,8 +58,8 @@ type settling struct {
 	batch   []queue.Settlement
 	settled []queue.Settled
 	drafts  [][]draft
-	before  [][]byte         // the states of each, nil if its lease is lost
-	of      []*queue.Message // if outcomes are kept: their messages, nil if one cannot be read
+	before  [][]byte  // the states of each, nil if its lease is lost
+	of      []*origin // if outcomes are kept: where they are from, nil if a message cannot be read
 
 	// What is told to the database.
 	*leaseColumns
@@ -90,7 +90,7 @@ func (b *settling) readStates(ctx context.Context) error {
 			continue
 		}
 		known := b.q.known.of(number, l)
-		if b.before[i], b.of[i] = known.states, known.message; known.states == nil {
+		if b.before[i], b.of[i] = known.states, known.origin; known.states == nil {
 			missing.add(i, l)
 		}
 	}
@@ -109,7 +109,10 @@ func (b *settling) readStates(ctx context.Context) error {
 		i := missing.at[n-1]
 		b.before[i] = states
 		if sum != nil {
-			b.of[i], _ = decodeMessage(envelope, *sum)
+			if m, err := decodeMessage(envelope, *sum); err == nil {
+				pending, _ := decodeStates(states) // if they cannot be read, nothing is settled
+				b.of[i] = originOf(m, pending)
+			}
 		}
 		return nil
 	}, `SELECT s.n, d.states, m.envelope, m.envelope_sum FROM unnest($1::bigint[], $2::text[], $3::bigint[]) WITH ORDINALITY AS s (message, destination, token, n)
