@@ -103,7 +103,7 @@ func (r *Record) size() int64 { return int64(len(r.Head)) + 48 }
 func (l *Log) forget(old int64) bool {
 	if len(l.files) > 0 {
 		f := l.files[0]
-		if len(l.waiting) == 0 || f.newest > old && l.count <= l.max {
+		if f.newest > old && l.count <= l.max {
 			return l.forgetWaiting()
 		}
 		l.files = slices.Delete(l.files, 0, 1)
@@ -208,7 +208,7 @@ func (l *Log) Saved(f *File, list []Record, offs []int64, end int64) {
 	for i := range list {
 		r := &list[i]
 		f.add(r.At, r.Time, r.Count, offs[i])
-		if len(l.waiting) == 0 || l.waiting[0].At != r.At { // it was forgotten meanwhile
+		if l.waiting[0].At != r.At { // it was forgotten meanwhile, and a newer one is there
 			continue
 		}
 		l.bytes -= r.size()
