@@ -41,7 +41,7 @@ func (s *Spool) Flush(ctx context.Context, now time.Time, what ...queue.Selectio
 	n := 0
 	for len(list) > 0 {
 		some := min(len(list), maxFlushes)
-		counts, err := s.flushEach(now, list[:some], counted)
+		counts, err := s.flushEach(list[:some], counted)
 		if err != nil {
 			return 0, err
 		}
@@ -133,7 +133,7 @@ func distinct(list []record.Flush) (left []record.Flush, counted map[string]bool
 
 // flushEach sees some flushes to their end and returns how many deliveries they name
 // that can be claimed.
-func (s *Spool) flushEach(now time.Time, list []record.Flush, counted map[string]bool) (int, error) {
+func (s *Spool) flushEach(list []record.Flush, counted map[string]bool) (int, error) {
 	mine := make([]*flush, len(list))
 	t := &ticket{ordered: true}
 	lifted := map[string]bool{}
@@ -153,7 +153,6 @@ func (s *Spool) flushEach(now time.Time, list []record.Flush, counted map[string
 	names := slices.Collect(maps.Keys(lifted))
 	s.flushing.Lock()
 	s.mu.Lock()
-	s.index.At(now)
 	s.flushes = append(s.flushes, mine...)
 	s.flushed++
 	s.mu.Unlock()
@@ -239,17 +238,13 @@ func (f *flush) names(e *index.Entry) bool {
 }
 
 // flushSome continues the first flush that is in the log and not completely in the
-// index. It returns false if there is none. The lock is held.
-func (s *Spool) flushSome() bool {
+// index. There is one. The lock is held.
+func (s *Spool) flushSome() {
 	i := slices.IndexFunc(s.flushes, (*flush).written)
-	if i < 0 {
-		return false
-	}
 	if f := s.flushes[i]; s.index.Flush(&f.Flushing, holdMax) {
 		f.done = true
 		s.flushes = slices.Delete(s.flushes, i, i+1)
 	}
-	return true
 }
 
 // finish sees a flush to its end, and those before it.
@@ -289,9 +284,9 @@ func (s *Spool) update(slot index.Slot, d *record.Delivery) {
 	if e.Flags&index.Held != 0 {
 		return
 	}
-	_, until, _, leased := s.index.Leased(slot)
+	_, until, _, _ := s.index.Leased(slot) // zero if there is no lease
 	for _, f := range s.flushes {
-		if leased && until.After(f.record.Since) {
+		if until.After(f.record.Since) {
 			continue
 		}
 		if f.names(&e) && !d.AtOnce && index.Micros(d.Due) > f.Since && (!f.written() || f.Earlier(e.Record)) {

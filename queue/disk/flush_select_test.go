@@ -61,26 +61,27 @@ func (r *flushRig) selection(what string) (q queue.Selection) {
 // of its destinations alone are ended, with one record for each.
 func TestFlushOfSelections(t *testing.T) {
 	for _, c := range []struct {
-		what   []string
-		n      int
-		due    string // destinations and messages
-		lifted string
+		what    []string
+		n       int
+		due     string // destinations and messages
+		lifted  string
+		written int // records of flushes
 	}{
-		{[]string{""}, 4, "a:ab b:ab b:b c:c", "a b c"},
-		{[]string{"@a", "", "c"}, 4, "a:ab b:ab b:b c:c", "a b c"},
-		{[]string{"ab"}, 2, "a:ab b:ab", "a b"},
-		{[]string{"ab", "c"}, 3, "a:ab b:ab c:c", "a b c"},
-		{[]string{"ab", "ab"}, 2, "a:ab b:ab", "a b"},
-		{[]string{"@b"}, 2, "b:ab b:b", "b"},
-		{[]string{"@b", "@b"}, 2, "b:ab b:b", "b"},
-		{[]string{"ab", "@b"}, 3, "a:ab b:ab b:b", "a b"},
-		{[]string{"ab@b"}, 1, "b:ab", "b"},
-		{[]string{"ab@a", "ab@b"}, 2, "a:ab b:ab", "a b"},
-		{[]string{"ab@b", "ab@b"}, 1, "b:ab", "b"},
-		{[]string{"ab@b", "@b"}, 2, "b:ab b:b", "b"},
-		{[]string{"ab@b", "ab"}, 2, "a:ab b:ab", "a b"},
-		{[]string{"ab@c"}, 0, "", ""},
-		{[]string{"c@c", "ab@a"}, 2, "a:ab c:c", "a c"},
+		{[]string{""}, 4, "a:ab b:ab b:b c:c", "a b c", 1},
+		{[]string{"@a", "", "c"}, 4, "a:ab b:ab b:b c:c", "a b c", 1},
+		{[]string{"ab"}, 2, "a:ab b:ab", "a b", 1},
+		{[]string{"ab", "c"}, 3, "a:ab b:ab c:c", "a b c", 2},
+		{[]string{"ab", "ab"}, 2, "a:ab b:ab", "a b", 1},
+		{[]string{"@b"}, 2, "b:ab b:b", "b", 1},
+		{[]string{"@b", "@b"}, 2, "b:ab b:b", "b", 1},
+		{[]string{"ab", "@b"}, 3, "a:ab b:ab b:b", "a b", 2},
+		{[]string{"ab@b"}, 1, "b:ab", "b", 1},
+		{[]string{"ab@a", "ab@b"}, 2, "a:ab b:ab", "a b", 2},
+		{[]string{"ab@b", "ab@b"}, 1, "b:ab", "b", 1},
+		{[]string{"ab@b", "@b"}, 2, "b:ab b:b", "b", 1},
+		{[]string{"ab@b", "ab"}, 2, "a:ab b:ab", "a b", 1},
+		{[]string{"ab@c"}, 0, "", "", 1},
+		{[]string{"c@c", "ab@a"}, 2, "a:ab c:c", "a c", 2},
 	} {
 		t.Run(strings.Join(c.what, " and "), func(t *testing.T) {
 			r := newFlushRig(t)
@@ -94,17 +95,11 @@ func TestFlushOfSelections(t *testing.T) {
 			if n != c.n {
 				t.Errorf("%d deliveries were flushed, want %d", n, c.n)
 			}
-			lifts := 0
-			groups := r.s.current.groups(from)
-			for groups.Next() {
-				for _, f := range groups.Frames() {
-					if f.Kind == record.KindDestination {
-						lifts++
-					}
-				}
+			if got, want := r.frames(from, record.KindDestination), len(strings.Fields(c.lifted)); got != want {
+				t.Errorf("%d postponements are ended in the log, want %d", got, want)
 			}
-			if want := len(strings.Fields(c.lifted)); lifts != want {
-				t.Errorf("%d postponements are ended in the log, want %d", lifts, want)
+			if got := r.frames(from, record.KindFlush); got != c.written {
+				t.Errorf("%d flushes are in the log, want %d", got, c.written)
 			}
 			r.check(c.due, c.lifted)
 			must(t, r.s.save())
@@ -112,6 +107,81 @@ func TestFlushOfSelections(t *testing.T) {
 			must(t, err)
 			r.check(c.due, c.lifted)
 		})
+	}
+}
+
+// frames counts the records of a kind from an offset of the log on.
+func (r *flushRig) frames(from int64, kind record.Kind) (n int) {
+	groups := r.s.current.groups(from)
+	for groups.Next() {
+		for _, f := range groups.Frames() {
+			if f.Kind == kind {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// TestFlushEndsNoOtherPostponements flushes where nothing is postponed: nothing is said of
+// that.
+func TestFlushEndsNoOtherPostponements(t *testing.T) {
+	for _, what := range []string{"", "@a", "ab", "ab@a", "@z"} {
+		r := newFlushRig(t)
+		for _, name := range []string{"a", "b", "c"} {
+			must(t, r.s.Postpone(t.Context(), r.now, queue.Postponement{Destination: name + ".example"}))
+		}
+		from := r.s.current.size
+		_, err := r.s.Flush(t.Context(), r.now, r.selection(what))
+		must(t, err)
+		if n := r.frames(from, record.KindDestination); n > 0 {
+			t.Errorf("a flush of %q says of %d destinations that they are not postponed, which none was", what, n)
+		}
+	}
+}
+
+// TestFlushCountsEndedLeases has more leases end than are ended while the lock is held once,
+// and then a flush: it counts their deliveries.
+func TestFlushCountsEndedLeases(t *testing.T) {
+	ctx, now := t.Context(), time.Unix(1e9, 0)
+	for name, all := range map[string]bool{"everything": true, "a message": false} {
+		_, s := openSmall(t)
+		const many = holdMax + 3
+		var id string
+		for range many {
+			id = mustPut(t, s)
+		}
+		c, err := s.Claim(ctx, now, queue.ClaimOptions{Max: many, Lease: time.Minute})
+		must(t, err)
+		if len(c.Deliveries) != many {
+			t.Fatalf("%d of %d were claimed", len(c.Deliveries), many)
+		}
+		what, want := queue.Selection{}, many
+		if !all {
+			what, want = queue.Selection{Message: id}, 1
+		}
+		if n, err := s.Flush(ctx, now.Add(59*time.Second), what); n != 0 || err != nil {
+			t.Errorf("%s while they are leased: %d, %v, want none", name, n, err)
+		}
+		if n, err := s.Flush(ctx, now.Add(time.Minute), what); n != want || err != nil {
+			t.Errorf("%s when the leases have ended: %d, %v, want %d", name, n, err, want)
+		}
+	}
+}
+
+// TestFlushWakes: who waits for mail is told of a flush.
+func TestFlushWakes(t *testing.T) {
+	r := newFlushRig(t)
+	for _, what := range []string{"c@c", "b", "@a", ""} {
+		c, err := r.s.Claim(t.Context(), r.now, queue.ClaimOptions{Destinations: []string{"none.example"}})
+		must(t, err)
+		_, err = r.s.Flush(t.Context(), r.now, r.selection(what))
+		must(t, err)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		if err := r.s.Wait(ctx, c.Seen); err != nil {
+			t.Errorf("after a flush of %q, Wait = %v", what, err)
+		}
+		cancel()
 	}
 }
 
