@@ -80,6 +80,34 @@ func TestForgottenPace(t *testing.T) {
 	})
 }
 
+// TestForgottenInABusyGroup has sites come and go in a group that uses all of its rate: one of
+// them is enough to keep that.
+func TestForgottenInABusyGroup(t *testing.T) {
+	t.Run("L3", func(t *testing.T) {
+		d := newDesk(t, Settings{Connections: 64, PerSite: 9, Ahead: 2000, Site: func(string) SiteLimits {
+			return SiteLimits{PerSite: 9, Groups: []GroupLimits{{Name: "g", Rate: 0.1}}}
+		}})
+		d.s.remember = 100
+		most := 0
+		for i := range 5 {
+			d.known(fmt.Sprintf("s%d", i), time.Second)
+			for j := range 200 {
+				d.s.site(d.now, fmt.Sprint(i, j))
+				most = max(most, len(d.s.sites))
+			}
+			d.mails("A", "t")
+			d.want("in flight at once", d.at("t"), 0)
+			d.pass(10 * time.Second)
+			d.want("in flight at the group's time", d.at("t"), 1)
+			d.end(d.begun[0], Works, time.Second)
+			d.pass(10 * time.Second)
+		}
+		if most > 2*d.s.remember {
+			t.Errorf("%d sites are known, and %d are to be remembered", most, d.s.remember)
+		}
+	})
+}
+
 // TestManySitesThatStay has more sites than are remembered, none of which can be forgotten:
 // each new one costs no more than the one before.
 func TestManySitesThatStay(t *testing.T) {

@@ -1,6 +1,9 @@
 package sched
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 const (
 	// maxSites is how many sites are known before some without mail are forgotten.
@@ -46,10 +49,9 @@ func (s *Scheduler) forgetSites(now time.Time) {
 	}
 }
 
-// forgetSite forgets a site that has no mail, and whose rate and those of its groups would
-// allow an attempt.
+// forgetSite forgets a site that has no mail, and whose rate would allow an attempt.
 func (s *Scheduler) forgetSite(now time.Time, t *site) {
-	if t.held > 0 || t.inFlight > 0 || t.refill || t.parked > 0 || now.Before(s.pacedUntil(now, t)) {
+	if t.held > 0 || t.inFlight > 0 || t.refill || t.parked > 0 || s.keepsRate(now, t) {
 		return
 	}
 	if t.alarmAt != absent {
@@ -62,6 +64,14 @@ func (s *Scheduler) forgetSite(now time.Time, t *site) {
 	for _, l := range t.lanes { // the last lane, which stays as long as the site does
 		s.forgetLane(l)
 	}
+}
+
+// keepsRate reports whether a rate would be forgotten with a site that does not allow an
+// attempt yet: that of the site, or of a group of which it is the last site. A group that
+// uses all of its rate hardly ever allows one.
+func (s *Scheduler) keepsRate(now time.Time, t *site) bool {
+	return now.Before(s.pacedAt(now, t)) ||
+		slices.ContainsFunc(t.groups, func(g *group) bool { return g.sites == 1 && now.Before(s.pacedIn(now, g)) })
 }
 
 // tried notes how long an attempt took.
