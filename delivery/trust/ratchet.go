@@ -76,7 +76,9 @@ func (c *inquiry) recall(ctx context.Context) {
 	for _, of := range c.subjects() {
 		p, err := c.source.proofs.Load(ctx, of)
 		if err != nil {
-			c.source.proofsFailed(c.domain, err)
+			if ctx.Err() == nil {
+				c.source.proofsFailed(c.domain, err)
+			}
 			c.unrecalled = err
 			return
 		}
@@ -209,7 +211,7 @@ func (t *telling) again(of ProofKey) {
 func (s *Source) proofsFailed(domain string, err error) {
 	text := "the store of what was authenticated does not work"
 	if s.Ratchet == Refuse {
-		text += ", and mail waits whose hosts may have been authenticated before"
+		text += "; while it cannot be read, mail waits whose hosts may have been authenticated before"
 	}
 	s.tellHourly("", &delivery.TLSNotice{Domain: domain, Reason: "proof-store", Text: text, Err: err})
 }

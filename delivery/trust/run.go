@@ -102,7 +102,7 @@ func (s *Source) tellHourly(about string, n *delivery.TLSNotice) {
 // policiesFailed gives notice that the store of policies does not work, or that the policies
 // in it of one domain, or of some, cannot be read.
 func (s *Source) policiesFailed(domain string, err error) {
-	text, about := "the store of MTA-STS policies does not work, and mail waits to domains for which DNS shows no policy", ""
+	text, about := "the store of MTA-STS policies does not work; while it cannot be read, mail waits to domains for which DNS shows no policy", ""
 	switch damaged := errors.Is(err, mtasts.ErrDamaged); {
 	case damaged && domain != "":
 		text, about = "mail to "+domain+" waits, unless its MTA-STS policy can be fetched again", domain

@@ -14,6 +14,8 @@ import (
 	"github.com/nexthop-mail/nexthop/delivery"
 	"github.com/nexthop-mail/nexthop/delivery/mtasts"
 	"github.com/nexthop-mail/nexthop/delivery/trust"
+	"github.com/nexthop-mail/nexthop/mx"
+	"github.com/nexthop-mail/nexthop/mx/mxtest"
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
@@ -204,6 +206,60 @@ func TestNoticeOfDamagedPolicies(t *testing.T) {
 			t.Errorf("TLS-17 once the store fails there is notice %q", got)
 		}
 	})
+}
+
+// TestNoticeOfStoresThatCannotBeWritten: no mail waits for that, and no notice says so.
+func TestNoticeOfStoresThatCannotBeWritten(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.host("mx1.e.test", w.certificate("mx1.e.test"))
+		w.web.set("e.test", "enforce", "mx1.e.test")
+		w.start(oneMX, sts("e.test", "1"))
+		fetcher := &mtasts.Fetcher{Resolver: w.net, Dial: w.net.DialContext, Roots: w.ca.Pool()}
+		w.restart("", func(s *trust.Source) {
+			s.MTASTS, s.Fetcher, s.Store, s.Proofs, s.Ratchet = nil, fetcher, &fullPolicies{}, &fullProofs{}, trust.Refuse
+		})
+		check(t, w.send("u@e.test"), queue.Delivered, "mx1.e.test", "mta-sts", "")
+		if got := w.noticed(); got != "policy-store proof-store" {
+			t.Errorf("notices %q", got)
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		for _, n := range w.notices {
+			if !strings.Contains(n.Text, "does not work; while it cannot be read, mail waits ") {
+				t.Errorf("TLS-17 the notice %q", n)
+			}
+		}
+	})
+}
+
+// fullPolicies and fullProofs are stores without room.
+type fullPolicies struct{ mtasts.Memory }
+
+func (*fullPolicies) Save(context.Context, mtasts.Entry) error { return syscall.ENOSPC }
+
+type fullProofs struct{ trust.ProofMemory }
+
+func (*fullProofs) Save(context.Context, trust.Proof) error { return syscall.ENOSPC }
+
+// TestStoresAndCallersThatGiveUp: a store that returns because its caller has given up works.
+func TestStoresAndCallersThatGiveUp(t *testing.T) {
+	for _, ratchet := range []trust.Ratchet{trust.Tell, trust.Refuse} {
+		s := &trust.Source{
+			Resolver: &mxtest.DNS{}, NoDANE: true, Proofs: &patientProofs{}, Ratchet: ratchet,
+			Notice: func(n *delivery.TLSNotice) { t.Errorf("with the ratchet %v there is notice %v", ratchet, n) },
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, _ = s.TLSPolicy(ctx, &mx.Route{Domain: "e.test", Via: mx.ViaMX}, &mx.Host{Name: "mx1.e.test"})
+	}
+}
+
+// patientProofs is a store that waits until its caller gives up.
+type patientProofs struct{ trust.ProofMemory }
+
+func (*patientProofs) Load(ctx context.Context, _ trust.ProofKey) (trust.Proof, error) {
+	<-ctx.Done()
+	return trust.Proof{}, ctx.Err()
 }
 
 // TestUnreadExplained: an explanation says why no mail goes, and who can change that.
