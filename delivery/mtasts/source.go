@@ -194,9 +194,9 @@ func (s *Source) record(ctx context.Context, found *Found) (id string, live bool
 	return id, live
 }
 
-// load returns the stored entry, or that in memory if the store could not take it and it has
-// not expired: other agents may have stored another one since. The error says why it is not
-// known whether there is one.
+// load returns the stored entry, or that in memory if the store could not take it. If the store
+// cannot be read, one that has expired does not count: other agents may have stored another
+// one since. The error says why it is not known whether there is one.
 func (s *Source) load(ctx context.Context, domain string) (Entry, error) {
 	e, err := s.store().Load(ctx, domain)
 	if err != nil && ctx.Err() == nil {
@@ -206,7 +206,8 @@ func (s *Source) load(ctx context.Context, domain string) (Entry, error) {
 		return e, err
 	}
 	kept, _ := s.own.Load(ctx, domain) // a Memory returns no error
-	if kept.valid(time.Now()) && (err != nil || kept.Fetched.After(e.Fetched)) {
+	switch now := time.Now(); {
+	case err != nil && kept.valid(now), err == nil && kept.Domain != "" && (kept.Fetched.After(e.Fetched) || e.ahead(now)):
 		e, err = kept, nil
 	}
 	if err != nil {
@@ -219,7 +220,7 @@ func (s *Source) load(ctx context.Context, domain string) (Entry, error) {
 // correct has a policy count from now that was fetched in the future: it was stored while
 // a clock was ahead, and would be in force, and not be renewed, until long after its time.
 func (s *Source) correct(ctx context.Context, e *Entry) {
-	if now := time.Now(); e.Fetched.Sub(now) > aheadFor {
+	if now := time.Now(); e.ahead(now) {
 		e.Fetched = now
 		if e.Used.After(now) {
 			e.Used = now

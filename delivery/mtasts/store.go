@@ -30,6 +30,9 @@ func (e *Entry) Expires() time.Time { return e.Fetched.Add(e.Policy.MaxAge) }
 // valid reports whether the policy is in force.
 func (e *Entry) valid(now time.Time) bool { return e.Domain != "" && now.Before(e.Expires()) }
 
+// ahead reports whether the entry was stored while the clock was ahead.
+func (e *Entry) ahead(now time.Time) bool { return e.Fetched.Sub(now) > aheadFor }
+
 // Store keeps policies, so that they survive a restart and can be shared. Several
 // Sources in several processes may use it at the same time; the last one to save wins.
 //

@@ -185,6 +185,30 @@ func TestKeptInMemoryTooLong(t *testing.T) {
 	})
 }
 
+// TestClockAheadAndStoreThatCannotBeWritten: a policy that was stored while the clock was ahead
+// counts from when that was seen first, although the store cannot be corrected.
+func TestClockAheadAndStoreThatCannotBeWritten(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		store := &faultyStore{save: errBroken}
+		e := entry("e.test", "1")
+		e.Policy.Mode, e.Fetched = mtasts.Enforce, time.Now().AddDate(1, 0, 0)
+		if err := store.Memory.Save(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+		s := w.source()
+		s.Store = store
+		w.record("")
+		for range 7 {
+			w.want(s.Find(t.Context(), "e.test"), mtasts.Cached, mtasts.Enforce, 0)
+			pass(day - time.Minute)
+		}
+		pass(time.Hour)
+		if found := s.Find(t.Context(), "e.test"); found.Origin != mtasts.NoPolicy {
+			t.Errorf("TLS-17 after its time: %s", found.String())
+		}
+	})
+}
+
 // TestManyUnreadableFiles: what is said of them stays short, as after a return to an older
 // version, for which all are too new.
 func TestManyUnreadableFiles(t *testing.T) {
