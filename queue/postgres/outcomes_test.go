@@ -218,6 +218,33 @@ func TestOutcomesOfARestoredDatabase(t *testing.T) {
 	}
 }
 
+// Outcomes that were in a dump before anybody had found them are found where it was
+// restored, whether or not there were others before.
+func TestOutcomesOfARestoredDatabaseThatNobodyHadFound(t *testing.T) {
+	p := pool(t, shared.server.URL())
+	for _, before := range []int{0, 1} {
+		q, o := open(t, p, postgres.Options{KeepOutcomes: time.Hour})
+		r := &reader{t: t}
+		for range before {
+			delivered(t, q, one(t, q, "a@one.example"))
+			r.read(q)
+		}
+		var want []string
+		for range 3 {
+			lease := one(t, q, "a@one.example")
+			delivered(t, q, lease)
+			want = append(want, lease.Message)
+		}
+		exec(t, p, o, "UPDATE $.outcome SET xid = xid + 1000000000 WHERE xid >= (SELECT coalesce(max(high), 0) FROM $.outcome_part)")
+		q = another(t, p, o)
+		lease := one(t, q, "a@one.example")
+		delivered(t, q, lease)
+		if r.read(q); !slices.Equal(r.messages()[before:], append(want, lease.Message)) {
+			t.Errorf("with %d before: the outcomes are those of %v, want %v and %s", before, r.messages()[before:], want, lease.Message)
+		}
+	}
+}
+
 // Outcomes that are too old are forgotten, whether or not anybody has read them, and a
 // reader that was further on misses none.
 func TestOutcomesAreForgottenInTime(t *testing.T) {
