@@ -42,7 +42,7 @@ func main() {
 
 // start reads the arguments and runs the job they describe.
 func start(ctx context.Context, args []string) error {
-	flags := flag.NewFlagSet("newsletter", flag.ContinueOnError)
+	flags := flag.NewFlagSet("newsletter", flag.ExitOnError)
 	j := &job{in: os.Stdin, out: os.Stderr, providers: make(map[string]delivery.Group)}
 	flags.StringVar(&j.from, "from", "", "the sender's `ADDRESS`")
 	flags.StringVar(&j.issue, "issue", "", "the `NAME` of the issue; each subscriber gets one message per issue")
@@ -55,11 +55,7 @@ func start(ctx context.Context, args []string) error {
 		fmt.Fprintln(flags.Output(), "usage: newsletter [flags] SUBSCRIBERS MESSAGE")
 		flags.PrintDefaults()
 	}
-	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
-		return nil
-	} else if err != nil {
-		return err
-	}
+	_ = flags.Parse(args) // it exits if there is an error
 	if flags.NArg() != 2 || j.from == "" || j.issue == "" {
 		flags.Usage()
 		return errors.New("want -from, -issue and two files")

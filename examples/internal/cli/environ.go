@@ -30,7 +30,7 @@ func FromEnvironment(fs *flag.FlagSet, prefix string, environ []string, only ...
 			unknown = append(unknown, variable)
 		case !given[name]:
 			if err := setAll(f, value); err != nil {
-				return nil, Usage("%s: %v", variable, quiet(err))
+				return nil, Usage("%s: %s", variable, reason(f, err))
 			}
 		}
 	}
@@ -57,8 +57,18 @@ func isService(name, value string) bool {
 		name == "PORT" && strings.Contains(value, "://")
 }
 
-// quiet is the text of an error of the flag package's own values without the value.
-func quiet(err error) string {
+// reason says why a flag does not take a value, without the value. The flag package says
+// no more than "parse error" of its own values.
+func reason(f *flag.Flag, err error) string {
+	getter, _ := f.Value.(flag.Getter)
+	if getter != nil {
+		switch getter.Get().(type) {
+		case bool:
+			return "want true or false"
+		case int, int64, uint, uint64:
+			return "want a number"
+		}
+	}
 	text := err.Error()
 	if i := strings.LastIndex(text, ": "); i >= 0 {
 		text = text[i+2:]

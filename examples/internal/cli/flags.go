@@ -47,7 +47,7 @@ func (d *Duration) Set(v string) error {
 	return err
 }
 
-var errDuration = errors.New("no duration such as 30s, 4h or 5d")
+var errDuration = errors.New("want a duration such as 30s, 4h or 5d")
 
 // ParseDuration is like time.ParseDuration, but also accepts days before the other
 // units, and no negative values.
