@@ -171,7 +171,8 @@
 // If there is no room for the messages a settlement creates, a queue may record it
 // without them: then NoRoom is set, nothing is created, and the recipients that had
 // failed stay pending, without an attempt; what was delivered is recorded. If there
-// is no room for a settlement that ends nobody, it may be kept in memory only.
+// is no room for a settlement after which all its recipients are still pending, it may
+// be kept in memory only.
 //
 // S6. The settlements of one batch are independent: if one fails, the others are still
 // made. If two have the same lease, the first counts. If two create a message of the
