@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -76,7 +77,8 @@ func assemble(ctx context.Context, o *options, stdout, stderr io.Writer) (*parts
 	if err != nil {
 		return nil, cli.Config("%w", err)
 	}
-	mark := markOf(o.queue)
+	machine, _ := os.Hostname()
+	mark := markOf(machine, o.queue)
 	sender, err := o.Sender(cli.Role{Relay: true, Ports: o.ports(passed), Mark: mark}, stderr)
 	if err != nil {
 		return nil, err

@@ -108,14 +108,23 @@ func TestMarkOfQueues(t *testing.T) {
 		{"queue", filepath.Join(dir, "queue")},
 		{"queue", "./queue/"},
 		{db, "postgres://other:word@db.example.net:5432/mail"},
+		{"postgres://localhost/mail", "postgres://127.0.0.1/mail"},
+		{"postgres://localhost/mail", "postgres://[::1]:5432/mail"},
 	} {
-		if a, b := markOf(same[0]), markOf(same[1]); a != b || a == "" {
+		if a, b := markOf("here", same[0]), markOf("here", same[1]); a != b || a == "" {
 			t.Errorf("%s has the mark %q, and %s %q", same[0], a, same[1], b)
+		}
+	}
+	for where, own := range map[string]bool{
+		"queue": true, db: false, "postgres://localhost/mail": true, "postgres://[::1]/mail": true, "postgres:///mail?host=%2Frun%2Fpostgresql": true,
+	} {
+		if markOf("here", where) == markOf("there", where) == own {
+			t.Errorf("%s is another queue on each machine: want %t", where, own)
 		}
 	}
 	seen := make(map[string]string)
 	for _, where := range []string{"queue", "queue2", db, db + "2", db + "?schema=other", inMemory, "postgres://%", "other://x"} {
-		mark := markOf(where)
+		mark := markOf("here", where)
 		if other, ok := seen[mark]; ok {
 			t.Errorf("%s and %s have the same mark", where, other)
 		}
@@ -126,7 +135,7 @@ func TestMarkOfQueues(t *testing.T) {
 			t.Errorf("the mark of a database is %q", mark)
 		}
 	}
-	if markOf(inMemory) == markOf(inMemory) {
+	if markOf("here", inMemory) == markOf("here", inMemory) {
 		t.Error("two queues in memory have the same mark")
 	}
 }

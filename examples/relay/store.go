@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -86,8 +87,9 @@ const (
 )
 
 // markOf returns the word by which the relays of a queue know each other: mail from one
-// to another would come back to the queue that it left.
-func markOf(where string) string {
+// to another would come back to the queue that it left. Other machines may have a directory
+// of its name, or a database server of their own.
+func markOf(machine, where string) string {
 	kind, err := checkWhere(where)
 	switch {
 	case where == inMemory || err != nil: // the error is reported when the queue is opened
@@ -98,9 +100,15 @@ func markOf(where string) string {
 			return rand.Text()
 		}
 		db := config.ConnConfig
-		where = fmt.Sprintf("%s:%d/%s/%s", db.Host, db.Port, db.Database, schema)
+		server := db.Host
+		switch ip, _ := netip.ParseAddr(server); {
+		case strings.HasPrefix(server, "/"): // a socket
+			server = machine + ":" + server
+		case ip.IsLoopback(), server == "localhost":
+			server = machine + ":localhost"
+		}
+		where = fmt.Sprintf("%s:%d/%s/%s", server, db.Port, db.Database, schema)
 	default:
-		machine, _ := os.Hostname() // others may have a directory of this name
 		if dir, err := filepath.Abs(where); err == nil {
 			where = machine + ":" + dir
 		}
