@@ -75,17 +75,22 @@ func TestKeysBesideAGap(t *testing.T) {
 		hurt  int // the record
 		want  string
 		named bool
+		fill  bool // the record that fills the sector is damaged, too
 	}{
-		"nowhere":                          {[]int{n, 3 * n}, -1, all + all + all + all, false},
-		"in the last part":                 {[]int{n, 3 * n}, 1, all + none + none + none, false},
-		"in the middle of the last part":   {[]int{n, 3 * n}, 2, all + all + none + none, false},
-		"at the end of the one before":     {[]int{n, n, n}, 1, all + none + all, true},
-		"at the beginning of others":       {[]int{3 * n, n}, 0, none + all + all + all, true},
-		"in the middle of what was before": {[]int{3 * n, n}, 1, all + none + all + all, true},
+		"nowhere":                          {parts: []int{n, 3 * n}, hurt: -1, want: all + all + all + all},
+		"in the last part":                 {parts: []int{n, 3 * n}, hurt: 1, want: all + none + none + none},
+		"in the middle of the last part":   {parts: []int{n, 3 * n}, hurt: 2, want: all + all + none + none},
+		"in the one before":                {parts: []int{n, n, n}, hurt: 1, want: all + none + all, named: true},
+		"in all of the one before":         {parts: []int{n, n, n}, hurt: 1, want: all + none + all, named: true, fill: true},
+		"at the beginning of others":       {parts: []int{3 * n, n}, hurt: 0, want: none + all + all + all, named: true},
+		"in the middle of what was before": {parts: []int{3 * n, n}, hurt: 1, want: all + none + all + all, named: true},
 	} {
 		fs, name, at := savedKeys(t, c.parts...)
 		if c.hurt >= 0 {
 			fs.Flip(name, at[c.hurt]+record.FrameSize+1, 1)
+		}
+		if c.fill {
+			fs.Flip(name, at[c.hurt]+record.FrameSize+n*keys.EntrySize+1, 1)
 		}
 		for round := range 3 {
 			s, err := openByHand(fs, small())
@@ -294,5 +299,27 @@ func TestFilesOfForgottenKeysGo(t *testing.T) {
 	}
 	if files > 33 {
 		t.Errorf("there are %d files of keys, want 32", files)
+	}
+}
+
+// TestKeyUsedAgainWhileTheClockIsSetBack has a key used by a message long after another
+// with it has left, which leaves when the clock is set back to that time: the key is that of
+// the second, also when the spool is opened again.
+func TestKeyUsedAgainWhileTheClockIsSetBack(t *testing.T) {
+	ctx, now := context.Background(), time.Unix(1e9, 0)
+	fs, s := openSmall(t)
+	_, err := endKeyed(s, "key")
+	must(t, err)
+	must(t, giveUp(s))
+	id, err := s.Put(ctx, now.Add(2*DefaultKeepKeys), keyedMessage("key"))
+	must(t, err)
+	deliverAll(t, s) // at the time of the first
+	must(t, s.save())
+	for range 2 {
+		s, err = openByHand(fs.Kill(), Options{})
+		must(t, err)
+		if got, err := s.Put(ctx, now, keyedMessage("key")); !errors.Is(err, queue.ErrDuplicate) || got != id {
+			t.Errorf("Put = %q, %v, want %q and ErrDuplicate", got, err, id)
+		}
 	}
 }

@@ -98,7 +98,7 @@ func TestProblemsTellWhatIsWrong(t *testing.T) {
 			}
 		}, true, ""},
 		"unreadable in part":    {func(fs *crashfs.FS, g string) { fs.Spoil(g, 4096, 8192) }, true, "4096 bytes: "},
-		"damaged behind a list": {func(fs *crashfs.FS, g string) { fs.Flip(g, 4096+4, 1); fs.Flip(g, 4096+5, 1) }, true, " bytes: "},
+		"damaged behind a list": {func(fs *crashfs.FS, g string) { fs.Flip(g, 4096+4, 1); fs.Flip(g, 4096+5, 1) }, true, "88 bytes: "},
 	} {
 		fs, s := openSmall(t)
 		mustPut(t, s)

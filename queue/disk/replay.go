@@ -145,7 +145,7 @@ func (r *replayer) message(f *record.Located) error {
 	}
 	r.s.atLeast(index.Ordinal(m.ID) + 1)
 	r.g.cost += messageCost(f.To-f.From, f.Head, 0)
-	if m.Moved != 0 && r.s.segments.byNumber[m.Moved] != nil {
+	if r.s.segments.byNumber[m.Moved] != nil { // zero is none
 		r.g.from[m.Moved] = true
 	}
 	if m.Envelope.Key != "" {

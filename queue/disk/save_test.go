@@ -31,6 +31,9 @@ func TestContentsAreDeletedOnce(t *testing.T) {
 		})
 		given := s.given.Load()
 		deliverAll(t, s)
+		if len(removed) > 0 {
+			t.Errorf("%v: removed %v before it is saved that the message has left", cause, removed)
+		}
 		must(t, s.save())
 		for range 3 {
 			mustPut(t, s)
@@ -67,6 +70,47 @@ func TestWhatNobodyWaitsForIsSaved(t *testing.T) {
 				t.Errorf("settlement %d is not saved a second later", n)
 			}
 		}
+		must(t, s.Close())
+	})
+}
+
+// TestCloseSavesAtOnce closes a spool a moment after settlements that nobody waited to be
+// saved: it does not wait for the time when they would have been.
+func TestCloseSavesAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, err := open(crashfs.New(1), Options{})
+		must(t, err)
+		for range 3 {
+			mustPut(t, s)
+		}
+		for range 3 {
+			must(t, settleOne(s, queue.Delivered, nil))
+		}
+		begun := time.Now()
+		must(t, s.Close())
+		if took := time.Since(begun); took > 0 {
+			t.Errorf("Close took %v", took)
+		}
+	})
+}
+
+// TestNothingIsSavedAfterClose has a settlement written while the spool is being closed,
+// which saves it: nobody does later.
+func TestNothingIsSavedAfterClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, err := open(crashfs.New(1), Options{})
+		must(t, err)
+		mustPut(t, s)
+		s.mu.Lock()
+		s.closed = true
+		s.mu.Unlock()
+		must(t, settleOne(s, queue.Delivered, nil))
+		s.mu.Lock()
+		if !s.unsaved || s.saver != nil || s.saving {
+			t.Errorf("it is unsaved: %v, and to be saved later: %v", s.unsaved, s.saver != nil)
+		}
+		s.closed = false
+		s.mu.Unlock()
 		must(t, s.Close())
 	})
 }

@@ -156,6 +156,11 @@ func TestFillsOfATail(t *testing.T) {
 			t.Errorf("a range of %d: read to %d, %v, gaps %v", n, at-from, groups.Err(), groups.Gaps())
 		}
 	}
+	must(t, f.Truncate(0))
+	must(t, tl.fill(f, from, from+record.FrameSize-1)) // too short for a record
+	if size, err := f.Size(); err != nil || size != from+record.FrameSize-1 {
+		t.Errorf("a range of %d was filled with %d bytes, %v", record.FrameSize-1, size-from, err)
+	}
 	fs.Inject(crashfs.FailNth(crashfs.OpWrite, 2, false, syscall.EIO))
 	if err := tl.fill(f, from, from+2*writeSize); !errors.Is(err, syscall.EIO) {
 		t.Errorf("a fill that cannot be written: %v", err)
