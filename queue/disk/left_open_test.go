@@ -14,6 +14,7 @@ import (
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/index"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/keys"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/vfs"
 )
 
 // savedKeys has so many keys saved in one file, some at a time, and the log go that had
@@ -174,17 +175,33 @@ func TestLookingAtKeysSavesNothing(t *testing.T) {
 	}
 }
 
+// withoutSize is a directory in which the size of one file is not told.
+type withoutSize struct {
+	vfs.FS
+	name  string
+	cause error
+}
+
+func (w withoutSize) Open(name string, write bool) (vfs.File, error) {
+	f, err := w.FS.Open(name, write)
+	if err == nil && name == w.name {
+		f = unsized{f, w.cause}
+	}
+	return f, err
+}
+
+type unsized struct {
+	vfs.File
+	cause error
+}
+
+func (u unsized) Size() (int64, error) { return 0, u.cause }
+
 // TestKeysWhoseSizeIsNotTold has no size of the file of keys: Open fails with that.
 func TestKeysWhoseSizeIsNotTold(t *testing.T) {
 	fs, name, _ := savedKeys(t, 3)
 	odd := errors.New("odd")
-	fs.Inject(func(op crashfs.Op, file string) error {
-		if op == crashfs.OpSize && file == name {
-			return odd
-		}
-		return nil
-	})
-	if _, err := openByHand(fs, small()); !errors.Is(err, odd) {
+	if _, err := openByHand(withoutSize{fs, name, odd}, small()); !errors.Is(err, odd) {
 		t.Errorf("Open = %v, want %v", err, odd)
 	}
 }

@@ -1,8 +1,10 @@
 package disk
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"syscall"
@@ -331,5 +333,28 @@ func TestTornEndIsNotLookedAt(t *testing.T) {
 	}
 	if _, err := s.Show(context.Background(), id); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestCopyOfARange copies ranges that take several reads, up to the very end of the file and
+// of less than that.
+func TestCopyOfARange(t *testing.T) {
+	fs := crashfs.New(1)
+	from, err := fs.Create("from")
+	must(t, err)
+	text := []byte(strings.Repeat("0123456789abcdef", writeSize/10)) // 1.6 times as much
+	_, err = from.WriteAt(text, 0)
+	must(t, err)
+	for _, r := range [][2]int{{0, len(text)}, {5, len(text)}, {writeSize + 5, len(text)}, {3, writeSize + 3}, {7, 7}, {8, 9}} {
+		to, err := fs.Create(fmt.Sprint("to ", r))
+		must(t, err)
+		must(t, copyRange(to, from, int64(r[0]), int64(r[1])))
+		size, err := to.Size()
+		must(t, err)
+		got := make([]byte, size)
+		_, _ = to.ReadAt(got, 0)
+		if r[1] > r[0] && !bytes.Equal(got[r[0]:], text[r[0]:r[1]]) || r[1] == r[0] && size > 0 {
+			t.Errorf("of %v, %d bytes were copied, or others", r, size)
+		}
 	}
 }
