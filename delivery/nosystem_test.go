@@ -53,6 +53,7 @@ func TestAgentWithoutSystemResolver(t *testing.T) {
 		{"by MX", func(*delivery.Sender) {}, true},
 		{"by MX with a resolver", func(s *delivery.Sender) { s.Resolver = &mxtest.DNS{} }, false},
 		{"a router of the program's own", func(s *delivery.Sender) { s.Router = viaHosts{{Name: "mail.test"}} }, false},
+		{"a router of nothing", func(s *delivery.Sender) { s.Router = delivery.ByMX(nil) }, true},
 		{"a router without a resolver", func(s *delivery.Sender) { s.Router = delivery.ByMX(&mx.Router{}) }, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"context"
+	"errors"
 
 	"github.com/nexthop-mail/nexthop/mx"
 	"github.com/nexthop-mail/nexthop/smarthost"
@@ -34,7 +35,14 @@ func ByMX(r *mx.Router) Router { return byMX{r} }
 type byMX struct{ router *mx.Router }
 
 // Validate reports what is wrong with the mx.Router.
-func (r byMX) Validate() error { return r.router.Validate() }
+func (r byMX) Validate() error {
+	if r.router == nil {
+		return errNoMXRouter
+	}
+	return r.router.Validate()
+}
+
+var errNoMXRouter = errors.New("delivery.ByMX: there is no mx.Router, and so no Resolver")
 
 func (r byMX) Route(ctx context.Context, _, domain string) (mx.Route, error) {
 	return r.router.Route(ctx, domain)
