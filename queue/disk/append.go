@@ -94,7 +94,7 @@ func (s *Spool) saveEnd(a *appended) (end int64, err error) {
 		return a.end, nil
 	}
 	if !a.unreadable {
-		if end, err = s.copyFile(a); err == nil || !vfs.IsFull(err) {
+		if end, err = s.copyFile(a); !vfs.IsFull(err) {
 			return end, err
 		}
 	}

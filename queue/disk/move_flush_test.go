@@ -79,10 +79,22 @@ func TestFlushWhileAMessageMoves(t *testing.T) {
 		must(t, s.save())
 		due := func(what string, s *Spool) {
 			t.Helper()
+			e, err := s.Show(ctx, id)
+			must(t, err)
+			for _, w := range e.Waiting {
+				if !w.Next.IsZero() {
+					t.Errorf("flushed in between %v, %s: %s is due at %v, want at once", between, what, w.Destination, w.Next)
+				}
+			}
 			c, err := s.Claim(ctx, now, queue.ClaimOptions{Destinations: []string{"a.example", "b.example"}})
 			must(t, err)
 			if len(c.Deliveries) != 2 || len(s.problems) > 0 {
 				t.Errorf("flushed in between %v, %s: %d of 2 deliveries are due, %v", between, what, len(c.Deliveries), s.problems)
+			}
+			for _, d := range c.Deliveries {
+				if !d.Due.Equal(now) {
+					t.Errorf("flushed in between %v, %s: it is due since %v, want %v", between, what, d.Due, now)
+				}
 			}
 		}
 		due("then", s)

@@ -151,8 +151,20 @@ func TestWaitingBesideFiles(t *testing.T) {
 		t.Errorf("%v wait, want the last, which is too large for any other beside it", got)
 	}
 	l.Add(big(5, 0))
-	if got := places(l); !slices.Equal(got, []record.Place{at(5)}) {
-		t.Errorf("%v wait, want the last", got)
+	l.Add(big(6, 8<<20))
+	l.Add(big(7, 8<<20-3*48)) // so that it is 16 MiB
+	if got := places(l); !slices.Equal(got, []record.Place{at(5), at(6), at(7)}) {
+		t.Errorf("%v wait, want the last three", got)
+	}
+	l.Add(big(8, 8<<20)) // for which more than one goes
+	if got := places(l); !slices.Equal(got, []record.Place{at(7), at(8)}) {
+		t.Errorf("%v wait, want the last two", got)
+	}
+	late := big(9, 0)
+	late.Time = 1000
+	l.Add(late)
+	if got := l.Forgotten().At; len(l.Dead()) != 1 || got.Before(at(6)) {
+		t.Errorf("%v is the last that was forgotten after an older one in a file", got)
 	}
 	if l.Waiting() <= 0 {
 		t.Errorf("a record takes %d bytes", l.Waiting())
@@ -203,6 +215,78 @@ func TestFilesOfALog(t *testing.T) {
 			if per[1] != c.want {
 				t.Errorf("%s, at once %v: the first file has %d records, want %d", name, atOnce, per[1], c.want)
 			}
+		}
+	}
+}
+
+// TestFileOfExactlySoMuch: a file that has 8 MiB takes no more.
+func TestFileOfExactlySoMuch(t *testing.T) {
+	l := outcomes.New(1<<40, 1<<20)
+	for n := 1; n <= 2; n++ {
+		l.Add(outcomes.Record{At: at(n), Count: 1, Head: make([]byte, 8<<20-48)})
+	}
+	f, list := l.Next(at(9))
+	if len(list) != 1 {
+		t.Fatalf("%d records for a file of 8 MiB, want 1", len(list))
+	}
+	l.Saved(f, list, []int64{0}, 8<<20)
+	if next, list := l.Next(at(9)); next == f || len(list) != 1 {
+		t.Errorf("a file of 8 MiB takes more")
+	}
+}
+
+// TestNewestOfAFile: a file stays while the newest in it is not too old, even if that is not
+// its last.
+func TestNewestOfAFile(t *testing.T) {
+	l := outcomes.New(1600, 1<<10)
+	l.Add(one(1, 560, 1))
+	l.Add(one(2, 600, 1))
+	l.Add(one(3, 500, 1))
+	save(l, at(4))
+	l.Add(one(4, 2199, 1))
+	if got := l.Forgotten(); got != (record.Before{}) {
+		t.Errorf("%v is forgotten, and the newest of its file is not too old", got)
+	}
+	l.Add(one(5, 2200, 1))
+	if got := l.Forgotten().At; got != at(3) {
+		t.Errorf("%v is the last that was forgotten, want the last of the file", got)
+	}
+}
+
+// TestOutcomesAreKeptForAWhile: they are kept if they are for some time.
+func TestOutcomesAreKeptForAWhile(t *testing.T) {
+	for keep, want := range map[int64]bool{-1: false, 0: false, 1: true} {
+		if got := outcomes.New(keep, 1).Keeps(); got != want {
+			t.Errorf("outcomes are kept for %d: %v", keep, got)
+		}
+	}
+}
+
+// TestLostBeforeTheFirst has files be lost, and what comes next be a file, a record in the
+// log or a new one.
+func TestLostBeforeTheFirst(t *testing.T) {
+	for what, next := range map[string]func(l *outcomes.Log){
+		"a file": func(l *outcomes.Log) {
+			f := &outcomes.File{Number: 3, End: 2048}
+			f.LoadBefore(record.Before{At: at(5)})
+			f.LoadRecord(at(6), 0, 1, 1024)
+			l.Load(f)
+		},
+		"a record in the log": func(l *outcomes.Log) { l.Replay(one(5, 0, 1)) },
+		"a new one":           func(l *outcomes.Log) { l.Add(one(5, 0, 1)) }, // with which this life of the log begins
+	} {
+		l := outcomes.New(1000, 10)
+		l.Lost()
+		next(l)
+		want := at(5)
+		if what == "a new one" {
+			want = at(0)
+		}
+		if got := l.Forgotten().At; got != want {
+			t.Errorf("%s: %v is the last that was forgotten, want %v", what, got, want)
+		}
+		if (l.Waiting() > 0) == (what == "a file") {
+			t.Errorf("%s: %d bytes wait", what, l.Waiting())
 		}
 	}
 }
