@@ -76,8 +76,8 @@ func (s *Spool) selected(now time.Time, what []queue.Selection) ([]record.Flush,
 		}
 		r := record.Flush{Since: now.Round(0), Destination: what[i].Destination}
 		if what[i].Message != "" {
-			number, ok := parseID(what[i].Message)
-			if !ok || !s.index.Has(number) {
+			number, _ := parseID(what[i].Message) // nothing is found if it is not valid
+			if !s.index.Has(number) {
 				return nil, queue.ErrNotFound
 			}
 			r.Message = number
@@ -212,11 +212,7 @@ func (s *Spool) newFlush(r *record.Flush) *flush {
 	f := &flush{record: *r}
 	f.Since, f.Message, f.Destination = index.Micros(r.Since), r.Message, r.Destination
 	f.Earlier = func(p index.Place) bool {
-		g := s.segments.list[p.Segment]
-		if g == nil || g.number != f.at.Segment {
-			return g == nil || g.number < f.at.Segment
-		}
-		return p.Offset < f.at.Offset
+		return s.segments.list[p.Segment].where(p.Offset).Before(f.at)
 	}
 	return f
 }

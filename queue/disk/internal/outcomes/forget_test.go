@@ -137,7 +137,7 @@ func TestWaitingBesideFiles(t *testing.T) {
 	l.Add(one(1, 0, 1))
 	save(l, at(2))
 	big := func(n int, size int) outcomes.Record {
-		r := one(n, 0, 1)
+		r := one(n, 500, 1)
 		r.Head = make([]byte, size)
 		return r
 	}
@@ -165,6 +165,13 @@ func TestWaitingBesideFiles(t *testing.T) {
 	l.Add(late)
 	if got := l.Forgotten().At; len(l.Dead()) != 1 || got.Before(at(6)) {
 		t.Errorf("%v is the last that was forgotten after an older one in a file", got)
+	}
+	alone := outcomes.New(1000, 1000)
+	alone.Add(big(1, 6<<20))
+	alone.Add(big(2, 6<<20))
+	alone.Add(big(3, 15<<20))
+	if got := places(alone); !slices.Equal(got, []record.Place{at(3)}) {
+		t.Errorf("without files %v wait, want the last", got)
 	}
 	if l.Waiting() <= 0 {
 		t.Errorf("a record takes %d bytes", l.Waiting())
