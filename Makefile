@@ -101,10 +101,11 @@ MUTATED := examples:./internal/smtpd:./internal/smtpd \
 	.:./delivery/internal/waiting:./delivery/internal/waiting \
 	'.:./delivery:./delivery:^(sitekey).go' \
 	'.:./internal/smtp:./internal/smtp:^(data|send|session).go' \
-	'.:./queue/disk:./queue/disk:^(batch|check|checkpoint|claim|clean|compact|content|dump|errors|files|gather|hold|holds|id|keys|left|limits|log|mend|move|outcome|problem|put|read|recover|replay|restore|save|segment|settle|settle_full|small|tail|take|turn).go' \
+	'.:./queue/disk:./queue/disk:^(batch|check|checkpoint|claim|clean|compact|content|dump|errors|files|flush|gather|hold|holds|id|keys|left|limits|log|mend|move|outcome|problem|put|read|recover|replay|restore|save|segment|settle|settle_full|small|tail|take|turn).go' \
 	.:./queue/disk/internal/index:./queue/disk/internal/index \
 	.:./queue/disk/internal/record:./queue/disk/internal/record \
 	.:./queue/disk/internal/keys:./queue/disk/internal/keys \
+	.:./queue/disk/internal/outcomes:./queue/disk/internal/outcomes \
 	.:./queue/disk/internal/vfs:./queue/disk/internal/vfs
 mutate: ## break MUTATE (or all of MUTATED) in one place at a time, and print the changes that no test notices
 ifdef MUTATE
