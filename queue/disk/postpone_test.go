@@ -38,13 +38,18 @@ func TestPostponeAfterTheClockWentBack(t *testing.T) {
 	mustPut(t, s)
 	_, err := s.Claim(ctx, now.Add(10*time.Minute), queue.ClaimOptions{Destinations: []string{"none.example"}})
 	must(t, err)
-	must(t, s.Postpone(ctx, now, queue.Postponement{Destination: "example.com", Until: now.Add(5 * time.Minute)}))
-	s.sweep()
+	for _, name := range []string{"example.com", "empty.example"} { // one for which no mail waits
+		must(t, s.Postpone(ctx, now, queue.Postponement{Destination: name, Until: now.Add(5 * time.Minute)}))
+		s.sweep()
+	}
 	for range 2 {
 		c, err := s.Claim(ctx, now, queue.ClaimOptions{})
 		must(t, err)
 		if until, _ := s.index.Postponed("example.com"); len(c.Deliveries) > 0 || !until.Equal(now.Add(5*time.Minute)) {
 			t.Errorf("it is postponed until %v, and %d deliveries are claimed", until, len(c.Deliveries))
+		}
+		if !s.index.IsPostponed("empty.example") {
+			t.Error("a postponement is forgotten that is not over")
 		}
 		must(t, s.takeCheckpoint(ctx))
 		s, err = openByHand(fs.Restart(), Options{})
