@@ -9,7 +9,6 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/nexthop-mail/nexthop/delivery/smtptest"
 	"github.com/nexthop-mail/nexthop/mx/mxtest"
 )
 
@@ -91,15 +90,6 @@ func nameserver(t *testing.T, zone string) (line string) {
 	t.Cleanup(func() { s.Close() })
 	ip, port, _ := strings.Cut(s.Addr(), ":")
 	return fmt.Sprintf("nameserver [%s]:%s\n", ip, port)
-}
-
-// arrives sends a message through a relay and waits until a host has it.
-func arrives(t *testing.T, r *process, h *smtptest.Host, text, to string) {
-	t.Helper()
-	if _, err := submit(t, r.client("127.0.0.1"), text, to); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, text+" arrives", func() bool { return slices.Contains(subjects(h), text) })
 }
 
 // TestSmartHostsAsTheMachineFindsThem: a smart host that stands in the hosts file alone,

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -24,6 +25,15 @@ func TestRelaysOfOneName(t *testing.T) {
 	arrives(t, first, last, "through both", "b@example.com")
 	first.stop()
 	second.stop()
+}
+
+// arrives sends a message through a relay and waits until a host has it.
+func arrives(t *testing.T, r *process, h *smtptest.Host, text, to string) {
+	t.Helper()
+	if _, err := submit(t, r.client("127.0.0.1"), text, to); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, text+" arrives", func() bool { return slices.Contains(subjects(h), text) })
 }
 
 // forward passes connections on to a relay that is started later.
