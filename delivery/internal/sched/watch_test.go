@@ -65,7 +65,7 @@ func (w *world) checkWake() {
 		if w.dueAt(m, &Claim{}).After(w.now) {
 			continue
 		}
-		if t := s.sites[w.siteOf(m.Destination)]; t != nil && t.full() {
+		if w.isFull(w.siteOf(m.Destination)) {
 			continue
 		}
 		if p := s.places[m.Destination]; p != nil && p.site != nil && p.site.full() {
@@ -82,6 +82,18 @@ func (w *world) checkWake() {
 			return
 		}
 	}
+}
+
+// isFull reports whether a site has no room. If it is forgotten, its groups may still be
+// full by the mail of others.
+func (w *world) isFull(name string) bool {
+	if t := w.s.sites[name]; t != nil {
+		return t.full()
+	}
+	return slices.ContainsFunc(w.siteLimits(name).Groups, func(l GroupLimits) bool {
+		g := w.s.groups[l.Name]
+		return g != nil && g.full()
+	})
 }
 
 // checkLimits is what a claim asks for: rules M1 and M3.
