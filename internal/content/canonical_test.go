@@ -139,7 +139,10 @@ func TestCopyOfCanonicalContent(t *testing.T) {
 	}
 	for _, text := range texts {
 		octets := []byte(text)
-		b := prepare(t, memory(octets), content.Origin|content.AllowNUL|content.AllowLongLines)
+		b, err := content.Prepare(memory(octets), content.Origin|content.AllowNUL|content.AllowLongLines)
+		if err != nil {
+			t.Fatal(err)
+		}
 		want := string(b.Bytes())
 		own := b.Copy()
 		facts := own.Facts

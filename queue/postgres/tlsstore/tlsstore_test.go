@@ -218,10 +218,10 @@ func TestDamage(t *testing.T) {
 	for _, damage := range []string{"", "{", `{"domain":"z.test"}`} {
 		exec(t, p, "UPDATE $.mta_sts SET entry = '"+damage+"' WHERE domain = 'a.test'",
 			"UPDATE $.tls_counts SET tallies = '"+damage+"' WHERE counter = 'a'", "UPDATE $.tls_report SET delivery = '"+damage+"'")
-		if e, err := policies().Load(t.Context(), "a.test"); err != nil || e.Domain != "" {
+		if e, err := policies().Load(t.Context(), "a.test"); !errors.Is(err, mtasts.ErrDamaged) || e.Domain != "" {
 			t.Errorf("of %q Load = %+v, %v", damage, e, err)
 		}
-		if all, err := policies().List(t.Context(), "", 1); err != nil || len(all) != 1 || all[0].Domain != "b.test" {
+		if all, err := policies().List(t.Context(), "", 1); !errors.Is(err, mtasts.ErrDamaged) || len(all) != 1 || all[0].Domain != "b.test" {
 			t.Errorf("beside %q List = %+v, %v", damage, all, err)
 		}
 		if all, err := reports.Load(t.Context(), day); err != nil || len(all) != 1 || all[0].Domain != "b.test" {
