@@ -196,9 +196,11 @@ func ExampleOutcomes() {
 			return
 		}
 		fmt.Println(o.Key, o.Outcome, o.Reply.Text)
-		position = o.Position
+		position = o.Position // stored with what was learned
 	}
+	fmt.Println("learned all:", position != "")
 	// Output:
 	// confirm/ann delivered 2.0.0 Ok
 	// confirm/bob failed 5.1.1 No such user
+	// learned all: true
 }

@@ -145,7 +145,7 @@ func TestMarkOfQueues(t *testing.T) {
 			t.Errorf("the mark of a database is %q", mark)
 		}
 	}
-	if markOf("here", inMemory) == markOf("here", inMemory) {
+	if one, other := markOf("here", inMemory), markOf("here", inMemory); one == other {
 		t.Error("two queues in memory have the same mark")
 	}
 }

@@ -107,19 +107,20 @@ func TestCompactionThatIsInterrupted(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			var err error
-			if c.cause == syscall.EMFILE {
+			switch c.cause {
+			case syscall.EMFILE:
 				closeIdle(s)
 				fs.Inject(crashfs.FailNth(crashfs.OpOpen, 2, true, c.cause)) // when the segment is open, or at once
 				if c.elsewhere {
 					fs.Inject(crashfs.FailNth(crashfs.OpOpen, 1, true, c.cause))
 				}
 				err = s.compact(ctx, g)
-			} else if c.cause == syscall.EFBIG { // once: the next write is good
+			case syscall.EFBIG: // once: the next write is good
 				fs.Inject(crashfs.FailNth(crashfs.OpWrite, 1, false, c.cause))
 				s.reserved.take(slot) // so that what was moved before is waited for
 				err = s.compact(ctx, g)
 				s.release([]index.Slot{slot})
-			} else {
+			default:
 				done := make(chan struct{})
 				besideAnother(t, s, slot, func() { err = s.compact(ctx, g); close(done) }, func() {
 					if c.cause == context.Canceled {

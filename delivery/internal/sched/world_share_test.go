@@ -44,7 +44,10 @@ func (w *world) groupLimits(name string) (GroupLimits, bool) {
 
 // share is what the scheduler is told of the share of a limit.
 func (w *world) share(now time.Time, limit Shared) Share {
-	rate, shared := 0.0, false
+	var (
+		rate   float64
+		shared bool
+	)
 	if g, _ := w.groupLimits(limit.Name); limit.Group {
 		rate, shared = g.Rate, g.Shared
 	} else {

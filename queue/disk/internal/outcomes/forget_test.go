@@ -356,7 +356,7 @@ func TestLostFiles(t *testing.T) {
 // to a number.
 func TestAfter(t *testing.T) {
 	l := outcomes.New(1<<40, 1<<20)
-	f, offs := (*outcomes.File)(nil), []int64(nil)
+	var offs []int64
 	for n := 1; n <= 40; n++ {
 		l.Add(one(n, 0, 1))
 	}
