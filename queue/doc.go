@@ -271,9 +271,11 @@
 // pending has no outcome.
 //
 // K2. Outcomes returns pages in the order of positions; those of one settlement are in the
-// order of its recipients. Each position is greater as a string than all that were returned
-// before, whatever the clock does. If a page is asked for after a position, it begins with
-// the next outcome, even if a durable queue was restarted meanwhile.
+// order of its recipients, and those of one call of Settle in the order of its settlements,
+// unless there was no room for one at first. Each position is greater as a string than all
+// that were returned before, whatever the clock does. If a page is asked for after a
+// position, it begins with the next outcome, even if a durable queue was restarted
+// meanwhile.
 //
 // K3. Outcomes are kept for a time that is set when the queue is opened. A queue may bound
 // their number. It forgets the oldest first. If an outcome after the position asked for was

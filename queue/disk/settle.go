@@ -98,8 +98,8 @@ func (c *settling) round(ctx context.Context, from int) (int, error) {
 		}
 	}
 	s.mu.Unlock()
-	for i := from; i < to; i++ {
-		c.create(i)
+	for i := from; i < to; i++ { // in this order, which is that of their outcomes
+		c.enqueue(i)
 	}
 	c.wait(from, to)
 	s.freeKeys(drafts)
@@ -268,8 +268,8 @@ func (c *settling) unreadable(i int, err error) error {
 	return err
 }
 
-// settle puts one settlement in line. The lock is held, and no other call changes the
-// delivery.
+// settle makes the ticket of one settlement. The lock is held, and no other call changes
+// the delivery.
 func (c *settling) settle(i int) error {
 	s, b := c.s, &c.batch[i]
 	slot, ok := c.slot(i)
@@ -321,19 +321,17 @@ func (c *settling) settle(i int) error {
 	}
 	c.settledNow(slot)
 	c.tickets[i] = t
-	if len(c.created(i)) == 0 { // else create does it, which may take long
-		s.line.enqueue(t)
-	}
 	return nil
 }
 
-// create puts a settlement in line with the messages that it creates.
-func (c *settling) create(i int) {
-	t, drafts := c.tickets[i], c.created(i)
-	if t == nil || len(drafts) == 0 {
+// enqueue puts a settlement in line, with the messages that it creates. It need not have
+// the lock, and with many messages it takes long.
+func (c *settling) enqueue(i int) {
+	t := c.tickets[i]
+	if t == nil {
 		return
 	}
-	for _, f := range drafts {
+	for _, f := range c.created(i) {
 		c.settled[i].Created = append(c.settled[i].Created, formatID(f.number))
 		if !f.duplicate {
 			t.join(&f.ticket)

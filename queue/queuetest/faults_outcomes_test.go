@@ -100,6 +100,14 @@ func faultsOfOutcomes() []fault {
 			}
 		})},
 		{"no page says that there are more", []string{"K2", "K3", "K4"}, pages(func(_ *queue.OutcomeOptions, page *queue.OutcomePage) { page.More = false })},
+		{"what creates a message is settled after the others", []string{"K2"}, func(h *hooked) {
+			h.batch = func(q *memory.Queue, ctx context.Context, now time.Time, batch []queue.Settlement) ([]queue.Settled, error) {
+				creates := func(s queue.Settlement) int { return min(1, len(s.Create)) }
+				batch = slices.Clone(batch)
+				slices.SortStableFunc(batch, func(a, b queue.Settlement) int { return creates(a) - creates(b) })
+				return q.Settle(ctx, now, batch)
+			}
+		}},
 		{"what is no position is the beginning", []string{"K2"}, func(h *hooked) {
 			h.outcomes = func(q *memory.Queue, ctx context.Context, want queue.OutcomeOptions) (queue.OutcomePage, error) {
 				page, err := q.Outcomes(ctx, want)

@@ -19,6 +19,7 @@ func outcomeChecks() []check {
 		{ruleK1, "an outcome that was returned survives a crash", needOutcomes | needCrash, outcomesAfterCrash},
 		{ruleK1, "after a crash a recipient has an outcome or is pending", needOutcomes | needCrash, outcomeOrPending},
 		{ruleK2, "pages in the order of positions", needOutcomes, outcomePages},
+		{ruleK2, "outcomes of one call in the order of its settlements", needOutcomes, outcomesOfABatch},
 		{ruleK2, "a page goes on after any position", needOutcomes, outcomesFromAnywhere},
 		{ruleK2, "a position is good after a restart", needOutcomes | needReopen, positionAfterReopen},
 		{ruleK2, "a clock that jumps back does not change the order", needOutcomes, outcomesWithClockBack},
@@ -252,6 +253,35 @@ func outcomePages(r *run) {
 	if page.More {
 		r.Errorf("More is set on the only page")
 	}
+}
+
+// outcomesOfABatch settles several messages at once, in another order than they were put,
+// some with a message that is created and some without.
+func outcomesOfABatch(r *run) {
+	for range 6 {
+		r.put(r.message("a@one.example", "b@one.example"))
+	}
+	due := r.due()
+	if len(due) != 6 {
+		r.Fatalf("%d deliveries are due, want 6", len(due))
+	}
+	var batch []queue.Settlement
+	var want []string
+	for i, at := range []int{4, 1, 5, 0, 2, 3} {
+		s := all(due[at], queue.Failed)
+		if i%3 == 1 {
+			s.Create = append(s.Create, r.message("sender@three.example"))
+		}
+		batch = append(batch, s)
+		want = append(want, due[at].Message.ID+"/0/failed", due[at].Message.ID+"/1/failed")
+	}
+	settled, err := r.q.Settle(r.ctx, r.now, batch)
+	r.check("Settle", err)
+	for i := range settled {
+		r.check("Settle", settled[i].Err)
+	}
+	got, _ := r.outcomes("")
+	r.wantOutcomes("one call", got, want...)
 }
 
 func outcomesFromAnywhere(r *run) {

@@ -139,7 +139,8 @@ const (
 		"call, each once, and none of a recipient that is pending. An outcome that it has returned is as " +
 		"durable as a Put. A recipient of a dropped message that was pending has no outcome."
 	ruleK2 = "K2. Outcomes returns pages in the order of positions; those of one settlement are in the order " +
-		"of its recipients. Each position is greater as a string than all that were returned before, " +
+		"of its recipients, and those of one call of Settle in the order of its settlements, unless there was " +
+		"no room for one at first. Each position is greater as a string than all that were returned before, " +
 		"whatever the clock does. If a page is asked for after a position, it begins with the next " +
 		"outcome, even if a durable queue was restarted meanwhile."
 	ruleK3 = "K3. Outcomes are kept for a time that is set when the queue is opened. A queue may bound their " +
