@@ -9,6 +9,7 @@ import (
 
 	"github.com/nexthop-mail/nexthop/delivery/internal/attempt"
 	"github.com/nexthop-mail/nexthop/delivery/internal/clock"
+	"github.com/nexthop-mail/nexthop/delivery/internal/goroutine"
 	"github.com/nexthop-mail/nexthop/delivery/internal/reports"
 	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
 	"github.com/nexthop-mail/nexthop/delivery/internal/session"
@@ -114,7 +115,7 @@ type Agent struct {
 	events events
 	told   reports.Told // of delays
 	fresh  attempt.Submitted
-	wake   signal
+	wake   goroutine.Signal
 
 	settings atomic.Pointer[Settings] // in force, with defaults; nil before the first use
 
@@ -147,8 +148,8 @@ type run struct {
 	dns       dnsProbe
 	network   families
 	watcher   watcher
-	workers   workers
-	stir      signal // the scheduler wants a claim, or the run is to end
+	workers   goroutine.Pool
+	stir      goroutine.Signal // the scheduler wants a claim, or the run is to end
 
 	unreadable map[leaseKey]bool // reported; of the claims alone
 
@@ -202,7 +203,7 @@ func (a *Agent) current() *Settings {
 
 // Wake makes a running agent look at its queue again, after another program has changed
 // it.
-func (a *Agent) Wake() { a.wake.set() }
+func (a *Agent) Wake() { a.wake.Set() }
 
 // time is the time for what happens at the door. If no Run is there to extend
 // leases first, a clock that jumped ahead is followed at once.

@@ -26,8 +26,8 @@ func (r *run) claims(ctx context.Context) error {
 		if want == nil {
 			select {
 			case <-ctx.Done():
-			case <-r.stir.seen():
-			case <-r.agent.wake.seen():
+			case <-r.stir.Seen():
+			case <-r.agent.wake.Seen():
 				r.inform((*sched.Scheduler).MailCame)
 			}
 			continue
@@ -57,7 +57,7 @@ func (r *run) claims(ctx context.Context) error {
 		r.shares.need(r.agent.current().rules)
 		r.report(found.Unreadable)
 		r.watcher.watch(found.Seen)
-		r.suspended.stale.set()
+		r.suspended.stale.Set()
 	}
 	return nil
 }
@@ -179,7 +179,7 @@ func (w *watcher) run(ctx context.Context, r *run) {
 				continue
 			}
 			err := q.Wait(ctx, seen)
-			r.suspended.stale.set()
+			r.suspended.stale.Set()
 			if err == nil || errors.Is(err, queue.ErrClosed) || errors.Is(err, queue.ErrFailed) {
 				r.inform((*sched.Scheduler).MailCame)
 			}

@@ -39,7 +39,7 @@ func (r *run) nextShipment(now time.Time) (mine *shipment) {
 	if out.ToClaim {
 		claim := out.Claim
 		r.claim = &claim
-		r.stir.set()
+		r.stir.Set()
 	}
 	for _, n := range out.Trouble {
 		r.tellTrouble(n)
@@ -286,7 +286,7 @@ func (r *run) giveUp(cause error) {
 	r.mu.Unlock()
 	if first {
 		r.cut()
-		r.stir.set()
+		r.stir.Set()
 	}
 }
 

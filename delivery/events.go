@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"github.com/nexthop-mail/nexthop/delivery/internal/goroutine"
 )
 
 // maxEvents is how many events wait for the hook before the agent waits for it.
@@ -23,9 +25,9 @@ type events struct {
 	running bool            // a Run tells, or waits to
 	served  bool            // a goroutine passes events on
 	hook    context.Context // what context returns
-	more    signal
-	space   signal
-	free    signal // set when no goroutine passes events on any more
+	more    goroutine.Signal
+	space   goroutine.Signal
+	free    goroutine.Signal // set when no goroutine passes events on any more
 }
 
 // add adds events. It returns true if no goroutine passes events on: the caller must
@@ -40,7 +42,7 @@ func (e *events) add(list []Event) (alone bool) {
 	alone = !e.served
 	e.served = true
 	e.mu.Unlock()
-	e.more.set()
+	e.more.Set()
 	return alone
 }
 
@@ -73,7 +75,7 @@ func (e *events) take(spare []Event, leave func() bool) (list []Event, left bool
 	defer e.mu.Unlock()
 	if left = leave(); left {
 		e.served = false
-		e.free.set()
+		e.free.Set()
 		return nil, true
 	}
 	list = e.waiting
@@ -91,7 +93,7 @@ func (e *events) told() (eased bool) {
 	e.full = e.full && !eased
 	e.mu.Unlock()
 	if eased {
-		e.space.set()
+		e.space.Set()
 	}
 	return eased
 }
@@ -135,7 +137,7 @@ func (e *events) run(ctx context.Context, tell func(*Event)) {
 			e.mu.Lock()
 			e.running = false
 			e.mu.Unlock()
-		case <-e.more.seen():
+		case <-e.more.Seen():
 		}
 	}
 }
@@ -151,7 +153,7 @@ func (e *events) takeOver() {
 		if mine {
 			return
 		}
-		<-e.free.seen()
+		<-e.free.Seen()
 	}
 }
 
@@ -162,10 +164,10 @@ func (e *events) rest() {
 		served := e.served
 		e.mu.Unlock()
 		if !served {
-			e.free.set() // for another who waits
+			e.free.Set() // for another who waits
 			return
 		}
-		<-e.free.seen()
+		<-e.free.Seen()
 	}
 }
 
@@ -209,7 +211,7 @@ func (e *events) wait(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-e.space.seen():
+		case <-e.space.Seen():
 		case <-timer.C:
 			now := e.tellings()
 			if now == before {
@@ -219,7 +221,7 @@ func (e *events) wait(ctx context.Context) error {
 			timer.Reset(hookPatience)
 		}
 	}
-	e.space.set() // there may be room for the next who waits, too
+	e.space.Set() // there may be room for the next who waits, too
 	return nil
 }
 

@@ -186,7 +186,7 @@ func (r *run) shareLimits(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-r.shares.needed.seen():
+		case <-r.shares.needed.Seen():
 		case <-timer:
 		}
 	}

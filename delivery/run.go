@@ -161,7 +161,7 @@ func (r *run) watchSuspended(ctx context.Context) {
 	_, tells := queue.As[queue.Waiter](r.queue)
 	w := &sweep{r: r}
 	for {
-		stale := r.suspended.stale.seen()
+		stale := r.suspended.stale.Seen()
 		r.learnSuspended(ctx)
 		next := w.look(ctx)
 		if !tells && (next == 0 || next > 5*suspendedPause) {
@@ -231,7 +231,7 @@ func (r *run) drain() (last time.Time) {
 	r.sched.Drain(now)
 	r.decide(now)
 	r.mu.Unlock()
-	r.workers.end()
+	r.workers.End()
 	return last
 }
 

@@ -158,7 +158,7 @@ func (r *run) done(now time.Time, o *outcome, settled bool) {
 	r.sched.Settled(now, o.part.id, ever, at)
 	delete(r.parts, o.part.id)
 	if r.untilIdle && len(r.parts) == 0 {
-		r.stir.set()
+		r.stir.Set()
 	}
 }
 

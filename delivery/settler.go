@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nexthop-mail/nexthop/delivery/internal/goroutine"
 	"github.com/nexthop-mail/nexthop/delivery/internal/reports"
 	"github.com/nexthop-mail/nexthop/queue"
 )
@@ -62,7 +63,7 @@ type settler struct {
 	closed  bool
 	last    time.Time     // of attempts to store, if the run is ending
 	ends    chan struct{} // closed then
-	more    signal
+	more    goroutine.Signal
 	done    chan struct{}
 
 	// Used by run only: outcomes that could not be stored, and whether none can be.
@@ -117,7 +118,7 @@ func (s *settler) change(list []outcome, change []queue.Postponement, flush []qu
 	w := &s.pending
 	w.outcomes, w.change, w.flush = append(w.outcomes, list...), append(w.change, change...), append(w.flush, flush...)
 	s.mu.Unlock()
-	s.more.set()
+	s.more.Set()
 }
 
 // close says that no more outcomes follow; wait returns when all are settled.
@@ -125,7 +126,7 @@ func (s *settler) close() {
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
-	s.more.set()
+	s.more.Set()
 }
 
 func (s *settler) wait() { <-s.done }
@@ -175,7 +176,7 @@ func (s *settler) due(closed bool) (list []outcome) {
 // rest waits for more outcomes, or for the time of those set aside.
 func (s *settler) rest() {
 	if len(s.aside) == 0 {
-		<-s.more.seen()
+		<-s.more.Seen()
 		return
 	}
 	next := s.aside[0].at
@@ -187,7 +188,7 @@ func (s *settler) rest() {
 	timer := time.NewTimer(time.Until(next))
 	defer timer.Stop()
 	select {
-	case <-s.more.seen():
+	case <-s.more.Seen():
 	case <-timer.C:
 	}
 }

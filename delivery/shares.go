@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nexthop-mail/nexthop/delivery/internal/goroutine"
 	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
 	"github.com/nexthop-mail/nexthop/delivery/internal/session"
 	"github.com/nexthop-mail/nexthop/queue"
@@ -15,7 +16,7 @@ type shares struct {
 	mu      sync.Mutex
 	all     map[sched.Shared]*share
 	pending []queue.LimitRequest // to go with the next claim
-	needed  signal               // of a limit that may need one
+	needed  goroutine.Signal     // of a limit that may need one
 	less    bool                 // there is less of some limit than there was
 }
 
@@ -66,7 +67,7 @@ func (s *shares) request() (list []queue.LimitRequest) {
 // need says that a limit may need another share.
 func (s *shares) need(rules *ruleSet) {
 	if s != nil && rules.shared() {
-		s.needed.set()
+		s.needed.Set()
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nexthop-mail/nexthop/delivery/internal/goroutine"
 	"github.com/nexthop-mail/nexthop/delivery/internal/waiting"
 	"github.com/nexthop-mail/nexthop/queue"
 )
@@ -13,7 +14,7 @@ import (
 // suspended is what a run knows about suspensions. The zero value is ready to use.
 type suspended struct {
 	table atomic.Pointer[waiting.Table]
-	stale signal // the queue may say otherwise by now
+	stale goroutine.Signal // the queue may say otherwise by now
 
 	learning sync.Mutex // of who asks the queue
 

@@ -25,8 +25,8 @@ func TestDelivery(t *testing.T) {
 		packages[h.Name] = h
 	}
 	t.Run("no more storeys and uses that run back up than there were", func(t *testing.T) { testStoreys(t, packages) })
-	t.Run("at most 44 files that are no tests in delivery itself", func(t *testing.T) {
-		if n := len(packages["delivery"].Storey); n > 44 {
+	t.Run("at most 43 files that are no tests in delivery itself", func(t *testing.T) {
+		if n := len(packages["delivery"].Storey); n > 43 {
 			t.Errorf("there are %d", n)
 		}
 	})
@@ -39,15 +39,16 @@ func TestDelivery(t *testing.T) {
 // better, the table follows.
 func testStoreys(t *testing.T, packages map[string]*storeys.Package) {
 	most := map[string]struct{ storeys, back int }{
-		"delivery":                  {7, 3},
-		"delivery/internal/attempt": {8, 0},
-		"delivery/internal/clock":   {1, 0},
-		"delivery/internal/object":  {1, 0},
-		"delivery/internal/reports": {2, 0},
-		"delivery/internal/sched":   {8, 0},
-		"delivery/internal/session": {7, 0},
-		"delivery/internal/waiting": {1, 0},
-		"delivery/internal/web":     {1, 0},
+		"delivery":                    {7, 3},
+		"delivery/internal/attempt":   {8, 0},
+		"delivery/internal/clock":     {1, 0},
+		"delivery/internal/goroutine": {1, 0},
+		"delivery/internal/object":    {1, 0},
+		"delivery/internal/reports":   {2, 0},
+		"delivery/internal/sched":     {8, 0},
+		"delivery/internal/session":   {7, 0},
+		"delivery/internal/waiting":   {1, 0},
+		"delivery/internal/web":       {1, 0},
 	}
 	for name, h := range packages {
 		m, ok := most[name]
