@@ -2,6 +2,7 @@ package sched
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 )
@@ -71,6 +72,43 @@ func TestWantedOfOthers(t *testing.T) {
 			d.want(fmt.Sprint("a claim with ", minAhead-i, " held"), searched(d), want)
 			d.idle(0)
 		}
+	})
+	t.Run("M4 when the site has room again, for mail that was left out together with that of the site", func(t *testing.T) {
+		d := newDesk(t, Settings{Connections: 32, PerSite: 2, Ahead: 2000})
+		d.known("s", time.Second)
+		d.known("other", time.Second)
+		d.mails("T", "s")
+		d.learn(d.lastBegun(), Lesson{Kind: Remembered, Began: d.now, Wait: time.Minute})
+		d.mail("A", "moved", 1, Route{Site: "s"}) // while the site is left alone
+		d.settle()
+		d.pass(2 * time.Minute)
+		d.mail("C", "moved", 40, Route{Site: "other"}) // by now it has another route, to where there is no room for it
+		d.mail("A", "d.A", 19, Route{Site: "s"})
+		d.mail("B", "d.B", fewAhead+1, Route{Site: "s"})
+		d.settle()
+		d.withdraw("d.B", fewWaiting)
+		d.idle(0)
+		missed := func(c Claim) bool {
+			return !c.Others || slices.Contains(c.ExceptTenants, "B") || slices.Contains(c.Except, "moved")
+		}
+		d.s.MailCame(d.now) // B's, for the destination that has moved
+		d.decide()
+		for _, c := range d.idle(0) {
+			d.want(fmt.Sprintf("a claim misses B's mail: %+v", c), missed(c), true)
+		}
+		found := false
+		for range 30 {
+			i := slices.IndexFunc(d.begun, func(b Begin) bool { return d.s.items[b.Mail[0]].Destination == "d.A" })
+			if i < 0 {
+				break
+			}
+			d.end(d.begun[i], Works, time.Second)
+			for _, c := range d.idle(0) {
+				found = found || !missed(c)
+			}
+		}
+		d.want("what B has left at the site", d.s.sites["s"].lanes[d.s.tenants["B"]].held, fewWaiting)
+		d.want("a claim finds B's mail", found, true)
 	})
 	t.Run("M4 who was turned away is forgotten when the site has room, and claimed for", func(t *testing.T) {
 		d := turnedAway(t, many(minAhead+fewAhead, "A")+many(fewAhead+1, "B")+many(fewAhead+1, "C"))
