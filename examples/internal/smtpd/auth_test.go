@@ -56,6 +56,16 @@ func submission(t *testing.T, s *Server) (*rig, *client) {
 	return r, r.dial(t)
 }
 
+// loggedIn is a client of a server for users, by which one has logged in.
+func loggedIn(t *testing.T, s *Server) *client {
+	t.Helper()
+	_, c := submission(t, s)
+	c.inTLS(t, anyCertificate)
+	c.say("AUTH PLAIN " + b64("\x00user\x00pencil") + "\r\n")
+	c.want("235")
+	return c
+}
+
 // inTLS has a client begin TLS, and read the reply to EHLO.
 func (c *client) inTLS(t *testing.T, authority *tls.Config) (greeting string) {
 	t.Helper()

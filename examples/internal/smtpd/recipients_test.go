@@ -104,10 +104,19 @@ func TestRefusedRecipients(t *testing.T) {
 		}
 		c.want("421 4.7.0", "")
 	})
+	t.Run("a user who is logged in, and has a list with many mistakes", func(t *testing.T) {
+		c := loggedIn(t, &Server{Rcpt: refuseSome})
+		c.say("MAIL FROM:<a@example.org>\r\n" + rcpts(2*maxRejected, "refused.example") + "RCPT TO:<b@example.com>\r\n")
+		c.want("250")
+		for range 2 * maxRejected {
+			c.want("550")
+		}
+		c.want("250")
+	})
 }
 
 // TestIdleCommands: a stranger's commands that lead to nothing come to an end; those
-// of a trusted client, and those between messages, do not.
+// of a trusted client, of a user who is logged in, and those between messages, do not.
 func TestIdleCommands(t *testing.T) {
 	const some = "NOOP\r\nRSET\r\nVRFY x\r\nHELP\r\n"
 	t.Run("of a stranger", func(t *testing.T) {
@@ -124,6 +133,14 @@ func TestIdleCommands(t *testing.T) {
 		go c.write("EHLO me\r\n" + strings.Repeat(some, maxIdle) + "QUIT\r\n")
 		c.want("220")
 		for range 1 + 4*maxIdle {
+			c.want("2")
+		}
+		c.want("221", "")
+	})
+	t.Run("of a user who is logged in", func(t *testing.T) {
+		c := loggedIn(t, &Server{})
+		go c.write(strings.Repeat(some, maxIdle/2) + "QUIT\r\n")
+		for range 2 * maxIdle {
 			c.want("2")
 		}
 		c.want("221", "")
