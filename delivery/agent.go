@@ -13,6 +13,7 @@ import (
 	"github.com/nexthop-mail/nexthop/delivery/internal/reports"
 	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
 	"github.com/nexthop-mail/nexthop/delivery/internal/session"
+	"github.com/nexthop-mail/nexthop/delivery/internal/waiting"
 	"github.com/nexthop-mail/nexthop/mx"
 	"github.com/nexthop-mail/nexthop/queue"
 )
@@ -137,19 +138,22 @@ type run struct {
 	untilIdle bool            // it ends when nothing is due
 	trouble   trouble
 
-	suspended suspended
-	leases    leases
-	follows   chan struct{} // has room for the one who follows the wall clock
-	jumped    time.Time     // of that one: when a jump ahead was noticed that is not followed yet
-	settler   settler
-	gate      *session.Gate
-	shares    *shares // nil if the queue has none
-	keys      siteKeys
-	dns       dnsProbe
-	network   families
-	watcher   watcher
-	workers   goroutine.Pool
-	stir      goroutine.Signal // the scheduler wants a claim, or the run is to end
+	suspended waiting.Suspensions
+	learning  sync.Mutex       // of those who ask the queue about suspensions
+	stale     goroutine.Signal // what is known about them may have changed
+
+	leases  leases
+	follows chan struct{} // has room for the one who follows the wall clock
+	jumped  time.Time     // of that one: when a jump ahead was noticed that is not followed yet
+	settler settler
+	gate    *session.Gate
+	shares  *shares // nil if the queue has none
+	keys    siteKeys
+	dns     dnsProbe
+	network families
+	watcher watcher
+	workers goroutine.Pool
+	stir    goroutine.Signal // the scheduler wants a claim, or the run is to end
 
 	unreadable map[leaseKey]bool // reported; of the claims alone
 

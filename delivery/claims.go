@@ -57,7 +57,7 @@ func (r *run) claims(ctx context.Context) error {
 		r.shares.need(r.agent.current().rules)
 		r.report(found.Unreadable)
 		r.watcher.watch(found.Seen)
-		r.suspended.stale.Set()
+		r.stale.Set()
 	}
 	return nil
 }
@@ -97,7 +97,7 @@ func (r *run) options(c *sched.Claim) queue.ClaimOptions {
 	if len(c.Destinations) == 0 && !c.Others {
 		o.Owner = r.owner
 	}
-	r.suspended.leaveOut(r.agent.clock.Now(), &o)
+	r.suspended.LeaveOut(r.agent.clock.Now(), &o)
 	o.Limits = r.shares.request()
 	return o
 }
@@ -179,7 +179,7 @@ func (w *watcher) run(ctx context.Context, r *run) {
 				continue
 			}
 			err := q.Wait(ctx, seen)
-			r.suspended.stale.Set()
+			r.stale.Set()
 			if err == nil || errors.Is(err, queue.ErrClosed) || errors.Is(err, queue.ErrFailed) {
 				r.inform((*sched.Scheduler).MailCame)
 			}

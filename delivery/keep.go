@@ -13,7 +13,7 @@ const sitedFor = 10 * time.Minute
 
 // keepSuspended is the outcome of a delivery that is suspended, nil for any other.
 func (r *run) keepSuspended(p *part) *outcome {
-	table := r.suspended.table.Load()
+	table := r.suspended.Table()
 	if table == nil {
 		return nil
 	}
@@ -31,7 +31,8 @@ func (r *run) keepSuspended(p *part) *outcome {
 		if by = table.Site(at.Now, site, slices.Values(namesIn(site))); by == nil {
 			return nil
 		}
-		if dependsOnSender(&p.route) || !r.suspended.note(d.Lease.Destination, sited{*by, site, at.Now.Add(sitedFor)}) {
+		sited := waiting.Sited{By: *by, Site: site, Until: at.Now.Add(sitedFor)}
+		if dependsOnSender(&p.route) || !r.suspended.Add(d.Lease.Destination, sited) {
 			o.settlement.NotBefore = at.Now.Add(sitedFor / 2)
 			if until := by.Until; !until.IsZero() && until.Before(o.settlement.NotBefore) {
 				o.settlement.NotBefore = until

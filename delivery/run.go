@@ -161,7 +161,7 @@ func (r *run) watchSuspended(ctx context.Context) {
 	_, tells := queue.As[queue.Waiter](r.queue)
 	w := &sweep{r: r}
 	for {
-		stale := r.suspended.stale.Seen()
+		stale := r.stale.Seen()
 		r.learnSuspended(ctx)
 		next := w.look(ctx)
 		if !tells && (next == 0 || next > 5*suspendedPause) {

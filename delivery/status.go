@@ -166,19 +166,17 @@ func (y *why) sites() (list []*SiteStatus) {
 		bySuspended[at.Site] = s
 		list = append(list, s)
 	}
-	r.suspended.mu.Lock()
-	defer r.suspended.mu.Unlock()
-	for name, one := range r.suspended.sited {
-		if !y.table.Has(y.at.Now, one.by.Subject) {
+	for name, one := range r.suspended.Sited() {
+		if !y.table.Has(y.at.Now, one.By.Subject) {
 			continue
 		}
-		s := bySuspended[one.site]
+		s := bySuspended[one.Site]
 		if s == nil {
-			s = &SiteStatus{Site: one.site}
-			bySuspended[one.site] = s
+			s = &SiteStatus{Site: one.Site}
+			bySuspended[one.Site] = s
 			list = append(list, s)
 		}
-		s.State, s.Until, s.Note = WaitSuspended, y.wall(one.by.Until), one.by.Reason
+		s.State, s.Until, s.Note = WaitSuspended, y.wall(one.By.Until), one.By.Reason
 		s.Destinations = append(s.Destinations, name)
 	}
 	return list

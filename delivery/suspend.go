@@ -88,19 +88,16 @@ func subjectEvent(k EventKind, s queue.Subject) Event {
 // learnSuspended asks the queue for the suspensions. Suspended deliveries that are
 // claimed and not in flight are returned.
 func (r *run) learnSuspended(ctx context.Context) {
-	r.suspended.learning.Lock()
-	defer r.suspended.learning.Unlock()
+	r.learning.Lock()
+	defer r.learning.Unlock()
 	now := r.agent.clock.Now()
 	list, err := queue.Suspensions(ctx, r.queue, now)
 	if err != nil {
 		return // it is asked again
 	}
-	table, before := waiting.NewTable(list), r.suspended.table.Load()
-	if table.Equal(before) {
+	if !r.suspended.Replace(now, waiting.NewTable(list)) {
 		return
 	}
-	r.suspended.table.Store(table)
-	r.suspended.forget(func(s *sited) bool { return !table.Has(now, s.by.Subject) })
 	r.withdraw(func(p *part) *outcome { return r.keepSuspended(p) })
 	r.inform((*sched.Scheduler).MailCame)
 }

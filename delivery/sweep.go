@@ -3,6 +3,8 @@ package delivery
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
@@ -28,7 +30,7 @@ const suspendedLook = time.Minute
 // something has changed.
 func (w *sweep) look(ctx context.Context) (next time.Duration) {
 	r := w.r
-	table := r.suspended.table.Load()
+	table := r.suspended.Table()
 	if table != w.table {
 		w.table = table
 		w.begin()
@@ -37,7 +39,7 @@ func (w *sweep) look(ctx context.Context) (next time.Duration) {
 	if table == nil {
 		return 0
 	}
-	if r.suspended.forget(func(s *sited) bool { return !s.until.After(now) || s.by.Over(now) }) {
+	if r.suspended.Expire(now) {
 		r.inform((*sched.Scheduler).MailCame) // to see where its mail goes by now
 	}
 	w.list(ctx)
@@ -75,11 +77,7 @@ func (w *sweep) list(ctx context.Context) {
 		return
 	}
 	names, _ := w.table.Names(r.agent.clock.Now())
-	r.suspended.mu.Lock()
-	for name := range r.suspended.sited {
-		names = append(names, name)
-	}
-	r.suspended.mu.Unlock()
+	names = slices.AppendSeq(names, maps.Keys(r.suspended.Sited()))
 	for _, name := range names {
 		w.listOne(ctx, name)
 	}
@@ -100,7 +98,7 @@ func (w *sweep) listOne(ctx context.Context, destination string) {
 				if j > 0 && to == e.Waiting[j-1].Destination {
 					continue
 				}
-				if by, _ := r.suspended.of(now, to, e.Message.Tenant); by != nil {
+				if by, _ := r.suspended.Mail(now, to, e.Message.Tenant); by != nil {
 					w.times.Add(r.deadline(&queue.Delivery{Message: e.Message}), waiting.Mail{ID: e.Message.ID, Destination: to})
 				}
 			}
@@ -132,7 +130,7 @@ func (w *sweep) end(ctx context.Context, m waiting.Mail) (again time.Time) {
 	case e.Held:
 		return at.Wall.Add(heldLook)
 	}
-	if by, _ := r.suspended.of(at.Now, m.Destination, e.Message.Tenant); by == nil {
+	if by, _ := r.suspended.Mail(at.Now, m.Destination, e.Message.Tenant); by == nil {
 		return again
 	}
 	taken, err := queue.Take(ctx, r.queue, at.Now, m.ID, takeLease, m.Destination)

@@ -179,7 +179,7 @@ func (y *why) wall(t time.Time) time.Time {
 func (y *why) suspended(e *queue.Entry, s *queue.Waiting, stored waiting.Reason, w *Wait) bool {
 	by := y.table.Mail(y.at.Now, s.Destination, e.Message.Tenant)
 	if by == nil && y.run != nil {
-		if other, site := y.run.suspended.of(y.at.Now, s.Destination, e.Message.Tenant); other != nil && y.table.Has(y.at.Now, other.Subject) {
+		if other, site := y.run.suspended.Mail(y.at.Now, s.Destination, e.Message.Tenant); other != nil && y.table.Has(y.at.Now, other.Subject) {
 			if by = other; site != "" {
 				w.Site = site
 			}
