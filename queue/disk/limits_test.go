@@ -271,8 +271,10 @@ func TestLastNumber(t *testing.T) {
 }
 
 func TestMaxInt(t *testing.T) {
-	_, s := openSmall(t)
+	s, err := openByHand(crashfs.New(1), keeping())
+	must(t, err)
 	defer s.Close()
+	mustEnd(t, s)
 	for range 3 {
 		mustPut(t, s)
 	}
@@ -285,6 +287,10 @@ func TestMaxInt(t *testing.T) {
 		survey, err := s.Survey(ctx, "", most)
 		if err != nil || len(survey) != 1 {
 			t.Errorf("Survey of at most %d: %v, %v", most, survey, err)
+		}
+		outcomes, err := s.Outcomes(ctx, queue.OutcomeOptions{Max: most})
+		if err != nil || len(outcomes.Outcomes) != 1 {
+			t.Errorf("Outcomes, at most %d: %v, %v", most, outcomes, err)
 		}
 	}
 	c, err := s.Claim(ctx, time.Unix(1e9, 0), queue.ClaimOptions{

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"strconv"
 
 	"github.com/nexthop-mail/nexthop/queue"
@@ -116,7 +117,7 @@ func (r *outcomeReader) read(ctx context.Context) (forgotten bool, err error) {
 	s := r.s
 	s.mu.Lock()
 	r.floor = forgottenOf(s.outcomes)
-	parts, waiting := s.outcomes.After(r.after.Place, s.settledBefore(), r.most+2)
+	parts, waiting := s.outcomes.After(r.after.Place, s.settledBefore(), min(r.most, math.MaxInt-2)+2)
 	s.mu.Unlock()
 	for i := range parts {
 		if r.page.More {
@@ -155,6 +156,7 @@ func (r *outcomeReader) part(ctx context.Context, p *outcomes.Part) error {
 	}
 	defer f.Close()
 	scan := record.NewScanner(f, p.End, p.Salt, p.From)
+	bad, before := 0, 0 // records that make no sense; what could not be read before the last record
 	for scan.Next() {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -163,11 +165,22 @@ func (r *outcomeReader) part(ctx context.Context, p *outcomes.Part) error {
 		if frame.Kind != record.KindOutcomes {
 			continue
 		}
-		if o, err := record.ParseOutcomes(frame.Head); err == nil && !r.add(&o) {
+		o, err := record.ParseOutcomes(frame.Head)
+		if err != nil {
+			bad++
+			continue
+		}
+		n := len(r.page.Outcomes)
+		more := r.add(&o)
+		if len(r.page.Outcomes) > n && len(scan.Gaps())+bad > before { // else another page goes over it
+			r.damaged = true
+		}
+		if !more {
 			return nil
 		}
+		before = len(scan.Gaps()) + bad
 	}
-	r.damaged = r.damaged || len(scan.Gaps()) > 0
+	r.damaged = r.damaged || len(scan.Gaps())+bad > before
 	return scan.Err()
 }
 
