@@ -9,6 +9,7 @@ import (
 
 	"github.com/nexthop-mail/nexthop/delivery/internal/attempt"
 	"github.com/nexthop-mail/nexthop/delivery/internal/clock"
+	"github.com/nexthop-mail/nexthop/delivery/internal/events"
 	"github.com/nexthop-mail/nexthop/delivery/internal/goroutine"
 	"github.com/nexthop-mail/nexthop/delivery/internal/reports"
 	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
@@ -113,7 +114,8 @@ type Agent struct {
 	MaxReturn int64
 
 	clock  clock.Clock
-	events events
+	events events.Queue[Event]
+	counts counter
 	told   reports.Told // of delays
 	fresh  attempt.Submitted
 	wake   goroutine.Signal
@@ -265,20 +267,25 @@ func (a *Agent) signer() signer { return signer{a.Sign, a.guard} }
 
 // note takes events for the application. It does not wait.
 func (a *Agent) note(list ...Event) {
-	if a.events.add(list) {
-		go a.events.serve(a.tellEvent)
+	a.counts.add(list)
+	if a.events.Add(list...) {
+		go a.events.Serve(a.hook())
 	}
 }
 
-// tellEvent hands an event to the application.
-func (a *Agent) tellEvent(e *Event) {
-	if a.Events != nil {
-		a.guard(func() { a.Events(a.events.context(), *e) })
-	}
-	if a.events.told() {
-		if r := a.running(); r != nil {
-			r.heard()
-		}
+// hook passes events to the application, and continues the work that waited for that.
+func (a *Agent) hook() events.Hook[Event] {
+	return events.Hook[Event]{
+		Tell: func(ctx context.Context, e *Event) {
+			if a.Events != nil {
+				a.guard(func() { a.Events(ctx, *e) })
+			}
+		},
+		Eased: func() {
+			if r := a.running(); r != nil {
+				r.heard()
+			}
+		},
 	}
 }
 

@@ -22,7 +22,7 @@ func (r *run) decide(now time.Time) {
 // caller, who holds r.mu. It returns nil if there is none.
 func (r *run) nextShipment(now time.Time) (mine *shipment) {
 	out := &r.out
-	r.sched.Stop(now, !r.agent.events.room())
+	r.sched.Stop(now, !r.agent.events.Room())
 	r.sched.Decide(now, out)
 	for _, id := range out.Route {
 		r.askFor(r.parts[id])

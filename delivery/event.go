@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/internal/enum"
@@ -161,6 +162,35 @@ func (c Counts) Since(before Counts) Counts {
 // Settled returns the number of recipients with a final outcome: delivered, failed or
 // expired. With the number of submitted recipients it gives the progress.
 func (c Counts) Settled() uint64 { return c[Delivered] + c[Failed] + c[Expired] }
+
+// counter counts events. The zero value is ready to use.
+type counter struct {
+	mu     sync.Mutex
+	counts Counts
+}
+
+// add counts events.
+func (c *counter) add(list []Event) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range list {
+		c.counts[list[i].Kind]++
+	}
+}
+
+// tally counts n events of a kind.
+func (c *counter) tally(k EventKind, n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.counts[k] += uint64(n)
+}
+
+// read returns the counts so far.
+func (c *counter) read() Counts {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.counts
+}
 
 func troubleEvent(cause error) Event {
 	e := &Error{Stage: StageMessage, Verdict: NotNow, Enhanced: "4.3.0", Err: cause}

@@ -113,7 +113,7 @@ func (r *run) serve() (stop func()) {
 	parts.Go(func() { r.settler.run(r) })
 	parts.Go(func() { r.leases.run(leasing, r) })
 	parts.Go(func() { r.followClock(leasing) })
-	parts.Go(func() { r.agent.events.run(telling, r.agent.tellEvent) })
+	parts.Go(func() { r.agent.events.Run(telling, r.agent.hook()) })
 	parts.Go(func() { r.watcher.run(watching, r) })
 	parts.Go(func() { r.watchSuspended(watching) })
 	parts.Go(func() { r.runPolicy(watching) })
@@ -127,7 +127,7 @@ func (r *run) serve() (stop func()) {
 		stopLeases()
 		stopEvents()
 		parts.Wait()
-		r.agent.events.rest()
+		r.agent.events.Rest()
 		r.stopTimer()
 	}
 }

@@ -42,7 +42,7 @@ type Stats struct {
 // Stats returns the current numbers. While the agent is not running, it does no work.
 func (a *Agent) Stats() Stats {
 	r := a.running()
-	s := Stats{Events: a.events.count(), Counts: a.events.counted()}
+	s := Stats{Events: a.events.Waiting(), Counts: a.counts.read()}
 	if r == nil {
 		return s
 	}

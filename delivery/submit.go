@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery/internal/attempt"
+	"github.com/nexthop-mail/nexthop/delivery/internal/events"
 	"github.com/nexthop-mail/nexthop/internal/content"
 	"github.com/nexthop-mail/nexthop/queue"
 )
@@ -48,7 +49,10 @@ func (a *Agent) Submit(ctx context.Context, m *queue.Message) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := a.events.wait(ctx); err != nil {
+	switch err := a.events.Wait(ctx); {
+	case errors.Is(err, events.ErrStuck):
+		return "", &Error{Stage: StageMessage, Verdict: NotNow, Enhanced: "4.3.2", Err: errHookStuck}
+	case err != nil:
 		return "", err
 	}
 	body, err := a.admit(m.Content)
@@ -92,6 +96,8 @@ var (
 	errTooLarge = errors.New("the content is longer than is taken here")
 	errLoop     = errors.New("too many Received fields: the message loops")
 	errStale    = errors.New("the message has expired already")
+
+	errHookStuck = errors.New("the Events hook has not returned for a minute (if it calls Submit, it must pass on its context)")
 )
 
 // checkMessage looks at everything but the content.
@@ -145,7 +151,7 @@ func (a *Agent) signed(ctx context.Context, m *queue.Message) (content.Body, err
 // accepted tells that the queue has a message: once for each recipient.
 func (a *Agent) accepted(id string, m *queue.Message, size int64, parts []queue.Part) {
 	if a.Events == nil {
-		a.events.tally(Queued, len(m.Recipients))
+		a.counts.tally(Queued, len(m.Recipients))
 		return
 	}
 	var room [1]Event

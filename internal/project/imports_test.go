@@ -73,6 +73,7 @@ var mayImport = []importRule{
 	{"delivery/internal/attempt", []string{"mx", "queue", "delivery/internal/session", "internal/content", "internal/smtp"},
 		"one walk is the same whoever asks for it, and when"},
 	{"delivery/internal/clock", nil, "what time it is depends on nothing"},
+	{"delivery/internal/events", []string{"delivery/internal/goroutine"}, "how events are passed on does not depend on what they tell"},
 	{"delivery/internal/goroutine", nil, "how goroutines wait does not depend on what they do"},
 	{"delivery/internal/object", nil, "how JSON is written depends on nothing"},
 	{"delivery/internal/reports", []string{"queue", "internal/dsn"}, "whom a failure is told does not depend on how it came about"},

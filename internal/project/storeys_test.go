@@ -25,8 +25,8 @@ func TestDelivery(t *testing.T) {
 		packages[h.Name] = h
 	}
 	t.Run("no more storeys and uses that run back up than there were", func(t *testing.T) { testStoreys(t, packages) })
-	t.Run("at most 42 files that are no tests in delivery itself", func(t *testing.T) {
-		if n := len(packages["delivery"].Storey); n > 42 {
+	t.Run("at most 41 files that are no tests in delivery itself", func(t *testing.T) {
+		if n := len(packages["delivery"].Storey); n > 41 {
 			t.Errorf("there are %d", n)
 		}
 	})
@@ -42,6 +42,7 @@ func testStoreys(t *testing.T, packages map[string]*storeys.Package) {
 		"delivery":                    {7, 3},
 		"delivery/internal/attempt":   {8, 0},
 		"delivery/internal/clock":     {1, 0},
+		"delivery/internal/events":    {1, 0},
 		"delivery/internal/goroutine": {1, 0},
 		"delivery/internal/object":    {1, 0},
 		"delivery/internal/reports":   {2, 0},
