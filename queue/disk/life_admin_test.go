@@ -76,17 +76,17 @@ func (l *life) suspend() error {
 	var err error
 	if l.rng.IntN(2) == 0 {
 		after, _ := before.With(l.now, one)
-		l.halted = []string{haltedOf(before), haltedOf(after)}
+		l.halted = append(l.halted, haltedOf(before), haltedOf(after))
 		err = l.s.Suspend(context.Background(), l.now, one)
 	} else {
 		after, _ := before.Without(l.now, subject)
-		l.halted = []string{haltedOf(before), haltedOf(after)}
+		l.halted = append(l.halted, haltedOf(before), haltedOf(after))
 		_, err = l.s.Resume(context.Background(), l.now, subject)
 	}
 	if err != nil {
 		return err
 	}
-	l.halted = l.halted[1:]
+	l.halted = l.halted[len(l.halted)-1:]
 	return nil
 }
 

@@ -33,7 +33,7 @@ type life struct {
 	memory   map[deliveryKey][]string // what those may be found to be whose last settlement is in memory only
 	content  map[string]string        // of each message
 	postpone map[string][]string      // as known, for destinations
-	halted   []string                 // what is suspended; the second is what a call under way makes of it
+	halted   []string                 // what is suspended, and what calls make of it that were refused since, or are under way
 	flight   []flight                 // what the call under way may have done
 	refused  []flight                 // what calls may have done that were refused since the log could last be saved
 	serial   int

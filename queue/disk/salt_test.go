@@ -2,6 +2,7 @@ package disk
 
 import (
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -19,13 +20,18 @@ func TestEachFileHasASaltOfItsOwn(t *testing.T) {
 		_, err := s.Put(t.Context(), time.Unix(1e9, 0), textMessage(strings.Repeat("large ", 2000)))
 		must(t, err)
 	}
+	fs.Inject(crashfs.FailNth(crashfs.OpRemove, 1, true, syscall.EIO)) // so that there are two of what is suspended
+	for _, name := range []string{"one.example", "two.example"} {
+		must(t, s.Suspend(t.Context(), time.Unix(1e9, 0), halted(name)))
+	}
+	fs.Inject(nil)
 	list, err := fs.List()
 	must(t, err)
 	of := map[uint64]string{0: "nothing"}
 	kinds := map[string]bool{}
 	for _, x := range list {
 		for prefix, kind := range map[string]record.FileKind{segmentPrefix: record.SegmentFile, checkpointPrefix: record.CheckpointFile,
-			contentPrefix: record.ContentFile, keysPrefix: record.KeysFile} {
+			contentPrefix: record.ContentFile, keysPrefix: record.KeysFile, suspendedPrefix: record.SuspendedFile} {
 			if !strings.HasPrefix(x.Name, prefix) {
 				continue
 			}
@@ -40,7 +46,7 @@ func TestEachFileHasASaltOfItsOwn(t *testing.T) {
 			of[h.Salt], kinds[prefix] = x.Name, true
 		}
 	}
-	if len(kinds) != 4 {
+	if len(kinds) != 5 {
 		t.Errorf("there are only files of the kinds %v", kinds)
 	}
 }

@@ -42,9 +42,9 @@ func (s *Spool) Suspensions(ctx context.Context, now time.Time) ([]queue.Suspens
 	defer s.end()
 	s.mu.Lock()
 	list := s.suspended.At(now)
-	over := len(s.suspended) - len(list)
+	over := len(list) < len(s.suspended)
 	s.mu.Unlock()
-	if over > 0 {
+	if over {
 		return s.endSuspensions(now), nil
 	}
 	return slices.Clone(list), nil
@@ -57,13 +57,10 @@ func (s *Spool) endSuspensions(now time.Time) []queue.Suspension {
 	s.suspending.Lock()
 	defer s.suspending.Unlock()
 	s.mu.Lock()
-	had := len(s.suspended)
 	s.suspended = s.suspended.At(now)
 	list := s.suspended
 	s.mu.Unlock()
-	if len(list) < had {
-		_ = s.writeSuspended(list)
-	}
+	_ = s.writeSuspended(list)
 	return slices.Clone(list)
 }
 
@@ -94,33 +91,56 @@ func (s *Spool) suspend(
 	return changed, nil
 }
 
-// writeSuspended writes a file that takes the place of the one before.
+// writeSuspended writes a file that takes the place of the one before. If there is no room,
+// some of the reserve is used. As with a checkpoint, everything is then written again.
 func (s *Spool) writeSuspended(set queue.SuspensionSet) error {
 	number := s.suspendedFile + 1
-	name := fileName(suspendedPrefix, number)
-	err := s.writeSuspendedFile(name+newSuffix, number, set)
-	if err == nil {
-		err = s.fs.Rename(name+newSuffix, name)
-	}
-	if err != nil {
-		_ = s.fs.Remove(name + newSuffix)
+	data := suspendedData(number, set)
+	if err := s.withRoom(func() error { return s.placeSuspended(number, data) }, int64(len(data))); err != nil {
 		return writeError(err)
-	}
-	if err := s.fs.SyncDir(); err != nil {
-		return s.fail(err) // it may be there after all, and be the one that counts
 	}
 	_ = s.fs.Remove(fileName(suspendedPrefix, s.suspendedFile))
 	s.suspendedFile = number
 	return nil
 }
 
-func (s *Spool) writeSuspendedFile(name string, number uint64, set queue.SuspensionSet) error {
+// placeSuspended writes a file of suspensions under another name, and renames it.
+func (s *Spool) placeSuspended(number uint64, data []byte) error {
+	name := fileName(suspendedPrefix, number)
+	err := s.writeNew(name+newSuffix, data)
+	if err == nil {
+		err = s.fs.Rename(name+newSuffix, name)
+	}
+	if err != nil {
+		_ = s.fs.Remove(name + newSuffix)
+		return err
+	}
+	if err := s.fs.SyncDir(); err != nil {
+		if !vfs.IsFull(err) {
+			return s.fail(err) // it may be there after all, and be the one that counts
+		}
+		_ = s.fs.Remove(name)
+		return err
+	}
+	return nil
+}
+
+// writeNew writes a file and saves it.
+func (s *Spool) writeNew(name string, data []byte) error {
 	_ = s.fs.Remove(name) // of a try that failed
 	f, err := s.files.another(func() (vfs.File, error) { return s.fs.Create(name) })
 	if err != nil {
 		return err
 	}
 	defer f.Close()
+	if _, err := f.WriteAt(data, 0); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+// suspendedData is the file of a set.
+func suspendedData(number uint64, set queue.SuspensionSet) []byte {
 	var salt [8]byte
 	_, _ = rand.Read(salt[:])
 	h := record.FileHeader{Kind: record.SuspendedFile, Number: number, Salt: binary.LittleEndian.Uint64(salt[:])}
@@ -131,17 +151,13 @@ func (s *Spool) writeSuspendedFile(name string, number uint64, set queue.Suspens
 		buf = frame.Append(buf, h.Salt, int64(len(buf)))
 	}
 	end := record.Frame{Kind: record.KindSaved, Flags: record.First | record.Last}
-	buf = end.Append(buf, h.Salt, int64(len(buf)))
-	if err := s.withRoom(func() error { _, err := f.WriteAt(buf, 0); return err }, int64(len(buf))); err != nil {
-		return err
-	}
-	return f.Sync()
+	return end.Append(buf, h.Salt, int64(len(buf)))
 }
 
 // loadSuspended reads the newest of the files, whose numbers are in ascending order. If
 // it is damaged, that is reported, and what can be read of it counts.
 func (s *Spool) loadSuspended(numbers []uint64, readOnly bool) error {
-	for i, number := range slices.Backward(numbers) {
+	for _, number := range slices.Backward(numbers) {
 		name := fileName(suspendedPrefix, number)
 		set, err := s.readSuspended(name, number)
 		if errors.Is(err, record.ErrNewer) {
@@ -153,10 +169,8 @@ func (s *Spool) loadSuspended(numbers []uint64, readOnly bool) error {
 		if err != nil {
 			s.problem(name, -1, err)
 		}
-		if s.suspendedFile == 0 {
-			s.suspendedFile = number
-		}
-		if err != nil && len(set) == 0 && i > 0 {
+		s.suspendedFile = number // the next one takes the place of those after it
+		if err != nil && len(set) == 0 {
 			continue // the one before may still be there
 		}
 		s.suspended = set
