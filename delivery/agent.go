@@ -14,6 +14,7 @@ import (
 	"github.com/nexthop-mail/nexthop/delivery/internal/reports"
 	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
 	"github.com/nexthop-mail/nexthop/delivery/internal/session"
+	"github.com/nexthop-mail/nexthop/delivery/internal/trouble"
 	"github.com/nexthop-mail/nexthop/delivery/internal/waiting"
 	"github.com/nexthop-mail/nexthop/mx"
 	"github.com/nexthop-mail/nexthop/queue"
@@ -138,7 +139,7 @@ type run struct {
 	cut       func()          // ends it
 	owner     string          // of parked mail
 	untilIdle bool            // it ends when nothing is due
-	trouble   trouble
+	trouble   trouble.Calls
 
 	suspended waiting.Suspensions
 	learning  sync.Mutex       // of those who ask the queue about suspensions
@@ -151,8 +152,8 @@ type run struct {
 	gate    *session.Gate
 	shares  *shares // nil if the queue has none
 	keys    siteKeys
-	dns     dnsProbe
-	network families
+	dns     trouble.DNS
+	network trouble.Network
 	watcher watcher
 	workers goroutine.Pool
 	stir    goroutine.Signal // the scheduler wants a claim, or the run is to end

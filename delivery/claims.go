@@ -8,6 +8,7 @@ import (
 
 	"github.com/nexthop-mail/nexthop/delivery/internal/clock"
 	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
+	"github.com/nexthop-mail/nexthop/delivery/internal/trouble"
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
@@ -41,7 +42,7 @@ func (r *run) claims(ctx context.Context) error {
 		case errors.Is(err, queue.ErrClosed):
 			return err
 		}
-		if r.heed(claiming, err); err != nil {
+		if r.heed(trouble.Claim, err); err != nil {
 			r.inform((*sched.Scheduler).ClaimFailed)
 			continue
 		}

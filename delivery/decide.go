@@ -7,6 +7,7 @@ import (
 	"github.com/nexthop-mail/nexthop/delivery/internal/attempt"
 	"github.com/nexthop-mail/nexthop/delivery/internal/clock"
 	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
+	"github.com/nexthop-mail/nexthop/delivery/internal/trouble"
 	"github.com/nexthop-mail/nexthop/delivery/internal/waiting"
 	"github.com/nexthop-mail/nexthop/queue"
 )
@@ -246,28 +247,28 @@ func (r *run) tellTrouble(n sched.TroubleNotice) {
 		return // heed tells
 	}
 	if n.Over {
-		r.trouble.works(ours)
+		r.trouble.Works(trouble.Other)
 		if n.Cause == sched.NetworkFails {
 			r.sender.sessions.Memory.Clear() // failures in the meantime mean nothing
 		}
 		return
 	}
 	err := errorOf(n.Cause)
-	r.trouble.failed(ours, err)
+	r.trouble.Failed(trouble.Other, err)
 	r.agent.note(troubleEvent(err))
 }
 
 // heed handles the result of a call of the queue: trouble is reported once until it is
 // over, and a queue that has failed for good ends the run.
-func (r *run) heed(what int, err error) {
+func (r *run) heed(what trouble.Call, err error) {
 	switch {
 	case err == nil:
-		r.trouble.works(what)
+		r.trouble.Works(what)
 		return
 	case errors.Is(err, errors.ErrUnsupported), errors.Is(err, queue.ErrClosed), errors.Is(err, queue.ErrLeaseLost):
 		return
 	}
-	if r.trouble.failed(what, err) {
+	if r.trouble.Failed(what, err) {
 		r.agent.note(troubleEvent(err))
 	}
 	if errors.Is(err, queue.ErrFailed) {

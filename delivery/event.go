@@ -1,12 +1,14 @@
 package delivery
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
 	"github.com/nexthop-mail/nexthop/internal/enum"
 	"github.com/nexthop-mail/nexthop/mx"
 	"github.com/nexthop-mail/nexthop/queue"
@@ -192,6 +194,25 @@ func (c *counter) read() Counts {
 	return c.counts
 }
 
+// Causes of trouble on our side.
+var (
+	errNoDNS     = errors.New("no DNS server answers")
+	errNoNetwork = errors.New("no route to any network")
+	errNoSockets = errors.New("the system has no descriptors, ports or memory for a connection")
+)
+
+func errorOf(c sched.Cause) error {
+	switch c {
+	case sched.DNSFails:
+		return errNoDNS
+	case sched.NetworkFails:
+		return errNoNetwork
+	default:
+		return errNoSockets
+	}
+}
+
+// troubleEvent returns the event for trouble on our side.
 func troubleEvent(cause error) Event {
 	e := &Error{Stage: StageMessage, Verdict: NotNow, Enhanced: "4.3.0", Err: cause}
 	return Event{Time: time.Now(), Kind: Trouble, Enhanced: e.Enhanced, Reply: e.Reason(), Err: e}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
 	"github.com/nexthop-mail/nexthop/delivery/internal/session"
+	"github.com/nexthop-mail/nexthop/delivery/internal/trouble"
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
@@ -60,7 +61,7 @@ func (l *leases) renew(ctx context.Context, r *run, list []queue.Lease, length t
 	if ctx.Err() != nil {
 		return false
 	}
-	r.heed(extending, err)
+	r.heed(trouble.Extend, err)
 	done = err == nil
 	for i := range longer {
 		switch {

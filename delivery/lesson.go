@@ -71,7 +71,7 @@ func (r *run) lessonOf(sh *shipment, parts []*part, report *Report, began time.T
 	l := sched.Lesson{Kind: kindOf(report), Began: began, Deferred: deferredIn(report)}
 	first := &report.Recipients[0]
 	if l.Kind != sched.Unreachable && l.Kind != sched.Remembered && first.Addr.IsValid() {
-		r.network.note(first.Addr.Addr(), false)
+		r.network.Note(first.Addr.Addr(), true)
 	}
 	if l.Kind == sched.Unreachable && first.Reply.Code == 421 && r.isFull(sh) {
 		l.Kind, l.Again = sched.Busy, true
@@ -210,7 +210,7 @@ func (r *run) dnsTrouble(err error) sched.Cause {
 		return sched.NoTrouble
 	}
 	prober, ok := r.sender.router.(DNSProber)
-	if !ok || r.dns.ask(func() (works bool) {
+	if !ok || r.dns.Works(func() (works bool) {
 		works = true
 		r.agent.guard(func() {
 			re, failed := errors.AsType[*mx.ResolveError](prober.Probe(r.work))
@@ -234,17 +234,17 @@ func (r *run) ownTrouble(report *Report) sched.Cause {
 			case sched.MachineFails:
 				cause = sched.MachineFails
 			case sched.NetworkFails:
-				r.network.note(a.Addr.Addr(), true)
+				r.network.Note(a.Addr.Addr(), false)
 				cause = max(cause, sched.NetworkFails)
 			default:
 				if a.Addr.IsValid() && !a.Err.Remembered {
-					r.network.note(a.Addr.Addr(), false)
+					r.network.Note(a.Addr.Addr(), true)
 				}
 				other = true
 			}
 		}
 	}
-	if other || cause == sched.NetworkFails && r.network.anywhere() {
+	if other || cause == sched.NetworkFails && r.network.Up() {
 		return sched.NoTrouble
 	}
 	return cause

@@ -29,6 +29,14 @@ type HostObserver interface {
 	Unreachable(host *mx.Host)
 }
 
+// DNSProber is a Router that can tell whether DNS works at all. If an Agent's Router
+// implements it and DNS does not work, the Agent treats the failure as its own trouble
+// and not the domain's: no attempt is charged.
+type DNSProber interface {
+	// Probe returns nil if DNS works, as mx.Probe does. It may be called concurrently.
+	Probe(ctx context.Context) error
+}
+
 // ByMX returns a Router that uses MX records only.
 func ByMX(r *mx.Router) Router { return byMX{r} }
 

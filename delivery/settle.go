@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
+	"github.com/nexthop-mail/nexthop/delivery/internal/trouble"
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
@@ -69,7 +70,7 @@ func (s *settler) settle(r *run, batch []outcome, list []queue.Settlement, end *
 	pause := firstPause
 	for {
 		result, err := r.queue.Settle(context.WithoutCancel(r.work), r.agent.clock.Now(), list)
-		r.heed(settling, err)
+		r.heed(trouble.Settle, err)
 		if errors.Is(err, queue.ErrClosed) {
 			r.pauseFor(nil)
 			r.inform((*sched.Scheduler).MailCame) // the claim that follows ends the run
@@ -133,7 +134,7 @@ func (r *run) postpone(w *work) (lifted bool) {
 func (r *run) postponed(ctx context.Context, list []queue.Postponement) bool {
 	err := queue.Postpone(ctx, r.queue, r.agent.clock.Now(), list...)
 	if ctx.Err() == nil {
-		r.heed(postponing, err)
+		r.heed(trouble.Postpone, err)
 	}
 	return err == nil
 }

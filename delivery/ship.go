@@ -10,6 +10,7 @@ import (
 	"github.com/nexthop-mail/nexthop/delivery/internal/attempt"
 	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
 	"github.com/nexthop-mail/nexthop/delivery/internal/session"
+	"github.com/nexthop-mail/nexthop/delivery/internal/trouble"
 	"github.com/nexthop-mail/nexthop/internal/age"
 	"github.com/nexthop-mail/nexthop/mx"
 	"github.com/nexthop-mail/nexthop/queue"
@@ -249,7 +250,7 @@ func (r *run) open(id string) (queue.Content, error) {
 	case errors.Is(err, queue.ErrDamaged), errors.Is(err, queue.ErrNotFound):
 		return nil, err
 	case r.work.Err() == nil:
-		r.heed(opening, err)
+		r.heed(trouble.Open, err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errUnread, err)
@@ -281,7 +282,7 @@ func (r *run) mark(parts []*part) error {
 	}
 	err := r.queue.Mark(r.work, leases)
 	if r.work.Err() == nil {
-		r.heed(marking, err)
+		r.heed(trouble.Mark, err)
 	}
 	switch {
 	case errors.Is(err, queue.ErrLeaseLost):

@@ -52,7 +52,7 @@ func (a *Agent) Stats() Stats {
 	s.Deliveries, s.Claimed = at.InFlight, at.Held
 	s.Sites, s.BackedOff, s.LoginRefused = at.Sites, at.Down, at.Refused
 	s.Sessions = r.gate.Size()
-	s.Trouble = r.trouble.last()
+	s.Trouble = r.trouble.Err()
 	return s
 }
 
