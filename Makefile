@@ -97,6 +97,7 @@ cover: setup ## print the requirements that the tests show, and how much code th
 # their names. Every survivor in these has a reason in docs/survivors.txt.
 MUTATED := examples:./internal/smtpd:./internal/smtpd \
 	.:./delivery/internal/attempt:./delivery/internal/attempt,./delivery \
+	.:./delivery/internal/sched:./delivery/internal/sched \
 	.:./delivery/internal/session:./delivery/internal/session \
 	.:./delivery/internal/waiting:./delivery/internal/waiting \
 	'.:./delivery:./delivery:^(sitekey).go' \

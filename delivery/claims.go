@@ -48,7 +48,7 @@ func (r *run) claims(ctx context.Context) error {
 		}
 		if len(found.Deliveries) > 0 {
 			looked = false
-		} else if r.untilIdle && quiet && (len(want.Destinations) == 0 || want.Others) && r.idle(ctx) {
+		} else if r.untilIdle && quiet && r.idle(ctx) {
 			return nil
 		}
 		if r.shares.take(options.Limits, found.Limits, now, asked) {
@@ -81,7 +81,7 @@ var errDue = errors.New("something is due")
 func (r *run) idle(ctx context.Context) bool {
 	err := r.agent.WhyAll(ctx, queue.Selection{}, func(w Wait) error {
 		switch {
-		case w.Reason == WaitRate, w.Reason == WaitSiteFull, w.Reason == WaitClaimed, w.State == WaitDue && w.Reason != WaitSiteDown:
+		case w.Reason == WaitRate, w.Reason == WaitSiteFull, w.Reason == WaitClaimed, w.State == WaitDue:
 			return errDue
 		}
 		return nil
