@@ -219,9 +219,12 @@ func (s *Spool) loadOutcomes(numbers []uint64, readOnly bool) error {
 		case err != nil:
 			return err
 		}
-		if s.outcomes.Load(to) {
+		switch {
+		case s.outcomes.Load(to):
 			last, ends = to, a
-		} else if !readOnly { // one that was cut off
+		case a.saved > 0: // all that was saved in it is damaged
+			s.outcomes.Lost()
+		case !readOnly: // it was cut off
 			_ = s.fs.Remove(name)
 		}
 	}

@@ -102,3 +102,90 @@ func (o outcomeFrame) spoil(t *testing.T, fs *crashfs.FS, name string) {
 	_, err = f.WriteAt(o.Append(nil, o.salt, o.at), o.at)
 	must(t, err)
 }
+
+// lastOutcomeAlone has two messages leave, whose outcomes are in a file each, and the log go
+// that had them too if it is to. It returns the position of the first.
+func lastOutcomeAlone(t *testing.T, gone bool) (fs *crashfs.FS, o Options, first, last string) {
+	t.Helper()
+	fs, o = crashfs.New(1), keeping()
+	o.MaxOutcomes = 16
+	s, err := openByHand(fs, o)
+	must(t, err)
+	for range 2 {
+		last = mustEnd(t, s)
+		must(t, s.saveOutcomes())
+	}
+	if gone {
+		must(t, giveUp(s))
+	}
+	_, page := messagesOf(t, s, "")
+	if len(page.Outcomes) != 2 {
+		t.Fatalf("%d outcomes, want 2", len(page.Outcomes))
+	}
+	return fs.Kill(), o, page.Outcomes[0].Position, last
+}
+
+// TestTornFileMissesNothing has the last file of outcomes in pieces, as a power cut leaves it
+// before it was ever saved, while the log has what was in it: who has read those of the file
+// before is told that nothing is missed.
+func TestTornFileMissesNothing(t *testing.T) {
+	name := fileName(outcomesPrefix, 2)
+	for what, tear := range map[string]func(*crashfs.FS){
+		"its beginning is torn": func(fs *crashfs.FS) { fs.Flip(name, 1, 1); fs.Flip(name, 513, 1) },
+		"its end is missing": func(fs *crashfs.FS) {
+			end := outcomeFrames(t, fs, name)[0].at
+			f, err := fs.Open(name, true)
+			must(t, err)
+			defer f.Close()
+			must(t, f.Truncate(end))
+		},
+	} {
+		fs, o, first, last := lastOutcomeAlone(t, false)
+		tear(fs)
+		for round := range 2 {
+			s, err := openByHand(fs, o)
+			must(t, err)
+			if got, page := messagesOf(t, s, first); len(got) != 1 || got[0] != last || page.Missed || len(s.problems) > 0 {
+				t.Errorf("%s, opening %d: after the first come %v, missed %v, %v, want %s", what, round, got, page.Missed, s.problems, last)
+			}
+			must(t, s.Close())
+		}
+	}
+}
+
+// TestAllOfTheLastFileIsDamaged has damage to the only outcome of the last file: Check names
+// it, and who goes on from the one before is told that some are missed, now and after more
+// restarts, and not those who have read what comes behind it.
+func TestAllOfTheLastFileIsDamaged(t *testing.T) {
+	for restarts := range 3 {
+		fs, o, first, _ := lastOutcomeAlone(t, true)
+		name := fileName(outcomesPrefix, 2)
+		fs.Flip(name, outcomeFrames(t, fs, name)[0].at+record.FrameSize+1, 1)
+		for range restarts {
+			problems, err := check(fs)
+			must(t, err)
+			if len(problems) != 1 || problems[0].File != name {
+				t.Errorf("Check says %v, want a problem of %s", problems, name)
+			}
+			s, err := openByHand(fs, o)
+			must(t, err)
+			must(t, s.Close())
+		}
+		s, err := openByHand(fs, o)
+		must(t, err)
+		next := mustEnd(t, s)
+		for round := range 3 {
+			got, page := messagesOf(t, s, first)
+			if len(got) != 1 || got[0] != next || !page.Missed {
+				t.Errorf("after %d restarts, opening %d: after the first come %v, missed %v, want %s and that some are missed", restarts, round, got, page.Missed, next)
+			}
+			if _, page := messagesOf(t, s, page.Next); page.Missed {
+				t.Errorf("after %d restarts, opening %d: some are missed after the last", restarts, round)
+			}
+			must(t, s.Close())
+			s, err = openByHand(fs, o)
+			must(t, err)
+		}
+		must(t, s.Close())
+	}
+}

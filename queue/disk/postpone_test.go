@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/queue"
@@ -83,6 +85,30 @@ func TestLiftingWakes(t *testing.T) {
 		}
 		cancel()
 	}
+}
+
+// TestOwnersDoNotWaitForTheDevice has an owner postpone a destination, and lift that again,
+// while the device is busy: neither waits for it, since neither is written.
+func TestOwnersDoNotWaitForTheDevice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fs, s := openSmall(t)
+		fs.Meanwhile(func() { time.Sleep(time.Second) })
+		began := time.Now()
+		var group sync.WaitGroup
+		group.Go(func() { mustPut(t, s) })
+		synctest.Wait()
+		for _, until := range []time.Time{began.Add(time.Hour), {}} {
+			must(t, s.Postpone(t.Context(), began, queue.Postponement{Destination: "a.example", Owner: "me", Until: until}))
+			if took := time.Since(began); took != 0 {
+				t.Errorf("Postpone until %v by an owner took %v", until, took)
+			}
+		}
+		group.Wait()
+		if time.Since(began) == 0 {
+			t.Error("the device was not busy")
+		}
+		must(t, s.Close())
+	})
 }
 
 // TestNamesThatTwoWriteAbout has two calls write about a destination, and one be over.
