@@ -9,12 +9,13 @@ import (
 	"syscall"
 )
 
-// poller reads from a socket without waiting: Go's sockets never block. It is
-// made once per connection, for a function made for each read would be an
-// allocation each.
+// poller reads from a socket without waiting: Go's sockets never block. It uses Control
+// because Read of a RawConn heeds the deadline, which would have to be set before each look.
+// It is made once per connection, for a function made for each read would be an allocation
+// each.
 type poller struct {
 	raw syscall.RawConn
-	f   func(fd uintptr) bool
+	f   func(fd uintptr)
 	p   []byte
 	n   int
 	err error
@@ -33,11 +34,11 @@ func newPoller(conn net.Conn) *poller {
 	if o.raw == nil {
 		return nil
 	}
-	o.f = func(fd uintptr) bool {
+	o.f = func(fd uintptr) {
 		for {
 			o.n, o.err = syscall.Read(int(fd), o.p)
 			if o.err != syscall.EINTR {
-				return true
+				return
 			}
 		}
 	}
@@ -56,7 +57,7 @@ func (o *poller) room() (n int) {
 
 func (o *poller) read(p []byte) (int, error) {
 	o.p = p
-	outer := o.raw.Read(o.f)
+	outer := o.raw.Control(o.f)
 	n, err := o.n, o.err
 	o.p, o.err = nil, nil
 	switch {

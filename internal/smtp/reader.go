@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"io"
 	"sync"
-	"time"
 	"unicode/utf8"
 )
 
@@ -149,7 +148,6 @@ func (r *reader) poll(w *wire) (bool, error) {
 	if r.buffered() > 0 {
 		return true, nil
 	}
-	w.readBy(time.Time{})
 	w.polling = true
 	err := r.fill()
 	w.polling = false
