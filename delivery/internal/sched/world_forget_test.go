@@ -36,12 +36,21 @@ func (w *world) forget() {
 			delete(w.noRoute, d)
 		}
 	}
-	for _, name := range []string{"g", "h"} {
-		if g, _ := w.groupLimits(name); w.s.groups[name] == nil && !w.tooSoon(w.beganIn[name], w.mayIn(g).Rate) {
-			delete(w.beganIn, name)
-		}
-	}
+	w.forgetGroups()
 	for t := w.s.known.head; t != nil; t = t.next {
 		w.known[t.key] = t
+	}
+}
+
+// forgetGroups has the world know nothing of a group that the scheduler has forgotten with
+// the last of its sites, even if it knows a new one of that name already.
+func (w *world) forgetGroups() {
+	for _, name := range []string{"g", "h"} {
+		if is := w.s.groups[name]; is != w.groups[name] {
+			w.groups[name] = is
+			if g, _ := w.groupLimits(name); !w.tooSoon(w.beganIn[name], w.mayIn(g).Rate) {
+				delete(w.beganIn, name)
+			}
+		}
 	}
 }

@@ -43,6 +43,7 @@ type world struct {
 	before    map[*lane]before     // by lane with nothing in flight
 	unclaimed map[string]int       // claims that have found nothing of a tenant's that holds nothing
 	known     map[string]*site
+	groups    map[string]*group
 	forgotten map[string]bool      // sites that have been since the last decision
 	lost      map[string]time.Time // by destination: paused until then for a site that was forgotten
 	drained   bool
@@ -101,7 +102,7 @@ func newWorld(set Settings) *world {
 		parked: map[string]time.Time{}, paused: map[string]time.Time{}, bySite: map[string]int{},
 		began: map[string]time.Time{}, closed: map[string]time.Time{}, alive: map[string]time.Time{},
 		failed: map[string]int{}, refused: map[string]bool{}, said: map[string]string{}, noRoute: map[string]time.Time{}, moved: map[string]string{}, passed: map[string]passed{}, before: map[*lane]before{}, byGroup: map[string]int{}, beganIn: map[string]time.Time{},
-		unclaimed: map[string]int{}, shares: map[Shared]*part{}, known: map[string]*site{}, forgotten: map[string]bool{}, lost: map[string]time.Time{},
+		unclaimed: map[string]int{}, shares: map[Shared]*part{}, known: map[string]*site{}, groups: map[string]*group{}, forgotten: map[string]bool{}, lost: map[string]time.Time{},
 	}
 }
 
