@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -31,28 +32,32 @@ func (q *Queue) Claim(ctx context.Context, now time.Time, want queue.ClaimOption
 		return queue.Claimed{}, err
 	}
 	want = want.WithDefaults()
-	found, turned, err := q.claim(ctx, now, want, true)
-	if turned && err == nil && len(found.Deliveries)+len(found.Unreadable) == 0 { // others have taken it
-		found, _, err = q.claim(ctx, now, want, false)
+	found, passed, err := q.claim(ctx, now, want, true)
+	for try := 1; try < claimTries && passed && err == nil && len(found.Deliveries)+len(found.Unreadable) == 0; try++ {
+		found, passed, err = q.claim(ctx, now, want, false) // others have taken what was not left out
 	}
 	return found, err
 }
 
-// claim makes a claim. If it may, and reports so, it leaves out tenants that have just had
-// as much as a claim gives to one.
-func (q *Queue) claim(ctx context.Context, now time.Time, want queue.ClaimOptions, may bool) (_ queue.Claimed, turned bool, err error) {
+// claim makes a claim, and reports whether it has left out what the next one may not. If it
+// may, it leaves out tenants and destinations that have just had as much as a claim gives
+// to one.
+func (q *Queue) claim(ctx context.Context, now time.Time, want queue.ClaimOptions, may bool) (_ queue.Claimed, passed bool, err error) {
 	found := queue.Claimed{Seen: q.changes.Count()}
 	until := now.Round(0).Add(want.Lease)
 	own, lift := q.own.at(now, want.Owner)
 	except := append(plainAll(want.Except), plainAll(own)...)
 	var (
-		turn []string
+		turn bool
+		back bool
 		only []string // null is all
 		base = random()
 	)
 	if len(want.Destinations) > 0 {
 		only = plainAll(want.Destinations)
 	}
+	bounded := only == nil && (want.PerDestination > 0 || want.PerTenant > 0)
+	admission := newAdmission(only, except, want.ExceptTenants)
 	var (
 		list   []claimed
 		sum    claimed
@@ -64,10 +69,11 @@ func (q *Queue) claim(ctx context.Context, now time.Time, want queue.ClaimOption
 	once := func(ctx context.Context) (err error) {
 		list = list[:0]
 		var found frontRow
-		may = may && want.PerTenant > 0 && only == nil
-		f := q.front.begin(want.Max, q.now(now), q.at(until), only != nil, may, admits(only, except, want.ExceptTenants))
-		turn = f.turn
-		defer func() { again = q.front.end(f, &found, err) }()
+		may = may && bounded
+		f := q.front.begin(want.Max, q.now(now), q.at(until), may, admission)
+		turn, back = len(f.turn) > 0, len(admission.back) > 0
+		outTenants, out := split(slices.AppendSeq(f.turn, maps.Keys(admission.back)))
+		defer func() { again = q.front.end(f, admission, &found, err) }()
 		each := func(rows pgx.Rows) error {
 			var c claimed
 			if err := rows.Scan(append(append(c.columns(), &c.content, &c.contentSum, &c.more, &c.found), found.columns()...)...); err != nil {
@@ -81,7 +87,7 @@ func (q *Queue) claim(ctx context.Context, now time.Time, want queue.ClaimOption
 			return nil
 		}
 		args := []any{
-			q.now(now), q.at(until), base, want.Max, only, except, octets(want.ExceptTenants, turn), max(want.PerDestination, 0), max(want.PerTenant, 0),
+			q.now(now), q.at(until), base, want.Max, only, slices.Concat(except, out), octets(want.ExceptTenants, outTenants), max(want.PerDestination, 0), max(want.PerTenant, 0),
 			f.walk, !lift.IsZero(), f.xmax, f.xip, f.xids, f.seqs, f.reach.rank, f.reach.seq, f.page, f.cut, f.later, f.lease, f.next,
 			q.ahead.room(), int64(inRow),
 		}
@@ -105,22 +111,23 @@ func (q *Queue) claim(ctx context.Context, now time.Time, want queue.ClaimOption
 	if ctx.Err() != nil {
 		return queue.Claimed{}, false, q.giveBack(ctx, found.Deliveries, found.Unreadable)
 	}
-	if want.PerTenant > 0 && only == nil {
-		q.front.gave(found.Deliveries, want.PerTenant, len(turn) > 0, *sum.more)
+	if bounded {
+		q.front.gave(found.Deliveries, want, turn, *sum.more)
 	}
-	if found.Next = q.next(now, sum, lift); again || len(turn) > 0 {
+	if found.Next = q.next(now, sum, lift); again || back || turn {
 		found.Next = now.Round(0)
 	}
 	if len(want.Limits) > 0 {
 		found.Limits = shares.list(now)
 	}
-	return found, len(turn) > 0, nil
+	return found, back || turn, nil
 }
 
-// octets are the names of two lists as octets, for they may be anything.
-func octets(names, more []string) [][]byte {
-	list := make([][]byte, 0, len(names)+len(more))
-	for _, name := range slices.Concat(names, more) {
+// octets are the names of some lists as octets, for they may be anything.
+func octets(names ...[]string) [][]byte {
+	all := slices.Concat(names...)
+	list := make([][]byte, 0, len(all))
+	for _, name := range all {
 		list = append(list, []byte(name))
 	}
 	return list
@@ -136,21 +143,6 @@ func (q *Queue) handAll(list []claimed, until time.Time) (good []queue.Delivery,
 		}
 	})
 	return good, bad
-}
-
-// admits says of which lanes a claim may take something.
-func admits(only, except, exceptTenants []string) func(laneKey) bool {
-	set := func(names []string) map[string]bool {
-		m := make(map[string]bool, len(names))
-		for _, name := range names {
-			m[name] = true
-		}
-		return m
-	}
-	in, out, outTenants := set(only), set(except), set(exceptTenants)
-	return func(l laneKey) bool {
-		return (len(in) == 0 || in[l.destination]) && !out[l.destination] && !outTenants[l.tenant]
-	}
 }
 
 // next is when to claim again: now if there is more, and not later than the end of a

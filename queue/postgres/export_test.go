@@ -19,3 +19,6 @@ func WaitingPuts(q *Queue) int {
 func ForgetOutcomes(ctx context.Context, q *Queue, now time.Time) error {
 	return q.forgetOutcomes(ctx, q.at(now))
 }
+
+// Look bounds how many heads a claim looks at beyond those that are remembered; 0 is the default.
+func Look(q *Queue, most int) { q.front.looks = most }

@@ -13,9 +13,10 @@ import (
 // any transaction of the cluster that was open then stays so. It is what the database said
 // and only ever saves looking: without it a claim finds the same.
 type front struct {
-	mu   sync.Mutex
-	most int // how many heads are remembered; 0 is mostHeads
-	gen  int // how often it was forgotten or begun anew
+	mu    sync.Mutex
+	most  int // how many heads are remembered; 0 is mostHeads
+	looks int // how many a claim looks at beyond these; 0 is mostPage
+	gen   int // how often it was forgotten or begun anew
 
 	known  bool    // whether the rest means anything
 	server int64   // which server said so: when it was started
@@ -25,11 +26,15 @@ type front struct {
 	lanes map[laneKey]*lane // those with heads that are ripe, up to reach
 	order []*lane           // in the order of their ranks
 	heads int
-	of    map[string]int   // how many of them are of each tenant
-	reach place            // up to where all heads are here,
-	short map[string]place // but for tenants with very many, whose heads are here up to a place
-	level int              // how many were left to each of these
-	page  int              // how many more to look at when these are not enough
+	of    map[name]int   // how many of them are of each tenant and each destination
+	reach place          // up to where all heads are here,
+	short map[name]place // but for tenants and destinations with very many, whose heads are here up to a place
+	level [2]int         // how many were left to each of these
+	page  int            // how many more to look at when these are not enough
+
+	aside  map[name]place // and for what claims leave out
+	looked turns          // which claims look for heads of what they do not leave out any more
+	backAt place          // up to where the last one did
 
 	later int64               // no head ripens before
 	lease int64               // no lease ends before
@@ -38,9 +43,10 @@ type front struct {
 	all   time.Time           // when all leases are looked at again, for the sake of other versions
 	calls map[*frontCall]bool // claims under way
 
-	full map[string]bool // tenants that have had as much as a claim gives to one
-	turn bool            // the last claim left these out
-	last string          // the tenant with very many whose turn was last
+	full     map[name]bool // tenants and destinations that have had as much as a claim gives to one
+	turns    turns         // which claims leave these out
+	last     [2]string     // the tenant and the destination with very many whose turn was last
+	lastKind nameKind      // which of these
 }
 
 // place is where a head is in the order of all that are ripe.
@@ -89,9 +95,10 @@ type frontCall struct {
 	xip        []int64
 	xids, seqs []int64
 	lanes      []*lane
-	reach      place // it looks for more after that
-	more       bool  // and that is where heads of a tenant with very many are missing
-	moved      bool  // another call has found more meanwhile, as of an earlier snapshot
+	reach      place          // it looks for more after that
+	more       bool           // and that is where heads of a tenant with very many are missing
+	back       map[name]place // or of these names, which it leaves out
+	moved      bool           // another call has found more meanwhile, as of an earlier snapshot
 	page       int
 	cut        *int64
 	later      *int64
@@ -99,13 +106,13 @@ type frontCall struct {
 	next       *int64
 	now        int64
 	walk       bool // the lanes of named destinations are looked for
-	turn       []string
+	turn       []name
 }
 
-// begin says what a claim is told of what is remembered. admits reports whether it may
-// take from a lane; only is whether it names destinations. If it may, the claim leaves out
-// tenants of which there is so much that the mail of others behind it is not looked at.
-func (f *front) begin(most int, now, until int64, only, may bool, admits func(laneKey) bool) *frontCall {
+// begin says what a claim is told of what is remembered. a is what it may take from. If it
+// may, the claim leaves out tenants and destinations of which there is so much that the
+// mail of others behind it is not looked at.
+func (f *front) begin(most int, now, until int64, may bool, a *admission) *frontCall {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	c := &frontCall{gen: f.gen, now: now, until: until, overlapped: math.MaxInt64, xip: []int64{}, xids: []int64{}, seqs: []int64{}}
@@ -117,6 +124,7 @@ func (f *front) begin(most int, now, until int64, only, may bool, admits func(la
 		f.calls = make(map[*frontCall]bool)
 	}
 	f.calls[c] = true
+	a.back = nil
 	if !f.known {
 		return c
 	}
@@ -126,29 +134,31 @@ func (f *front) begin(most int, now, until int64, only, may bool, admits func(la
 		c.lease, c.next = &lease, &next
 	}
 	c.reach = f.reach
-	if only && (f.reach != everywhere || len(f.short) > 0) {
+	if len(a.only) > 0 && (f.reach != everywhere || len(f.short)+len(f.aside) > 0) {
 		c.walk = true
 		return c
 	}
+	a.back = f.back(a)
 	enough := min(2*most+200, 2000)
-	f.tell(c, enough, admits, nil)
-	out := make(map[string]bool)
+	f.tell(c, enough, a, nil)
+	out := make(map[name]bool)
 	if may && (c.cut != nil || f.reach != everywhere || len(f.short) > 0) { // else the claim sees all that others have
-		c.turn = f.others(admits)
-		for _, name := range c.turn {
-			out[name] = true
+		c.turn = f.others(a)
+		for _, n := range c.turn {
+			out[n] = true
 		}
 	}
 	if len(out) > 0 {
-		f.tell(c, enough, admits, out)
+		f.tell(c, enough, a, out)
 	}
-	if f.bound(c, most, admits, out) {
-		c.page = mostPage
-		return c
-	}
+	look := f.bound(c, most, a, out)
+	f.lookBack(c, a)
 	switch {
+	case c.back != nil:
+	case look:
+		c.page = f.mostLooks()
 	case f.reach != everywhere && (len(f.full) > 0 || may && len(f.short) > 0): // others may be behind
-		f.page = min(max(enough, 2*f.page), mostPage)
+		f.page = min(max(enough, 2*f.page), f.mostLooks())
 		c.page = f.page
 	case c.cut != nil || f.reach == everywhere:
 		f.page = 0
@@ -156,18 +166,20 @@ func (f *front) begin(most int, now, until int64, only, may bool, admits func(la
 		c.cutAt(c.reach.rank)
 		f.page = 0
 	default:
-		f.page = min(max(enough, 2*f.page), mostPage)
+		f.page = min(max(enough, 2*f.page), f.mostLooks())
 		c.page = f.page
 	}
 	return c
 }
 
+func (f *front) mostLooks() int { return cmp.Or(f.looks, mostPage) }
+
 // tell has a claim told of the first lanes that it may take from, but for those of some
-// tenants.
-func (f *front) tell(c *frontCall, enough int, admits func(laneKey) bool, out map[string]bool) {
+// tenants and destinations.
+func (f *front) tell(c *frontCall, enough int, a *admission, out map[name]bool) {
 	c.lanes, c.xids, c.seqs, c.cut = nil, c.xids[:0], c.seqs[:0], nil
 	for _, l := range f.order {
-		if !admits(l.key) || out[l.key.tenant] {
+		if !a.admits(l.key) || len(out) > 0 && (out[l.key.toTenant()] || out[l.key.toDestination()]) {
 			continue
 		}
 		if len(c.lanes) >= enough || len(c.xids)+len(l.heads) > mostNamed && len(c.lanes) > 0 {
@@ -175,6 +187,9 @@ func (f *front) tell(c *frontCall, enough int, admits func(laneKey) bool, out ma
 			break
 		}
 		c.lanes = append(c.lanes, l)
+		if len(l.heads) > mostNamed {
+			slices.SortFunc(l.heads, func(a, b knownHead) int { return a.compare(b.place) })
+		}
 		for _, h := range l.heads[:min(len(l.heads), mostNamed)] {
 			c.xids, c.seqs = append(c.xids, h.xid), append(c.seqs, h.seq)
 		}
@@ -209,7 +224,7 @@ func (r *frontRow) columns() []any {
 // end remembers what a claim said, or forgets everything if it failed. It reports true if
 // the claim went by what another server had said: after a failover, transactions may have
 // numbers that were those of others before, and what they brought would not be found.
-func (f *front) end(c *frontCall, r *frontRow, err error) (again bool) {
+func (f *front) end(c *frontCall, a *admission, r *frontRow, err error) (again bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.calls, c)
@@ -227,7 +242,7 @@ func (f *front) end(c *frontCall, r *frontRow, err error) (again bool) {
 		f.forget()
 		f.known, f.server = true, *r.server
 		f.lanes = make(map[laneKey]*lane)
-		f.of, f.short, f.reach = make(map[string]int), nil, place{*r.rank, *r.seq}
+		f.of, f.short, f.aside, f.reach = make(map[name]int), nil, nil, place{*r.rank, *r.seq}
 		c.moved = false // nothing of that is remembered
 	default:
 		f.move(c, place{*r.rank, *r.seq})
@@ -245,7 +260,11 @@ func (f *front) end(c *frontCall, r *frontRow, err error) (again bool) {
 		f.all = time.Now().Add(allLeases)
 	}
 	f.replace(c, r)
-	if most := cmp.Or(f.most, mostHeads); f.heads > most {
+	most := cmp.Or(f.most, mostHeads)
+	if f.heads > most {
+		f.setAside(a, most*3/4)
+	}
+	if f.heads > most {
 		f.shrink(most * 3 / 4)
 	}
 	return false
@@ -263,7 +282,7 @@ func (f *front) seenByBoth(xmax int64, xip []int64) {
 // forget has the next claim begin anew.
 func (f *front) forget() {
 	f.gen++
-	f.known, f.lanes, f.order, f.heads, f.of, f.short, f.page = false, nil, nil, 0, nil, nil, 0
+	f.known, f.lanes, f.order, f.heads, f.of, f.short, f.aside, f.page = false, nil, nil, 0, nil, nil, nil, 0
 }
 
 // leased says when a lease ends that is no claim's.
@@ -295,7 +314,7 @@ func (f *front) replace(c *frontCall, r *frontRow) {
 	for i, seq := range r.seqs {
 		h := knownHead{r.xids[i], place{r.ranks[i], seq}}
 		key := laneKey{r.destinations[i], string(r.tenants[i]), r.priorities[i], r.atOnce[i]}
-		if h.place.compare(f.reachOf(key.tenant)) > 0 {
+		if h.place.compare(f.reachOf(key)) > 0 {
 			continue
 		}
 		l := f.lanes[key]

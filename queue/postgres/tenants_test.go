@@ -15,22 +15,29 @@ import (
 // one of so many destinations, as if each had been put by itself.
 func (h *held) backlog(n, destinations int, tenant string) {
 	h.t.Helper()
+	h.make(n, tenant, "'d' || (g % "+strconv.Itoa(destinations)+") || '.example'", "'"+tenant+"'")
+}
+
+// make does the same with the destination and the tenant that expressions give, of the
+// number g of a message. What is claimed names another tenant for all of them.
+func (h *held) make(n int, named, destination, tenant string) {
+	h.t.Helper()
 	m := mail("text", "a@d1.example")
-	m.Tenant = tenant
+	m.Tenant = named
 	if _, err := h.q.Put(h.t.Context(), h.now, m); err != nil {
 		h.t.Fatal(err)
 	}
 	exec(h.t, h.p, h.o,
-		`CREATE TEMPORARY TABLE made ON COMMIT PRESERVE ROWS AS SELECT nextval('$.message_id') AS id, 'd' || (g % `+strconv.Itoa(destinations)+`) || '.example' AS destination,
-			d.due + g AS due FROM generate_series(1, `+strconv.Itoa(n-1)+`) g,
+		`CREATE TEMPORARY TABLE made ON COMMIT PRESERVE ROWS AS SELECT nextval('$.message_id') AS id, `+destination+` AS destination,
+			(`+tenant+`)::bytea AS tenant, d.due + g AS due FROM generate_series(1, `+strconv.Itoa(n-1)+`) g,
 			(SELECT * FROM $.delivery ORDER BY message DESC LIMIT 1) d`,
 		`INSERT INTO $.message (id, tag, envelope, envelope_sum, arrived, size, content, content_sum, tenant, key, once, destinations, remaining)
-			SELECT x.id, m.tag, m.envelope, m.envelope_sum, m.arrived, m.size, m.content, m.content_sum, m.tenant, NULL, m.once,
+			SELECT x.id, m.tag, m.envelope, m.envelope_sum, m.arrived, m.size, m.content, m.content_sum, x.tenant, NULL, m.once,
 				ARRAY[x.destination], 1 FROM made x, (SELECT * FROM $.message ORDER BY id DESC LIMIT 1) m`,
 		`INSERT INTO $.head (ripe, rank, due, destination, tenant, priority, at_once)
-			SELECT true, x.due, x.due, x.destination, d.tenant, d.priority, true FROM made x, (SELECT * FROM $.delivery ORDER BY message DESC LIMIT 1) d`,
+			SELECT true, x.due, x.due, x.destination, x.tenant, d.priority, true FROM made x, (SELECT * FROM $.delivery ORDER BY message DESC LIMIT 1) d`,
 		`INSERT INTO $.delivery (destination, message, tenant, priority, at_once, due, ready, states)
-			SELECT x.destination, x.id, d.tenant, d.priority, true, x.due, true, d.states FROM made x, (SELECT * FROM $.delivery ORDER BY message DESC LIMIT 1) d`,
+			SELECT x.destination, x.id, x.tenant, d.priority, true, x.due, true, d.states FROM made x, (SELECT * FROM $.delivery ORDER BY message DESC LIMIT 1) d`,
 		"DROP TABLE made", "ANALYZE $.message", "ANALYZE $.delivery", "ANALYZE $.head")
 	h.now = h.now.Add(time.Minute)
 }
