@@ -14,6 +14,7 @@ import (
 	"github.com/nexthop-mail/nexthop/delivery/internal/reports"
 	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
 	"github.com/nexthop-mail/nexthop/delivery/internal/session"
+	"github.com/nexthop-mail/nexthop/delivery/internal/share"
 	"github.com/nexthop-mail/nexthop/delivery/internal/trouble"
 	"github.com/nexthop-mail/nexthop/delivery/internal/waiting"
 	"github.com/nexthop-mail/nexthop/mx"
@@ -150,7 +151,8 @@ type run struct {
 	jumped  time.Time     // of that one: when a jump ahead was noticed that is not followed yet
 	settler settler
 	gate    *session.Gate
-	shares  *shares // nil if the queue has none
+	shares  *share.Set       // nil if the queue has none
+	demand  goroutine.Signal // a limit may need another share
 	keys    siteKeys
 	dns     trouble.DNS
 	network trouble.Network

@@ -51,11 +51,11 @@ func (r *run) claims(ctx context.Context) error {
 		} else if r.untilIdle && quiet && r.idle(ctx) {
 			return nil
 		}
-		if r.shares.take(options.Limits, found.Limits, now, asked) {
+		if r.shares.Take(options.Limits, found.Limits, now, asked) {
 			r.reshare()
 		}
 		r.take(found, now)
-		r.shares.need(r.agent.current().rules)
+		r.needShares()
 		r.report(found.Unreadable)
 		r.watcher.watch(found.Seen)
 		r.stale.Set()
@@ -99,7 +99,7 @@ func (r *run) options(c *sched.Claim) queue.ClaimOptions {
 		o.Owner = r.owner
 	}
 	r.suspended.LeaveOut(r.agent.clock.Now(), &o)
-	o.Limits = r.shares.request()
+	o.Limits = r.shares.Requests()
 	return o
 }
 

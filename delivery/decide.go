@@ -115,10 +115,17 @@ func (r *run) inform(what func(s *sched.Scheduler, now time.Time)) {
 	r.decide(now)
 }
 
+// needShares says that a limit may need another share.
+func (r *run) needShares() {
+	if r.shares != nil && r.agent.current().rules.shared() {
+		r.demand.Set()
+	}
+}
+
 // reshare has everything go by new shares of limits.
 func (r *run) reshare() {
 	r.gate.Wake()
-	if r.shares.lessened() {
+	if r.shares.Lessened() {
 		r.sender.sessions.EndOver()
 	}
 	r.inform((*sched.Scheduler).Reshare)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
 	"github.com/nexthop-mail/nexthop/delivery/internal/session"
+	"github.com/nexthop-mail/nexthop/delivery/internal/share"
 	"github.com/nexthop-mail/nexthop/delivery/internal/trouble"
 	"github.com/nexthop-mail/nexthop/queue"
 )
@@ -149,10 +150,8 @@ func (r *run) latest() time.Time {
 // How an agent asks for shares of the limits that agents have in common. What it needs
 // goes with the next claim; if there is none soon, it asks without.
 const (
-	shareRenew = 5 * time.Second        // a share that is right
-	shareAgain = time.Second            // one that is not what is wanted
-	shareWait  = 100 * time.Millisecond // for a claim
-	shareLook  = 250 * time.Millisecond // while there is any
+	shareWait = 100 * time.Millisecond // for a claim
+	shareLook = 250 * time.Millisecond // while there is any
 )
 
 // schedule is the settings as the scheduler has them, with the shares.
@@ -160,7 +159,7 @@ func (r *run) schedule() sched.Settings {
 	settings := r.agent.current().schedule()
 	if r.shares != nil {
 		settings.Share = func(now time.Time, limit sched.Shared) sched.Share {
-			most, rate := r.shares.of(now, limit)
+			most, rate := r.shares.Of(now, share.Limit(limit))
 			return sched.Share{Most: most, Rate: rate}
 		}
 	}
@@ -187,7 +186,7 @@ func (r *run) shareLimits(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-r.shares.needed.Seen():
+		case <-r.demand.Seen():
 		case <-timer:
 		}
 	}
@@ -196,67 +195,57 @@ func (r *run) shareLimits(ctx context.Context) {
 // askForShares asks for what is due, and reports whether there is anything to look at again.
 func (r *run) askForShares(ctx context.Context) (more bool) {
 	list, more := r.shareRequests()
-	if r.shares.lessened() {
+	if r.shares.Lessened() {
 		r.sender.sessions.EndOver()
 	}
 	if len(list) == 0 {
 		return more
 	}
-	r.shares.mu.Lock()
-	r.shares.pending = list
-	r.shares.mu.Unlock()
+	r.shares.Offer(list)
 	select {
 	case <-ctx.Done():
 		return false
 	case <-time.After(shareWait):
 	}
-	if list = r.shares.request(); len(list) == 0 {
+	if list = r.shares.Requests(); len(list) == 0 {
 		return true // a claim has it
 	}
 	now, asked := r.agent.clock.Now(), time.Now()
 	got, err := queue.ShareLimits(ctx, r.queue, now, list...)
-	if err == nil && r.shares.take(list, got, now, asked) {
+	if err == nil && r.shares.Take(list, got, now, asked) {
 		r.reshare()
 	}
 	return true
 }
 
-// need is what an agent could do with a limit, and what it does.
-type need struct {
-	limit       sched.Shared
-	connections int
-	rate        float64
-	want, open  int
-}
-
 // needs are the limits in common that there is mail for, and whether any mail is claimed.
-func (r *run) needs() (all map[sched.Shared]*need, busy bool) {
+func (r *run) needs() (all map[share.Limit]*share.Need, busy bool) {
 	r.mu.Lock()
 	demands := r.sched.Demands()
 	busy = len(r.parts) > 0
 	r.mu.Unlock()
 	rules := r.agent.current().rules
-	all = make(map[sched.Shared]*need)
-	add := func(limit sched.Shared, connections int, rate float64, d *sched.Demand) {
+	all = make(map[share.Limit]*share.Need)
+	add := func(limit share.Limit, connections int, rate float64, d *sched.Demand) {
 		n := all[limit]
 		if n == nil {
-			n = &need{limit: limit, connections: connections, rate: rate}
+			n = &share.Need{Limit: limit, Connections: connections, Rate: rate}
 			all[limit] = n
 		}
-		n.open += d.InFlight
-		if n.want += d.Waiting + d.InFlight; d.More {
-			n.want += cmp.Or(connections, 1)
+		n.Open += d.InFlight
+		if n.Want += d.Waiting + d.InFlight; d.More {
+			n.Want += cmp.Or(connections, 1)
 		}
 	}
 	for i := range demands {
 		d := &demands[i]
 		if d.Shared {
 			at := rules.site(d.Site)
-			add(sched.Shared{Name: d.Site}, at.PerSite, at.Rate, d)
+			add(share.Limit{Name: d.Site}, at.PerSite, at.Rate, d)
 		}
 		for _, name := range d.Groups {
 			g := rules.groups[name]
-			add(sched.Shared{Name: name, Group: true}, g.Connections, g.Rate, d)
+			add(share.Limit{Name: name, Group: true}, g.Connections, g.Rate, d)
 		}
 	}
 	return all, busy
@@ -268,77 +257,27 @@ func (r *run) shareRequests() (list []queue.LimitRequest, more bool) {
 	if !r.agent.current().rules.shared() {
 		return nil, false
 	}
-	needs, more := r.needs()
+	needs, busy := r.needs()
 	now := time.Now()
-	s := r.shares
-	s.mu.Lock()
-	for limit, h := range s.all {
-		if needs[limit] == nil {
-			needs[limit] = &need{limit: limit, connections: h.connections}
+	for _, n := range r.shares.Held() {
+		if needs[n.Limit] == nil {
+			needs[n.Limit] = &n
 		}
 	}
-	s.mu.Unlock() // the gate asks for shares while it is locked
 	for limit, n := range needs {
 		if limit.Group {
-			n.open = max(n.open, r.gate.SizeOfGroup(limit.Name))
+			n.Open = max(n.Open, r.gate.SizeOfGroup(limit.Name))
 		} else {
-			n.open = max(n.open, r.gate.SizeOf(limit.Name))
+			n.Open = max(n.Open, r.gate.SizeOf(limit.Name))
 		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for limit, n := range needs {
-		h := s.all[limit]
-		if h == nil {
-			h = &share{name: shareName(limit)}
-			s.all[limit] = h
-		}
-		valid := now.Before(h.until)
-		if n.want == 0 && n.open == 0 && !valid {
-			delete(s.all, limit)
-			continue
-		}
-		more = true
-		h.connections, h.limited, h.paced = n.connections, n.connections > 0, n.rate > 0
-		if !valid {
-			s.less = s.less || h.most > 0
-			h.most, h.rate = 0, 0
-		}
-		before := h.most
-		h.most = min(h.most, max(n.want, n.open)) // what is not needed is not used from here on
-		if n.want == 0 {
-			h.rate = 0
-		}
-		right := h.most == before && n.open <= h.most && (n.want <= h.most || !h.limited) && (n.want > 0 || n.open > 0) && (!h.paced || h.rate > 0)
-		wait := shareAgain
-		if right && valid {
-			wait = shareRenew
-		}
-		if now.Sub(h.asked) < wait {
-			continue
-		}
-		h.asked = now
-		list = append(list, queue.LimitRequest{
-			Limit: h.name, Claimer: r.owner, Connections: n.connections, Rate: n.rate, Want: n.want,
-			Have: max(h.most, n.open), HaveRate: h.rate,
-		})
-	}
-	slices.SortFunc(list, func(a, b queue.LimitRequest) int { return cmp.Compare(a.Limit, b.Limit) })
-	return list, more
+	list, held := r.shares.Plan(now, needs)
+	return list, busy || held
 }
 
 // returnShares gives back what the agent has, when all of its connections have ended.
 func (r *run) returnShares(ctx context.Context) {
-	if r.shares == nil {
-		return
-	}
-	var list []queue.LimitRequest
-	r.shares.mu.Lock()
-	for _, h := range r.shares.all {
-		list = append(list, queue.LimitRequest{Limit: h.name, Claimer: r.owner, Connections: h.connections})
-	}
-	r.shares.mu.Unlock()
-	if len(list) > 0 {
+	if list := r.shares.Return(); len(list) > 0 {
 		_, _ = queue.ShareLimits(ctx, r.queue, r.agent.clock.Now(), list...) // else others have it in 30 s
 	}
 }

@@ -5,9 +5,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
 	"github.com/nexthop-mail/nexthop/delivery/internal/session"
+	"github.com/nexthop-mail/nexthop/delivery/internal/share"
 )
 
 // HostLimits are the limits for mail to one host, from all rules that match.
@@ -57,6 +59,9 @@ func newRuleSet(limits Limits, rules []Rule, groups map[string]Group) *ruleSet {
 	}
 	return set
 }
+
+// shared reports whether any limits are shared.
+func (s *ruleSet) shared() bool { return s != nil && s.anyShared }
 
 // domainMark is in the key of a site before the domain of a rule by domain, whose mail
 // is a separate site.
@@ -168,6 +173,38 @@ func (s *ruleSet) Host(site, host string) session.HostLimits {
 		clear(s.known)
 	}
 	s.known[key] = l
+	return l
+}
+
+// sharedRules are rules with the shares in place of what agents have in common.
+type sharedRules struct {
+	*ruleSet
+	shares *share.Set
+}
+
+// Host returns the limits of a site's connections to a host.
+func (s sharedRules) Host(site, host string) session.HostLimits {
+	l := s.ruleSet.Host(site, host)
+	now := time.Now()
+	if l.Shared {
+		most, _ := s.shares.Of(now, share.Limit{Name: site})
+		l.PerSite = min(l.PerSite, most)
+	}
+	for i := range l.Groups {
+		if !l.Groups[i].Shared {
+			continue
+		}
+		most, rate := s.shares.Of(now, share.Limit{Name: l.Groups[i].Name, Group: true})
+		if most == 0 {
+			l.PerSite = 0
+			continue
+		}
+		l.Groups = slices.Clone(l.Groups)
+		l.Groups[i].Rate = rate
+		if l.Groups[i].Connections > 0 {
+			l.Groups[i].Connections = most
+		}
+	}
 	return l
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
 	"github.com/nexthop-mail/nexthop/delivery/internal/session"
+	"github.com/nexthop-mail/nexthop/delivery/internal/share"
 	"github.com/nexthop-mail/nexthop/internal/address"
 	"github.com/nexthop-mail/nexthop/queue"
 )
@@ -78,7 +79,7 @@ func (a *Agent) runAs(ctx context.Context, untilIdle bool) error {
 		parts: make(map[sched.ID]*part), asking: make(map[string][]*part),
 	}
 	if _, able := queue.As[queue.Sharer](r.queue); able {
-		r.shares = newShares()
+		r.shares = share.New(r.owner)
 	}
 	r.sched = sched.New(r.schedule())
 	r.gate = session.NewGate(r.connections)
@@ -261,5 +262,5 @@ func (a *Agent) Configure(s Settings) error {
 func (r *run) reconfigure() {
 	r.gate.Wake()
 	r.inform(func(s *sched.Scheduler, now time.Time) { s.Configure(now, r.schedule()) })
-	r.shares.need(r.agent.current().rules)
+	r.needShares()
 }
