@@ -49,7 +49,7 @@ func (s *Spool) compact(ctx context.Context, g *segment) error {
 		c := &compaction{s: s, g: g, ctx: ctx, slots: map[index.Slot]bool{}}
 		err := c.move()
 		if err = errors.Join(err, c.flush()); err != nil {
-			return err
+			return fmt.Errorf("%w: %w", errUnmoved, err)
 		}
 		if c.busy {
 			return nil

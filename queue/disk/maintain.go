@@ -41,8 +41,8 @@ func (s *Spool) maintenanceDue() bool {
 }
 
 // maintain does the work that is due now, deletions first, because they may give the
-// room that the rest needs. If something fails for lack of room, the rest is done
-// nevertheless. Only one maintain runs at a time.
+// room that the rest needs. If something fails for lack of room, or a segment cannot be
+// moved, the rest is done nevertheless. Only one maintain runs at a time.
 //
 // It ends, because a round gives up only segments that existed when it began, each
 // once. Repeated rounds come to rest if nothing else is written:
@@ -70,25 +70,21 @@ func (s *Spool) maintainFor(ctx context.Context, most share) error {
 	s.mu.Unlock()
 	r := s.newRound()
 	err := s.retireNeedless(ctx, r)
-	if passes(err) {
-		err = errors.Join(err, s.compactAll(ctx, func() *segment { return s.next(r, 0) })) // those that need a checkpoint
+	if !passes(err) {
+		return err
 	}
+	err = errors.Join(err, s.compactAll(ctx, func() *segment { return s.next(r, 0) })) // those that need a checkpoint
 	s.mu.Lock()
 	due, outcomes := s.checkpointDue(), s.outcomesDue()
 	s.mu.Unlock()
-	if outcomes && passes(err) {
+	if outcomes {
 		err = errors.Join(err, s.saveOutcomes())
 	}
-	if due && passes(err) {
+	if due {
 		err = errors.Join(err, s.takeCheckpoint(ctx))
 	}
-	if passes(err) {
-		err = errors.Join(err, s.compactAll(ctx, func() *segment { return s.next(r, most) }))
-	}
-	if passes(err) {
-		err = errors.Join(err, s.merge(ctx))
-	}
-	return errors.Join(err, ctx.Err())
+	err = errors.Join(err, s.compactAll(ctx, func() *segment { return s.next(r, most) }))
+	return errors.Join(err, s.merge(ctx), ctx.Err())
 }
 
 // share is a part of a segment, in sixteenths.
@@ -101,19 +97,28 @@ const (
 	anyLive  share = 15
 )
 
-// passes reports whether the next work should be done in spite of an error.
+// errUnmoved says that not all of what is needed of a segment could be moved, such as where
+// its file cannot be opened.
+var errUnmoved = errors.New("disk: a segment was not moved")
+
+// passes reports whether other segments should be given up in spite of an error. If none can
+// be retired, nothing more is moved, which would need room in vain.
 func passes(err error) bool {
-	return err == nil || errors.Is(err, queue.ErrFull) && !errors.Is(err, ErrFailed)
+	return err == nil || (errors.Is(err, queue.ErrFull) || errors.Is(err, errUnmoved)) && !errors.Is(err, ErrFailed)
 }
 
 // compactAll compacts one segment after the other.
 func (s *Spool) compactAll(ctx context.Context, next func() *segment) (err error) {
-	for ctx.Err() == nil && passes(err) {
+	for ctx.Err() == nil {
 		g := next()
 		if g == nil {
 			break
 		}
-		err = errors.Join(err, s.compact(ctx, g))
+		one := s.compact(ctx, g)
+		err = errors.Join(err, one)
+		if !passes(one) {
+			break
+		}
 	}
 	return err
 }
