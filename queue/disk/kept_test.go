@@ -81,6 +81,18 @@ func TestOutcomesOfNothingNew(t *testing.T) {
 	if n := fs.Writes() - before; n > 0 {
 		t.Errorf("%d operations change something", n)
 	}
+	id := mustEnd(t, s)
+	must(t, s.save())
+	fs = fs.Kill()
+	s, err = openByHand(fs, keeping())
+	must(t, err)
+	before = fs.Writes()
+	if got, _ := messagesOf(t, s, ""); len(got) != 2 || got[1] != id {
+		t.Errorf("when it is opened again, the outcomes are those of %v, want two, the last of %s", got, id)
+	}
+	if n := fs.Writes() - before; n > 0 {
+		t.Errorf("%d operations change something to read what the log has", n)
+	}
 }
 
 // TestOutcomesOfALogThatFails: outcomes that cannot be saved are not told, and not written to
@@ -227,5 +239,36 @@ func TestAppendToAnEndThatIsNotFilled(t *testing.T) {
 	must(t, err)
 	if err := known(s, left); err != nil || len(s.problems) > 0 {
 		t.Errorf("after a restart: %v, %v", err, s.problems)
+	}
+}
+
+// TestOutcomesOfATailWithoutRoom has a process be killed before it has saved an outcome, and
+// no room to save it for the next one: the outcome is not told before it is saved.
+func TestOutcomesOfATailWithoutRoom(t *testing.T) {
+	for seed := range uint64(20) {
+		fs := crashfs.New(seed)
+		s, err := openByHand(fs, keeping())
+		must(t, err)
+		id := mustEnd(t, s)
+		fs = fs.Kill()
+		fs.Inject(func(op crashfs.Op, name string) error {
+			if strings.HasPrefix(name, segmentPrefix) && (op == crashfs.OpWrite || op == crashfs.OpCreate) {
+				return syscall.ENOSPC
+			}
+			return nil
+		})
+		s, err = openByHand(fs, keeping())
+		must(t, err)
+		if page, err := s.Outcomes(t.Context(), queue.OutcomeOptions{}); err == nil || !errors.Is(err, queue.ErrFull) {
+			t.Errorf("seed %d: Outcomes without room to save them = %v, %v, want ErrFull", seed, page.Outcomes, err)
+		}
+		fs.Inject(nil)
+		for range 2 {
+			if got, _ := messagesOf(t, s, ""); len(got) != 1 || got[0] != id {
+				t.Errorf("seed %d: when there is room: %v, want %s", seed, got, id)
+			}
+			s, err = openByHand(fs.Restart(), keeping())
+			must(t, err)
+		}
 	}
 }

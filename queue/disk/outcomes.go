@@ -130,8 +130,11 @@ func (r *outcomeReader) read(ctx context.Context) (forgotten bool, err error) {
 		s.mu.Lock()
 		forgotten = forgottenOf(s.outcomes) != r.floor
 		s.mu.Unlock()
-		if forgotten || !isDamage(err) && !errors.Is(err, fs.ErrNotExist) {
-			return forgotten, err
+		if forgotten { // with its file
+			return true, nil
+		}
+		if !isDamage(err) && !errors.Is(err, fs.ErrNotExist) {
+			return false, err
 		}
 		r.damaged = true
 	}
