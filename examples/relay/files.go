@@ -153,9 +153,15 @@ func (k *keyPair) files() []string {
 	return []string{k.certFile, k.keyFile}
 }
 
+// config returns the configuration of a server. It gives out no tickets: package tls sends
+// one behind the handshake of TLS 1.3, and there are clients that end the connection if it
+// arrives while they are still in the handshake (golang.org/issue/70232).
 func (k *keyPair) config() *tls.Config {
 	if k == nil {
 		return nil
 	}
-	return &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return k.current.Load(), nil }}
+	return &tls.Config{
+		GetCertificate:         func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return k.current.Load(), nil },
+		SessionTicketsDisabled: true,
+	}
 }
