@@ -7,7 +7,7 @@
 //
 //	 1. NewVerifier makes a verifier from a password, and Write puts a user into a file.
 //	 2. Read reads the file. Each user has the addresses that mail may come from.
-//	 3. Users.Begin begins an exchange by PLAIN or SCRAM-SHA-256.
+//	 3. Users.Begin begins an exchange by SCRAM-SHA-256, PLAIN or LOGIN.
 //	 4. Guard slows down clients that fail.
 //
 // An exchange does not reveal which users exist: for an unknown user it takes the same

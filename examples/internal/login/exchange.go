@@ -7,9 +7,13 @@ import (
 	"github.com/xdg-go/scram"
 )
 
-// Mechanisms are those that there are, as EHLO names them. PLAIN gives the password to
-// the server: both are for connections with TLS.
-const Mechanisms = "SCRAM-SHA-256 PLAIN"
+// Mechanisms are those that there are, as EHLO names them. PLAIN and LOGIN give the
+// password to the server: all are for connections with TLS. LOGIN is for clients that know
+// nothing else, as there are on desktops, in devices and in libraries.
+const Mechanisms = "SCRAM-SHA-256 PLAIN LOGIN"
+
+// The challenges of LOGIN. Some clients look for these very words.
+const askUser, askPassword = "Username:", "Password:"
 
 var (
 	// ErrRefused ends an exchange in which the user name or the password was wrong.
@@ -19,14 +23,16 @@ var (
 	ErrMalformed = errors.New("this makes no sense to the mechanism")
 )
 
-// Exchange is one login under way. The client speaks first.
+// Exchange is one login under way. The client speaks first, or answers Opening.
 type Exchange struct {
 	users   *Users
 	known   bool
 	user    *User
 	over    bool // a client that sends nothing more is then logged in
 	attempt Attempt
-	scram   *scram.ServerConversation // nil: PLAIN
+	scram   *scram.ServerConversation // nil: PLAIN or LOGIN
+	login   bool                      // LOGIN
+	name    string                    // as the client gave it, in LOGIN
 }
 
 // Attempt has a login decided. It may delay that, like a Guard, or return an error of its
@@ -40,6 +46,9 @@ func (u *Users) Begin(mechanism string, attempt Attempt) *Exchange {
 	e := &Exchange{users: u, attempt: attempt}
 	switch mechanism {
 	case "PLAIN":
+		return e
+	case "LOGIN":
+		e.login = true
 		return e
 	case "SCRAM-SHA-256":
 		server, err := scram.SHA256.NewServer(func(name string) (scram.StoredCredentials, error) {
@@ -59,6 +68,14 @@ func (u *Users) Begin(mechanism string, attempt Attempt) *Exchange {
 	}
 }
 
+// Opening returns the challenge for a client that sends nothing along with the mechanism.
+func (e *Exchange) Opening() []byte {
+	if e.login {
+		return []byte(askUser)
+	}
+	return nil
+}
+
 // User returns the user who is logged in, or nil if no user is yet.
 func (e *Exchange) User() *User {
 	if !e.over {
@@ -71,6 +88,8 @@ func (e *Exchange) User() *User {
 // challenge must be sent to the client. An error ends the exchange.
 func (e *Exchange) Next(response []byte) (challenge []byte, err error) {
 	switch {
+	case e.login:
+		return e.plainByParts(response)
 	case e.scram == nil:
 		return nil, e.plain(response)
 	case e.scram.Valid():
@@ -93,11 +112,27 @@ func (e *Exchange) plain(response []byte) error {
 	if len(parts) != 3 || len(parts[1]) == 0 || len(parts[2]) == 0 {
 		return ErrMalformed
 	}
-	name := string(parts[1])
+	return e.password(string(parts[1]), string(parts[0]), string(parts[2]))
+}
+
+// plainByParts is LOGIN, which was never a standard: the name, then the password.
+func (e *Exchange) plainByParts(response []byte) (challenge []byte, err error) {
+	switch {
+	case len(response) == 0:
+		return nil, ErrMalformed
+	case e.name == "":
+		e.name = string(response)
+		return []byte(askPassword), nil
+	default:
+		return nil, e.password(e.name, "", string(response))
+	}
+}
+
+// password decides about a name and a password. as is the user to act for, or empty.
+func (e *Exchange) password(name, as, password string) error {
 	user, known := e.users.find(name)
-	as := string(parts[0])
 	err := e.decide(user.Name, func() bool {
-		return user.Verifier.matches(string(parts[2])) && known && (as == "" || as == name)
+		return user.Verifier.matches(password) && known && (as == "" || as == name)
 	})
 	if err == nil {
 		e.user, e.over = user, true

@@ -261,13 +261,44 @@ func TestPlain(t *testing.T) {
 			t.Errorf("%q: %v, %v, want %v", text, e.User(), err, want)
 		}
 	}
-	if users.Begin("LOGIN", atOnce) != nil || users.Begin("plain", atOnce) != nil {
+	if users.Begin("CRAM-MD5", atOnce) != nil || users.Begin("plain", atOnce) != nil {
 		t.Error("there is a mechanism that is not there")
 	}
 	late := errors.New("late")
 	e := users.Begin("PLAIN", func(string, func() bool) error { return late })
 	if _, err := e.Next([]byte("\x00user\x00pencil")); !errors.Is(err, late) || e.User() != nil {
 		t.Errorf("an attempt that was not heard: %v, %v", e.User(), err)
+	}
+}
+
+// TestPlainByParts: LOGIN asks for the name and for the password in words that clients know,
+// and does not tell whether there is such a user before it has both.
+func TestPlainByParts(t *testing.T) {
+	users, err := Read(write(t, "user "+published+" *\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for said, want := range map[[2]string]error{
+		{"user", "pencil"}: nil, {"u\u00adser", "pencil"}: nil, {"user", "pen"}: ErrRefused, {"nobody", "pencil"}: ErrRefused,
+		{"user\x00", "pencil"}: ErrRefused, {"user", "pencil\x00"}: ErrRefused, {"", "pencil"}: ErrMalformed, {"user", ""}: ErrMalformed,
+	} {
+		e := users.Begin("LOGIN", atOnce)
+		if got := string(e.Opening()); got != "Username:" {
+			t.Errorf("it begins with %q", got)
+		}
+		challenge, err := e.Next([]byte(said[0]))
+		if err == nil {
+			if string(challenge) != "Password:" || e.User() != nil {
+				t.Errorf("%q: %q, %v", said, challenge, e.User())
+			}
+			challenge, err = e.Next([]byte(said[1]))
+		}
+		if !errors.Is(err, want) || (e.User() != nil) != (want == nil) || len(challenge) > 0 {
+			t.Errorf("%q: %q, %v, %v, want %v", said, challenge, e.User(), err, want)
+		}
+	}
+	if e := users.Begin("PLAIN", atOnce); len(e.Opening()) > 0 {
+		t.Errorf("PLAIN begins with %q", e.Opening())
 	}
 }
 

@@ -50,7 +50,7 @@ func (s *session) auth(argument string) {
 // exchange carries challenges and responses until the user is logged in or an error
 // occurs.
 func (s *session) exchange(e *login.Exchange, initial string, given bool) error {
-	response, challenge := []byte(initial), []byte(nil)
+	response, challenge := []byte(initial), e.Opening()
 	for first := true; e.User() == nil; first = false {
 		var err error
 		if !first || !given {

@@ -98,7 +98,7 @@ func TestLoginsAreUnderTLSAlone(t *testing.T) {
 	c.say("AUTH PLAIN " + b64("\x00user\x00pencil") + "\r\n")
 	c.want("538 5.7.11")
 	_, c = submission(t, &Server{})
-	if got := c.inTLS(t, anyCertificate); !strings.Contains(got, "|250-AUTH SCRAM-SHA-256 PLAIN|") && !strings.HasSuffix(got, "|250 AUTH SCRAM-SHA-256 PLAIN") {
+	if got := c.inTLS(t, anyCertificate); !strings.Contains(got, "|250-AUTH SCRAM-SHA-256 PLAIN LOGIN|") && !strings.HasSuffix(got, "|250 AUTH SCRAM-SHA-256 PLAIN LOGIN") {
 		t.Errorf("under TLS it offers %q", got)
 	}
 	t.Run("a server without users", func(t *testing.T) {
@@ -149,6 +149,45 @@ func TestPlainLogin(t *testing.T) {
 			c.want("250")
 			if got := r.all()[1].content; !strings.Contains(got, " with UTF8SMTPSA id ") {
 				t.Errorf("content %q", got)
+			}
+		})
+	}
+}
+
+// TestLoginByLOGIN: clients that know no other mechanism log in, with the user's name in
+// the command or as an answer.
+func TestLoginByLOGIN(t *testing.T) {
+	t.Parallel()
+	const askUser, askPassword = "334 VXNlcm5hbWU6", "334 UGFzc3dvcmQ6" // Username: and Password:, which some clients look for
+	for name, c := range map[string][][2]string{
+		"asked for both":              {{"AUTH LOGIN", askUser}, {b64("user"), askPassword}, {b64("pencil"), "235 2.7.0"}},
+		"the name in the command":     {{"AUTH login " + b64("user"), askPassword}, {b64("pencil"), "235 2.7.0"}},
+		"a wrong password":            {{"AUTH LOGIN", askUser}, {b64("user"), askPassword}, {b64("pen"), "535 5.7.8"}},
+		"nobody":                      {{"AUTH LOGIN", askUser}, {b64("nobody"), askPassword}, {b64("pencil"), "535 5.7.8"}},
+		"no name":                     {{"AUTH LOGIN =", "501 5.5.2"}, {"AUTH LOGIN", askUser}, {"", "501 5.5.2"}},
+		"no password":                 {{"AUTH LOGIN", askUser}, {b64("user"), askPassword}, {"", "501 5.5.2"}},
+		"a name with an octet of 0":   {{"AUTH LOGIN", askUser}, {b64("\x00user"), askPassword}, {b64("pencil"), "535 5.7.8"}},
+		"ended instead of the name":   {{"AUTH LOGIN", askUser}, {"*", "501 5.7.0"}, {"AUTH PLAIN " + b64("\x00user\x00pencil"), "235 2.7.0"}},
+		"ended before the password":   {{"AUTH LOGIN " + b64("user"), askPassword}, {"*", "501 5.7.0"}},
+		"an answer that is no base64": {{"AUTH LOGIN", askUser}, {"user", askPassword}, {"pencil!", "501 5.5.2"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r, client := submission(t, &Server{})
+			client.inTLS(t, anyCertificate)
+			last := ""
+			for _, turn := range c {
+				client.say(turn[0] + "\r\n")
+				if last = client.reply(); !strings.HasPrefix(last, turn[1]) {
+					t.Fatalf("%q: %q, want %q", turn[0], last, turn[1])
+				}
+			}
+			client.say("MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.com>\r\nDATA\r\n")
+			client.want("250", "250", "354")
+			client.say("Subject: x\r\n\r\n.\r\n")
+			client.want("250")
+			if got := r.all()[0].User; (got == "user") != strings.HasPrefix(last, "235") {
+				t.Errorf("after %q, the user is %q", last, got)
 			}
 		})
 	}
@@ -320,7 +359,7 @@ func TestBrokenExchanges(t *testing.T) {
 			c.want("334 ", want)
 		}
 	}
-	c.say("AUTH\r\nAUTH LOGIN\r\n")
+	c.say("AUTH\r\nAUTH CRAM-MD5\r\n")
 	c.want("501 5.5.4", "504 5.5.4")
 	c.say("AUTH PLAIN " + b64("\x00user\x00pencil") + "\r\n")
 	c.want("235")
@@ -468,7 +507,7 @@ func TestTLSFromTheStart(t *testing.T) {
 	c.r.Reset(conn)
 	c.want("220")
 	c.say("EHLO c.example\r\n")
-	if got := c.reply(); !strings.Contains(got, "AUTH SCRAM-SHA-256 PLAIN") || strings.Contains(got, "STARTTLS") {
+	if got := c.reply(); !strings.Contains(got, "AUTH SCRAM-SHA-256 PLAIN LOGIN") || strings.Contains(got, "STARTTLS") {
 		t.Errorf("it offers %q", got)
 	}
 	if got := c.scramLogin(t, "user", "pencil", true); !strings.HasPrefix(got, "235 ") {
