@@ -135,6 +135,8 @@ func cellLetter(report *delivery.Report, primary, secondary *smtptest.Host) stri
 		switch {
 		case connections == 2 && spokeStartTLS(primary):
 			return "C"
+		case connections == 3 && spokeStartTLS(primary):
+			return "T"
 		case connections == 2:
 			return "A"
 		case connections == 1 && spokeStartTLS(primary) && primary.Connections()[0].TLS == nil:

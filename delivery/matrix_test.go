@@ -20,6 +20,7 @@ import (
 //	D  the primary takes both
 //	P  the primary takes both, in clear, in the same session
 //	C  the primary takes both, in clear, on another connection
+//	T  the primary takes both, in clear, once a second handshake has failed as well
 //	M  one recipient moves on to the secondary, the primary takes the other
 //	R  one recipient has failed, the primary takes the other
 //	F  both have failed, and the secondary is not asked
@@ -31,12 +32,12 @@ const stepByStep = `
 5yz              H      H     P        C         H         F    R      R      F    F       F     D
 421              N      N     C        C         N         N    N      N      N    N       N     D
 421-close        N      N     C        C         N         N    N      N      N    N       N     D
-close            N      N     C        C         C         N    N      N      N    N       U     D
-reset            N      N     C        C         C         N    N      N      N    N       U     D
-stall            N      N     C        C         C         N    N      N      N    U       U     D
-stop-reading     N      N     C        C         C         N    N      N      N    N       U     D
+close            N      N     C        T         C         N    N      N      N    N       U     D
+reset            N      N     C        T         C         N    N      N      N    N       U     D
+stall            N      N     C        T         C         N    N      N      N    U       U     D
+stop-reading     N      N     C        T         C         N    N      N      N    N       U     D
 drip             N      N     C        C         N         N    N      N      N    N       U     D
-garbage          N      N     C        C         N         N    N      N      N    N       U     D
+garbage          N      N     C        T         N         N    N      N      N    N       U     D
 bare-digits      D      D     D        C         D         D    D      D      D    N       D     D
 two-codes        N      N     C        C         N         N    N      N      N    N       U     D
 100000-lines     N      N     C        C         N         N    N      N      N    N       U     D
@@ -44,7 +45,7 @@ two-codes        N      N     C        C         N         N    N      N      N 
 control          D      D     D        C         D         D    D      D      D    N       D     D
 early            -      N     N        -         D         N    N      -      N    -       N     D
 two-replies      N      N     N        -         N         N    N      N      N    -       D     D
-after-close      N      N     C        C         C         N    N      N      N    -       U     D
+after-close      N      N     C        T         C         N    N      N      N    -       U     D
 `
 
 // The same with PIPELINING, where only early replies differ: what comes before

@@ -118,7 +118,9 @@ func TestRequireTLS(t *testing.T) {
 	}
 	t.Run("TLS was broken a moment ago, and others went on in clear", func(t *testing.T) {
 		h := host()
-		h.Script = []smtptest.Cue{{At: smtptest.Handshake, Conn: 1, Raw: "\x15\x03\x01\x00\x02\x02\x28", Then: smtptest.Close}}
+		for conn := range 2 { // in the form of older clients, too
+			h.Script = append(h.Script, smtptest.Cue{At: smtptest.Handshake, Conn: conn + 1, Raw: "\x15\x03\x01\x00\x02\x02\x28", Then: smtptest.Close})
+		}
 		bubble(t, one, servers(h), func(t *testing.T, r *rig) {
 			r.sender.TLSConfig = ca.ClientConfig()
 			r.dns.SetSigned("e.test", true)

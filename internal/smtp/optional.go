@@ -22,6 +22,7 @@ type Option uint32
 const (
 	OptEHLO       Option = 1 << iota // EHLO; HELO takes its place
 	OptTLS                           // STARTTLS, and the session inside until the server has said something there
+	OptModern                        // key exchanges of TLS that older servers do not know; key exchange by RSA takes their place
 	OptPipelining                    // commands in groups
 	OptChunking                      // BDAT; DATA takes its place
 	OptSize                          // SIZE=
@@ -92,6 +93,10 @@ func optionals() []optional {
 		// required, nor if the caller's own check refused the certificate, nor
 		// after octets that came ahead of the handshake.
 		{OptTLS, "STARTTLS", [4]Resort{same, same, fresh, fresh}},
+		// The handshake once more with a shorter ClientHello: see [classic]. TLS is left
+		// out only if that fails, too. Not where the caller's configuration of TLS says
+		// what is offered.
+		{OptModern, "modern key exchange", [4]Resort{Keep, Keep, Keep, fresh}},
 		// Each command waits for its reply. A 5yz counts if it is about the command or
 		// the order of commands, and not about its argument.
 		{OptPipelining, "PIPELINING", [4]Resort{same, next, next, next}},

@@ -90,7 +90,11 @@ func (s *Session) handshake(config *tls.Config) *Error {
 	s.without, s.refused, s.brief, s.trial, s.lacks = s.cfg.Without, 0, 0, 0, 0
 	s.rd.release()
 	s.wire.readBy(time.Now().Add(s.cfg.Timeouts.StartTLS))
-	conn := tls.Client(s.wire, safe(config))
+	config = safe(config)
+	if s.without&OptModern != 0 {
+		config = classic(config)
+	}
+	conn := tls.Client(s.wire, config)
 	if err := conn.Handshake(); err != nil {
 		e := s.fail(StageHandshake, err)
 		if e.Kind == Closed || e.Kind == Protocol {

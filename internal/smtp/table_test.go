@@ -26,7 +26,7 @@ func TestOptionals(t *testing.T) {
 	}
 	same, fresh, next := resorts[SameSession], resorts[NewSession], resorts[NextAttempt]
 	usual := [4]string{same, next, next, next}
-	others := map[string][4]string{"STARTTLS": {same, same, fresh, fresh}, "CHUNKING": {fresh, next, next, next}}
+	others := map[string][4]string{"STARTTLS": {same, same, fresh, fresh}, "CHUNKING": {fresh, next, next, next}, "modern key exchange": {resorts[Keep], resorts[Keep], resorts[Keep], fresh}}
 	for name, got := range rows {
 		w, ok := others[name]
 		if !ok {

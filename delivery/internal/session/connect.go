@@ -3,7 +3,6 @@ package session
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -26,11 +25,14 @@ func (p *Pool) Fresh(ctx context.Context, h *Hop, o Observer) (*Session, error) 
 			}
 		}
 		made, err := p.connect(ctx, h, o, place)
+		if !follows(err) {
+			h.unshaken()
+		}
 		if err == nil {
 			o.Secured(h.Host.Name, h.Addr, made.Protection)
 			return made, nil
 		}
-		if !errors.Is(err, errNotResumed) {
+		if !follows(err) {
 			return nil, err
 		}
 		h.Judged = Judgement{}
@@ -159,6 +161,7 @@ func (p *Pool) open(ctx context.Context, h *Hop, made *Session, o Observer) erro
 		if h.Took.TLS = h.lap(); err != nil {
 			return p.broke(ctx, h, made, err, o)
 		}
+		p.shook(h)
 		made.secured(h)
 		if err := p.inside(ctx, h, made, made.Greet(ctx), o); err != nil {
 			return err
@@ -193,6 +196,10 @@ func (p *Pool) open(ctx context.Context, h *Hop, made *Session, o Observer) erro
 func (p *Pool) Probe(ctx context.Context, h *Hop, o Observer) (Protection, *tls.ConnectionState, error) {
 	h.Gate, h.Probe = nil, true
 	made, err := p.connect(ctx, h, o, nil)
+	if follows(err) {
+		made, err = p.connect(ctx, h, o, nil)
+	}
+	h.unshaken()
 	if err != nil {
 		return Protection{}, nil, err
 	}
@@ -236,9 +243,19 @@ func (p *Pool) secure(ctx context.Context, h *Hop, made *Session, o Observer) er
 		}
 		return err
 	}
+	p.shook(h)
 	if err := p.inside(ctx, h, made, made.Hello(ctx), o); err != nil {
 		return err
 	}
 	made.secured(h)
 	return nil
+}
+
+// shook notes that a handshake has succeeded. If the one before had failed with modern key
+// exchanges, the host is known to lack them.
+func (p *Pool) shook(h *Hop) {
+	if h.classic {
+		h.classic = false
+		p.Memory.Lacks(h.Addr, smtp.OptModern, time.Now())
+	}
 }

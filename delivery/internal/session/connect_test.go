@@ -72,6 +72,7 @@ func TestConnect(t *testing.T) {
 		policy   Policy
 		config   Config
 		secured  Protection // if zero, it comes to nothing
+		twice    bool       // it does on a second connection, too
 		err      error
 		step     Step // of an Error
 		began    bool // whether it is an Error
@@ -94,7 +95,7 @@ func TestConnect(t *testing.T) {
 		{name: "TLS from the start", host: &smtptest.Host{ImplicitTLS: true, Extensions: starttls}, to: mx.Host{ImplicitTLS: true}, policy: with(name, mx.TLSEncrypt, nil), secured: encrypted},
 		{name: "TLS from the start, and a host that is silent", to: mx.Host{ImplicitTLS: true},
 			host:   &smtptest.Host{Script: []smtptest.Cue{{At: smtptest.Banner, Then: smtptest.Stall}}},
-			policy: with(name, mx.TLSEncrypt, nil), err: &smtp.Error{Kind: smtp.Timeout}},
+			policy: with(name, mx.TLSEncrypt, nil), err: &smtp.Error{Kind: smtp.Timeout}, twice: true},
 		{name: "a certificate that is right", host: &smtptest.Host{Name: "mx.e.test", Extensions: starttls, Authority: ca}, policy: name,
 			config: Config{TLSConfig: trusted(nil)}, secured: verified},
 		{name: "a certificate that nobody trusts", host: &smtptest.Host{Name: "mx.e.test", Extensions: starttls}, policy: name,
@@ -157,6 +158,9 @@ func TestConnect(t *testing.T) {
 				h := &Hop{Host: &c.to, Addr: netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), port), Policy: &c.policy, Gate: g, Site: "a"}
 				s, err := p.Fresh(t.Context(), h, o)
 				told := []string{"connect", fmt.Sprintf("connected %t", !c.began || c.step != Dialling)}
+				if c.twice {
+					told = append(told, told...)
+				}
 				done := c.secured != Protection{}
 				if done {
 					told = append(told, fmt.Sprintf("secured %d by %q", c.secured.Level, c.secured.Source))

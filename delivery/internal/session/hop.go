@@ -33,6 +33,7 @@ type Hop struct {
 	Probe bool
 
 	resumption *resumption // of its latest connection; nil if there is none
+	classic    bool        // its latest connection finds out whether TLS works without OptModern
 
 	// Judged is the judgement of the policy's source about the last connection.
 	Judged Judgement
@@ -98,6 +99,15 @@ func (h *Hop) protection() Protection {
 func (s *Session) secured(h *Hop) {
 	s.Protection = h.protection()
 	s.checked = s.checked || h.Policy.Judge == nil
+}
+
+// unshaken ends the search for what a host lacks, if there was no second handshake or it
+// failed: nothing is known then.
+func (h *Hop) unshaken() {
+	if h.classic {
+		h.Without &^= smtp.OptModern
+		h.classic = false
+	}
 }
 
 // lap is how long the stage of the connection took that has just ended.

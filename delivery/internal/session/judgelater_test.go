@@ -129,8 +129,9 @@ func leftOut(err error) bool { return errors.Is(err, errLeftOut) }
 func TestToldOfWhatChanged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		host := &smtptest.Host{Extensions: []string{"STARTTLS"}, Script: []smtptest.Cue{
-			{At: smtptest.Handshake, Then: smtptest.Close},
-			{At: smtptest.Hello, Conn: 2, Reply: "250 mx.e.test"},
+			{At: smtptest.Handshake, Conn: 1, Then: smtptest.Close},
+			{At: smtptest.Handshake, Conn: 2, Then: smtptest.Close},
+			{At: smtptest.Hello, Conn: 3, Reply: "250 mx.e.test"},
 		}}
 		net := &smtptest.Network{Servers: map[string]smtptest.Server{"192.0.2.1": host}}
 		defer net.Close()

@@ -61,12 +61,12 @@ func inHandshake(e *smtp.Error) bool {
 
 // inside takes the error of the first step inside TLS, which may be nil, and tells what
 // the connection is worth: by then it is known whether the host has made the handshake,
-// too. It returns errNotResumed if another connection follows.
+// too. If another connection follows, it returns an error that says so (follows).
 func (c *Config) inside(ctx context.Context, h *Hop, made *Session, err error, o Observer) error {
-	err = begins(ctx, h, err)
+	err = c.begins(ctx, h, err)
 	se, failed := errors.AsType[*smtp.Error](err)
 	switch {
-	case errors.Is(err, errNotResumed):
+	case follows(err):
 		return err
 	case failed && se.Kind != smtp.Timeout && se.Kind != smtp.Canceled && inHandshake(se):
 		c.judge(h, made, Handshake{Offered: true, Err: err}, o)
@@ -77,18 +77,46 @@ func (c *Config) inside(ctx context.Context, h *Hop, made *Session, err error, o
 }
 
 // begins returns the error of the handshake, or of the first step inside TLS, if there is
-// one. It is errNotResumed if another connection follows.
-func begins(ctx context.Context, h *Hop, err error) error {
-	if forgoTicket(ctx, h, err) {
+// one, and whether another connection follows (follows).
+func (c *Config) begins(ctx context.Context, h *Hop, err error) error {
+	switch {
+	case forgoTicket(ctx, h, err):
 		return fmt.Errorf("%w: %w", errNotResumed, err)
+	case c.forgoModern(ctx, h, err):
+		return fmt.Errorf("%w: %w", errModern, err)
 	}
 	return err
 }
 
+// follows reports whether a connection that failed is followed by another one, to find
+// out whether something that TLS can do without was the cause.
+func follows(err error) bool { return errors.Is(err, errNotResumed) || errors.Is(err, errModern) }
+
+// errModern is a connection that may have failed because of modern key exchanges.
+var errModern = errors.New("TLS with modern key exchanges did not come about")
+
+// forgoModern reports whether a handshake failed in a way that a ClientHello without
+// modern key exchanges may avoid: it is tried before TLS is given up, at every level. If
+// that handshake fails as well, they were not the cause.
+func (c *Config) forgoModern(ctx context.Context, h *Hop, err error) bool {
+	se, ok := errors.AsType[*smtp.Error](err)
+	switch {
+	case !ok || ctx.Err() != nil:
+		return false
+	case h.Without&smtp.OptModern != 0 || !smtp.HasModern(c.TLSConfig) || !se.BlamesHello() || Distrusted(err):
+		return false
+	case h.resumption != nil && h.resumption.whole: // the host had chosen by then
+		return false
+	}
+	h.Without |= smtp.OptModern
+	h.classic = true
+	return true
+}
+
 // broke returns the error of a failed handshake, and tells of the judgement of the
-// policy's source. It returns errNotResumed if another connection follows.
+// policy's source. If another connection follows, it returns an error that says so.
 func (c *Config) broke(ctx context.Context, h *Hop, made *Session, err error, o Observer) error {
-	if err = begins(ctx, h, err); errors.Is(err, errNotResumed) {
+	if err = c.begins(ctx, h, err); follows(err) {
 		return err
 	}
 	if Distrusted(err) {

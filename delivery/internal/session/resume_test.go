@@ -172,7 +172,7 @@ func TestProbesShowTheHostOfNow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		net, p := resuming(t, ca)
 		host := net.Servers["192.0.2.1"].(*smtptest.Host)
-		host.Script = []smtptest.Cue{{At: smtptest.Handshake, Conn: 3, Then: smtptest.Close}}
+		host.Script = []smtptest.Cue{{At: smtptest.Handshake, Conn: 3, Then: smtptest.Close}, {At: smtptest.Handshake, Conn: 4, Then: smtptest.Close}}
 		h := &Hop{Host: &mx.Host{Name: "mx.e.test"}, Addr: netip.MustParseAddrPort("192.0.2.1:25"), Policy: &Policy{Level: mx.TLSEncrypt}}
 		s, err := p.Fresh(t.Context(), h, silent{})
 		if err != nil {

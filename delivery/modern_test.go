@@ -1,0 +1,121 @@
+package delivery_test
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"math/big"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/nexthop-mail/nexthop/delivery/smtptest"
+	"github.com/nexthop-mail/nexthop/mx"
+	"github.com/nexthop-mail/nexthop/queue"
+)
+
+// rsaCertificate is a certificate of mx1.e.test with an RSA key, which is its own root.
+func rsaCertificate(t *testing.T) (tls.Certificate, *x509.CertPool) {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), DNSNames: []string{"mx1.e.test"}, NotBefore: began.AddDate(-1, 0, 0), NotAfter: began.AddDate(1, 0, 0),
+		KeyUsage: x509.KeyUsageKeyEncipherment | x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(leaf)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, pool
+}
+
+// onlyHostInTLS is a Router to one host, whose connections may begin with TLS.
+type onlyHostInTLS struct {
+	onlyHost
+	implicit bool
+}
+
+func (o onlyHostInTLS) Route(ctx context.Context, from, domain string) (mx.Route, error) {
+	route, err := o.onlyHost.Route(ctx, from, domain)
+	route.Hosts[0].ImplicitTLS, route.Hosts[0].Port = o.implicit, 25
+	return route, err
+}
+
+// TestHostsWithoutModernKeyExchanges: a host whose TLS knows only what was usual years ago
+// gets mail under TLS, at every level, and in clear only where TLS may be left out and
+// does not work at all. What it lacks is remembered for an hour.
+func TestHostsWithoutModernKeyExchanges(t *testing.T) {
+	certificate, roots := rsaCertificate(t)
+	long := func(h *tls.ClientHelloInfo) bool { return slices.Contains(h.SupportedCurves, tls.X25519MLKEM768) }
+	unread := func(then func(*tls.ClientHelloInfo) error) func(*tls.Config) {
+		return func(c *tls.Config) {
+			c.GetConfigForClient = func(h *tls.ClientHelloInfo) (*tls.Config, error) {
+				if !long(h) {
+					return nil, nil
+				}
+				return nil, then(h)
+			}
+		}
+	}
+	old := errors.New("too long")
+	for name, change := range map[string]func(*tls.Config){
+		"key exchange by RSA only": func(c *tls.Config) {
+			c.MaxVersion, c.CipherSuites = tls.VersionTLS12, []uint16{tls.TLS_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_RSA_WITH_AES_256_CBC_SHA}
+		},
+		"an alert at a long ClientHello":   unread(func(*tls.ClientHelloInfo) error { return old }),
+		"the end at a long ClientHello":    unread(func(h *tls.ClientHelloInfo) error { return errors.Join(old, h.Conn.Close()) }),
+		"silence after a long ClientHello": unread(func(h *tls.ClientHelloInfo) error { pass(time.Hour); return old }),
+	} {
+		for _, level := range []mx.TLSLevel{mx.TLSMay, mx.TLSEncrypt, mx.TLSVerify} {
+			for _, implicit := range []bool{false, true} {
+				if implicit && level == mx.TLSMay {
+					continue
+				}
+				where := "STARTTLS"
+				if implicit {
+					where = "TLS from the start"
+				}
+				t.Run(name+", "+level.String()+", "+where, func(t *testing.T) {
+					host := &smtptest.Host{Name: "mx1.e.test", TLS: &tls.Config{Certificates: []tls.Certificate{certificate}}, ImplicitTLS: implicit, Allow: []smtptest.Rule{smtptest.RuleNoQuit}}
+					if !implicit {
+						host.Extensions = []string{"STARTTLS"}
+					}
+					change(host.TLS)
+					bubble(t, zone, map[string]smtptest.Server{"192.0.2.1": host}, func(t *testing.T, r *rig) {
+						r.sender.TLSConfig = &tls.Config{RootCAs: roots}
+						r.sender.MaxIdle = -1
+						r.sender.Router = onlyHostInTLS{onlyHost{level: level}, implicit}
+						for n, connections := range []int{2, 3, 6} { // once more after an hour, when a ticket is suspected first
+							rr := &r.send(t, message("u@e.test")).Recipients[0]
+							if rr.Outcome != queue.Delivered || rr.TLS.Level < mx.TLSEncrypt {
+								t.Fatalf("message %d: %v, %v, %v", n, rr.Outcome, rr.TLS, rr.Err)
+							}
+							if got := rr.Attempts[len(rr.Attempts)-1].Without; got != "modern key exchange" {
+								t.Errorf("message %d: without %q", n, got)
+							}
+							if got := len(r.dialled()); got != connections {
+								t.Errorf("message %d: %d connections so far, want %d", n, got, connections)
+							}
+							if n == 1 {
+								pass(time.Hour)
+							}
+						}
+					})
+				})
+			}
+		}
+	}
+}
