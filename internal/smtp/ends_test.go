@@ -87,6 +87,7 @@ func TestGoneWhileIdle(t *testing.T) {
 		"it closes":                          {"", smtp.Closed},
 		"it closes in the middle of a reply": {"42", smtp.Closed},
 		"it says so and closes":              {"421 bye\r\n", smtp.Replied},
+		"it says so by 221 and closes":       {"221 bye\r\n", smtp.Closed},
 		"it says what makes no sense":        {"250 x\r\n", smtp.Protocol},
 	} {
 		t.Run("SMTP-42 "+name, func(t *testing.T) {
@@ -131,10 +132,11 @@ func TestUnwritten(t *testing.T) {
 		kind smtp.Kind
 		code int
 	}{
-		"it has said nothing":     {"", smtp.Closed, 0},
-		"it has said goodbye":     {"421 bye\r\n", smtp.Replied, 421},
-		"it has refused":          {"554 no\r\n", smtp.Replied, 554},
-		"it has said all is well": {"250 ok\r\n", smtp.Closed, 0},
+		"it has said nothing":      {"", smtp.Closed, 0},
+		"it has said goodbye":      {"421 bye\r\n", smtp.Replied, 421},
+		"it has ended the session": {"221 bye\r\n", smtp.Closed, 0},
+		"it has refused":           {"554 no\r\n", smtp.Replied, 554},
+		"it has said all is well":  {"250 ok\r\n", smtp.Closed, 0},
 	} {
 		t.Run("SMTP-20 "+name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -2,6 +2,7 @@ package smtp
 
 import (
 	"bytes"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -107,6 +108,9 @@ func (x *exchange) answer(stage Stage, r *Reply) (e *Error) {
 		x.goesOn = x.goesOn || e.Kind != Closed
 		return x.hung
 	case e != nil:
+		if errors.Is(e, errGoodbye) {
+			x.hung = e
+		}
 		return e
 	case r.Code == 421 && stage != StageFinal:
 		if x.hung == nil {

@@ -180,6 +180,7 @@ func TestUnsolicitedHello(t *testing.T) {
 		kind      smtp.Kind
 	}{
 		{"421", "220 hello\r\n421 on second thoughts\r\n", smtp.Replied},
+		{"221", "220 hello\r\n221 on second thoughts\r\n", smtp.Closed},
 		{"250", "220 hello\r\n250 and hello again\r\n", smtp.Protocol},
 		{"half a line", "220 hello\r\n250", smtp.Protocol},
 	} {

@@ -123,6 +123,24 @@ func TestReplyTooManyInAGroup(t *testing.T) {
 	}
 }
 
+// TestGoodbyeBehindTheContent: a server ends the session in the same breath in which it
+// takes the content, as some do after so many messages or at once. The message was taken.
+func TestGoodbyeBehindTheContent(t *testing.T) {
+	for name, ext := range modes() {
+		for _, bye := range []string{"421 4.3.2 enough\r\n", "221 2.0.0 enough\r\n", "421", "221"} {
+			with(t, "SMTP-19 "+strings.TrimSpace(bye)+", "+name, abandoned(scripted([]smtptest.Cue{
+				{At: smtptest.Final, Nth: 2, Raw: "250 ok\r\n" + bye, Then: smtptest.Close},
+			}, ext...)), func(r *rig) {
+				r.warm()
+				r.wantStates(r.send(message("u@e.test")), "delivered")
+				if r.s.Check() == nil {
+					r.t.Error("the session goes on")
+				}
+			})
+		}
+	}
+}
+
 // TestRefusedResetAndLost: a server that refuses RSET has not said that it closes.
 // The content went along, and it may have been taken when the rest is lost.
 func TestRefusedResetAndLost(t *testing.T) {

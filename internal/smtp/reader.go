@@ -123,10 +123,15 @@ const mostKept = 128
 func (r *reader) buffered() int { return r.w - r.r }
 
 // outOfStep reports whether more was received than the expected replies: any octets
-// except those of a 421, which may come at any time (RFC 5321 section 3.8).
+// except those of a 421, which may come at any time (RFC 5321 section 3.8), and of a 221
+// in its place.
 func (r *reader) outOfStep() bool {
 	n := min(r.buffered(), len("421"))
-	return n > 0 && string(r.buf[r.r:r.r+n]) != "421"[:n]
+	if n == 0 {
+		return false
+	}
+	begins := string(r.buf[r.r : r.r+n])
+	return begins != "421"[:n] && begins != "221"[:n]
 }
 
 // release gives back the buffer if it is empty, and the memory of a long reply.

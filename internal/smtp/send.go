@@ -2,6 +2,7 @@ package smtp
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"time"
@@ -293,7 +294,7 @@ func (x *exchange) conclude(e *Error) {
 // have continued to read; so may one that refused RSET with another code and did not
 // announce to close.
 func (x *exchange) mayBeTaken() bool {
-	closes := x.hung != nil && x.hung.Reply.Code == 421
+	closes := x.hung != nil && (x.hung.Reply.Code == 421 || errors.Is(x.hung, errGoodbye))
 	return !x.certain && !x.refused && (!closes || x.goesOn)
 }
 

@@ -236,7 +236,10 @@ func (s *Session) unasked() *Error {
 	if r.Code == 421 {
 		return &Error{Stage: StageIdle, Kind: Replied, Reply: r}
 	}
-	if err == nil || isTimeout(err) {
+	switch {
+	case r.Code == 221:
+		err = errGoodbye
+	case err == nil, isTimeout(err):
 		err = errUnsolicited
 	}
 	return s.fail(StageIdle, err)
@@ -320,6 +323,11 @@ func (s *Session) fail(stage Stage, err error) *Error {
 
 func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
 
+// errGoodbye is 221 in reply to another command than QUIT: some servers end sessions like
+// that, where 421 is due (RFC 5321 section 3.8). It is no success, but the end of the
+// connection. In reply to the content it is one, by its first digit.
+var errGoodbye = errors.New("the server ends the session")
+
 // await reads the reply to what was sent. A reply of a class that no command has counts
 // as no reply.
 func (s *Session) await(stage Stage, timeout time.Duration, f form) (Reply, *Error) {
@@ -332,8 +340,11 @@ func (s *Session) await(stage Stage, timeout time.Duration, f form) (Reply, *Err
 	if err != nil {
 		return r, s.fail(stage, err)
 	}
-	if r.Code == 421 {
+	switch {
+	case r.Code == 421:
 		s.closing = true
+	case r.Code == 221 && stage != StageQuit && stage != StageFinal:
+		return Reply{}, s.fail(stage, fmt.Errorf("%w: %s", errGoodbye, r.String()))
 	}
 	return r, nil
 }
