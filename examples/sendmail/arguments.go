@@ -3,10 +3,10 @@
 package main
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/nexthop-mail/nexthop/examples/internal/cli"
+	"github.com/nexthop-mail/nexthop/examples/internal/compose"
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
@@ -40,11 +40,14 @@ type options struct {
 
 const synopsis = "usage: sendmail [-t] [-i] [-f FROM] [-F NAME] [-N NOTIFY] [-R RET] [-V ENVID] [RECIPIENT...] | -bs | -bp | -q | -bd | --version"
 
-// Options of sendmail that take a value, and those that take a value and are ignored
-// here.
+// Options of sendmail, Postfix and Exim: those that take a value, those that take one and
+// are ignored here, those whose value can only be in the same word, and those without a
+// value that are ignored. A program that passes one of them must not lose its mail.
 const (
-	withValue = "fFrNRVCBhLOopXb"
-	ignored   = "BhLOpX"
+	withValue    = "fFrNRVCBhLOopXbADdMT"
+	ignored      = "BhLOpXADdMT"
+	inWord       = "obd"
+	ignoredFlags = "nvmGUescExJ" // no aliases, verbose, me too, gateway, initial, and old ones
 )
 
 // parseArguments parses a command line as sendmail does: a value may stand in the same word
@@ -91,7 +94,7 @@ func (o *options) word(word string, args []string) ([]string, error) {
 			}
 			return args, nil
 		case strings.IndexByte(withValue, letter) >= 0:
-			if rest == "" && !slices.Contains([]byte("ob"), letter) {
+			if rest == "" && strings.IndexByte(inWord, letter) < 0 {
 				if len(args) == 0 {
 					return nil, cli.Usage("-%c needs a value\n%s", letter, synopsis)
 				}
@@ -113,9 +116,12 @@ func (o *options) flag(letter byte) error {
 		o.fromHeader = true
 	case 'i':
 		o.keepDots = true
-	case 'n', 'v', 'm', 'G', 'U', 'e', 's': // no aliases, verbose, me too, gateway, initial, and old ones
+	case 'I':
+		o.mode = modeNothing // newaliases
 	default:
-		return cli.Usage("what is -%c? %s", letter, synopsis)
+		if strings.IndexByte(ignoredFlags, letter) < 0 {
+			return cli.Usage("what is -%c? %s", letter, synopsis)
+		}
 	}
 	return nil
 }
@@ -124,7 +130,7 @@ func (o *options) flag(letter byte) error {
 func (o *options) set(letter byte, value string) error {
 	switch letter {
 	case 'f', 'r':
-		o.from, o.fromGiven = cli.Mailbox(value), true
+		o.from, o.fromGiven = senderOf(value), true
 	case 'F':
 		o.name = value
 	case 'C':
@@ -176,7 +182,19 @@ func (o *options) check() error {
 	if o.mode != modeSend && len(o.recipients) > 0 && o.mode != modeNothing {
 		return cli.Usage("what is %q? %s", o.recipients[0], synopsis)
 	}
+	if o.mode != modeSend && o.fromHeader {
+		return cli.Usage("-t sends a message, and another option asks for something else: it would be lost\n%s", synopsis)
+	}
 	return nil
+}
+
+// senderOf is the address in the value of -f, which may have brackets and a name as in a
+// header. What has no address, or several, is left to the check of the envelope.
+func senderOf(value string) string {
+	if list, err := compose.Addresses(value); err == nil && len(list) == 1 {
+		return list[0]
+	}
+	return cli.Mailbox(value)
 }
 
 func parseNotify(value string) (n queue.Notify, ok bool) {

@@ -32,19 +32,26 @@ func (f *field) value() string {
 	return strings.TrimSpace(strings.ReplaceAll(value, "\r\n", ""))
 }
 
-// ReadHeader reads the header and the empty line after it. A first line "From ", as in
-// a mailbox, is left out. A line that cannot be a field is the first line of the body,
+// byteOrderMark is what some editors write at the beginning of UTF-8.
+const byteOrderMark = "\ufeff"
+
+// ReadHeader reads the header and the empty line after it. What programs leave before the
+// first field is left out: lines that begin with "From " or ">From ", as in a mailbox, and a
+// byte order mark. A line that cannot be a field is the first line of the body,
 // and is not read, because some programs forget the empty line.
 func ReadHeader(in *bufio.Reader) (*Header, error) {
 	h := &Header{}
 	size := 0
-	for first := true; ; first = false {
+	if mark, err := in.Peek(len(byteOrderMark)); err == nil && string(mark) == byteOrderMark {
+		_, _ = in.Discard(len(mark)) // was read
+	}
+	for {
 		begin, err := peekLine(in)
 		if err != nil && !errors.Is(err, io.EOF) {
 			return nil, err
 		}
 		ends := len(begin) == 0 || string(begin) == "\n" || string(begin) == "\r\n"
-		envelope := first && bytes.HasPrefix(begin, []byte("From "))
+		envelope := len(h.fields) == 0 && bytes.HasPrefix(bytes.TrimPrefix(begin, []byte(">")), []byte("From "))
 		folded := !ends && len(h.fields) > 0 && (begin[0] == ' ' || begin[0] == '\t')
 		name, isField := fieldName(begin)
 		if !ends && !envelope && !folded && !isField {
