@@ -98,7 +98,11 @@ cover: setup ## print the requirements that the tests show, and how much code th
 MUTATED := examples:./internal/smtpd:./internal/smtpd \
 	.:./delivery/internal/attempt:./delivery/internal/attempt,./delivery \
 	.:./delivery/internal/sched:./delivery/internal/sched \
+	.:./delivery/internal/goroutine:./delivery/internal/goroutine \
+	.:./delivery/internal/lease:./delivery/internal/lease \
 	.:./delivery/internal/session:./delivery/internal/session \
+	.:./delivery/internal/share:./delivery/internal/share \
+	.:./delivery/internal/trouble:./delivery/internal/trouble \
 	.:./delivery/internal/waiting:./delivery/internal/waiting \
 	'.:./delivery:./delivery:^(sitekey).go' \
 	'.:./internal/smtp:./internal/smtp:^(data|send|session).go' \

@@ -11,6 +11,7 @@ import (
 	"github.com/nexthop-mail/nexthop/delivery/internal/clock"
 	"github.com/nexthop-mail/nexthop/delivery/internal/events"
 	"github.com/nexthop-mail/nexthop/delivery/internal/goroutine"
+	"github.com/nexthop-mail/nexthop/delivery/internal/lease"
 	"github.com/nexthop-mail/nexthop/delivery/internal/reports"
 	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
 	"github.com/nexthop-mail/nexthop/delivery/internal/session"
@@ -146,7 +147,7 @@ type run struct {
 	learning  sync.Mutex       // of those who ask the queue about suspensions
 	stale     goroutine.Signal // what is known about them may have changed
 
-	leases  leases
+	leases  lease.Table
 	follows chan struct{} // has room for the one who follows the wall clock
 	jumped  time.Time     // of that one: when a jump ahead was noticed that is not followed yet
 	settler settler
@@ -160,7 +161,7 @@ type run struct {
 	workers goroutine.Pool
 	stir    goroutine.Signal // the scheduler wants a claim, or the run is to end
 
-	unreadable map[leaseKey]bool // reported; of the claims alone
+	unreadable map[lease.Key]bool // reported; of the claims alone
 
 	mu      sync.Mutex
 	sched   *sched.Scheduler

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery/internal/clock"
+	"github.com/nexthop-mail/nexthop/delivery/internal/lease"
 	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
 	"github.com/nexthop-mail/nexthop/delivery/internal/trouble"
 	"github.com/nexthop-mail/nexthop/queue"
@@ -108,9 +109,9 @@ func (r *run) take(found queue.Claimed, asked time.Time) {
 	list := make([]*part, len(found.Deliveries))
 	for i := range list {
 		d := &found.Deliveries[i]
-		list[i] = &part{delivery: d, lease: held{Lease: d.Lease}}
+		list[i] = &part{delivery: d, lease: lease.Held{Lease: d.Lease}}
+		r.leases.Add(&list[i].lease)
 	}
-	r.leases.add(list)
 	list = r.admitted(list)
 	more := !found.Next.IsZero() && !found.Next.After(asked)
 	r.mu.Lock()
@@ -139,7 +140,7 @@ const maxReported = 10_000
 func (r *run) report(list []queue.Unreadable) {
 	for i := range list {
 		l := &list[i].Lease
-		key := keyOf(l)
+		key := lease.KeyOf(l)
 		if r.unreadable[key] {
 			continue
 		}

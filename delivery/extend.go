@@ -24,8 +24,8 @@ const (
 	leastLease = 30 * time.Second
 )
 
-// run extends leases until ctx ends.
-func (l *leases) run(ctx context.Context, r *run) {
+// extendLeases extends leases until ctx ends.
+func (r *run) extendLeases(ctx context.Context) {
 	length := r.agent.leaseLength()
 	tick := time.NewTicker(length / leaseChecks)
 	defer tick.Stop()
@@ -34,7 +34,7 @@ func (l *leases) run(ctx context.Context, r *run) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			l.extend(ctx, r, r.agent.clock.Now().Add(length/leaseRest), length)
+			r.extend(ctx, r.agent.clock.Now().Add(length/leaseRest), length)
 		}
 	}
 }
@@ -42,10 +42,10 @@ func (l *leases) run(ctx context.Context, r *run) {
 // extend extends what ends before a time, and reports whether it could. A lease that
 // is lost is forgotten, and with it the right to send the final dot; what the queue
 // cannot extend just now is tried again at the next turn.
-func (l *leases) extend(ctx context.Context, r *run, before time.Time, length time.Duration) (done bool) {
+func (r *run) extend(ctx context.Context, before time.Time, length time.Duration) (done bool) {
 	done = true
-	for list := range slices.Chunk(l.ending(before), extendMost) {
-		done = l.renew(ctx, r, list, length) && done
+	for list := range slices.Chunk(r.leases.Ending(before), extendMost) {
+		done = r.renew(ctx, list, length) && done
 		if ctx.Err() != nil {
 			return false
 		}
@@ -57,7 +57,7 @@ func (l *leases) extend(ctx context.Context, r *run, before time.Time, length ti
 const extendMost = 1000
 
 // renew is extend for some leases.
-func (l *leases) renew(ctx context.Context, r *run, list []queue.Lease, length time.Duration) (done bool) {
+func (r *run) renew(ctx context.Context, list []queue.Lease, length time.Duration) (done bool) {
 	longer, err := r.queue.Extend(ctx, r.agent.clock.Now(), list, length)
 	if ctx.Err() != nil {
 		return false
@@ -67,9 +67,9 @@ func (l *leases) renew(ctx context.Context, r *run, list []queue.Lease, length t
 	for i := range longer {
 		switch {
 		case longer[i].Err == nil:
-			l.extended(longer[i].Lease)
+			r.leases.Extended(&longer[i].Lease)
 		case errors.Is(longer[i].Err, queue.ErrLeaseLost):
-			l.remove(&list[i])
+			r.leases.Remove(&list[i])
 		default:
 			done = false
 		}
@@ -123,12 +123,12 @@ func (r *run) follow(ctx context.Context) {
 	if r.jumped.IsZero() {
 		r.jumped = time.Now()
 	}
-	if !r.leases.extend(ctx, r, now.Add(by+lease/leaseRest), by+lease) || time.Since(r.jumped) < clockWait {
+	if !r.extend(ctx, now.Add(by+lease/leaseRest), by+lease) || time.Since(r.jumped) < clockWait {
 		return
 	}
 	r.jumped = time.Time{}
 	r.agent.clock.Follow(by)
-	r.leases.extend(ctx, r, r.agent.clock.Now().Add(lease/leaseRest), lease) // leases claimed in the meantime
+	r.extend(ctx, r.agent.clock.Now().Add(lease/leaseRest), lease) // leases claimed in the meantime
 	r.forgiveAll()
 }
 

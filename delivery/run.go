@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nexthop-mail/nexthop/delivery/internal/lease"
 	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
 	"github.com/nexthop-mail/nexthop/delivery/internal/session"
 	"github.com/nexthop-mail/nexthop/delivery/internal/share"
@@ -75,7 +76,7 @@ func (a *Agent) runAs(ctx context.Context, untilIdle bool) error {
 	defer cut()
 	r := &run{
 		agent: a, queue: a.Queue, sender: a.sender(), work: work, cut: cut, owner: rand.Text(),
-		untilIdle: untilIdle, settler: newSettler(), watcher: watcher{make(chan uint64, 1)}, follows: make(chan struct{}, 1), unreadable: make(map[leaseKey]bool),
+		untilIdle: untilIdle, settler: newSettler(), watcher: watcher{make(chan uint64, 1)}, follows: make(chan struct{}, 1), unreadable: make(map[lease.Key]bool),
 		parts: make(map[sched.ID]*part), asking: make(map[string][]*part),
 	}
 	if _, able := queue.As[queue.Sharer](r.queue); able {
@@ -112,7 +113,7 @@ func (r *run) serve() (stop func()) {
 	telling, stopEvents := context.WithCancel(aside)
 	watching, stopWatching := context.WithCancel(aside)
 	parts.Go(func() { r.settler.run(r) })
-	parts.Go(func() { r.leases.run(leasing, r) })
+	parts.Go(func() { r.extendLeases(leasing) })
 	parts.Go(func() { r.followClock(leasing) })
 	parts.Go(func() { r.agent.events.Run(telling, r.agent.hook()) })
 	parts.Go(func() { r.watcher.run(watching, r) })

@@ -147,7 +147,7 @@ func (r *run) unpark() {
 // done takes a delivery out of those that are claimed. settled says that the queue
 // has its outcome. The caller holds r.mu.
 func (r *run) done(now time.Time, o *outcome, settled bool) {
-	r.leases.release(&o.part.lease)
+	r.leases.Release(&o.part.lease)
 	at, ever := o.again()
 	ever = ever && settled
 	if ever && !at.IsZero() {

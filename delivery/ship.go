@@ -114,7 +114,7 @@ func (r *run) isKept(sh *shipment, report *Report, cut bool) bool {
 // landing is the outcome of a delivery that an attempt was made at. If the attempt
 // was broken off before it decided anything the delivery goes back as it was.
 func (r *run) landing(p *part, report *Report, cut bool) outcome {
-	if undecided(report) && (cut || r.leases.lost(&p.lease)) {
+	if undecided(report) && (cut || r.leases.Lost(&p.lease)) {
 		return unchanged(p)
 	}
 	return r.conclude(p, report)
@@ -239,7 +239,7 @@ func (r *run) attempt(sh *shipment, group []*part) (report *Report, cut bool) {
 // agent.
 func (r *run) hasLost() func(*part) bool {
 	now := r.latest()
-	return func(p *part) bool { return !r.leases.valid(&p.lease, now) }
+	return func(p *part) bool { return !r.leases.Valid(&p.lease, now) }
 }
 
 // open opens a message's content. If the queue itself fails, and not only for this
@@ -286,7 +286,7 @@ func (r *run) mark(parts []*part) error {
 	}
 	switch {
 	case errors.Is(err, queue.ErrLeaseLost):
-		r.leases.renew(r.work, r, leases, r.agent.leaseLength()) // which says whose it is
+		r.renew(r.work, leases, r.agent.leaseLength()) // which says whose it is
 		return errLeaseLost
 	case err != nil:
 		return fmt.Errorf("%w: %w", errUnmarked, err)

@@ -75,6 +75,7 @@ var mayImport = []importRule{
 	{"delivery/internal/clock", nil, "what time it is depends on nothing"},
 	{"delivery/internal/events", []string{"delivery/internal/goroutine"}, "how events are passed on does not depend on what they tell"},
 	{"delivery/internal/goroutine", nil, "how goroutines wait does not depend on what they do"},
+	{"delivery/internal/lease", []string{"queue"}, "what an agent may send does not depend on how it is sent"},
 	{"delivery/internal/object", nil, "how JSON is written depends on nothing"},
 	{"delivery/internal/reports", []string{"queue", "internal/dsn"}, "whom a failure is told does not depend on how it came about"},
 	{"delivery/internal/sched", nil, "what begins when is decided on values alone"},

@@ -44,6 +44,7 @@ func testStoreys(t *testing.T, packages map[string]*storeys.Package) {
 		"delivery/internal/clock":     {1, 0},
 		"delivery/internal/events":    {1, 0},
 		"delivery/internal/goroutine": {1, 0},
+		"delivery/internal/lease":     {1, 0},
 		"delivery/internal/object":    {1, 0},
 		"delivery/internal/reports":   {2, 0},
 		"delivery/internal/sched":     {8, 0},

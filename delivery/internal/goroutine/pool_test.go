@@ -63,12 +63,29 @@ func TestPoolKeepsGoroutines(t *testing.T) {
 			t.Errorf("%d goroutines wait, want %d", len(before), maxIdle)
 		}
 		p.Go(func() { <-time.After(time.Second) })
-		if got := idle(); !slices.Equal(got, before[:maxIdle-1]) {
+		if got := idle(); !slices.Equal(got, before[:len(before)-1]) {
 			t.Error("the work did not go to the goroutine that has waited for the shortest time")
 		}
 		<-time.After(time.Minute)
 		if got := idle(); !slices.Equal(got, before) {
 			t.Error("the goroutine does not wait for more work")
 		}
+	})
+}
+
+// TestPoolKeepsOneGoroutine: work that comes piece by piece is all done by one goroutine.
+func TestPoolKeepsOneGoroutine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var p Pool
+		for range 10 {
+			p.Go(func() {})
+			synctest.Wait()
+			p.mu.Lock()
+			if n := len(p.idle); n != 1 {
+				t.Errorf("%d goroutines wait, want 1", n)
+			}
+			p.mu.Unlock()
+		}
+		p.End()
 	})
 }
