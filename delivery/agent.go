@@ -16,6 +16,7 @@ import (
 	"github.com/nexthop-mail/nexthop/delivery/internal/sched"
 	"github.com/nexthop-mail/nexthop/delivery/internal/session"
 	"github.com/nexthop-mail/nexthop/delivery/internal/share"
+	"github.com/nexthop-mail/nexthop/delivery/internal/sign"
 	"github.com/nexthop-mail/nexthop/delivery/internal/trouble"
 	"github.com/nexthop-mail/nexthop/delivery/internal/waiting"
 	"github.com/nexthop-mail/nexthop/mx"
@@ -150,10 +151,12 @@ type run struct {
 	leases  lease.Table
 	follows chan struct{} // has room for the one who follows the wall clock
 	jumped  time.Time     // of that one: when a jump ahead was noticed that is not followed yet
+
+	gate   *session.Gate
+	shares *share.Set       // nil if the queue has none
+	demand goroutine.Signal // a limit may need another share
+
 	settler settler
-	gate    *session.Gate
-	shares  *share.Set       // nil if the queue has none
-	demand  goroutine.Signal // a limit may need another share
 	keys    siteKeys
 	dns     trouble.DNS
 	network trouble.Network
@@ -266,8 +269,14 @@ func (a *Agent) panicked(v any) {
 // tlsrpt).
 func (a *Agent) Signs() bool { return a.Sign != nil }
 
-// signer is the Sign hook.
-func (a *Agent) signer() signer { return signer{a.Sign, a.guard} }
+// sign asks the Sign hook for the content to queue in place of m's.
+func (a *Agent) sign(ctx context.Context, m *queue.Message) (queue.Content, error) {
+	c, err := sign.Hook{Call: a.Sign, Guard: a.guard}.Sign(ctx, m)
+	if err == nil && c == nil {
+		err = attempt.ErrNoContent
+	}
+	return c, err
+}
 
 // note takes events for the application. It does not wait.
 func (a *Agent) note(list ...Event) {

@@ -276,7 +276,7 @@ func (a *Agent) reports() *reports.Writer {
 		w.MaxReturn = defaultMaxReturn
 	}
 	if a.Sign != nil {
-		w.Sign = a.signer().sign
+		w.Sign = a.sign
 	}
 	return w
 }

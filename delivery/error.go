@@ -331,3 +331,8 @@ func saidBy(r queue.Reply) string {
 	}
 	return strings.TrimSpace(strconv.Itoa(r.Code) + " " + text)
 }
+
+// signError is a failure of the Sign hook, which may pass.
+func signError(err error) *Error {
+	return &Error{Stage: StageMessage, Verdict: NotNow, Enhanced: "4.7.0", Err: err}
+}

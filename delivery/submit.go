@@ -137,7 +137,7 @@ func (a *Agent) admit(c queue.Content) (content.Body, error) {
 
 // signed is the content that the Sign hook answers.
 func (a *Agent) signed(ctx context.Context, m *queue.Message) (content.Body, error) {
-	c, err := a.signer().sign(ctx, m)
+	c, err := a.sign(ctx, m)
 	if err != nil {
 		return content.Body{}, signError(err)
 	}

@@ -82,6 +82,7 @@ var mayImport = []importRule{
 	{"delivery/internal/session", []string{"mx", "smarthost", "internal/sasl", "internal/smtp"},
 		"how a connection comes to be is the same whatever is sent over it"},
 	{"delivery/internal/share", []string{"queue"}, "what agents have in common does not depend on what it is used for"},
+	{"delivery/internal/sign", []string{"queue"}, "how the application's code is called does not depend on what is done with its answer"},
 	{"delivery/internal/trouble", nil, "what fails on our side does not depend on who is told"},
 	{"delivery/internal/waiting", []string{"queue"}, "why mail waits is told in words that a queue can keep"},
 	{"delivery/internal/web", []string{"mx"}, "what may be connected to does not depend on what is fetched or sent"},

@@ -25,8 +25,8 @@ func TestDelivery(t *testing.T) {
 		packages[h.Name] = h
 	}
 	t.Run("no more storeys and uses that run back up than there were", func(t *testing.T) { testStoreys(t, packages) })
-	t.Run("at most 39 files that are no tests in delivery itself", func(t *testing.T) {
-		if n := len(packages["delivery"].Storey); n > 39 {
+	t.Run("at most 38 files that are no tests in delivery itself", func(t *testing.T) {
+		if n := len(packages["delivery"].Storey); n > 38 {
 			t.Errorf("there are %d", n)
 		}
 	})
@@ -50,6 +50,7 @@ func testStoreys(t *testing.T, packages map[string]*storeys.Package) {
 		"delivery/internal/sched":     {8, 0},
 		"delivery/internal/session":   {7, 0},
 		"delivery/internal/share":     {1, 0},
+		"delivery/internal/sign":      {1, 0},
 		"delivery/internal/trouble":   {1, 0},
 		"delivery/internal/waiting":   {2, 0},
 		"delivery/internal/web":       {1, 0},
