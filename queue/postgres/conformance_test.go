@@ -22,8 +22,15 @@ func subject(t *testing.T, p *pgxpool.Pool, prepare ...func(*postgres.Queue)) qu
 	if err != nil {
 		t.Fatal(err)
 	}
+	full := false
 	make := func(o postgres.Options) func() (*queuetest.Instance, error) {
 		return func() (*queuetest.Instance, error) {
+			if full { // a case has failed in between
+				if err := filled(t.Context(), p, o, false); err != nil {
+					return nil, err
+				}
+				full = false
+			}
 			if err := emptied(p, o); err != nil {
 				return nil, err
 			}
@@ -52,6 +59,10 @@ func subject(t *testing.T, p *pgxpool.Pool, prepare ...func(*postgres.Queue)) qu
 					first, err = open()
 					return first, err
 				},
+				Full: func(to bool) error {
+					full = to
+					return filled(t.Context(), p, o, to)
+				},
 				Damage: func(id string) error { return damage(t.Context(), p, o.Schema, id) },
 				Share: func() (queue.Queue, func(), error) {
 					q, err := open()
@@ -70,6 +81,24 @@ func subject(t *testing.T, p *pgxpool.Pool, prepare ...func(*postgres.Queue)) qu
 		KeepKeys: postgres.DefaultKeepKeys, Shared: true, Open: make(o),
 		KeepOutcomes: time.Hour, OpenOutcomes: make(keeping), OpenFewOutcomes: make(few),
 	}
+}
+
+// filled has the server refuse new messages, contents and outcomes as it does if their
+// device has no room for another page, or not any more.
+func filled(ctx context.Context, p *pgxpool.Pool, o postgres.Options, full bool) error {
+	name := pgx.Identifier{o.Schema}.Sanitize()
+	for _, table := range []string{"message", "content", "outcome"} {
+		sql := "DROP TRIGGER IF EXISTS is_full ON %[1]s." + table
+		if full {
+			sql = `CREATE OR REPLACE FUNCTION %[1]s.is_full() RETURNS trigger LANGUAGE plpgsql AS
+					$$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$;
+				CREATE TRIGGER is_full BEFORE INSERT ON %[1]s.` + table + ` FOR EACH ROW EXECUTE FUNCTION %[1]s.is_full()`
+		}
+		if _, err := p.Exec(ctx, fmt.Sprintf(sql, name)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // damage changes a bit of what is stored of a message: its envelope and its content.

@@ -22,3 +22,10 @@ func ForgetOutcomes(ctx context.Context, q *Queue, now time.Time) error {
 
 // Look bounds how many heads a claim looks at beyond those that are remembered; 0 is the default.
 func Look(q *Queue, most int) { q.front.looks = most }
+
+// DoubtOutcomes has a handle doubt whether a transaction has stored the outcomes that it
+// has in memory.
+func DoubtOutcomes(q *Queue, xid int64) {
+	_, q.unkept.upTo = q.unkept.all()
+	q.unkept.xid = xid
+}

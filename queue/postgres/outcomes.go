@@ -41,9 +41,13 @@ func parsePosition(s string) (position, error) {
 const outcomesSQL = "SELECT number, xid, n, sum, data FROM {schema}.outcomes_v1($1::bigint, $2::bigint, $3::int, $4::int, $5::bigint)"
 
 // Outcomes returns a page of the outcomes that are kept, in one round trip. The order is
-// that in which the calls of all handles first found the settlements.
+// that in which the calls of all handles first found the settlements. It is an error if
+// there still is no room for outcomes that this handle has in memory.
 func (q *Queue) Outcomes(ctx context.Context, want queue.OutcomeOptions) (queue.OutcomePage, error) {
 	var page queue.OutcomePage
+	if err := q.storeUnkept(ctx); err != nil {
+		return page, err
+	}
 	most := want.Max
 	if most <= 0 {
 		most = queue.DefaultMax
@@ -97,6 +101,9 @@ func (q *Queue) Outcomes(ctx context.Context, want queue.OutcomeOptions) (queue.
 	})
 	if err != nil {
 		return queue.OutcomePage{}, err
+	}
+	if want.After != "" && q.unkept.takeMissed() {
+		page.Missed = true
 	}
 	return page, nil
 }

@@ -40,6 +40,8 @@ type Queue struct {
 	opens rounds[*opening]
 	puts  rounds[*putting]
 	ahead ahead
+
+	unkept unkept
 }
 
 // The optional interfaces of Queue.
@@ -75,6 +77,7 @@ var ErrReplica = errors.New("postgres: the server is a replica")
 func Open(ctx context.Context, pool *pgxpool.Pool, o Options) (*Queue, error) {
 	q := &Queue{pool: pool, o: o.withDefaults(), notices: make(chan struct{}, 1), name: fmt.Sprintf("%x", random())}
 	q.opens.most, q.puts.most = mostOpens, mostPuts
+	q.unkept.turn = make(chan struct{}, 1)
 	ctx, cancel := context.WithTimeout(ctx, q.o.Timeout)
 	defer cancel()
 	if err := checkVersion(ctx, pool, q.o.Schema); err != nil {
@@ -99,8 +102,9 @@ func Open(ctx context.Context, pool *pgxpool.Pool, o Options) (*Queue, error) {
 }
 
 // Close ends calls in progress and the goroutines of the handle. Leases remain until
-// they end.
+// they end. Outcomes for which there was no room are lost if there still is none.
 func (q *Queue) Close() error {
+	_ = q.storeUnkept(q.base)
 	if q.closed.Swap(true) {
 		return nil
 	}

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -12,12 +13,12 @@ import (
 
 // Settle records outcomes and puts the messages they create: a whole batch in one
 // transaction and one round trip, unless it has leases that another handle was given,
-// or large contents.
+// or large contents. If the server has no room, settlements that create messages are
+// refused, and the outcomes of the others are in memory until there is room.
 func (q *Queue) Settle(ctx context.Context, now time.Time, batch []queue.Settlement) ([]queue.Settled, error) {
 	b := &settling{
 		q: q, now: now, batch: batch, settled: make([]queue.Settled, len(batch)), drafts: make([][]draft, len(batch)),
-		before: make([][]byte, len(batch)), of: make([]*origin, len(batch)), leaseColumns: newLeaseColumns(),
-		states: [][]byte{}, apply: []bool{}, atOnce: []bool{}, due: []int64{}, warned: []bool{}, because: [][]byte{},
+		before: make([][]byte, len(batch)), of: make([]*origin, len(batch)), decided: undecided(),
 	}
 	for i := range batch {
 		b.drafts[i], b.settled[i].Err = q.readAll(ctx, now, batch[i].Create)
@@ -26,7 +27,12 @@ func (q *Queue) Settle(ctx context.Context, now time.Time, batch []queue.Settlem
 		return nil, err
 	}
 	b.decide()
-	if err := q.call(ctx, b.record); err != nil {
+	err := q.call(ctx, b.record)
+	if errors.Is(err, queue.ErrFull) && (len(b.over) > 0 || len(b.create) > 0) {
+		b.lessRoom()
+		err = q.call(ctx, b.record)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if b.changes {
@@ -61,7 +67,12 @@ type settling struct {
 	before  [][]byte  // the states of each, nil if its lease is lost
 	of      []*origin // if outcomes are kept: where they are from, nil if a message cannot be read
 
-	// What is told to the database.
+	noRoom bool // for messages and outcomes
+	decided
+}
+
+// decided is what is told to the database.
+type decided struct {
 	*leaseColumns
 	apply   []bool
 	states  [][]byte // null ends the delivery
@@ -78,6 +89,13 @@ type settling struct {
 	create     []draft
 	settlement []int32 // of each in create
 	changes    bool    // something may be due sooner than a claim has foreseen
+}
+
+func undecided() decided {
+	return decided{
+		leaseColumns: newLeaseColumns(),
+		states:       [][]byte{}, apply: []bool{}, atOnce: []bool{}, due: []int64{}, warned: []bool{}, because: [][]byte{},
+	}
 }
 
 // readStates finds the states of the deliveries: remembered, else in the database.
@@ -137,6 +155,9 @@ func (b *settling) decide() {
 			continue
 		}
 		after, over, err := settle(b.before[i], s.Results, b.now)
+		if err == nil && b.noRoom && len(b.drafts[i]) > 0 {
+			err = queue.ErrFull
+		}
 		b.settled[i].Err = err
 		b.add(i, &s.Lease)
 		atOnce, due := b.q.due(b.now, s.NotBefore)
@@ -157,6 +178,15 @@ func (b *settling) decide() {
 			b.settlement = append(b.settlement, int32(len(b.at)))
 		}
 	}
+}
+
+// lessRoom decides again, for a server that has no room for messages and outcomes.
+func (b *settling) lessRoom() {
+	for _, i := range b.at {
+		b.settled[i].Err = nil
+	}
+	b.noRoom, b.decided = true, undecided()
+	b.decide()
 }
 
 // keep has the outcomes of recipients kept with the settlement that was added last.
@@ -200,7 +230,7 @@ func (b *settling) record(ctx context.Context) error {
 	}
 	args = append(args, columnsOf(b.create).args()...)
 	name, more := "settle_v1", ""
-	if len(b.over) > 0 {
+	if len(b.over) > 0 && !b.noRoom {
 		name, more = "settle_v2", ", $30::int[], $31::int[], $32::bytea[]"
 		args = append(args, b.over, b.sums, b.outcomes)
 	}
@@ -223,11 +253,25 @@ func (b *settling) record(ctx context.Context) error {
 			b.q.ahead.forget(number)
 		}
 	}
+	if b.noRoom {
+		b.keepInMemory(held)
+	}
 	for k, c := range created {
 		i := b.at[b.settlement[c-1]-1]
 		b.settled[i].Created = append(b.settled[i].Created, formatID(numbers[k], tags[k]))
 	}
 	return nil
+}
+
+// keepInMemory keeps the outcomes of the settlements that were recorded.
+func (b *settling) keepInMemory(held []int32) {
+	var list []unkeptOutcome
+	for k, n := range b.over {
+		if slices.Contains(held, n) {
+			list = append(list, unkeptOutcome{b.q.at(b.now), b.sums[k], b.outcomes[k]})
+		}
+	}
+	b.q.unkept.add(list, b.q.o.mostOutcomes())
 }
 
 // settle applies results to states, and returns what stays of them, nil if none does, and

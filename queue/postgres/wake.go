@@ -222,6 +222,7 @@ func (q *Queue) maintain() {
 		_ = q.measure(ctx) // a server that cannot be used fails the calls
 		if now := q.lastNow.Load(); now != 0 {
 			_, _ = q.pool.Exec(ctx, q.sql("SELECT {schema}.clean_v1($1::bigint)"), now)
+			_ = q.storeUnkept(ctx)
 			_ = q.forgetOutcomes(ctx, now)
 		}
 		cancel()
