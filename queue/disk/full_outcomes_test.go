@@ -2,6 +2,8 @@ package disk
 
 import (
 	"context"
+	"errors"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -126,5 +128,61 @@ func TestForgottenOutcomesThatMadeNoRoom(t *testing.T) {
 		if last = page.Next; len(page.Outcomes) > 0 {
 			last = page.Outcomes[0].Position
 		}
+	}
+}
+
+// TestSettlementsOfACallWithoutRoomForOutcomes settles two deliveries alike in one call, and
+// there is room only when it has been asked for so often: if the first is recorded as a
+// whole, so is the second.
+func TestSettlementsOfACallWithoutRoomForOutcomes(t *testing.T) {
+	ctx, now := t.Context(), time.Unix(1e9, 0)
+	seen, bare := map[bool]int{}, false
+	for tries := range 12 {
+		fs := crashfs.New(1)
+		s, err := openByHand(fs, keeping())
+		must(t, err)
+		var batch []queue.Settlement
+		for range 2 {
+			m := textMessage("text")
+			m.Recipients = append(m.Recipients, queue.Recipient{Address: "b@example.com"})
+			_, err := s.Put(ctx, now, m)
+			must(t, err)
+			c, err := s.Claim(ctx, now, queue.ClaimOptions{})
+			must(t, err)
+			batch = append(batch, queue.Settlement{Lease: c.Deliveries[0].Lease, Results: []queue.Result{
+				{Outcome: queue.Failed}, {Recipient: 1, Outcome: queue.Failed},
+			}})
+		}
+		asked := 0
+		fs.Inject(func(op crashfs.Op, name string) error {
+			switch {
+			case op != crashfs.OpWrite:
+			case name == reserveName:
+				return syscall.ENOSPC
+			case strings.HasPrefix(name, segmentPrefix) && asked < tries:
+				asked++
+				return syscall.ENOSPC
+			}
+			return nil
+		})
+		list, err := s.Settle(ctx, now, batch)
+		must(t, err)
+		fs.Inject(nil)
+		var left []int
+		for i := range batch {
+			e, err := s.Show(ctx, batch[i].Lease.Message)
+			if err != nil && !errors.Is(err, queue.ErrNotFound) {
+				t.Fatal(err)
+			}
+			left = append(left, len(e.Waiting))
+		}
+		if left[0] == 0 && left[1] != 0 {
+			t.Errorf("room after %d tries: the second has %d recipients left, and the first has none: %+v", tries, left[1], list)
+		}
+		seen[left[0] == 0]++
+		bare = bare || left[0] == 0 && asked > 0
+	}
+	if seen[true] == 0 || seen[false] == 0 || !bare {
+		t.Errorf("the first was recorded as a whole %d times, not %d times, and after another try: %v", seen[true], seen[false], bare)
 	}
 }

@@ -35,7 +35,7 @@ func (c *settling) isReduced(i int) bool { return c.reduced != nil && c.reduced[
 // again settles a settlement once more that had no room: as a whole, if deleting
 // unneeded data frees enough, or in part.
 func (c *settling) again(ctx context.Context, i int) {
-	if c.s.outcomes.Keeps() && !c.bare {
+	if c.s.outcomes.Keeps() {
 		c.bare = true
 		c.retry(ctx, i, working)
 	}
