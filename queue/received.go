@@ -39,17 +39,14 @@ func (r Received) String() string {
 	b := make([]byte, 0, 256)
 	b = append(b, "Received:"...)
 	if r.From != "" || r.Client.IsValid() {
-		name := plainName(r.From)
-		client := ""
+		b = append(b, " from "...)
+		if name := plainName(r.From); !r.Client.IsValid() || strings.Trim(name, "?") != "" {
+			b = append(b, name...)
+		} else {
+			b = appendLiteral(b, r.Client)
+		}
 		if r.Client.IsValid() {
-			client = literal(r.Client)
-		}
-		if strings.Trim(name, "?") == "" && client != "" {
-			name = client
-		}
-		b = append(append(b, " from "...), name...)
-		if client != "" {
-			b = append(append(append(b, " ("...), client...), ')')
+			b = append(appendLiteral(append(b, " ("...), r.Client), ')')
 		}
 		b = append(b, "\r\n\t"...)
 	} else {
@@ -88,24 +85,23 @@ func cut(s string, most int) string { return s[:min(len(s), most)] }
 // plainName returns a name beyond ASCII in A-labels, and anything else with "?" in place
 // of invalid characters.
 func plainName(name string) string {
+	i := 0
+	for i < len(name) && plainInName(name[i]) {
+		i++
+	}
+	switch {
+	case name == "":
+		return "?"
+	case i == len(name):
+		return cut(name, longestName)
+	}
 	if !ascii(name) {
 		if d, err := address.ParseDomain(name); err == nil {
 			return d.String()
 		}
 	}
-	name = cut(name, longestName)
-	if name == "" {
-		return "?"
-	}
-	i := 0
-	for i < len(name) && plainInName(name[i]) {
-		i++
-	}
-	if i == len(name) {
-		return name
-	}
-	b := []byte(name)
-	for ; i < len(b); i++ {
+	b := []byte(cut(name, longestName))
+	for i := range b {
 		if !plainInName(b[i]) {
 			b[i] = '?'
 		}
@@ -114,7 +110,12 @@ func plainName(name string) string {
 }
 
 func plainInName(c byte) bool {
-	return letterOrDigit(c) || c == '.' || strings.IndexByte("-_[]:+=/", c) >= 0
+	switch c {
+	case '.', '-', '_', '[', ']', ':', '+', '=', '/':
+		return true
+	default:
+		return letterOrDigit(c)
+	}
 }
 
 // plainComment returns a text as it can stand in a comment.
@@ -140,20 +141,22 @@ func plainPath(path string) string {
 		return ""
 	}
 	if !strings.HasPrefix(local, `"`) && (strings.HasPrefix(local, ".") || strings.HasSuffix(local, ".") || strings.Contains(local, "..")) {
-		local, domain = `"`+local+`"`, box.Domain().String() // old clients' addresses, which the grammar lacks
+		return `"` + local + `"@` + box.Domain().String() // old clients' addresses, which the grammar lacks
 	}
 	if !ascii(domain) {
-		domain = box.Domain().String()
+		return local + "@" + box.Domain().String()
 	}
-	return local + "@" + domain
+	return path
 }
 
-// literal is an address as RFC 5321 section 4.1.3 writes it.
-func literal(a netip.Addr) string {
+// appendLiteral appends an address as RFC 5321 section 4.1.3 writes it.
+func appendLiteral(b []byte, a netip.Addr) []byte {
 	if a = a.Unmap().WithZone(""); a.Is6() {
-		return "[IPv6:" + a.String() + "]"
+		b = append(b, "[IPv6:"...)
+	} else {
+		b = append(b, '[')
 	}
-	return "[" + a.String() + "]"
+	return append(a.AppendTo(b), ']')
 }
 
 func letterOrDigit(c byte) bool {
