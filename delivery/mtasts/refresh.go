@@ -79,8 +79,8 @@ func (s *Source) Refresh(ctx context.Context) (next time.Time) {
 // refresh fetches one policy again if its time has come, and says when it comes next; the
 // zero time is never.
 func (s *Source) refresh(ctx context.Context, e *Entry) time.Time {
-	s.correct(ctx, e)
 	now := time.Now()
+	s.correct(ctx, e, now)
 	switch {
 	case !e.valid(now):
 		if err := s.store().Delete(ctx, e.Domain); err != nil && ctx.Err() == nil {

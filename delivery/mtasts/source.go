@@ -206,21 +206,22 @@ func (s *Source) load(ctx context.Context, domain string) (Entry, error) {
 		return e, err
 	}
 	kept, _ := s.own.Load(ctx, domain) // a Memory returns no error
-	switch now := time.Now(); {
+	now := time.Now()
+	switch {
 	case err != nil && kept.valid(now), err == nil && kept.Domain != "" && (kept.Fetched.After(e.Fetched) || e.ahead(now)):
 		e, err = kept, nil
 	}
 	if err != nil {
 		return Entry{}, err
 	}
-	s.correct(ctx, &e)
+	s.correct(ctx, &e, now)
 	return e, nil
 }
 
 // correct has a policy count from now that was fetched in the future: it was stored while
 // a clock was ahead, and would be in force, and not be renewed, until long after its time.
-func (s *Source) correct(ctx context.Context, e *Entry) {
-	if now := time.Now(); e.ahead(now) {
+func (s *Source) correct(ctx context.Context, e *Entry, now time.Time) {
+	if e.ahead(now) {
 		e.Fetched = now
 		if e.Used.After(now) {
 			e.Used = now

@@ -65,8 +65,10 @@ var errNoProofDir = errors.New("trust.ProofDir.Path: it is required")
 // proofName is the file of a proof. Its name is a hash: names of domains and hosts can be
 // of any length.
 func proofName(of ProofKey) string {
-	sum := sha256.Sum256([]byte(of.Domain + "\n" + of.Host + "\n" + of.By))
-	return proofPrefix + hex.EncodeToString(sum[:]) + proofSuffix
+	b := make([]byte, 0, 256)
+	b = append(append(append(append(append(b, of.Domain...), '\n'), of.Host...), '\n'), of.By...)
+	sum := sha256.Sum256(b)
+	return string(append(hex.AppendEncode(append(b[:0], proofPrefix...), sum[:]), proofSuffix...))
 }
 
 func (d *ProofDir) path(of ProofKey) string { return filepath.Join(d.Path, proofName(of)) }

@@ -92,7 +92,8 @@ func (c *inquiry) recall(ctx context.Context) {
 // in use can make. The domain is proved by DANE only if MX records lead to the host,
 // and by MTA-STS only for mail to which its own policy applies, and not that of a smart
 // host.
-func (c *inquiry) subjects() (list []ProofKey) {
+func (c *inquiry) subjects() []ProofKey {
+	list := make([]ProofKey, 0, 3)
 	if c.dane != nil {
 		list = append(list, ProofKey{c.domain, c.host, "dane"})
 		if c.evidence.Route == mx.ViaMX.String() {
