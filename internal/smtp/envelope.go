@@ -224,6 +224,13 @@ func (x *exchange) mailReply() *Error {
 		return x.hung
 	}
 	x.refused = true
+	if x.warm && r.Class() == 4 && r.Enhanced == "4.4.2" {
+		// The server has waited too long for this MAIL, and says so in another way than
+		// by 421. This is about the session and not about the message.
+		x.s.over, x.stale = true, true
+		x.hung = &Error{Stage: StageMail, Kind: Replied, Reply: *r}
+		return x.hung
+	}
 	retry := false
 	if r.blames(StageMail) {
 		kind, said := mailOptions, x.p.saidAtMail(x.t)
