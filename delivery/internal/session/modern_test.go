@@ -3,6 +3,7 @@ package session
 import (
 	"crypto/tls"
 	"errors"
+	"io"
 	"net/netip"
 	"slices"
 	"testing"
@@ -48,7 +49,7 @@ func TestClassicHandshake(t *testing.T) {
 		{name: "it fails as well", theirs: mindsAll, told: []string{"connect", "connect"}},
 		{name: "it fails as well, and is judged once", theirs: mindsAll, judge: true, told: []string{"connect", "connect", "decided D"}},
 		{name: "the host speaks no TLS", cue: smtptest.Cue{At: smtptest.Handshake, Raw: "HTTP/1.1 400 Bad Request\r\n\r\n"}, told: []string{"connect"}},
-		{name: "the certificate is refused", verify: func(tls.ConnectionState) error { return wrong }, told: []string{"connect"}},
+		{name: "the certificate is refused", verify: func(tls.ConnectionState) error { return io.EOF }, told: []string{"connect"}},
 		{name: "the operator says what is offered", theirs: mindsAll, ours: &tls.Config{
 			CurvePreferences: []tls.CurveID{tls.X25519}, CipherSuites: []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256},
 		}, told: []string{"connect"}},

@@ -82,7 +82,7 @@ func (c *Config) begins(ctx context.Context, h *Hop, err error) error {
 	switch {
 	case forgoTicket(ctx, h, err):
 		return fmt.Errorf("%w: %w", errNotResumed, err)
-	case c.forgoModern(ctx, h, err):
+	case c.forgoModern(h, err):
 		return fmt.Errorf("%w: %w", errModern, err)
 	}
 	return err
@@ -98,10 +98,10 @@ var errModern = errors.New("TLS with modern key exchanges did not come about")
 // forgoModern reports whether a handshake failed in a way that a ClientHello without
 // modern key exchanges may avoid: it is tried before TLS is given up, at every level. If
 // that handshake fails as well, they were not the cause.
-func (c *Config) forgoModern(ctx context.Context, h *Hop, err error) bool {
+func (c *Config) forgoModern(h *Hop, err error) bool {
 	se, ok := errors.AsType[*smtp.Error](err)
 	switch {
-	case !ok || ctx.Err() != nil:
+	case !ok:
 		return false
 	case h.Without&smtp.OptModern != 0 || !smtp.HasModern(c.TLSConfig) || !se.BlamesHello() || Distrusted(err):
 		return false
