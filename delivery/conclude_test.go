@@ -271,6 +271,37 @@ func TestDelayOfWhatIsNotTried(t *testing.T) {
 	}
 }
 
+// TestLateOnce: mail that waits without being tried is late once, also if nobody is to be
+// told.
+func TestLateOnce(t *testing.T) {
+	t.Run("DSN-4 DSN-5", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			o := newOffice(t, toHost(&smtptest.Host{Extensions: full()}))
+			o.start()
+			o.suspend(suspensionOf(queue.OfDestination, "e.test", time.Time{}))
+			m := message("u@e.test")
+			m.Recipients[0].Notify = queue.NotifyNever
+			o.submit(m)
+			late := func() (late []bool) {
+				c, err := o.queue.Claim(t.Context(), time.Now(), queue.ClaimOptions{Lease: time.Second})
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i := range c.Deliveries {
+					late = append(late, c.Deliveries[i].Warned)
+				}
+				return late
+			}
+			pass(3 * time.Hour)
+			before := late()
+			pass(2 * time.Hour)
+			if after := late(); fmt.Sprint(before, after) != "[false] [true]" || len(o.of(delivery.Delayed)) != 0 {
+				t.Errorf("late before the time: %v, after it: %v; told %+v", before, after, o.of(delivery.Delayed))
+			}
+		})
+	})
+}
+
 // TestReturnNoMoreThan: a message larger than the agent returns whole is returned by its
 // header.
 func TestReturnNoMoreThan(t *testing.T) {

@@ -24,6 +24,8 @@ func TestWhatAReportTellsOfTheSite(t *testing.T) {
 	remembered := said(queue.Deferred, StageConnect, 0, "4.4.1")
 	remembered.Err.Remembered = true
 	delivered := RecipientReport{Outcome: queue.Delivered}
+	untrusted, trusted := said(queue.Deferred, StageStartTLS, 0, "4.7.5"), said(queue.Deferred, StageStartTLS, 0, "4.7.5")
+	untrusted.Decision, trusted.Decision = &Decision{}, &Decision{Accepted: true}
 	for _, c := range []struct {
 		name string
 		of   []RecipientReport
@@ -43,6 +45,8 @@ func TestWhatAReportTellsOfTheSite(t *testing.T) {
 		{"failed without a reply", []RecipientReport{said(queue.Failed, StageMail, 0, "5.6.7")}, sched.Nothing},
 		{"no connection", []RecipientReport{said(queue.Deferred, StageConnect, 0, "4.4.1")}, sched.Unreachable},
 		{"deferred by the greeting", []RecipientReport{said(queue.Deferred, StageBanner, 421, "4.3.2")}, sched.Unreachable},
+		{"a policy holds it back", []RecipientReport{untrusted}, sched.Nothing},
+		{"a policy would let it go", []RecipientReport{trusted}, sched.Unreachable},
 		{"deferred at MAIL", []RecipientReport{said(queue.Deferred, StageMail, 450, "4.7.1")}, sched.Busy},
 		{"lost at MAIL", []RecipientReport{said(queue.Deferred, StageMail, 0, "4.4.2")}, sched.Busy},
 		{"deferred at RCPT", []RecipientReport{said(queue.Deferred, StageRcpt, 450, "4.2.0")}, sched.Later},

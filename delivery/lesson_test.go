@@ -242,3 +242,35 @@ func TestNotAskedAgain(t *testing.T) {
 		})
 	})
 }
+
+// TestPolicyOfOneDomain: what a policy of one domain holds back says nothing of the host,
+// which takes the mail of another domain at once.
+func TestPolicyOfOneDomain(t *testing.T) {
+	t.Run("SMTP-43 QUE-12", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			host := &smtptest.Host{Extensions: full()}
+			o := newOffice(t, &smtptest.Internet{
+				Zone:  "a.test. MX 10 mx.test.\nb.test. MX 10 mx.test.\nmx.test. A 192.0.2.1\n",
+				Hosts: map[string]*smtptest.Host{"mx.test": host},
+			})
+			o.agent.Sender.Policy = policyFunc(func(route *mx.Route, _ *mx.Host) (delivery.TLSPolicy, error) {
+				if route.Domain == "a.test" {
+					no := &delivery.Decision{Domain: "a.test", Host: "mx.test", Text: "it is not trusted"}
+					return delivery.TLSPolicy{Judge: func(*delivery.Handshake) *delivery.Decision { return no }}, nil
+				}
+				return delivery.TLSPolicy{}, nil
+			})
+			o.start()
+			o.submit(message("u@a.test"))
+			pass(time.Second)
+			if n := len(o.of(delivery.Deferred)); n != 1 {
+				t.Fatalf("%d are deferred, want the one that its policy holds back", n)
+			}
+			o.submit(message("u@b.test"))
+			pass(time.Second)
+			if n := len(o.of(delivery.Delivered)); n != 1 || len(host.Messages()) != 1 {
+				t.Errorf("%d are delivered a second later, want the other", n)
+			}
+		})
+	})
+}
