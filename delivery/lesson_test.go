@@ -141,6 +141,11 @@ type probed struct {
 
 func (r probed) Probe(context.Context) error { return r.probe }
 
+// panics is a router that panics where it is to look whether DNS works.
+type panics struct{ lookups }
+
+func (panics) Probe(context.Context) error { panic("Probe") }
+
 // TestWhatIsTroubleWithDNS: a route that is not found is trouble of ours if the router says
 // so, which is asked only if no server has answered.
 func TestWhatIsTroubleWithDNS(t *testing.T) {
@@ -155,6 +160,7 @@ func TestWhatIsTroubleWithDNS(t *testing.T) {
 		{"no server answers, and DNS works", probed{lookups{of(mx.Timeout)}, nil}, false},
 		{"no server answers, and DNS is not looked at any more", probed{lookups{of(mx.Timeout)}, of(mx.Canceled)}, false},
 		{"no server answers, and nobody can say whether DNS works", lookups{of(mx.Timeout)}, false},
+		{"no server answers, and it panics to see whether DNS works", panics{lookups{of(mx.Timeout)}}, false},
 		{"an answer that is no use, and DNS does not work", probed{lookups{of(mx.NoAnswer)}, of(mx.Timeout)}, false},
 		{"something else is wrong", probed{lookups{errors.New("no database")}, of(mx.Timeout)}, false},
 	} {
@@ -162,6 +168,7 @@ func TestWhatIsTroubleWithDNS(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				o := newOffice(t, toHost(&smtptest.Host{Extensions: full()}))
 				o.agent.Sender.Router, o.agent.Sender.Resolver = c.router, nil
+				o.agent.Panic = nil
 				o.start()
 				o.submit(message("u@e.test"))
 				pass(10 * time.Second)

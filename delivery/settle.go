@@ -42,8 +42,7 @@ func (s *settler) run(r *run) {
 		clear(list)
 		now.reuse()
 		if s.late(&end) {
-			r.abandon(s.aside)
-			s.aside = nil
+			s.aside = nil // the run is over: the leases end, and the mail is claimed again
 		} else if len(s.aside) > 0 && !end.IsZero() {
 			<-time.After(firstPause)
 		}
