@@ -42,7 +42,7 @@ func (s *settler) run(r *run) {
 		clear(list)
 		now.reuse()
 		if s.late(&end) {
-			s.aside = nil // the run is over: the leases end, and the mail is claimed again
+			s.aside = nil // given up as well
 		} else if len(s.aside) > 0 && !end.IsZero() {
 			<-time.After(firstPause)
 		}
@@ -64,7 +64,8 @@ func (r *run) prepare(list []outcome) {
 
 // settle records a batch. While the queue fails it tries again: settling twice is safe,
 // and the mail stays in its place. Settlements that cannot be stored while others can
-// are set aside.
+// are set aside. If the run ends before the queue stores anything, the batch is given up:
+// its leases end with the run, and the mail is claimed again.
 func (s *settler) settle(r *run, batch []outcome, list []queue.Settlement, end *time.Time) {
 	pause := firstPause
 	for {
@@ -73,7 +74,7 @@ func (s *settler) settle(r *run, batch []outcome, list []queue.Settlement, end *
 		if errors.Is(err, queue.ErrClosed) {
 			r.pauseFor(nil)
 			r.inform((*sched.Scheduler).MailCame) // the claim that follows ends the run
-			break
+			return
 		}
 		if r.pauseFor(err); err == nil {
 			if batch, list = r.recorded(batch, result); len(batch) == 0 {
@@ -82,12 +83,11 @@ func (s *settler) settle(r *run, batch []outcome, list []queue.Settlement, end *
 			continue // without what could not be made of it
 		}
 		if errors.Is(err, queue.ErrFailed) || s.late(end) {
-			break
+			return
 		}
 		s.recess(pause)
 		pause = min(2*pause, lastPause)
 	}
-	r.abandon(batch)
 }
 
 // pauseFor prevents all work from beginning while the queue cannot store.
@@ -100,18 +100,6 @@ func (r *run) pauseFor(err error) {
 		r.settler.failing = false
 		r.inform(func(s *sched.Scheduler, now time.Time) { s.Recovered(now, sched.StoreFails) })
 	}
-}
-
-// abandon gives up outcomes that cannot be settled; their mail will be claimed again
-// later.
-func (r *run) abandon(list []outcome) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	now := time.Now()
-	for i := range list {
-		r.done(now, &list[i], false)
-	}
-	r.decide(now)
 }
 
 // postpone changes postponements in the queue, and reports whether any was lifted. If

@@ -378,3 +378,110 @@ func TestMailGoesWhenItsSiteWorks(t *testing.T) {
 		})
 	}
 }
+
+// TestPausesOfAQueueThatStoresNothing: while the queue stores nothing it is asked again after
+// pauses that grow to five seconds, and again after short ones when it fails anew.
+func TestPausesOfAQueueThatStoresNothing(t *testing.T) {
+	t.Run("QUE-13", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			o := newOffice(t, toHost(&smtptest.Host{Extensions: full()}))
+			q := &faultyQueue{Queue: new(memory.Queue)}
+			o.queue, o.agent.Queue = q, q
+			o.start()
+			for range 2 {
+				var last time.Time
+				var pauses []time.Duration
+				q.set(func() {
+					q.settle = func([]queue.Settlement) error {
+						if now := time.Now(); !last.IsZero() {
+							pauses = append(pauses, now.Sub(last))
+						}
+						last = time.Now()
+						return errStorage
+					}
+				})
+				o.submit(message("u@e.test"))
+				pass(time.Minute)
+				q.set(func() { q.settle = nil })
+				pass(6 * time.Second)
+				want := 100 * time.Millisecond
+				for i, got := range pauses {
+					if got != want {
+						t.Errorf("pause %d: %v, want %v", i, got, want)
+					}
+					want = min(2*want, 5*time.Second)
+				}
+				if len(pauses) < 15 || o.left() != 0 {
+					t.Errorf("%d pauses in a minute, %d deliveries left after it", len(pauses), o.left())
+				}
+			}
+		})
+	})
+}
+
+// plainQueue is a queue without abilities.
+type plainQueue struct{ queue.Queue }
+
+// TestNoPostponements: a queue that can keep back single deliveries alone keeps back the
+// mail for a site that is down, so that it is not claimed again and again.
+func TestNoPostponements(t *testing.T) {
+	t.Run("QUE-11", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			o := newOffice(t, &smtptest.Internet{Zone: single, Hosts: map[string]*smtptest.Host{}})
+			q := &claimedFrom{Queue: new(memory.Queue)}
+			o.queue, o.agent.Queue = q, plainQueue{q}
+			o.start()
+			o.submit(message("u@e.test"))
+			pass(time.Second)
+			for i := range 20 {
+				o.submit(numbered(i, queue.AtLeastOnce, "u@e.test"))
+			}
+			pass(time.Second)
+			before := q.claims.Load()
+			pass(4 * time.Minute)
+			if n := q.claims.Load() - before; n > 5 {
+				t.Errorf("%d claims while the site is down", n)
+			}
+			if n := len(o.of(delivery.Deferred)); n != 1 || o.left() != 21 {
+				t.Errorf("%d deferred and %d left, want the first deferred, and all", n, o.left())
+			}
+			pass(10 * time.Minute)
+			if n := len(o.of(delivery.Deferred)); n < 2 {
+				t.Errorf("%d attempts after that", n)
+			}
+		})
+	})
+}
+
+// TestToldOnceOfADelay: the sender of mail that has waited for a site that is down is told
+// once that it is late, though that cannot be stored at first.
+func TestToldOnceOfADelay(t *testing.T) {
+	t.Run("DSN-5 QUE-13", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			o := newOffice(t, &smtptest.Internet{Zone: single, Hosts: map[string]*smtptest.Host{}})
+			o.agent.Settings.Schedule = delivery.Delays{24 * time.Hour}
+			tries, told := 0, 0
+			q := &faultyQueue{Queue: new(memory.Queue), one: func(s *queue.Settlement) error {
+				if !s.Warned {
+					return nil
+				}
+				if tries++; tries <= 3 {
+					return queue.ErrDamaged
+				}
+				told += len(s.Create)
+				return nil
+			}}
+			o.queue, o.agent.Queue = q, q
+			o.start()
+			m := message("u@e.test")
+			m.From = ""
+			o.submit(m)
+			pass(time.Minute)
+			o.submit(message("v@e.test")) // which is not tried itself
+			pass(23 * time.Hour)
+			if n := len(o.of(delivery.Delayed)); n != 1 || tries != 4 || told != 1 {
+				t.Errorf("told %d times, with %d reports stored after %d tries, want one after four", n, told, tries)
+			}
+		})
+	})
+}
