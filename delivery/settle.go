@@ -108,22 +108,14 @@ func (r *run) postpone(w *work) (lifted bool) {
 	if len(w.change) == 0 {
 		return false
 	}
-	done := r.postponed(context.WithoutCancel(r.work), w.change)
+	err := queue.Postpone(context.WithoutCancel(r.work), r.queue, r.agent.clock.Now(), w.change...)
+	r.heed(trouble.Postpone, err)
 	for i := range w.outcomes {
-		if o := &w.outcomes[i]; o.postpone != nil && !done {
+		if o := &w.outcomes[i]; o.postpone != nil && err != nil {
 			o.settlement.NotBefore, o.postpone = o.alone, nil
 		}
 	}
 	return slices.ContainsFunc(w.change, func(p queue.Postponement) bool { return p.Until.IsZero() })
-}
-
-// postponed has the queue postpone, and reports whether it has.
-func (r *run) postponed(ctx context.Context, list []queue.Postponement) bool {
-	err := queue.Postpone(ctx, r.queue, r.agent.clock.Now(), list...)
-	if ctx.Err() == nil {
-		r.heed(trouble.Postpone, err)
-	}
-	return err == nil
 }
 
 // unpark lifts all that was parked.

@@ -419,40 +419,6 @@ func TestPausesOfAQueueThatStoresNothing(t *testing.T) {
 	})
 }
 
-// plainQueue is a queue without abilities.
-type plainQueue struct{ queue.Queue }
-
-// TestNoPostponements: a queue that can keep back single deliveries alone keeps back the
-// mail for a site that is down, so that it is not claimed again and again.
-func TestNoPostponements(t *testing.T) {
-	t.Run("QUE-11", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			o := newOffice(t, &smtptest.Internet{Zone: single, Hosts: map[string]*smtptest.Host{}})
-			q := &claimedFrom{Queue: new(memory.Queue)}
-			o.queue, o.agent.Queue = q, plainQueue{q}
-			o.start()
-			o.submit(message("u@e.test"))
-			pass(time.Second)
-			for i := range 20 {
-				o.submit(numbered(i, queue.AtLeastOnce, "u@e.test"))
-			}
-			pass(time.Second)
-			before := q.claims.Load()
-			pass(4 * time.Minute)
-			if n := q.claims.Load() - before; n > 5 {
-				t.Errorf("%d claims while the site is down", n)
-			}
-			if n := len(o.of(delivery.Deferred)); n != 1 || o.left() != 21 {
-				t.Errorf("%d deferred and %d left, want the first deferred, and all", n, o.left())
-			}
-			pass(10 * time.Minute)
-			if n := len(o.of(delivery.Deferred)); n < 2 {
-				t.Errorf("%d attempts after that", n)
-			}
-		})
-	})
-}
-
 // TestToldOnceOfADelay: the sender of mail that has waited for a site that is down is told
 // once that it is late, though that cannot be stored at first.
 func TestToldOnceOfADelay(t *testing.T) {
