@@ -1,11 +1,9 @@
 package postgres_test
 
 import (
-	"bytes"
 	"os"
 	"slices"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -51,31 +49,25 @@ func TestBesideManyDeferred(t *testing.T) {
 	type cost struct {
 		read int
 		took time.Duration // at best: the machine does other things, too
-		cpu  time.Duration // of the server's process, where that is known
 	}
 	// costOf repeats something, and says what it costs.
 	costOf := func(h *held, before, f, after func()) (c cost) {
 		before()
 		f() // once for what is remembered between calls
 		after()
-		times := 21
-		if long {
-			times = 101 // for its processor time is counted in hundredths of a second
-		}
+		const times = 21
 		var took []time.Duration
-		var cpu time.Duration
 		c.read, _ = h.read(func() {
 			for range times {
 				before()
-				used, start := h.cpu(), time.Now()
+				start := time.Now()
 				f()
 				took = append(took, time.Since(start))
-				cpu += h.cpu() - used
 				after()
 			}
 		})
 		slices.Sort(took)
-		c.took, c.cpu = took[0], cpu/time.Duration(times)
+		c.took = took[0]
 		return c
 	}
 	costs := make(map[string][]cost)
@@ -109,35 +101,14 @@ func TestBesideManyDeferred(t *testing.T) {
 		}, nothing))
 	}
 	for what, c := range costs {
-		t.Logf("%-30s beside %d: %v, %v of processor time, %d index entries; beside %d: %v, %v, %d", what,
-			few, c[0].took, c[0].cpu, c[0].read, many, c[1].took, c[1].cpu, c[1].read)
+		t.Logf("%-30s beside %d: %v, %d index entries; beside %d: %v, %d", what, few, c[0].took, c[0].read, many, c[1].took, c[1].read)
 		if c[1].read > 2*c[0].read+100 {
 			t.Errorf("%s reads %d entries of indexes beside %d messages, and %d beside %d", what, c[1].read, many, c[0].read, few)
 		}
-		if long && c[1].took > 2*c[0].took && (c[0].cpu == 0 || c[1].cpu > 2*c[0].cpu) {
+		if long && c[1].took > 2*c[0].took {
 			t.Errorf("%s takes %v beside %d messages, and %v beside %d", what, c[1].took, many, c[0].took, few)
 		}
 	}
-}
-
-// cpu is the processor time that the server's process of the connection has used: on a
-// machine that does other things, too, it says more than the time that passes. It is zero
-// where it is not known.
-func (h *held) cpu() (used time.Duration) {
-	var pid int
-	if err := h.p.QueryRow(h.t.Context(), "SELECT pg_backend_pid()").Scan(&pid); err != nil {
-		h.t.Fatal(err)
-	}
-	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
-		return 0
-	}
-	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
-	for _, ticks := range fields[11:13] { // in programs and in the kernel
-		n, _ := strconv.Atoi(ticks)
-		used += time.Duration(n) * time.Second / 100
-	}
-	return used
 }
 
 // No function of the queue has its plans compiled, which takes the longer the more rows
