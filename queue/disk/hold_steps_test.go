@@ -54,6 +54,15 @@ func TestLockIsGivenUpNowAndThen(t *testing.T) {
 		number, _ = parseID(id)
 		return id, number
 	}
+	leases := func(t *testing.T, s *Spool) (list []queue.Lease) {
+		wide(t, s)
+		c, err := s.Claim(ctx, now, queue.ClaimOptions{Max: 2 * many})
+		must(t, err)
+		for i := range c.Deliveries {
+			list = append(list, c.Deliveries[i].Lease)
+		}
+		return list
+	}
 	discard := func(s *Spool) *tableWriter { return &tableWriter{s: s} }
 	postponements := func(owner string, until time.Time) (list []queue.Postponement) {
 		for _, name := range names {
@@ -163,6 +172,32 @@ func TestLockIsGivenUpNowAndThen(t *testing.T) {
 		},
 		"postponements": func(t *testing.T, s *Spool) func() {
 			return func() { must(t, s.postponeSome(now, postponements("me", now.Add(time.Hour)))) }
+		},
+		"leases that are extended": func(t *testing.T, s *Spool) func() {
+			list := leases(t, s)
+			return func() {
+				extended, err := s.Extend(ctx, now, list, time.Hour)
+				must(t, err)
+				for i := range extended {
+					must(t, extended[i].Err)
+				}
+			}
+		},
+		"leases whose deliveries are to be marked": func(t *testing.T, s *Spool) func() {
+			list := leases(t, s)
+			return func() { must(t, s.Mark(ctx, list)) }
+		},
+		"deliveries that have been marked": func(t *testing.T, s *Spool) func() {
+			m := &marking{done: make(chan struct{})}
+			for n := range index.Slot(many) {
+				s.marking[n] = m
+				m.slots = append(m.slots, n)
+			}
+			return func() {
+				if s.marked(m); len(s.marking) > 0 {
+					t.Errorf("%d deliveries are still being marked", len(s.marking))
+				}
+			}
 		},
 		"names that are being written about": func(t *testing.T, s *Spool) func() {
 			return func() {
