@@ -3,6 +3,7 @@ package disk
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -185,5 +186,27 @@ func TestWhatIsNoID(t *testing.T) {
 		if got, ok := parseID(formatID(number)); !ok || got != number {
 			t.Errorf("%q is the id of message %d, want %d", formatID(number), got, number)
 		}
+	}
+}
+
+// TestOldestOfManyDeliveries has more deliveries than are gone through while the lock is held
+// once, and then those of another destination: their age is known as well.
+func TestOldestOfManyDeliveries(t *testing.T) {
+	_, s := openSmall(t)
+	m := textMessage("text")
+	m.Recipients = nil
+	for i := range 2*holdMax + 3 {
+		m.Recipients = append(m.Recipients, queue.Recipient{Address: fmt.Sprintf("a@d%d.example", i)})
+	}
+	now := time.Unix(1e9, 0)
+	for i := range 2 {
+		_, err := s.Put(t.Context(), now.Add(time.Duration(i)*time.Second), m)
+		must(t, err)
+		m = textMessage("text")
+		m.Recipients[0].Address = "a@last.example"
+	}
+	list, err := s.Survey(t.Context(), "l", 1)
+	if want := now.Add(time.Second); err != nil || len(list) != 1 || list[0].Name != "last.example" || !list[0].Oldest.Equal(want) {
+		t.Errorf("Survey = %+v, %v, want last.example, with a message of %v", list, err, want)
 	}
 }
