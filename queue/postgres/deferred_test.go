@@ -102,7 +102,9 @@ func TestBesideManyDeferred(t *testing.T) {
 	}
 	for what, c := range costs {
 		t.Logf("%-30s beside %d: %v, %d index entries; beside %d: %v, %d", what, few, c[0].took, c[0].read, many, c[1].took, c[1].read)
-		if c[1].read > 2*c[0].read+100 {
+		// Of the ten rows that were deleted last, each of the 21 calls may meet what is left
+		// while a vacuum is under way.
+		if c[1].read > 2*c[0].read+21*10+100 {
 			t.Errorf("%s reads %d entries of indexes beside %d messages, and %d beside %d", what, c[1].read, many, c[0].read, few)
 		}
 		if long && c[1].took > 2*c[0].took {
