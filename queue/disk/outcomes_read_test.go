@@ -202,3 +202,34 @@ func TestFirstReaderOfOutcomes(t *testing.T) {
 		t.Errorf("after %q: %v, missed %v, want %s and that some are missed", start.Next, got, page.Missed, id)
 	}
 }
+
+// TestOutcomesBehindLongerRecords goes on after a record of one outcome, and those before it
+// have more: none of these is told again.
+func TestOutcomesBehindLongerRecords(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	s, err := openByHand(crashfs.New(1), keeping())
+	must(t, err)
+	for n := 3; n > 0; n-- {
+		m := textMessage("text")
+		b := queue.Settlement{}
+		m.Recipients = nil
+		for i := range n {
+			m.Recipients = append(m.Recipients, queue.Recipient{Address: fmt.Sprintf("a%d@example.com", i)})
+			b.Results = append(b.Results, queue.Result{Recipient: i, Outcome: queue.Delivered})
+		}
+		_, err := s.Put(t.Context(), now, m)
+		must(t, err)
+		c, err := s.Claim(t.Context(), now, queue.ClaimOptions{})
+		must(t, err)
+		b.Lease = c.Deliveries[0].Lease
+		_, err = s.Settle(t.Context(), now, []queue.Settlement{b})
+		must(t, err)
+	}
+	must(t, s.saveOutcomes())
+	all, page := messagesOf(t, s, "")
+	for i, o := range page.Outcomes {
+		if got, _ := messagesOf(t, s, o.Position); !slices.Equal(got, all[i+1:]) {
+			t.Errorf("after outcome %d come %v, want %v", i, got, all[i+1:])
+		}
+	}
+}
