@@ -3,6 +3,8 @@ package postgres
 import (
 	"context"
 	"time"
+
+	"github.com/nexthop-mail/nexthop/queue"
 )
 
 // Remember bounds how many heads a handle remembers between claims.
@@ -28,4 +30,17 @@ func Look(q *Queue, most int) { q.front.looks = most }
 func DoubtOutcomes(q *Queue, xid int64) {
 	_, q.unkept.upTo = q.unkept.all()
 	q.unkept.xid = xid
+}
+
+// UnkeptPart is how many outcomes one transaction stores that a handle has in memory.
+const UnkeptPart = unkeptPart
+
+// Unkeep has a handle keep so many outcomes in memory, of as many messages.
+func Unkeep(q *Queue, now time.Time, n int) {
+	list := make([]unkeptOutcome, n)
+	for i := range list {
+		data := encodeOutcome(formatID(int64(i+1), 0), nil, &queue.State{Outcome: queue.Delivered, Attempts: 1, Tried: now})
+		list[i] = unkeptOutcome{q.at(now), sum(data), data}
+	}
+	q.unkept.add(list, q.o.mostOutcomes())
 }

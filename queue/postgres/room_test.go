@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/nexthop-mail/nexthop/queue"
 	"github.com/nexthop-mail/nexthop/queue/postgres"
 )
@@ -129,5 +131,62 @@ func TestOutcomesWhoseCommitWasNotAnswered(t *testing.T) {
 				t.Errorf("outcomes of %q were stored afterwards, want %d", ids, want)
 			}
 		})
+	}
+}
+
+// If the transaction that may have stored outcomes is one that the server has not made yet,
+// since another server took over that had not heard of it, it has not stored them.
+func TestOutcomesWhoseTransactionIsLost(t *testing.T) {
+	h, list := keeping(t, 3)
+	if err := filled(t.Context(), h.p, h.o, true); err != nil {
+		t.Fatal(err)
+	}
+	h.settle(list, queue.Delivered, time.Time{})
+	if err := filled(t.Context(), h.p, h.o, false); err != nil {
+		t.Fatal(err)
+	}
+	var xid int64
+	if err := h.p.QueryRow(t.Context(), "SELECT txid_current() + 1000000").Scan(&xid); err != nil {
+		t.Fatal(err)
+	}
+	postgres.DoubtOutcomes(h.q, xid)
+	if ids := outcomesOf(t, h.q); len(ids) != 3 {
+		t.Errorf("outcomes of %q, want of three messages", ids)
+	}
+}
+
+// However many outcomes a handle has in memory, no transaction stores more than some of them,
+// and all are found in their order. If there is no more room after some, the others stay.
+func TestMoreOutcomesInMemoryThanOneTransactionStores(t *testing.T) {
+	h, _ := keeping(t, 0)
+	const n = 2*postgres.UnkeptPart + 7
+	postgres.Unkeep(h.q, h.now, n)
+	exec(t, h.p, h.o,
+		`CREATE FUNCTION $.is_full() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN
+			IF NEW.n = 1 AND EXISTS (SELECT FROM $.outcome) THEN
+				RAISE EXCEPTION ''could not extend file'' USING ERRCODE = ''disk_full'';
+			END IF;
+			RETURN NEW;
+		END'`,
+		`CREATE TRIGGER is_full BEFORE INSERT ON $.outcome FOR EACH ROW EXECUTE FUNCTION $.is_full()`)
+	if _, err := h.q.Outcomes(t.Context(), queue.OutcomeOptions{}); !errors.Is(err, queue.ErrFull) {
+		t.Errorf("Outcomes with room for one transaction = %v, want ErrFull", err)
+	}
+	exec(t, h.p, h.o, "DROP TRIGGER is_full ON $.outcome")
+	page, err := h.q.Outcomes(t.Context(), queue.OutcomeOptions{Max: n + 1})
+	if err != nil || len(page.Outcomes) != n || page.More {
+		t.Fatalf("%d outcomes, more %v, %v, want %d", len(page.Outcomes), page.More, err, n)
+	}
+	for i := 1; i < n; i++ {
+		if a, b := page.Outcomes[i-1].Message, page.Outcomes[i].Message; a >= b {
+			t.Fatalf("%s comes after %s", b, a)
+		}
+	}
+	var most int
+	if err := h.p.QueryRow(t.Context(), "SELECT max(n) FROM "+pgx.Identifier{h.o.Schema}.Sanitize()+".outcome").Scan(&most); err != nil {
+		t.Fatal(err)
+	}
+	if most != postgres.UnkeptPart {
+		t.Errorf("a transaction stores %d outcomes, want %d at most", most, postgres.UnkeptPart)
 	}
 }

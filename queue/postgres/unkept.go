@@ -52,6 +52,13 @@ func (u *unkept) all() (list []unkeptOutcome, end int) {
 	return u.list, u.gone + len(u.list)
 }
 
+// waits reports whether there are outcomes before an end.
+func (u *unkept) waits(end int) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.gone < end && len(u.list) > 0
+}
+
 // stored removes those up to an end.
 func (u *unkept) stored(end int) {
 	u.mu.Lock()
@@ -68,9 +75,18 @@ func (u *unkept) takeMissed() bool {
 	return missed
 }
 
-// storeUnkept stores the outcomes for which there was no room.
+// unkeptPart is how many outcomes one transaction stores at most. There may be as many as
+// are kept at all, which no statement takes, or not in the time that it may take.
+const unkeptPart = 5000
+
+// codeInvalid is the code of an error about the value of a parameter.
+const codeInvalid = "22023"
+
+// storeUnkept stores the outcomes for which there was no room, those that are there when it
+// is called.
 func (q *Queue) storeUnkept(ctx context.Context) error {
-	if list, _ := q.unkept.all(); len(list) == 0 {
+	list, end := q.unkept.all()
+	if len(list) == 0 {
 		return nil
 	}
 	select {
@@ -79,25 +95,31 @@ func (q *Queue) storeUnkept(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	return q.call(ctx, q.storeInTurn)
+	for q.unkept.waits(end) {
+		if err := q.call(ctx, q.storeInTurn); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
+// storeInTurn stores some of them, the first.
 func (q *Queue) storeInTurn(ctx context.Context) error {
 	u := &q.unkept
 	if u.xid != 0 {
-		var status *string // null if that was long ago
-		if err := q.pool.QueryRow(ctx, "SELECT txid_status($1::bigint)", u.xid).Scan(&status); err != nil {
+		stored, err := q.isStored(ctx, u.xid)
+		if err != nil {
 			return err
 		}
-		switch {
-		case status != nil && *status == "in progress":
-			return errors.New("postgres: outcomes are being stored")
-		case status != nil && *status == "committed":
+		if stored {
 			u.stored(u.upTo)
 		}
 		u.xid = 0
 	}
 	list, end := u.all()
+	if more := len(list) - unkeptPart; more > 0 {
+		list, end = list[:unkeptPart], end-more
+	}
 	if len(list) == 0 {
 		return nil
 	}
@@ -123,4 +145,23 @@ func (q *Queue) storeInTurn(ctx context.Context) error {
 		u.xid, u.upTo = xid, end
 	}
 	return err
+}
+
+// isStored reports whether a transaction was committed whose commit was not answered. One
+// that the server has not made yet was another server's, before a failover that has lost it.
+func (q *Queue) isStored(ctx context.Context, xid int64) (bool, error) {
+	var (
+		status  *string // null if that was long ago
+		refused *pgconn.PgError
+	)
+	err := q.pool.QueryRow(ctx, "SELECT txid_status($1::bigint)", xid).Scan(&status)
+	switch {
+	case errors.As(err, &refused) && refused.Code == codeInvalid:
+		return false, nil
+	case err != nil:
+		return false, err
+	case status != nil && *status == "in progress":
+		return false, errors.New("postgres: outcomes are being stored")
+	}
+	return status != nil && *status == "committed", nil
 }
