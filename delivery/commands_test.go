@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery"
 	"github.com/nexthop-mail/nexthop/delivery/smtptest"
@@ -18,8 +19,9 @@ import (
 // careless is a server that does not discard a chunk that it refuses: it reads it as
 // commands. Servers did so for years. The only recipient there is somebody.
 type careless struct {
-	taken  []string // contents
-	groups int      // of commands that came with a chunk
+	taken  []string      // contents
+	groups int           // of commands that came with a chunk
+	pause  time.Duration // before it reads on behind a chunk that it has refused
 }
 
 func (s *careless) Serve(_ context.Context, conn net.Conn) {
@@ -40,10 +42,10 @@ func (s *careless) Serve(_ context.Context, conn net.Conn) {
 		case verb == "MAIL" && !open:
 			open = true
 			say("250 ok")
-		case verb == "RCPT" && open && strings.HasPrefix(line, "RCPT TO:<SOMEBODY@"):
+		case strings.HasPrefix(verb, "RCPT") && open && strings.Contains(line, "TO:<SOMEBODY@"):
 			recipients++
 			say("250 ok")
-		case verb == "RCPT":
+		case strings.HasPrefix(verb, "RCPT"):
 			say("550 5.1.1 nobody")
 		case verb == "RSET":
 			open, recipients = false, 0
@@ -51,6 +53,7 @@ func (s *careless) Serve(_ context.Context, conn net.Conn) {
 		case verb == "BDAT" && recipients == 0:
 			s.groups++
 			say("503 5.5.1 no recipients") // and the chunk is still to come
+			<-time.After(s.pause)
 		case verb == "BDAT":
 			var size int
 			_, _ = fmt.Sscan(line[len("BDAT "):], &size)
@@ -70,6 +73,8 @@ func (s *careless) Serve(_ context.Context, conn net.Conn) {
 			s.taken = append(s.taken, content)
 			open, recipients = false, 0
 			say("250 ok")
+		case slices.Contains([]string{"NOOP", "HELP:", "VRFY", "HELO"}, verb):
+			say("250 as you wish")
 		case verb == "QUIT":
 			say("221 bye")
 			return
@@ -92,9 +97,13 @@ func TestContentIsNotTakenForCommands(t *testing.T) {
 		"a recipient, behind a header":      {"From: a@from.test\r\nSubject: x\r\n\r\nhello\r\nRcpt To:<somebody@e.test>\r\n" + forged, false},
 		"a transaction":                     {"RSET\r\nmail from:<x@e.test>\r\nrcpt to:<somebody@e.test>\r\n" + forged, false},
 		"a transaction, with blanks before": {"RSET\r\n \tMAIL FROM:<x@e.test>\r\n \tRCPT TO:<somebody@e.test>\r\n" + forged, false},
+		"blanks of other kinds before it":   {"RSET\r\n\v\fMAIL FROM:<x@e.test>\r\n\x01\v RCPT TO:<somebody@e.test>\r\n" + forged, false},
+		"a recipient without a blank":       {"RCPTTO:<somebody@e.test>\r\n" + forged, false},
 		"a recipient in the last line":      {"Subject: x\r\n\r\nRCPT TO:<somebody@e.test>", false},
 		"a verb alone":                      {"Subject: x\r\n\r\nmail\r\n", false},
-		"words that begin like them":        {"Mailing-List: x\r\nMail-Followup-To: y\r\nRcpt2: z\r\n\r\nMailbox\r\nmai\r\nrcp\r\n", true},
+		"words that begin like them":        {"Mailing-List: x\r\nMail-Followup-To: y\r\nData-Source: z\r\nSender: a@from.test\r\n\r\nMailbox\r\nmai\r\nrcp\r\nHelper\r\nauthentication\r\n", true},
+		"words that begin like RCPT":        {"Rcpt2: z\r\n\r\nbody\r\n", false},
+		"a long word that does":             {"Subject: s\r\n\r\nrcpt-to-nobody\r\n", false},
 		"such words further on in a line":   {"Subject: MAIL FROM:<x@e.test>\r\n\r\n- RCPT TO:<y@e.test>\r\n", true},
 		"nothing":                           {"", true},
 	} {
@@ -117,5 +126,28 @@ func TestContentIsNotTakenForCommands(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestRepliesToContentAreNotTakenForOthers: where a server reads the content of one
+// message as commands, it replies to them. Those replies may come when the next message
+// is on its way, and must not be taken for replies to that.
+func TestRepliesToContentAreNotTakenForOthers(t *testing.T) {
+	for _, verb := range []string{"NOOP", "noop ", "Help:", "VRFY x", " helo x", "\tRSET"} {
+		for _, n := range []int{1, 2, 3, 4, 5, 9} {
+			t.Run(fmt.Sprintf("%s, %d times", verb, n), func(t *testing.T) {
+				s := &careless{pause: time.Second}
+				bubble(t, zone, map[string]smtptest.Server{"192.0.2.1": s}, func(t *testing.T, r *rig) {
+					to := func(address, content string) *delivery.RecipientReport {
+						m := message(address)
+						m.Content = queue.String(content)
+						return &r.send(t, m).Recipients[0]
+					}
+					want(t, to("somebody@e.test", text), queue.Delivered, "mx1.e.test", "")
+					want(t, to("nobody@e.test", strings.Repeat(verb+"\r\n", n)), queue.Failed, "mx1.e.test", "5.1.1")
+					want(t, to("nobody@e.test", text), queue.Failed, "mx1.e.test", "5.1.1")
+				})
+			})
+		}
 	}
 }

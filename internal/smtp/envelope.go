@@ -31,13 +31,13 @@ var commandBuffers = sync.Pool{New: func() any { return new([commandBuffer]byte)
 //     that has not answered a MAIL yet, or if the caller wants to Wait: there the
 //     content comes after the replies, so that a host which hangs up at MAIL certainly
 //     does not have it. It is not either if it is long, if an unfinished transaction may
-//     have left recipients behind, or if it has lines that begin a transaction.
+//     have left recipients behind, or if it has lines that could be commands.
 func (x *exchange) compose() (e *Error) {
 	s, t := x.s, x.t
 	x.grouped = x.p.has(OptPipelining)
 	x.bdat = s.chunking() && (t.Binary || x.grouped || x.data != nil)
 	x.early = x.grouped && x.bdat && x.data != nil && len(x.data) <= earlyMost &&
-		x.warm && !t.Wait && !s.lingering && !beginsMail(x.data)
+		x.warm && !t.Wait && !s.lingering && !hasCommands(x.data)
 	x.reset = s.needReset
 
 	buf, err := commandBuffers.Get().(*[commandBuffer]byte)[:0], error(nil)
@@ -62,30 +62,6 @@ func (x *exchange) compose() (e *Error) {
 	}
 	x.env, x.rest = buf, buf
 	return nil
-}
-
-// beginsMail reports whether a line of content begins like MAIL or RCPT. Some servers that
-// refuse BDAT, because they have refused all recipients before, do not discard the chunk
-// (RFC 3030 section 2), but read it as commands: whoever wrote the content could send
-// another message as us.
-func beginsMail(content []byte) bool {
-	for len(content) > 0 {
-		line := content
-		if i := bytes.IndexByte(content, '\n'); i >= 0 {
-			line, content = content[:i], content[i+1:]
-		} else {
-			content = nil
-		}
-		for len(line) > 0 && (line[0] == ' ' || line[0] == '\t') {
-			line = line[1:]
-		}
-		if len(line) >= 4 && (line[0]|0x20 == 'm' || line[0]|0x20 == 'r') &&
-			(bytes.EqualFold(line[:4], []byte("MAIL")) || bytes.EqualFold(line[:4], []byte("RCPT"))) &&
-			(len(line) == 4 || !isAlnum(line[4]) && line[4] != '-') {
-			return true
-		}
-	}
-	return false
 }
 
 // appendChunk appends the command before a chunk of content (RFC 3030 section
