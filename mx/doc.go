@@ -16,7 +16,7 @@
 //  1. It brings the domain into canonical form: A-labels, lower case, no final dot. If
 //     this is not possible, it fails with [BadDomain] and asks nothing. An address
 //     literal is its own route ([ViaLiteral]), and DNS is not asked.
-//  2. It asks for the MX records with [Follow], which follows at most eight aliases of
+//  2. It asks for the MX records with [Follow], which follows at most sixteen aliases of
 //     the domain and asks again if a response contains only the alias. If there is no
 //     answer, the error is of the kind [DNSTrouble] or [BogusAnswer], never "no records". If the
 //     name does not exist, it is [NoSuchDomain].

@@ -9,15 +9,16 @@ import (
 )
 
 // maxAliases bounds a chain of CNAMEs, inside one response and over all of them
-// (RFC 1034 section 5.2.2).
-const maxAliases = 8
+// (RFC 1034 section 5.2.2). Services for content and traffic management make chains
+// of ten. Resolvers follow 11 to 16, and what they have answered must not fail here.
+const maxAliases = 16
 
 // maxTTL is the greatest TTL that is one: with the sign bit set it counts as
 // zero (RFC 2181 section 8).
 const maxTTL = (1<<31 - 1) * time.Second
 
 // Follow asks r, and asks again at the target as long as the answer is Aliased, up to
-// eight aliases in all. The answer covers the whole chain: it has all Aliases and the
+// sixteen aliases in all. The answer covers the whole chain: it has all Aliases and the
 // least TTL, and is Secure only if every step is. Its status is never Aliased or
 // StatusNone. The error is always a *ResolveError, of kind AliasLoop if the chain is too
 // long or leads back to itself (RFC 1034 section 5.2.2).

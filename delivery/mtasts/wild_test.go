@@ -29,6 +29,17 @@ type wild struct {
 	change func(w *world) // of the world
 }
 
+// longAlias is a chain of n aliases from a name on, and what stands at its end.
+func longAlias(from string, n int, end string) string {
+	var b strings.Builder
+	for i := range n {
+		to := fmt.Sprintf("n%d.cloud.test", i)
+		fmt.Fprintf(&b, "%s CNAME %s\n", from, to)
+		from = to
+	}
+	return b.String() + from + " " + end
+}
+
 func wilds() []wild {
 	policy := func(lines ...string) string { return strings.Join(lines, "\n") + "\n" }
 	good := policy("version: STSv1", "mode: enforce", "mx: mx.e.test", "max_age: 604800")
@@ -133,6 +144,7 @@ func wilds() []wild {
 			})
 		}, want: inForce},
 		{name: "no clients at all", serve: func(w *world) { w.respond("403 Forbidden", "text/html", page) }, want: "sts-policy-fetch-error http-status-403"},
+		{name: "a policy host at the end of ten aliases", zone: longAlias("mta-sts.e.test", 10, "A 203.0.113.1"), want: inForce},
 		{name: "IPv6 alone", zone: "mta-sts.e.test AAAA 2001:db8::1", want: inForce},
 		{name: "an IPv6 address that is dead", change: func(w *world) {
 			w.mu.Lock()
@@ -202,7 +214,7 @@ func TestPoliciesOfTheWild(t *testing.T) {
 			if record == "alias" {
 				zone = ""
 			}
-			if !strings.Contains(c.zone, "mta-sts.e.test AAAA") {
+			if !strings.Contains(c.zone, "mta-sts.e.test AAAA") && !strings.HasPrefix(c.zone, "mta-sts.e.test CNAME") {
 				zone += "mta-sts.e.test A 203.0.113.1\nmta-sts.e.test AAAA 2001:db8::1\n"
 			}
 			if err := w.SetZone(strings.ReplaceAll(zone+c.zone, "ID", id)); err != nil {
