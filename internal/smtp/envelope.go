@@ -95,7 +95,7 @@ func (x *exchange) step(stage Stage, r *Reply) *Error {
 	return x.answer(stage, r)
 }
 
-// answer reads one reply. After 421 no more replies are waited for, unless the content
+// answer reads one reply. After 421, or 221 in its place, no more replies are waited for, unless the content
 // was sent: a reply to that still counts.
 func (x *exchange) answer(stage Stage, r *Reply) (e *Error) {
 	wait, hung := x.s.cfg.Timeouts.of(stage), x.hung != nil
@@ -107,11 +107,10 @@ func (x *exchange) answer(stage Stage, r *Reply) (e *Error) {
 	case e != nil && x.hung != nil && e.Kind != Canceled:
 		x.goesOn = x.goesOn || e.Kind != Closed
 		return x.hung
-	case e != nil:
-		if errors.Is(e, errGoodbye) {
-			x.hung = e
-		}
+	case e != nil && (!x.early || !errors.Is(e, errGoodbye)):
 		return e
+	case e != nil:
+		x.hung, *r = e, Reply{Code: 421} // which it stands for
 	case r.Code == 421 && stage != StageFinal:
 		if x.hung == nil {
 			x.hung = &Error{Stage: stage, Kind: Replied, Reply: *r}
@@ -168,7 +167,9 @@ func (x *exchange) resetReply() *Error {
 		return x.s.senseless(StageReset, r)
 	}
 	x.s.closing = true
-	x.hung = &Error{Stage: StageReset, Kind: Replied, Reply: r}
+	if x.hung == nil {
+		x.hung = &Error{Stage: StageReset, Kind: Replied, Reply: r}
+	}
 	if x.early {
 		return nil // what was sent cannot be taken back: its replies count
 	}

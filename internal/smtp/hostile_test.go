@@ -185,6 +185,19 @@ func TestHungUp(t *testing.T) {
 		{"RSET refused, and BDAT for that", []smtptest.Cue{
 			{At: smtptest.Rcpt, Address: "bad@e.test", Reply: "550 no"}, {At: smtptest.Rset, Reply: "500 what"}, {At: smtptest.Mail, Nth: 3, Reply: "250 ok"},
 		}, []string{"failed", "failed"}},
+		{"221 and the end", []smtptest.Cue{{At: smtptest.Rcpt, Address: "v@e.test", Reply: "221 closing", Then: smtptest.Close}}, []string{"failed", "failed"}},
+		{"221, more replies, and the end", []smtptest.Cue{
+			{At: smtptest.Rcpt, Address: "v@e.test", Reply: "221 too many"}, {At: smtptest.Rcpt, Address: "w@e.test"}, {At: smtptest.Final, Nth: 2, Then: smtptest.Close},
+		}, []string{"unknown", "failed", "unknown"}},
+		{"221, and all is well", []smtptest.Cue{{At: smtptest.Rcpt, Address: "v@e.test", Reply: "221 too many"}}, []string{"delivered", "failed", "delivered"}},
+		{"221 and silence", []smtptest.Cue{{At: smtptest.Rcpt, Address: "v@e.test", Reply: "221 closing", Then: smtptest.Stall}}, []string{"unknown", "failed"}},
+		{"221 to MAIL and silence", []smtptest.Cue{{At: smtptest.Mail, Nth: 2, Reply: "221 closing", Then: smtptest.Stall}}, []string{"not tried", "not tried"}},
+		{"221 to RSET, and the end", []smtptest.Cue{
+			{At: smtptest.Rcpt, Address: "bad@e.test", Reply: "550 no"}, {At: smtptest.Rset, Reply: "221 closing", Then: smtptest.Close},
+		}, []string{"not tried", "not tried"}},
+		{"221 to RSET, and a refusal", []smtptest.Cue{
+			{At: smtptest.Rcpt, Address: "bad@e.test", Reply: "550 no"}, {At: smtptest.Rset, Reply: "221 closing"}, {At: smtptest.Mail, Nth: 3, Reply: "503 no", Then: smtptest.Close},
+		}, []string{"not tried", "not tried"}},
 	} {
 		host := abandoned(scripted(c.cues, "PIPELINING", "CHUNKING"))
 		host.Allow = append(host.Allow, smtptest.RuleNestedMail, smtptest.RuleChunkAfterRefuse)
