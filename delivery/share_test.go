@@ -13,6 +13,7 @@ import (
 	"github.com/nexthop-mail/nexthop/delivery"
 	"github.com/nexthop-mail/nexthop/delivery/smtptest"
 	"github.com/nexthop-mail/nexthop/queue"
+	"github.com/nexthop-mail/nexthop/queue/memory"
 )
 
 func (h *handle) ShareLimits(ctx context.Context, now time.Time, list ...queue.LimitRequest) ([]queue.LimitShare, error) {
@@ -256,6 +257,39 @@ func TestShareThatNobodyElseNeeds(t *testing.T) {
 				t.Errorf("%d connections at once of two agents with 4 each, want 8", most)
 			}
 		})
+	})
+}
+
+// A share that the queue gives with a claim is used at once by mail that has waited for it.
+func TestShareThatComesWithAClaim(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(t, customers(2))
+		asked := 0
+		q := &claimedFrom{Queue: new(memory.Queue)}
+		q.claim = func(ctx context.Context, now time.Time, want queue.ClaimOptions) (queue.Claimed, error) {
+			asked += len(want.Limits)
+			return q.Queue.Claim(ctx, now, want)
+		}
+		o.queue, o.agent.Queue = q, q
+		o.agent.Settings = ofProvider(4, 0, false)
+		o.start()
+		pass(time.Minute)
+		began := time.Now()
+		o.submit(message("u@c0.test"))
+		for i := 0; i < 20 && asked == 0; i++ {
+			pass(20 * time.Millisecond)
+			m := message("u@elsewhere.test") // so that there is a claim
+			m.NotBefore = time.Now().Add(time.Hour)
+			o.submit(m)
+		}
+		pass(10 * time.Second)
+		if asked == 0 {
+			t.Fatal("no claim asked for a share")
+		}
+		got := o.of(delivery.Delivered)
+		if len(got) != 1 || got[0].Time.Sub(began) > 1200*time.Millisecond {
+			t.Errorf("delivered %+v, want one, which takes a second, from %v on", got, began)
+		}
 	})
 }
 

@@ -1,6 +1,7 @@
 package delivery_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"testing"
@@ -263,6 +264,30 @@ func TestSuspendedByAnother(t *testing.T) {
 		pass(time.Minute)
 		if left := o.left(); left != 0 {
 			t.Errorf("%d deliveries are left after the other agent was told to resume", left)
+		}
+	})
+}
+
+// TestSuspendedByAnotherAndNotTold: an agent whose queue does not tell it of anything learns
+// with its claims what another has suspended.
+func TestSuspendedByAnotherAndNotTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, hosts := newThreeSites(t)
+		q := &claimedFrom{Queue: new(memory.Queue), wait: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }}
+		o.queue, o.agent.Queue = q, q
+		o.start()
+		pass(time.Minute)
+		if err := q.Suspend(t.Context(), time.Now(), suspensionOf(queue.OfDestination, "b.test", time.Time{})); err != nil {
+			t.Fatal(err)
+		}
+		o.submit(to("t", "u@a.test"))
+		pass(2 * time.Second)
+		for range 5 {
+			o.submit(to("t", "u@b.test"))
+			pass(3 * time.Second)
+		}
+		if n := len(hosts["mx.shared.test"].Messages()); n != 0 {
+			t.Errorf("%d messages went out to a destination that is suspended", n)
 		}
 	})
 }
