@@ -39,6 +39,14 @@ func (q *Queue) Claim(ctx context.Context, now time.Time, want queue.ClaimOption
 	return found, err
 }
 
+// rowsAndShares has a claim and its shares of limits in one transaction.
+func (q *Queue) rowsAndShares(ctx context.Context, each func(pgx.Rows) error, claim []any, shares func(pgx.Row) error, limits []any) error {
+	b := new(pgx.Batch)
+	b.Queue(q.sql(claimSQL), claim...).Query(func(rows pgx.Rows) error { return eachRow(rows, each) })
+	b.Queue(q.sql(shareSQL), limits...).QueryRow(shares)
+	return q.pool.SendBatch(ctx, b).Close()
+}
+
 // claim makes a claim, and reports whether it has left out what the next one may not. If it
 // may, it leaves out tenants and destinations that have just had as much as a claim gives
 // to one.
@@ -94,10 +102,7 @@ func (q *Queue) claim(ctx context.Context, now time.Time, want queue.ClaimOption
 		if len(want.Limits) == 0 {
 			return q.rows(ctx, each, claimSQL, args...)
 		}
-		b := new(pgx.Batch) // one transaction
-		b.Queue(q.sql(claimSQL), args...).Query(func(rows pgx.Rows) error { return eachRow(rows, each) })
-		b.Queue(q.sql(shareSQL), q.shareArgs(now, want.Limits)...).QueryRow(shares.scan)
-		return q.pool.SendBatch(ctx, b).Close()
+		return q.rowsAndShares(ctx, each, args, shares.scan, q.shareArgs(now, want.Limits))
 	}
 	err = q.call(longer, once)
 	for try := 1; try < claimTries && err == nil && len(list) == 0 && *sum.more && ctx.Err() == nil; try++ {
