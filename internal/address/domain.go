@@ -20,8 +20,9 @@ type Domain struct {
 // address stands for an IPv4 one is equal to that one's.
 //
 // DNS has domains that get mail though no host may be called so (RFC 1123 section
-// 2.1): underscores, and hyphens at the ends of a label. They are taken, and DNS
-// says whether they exist.
+// 2.1): underscores, hyphens at the ends of a label, and two hyphens in the third
+// and fourth place of a label that is no A-label. They are taken, and DNS says
+// whether they exist.
 //
 // The error is an *Error: 5.1.2 about a name, 5.1.3 about a literal.
 func ParseDomain(s string) (Domain, error) {

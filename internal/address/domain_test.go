@@ -160,7 +160,7 @@ func TestParseHello(t *testing.T) {
 		"a_b.bücher.test":    "",
 		"192.0.2.1":          "",
 		"a b":                "",
-		"ab--c.test":         "",
+		"ab--c.test":         "ab--c.test",
 		"":                   "",
 	} {
 		t.Run("MX-13 "+in, func(t *testing.T) {

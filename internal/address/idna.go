@@ -37,7 +37,7 @@ func toASCII(name string, u use) (ascii, reason string) {
 		switch {
 		case !isASCII(l):
 			parts[i], reason = fromULabel(l)
-		case u != forHost && hasReservedHyphens(l):
+		case u != forHost && strings.HasPrefix(l, acePrefix):
 			reason = checkALabel(l)
 		}
 		if reason != "" {
@@ -77,15 +77,15 @@ func isULabel(u string) bool {
 	return true
 }
 
-// checkALabel checks a label that has the hyphens of an A-label. ToASCII decodes
-// it and encodes the result. Symbols, which IDNA2008 leaves out but registries
+// checkALabel checks a label that has the prefix of an A-label. ToASCII decodes it
+// and encodes the result. Symbols, which IDNA2008 leaves out but registries
 // have sold, are no fault of it: the name is in DNS as it stands.
 func checkALabel(a string) (reason string) {
 	if len(a) > maxLabel {
 		return tooLongLabel
 	}
 	again, err := labels.ToASCII(a)
-	if err != nil || again != a || !strings.HasPrefix(a, acePrefix) {
+	if err != nil || again != a {
 		return badLabel
 	}
 	return ""
@@ -102,7 +102,7 @@ func readable(label string) string {
 }
 
 // hasReservedHyphens reports whether the third and fourth characters are
-// hyphens, which is for A-labels alone.
+// hyphens, which no U-label has (RFC 5891 section 5.4).
 func hasReservedHyphens(label string) bool {
 	n := 0
 	for _, r := range label {
