@@ -7,7 +7,7 @@ import (
 
 // Files of keys and of outcomes grow at their end. Each part that is appended begins a sector
 // and is saved before the log may go that has the same. After it, a record says that it is
-// saved; that record is not saved itself.
+// saved; that record is not saved itself. All of a file is saved before the next is made.
 
 // appendTo appends to a file from an offset on, and saves it. If that is zero, it makes the
 // file.
@@ -71,6 +71,7 @@ type appended struct {
 	saved      int64 // how far it is known to be saved
 	end        int64
 	unreadable bool // some of it
+	torn       bool // what is behind its end: a power cut has left that
 }
 
 // damagedFile notes a file whose beginning is damaged. It returns false if a power cut may have
@@ -83,14 +84,34 @@ func (s *Spool) damagedFile(name string, err error, torn bool) bool {
 	return damaged
 }
 
+// nameGaps names the gaps of a file that are damage. All of a file before the last was saved,
+// but for the record at its end that says so.
+func (s *Spool) nameGaps(a *appended, gaps []record.Gap, size int64, isLast bool) {
+	saved := a.saved
+	if !isLast {
+		saved = max(saved, size-record.FrameSize)
+	}
+	for _, gap := range gaps {
+		a.unreadable = a.unreadable || gap.Err != nil
+		a.torn = a.torn || gap.From >= a.end
+		if err := damageOf(gap, saved); err != nil {
+			s.problem(a.name, gap.From, err)
+		}
+	}
+}
+
 // saveEnd has the end of the last file of its kind saved, and returns where it ends then:
 // after a failed sync, data that can be read need not be on the device, and the log that
-// also has it may be deleted. (A file before the last was saved before the next was made.)
+// also has it may be deleted.
 //
 // If the end was saved after all, the log may have gone. So it is not written over, as long
 // as there is room for a copy of the file: a power cut could leave a sector in pieces.
+//
+// What a power cut has left behind the end is cut off: it would be damage in a file before
+// the last.
 func (s *Spool) saveEnd(a *appended) (end int64, err error) {
-	if a.end <= a.saved && a.end == s.filled(a.end) {
+	torn := a.torn && !a.unreadable
+	if a.end <= a.saved && a.end == s.filled(a.end) && !torn {
 		return a.end, nil
 	}
 	if !a.unreadable {
@@ -103,9 +124,17 @@ func (s *Spool) saveEnd(a *appended) (end int64, err error) {
 		return 0, err
 	}
 	defer f.Close()
-	err = copyRange(f, f, a.saved, a.end)
+	if torn {
+		err = f.Truncate(a.end)
+	}
+	if err == nil {
+		err = copyRange(f, f, a.saved, a.end)
+	}
 	if err == nil {
 		err = f.Sync()
+	}
+	if err == nil && torn {
+		s.markEnd(f, a.salt, a.end)
 	}
 	if vfs.IsFull(err) {
 		err = nil

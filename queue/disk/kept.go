@@ -206,7 +206,7 @@ func (s *Spool) loadOutcomes(numbers []uint64, readOnly bool) error {
 		if err != nil {
 			return err
 		}
-		to, a, err := s.loadOutcomesFile(f, number)
+		to, a, err := s.loadOutcomesFile(f, number, i == len(numbers)-1)
 		_ = f.Close()
 		switch {
 		case errors.Is(err, record.ErrNewer):
@@ -240,7 +240,7 @@ func (s *Spool) loadOutcomes(numbers []uint64, readOnly bool) error {
 	return err
 }
 
-func (s *Spool) loadOutcomesFile(f vfs.File, number uint64) (*outcomes.File, *appended, error) {
+func (s *Spool) loadOutcomesFile(f vfs.File, number uint64, isLast bool) (*outcomes.File, *appended, error) {
 	h, err := record.ReadHeader(f, record.OutcomesFile)
 	if err == nil && h.Number != number {
 		err = record.ErrDamaged
@@ -260,6 +260,9 @@ func (s *Spool) loadOutcomesFile(f vfs.File, number uint64) (*outcomes.File, *ap
 	marks := record.NewScanner(f, size, h.Salt, record.HeaderSize)
 	for marks.Next() {
 		a.saved = max(a.saved, int64(marks.Frame().Mark))
+		if !isLast && marks.Frame().Kind != record.KindSaved {
+			a.saved = max(a.saved, marks.End())
+		}
 	}
 	if err := marks.Err(); err != nil {
 		return nil, nil, err
@@ -290,11 +293,6 @@ func (s *Spool) loadOutcomesFile(f vfs.File, number uint64) (*outcomes.File, *ap
 	}
 	to.End = max(to.End, a.saved) // if what is saved there is damaged
 	a.end, a.unreadable = to.End, to.End > size
-	for _, gap := range marks.Gaps() {
-		a.unreadable = a.unreadable || gap.Err != nil
-		if err := damageOf(gap, a.saved); err != nil {
-			s.problem(a.name, gap.From, err)
-		}
-	}
+	s.nameGaps(a, marks.Gaps(), size, isLast)
 	return to, a, nil
 }

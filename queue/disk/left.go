@@ -141,13 +141,13 @@ func (s *Spool) saveGeneration(g *keys.Generation) error {
 func (s *Spool) loadKeys(numbers []uint64, readOnly bool) error {
 	var last *keys.Generation
 	var ends *appended
-	for _, number := range numbers {
+	for i, number := range numbers {
 		name := fileName(keysPrefix, number)
 		f, err := s.files.another(func() (vfs.File, error) { return s.fs.Open(name, false) })
 		if err != nil {
 			return err
 		}
-		g, a, err := s.loadGeneration(f, number)
+		g, a, err := s.loadGeneration(f, number, i == len(numbers)-1)
 		_ = f.Close()
 		switch {
 		case errors.Is(err, record.ErrNewer):
@@ -168,7 +168,7 @@ func (s *Spool) loadKeys(numbers []uint64, readOnly bool) error {
 	return err
 }
 
-func (s *Spool) loadGeneration(f vfs.File, number uint64) (*keys.Generation, *appended, error) {
+func (s *Spool) loadGeneration(f vfs.File, number uint64, isLast bool) (*keys.Generation, *appended, error) {
 	h, err := record.ReadHeader(f, record.KeysFile)
 	if err == nil && h.Number != number {
 		err = record.ErrDamaged
@@ -203,6 +203,9 @@ func (s *Spool) loadGeneration(f vfs.File, number uint64) (*keys.Generation, *ap
 			p.load(g)
 			next = p.end
 		}
+		if !isLast && frame.Kind != record.KindSaved {
+			a.saved = max(a.saved, p.end)
+		}
 		if len(behind) > 0 && a.saved >= behind[0].off { // it is damage
 			for i := range behind {
 				behind[i].load(g)
@@ -215,12 +218,7 @@ func (s *Spool) loadGeneration(f vfs.File, number uint64) (*keys.Generation, *ap
 	}
 	g.End = max(g.End, a.saved) // if what is saved there is damaged
 	a.end, a.unreadable = g.End, g.End > size
-	for _, gap := range scan.Gaps() {
-		a.unreadable = a.unreadable || gap.Err != nil
-		if err := damageOf(gap, a.saved); err != nil {
-			s.problem(a.name, gap.From, err)
-		}
-	}
+	s.nameGaps(a, scan.Gaps(), size, isLast)
 	s.keys.left.Load(g)
 	return g, a, nil
 }
