@@ -2,6 +2,7 @@ package mtasts
 
 import (
 	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -20,8 +21,8 @@ const maxAge = 31557600 * time.Second
 // If a key other than mx occurs twice, the first one counts. Unknown keys are ignored.
 // Some deviations from the grammar have only one possible meaning, and are accepted
 // with a note: a byte order mark at the beginning, empty lines, blanks around a key, a
-// final dot and capitals in names, names with letters beyond ASCII, a max_age of more
-// than a year.
+// final dot and capitals in names, names with letters beyond ASCII, addresses among the
+// names, a max_age of more than a year.
 func ParsePolicy(text []byte) (Policy, error) {
 	r := reader{seen: make(map[string]bool)}
 	rest, marked := strings.CutPrefix(string(text), "\ufeff")
@@ -131,6 +132,10 @@ func (r *reader) maxAge(value string) (wrong string) {
 
 // mx reads a pattern.
 func (r *reader) mx(value string) (wrong string) {
+	if isAddress(value) {
+		r.note("an mx is an address, and matches no host")
+		return ""
+	}
 	name, wild := strings.CutPrefix(value, "*.")
 	canonical, err := address.ParseHost(name)
 	if err != nil {
@@ -144,6 +149,18 @@ func (r *reader) mx(value string) (wrong string) {
 	}
 	r.policy.MX = append(r.policy.MX, canonical)
 	return ""
+}
+
+// isAddress reports whether a pattern is an IP address, with or without brackets. By the
+// grammar one of IPv4 is a valid pattern (RFC 8461 section 3.2 takes Domain from RFC
+// 5321), but no MX record names a host by its address.
+func isAddress(pattern string) bool {
+	if d, err := address.ParseDomain(pattern); err == nil {
+		_, literal := d.Literal()
+		return literal
+	}
+	_, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimSuffix(strings.TrimPrefix(pattern, "["), "]"), "."))
+	return err == nil
 }
 
 // isKey reports whether a key has the form of one (RFC 8461 section 3.2).

@@ -97,6 +97,7 @@ func wilds() []wild {
 		{name: "mx with a port", policy: changed("mx.e.test", "mx.e.test:25"), want: syntax},
 		{name: "mx with a final dot", policy: changed("mx.e.test", "mx.e.test."), want: inForce},
 		{name: "mx an address", policy: changed("mx.e.test", "203.0.113.25"), want: syntax},
+		{name: "mx an address among names", policy: changed("mx.e.test", "mx.e.test\nmx: 203.0.113.25"), want: inForce},
 		{name: "mx a star", policy: changed("mx.e.test", "*"), want: syntax},
 		{name: "mx in one line with commas", policy: changed("mx.e.test", "mx.e.test,mx2.e.test"), want: syntax},
 		{name: "mx with a preference", policy: changed("mx.e.test", "10 mx.e.test"), want: syntax},
