@@ -21,9 +21,9 @@ func appendDate(b []byte, name string, t time.Time) []byte {
 // messageFields appends the fields about the message (RFC 3464 section 2.2).
 func (r *reader) messageFields(b []byte) []byte {
 	if id := printable(oneLine(r.report.EnvelopeID)); strings.Trim(id, " ") != "" {
-		b = appendField(b, "Original-Envelope-Id", id)
+		b = appendWhole(b, "Original-Envelope-Id", id)
 	}
-	b = appendField(b, "Reporting-MTA", hostName(r.report.Reporter))
+	b = appendWhole(b, "Reporting-MTA", hostName(r.report.Reporter))
 	return appendDate(b, "Arrival-Date", r.report.Arrived)
 }
 
@@ -38,17 +38,17 @@ func recipientFields(b []byte, r *Recipient) []byte {
 		if strings.EqualFold(kind, "utf-8") {
 			original = encoded(r.Original)
 		}
-		b = appendField(b, "Original-Recipient", printable(oneLine(kind))+"; "+original)
+		b = appendWhole(b, "Original-Recipient", printable(oneLine(kind))+"; "+original)
 	}
 	if isASCII(r.Address) {
-		b = appendField(b, "Final-Recipient", "rfc822; "+printable(oneLine(r.Address)))
+		b = appendWhole(b, "Final-Recipient", "rfc822; "+printable(oneLine(r.Address)))
 	} else {
-		b = appendField(b, "Final-Recipient", "utf-8; "+encoded(r.Address))
+		b = appendWhole(b, "Final-Recipient", "utf-8; "+encoded(r.Address))
 	}
 	b = appendField(b, "Action", r.Action.String())
 	b = appendField(b, "Status", r.status())
 	if r.replied() && r.Remote != "" {
-		b = appendField(b, "Remote-MTA", hostName(r.Remote))
+		b = appendWhole(b, "Remote-MTA", hostName(r.Remote))
 	}
 	if d := r.diagnostic(); d != "" {
 		b = appendField(b, "Diagnostic-Code", d)

@@ -30,6 +30,16 @@ func appendField(b []byte, name, value string) []byte {
 	return append(b, "\r\n"...)
 }
 
+// appendWhole appends a field with an address or a name, which has no line breaks, on
+// one line if that is long enough for it. Many programs that read reports expect that,
+// though all know that a reply is continued; and blanks between quotes must stay.
+func appendWhole(b []byte, name, value string) []byte {
+	if len(name)+len(": ")+len(value) > maxLine {
+		return appendField(b, name, value)
+	}
+	return append(append(append(append(b, name...), ": "...), value...), "\r\n"...)
+}
+
 // appendWords appends text, folded if it gets long. A line that it begins
 // starts with the indent, which has a space at least.
 func appendWords(b []byte, text string, column int, indent string) []byte {

@@ -28,10 +28,10 @@ func (r *reader) head(b []byte) []byte {
 	b = appendMailbox(b, "To", "", r.report.To)
 	b = appendField(b, "Subject", subject)
 	b = appendDate(b, "Date", r.report.Date)
-	b = appendField(b, "Message-ID", "<"+printable(oneLine(r.report.ID))+">")
+	b = appendWhole(b, "Message-ID", "<"+printable(oneLine(r.report.ID))+">")
 	if id := r.original.id; id != "" {
-		b = appendField(b, "In-Reply-To", id)
-		b = appendField(b, "References", id)
+		b = appendWhole(b, "In-Reply-To", id)
+		b = appendWhole(b, "References", id)
 	}
 	b = append(b, "Auto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n"...)
 	b = append(b, "Content-Type: multipart/report; report-type=delivery-status;\r\n boundary=\""...)
