@@ -103,11 +103,13 @@ func (l *life) reckoning(s *Spool, checkpoints bool) (lines []string) {
 	add := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	names := map[string]bool{}
 	numbers, _, _ := s.index.List(nil, 0, s.index.Messages()+1, "")
 	for _, number := range numbers {
 		slots, _ := s.index.Slots(nil, number, 0, 1<<30)
 		for _, slot := range slots {
 			e := s.index.Get(slot)
+			names[e.Destination] = true
 			home, at := s.segments.list[e.Home].number, s.segments.list[e.Record.Segment].number
 			due := ""
 			if checkpoints { // which alone may know of flushes
@@ -130,7 +132,8 @@ func (l *life) reckoning(s *Spool, checkpoints bool) (lines []string) {
 		}
 		list, _ := s.index.Postponements(g.slot, 0, 1<<30)
 		for _, p := range list {
-			if p.Until.IsZero() { // need not be known where no record of what it ends is left
+			names[p.Name] = true
+			if !p.Until.After(l.now) { // one that has passed, or ends another, need not be known
 				continue
 			}
 			add("postponement of %s until %v %q at %v", p.Name, p.Until, p.Reason, g.where(p.Record.Offset))
@@ -143,7 +146,12 @@ func (l *life) reckoning(s *Spool, checkpoints bool) (lines []string) {
 		add("hold of %s until %d", formatID(number), until)
 	}
 	add("suspended %s", haltedOf(s.suspended))
-	add("room for ends %d, for names %d", s.index.EndRoom(), s.index.NameRoom())
+	add("room for ends %d", s.index.EndRoom())
+	room := s.index.NameRoom() // without that of what the other may have forgotten
+	for name := range names {
+		room -= 32 + int64(len(name))
+	}
+	add("room for other names %d", room)
 	add("log of %d bytes, applied to %v, next segment %d", s.logBytes, s.applied, s.nextSegment)
 	if checkpoints {
 		add("checkpoint %v of %d bytes, the next is %d", s.checkpoint, s.checkpointSize, s.nextCheckpoint)
