@@ -115,11 +115,11 @@ func TestRefusalsByASource(t *testing.T) {
 	}
 }
 
-// TestTimesOfAKeptSession: an attempt on a kept session has none of the times of a
-// connection that failed before it.
+// TestTimesOfAKeptSession: an attempt on a kept session has none of the times of the
+// connections that failed before it.
 func TestTimesOfAKeptSession(t *testing.T) {
 	one := &smtptest.Host{Extensions: []string{"STARTTLS"}, Allow: []smtptest.Rule{smtptest.RuleNoQuit}, Script: []smtptest.Cue{
-		{At: smtptest.Hello, Conn: 2, Delay: 16 * time.Second}, {At: smtptest.Handshake, Then: smtptest.Close},
+		{At: smtptest.Hello, Conn: 3, Delay: 16 * time.Second}, {At: smtptest.Handshake, Then: smtptest.Close},
 	}}
 	tour(t, "in clear", []*smtptest.Host{one}, func(tr *trip) {
 		p, policy := tr.config.Sessions, &session.Policy{Level: mx.TLSMay, ServerName: "mx1.e.test"}
