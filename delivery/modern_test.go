@@ -8,7 +8,9 @@ import (
 	"crypto/x509"
 	"errors"
 	"math/big"
+	"net"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -117,5 +119,66 @@ func TestHostsWithoutModernKeyExchanges(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// TestSecondHandshakeThatIsNotReached: a host whose TLS fails lets in one connection at a
+// time, and the one that would show what it lacks is not among them. Mail gets there in the
+// attempts that follow, under TLS if the host has any that works.
+func TestSecondHandshakeThatIsNotReached(t *testing.T) {
+	const pause = 10 * time.Minute
+	for name, c := range map[string]struct {
+		works bool // its TLS does without modern key exchanges
+		level mx.TLSLevel
+		cue   smtptest.Cue // to a second connection; none refuses the connection itself
+		want  []queue.Outcome
+		tls   mx.TLSLevel
+	}{
+		"refused connections":                      {true, mx.TLSEncrypt, smtptest.Cue{}, []queue.Outcome{queue.Deferred, queue.Delivered, queue.Delivered}, mx.TLSEncrypt},
+		"refused greetings":                        {true, mx.TLSEncrypt, smtptest.Cue{At: smtptest.Banner, Reply: "421 4.7.0 not so often", Then: smtptest.Close}, []queue.Outcome{queue.Deferred, queue.Delivered, queue.Delivered}, mx.TLSEncrypt},
+		"STARTTLS refused":                         {true, mx.TLSEncrypt, smtptest.Cue{At: smtptest.StartTLS, Reply: "454 4.7.0 not so often"}, []queue.Outcome{queue.Deferred, queue.Delivered, queue.Delivered}, mx.TLSEncrypt},
+		"refused connections, TLS may be left out": {true, mx.TLSMay, smtptest.Cue{}, []queue.Outcome{queue.Deferred, queue.Delivered, queue.Delivered}, mx.TLSEncrypt},
+		"refused connections, no TLS works":        {false, mx.TLSMay, smtptest.Cue{}, []queue.Outcome{queue.Deferred, queue.Deferred, queue.Delivered}, mx.TLSNone},
+		"refused greetings, no TLS works":          {false, mx.TLSMay, smtptest.Cue{At: smtptest.Banner, Reply: "421 4.7.0 not so often", Then: smtptest.Close}, []queue.Outcome{queue.Deferred, queue.Deferred, queue.Delivered}, mx.TLSNone},
+	} {
+		t.Run(name, func(t *testing.T) {
+			certificate, _ := rsaCertificate(t)
+			host := &smtptest.Host{
+				Name: "mx1.e.test", Extensions: []string{"STARTTLS"}, Allow: []smtptest.Rule{smtptest.RuleNoQuit},
+				TLS: &tls.Config{Certificates: []tls.Certificate{certificate}},
+			}
+			host.TLS.GetConfigForClient = func(h *tls.ClientHelloInfo) (*tls.Config, error) {
+				if c.works && !slices.Contains(h.SupportedCurves, tls.X25519MLKEM768) {
+					return nil, nil
+				}
+				return nil, errors.New("too long")
+			}
+			if c.cue.Reply != "" {
+				c.cue.Conn = 2
+				host.Script = append(host.Script, c.cue)
+				if c.cue.Conn = 4; !c.works {
+					host.Script = append(host.Script, c.cue)
+				}
+			}
+			bubble(t, zone, map[string]smtptest.Server{"192.0.2.1": host}, func(t *testing.T, r *rig) {
+				r.sender.MaxIdle = -1
+				r.sender.Router = onlyHost{level: c.level}
+				var last time.Time
+				r.sender.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+					if c.cue.Reply == "" && time.Since(last) < pause/2 {
+						return nil, syscall.ECONNREFUSED
+					}
+					last = time.Now()
+					return r.net.DialContext(ctx, network, address)
+				}
+				for n, want := range c.want {
+					rr := &r.send(t, message("u@e.test")).Recipients[0]
+					if rr.Outcome != want || want == queue.Delivered && rr.TLS.Level != c.tls {
+						t.Errorf("attempt %d: %v, %v, %v; want %v", n+1, rr.Outcome, rr.TLS, rr.Err, want)
+					}
+					pass(pause)
+				}
+			})
+		})
 	}
 }

@@ -30,7 +30,7 @@ func (w *Walk) without(h *session.Hop) smtp.Option {
 }
 
 // opening are the options whose turn comes before MAIL.
-const opening = smtp.OptEHLO | smtp.OptTLS | smtp.OptInitial | smtp.OptExternal | smtp.OptScramPlus | smtp.OptScram |
+const opening = smtp.OptEHLO | smtp.OptTLS | smtp.OptModern | smtp.OptInitial | smtp.OptExternal | smtp.OptScramPlus | smtp.OptScram |
 	smtp.OptOAuthBearer | smtp.OptXOAuth2 | smtp.OptPlain | smtp.OptLogin | smtp.OptCramMD5
 
 // noted remembers what a session that could not be made shows about the address,

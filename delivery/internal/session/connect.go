@@ -16,6 +16,7 @@ import (
 // Fresh makes a session that is ready for mail, when the hop's gate, if it has one, has
 // room for it. It may return a kept one that becomes free meanwhile.
 func (p *Pool) Fresh(ctx context.Context, h *Hop, o Observer) (*Session, error) {
+	defer p.unshaken(h)
 	for {
 		var place *pass
 		if h.Gate != nil {
@@ -25,9 +26,6 @@ func (p *Pool) Fresh(ctx context.Context, h *Hop, o Observer) (*Session, error) 
 			}
 		}
 		made, err := p.connect(ctx, h, o, place)
-		if !follows(err) {
-			h.unshaken()
-		}
 		if err == nil {
 			o.Secured(h.Host.Name, h.Addr, made.Protection)
 			return made, nil
@@ -195,11 +193,11 @@ func (p *Pool) open(ctx context.Context, h *Hop, made *Session, o Observer) erro
 // now. No limits count it.
 func (p *Pool) Probe(ctx context.Context, h *Hop, o Observer) (Protection, *tls.ConnectionState, error) {
 	h.Gate, h.Probe = nil, true
+	defer p.unshaken(h)
 	made, err := p.connect(ctx, h, o, nil)
 	if follows(err) {
 		made, err = p.connect(ctx, h, o, nil)
 	}
-	h.unshaken()
 	if err != nil {
 		return Protection{}, nil, err
 	}
@@ -257,5 +255,14 @@ func (p *Pool) shook(h *Hop) {
 	if h.classic {
 		h.classic = false
 		p.Memory.Lacks(h.Addr, smtp.OptModern, time.Now())
+	}
+}
+
+// unshaken ends a search that has not come to a second handshake. The host may lack modern
+// key exchanges: the next attempt begins without them, for it may again be let in but once.
+func (p *Pool) unshaken(h *Hop) {
+	if h.classic {
+		h.endSearch()
+		p.Memory.Suspect(h.Addr, smtp.Doubt{Next: smtp.OptModern}, time.Now())
 	}
 }

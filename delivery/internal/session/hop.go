@@ -101,9 +101,8 @@ func (s *Session) secured(h *Hop) {
 	s.checked = s.checked || h.Policy.Judge == nil
 }
 
-// unshaken ends the search for what a host lacks, if there was no second handshake or it
-// failed: nothing is known then.
-func (h *Hop) unshaken() {
+// endSearch ends the search for what a host lacks without a finding.
+func (h *Hop) endSearch() {
 	if h.classic {
 		h.Without &^= smtp.OptModern
 		h.classic = false

@@ -104,3 +104,48 @@ func TestClassicHandshake(t *testing.T) {
 		})
 	}
 }
+
+// TestKeptSessionInPlaceOfTheSecond: if a session from before becomes free when the second
+// connection should be made, it is used as it is, and nothing was left out there. What the
+// host may lack is left out at the next connection.
+func TestKeptSessionInPlaceOfTheSecond(t *testing.T) {
+	ca, err := smtptest.NewAuthority()
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		net, p := resuming(t, ca)
+		p.MaxIdle, p.TLSConfig.SessionTicketsDisabled = 1, true
+		gate := NewGate(func() Limits {
+			return Limits{Connections: 2, PerSite: 2, PerHost: 2, PerAddress: 2, ConnectionLife: time.Hour}
+		})
+		hop := func() *Hop {
+			h := &Hop{Host: &mx.Host{Name: "mx.e.test"}, Addr: netip.MustParseAddrPort("192.0.2.1:25"), Policy: &Policy{Level: mx.TLSEncrypt}, Gate: gate, Site: "a"}
+			h.Without = p.Memory.Without(h.Addr, time.Now())
+			return h
+		}
+		before, err := p.Fresh(t.Context(), hop(), silent{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		net.Servers["192.0.2.1"].(*smtptest.Host).TLS.GetConfigForClient = func(h *tls.ClientHelloInfo) (*tls.Config, error) {
+			if !slices.Contains(h.SupportedCurves, tls.X25519MLKEM768) {
+				return nil, nil
+			}
+			gate.join(&pass{gate: gate, site: "a", host: "mx.e.test", addr: netip.MustParseAddr("192.0.2.1")}, key{host: "another"}) // takes the place
+			time.AfterFunc(time.Second, func() { p.Keep(before) })
+			return nil, errors.New("not this one")
+		}
+		h := hop()
+		s, err := p.Fresh(t.Context(), h, silent{})
+		if err != nil || s != before || h.Without != 0 {
+			t.Errorf("%v, the kept session: %t, without %v", err, s == before, h.Without)
+		}
+		p.Keep(s)
+		if next := hop(); next.Without != smtp.OptModern {
+			t.Errorf("the next connection is without %v", next.Without)
+		}
+		net.Close()
+		p.Close()
+	})
+}

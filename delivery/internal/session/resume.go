@@ -119,6 +119,9 @@ func (c *Config) broke(ctx context.Context, h *Hop, made *Session, err error, o 
 	if err = c.begins(ctx, h, err); follows(err) {
 		return err
 	}
+	if se, ok := errors.AsType[*smtp.Error](err); ok && se.Stage == smtp.StageHandshake {
+		h.endSearch() // it fails without as well
+	}
 	if Distrusted(err) {
 		made.tell(o)
 		return h.refusal(err)
