@@ -239,3 +239,73 @@ func TestDamageToTheLastKeysAndOutcomes(t *testing.T) {
 		}
 	}
 }
+
+// TestKeysAndOutcomesOnADeviceWithLargerSectors has keys and outcomes on a device whose sectors
+// are larger than those of the device on which they were saved: the power is cut while more
+// are appended, which leaves a sector in pieces, and all are known.
+func TestKeysAndOutcomesOnADeviceWithLargerSectors(t *testing.T) {
+	for seed := range uint64(30) {
+		if err := movedToLargerSectors(seed); err != nil {
+			t.Errorf("seed %d: %v", seed, err)
+		}
+	}
+}
+
+func movedToLargerSectors(seed uint64) error {
+	rng := rand.New(rand.NewPCG(seed, 4))
+	fs := crashfs.New(seed)
+	fs.Meanwhile(func() {})
+	o := keeping()
+	s, err := openByHand(fs, o)
+	if err != nil {
+		return err
+	}
+	left := map[string]string{}
+	for n := range 2 {
+		key := fmt.Sprint("old ", n)
+		if left[key], err = endKeyed(s, key); err != nil {
+			return err
+		}
+		if err := giveUp(s); err != nil {
+			return err
+		}
+	}
+	if err := s.Close(); err != nil {
+		return err
+	}
+	fs = fs.Restart()
+	fs.SetDevice(crashfs.Device{Shears: 4096})
+	o.sector = 4096
+	for round := range 2 {
+		s, err := openByHand(fs, o)
+		if err == nil && len(s.problems) > 0 {
+			err = fmt.Errorf("a power cut is no damage: %v", s.problems)
+		}
+		if err == nil {
+			err = known(s, left)
+		}
+		if err != nil {
+			return fmt.Errorf("round %d: %w", round, err)
+		}
+		fs.CutAt(fs.Writes() + 5 + rng.IntN(30))
+		for n := 0; err == nil; n++ {
+			key := fmt.Sprint("key ", round, " ", n)
+			var id string
+			if id, err = endKeyed(s, key); err == nil {
+				left[key] = id
+				err = giveUp(s)
+			}
+		}
+		if !errors.Is(err, crashfs.ErrPowerCut) {
+			return err
+		}
+		fs = fs.Restart()
+	}
+	if s, err = openByHand(fs, o); err == nil {
+		err = known(s, left)
+	}
+	if err == nil && len(s.problems) > 0 {
+		err = fmt.Errorf("a power cut is no damage: %v", s.problems)
+	}
+	return err
+}

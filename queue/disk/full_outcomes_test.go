@@ -3,6 +3,7 @@ package disk
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"syscall"
 	"testing"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/nexthop-mail/nexthop/queue"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/crashfs"
+	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
 )
 
 // TestFullDeviceKeepsOutcomes has mail leave a device that Put has filled, while outcomes
@@ -184,5 +186,85 @@ func TestSettlementsOfACallWithoutRoomForOutcomes(t *testing.T) {
 	}
 	if seen[true] == 0 || seen[false] == 0 || !bare {
 		t.Errorf("the first was recorded as a whole %d times, not %d times, and after another try: %v", seen[true], seen[false], bare)
+	}
+}
+
+// TestLongRepliesWithoutRoomForOutcomes settles a message to many recipients, with replies as
+// long as they get, where there is no room for their outcomes in the log: each is known once,
+// in pages of any length, and when they are read from their file.
+func TestLongRepliesWithoutRoomForOutcomes(t *testing.T) {
+	ctx, now := t.Context(), time.Unix(1e9, 0)
+	const n = 150
+	bare := 0
+	for tries := range 6 {
+		fs := crashfs.New(1)
+		o := keeping()
+		o.SegmentSize = 1 << 20
+		s, err := openByHand(fs, o)
+		must(t, err)
+		m := &queue.Message{Content: queue.String("text")}
+		var results []queue.Result
+		for i := range n {
+			m.Recipients = append(m.Recipients, queue.Recipient{Address: fmt.Sprintf("a%d@a.example", i)})
+			results = append(results, queue.Result{Recipient: i, Outcome: queue.Failed, Reply: queue.Reply{
+				Code: 550, Text: strings.Repeat("no ", queue.MaxReplyText/3),
+			}})
+		}
+		id, err := s.Put(ctx, now, m)
+		must(t, err)
+		c, err := s.Claim(ctx, now, queue.ClaimOptions{})
+		must(t, err)
+		asked := 0
+		fs.Inject(func(op crashfs.Op, name string) error {
+			switch {
+			case op != crashfs.OpWrite:
+			case name == reserveName:
+				return syscall.ENOSPC
+			case strings.HasPrefix(name, segmentPrefix) && asked < tries:
+				asked++
+				return syscall.ENOSPC
+			}
+			return nil
+		})
+		list, err := s.Settle(ctx, now, []queue.Settlement{{Lease: c.Deliveries[0].Lease, Results: results}})
+		must(t, err)
+		fs.Inject(nil)
+		if _, err := s.Show(ctx, id); !errors.Is(err, queue.ErrNotFound) {
+			continue // it stays, with all of its recipients
+		}
+		must(t, list[0].Err)
+		s.mu.Lock()
+		_, waiting := s.outcomes.After(record.Place{}, record.Place{Segment: 1 << 60}, 1<<20)
+		s.mu.Unlock()
+		if len(waiting) == 1 {
+			bare++
+		}
+		for round := range 3 {
+			for _, most := range []int{7, n} {
+				told, after := map[int]bool{}, ""
+				for more := true; more; {
+					page, err := s.Outcomes(ctx, queue.OutcomeOptions{After: after, Max: most})
+					must(t, err)
+					for _, one := range page.Outcomes {
+						if told[one.Recipient] || one.Reply.Code != 550 {
+							t.Errorf("%d tries, round %d: recipient %d is told again, or with %d", tries, round, one.Recipient, one.Reply.Code)
+						}
+						told[one.Recipient] = true
+					}
+					after, more = page.Next, page.More
+				}
+				if len(told) != n || len(s.problems) > 0 {
+					t.Errorf("%d tries, round %d, pages of %d: %d outcomes, want %d; %v", tries, round, most, len(told), n, s.problems)
+				}
+			}
+			must(t, giveUp(s))
+			if round > 0 {
+				s, err = openByHand(fs.Kill(), o)
+				must(t, err)
+			}
+		}
+	}
+	if bare == 0 {
+		t.Error("no outcomes were without records of their own in the log")
 	}
 }

@@ -25,13 +25,24 @@ func TestEachFileHasASaltOfItsOwn(t *testing.T) {
 		must(t, s.Suspend(t.Context(), time.Unix(1e9, 0), halted(name)))
 	}
 	fs.Inject(nil)
-	list, err := fs.List()
-	must(t, err)
+	other, _, _, _ := lastOutcomeAlone(t, true) // with two files of outcomes
 	of := map[uint64]string{0: "nothing"}
 	kinds := map[string]bool{}
+	saltsOf(t, fs, of, kinds)
+	saltsOf(t, other, of, kinds)
+	if len(kinds) != 6 {
+		t.Errorf("there are only files of the kinds %v", kinds)
+	}
+}
+
+// saltsOf adds the salts of all files, each of which must be a new one.
+func saltsOf(t *testing.T, fs *crashfs.FS, of map[uint64]string, kinds map[string]bool) {
+	t.Helper()
+	list, err := fs.List()
+	must(t, err)
 	for _, x := range list {
 		for prefix, kind := range map[string]record.FileKind{segmentPrefix: record.SegmentFile, checkpointPrefix: record.CheckpointFile,
-			contentPrefix: record.ContentFile, keysPrefix: record.KeysFile, suspendedPrefix: record.SuspendedFile} {
+			contentPrefix: record.ContentFile, keysPrefix: record.KeysFile, outcomesPrefix: record.OutcomesFile, suspendedPrefix: record.SuspendedFile} {
 			if !strings.HasPrefix(x.Name, prefix) {
 				continue
 			}
@@ -45,8 +56,5 @@ func TestEachFileHasASaltOfItsOwn(t *testing.T) {
 			}
 			of[h.Salt], kinds[prefix] = x.Name, true
 		}
-	}
-	if len(kinds) != 5 {
-		t.Errorf("there are only files of the kinds %v", kinds)
 	}
 }

@@ -39,8 +39,29 @@ func TestOpenedSpoolReckonsTheSame(t *testing.T) {
 // again: what they cost their segments is the same when the log is read.
 func TestOpenedSpoolKnowsWhatSegmentsCost(t *testing.T) {
 	fs := crashfs.New(1)
-	s := varied(t, fs, 0)
-	opened, err := openByHand(fs.Copy(), small())
+	sameCosts(t, fs, varied(t, fs, 0), small())
+	fs = crashfs.New(1)
+	s, err := openByHand(fs, keeping())
+	must(t, err)
+	mustEnd(t, s)
+	before := s.current.cost
+	mustEnd(t, s)
+	with := s.current.cost - before
+	sameCosts(t, fs, s, keeping())
+	fs = crashfs.New(1)
+	s, err = openByHand(fs, small())
+	must(t, err)
+	mustEnd(t, s)
+	before = s.current.cost
+	mustEnd(t, s)
+	if without := s.current.cost - before; with <= without {
+		t.Errorf("a message that ends costs %d bytes, and %d where its outcome is kept", without, with)
+	}
+}
+
+func sameCosts(t *testing.T, fs *crashfs.FS, s *Spool, o Options) {
+	t.Helper()
+	opened, err := openByHand(fs.Copy(), o)
 	must(t, err)
 	for number, g := range s.segments.byNumber {
 		if is := opened.segments.byNumber[number]; is == nil || is.cost != g.cost {
