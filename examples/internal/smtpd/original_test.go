@@ -42,6 +42,8 @@ func TestParametersEndToEnd(t *testing.T) {
 		{"EXT-1 ENVID", "ENVID=QQ314159", "NOTIFY=SUCCESS,FAILURE", plain, "", ""},
 		{"EXT-1 ENVID with signs that are encoded", "ENVID=a+2Bb+3Dc+20d", "NOTIFY=NEVER", plain, "", ""},
 		{"EXT-1 ENVID with signs that are not", "ENVID=<!a\"b%c;d,e\\f~>", "NOTIFY=DELAY", plain, "", ""},
+		{"EXT-3 ENVID with small hexadecimal digits", "ENVID=X400-MTS-Identifier:+20[/PRMD+3dFirst+20Organizati/ADMD+3d+20/C+3dGB/;DC01-140416101643Z-98]", "NOTIFY=FAILURE", plain,
+			"ENVID=X400-MTS-Identifier:+20[/PRMD+3DFirst+20Organizati/ADMD+3D+20/C+3DGB/;DC01-140416101643Z-98]", ""},
 		{"EXT-1 RET", "RET=HDRS ENVID=x", "NOTIFY=FAILURE", plain, "", ""},
 		{"EXT-1 a plain address", "", "ORCPT=rfc822;b@example.com", plain, "", ""},
 		{"EXT-1 a type in capitals", "", "ORCPT=RFC822;JoHn@Example.com", plain, "", ""},
@@ -49,6 +51,7 @@ func TestParametersEndToEnd(t *testing.T) {
 		{"EXT-1 another type, encoded", "", "ORCPT=x-Any-1;/S+3Db/O+3Dc/", plain, "", ""},
 		{"EXT-3 xtext", "", "ORCPT=rfc822;a+2Bb+3Dc@example.com", plain, "", ""},
 		{"EXT-3 xtext of a quoted local part", "", "ORCPT=rfc822;\"a+20b\"@example.com", plain, "", ""},
+		{"EXT-3 xtext with small hexadecimal digits", "", "ORCPT=rfc822;a+2bb+3Dc+fc@example.com", plain, "", "ORCPT=rfc822;a+2Bb+3Dc+FC@example.com"},
 		{"EXT-3 xtext beyond ASCII", "", "ORCPT=rfc822;m+FCller@example.com", plain, "", ""},
 		{"EXT-1 a backslash that means nothing", "", `ORCPT=rfc822;a\x{F6}@example.com`, plain, "", ""},
 		{"I18N-11 utf-8 in ASCII", "", `ORCPT=utf-8;j\x{F6}@example.com`, plain, "", ""},
@@ -108,7 +111,7 @@ func TestParametersEndToEnd(t *testing.T) {
 // TestBadOriginals: what is no ORCPT is refused at the door.
 func TestBadOriginals(t *testing.T) {
 	for _, value := range []string{
-		"rfc822", ";b@example.com", "rfc822;", "rfc 822;b", "x.y;b@example.com", "rfc822;a+2@example.com", "rfc822;a+2b@example.com", "rfc822;a+0D+0Ab@example.com",
+		"rfc822", ";b@example.com", "rfc822;", "rfc 822;b", "x.y;b@example.com", "rfc822;a+2@example.com", "rfc822;a+2g@example.com", "rfc822;a+tag@example.com", "rfc822;a+0D+0Ab@example.com", "rfc822;a+0d+0ab@example.com",
 		`utf-8;j\x{F6@example.com`, `utf-8;j\xF6@example.com`, `utf-8;j\x{}@example.com`, `utf-8;\x{D800}`, `utf-8;\x{110000}`, `utf-8;a\x{0A}b`, `utf-8;a\`, "utf-8;a\xfcb", `utf-8;a\x{F}b`,
 		"x:y;b@example.com", "rfc822;a+2Bb=c@example.com", "rfc822;a+7Fb@example.com",
 		`utf-8;j\x{F6`, `utf-8;j\F6}@example.com`, `utf-8;j\x{00000F6}@example.com`, "utf-8;a=b@example.com",

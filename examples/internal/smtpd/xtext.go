@@ -44,7 +44,8 @@ func decodeUTF8Address(s string) (string, bool) {
 	}
 }
 
-// decodeXtext decodes the xtext of RFC 3461 section 4: "+2B" is a plus sign.
+// decodeXtext decodes the xtext of RFC 3461 section 4: "+2B" is a plus sign. So is
+// "+2b", which gateways to other kinds of mail write though only capitals are allowed.
 func decodeXtext(s string) (string, bool) {
 	if !strings.Contains(s, "+") {
 		return s, !strings.Contains(s, "=")
@@ -60,7 +61,7 @@ func decodeXtext(s string) (string, bool) {
 			return "", false
 		default:
 			n, err := strconv.ParseUint(s[i+1:i+3], 16, 8)
-			if err != nil || strings.ContainsAny(s[i+1:i+3], "abcdef") {
+			if err != nil {
 				return "", false
 			}
 			b.WriteByte(byte(n))
