@@ -44,10 +44,10 @@ const synopsis = "usage: sendmail [-t] [-i] [-f FROM] [-F NAME] [-N NOTIFY] [-R 
 // are ignored here, those whose value can only be in the same word, and those without a
 // value that are ignored. A program that passes one of them must not lose its mail.
 const (
-	withValue    = "fFrNRVCBhLOopXbADdMT"
-	ignored      = "BhLOpXADdMT"
-	inWord       = "obd"
-	ignoredFlags = "nvmGUescExJ" // no aliases, verbose, me too, gateway, initial, and old ones
+	withValue    = "fFrNRVCBhLOopXbADdeMT"
+	ignored      = "BhLOpXADdeMT"
+	inWord       = "dT"
+	ignoredFlags = "nvmGUscExJ" // no aliases, verbose, me too, gateway, initial, and old ones
 )
 
 // parseArguments parses a command line as sendmail does: a value may stand in the same word
