@@ -206,6 +206,31 @@ func TestSuspendedWithRules(t *testing.T) {
 	}
 }
 
+// slowToTell is a queue that takes its time to tell what is suspended.
+type slowToTell struct{ *memory.Queue }
+
+func (q slowToTell) Suspensions(ctx context.Context, now time.Time) ([]queue.Suspension, error) {
+	pass(3 * time.Second)
+	return q.Queue.Suspensions(ctx, now)
+}
+
+// TestSuspendedBeforeTheStart: an agent knows what is suspended before it begins anything, though
+// it takes the queue a while to say so.
+func TestSuspendedBeforeTheStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, hosts := newThreeSites(t)
+		q := slowToTell{new(memory.Queue)}
+		o.queue, o.agent.Queue = q, q
+		o.suspend(suspensionOf(queue.OfDestination, "b.test", time.Time{}))
+		o.submit(to("t", "u@b.test", "u@a.test"))
+		o.start()
+		pass(time.Minute)
+		if n := len(hosts["mx.shared.test"].Messages()); n != 0 || len(o.of(delivery.Delivered)) != 1 {
+			t.Errorf("%d messages went out to a destination that is suspended; delivered %+v", n, o.of(delivery.Delivered))
+		}
+	})
+}
+
 // TestSuspendedInACrowd suspends a site that has much in hand: nothing begins any more
 // once Suspend has returned, and all of it goes out afterwards.
 func TestSuspendedInACrowd(t *testing.T) {
