@@ -23,6 +23,7 @@ func TestFieldsOfAnAgent(t *testing.T) {
 		{"", func(a *delivery.Agent) { a.Postmaster = "postmaster@from.test" }},
 		{"Lease", func(a *delivery.Agent) { a.Lease = time.Second }},
 		{"Lease", func(a *delivery.Agent) { a.Lease = -time.Hour }},
+		{"", func(a *delivery.Agent) { a.Lease = 30 * time.Second }},
 		{"", func(a *delivery.Agent) { a.Lease = time.Hour }},
 		{"Drain", func(a *delivery.Agent) { a.Drain = -1 }},
 		{"", func(a *delivery.Agent) { a.Drain = time.Minute }},

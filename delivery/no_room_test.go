@@ -3,6 +3,7 @@ package delivery_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -45,10 +46,24 @@ func (q *crampedQueue) Settle(ctx context.Context, now time.Time, batch []queue.
 	return list, nil
 }
 
+// silentlyCramped is one that does not say that anything has changed.
+type silentlyCramped struct{ *crampedQueue }
+
+func (q silentlyCramped) Wait(ctx context.Context, _ uint64) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
 // TestNoRoomForTheReport: where the queue has no room for the report of a failure,
 // nobody is told that the recipient has failed, who is tried again in a minute, and
 // those who were delivered to get nothing twice.
 func TestNoRoomForTheReport(t *testing.T) {
+	for _, silent := range []bool{false, true} {
+		t.Run(fmt.Sprintf("QUE-4 in a queue that tells of nothing: %t", silent), func(t *testing.T) { noRoomForTheReport(t, silent) })
+	}
+}
+
+func noRoomForTheReport(t *testing.T, silent bool) {
 	synctest.Test(t, func(t *testing.T) {
 		host := &smtptest.Host{Extensions: full(), Script: []smtptest.Cue{
 			{At: smtptest.Rcpt, Address: "refused@e.test", Reply: "550 5.1.1 nobody"},
@@ -56,6 +71,9 @@ func TestNoRoomForTheReport(t *testing.T) {
 		o := newOffice(t, &smtptest.Internet{Zone: single, Hosts: map[string]*smtptest.Host{"mx1.e.test": host}})
 		q := &crampedQueue{Queue: new(memory.Queue), refusals: 3}
 		o.queue, o.agent.Queue = q, q
+		if silent {
+			o.agent.Queue = silentlyCramped{q}
+		}
 		o.start()
 		id := o.submit(message("u@e.test", "refused@e.test"))
 		failures := func() (n int) {
@@ -70,7 +88,7 @@ func TestNoRoomForTheReport(t *testing.T) {
 		if n := failures(); n != 0 {
 			t.Errorf("%d failures were told of that are not recorded", n)
 		}
-		pass(10 * time.Minute)
+		pass(2*time.Minute + 40*time.Second) // ten seconds after the third minute
 		if n := failures(); n != 1 {
 			t.Errorf("the failure was told %d times once there was room, want once", n)
 		}

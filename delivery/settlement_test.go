@@ -451,3 +451,36 @@ func TestToldOnceOfADelay(t *testing.T) {
 		})
 	})
 }
+
+// TestSettlementsThatAreWrong: a queue that says that something is wrong with a settlement that
+// creates nothing is not asked again and again.
+func TestSettlementsThatAreWrong(t *testing.T) {
+	for _, c := range []struct {
+		name        string
+		err         error
+		least, most int // calls in a minute
+	}{
+		{"its recipients", &queue.ResultError{}, 1, 1},
+		{"a message, of which there is none", &queue.MessageError{}, 5, 20},
+	} {
+		t.Run("QUE-13 "+c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := newOffice(t, toHost(&smtptest.Host{Extensions: full()}))
+				calls := 0
+				q := &faultyQueue{Queue: new(memory.Queue), one: func(*queue.Settlement) error {
+					if calls++; calls > 100 {
+						return nil
+					}
+					return c.err
+				}}
+				o.queue, o.agent.Queue = q, q
+				o.start()
+				o.submit(message("u@e.test"))
+				pass(time.Minute)
+				if calls < c.least || calls > c.most {
+					t.Errorf("Settle was called %d times in a minute, want %d to %d", calls, c.least, c.most)
+				}
+			})
+		})
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -133,6 +134,30 @@ func TestRoutesChangeBeforeATurn(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestMailBehindOthersThatPart: mail that waits behind deliveries that do not share a
+// transaction after all is sent after them.
+func TestMailBehindOthersThatPart(t *testing.T) {
+	t.Run("QUE-12", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			o, router, _ := waitingForATurn(t)
+			router.now(func(_ context.Context, route mx.Route) (mx.Route, error) {
+				route.Secure = route.Domain == "b.test"
+				return route, nil
+			})
+			for range 4 {
+				o.submit(message("u@first.test"))
+			}
+			pass(2 * time.Minute)
+			if n := len(o.of(delivery.Delivered)); n != 7 || o.left() != 0 {
+				t.Errorf("%d are delivered and %d left, want 7 and none", n, o.left())
+			}
+			if n := o.agent.Stats().Claimed; n != 0 {
+				t.Errorf("%d deliveries are claimed", n)
+			}
+		})
+	})
 }
 
 // TestDNSFailsBeforeATurn: mail whose turn comes while no DNS server answers waits until one
@@ -389,29 +414,44 @@ func TestCutOffAtTheQueue(t *testing.T) {
 }
 
 // TestCutOffWithoutDescriptors: an attempt that is cut off, and that ends for want of
-// descriptors, tells nobody of trouble, and goes back as it was.
+// descriptors, tells nobody of trouble, and goes back as it was, also where it is cut off after
+// that.
 func TestCutOffWithoutDescriptors(t *testing.T) {
-	t.Run("QUE-10 QUE-13", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			o := newOffice(t, toHost(&smtptest.Host{Extensions: full()}))
-			o.agent.Sender.Dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
+	noDescriptors := func(network string) error { return &net.OpError{Op: "dial", Net: network, Err: syscall.EMFILE} }
+	for _, c := range []struct {
+		name   string
+		change func(s *delivery.Sender)
+	}{
+		{"before", func(s *delivery.Sender) {
+			s.Dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
 				<-ctx.Done()
-				return nil, &net.OpError{Op: "dial", Net: network, Err: syscall.EMFILE}
+				return nil, noDescriptors(network)
 			}
-			o.agent.Drain = time.Second
-			o.start()
-			o.submit(message("u@e.test"))
-			pass(time.Second)
-			o.stop()
-			if n := len(o.of(delivery.Trouble)) + len(o.of(delivery.Deferred)); n != 0 {
-				t.Errorf("events %+v, want neither trouble nor a deferral", o.events)
-			}
-			again, err := o.queue.Claim(t.Context(), time.Now(), queue.ClaimOptions{Max: 9, Lease: time.Minute})
-			if err != nil || len(again.Deliveries) != 1 || again.Deliveries[0].States[0].Attempts != 0 {
-				t.Errorf("claimed after that: %+v, %v, want the one without an attempt", again.Deliveries, err)
-			}
+		}},
+		{"after", func(s *delivery.Sender) {
+			s.Dial = func(_ context.Context, network, _ string) (net.Conn, error) { return nil, noDescriptors(network) }
+			s.Trace = &delivery.Trace{Connected: func(string, netip.AddrPort, error) { pass(5 * time.Second) }}
+		}},
+	} {
+		t.Run("QUE-10 QUE-13 "+c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := newOffice(t, toHost(&smtptest.Host{Extensions: full()}))
+				c.change(o.agent.Sender)
+				o.agent.Drain = time.Second
+				o.start()
+				o.submit(message("u@e.test"))
+				pass(time.Second)
+				o.stop()
+				if n := len(o.of(delivery.Trouble)) + len(o.of(delivery.Deferred)); n != 0 {
+					t.Errorf("events %+v, want neither trouble nor a deferral", o.events)
+				}
+				again, err := o.queue.Claim(t.Context(), time.Now(), queue.ClaimOptions{Max: 9, Lease: time.Minute})
+				if err != nil || len(again.Deliveries) != 1 || again.Deliveries[0].States[0].Attempts != 0 {
+					t.Errorf("claimed after that: %+v, %v, want the one without an attempt", again.Deliveries, err)
+				}
+			})
 		})
-	})
+	}
 }
 
 // stalledMark is a queue whose Mark does not return before it must.
