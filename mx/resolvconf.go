@@ -121,12 +121,14 @@ type machine struct {
 func parseResolvConf(text string, m machine) *resolvConf {
 	c := &resolvConf{timeout: defaultQueryTimeout, attempts: defaultQueryAttempts}
 	for line := range strings.Lines(text) {
-		line = strings.TrimSpace(line)
-		if line == "" || line[0] == '#' || line[0] == ';' {
-			continue
+		// Tools put comments behind settings, too, whose words must not become domains
+		// or options.
+		if i := strings.IndexAny(line, "#;"); i >= 0 {
+			line = line[:i]
 		}
-		fields := strings.Fields(line)
-		c.directive(fields[0], fields[1:])
+		if fields := strings.Fields(line); len(fields) > 0 {
+			c.directive(fields[0], fields[1:])
+		}
 	}
 	if list := m.getenv("LOCALDOMAIN"); strings.TrimSpace(list) != "" {
 		c.setSearch(strings.Fields(list))

@@ -43,6 +43,13 @@ func TestParseResolvConf(t *testing.T) {
 		{name: "no server is this machine", text: "", want: func(c *resolvConf) {
 			c.servers, c.named = servers("127.0.0.1:53", "[::1]:53"), false
 		}},
+		{name: "comments after a setting", text: "nameserver 192.0.2.1#dns.example\nnameserver 192.0.2.2;rotate\nsearch a.test # set by tools, see example.test\noptions timeout:3 ; not rotate, nor trust-ad : both are bad\noptions timeout:3 # no trust-ad\n", want: func(c *resolvConf) {
+			c.servers = servers("192.0.2.1:53", "192.0.2.2:53")
+			c.search, c.searchSaid, c.timeout = []string{"a.test"}, true, 3*time.Second
+		}},
+		{name: "comments that leave nothing", text: "nameserver 192.0.2.1\nnameserver # none\nsearch # none\noptions;rotate\n", hostname: "box.corp.test", want: func(c *resolvConf) {
+			c.searchSaid, c.ignored = true, []string{`nameserver "": not an IP address`}
+		}},
 		{name: "a scope and a port", text: "nameserver fe80::1%eth0\nnameserver [192.0.2.1]:5353\nnameserver [fe80::2%3]:54\n", want: func(c *resolvConf) {
 			c.servers = servers("[fe80::1%eth0]:53", "192.0.2.1:5353", "[fe80::2%3]:54")
 		}},
