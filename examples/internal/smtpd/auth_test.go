@@ -162,6 +162,8 @@ func TestLoginByLOGIN(t *testing.T) {
 	for name, c := range map[string][][2]string{
 		"asked for both":              {{"AUTH LOGIN", askUser}, {b64("user"), askPassword}, {b64("pencil"), "235 2.7.0"}},
 		"the name in the command":     {{"AUTH login " + b64("user"), askPassword}, {b64("pencil"), "235 2.7.0"}},
+		"a blank behind LOGIN":        {{"AUTH LOGIN ", askUser}, {b64("user"), askPassword}, {b64("pencil"), "235 2.7.0"}},
+		"a blank behind the name":     {{"AUTH LOGIN " + b64("user") + " ", askPassword}, {b64("pencil"), "235 2.7.0"}},
 		"a wrong password":            {{"AUTH LOGIN", askUser}, {b64("user"), askPassword}, {b64("pen"), "535 5.7.8"}},
 		"nobody":                      {{"AUTH LOGIN", askUser}, {b64("nobody"), askPassword}, {b64("pencil"), "535 5.7.8"}},
 		"no name":                     {{"AUTH LOGIN =", "501 5.5.2"}, {"AUTH LOGIN", askUser}, {"", "501 5.5.2"}},
