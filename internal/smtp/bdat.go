@@ -85,13 +85,16 @@ func (x *exchange) replyWaits() bool {
 }
 
 // chunkReply reads the reply to a chunk that is not the last. A refusal ends
-// the transaction.
+// the transaction, and so does the end of the session.
 func (x *exchange) chunkReply() *Error {
 	var r Reply
 	if e := x.answer(StageFinal, &r); e != nil {
 		return e
 	}
 	switch {
+	case r.Code == 221:
+		x.hung = x.s.goodbye(StageFinal, r)
+		return x.hung
 	case r.Positive():
 		return nil
 	case r.Negative():

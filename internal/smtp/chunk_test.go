@@ -1,9 +1,11 @@
 package smtp_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery/smtptest"
 	"github.com/nexthop-mail/nexthop/internal/smtp"
@@ -61,6 +63,18 @@ func TestChunks(t *testing.T) {
 				}
 				if name == "lockstep" && len(r.bdats()) != 3 {
 					r.t.Errorf("said %q", r.bdats())
+				}
+			})
+		}
+		for _, nth := range []int{1, 2, 4} {
+			host := abandoned(scripted([]smtptest.Cue{{At: smtptest.Chunk, Nth: nth, Reply: "221 2.0.0 enough", Delay: time.Second, Then: smtptest.Close}}, append(ext, "BINARYMIME")...))
+			with(t, fmt.Sprintf("SMTP-19 221 and the end at chunk %d of five, %s", nth, name), host, func(r *rig) {
+				r.open()
+				tx := message("u@e.test")
+				tx.Body, tx.Binary = streamOf(text), true
+				r.wantStates(r.send(tx), "failed")
+				if r.s.Reusable() {
+					r.t.Error("still of use")
 				}
 			})
 		}

@@ -344,9 +344,14 @@ func (s *Session) await(stage Stage, timeout time.Duration, f form) (Reply, *Err
 	case r.Code == 421:
 		s.closing = true
 	case r.Code == 221 && stage != StageQuit && stage != StageFinal:
-		return Reply{}, s.fail(stage, fmt.Errorf("%w: %s", errGoodbye, r.String()))
+		return Reply{}, s.goodbye(stage, r)
 	}
 	return r, nil
+}
+
+// goodbye returns the error for a reply by which the server ends the session.
+func (s *Session) goodbye(stage Stage, r Reply) *Error {
+	return s.fail(stage, fmt.Errorf("%w: %s", errGoodbye, r.String()))
 }
 
 // say sends one command and reads its reply.
