@@ -133,7 +133,7 @@ func (s *Spool) saveEnd(a *appended) (end int64, err error) {
 	if err == nil {
 		err = f.Sync()
 	}
-	if err == nil && torn {
+	if err == nil && torn && a.end == s.filled(a.end) { // as behind other parts, in a sector of its own
 		s.markEnd(f, a.salt, a.end)
 	}
 	if vfs.IsFull(err) {

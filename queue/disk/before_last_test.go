@@ -173,6 +173,11 @@ func tornEndIsNoDamage(t *testing.T, room bool, torn int) {
 	s, err = openByHand(fs, o)
 	must(t, err)
 	fs.Inject(nil)
+	for name, kind := range map[string]record.FileKind{names[0]: record.KeysFile, names[1]: record.OutcomesFile} {
+		if marked := endsMarked(t, fs, name, kind); marked != (torn == 0) && !room {
+			t.Errorf("room %v, record %d is torn: %s says at its end that it is saved: %v", room, torn, name, marked)
+		}
+	}
 	left["later"], err = endKeyed(s, "later")
 	must(t, err)
 	must(t, giveUp(s))
@@ -187,6 +192,54 @@ func tornEndIsNoDamage(t *testing.T, room bool, torn int) {
 	if err := known(s, left); err != nil || len(s.problems) > 0 {
 		t.Errorf("room %v, record %d is torn: %v, %v", room, torn, err, s.problems)
 	}
+}
+
+// endsMarked reports whether a file ends with a record that says that it is saved.
+func endsMarked(t *testing.T, fs *crashfs.FS, name string, kind record.FileKind) (marked bool) {
+	t.Helper()
+	f, err := fs.Open(name, false)
+	must(t, err)
+	defer f.Close()
+	size, err := f.Size()
+	must(t, err)
+	h, err := record.ReadHeader(f, kind)
+	must(t, err)
+	for scan := record.NewScanner(f, size, h.Salt, record.HeaderSize); scan.Next(); {
+		marked = scan.Frame().Kind == record.KindSaved && scan.End() == size
+	}
+	return marked
+}
+
+// TestUnreadableEndIsNotCutOff has the last part of keys and of outcomes, which does not say
+// that it is saved, be unreadable while the spool is opened: it is left as it is, and all are
+// known when it can be read.
+func TestUnreadableEndIsNotCutOff(t *testing.T) {
+	fs := crashfs.New(1)
+	s, err := openByHand(fs, keeping())
+	must(t, err)
+	left := map[string]string{}
+	for _, key := range []string{"first", "last"} {
+		left[key], err = endKeyed(s, key)
+		must(t, err)
+		must(t, giveUp(s))
+	}
+	fs = fs.Kill()
+	names := []string{fileName(keysPrefix, 1), fileName(outcomesPrefix, 1)}
+	for _, name := range names {
+		unmark(t, fs, name)
+		size, err := sizeOf(fs, name)
+		must(t, err)
+		fs.Spoil(name, size-512, size)
+	}
+	_, err = openByHand(fs, keeping())
+	must(t, err)
+	fs = fs.Kill()
+	for _, name := range names {
+		fs.Mend(name)
+	}
+	s, err = openByHand(fs, keeping())
+	must(t, err)
+	must(t, known(s, left))
 }
 
 // keyFrames is where the records of keys begin in a file.

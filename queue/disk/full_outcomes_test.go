@@ -191,7 +191,8 @@ func TestSettlementsOfACallWithoutRoomForOutcomes(t *testing.T) {
 
 // TestLongRepliesWithoutRoomForOutcomes settles a message to many recipients, with replies as
 // long as they get, where there is no room for their outcomes in the log: each is known once,
-// in pages of any length, and when they are read from their file.
+// in pages of any length, and when they are read from their file. Replies are cut short where
+// one record has all of them, and only there.
 func TestLongRepliesWithoutRoomForOutcomes(t *testing.T) {
 	ctx, now := t.Context(), time.Unix(1e9, 0)
 	const n = 150
@@ -202,6 +203,7 @@ func TestLongRepliesWithoutRoomForOutcomes(t *testing.T) {
 		o.SegmentSize = 1 << 20
 		s, err := openByHand(fs, o)
 		must(t, err)
+		s.limits.head = 200 << 10 // too little for all replies in one record
 		m := &queue.Message{Content: queue.String("text")}
 		var results []queue.Result
 		for i := range n {
@@ -239,6 +241,14 @@ func TestLongRepliesWithoutRoomForOutcomes(t *testing.T) {
 		if len(waiting) == 1 {
 			bare++
 		}
+		if pieces := (n + outcomesPiece - 1) / outcomesPiece; tries == 0 && len(waiting) != pieces {
+			t.Errorf("%d records, and there is room for %d", len(waiting), pieces)
+		}
+		for i := range waiting {
+			if got := int64(len(waiting[i].Head)); got > s.limits.head {
+				t.Errorf("%d tries: a record has %d bytes, and takes at most %d", tries, got, s.limits.head)
+			}
+		}
 		for round := range 3 {
 			for _, most := range []int{7, n} {
 				told, after := map[int]bool{}, ""
@@ -250,6 +260,9 @@ func TestLongRepliesWithoutRoomForOutcomes(t *testing.T) {
 							t.Errorf("%d tries, round %d: recipient %d is told again, or with %d", tries, round, one.Recipient, one.Reply.Code)
 						}
 						told[one.Recipient] = true
+						if whole := one.Reply.Text == results[0].Reply.Text; whole == (len(waiting) == 1) {
+							t.Errorf("%d tries, %d records: the reply has %d bytes", tries, len(waiting), len(one.Reply.Text))
+						}
 					}
 					after, more = page.Next, page.More
 				}
