@@ -1,6 +1,9 @@
 package disk
 
 import (
+	"errors"
+	"fmt"
+
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/vfs"
 )
@@ -8,6 +11,9 @@ import (
 // Files of keys and of outcomes grow at their end. Each part that is appended begins a sector
 // and is saved before the log may go that has the same. After it, a record says that it is
 // saved; that record is not saved itself. All of a file is saved before the next is made.
+
+// errUnopened says that such a file could not be opened: it is as it was.
+var errUnopened = errors.New("disk: a file was not opened")
 
 // appendTo appends to a file from an offset on, and saves it. If that is zero, it makes the
 // file.
@@ -20,7 +26,7 @@ func (s *Spool) appendTo(name string, salt uint64, begin int64, buf []byte) erro
 	}
 	f, err := s.files.another(open)
 	if err != nil {
-		return writeError(err)
+		return fmt.Errorf("%w: %w", errUnopened, writeError(err))
 	}
 	defer f.Close()
 	if err := f.Truncate(begin); err != nil { // what a power cut may have left

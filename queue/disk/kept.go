@@ -97,7 +97,8 @@ func (s *Spool) settledBefore() record.Place {
 }
 
 // saveOutcomes copies the outcomes in the log to their files, and saves those. If there is
-// no room, they stay in memory, and are lost with the process.
+// no room, they stay in memory, and are lost with the process. If the last file cannot be
+// opened, another one begins.
 func (s *Spool) saveOutcomes() error {
 	s.keeping.Lock()
 	defer s.keeping.Unlock()
@@ -117,6 +118,7 @@ func (s *Spool) saveOutcomes() error {
 		if f == nil {
 			break
 		}
+		begun := f.End > 0
 		err := s.extendOutcomes(f, list)
 		if errors.Is(err, queue.ErrFull) && s.removeOutcomes() {
 			continue
@@ -126,6 +128,12 @@ func (s *Spool) saveOutcomes() error {
 			s.outcomesFrom = 2 * s.outcomes.Waiting() // or with the next checkpoint
 			s.mu.Unlock()
 			return nil
+		}
+		if errors.Is(err, errUnopened) && begun { // the log must not wait for it
+			s.mu.Lock()
+			s.outcomes.Leave(f)
+			s.mu.Unlock()
+			continue
 		}
 		if err != nil {
 			return err

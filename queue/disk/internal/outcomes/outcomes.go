@@ -55,6 +55,7 @@ type File struct {
 	count         int
 	first, newest int64
 	pieces        []piece
+	left          bool // it takes no more
 }
 
 type piece struct {
@@ -186,13 +187,16 @@ func (l *Log) open(now int64) *File {
 	before := l.floor
 	if n := len(l.files); n > 0 {
 		f := l.files[n-1]
-		if f.count < max(1, l.max/parts) && f.End < mostBytes && now-f.first < max(l.keep/parts, 1) {
+		if !f.left && f.count < max(1, l.max/parts) && f.End < mostBytes && now-f.first < max(l.keep/parts, 1) {
 			return f
 		}
 		before = later(before, f.last)
 	}
 	return &File{Number: l.next, before: before}
 }
+
+// Leave has nothing more go to a file, which cannot be written to.
+func (l *Log) Leave(f *File) { f.left = true }
 
 // Before is what the file begins with.
 func (f *File) Before() record.Before { return f.before }
