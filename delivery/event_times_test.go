@@ -1,12 +1,14 @@
 package delivery_test
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery"
 	"github.com/nexthop-mail/nexthop/delivery/smtptest"
+	"github.com/nexthop-mail/nexthop/mx"
 	"github.com/nexthop-mail/nexthop/queue"
 )
 
@@ -75,4 +77,27 @@ func TestTriedAgainTogether(t *testing.T) {
 			}
 		})
 	})
+}
+
+// TestTimeOfDNS: the events of an attempt tell how long the route was looked up before.
+func TestTimeOfDNS(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(t, toHost(&smtptest.Host{Extensions: full()}))
+		o.agent.Sender.Resolver = laterResolver{o.net}
+		o.start()
+		o.submit(message("u@e.test"))
+		pass(time.Minute)
+		got := o.of(delivery.Delivered)
+		if len(got) != 1 || got[0].Stages.DNS < 3*time.Second {
+			t.Errorf("delivered %+v, want one after 3 s or more of DNS", got)
+		}
+	})
+}
+
+// laterResolver takes three seconds for each question.
+type laterResolver struct{ mx.Resolver }
+
+func (r laterResolver) Resolve(ctx context.Context, name string, t mx.Type) (mx.Answer, error) {
+	pass(3 * time.Second)
+	return r.Resolver.Resolve(ctx, name, t)
 }
