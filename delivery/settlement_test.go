@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -458,7 +459,7 @@ func TestSettlementsThatAreWrong(t *testing.T) {
 	for _, c := range []struct {
 		name        string
 		err         error
-		least, most int // calls in a minute
+		least, most int64 // calls in a minute
 	}{
 		{"its recipients", &queue.ResultError{}, 1, 1},
 		{"a message, of which there is none", &queue.MessageError{}, 5, 20},
@@ -466,9 +467,9 @@ func TestSettlementsThatAreWrong(t *testing.T) {
 		t.Run("QUE-13 "+c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				o := newOffice(t, toHost(&smtptest.Host{Extensions: full()}))
-				calls := 0
+				var calls atomic.Int64
 				q := &faultyQueue{Queue: new(memory.Queue), one: func(*queue.Settlement) error {
-					if calls++; calls > 100 {
+					if calls.Add(1) > 100 {
 						return nil
 					}
 					return c.err
@@ -477,8 +478,8 @@ func TestSettlementsThatAreWrong(t *testing.T) {
 				o.start()
 				o.submit(message("u@e.test"))
 				pass(time.Minute)
-				if calls < c.least || calls > c.most {
-					t.Errorf("Settle was called %d times in a minute, want %d to %d", calls, c.least, c.most)
+				if n := calls.Load(); n < c.least || n > c.most {
+					t.Errorf("Settle was called %d times in a minute, want %d to %d", n, c.least, c.most)
 				}
 			})
 		})

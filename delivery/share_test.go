@@ -264,10 +264,10 @@ func TestShareThatNobodyElseNeeds(t *testing.T) {
 func TestShareThatComesWithAClaim(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOffice(t, customers(2))
-		asked := 0
+		var asked atomic.Int64
 		q := &claimedFrom{Queue: new(memory.Queue)}
 		q.claim = func(ctx context.Context, now time.Time, want queue.ClaimOptions) (queue.Claimed, error) {
-			asked += len(want.Limits)
+			asked.Add(int64(len(want.Limits)))
 			return q.Queue.Claim(ctx, now, want)
 		}
 		o.queue, o.agent.Queue = q, q
@@ -276,14 +276,14 @@ func TestShareThatComesWithAClaim(t *testing.T) {
 		pass(time.Minute)
 		began := time.Now()
 		o.submit(message("u@c0.test"))
-		for i := 0; i < 20 && asked == 0; i++ {
+		for i := 0; i < 20 && asked.Load() == 0; i++ {
 			pass(20 * time.Millisecond)
 			m := message("u@elsewhere.test") // so that there is a claim
 			m.NotBefore = time.Now().Add(time.Hour)
 			o.submit(m)
 		}
 		pass(10 * time.Second)
-		if asked == 0 {
+		if asked.Load() == 0 {
 			t.Fatal("no claim asked for a share")
 		}
 		got := o.of(delivery.Delivered)

@@ -18,6 +18,14 @@ import (
 type readCounter struct {
 	*memory.Queue
 	reads atomic.Int64
+	claim chan struct{} // until it is closed, no claim is answered; nil: at once
+}
+
+func (q *readCounter) Claim(ctx context.Context, now time.Time, want queue.ClaimOptions) (queue.Claimed, error) {
+	if q.claim != nil {
+		<-q.claim
+	}
+	return q.Queue.Claim(ctx, now, want)
 }
 
 func (q *readCounter) Open(ctx context.Context, id string) (queue.Content, error) {
@@ -70,7 +78,7 @@ func TestJustSubmitted(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				host := &smtptest.Host{Extensions: full(), Script: c.script}
 				o := newOffice(t, &smtptest.Internet{Zone: single, Hosts: map[string]*smtptest.Host{"mx1.e.test": host}})
-				q := &readCounter{Queue: &memory.Queue{}}
+				q := &readCounter{Queue: &memory.Queue{}, claim: make(chan struct{})}
 				o.queue, o.agent.Queue = q, q
 				m := message("u@e.test")
 				octets := []byte(c.content)
@@ -81,6 +89,7 @@ func TestJustSubmitted(t *testing.T) {
 				o.start()
 				synctest.Wait()
 				o.submit(m)
+				close(q.claim) // the agent may find it before Submit has returned, and then reads the queue
 				for i := range octets {
 					octets[i] = '!' // they are the caller's again
 				}
