@@ -98,6 +98,7 @@ cover: setup ## print the requirements that the tests show, and how much code th
 MUTATED := examples:./internal/smtpd:./internal/smtpd \
 	.:./delivery/internal/attempt:./delivery/internal/attempt,./delivery \
 	.:./delivery/internal/sched:./delivery/internal/sched \
+	.:./delivery/internal/events:./delivery/internal/events \
 	.:./delivery/internal/goroutine:./delivery/internal/goroutine \
 	.:./delivery/internal/lease:./delivery/internal/lease \
 	.:./delivery/internal/session:./delivery/internal/session \

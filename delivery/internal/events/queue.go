@@ -80,27 +80,22 @@ func (q *Queue[E]) Serve(h Hook[E]) {
 // a time.
 func (q *Queue[E]) Run(ctx context.Context, h Hook[E]) {
 	q.takeOver()
-	var list, spare []E
-	var left bool
+	over := func() bool {
+		q.running = ctx.Err() == nil || len(q.waiting) > 0
+		return !q.running
+	}
+	var list []E
 	for {
-		list, spare = spare, list
-		list, left = q.take(list, func() bool { return !q.running && len(q.waiting) == 0 })
-		if left {
+		var left bool
+		if list, left = q.take(list, over); left {
 			return
 		}
 		q.tell(h, list)
 		if clear(list); cap(list) > 2*Max {
-			list = list[:0:0] // what one large message needed is not kept
-			continue
-		}
-		if len(list) > 0 {
-			continue
+			list = nil // what one large message needed is not kept
 		}
 		select {
 		case <-ctx.Done():
-			q.mu.Lock()
-			q.running = false
-			q.mu.Unlock()
 		case <-q.more.Seen():
 		}
 	}

@@ -100,7 +100,9 @@ func TestOrder(t *testing.T) {
 				t.Error("somebody else is to pass events on")
 			}
 			time.Sleep(time.Minute)
-			r.add(4)
+			if r.Add(4) {
+				t.Error("somebody else is to pass events on while Run waits for some")
+			}
 			time.Sleep(time.Minute)
 			if n := r.Waiting(); n != 0 {
 				t.Errorf("%d events wait although Run has nothing to do", n)
@@ -112,6 +114,37 @@ func TestOrder(t *testing.T) {
 			}
 			r.add(7)
 			r.told(8)
+		})
+	})
+	t.Run("with a Run whose context has ended before it begins", func(t *testing.T) {
+		bubble(t, func(t *testing.T, r *rig) {
+			r.Add(0, 1)
+			ctx, cancel := context.WithCancel(context.Background())
+			cancel()
+			go r.Serve(r.hook())
+			r.Run(ctx, r.hook())
+			if n := r.Waiting(); n != 0 {
+				t.Errorf("%d events wait when Run has returned", n)
+			}
+			r.add(2)
+			r.told(3)
+		})
+	})
+	t.Run("by Serve only until a Run takes over", func(t *testing.T) {
+		bubble(t, func(t *testing.T, r *rig) {
+			r.pause = time.Second
+			served := make(chan time.Time, 1)
+			r.Add(0, 1)
+			go func() { r.Serve(r.hook()); served <- time.Now() }()
+			synctest.Wait()
+			began := time.Now()
+			stop := r.run()
+			r.add(2, 3, 4)
+			if took := (<-served).Sub(began); took != 2*time.Second {
+				t.Errorf("Serve has returned after %v, want when it has passed on the events that it had", took)
+			}
+			stop()
+			r.told(5)
 		})
 	})
 	t.Run("while Runs begin and end", func(t *testing.T) {
@@ -137,6 +170,7 @@ func TestOrder(t *testing.T) {
 	t.Run("more than is kept for reuse", func(t *testing.T) {
 		bubble(t, func(t *testing.T, r *rig) {
 			stop := r.run()
+			synctest.Wait()
 			r.add(upTo(3 * events.Max)...)
 			time.Sleep(time.Second)
 			r.add(3 * events.Max)
@@ -148,30 +182,61 @@ func TestOrder(t *testing.T) {
 	})
 }
 
+// TestRest: all who wait until no goroutine passes events on go on then.
+func TestRest(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.pause = time.Second
+		r.add(0, 1, 2)
+		began, rested := time.Now(), make(chan time.Duration)
+		for range 3 {
+			go func() { r.Rest(); rested <- time.Since(began) }()
+		}
+		for range 3 {
+			if got := <-rested; got != 3*time.Second {
+				t.Errorf("one has waited for %v, want until the three events are passed on", got)
+			}
+		}
+	})
+}
+
 // TestRoom: there is room for fewer than Max events, and after that when half of them have
 // been passed on, which is told once.
 func TestRoom(t *testing.T) {
-	bubble(t, func(t *testing.T, r *rig) {
-		r.pause = time.Second
-		r.add(upTo(events.Max - 1)...)
-		if !r.Room() {
-			t.Error("there is no room although there are fewer than Max events")
-		}
-		if r.add(events.Max - 1); r.Room() || r.Waiting() != events.Max {
-			t.Errorf("there is room although %d events wait", r.Waiting())
-		}
-		time.Sleep((events.Max/2-1)*time.Second + time.Second/2)
-		if r.Room() || r.eased.Load() != 0 {
-			t.Errorf("there is room when %d events wait", r.Waiting())
-		}
-		time.Sleep(time.Second)
-		if !r.Room() || r.eased.Load() != 1 || r.Waiting() != events.Max/2 {
-			t.Errorf("there is no room when %d events wait, or this was told %d times", r.Waiting(), r.eased.Load())
-		}
-		r.told(events.Max)
-		if r.eased.Load() != 1 {
-			t.Errorf("that there is room was told %d times, want once", r.eased.Load())
-		}
+	t.Run("until half of them are left", func(t *testing.T) {
+		bubble(t, func(t *testing.T, r *rig) {
+			r.pause = time.Second
+			r.add(upTo(events.Max - 1)...)
+			synctest.Wait() // the hook has been called with the first
+			if !r.Room() {
+				t.Error("there is no room although there are fewer than Max events")
+			}
+			if r.add(events.Max - 1); r.Room() || r.Waiting() != events.Max {
+				t.Errorf("there is room although %d events wait", r.Waiting())
+			}
+			time.Sleep((events.Max/2-1)*time.Second + time.Second/2)
+			if r.Room() || r.eased.Load() != 0 {
+				t.Errorf("there is room when %d events wait", r.Waiting())
+			}
+			time.Sleep(time.Second)
+			if !r.Room() || r.eased.Load() != 1 || r.Waiting() != events.Max/2 {
+				t.Errorf("there is no room when %d events wait, or this was told %d times", r.Waiting(), r.eased.Load())
+			}
+			r.told(events.Max)
+			if r.eased.Load() != 1 {
+				t.Errorf("that there is room was told %d times, want once", r.eased.Load())
+			}
+		})
+	})
+	t.Run("nor while more come, of which there are fewer", func(t *testing.T) {
+		bubble(t, func(t *testing.T, r *rig) {
+			r.pause = time.Second
+			r.add(upTo(events.Max)...)
+			time.Sleep(events.Max/4*time.Second + time.Second/2)
+			if r.add(events.Max); r.Room() {
+				t.Errorf("there is room when %d events wait, of %d", r.Waiting(), events.Max)
+			}
+			r.told(events.Max + 1)
+		})
 	})
 }
 
@@ -246,10 +311,11 @@ func TestWait(t *testing.T) {
 		bubble(t, func(t *testing.T, r *rig) {
 			r.add(0)
 			r.Rest()
-			ctx := context.WithValue(r.ctx, key{}, "of its own")
+			of := r.ctx
+			ctx := context.WithValue(of, key{}, "of its own")
 			r.pause = time.Second
 			r.add(upTo(events.Max)...)
-			for _, own := range []context.Context{r.ctx, ctx} {
+			for _, own := range []context.Context{of, ctx} {
 				began := time.Now()
 				if err := r.Wait(own); err != nil || time.Since(began) > 0 {
 					t.Errorf("the hook has waited for %v, with the error %v", time.Since(began), err)
