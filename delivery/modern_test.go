@@ -10,6 +10,7 @@ import (
 	"math/big"
 	"net"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -56,9 +57,17 @@ func (o onlyHostInTLS) Route(ctx context.Context, from, domain string) (mx.Route
 	return route, err
 }
 
+const onlyRSA = "key exchange by RSA only"
+
+// exchangeByRSA makes a host's TLS one that has no other key exchange.
+func exchangeByRSA(c *tls.Config) {
+	c.MaxVersion, c.CipherSuites = tls.VersionTLS12, []uint16{tls.TLS_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_RSA_WITH_AES_256_CBC_SHA}
+}
+
 // TestHostsWithoutModernKeyExchanges: a host whose TLS knows only what was usual years ago
-// gets mail under TLS, at every level, and in clear only where TLS may be left out and
-// does not work at all. What it lacks is remembered for an hour.
+// gets mail under TLS, at every level unless it has key exchange by RSA only, and in clear
+// only where TLS may be left out and does not work at all. What it lacks is remembered for
+// an hour.
 func TestHostsWithoutModernKeyExchanges(t *testing.T) {
 	certificate, roots := rsaCertificate(t)
 	long := func(h *tls.ClientHelloInfo) bool { return slices.Contains(h.SupportedCurves, tls.X25519MLKEM768) }
@@ -74,17 +83,15 @@ func TestHostsWithoutModernKeyExchanges(t *testing.T) {
 	}
 	old := errors.New("too long")
 	for name, change := range map[string]func(*tls.Config){
-		"key exchange by RSA only": func(c *tls.Config) {
-			c.MaxVersion, c.CipherSuites = tls.VersionTLS12, []uint16{tls.TLS_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_RSA_WITH_AES_256_CBC_SHA}
-		},
+		onlyRSA:                            exchangeByRSA,
 		"an alert at a long ClientHello":   unread(func(*tls.ClientHelloInfo) error { return old }),
 		"the end at a long ClientHello":    unread(func(h *tls.ClientHelloInfo) error { return errors.Join(old, h.Conn.Close()) }),
 		"silence after a long ClientHello": unread(func(h *tls.ClientHelloInfo) error { pass(time.Hour); return old }),
 	} {
 		for _, level := range []mx.TLSLevel{mx.TLSMay, mx.TLSEncrypt, mx.TLSVerify} {
 			for _, implicit := range []bool{false, true} {
-				if implicit && level == mx.TLSMay {
-					continue
+				if implicit && level == mx.TLSMay || level == mx.TLSVerify && name == onlyRSA {
+					continue // there is no such host; and see TestKeyExchangeByRSAProvesNothing
 				}
 				where := "STARTTLS"
 				if implicit {
@@ -119,6 +126,52 @@ func TestHostsWithoutModernKeyExchanges(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// TestKeyExchangeByRSAProvesNothing: where the host must prove who it is, key exchange by RSA
+// is not offered, because an attacker who can have the host decrypt could answer in its
+// place. It is if TLSConfig says so.
+func TestKeyExchangeByRSAProvesNothing(t *testing.T) {
+	byRSA := func(suite uint16) bool {
+		return slices.ContainsFunc(tls.InsecureCipherSuites(), func(s *tls.CipherSuite) bool {
+			return s.ID == suite && strings.HasPrefix(s.Name, "TLS_RSA_")
+		})
+	}
+	for name, c := range map[string]struct {
+		level  mx.TLSLevel
+		suites []uint16
+		curves []tls.CurveID
+		want   queue.Outcome
+		hellos []bool // with key exchange by RSA
+	}{
+		"it must":                               {mx.TLSVerify, nil, nil, queue.Deferred, []bool{false, false}},
+		"it must, and nothing else is left out": {mx.TLSVerify, nil, []tls.CurveID{tls.CurveP256}, queue.Deferred, []bool{false}},
+		"it must, and the operator offers that": {mx.TLSVerify, []uint16{tls.TLS_RSA_WITH_AES_128_GCM_SHA256}, nil, queue.Delivered, []bool{true}},
+		"it need not":                           {mx.TLSEncrypt, nil, nil, queue.Delivered, []bool{false, true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			certificate, roots := rsaCertificate(t)
+			var hellos []bool
+			host := &smtptest.Host{Name: "mx1.e.test", Extensions: []string{"STARTTLS"}, Allow: []smtptest.Rule{smtptest.RuleNoQuit}, TLS: &tls.Config{
+				Certificates: []tls.Certificate{certificate},
+				GetConfigForClient: func(h *tls.ClientHelloInfo) (*tls.Config, error) {
+					hellos = append(hellos, slices.ContainsFunc(h.CipherSuites, byRSA))
+					return nil, nil
+				},
+			}}
+			exchangeByRSA(host.TLS)
+			bubble(t, zone, map[string]smtptest.Server{"192.0.2.1": host}, func(t *testing.T, r *rig) {
+				r.sender.TLSConfig = &tls.Config{RootCAs: roots, CipherSuites: c.suites, CurvePreferences: c.curves}
+				r.sender.Router = onlyHost{level: c.level}
+				if rr := &r.send(t, message("u@e.test")).Recipients[0]; rr.Outcome != c.want {
+					t.Errorf("%v, %v, %v; want %v", rr.Outcome, rr.TLS, rr.Err, c.want)
+				}
+				if !slices.Equal(hellos, c.hellos) {
+					t.Errorf("key exchange by RSA was offered: %v, want %v", hellos, c.hellos)
+				}
+			})
+		})
 	}
 }
 

@@ -87,6 +87,10 @@ type Sender struct {
 	// they refuse is skipped in this attempt and gets no mail, not even in clear. They
 	// are not called for hosts without TLS.
 	//
+	// A handshake that fails may be made once more in an older form: without hybrid key
+	// exchange unless CurvePreferences is set, and with key exchange by RSA unless
+	// CipherSuites is set or the host must be verified.
+	//
 	// TLS sessions are resumed if the requirements for the host are the same as before,
 	// and all checks are made again; VerifyPeerCertificate is then called with the
 	// earlier chains. Up to 1,024 sessions are remembered, each for at most a day.

@@ -17,14 +17,20 @@ func classic(config *tls.Config) *tls.Config {
 		c.CurvePreferences = []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521}
 	}
 	if c.CipherSuites == nil {
-		for _, suite := range tls.CipherSuites() {
-			c.CipherSuites = append(c.CipherSuites, suite.ID)
-		}
-		c.CipherSuites = append(c.CipherSuites,
+		c.CipherSuites = append(ForwardSecret(),
 			tls.TLS_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_RSA_WITH_AES_256_GCM_SHA384,
 			tls.TLS_RSA_WITH_AES_128_CBC_SHA, tls.TLS_RSA_WITH_AES_256_CBC_SHA)
 	}
 	return c
+}
+
+// ForwardSecret returns the cipher suites that are offered by default. None of them has key
+// exchange by RSA.
+func ForwardSecret() (list []uint16) {
+	for _, suite := range tls.CipherSuites() {
+		list = append(list, suite.ID)
+	}
+	return list
 }
 
 // wrongVersion is the text of an alert of package tls, which has no exported type for it. A
@@ -32,9 +38,9 @@ func classic(config *tls.Config) *tls.Config {
 const wrongVersion = "tls: protocol version not supported"
 
 // HasModern reports whether OptModern makes a difference with a configuration, which may
-// be nil.
-func HasModern(config *tls.Config) bool {
-	return config == nil || config.CurvePreferences == nil || config.CipherSuites == nil
+// be nil. rsa is whether key exchange by RSA may then be offered.
+func HasModern(config *tls.Config, rsa bool) bool {
+	return config == nil || config.CurvePreferences == nil || rsa && config.CipherSuites == nil
 }
 
 // BlamesHello reports whether a handshake may have failed because of what the ClientHello

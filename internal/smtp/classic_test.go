@@ -53,11 +53,14 @@ func TestClassic(t *testing.T) {
 			len(config.CurvePreferences) > 0 && len(c.CurvePreferences) != 1 || len(config.CipherSuites) > 0 && len(c.CipherSuites) != 1 {
 			t.Errorf("%s: %v, %v", name, c.CurvePreferences, c.CipherSuites)
 		}
-		if !HasModern(config) || HasModern(c) {
-			t.Errorf("%s: has modern key exchanges: %t, and then %t", name, HasModern(config), HasModern(c))
+		if !HasModern(config, true) || HasModern(c, true) {
+			t.Errorf("%s: has modern key exchanges: %t, and then %t", name, HasModern(config, true), HasModern(c, true))
+		}
+		if without := HasModern(config, false); without == (name == "curves") {
+			t.Errorf("%s: has modern key exchanges if RSA does not take their place: %t", name, without)
 		}
 	}
-	if !HasModern(nil) {
+	if !HasModern(nil, true) || !HasModern(nil, false) {
 		t.Error("the default has none")
 	}
 }

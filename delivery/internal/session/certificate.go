@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 
+	"github.com/nexthop-mail/nexthop/internal/smtp"
 	"github.com/nexthop-mail/nexthop/mx"
 )
 
@@ -35,6 +36,11 @@ func (c *Config) tlsConfig(h *Hop, made *Session) *tls.Config {
 	t.Renegotiation = tls.RenegotiateNever
 	t.Certificates, t.GetClientCertificate = nil, nil
 	t.MinVersion = max(t.MinVersion, p.MinVersion)
+	if p.Level >= mx.TLSVerify && h.Without&smtp.OptModern != 0 && t.CipherSuites == nil {
+		// Some hosts can be made to decrypt what was encrypted for their certificate. Key
+		// exchange by RSA with such a host does not prove who it is.
+		t.CipherSuites = smtp.ForwardSecret()
+	}
 	t.ClientSessionCache = nil // it goes by names alone: see tickets
 	if shown := h.shows(); shown != nil {
 		t.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return shown, nil }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nexthop-mail/nexthop/internal/smtp"
+	"github.com/nexthop-mail/nexthop/mx"
 )
 
 // resuming is the TLS client configuration for a hop, by which TLS is resumed.
@@ -103,7 +104,7 @@ func (c *Config) forgoModern(h *Hop, err error) bool {
 	switch {
 	case !ok:
 		return false
-	case h.Without&smtp.OptModern != 0 || !smtp.HasModern(c.TLSConfig) || !se.BlamesHello() || Distrusted(err):
+	case h.Without&smtp.OptModern != 0 || !smtp.HasModern(c.TLSConfig, h.Policy.Level < mx.TLSVerify) || !se.BlamesHello() || Distrusted(err):
 		return false
 	case h.resumption != nil && h.resumption.whole: // the host had chosen by then
 		return false
