@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -99,5 +100,26 @@ func TestNextOfShorterLeases(t *testing.T) {
 		if !got.Next.After(now) || got.Next.After(now.Add(lease)) {
 			t.Errorf("Next is in %v, want %v at most", got.Next.Sub(now), lease)
 		}
+	}
+}
+
+// A claim reads each content that comes with it once, and none for other deliveries of the
+// message.
+func TestClaimReadsContentsOnce(t *testing.T) {
+	h := newHeld(t)
+	const n = 10
+	for i := range n {
+		m := mail(strings.Repeat("text\r\n", 5000), fmt.Sprintf("a@d%d.example", i))
+		if _, err := h.q.Put(t.Context(), h.now, m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pieces := "SELECT t.relname, t.idx_tup_fetch::int FROM pg_namespace s JOIN pg_class c ON c.relnamespace = s.oid AND c.relname = 'message' " +
+		"JOIN pg_stat_all_tables t ON t.relid = c.reltoastrelid WHERE s.nspname = $1"
+	var got []queue.Delivery
+	read, _ := h.counted(pieces, func() { got = h.claim(queue.ClaimOptions{}) })
+	const each = 30_000/1996 + 1
+	if len(got) != n || read != n*each {
+		t.Errorf("a claim of %d messages reads %d pieces of contents, want %d", len(got), read, n*each)
 	}
 }

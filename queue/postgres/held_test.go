@@ -107,13 +107,20 @@ func (h *held) settle(list []queue.Delivery, outcome queue.Outcome, notBefore ti
 // read is how many entries of each index were read for what f does.
 func (h *held) read(f func()) (total int, each map[string]int) {
 	h.t.Helper()
+	return h.counted("SELECT indexrelname, idx_tup_read::int FROM pg_stat_user_indexes WHERE schemaname = $1", f)
+}
+
+// counted is by how much counters of the database have grown after f, which a query
+// returns with their names.
+func (h *held) counted(query string, f func()) (total int, each map[string]int) {
+	h.t.Helper()
 	count := func() map[string]int {
 		for _, sql := range []string{"SELECT pg_stat_force_next_flush()", "SELECT pg_stat_clear_snapshot()"} {
 			if _, err := h.p.Exec(h.t.Context(), sql); err != nil {
 				h.t.Fatal(err)
 			}
 		}
-		rows, err := h.p.Query(h.t.Context(), "SELECT indexrelname, idx_tup_read::int FROM pg_stat_user_indexes WHERE schemaname = $1", h.o.Schema)
+		rows, err := h.p.Query(h.t.Context(), query, h.o.Schema)
 		if err != nil {
 			h.t.Fatal(err)
 		}
