@@ -49,9 +49,10 @@
 // A call fails if the server does not answer within Options.Timeout. If the context of a
 // Claim or Take ends, the call takes a moment more, 4 s at most, to learn what it has
 // leased, and gives that back. If the server aborts a call in favour of another
-// transaction, it is made again. If the device is full, the error is queue.ErrFull; a
-// settlement that creates no message is recorded all the same if it only removes rows, and
-// its outcomes are in memory until there is room, or lost if the process ends before.
+// transaction, it is made again. If the device is full, the error is queue.ErrFull.
+// Settlements are then recorded without the messages that they create (Settled.NoRoom), or if
+// they only remove rows; outcomes are in memory until there is room, or lost if the process
+// ends before.
 // Envelopes, states and contents have checksums; if they are damaged, calls about the
 // message return queue.ErrDamaged.
 package postgres

@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,38 +35,126 @@ func outcomesOf(t *testing.T, q *postgres.Queue) (ids []string) {
 	return ids
 }
 
-// Without room a settlement that creates a message waits, and those of its batch that
-// create none do not.
-func TestBatchWithoutRoom(t *testing.T) {
-	h, list := keeping(t, 3)
-	batch := make([]queue.Settlement, len(list))
+// settleAll settles a batch, and wants the errors, and which of them there was no room for.
+func (h *held) settleAll(batch []queue.Settlement, errs []error, noRoom []bool) (settled []queue.Settled) {
+	h.t.Helper()
+	got, err := h.q.Settle(h.t.Context(), h.now, batch)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for i := range got {
+		if !errors.Is(got[i].Err, errs[i]) || got[i].NoRoom != noRoom[i] {
+			h.t.Errorf("settlement %d: %+v, want %v, no room: %v", i, got[i], errs[i], noRoom[i])
+		}
+	}
+	return got
+}
+
+// settlements have the deliveries end as each outcome says.
+func settlements(list []queue.Delivery, outcomes ...queue.Outcome) (batch []queue.Settlement) {
 	for i := range list {
-		batch[i] = queue.Settlement{Lease: list[i].Lease, Results: []queue.Result{{Recipient: 0, Outcome: queue.Delivered}}}
+		batch = append(batch, queue.Settlement{Lease: list[i].Lease, Results: []queue.Result{{Recipient: 0, Outcome: outcomes[i]}}})
 	}
-	batch[1].Results[0].Outcome = queue.Failed
-	batch[1].Create = []*queue.Message{mail("report", "sender@report.example")}
-	check := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
+	return batch
+}
+
+// setFull has the server refuse new rows as it does if it has no room, or not any more.
+func (h *held) setFull(full bool) {
+	h.t.Helper()
+	if err := filled(h.t.Context(), h.p, h.o, full); err != nil {
+		h.t.Fatal(err)
 	}
-	check(filled(t.Context(), h.p, h.o, true))
-	got, err := h.q.Settle(t.Context(), h.now, batch)
-	check(err)
-	for i, want := range []error{nil, queue.ErrFull, nil} {
-		if !errors.Is(got[i].Err, want) {
-			t.Errorf("settlement %d without room: %v, want %v", i, got[i].Err, want)
-		}
+}
+
+// Without room for a report the settlements of its batch are recorded, and who failed is
+// tried again after a minute.
+func TestBatchWithoutRoom(t *testing.T) {
+	for name, size := range map[string]int{"a short report": 100, "a report in pieces": 1 << 20} {
+		t.Run(name, func(t *testing.T) {
+			h, list := keeping(t, 3)
+			report := mail(strings.Repeat("x", size), "sender@report.example")
+			batch := settlements(list, queue.Delivered, queue.Failed, queue.Delivered)
+			batch[1].Create = []*queue.Message{report}
+			h.setFull(true)
+			h.settleAll(batch, make([]error, 3), []bool{false, true, false})
+			if _, err := h.q.Outcomes(t.Context(), queue.OutcomeOptions{}); !errors.Is(err, queue.ErrFull) {
+				t.Errorf("Outcomes while there is no room = %v, want ErrFull", err)
+			}
+			h.setFull(false)
+			if got := h.claim(queue.ClaimOptions{}); len(got) > 0 {
+				t.Fatalf("%d deliveries are due at once, want none", len(got))
+			}
+			h.now = h.now.Add(time.Minute)
+			list = h.claim(queue.ClaimOptions{})
+			if len(list) != 1 || list[0].Lease.Message != batch[1].Lease.Message || list[0].States[0] != (queue.State{}) {
+				t.Fatalf("after a minute %+v, want the message that failed as it was", list)
+			}
+			batch = settlements(list, queue.Failed)
+			batch[0].Create = []*queue.Message{report}
+			if got := h.settleAll(batch, []error{nil}, []bool{false}); len(got[0].Created) != 1 {
+				t.Errorf("the settlement with room: %+v", got[0])
+			}
+			if ids := outcomesOf(t, h.q); len(ids) != 3 {
+				t.Errorf("outcomes of %q, want of three messages", ids)
+			}
+		})
 	}
-	if _, err := h.q.Outcomes(t.Context(), queue.OutcomeOptions{}); !errors.Is(err, queue.ErrFull) {
-		t.Errorf("Outcomes while there is no room = %v, want ErrFull", err)
+}
+
+// Of a message whose delivery has failed for one recipient and succeeded for another, no
+// second copy is sent because there was no room for the report.
+func TestDeliveredBesideFailedWithoutRoom(t *testing.T) {
+	h, _ := keeping(t, 0)
+	if _, err := h.q.Put(t.Context(), h.now, mail("text", "has@one.example", "failed@one.example")); err != nil {
+		t.Fatal(err)
 	}
-	check(filled(t.Context(), h.p, h.o, false))
-	got, err = h.q.Settle(t.Context(), h.now, batch[1:2])
-	check(err)
-	if got[0].Err != nil || len(got[0].Created) != 1 {
-		t.Errorf("the settlement with room: %+v", got[0])
+	list := h.claim(queue.ClaimOptions{})
+	batch := settlements(list, queue.Delivered)
+	batch[0].Results = append(batch[0].Results, queue.Result{Recipient: 1, Outcome: queue.Failed})
+	batch[0].Create, batch[0].Warned = []*queue.Message{mail("report", "sender@report.example")}, true
+	h.setFull(true)
+	h.settleAll(batch, []error{nil}, []bool{true})
+	h.setFull(false)
+	h.now = h.now.Add(time.Minute)
+	list = h.claim(queue.ClaimOptions{})
+	if len(list) != 1 || len(list[0].States) != 1 || list[0].States[0] != (queue.State{Index: 1}) || list[0].Warned {
+		t.Fatalf("after a minute %+v, want who failed as it was", list)
+	}
+}
+
+// A settlement that names a recipient who is not there is refused, room or not.
+func TestWrongSettlementWithoutRoom(t *testing.T) {
+	h, list := keeping(t, 1)
+	batch := settlements(list, queue.Delivered)
+	batch[0].Results = append(batch[0].Results, queue.Result{Recipient: 1, Outcome: queue.Failed})
+	batch[0].Create = []*queue.Message{mail("report", "sender@report.example")}
+	other := settlements(list, queue.Failed) // the same lease, which counts as nothing is recorded before
+	other[0].Create = batch[0].Create
+	h.setFull(true)
+	got, err := h.q.Settle(t.Context(), h.now, append(batch, other...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !errors.As(got[0].Err, new(*queue.ResultError)) || got[1].Err != nil || !got[1].NoRoom {
+		t.Errorf("Settle = %+v, want a ResultError, and then no room", got)
+	}
+}
+
+// If there is no room for deliveries that stay, those that end are recorded all the same.
+func TestEndsWithoutRoomForOthers(t *testing.T) {
+	h, list := keeping(t, 4)
+	exec(t, h.p, h.o,
+		`CREATE FUNCTION $.is_fuller() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''could not extend file'' USING ERRCODE = ''disk_full''; END'`,
+		`CREATE TRIGGER is_full BEFORE INSERT ON $.head FOR EACH ROW EXECUTE FUNCTION $.is_fuller()`)
+	batch := settlements(list, queue.Delivered, queue.Deferred, queue.Failed, queue.Failed)
+	batch[3].Create = []*queue.Message{mail("report", "sender@report.example")}
+	h.setFull(true)
+	h.settleAll(batch, []error{nil, queue.ErrFull, nil, queue.ErrFull}, make([]bool, 4))
+	h.setFull(false)
+	exec(t, h.p, h.o, "DROP TRIGGER is_full ON $.head")
+	left := []queue.Settlement{batch[1], batch[3]}
+	if got := h.settleAll(left, make([]error, 2), make([]bool, 2)); len(got[1].Created) != 1 {
+		t.Errorf("the settlement with room: %+v", got[1])
 	}
 	if ids := outcomesOf(t, h.q); len(ids) != 3 {
 		t.Errorf("outcomes of %q, want of three messages", ids)

@@ -13,23 +13,28 @@ import (
 
 // Settle records outcomes and puts the messages they create: a whole batch in one
 // transaction and one round trip, unless it has leases that another handle was given,
-// or large contents. If the server has no room, settlements that create messages are
-// refused, and the outcomes of the others are in memory until there is room.
+// or large contents. If the server has no room, settlements are recorded without the messages
+// that they create, and outcomes are in memory until there is room. If it has no room for
+// deliveries that stay either, those that end are recorded, and the others refused.
 func (q *Queue) Settle(ctx context.Context, now time.Time, batch []queue.Settlement) ([]queue.Settled, error) {
 	b := &settling{
 		q: q, now: now, batch: batch, settled: make([]queue.Settled, len(batch)), drafts: make([][]draft, len(batch)),
 		before: make([][]byte, len(batch)), of: make([]*origin, len(batch)), decided: undecided(),
 	}
 	for i := range batch {
-		b.drafts[i], b.settled[i].Err = q.readAll(ctx, now, batch[i].Create)
+		var err error
+		if b.drafts[i], err = q.readAll(ctx, now, batch[i].Create); errors.Is(err, queue.ErrFull) {
+			b.partly = append(b.partly, i)
+		} else {
+			b.settled[i].Err = err
+		}
 	}
 	if err := q.call(ctx, b.readStates); err != nil {
 		return nil, err
 	}
 	b.decide()
 	err := q.call(ctx, b.record)
-	if errors.Is(err, queue.ErrFull) && (len(b.over) > 0 || len(b.create) > 0) {
-		b.lessRoom()
+	for errors.Is(err, queue.ErrFull) && b.lessRoom() {
 		err = q.call(ctx, b.record)
 	}
 	if err != nil {
@@ -67,7 +72,8 @@ type settling struct {
 	before  [][]byte  // the states of each, nil if its lease is lost
 	of      []*origin // if outcomes are kept: where they are from, nil if a message cannot be read
 
-	noRoom bool // for messages and outcomes
+	partly []int // those whose messages had no room when they were read
+	room   room
 	decided
 }
 
@@ -154,18 +160,25 @@ func (b *settling) decide() {
 			b.settled[i].Err = queue.ErrLeaseLost
 			continue
 		}
+		partly := b.isPartly(i)
+		notBefore := s.NotBefore
 		after, over, err := settle(b.before[i], s.Results, b.now)
-		if err == nil && b.noRoom && len(b.drafts[i]) > 0 {
+		if partly && err == nil {
+			var results []queue.Result
+			results, notBefore = withoutFailed(s.Results, notBefore, b.now)
+			after, over, err = settle(b.before[i], results, b.now)
+		}
+		if err == nil && b.room == roomForEnds && after != nil {
 			err = queue.ErrFull
 		}
-		b.settled[i].Err = err
+		b.settled[i] = queue.Settled{Err: err, NoRoom: partly && err == nil}
 		b.add(i, &s.Lease)
-		atOnce, due := b.q.due(b.now, s.NotBefore)
+		atOnce, due := b.q.due(b.now, notBefore)
 		b.apply = append(b.apply, err == nil)
 		b.states = append(b.states, after)
 		b.atOnce = append(b.atOnce, atOnce)
 		b.due = append(b.due, due)
-		b.warned = append(b.warned, s.Warned)
+		b.warned = append(b.warned, s.Warned && !partly)
 		b.because = append(b.because, reason(s.BoundedReason()))
 		if err != nil {
 			continue
@@ -173,20 +186,14 @@ func (b *settling) decide() {
 		taken[same] = true
 		b.keep(i, over)
 		b.changes = b.changes || after != nil || len(b.drafts[i]) > 0
+		if partly {
+			continue
+		}
 		for k := range b.drafts[i] {
 			b.create = append(b.create, b.drafts[i][k])
 			b.settlement = append(b.settlement, int32(len(b.at)))
 		}
 	}
-}
-
-// lessRoom decides again, for a server that has no room for messages and outcomes.
-func (b *settling) lessRoom() {
-	for _, i := range b.at {
-		b.settled[i].Err = nil
-	}
-	b.noRoom, b.decided = true, undecided()
-	b.decide()
 }
 
 // keep has the outcomes of recipients kept with the settlement that was added last.
@@ -230,7 +237,7 @@ func (b *settling) record(ctx context.Context) error {
 	}
 	args = append(args, columnsOf(b.create).args()...)
 	name, more := "settle_v1", ""
-	if len(b.over) > 0 && !b.noRoom {
+	if len(b.over) > 0 && b.room == roomForAll {
 		name, more = "settle_v2", ", $30::int[], $31::int[], $32::bytea[]"
 		args = append(args, b.over, b.sums, b.outcomes)
 	}
@@ -253,7 +260,7 @@ func (b *settling) record(ctx context.Context) error {
 			b.q.ahead.forget(number)
 		}
 	}
-	if b.noRoom {
+	if b.room > roomForAll {
 		b.keepInMemory(held)
 	}
 	for k, c := range created {
@@ -261,17 +268,6 @@ func (b *settling) record(ctx context.Context) error {
 		b.settled[i].Created = append(b.settled[i].Created, formatID(numbers[k], tags[k]))
 	}
 	return nil
-}
-
-// keepInMemory keeps the outcomes of the settlements that were recorded.
-func (b *settling) keepInMemory(held []int32) {
-	var list []unkeptOutcome
-	for k, n := range b.over {
-		if slices.Contains(held, n) {
-			list = append(list, unkeptOutcome{b.q.at(b.now), b.sums[k], b.outcomes[k]})
-		}
-	}
-	b.q.unkept.add(list, b.q.o.mostOutcomes())
 }
 
 // settle applies results to states, and returns what stays of them, nil if none does, and
