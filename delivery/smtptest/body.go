@@ -21,6 +21,9 @@ type body struct {
 
 const maxContentLine = 998
 
+// mostDeclared is for how much of a declared size there is room before it has come.
+const mostDeclared = 1 << 20
+
 func newBody(s *session, tx *transaction) *body {
 	return &body{s: s, tx: tx, header: true, blank: true, broken: map[Rule]bool{}, fired: map[*Cue]int64{}}
 }
@@ -35,6 +38,9 @@ func (b *body) once(r Rule, detail string) {
 
 func (b *body) write(p []byte) {
 	if !b.s.host.Discard {
+		if b.kept == nil { // as much as was declared, so that it does not grow line by line
+			b.kept = make([]byte, 0, min(max(b.tx.declared, 0), mostDeclared))
+		}
 		b.kept = append(b.kept, p...)
 	}
 	for i := 0; i < len(p); {

@@ -44,7 +44,7 @@ func (q *Queue) readContent(ctx context.Context, store storePiece, now time.Time
 	if q.closed.Load() {
 		return queue.ErrClosed
 	}
-	w := &pieces{ctx: ctx, store: store}
+	w := &pieces{ctx: ctx, store: store, data: make([]byte, 0, min(max(d.message.Content.Size(), 0), pieceSize))}
 	w.before = func() (err error) {
 		if d.message.Key == "" || !d.asks {
 			return nil
