@@ -177,6 +177,32 @@ func TestClaimsDoNotReadWhatHasLeft(t *testing.T) {
 				h.claim(queue.ClaimOptions{})
 			}
 		},
+		"that find nothing beside what is deferred": func(h *held, n int) {
+			h.put(n, destinations)
+			got := h.claim(queue.ClaimOptions{})
+			h.settle(got[1:], queue.Delivered, time.Time{})
+			h.settle(got[:1], queue.Deferred, h.now.Add(10*time.Second))
+			for range 5 {
+				h.claim(queue.ClaimOptions{})
+			}
+			h.now = h.now.Add(10 * time.Second)
+			h.settle(h.claim(queue.ClaimOptions{}), queue.Delivered, time.Time{})
+		},
+		"that find nothing beside what is postponed": func(h *held, n int) {
+			until := h.now.Add(10 * time.Second)
+			if err := h.q.Postpone(h.t.Context(), h.now, queue.Postponement{Destination: "late.example", Until: until}); err != nil {
+				h.t.Fatal(err)
+			}
+			if _, err := h.q.Put(h.t.Context(), h.now, mail("text", "a@late.example")); err != nil {
+				h.t.Fatal(err)
+			}
+			for range 5 {
+				h.claim(queue.ClaimOptions{})
+			}
+			h.put(n, destinations)
+			h.now = until
+			h.settle(h.claim(queue.ClaimOptions{}), queue.Delivered, time.Time{})
+		},
 		"beside what is postponed": func(h *held, n int) {
 			err := h.q.Postpone(h.t.Context(), h.now, queue.Postponement{Destination: "d0.example", Until: h.now.Add(time.Hour)})
 			if err != nil {
