@@ -68,9 +68,12 @@ func pool(t testing.TB, url string) *pgxpool.Pool {
 	return p
 }
 
+// named is a name that no other schema has.
+func (r *rig) named() string { return fmt.Sprintf("Test %d", r.schemas.Add(1)) }
+
 // migrated makes a schema of its own for a test.
 func (r *rig) migrated(p *pgxpool.Pool, o postgres.Options) (postgres.Options, error) {
-	o.Schema = fmt.Sprintf("Test %d", r.schemas.Add(1))
+	o.Schema = r.named()
 	return o, postgres.Migrate(context.Background(), p, o)
 }
 

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -108,11 +109,34 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool, o Options) error {
 		return err
 	}
 	for _, s := range steps {
-		if err := apply(ctx, pool, o.Schema, s); err != nil {
+		err := apply(ctx, pool, o.Schema, s)
+		for hasCode(err, codeLocked) && waited(ctx, lockPause) {
+			err = apply(ctx, pool, o.Schema, s)
+		}
+		if err != nil {
 			return fmt.Errorf("postgres: migrating %q to version %d: %w", o.Schema, s.Version, err)
 		}
 	}
 	return nil
+}
+
+// Whoever comes after a step that waits for a lock waits too, even if it could go on beside
+// the one that has the lock. So a step does not wait for long.
+const (
+	lockWait  = "500ms"
+	lockPause = time.Second // until it is tried again
+)
+
+// waited waits, and reports false if ctx has ended.
+func waited(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // apply does a step unless it is done.
@@ -134,6 +158,9 @@ func apply(ctx context.Context, pool *pgxpool.Pool, schema string, s Step) error
 		}
 		have, _, err := version(ctx, tx, schema)
 		if err != nil || have >= s.Version {
+			return err
+		}
+		if _, err := tx.Exec(ctx, "SELECT set_config('lock_timeout', $1::text, true)", lockWait); err != nil {
 			return err
 		}
 		_, err = tx.Exec(ctx, s.SQL, pgx.QueryExecModeSimpleProtocol)

@@ -28,7 +28,7 @@ func exec(t *testing.T, p *pgxpool.Pool, o postgres.Options, statements ...strin
 
 func TestOpenNamesTheVersionThatIsMissing(t *testing.T) {
 	p := pool(t, shared.server.URL())
-	o := postgres.Options{Schema: "never migrated"}
+	o := postgres.Options{Schema: shared.named()}
 	steps, err := postgres.Steps(o.Schema)
 	if err != nil {
 		t.Fatal(err)
@@ -172,5 +172,53 @@ func TestPrivileges(t *testing.T) {
 		if err := call(); err != nil {
 			t.Errorf("%s = %v", what, err)
 		}
+	}
+}
+
+// A step that has to wait for a transaction of an application does not keep others from
+// the queue, and is made when that has ended.
+func TestMigrateBesideAnOpenTransaction(t *testing.T) {
+	p, o := pool(t, shared.server.URL()), postgres.Options{Schema: shared.named()}
+	steps, err := postgres.Steps(o.Schema)
+	if err != nil {
+		t.Fatal(err)
+	}
+	exec(t, p, o, "CREATE SCHEMA $")
+	for _, s := range steps[:5] { // the next one changes table head
+		if _, err := p.Exec(t.Context(), s.SQL, pgx.QueryExecModeSimpleProtocol); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const put = "INSERT INTO $.head (ripe, rank, due, destination, tenant, priority, at_once) VALUES (true, 1, 1, 'one.example', '', 0, true)"
+	tx, err := p.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), strings.ReplaceAll(put, "$", pgx.Identifier{o.Schema}.Sanitize())); err != nil {
+		t.Fatal(err)
+	}
+	migrated := make(chan error, 1)
+	go func() { migrated <- postgres.Migrate(t.Context(), p, o) }()
+	waits := "SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_class c ON c.oid = l.relation WHERE NOT l.granted AND c.oid = to_regclass($1::text))"
+	for waiting := false; !waiting; {
+		if err := p.QueryRow(t.Context(), waits, pgx.Identifier{o.Schema, "head"}.Sanitize()).Scan(&waiting); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if _, err := p.Exec(ctx, strings.ReplaceAll(put, "$", pgx.Identifier{o.Schema}.Sanitize())); err != nil {
+		t.Errorf("a put while a step waits for an application's transaction: %v", err)
+	}
+	select {
+	case err := <-migrated:
+		t.Errorf("Migrate = %v before the transaction has ended", err)
+	default:
+	}
+	if err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-migrated; err != nil {
+		t.Errorf("Migrate = %v", err)
 	}
 }

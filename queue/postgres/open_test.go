@@ -32,7 +32,7 @@ func (*counter) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData)
 // Calls of Open that come together share round trips, and each gets what is its own.
 func TestOpensThatComeTogether(t *testing.T) {
 	p := pool(t, shared.server.URL())
-	o := postgres.Options{Schema: "opens", NoListen: true}
+	o := postgres.Options{Schema: shared.named(), NoListen: true}
 	if err := postgres.Migrate(t.Context(), p, o); err != nil {
 		t.Fatal(err)
 	}

@@ -229,17 +229,19 @@ const (
 	codeDiskFull      = "53100"
 	codeDeadlock      = "40P01"
 	codeSerialization = "40001"
+	codeLocked        = "55P03"
 )
 
-func isConflict(err error) bool {
+func hasCode(err error, code string) bool {
 	var e *pgconn.PgError
-	return errors.As(err, &e) && (e.Code == codeDeadlock || e.Code == codeSerialization)
+	return errors.As(err, &e) && e.Code == code
 }
+
+func isConflict(err error) bool { return hasCode(err, codeDeadlock) || hasCode(err, codeSerialization) }
 
 // explain says ErrFull of an error that means it.
 func explain(err error) error {
-	var e *pgconn.PgError
-	if errors.As(err, &e) && e.Code == codeDiskFull {
+	if hasCode(err, codeDiskFull) {
 		return fmt.Errorf("%w: %w", queue.ErrFull, err)
 	}
 	return err

@@ -168,7 +168,7 @@ func TestRollingUpgrade(t *testing.T) {
 		t.Log("without the history there is no version before this one")
 		return
 	}
-	p, o := pool(t, shared.server.URL()), postgres.Options{Schema: "rolling upgrade"}
+	p, o := pool(t, shared.server.URL()), postgres.Options{Schema: shared.named()}
 	steps, err := postgres.Steps(o.Schema)
 	if err != nil {
 		t.Fatal(err)
