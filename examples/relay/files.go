@@ -4,10 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"os"
-	"os/signal"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery"
@@ -22,9 +19,6 @@ import (
 // hosts file by itself, and reads them at SIGHUP. At SIGHUP the events' file is opened
 // again, too. If a file has become invalid, its previous content stays in force.
 func (p *parts) followFiles(ctx context.Context) {
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
 	tick := time.NewTicker(cli.Often)
 	defer tick.Stop()
 	hosts := &cli.Watch{Files: p.options.SmartHosts.Files()}
@@ -55,7 +49,7 @@ func (p *parts) followFiles(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-hup:
+		case <-p.hangup:
 			p.reloading(func() { again(true) })
 		case <-tick.C:
 			again(false)

@@ -70,7 +70,7 @@ func run(ctx context.Context, args []string, stdin *os.File, stdout, stderr io.W
 		return tlsReports(ctx, args[1:], stdout, stderr)
 	}
 	if len(args) > 0 && args[0] == "passwd" {
-		return passwd(args[1:], stdin, stdout, stderr)
+		return passwd(ctx, args[1:], stdin, stdout, stderr)
 	}
 	if len(args) > 0 && args[0] == "migrate" {
 		return migrate(ctx, args[1:], stdout, stderr)

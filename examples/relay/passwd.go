@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -23,7 +24,7 @@ USER may send from each ADDRESS; @DOMAIN is all addresses of a domain, '*' is an
 
 // passwd is the command "relay passwd": it puts a user into the file of -logins, or
 // changes one there.
-func passwd(args []string, stdin *os.File, stdout, stderr io.Writer) int {
+func passwd(ctx context.Context, args []string, stdin *os.File, stdout, stderr io.Writer) int {
 	var (
 		file       string
 		remove     bool
@@ -35,7 +36,7 @@ func passwd(args []string, stdin *os.File, stdout, stderr io.Writer) int {
 	fs.IntVar(&iterations, "iterations", login.DefaultIterations, "hash the password `N` times")
 	_, err := parseEnvironment(fs, args, io.Discard, stderr, passwdUsage)
 	if err == nil {
-		err = changePassword(file, remove, iterations, fs.Args(), stdin, stdout, stderr)
+		err = changePassword(ctx, file, remove, iterations, fs.Args(), stdin, stdout, stderr)
 	}
 	if err != nil {
 		return cli.Complain(stderr, "relay passwd", err)
@@ -43,7 +44,7 @@ func passwd(args []string, stdin *os.File, stdout, stderr io.Writer) int {
 	return cli.ExitOK
 }
 
-func changePassword(file string, remove bool, iterations int, words []string, stdin *os.File, stdout, stderr io.Writer) error {
+func changePassword(ctx context.Context, file string, remove bool, iterations int, words []string, stdin *os.File, stdout, stderr io.Writer) error {
 	switch {
 	case file == "":
 		return cli.Usage("-logins is missing\nusage: %s", passwdUsage)
@@ -60,7 +61,7 @@ func changePassword(file string, remove bool, iterations int, words []string, st
 	if err := login.Check(words[0], words[1:]); err != nil {
 		return &cli.Error{Code: cli.ExitData, Err: err}
 	}
-	password, err := readPassword(stdin, stderr)
+	password, err := readPassword(ctx, stdin, stderr)
 	if err != nil {
 		return &cli.Error{Code: cli.ExitData, Err: err}
 	}
@@ -85,9 +86,9 @@ func writeLogins(stdout io.Writer, err error, done string) error {
 var errTwoPasswords = errors.New("these are two passwords")
 
 // readPassword reads it from a person, or from a program that has it in a line.
-func readPassword(stdin *os.File, stderr io.Writer) (string, error) {
+func readPassword(ctx context.Context, stdin *os.File, stderr io.Writer) (string, error) {
 	if !term.IsTerminal(int(stdin.Fd())) {
-		line, err := bufio.NewReader(io.LimitReader(stdin, 1<<12)).ReadString('\n')
+		line, err := bufio.NewReader(io.LimitReader(cli.Input(ctx, stdin), 1<<12)).ReadString('\n')
 		if errors.Is(err, io.EOF) {
 			err = nil // it ends without a line end
 		}
@@ -96,7 +97,7 @@ func readPassword(stdin *os.File, stderr io.Writer) (string, error) {
 	var typed [2]string
 	for i, prompt := range []string{"Password: ", "Once more: "} {
 		fmt.Fprint(stderr, prompt)
-		p, err := term.ReadPassword(int(stdin.Fd()))
+		p, err := typedPassword(ctx, stdin)
 		fmt.Fprintln(stderr)
 		if err != nil {
 			return "", err
@@ -107,4 +108,27 @@ func readPassword(stdin *os.File, stderr io.Writer) (string, error) {
 		return "", errTwoPasswords
 	}
 	return typed[0], nil
+}
+
+// typedPassword reads a line without echo. When ctx ends, it restores the terminal.
+func typedPassword(ctx context.Context, terminal *os.File) ([]byte, error) {
+	type line struct {
+		text []byte
+		err  error
+	}
+	before, err := term.GetState(int(terminal.Fd()))
+	if err != nil {
+		return nil, err
+	}
+	read := make(chan line, 1)
+	go func() {
+		text, err := term.ReadPassword(int(terminal.Fd()))
+		read <- line{text, err}
+	}()
+	select {
+	case l := <-read:
+		return l.text, l.err
+	case <-ctx.Done():
+		return nil, errors.Join(context.Cause(ctx), term.Restore(int(terminal.Fd()), before))
+	}
 }

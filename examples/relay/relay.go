@@ -7,8 +7,10 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/signal"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery"
@@ -26,6 +28,11 @@ const atTheEnd = 26 * time.Second
 
 // relay runs until ctx ends and gives the exit code.
 func relay(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	// From now to the end SIGHUP does not end the relay: it may come while it starts, and
+	// while it ends what is in flight.
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
 	opts, err := parseFlags(args, stdout, stderr)
 	if err != nil {
 		return cli.Complain(stderr, "relay", err)
@@ -34,6 +41,7 @@ func relay(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		return cli.Complain(stderr, "relay", err)
 	}
+	p.hangup = hangup
 	err = errors.Join(p.run(ctx), p.close())
 	p.journal.flush()
 	cli.Flush(p.journal.out)
@@ -63,7 +71,8 @@ type parts struct {
 	settings delivery.Settings
 	policy   *trust.Source // who may have mail; nil is everybody
 	limits   cli.Watch
-	broken   chan error // the queue is of no use any more
+	hangup   <-chan os.Signal // SIGHUP
+	broken   chan error       // the queue is of no use any more
 	ending   atomic.Bool
 
 	tlsCounts tlsrpt.Counts
