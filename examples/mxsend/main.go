@@ -21,8 +21,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/nexthop-mail/nexthop/delivery"
 	"github.com/nexthop-mail/nexthop/examples/internal/cli"
@@ -31,7 +29,7 @@ import (
 
 func main() {
 	cli.IgnoreBrokenPipes()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := cli.UntilStopped()
 	defer stop()
 	stderr := cli.NewOutput(os.Stderr)
 	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, stderr)
@@ -53,6 +51,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if opts.explain {
 		return opts.explainAll(ctx, sender, stdout)
 	}
+	stdin = cli.Input(ctx, stdin)
 	if opts.fromHeader {
 		if stdin, err = opts.complete(bufio.NewReader(stdin), sender.Hello); err != nil {
 			return cli.Complain(stderr, "mxsend", err)

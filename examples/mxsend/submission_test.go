@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -65,5 +67,23 @@ func TestAsSendmail(t *testing.T) {
 				t.Errorf("exit code %d, want %d: %s%s", code, c.code, out, errs)
 			}
 		})
+	}
+}
+
+// TestToldToStop: mxsend does not wait for the rest of its input once it is told to stop.
+func TestToldToStop(t *testing.T) {
+	for _, more := range [][]string{nil, {"-t"}} {
+		ctx, stop := context.WithCancel(t.Context())
+		in, writer := io.Pipe()
+		go func() {
+			_, _ = io.WriteString(writer, "To: b@example.com\n") // which returns when it is read
+			stop()
+		}()
+		var errs strings.Builder
+		args := append(more, "-dns", "127.0.0.1:9", "-f", "a@example.org", "c@example.com")
+		if code := run(ctx, args, in, io.Discard, &errs); code != 75 {
+			t.Errorf("%q: exit code %d, want 75: %s", args, code, errs.String())
+		}
+		writer.Close()
 	}
 }

@@ -20,20 +20,24 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
-	"os/signal"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery"
+	"github.com/nexthop-mail/nexthop/examples/internal/cli"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	cli.IgnoreBrokenPipes()
+	ctx, stop := cli.UntilStopped()
 	defer stop()
-	if err := start(ctx, os.Args[1:]); err != nil {
+	out := cli.NewOutput(os.Stderr) // mail does not wait for who reads it
+	err := start(ctx, os.Args[1:], out)
+	cli.Flush(out)
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "newsletter:", err)
 		stop()
 		os.Exit(1)
@@ -41,9 +45,9 @@ func main() {
 }
 
 // start reads the arguments and runs the job they describe.
-func start(ctx context.Context, args []string) error {
+func start(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("newsletter", flag.ExitOnError)
-	j := &job{in: os.Stdin, out: os.Stderr, providers: make(map[string]delivery.Group)}
+	j := &job{in: os.Stdin, out: out, providers: make(map[string]delivery.Group)}
 	flags.StringVar(&j.from, "from", "", "the sender's `ADDRESS`")
 	flags.StringVar(&j.issue, "issue", "", "the `NAME` of the issue; each subscriber gets one message per issue")
 	flags.StringVar(&j.spool, "spool", "newsletter.spool", "keep mail that is not delivered yet in this `DIR`")

@@ -225,7 +225,7 @@ func TestBadInput(t *testing.T) {
 			}
 		})
 	}
-	if err := start(t.Context(), []string{"-from", "a@example.org", "x", "y"}); err == nil || !strings.Contains(err.Error(), "-issue") {
+	if err := start(t.Context(), []string{"-from", "a@example.org", "x", "y"}, &w.out); err == nil || !strings.Contains(err.Error(), "-issue") {
 		t.Errorf("without an issue: %v", err)
 	}
 }

@@ -17,14 +17,13 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/nexthop-mail/nexthop/delivery"
 	"github.com/nexthop-mail/nexthop/delivery/metrics"
+	"github.com/nexthop-mail/nexthop/examples/internal/cli"
 	"github.com/nexthop-mail/nexthop/queue/disk"
 	"github.com/nexthop-mail/nexthop/smarthost"
 )
@@ -35,6 +34,7 @@ func main() {
 	key := flag.String("key", "dkim.pem", "a `FILE` with the DKIM key, in PKCS #8")
 	via := flag.String("smarthost", "", "the `URL` of a submission server; default: MX hosts")
 	flag.Parse()
+	cli.IgnoreBrokenPipes() // the log may lose its reader
 	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stderr, nil)))
 	if err := start(*listen, *dir, *key, *via); err != nil {
 		slog.Error("ended", "err", err)
@@ -44,7 +44,7 @@ func main() {
 
 // start makes what run needs of the arguments.
 func start(listen, dir, keyFile, via string) error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := cli.UntilStopped()
 	defer stop()
 	key, err := readKey(keyFile)
 	if err != nil {
