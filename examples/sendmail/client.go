@@ -10,9 +10,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"os"
+	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery"
 	"github.com/nexthop-mail/nexthop/examples/internal/cli"
@@ -30,6 +32,7 @@ const (
 type answer struct {
 	Code int    `json:"code"`
 	Text string `json:"text,omitempty"` // for a person
+	Busy bool   `json:"busy,omitempty"` // nothing was read of the request
 }
 
 func (a *answer) err() error {
@@ -72,16 +75,16 @@ func call(ctx context.Context, c *config, path string, body io.Reader) (*answer,
 	return &a, nil
 }
 
-// submit passes a submission to the runner, or puts it into the maildrop if no runner
-// is running. It returns when the message would survive a power cut. content writes the
+// submit passes a submission to the runner, or puts it into the maildrop if the runner is
+// not running, is busy or does not answer. It returns when the message would survive a power cut. content writes the
 // content, once.
 func submit(c *config, s *submission, content func(io.Writer) error) error {
 	login, _ := whoAmI(os.Getuid())
 	if err := delivery.ValidateEnvelope(c.message(s, login)); err != nil {
 		return dataError(err)
 	}
-	// The message is on disk or in memory before it is sent: if the runner dies over it,
-	// it goes into the maildrop, with the same key, so that it is one message.
+	// The message is on disk or in memory before it is sent: if the runner dies or stops
+	// over it, it goes into the maildrop, with the same key, so that it is one message.
 	spooled, err := spool(func(w io.Writer) error {
 		if err := s.writeEnvelope(w); err != nil {
 			return err
@@ -92,18 +95,12 @@ func submit(c *config, s *submission, content func(io.Writer) error) error {
 		return err
 	}
 	defer spooled.Close()
-	in, err := spooled.open()
-	if err != nil {
-		return temporary(err)
-	}
-	a, err := call(context.Background(), c, pathSubmit, in)
-	if err == nil {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(c.patience))
+	defer cancel()
+	if a, err := call(ctx, c, pathSubmit, spooled.open()); err == nil && !a.Busy {
 		return a.err()
 	}
-	if in, err = spooled.open(); err != nil {
-		return temporary(err)
-	}
-	return drop(c, in)
+	return drop(c, spooled.open())
 }
 
 // spooled is a message in memory, or if it is large in a file without a name.
@@ -172,14 +169,13 @@ func (s *spooled) Write(p []byte) (n int, err error) {
 	return s.file.Write(p)
 }
 
-// open returns a reader from the beginning. Readers opened before must not be used any
-// more.
-func (s *spooled) open() (io.Reader, error) {
+// open returns a reader from the beginning. A request that was given up may still read
+// from one that was opened before.
+func (s *spooled) open() io.Reader {
 	if s.file == nil {
-		return bytes.NewReader(s.text), nil
+		return bytes.NewReader(s.text)
 	}
-	_, err := s.file.Seek(0, io.SeekStart)
-	return io.NopCloser(s.file), err
+	return io.NewSectionReader(s.file, 0, math.MaxInt64)
 }
 
 // Close gives the file back.

@@ -37,6 +37,7 @@ type config struct {
 	quotaMessages       int
 	quotaBytes, maxSize int64
 	collectEvery        cli.Duration
+	patience            cli.Duration
 	flags               *flag.FlagSet
 	aliasOf             map[string][]string
 	rewriting           []rewrite
@@ -50,7 +51,7 @@ func (c *config) rejected() string { return filepath.Join(c.state, "rejected") }
 // newConfig is the configuration without any settings.
 func newConfig() *config {
 	c := &config{
-		expire: cli.Duration(5 * 24 * time.Hour), warn: cli.Duration(4 * time.Hour), collectEvery: cli.Duration(5 * time.Second),
+		expire: cli.Duration(5 * 24 * time.Hour), warn: cli.Duration(4 * time.Hour), collectEvery: cli.Duration(5 * time.Second), patience: cli.Duration(30 * time.Second),
 		flags: flag.NewFlagSet("sendmail.conf", flag.ContinueOnError),
 	}
 	fs := c.flags
@@ -68,6 +69,7 @@ func newConfig() *config {
 	fs.Int64Var(&c.quotaBytes, "quota-bytes", 100<<20, "the same quota in octets")
 	fs.Int64Var(&c.maxSize, "max-size", 50<<20, "largest message, in octets")
 	fs.Var(&c.collectEvery, "collect-every", "how often the runner checks the maildrop")
+	fs.Var(&c.patience, "patience", "how long a program waits for the runner before it puts its message into the maildrop")
 	return c
 }
 
@@ -178,8 +180,8 @@ func (c *config) complete() {
 	if _, err := c.schedule(); err != nil {
 		c.problems = append(c.problems, err)
 	}
-	if c.collectEvery <= 0 || c.expire <= 0 || c.maxSize <= 0 {
-		c.wrong("collect-every, expire and max-size are more than nothing")
+	if c.collectEvery <= 0 || c.patience <= 0 || c.expire <= 0 || c.maxSize <= 0 {
+		c.wrong("collect-every, patience, expire and max-size are more than nothing")
 	}
 }
 

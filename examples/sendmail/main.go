@@ -17,7 +17,8 @@
 //     (compose).
 //  2. It is sent to the runner through a socket (client.go). The kernel tells the
 //     runner which user the submitter is.
-//  3. If no runner is running, it is put into the maildrop (drop.go), a directory to
+//  3. If no runner is running, or it does not answer, or it has too many messages of the
+//     user at a time, the message is put into the maildrop (drop.go), a directory to
 //     which all users may add files, and in which they cannot read, replace or remove
 //     the files of others. The runner takes it from there (collect.go). The owner of
 //     the file is the submitter.
@@ -40,16 +41,14 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 
 	"github.com/nexthop-mail/nexthop/examples/internal/cli"
 )
 
 func main() {
 	cli.IgnoreBrokenPipes()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := cli.UntilStopped()
 	defer stop()
 	os.Exit(run(ctx, os.Args, os.Stdin, os.Stdout, os.Stderr))
 }
@@ -96,6 +95,6 @@ func do(ctx context.Context, o *options, c *config, stdin io.Reader, stdout, std
 	case modeRunner:
 		return runQueue(ctx, c, stderr)
 	default:
-		return send(o, c, stdin)
+		return send(o, c, cli.Input(ctx, stdin))
 	}
 }

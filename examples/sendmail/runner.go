@@ -164,11 +164,7 @@ func (s *spooled) Size() int64 {
 
 // Open makes it a queue.Content.
 func (s *spooled) Open() (io.ReadCloser, error) {
-	if s.file == nil {
-		in, err := s.open()
-		return io.NopCloser(in), err
-	}
-	return io.NopCloser(io.NewSectionReader(s.file, 0, s.Size())), nil
+	return io.NopCloser(s.open()), nil
 }
 
 // runQueue is the queue runner. It runs until ctx ends.

@@ -78,19 +78,20 @@ func (r *runner) handle(do func(ctx context.Context, uid int, body io.Reader) (s
 		}()
 		var (
 			text string
+			busy bool
 			err  error
 		)
 		switch {
 		case uid < 0:
 			err = &cli.Error{Code: cli.ExitTempFail, Err: errors.New("the system does not say who you are")}
 		case tooMany:
-			err = temporary(errors.New("too many of your requests are under way"))
+			busy, err = true, temporary(errors.New("too many of your requests are under way"))
 		default:
 			text, err = do(request.Context(), uid, request.Body)
 		}
 		a := answer{Text: text}
 		if err != nil {
-			a = answer{Code: cli.ExitTempFail, Text: err.Error()}
+			a = answer{Code: cli.ExitTempFail, Text: err.Error(), Busy: busy}
 			if e, ok := errors.AsType[*cli.Error](err); ok {
 				a.Code = e.Code
 			}
