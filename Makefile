@@ -107,7 +107,7 @@ MUTATED := examples:./internal/smtpd:./internal/smtpd \
 	.:./delivery/internal/waiting:./delivery/internal/waiting \
 	'.:./delivery:./delivery:^(conclude|lesson|record|sitekey).go' \
 	'.:./internal/smtp:./internal/smtp:^(data|send|session).go' \
-	'.:./queue/disk:./queue/disk:^(batch|check|checkpoint|claim|clean|compact|content|dump|errors|files|flush|gather|hold|holds|id|keys|lease|left|limits|list|log|mend|move|outcome|problem|put|read|recover|replay|restore|save|segment|settle|settle_full|small|suspend|tail|take|turn).go' \
+	'.:./queue/disk:./queue/disk:^(batch|check|checkpoint|claim|clean|compact|content|dump|errors|files|flush|gather|hold|holds|id|keys|lease|left|limits|line|list|log|mend|move|outcome|problem|put|read|recover|replay|restore|save|segment|settle|settle_full|small|suspend|tail|take|turn).go' \
 	.:./queue/disk/internal/index:./queue/disk/internal/index \
 	.:./queue/disk/internal/record:./queue/disk/internal/record \
 	.:./queue/disk/internal/keys:./queue/disk/internal/keys \
