@@ -35,6 +35,27 @@ func (q *Queue) inPieces(ctx context.Context, number *int64, n, sum int32, data 
 	return got, err
 }
 
+// abandon removes the pieces of contents whose messages were not put, or may not have been:
+// those of a message that is in the queue stay. If it fails, they are removed an hour later.
+func (q *Queue) abandon(ctx context.Context, drafts ...draft) {
+	numbers := []int64{}
+	for i := range drafts {
+		if drafts[i].number != nil {
+			numbers = append(numbers, *drafts[i].number)
+		}
+	}
+	if len(numbers) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	defer cancel()
+	_ = q.call(ctx, func(ctx context.Context) error {
+		_, err := q.pool.Exec(ctx, q.sql(`WITH gone AS (DELETE FROM {schema}.upload u WHERE u.message = ANY ($1::bigint[]) RETURNING u.message)
+			DELETE FROM {schema}.content c USING gone WHERE c.message = gone.message`), numbers)
+		return err
+	})
+}
+
 // readContent reads the content of a draft, and stores it if it is long. A message whose
 // key is known is not read to the end for nothing.
 func (q *Queue) readContent(ctx context.Context, store storePiece, now time.Time, d *draft) error {
@@ -58,10 +79,10 @@ func (q *Queue) readContent(ctx context.Context, store storePiece, now time.Time
 	if err == nil {
 		err = w.end()
 	}
-	if err != nil {
+	if d.number = w.number; err != nil {
 		return err
 	}
-	d.size, d.number, d.content = size, w.number, w.data
+	d.size, d.content = size, w.data
 	if d.number != nil {
 		d.content = nil
 	} else {

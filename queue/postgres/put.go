@@ -10,7 +10,8 @@ import (
 // Put stores a message with one statement. Calls that come while others are under way
 // share a transaction, unless Options.SeparatePuts is set; each returns after the commit.
 // A message with a key, and one with a large content, has a transaction of its own.
-// A large content needs one more for each 256 KiB, which are made before.
+// A large content needs one more for each 256 KiB, which are made before; if the message is
+// not put after all, Put takes a moment more to remove them, 2 s at most.
 func (q *Queue) Put(ctx context.Context, now time.Time, m *queue.Message) (id string, err error) {
 	parts, err := queue.Split(m)
 	if err != nil {
@@ -19,6 +20,7 @@ func (q *Queue) Put(ctx context.Context, now time.Time, m *queue.Message) (id st
 	own := *m // the transaction may go on after Put has returned, since it is for others too
 	d := draft{message: &own, parts: parts, asks: true}
 	if err := q.read(ctx, q.inPieces, now, &d); err != nil {
+		q.abandon(ctx, d)
 		return d.known, err
 	}
 	p := &putting{draft: d, now: q.now(now)}
@@ -28,6 +30,7 @@ func (q *Queue) Put(ctx context.Context, now time.Time, m *queue.Message) (id st
 		err = q.putThese(ctx, []*putting{p})
 	}
 	if err != nil {
+		q.abandon(ctx, d)
 		return "", err
 	}
 	id = formatID(p.number, p.tag)

@@ -29,6 +29,7 @@ func (q *Queue) Settle(ctx context.Context, now time.Time, batch []queue.Settlem
 			b.settled[i].Err = err
 		}
 	}
+	defer b.abandon(ctx)
 	if err := q.call(ctx, b.readStates); err != nil {
 		return nil, err
 	}
@@ -46,15 +47,26 @@ func (q *Queue) Settle(ctx context.Context, now time.Time, batch []queue.Settlem
 	return b.settled, nil
 }
 
+// abandon removes what was stored of messages that were not put.
+func (b *settling) abandon(ctx context.Context) {
+	for i := range b.drafts {
+		if len(b.settled[i].Created) == 0 {
+			b.q.abandon(ctx, b.drafts[i]...)
+		}
+	}
+}
+
 // readAll reads the messages that a settlement creates.
 func (q *Queue) readAll(ctx context.Context, now time.Time, ms []*queue.Message) (drafts []draft, err error) {
 	for _, m := range ms {
 		parts, err := queue.Split(m)
 		if err != nil {
+			q.abandon(ctx, drafts...)
 			return nil, err
 		}
 		d := draft{message: m, parts: parts}
 		if err := q.read(ctx, q.inPieces, now, &d); err != nil {
+			q.abandon(ctx, append(drafts, d)...)
 			return nil, err
 		}
 		drafts = append(drafts, d)
