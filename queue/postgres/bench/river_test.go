@@ -92,7 +92,7 @@ func newRig(t *testing.T) *rig {
 	for i := range hosts {
 		name := fmt.Sprintf("mx.d%d.test", i)
 		fmt.Fprintf(&zone, "d%d.test. MX 10 %s.\n%s. A 198.51.100.%d\n", i, name, name, i+1)
-		in.Hosts[name] = &smtptest.Host{Extensions: []string{"PIPELINING", "8BITMIME", "SIZE", "ENHANCEDSTATUSCODES"}}
+		in.Hosts[name] = &smtptest.Host{Discard: true, Extensions: []string{"PIPELINING", "8BITMIME", "SIZE", "ENHANCEDSTATUSCODES"}}
 	}
 	in.Zone = zone.String()
 	return &rig{t: t, pool: pool, net: in.Start(t)}
