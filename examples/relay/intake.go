@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -20,6 +21,8 @@ type intake struct {
 	sender     *delivery.Sender
 	postmaster string
 	broken     func(error) // told that the queue is of no use any more
+	complain   func(about string, err error)
+	deleted    sync.Once // complained of
 }
 
 // message takes a message: the answer is 250 only when the queue has it for good.
@@ -31,6 +34,9 @@ func (i *intake) message(ctx context.Context, t *smtpd.Transaction, content queu
 	}
 	if errors.Is(err, disk.ErrFailed) {
 		i.broken(err)
+	}
+	if errors.Is(err, disk.ErrDeleted) {
+		i.deleted.Do(func() { i.complain("-queue", err) })
 	}
 	return answer(id, err)
 }

@@ -146,7 +146,7 @@ func assemble(ctx context.Context, o *options, stdout, stderr io.Writer) (*parts
 	if err := p.reportTLS(); err != nil {
 		return nil, errors.Join(cli.Config("-tls-reports: %w", err), p.close())
 	}
-	in := &intake{agent: p.agent, sender: sender, postmaster: o.postmasterAt(name), broken: p.giveUp}
+	in := &intake{agent: p.agent, sender: sender, postmaster: o.postmasterAt(name), broken: p.giveUp, complain: p.complain}
 	p.server = &smtpd.Server{
 		Name: name, Mark: mark, MaxSize: o.maxSize, TLS: p.keys.config(), TempDir: p.dir,
 		Trusted: rules.isTrusted, Names: o.Self, Postmaster: in.postmaster,

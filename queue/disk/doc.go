@@ -62,7 +62,8 @@
 // is opened again. Such a device may return data that it has not stored, so Open writes that
 // data again. If stored bytes are damaged or a sector cannot be read, calls about the
 // messages concerned answer queue.ErrDamaged, and other messages are not affected. Check
-// lists what is damaged; Dump shows the records.
+// lists what is damaged; Dump shows the records. If another program deletes the file to which
+// mail is added, Put answers ErrDeleted; all that is in the queue can still be delivered.
 //
 // docs/adr/0010 says what the spool needs from a file system. If it cannot lock files, Open
 // answers ErrNoLock. AIX and Solaris have no lock that works within one process: there a

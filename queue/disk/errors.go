@@ -25,6 +25,11 @@ var (
 	// ErrNewer: a file was written by a newer version of the format.
 	ErrNewer = errors.New("disk: the spool was written by a newer version")
 
+	// ErrDeleted: another program has deleted the file to which mail is added, or the whole
+	// directory. Put returns this error until the spool is opened again, because the
+	// message would be lost when the process ends. Deliver what is in the queue first.
+	ErrDeleted = errors.New("disk: the files of the spool have been deleted")
+
 	// ErrFailed: the device failed to save data, so it is not known what it holds. Every
 	// call returns this error until the spool is opened again. It wraps queue.ErrFailed
 	// and the cause.

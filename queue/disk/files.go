@@ -231,6 +231,16 @@ func (f *logFile) Sync() error {
 	return file.Sync()
 }
 
+// deleted reports whether the file has no name any more.
+func (f *logFile) deleted() bool {
+	file, err := f.begin()
+	if err != nil {
+		return false
+	}
+	defer f.end()
+	return vfs.Deleted(file)
+}
+
 func (f *logFile) Size() (int64, error) {
 	file, err := f.begin()
 	if err != nil {

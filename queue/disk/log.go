@@ -17,7 +17,11 @@ func (s *Spool) write(b *batch) {
 		return
 	}
 	if b.grows() {
-		if err := s.refill(b.endRoom()); err != nil {
+		err := s.deleted()
+		if err == nil {
+			err = s.refill(b.endRoom())
+		}
+		if err != nil {
 			b.refuse(growing, err)
 		}
 	}
@@ -47,6 +51,15 @@ func (s *Spool) write(b *batch) {
 // grows reports whether the batch has a put.
 func (b *batch) grows() bool {
 	return slices.ContainsFunc(b.tickets, func(t *ticket) bool { return t.class == growing && t.makes == 0 })
+}
+
+// deleted returns an error if the segment to which the log grows has been deleted: what is
+// added there would be gone with this process. What was there before can still be delivered.
+func (s *Spool) deleted() error {
+	if g := s.current; g != nil && g.file.deleted() {
+		return ErrDeleted
+	}
+	return nil
 }
 
 func (b *batch) endRoom() (n int64) {

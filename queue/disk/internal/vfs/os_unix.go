@@ -26,6 +26,16 @@ func unsupportedErrors() []error {
 	return []error{syscall.EINVAL, syscall.ENOTSUP, syscall.EOPNOTSUPP, syscall.ENOSYS, syscall.EBADF}
 }
 
+// Deleted reports whether the file has no name any more.
+func (f osFile) Deleted() bool {
+	info, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	of, ok := info.Sys().(*syscall.Stat_t)
+	return ok && of.Nlink == 0
+}
+
 // lockFile opens the file and locks it, for as long as it is open. Without write it
 // may be missing, and the result is nil then.
 func lockFile(path string, write bool) (*os.File, error) {

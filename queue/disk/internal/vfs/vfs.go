@@ -59,6 +59,13 @@ type File interface {
 	Size() (int64, error) // in bytes, with what is not synced yet
 }
 
+// Deleted reports whether an open file has no name any more, so that nobody can open it
+// again. Where the system does not tell, the answer is no.
+func Deleted(f File) bool {
+	d, ok := f.(interface{ Deleted() bool })
+	return ok && d.Deleted()
+}
+
 // Info is one entry of the directory.
 type Info struct {
 	Name string
