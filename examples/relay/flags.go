@@ -124,8 +124,6 @@ func (o *options) check() error {
 		return cli.Usage("-cert and -key go together")
 	case o.cert == "" && (o.logins != "" || o.listenTLS != ""):
 		return cli.Usage("-logins and -listen-tls need -cert and -key: logins need TLS")
-	case o.actions != showOnly && o.http == "":
-		return cli.Usage("-actions goes with -http")
 	}
 	if _, err := o.delays(); err != nil {
 		return err

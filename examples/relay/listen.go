@@ -35,9 +35,34 @@ func passedSockets() (map[string][]net.Listener, error) {
 		if name != socketSMTPS && name != socketHTTP {
 			name = ""
 		}
+		if _, ok := l.Addr().(*net.TCPAddr); !ok && name != socketHTTP {
+			return nil, fmt.Errorf("socket %d from systemd, %s: mail is taken from TCP sockets only", i, l.Addr())
+		}
 		sockets[name] = append(sockets[name], l)
 	}
 	return sockets, nil
+}
+
+// listenHTTP opens what answers HTTP, if anything does, or takes what systemd has opened.
+func (p *parts) listenHTTP(o *options, passed map[string][]net.Listener) error {
+	list := passed[socketHTTP]
+	if len(list) == 0 && o.http != "" {
+		l, err := net.Listen("tcp", o.http)
+		if err != nil {
+			return cli.Config("-http: %w", err)
+		}
+		list = []net.Listener{l}
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	p.web = newListeners(list)
+	for _, l := range list {
+		if err := o.actions.allowed(l.Addr()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // listenMail opens what takes mail, or takes what systemd has opened.
@@ -57,7 +82,7 @@ func (p *parts) listenMail(o *options, passed map[string][]net.Listener) error {
 			secure = []net.Listener{l}
 		}
 	}
-	p.listener = &listeners{list: clear, closed: make(chan struct{})}
+	p.listener = newListeners(clear)
 	for _, l := range secure {
 		if p.keys == nil {
 			return cli.Config("a socket with TLS from the start needs -cert and -key")
@@ -98,6 +123,10 @@ type listeners struct {
 	begin    sync.Once
 	end      sync.Once
 	closed   chan struct{}
+}
+
+func newListeners(list []net.Listener) *listeners {
+	return &listeners{list: list, closed: make(chan struct{})}
 }
 
 type accepted struct {

@@ -60,7 +60,7 @@ type parts struct {
 	server   *smtpd.Server
 	listener *listeners
 	control  net.Listener // for "relay queue"; nil where the queue has no directory
-	web      net.Listener // for -http; nil without it
+	web      *listeners   // for -http; nil without it
 	journal  *journal
 	log      io.Writer
 	keys     *keyPair // nil without -cert
@@ -85,6 +85,9 @@ func assemble(ctx context.Context, o *options, stdout, stderr io.Writer) (*parts
 	passed, err := passedSockets()
 	if err != nil {
 		return nil, cli.Config("%w", err)
+	}
+	if o.actions != showOnly && o.http == "" && len(passed[socketHTTP]) == 0 {
+		return nil, cli.Usage("-actions goes with -http")
 	}
 	machine, _ := os.Hostname()
 	mark := markOf(machine, o.queue)
@@ -165,30 +168,21 @@ func (p *parts) listen(o *options, passed map[string][]net.Listener) (err error)
 			return cli.Config("the socket for relay queue: %w", err)
 		}
 	}
-	if web := passed[socketHTTP]; len(web) > 0 {
-		p.web = web[0]
-	} else if o.http != "" {
-		if p.web, err = net.Listen("tcp", o.http); err != nil {
-			return cli.Config("-http: %w", err)
-		}
-	}
-	if p.web != nil {
-		if err := o.actions.allowed(p.web.Addr()); err != nil {
-			return err
-		}
+	if err := p.listenHTTP(o, passed); err != nil {
+		return err
 	}
 	return p.listenMail(o, passed)
 }
 
 // close gives everything back that assemble took.
 func (p *parts) close() error {
-	if p.listener != nil {
-		_ = p.listener.Close()
-	}
-	for _, l := range []net.Listener{p.control, p.web} {
+	for _, l := range []*listeners{p.listener, p.web} {
 		if l != nil {
 			_ = l.Close()
 		}
+	}
+	if p.control != nil {
+		_ = p.control.Close()
 	}
 	return queue.Close(p.queue)
 }
@@ -230,7 +224,9 @@ func (p *parts) run(ctx context.Context) error {
 	}
 	if p.web != nil {
 		all.Go(func() { serveHTTP(watched, p.web, p.pages()) })
-		fmt.Fprintf(p.log, "http %s\n", p.web.Addr())
+		for _, l := range p.web.list {
+			fmt.Fprintf(p.log, "http %s\n", l.Addr())
+		}
 	}
 	for _, l := range p.listener.list {
 		fmt.Fprintf(p.log, "listening %s\n", l.Addr())
