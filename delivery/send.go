@@ -23,7 +23,7 @@ func (s *Sender) Send(ctx context.Context, m *queue.Message) (*Report, error) {
 	job := s.job(ctx, m, &attempt.Options{})
 	defer job.Release()
 	found := new(results)
-	if refused := job.Accept(); refused != nil {
+	if refused := job.Accept(ctx); refused != nil {
 		found.report(report, job.Results())
 		return report, found.error(refused)
 	}

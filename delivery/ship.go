@@ -225,7 +225,7 @@ func (r *run) attempt(sh *shipment, group []*part) (report *Report, cut bool) {
 		},
 	})
 	defer job.Release()
-	if refused := job.Accept(); refused == nil {
+	if refused := job.Accept(r.work); refused == nil {
 		w := &job.Walks()[0]
 		r.sender.tracesOf(r.work).Route(w.Domain(), group[0].route, nil)
 		w.Asked(group[0].dns)

@@ -31,7 +31,8 @@ import (
 // A temporary *Error means that the content cannot be read or signed just now, or that
 // Submit waited for the Events hook and that did not return for a minute.
 // ErrDuplicate, with the id of the message that is in the queue, ErrFull, ErrClosed,
-// the error of ctx and other errors of the queue are returned unchanged.
+// the error of ctx and other errors of the queue are returned unchanged. Content is not
+// read further once ctx has ended; a Read that blocks has to end by itself.
 //
 // A message whose header has TLS-Required: No is queued with TLSOptional, unless it has
 // another TLSRequirement (RFC 8689 section 4.1).
@@ -55,7 +56,7 @@ func (a *Agent) Submit(ctx context.Context, m *queue.Message) (string, error) {
 	case err != nil:
 		return "", err
 	}
-	body, err := a.admit(m.Content)
+	body, err := a.admit(ctx, m.Content)
 	if err != nil {
 		return "", err
 	}
@@ -116,12 +117,14 @@ func checkMessage(m *queue.Message, now time.Time) ([]queue.Part, error) {
 }
 
 // admit looks at the content and makes it canonical.
-func (a *Agent) admit(c queue.Content) (content.Body, error) {
+func (a *Agent) admit(ctx context.Context, c queue.Content) (content.Body, error) {
 	limit := a.maxSize()
-	body, err := content.Prepare(bounded(c, limit), a.sender().Content.policy())
+	body, err := content.PrepareUntil(ctx, bounded(c, limit), a.sender().Content.policy())
 	switch {
 	case errors.Is(err, errTooLarge):
 		return body, refusal("5.3.4", errTooLarge)
+	case err != nil && ctx.Err() != nil:
+		return body, ctx.Err()
 	case err != nil:
 		return body, contentRefused(err)
 	case body.Octets > limit:
@@ -141,7 +144,10 @@ func (a *Agent) signed(ctx context.Context, m *queue.Message) (content.Body, err
 	if err != nil {
 		return content.Body{}, signError(err)
 	}
-	body, err := content.Prepare(c, a.sender().Content.policy())
+	body, err := content.PrepareUntil(ctx, c, a.sender().Content.policy())
+	if err != nil && ctx.Err() != nil {
+		return body, ctx.Err()
+	}
 	if err != nil {
 		return body, contentRefused(err)
 	}

@@ -2,6 +2,7 @@ package content
 
 import (
 	"bytes"
+	"context"
 	"io"
 )
 
@@ -58,13 +59,29 @@ type Body struct {
 //
 // The error is an *Error: 5.6.0 for content that may not be sent, 4.3.0 if it
 // cannot be read or is not as long as it said.
-func Prepare(s Source, p Policy) (Body, error) {
+func Prepare(s Source, p Policy) (Body, error) { return PrepareUntil(context.Background(), s, p) }
+
+// PrepareUntil is Prepare that reads no more once ctx has ended.
+func PrepareUntil(ctx context.Context, s Source, p Policy) (Body, error) {
 	if m, ok := s.(inMemory); ok {
 		if data := m.Bytes(); data != nil {
 			return prepareBytes(s, data, p)
 		}
 	}
-	return prepareStream(s, func(r io.Reader) (Body, error) { return readStream(s, r, p) })
+	return prepareStream(s, func(r io.Reader) (Body, error) { return readStream(s, until{ctx, r}, p) })
+}
+
+// until is a reader that a context ends.
+type until struct {
+	ctx context.Context
+	in  io.Reader
+}
+
+func (u until) Read(p []byte) (int, error) {
+	if err := u.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return u.in.Read(p)
 }
 
 // Size is the exact number of octets in canonical form.

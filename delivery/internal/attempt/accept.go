@@ -1,6 +1,7 @@
 package attempt
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"unicode/utf8"
@@ -17,8 +18,8 @@ var (
 )
 
 // Accept parses the message. An error in a recipient fails that recipient; an error in
-// the rest fails the message, and is returned.
-func (j *Job) Accept() *Failure {
+// the rest fails the message, and is returned. The content is read until ctx ends.
+func (j *Job) Accept(ctx context.Context) *Failure {
 	m := j.message
 	if len(m.Recipients) == 0 {
 		return j.refuse(errNoRecipients, "5.1.0")
@@ -34,7 +35,7 @@ func (j *Job) Accept() *Failure {
 	j.Group()
 	if j.Ready != nil {
 		j.body = *j.Ready
-	} else if j.body, err = content.Prepare(m.Content, j.config.Content); err != nil {
+	} else if j.body, err = content.PrepareUntil(ctx, m.Content, j.config.Content); err != nil {
 		return j.refuse(err, "5.6.0")
 	}
 	j.tls = TLSOf(m, &j.body.Facts)

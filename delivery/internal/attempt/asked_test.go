@@ -72,7 +72,7 @@ func TestUnknownByGuarantee(t *testing.T) {
 			m.Guarantee = guarantee
 			job := tr.config.Job(m, new(diary), &tr.opts)
 			defer job.Release()
-			if job.Accept() != nil {
+			if job.Accept(t.Context()) != nil {
 				tr.t.Fatal("not accepted")
 			}
 			job.Walks()[0].Along(tr.t.Context(), &tr.route)
@@ -132,7 +132,7 @@ func TestTimesOfAKeptSession(t *testing.T) {
 		p.Keep(kept)
 		job := tr.config.Job(to("u"), new(diary), &tr.opts)
 		defer job.Release()
-		if job.Accept() != nil {
+		if job.Accept(t.Context()) != nil {
 			tr.t.Fatal("not accepted")
 		}
 		job.Walks()[0].Along(tr.t.Context(), &tr.route)

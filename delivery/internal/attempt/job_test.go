@@ -46,7 +46,7 @@ func TestAccept(t *testing.T) {
 			m := to("u")
 			c.change(m)
 			job := tr.config.Job(m, new(diary), &Options{})
-			f := job.Accept()
+			f := job.Accept(t.Context())
 			if (f != nil) != (c.enhanced != "") || f != nil && (f.Enhanced != c.enhanced || f.Verdict != c.verdict || f.Stage != StageMessage) {
 				t.Errorf("%+v, want %s", f, c.enhanced)
 			}

@@ -38,7 +38,7 @@ func TestTimeOfTheRoute(t *testing.T) {
 			o := &timekeeper{told: make(map[string]time.Duration)}
 			job := tr.config.Job(to(strings.Fields(c.users)...), o, &tr.opts)
 			defer job.Release()
-			if job.Accept() != nil {
+			if job.Accept(t.Context()) != nil {
 				tr.t.Fatal("not accepted")
 			}
 			w := &job.Walks()[0]
@@ -82,7 +82,7 @@ func TestTimesOfAnAttempt(t *testing.T) {
 		} {
 			began := time.Now()
 			job := tr.config.Job(to(strings.Fields(c.users)...), new(diary), &tr.opts)
-			if job.Accept() != nil {
+			if job.Accept(t.Context()) != nil {
 				tr.t.Fatal("not accepted")
 			}
 			route := tr.route
@@ -109,7 +109,7 @@ func TestTimesOfAnAttempt(t *testing.T) {
 		m.Content = queue.String("Subject: s\r\n\r\n" + strings.Repeat(strings.Repeat("x", 70)+"\r\n", 20_000))
 		job := tr.config.Job(m, new(diary), &tr.opts)
 		defer job.Release()
-		if job.Accept() != nil {
+		if job.Accept(t.Context()) != nil {
 			tr.t.Fatal("not accepted")
 		}
 		job.Walks()[0].Along(tr.t.Context(), &tr.route)

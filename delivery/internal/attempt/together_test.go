@@ -20,7 +20,7 @@ func (tr *trip) begin(m *queue.Message) <-chan string {
 		job := tr.config.Job(m, new(diary), &tr.opts)
 		defer job.Release()
 		route := tr.route
-		if job.Accept() == nil {
+		if job.Accept(context.Background()) == nil {
 			job.Walks()[0].Along(context.Background(), &route)
 		}
 		done <- show(job.Results())
@@ -135,7 +135,7 @@ func TestJoin(t *testing.T) {
 	tour(t, "QUE-13", []*smtptest.Host{host()}, func(tr *trip) {
 		job := tr.config.Job(to("u", "v@f.test", "w"), new(diary), &Options{})
 		defer job.Release()
-		if job.Accept() != nil || len(job.Walks()) != 2 {
+		if job.Accept(t.Context()) != nil || len(job.Walks()) != 2 {
 			tr.t.Fatalf("%d walks", len(job.Walks()))
 		}
 		job.Walks()[0].Join(&job.Walks()[1])

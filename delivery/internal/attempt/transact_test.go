@@ -341,7 +341,7 @@ func TestRememberedWalk(t *testing.T) {
 		}
 		job := tr.config.Job(to("u"), new(diary), &Options{})
 		defer job.Release()
-		job.Accept()
+		job.Accept(t.Context())
 		job.Walks()[0].Along(tr.t.Context(), &tr.route)
 		for i, want := range []time.Duration{30 * time.Second, 3 * time.Second} {
 			if got := job.Results()[0].Attempts[i].Duration.Round(time.Second); got != want {

@@ -181,7 +181,7 @@ func (tr *trip) send(ctx context.Context, m *queue.Message) string {
 	tr.diary, tr.dials = new(diary), nil
 	job := tr.config.Job(m, tr.diary, &tr.opts)
 	defer job.Release()
-	if job.Accept() == nil {
+	if job.Accept(context.WithoutCancel(ctx)) == nil {
 		for i := range job.Walks() {
 			route := tr.route
 			job.Walks()[i].Along(ctx, &route)
