@@ -81,8 +81,9 @@ bench-postgres: setup ## compare the queue in PostgreSQL with River on one serve
 	NEXTHOP_LONG=1 $(GO) -C queue/postgres/bench test -count 1 -timeout 60m -v -run '^TestBesideRiver$$' .
 
 bench-relay: ROUNDS ?= 3
-bench-relay: setup ## compare the relay and the library with Postfix and Exim; fails if a promise is not kept
-	$(GO) test -count 1 -timeout 30m -v -run '^TestComparison$$' ./internal/bench -compare -rounds $(ROUNDS)
+bench-relay: setup ## compare the relay and the library with Postfix and Exim, or with the relay OLD; fails if a promise is not kept
+	$(GO) test -count 1 -timeout 30m -v -run '^Test$(if $(OLD),BesideOld,Comparison)$$' ./internal/bench \
+		$(if $(OLD),-old $(abspath $(OLD)),-compare) -rounds $(ROUNDS)
 
 cover: setup ## print the requirements that the tests show, and how much code they reach
 	@mkdir -p $(OUT)

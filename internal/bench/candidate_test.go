@@ -17,6 +17,8 @@ type settings struct {
 	feedback       bool          // begin with as many connections as the relay does by default
 	tls            bool          // use STARTTLS, where the relay does not by default
 	reuse          bool          // and keep connections with TLS, where it does not by default
+	program        string        // of another version of nexthop's relay; empty is the one built here
+	flags          []string      // more of them for nexthop's relay
 }
 
 func (s settings) sites() int {

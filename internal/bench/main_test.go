@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/nexthop-mail/nexthop/internal/peers"
@@ -23,14 +24,22 @@ var (
 	rounds  = flag.Int("rounds", 3, "how often each candidate has its turn in the comparison")
 	divide  = flag.Int("divide", 1, "divide the messages of throughput and tls by this, to see whether all works")
 	only    = flag.String("only", "", "one part of the comparison: throughput, tls, lone, hole, distance, library, backlog; crowded, which takes long, runs only so")
+	old     = flag.String("old", "", "compare the processor time with that of an earlier relay, this binary")
 	profile = flag.String("library.cpuprofile", "", "file for a profile of the library's part")
 	alone   = flag.String("alone", "", "one candidate of the comparison: nexthop, Postfix, Exim")
 )
 
 func TestMain(m *testing.M) {
 	flag.Parse()
+	var skipped []string
 	if !*compare {
-		if err := flag.Set("test.skip", "^TestComparison$"); err != nil {
+		skipped = append(skipped, "^TestComparison$")
+	}
+	if *old == "" {
+		skipped = append(skipped, "^TestBesideOld$")
+	}
+	if skipped != nil {
+		if err := flag.Set("test.skip", strings.Join(skipped, "|")); err != nil {
 			panic(err)
 		}
 	}

@@ -5,6 +5,7 @@ package bench
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,7 +34,7 @@ func relayOn(t *testing.T, dir string, s settings) *running {
 	if s.retry > 0 {
 		args = append(args, "-retry", s.retry.String())
 	}
-	return startProgram(t, exec.Command(os.Getenv(relayPath), args...))
+	return startProgram(t, exec.Command(cmp.Or(s.program, os.Getenv(relayPath)), append(args, s.flags...)...))
 }
 
 // startProgram starts a relay that says so once it listens. It is killed at the
