@@ -160,12 +160,19 @@ func (s *Source) OperatorTLSPolicy(ctx context.Context, route *mx.Route, host *m
 	return s.inquire(ctx, route, host, true)
 }
 
-// inquire is both, the latter if rulesAlone.
+// inquire is both, the latter if rulesAlone. Most answers are recent, and what makes the
+// others has a frame of its own: with that frame on it, the stack of a message's goroutine
+// would have to grow for each of them.
 func (s *Source) inquire(ctx context.Context, route *mx.Route, host *mx.Host, rulesAlone bool) (delivery.TLSPolicy, error) {
 	s.prepare()
 	if p, ok := s.recent(route, host, rulesAlone); ok {
 		return p, nil
 	}
+	return s.inquireAnew(ctx, route, host, rulesAlone)
+}
+
+// inquireAnew is inquire if there is no recent answer.
+func (s *Source) inquireAnew(ctx context.Context, route *mx.Route, host *mx.Host, rulesAlone bool) (delivery.TLSPolicy, error) {
 	c := &inquiry{source: s, domain: route.Domain, host: host.Name, rulesAlone: rulesAlone}
 	if s.broken != nil {
 		return delivery.TLSPolicy{}, c.misconfigured(s.broken)

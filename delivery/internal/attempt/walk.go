@@ -101,24 +101,8 @@ func (w *Walk) host(ctx context.Context, route *mx.Route, host *mx.Host) step {
 
 // addresses goes through the addresses of one host in the order DNS gave them.
 func (w *Walk) addresses(ctx context.Context, route *mx.Route, host *mx.Host) step {
-	var err error
-	if w.policy, err = w.policyFor(ctx, route, host); err != nil {
-		a := Attempt{Host: host.Name, Began: time.Now(), Next: NextHost, Err: noPolicy(host, err)}
-		if refusal, ok := errors.AsType[*session.Refusal](err); ok {
-			a.Decision = refusal.Decision
-			w.job.observer.Decided(refusal.Decision)
-		}
-		w.ledger.all(a)
+	if !w.admit(ctx, route, host) {
 		return toNextHost
-	}
-	w.vouched = vouched(route, &w.policy)
-	if w.job.requiresTLS() {
-		w.policy.Level = max(w.policy.Level, mx.TLSVerify)
-		if !w.vouched {
-			e := notVouched(host, w.policy.Unsure)
-			w.ledger.all(Attempt{Host: host.Name, Verdict: e.Verdict, Began: time.Now(), Next: NextHost, Err: e})
-			return toNextHost
-		}
 	}
 	w.ledger.atHost()
 	for _, ip := range host.Addrs {
@@ -128,4 +112,30 @@ func (w *Walk) addresses(ctx context.Context, route *mx.Route, host *mx.Host) st
 		}
 	}
 	return toNextHost
+}
+
+// admit finds the policy for a host, and reports whether the host may be tried. Its frame is
+// large, and a goroutine's stack would have to grow for each message if the frame were on it
+// during a session.
+func (w *Walk) admit(ctx context.Context, route *mx.Route, host *mx.Host) bool {
+	var err error
+	if w.policy, err = w.policyFor(ctx, route, host); err != nil {
+		a := Attempt{Host: host.Name, Began: time.Now(), Next: NextHost, Err: noPolicy(host, err)}
+		if refusal, ok := errors.AsType[*session.Refusal](err); ok {
+			a.Decision = refusal.Decision
+			w.job.observer.Decided(refusal.Decision)
+		}
+		w.ledger.all(a)
+		return false
+	}
+	w.vouched = vouched(route, &w.policy)
+	if w.job.requiresTLS() {
+		w.policy.Level = max(w.policy.Level, mx.TLSVerify)
+		if !w.vouched {
+			e := notVouched(host, w.policy.Unsure)
+			w.ledger.all(Attempt{Host: host.Name, Verdict: e.Verdict, Began: time.Now(), Next: NextHost, Err: e})
+			return false
+		}
+	}
+	return true
 }
