@@ -80,6 +80,7 @@ func TestNamesOfSchemas(t *testing.T) {
 	for _, name := range []string{`It's`, `a "b" c`, `{schema}`, `$1`, `\`, `%s`, `ü.ü`, strings.Repeat("x", 63)} {
 		t.Run(name, func(t *testing.T) {
 			o := postgres.Options{Schema: name}
+			exec(t, p, o, "DROP SCHEMA IF EXISTS $ CASCADE") // of a run before
 			if err := postgres.Check(t.Context(), p, o); err == nil {
 				t.Error("Check = nil before Migrate")
 			}
@@ -124,6 +125,12 @@ func TestOpenRefusesConnectionsAtAnotherIsolation(t *testing.T) {
 func TestPrivileges(t *testing.T) {
 	owner := pool(t, shared.server.URL())
 	_, o := open(t, owner, postgres.Options{})
+	t.Cleanup(func() { // for the test to be run again
+		_, err := owner.Exec(context.Background(), "DROP OWNED BY agent, application; DROP ROLE agent, application", pgx.QueryExecModeSimpleProtocol)
+		if err != nil {
+			t.Error(err)
+		}
+	})
 	exec(t, owner, o, "CREATE ROLE agent LOGIN", "CREATE ROLE application LOGIN",
 		"GRANT USAGE ON SCHEMA $ TO agent, application",
 		"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA $ TO agent",
