@@ -1,8 +1,10 @@
 package delivery_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -210,43 +212,43 @@ func TestHoldInACrowd(t *testing.T) {
 	})
 }
 
-// TestSelectionsShareTheQueue has others use the queue while a large selection is gone
-// through.
+// pagedQueue is a queue that notes how many messages it has listed at once, and whose list
+// others have a turn before.
+type pagedQueue struct {
+	*memory.Queue
+	pages []int
+	turn  func()
+}
+
+func (q *pagedQueue) List(ctx context.Context, want queue.ListOptions) (queue.Page, error) {
+	q.turn()
+	page, err := q.Queue.List(ctx, want)
+	q.pages = append(q.pages, len(page.Entries))
+	return page, err
+}
+
+// TestSelectionsShareTheQueue: a large selection is gone through in pages, between which
+// others use the queue.
 func TestSelectionsShareTheQueue(t *testing.T) {
-	q := new(memory.Queue)
-	agent := &delivery.Agent{Queue: q}
 	const many = 5000
 	now := time.Now()
-	for i := range many {
-		m := to("t", fmt.Sprintf("u%d@b.test", i))
+	q := &pagedQueue{Queue: new(memory.Queue)}
+	put := func(m *queue.Message) {
 		m.NotBefore = now.Add(time.Hour)
 		if _, err := q.Put(t.Context(), now, m); err != nil {
 			t.Fatal(err)
 		}
 	}
-	stop, ended := make(chan struct{}), make(chan int, 1)
-	go func() {
-		puts := 0
-		for puts < many {
-			select {
-			case <-stop:
-				ended <- puts
-				return
-			default:
-			}
-			if _, err := q.Put(t.Context(), now, to("other", "u@c.test")); err != nil {
-				t.Error(err)
-			}
-			puts++
-		}
-		ended <- puts
-	}()
-	n, err := agent.HoldAll(t.Context(), queue.Selection{Tenant: "t"}, queue.Terms{Reason: "why"})
-	close(stop)
-	if puts := <-ended; puts < 100 {
-		t.Errorf("%d messages were put while %d were held", puts, many)
+	q.turn = func() { put(to("other", "u@c.test")) }
+	for i := range many {
+		put(to("t", fmt.Sprintf("u%d@b.test", i)))
 	}
+	agent := &delivery.Agent{Queue: q}
+	n, err := agent.HoldAll(t.Context(), queue.Selection{Tenant: "t"}, queue.Terms{Reason: "why"})
 	if n != many || err != nil {
 		t.Errorf("HoldAll = %d, %v, want %d", n, err, many)
+	}
+	if len(q.pages) == 0 || slices.Max(q.pages) > 500 {
+		t.Errorf("pages of %d messages, want no more than 500 in one", q.pages)
 	}
 }
