@@ -47,6 +47,9 @@ func (r *run) claims(ctx context.Context) error {
 			r.inform((*sched.Scheduler).ClaimFailed)
 			continue
 		}
+		if ctx.Err() != nil {
+			r.beginNoMore() // what was found goes back
+		}
 		if len(found.Deliveries) > 0 {
 			looked = false
 		} else if r.untilIdle && quiet && r.idle(ctx) {

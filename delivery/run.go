@@ -227,14 +227,19 @@ func (r *run) drain() (last time.Time) {
 	timer := time.AfterFunc(grace, r.cut)
 	defer timer.Stop()
 	r.sender.sessions.Shut() // those that are unused have the time to say goodbye
+	r.beginNoMore()
+	r.workers.End()
+	return last
+}
+
+// beginNoMore returns deliveries that have not begun, and those that are claimed later.
+func (r *run) beginNoMore() {
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.ended = true
 	now := time.Now()
 	r.sched.Drain(now)
 	r.decide(now)
-	r.mu.Unlock()
-	r.workers.End()
-	return last
 }
 
 // CurrentSettings returns the settings in force, with defaults instead of zeros: those
