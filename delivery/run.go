@@ -82,7 +82,6 @@ func (a *Agent) runAs(ctx context.Context, untilIdle bool) error {
 	if _, able := queue.As[queue.Sharer](r.queue); able {
 		r.shares = share.New(r.owner)
 	}
-	r.sched = sched.New(r.schedule())
 	r.gate = session.NewGate(r.connections)
 	if err := a.begin(r); err != nil {
 		return err
@@ -194,6 +193,7 @@ func (a *Agent) begin(r *run) error {
 	if a.atWork != nil {
 		return errRunning
 	}
+	r.sched = sched.New(r.schedule()) // with the settings of a Configure that has not found this run
 	a.atWork = r
 	a.fresh.SwitchOn(true)
 	return nil
@@ -260,7 +260,6 @@ func (a *Agent) Configure(s Settings) error {
 	if r := a.running(); r != nil {
 		r.reconfigure()
 	}
-	a.Wake()
 	return nil
 }
 

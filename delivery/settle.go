@@ -132,7 +132,7 @@ func (r *run) done(now time.Time, o *outcome, settled bool) {
 	if ever && !at.IsZero() {
 		at = now.Add(at.Sub(r.agent.clock.Now()))
 	}
-	if settled && len(o.settlement.Create) > 0 {
+	if settled && len(o.settlement.Create) > 0 { // there is a report to send, or those who failed are left for want of room
 		at, ever = time.Time{}, true
 	}
 	r.sched.Settled(now, o.part.id, ever, at)
@@ -155,9 +155,6 @@ func (r *run) recorded(batch []outcome, result []queue.Settled) (left []outcome,
 		)
 		switch {
 		case err == nil, errors.Is(err, queue.ErrLeaseLost), errors.As(err, &wrong):
-			if result[i].NoRoom {
-				o.settlement.Results = nil // those who failed are still there
-			}
 			done = append(done, o)
 			r.agent.tell(o, &result[i])
 		case errors.As(err, &bad) && len(o.settlement.Create) > 0:

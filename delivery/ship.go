@@ -58,8 +58,8 @@ func (r *run) landed(sh *shipment, group []*part, report *Report, l sched.Lesson
 	for _, p := range group {
 		hi := lo + len(p.delivery.Message.Recipients)
 		own := &Report{Recipients: report.Recipients[lo:hi:hi]}
-		if lo = hi; (l.Kind == sched.Ours || l.Again) && !cut {
-			continue // it waits as before
+		if lo = hi; l.Kind == sched.Ours || l.Again {
+			continue // it waits as before, and goes back if the agent ends
 		}
 		if r.isKept(sh, own, cut) {
 			kept = append(kept, p)
@@ -74,9 +74,6 @@ func (r *run) landed(sh *shipment, group []*part, report *Report, l sched.Lesson
 			continue
 		}
 		outcomes = append(outcomes, r.landing(p, own, cut))
-	}
-	if cut && l.Kind == sched.Ours {
-		l.Kind = sched.Nothing
 	}
 	r.mu.Lock()
 	now := time.Now()
