@@ -106,6 +106,16 @@ func (r *run) ending() bool {
 	return r.ended
 }
 
+// beginNoMore returns deliveries that have not begun, and those that are claimed later.
+func (r *run) beginNoMore() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ended = true
+	now := time.Now()
+	r.sched.Drain(now)
+	r.decide(now)
+}
+
 // inform tells the scheduler something, and carries out its decisions.
 func (r *run) inform(what func(s *sched.Scheduler, now time.Time)) {
 	r.mu.Lock()

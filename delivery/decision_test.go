@@ -120,16 +120,17 @@ type lookingAgain struct {
 	changed bool
 	asked   []*delivery.Decision
 	fails   error
+	ends    bool
 }
 
 func (l *lookingAgain) RefreshTLS(_ context.Context, d *delivery.Decision) bool {
 	l.asked = append(l.asked, d)
-	return l.changed
+	return l.changed && len(l.asked) < 5
 }
 
 func (l *lookingAgain) RunTLS(ctx context.Context, notice func(*delivery.TLSNotice)) error {
 	notice(&delivery.TLSNotice{Domain: "e.test", Host: "mx.e.test", Reason: "r", Text: "look", Err: context.DeadlineExceeded})
-	if l.fails != nil {
+	if l.fails != nil || l.ends {
 		return l.fails
 	}
 	<-ctx.Done()
@@ -141,20 +142,28 @@ func TestPolicySourceOfAnAgent(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		changed bool
+		still   bool // the policy keeps mail though something has changed
 		fails   error
+		ends    bool
 		kind    delivery.EventKind
 		notices int
 	}{
-		{"TLS-22 nothing has changed", false, nil, delivery.Expired, 1},
-		{"TLS-22 something has", true, nil, delivery.Delivered, 1},
-		{"it ends by itself", false, errors.New("over"), delivery.Expired, 2},
+		{"TLS-22 nothing has changed", false, false, nil, false, delivery.Expired, 1},
+		{"TLS-22 something has", true, false, nil, false, delivery.Delivered, 1},
+		{"TLS-22 something has, which does not help", true, true, nil, false, delivery.Expired, 1},
+		{"it fails", false, false, errors.New("over"), true, delivery.Expired, 2},
+		{"it has nothing more to do", false, false, nil, true, delivery.Expired, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				o := newOffice(t, &smtptest.Internet{Zone: "e.test. MX 10 mx.e.test.\nmx.e.test. A 192.0.2.1\n", Hosts: map[string]*smtptest.Host{"mx.e.test": {}}})
-				source := &lookingAgain{changed: c.changed, fails: c.fails}
+				source := &lookingAgain{changed: c.changed, fails: c.fails, ends: c.ends}
+				after := 0 // how often it is asked for a policy once it was asked to look again
 				source.policyFunc = func(*mx.Route, *mx.Host) (delivery.TLSPolicy, error) {
-					if len(source.asked) > 0 && c.changed {
+					if len(source.asked) > 0 {
+						after++
+					}
+					if len(source.asked) > 0 && c.changed && !c.still {
 						return delivery.TLSPolicy{}, nil
 					}
 					return delivery.TLSPolicy{}, (&delivery.Decision{Host: "mx.e.test", Text: "no"}).Err()
@@ -167,6 +176,10 @@ func TestPolicySourceOfAnAgent(t *testing.T) {
 				if events := o.of(c.kind); len(events) != 1 || len(source.asked) != 1 || source.asked[0].Text != "no" {
 					t.Errorf("%d events, asked %d times", len(events), len(source.asked))
 				}
+				if !c.changed && after > 0 {
+					t.Errorf("another attempt was made, by which the policy was asked for %d times, although nothing has changed", after)
+				}
+				o.stop()
 				notices := o.of(delivery.PolicyNotice)
 				if len(notices) != c.notices {
 					t.Fatalf("%d notices", len(notices))
@@ -178,6 +191,52 @@ func TestPolicySourceOfAnAgent(t *testing.T) {
 				}
 				if c.fails != nil && !errors.Is(notices[1].Err, c.fails) {
 					t.Errorf("%+v", notices[1])
+				}
+			})
+		})
+	}
+}
+
+// TestPolicyIsNotLookedForAgain: before mail fails that no policy keeps, or that was delivered,
+// the policy source is not asked to look again.
+func TestPolicyIsNotLookedForAgain(t *testing.T) {
+	refused := func() error { return (&delivery.Decision{Host: "mx1.e.test", Text: "no"}).Err() }
+	accepting := delivery.TLSPolicy{Judge: func(*delivery.Handshake) *delivery.Decision { return &delivery.Decision{Accepted: true} }}
+	began := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) // in the bubble
+	for _, c := range []struct {
+		name   string
+		policy func(host string) (delivery.TLSPolicy, error)
+		kind   delivery.EventKind
+	}{
+		{"there is no policy", func(string) (delivery.TLSPolicy, error) { return delivery.TLSPolicy{}, nil }, delivery.Expired},
+		{"it accepts the host", func(string) (delivery.TLSPolicy, error) { return accepting, nil }, delivery.Expired},
+		{"it keeps mail from one host, and another takes it at last", func(host string) (delivery.TLSPolicy, error) {
+			if host == "mx1.e.test" || time.Since(began) < 19*time.Minute {
+				return delivery.TLSPolicy{}, refused()
+			}
+			return delivery.TLSPolicy{}, nil
+		}, delivery.Delivered},
+	} {
+		t.Run("TLS-22 "+c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				later := &smtptest.Host{Script: []smtptest.Cue{{At: smtptest.Rcpt, Reply: "451 4.2.0 later"}}}
+				two := later
+				if c.kind == delivery.Delivered {
+					two = &smtptest.Host{}
+				}
+				o := newOffice(t, &smtptest.Internet{
+					Zone:  "e.test. MX 10 mx1.e.test.\ne.test. MX 20 mx2.e.test.\nmx1.e.test. A 192.0.2.1\nmx2.e.test. A 192.0.2.2\n",
+					Hosts: map[string]*smtptest.Host{"mx1.e.test": later, "mx2.e.test": two},
+				})
+				source := &lookingAgain{changed: true}
+				source.policyFunc = func(_ *mx.Route, host *mx.Host) (delivery.TLSPolicy, error) { return c.policy(host.Name) }
+				o.agent.Sender.Policy = source
+				o.agent.Settings.Expire, o.agent.Settings.Warn = 20*time.Minute, -1
+				o.start()
+				o.submit(message("u@e.test"))
+				pass(time.Hour)
+				if events := o.of(c.kind); len(events) != 1 || len(source.asked) != 0 {
+					t.Errorf("%d events %v, and asked to look again %d times, want one and never", len(events), c.kind, len(source.asked))
 				}
 			})
 		})

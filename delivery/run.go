@@ -232,16 +232,6 @@ func (r *run) drain() (last time.Time) {
 	return last
 }
 
-// beginNoMore returns deliveries that have not begun, and those that are claimed later.
-func (r *run) beginNoMore() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.ended = true
-	now := time.Now()
-	r.sched.Drain(now)
-	r.decide(now)
-}
-
 // CurrentSettings returns the settings in force, with defaults instead of zeros: those
 // of the last Configure, or else the field. To change one of them, change it in the
 // result and pass that to Configure.

@@ -160,6 +160,58 @@ func TestMailBehindOthersThatPart(t *testing.T) {
 	})
 }
 
+// TestSettledBesideTrouble: a delivery whose settlement takes the queue long is not sent again
+// meanwhile, nor is one that goes back for being suspended, though others of its message that
+// were to be sent right after it wait for trouble of our own to end.
+func TestSettledBesideTrouble(t *testing.T) {
+	for _, c := range []struct {
+		name      string
+		suspended bool
+		sent      int // to the first of two domains within ten minutes
+	}{{"one that was delivered", false, 1}, {"one that is suspended for a moment", true, 1}} {
+		t.Run("QUE-12 QUE-13 "+c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				failing := 3
+				if c.suspended {
+					failing = 2
+				}
+				o, router, host := waitingForATurn(t, func(o *office) {
+					q := &faultyQueue{Queue: new(memory.Queue), settle: func([]queue.Settlement) error { pass(2 * time.Minute); return nil }}
+					o.queue, o.agent.Queue = q, q
+					dial, dials := o.agent.Sender.Dial, 0
+					o.agent.Sender.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+						if dials++; dials == failing {
+							return nil, &net.OpError{Op: "dial", Net: network, Err: syscall.EMFILE}
+						}
+						return dial(ctx, network, address)
+					}
+					o.agent.Settings.Limits.Messages = 1
+				})
+				suspend := c.suspended
+				router.now(func(_ context.Context, route mx.Route) (mx.Route, error) {
+					route.Secure = route.Domain == "b.test"
+					if suspend {
+						suspend = false
+						o.suspend(suspensionOf(queue.OfDestination, "a.test", time.Time{}))
+						time.AfterFunc(10*time.Second, func() { o.resume(1, queue.Subject{Kind: queue.OfDestination, Name: "a.test"}) })
+					}
+					return route, nil
+				})
+				pass(10 * time.Minute)
+				if got := askedAbout(host, "@a.test"); len(got) != c.sent {
+					t.Errorf("the host was asked about %q, want %d", got, c.sent)
+				}
+				if got := askedAbout(host, "@b.test"); len(got) != 1 {
+					t.Errorf("the host was asked about %q, want one", got)
+				}
+				if n := len(o.of(delivery.Trouble)); n != 1 || o.left() != 0 {
+					t.Errorf("trouble was told %d times, and %d deliveries are left, want once and none", n, o.left())
+				}
+			})
+		})
+	}
+}
+
 // TestDNSFailsBeforeATurn: mail whose turn comes while no DNS server answers waits until one
 // does, is charged nothing, and goes then.
 func TestDNSFailsBeforeATurn(t *testing.T) {
