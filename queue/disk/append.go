@@ -2,8 +2,8 @@ package disk
 
 import (
 	"errors"
-	"fmt"
 
+	"github.com/nexthop-mail/nexthop/queue"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/record"
 	"github.com/nexthop-mail/nexthop/queue/disk/internal/vfs"
 )
@@ -12,8 +12,12 @@ import (
 // and is saved before the log may go that has the same. After it, a record says that it is
 // saved; that record is not saved itself. All of a file is saved before the next is made.
 
-// errUnopened says that such a file could not be opened: it is as it was.
-var errUnopened = errors.New("disk: a file was not opened")
+// isOfTheFile reports whether an error of appendTo concerns one file, as one of a file that may
+// not be written to does. Another file then takes what was to be appended: the log, which has
+// it, must not wait for ever.
+func isOfTheFile(err error) bool {
+	return err != nil && !errors.Is(err, queue.ErrFull) && !vfs.IsExhausted(err) && !errors.Is(err, ErrFailed)
+}
 
 // appendTo appends to a file from an offset on, and saves it. If that is zero, it makes the
 // file.
@@ -26,14 +30,14 @@ func (s *Spool) appendTo(name string, salt uint64, begin int64, buf []byte) erro
 	}
 	f, err := s.files.another(open)
 	if err != nil {
-		return fmt.Errorf("%w: %w", errUnopened, writeError(err))
+		return writeError(err)
 	}
 	defer f.Close()
 	if err := f.Truncate(begin); err != nil { // what a power cut may have left
 		return writeError(err)
 	}
 	if _, err := f.WriteAt(buf, begin); err != nil {
-		_ = f.Truncate(begin)
+		_ = errors.Join(f.Truncate(begin), f.Sync()) // else it would be damage in a file before the last
 		return writeError(err)
 	}
 	err = f.Sync()

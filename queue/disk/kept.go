@@ -98,7 +98,7 @@ func (s *Spool) settledBefore() record.Place {
 
 // saveOutcomes copies the outcomes in the log to their files, and saves those. If there is
 // no room, they stay in memory, and are lost with the process. If the last file cannot be
-// opened, another one begins.
+// written to, another one begins.
 func (s *Spool) saveOutcomes() error {
 	s.keeping.Lock()
 	defer s.keeping.Unlock()
@@ -129,7 +129,7 @@ func (s *Spool) saveOutcomes() error {
 			s.mu.Unlock()
 			return nil
 		}
-		if errors.Is(err, errUnopened) && begun { // the log must not wait for it
+		if begun && isOfTheFile(err) {
 			s.mu.Lock()
 			s.outcomes.Leave(f)
 			s.mu.Unlock()

@@ -70,7 +70,8 @@ func (s *Spool) readKey(m *keys.Match) (keys.Entry, error) {
 }
 
 // saveKeys copies the keys in the log to their files, and saves those. If there is no
-// room, the keys stay in memory, and are lost with the process.
+// room, the keys stay in memory, and are lost with the process. If a file cannot be written
+// to, another one begins.
 func (s *Spool) saveKeys() error {
 	s.keysFile.Lock()
 	defer s.keysFile.Unlock()
@@ -88,7 +89,11 @@ func (s *Spool) saveKeys() error {
 		return err
 	}
 	for _, g := range list {
+		begun := g.End > 0
 		err := s.saveGeneration(g)
+		if begun && isOfTheFile(err) {
+			err = s.saveGeneration(s.moveKeys(g))
+		}
 		if errors.Is(err, queue.ErrFull) || vfs.IsExhausted(err) {
 			return nil
 		}
@@ -97,6 +102,17 @@ func (s *Spool) saveKeys() error {
 		}
 	}
 	return nil
+}
+
+// moveKeys has another generation take what waits to be saved in one.
+func (s *Spool) moveKeys(g *keys.Generation) *keys.Generation {
+	h := s.hold()
+	defer h.end()
+	to := s.keys.left.Another()
+	for s.keys.left.Move(g, to) {
+		h.step(keys.PieceSize)
+	}
+	return to
 }
 
 func (s *Spool) saveGeneration(g *keys.Generation) error {

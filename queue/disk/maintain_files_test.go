@@ -2,6 +2,8 @@ package disk
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"syscall"
 	"testing"
@@ -65,6 +67,58 @@ func TestMaintenanceBesideOutcomesThatCannotBeOpened(t *testing.T) {
 				t.Errorf("%v, opening %d: outcomes of %v, missed %v, want %v", why, round, got, page.Missed, want)
 			}
 			must(t, s.Close())
+		}
+	}
+}
+
+// TestMaintenanceBesideAFileThatCannotBeWritten has a file of keys, or of outcomes, refuse
+// what comes after its first part, and go on refusing: the log goes nevertheless, and all is
+// known after a power cut.
+func TestMaintenanceBesideAFileThatCannotBeWritten(t *testing.T) {
+	for _, prefix := range []string{keysPrefix, outcomesPrefix} {
+		for _, op := range []crashfs.Op{crashfs.OpOpen, crashfs.OpTruncate, crashfs.OpWrite} {
+			for _, why := range []error{syscall.EACCES, syscall.EIO, syscall.EROFS} {
+				what := fmt.Sprintf("%s, %v: %v", fileName(prefix, 1), op, why)
+				fs := crashfs.New(1)
+				s, err := openByHand(fs, keeping())
+				must(t, err)
+				left := map[string]string{}
+				for i := range 9 {
+					s.rollNow = true
+					key := fmt.Sprint("key ", i)
+					left[key], err = endKeyed(s, key)
+					must(t, err)
+					if i == 1 {
+						must(t, errors.Join(s.saveKeys(), s.saveOutcomes()))
+						fs.Inject(func(o crashfs.Op, n string) error {
+							if o == op && n == fileName(prefix, 1) {
+								return why
+							}
+							return nil
+						})
+					}
+					if i == 5 {
+						must(t, s.maintain(context.Background()))
+					}
+				}
+				s.rollNow = true
+				mustPut(t, s)
+				must(t, s.maintain(context.Background()))
+				if n := len(s.segments.byNumber); n > 3 {
+					t.Errorf("%s: %d segments are in use after maintenance", what, n)
+				}
+				fs.Inject(nil)
+				must(t, known(s, left))
+				fs = fs.Kill()
+				for range 2 {
+					s, err := openByHand(fs, keeping())
+					must(t, err)
+					if err := known(s, left); err != nil || len(s.problems) > 0 {
+						t.Errorf("%s: after a restart %v, %v", what, err, s.problems)
+					}
+					must(t, s.Close())
+				}
+			}
 		}
 	}
 }

@@ -70,6 +70,7 @@ type Generation struct {
 
 	pieces        []Piece
 	saved         int
+	moved         int // of those behind these, which another generation has
 	pending       pending
 	table         table
 	first, newest int64
@@ -180,6 +181,30 @@ func (g *Generation) Saved(n int, pieces []Piece) {
 	g.pending.drop(n)
 }
 
+// Another begins another generation. All that is added goes there from now on.
+func (k *Keys) Another() *Generation {
+	g := &Generation{Number: k.next}
+	k.next++
+	k.list = append(k.list, g)
+	return g
+}
+
+// Move has a later generation take a piece of what waits to be saved in one whose file cannot
+// be written to. It reports whether there was any.
+func (k *Keys) Move(from, to *Generation) bool {
+	if from.pending.n == 0 || !slices.Contains(k.list, from) || !slices.Contains(k.list, to) {
+		return false
+	}
+	piece := from.pending.all()[0]
+	for _, e := range piece {
+		to.insert(e)
+		to.pending.add(e)
+	}
+	from.pending.drop(len(piece))
+	from.moved += len(piece)
+	return true
+}
+
 // Match is an entry that may be the one looked for.
 type Match struct {
 	Generation *Generation
@@ -195,9 +220,11 @@ func (k *Keys) Find(h Hash, now int64) (found *Entry, list []Match) {
 		numbers = g.table.find(&h, numbers[:0])
 		slices.Sort(numbers)
 		for _, n := range slices.Backward(numbers) {
-			if at := n - g.saved; at >= 0 {
-				if e := g.pending.at(at); e.Hash == h && k.Remembers(e, now) {
-					return e, nil
+			if n >= g.saved {
+				if at := n - g.saved - g.moved; at >= 0 {
+					if e := g.pending.at(at); e.Hash == h && k.Remembers(e, now) {
+						return e, nil
+					}
 				}
 				continue
 			}

@@ -2,6 +2,7 @@ package keys_test
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math/rand/v2"
 	"runtime"
 	"slices"
@@ -167,4 +168,64 @@ func TestMemory(t *testing.T) {
 		t.Errorf("a key costs %.1f bytes, want about 16", each)
 	}
 	runtime.KeepAlive(s)
+}
+
+// TestMoved has another generation take what waits to be saved in one whose file cannot be
+// written to: all is found meanwhile, and counted once.
+func TestMoved(t *testing.T) {
+	const all, saved = 3*keys.PieceSize + 7, keys.PieceSize + 3
+	k := keys.New(1<<40, 1<<20)
+	added := uint64(0)
+	add := func(n int) {
+		for range n {
+			added++
+			k.Add(keys.Entry{Hash: hash(added), Message: added, Left: 1})
+		}
+	}
+	add(all)
+	g := k.Unsaved()[0]
+	g.End = 1
+	g.Saved(saved, []keys.Piece{{Off: 64}})
+	check := func(when string) {
+		t.Helper()
+		for i := uint64(1); i <= added; i++ {
+			found, list := k.Find(hash(i), 1)
+			if i <= saved && (found != nil || len(list) != 1 || list[0] != keys.Match{Generation: g, Off: 64, At: int(i - 1)}) ||
+				i > saved && (found == nil || found.Message != i || len(list) > 0) {
+				t.Fatalf("%s: key %d is %v, %v", when, i, found, list)
+			}
+		}
+		if k.Len() != int(added) {
+			t.Errorf("%s: there are %d, want %d", when, k.Len(), added)
+		}
+	}
+	to := k.Another()
+	for moves := 1; k.Move(g, to); moves++ {
+		add(2)
+		check(fmt.Sprintf("after %d pieces", moves))
+	}
+	check("in the end")
+	if list := k.Unsaved(); len(list) != 1 || list[0] != to || to.Number != g.Number+1 {
+		t.Errorf("%d generations are to be saved, want the other", len(list))
+	}
+	to.End = 1
+	to.Saved(count(to.Pending()), []keys.Piece{{Off: 8}})
+	if found, list := k.Find(hash(all), 1); found != nil || len(list) != 1 || list[0].Generation != to {
+		t.Errorf("a key that was moved and saved is %v, %v", found, list)
+	}
+}
+
+// TestMoveOfWhatIsForgotten has a generation be forgotten before what waits in it is moved.
+func TestMoveOfWhatIsForgotten(t *testing.T) {
+	k := keys.New(320, 1<<20)
+	k.Add(keys.Entry{Hash: hash(1), Message: 1, Left: 100})
+	g := k.Unsaved()[0]
+	to := k.Another()
+	k.Add(keys.Entry{Hash: hash(2), Message: 2, Left: 500})
+	if k.Move(g, to) || k.Len() != 1 {
+		t.Errorf("%d are remembered, want one", k.Len())
+	}
+	if found, _ := k.Find(hash(1), 400); found != nil {
+		t.Errorf("what was forgotten is %v", found)
+	}
 }
