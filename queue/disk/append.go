@@ -103,7 +103,7 @@ func (s *Spool) nameGaps(a *appended, gaps []record.Gap, size int64, isLast bool
 	}
 	for _, gap := range gaps {
 		a.unreadable = a.unreadable || gap.Err != nil
-		a.torn = a.torn || gap.From >= a.end
+		a.torn = gap.From >= a.end // the last one tells
 		if err := damageOf(gap, saved); err != nil {
 			s.problem(a.name, gap.From, err)
 		}

@@ -53,8 +53,13 @@ func TestDamageToTheLastPartOfAnEarlierFileOfOutcomes(t *testing.T) {
 	if len(frames) != n || len(page.Outcomes) != n+1 {
 		t.Fatalf("%d records in the first file, and %d outcomes, want %d and one more", len(frames), len(page.Outcomes), n)
 	}
-	for lost := -1; lost < n; lost++ {
+	for damage := range n + 2 { // of none, of each, and of the last one with what fills its sector
+		lost := min(damage-1, n-1)
 		fs, want := whole.Copy(), slices.Clone(ids)
+		if damage > n {
+			last := frames[n-1]
+			fs.Flip(name, last.at+last.Len()+1, 1)
+		}
 		if lost >= 0 {
 			fs.Flip(name, frames[lost].at+record.FrameSize+1, 1)
 			want = slices.Delete(want, lost, lost+1)
@@ -108,8 +113,12 @@ func TestDamageToTheLastPartOfAnEarlierFileOfKeys(t *testing.T) {
 	if len(at) != 3 {
 		t.Fatalf("%d records in the first file, want 3", len(at))
 	}
-	for lost := -1; lost < 3; lost++ {
+	for damage := range 5 {
+		lost := min(damage-1, 2)
 		fs, want := whole.Copy(), strings.Repeat("x", 3*n+1)
+		if damage > 3 {
+			fs.Flip(name, at[2]+(&record.Frame{Head: make([]byte, n*keys.EntrySize)}).Len()+1, 1)
+		}
 		if lost >= 0 {
 			fs.Flip(name, at[lost]+record.FrameSize+1, 1)
 			want = want[:lost*n] + strings.Repeat("-", n) + want[(lost+1)*n:]
@@ -132,15 +141,16 @@ func TestDamageToTheLastPartOfAnEarlierFileOfKeys(t *testing.T) {
 
 // TestTornEndIsNoDamageLater has the end of the last files of keys and of outcomes torn by
 // a power cut, and then others be made, since a file takes less from now on: nothing is named
-// later, and all are known once. So it is where there is no room for copies of the files.
+// later, and all are known once. So it is where there is no room for copies of the files, or to save their ends.
 func TestTornEndIsNoDamageLater(t *testing.T) {
-	tornEndIsNoDamage(t, true, 0)
-	tornEndIsNoDamage(t, false, 0)
-	tornEndIsNoDamage(t, false, 1)
+	tornEndIsNoDamage(t, true, 0, false)
+	tornEndIsNoDamage(t, false, 0, false)
+	tornEndIsNoDamage(t, false, 1, false)
+	tornEndIsNoDamage(t, false, 0, true)
 }
 
 // tornEndIsNoDamage has one record of the last part torn.
-func tornEndIsNoDamage(t *testing.T, room bool, torn int) {
+func tornEndIsNoDamage(t *testing.T, room bool, torn int, full bool) {
 	t.Helper()
 	const n = keys.PieceSize
 	o := keeping()
@@ -167,6 +177,9 @@ func tornEndIsNoDamage(t *testing.T, room bool, torn int) {
 		if op == crashfs.OpCreate && strings.HasSuffix(name, newSuffix) && !room {
 			return syscall.ENOSPC
 		}
+		if op == crashfs.OpSync && slices.Contains(names, name) && full {
+			return syscall.ENOSPC
+		}
 		return nil
 	})
 	o.MaxKeys, o.MaxOutcomes = 32*n, 16*n
@@ -174,8 +187,8 @@ func tornEndIsNoDamage(t *testing.T, room bool, torn int) {
 	must(t, err)
 	fs.Inject(nil)
 	for name, kind := range map[string]record.FileKind{names[0]: record.KeysFile, names[1]: record.OutcomesFile} {
-		if marked := endsMarked(t, fs, name, kind); marked != (torn == 0) && !room {
-			t.Errorf("room %v, record %d is torn: %s says at its end that it is saved: %v", room, torn, name, marked)
+		if marked := endsMarked(t, fs, name, kind); marked != (torn == 0 && !full) && !room {
+			t.Errorf("room %v, full when it is saved %v, record %d is torn: %s says at its end that it is saved: %v", room, full, torn, name, marked)
 		}
 	}
 	left["later"], err = endKeyed(s, "later")
