@@ -200,15 +200,14 @@ func TestLockIsGivenUpNowAndThen(t *testing.T) {
 			}
 		},
 		"names that are being written about": func(t *testing.T, s *Spool) func() {
-			return func() {
-				tk := &ticket{}
-				s.pass(tk, names)
-				must(t, s.wait(tk))
-			}
+			tk := &ticket{}
+			t.Cleanup(func() { must(t, s.wait(tk)) })
+			return func() { s.pass(tk, names) }
 		},
 		"names that were written about": func(t *testing.T, s *Spool) func() {
 			tk := &ticket{}
 			s.pass(tk, names)
+			must(t, s.wait(tk))
 			return func() {
 				must(t, s.passed(tk, names))
 				if len(s.passing) > 0 {

@@ -268,7 +268,7 @@ func (s *Spool) loadOutcomesFile(f vfs.File, number uint64, isLast bool) (*outco
 	marks := record.NewScanner(f, size, h.Salt, record.HeaderSize)
 	for marks.Next() {
 		a.saved = max(a.saved, int64(marks.Frame().Mark))
-		if !isLast && marks.Frame().Kind != record.KindSaved {
+		if !isLast {
 			a.saved = max(a.saved, marks.End())
 		}
 	}

@@ -219,7 +219,7 @@ func (s *Spool) loadGeneration(f vfs.File, number uint64, isLast bool) (*keys.Ge
 			p.load(g)
 			next = p.end
 		}
-		if !isLast && frame.Kind != record.KindSaved {
+		if !isLast {
 			a.saved = max(a.saved, p.end)
 		}
 		if len(behind) > 0 && a.saved >= behind[0].off { // it is damage

@@ -189,3 +189,29 @@ func TestAllOfTheLastFileIsDamaged(t *testing.T) {
 		must(t, s.Close())
 	}
 }
+
+// TestPageThatEndsBeforeDamage reads outcomes by pages of one, of which the last that is saved is
+// damaged: a page says that some are missed if it goes up to the damage, and not before.
+func TestPageThatEndsBeforeDamage(t *testing.T) {
+	fs := crashfs.New(1)
+	s, err := openByHand(fs, keeping())
+	must(t, err)
+	for range 4 {
+		mustEnd(t, s)
+	}
+	must(t, giveUp(s))
+	_, page := messagesOf(t, s, "")
+	fs = fs.Kill()
+	name := fileName(outcomesPrefix, 1)
+	frames := outcomeFrames(t, fs, name)
+	fs.Flip(name, frames[3].at+record.FrameSize+1, 1)
+	s, err = openByHand(fs, keeping())
+	must(t, err)
+	for i, missed := range []bool{false, true, true} {
+		one, err := s.Outcomes(t.Context(), queue.OutcomeOptions{After: page.Outcomes[i].Position, Max: 1})
+		must(t, err)
+		if want := min(1, 2-i); len(one.Outcomes) != want || one.Missed != missed {
+			t.Errorf("after %d: %d outcomes, some are missed: %v, want %d and %v", i, len(one.Outcomes), one.Missed, want, missed)
+		}
+	}
+}
