@@ -33,7 +33,11 @@ func (f osFile) Deleted() bool {
 		return false
 	}
 	of, ok := info.Sys().(*syscall.Stat_t)
-	return ok && of.Nlink == 0
+	if !ok || of.Nlink > 0 {
+		return false
+	}
+	named, err := os.Stat(f.Name())
+	return err != nil || !os.SameFile(info, named) // some file systems do not count names
 }
 
 // lockFile opens the file and locks it, for as long as it is open. Without write it
