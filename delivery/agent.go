@@ -92,7 +92,8 @@ type Agent struct {
 	// Panic is called with the value of a panic in one of the application's hooks, on
 	// the goroutine that panicked and while its stack still exists. If the hook decides
 	// about a delivery, that delivery is deferred; otherwise, as with a Trace, it
-	// continues. It may be nil.
+	// continues. No hook may end its goroutine (runtime.Goexit), as testing.T.Fatal does:
+	// what it was asked about would wait for ever. It may be nil.
 	Panic func(v any)
 
 	// Lease is how long a delivery is claimed at a time; it is extended before it ends.
