@@ -46,15 +46,29 @@ func (w *Walk) noted(h *session.Hop, e *smtp.Error, atOnce smtp.Option) {
 	}
 }
 
+// tried are the options that a transaction was made without for the first time: a session
+// from before has not begun without those that this hop is to leave out at its beginning.
+func tried(h *session.Hop, sess *session.Session) smtp.Option {
+	if sess.Reused {
+		return h.Without &^ opening
+	}
+	return h.Without
+}
+
+// leftOut are the options that a session did without.
+func leftOut(h *session.Hop, sess *session.Session) smtp.Option {
+	return tried(h, sess) | sess.Began&opening
+}
+
 // learn remembers what a transaction shows about the address.
 func (w *Walk) learn(h *session.Hop, sess *session.Session, r *result) {
-	memory, now := &w.sessions().Memory, r.ended
+	memory, now, without := &w.sessions().Memory, r.ended, tried(h, sess)
 	switch {
-	case h.Without == 0, r.stale:
+	case without == 0, r.stale:
 	case r.failed:
-		memory.Acquit(h.Addr, h.Without, now)
+		memory.Acquit(h.Addr, without, now)
 	case r.reachedMail:
-		memory.Confirm(h.Addr, h.Without, now)
+		memory.Confirm(h.Addr, without, now)
 	}
 	if r.doubt.Next != 0 {
 		memory.Suspect(h.Addr, r.doubt, now)

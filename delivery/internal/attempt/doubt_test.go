@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nexthop-mail/nexthop/delivery/internal/session"
+	"github.com/nexthop-mail/nexthop/delivery/smtptest"
 	"github.com/nexthop-mail/nexthop/internal/address"
 	"github.com/nexthop-mail/nexthop/internal/smtp"
 	"github.com/nexthop-mail/nexthop/mx"
@@ -188,6 +189,45 @@ func TestLearnt(t *testing.T) {
 			memory.Acquit(h.Addr, ^smtp.Option(0), now)
 			if got := memory.Without(h.Addr, now); got != c.known {
 				t.Errorf("known is %v, want %v", got, c.known)
+			}
+		})
+	}
+}
+
+// TestKeptSessionsShowNothingOfHowOneBegins: what the next connection is to leave out when
+// it begins is neither confirmed nor acquitted by a session that was kept from before, which
+// has begun without leaving it out.
+func TestKeptSessionsShowNothingOfHowOneBegins(t *testing.T) {
+	const suspects = smtp.OptModern | smtp.OptPlain
+	addr := netip.AddrPortFrom(addressOf(1), 25)
+	for name, c := range map[string]struct {
+		cue  smtptest.Cue
+		want string
+	}{
+		"it carries a message":  {smtptest.Cue{}, "u delivered by mx1; mx1@1 again taken, settled"},
+		"it fails in one":       {smtptest.Cue{At: smtptest.Data, Nth: 2, Then: smtptest.Close}, "u deferred by mx1 4.4.2; mx1@1 again not now 4.4.2 doubts PIPELINING, no host left"},
+		"it refuses a message":  {smtptest.Cue{At: smtptest.Mail, Nth: 2, Reply: "550 5.7.1 no"}, "u failed by mx1 5.7.1; mx1@1 again refused 5.7.1, settled"},
+		"it was closed already": {smtptest.Cue{At: smtptest.Final, Nth: 1, Raw: "250 ok\r\n", Then: smtptest.Close}, "u delivered by mx1; mx1@1 taken without modern key exchange, PLAIN, settled"},
+	} {
+		tour(t, name, []*smtptest.Host{host(c.cue)}, func(tr *trip) {
+			memory := &tr.config.Sessions.Memory
+			tr.want("u", "u delivered by mx1; mx1@1 taken, settled")
+			memory.Suspect(addr, smtp.Doubt{Next: suspects}, time.Now())
+			tr.want("u", c.want)
+			if len(tr.dials) > 0 { // a new one shows it
+				time.Sleep(time.Minute)
+				memory.Acquit(addr, suspects, time.Now())
+				if got := memory.Without(addr, time.Now()); got != suspects {
+					tr.t.Errorf("known not to work: %v, want %v", got, suspects)
+				}
+				return
+			}
+			if got := memory.Without(addr, time.Now()) & suspects; got != suspects {
+				tr.t.Errorf("left out next time: %v, want %v", got, suspects)
+			}
+			memory.Acquit(addr, suspects, time.Now())
+			if got := memory.Without(addr, time.Now()) & suspects; got != 0 {
+				tr.t.Errorf("known not to work: %v, though nothing has shown that", got)
 			}
 		})
 	}

@@ -180,7 +180,7 @@ func (l *ledger) enter(h *session.Hop, sess *session.Session, r *rcpt, f *findin
 		Host: h.Host.Name, Addr: h.Addr, TLS: sess.Protection, Reused: sess.Reused,
 		Verdict: f.verdict, Err: f.err, Next: f.next(),
 		Began: result.began, Duration: result.ended.Sub(result.began), Stages: result.stages,
-		Without: h.Without, Doubted: f.doubted, Decision: h.Judged.Decision,
+		Without: leftOut(h, sess), Doubted: f.doubted, Decision: h.Judged.Decision,
 	}, f.reply)
 	if f.verdict.Final() {
 		r.settled = true

@@ -173,7 +173,7 @@ func (w *Walk) converse(ctx context.Context, h *session.Hop, sess *session.Sessi
 			now := h.Spare(result.doubt.Now, w.needsExtensions())
 			w.ledger.all(Attempt{
 				Host: h.Host.Name, Addr: h.Addr, TLS: sess.Protection, Reused: sess.Reused, Err: result.instead,
-				Began: result.began, Stages: result.stages, Next: SameHost, Without: h.Without, Doubted: now, Decision: h.Judged.Decision,
+				Began: result.began, Stages: result.stages, Next: SameHost, Without: leftOut(h, sess), Doubted: now, Decision: h.Judged.Decision,
 			})
 			w.sessions().Memory.Lacks(h.Addr, now&^result.doubt.Next, result.ended)
 			h.Without |= now

@@ -134,6 +134,7 @@ func (p *Pool) connect(ctx context.Context, h *Hop, o Observer, place *pass) (*S
 		p.idle.end(made)
 		return nil, err
 	}
+	made.Began = h.Without
 	return made, nil
 }
 

@@ -35,11 +35,12 @@ type key struct {
 type Session struct {
 	*smtp.Session
 
-	// Protection is what its TLS is worth, Addr where it leads, and Reused whether
-	// it was kept from before.
+	// Protection is what its TLS is worth, Addr where it leads, Reused whether it was
+	// kept from before, and Began what it has left out since its beginning.
 	Protection Protection
 	Addr       string
 	Reused     bool
+	Began      smtp.Option
 
 	key      key
 	local    netip.AddrPort
