@@ -60,9 +60,10 @@ func (p *pass) counts(way limit, want *pass) bool {
 // sharesGroup reports whether a connection counts in a group that another would.
 func (p *pass) sharesGroup(want *pass) bool {
 	limits := p.gate.limits()
-	return slices.ContainsFunc(limits.at(want.site, want.host).Groups, func(l GroupLimits) bool {
-		return slices.Contains(p.groups, l.Name)
-	})
+	groups := limits.at(want.site, want.host).Groups
+	p.gate.mu.Lock() // other limits may have it count elsewhere meanwhile
+	defer p.gate.mu.Unlock()
+	return slices.ContainsFunc(groups, func(l GroupLimits) bool { return slices.Contains(p.groups, l.Name) })
 }
 
 func (g *Gate) count(p *pass, n int) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -174,6 +175,28 @@ func TestGroups(t *testing.T) {
 		g.Wake()
 		want("none, and nobody to come", map[string]int{})
 	})
+}
+
+// TestGroupsWhileLimitsChange asks which connections share a group while the limits are
+// replaced.
+func TestGroupsWhileLimitsChange(t *testing.T) {
+	g := NewGate(func() Limits {
+		return Limits{Connections: 9, PerSite: 9, PerHost: 9, PerAddress: 9, Rules: bySite{"a": "g", "b": "g"}}
+	})
+	open, want := pair{"a", "mx1", "192.0.2.1"}.pass(g), pair{"b", "mx2", "192.0.2.2"}.pass(g)
+	g.join(open, key{})
+	var others sync.WaitGroup
+	others.Go(func() {
+		for range 1000 {
+			g.Wake()
+		}
+	})
+	for range 1000 {
+		if !open.sharesGroup(want) {
+			t.Error("it shares no group")
+		}
+	}
+	others.Wait()
 }
 
 // TestGroupLimitByMove: a connection that another site takes up counts in the groups of
