@@ -29,10 +29,6 @@ func (w *Walk) without(h *session.Hop) smtp.Option {
 	return h.Spare(o, w.needsExtensions())
 }
 
-// opening are the options whose turn comes before MAIL.
-const opening = smtp.OptEHLO | smtp.OptTLS | smtp.OptModern | smtp.OptInitial | smtp.OptExternal | smtp.OptScramPlus | smtp.OptScram |
-	smtp.OptOAuthBearer | smtp.OptXOAuth2 | smtp.OptPlain | smtp.OptLogin | smtp.OptCramMD5
-
 // noted remembers what a session that could not be made shows about the address,
 // including what the next one leaves out at once.
 func (w *Walk) noted(h *session.Hop, e *smtp.Error, atOnce smtp.Option) {
@@ -44,20 +40,6 @@ func (w *Walk) noted(h *session.Hop, e *smtp.Error, atOnce smtp.Option) {
 	if e.Doubt.Next != 0 {
 		memory.Suspect(h.Addr, e.Doubt, now)
 	}
-}
-
-// tried are the options that a transaction was made without for the first time: a session
-// from before has not begun without those that this hop is to leave out at its beginning.
-func tried(h *session.Hop, sess *session.Session) smtp.Option {
-	if sess.Reused {
-		return h.Without &^ opening
-	}
-	return h.Without
-}
-
-// leftOut are the options that a session did without.
-func leftOut(h *session.Hop, sess *session.Session) smtp.Option {
-	return tried(h, sess) | sess.Began&opening
 }
 
 // learn remembers what a transaction shows about the address.
