@@ -71,7 +71,7 @@ func (p *Pool) await(ctx context.Context, w *waiter) error {
 	g := w.pass.gate
 	for {
 		if way := g.lacks(w); way != noLimit {
-			if s := p.idle.oldest(func(p *pass) bool { return p.counts(way, w.pass) }); s != nil {
+			if s := p.idle.oldest(func(p *pass) bool { return p.stands(way, w.pass) }); s != nil {
 				g.ends(w, way)
 				p.idle.end(s)
 			}

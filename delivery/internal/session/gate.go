@@ -38,8 +38,16 @@ func (g *Gate) reached(l *Limits, want *pass) limit {
 	}
 }
 
+// stands is counts for a caller that does not hold g.mu: other limits may have the
+// connection count in other groups meanwhile.
+func (p *pass) stands(way limit, want *pass) bool {
+	p.gate.mu.Lock()
+	defer p.gate.mu.Unlock()
+	return p.counts(way, want)
+}
+
 // counts reports whether a connection counts against the limit that is in the way of
-// another.
+// another. The caller holds g.mu.
 func (p *pass) counts(way limit, want *pass) bool {
 	switch way {
 	case inTotal:
@@ -60,10 +68,9 @@ func (p *pass) counts(way limit, want *pass) bool {
 // sharesGroup reports whether a connection counts in a group that another would.
 func (p *pass) sharesGroup(want *pass) bool {
 	limits := p.gate.limits()
-	groups := limits.at(want.site, want.host).Groups
-	p.gate.mu.Lock() // other limits may have it count elsewhere meanwhile
-	defer p.gate.mu.Unlock()
-	return slices.ContainsFunc(groups, func(l GroupLimits) bool { return slices.Contains(p.groups, l.Name) })
+	return slices.ContainsFunc(limits.at(want.site, want.host).Groups, func(l GroupLimits) bool {
+		return slices.Contains(p.groups, l.Name)
+	})
 }
 
 func (g *Gate) count(p *pass, n int) {

@@ -192,7 +192,7 @@ func TestGroupsWhileLimitsChange(t *testing.T) {
 		}
 	})
 	for range 1000 {
-		if !open.sharesGroup(want) {
+		if !open.stands(perGroup, want) {
 			t.Error("it shares no group")
 		}
 	}
